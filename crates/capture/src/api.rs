@@ -1,0 +1,1 @@
+//! `POST /v1/events` and `POST /v1/inspect`.

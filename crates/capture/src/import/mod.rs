@@ -1,0 +1,1 @@
+//! Import of recorded agent traces, chat logs and OTLP files.

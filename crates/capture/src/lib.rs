@@ -1,0 +1,17 @@
+//! Capture: the ways in. Decodes each dialect into the canonical event and hands it to a [`Recorder`].
+//!
+//! Everything here holds text as it came ([`Raw`]); nothing here writes to disk. A listener acknowledges only after
+//! its [`Recorder`] has (invariant I1).
+
+#![forbid(unsafe_code)]
+
+mod raw;
+mod recorder;
+
+pub mod api;
+pub mod gateway;
+pub mod import;
+pub mod otlp;
+
+pub use raw::{Raw, RawEvent};
+pub use recorder::{Receipt, RecordError, Recorder};

@@ -1,0 +1,159 @@
+//! Canonical attribute keys: OpenTelemetry's names first, then ECS's, then our own (`watchkeeper.*`).
+//!
+//! Named once here so that a column, a rule field and a dialect table cannot drift apart.
+
+use crate::Key;
+
+macro_rules! keys {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {
+        $($(#[$doc])* pub const $name: Key = Key::of($text);)*
+
+        /// Every key that this module names.
+        pub const ALL: &[Key] = &[$($name),*];
+    };
+}
+
+keys! {
+    /// What the operation is: `chat`, `execute_tool`, `invoke_agent`, `retrieval` ...
+    GEN_AI_OPERATION_NAME = "gen_ai.operation.name";
+    /// Who provides the model: `openai`, `anthropic` ...
+    GEN_AI_PROVIDER_NAME = "gen_ai.provider.name";
+    /// The model that was asked for.
+    GEN_AI_REQUEST_MODEL = "gen_ai.request.model";
+    /// The model that answered.
+    GEN_AI_RESPONSE_MODEL = "gen_ai.response.model";
+    /// The provider's id of the response.
+    GEN_AI_RESPONSE_ID = "gen_ai.response.id";
+    /// Why the model stopped (list).
+    GEN_AI_RESPONSE_FINISH_REASONS = "gen_ai.response.finish_reasons";
+    /// Seconds to the first chunk of a stream.
+    GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK = "gen_ai.response.time_to_first_chunk";
+    /// Whether the response was asked for as a stream.
+    GEN_AI_REQUEST_STREAM = "gen_ai.request.stream";
+    /// Sampling temperature.
+    GEN_AI_REQUEST_TEMPERATURE = "gen_ai.request.temperature";
+    /// Most tokens that were asked for.
+    GEN_AI_REQUEST_MAX_TOKENS = "gen_ai.request.max_tokens";
+    /// Tokens read.
+    GEN_AI_USAGE_INPUT_TOKENS = "gen_ai.usage.input_tokens";
+    /// Tokens written.
+    GEN_AI_USAGE_OUTPUT_TOKENS = "gen_ai.usage.output_tokens";
+    /// Tokens read from the provider's cache.
+    GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS = "gen_ai.usage.cache_read.input_tokens";
+    /// Tokens written to the provider's cache.
+    GEN_AI_USAGE_CACHE_CREATION_INPUT_TOKENS = "gen_ai.usage.cache_creation.input_tokens";
+    /// Tokens spent on reasoning.
+    GEN_AI_USAGE_REASONING_OUTPUT_TOKENS = "gen_ai.usage.reasoning.output_tokens";
+    /// The tool's name.
+    GEN_AI_TOOL_NAME = "gen_ai.tool.name";
+    /// The id that ties a tool's call to its result.
+    GEN_AI_TOOL_CALL_ID = "gen_ai.tool.call.id";
+    /// `function`, `extension`, `datastore`, `mcp` ...
+    GEN_AI_TOOL_TYPE = "gen_ai.tool.type";
+    /// The store or knowledge base that was asked.
+    GEN_AI_DATA_SOURCE_ID = "gen_ai.data_source.id";
+    /// MCP method.
+    MCP_METHOD_NAME = "mcp.method.name";
+    /// MCP session.
+    MCP_SESSION_ID = "mcp.session.id";
+    /// MCP resource.
+    MCP_RESOURCE_URI = "mcp.resource.uri";
+    /// The MCP server's name, where the source tells it.
+    MCP_SERVER_NAME = "mcp.server.name";
+    /// Why it failed.
+    ERROR_TYPE = "error.type";
+    /// Host of the other side.
+    SERVER_ADDRESS = "server.address";
+    /// Port of the other side.
+    SERVER_PORT = "server.port";
+    /// The whole URL, credentials removed.
+    URL_FULL = "url.full";
+    /// HTTP method.
+    HTTP_REQUEST_METHOD = "http.request.method";
+    /// HTTP status.
+    HTTP_RESPONSE_STATUS_CODE = "http.response.status_code";
+    /// Bytes sent.
+    HTTP_REQUEST_BODY_SIZE = "http.request.body.size";
+    /// Bytes received.
+    HTTP_RESPONSE_BODY_SIZE = "http.response.body.size";
+    /// Database system.
+    DB_SYSTEM_NAME = "db.system.name";
+    /// Database or collection.
+    DB_NAMESPACE = "db.namespace";
+    /// Table or index.
+    DB_COLLECTION_NAME = "db.collection.name";
+    /// Operation on the database.
+    DB_OPERATION_NAME = "db.operation.name";
+    /// Rows that came back.
+    DB_RESPONSE_RETURNED_ROWS = "db.response.returned_rows";
+    /// What kind of action it was (ECS): `read`, `write`, `create`, `delete`, `login` ...
+    EVENT_ACTION = "event.action";
+    /// How it ended (ECS): `success`, `failure`, `unknown`.
+    EVENT_OUTCOME = "event.outcome";
+    /// Package name (ECS).
+    PACKAGE_NAME = "package.name";
+    /// Package version (ECS).
+    PACKAGE_VERSION = "package.version";
+    /// Package manager (ECS: package.type).
+    PACKAGE_TYPE = "package.type";
+    /// Where the package comes from (ECS).
+    PACKAGE_REFERENCE = "package.reference";
+    /// A guardrail's verdict.
+    GEN_AI_GUARDRAIL_VERDICT_TYPE = "gen_ai.guardrail.verdict.type";
+    /// What was done on the verdict.
+    GEN_AI_GUARDRAIL_ACTION_TYPE = "gen_ai.guardrail.action.type";
+    /// The policy that a guardrail applied.
+    GEN_AI_GUARDRAIL_SECURITY_POLICY_ID = "gen_ai.guardrail.security.policy.id";
+    /// The risk that a guardrail saw.
+    GEN_AI_GUARDRAIL_SECURITY_RISK_CATEGORY = "gen_ai.guardrail.security.risk.category";
+    /// How sure it was, 0 to 1.
+    GEN_AI_GUARDRAIL_SECURITY_RISK_SCORE = "gen_ai.guardrail.security.risk.score";
+    /// The guardrail's name.
+    GEN_AI_GUARDRAIL_COMPONENT_NAME = "gen_ai.guardrail.component.name";
+    /// Ties the request and the response of one gateway call.
+    CALL_ID = "watchkeeper.call.id";
+    /// Whether a tool's use was approved, and how: `approved`, `denied`, `auto` ...
+    APPROVAL_STATUS = "watchkeeper.approval.status";
+    /// Who or what approved it: `config`, `hook`, `user` ...
+    APPROVAL_SOURCE = "watchkeeper.approval.source";
+    /// How the request was authenticated upstream: `bearer`, `api_key`, `none` ... Never the credential.
+    AUTH_METHOD = "watchkeeper.auth.method";
+    /// The average of the tokens' log-probabilities, where the model gives them.
+    LOGPROB_MEAN = "watchkeeper.response.logprob.mean";
+    /// How many attributes no dialect knew.
+    UNMAPPED_COUNT = "watchkeeper.unmapped.count";
+    /// How many per-chunk span events were dropped.
+    CHUNK_EVENTS_DROPPED = "watchkeeper.chunk_events.dropped";
+    /// How many bytes of content were cut at a limit.
+    CONTENT_BYTES_CUT = "watchkeeper.content.bytes_cut";
+    /// How many pieces or attributes were dropped at a limit.
+    ITEMS_DROPPED = "watchkeeper.items.dropped";
+    /// Why a record is missing (gap events).
+    GAP_REASON = "watchkeeper.gap.reason";
+    /// How many are missing (gap events).
+    GAP_COUNT = "watchkeeper.gap.count";
+    /// What the gateway added to the call, in microseconds.
+    GATEWAY_OVERHEAD_US = "watchkeeper.gateway.overhead_us";
+    /// How a stream ended: `complete`, `client_disconnect`, `upstream_error`, `malformed`.
+    STREAM_END = "watchkeeper.stream.end";
+    /// Detection: the rule.
+    DETECTION_RULE = "watchkeeper.detection.rule";
+    /// Detection: its title.
+    DETECTION_TITLE = "watchkeeper.detection.title";
+    /// Detection: the ATLAS technique.
+    DETECTION_TECHNIQUE = "watchkeeper.detection.technique";
+    /// Detection: `informational`, `low`, `medium`, `high`, `critical`.
+    DETECTION_SEVERITY = "watchkeeper.detection.severity";
+    /// Detection: how sure, 0 to 1.
+    DETECTION_CONFIDENCE = "watchkeeper.detection.confidence";
+    /// Detection: `seen`, `acted_on` or `reached`, for injections.
+    DETECTION_GRADE = "watchkeeper.detection.grade";
+    /// Detection: ids of the events that it rests on (list).
+    DETECTION_EVENTS = "watchkeeper.detection.events";
+    /// Detection: the values that show it (map or text).
+    DETECTION_EVIDENCE = "watchkeeper.detection.evidence";
+    /// Detection: digest of the rule's text, so that it can be replayed with the same version.
+    DETECTION_RULE_DIGEST = "watchkeeper.detection.rule_digest";
+    /// Administration: what was changed.
+    ADMIN_OBJECT = "watchkeeper.admin.object";
+}

@@ -1,0 +1,36 @@
+//! Points in time.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Nanoseconds since 1970-01-01T00:00:00Z, never negative: OTLP's own unit (`fixed64`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// From nanoseconds since the Unix epoch.
+    #[must_use]
+    pub const fn from_unix_ns(ns: u64) -> Self {
+        Self(ns)
+    }
+
+    /// Nanoseconds since the Unix epoch.
+    #[must_use]
+    pub const fn unix_ns(self) -> u64 {
+        self.0
+    }
+
+    /// The system's clock. A clock that stands before 1970 reads as 1970: time is recorded, never trusted for order.
+    #[must_use]
+    pub fn now() -> Self {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        Self(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Nanoseconds from `earlier` to `self`, zero when `earlier` is later.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
