@@ -1,0 +1,191 @@
+//! The offline check: every byte of every file of the journal is accounted for.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::fault::{Fault, Wrong};
+use crate::format::{BLOCK_BYTES, FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader, padded};
+use crate::segment::{DIRECTORY, Frame, LOCK, NEXT, Segment, Torn, named};
+use crate::{Record, Seq};
+
+/// How much of what should be zeros is read at once.
+const ZEROS_BYTES: usize = 256 * 1024;
+
+/// What [`check`] has found in a journal that is as it should be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// Segment files.
+    pub segments: usize,
+    /// Records; their seqs are 0 to one less.
+    pub records: u64,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// A write that was cut short by a crash, and was never acknowledged. The next open cuts it off.
+    ///
+    /// Of a journal that was not closed, the files alone cannot tell such a write from an acknowledged last group that
+    /// somebody has changed: whoever has a signed checkpoint compares `records` with it.
+    pub torn: Option<Torn>,
+    /// Whether the journal was closed: then nothing can be torn.
+    pub closed: bool,
+}
+
+/// Reads the whole journal of a data directory and accounts for every byte of every file: headers, checksums, seqs
+/// without a gap, records in their one right form, contents that are what their ids commit to, zeros everywhere else,
+/// no other files. `visit` gets every record in order. The first thing that is wrong ends it.
+///
+/// It needs one frame of memory. What it cannot see is that whole frames have been cut from the end at a place where
+/// a group ended: `records` is to be compared with a signed checkpoint.
+pub fn check(dir: &Path, mut visit: impl FnMut(&Record)) -> Result<Checked, Fault> {
+    let dir = dir.join(DIRECTORY);
+    let (segments, mut bytes) = files(&dir)?;
+    let mut checked = Checked { segments: segments.len(), records: 0, bytes: 0, torn: None, closed: segments.is_empty() };
+    for (at, first) in segments.iter().enumerate() {
+        let segment = Segment::open(&dir, *first)?;
+        if first.0 != checked.records {
+            return Err(segment.fault(0, Some(*first), Wrong::Gap { expected: checked.records, found: first.0 }));
+        }
+        let is_last = at + 1 == segments.len();
+        let length = segment.bytes()?;
+        bytes += length;
+        let (end, head, torn) = check_segment(&segment, is_last, &mut visit)?;
+        checked.records = end.0;
+        checked.torn = torn;
+        checked.closed = length == head && length < segment.header.allocated_bytes;
+    }
+    checked.bytes = bytes;
+    Ok(checked)
+}
+
+/// The segments of the directory, in order; and the bytes of the other files, which are checked here.
+fn files(dir: &Path) -> Result<(Vec<Seq>, u64), Fault> {
+    let unreadable = |file: &Path| {
+        let file = file.to_owned();
+        move |error: io::Error| Fault { file, offset: 0, seq: None, wrong: error.into() }
+    };
+    let (mut segments, mut others, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for entry in std::fs::read_dir(dir).map_err(unreadable(dir))? {
+        let entry = entry.map_err(unreadable(dir))?;
+        let is_file = entry.file_type().map_err(unreadable(dir))?.is_file();
+        match entry.file_name().to_str().filter(|_| is_file) {
+            Some(LOCK) => {
+                let length = entry.metadata().map_err(unreadable(&entry.path()))?.len();
+                if length != 0 {
+                    return Err(Fault { file: entry.path(), offset: 0, seq: None, wrong: Wrong::LockNotEmpty });
+                }
+            }
+            Some(NEXT) => bytes += check_next(&entry.path())?,
+            Some(name) if named(name).is_some() => segments.extend(named(name)),
+            _ => others.push(entry.path()),
+        }
+    }
+    if let Some(file) = others.into_iter().min() {
+        return Err(Fault { file, offset: 0, seq: None, wrong: Wrong::UnknownFile });
+    }
+    segments.sort_unstable();
+    Ok((segments, bytes))
+}
+
+/// The prepared segment: zeros, perhaps behind a header.
+fn check_next(path: &Path) -> Result<u64, Fault> {
+    let fault = |offset, wrong| Fault { file: path.to_owned(), offset, seq: None, wrong };
+    let file = File::open(path).map_err(|error| fault(0, error.into()))?;
+    let length = file.metadata().map_err(|error| fault(0, error.into()))?.len();
+    let mut header = [0; SEGMENT_HEADER_BYTES];
+    crate::segment::read_zero_extended(&file, &mut header, 0).map_err(|error| fault(0, error.into()))?;
+    if header != [0; SEGMENT_HEADER_BYTES] {
+        SegmentHeader::decode(&header).map_err(|wrong| fault(0, wrong))?;
+    }
+    zeros(&file, length.min(SEGMENT_HEADER_BYTES as u64), length).map_err(|(offset, wrong)| fault(offset, wrong))?;
+    Ok(length)
+}
+
+/// Checks a segment. Returns the seq after its last record, where its records end, and what is torn there.
+fn check_segment(segment: &Segment, is_last: bool, visit: &mut impl FnMut(&Record)) -> Result<(Seq, u64, Option<Torn>), Fault> {
+    let must_be_zeros =
+        |from, to, seq| zeros(&segment.file, from, to).map_err(|(offset, wrong)| segment.fault(offset, Some(seq), wrong));
+    let (mut seq, mut at) = (segment.header.first, BLOCK_BYTES);
+    must_be_zeros(SEGMENT_HEADER_BYTES as u64, BLOCK_BYTES, seq)?;
+    let mut frame = Frame::default();
+    let found = loop {
+        let header = match segment.frame_header(at, seq) {
+            Ok(Some(header)) => header,
+            Ok(None) => break None,
+            Err(fault) => break Some(fault),
+        };
+        if let Err(fault) = segment.frame(at, &header, &mut frame) {
+            break Some(fault);
+        }
+        check_records(segment, &header, &frame, visit)?;
+        must_be_zeros(at + header.bytes(), at + padded(header.bytes()), header.first)?;
+        at += padded(header.bytes());
+        seq = header.end();
+    };
+    if is_last {
+        return Ok((seq, at, segment.tail(at, seq, found)?));
+    }
+    match found {
+        Some(fault) => Err(fault),
+        None => {
+            must_be_zeros(at, segment.bytes()?, seq)?;
+            Ok((seq, at, None))
+        }
+    }
+}
+
+fn check_records(segment: &Segment, header: &FrameHeader, frame: &Frame, visit: &mut impl FnMut(&Record)) -> Result<(), Fault> {
+    let mut encoded = Vec::new();
+    let (mut n, mut body_at, mut seq) = (0, 0, header.first);
+    while let Some(entry) = frame.entry(n) {
+        let fault = |wrong| segment.fault(frame.offset, Some(seq), wrong);
+        let record = frame.decode(segment, seq, body_at, entry)?;
+        encoded.clear();
+        record.encode(&mut encoded);
+        if encoded != frame.record(body_at, entry) {
+            return Err(fault(Wrong::Form));
+        }
+        let event: IdOfEvent =
+            serde_json::from_slice(&record.event_json).map_err(|error| fault(crate::RecordError::Event(error).into()))?;
+        if *event.id.as_bytes() != entry.id {
+            return Err(fault(Wrong::EventId));
+        }
+        if let Some(content) = record.contents.iter().position(|content| !content.is_intact()) {
+            return Err(fault(Wrong::Content(content)));
+        }
+        visit(&record);
+        n += 1;
+        body_at += entry.bytes as usize;
+        seq = Seq(seq.0 + 1);
+    }
+    Ok(())
+}
+
+/// All that is read of an event here; the rest has to be JSON.
+#[derive(serde::Deserialize)]
+struct IdOfEvent {
+    id: event::EventId,
+}
+
+/// Whether a part of a file is zeros; else where it is not.
+fn zeros(file: &File, from: u64, to: u64) -> Result<(), (u64, Wrong)> {
+    let mut buffer = [0; BLOCK_BYTES as usize];
+    let mut large = Vec::new();
+    let buffer = if to - from <= BLOCK_BYTES {
+        &mut buffer[..]
+    } else {
+        large.resize(ZEROS_BYTES, 0);
+        &mut large[..]
+    };
+    let mut at = from;
+    while at < to {
+        let length = usize::try_from(to - at).unwrap_or(usize::MAX).min(buffer.len());
+        let piece = &mut buffer[..length];
+        file.read_exact_at(piece, at).map_err(|error| (at, error.into()))?;
+        if let Some(set) = piece.iter().position(|byte| *byte != 0) {
+            return Err((at + set as u64, Wrong::NotZero));
+        }
+        at += length as u64;
+    }
+    Ok(())
+}

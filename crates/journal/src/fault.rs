@@ -1,0 +1,124 @@
+//! What can be wrong with the files of a journal, and where.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::{RecordError, Seq};
+
+/// The place where a journal is not what it should be.
+#[derive(Debug, thiserror::Error)]
+#[error("{} at byte {offset}{}: {wrong}", file.display(), seq.map(|seq| format!(" (record {})", seq.0)).unwrap_or_default())]
+pub struct Fault {
+    /// The file.
+    pub file: PathBuf,
+    /// Offset in the file, in bytes: where the frame (or the header, or the padding) starts that is wrong.
+    pub offset: u64,
+    /// The first record that it concerns, where one is known.
+    pub seq: Option<Seq>,
+    /// What is wrong.
+    pub wrong: Wrong,
+}
+
+impl Fault {
+    /// Whether the file could not be read, so that nothing can be said of its bytes.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self.wrong, Wrong::Unreadable(_))
+    }
+}
+
+/// What is wrong.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Wrong {
+    /// The system could not read it.
+    #[error("cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// A file that no journal has.
+    #[error("this file does not belong to a journal")]
+    UnknownFile,
+    /// The lock file holds something.
+    #[error("the lock file is not empty")]
+    LockNotEmpty,
+    /// It does not start as a segment does.
+    #[error("not a segment: its first bytes are wrong")]
+    Magic,
+    /// The segment's header has been changed.
+    #[error("checksum of the segment's header does not match")]
+    SegmentHeaderCrc,
+    /// The header of a segment states what cannot be.
+    #[error("the segment's header states what cannot be")]
+    SegmentHeader,
+    /// A later format.
+    #[error("format version {0} is not known; this program reads version 1")]
+    Version(u32),
+    /// Name and header name different records.
+    #[error("the segment's header says that it begins at record {0}, its name says something else")]
+    Name(u64),
+    /// The file is longer than it can be.
+    #[error("the file is longer than the {0} bytes that its header states")]
+    TooLong(u64),
+    /// Records are missing between two segments, or before the first.
+    #[error("records are missing: the journal should go on here with record {expected}, and the segment begins at {found}")]
+    Gap {
+        /// The seq that should come.
+        expected: u64,
+        /// The one that the segment begins with.
+        found: u64,
+    },
+    /// The file with the next record is not there.
+    #[error("the segment that holds the record is missing")]
+    Missing,
+    /// Where a frame should be, something else is.
+    #[error("bytes that are no frame, where a frame or zeros should be")]
+    Marker,
+    /// The frame's header has been changed.
+    #[error("checksum of the frame's header does not match")]
+    FrameHeaderCrc,
+    /// The header of a frame states what cannot be.
+    #[error("the frame's header states what cannot be")]
+    FrameHeader,
+    /// The frame goes on behind the end of the file.
+    #[error("the frame goes on behind the end of the file")]
+    Cut,
+    /// The frame has another place in the order.
+    #[error("the frame holds records from {found} on, and {expected} should come")]
+    Order {
+        /// The seq that should come.
+        expected: u64,
+        /// The one that is there.
+        found: u64,
+    },
+    /// The frame's index has been changed.
+    #[error("checksum of the frame's index does not match")]
+    IndexCrc,
+    /// The records have been changed.
+    #[error("checksum of the frame's records does not match")]
+    BodyCrc,
+    /// The lengths of the records do not add up.
+    #[error("the lengths in the frame's index do not add up")]
+    IndexLengths,
+    /// Something stands where zeros should.
+    #[error("bytes other than zero where only zeros should be")]
+    NotZero,
+    /// A record cannot be decoded.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A record is not written as this format writes it.
+    #[error("the record is not in its one right form")]
+    Form,
+    /// A record's event has an id that the index does not name.
+    #[error("the event's id is not the one in the frame's index")]
+    EventId,
+    /// A content's text is not the one that its id commits to.
+    #[error("content {0} of the record is not the text that its id commits to")]
+    Content(usize),
+}
+
+impl Wrong {
+    /// Whether a write that the power cut short can leave this behind. What has a right checksum and is wrong all
+    /// the same was written so.
+    pub(crate) fn can_be_torn(&self) -> bool {
+        matches!(self, Self::Marker | Self::FrameHeaderCrc | Self::IndexCrc | Self::BodyCrc | Self::NotZero)
+    }
+}

@@ -1,0 +1,121 @@
+//! The journal as its callers see it.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use crate::Seq;
+use crate::append::{Append, AppendError, Ticket};
+use crate::disk::Disk;
+use crate::options::Options;
+use crate::queue::Queue;
+use crate::reader::{ReadError, Reader};
+use crate::recovery::{OpenError, Recovery, recover};
+use crate::segment::DIRECTORY;
+use crate::watch::Watch;
+use crate::writer::Writer;
+
+/// A journal that is open for writing. Clones are handles to the same one; the last one that is dropped closes it.
+///
+/// ```
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// use watchkeeper_journal::{Append, Journal, Options, Seq};
+///
+/// let (journal, recovery) = Journal::open(dir.path(), Options::default())?;
+/// assert_eq!(recovery.records, 0);
+/// let id = event::EventId::random();
+/// let event_json = format!(r#"{{"id":"{id}"}}"#).into_bytes();
+/// let ticket = journal.append(vec![Append { id, event_json, contents: Vec::new() }])?;
+/// assert_eq!(ticket.wait()?[0].seq, Seq(0)); // or `.await`: it is on disk now
+/// let mut reader = journal.reader(Seq(0))?;
+/// assert!(reader.next()?.is_some());
+/// journal.close()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct Journal(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    dir: PathBuf,
+    queue: Arc<Queue>,
+    watch: Arc<Watch>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Journal {
+    /// Opens the journal of a data directory (its files are in `dir/journal`), makes it if there is none, and mends
+    /// what a crash has left. Only one process at a time can have it open.
+    pub fn open(dir: &Path, options: Options) -> Result<(Self, Recovery), OpenError> {
+        Self::open_on(Disk::default(), dir, options)
+    }
+
+    pub(crate) fn open_on(disk: Disk, dir: &Path, options: Options) -> Result<(Self, Recovery), OpenError> {
+        let data_dir = dir;
+        let dir = data_dir.join(DIRECTORY);
+        let recovered = recover(&disk, data_dir, &dir, &options)?;
+        let recovery = recovered.recovery.clone();
+        let queue = Arc::new(Queue::new(options.queue_bytes_max, options.group_bytes_max));
+        let watch = Arc::new(Watch::new(Seq(recovery.records)));
+        let writer = Writer::new(disk, dir.clone(), options, recovered, Arc::clone(&queue), Arc::clone(&watch));
+        let thread = std::thread::Builder::new()
+            .name("journal".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|error| OpenError::Io { what: "start the writer thread of", path: dir.clone(), error })?;
+        Ok((Self(Arc::new(Inner { dir, queue, watch, thread: Mutex::new(Some(thread)) })), recovery))
+    }
+
+    /// Hands a batch to the writer and returns at once. The ticket answers when every event of the batch is on disk,
+    /// in the batch's order.
+    ///
+    /// A batch is durable as a whole: after a crash either all of it is there or nothing. Where no answer came before
+    /// the crash, either is possible; sending it again is safe, because ids that are there are answered as duplicates.
+    pub fn append(&self, batch: Vec<Append>) -> Result<Ticket, AppendError> {
+        self.0.queue.push(batch)
+    }
+
+    /// The durable end: the number of records on disk, which is the seq of the next one.
+    #[must_use]
+    pub fn end(&self) -> Seq {
+        self.0.watch.end()
+    }
+
+    /// A reader that begins with the record `from` and follows the durable end.
+    pub fn reader(&self, from: Seq) -> Result<Reader, ReadError> {
+        Reader::following(self.0.dir.clone(), Arc::clone(&self.0.watch), from)
+    }
+
+    /// Writes what waits, gives back the space that was taken in advance, and ends the writer. Appends after that are
+    /// refused. Another call has no effect.
+    pub fn close(&self) -> Result<(), AppendError> {
+        self.0.close();
+        match self.stopped() {
+            Some(reason) => Err(AppendError::Stopped { reason }),
+            None => Ok(()),
+        }
+    }
+
+    /// Why the writer has stopped, when it has.
+    #[must_use]
+    pub fn stopped(&self) -> Option<String> {
+        self.0.queue.stopped()
+    }
+}
+
+impl Inner {
+    fn close(&self) {
+        self.queue.close();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the journal's writer thread has panicked");
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.close();
+    }
+}

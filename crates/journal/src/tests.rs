@@ -1,0 +1,6 @@
+//! Tests of the whole: what was acknowledged is there, once, whole, and nothing else passes for it.
+
+mod durability;
+mod examples;
+mod recovery;
+mod tampering;
