@@ -1,0 +1,583 @@
+//! Chat messages, in whichever shape: read into [`ChatMessage`], written as pieces.
+//!
+//! Reads the message schema of OTel GenAI (`parts`), and what people put in its place: OpenAI's (`content`,
+//! `tool_calls`) and Anthropic's (content blocks). What cannot be read as a message is kept as the text that it is:
+//! content is never lost because an SDK cut a JSON string in the middle.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use aws_lc_rs::digest::{SHA256, digest};
+use event::limits::PIECES_MAX;
+use event::{Direction, Part, Piece, PieceMeta, Role};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::value::Losses;
+use crate::Raw;
+
+/// One message of a conversation.
+#[derive(Debug, Default)]
+pub(super) struct ChatMessage {
+    /// Who says it, where that is told.
+    pub(super) role: Option<Role>,
+    /// Name of the participant or tool.
+    pub(super) name: Option<String>,
+    /// The tool call that it answers.
+    pub(super) call_id: Option<String>,
+    /// Why the model stopped, on output messages.
+    pub(super) finish_reason: Option<String>,
+    /// What it holds.
+    pub(super) parts: Vec<ChatPart>,
+}
+
+/// One part of a message.
+#[derive(Debug)]
+pub(super) struct ChatPart {
+    /// What it is.
+    pub(super) part: Part,
+    /// Its text.
+    pub(super) text: String,
+    /// The tool's name.
+    pub(super) name: Option<String>,
+    /// The tool call's id.
+    pub(super) call_id: Option<String>,
+    /// Whether the tool says that it failed.
+    pub(super) failed: Option<bool>,
+}
+
+impl ChatPart {
+    /// A part of which only the text is known.
+    pub(super) fn new(part: Part, text: String) -> Self {
+        Self { part, text, name: None, call_id: None, failed: None }
+    }
+}
+
+/// The pieces of one event, as they are collected.
+#[derive(Debug, Default)]
+pub(super) struct Pieces {
+    /// The pieces so far.
+    pub(super) pieces: Vec<Piece<Raw>>,
+    /// What was lost at a limit.
+    pub(super) losses: Losses,
+    /// Why the model stopped, as its messages tell it.
+    pub(super) finish_reasons: Vec<String>,
+    /// The position of the next message.
+    next_message: u32,
+    /// Of the last input message of the assistant, and of the one before it.
+    assistant_turns: [Option<u32>; 2],
+    last_input: Option<u32>,
+}
+
+impl Pieces {
+    /// Adds a piece. Empty text says nothing and is left out; an empty call or result of a tool is a fact.
+    pub(super) fn push(&mut self, meta: PieceMeta<Raw>, text: String) {
+        if text.is_empty() && !matches!(meta.part, Part::ToolCall | Part::ToolResult) {
+            return;
+        }
+        if self.pieces.len() >= PIECES_MAX {
+            self.losses.items_dropped += 1;
+            return;
+        }
+        let text = self.losses.cut(text);
+        self.pieces.push(Piece::new(meta, text.into()));
+    }
+
+    /// Adds a text that stands alone, at a message position of its own.
+    pub(super) fn push_alone(&mut self, direction: Direction, role: Role, part: Part, text: String) {
+        let message = self.take_position(direction, role);
+        self.push(PieceMeta { message, ..PieceMeta::new(direction, role, part) }, text);
+    }
+
+    /// Adds the parts of a message at the next position of the conversation.
+    pub(super) fn push_message(&mut self, message: ChatMessage, direction: Direction, role_default: Role) {
+        let role = message.role.unwrap_or(role_default);
+        let position = self.take_position(direction, role);
+        if let Some(reason) = message.finish_reason {
+            self.finish_reasons.push(reason);
+        }
+        for part in message.parts {
+            let (role, part_kind) = match part.part {
+                Part::ToolCall => (Role::Assistant, Part::ToolCall),
+                Part::ToolResult => (Role::Tool, Part::ToolResult),
+                Part::Document => (Role::Document, Part::Document),
+                Part::Text if role == Role::Tool => (Role::Tool, Part::ToolResult),
+                other => (role, other),
+            };
+            let is_result = part_kind == Part::ToolResult;
+            let mut meta = PieceMeta::new(direction, role, part_kind);
+            meta.message = position;
+            meta.name = part.name.or_else(|| message.name.clone()).map(Raw::from);
+            meta.call_id = part.call_id.or_else(|| if is_result { message.call_id.clone() } else { None }).map(Raw::from);
+            meta.failed = part.failed;
+            self.push(meta, part.text);
+        }
+    }
+
+    /// Whether there is content in that direction.
+    pub(super) fn has(&self, direction: Direction) -> bool {
+        self.pieces.iter().any(|piece| piece.meta.direction == direction && piece.meta.part != Part::ToolDefinition)
+    }
+
+    /// Ends the collection: marks what the conversation had brought before, and gives results the name of their call.
+    ///
+    /// The newest turn is what stands after the last message of the assistant, or, when the input ends with one
+    /// (a prefilled answer), after the one before it.
+    pub(super) fn finish(mut self) -> Self {
+        let [last, before] = self.assistant_turns;
+        let newest_after = if last.is_some() && last == self.last_input { before } else { last };
+        if let Some(position) = newest_after {
+            for piece in &mut self.pieces {
+                piece.meta.history = piece.meta.direction == Direction::Input && piece.meta.message <= position;
+            }
+        }
+        self.name_results();
+        self
+    }
+
+    fn name_results(&mut self) {
+        let nameless =
+            |piece: &Piece<Raw>| piece.meta.part == Part::ToolResult && piece.meta.name.is_none() && piece.meta.call_id.is_some();
+        if !self.pieces.iter().any(nameless) {
+            return;
+        }
+        let calls: HashMap<Raw, Raw> = self
+            .pieces
+            .iter()
+            .filter(|piece| piece.meta.part == Part::ToolCall)
+            .filter_map(|piece| Some((piece.meta.call_id.clone()?, piece.meta.name.clone()?)))
+            .collect();
+        for piece in self.pieces.iter_mut().filter(|piece| nameless(piece)) {
+            piece.meta.name = piece.meta.call_id.as_ref().and_then(|id| calls.get(id)).cloned();
+        }
+    }
+
+    fn take_position(&mut self, direction: Direction, role: Role) -> u32 {
+        let position = self.next_message;
+        self.next_message = self.next_message.saturating_add(1);
+        if direction == Direction::Input {
+            self.last_input = Some(position);
+            if role == Role::Assistant {
+                // Messages of one turn that follow each other are one answer.
+                self.assistant_turns = match self.assistant_turns[0] {
+                    Some(last) if last + 1 == position => [Some(position), self.assistant_turns[1]],
+                    last => [Some(position), last],
+                };
+            }
+        }
+        position
+    }
+}
+
+/// The role of that name.
+pub(super) fn role(name: &str) -> Option<Role> {
+    Some(match name {
+        "system" | "developer" => Role::System,
+        "user" | "human" => Role::User,
+        "assistant" | "model" | "ai" => Role::Assistant,
+        "tool" | "function" | "ipython" => Role::Tool,
+        _ => return None,
+    })
+}
+
+/// Reads a conversation: a JSON list of messages, one message, or plain text.
+pub(super) fn read_messages(text: &str, mut each: impl FnMut(ChatMessage)) {
+    match text.trim_start().as_bytes().first() {
+        Some(b'[') => {
+            if let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(text) {
+                elements.into_iter().for_each(|element| each(read_message(element)));
+                return;
+            }
+        }
+        Some(b'{') => {
+            if let Ok(wrapped) = serde_json::from_str::<Wrapped<'_>>(text) {
+                wrapped.messages.into_iter().for_each(|element| each(read_message(element)));
+                return;
+            }
+            if let Ok(element) = serde_json::from_str::<&RawValue>(text) {
+                each(read_message(element));
+                return;
+            }
+        }
+        _ => {}
+    }
+    each(plain(text.to_owned()));
+}
+
+/// Reads what a message may hold: a JSON list of parts, or plain text.
+pub(super) fn read_parts(text: &str) -> Vec<ChatPart> {
+    if text.trim_start().starts_with('[')
+        && let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(text)
+        && !elements.is_empty()
+        && elements.iter().all(|element| element.get().starts_with(['{', '"']))
+    {
+        return elements.into_iter().map(read_part).collect();
+    }
+    if text.trim_start().starts_with('{')
+        && let Ok(one) = serde_json::from_str::<PartIn<'_>>(text)
+        && one.r#type.is_some()
+        && let Ok(element) = serde_json::from_str::<&RawValue>(text)
+    {
+        return vec![read_part(element)];
+    }
+    vec![ChatPart::new(Part::Text, text.to_owned())]
+}
+
+/// A message as JSON: one of a list, or the body of a log record.
+pub(super) fn read_message(element: &RawValue) -> ChatMessage {
+    let json = element.get();
+    if !json.starts_with('{') {
+        return plain(text_of(element).into_owned());
+    }
+    let Ok(fields) = serde_json::from_str::<MessageIn<'_>>(json) else {
+        return plain(json.to_owned());
+    };
+    let mut message = match fields.message {
+        // A choice of a response: {"index", "finish_reason", "message": {...}}.
+        Some(inner) if inner.get().starts_with('{') => read_message(inner),
+        _ => ChatMessage::default(),
+    };
+    if let Some(raw) = fields.role {
+        message.role = role(&text_of(raw));
+    }
+    message.name = optional(fields.name).or(message.name);
+    message.call_id = optional(fields.tool_call_id).or_else(|| optional(fields.id)).or(message.call_id);
+    message.finish_reason = optional(fields.finish_reason).or(message.finish_reason);
+    if let Some(reasoning) = optional(fields.reasoning_content).or_else(|| optional(fields.reasoning)) {
+        message.parts.push(ChatPart::new(Part::Reasoning, reasoning));
+    }
+    for holder in [fields.parts, fields.content].into_iter().flatten() {
+        match holder.get().as_bytes().first() {
+            Some(b'[') => match serde_json::from_str::<Vec<&RawValue>>(holder.get()) {
+                Ok(elements) => message.parts.extend(elements.into_iter().map(read_part)),
+                Err(_) => message.parts.push(ChatPart::new(Part::Text, holder.get().to_owned())),
+            },
+            Some(b'{') => message.parts.push(read_part(holder)),
+            _ => message.parts.push(ChatPart::new(Part::Text, text_of(holder).into_owned())),
+        }
+    }
+    if let Some(refusal) = optional(fields.refusal) {
+        message.parts.push(ChatPart::new(Part::Text, refusal));
+    }
+    if let Some(calls) = fields.tool_calls {
+        match serde_json::from_str::<Vec<&RawValue>>(calls.get()) {
+            Ok(calls) => message.parts.extend(calls.into_iter().map(read_tool_call)),
+            Err(_) if calls.get() == "null" => {}
+            Err(_) => message.parts.push(ChatPart::new(Part::ToolCall, calls.get().to_owned())),
+        }
+    }
+    if let Some(call) = fields.function_call.filter(|call| call.get() != "null") {
+        message.parts.push(read_tool_call(call));
+    }
+    if message.parts.is_empty() && json.len() > EMPTY_MESSAGE_BYTES_MAX {
+        // A message that holds something, and nothing of what we know: keep it whole.
+        message.parts.push(ChatPart::new(Part::Body, json.to_owned()));
+    }
+    message
+}
+
+/// A message of this length at most is a role and nothing else.
+const EMPTY_MESSAGE_BYTES_MAX: usize = 48;
+
+/// The name and JSON text of each tool definition of a list.
+pub(super) fn read_tool_definitions(text: &str) -> Vec<(Option<String>, String)> {
+    #[derive(Deserialize)]
+    struct Definition<'a> {
+        #[serde(borrow, default)]
+        name: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        function: Option<&'a RawValue>,
+    }
+    fn name(json: &str, depth: usize) -> Option<String> {
+        let definition: Definition<'_> = serde_json::from_str(json).ok()?;
+        optional(definition.name).or_else(|| definition.function.filter(|_| depth == 0).and_then(|inner| name(inner.get(), 1)))
+    }
+    match serde_json::from_str::<Vec<&RawValue>>(text) {
+        Ok(elements) => elements
+            .into_iter()
+            .map(|element| {
+                // Some emitters encode each definition as a string of JSON.
+                let json = text_of(element).into_owned();
+                (name(&json, 0), json)
+            })
+            .collect(),
+        Err(_) if text.is_empty() => Vec::new(),
+        Err(_) => vec![(name(text, 0), text.to_owned())],
+    }
+}
+
+/// A retrieved document.
+#[derive(Debug, Default)]
+pub(super) struct Document {
+    /// Its id.
+    pub(super) id: Option<String>,
+    /// Its text.
+    pub(super) text: String,
+    /// How similar it is to the query.
+    pub(super) score: Option<f64>,
+}
+
+/// Reads a JSON list of documents, or plain text.
+pub(super) fn read_documents(text: &str) -> Vec<Document> {
+    #[derive(Deserialize)]
+    struct DocumentIn<'a> {
+        #[serde(borrow, default)]
+        id: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        content: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        text: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        page_content: Option<&'a RawValue>,
+        #[serde(borrow, default)]
+        score: Option<&'a RawValue>,
+    }
+    let read = |element: &RawValue| {
+        let known = serde_json::from_str::<DocumentIn<'_>>(element.get()).ok();
+        match known {
+            Some(known) => Document {
+                id: optional(known.id),
+                score: known.score.and_then(|raw| text_of(raw).parse().ok()).filter(|score: &f64| score.is_finite()),
+                text: optional(known.content)
+                    .or_else(|| optional(known.text))
+                    .or_else(|| optional(known.page_content))
+                    .unwrap_or_else(|| element.get().to_owned()),
+            },
+            None => Document { text: text_of(element).into_owned(), ..Document::default() },
+        }
+    };
+    match serde_json::from_str::<Vec<&RawValue>>(text) {
+        Ok(elements) => elements.into_iter().map(read).collect(),
+        Err(_) if text.is_empty() => Vec::new(),
+        Err(_) => vec![Document { text: text.to_owned(), ..Document::default() }],
+    }
+}
+
+/// A reference to an image, audio or file: its address, or what its bytes are, never the bytes.
+pub(super) fn media_reference(mime_type: Option<&str>, data: &str) -> String {
+    if let Some(rest) = data.strip_prefix("data:") {
+        let (mime, body) = rest.split_once(',').unwrap_or(("", rest));
+        return blob_reference(mime.split(';').next().unwrap_or_default(), body);
+    }
+    if data.len() <= MEDIA_ADDRESS_BYTES_MAX && (data.contains("://") || mime_type.is_none()) {
+        return data.to_owned();
+    }
+    blob_reference(mime_type.unwrap_or_default(), data)
+}
+
+/// An address is not longer than this; what is, is the bytes themselves.
+const MEDIA_ADDRESS_BYTES_MAX: usize = 4 * 1024;
+
+fn blob_reference(mime_type: &str, data: &str) -> String {
+    let mime_type = if mime_type.is_empty() { "application/octet-stream" } else { mime_type };
+    let mime_type = &mime_type[..mime_type.floor_char_boundary(128)];
+    let digest = digest(&SHA256, data.as_bytes());
+    let short: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("blob:{mime_type};{} bytes encoded;sha256={short}", data.len())
+}
+
+#[derive(Deserialize)]
+struct Wrapped<'a> {
+    #[serde(borrow)]
+    messages: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct MessageIn<'a> {
+    #[serde(borrow, default)]
+    role: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    parts: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tool_calls: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    function_call: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tool_call_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    finish_reason: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    refusal: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    reasoning_content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    message: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct PartIn<'a> {
+    #[serde(borrow, default)]
+    r#type: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    thinking: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    refusal: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    call_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tool_use_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    tool_call_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    name: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    function: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    input: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    server_tool_call: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    server_tool_call_response: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    response: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    result: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    output: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    is_error: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    mime_type: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    media_type: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    uri: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    url: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    file_id: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    image_url: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    source: Option<&'a RawValue>,
+}
+
+fn read_part(element: &RawValue) -> ChatPart {
+    let json = element.get();
+    if !json.starts_with('{') {
+        return ChatPart::new(Part::Text, text_of(element).into_owned());
+    }
+    let Ok(part) = serde_json::from_str::<PartIn<'_>>(json) else {
+        return ChatPart::new(Part::Body, json.to_owned());
+    };
+    let kind = part.r#type.map(text_of).unwrap_or_default();
+    let text = || optional(part.content).or_else(|| optional(part.text));
+    match &*kind {
+        "text" | "input_text" | "output_text" | "" if text().is_some() => ChatPart::new(Part::Text, text().unwrap_or_default()),
+        "text" | "input_text" | "output_text" => ChatPart::new(Part::Text, String::new()),
+        "refusal" => ChatPart::new(Part::Text, optional(part.refusal).or_else(text).unwrap_or_default()),
+        "reasoning" | "thinking" => {
+            ChatPart::new(Part::Reasoning, text().or_else(|| optional(part.thinking)).unwrap_or_default())
+        }
+        "tool_call" | "tool_use" | "function_call" | "function" | "server_tool_call" | "server_tool_use" => {
+            read_tool_call(element)
+        }
+        "tool_call_response" | "tool_result" | "function_call_output" | "server_tool_call_response" => ChatPart {
+            part: Part::ToolResult,
+            text: [part.response, part.result, part.server_tool_call_response, part.content, part.output]
+                .into_iter()
+                .flatten()
+                .next()
+                .map(|raw| result_text(raw).into_owned())
+                .unwrap_or_default(),
+            name: optional(part.name),
+            call_id: [part.tool_use_id, part.tool_call_id, part.call_id, part.id].into_iter().find_map(optional),
+            failed: part.is_error.and_then(|raw| serde_json::from_str(raw.get()).ok()),
+        },
+        "blob" | "file" | "uri" | "image" | "image_url" | "input_image" | "audio" | "input_audio" | "input_file" | "video"
+        | "document" | "media" => read_media(&part, element),
+        _ => ChatPart::new(Part::Body, json.to_owned()),
+    }
+}
+
+fn read_media(part: &PartIn<'_>, element: &RawValue) -> ChatPart {
+    let nested = [part.source, part.image_url].into_iter().flatten().find(|raw| raw.get().starts_with('{'));
+    if let Some(inner) = nested.and_then(|raw| serde_json::from_str::<PartIn<'_>>(raw.get()).ok()) {
+        if inner.r#type.is_some_and(|kind| kind.get() == "\"text\"") {
+            return ChatPart::new(Part::Document, optional(inner.data).unwrap_or_default());
+        }
+        let mime = optional(inner.media_type).or_else(|| optional(inner.mime_type));
+        let data = [inner.url, inner.uri, inner.file_id, inner.data].into_iter().find_map(optional).unwrap_or_default();
+        return ChatPart::new(Part::Media, media_reference(mime.as_deref(), &data));
+    }
+    let mime = optional(part.mime_type).or_else(|| optional(part.media_type));
+    let address = [part.uri, part.url, part.image_url, part.file_id].into_iter().find_map(optional);
+    let text = match (address, optional(part.content).or_else(|| optional(part.data))) {
+        (Some(address), _) => media_reference(None, &address),
+        (None, Some(data)) => blob_reference(mime.as_deref().unwrap_or_default(), &data),
+        (None, None) => blob_reference(mime.as_deref().unwrap_or_default(), element.get()),
+    };
+    ChatPart::new(Part::Media, text)
+}
+
+fn read_tool_call(element: &RawValue) -> ChatPart {
+    let Ok(call) = serde_json::from_str::<PartIn<'_>>(element.get()) else {
+        return ChatPart::new(Part::ToolCall, element.get().to_owned());
+    };
+    let function = call.function.and_then(|raw| serde_json::from_str::<PartIn<'_>>(raw.get()).ok());
+    let (name, arguments) = match &function {
+        Some(function) => (optional(function.name), function.arguments),
+        None => (optional(call.name), [call.arguments, call.input, call.server_tool_call].into_iter().flatten().next()),
+    };
+    ChatPart {
+        part: Part::ToolCall,
+        text: arguments.map(|raw| text_of(raw).into_owned()).unwrap_or_default(),
+        name,
+        call_id: optional(call.call_id).or_else(|| optional(call.id)),
+        failed: None,
+    }
+}
+
+/// The text of a tool's result: of a list of text blocks their texts, else the text or JSON that it is.
+fn result_text(raw: &RawValue) -> Cow<'_, str> {
+    if raw.get().starts_with('[')
+        && let Ok(blocks) = serde_json::from_str::<Vec<&RawValue>>(raw.get())
+        && !blocks.is_empty()
+        && blocks.iter().all(|block| block.get().starts_with('{'))
+    {
+        let texts: Vec<ChatPart> = blocks.into_iter().map(read_part).collect();
+        if texts.iter().all(|part| part.part == Part::Text) {
+            return Cow::Owned(texts.into_iter().map(|part| part.text).collect::<Vec<_>>().join("\n"));
+        }
+    }
+    text_of(raw)
+}
+
+/// A JSON string as its text, `null` as nothing, anything else as JSON text.
+fn text_of(raw: &RawValue) -> Cow<'_, str> {
+    let json = raw.get();
+    match json.as_bytes().first() {
+        Some(b'"') => serde_json::from_str::<Borrowed<'_>>(json).map_or(Cow::Borrowed(json), |text| text.0),
+        Some(b'n') => Cow::Borrowed(""),
+        _ => Cow::Borrowed(json),
+    }
+}
+
+#[derive(Deserialize)]
+struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
+
+fn optional(raw: Option<&RawValue>) -> Option<String> {
+    raw.filter(|raw| raw.get() != "null").map(|raw| text_of(raw).into_owned())
+}
+
+fn plain(text: String) -> ChatMessage {
+    ChatMessage { parts: vec![ChatPart::new(Part::Text, text)], ..ChatMessage::default() }
+}
