@@ -128,6 +128,8 @@ keys! {
     CONTENT_BYTES_CUT = "watchkeeper.content.bytes_cut";
     /// How many pieces or attributes were dropped at a limit.
     ITEMS_DROPPED = "watchkeeper.items.dropped";
+    /// How many contents were not kept because another attribute of the same event carries the same.
+    DUPLICATES_DROPPED = "watchkeeper.duplicates.dropped";
     /// Why a record is missing (gap events).
     GAP_REASON = "watchkeeper.gap.reason";
     /// How many are missing (gap events).
