@@ -1,1 +1,27 @@
-//! skeleton
+//! Detection: Sigma rules and content flow over the recorded events; the same journal gives the same detections.
+//!
+//! # Shape
+//!
+//! [`RuleSet`] loads and checks rules, [`Engine`] reads recorded events in the order of the journal and returns
+//! [`Detection`]s, [`Runner`] applies a rule set to arbitrary JSON events. Nothing here does I/O, but for reading rule
+//! files, and nothing reads a clock: time comes from the events (invariant I3).
+//!
+//! An event of kind `detection` or `response_action` is never looked at, so detection cannot feed itself.
+
+#![forbid(unsafe_code)]
+
+mod builtin;
+mod detection;
+mod engine;
+pub mod fields;
+mod flow;
+mod novelty;
+mod rules;
+mod session;
+mod sigma;
+mod token;
+
+pub use detection::{Detection, Evidence, Grade, Severity};
+pub use engine::Engine;
+pub use rules::{ExampleResult, Problem, RuleError, RuleInfo, RuleKind, RuleSet};
+pub use sigma::runner::{Match, Runner, match_json};

@@ -1,0 +1,89 @@
+//! The rules and runbooks that come with the program (`content/`). A test holds that no file is left out.
+
+macro_rules! rules {
+    ($($name:literal),* $(,)?) => {
+        /// Rule files: name and text.
+        pub(crate) const RULES: &[(&str, &str)] =
+            &[$((concat!("content/rules/", $name, ".yml"), include_str!(concat!("../../../content/rules/", $name, ".yml")))),*];
+    };
+}
+
+macro_rules! runbooks {
+    ($($name:literal),* $(,)?) => {
+        /// Runbooks: name and text.
+        pub(crate) const RUNBOOKS: &[(&str, &str)] =
+            &[$(($name, include_str!(concat!("../../../content/runbooks/", $name, ".md")))),*];
+    };
+}
+
+rules![
+    "cloud-metadata",
+    "credential-in-prompt",
+    "credential-in-response",
+    "credential-in-tool-arguments",
+    "data-sent-by-tool",
+    "destructive-tool-call",
+    "download-and-run",
+    "egress-raw-address",
+    "exfiltration-host",
+    "external-email-forwarding",
+    "guardrail-denied",
+    "guardrail-weakened",
+    "invisible-characters",
+    "jailbreak-persona",
+    "logprob-harvest",
+    "markdown-image-exfiltration",
+    "mcp-server-added",
+    "model-call-burst",
+    "obfuscated-payload",
+    "package-from-url",
+    "permission-bypass",
+    "personal-data-burst",
+    "prompt-injection-direct",
+    "prompt-injection-document",
+    "prompt-injection-tool-result",
+    "retrieval-sweep",
+    "sensitive-file-read",
+    "shell-by-tool",
+    "system-prompt-asked",
+    "system-prompt-leaked",
+    "token-flood",
+    "tool-definition-poisoned",
+];
+runbooks![
+    "abuse-volume",
+    "agent-configuration",
+    "credential-exposure",
+    "data-leak",
+    "exfiltration",
+    "extraction",
+    "jailbreak",
+    "knowledge-base",
+    "obfuscation",
+    "prompt-injection",
+    "supply-chain",
+    "system-prompt-leak",
+    "tool-misuse",
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_file_is_left_out() {
+        for (dir, ending, listed) in [
+            ("rules", "yml", RULES.iter().map(|(name, _)| name.trim_start_matches("content/rules/").trim_end_matches(".yml")).collect()),
+            ("runbooks", "md", RUNBOOKS.iter().map(|(name, _)| *name).collect::<BTreeSet<&str>>()),
+        ] {
+            let path = format!("{}/../../content/{dir}", env!("CARGO_MANIFEST_DIR"));
+            let files: BTreeSet<String> = std::fs::read_dir(path)
+                .unwrap()
+                .filter_map(|entry| entry.unwrap().file_name().to_str().and_then(|name| name.strip_suffix(&format!(".{ending}"))).map(ToOwned::to_owned))
+                .collect();
+            assert_eq!(files.iter().map(String::as_str).collect::<BTreeSet<_>>(), listed, "{dir}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! A detection: what was seen, how bad it is, how sure we are, and what shows it (invariant I6).
+
+use std::collections::BTreeMap;
+
+use event::{
+    Channel, ContentId, Event, EventId, Identity, Key, Kind, RecordedEvent, RuleId, Source, SourcePath, TechniqueId, Timestamp,
+    Trace, Value, attr,
+};
+use sanitize::Clean;
+use serde::{Deserialize, Serialize};
+
+/// How bad it is, in Sigma's words (`level`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Context for an investigation.
+    Informational,
+    /// Of note when it keeps coming.
+    Low,
+    /// Worth a look.
+    Medium,
+    /// Somebody should look today.
+    High,
+    /// Somebody should look now.
+    Critical,
+}
+
+impl Severity {
+    /// The name that JSON, SQL and rules use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Informational => "informational",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// How far an injection got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grade {
+    /// The model was given it.
+    Seen,
+    /// The agent made a call that follows it.
+    ActedOn,
+    /// That call came back without an error.
+    Reached,
+}
+
+impl Grade {
+    /// The name that JSON, SQL and rules use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::ActedOn => "acted_on",
+            Self::Reached => "reached",
+        }
+    }
+}
+
+/// One fact that shows a detection. Offsets are Unicode code points of the clean text named by `content`, or of the
+/// field's value where there is no content.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// What it is: `match`, `finding`, `source`, `call`, `shared_value`, `count`.
+    pub what: String,
+    /// The field that matched, or the rule of the finding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The value, or the part of it that shows the match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+    /// What the rule looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// First code point of the match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start: Option<u32>,
+    /// One past its last code point.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<u32>,
+    /// The content that holds it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content: Option<ContentId>,
+    /// The event that brought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub event: Option<EventId>,
+    /// Where the text entered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub channel: Option<Channel>,
+}
+
+/// Something that was detected.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Detection {
+    /// Derived from the rule and the events, so that a replay gives the same id.
+    pub id: EventId,
+    /// The rule.
+    pub rule: RuleId,
+    /// SHA-256 of the rule's text, hexadecimal: which version of it this was.
+    pub rule_digest: String,
+    /// What the rule is called.
+    pub title: String,
+    /// The ATLAS technique that it is evidence of.
+    pub technique: Option<TechniqueId>,
+    /// How bad it is.
+    pub severity: Severity,
+    /// How sure the rule is, 0 to 1.
+    pub confidence: f32,
+    /// How far it got, for injections.
+    pub grade: Option<Grade>,
+    /// When: the time of the event that completed it.
+    pub time: Timestamp,
+    /// The session of that event.
+    pub session: Option<String>,
+    /// Its trace.
+    pub trace: Option<Trace>,
+    /// Who was involved.
+    pub identity: Identity<String>,
+    /// The events that it rests on.
+    pub events: Vec<EventId>,
+    /// What shows it.
+    pub evidence: Vec<Evidence>,
+}
+
+impl Detection {
+    /// The event that records the detection. It goes the way of every event: sanitised, inspected, journalled.
+    #[must_use]
+    pub fn into_event(self) -> Event<String> {
+        let source = Source::new(SourcePath::Internal, Key::of("watchkeeper"));
+        let mut event = Event::new(Kind::Detection, self.title.clone(), source);
+        event.id = self.id;
+        event.time = self.time;
+        event.session = self.session;
+        event.trace = self.trace;
+        event.identity = self.identity;
+        event.set(attr::DETECTION_RULE, self.rule.as_str());
+        event.set(attr::DETECTION_RULE_DIGEST, self.rule_digest.as_str());
+        event.set(attr::DETECTION_TITLE, self.title.as_str());
+        event.set(attr::DETECTION_SEVERITY, self.severity.as_str());
+        event.set(attr::DETECTION_CONFIDENCE, Value::double((f64::from(self.confidence) * 1e4).round() / 1e4));
+        if let Some(technique) = self.technique {
+            event.set(attr::DETECTION_TECHNIQUE, technique.as_str());
+        }
+        if let Some(grade) = self.grade {
+            event.set(attr::DETECTION_GRADE, grade.as_str());
+        }
+        let events = self.events.iter().map(|id| Value::Text(id.to_string())).collect();
+        event.set(attr::DETECTION_EVENTS, Value::List(events));
+        let evidence = serde_json::to_value(&self.evidence).map_or(Value::List(Vec::new()), value_of_json);
+        event.set(attr::DETECTION_EVIDENCE, evidence);
+        event
+    }
+}
+
+/// What a rule brings to its detections.
+pub(crate) struct Verdict<'a> {
+    pub(crate) rule: &'a str,
+    pub(crate) rule_digest: &'a str,
+    pub(crate) title: &'a str,
+    pub(crate) technique: Option<TechniqueId>,
+    pub(crate) severity: Severity,
+    pub(crate) confidence: f32,
+    pub(crate) grade: Option<Grade>,
+}
+
+impl Verdict<'_> {
+    /// The detection that `last` completes. `events` may or may not name `last`, and is put into order.
+    pub(crate) fn on(&self, last: &RecordedEvent<Clean>, mut events: Vec<EventId>, evidence: Vec<Evidence>, part: &str) -> Detection {
+        if !events.contains(&last.id) {
+            events.push(last.id);
+        }
+        events.sort_unstable();
+        events.dedup();
+        Detection {
+            id: EventId::derived(last.time, &self.digest(&events, part)),
+            rule: RuleId::new(self.rule),
+            rule_digest: self.rule_digest.to_owned(),
+            title: self.title.to_owned(),
+            technique: self.technique,
+            severity: self.severity,
+            confidence: self.confidence,
+            grade: self.grade,
+            time: last.time,
+            session: last.session.as_ref().map(|session| session.to_string()),
+            trace: last.trace,
+            identity: last.identity.clone().map(&mut |text: Clean| text.to_string()),
+            events,
+            evidence,
+        }
+    }
+
+    /// `part` tells apart what one rule sees twice in the same events (two tool calls of one model call).
+    fn digest(&self, events: &[EventId], part: &str) -> [u8; 32] {
+        let mut parts: Vec<&[u8]> = vec![self.rule.as_bytes(), self.grade.map_or("", Grade::as_str).as_bytes(), part.as_bytes()];
+        parts.extend(events.iter().map(|id| id.as_bytes().as_slice()));
+        sha256(&parts)
+    }
+}
+
+/// SHA-256 of parts, each preceded by its length so that no two lists of parts give one digest.
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    for part in parts {
+        context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+        context.update(part);
+    }
+    let mut out = [0; 32];
+    out.copy_from_slice(context.finish().as_ref());
+    out
+}
+
+/// SHA-256 as 64 hexadecimal characters.
+pub(crate) fn sha256_hex(parts: &[&[u8]]) -> String {
+    sha256(parts).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn value_of_json(json: serde_json::Value) -> Value<String> {
+    match json {
+        serde_json::Value::Null => Value::Text(String::new()),
+        serde_json::Value::Bool(value) => Value::Bool(value),
+        serde_json::Value::Number(number) => match number.as_i64() {
+            Some(whole) => Value::Int(whole),
+            None => Value::double(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        serde_json::Value::String(text) => Value::Text(text),
+        serde_json::Value::Array(values) => Value::List(values.into_iter().map(value_of_json).collect()),
+        serde_json::Value::Object(entries) => {
+            Value::Map(entries.into_iter().map(|(key, value)| (key, value_of_json(value))).collect::<BTreeMap<_, _>>())
+        }
+    }
+}

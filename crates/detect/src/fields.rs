@@ -1,0 +1,155 @@
+//! The fields that rules see: an event, flattened to Sigma's names. This list is the reference (`docs/reference/rules.md`
+//! is generated from it).
+
+use event::attr;
+
+/// The product of our log source.
+pub const PRODUCT: &str = "ai";
+
+/// The categories of our log source, and the kinds of event in each.
+pub const CATEGORIES: &[(&str, &str)] = &[
+    ("llm", "`model_call`, `system_prompt`, `evaluation`: what models were asked and answered"),
+    ("tool", "`tool_call`, `installation`, `data_access`, `external_call`, and every tool call that a `model_call` holds"),
+    ("retrieval", "`retrieval`: look-ups in vector stores and knowledge bases"),
+    ("agent", "`agent_step`: plans, delegations, hand-offs"),
+    ("guardrail", "`guardrail`: decisions of guardrails, moderation, approval"),
+    ("auth", "`session`, `admin`: sign-in, permissions, keys, configuration"),
+    ("gap", "`gap`: what should have been recorded and was not"),
+];
+
+/// A field that rules can use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Its name. A name that ends in `.*` stands for every name that begins so.
+    pub name: &'static str,
+    /// `text`, `number`, `flag`, or one of them followed by `list`. A list matches when any of its values does.
+    pub kind: &'static str,
+    /// What it is.
+    pub meaning: &'static str,
+}
+
+/// Every field but the canonical attributes ([`event::attr::ALL`]), which keep their own names.
+pub const FIELDS: &[Field] = &[
+    field("@timestamp", "text", "when it began: nanoseconds since 1970 as text"),
+    field("event.id", "text", "the event"),
+    field("event.kind", "text", "what happened: `model_call`, `tool_call`, `retrieval` ..."),
+    field("event.name", "text", "the operation's name (a span's name, a log's event name)"),
+    field("event.phase", "text", "`complete`, `request` or `response`"),
+    field("event.status", "text", "`unset`, `ok` or `error`"),
+    field("event.duration_ms", "number", "how long it took, in milliseconds"),
+    field("trace.id", "text", "the W3C trace"),
+    field("session.id", "text", "the conversation"),
+    field("user.id", "text", "the end user"),
+    field("user.name", "text", "the end user's name"),
+    field("service.name", "text", "the application"),
+    field("service.version", "text", "its version"),
+    field("gen_ai.agent.id", "text", "the agent"),
+    field("gen_ai.agent.name", "text", "its name, or its id where it has none"),
+    field("gen_ai.agent.version", "text", "its version"),
+    field("watchkeeper.delegation", "text list", "the agents that it acts for, nearest first"),
+    field("watchkeeper.credential.id", "text", "the credential that was presented (a keyed hash)"),
+    field("client.address", "text", "where the request came from"),
+    field("user_agent.original", "text", "with which client"),
+    field("watchkeeper.source.path", "text", "the way in: `otlp_grpc`, `otlp_http`, `gateway`, `api`, `import`, `internal`"),
+    field("watchkeeper.source.dialect", "text", "the dialect that it was read with"),
+    field("unmapped.*", "any", "what the source said and no dialect knows, under the source's own name"),
+    field("watchkeeper.text.user", "text list", "new text of the user"),
+    field("watchkeeper.text.assistant", "text list", "new text of the model, said now or sent back to it as history"),
+    field("watchkeeper.text.output", "text list", "new text that the model answered with"),
+    field("watchkeeper.text.reasoning", "text list", "new reasoning of the model"),
+    field("watchkeeper.text.tool", "text list", "new text of tool results"),
+    field("watchkeeper.text.document", "text list", "new text of retrieved documents"),
+    field("watchkeeper.text.system", "text list", "new text of the operator: system and developer instructions"),
+    field("watchkeeper.text.definition", "text list", "new definitions of tools, as JSON text"),
+    field("watchkeeper.text.query", "text list", "new queries of retrievals and data stores"),
+    field("watchkeeper.text.command", "text list", "new command lines"),
+    field("watchkeeper.text.body", "text list", "new text of any other kind (log bodies)"),
+    field("watchkeeper.text.media", "text list", "new references to images, audio, files"),
+    field("gen_ai.tool.call.arguments", "text list", "the arguments of the tool call, as JSON text"),
+    field("gen_ai.tool.call.result", "text list", "what the tool returned"),
+    field("watchkeeper.tool.failed", "flag list", "whether the tool reported that it failed"),
+    field("watchkeeper.retrieval.score", "number list", "similarity of the documents that came back"),
+    field("watchkeeper.document.name", "text list", "names of the documents that came back"),
+    field("watchkeeper.score", "number", "highest score of the findings in new text, 0 to 1; 0 when there is none"),
+    field("watchkeeper.score.user", "number", "the same for text of the user; likewise `.assistant`, `.tool`, `.document`, `.system`"),
+    field("watchkeeper.score.*", "number", "highest score of the findings in new text of that channel"),
+    field("watchkeeper.verdict", "text", "what inspection advised for the whole event: `allow`, `warn`, `deny`"),
+    field("watchkeeper.finding.rule", "text list", "signatures and checks that found something in new text"),
+    field("watchkeeper.finding.risk", "text list", "their risks: `prompt_injection`, `jailbreak`, `credential_exposure` ..."),
+    field("watchkeeper.finding.technique", "text list", "their ATLAS techniques"),
+    field("watchkeeper.finding.channel", "text list", "the channels in which they were found"),
+    field("watchkeeper.finding.user", "text list", "risks found in new text of the user"),
+    field("watchkeeper.finding.assistant", "text list", "risks found in new text of the model"),
+    field("watchkeeper.finding.tool", "text list", "risks found in new tool results"),
+    field("watchkeeper.finding.document", "text list", "risks found in new documents"),
+    field("watchkeeper.finding.system", "text list", "risks found in new text of the operator"),
+    field("watchkeeper.finding.input", "text list", "risks found in any new input"),
+    field("watchkeeper.finding.output", "text list", "risks found in any new output"),
+    field("watchkeeper.finding.arguments", "text list", "risks found in new arguments of tool calls"),
+    field("watchkeeper.sanitized.input", "text list", "types of the values that the sanitiser replaced in new input, one entry for each value"),
+    field("watchkeeper.sanitized.output", "text list", "the same for new output of the model"),
+    field("watchkeeper.sanitized.arguments", "text list", "the same for new arguments of tool calls"),
+    field("watchkeeper.sanitized.output.count", "number", "how many values the sanitiser replaced in new output of the model"),
+    field("watchkeeper.sanitized.*", "number", "how many values of that type (`EMAIL`, `CARD` ...) the sanitiser replaced in the whole event"),
+];
+
+const fn field(name: &'static str, kind: &'static str, meaning: &'static str) -> Field {
+    Field { name, kind, meaning }
+}
+
+/// Whether events can have the field.
+#[must_use]
+pub fn is_known(name: &str) -> bool {
+    FIELDS.iter().any(|field| field.name == name || field.name.strip_suffix('*').is_some_and(|prefix| name.starts_with(prefix)))
+        || attr::ALL.iter().any(|key| key.as_str() == name)
+}
+
+/// The tables of `docs/reference/rules.md`.
+#[must_use]
+pub fn reference() -> String {
+    let mut out = String::from("| category | events |\n| --- | --- |\n");
+    for (name, meaning) in CATEGORIES {
+        out.push_str(&format!("| `{name}` | {meaning} |\n"));
+    }
+    out.push_str("\n| field | values | what it is |\n| --- | --- | --- |\n");
+    for field in FIELDS {
+        out.push_str(&format!("| `{}` | {} | {} |\n", field.name, field.kind, field.meaning));
+    }
+    out.push_str("\nCanonical attributes, under their own names: ");
+    let names: Vec<String> = attr::ALL.iter().map(|key| format!("`{}`", key.as_str())).collect();
+    out.push_str(&names.join(", "));
+    out.push_str(".\n");
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes the tables anew when `UPDATE_DOCS` is set.
+    #[test]
+    fn the_reference_page_has_these_fields() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/rules.md");
+        let page = std::fs::read_to_string(path).unwrap();
+        let (begin, end) = ("<!-- fields: generated -->\n", "<!-- fields: end -->\n");
+        let (head, rest) = page.split_once(begin).unwrap();
+        let (table, tail) = rest.split_once(end).unwrap();
+        if std::env::var_os("UPDATE_DOCS").is_some() {
+            std::fs::write(path, format!("{head}{begin}{}{end}{tail}", reference())).unwrap();
+        } else {
+            assert_eq!(table, reference(), "run the test with UPDATE_DOCS=1 to write the tables anew");
+        }
+    }
+
+    #[test]
+    fn names_are_unique_and_known() {
+        let mut names: Vec<&str> = FIELDS.iter().map(|field| field.name).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+        for (name, known) in [("gen_ai.tool.name", true), ("unmapped.permission_mode", true), ("CommandLine", false)] {
+            assert_eq!(is_known(name), known, "{name}");
+        }
+    }
+}

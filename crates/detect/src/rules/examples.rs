@@ -1,0 +1,101 @@
+//! Runs the examples that rules bring.
+
+use super::check::Problem;
+use super::extension::Example;
+use super::{Rule, RuleKind};
+use crate::sigma::{Parsed, Sigma};
+
+/// What came of an example.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ExampleResult {
+    /// The rule's id.
+    pub rule: String,
+    /// Its title.
+    pub title: String,
+    /// The example's name.
+    pub example: String,
+    /// Whether the rule should fire.
+    pub expected: bool,
+    /// Whether it did.
+    pub fired: bool,
+}
+
+impl ExampleResult {
+    /// Whether it came out as expected.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        self.expected == self.fired
+    }
+}
+
+/// Runs the examples of every rule.
+pub(crate) fn run(rules: &[Rule]) -> Vec<ExampleResult> {
+    rules.iter().flat_map(|rule| run_rule(rule, rules)).map(|(result, _)| result).collect()
+}
+
+/// Examples that did not come out as expected.
+pub(crate) fn problems(rules: &[Rule]) -> Vec<Problem> {
+    let results = rules.iter().flat_map(|rule| run_rule(rule, rules).into_iter().map(move |result| (rule, result)));
+    results
+        .filter(|(_, (result, _))| !result.passed())
+        .map(|(rule, (result, field))| {
+            let did = if result.fired { "fires, and should not" } else { "does not fire" };
+            Problem::on(&rule.info, field, format!("example {:?}: the rule {did}", result.example), "correct the rule or the example")
+        })
+        .collect()
+}
+
+fn run_rule(rule: &Rule, rules: &[Rule]) -> Vec<(ExampleResult, &'static str)> {
+    let examples = &rule.extension.examples;
+    if examples.positive.is_empty() && examples.negative.is_empty() {
+        return Vec::new();
+    }
+    let run_as = |example: &Example, expected: bool| ExampleResult {
+        rule: rule.info.id.clone(),
+        title: rule.info.title.clone(),
+        example: example.name.clone(),
+        expected,
+        fired: fires(rule, rules, example),
+    };
+    let positive = examples.positive.iter().map(|example| (run_as(example, true), "watchkeeper.examples.positive"));
+    let negative = examples.negative.iter().map(|example| (run_as(example, false), "watchkeeper.examples.negative"));
+    positive.chain(negative).collect()
+}
+
+/// Whether the rule fires on the example. Only the rule itself, what it refers to, and the filters are compiled.
+fn fires(rule: &Rule, rules: &[Rule], example: &Example) -> bool {
+    let needed = needed(rule, rules);
+    let Ok(mut sigma) = Sigma::compile(needed.iter().copied()) else { return false };
+    let Some(position) = needed.iter().position(|one| std::ptr::eq(*one, &rule.parsed)) else {
+        return false;
+    };
+    let mut fired = false;
+    for (time_s, event) in example.timeline() {
+        let matches = sigma.matches(event, None);
+        fired |= rule.info.kind == RuleKind::Rule && sigma.positions(&matches).contains(&position);
+        fired |= sigma.correlate(event, "", matches, time_s).iter().any(|hit| hit.rule == position);
+    }
+    fired
+}
+
+fn needed<'a>(rule: &'a Rule, rules: &'a [Rule]) -> Vec<&'a Parsed> {
+    let mut needed: Vec<&Rule> = vec![rule];
+    let mut next = 0;
+    while let Some(one) = needed.get(next).copied() {
+        next += 1;
+        for name in one.parsed.references().unwrap_or(&[]) {
+            let found = rules.iter().find(|rule| rule.info.id == *name || rule.parsed.header().name.as_ref() == Some(name));
+            if let Some(found) = found
+                && !needed.iter().any(|known| known.info.id == found.info.id)
+            {
+                needed.push(found);
+            }
+        }
+    }
+    let ids: Vec<&str> = needed.iter().map(|rule| rule.info.id.as_str()).collect();
+    let filters = rules.iter().filter(|filter| {
+        filter.info.kind == RuleKind::Filter
+            && filter.parsed.references().is_none_or(|names| names.iter().any(|name| ids.contains(&name.as_str())))
+    });
+    needed.iter().copied().chain(filters).map(|rule| &rule.parsed).collect()
+}

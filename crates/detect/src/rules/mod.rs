@@ -1,0 +1,319 @@
+//! Rule sets: loading, checking, testing.
+
+mod check;
+mod examples;
+mod extension;
+mod load;
+
+use std::path::{Path, PathBuf};
+
+use event::TechniqueId;
+
+pub use check::Problem;
+pub use examples::ExampleResult;
+pub(crate) use extension::Extension;
+
+use crate::builtin;
+use crate::detection::Severity;
+use crate::sigma::runner::Match;
+use crate::sigma::{Parsed, Sigma};
+
+/// Longest rule file, in bytes. The largest file of SigmaHQ has 60 KB.
+pub(crate) const RULE_FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// Most rule files of a directory. SigmaHQ has 4,000.
+pub(crate) const RULE_FILES_MAX: usize = 50_000;
+/// Deepest directory that is read.
+pub(crate) const RULE_DIR_DEPTH_MAX: usize = 32;
+
+/// Sigma rules, correlations and filters that work together.
+pub struct RuleSet {
+    rules: Vec<Rule>,
+    sigma: Sigma,
+    problems: Vec<Problem>,
+}
+
+/// A rule as loaded.
+#[derive(Debug, Clone)]
+pub(crate) struct Rule {
+    pub(crate) info: RuleInfo,
+    pub(crate) extension: Extension,
+    pub(crate) parsed: Parsed,
+}
+
+/// What is known of a rule.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct RuleInfo {
+    /// Its id: the rule's own, or one derived from its text where it has none.
+    pub id: String,
+    /// Its title.
+    pub title: String,
+    /// What it is.
+    pub kind: RuleKind,
+    /// How bad a detection of it is. Rules that do not say are `medium`.
+    pub severity: Severity,
+    /// Sigma's `status`.
+    pub status: Option<String>,
+    /// What it looks for, and why.
+    pub description: Option<String>,
+    /// The category of its log source.
+    pub category: Option<String>,
+    /// The ATLAS techniques that it is evidence of.
+    pub techniques: Vec<TechniqueId>,
+    /// OWASP LLM and agentic entries.
+    pub owasp: Vec<String>,
+    /// NIST AI RMF and AI 600-1 entries.
+    pub nist: Vec<String>,
+    /// When it fires and nothing is wrong.
+    pub falsepositives: Vec<String>,
+    /// What to do: a file of `content/runbooks`, without its ending.
+    pub runbook: Option<String>,
+    /// How sure it is, 0 to 1.
+    pub confidence: f32,
+    /// SHA-256 of its text, hexadecimal.
+    pub digest: String,
+    /// Where it stands.
+    pub file: PathBuf,
+    /// The line where it begins, from 1.
+    pub line: usize,
+}
+
+/// What a document of a rule file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleKind {
+    /// Looks at one event.
+    Rule,
+    /// Counts or orders what rules see.
+    Correlation,
+    /// Takes cases out of rules.
+    Filter,
+}
+
+/// Why a rule set could not be loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum RuleError {
+    /// A file or directory cannot be read.
+    #[error("cannot read {path}: {error}; check that it exists and may be read", path = path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        error: std::io::Error,
+    },
+    /// There is more than is taken.
+    #[error("{path} has more than {max} {what}; split the rules over several sets", path = path.display())]
+    TooMuch {
+        /// Where.
+        path: PathBuf,
+        /// Of what.
+        what: &'static str,
+        /// The limit.
+        max: usize,
+    },
+    /// Rules have problems (strict loading).
+    #[error("{} problem(s) in the rules, the first: {}", .0.len(), .0.first().map(ToString::to_string).unwrap_or_default())]
+    Problems(Vec<Problem>),
+    /// The rules cannot be compiled together.
+    #[error("the rules cannot be compiled together: {0}")]
+    Compile(String),
+}
+
+impl RuleSet {
+    /// The rules that come with the program (`content/rules`). Always strict.
+    pub fn builtin() -> Result<Self, RuleError> {
+        let files = builtin::RULES.iter().map(|(name, text)| (PathBuf::from(name), (*text).to_owned())).collect();
+        load::load(files, true)
+    }
+
+    /// Every `*.yml` and `*.yaml` file under `dir`, or the one file `dir`.
+    ///
+    /// A document that is not a valid rule is left out, and [`problems`](Self::problems) names it; with `strict`, a rule
+    /// with any problem, among them a missing example, technique or runbook, fails the whole.
+    pub fn load(dir: &Path, strict: bool) -> Result<Self, RuleError> {
+        load::load(load::read(dir)?, strict)
+    }
+
+    /// The rules of both sets; where both have a rule of one id, that of `self` stays.
+    pub fn and(self, other: Self) -> Result<Self, RuleError> {
+        let known: std::collections::HashSet<String> = self.rules.iter().map(|rule| rule.info.id.clone()).collect();
+        let more = other.rules.into_iter().filter(|rule| !known.contains(&rule.info.id));
+        let rules: Vec<Rule> = self.rules.into_iter().chain(more).collect();
+        let sigma = Sigma::compile(rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
+        Ok(Self { rules, sigma, problems: self.problems.into_iter().chain(other.problems).collect() })
+    }
+
+    /// What is known of each rule, in the order of files and of documents in them.
+    pub fn rules(&self) -> impl ExactSizeIterator<Item = &RuleInfo> {
+        self.rules.iter().map(|rule| &rule.info)
+    }
+
+    /// What was left out on loading, and why.
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// Lint: everything that strict loading would object to, all files of `dir`.
+    ///
+    /// Rules of other log sources than ours are only held to parse and compile.
+    pub fn check(dir: &Path) -> Result<Vec<Problem>, RuleError> {
+        Ok(load::check(load::read(dir)?))
+    }
+
+    /// Lint of the rules that come with the program.
+    #[must_use]
+    pub fn check_builtin() -> Vec<Problem> {
+        load::check(builtin::RULES.iter().map(|(name, text)| (PathBuf::from(name), (*text).to_owned())).collect())
+    }
+
+    /// Runs every rule's examples.
+    #[must_use]
+    pub fn test(&self) -> Vec<ExampleResult> {
+        examples::run(&self.rules)
+    }
+
+    pub(crate) fn rule(&self, position: usize) -> Option<&Rule> {
+        self.rules.get(position)
+    }
+
+    pub(crate) fn sigma(&self) -> &Sigma {
+        &self.sigma
+    }
+
+    /// The compiled rules, for somebody who keeps their state; the set stays behind with an empty one.
+    pub(crate) fn take_sigma(&mut self) -> Sigma {
+        std::mem::replace(&mut self.sigma, Sigma::empty())
+    }
+
+    pub(crate) fn match_at(&self, position: usize) -> Option<Match> {
+        self.rule(position).map(|rule| Match { rule: rule.info.id.clone(), title: rule.info.title.clone() })
+    }
+}
+
+/// The text of a runbook that comes with the program.
+#[must_use]
+pub(crate) fn has_runbook(name: &str) -> bool {
+    builtin::RUNBOOKS.iter().any(|(known, _)| *known == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_rules_of_the_program_load_and_their_examples_pass() {
+        if let Err(error) = RuleSet::builtin() {
+            let RuleError::Problems(problems) = &error else { panic!("{error}") };
+            panic!("{}", problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
+        }
+        assert_eq!(RuleSet::check_builtin(), []);
+        let rules = RuleSet::builtin().unwrap();
+        assert!(rules.rules().len() >= 30, "{}", rules.rules().len());
+        let results = rules.test();
+        assert!(results.iter().all(ExampleResult::passed));
+        for rule in rules.rules() {
+            for expected in [true, false] {
+                assert!(results.iter().any(|result| result.rule == rule.id && result.expected == expected), "{}", rule.title);
+            }
+        }
+    }
+
+    const GOOD: &str = "title: T\nid: 3f0c8a52-7d6e-4c1b-9a53-0d5b2f6c7e11\nlogsource:\n  product: ai\n  category: tool\ndetection:\n  s:\n    gen_ai.tool.name: x\n  condition: s\n";
+
+    fn load(text: &str, strict: bool) -> Result<RuleSet, RuleError> {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("r.yml"), text).unwrap();
+        RuleSet::load(dir.path(), strict)
+    }
+
+    #[test]
+    fn hostile_and_broken_rules_are_named_and_do_not_hide_the_good_one() {
+        for (bad, field) in [
+            ("title: B\nlogsource: {product: ai}\ndetection:\n  s:\n    a|re: '('\n  condition: s\n", "detection"),
+            ("title: B\nlogsource: {product: ai}\ndetection:\n  s:\n    a: 1\n  condition: s and nothing\n", "detection"),
+            ("title: B\nlogsource: {product: ai}\n", "detection"),
+            ("title: B\nlogsource: {product: ai}\ndetection:\n  s:\n    a|not: 1\n  condition: s\n", ""),
+            ("title: B\nlogsource: {product: ai}\ndetection:\n  s:\n    a: 1\n  condition: s and (\n", "condition"),
+            ("title: B\ncorrelation:\n  type: event_count\n  rules: [nobody]\n  timespan: 1m\n  condition: {gte: 2}\n", "correlation.rules"),
+            ("title: B\nid: 3f0c8a52-7d6e-4c1b-9a53-0d5b2f6c7e11\nlogsource: {product: ai}\ndetection:\n  s:\n    a: 1\n  condition: s\n", "id"),
+            ("title: B\nlogsource: {product: ai}\ndetection:\n  s:\n    a: 1\n  condition: s\nwatchkeeper:\n  techniques: [AML.T9999]\n", "watchkeeper.techniques"),
+            ("title: B\nlogsource: {product: ai}\ndetection:\n  s:\n    a: 1\n  condition: s\nwatchkeeper:\n  exmples: {}\n", "watchkeeper"),
+            ("title: B\n\t- [: nonsense\n", ""),
+            ("just text\n", ""),
+        ] {
+            let set = load(&format!("{GOOD}---\n{bad}"), false).unwrap();
+            assert!(set.rules().any(|rule| rule.title == "T"), "{bad}");
+            let problem = set.problems().first().unwrap_or_else(|| panic!("no problem with {bad}"));
+            assert!(problem.field.contains(field), "{problem}");
+            assert!(problem.file.ends_with("r.yml") && problem.line == Some(11), "{problem}");
+            assert!(!problem.remedy.is_empty() && !problem.message.is_empty());
+            assert!(load(&format!("{GOOD}---\n{bad}"), true).is_err());
+        }
+    }
+
+    #[test]
+    fn correlations_in_a_circle_are_left_out() {
+        let circle = "title: A\nname: a\ncorrelation:\n  type: event_count\n  rules: [b]\n  timespan: 1m\n  condition: {gte: 2}\n---\ntitle: B\nname: b\ncorrelation:\n  type: event_count\n  rules: [a]\n  timespan: 1m\n  condition: {gte: 2}\n";
+        let set = load(&format!("{GOOD}---\n{circle}"), false).unwrap();
+        assert_eq!((set.rules().len(), set.problems().len()), (1, 2));
+    }
+
+    #[test]
+    fn a_rule_of_ours_that_lacks_something_is_told_what() {
+        let fields: Vec<String> = match load(GOOD, true) {
+            Err(RuleError::Problems(problems)) => problems.into_iter().map(|problem| problem.field).collect(),
+            _ => Vec::new(),
+        };
+        for field in ["status", "level", "falsepositives", "watchkeeper.techniques", "watchkeeper.runbook", "watchkeeper.examples.positive"] {
+            assert!(fields.iter().any(|name| name == field), "{field} not in {fields:?}");
+        }
+        assert!(load(GOOD, false).unwrap().problems().is_empty());
+    }
+
+    #[test]
+    fn arrays_nulls_keywords_and_dotted_names_follow_sigma() {
+        let rule = |selection: &str| {
+            format!("title: T\nlogsource: {{product: ai}}\ndetection:\n  s:\n{selection}\n  condition: s\n")
+        };
+        for (selection, event, fires) in [
+            ("    a.b: x", r#"{"a":{"b":"X"}}"#, true),
+            ("    a.b: x", r#"{"a.b":["y","x"]}"#, true),
+            ("    a.b: x", r#"{"a":[{"b":"y"},{"b":"x"}]}"#, true),
+            ("    a: null", r#"{"b":1}"#, true),
+            ("    a: null", r#"{"a":1}"#, false),
+            ("    - needle", r#"{"a":"find the NEEDLE here"}"#, true),
+            ("    a|gte: 5", r#"{"a":[1,7]}"#, true),
+            ("    a|contains|all: [x, y]", r#"{"a":"axby"}"#, true),
+        ] {
+            let set = load(&rule(selection), false).unwrap();
+            assert_eq!(set.problems(), [], "{selection}");
+            let event = serde_json::from_str(event).unwrap();
+            assert_eq!(!crate::match_json(&set, &event).is_empty(), fires, "{selection} {event}");
+        }
+    }
+
+    #[test]
+    fn a_correlation_over_a_stream_fires_and_its_base_rule_is_silent() {
+        let text = "title: Base\nname: base\nlogsource: {product: ai}\ndetection:\n  s:\n    k: v\n  condition: s\n---\ntitle: Many\nid: 3f0c8a52-7d6e-4c1b-9a53-0d5b2f6c7e12\ncorrelation:\n  type: event_count\n  rules: [base]\n  group-by: [u]\n  timespan: 1m\n  condition: {gte: 3}\n";
+        let mut runner = crate::Runner::new(load(text, false).unwrap());
+        let mut fired = Vec::new();
+        for (index, (user, second)) in [("a", 0), ("b", 1), ("a", 2), ("a", 3), ("b", 90), ("b", 91)].into_iter().enumerate() {
+            let event = serde_json::json!({"k": "v", "u": user, "@timestamp": second});
+            fired.extend(runner.next(&event).into_iter().map(|hit| (index, hit.title)));
+        }
+        assert_eq!(fired, [(3, "Many".to_owned())]);
+    }
+
+    #[test]
+    fn a_filter_takes_cases_out_by_the_name_of_the_rule() {
+        let text = "title: Base\nname: base\nlogsource: {product: ai}\ndetection:\n  s:\n    k: v\n  condition: s\n---\ntitle: F\nlogsource: {product: ai}\nfilter:\n  rules: [base]\n  f:\n    u: admin\n  condition: not f\n";
+        let set = load(text, false).unwrap();
+        assert_eq!(set.problems(), []);
+        for (user, fires) in [("admin", false), ("eve", true)] {
+            let event = serde_json::json!({"k": "v", "u": user});
+            assert_eq!(!crate::match_json(&set, &event).is_empty(), fires, "{user}");
+        }
+    }
+}
