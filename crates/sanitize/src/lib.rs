@@ -1,7 +1,38 @@
 //! Raw text in, clean text and a list of replacements out.
+//!
+//! # Architecture
+//!
+//! ```text
+//!  text ─► split at our own tokens ─► one byte pass per segment: literals (find::secret ...), digits, @, :, =
+//!                                      │                                └► validators, then context words
+//!                                      ├► view (NFKC to ASCII, invisible characters, %XX, \u, &#) ─► the same pass
+//!                                      └► base64 and hex runs, decoded ─► the same pass; a hit takes the whole run
+//!       ─► overlaps resolved ─► tokens in place ─► what is left is scanned again until nothing is found
+//! ```
+//!
+//! Nothing here knows I/O, a clock or a random source: equal text under an equal key gives equal output. Every step
+//! is linear in its input; the pass has no backtracking and every look-behind and look-ahead has a named bound.
+//!
+//! # Invariants
+//!
+//! - Sanitising clean text changes nothing. What counts as a token is proved by its own keyed check, so that text that
+//!   only looks like a token is text like any other (see [`TokenKey`]).
+//! - [`Clean`] is made here and nowhere else.
 
 #![forbid(unsafe_code)]
 
 mod clean;
+mod encoded;
+mod events;
+mod find;
+mod json;
+mod kind;
+mod layer;
+mod sanitizer;
+mod token;
+mod view;
 
 pub use clean::Clean;
+pub use kind::{Action, SensitiveType};
+pub use sanitizer::{Cleaned, Counts, Replacement, Sanitizer};
+pub use token::TokenKey;

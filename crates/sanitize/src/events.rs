@@ -1,0 +1,134 @@
+//! Sanitising a whole event.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use event::{Attributes, Event, Part, PieceMeta, Principal, Value};
+
+use crate::find::Hint;
+use crate::sanitizer::{Cleaned, Counts, Sanitizer};
+use crate::{Clean, SensitiveType};
+
+/// Shortest number, in digits, that is looked at as one: a social security number has nine.
+const NUMBER_MIN: i64 = 100_000_000;
+
+impl Sanitizer {
+    /// Sanitises everything in the event; what was replaced is added to `event.sanitized`.
+    #[must_use]
+    pub fn event<R: AsRef<str>>(&self, event: Event<R>) -> Event<Clean> {
+        self.event_with(event, &mut |meta, content| {
+            let cleaned = self.content(meta, content.as_ref());
+            let counts = cleaned.counts();
+            (cleaned.text, counts)
+        })
+    }
+
+    /// Like [`Self::event`], with the contents of the pieces through the caller's cache: `content` is given each piece
+    /// and answers with what [`Self::content`] makes of it, remembered or fresh.
+    #[must_use]
+    pub fn event_with<R: AsRef<str>>(
+        &self,
+        mut event: Event<R>,
+        content: &mut dyn FnMut(&PieceMeta<Clean>, &R) -> (Clean, Counts),
+    ) -> Event<Clean> {
+        let mut counts = std::mem::take(&mut event.sanitized);
+        let credential = event.identity.credential.take().map(|principal| Principal {
+            id: {
+                *counts.entry(Cow::Borrowed(SensitiveType::Credential.as_str())).or_insert(0) += 1;
+                self.credential(principal.id.as_ref())
+            },
+            name: principal.name.map(|name| self.value_text(name.as_ref(), None, &mut counts)),
+            version: principal.version.map(|version| self.value_text(version.as_ref(), None, &mut counts)),
+            proof: principal.proof,
+        });
+        let attributes: Attributes<Clean> = std::mem::take(&mut event.attributes)
+            .into_iter()
+            .map(|(key, value)| {
+                let value = self.value(value, Some(key.as_str()), &mut counts);
+                (key, value)
+            })
+            .collect();
+        let unmapped = self.entries(std::mem::take(&mut event.unmapped), &mut counts);
+        let mut piece_counts = Counts::new();
+        let mut clean: Event<Clean> = event.map(
+            &mut |text: R| self.value_text(text.as_ref(), None, &mut counts),
+            &mut |meta, raw: R| {
+                let (text, counts) = content(meta, &raw);
+                add(&mut piece_counts, counts);
+                text
+            },
+            &|key: Clean, n| key.numbered(n),
+        );
+        clean.identity.credential = credential;
+        add(&mut counts, piece_counts);
+        clean.attributes = attributes;
+        clean.unmapped = unmapped;
+        clean.sanitized = counts;
+        clean
+    }
+
+    /// Sanitises the content of a piece as what it is: JSON where it is JSON, free text otherwise.
+    #[must_use]
+    pub fn content(&self, meta: &PieceMeta<Clean>, raw: &str) -> Cleaned {
+        match meta.part {
+            Part::ToolCall | Part::ToolDefinition => self.json(raw),
+            _ if looks_like_json(raw) => self.json(raw),
+            _ => self.text(raw),
+        }
+    }
+
+    fn value_text(&self, raw: &str, key: Option<&str>, counts: &mut Counts) -> Clean {
+        let cleaned = if looks_like_json(raw) { self.json(raw) } else { self.text_with(raw, Hint { key }) };
+        add(counts, cleaned.counts());
+        cleaned.text
+    }
+
+    /// Like [`Value::map`], with the key as context, and with numbers that are sensitive turned into text.
+    fn value<R: AsRef<str>>(&self, value: Value<R>, key: Option<&str>, counts: &mut Counts) -> Value<Clean> {
+        match value {
+            Value::Bool(value) => Value::Bool(value),
+            Value::Int(number) => {
+                if number < NUMBER_MIN && key.is_none() {
+                    return Value::Int(number);
+                }
+                let cleaned = self.text_with(&number.to_string(), Hint { key });
+                if cleaned.replacements.is_empty() {
+                    return Value::Int(number);
+                }
+                add(counts, cleaned.counts());
+                Value::Text(cleaned.text)
+            }
+            Value::Double(value) => Value::Double(value),
+            Value::Text(text) => Value::Text(self.value_text(text.as_ref(), key, counts)),
+            Value::List(values) => Value::List(values.into_iter().map(|value| self.value(value, key, counts)).collect()),
+            Value::Map(entries) => Value::Map(self.entries(entries, counts)),
+        }
+    }
+
+    fn entries<R: AsRef<str>>(&self, entries: BTreeMap<R, Value<R>>, counts: &mut Counts) -> BTreeMap<Clean, Value<Clean>> {
+        let mut clean: BTreeMap<Clean, Value<Clean>> = BTreeMap::new();
+        for (key, value) in entries {
+            let name = self.value_text(key.as_ref(), None, counts);
+            let context = crate::layer::context(&self.key, &name, &[]);
+            let value = self.value(value, Some(&context), counts);
+            let free = if clean.contains_key(&name) {
+                (2..).map(|n| name.numbered(n)).find(|candidate| !clean.contains_key(candidate)).unwrap_or(name)
+            } else {
+                name
+            };
+            clean.insert(free, value);
+        }
+        clean
+    }
+}
+
+fn add(counts: &mut Counts, more: Counts) {
+    for (kind, count) in more {
+        let sum = counts.entry(kind).or_insert(0);
+        *sum = sum.saturating_add(count);
+    }
+}
+
+fn looks_like_json(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '['])
+}

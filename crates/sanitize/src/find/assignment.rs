@@ -1,0 +1,512 @@
+//! Values that their names give away: `password = ...`, `"api_key": "..."`, `Authorization: ...`, `scheme://user:...@host`.
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+
+use super::{Hint, Match, has_context};
+use crate::SensitiveType as Kind;
+
+/// Longest name that is looked at.
+const NAME_BYTES_MAX: usize = 64;
+/// Longest value in quotes.
+const QUOTED_BYTES_MAX: usize = 4 * 1024;
+/// Bytes of a value that decide whether it looks like a secret.
+const JUDGED_BYTES: usize = 256;
+/// Longest user part of a URL.
+const USERINFO_BYTES_MAX: usize = 512;
+/// Spaces, quotes and marks between a name, its sign and its value.
+const GAP_BYTES_MAX: usize = 6;
+
+/// How much a name says of its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Named {
+    Password,
+    Secret,
+    Token,
+    Verification,
+}
+
+/// Where the current unquoted value ends; computed once per value, so that `a=b=c=...` stays linear.
+#[derive(Default)]
+pub(super) struct Ends {
+    value: usize,
+}
+
+/// The whole text as the value of a key that names it.
+pub(super) fn whole(text: &str, hint: Hint<'_>, found: &mut Vec<Match>) {
+    let Some(named) = hint.key.and_then(|key| name_of(key.as_bytes())) else { return };
+    let trimmed = text.trim();
+    let start = text.len() - text.trim_start().len();
+    let end = start + trimmed.len();
+    if named == Named::Verification {
+        if (3..=4).contains(&trimmed.len()) && trimmed.bytes().all(|b| b.is_ascii_digit()) {
+            found.push(Match::new(start, end, Kind::Cvv, String::new()));
+        }
+    } else if accepts(named, trimmed, true, false) {
+        let kind = kind_of(named, hint.key.unwrap_or_default().as_bytes(), trimmed);
+        found.push(Match::new(start, end, kind, trimmed.to_owned()));
+    }
+}
+
+/// The value after the `=` or `:` at `at`, if a name before it says that it is secret.
+pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>) {
+    let bytes = text.as_bytes();
+    let Some((name, quoted_name)) = name_before(bytes, at) else { return };
+    let Some(named) = name_of(name) else { return };
+    if named == Named::Verification {
+        return;
+    }
+    let mut from = at + 1;
+    while from < bytes.len() && from - at <= GAP_BYTES_MAX && matches!(bytes[from], b' ' | b'\t' | b'=' | b'>' | b'*' | b'~') {
+        from += 1;
+    }
+    let spaced = from > at + 1;
+    let escaped = bytes.get(from) == Some(&b'\\') && matches!(bytes.get(from + 1), Some(b'"' | b'\''));
+    let mark = from + usize::from(escaped);
+    let (start, end, quoted) = match bytes.get(mark) {
+        Some(quote @ (b'"' | b'\'' | b'`')) => {
+            let start = mark + 1;
+            let Some(end) = closing(bytes, start, *quote, escaped) else { return };
+            (start, end, true)
+        }
+        Some(_) => {
+            if from >= ends.value {
+                ends.value = from + bytes[from..].iter().position(|b| is_value_end(*b)).unwrap_or(bytes.len() - from);
+            }
+            (from, ends.value, false)
+        }
+        None => return,
+    };
+    let Some(value) = text.get(start..end) else { return };
+    let value = if quoted { value } else { value.trim_end_matches(['.', ',', ':', '\\', '*']) };
+    // `NAME=value` as in a file of environment variables, against `name: value` in prose or code
+    let environment = !spaced && bytes[at] == b'=' && !quoted_name;
+    if accepts(named, value, quoted, environment) {
+        let kind = kind_of(named, name, value);
+        found.push(Match::new(start, start + value.len(), kind, value.to_owned()));
+    }
+}
+
+/// `my password is ...`, `--password ...`: the word ends at `end` and its first letter is cut off.
+pub(super) fn sentence(text: &str, start: usize, end: usize, found: &mut Vec<Match>) -> Option<usize> {
+    const BETWEEN: &[&str] = &[" is now ", " is: ", " is ", " was ", " to ", " ist ", " es ", " est ", " è "];
+    let bytes = text.as_bytes();
+    let rest = text.get(end..)?;
+    let between = BETWEEN.iter().find(|between| rest.starts_with(**between)).map(|between| between.len());
+    let flag = || {
+        let dashes = start.checked_sub(3).map(|from| &bytes[from..start - 1]);
+        (dashes == Some(b"--") && rest.starts_with(' ')).then_some(1)
+    };
+    let mut from = end + between.or_else(flag)?;
+    let quote = bytes.get(from).copied().filter(|b| matches!(b, b'"' | b'\'' | b'`'));
+    let to = match quote {
+        Some(quote) => {
+            from += 1;
+            closing(bytes, from, quote, false)?
+        }
+        None => {
+            from + bytes[from..]
+                .iter()
+                .take(JUDGED_BYTES)
+                .position(|b| is_value_end(*b))
+                .unwrap_or(bytes.len().min(from + JUDGED_BYTES) - from)
+        }
+    };
+    let value = text.get(from..to)?;
+    let value = if quote.is_some() { value } else { value.trim_end_matches(['.', ',', ':']) };
+    let looks = value.len() >= 6 && value.bytes().any(|b| b.is_ascii_digit() || (quote.is_none() && is_symbol(b)));
+    let accepted = (quote.is_some() && !value.contains(' ') && accepts(Named::Password, value, true, false))
+        || looks && !is_placeholder(value);
+    accepted.then(|| found.push(Match::new(from, from + value.len(), Kind::Password, value.to_owned())))?;
+    Some(from + value.len())
+}
+
+/// The credentials of an `Authorization` header, after its name. Here and in the two below, what is returned is where the
+/// value begins: a key of a known provider in it is the better reading.
+pub(super) fn authorization(text: &str, end: usize, found: &mut Vec<Match>) -> Option<usize> {
+    const SCHEMES: &[&str] =
+        &["Bearer", "Basic", "Token", "ApiKey", "Digest", "AWS4-HMAC-SHA256", "Negotiate", "GenieKey", "SSWS", "Key"];
+    const BYTES_MIN: usize = 8;
+    let bytes = text.as_bytes();
+    let gap = bytes[end..]
+        .iter()
+        .take(GAP_BYTES_MAX)
+        .take_while(|b| matches!(b, b' ' | b':' | b'=' | b'"' | b'\'' | b'\\' | b'>' | b'`'))
+        .count();
+    if !bytes[end..end + gap].iter().any(|b| matches!(b, b':' | b'=')) {
+        return None;
+    }
+    let mut from = end + gap;
+    for scheme in SCHEMES {
+        if bytes.get(from..from + scheme.len()).is_some_and(|head| head.eq_ignore_ascii_case(scheme.as_bytes()))
+            && bytes.get(from + scheme.len()) == Some(&b' ')
+        {
+            from += scheme.len() + 1;
+            break;
+        }
+    }
+    let len = bytes[from..]
+        .iter()
+        .take(QUOTED_BYTES_MAX)
+        .take_while(|b| !matches!(b, b'"' | b'\'' | b'\\' | b',' | b';' | b'<' | b'>' | b'`') && !b.is_ascii_whitespace())
+        .count();
+    let value = text.get(from..from + len)?;
+    let judged = head(value);
+    let looks = judged.bytes().any(|b| b.is_ascii_digit() || b.is_ascii_uppercase()) || value.len() >= 24;
+    (value.len() >= BYTES_MIN && looks && !is_placeholder(value))
+        .then(|| push(text, from, from + len, Kind::Authorization, found))?;
+    Some(from)
+}
+
+/// What follows `Bearer `.
+pub(super) fn bearer(text: &str, from: usize, found: &mut Vec<Match>) -> Option<usize> {
+    const BYTES_MIN: usize = 16;
+    let bytes = text.as_bytes();
+    let len = bytes[from..].iter().take_while(|b| is_token68(**b)).count();
+    let value = text.get(from..from + len)?.trim_end_matches('.');
+    let judged = head(value);
+    let looks = judged.bytes().any(|b| b.is_ascii_digit()) && judged.bytes().any(|b| b.is_ascii_alphabetic());
+    (value.len() >= BYTES_MIN && looks && !is_placeholder(value))
+        .then(|| push(text, from, from + value.len(), Kind::Authorization, found))?;
+    Some(from)
+}
+
+/// What follows `Basic `, when it decodes to a user and a password.
+pub(super) fn basic(text: &str, from: usize, found: &mut Vec<Match>) -> Option<usize> {
+    const BYTES_MIN: usize = 6;
+    const BYTES_MAX: usize = 512;
+    let len = text.as_bytes()[from..].iter().take(BYTES_MAX).take_while(|b| is_token68(**b)).count();
+    let value = text.get(from..from + len)?;
+    if len < BYTES_MIN {
+        return None;
+    }
+    let decoded = STANDARD.decode(value).or_else(|_| STANDARD_NO_PAD.decode(value.trim_end_matches('='))).ok()?;
+    let decoded = String::from_utf8(decoded).ok()?;
+    (decoded.contains(':') && !decoded.chars().any(char::is_control))
+        .then(|| push(text, from, from + len, Kind::Authorization, found))?;
+    Some(from)
+}
+
+/// The password of `scheme://user:password@host`, or a user part that is itself a token; `at` is the first colon.
+pub(super) fn userinfo(text: &str, at: usize, found: &mut Vec<Match>) {
+    const TOKEN_BYTES_MIN: usize = 20;
+    let bytes = text.as_bytes();
+    let from = at + 3;
+    let is_end = |b: &u8| {
+        b.is_ascii_whitespace() || matches!(b, b'/' | b'?' | b'#' | b'"' | b'\'' | b'<' | b'>' | b'`' | b'\\' | b'{' | b'|')
+    };
+    let window = &bytes[from.min(bytes.len())..bytes.len().min(from + USERINFO_BYTES_MAX)];
+    let authority = &window[..window.iter().position(is_end).unwrap_or(window.len())];
+    let Some(sign) = authority.iter().rposition(|b| *b == b'@') else { return };
+    let user = &authority[..sign];
+    let (start, end) = match user.iter().position(|b| *b == b':') {
+        Some(colon) => (from + colon + 1, from + sign),
+        None if sign >= TOKEN_BYTES_MIN && user.iter().any(u8::is_ascii_digit) && !user.contains(&b'.') => (from, from + sign),
+        None => return,
+    };
+    if let Some(value) = text.get(start..end)
+        && !value.is_empty()
+        && !is_placeholder(value)
+    {
+        push(text, start, end, Kind::UrlPassword, found);
+    }
+}
+
+/// The name that ends before the sign at `at`, and whether it stands in quotes.
+fn name_before(bytes: &[u8], at: usize) -> Option<(&[u8], bool)> {
+    let mut end = at;
+    let mut quoted = false;
+    let floor = at.saturating_sub(GAP_BYTES_MAX);
+    while end > floor && matches!(bytes[end - 1], b' ' | b'\t' | b'"' | b'\'' | b'`' | b'\\' | b']' | b'*' | b':' | b'!') {
+        quoted |= matches!(bytes[end - 1], b'"' | b'\'');
+        end -= 1;
+    }
+    // the last letter of every name that is looked for
+    if end == 0
+        || !matches!(
+            bytes[end - 1].to_ascii_lowercase(),
+            b'd' | b'e' | b't' | b'n' | b'y' | b's' | b'h' | b'w' | b'2' | b'1' | b'c' | b'v' | b'r'
+        )
+    {
+        return None;
+    }
+    let len = bytes[..end]
+        .iter()
+        .rev()
+        .take(NAME_BYTES_MAX)
+        .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b' '))
+        .count();
+    // no more than three words before the sign: `the client secret:`
+    Some((&bytes[end - len..end], quoted))
+}
+
+/// What a name says, by its last words.
+fn name_of(name: &[u8]) -> Option<Named> {
+    let mut joined = [0_u8; NAME_BYTES_MAX];
+    let mut len = 0;
+    for byte in name.get(name.len().saturating_sub(NAME_BYTES_MAX)..)? {
+        if byte.is_ascii_alphanumeric() {
+            joined[len] = byte.to_ascii_lowercase();
+            len += 1;
+        }
+    }
+    let whole = joined.get(..len)?;
+    let joined = whole.get(..whole.iter().rposition(|b| !b.is_ascii_digit())? + 1)?;
+    let ends_with = |words: &[&str]| words.iter().any(|word| joined.ends_with(word.as_bytes()));
+    // the last word alone, where its letters end many other words as well
+    let last = last_word(name);
+    let is_last = |words: &[&str]| words.iter().any(|word| last.eq_ignore_ascii_case(word.as_bytes()));
+    if ends_with(&["password", "passwd", "passphrase", "passcode", "passwort", "userpwd", "dbpwd", "dbpass", "mysqlpwd"])
+        || is_last(&["pwd", "pass", "pw", "psw"])
+    {
+        return Some(Named::Password);
+    }
+    if ends_with(&[
+        "secret",
+        "apikey",
+        "accesskey",
+        "secretkey",
+        "privatekey",
+        "encryptionkey",
+        "signingkey",
+        "accountkey",
+        "authkey",
+        "masterkey",
+        "sharedkey",
+        "servicekey",
+        "subscriptionkey",
+        "clientkey",
+        "appkey",
+        "accesskeyid",
+        "licensekey",
+        "secrets",
+        "webhookkey",
+        "hmackey",
+    ]) {
+        return Some(Named::Secret);
+    }
+    if is_last(&["token", "jwt", "bearer", "credential", "credentials", "auth", "cookie", "session"])
+        || ends_with(&[
+            "accesstoken",
+            "authtoken",
+            "refreshtoken",
+            "bearertoken",
+            "sessiontoken",
+            "idtoken",
+            "apitoken",
+            "csrftoken",
+            "bottoken",
+        ])
+    {
+        // vocabulary of models and of paging
+        let other = [
+            "nexttoken",
+            "nextpagetoken",
+            "pagetoken",
+            "continuationtoken",
+            "padtoken",
+            "eostoken",
+            "bostoken",
+            "unktoken",
+            "masktoken",
+            "stoptoken",
+        ];
+        return (!ends_with(&other)).then_some(Named::Token);
+    }
+    let verification = ["cvv", "cvc", "securitycode", "cardverificationvalue"];
+    if verification.iter().any(|word| {
+        whole == word.as_bytes()
+            || joined == word.as_bytes()
+            || joined.ends_with(word.as_bytes()) && word.len() <= 3 && is_last(&["cvv", "cvc", "cvv2", "cvc2"])
+    }) {
+        return Some(Named::Verification);
+    }
+    None
+}
+
+/// The last word of a name: after a separator, or from the last capital that follows a small letter.
+fn last_word(name: &[u8]) -> &[u8] {
+    let digits = name.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    let name = &name[..name.len() - digits];
+    let from = (1..name.len())
+        .rev()
+        .find(|i| !name[i - 1].is_ascii_alphanumeric() || (name[*i].is_ascii_uppercase() && name[i - 1].is_ascii_lowercase()))
+        .unwrap_or(0);
+    &name[from..]
+}
+
+fn kind_of(named: Named, name: &[u8], value: &str) -> Kind {
+    const AWS_SECRET_BYTES: usize = 40;
+    let hint = Hint::default();
+    let is_aws = value.len() == AWS_SECRET_BYTES
+        && has_context(name, name.len(), hint, &["aws", "secret_access", "secretaccess", "secret access"]);
+    match named {
+        Named::Password => Kind::Password,
+        _ if is_aws => Kind::AwsSecretKey,
+        _ => Kind::Secret,
+    }
+}
+
+/// Whether a value is one, and no word of a sentence, no expression and no placeholder.
+fn accepts(named: Named, value: &str, quoted: bool, environment: bool) -> bool {
+    let bytes = value.as_bytes();
+    if is_placeholder(value) || bytes.len() > QUOTED_BYTES_MAX || bytes.contains(&b'\n') && named != Named::Secret {
+        return false;
+    }
+    let judged = &bytes[..bytes.len().min(JUDGED_BYTES)];
+    let digit = judged.iter().any(u8::is_ascii_digit);
+    let letter = judged.iter().any(u8::is_ascii_alphabetic);
+    let symbol = judged.iter().any(|b| is_symbol(*b));
+    let spaces = judged.iter().filter(|b| **b == b' ').count();
+    let code = !quoted && (judged.contains(&b'(') || judged.contains(&b'[') || (judged.contains(&b'.') && !digit));
+    if code {
+        return false;
+    }
+    match named {
+        Named::Password if quoted => {
+            let describes = spaces >= 2 && {
+                let lower = value.to_lowercase();
+                ["password", "user", "enter", "your", "the ", "must", "passphrase"].iter().any(|word| lower.contains(word))
+            };
+            bytes.len() >= 4 && spaces <= 12 && !describes
+        }
+        Named::Password => bytes.len() >= 4 && (environment || (bytes.len() >= 5 && (digit || symbol))),
+        Named::Secret | Named::Token => {
+            let len_min = if named == Named::Secret { 8 } else { 12 };
+            let varied = distinct(judged) >= 6;
+            let mixed = digit && letter || (named == Named::Secret && quoted && (symbol || letter && bytes.len() >= 16));
+            bytes.len() >= len_min && spaces == 0 && varied && mixed
+        }
+        Named::Verification => false,
+    }
+}
+
+fn is_placeholder(value: &str) -> bool {
+    const STARTS: &[&str] = &[
+        "$",
+        "{",
+        "<",
+        "%",
+        "[",
+        "process.env",
+        "os.environ",
+        "os.getenv",
+        "getenv",
+        "env.",
+        "config.",
+        "self.",
+        "your",
+        "my_",
+        "xxx",
+        "***",
+        "...",
+        "…",
+        "•••",
+        "insert",
+        "replace",
+    ];
+    const WORDS: &[&str] = &[
+        "string",
+        "str",
+        "text",
+        "password",
+        "passwd",
+        "required",
+        "optional",
+        "hidden",
+        "null",
+        "none",
+        "true",
+        "false",
+        "number",
+        "integer",
+        "object",
+        "secret",
+        "token",
+        "redacted",
+        "masked",
+        "removed",
+        "example",
+        "value",
+        "undefined",
+        "bytes",
+        "varchar",
+        "char",
+        "any",
+        "input",
+        "boolean",
+        "array",
+        "default",
+        "type",
+        "auto",
+        "unknown",
+        "n/a",
+        "yes",
+        "no",
+        "[redacted]",
+        "nil",
+        "empty",
+        "bearer",
+        "basic",
+        "apikey",
+        "api_key",
+        "reset",
+        "authentication",
+        "plaintext",
+        "protected",
+    ];
+    let head = head(value.trim());
+    let lower = head.to_ascii_lowercase();
+    let first = lower.bytes().next();
+    lower.is_empty()
+        || STARTS.iter().any(|start| lower.starts_with(start))
+        || WORDS.contains(&lower.as_str())
+        || lower.bytes().all(|b| Some(b) == first)
+}
+
+/// The beginning of a value, enough to judge it by.
+fn head(value: &str) -> &str {
+    let mut end = value.len().min(JUDGED_BYTES);
+    while !value.is_char_boundary(end) {
+        end -= 1;
+    }
+    &value[..end]
+}
+
+fn closing(bytes: &[u8], start: usize, quote: u8, escaped: bool) -> Option<usize> {
+    let window = &bytes[start..bytes.len().min(start + QUOTED_BYTES_MAX)];
+    if escaped {
+        return memchr::memmem::find(window, &[b'\\', quote]).map(|len| start + len);
+    }
+    let mut at = 0;
+    loop {
+        let step = memchr::memchr2(quote, b'\\', window.get(at..)?)?;
+        if window[at + step] == quote {
+            return Some(start + at + step);
+        }
+        at += step + 2;
+    }
+}
+
+fn distinct(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0_u128, |seen, b| seen | 1 << (b & 0x7F)).count_ones()
+}
+
+fn is_symbol(byte: u8) -> bool {
+    matches!(byte, b'!' | b'@' | b'#' | b'$' | b'%' | b'^' | b'&' | b'*' | b'+' | b'?' | b'~' | b'_')
+}
+
+fn is_token68(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'+' | b'/' | b'=')
+}
+
+fn is_value_end(byte: u8) -> bool {
+    byte.is_ascii_whitespace()
+        || matches!(byte, b',' | b';' | b')' | b'}' | b']' | b'"' | b'\'' | b'<' | b'>' | b'|' | b'`' | b'&')
+}
+
+fn push(text: &str, start: usize, end: usize, kind: Kind, found: &mut Vec<Match>) {
+    if let Some(raw) = text.get(start..end) {
+        found.push(Match::new(start, end, kind, raw.to_owned()));
+    }
+}

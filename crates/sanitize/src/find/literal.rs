@@ -1,0 +1,168 @@
+//! What begins with a known literal: provider keys, tokens, armoured keys, and words that announce a secret.
+
+use std::sync::LazyLock;
+
+use aho_corasick::{AhoCorasick, Input, MatchKind};
+
+use super::{Match, assignment, card, email, secret};
+use crate::SensitiveType as Kind;
+use secret::Shape;
+
+/// What a literal announces.
+#[derive(Clone, Copy)]
+enum Announces {
+    /// A key that consists of the literal and a run of characters.
+    Key(Shape),
+    /// Such a run after the literal, which is not part of it.
+    After(Shape),
+    Jwt,
+    Armour,
+    SendGrid,
+    /// `password`: a sentence that gives one.
+    Password,
+    AuthorizationHeader,
+    Bearer,
+    Basic,
+    Verification,
+    /// `[at]`, `(at)`: an address spelled for people.
+    SpelledAddress,
+}
+
+use Announces::{After, Armour, AuthorizationHeader, Basic, Bearer, Jwt, Key, Password, SendGrid, SpelledAddress, Verification};
+
+/// Where two literals begin at one place, the longer one is taken.
+static LITERALS: &[(&str, Announces)] = &[
+    ("sk-ant-", Key(Shape::new(Kind::AnthropicKey, 16))),
+    ("sk-proj-", Key(Shape::new(Kind::OpenaiKey, 16))),
+    ("sk-svcacct-", Key(Shape::new(Kind::OpenaiKey, 16))),
+    ("sk-admin-", Key(Shape::new(Kind::OpenaiKey, 16))),
+    ("sk-or-v1-", Key(Shape::new(Kind::ApiKey, 20))),
+    ("sk-", Key(Shape::new(Kind::OpenaiKey, 20).mixed().bounded())),
+    ("AKIA", Key(Shape::new(Kind::AwsAccessKeyId, 16).upper().at_most(16))),
+    ("ASIA", Key(Shape::new(Kind::AwsAccessKeyId, 16).upper().at_most(16))),
+    ("ABIA", Key(Shape::new(Kind::AwsAccessKeyId, 16).upper().at_most(16))),
+    ("ACCA", Key(Shape::new(Kind::AwsAccessKeyId, 16).upper().at_most(16))),
+    ("ghp_", Key(Shape::new(Kind::GithubToken, 30))),
+    ("gho_", Key(Shape::new(Kind::GithubToken, 30))),
+    ("ghu_", Key(Shape::new(Kind::GithubToken, 30))),
+    ("ghs_", Key(Shape::new(Kind::GithubToken, 30))),
+    ("ghr_", Key(Shape::new(Kind::GithubToken, 30))),
+    ("github_pat_", Key(Shape::new(Kind::GithubToken, 22))),
+    ("glpat-", Key(Shape::new(Kind::GitlabToken, 20))),
+    ("gldt-", Key(Shape::new(Kind::GitlabToken, 20))),
+    ("glrt-", Key(Shape::new(Kind::GitlabToken, 20))),
+    ("glptt-", Key(Shape::new(Kind::GitlabToken, 20))),
+    ("xoxb-", Key(Shape::new(Kind::SlackToken, 10))),
+    ("xoxa-", Key(Shape::new(Kind::SlackToken, 10))),
+    ("xoxp-", Key(Shape::new(Kind::SlackToken, 10))),
+    ("xoxr-", Key(Shape::new(Kind::SlackToken, 10))),
+    ("xoxs-", Key(Shape::new(Kind::SlackToken, 10))),
+    ("xoxe-", Key(Shape::new(Kind::SlackToken, 10))),
+    ("xoxe.xox", Key(Shape::new(Kind::SlackToken, 10))),
+    ("xapp-", Key(Shape::new(Kind::SlackToken, 16).mixed())),
+    ("hooks.slack.com/services/", After(Shape::new(Kind::SlackToken, 24).base64())),
+    ("sk_live_", Key(Shape::new(Kind::StripeKey, 10))),
+    ("rk_live_", Key(Shape::new(Kind::StripeKey, 10))),
+    ("sk_test_", Key(Shape::new(Kind::StripeKey, 10))),
+    ("rk_test_", Key(Shape::new(Kind::StripeKey, 10))),
+    ("whsec_", Key(Shape::new(Kind::StripeKey, 16))),
+    ("AIza", Key(Shape::new(Kind::GoogleKey, 35))),
+    ("ya29.", Key(Shape::new(Kind::GoogleKey, 20))),
+    ("GOCSPX-", Key(Shape::new(Kind::GoogleKey, 20))),
+    ("AccountKey=", After(Shape::new(Kind::AzureKey, 32).base64())),
+    ("SharedAccessKey=", After(Shape::new(Kind::AzureKey, 32).base64())),
+    ("SharedAccessSignature=", After(Shape::new(Kind::AzureKey, 32).base64())),
+    ("SG.", SendGrid),
+    ("npm_", Key(Shape::new(Kind::NpmToken, 36).mixed())),
+    ("pypi-", Key(Shape::new(Kind::PypiToken, 40).mixed())),
+    ("hf_", Key(Shape::new(Kind::HuggingFaceToken, 30).bounded().solid())),
+    ("gsk_", Key(Shape::new(Kind::ApiKey, 32).mixed())),
+    ("xai-", Key(Shape::new(Kind::ApiKey, 32).mixed())),
+    ("pplx-", Key(Shape::new(Kind::ApiKey, 32).mixed())),
+    ("nvapi-", Key(Shape::new(Kind::ApiKey, 32).mixed())),
+    ("tvly-", Key(Shape::new(Kind::ApiKey, 20).mixed())),
+    ("lsv2_pt_", Key(Shape::new(Kind::ApiKey, 24))),
+    ("lsv2_sk_", Key(Shape::new(Kind::ApiKey, 24))),
+    ("dop_v1_", Key(Shape::new(Kind::ApiKey, 32))),
+    ("shpat_", Key(Shape::new(Kind::ApiKey, 24))),
+    ("dckr_pat_", Key(Shape::new(Kind::ApiKey, 20))),
+    ("figd_", Key(Shape::new(Kind::ApiKey, 20).mixed())),
+    ("lin_api_", Key(Shape::new(Kind::ApiKey, 24))),
+    ("sq0csp-", Key(Shape::new(Kind::ApiKey, 24))),
+    ("AGE-SECRET-KEY-1", Key(Shape::new(Kind::PrivateKey, 40))),
+    ("eyJ", Jwt),
+    ("-----BEGIN ", Armour),
+    ("assword", Password),
+    ("ASSWORD", Password),
+    ("assphrase", Password),
+    ("asscode", Password),
+    ("asswort", Password),
+    ("uthorization", AuthorizationHeader),
+    ("UTHORIZATION", AuthorizationHeader),
+    ("earer ", Bearer),
+    ("EARER ", Bearer),
+    ("Basic ", Basic),
+    ("basic ", Basic),
+    ("cvv", Verification),
+    ("CVV", Verification),
+    ("Cvv", Verification),
+    ("cvc", Verification),
+    ("CVC", Verification),
+    ("Cvc", Verification),
+    ("ecurity code", Verification),
+    ("ecurity Code", Verification),
+    ("erification value", Verification),
+    ("[at]", SpelledAddress),
+    ("(at)", SpelledAddress),
+    ("[AT]", SpelledAddress),
+    ("(AT)", SpelledAddress),
+    (" dot ", SpelledAddress),
+    (" DOT ", SpelledAddress),
+];
+
+/// `None` would need a literal set that the searcher refuses, which a test excludes.
+static SEARCHER: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
+    AhoCorasick::builder()
+        .match_kind(MatchKind::LeftmostLongest)
+        .kind(Some(aho_corasick::AhoCorasickKind::DFA))
+        .build(LITERALS.iter().map(|(literal, _)| literal))
+        .ok()
+});
+
+pub(super) fn sweep(text: &str, found: &mut Vec<Match>) {
+    let Some(searcher) = SEARCHER.as_ref() else { return };
+    let mut at = 0;
+    // A header inside the value of a header is not read again, which keeps a chain of them linear.
+    let mut header_end = 0;
+    while let Some(hit) = searcher.find(Input::new(text).range(at..)) {
+        let (start, end) = (hit.start(), hit.end());
+        let Some((_, announces)) = LITERALS.get(hit.pattern().as_usize()) else { return };
+        let taken = match announces {
+            Key(shape) => secret::key(text, start, end, *shape, found),
+            After(shape) => secret::after(text, end, *shape, found),
+            Jwt => secret::jwt(text, start, found),
+            Armour => secret::armour(text, start, found),
+            SendGrid => secret::sendgrid(text, start, end, found),
+            Password => assignment::sentence(text, start, end, found),
+            AuthorizationHeader if start < header_end => None,
+            AuthorizationHeader => {
+                let from = assignment::authorization(text, end, found);
+                header_end = from.and(found.last()).map_or(header_end, |last| last.end);
+                from
+            }
+            Bearer => assignment::bearer(text, end, found),
+            Basic => assignment::basic(text, end, found),
+            Verification => card::verification(text, start, end, found),
+            SpelledAddress => email::spelled(text, start, end, found),
+        };
+        at = taken.unwrap_or(end).max(end);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_searcher_takes_the_literals() {
+        assert!(super::SEARCHER.is_some());
+    }
+}

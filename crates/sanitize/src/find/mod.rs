@@ -1,0 +1,168 @@
+//! The byte pass over one segment of text, and the finders that it wakes.
+//!
+//! Two sweeps: one by a multi-literal searcher for what begins with a known literal, one byte by byte for what hangs on
+//! a digit, `@`, `:` or `=`. Finders look back and ahead by bounded distances only.
+
+mod address;
+mod assignment;
+mod card;
+mod email;
+mod iban;
+mod literal;
+mod number;
+mod phone;
+mod secret;
+
+use crate::SensitiveType;
+use crate::token::Value;
+
+/// A sensitive value at its place in the text, in bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Match {
+    pub(crate) start: usize,
+    pub(crate) end: usize,
+    pub(crate) value: Value,
+    /// Whether the token stands in quotes: it takes the place of a JSON number.
+    pub(crate) quoted: bool,
+    /// Further values of the same stretch, where it is an encoded run.
+    pub(crate) more: Vec<Value>,
+}
+
+/// What is known of a text from outside it: the key that it is the value of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Hint<'a> {
+    pub(crate) key: Option<&'a str>,
+}
+
+/// Bytes before a candidate in which a context word counts.
+const CONTEXT_BYTES: usize = 48;
+
+impl Match {
+    pub(super) fn new(start: usize, end: usize, kind: SensitiveType, normal: String) -> Self {
+        Self { start, end, value: Value { kind, normal, feature: String::new() }, quoted: false, more: Vec::new() }
+    }
+
+    pub(super) fn with_feature(mut self, feature: impl Into<String>) -> Self {
+        self.value.feature = feature.into();
+        self
+    }
+}
+
+/// Finds what the segment holds as it stands. True when the text may have another reading (see [`crate::view`]).
+pub(crate) fn pass(text: &str, hint: Hint<'_>, found: &mut Vec<Match>) -> bool {
+    if hint.key.is_some() {
+        assignment::whole(text, hint, found);
+    }
+    literal::sweep(text, found);
+    bytes(text, hint, found)
+}
+
+/// What a byte may be the beginning of.
+const CLASS: [u8; 256] = {
+    let mut class = [0; 256];
+    let mut byte = 0x80;
+    while byte < 256 {
+        class[byte] = OTHER;
+        byte += 1;
+    }
+    let mut digit = b'0';
+    while digit <= b'9' {
+        class[digit as usize] = DIGIT;
+        digit += 1;
+    }
+    class[b'@' as usize] = AT;
+    class[b':' as usize] = COLON;
+    class[b'=' as usize] = EQUALS;
+    class[b'%' as usize] = OTHER;
+    class[b'\\' as usize] = OTHER;
+    class[b'&' as usize] = OTHER;
+    class
+};
+const DIGIT: u8 = 1;
+const AT: u8 = 2;
+const COLON: u8 = 3;
+const EQUALS: u8 = 4;
+const OTHER: u8 = 5;
+
+fn bytes(text: &str, hint: Hint<'_>, found: &mut Vec<Match>) -> bool {
+    let bytes = text.as_bytes();
+    let mut other = false;
+    let mut ends = assignment::Ends::default();
+    let mut at = 0;
+    // An IPv6 address is looked at from its first colon only.
+    let mut address_end = 0;
+    while let Some(step) = bytes.get(at..).and_then(|rest| rest.iter().position(|b| CLASS[usize::from(*b)] != 0)) {
+        at += step;
+        match CLASS[usize::from(bytes[at])] {
+            DIGIT => {
+                at = number::at(text, at, hint, found);
+                continue;
+            }
+            AT => email::at(text, at, found),
+            COLON => {
+                if at >= address_end {
+                    address_end = address::v6(text, at, found);
+                }
+                if bytes[at + 1..].starts_with(b"//") {
+                    assignment::userinfo(text, at, found);
+                } else {
+                    assignment::at(text, at, &mut ends, found);
+                }
+            }
+            EQUALS => assignment::at(text, at, &mut ends, found),
+            _ => other = true,
+        }
+        at += 1;
+    }
+    other
+}
+
+/// Whether a value may begin at `at`: nothing that would make it part of a longer word stands before it. An `n`, `r`
+/// or `t` after a backslash is an escape, not a letter.
+fn begins(bytes: &[u8], at: usize) -> bool {
+    let Some(before) = at.checked_sub(1).and_then(|i| bytes.get(i)) else { return true };
+    !(before.is_ascii_alphanumeric() || *before == b'_') || is_escape(bytes, at - 1)
+}
+
+/// Whether the letter at `at` is the second half of `\n`, `\r` or `\t`.
+fn is_escape(bytes: &[u8], at: usize) -> bool {
+    matches!(bytes.get(at), Some(b'n' | b'r' | b't')) && at > 0 && bytes.get(at - 1) == Some(&b'\\')
+}
+
+/// Whether a value may end before `at`.
+fn ends(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at).is_none_or(|after| !(after.is_ascii_alphanumeric() || *after == b'_'))
+}
+
+/// Whether one of the words (lower case) stands shortly before `at`, or in the hint. A word counts where it begins;
+/// `card` is in `cards` and not in `discard`.
+fn has_context(bytes: &[u8], at: usize, hint: Hint<'_>, words: &[&str]) -> bool {
+    let mut window = [0_u8; CONTEXT_BYTES];
+    let before = &bytes[at.saturating_sub(CONTEXT_BYTES)..at];
+    let lower = &mut window[..before.len()];
+    lower.copy_from_slice(before);
+    lower.make_ascii_lowercase();
+    if holds_word(lower, before, words) {
+        return true;
+    }
+    hint.key.is_some_and(|key| {
+        let key = key.as_bytes();
+        let mut lower = [0_u8; CONTEXT_BYTES];
+        let len = key.len().min(CONTEXT_BYTES);
+        lower[..len].copy_from_slice(&key[..len]);
+        lower.make_ascii_lowercase();
+        holds_word(&lower[..len], &key[..len], words)
+    })
+}
+
+fn holds_word(lower: &[u8], text: &[u8], words: &[&str]) -> bool {
+    words.iter().any(|word| {
+        memchr::memmem::find_iter(lower, word.as_bytes()).any(|from| {
+            // the beginning of a word: after no letter, or a capital after a small one (camel case)
+            from == 0
+                || !lower[from - 1].is_ascii_alphabetic()
+                || is_escape(lower, from - 1)
+                || (text[from].is_ascii_uppercase() && text[from - 1].is_ascii_lowercase())
+        })
+    })
+}

@@ -1,0 +1,237 @@
+//! Clusters of digits: groups with separators between them, read as address, card, social security or telephone number.
+
+use super::{Hint, Match, address, card, has_context, iban, is_escape, phone, secret};
+use crate::SensitiveType as Kind;
+
+/// A run of digits, in bytes of the text.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Group {
+    pub(super) start: usize,
+    pub(super) end: usize,
+    /// Part of something longer that is no number of this kind: an identifier, a price, a version.
+    pub(super) glued: bool,
+}
+
+impl Group {
+    pub(super) fn len(self) -> usize {
+        self.end - self.start
+    }
+}
+
+/// A cluster and where it stands.
+#[derive(Clone, Copy)]
+pub(super) struct Cluster<'a> {
+    pub(super) text: &'a str,
+    pub(super) groups: &'a [Group],
+    pub(super) hint: Hint<'a>,
+}
+
+/// Most groups of one cluster; a longer one goes on in the next, with as many as a card spelled digit by digit has in
+/// common.
+const GROUPS_MAX: usize = 128;
+const GROUPS_SHARED: usize = 20;
+/// Most bytes between two groups: ` - `, `) `.
+const SEPARATOR_BYTES_MAX: usize = 3;
+
+const SSN_WORDS: &[&str] =
+    &["ssn", "social security", "social-security", "social_security", "socialsecurity", "social sec", "soc sec"];
+
+/// Looks at the cluster that begins with the digit at `at`. Returns where to go on.
+pub(super) fn at(text: &str, at: usize, hint: Hint<'_>, found: &mut Vec<Match>) -> usize {
+    let bytes = text.as_bytes();
+    let before = at.checked_sub(1).map(|i| bytes[i]);
+    if before.is_some_and(|b| b.is_ascii_alphabetic()) && !is_escape(bytes, at - 1) {
+        if let Some(end) = iban::at(text, at, found) {
+            return end;
+        }
+        if at >= 3 {
+            secret::twilio(text, at, found);
+        }
+        return digits_end(bytes, at);
+    }
+    let mut groups = [Group { start: 0, end: 0, glued: false }; GROUPS_MAX];
+    let mut count = 0;
+    let mut from = at;
+    while count < GROUPS_MAX {
+        let end = digits_end(bytes, from);
+        groups[count] = Group { start: from, end, glued: false };
+        count += 1;
+        let separator = bytes[end..].iter().take(SEPARATOR_BYTES_MAX + 1).take_while(|b| is_separator(**b)).count();
+        if separator == 0 || separator > SEPARATOR_BYTES_MAX || !bytes.get(end + separator).is_some_and(u8::is_ascii_digit) {
+            break;
+        }
+        from = end + separator;
+    }
+    let groups = &mut groups[..count];
+    let end = groups[count - 1].end;
+    if let Some(end) = secret::telegram(text, groups[count - 1].start, end, found) {
+        return end;
+    }
+    let total: usize = groups.iter().map(|group| group.len()).sum();
+    // the shortest thing that is looked for here is 1.2.3.4
+    if total >= 7 || count >= 4 {
+        mark_glued(bytes, groups);
+        read(Cluster { text, groups, hint }, found);
+    }
+    if count == GROUPS_MAX { groups[GROUPS_MAX - GROUPS_SHARED].start } else { end }
+}
+
+fn digits_end(bytes: &[u8], from: usize) -> usize {
+    bytes[from..].iter().position(|b| !b.is_ascii_digit()).map_or(bytes.len(), |len| from + len)
+}
+
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b' ' | b'-' | b'.' | b'/' | b'(' | b')')
+}
+
+/// Marks the groups at either end that hang on a word, as far as no space comes between.
+fn mark_glued(bytes: &[u8], groups: &mut [Group]) {
+    let Some(first) = groups.first() else { return };
+    let at = |i: usize| bytes.get(i).copied().unwrap_or(b' ');
+    let before = first.start.checked_sub(1).map_or(b' ', at);
+    let before_that = first.start.checked_sub(2).map_or(b' ', at);
+    let word_before = before_that.is_ascii_alphanumeric() || before_that == b'_';
+    let glued = match before {
+        b'-' | b'.' | b',' | b'/' | b'+' | b'(' => word_before && !is_escape(bytes, first.start - 2),
+        b'$' | b'#' | b'_' | b'^' | b'~' => true,
+        // the last byte of €, £ and ¥
+        0xAC => before_that == 0x82,
+        0xA3 | 0xA5 => before_that == 0xC2,
+        _ => false,
+    };
+    if glued {
+        for i in 0..groups.len() {
+            if i > 0 && has_space(bytes, groups[i - 1], groups[i]) {
+                break;
+            }
+            groups[i].glued = true;
+        }
+    }
+    let Some(last) = groups.last() else { return };
+    let after = at(last.end);
+    let after_that = at(last.end + 1);
+    let extension = matches!(after, b'x' | b'X') && after_that.is_ascii_digit() && last.len() == 4;
+    let glued = match after {
+        b'-' | b'_' => after_that.is_ascii_alphabetic(),
+        b'.' | b',' => after_that.is_ascii_alphanumeric(),
+        b'%' => true,
+        b if b.is_ascii_alphabetic() => !extension,
+        _ => false,
+    };
+    if glued {
+        for i in (0..groups.len()).rev() {
+            groups[i].glued = true;
+            if i > 0 && has_space(bytes, groups[i - 1], groups[i]) {
+                break;
+            }
+        }
+    }
+}
+
+fn has_space(bytes: &[u8], left: Group, right: Group) -> bool {
+    bytes[left.end..right.start].contains(&b' ')
+}
+
+impl<'a> Cluster<'a> {
+    pub(super) fn bytes(self) -> &'a [u8] {
+        self.text.as_bytes()
+    }
+
+    /// What stands before group `index`, back to the group before it; empty at the first.
+    pub(super) fn separator(self, index: usize) -> &'a [u8] {
+        match index.checked_sub(1).and_then(|left| Some((self.groups.get(left)?, self.groups.get(index)?))) {
+            Some((left, right)) => &self.bytes()[left.end..right.start],
+            None => b"",
+        }
+    }
+
+    /// Whether groups `from..from + lens.len()` have these lengths, with the same separator between them.
+    pub(super) fn has_lengths(self, from: usize, lens: &[usize]) -> bool {
+        self.groups.get(from..from + lens.len()).is_some_and(|groups| {
+            groups.iter().zip(lens).all(|(group, len)| group.len() == *len)
+                && (from + 2..from + lens.len()).all(|i| self.separator(i) == self.separator(from + 1))
+        })
+    }
+
+    /// Whether something new may begin at the group: the cluster's first, or after a space.
+    pub(super) fn opens(self, index: usize) -> bool {
+        index == 0 || self.separator(index).contains(&b' ') || self.separator(index).contains(&b'(')
+    }
+
+    /// Whether something may end with the group before `index`.
+    pub(super) fn closes(self, index: usize) -> bool {
+        index >= self.groups.len() || self.separator(index).contains(&b' ') || self.separator(index).contains(&b')')
+    }
+
+    pub(super) fn digits(self, from: usize, to: usize) -> String {
+        self.groups[from..to].iter().filter_map(|group| self.text.get(group.start..group.end)).collect()
+    }
+
+    pub(super) fn has_context(self, index: usize, words: &[&str]) -> bool {
+        has_context(self.bytes(), self.groups[index].start, self.hint, words)
+    }
+}
+
+fn read(cluster: Cluster<'_>, found: &mut Vec<Match>) {
+    let mut index = 0;
+    while index < cluster.groups.len() {
+        let taken = v4(cluster, index, found)
+            .or_else(|| card::at(cluster, index, found))
+            .or_else(|| ssn(cluster, index, found))
+            .or_else(|| date(cluster, index))
+            .or_else(|| phone::at(cluster, index, found));
+        index += taken.unwrap_or(1);
+    }
+}
+
+fn v4(cluster: Cluster<'_>, index: usize, found: &mut Vec<Match>) -> Option<usize> {
+    const PARTS: usize = 4;
+    let groups = cluster.groups.get(index..index + PARTS)?;
+    let dotted = groups.iter().all(|group| group.len() <= 3)
+        && (index + 1..index + PARTS).all(|i| cluster.separator(i) == b".")
+        && cluster.separator(index) != b"."
+        && cluster.separator(index + PARTS) != b".";
+    (dotted && address::v4(cluster.text, groups, cluster.hint, found)).then_some(PARTS)
+}
+
+/// A date takes its groups out of the reach of telephone numbers.
+fn date(cluster: Cluster<'_>, index: usize) -> Option<usize> {
+    let is_year = |i: usize| {
+        let group = cluster.groups[i];
+        group.len() == 4 && matches!(&cluster.bytes()[group.start..group.start + 2], b"19" | b"20")
+    };
+    let short = |i: usize| cluster.groups[i].len() <= 2;
+    let groups = cluster.groups.get(index..index + 3)?;
+    let tight = groups.windows(2).all(|pair| pair[1].start - pair[0].end == 1)
+        && cluster.separator(index + 1) == cluster.separator(index + 2)
+        && cluster.separator(index + 1) != b" ";
+    let (first, last) = (index, index + 2);
+    let is_date = tight && short(index + 1) && ((is_year(first) && short(last)) || (short(first) && is_year(last)));
+    is_date.then_some(3)
+}
+
+fn ssn(cluster: Cluster<'_>, index: usize, found: &mut Vec<Match>) -> Option<usize> {
+    let parts = if cluster.has_lengths(index, &[3, 2, 4]) { 3 } else { 1 };
+    let group = cluster.groups[index];
+    if parts == 1 && group.len() != 9 {
+        return None;
+    }
+    let separator = cluster.separator(index + 1);
+    let alone = cluster.opens(index) && cluster.closes(index + parts);
+    if !alone || cluster.groups[index..index + parts].iter().any(|group| group.glued) {
+        return None;
+    }
+    let sure = parts == 3 && (separator == b"-" || (separator == b" " && cluster.groups.len() == 3));
+    if parts == 3 && separator.len() > 3 || !sure && !cluster.has_context(index, SSN_WORDS) {
+        return None;
+    }
+    let digits = cluster.digits(index, index + parts);
+    let (area, rest) = digits.split_at(3);
+    let (middle, serial) = rest.split_at(2);
+    if matches!(area, "000" | "666") || area.starts_with('9') || middle == "00" || serial == "0000" {
+        return None;
+    }
+    let end = cluster.groups[index + parts - 1].end;
+    found.push(Match::new(group.start, end, Kind::UsSsn, digits));
+    Some(parts)
+}

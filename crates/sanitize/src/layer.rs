@@ -1,0 +1,174 @@
+//! One text at all its depths: as it stands, as decoded, and as what its encoded runs hold.
+
+use std::ops::Range;
+
+use crate::find::{self, Hint, Match};
+use crate::token::TokenKey;
+use crate::view::View;
+use crate::{SensitiveType, encoded};
+
+/// How many encodings may lie over one another: base64 of percent-encoded text is two.
+const DEPTH_MAX: u32 = 2;
+/// How often what is left of a text is looked at again after something was taken out of it. Text that still changes
+/// after that was made for it, and goes as a whole.
+const ROUNDS_MAX: u32 = 6;
+/// Most values of one encoded run that are named in its place.
+const VALUES_PER_RUN_MAX: usize = 8;
+
+/// Everything sensitive in the text, in order and without overlap, such that what is left holds nothing more.
+pub(crate) fn find_all(key: &TokenKey, text: &str, hint: Hint<'_>) -> Vec<Match> {
+    let mut found = Vec::new();
+    let mut pieces: Vec<(Range<usize>, u32)> = segments(key, text).map(|segment| (segment, 0)).collect();
+    while let Some((piece, round)) = pieces.pop() {
+        let Some(part) = text.get(piece.clone()) else { continue };
+        let matches = segment(key, part, hint, DEPTH_MAX);
+        if matches.is_empty() {
+            continue;
+        }
+        if round == ROUNDS_MAX {
+            if let Some(mut first) = matches.into_iter().next() {
+                part.clone_into(&mut first.value.normal);
+                first.value.feature.clear();
+                found.push(Match { start: piece.start, end: piece.end, ..first });
+            }
+            continue;
+        }
+        let mut from = piece.start;
+        for mut one in matches {
+            one.start += piece.start;
+            one.end += piece.start;
+            if from < one.start {
+                pieces.push((from..one.start, round + 1));
+            }
+            from = one.end;
+            found.push(one);
+        }
+        if from < piece.end {
+            pieces.push((from..piece.end, round + 1));
+        }
+    }
+    found.sort_unstable_by_key(|one| one.start);
+    found
+}
+
+/// What a key says of its value: the key without what was found in it and without the tokens that it holds, so that a
+/// key gives the same context before and after it was sanitised.
+pub(crate) fn context(key: &TokenKey, text: &str, found: &[Match]) -> String {
+    let mut context = String::with_capacity(text.len());
+    let mut from = 0;
+    for one in found {
+        push_without_tokens(key, text.get(from..one.start).unwrap_or_default(), &mut context);
+        // one space for each token that comes in its place, and for each space between them
+        context.extend(std::iter::repeat_n(' ', 1 + 2 * one.more.len()));
+        from = one.end;
+    }
+    push_without_tokens(key, text.get(from..).unwrap_or_default(), &mut context);
+    context
+}
+
+fn push_without_tokens(key: &TokenKey, text: &str, out: &mut String) {
+    let mut from = 0;
+    for segment in segments(key, text) {
+        if segment.start > from {
+            out.push(' ');
+        }
+        from = segment.end;
+        out.push_str(text.get(segment).unwrap_or_default());
+    }
+    if from < text.len() {
+        out.push(' ');
+    }
+}
+
+/// The parts of the text between the tokens that are already in it.
+fn segments<'a>(key: &'a TokenKey, text: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
+    let bytes = text.as_bytes();
+    let mut from = 0;
+    let mut marks = memchr::memchr_iter(b'<', bytes);
+    std::iter::from_fn(move || {
+        for mark in marks.by_ref() {
+            if mark >= from
+                && let Some(len) = bytes.get(mark..).and_then(|rest| key.token_len(rest))
+            {
+                let segment = from..mark;
+                from = mark + len;
+                if !segment.is_empty() {
+                    return Some(segment);
+                }
+            }
+        }
+        let rest = from..bytes.len();
+        from = bytes.len();
+        (!rest.is_empty()).then_some(rest)
+    })
+}
+
+/// What one segment holds, in order and without overlap.
+fn segment(key: &TokenKey, text: &str, hint: Hint<'_>, depth: u32) -> Vec<Match> {
+    let mut found = Vec::new();
+    let has_other_reading = find::pass(text, hint, &mut found);
+    if depth > 0 {
+        if has_other_reading && let Some(view) = View::of(text) {
+            for part in segments(key, &view.text) {
+                let Some(inner) = view.text.get(part.clone()) else { continue };
+                for mut one in segment(key, inner, hint, depth - 1) {
+                    let raw = view.raw_range(&(one.start + part.start..one.end + part.start));
+                    (one.start, one.end) = (raw.start, raw.end);
+                    found.push(one);
+                }
+            }
+        }
+        encoded::for_each(text, |run, decoded| {
+            let mut values = Vec::new();
+            for part in segments(key, decoded) {
+                let Some(inner) = decoded.get(part) else { continue };
+                for one in segment(key, inner, hint, depth - 1) {
+                    values.push(one.value);
+                    values.extend(one.more);
+                }
+            }
+            values.sort_by_key(|value| value.kind);
+            values.dedup();
+            values.truncate(VALUES_PER_RUN_MAX);
+            let mut values = values.into_iter();
+            if let Some(value) = values.next() {
+                found.push(Match { start: run.start, end: run.end, value, quoted: false, more: values.collect() });
+            }
+        });
+    }
+    without_overlap(text, found)
+}
+
+/// Settles overlaps: two secrets become one over the whole stretch; otherwise the more specific type stays, and what
+/// the other one covered beyond it is looked at again.
+fn without_overlap(text: &str, mut found: Vec<Match>) -> Vec<Match> {
+    if found.len() < 2 {
+        return found;
+    }
+    found.sort_by_key(|one| (one.start, one.value.kind));
+    let mut settled: Vec<Match> = Vec::with_capacity(found.len());
+    for one in found {
+        let Some(last) = settled.last_mut().filter(|last| one.start < last.end) else {
+            settled.push(one);
+            continue;
+        };
+        if last.value.kind.is_secret() && one.value.kind.is_secret() {
+            merge(text, last, one);
+        } else if one.value.kind < last.value.kind || (one.value.kind == last.value.kind && one.end > last.end) {
+            // `last` began before `one`, and nothing before it reaches this far: replacing it cannot uncover an overlap
+            *last = one;
+        }
+    }
+    settled
+}
+
+fn merge(text: &str, last: &mut Match, one: Match) {
+    let (start, end) = (last.start.min(one.start), last.end.max(one.end));
+    let better = if one.value.kind < last.value.kind { one } else { std::mem::replace(last, one) };
+    let covers = better.start == start && better.end == end;
+    *last = Match { start, end, ..better };
+    // A private key's text is its value; any other secret keeps its own, if that is what the stretch consists of.
+    if !covers && last.value.kind != SensitiveType::Authorization {
+        text.get(start..end).unwrap_or_default().clone_into(&mut last.value.normal);
+    }
+}

@@ -1,0 +1,66 @@
+//! JSON stays JSON, and nothing hides in its escapes, keys and numbers.
+
+use watchkeeper_sanitize::{Sanitizer, TokenKey};
+
+fn sanitizer() -> Sanitizer {
+    Sanitizer::new(TokenKey::new([7; 32], "v26"))
+}
+
+#[test]
+fn keys_strings_and_numbers_are_sanitised_in_place() {
+    let cases: &[(&str, &[&str], &[&str])] = &[
+        (r#"{"to": "ann@example.com"}"#, &["ann@"], &["EMAIL"]),
+        (r#"{"to": "ann\u0040example.com", "x": "\"q\""}"#, &["ann"], &["EMAIL"]),
+        (r#"{"ann@example.com": 1}"#, &["ann@"], &["EMAIL"]),
+        (r#"{"card": 4111111111111111, "n": 12}"#, &["4111"], &["CREDIT_CARD"]),
+        (r#"{"phone": 2125550143, "id": 2125550144}"#, &["2125550143"], &["PHONE"]),
+        (r#"{"phones": ["2125550143", "2125550144"]}"#, &["21255501"], &["PHONE", "PHONE"]),
+        (r#"{"ssn": "536221234"}"#, &["536221234"], &["US_SSN"]),
+        (r#"{"cvv": "123", "n": "123 x"}"#, &["\"123\""], &["CVV"]),
+        (r#"{"cvv": 123}"#, &["123"], &["CVV"]),
+        (r#"{"password": "correct horse battery"}"#, &["horse"], &["PASSWORD"]),
+        (r#"{"db": {"clientSecret": "a8f5f167f44f4964"}}"#, &["a8f5"], &["SECRET"]),
+        (r#"{"args": "{\"to\": \"ann@example.com\", \"password\": \"hunter2\"}"}"#, &["ann@", "hunter2"], &["EMAIL", "PASSWORD"]),
+        (r#"[1, "2024-01-02T03:04:05Z", null, true, 1.5e3, {"a": []}]"#, &[], &[]),
+        (r#"{"type":"object","properties":{"password":{"type":"string","description":"The password of the user"}}}"#, &[], &[]),
+        (r#""ann@example.com""#, &["ann@"], &["EMAIL"]),
+    ];
+    let sanitizer = sanitizer();
+    for (raw, gone, kinds) in cases {
+        let cleaned = sanitizer.json(raw);
+        let found: Vec<&str> = cleaned.replacements.iter().map(|one| one.kind.as_str()).collect();
+        assert_eq!(&found, kinds, "{raw} gave {}", cleaned.text);
+        for secret in *gone {
+            assert!(!cleaned.text.contains(secret), "{raw} gave {}", cleaned.text);
+        }
+        assert!(serde_json::from_str::<serde_json::Value>(&cleaned.text).is_ok(), "{raw} gave {}", cleaned.text);
+        assert_eq!(sanitizer.json(&cleaned.text).text, cleaned.text);
+        if kinds.is_empty() {
+            assert_eq!(&*cleaned.text, *raw);
+        }
+    }
+}
+
+#[test]
+fn spans_are_code_points_of_the_input() {
+    let raw = r#"{"é": "\u00e9 ann\u0040example.com é"}"#;
+    let cleaned = sanitizer().json(raw);
+    let one = cleaned.replacements[0];
+    let span: String = raw.chars().skip(one.start as usize).take((one.end - one.start) as usize).collect();
+    assert_eq!(span, r"ann\u0040example.com");
+}
+
+#[test]
+fn what_is_no_json_is_text() {
+    let sanitizer = sanitizer();
+    for raw in ["{\"to\": \"ann@example.com\"", "ann@example.com", "[ann@example.com]"] {
+        assert!(!sanitizer.json(raw).text.contains("ann@"), "{raw}");
+    }
+}
+
+#[test]
+fn depth_is_no_danger() {
+    let sanitizer = sanitizer();
+    let deep = format!("{}\"ann@example.com\"{}", "[".repeat(100_000), "]".repeat(100_000));
+    assert!(!sanitizer.json(&deep).text.contains("ann@"));
+}

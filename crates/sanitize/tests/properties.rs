@@ -1,0 +1,145 @@
+//! What must hold for every text.
+
+use proptest::prelude::*;
+use watchkeeper_sanitize::{Cleaned, Sanitizer, TokenKey};
+
+fn sanitizer() -> Sanitizer {
+    Sanitizer::new(TokenKey::new([7; 32], "v26"))
+}
+
+/// Texts made of what the finders look for, whole and in pieces, so that boundaries meet in every way.
+fn fragments() -> impl Strategy<Value = String> {
+    let parts = prop::sample::select(vec![
+        "ann@example.com",
+        "@",
+        "a",
+        "example.com",
+        ".",
+        "-",
+        " ",
+        "+44 20 7946 0958",
+        "4111111111111111",
+        "4111 ",
+        "1111 ",
+        "536-22-1234",
+        "203.0.113.9",
+        "2001:db8::1:2:3",
+        ":",
+        "::",
+        "DE89370400440532013000",
+        "password",
+        "=",
+        "\"",
+        "'",
+        "hunter2!",
+        "password: ",
+        "api_key=",
+        "sk-proj-",
+        "aB3dE5gH7jK9mN1pQ3sT",
+        "eyJhbGciOiJIUzI1NiJ9",
+        ".eyJzdWIiOiIxIn0.",
+        "-----BEGIN PRIVATE KEY-----",
+        "-----END PRIVATE KEY-----",
+        "https://",
+        "user:",
+        "<",
+        ">",
+        "<EMAIL:v26:",
+        "<CVV:dropped>",
+        "cvv ",
+        "123",
+        "%40",
+        "\\u0040",
+        "\\n",
+        "\\",
+        "YW5uQGV4YW1wbGUuY29t",
+        "616e6e406578616d706c652e636f6d",
+        "é",
+        "＠",
+        "\u{200b}",
+        "phone ",
+        "2125550143",
+        "0",
+        "1",
+        "212-555-0143",
+        "Authorization: Bearer ",
+        "Basic YW5uOmh1bnRlcjIh",
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        "\n",
+        "SSN ",
+        "&#64;",
+        " dot ",
+        " at ",
+        "(",
+        ")",
+        "/",
+        "AKIAQ3ZT5VW7YJ9BC1EF",
+        "ext. ",
+        "x22",
+        "SK",
+        "0123456789abcdef",
+    ]);
+    prop::collection::vec(parts, 0..24).prop_map(|parts| parts.concat())
+}
+
+fn holds(sanitizer: &Sanitizer, raw: &str, clean: impl Fn(&Sanitizer, &str) -> Cleaned) -> Result<(), TestCaseError> {
+    let cleaned = clean(sanitizer, raw);
+    let again = clean(sanitizer, &cleaned.text);
+    prop_assert_eq!(&again.text, &cleaned.text, "first {:?}", raw);
+    prop_assert!(again.replacements.is_empty());
+    let points = raw.chars().count();
+    let mut from = 0;
+    for one in &cleaned.replacements {
+        prop_assert!(from <= one.start as usize && one.start < one.end && one.end as usize <= points);
+        from = one.end as usize;
+    }
+    // what lies outside the replacements is untouched
+    let kept: String = {
+        let chars: Vec<char> = raw.chars().collect();
+        let mut at = 0;
+        let mut kept = String::new();
+        for one in &cleaned.replacements {
+            kept.extend(&chars[at..one.start as usize]);
+            at = one.end as usize;
+        }
+        kept.extend(&chars[at..]);
+        kept
+    };
+    let mut rest = &*cleaned.text;
+    let _ = &mut rest;
+    prop_assert!(cleaned.replacements.is_empty() == (&*cleaned.text == raw && kept == raw));
+    Ok(())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn sanitising_clean_text_changes_nothing(raw in fragments()) {
+        holds(&sanitizer(), &raw, Sanitizer::text)?;
+    }
+
+    #[test]
+    fn sanitising_clean_json_changes_nothing(key in fragments(), value in fragments(), number in any::<i64>()) {
+        let raw = serde_json::json!({ key: [value, number] }).to_string();
+        let sanitizer = sanitizer();
+        holds(&sanitizer, &raw, Sanitizer::json)?;
+        prop_assert!(serde_json::from_str::<serde_json::Value>(&sanitizer.json(&raw).text).is_ok());
+    }
+
+    #[test]
+    fn any_text_at_all(raw in any::<String>()) {
+        holds(&sanitizer(), &raw, Sanitizer::text)?;
+        holds(&sanitizer(), &raw, Sanitizer::json)?;
+    }
+
+    #[test]
+    fn an_address_among_anything_is_gone(before in fragments(), after in fragments()) {
+        let raw = format!("{before} zoe.planted@example.net {after}");
+        prop_assert!(!sanitizer().text(&raw).text.contains("zoe.planted"));
+    }
+}
