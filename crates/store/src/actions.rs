@@ -1,0 +1,577 @@
+//! `agent_actions`: one row per tool call, put together from all who tell of it.
+//!
+//! A model's output asks for a call; a span or a hook tells that it ran; the result comes back as input of a later
+//! model call. Each of them fills what the row does not have yet and overwrites nothing. A report that contradicts the
+//! row (another tool, other arguments, a second outcome) gets a row of its own: reusing an id hides nothing.
+
+use std::borrow::Cow;
+
+use event::{ContentRef, Direction, Kind, Part, Phase, Status, attr};
+use rusqlite::{CachedStatement, Connection, Result, Row, params};
+
+use crate::partition::Partition;
+use crate::row::{EventPiece, EventRow, Fnv, display, round};
+
+/// Rows with the call id of a report that are compared with it, newest first. Only an id that is used again and again
+/// has more; what is beyond them gets a row of its own.
+const CANDIDATES_MAX: i64 = 64;
+
+/// Longest arguments that are compared by what they say; longer ones are compared byte by byte.
+const CANONICAL_BYTES_MAX: usize = 1024 * 1024;
+
+/// Two instrumentations report one call with clocks of their own; so far apart may their spans be.
+const OVERLAP_SLACK_NS: i64 = 2_000_000_000;
+
+/// Who told of a call, as bits of `origins`.
+const OUTPUT: i64 = 1;
+const EVENT: i64 = 2;
+const RESULT: i64 = 4;
+
+/// Gives the texts of the event at hand.
+pub(crate) trait Texts {
+    /// The text, when the record of the event brought it.
+    fn text(&self, content: &ContentRef) -> Option<Cow<'_, str>>;
+}
+
+/// What one report says of one call.
+struct Report<'e> {
+    origin: i64,
+    call_id: Option<Cow<'e, str>>,
+    /// Joins the two phases of a call.
+    exchange: Option<Cow<'e, str>>,
+    tool: Option<Cow<'e, str>>,
+    arguments: Option<&'e ContentRef>,
+    args_hash: Option<i64>,
+    result: Option<&'e ContentRef>,
+    done: bool,
+    status: &'static str,
+    error: Option<Cow<'e, str>>,
+    score: Option<f64>,
+    risk: Option<&'static str>,
+}
+
+/// A row that may be of the same call.
+struct Candidate {
+    id: i64,
+    seq: i64,
+    tool: Option<String>,
+    args_hash: Option<i64>,
+    origins: i64,
+    done: bool,
+    has_call_id: bool,
+    source: String,
+    time_ns: i64,
+    end_ns: i64,
+    exchange: Option<String>,
+    joined_by: &'static str,
+}
+
+/// Whether the event can tell of tool calls at all.
+pub(crate) fn concerns(row: &EventRow<'_>) -> bool {
+    match row.event.kind {
+        Kind::ToolCall => true,
+        Kind::ModelCall => row.event.pieces.iter().any(|piece| matches!(piece.meta.part, Part::ToolCall | Part::ToolResult)),
+        Kind::Installation | Kind::DataAccess | Kind::Retrieval | Kind::ExternalCall | Kind::Guardrail => {
+            row.event.attributes.contains_key(attr::GEN_AI_TOOL_NAME.as_str())
+                || row.event.attributes.contains_key(attr::GEN_AI_TOOL_CALL_ID.as_str())
+        }
+        _ => false,
+    }
+}
+
+/// Records what an event says of tool calls. `previous` is the partition before, for a call whose outcome comes after
+/// midnight; `settled` remembers calls whose result is known, because histories repeat them.
+pub(crate) fn record(
+    current: &mut Partition,
+    mut previous: Option<&mut Partition>,
+    row: &EventRow<'_>,
+    texts: &dyn Texts,
+    settled: &mut lru::LruCache<i64, ()>,
+) -> Result<()> {
+    if row.event.kind != Kind::ModelCall {
+        for report in Report::of_event(current, row, texts)? {
+            merge(current, previous.as_deref_mut(), row, &report, texts, true)?;
+        }
+        return Ok(());
+    }
+    for piece in &row.event.pieces {
+        let meta = &piece.meta;
+        match (meta.direction, meta.part) {
+            (Direction::Output, Part::ToolCall) if !meta.history => {
+                let report = Report::of_output(current, piece, texts)?;
+                merge(current, None, row, &report, texts, true)?;
+            }
+            (Direction::Input, Part::ToolResult) => {
+                let key = settled_key(row, meta.call_id.as_deref());
+                if meta.history && (meta.call_id.is_none() || settled.contains(&key)) {
+                    continue;
+                }
+                // Without an id it can only complete a call that is there.
+                let alone = !meta.history && meta.call_id.is_some();
+                merge(current, previous.as_deref_mut(), row, &Report::of_result(piece), texts, alone)?;
+                settled.put(key, ());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl<'e> Report<'e> {
+    fn of_output(partition: &mut Partition, piece: &'e EventPiece, texts: &dyn Texts) -> Result<Self> {
+        let worst = piece.findings.iter().max_by(|a, b| a.score.total_cmp(&b.score));
+        Ok(Self {
+            origin: OUTPUT,
+            call_id: piece.meta.call_id.as_deref().filter(|id| !id.is_empty()).map(Cow::Borrowed),
+            exchange: None,
+            tool: piece.meta.name.as_deref().map(Cow::Borrowed),
+            arguments: Some(&piece.content),
+            args_hash: hash_of(partition, Some(&piece.content), texts)?,
+            result: None,
+            done: false,
+            status: "requested",
+            error: None,
+            score: worst.map(|finding| round(finding.score)),
+            risk: worst.map(|finding| finding.risk.as_str()),
+        })
+    }
+
+    fn of_result(piece: &'e EventPiece) -> Self {
+        Self {
+            origin: RESULT,
+            call_id: piece.meta.call_id.as_deref().filter(|id| !id.is_empty()).map(Cow::Borrowed),
+            exchange: None,
+            tool: piece.meta.name.as_deref().map(Cow::Borrowed),
+            arguments: None,
+            args_hash: None,
+            result: Some(&piece.content),
+            done: true,
+            status: if piece.meta.failed == Some(true) { "error" } else { "ok" },
+            error: None,
+            score: None,
+            risk: None,
+        }
+    }
+
+    /// The calls that an event of a tool tells of: one for each piece with arguments, one where there is none.
+    fn of_event(partition: &mut Partition, row: &EventRow<'e>, texts: &dyn Texts) -> Result<Vec<Self>> {
+        let event = row.event;
+        let input = |part: Part| {
+            event.pieces.iter().filter(move |piece| piece.meta.direction == Direction::Input && piece.meta.part == part)
+        };
+        let is_call = |piece: &&EventPiece| piece.meta.part == Part::ToolCall;
+        let mut calls: Vec<&EventPiece> = event.pieces.iter().filter(is_call).collect();
+        if calls.is_empty() {
+            calls.extend(input(Part::Command).next().or_else(|| input(Part::Query).next()).or_else(|| input(Part::Body).next()));
+        }
+        let results: Vec<&EventPiece> = event
+            .pieces
+            .iter()
+            .filter(|piece| piece.meta.part == Part::ToolResult || (piece.meta.direction == Direction::Output && !is_call(piece)))
+            .collect();
+        let id = row.text(&attr::GEN_AI_TOOL_CALL_ID).filter(|id| !id.is_empty());
+        let exchange = row.text(&attr::CALL_ID);
+        let tool = row.text(&attr::GEN_AI_TOOL_NAME);
+        let approval = row.text(&attr::APPROVAL_STATUS);
+        let denied = approval.as_deref().is_some_and(is_denial);
+        let reports = if calls.is_empty() { vec![None] } else { calls.into_iter().map(Some).collect() };
+        let one = reports.len() == 1;
+        reports
+            .into_iter()
+            .map(|arguments| {
+                let own_id = arguments.and_then(|piece| piece.meta.call_id.as_deref()).filter(|id| !id.is_empty());
+                let result = results.iter().find(|piece| one || (own_id.is_some() && piece.meta.call_id.as_deref() == own_id));
+                let failed = event.status == Status::Error || result.is_some_and(|piece| piece.meta.failed == Some(true));
+                let decision = event.kind == Kind::Guardrail;
+                let done = !decision && (failed || event.status == Status::Ok || result.is_some() || event.duration_ns.is_some());
+                Ok(Self {
+                    origin: EVENT,
+                    call_id: own_id.map(Cow::Borrowed).or_else(|| id.clone()),
+                    exchange: exchange.clone(),
+                    tool: arguments.and_then(|piece| piece.meta.name.as_deref()).map(Cow::Borrowed).or_else(|| tool.clone()),
+                    arguments: arguments.map(|piece| &piece.content),
+                    args_hash: hash_of(partition, arguments.map(|piece| &piece.content), texts)?,
+                    result: result.map(|piece| &piece.content),
+                    done: done && event.phase != Phase::Request,
+                    status: match (denied, done && event.phase != Phase::Request, failed) {
+                        (true, _, _) => "denied",
+                        (_, false, _) => "requested",
+                        (_, true, true) => "error",
+                        (_, true, false) => "ok",
+                    },
+                    error: row.text(&attr::ERROR_TYPE),
+                    score: event.inspection.map(|inspection| round(inspection.score)),
+                    risk: None,
+                })
+            })
+            .collect()
+    }
+
+    /// Whether the row may be of the same call.
+    fn fits(&self, row: &EventRow<'_>, candidate: &Candidate) -> bool {
+        let differs = |a: Option<&str>, b: Option<&str>| matches!((a, b), (Some(a), Some(b)) if a != b);
+        if differs(self.tool.as_deref(), candidate.tool.as_deref())
+            || matches!((self.args_hash, candidate.args_hash), (Some(a), Some(b)) if a != b)
+        {
+            return false;
+        }
+        let same_exchange = self.exchange.is_some() && self.exchange.as_deref() == candidate.exchange.as_deref();
+        // Another instrumentation that saw the same thing at the same time.
+        let elsewhere = candidate.source != row.source
+            && row.time_ns <= candidate.end_ns.saturating_add(OVERLAP_SLACK_NS)
+            && candidate.time_ns <= row.end_ns.saturating_add(OVERLAP_SLACK_NS);
+        match self.origin {
+            OUTPUT => candidate.origins & OUTPUT == 0 || (candidate.seq != row.seq && elsewhere),
+            EVENT => {
+                candidate.origins & EVENT == 0
+                    || same_exchange
+                    || (candidate.seq != row.seq && (!(self.done && candidate.done) || elsewhere))
+            }
+            _ => candidate.origins & RESULT == 0,
+        }
+    }
+}
+
+/// Fills the row of the call, or makes one.
+fn merge(
+    current: &mut Partition,
+    previous: Option<&mut Partition>,
+    row: &EventRow<'_>,
+    report: &Report<'_>,
+    texts: &dyn Texts,
+    alone: bool,
+) -> Result<()> {
+    let (found, known) = find(&current.connection, row, report)?;
+    if let Some(candidate) = found {
+        return update(current, row, report, &candidate, texts);
+    }
+    // A result that has its row already says nothing new.
+    if report.origin == RESULT && known {
+        return Ok(());
+    }
+    if report.origin != OUTPUT
+        && let Some(previous) = previous
+    {
+        let (found, known) = find(&previous.connection, row, report)?;
+        if let Some(candidate) = found {
+            // A file of its own: committed, and on disk, before the cursor of the current one passes the event. Told
+            // again after a crash, it fills nothing twice.
+            previous.connection.execute_batch("BEGIN IMMEDIATE")?;
+            let outcome = update(previous, row, report, &candidate, texts);
+            if outcome.is_err() {
+                previous.forget();
+            }
+            previous.connection.execute_batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
+            return outcome;
+        }
+        if report.origin == RESULT && known {
+            return Ok(());
+        }
+    }
+    if alone { insert(current, row, report, texts) } else { Ok(()) }
+}
+
+const CANDIDATE: &str = "SELECT id, seq, tool, args_hash, origins, done, call_id IS NOT NULL, source, time_ns, \
+                         end_ns, exchange FROM actions WHERE ";
+
+/// The row that the report belongs to, and whether any row has its id.
+fn find(connection: &Connection, row: &EventRow<'_>, report: &Report<'_>) -> Result<(Option<Candidate>, bool)> {
+    let session = row.session();
+    let trace = row.trace_id.as_deref();
+    let mut candidates: Vec<Candidate> = Vec::new();
+    let mut look = |joined_by: &'static str, condition: &str, values: &[&dyn rusqlite::ToSql]| -> Result<()> {
+        let sql = format!("{CANDIDATE}{condition} ORDER BY id DESC LIMIT {CANDIDATES_MAX}");
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(values)?;
+        while let Some(found) = rows.next()? {
+            let candidate = Candidate::read(found, joined_by)?;
+            if !candidates.iter().any(|known| known.id == candidate.id) {
+                candidates.push(candidate);
+            }
+        }
+        Ok(())
+    };
+    let id = report.call_id.as_deref();
+    if id.is_some() || report.origin == RESULT {
+        if let Some(session) = session {
+            look("session", "session_id = ?1 AND call_id IS ?2", &[&session, &id])?;
+        }
+        if let Some(trace) = trace {
+            look("trace", "trace_id = ?1 AND call_id IS ?2", &[&trace, &id])?;
+        }
+        if session.is_none() && id.is_some() {
+            look("application", "session_id IS NULL AND scope = ?1 AND call_id = ?2", &[&row.scope(), &id])?;
+        }
+    }
+    if let Some(exchange) = &report.exchange {
+        look("exchange", "exchange = ?1 AND scope = ?2", &[exchange, &row.scope()])?;
+    }
+    let known = !candidates.is_empty() && id.is_some();
+    // One side has no id: the same tool with the same arguments, of which only the other side has told.
+    if let Some(hash) = report.args_hash
+        && report.origin != RESULT
+    {
+        let mut unnamed = std::mem::take(&mut candidates);
+        let mut look = |joined_by: &'static str, condition: &str, key: &str| -> Result<()> {
+            let sql = format!("{CANDIDATE}{condition} ORDER BY id DESC LIMIT {CANDIDATES_MAX}");
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut rows = statement.query(params![key, hash])?;
+            while let Some(found) = rows.next()? {
+                let candidate = Candidate::read(found, joined_by)?;
+                let other = candidate.has_call_id != id.is_some() && candidate.origins & report.origin == 0;
+                if other && candidate.tool.is_some() && !unnamed.iter().any(|known: &Candidate| known.id == candidate.id) {
+                    unnamed.push(candidate);
+                }
+            }
+            Ok(())
+        };
+        if let Some(session) = session {
+            look("session", "session_id = ?1 AND args_hash = ?2", session)?;
+        }
+        if let Some(trace) = trace {
+            look("trace", "trace_id = ?1 AND args_hash = ?2", trace)?;
+        }
+        candidates = unnamed;
+    }
+    // Results come in the order of the calls, so the oldest one that still waits; anything else is of the newest.
+    let fits = |candidate: &Candidate| report.fits(row, candidate);
+    let position = if report.origin == RESULT && row.session().or(trace).is_some() {
+        candidates.iter().rposition(fits)
+    } else {
+        candidates.iter().position(fits)
+    };
+    Ok((position.map(|index| candidates.swap_remove(index)), known))
+}
+
+impl Candidate {
+    fn read(row: &Row<'_>, joined_by: &'static str) -> Result<Self> {
+        Ok(Self {
+            id: row.get(0)?,
+            seq: row.get(1)?,
+            tool: row.get(2)?,
+            args_hash: row.get(3)?,
+            origins: row.get(4)?,
+            done: row.get(5)?,
+            has_call_id: row.get(6)?,
+            source: row.get(7)?,
+            time_ns: row.get(8)?,
+            end_ns: row.get(9)?,
+            exchange: row.get(10)?,
+            joined_by,
+        })
+    }
+}
+
+const COLUMNS: [&str; 31] = [
+    "seq",
+    "event_id",
+    "time_ns",
+    "end_ns",
+    "source",
+    "origins",
+    "done",
+    "call_id",
+    "session_id",
+    "trace_id",
+    "scope",
+    "exchange",
+    "user_id",
+    "application",
+    "agent",
+    "agent_version",
+    "model",
+    "tool",
+    "tool_type",
+    "args_hash",
+    "arguments",
+    "result",
+    "result_event_id",
+    "result_time_ns",
+    "joined_by",
+    "status",
+    "error",
+    "approval_status",
+    "approval_source",
+    "duration_ns",
+    "risk_score",
+];
+
+fn insert(partition: &mut Partition, row: &EventRow<'_>, report: &Report<'_>, texts: &dyn Texts) -> Result<()> {
+    let values = Values::new(partition, row.seq, report, None, texts)?;
+    let marks: Vec<String> = (1..=COLUMNS.len() + 1).map(|n| format!("?{n}")).collect();
+    let sql = format!("INSERT INTO actions({}, risk) VALUES ({})", COLUMNS.join(", "), marks.join(", "));
+    let mut statement = partition.connection.prepare_cached(&sql)?;
+    values.bind(&mut statement, row, report)?;
+    statement.raw_execute().map(drop)
+}
+
+/// Fills what the row does not have. Who, what and when stay those of the first report.
+fn update(
+    partition: &mut Partition,
+    row: &EventRow<'_>,
+    report: &Report<'_>,
+    candidate: &Candidate,
+    texts: &dyn Texts,
+) -> Result<()> {
+    let values = Values::new(partition, row.seq, report, Some(candidate.joined_by), texts)?;
+    let sets: Vec<String> = COLUMNS
+        .iter()
+        .enumerate()
+        .map(|(index, column)| (index + 1, *column))
+        .filter(|(_, column)| !matches!(*column, "seq" | "event_id" | "source" | "scope"))
+        .map(|(n, column)| match column {
+            "origins" | "done" => format!("{column} = {column} | ?{n}"),
+            // What asked for the call comes first, whichever order the reports come in.
+            "time_ns" => format!("time_ns = min(time_ns, ?{n})"),
+            "end_ns" => format!("end_ns = max(end_ns, ?{n})"),
+            "status" => format!("status = CASE WHEN status = 'requested' THEN ?{n} ELSE status END"),
+            _ => format!("{column} = coalesce({column}, ?{n})"),
+        })
+        .collect();
+    let sql = format!("UPDATE actions SET {}, risk = coalesce(risk, ?32) WHERE id = ?33", sets.join(", "));
+    let mut statement = partition.connection.prepare_cached(&sql)?;
+    values.bind(&mut statement, row, report)?;
+    statement.raw_bind_parameter(33, candidate.id)?;
+    statement.raw_execute().map(drop)
+}
+
+/// The values that have to be looked up in the partition.
+struct Values {
+    arguments: Option<i64>,
+    result: Option<i64>,
+    joined_by: Option<&'static str>,
+}
+
+impl Values {
+    fn new(
+        partition: &mut Partition,
+        seq: i64,
+        report: &Report<'_>,
+        joined_by: Option<&'static str>,
+        texts: &dyn Texts,
+    ) -> Result<Self> {
+        let mut number = |content: Option<&ContentRef>| -> Result<Option<i64>> {
+            let Some(content) = content else { return Ok(None) };
+            if let Some(number) = partition.content(&content.id)? {
+                return Ok(Some(number));
+            }
+            let Some(text) = texts.text(content) else { return Ok(None) };
+            partition.add_content(&content.id, content.subject.as_bytes(), seq, &text).map(Some)
+        };
+        let arguments = number(report.arguments)?;
+        let result = number(report.result)?;
+        let joined_by = if report.origin == RESULT { joined_by } else { result.map(|_| "event") };
+        Ok(Self { arguments, result, joined_by })
+    }
+
+    /// Binds the values in the order of [`COLUMNS`], the risk behind them.
+    fn bind(&self, statement: &mut CachedStatement<'_>, row: &EventRow<'_>, report: &Report<'_>) -> Result<()> {
+        let outcome = report.result.is_some() || report.done;
+        let is_event = report.origin == EVENT;
+        let attribute = |key| if is_event { row.text(key) } else { None };
+        let model = if report.origin == OUTPUT { row.model() } else { None };
+        let duration = row.event.duration_ns.filter(|_| is_event).map(crate::row::integer);
+        let agent_version = row.event.identity.agent.as_ref().and_then(|agent| agent.version.as_deref());
+        let values: [&dyn rusqlite::ToSql; 32] = [
+            &row.seq,
+            &row.id,
+            &row.time_ns,
+            &row.end_ns,
+            &row.source,
+            &report.origin,
+            &report.done,
+            &report.call_id,
+            &row.session(),
+            &row.trace_id,
+            &row.scope(),
+            &report.exchange,
+            &row.user(),
+            &row.event.identity.application.as_ref().map(display),
+            &row.agent(),
+            &agent_version,
+            &model,
+            &report.tool,
+            &attribute(&attr::GEN_AI_TOOL_TYPE),
+            &report.args_hash,
+            &self.arguments,
+            &self.result,
+            &outcome.then_some(&row.id),
+            &outcome.then_some(row.time_ns),
+            &self.joined_by,
+            &report.status,
+            &report.error,
+            &attribute(&attr::APPROVAL_STATUS),
+            &attribute(&attr::APPROVAL_SOURCE),
+            &duration,
+            &report.score,
+            &report.risk,
+        ];
+        for (index, value) in values.iter().enumerate() {
+            statement.raw_bind_parameter(index + 1, value)?;
+        }
+        Ok(())
+    }
+}
+
+fn settled_key(row: &EventRow<'_>, call_id: Option<&str>) -> i64 {
+    let mut hash = Fnv::default();
+    hash.field(row.session().or(row.trace_id.as_deref()).unwrap_or(row.scope()).as_bytes());
+    hash.field(call_id.unwrap_or_default().as_bytes());
+    hash.finish()
+}
+
+fn is_denial(status: &str) -> bool {
+    ["denied", "deny", "reject", "rejected", "block", "blocked"].contains(&status)
+}
+
+/// A digest of what arguments say: white space and the order of keys do not count, nor whether no arguments are
+/// written as nothing, `null` or `{}`.
+fn hash_of(partition: &mut Partition, content: Option<&ContentRef>, texts: &dyn Texts) -> Result<Option<i64>> {
+    let Some(content) = content else { return Ok(None) };
+    let stored;
+    let text = match texts.text(content) {
+        Some(text) => text,
+        None => match partition.content(&content.id)? {
+            Some(number) => {
+                stored = partition.text(number)?.unwrap_or_default();
+                Cow::Borrowed(stored.as_str())
+            }
+            None => return Ok(None),
+        },
+    };
+    let mut hash = Fnv::default();
+    let parsed = (text.len() <= CANONICAL_BYTES_MAX).then(|| serde_json::from_str(&text).ok()).flatten();
+    match parsed {
+        Some(serde_json::Value::String(inner)) => match serde_json::from_str(&inner) {
+            Ok(value) => canonical(&value, &mut hash),
+            Err(_) => hash.field(inner.as_bytes()),
+        },
+        Some(serde_json::Value::Null) => canonical(&serde_json::Value::Object(serde_json::Map::new()), &mut hash),
+        Some(value) => canonical(&value, &mut hash),
+        None if text.trim().is_empty() => canonical(&serde_json::Value::Object(serde_json::Map::new()), &mut hash),
+        None => hash.field(text.as_bytes()),
+    }
+    Ok(Some(hash.finish()))
+}
+
+/// Depth is bounded by `serde_json`'s own limit of 128.
+fn canonical(value: &serde_json::Value, hash: &mut Fnv) {
+    match value {
+        serde_json::Value::Object(map) => {
+            hash.field(b"{");
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_unstable_by_key(|(key, _)| *key);
+            for (key, value) in entries {
+                hash.field(key.as_bytes());
+                canonical(value, hash);
+            }
+            hash.field(b"}");
+        }
+        serde_json::Value::Array(items) => {
+            hash.field(b"[");
+            items.iter().for_each(|item| canonical(item, hash));
+            hash.field(b"]");
+        }
+        scalar => hash.field(scalar.to_string().as_bytes()),
+    }
+}

@@ -1,0 +1,264 @@
+//! Tables that count up: sessions, agents' identities, system prompts. Gathered in memory for a batch and written once
+//! before its commit, because most events of a batch touch the same few rows.
+
+use std::collections::HashMap;
+
+use event::{Direction, Kind, Part, Phase, Role, attr};
+use rusqlite::{Connection, Result, params};
+
+use crate::row::{EventRow, display, proof_name, round};
+
+/// What a batch adds.
+#[derive(Debug, Default)]
+pub(crate) struct Aggregates {
+    sessions: HashMap<String, Session>,
+    identities: HashMap<[String; 8], Span>,
+    prompts: HashMap<(String, String, i64), Prompt>,
+}
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Span {
+    first_ns: i64,
+    last_ns: i64,
+    events: i64,
+}
+
+#[derive(Debug, Default)]
+struct Session {
+    span: Span,
+    login_ns: Option<i64>,
+    logout_ns: Option<i64>,
+    user_id: Option<String>,
+    user_proof: Option<&'static str>,
+    application: Option<String>,
+    agent: Option<String>,
+    client_address: Option<String>,
+    user_agent: Option<String>,
+    geolocation: Option<String>,
+    model_calls: i64,
+    tokens: i64,
+    score: Option<f64>,
+}
+
+#[derive(Debug, Default)]
+struct Prompt {
+    span: Span,
+    event_id: String,
+    session_id: Option<String>,
+    user_id: Option<String>,
+    credential: Option<String>,
+    model: Option<String>,
+    score: Option<f64>,
+}
+
+impl Span {
+    fn add(&mut self, time_ns: i64) {
+        self.first_ns = if self.events == 0 { time_ns } else { self.first_ns.min(time_ns) };
+        self.last_ns = if self.events == 0 { time_ns } else { self.last_ns.max(time_ns) };
+        self.events += 1;
+    }
+}
+
+impl Aggregates {
+    /// Adds an event. `contents` are the numbers of its pieces' contents, in their order.
+    pub(crate) fn add(&mut self, row: &EventRow<'_>, contents: &[i64]) {
+        // What Watchkeeper itself says of a session is not part of it.
+        if !matches!(row.event.kind, Kind::Detection | Kind::ResponseAction | Kind::Gap) {
+            self.add_session(row);
+            self.add_identity(row);
+        }
+        if matches!(row.event.kind, Kind::ModelCall | Kind::SystemPrompt) && row.event.phase != Phase::Response {
+            self.add_prompts(row, contents);
+        }
+    }
+
+    fn add_session(&mut self, row: &EventRow<'_>) {
+        let event = row.event;
+        let is_session = event.kind == Kind::Session;
+        let Some(id) = row.session().map(str::to_owned).or_else(|| is_session.then(|| format!("event:{}", row.id))) else {
+            return;
+        };
+        let session = self.sessions.entry(id).or_default();
+        session.span.add(row.time_ns);
+        if is_session {
+            let action = row.text(&attr::EVENT_ACTION).unwrap_or_default();
+            let at =
+                if action.contains("out") || action.contains("end") { &mut session.logout_ns } else { &mut session.login_ns };
+            at.get_or_insert(row.time_ns);
+            if session.geolocation.is_none() {
+                session.geolocation = geolocation(row);
+            }
+        }
+        let identity = &event.identity;
+        let keep = |slot: &mut Option<String>, value: Option<&str>| {
+            if slot.is_none() {
+                *slot = value.map(str::to_owned);
+            }
+        };
+        keep(&mut session.user_id, row.user());
+        keep(&mut session.application, row.application());
+        keep(&mut session.agent, row.agent());
+        session.user_proof = session.user_proof.or(identity.user.as_ref().map(|user| proof_name(user.proof)));
+        if let Some(client) = &identity.client {
+            keep(&mut session.client_address, client.address.as_deref());
+            keep(&mut session.user_agent, client.user_agent.as_deref());
+        }
+        if event.kind == Kind::ModelCall && event.phase != Phase::Request {
+            session.model_calls += 1;
+            for key in [attr::GEN_AI_USAGE_INPUT_TOKENS, attr::GEN_AI_USAGE_OUTPUT_TOKENS] {
+                session.tokens = session.tokens.saturating_add(row.int(&key).unwrap_or(0).max(0));
+            }
+        }
+        if let Some(inspection) = event.inspection {
+            session.score = Some(session.score.unwrap_or(0.0).max(round(inspection.score)));
+        }
+    }
+
+    fn add_identity(&mut self, row: &EventRow<'_>) {
+        let identity = &row.event.identity;
+        let Some(agent) = &identity.agent else { return };
+        let chain: Vec<&str> = identity.delegation.iter().map(display).collect();
+        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let key = [
+            agent.id.to_string(),
+            display(agent).to_owned(),
+            text(agent.version.as_deref()),
+            proof_name(agent.proof).to_owned(),
+            text(row.application()),
+            text(row.user()),
+            text(row.credential()),
+            chain.join(" > "),
+        ];
+        self.identities.entry(key).or_default().add(row.time_ns);
+    }
+
+    fn add_prompts(&mut self, row: &EventRow<'_>, contents: &[i64]) {
+        for (piece, content) in row.event.pieces.iter().zip(contents) {
+            let meta = &piece.meta;
+            let is_text = matches!(meta.part, Part::Text | Part::Body);
+            if meta.direction != Direction::Input || meta.role != Role::System || !is_text || *content == 0 {
+                continue;
+            }
+            let text = |text: Option<&str>| text.map(str::to_owned);
+            let key = (row.application().unwrap_or_default().to_owned(), row.agent().unwrap_or_default().to_owned(), *content);
+            let prompt = self.prompts.entry(key).or_insert_with(|| Prompt {
+                event_id: row.id.clone(),
+                session_id: text(row.session()),
+                user_id: text(row.user()),
+                credential: text(row.credential()),
+                model: row.model().map(std::borrow::Cow::into_owned),
+                ..Prompt::default()
+            });
+            prompt.span.add(row.time_ns);
+            if row.event.inspection.is_some() {
+                let score = piece.findings.iter().map(|finding| finding.score).fold(0.0, f32::max);
+                prompt.score = Some(prompt.score.unwrap_or(0.0).max(round(score)));
+            }
+        }
+    }
+
+    /// Writes what was gathered, inside the transaction.
+    pub(crate) fn flush(&mut self, connection: &Connection) -> Result<()> {
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+             ON CONFLICT DO UPDATE SET first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns),
+               login_ns = coalesce(login_ns, excluded.login_ns), logout_ns = coalesce(logout_ns, excluded.logout_ns),
+               user_id = coalesce(user_id, excluded.user_id), user_proof = coalesce(user_proof, excluded.user_proof),
+               application = coalesce(application, excluded.application), agent = coalesce(agent, excluded.agent),
+               client_address = coalesce(client_address, excluded.client_address),
+               user_agent = coalesce(user_agent, excluded.user_agent),
+               geolocation = coalesce(geolocation, excluded.geolocation), events = events + excluded.events,
+               model_calls = model_calls + excluded.model_calls, tokens = tokens + excluded.tokens,
+               score = coalesce(max(score, excluded.score), score, excluded.score)",
+        )?;
+        for (id, session) in self.sessions.drain() {
+            statement.execute(params![
+                id,
+                session.span.first_ns,
+                session.span.last_ns,
+                session.login_ns,
+                session.logout_ns,
+                session.user_id,
+                session.user_proof,
+                session.application,
+                session.agent,
+                session.client_address,
+                session.user_agent,
+                session.geolocation,
+                session.span.events,
+                session.model_calls,
+                session.tokens,
+                session.score,
+            ])?;
+        }
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO identities VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+             ON CONFLICT DO UPDATE SET first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns),
+               events = events + excluded.events",
+        )?;
+        for ([id, name, version, proof, application, user, credential, delegation], span) in self.identities.drain() {
+            let Span { first_ns, last_ns, events } = span;
+            statement.execute(params![
+                id,
+                name,
+                version,
+                proof,
+                application,
+                user,
+                credential,
+                delegation,
+                first_ns,
+                last_ns,
+                events
+            ])?;
+        }
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO prompts_seen VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)
+             ON CONFLICT DO UPDATE SET first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns),
+               uses = uses + excluded.uses, score = coalesce(max(score, excluded.score), score, excluded.score)",
+        )?;
+        for ((application, agent, content), prompt) in self.prompts.drain() {
+            statement.execute(params![
+                application,
+                agent,
+                content,
+                prompt.span.first_ns,
+                prompt.span.last_ns,
+                prompt.span.events,
+                prompt.event_id,
+                prompt.session_id,
+                prompt.user_id,
+                prompt.credential,
+                prompt.model,
+                prompt.score,
+            ])?;
+        }
+        Ok(())
+    }
+
+    /// Drops what was gathered for a transaction that is rolled back.
+    pub(crate) fn clear(&mut self) {
+        *self = Self::default();
+    }
+}
+
+/// ECS's and OTel's `client.geo.*`, `geo.*`, `source.geo.*`, as `City, Region, Country`.
+fn geolocation(row: &EventRow<'_>) -> Option<String> {
+    let find = |names: &[&str]| {
+        ["client.geo.", "geo.", "source.geo."]
+            .iter()
+            .flat_map(|prefix| names.iter().map(move |name| format!("{prefix}{name}")))
+            .find_map(|key| {
+                let event = row.event;
+                let value = event.attribute(&key).or_else(|| event.unmapped.get(key.as_str()))?;
+                value.as_text().map(ToString::to_string)
+            })
+    };
+    let parts = [
+        find(&["city_name", "locality.name", "city"]),
+        find(&["region_name", "region_iso_code", "region.iso_code"]),
+        find(&["country_name", "country_iso_code", "country.iso_code", "country"]),
+    ];
+    let place: Vec<String> = parts.into_iter().flatten().collect();
+    (!place.is_empty()).then(|| place.join(", "))
+}

@@ -1,0 +1,181 @@
+//! The reader: every partition attached read-only to one connection.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use event::ContentId;
+use rusqlite::limits::Limit;
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use sanitize::Clean;
+
+use crate::error::StoreError;
+use crate::partition::list;
+use crate::schema::SCHEMA_VERSION;
+use crate::text::{register, unpack};
+use crate::views::VIEWS;
+use crate::write::STORE_DIR;
+
+/// Most partitions that are attached: SQLite's limit of 125 less a few to spare. A build without
+/// `SQLITE_MAX_ATTACHED` has 10.
+const PARTITIONS_MAX: usize = 120;
+
+/// How long a reader waits for a lock. The writer holds none that blocks readers but while it makes a file.
+const BUSY_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// Reads the store, while a writer of another process runs or not. Many may exist; each answers one query at a time.
+#[derive(Debug)]
+pub struct Reader {
+    dir: PathBuf,
+    state: Mutex<Attached>,
+}
+
+/// A connection with the partitions of a moment.
+#[derive(Debug)]
+pub(crate) struct Attached {
+    pub(crate) connection: Connection,
+    /// Names of the attached schemas, newest day first.
+    pub(crate) schemas: Vec<String>,
+    days: Vec<String>,
+    left_out: usize,
+}
+
+impl Reader {
+    /// Opens the store of a data directory. One that does not exist yet is empty until a writer makes it.
+    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+        let dir = dir.join(STORE_DIR);
+        let state = Mutex::new(Attached::open(&dir)?);
+        Ok(Self { dir, state })
+    }
+
+    /// How many older partitions are not read, because SQLite attaches no more files. 0 for up to 120 days.
+    pub fn partitions_left_out(&self) -> Result<usize, StoreError> {
+        self.with(|attached| Ok(attached.left_out))
+    }
+
+    /// The text of a content.
+    pub fn content(&self, id: &ContentId) -> Result<Option<Clean>, StoreError> {
+        self.with(|attached| {
+            for schema in &attached.schemas {
+                let sql = format!("SELECT data FROM {schema}.contents WHERE content_id = ?1");
+                let text = attached
+                    .connection
+                    .prepare_cached(&sql)?
+                    .query_row([&id.as_bytes()[..]], |row| Ok(unpack(row.get_ref(0)?)?.map(|text| Clean::recorded(&text))))
+                    .optional()?;
+                if let Some(text) = text {
+                    return Ok(text);
+                }
+            }
+            Ok(None)
+        })
+    }
+
+    /// Runs `read` over the partitions as they are now.
+    pub(crate) fn with<T, E: From<StoreError>>(&self, read: impl FnOnce(&mut Attached) -> Result<T, E>) -> Result<T, E> {
+        // A reader that panicked has left nothing half done: it only reads.
+        let mut attached = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let days: Vec<String> = list(&self.dir)?.into_keys().collect();
+        if days != attached.days {
+            *attached = Attached::open(&self.dir)?;
+        }
+        read(&mut attached)
+    }
+}
+
+impl Attached {
+    fn open(dir: &Path) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(":memory:", flags | OpenFlags::SQLITE_OPEN_MEMORY)?;
+        connection.busy_timeout(BUSY_WAIT)?;
+        connection.set_prepared_statement_cache_capacity(256);
+        register(&connection)?;
+        let room = usize::try_from(connection.limit(Limit::SQLITE_LIMIT_ATTACHED)?).unwrap_or(0).min(PARTITIONS_MAX);
+        let partitions = list(dir)?;
+        let left_out = partitions.len().saturating_sub(room);
+        let mut attached = Self { connection, schemas: Vec::new(), days: Vec::new(), left_out };
+        for (day, path) in partitions.iter().rev() {
+            let is_ready = attached.schemas.len() >= room || attached.attach(day, path)?;
+            // A file that its writer is just making is looked at again next time.
+            if is_ready {
+                attached.days.insert(0, day.clone());
+            }
+        }
+        if left_out > 0 {
+            tracing::warn!(
+                left_out,
+                attached = attached.schemas.len(),
+                "older partitions of the store are not read: too many files"
+            );
+        }
+        attached.create_views()?;
+        attached.connection.pragma_update(None, "query_only", true)?;
+        Ok(attached)
+    }
+
+    /// Attaches a partition. Whether its tables are there yet.
+    fn attach(&mut self, day: &str, path: &Path) -> Result<bool, StoreError> {
+        // A day has digits and hyphens only.
+        let schema = format!("d{}", day.replace('-', ""));
+        let attach = |mode: &str| {
+            let sql = format!("ATTACH ?1 AS {schema}");
+            self.connection
+                .execute(&sql, [uri(path, mode)])
+                .and_then(|_| self.connection.query_row(&format!("PRAGMA {schema}.user_version"), [], |row| row.get::<_, i64>(0)))
+        };
+        let version = match attach("mode=ro") {
+            // A copy on a read-only medium: SQLite cannot make its lock file beside it, and nobody can write.
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && !wal_of(path).exists() => {
+                let _ = self.connection.execute(&format!("DETACH {schema}"), []);
+                attach("mode=ro&immutable=1")
+            }
+            other => other,
+        };
+        match version.map_err(StoreError::partition(path))? {
+            SCHEMA_VERSION => {
+                self.schemas.push(schema);
+                Ok(true)
+            }
+            0 => {
+                self.connection.execute(&format!("DETACH {schema}"), []).map_err(StoreError::partition(path))?;
+                Ok(false)
+            }
+            found => Err(StoreError::Schema { path: path.to_owned(), found, expected: SCHEMA_VERSION }),
+        }
+    }
+
+    fn create_views(&mut self) -> Result<(), StoreError> {
+        let mut schemas = self.schemas.clone();
+        if schemas.is_empty() {
+            // Views over an empty partition: a query of a new store answers no rows instead of an error.
+            self.connection.execute_batch(&crate::schema::create())?;
+            schemas.push("main".to_owned());
+        }
+        for view in VIEWS {
+            self.connection.execute_batch(&view.create(&schemas))?;
+        }
+        Ok(())
+    }
+}
+
+fn wal_of(path: &Path) -> PathBuf {
+    let mut name = path.to_owned().into_os_string();
+    name.push("-wal");
+    PathBuf::from(name)
+}
+
+/// An SQLite URI for a file. What is not plain is percent-encoded.
+fn uri(path: &Path, parameters: &str) -> String {
+    use std::fmt::Write as _;
+
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/-_.".contains(byte) {
+            uri.push(char::from(*byte));
+        } else {
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    let _ = write!(uri, "?{parameters}");
+    uri
+}

@@ -1,0 +1,117 @@
+//! What can go wrong, with the remedy.
+
+use std::path::{Path, PathBuf};
+
+use journal::{RecordError, Seq};
+
+/// Why the store could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The directory cannot be made, listed or locked.
+    #[error("store directory {}: {source}", path.display())]
+    Directory {
+        /// Which one.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// Another process writes.
+    #[error("store {} has a writer already; stop the other `watchkeeper serve` or choose another --data", path.display())]
+    Locked {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A partition is not readable or writable.
+    #[error("store partition {}: {source}; the store is derived: remove its directory and it is built again from the journal", path.display())]
+    Partition {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// A partition was written by another version of the program.
+    #[error("store partition {} has schema {found}, this program writes {expected}; remove the store's directory and it is built again from the journal", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The version of this program.
+        expected: i64,
+    },
+    /// A record of the journal is not one.
+    #[error("record {} of the journal: {source}", seq.0)]
+    Record {
+        /// Its place.
+        seq: Seq,
+        /// What is wrong.
+        source: RecordError,
+    },
+    /// The records do not follow what has been indexed.
+    #[error("record {} of the journal comes where record {} is due", got.0, due.0)]
+    Order {
+        /// What came.
+        got: Seq,
+        /// What is missing.
+        due: Seq,
+    },
+    /// SQLite, outside of any one partition.
+    #[error("store: {0}")]
+    Sqlite(#[from] rusqlite::Error),
+}
+
+impl StoreError {
+    pub(crate) fn partition(path: &Path) -> impl FnOnce(rusqlite::Error) -> Self {
+        move |source| Self::Partition { path: path.to_owned(), source }
+    }
+
+    pub(crate) fn directory(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Directory { path: path.to_owned(), source }
+    }
+}
+
+/// Why a query has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The statement is not SQL, or names something that is not there.
+    #[error("{message}; the views are: {}", crate::views::names())]
+    Sql {
+        /// What SQLite says.
+        message: String,
+    },
+    /// The statement does more than read.
+    #[error("only SELECT over the views is allowed: {0} is not")]
+    NotAllowed(String),
+    /// More than one statement, or none.
+    #[error("the query must be one SELECT statement, got {0}")]
+    Statements(&'static str),
+    /// It took too long.
+    #[error(
+        "the query ran longer than {} ms and was stopped; narrow it by time_ns, session_id or trace_id, or raise the limit",
+        time_ms_max
+    )]
+    Time {
+        /// The limit.
+        time_ms_max: u128,
+    },
+    /// The text is too long to be a query.
+    #[error("the query has {bytes} bytes, at most {bytes_max} can be")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        bytes_max: usize,
+    },
+    /// Nothing is known under that id.
+    #[error("no trace, session or event has the id {0:?}; `watchkeeper tail` shows ids")]
+    NotFound(String),
+    /// The store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for QueryError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}

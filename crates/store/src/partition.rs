@@ -1,0 +1,199 @@
+//! One file of the store.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use event::ContentId;
+use lru::LruCache;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+
+use crate::error::StoreError;
+use crate::schema::{self, SCHEMA_VERSION};
+
+/// Contents of which the writer remembers the number, so that the pieces of a conversation that come again with every
+/// call cost no look-up. 128 Ki entries take about 12 MB.
+const KNOWN_CONTENTS_MAX: NonZeroUsize = NonZeroUsize::new(128 * 1024).unwrap();
+
+/// Statements that are kept compiled; the writer has about 30.
+const STATEMENTS_MAX: usize = 64;
+
+/// Page cache of the writer, in KiB (negative by SQLite's convention): the inner pages of a day's indexes.
+const CACHE_KIB: i64 = -65_536;
+
+/// Pages of the write-ahead log after which SQLite folds it into the file (16 MiB). Its own default of 1,000 makes the
+/// writer rewrite the same index pages for every few batches.
+const CHECKPOINT_PAGES: i64 = 4_096;
+
+/// A day's partition, open for writing.
+#[derive(Debug)]
+pub(crate) struct Partition {
+    /// The day, as in the file's name.
+    pub(crate) day: String,
+    /// The file.
+    pub(crate) path: PathBuf,
+    /// The connection.
+    pub(crate) connection: Connection,
+    known: LruCache<ContentId, i64>,
+}
+
+/// The day of a time, as partitions are named.
+pub(crate) fn day_of(observed_ns: u64) -> String {
+    let seconds = i64::try_from(observed_ns / 1_000_000_000).unwrap_or(i64::MAX);
+    jiff::Timestamp::from_second(seconds).map_or_else(|_| "9999-12-31".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
+}
+
+/// The partitions of a directory, by day. Other files are left alone.
+pub(crate) fn list(dir: &Path) -> Result<BTreeMap<String, PathBuf>, StoreError> {
+    let mut partitions = BTreeMap::new();
+    let entries = match std::fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(partitions),
+        Err(error) => return Err(StoreError::directory(dir)(error)),
+    };
+    for entry in entries {
+        let path = entry.map_err(StoreError::directory(dir))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if let Some(day) = name.strip_suffix(".db").filter(|day| is_day(day)) {
+            partitions.insert(day.to_owned(), path.clone());
+        }
+    }
+    Ok(partitions)
+}
+
+/// `YYYY-MM-DD`: also what makes the name safe to put into SQL.
+fn is_day(text: &str) -> bool {
+    text.len() == 10
+        && text.bytes().enumerate().all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() })
+}
+
+impl Partition {
+    /// Opens the partition of `day`, making it where there is none.
+    pub(crate) fn open(dir: &Path, day: &str) -> Result<Self, StoreError> {
+        let path = dir.join(format!("{day}.db"));
+        let error = StoreError::partition(&path);
+        let connection = Self::connect(&path).map_err(error)?;
+        let found: i64 =
+            connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(StoreError::partition(&path))?;
+        match found {
+            SCHEMA_VERSION => {}
+            0 => connection.execute_batch(&format!("BEGIN;{}COMMIT;", schema::create())).map_err(StoreError::partition(&path))?,
+            found => return Err(StoreError::Schema { path, found, expected: SCHEMA_VERSION }),
+        }
+        Ok(Self { day: day.to_owned(), path, connection, known: LruCache::new(KNOWN_CONTENTS_MAX) })
+    }
+
+    fn connect(path: &Path) -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        // Large pages: rows of a few hundred bytes and long posting lists; half the depth of 4 KiB ones.
+        connection.pragma_update(None, "page_size", 8192)?;
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        // The journal is what is durable. NORMAL keeps the file consistent over a power cut, and may lose the newest
+        // commits, rows and cursor together.
+        connection.pragma_update(None, "synchronous", "normal")?;
+        connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
+        connection.busy_timeout(std::time::Duration::from_secs(10))?;
+        Ok(connection)
+    }
+
+    /// The record after the last one whose rows this partition, or an older one, holds.
+    pub(crate) fn next(&self) -> Result<i64, StoreError> {
+        self.connection
+            .query_row("SELECT value FROM meta WHERE key = 'next'", [], |row| row.get(0))
+            .optional()
+            .map(Option::unwrap_or_default)
+            .map_err(StoreError::partition(&self.path))
+    }
+
+    /// Moves the cursor, inside the transaction.
+    pub(crate) fn set_next(&self, next: i64) -> rusqlite::Result<()> {
+        self.connection
+            .prepare_cached(
+                "INSERT INTO meta(key, value) VALUES ('next', ?1) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+            )?
+            .execute([next])
+            .map(drop)
+    }
+
+    /// Puts every commit on disk.
+    pub(crate) fn sync(&self) -> Result<(), StoreError> {
+        self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(())).map_err(StoreError::partition(&self.path))
+    }
+
+    /// The number of a content that stands here.
+    pub(crate) fn content(&mut self, id: &ContentId) -> rusqlite::Result<Option<i64>> {
+        if let Some(number) = self.known.get(id) {
+            return Ok(Some(*number));
+        }
+        let number = self
+            .connection
+            .prepare_cached("SELECT id FROM contents WHERE content_id = ?1")?
+            .query_row([&id.as_bytes()[..]], |row| row.get(0))
+            .optional()?;
+        if let Some(number) = number {
+            self.known.put(*id, number);
+        }
+        Ok(number)
+    }
+
+    /// Stores a content that does not stand here yet, and its words.
+    pub(crate) fn add_content(&mut self, id: &ContentId, subject: &[u8], seq: i64, text: &str) -> rusqlite::Result<i64> {
+        self.connection
+            .prepare_cached("INSERT INTO contents(content_id, subject, seq, bytes, data) VALUES (?1, ?2, ?3, ?4, ?5)")?
+            .execute(params![
+                &id.as_bytes()[..],
+                subject,
+                seq,
+                crate::row::integer(text.len() as u64),
+                crate::text::pack(text)
+            ])?;
+        let number = self.connection.last_insert_rowid();
+        self.connection
+            .prepare_cached("INSERT INTO contents_fts(rowid, text) VALUES (?1, ?2)")?
+            .execute(params![number, text])?;
+        self.known.put(*id, number);
+        Ok(number)
+    }
+
+    /// The text of a content that stands here.
+    pub(crate) fn text(&self, number: i64) -> rusqlite::Result<Option<String>> {
+        self.connection
+            .prepare_cached("SELECT data FROM contents WHERE id = ?1")?
+            .query_row([number], |row| Ok(crate::text::unpack(row.get_ref(0)?)?.map(std::borrow::Cow::into_owned)))
+            .optional()
+            .map(Option::flatten)
+    }
+
+    /// Forgets what was remembered of a transaction that is rolled back.
+    pub(crate) fn forget(&mut self) {
+        self.known.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_time_falls_into_the_day_of_utc() {
+        for (seconds, day) in [(0, "1970-01-01"), (1_763_683_199, "2025-11-20"), (1_763_683_200, "2025-11-21")] {
+            assert_eq!(day_of(seconds * 1_000_000_000), day);
+        }
+        assert!(is_day(&day_of(u64::MAX)));
+    }
+
+    #[test]
+    fn only_days_are_partitions() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["2025-11-20.db", "2025-11-20.db-wal", "x'; DROP.db", "2025-1-20.db", "writer.lock", "2025-11-2é.db"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        assert_eq!(list(dir.path()).unwrap().into_keys().collect::<Vec<_>>(), ["2025-11-20"]);
+        assert!(list(&dir.path().join("none")).unwrap().is_empty());
+    }
+}

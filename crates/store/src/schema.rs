@@ -1,0 +1,251 @@
+//! The tables of a partition.
+
+/// Version of the tables. A partition of another version is refused: the store is derived and can be built again.
+pub(crate) const SCHEMA_VERSION: i64 = 1;
+
+/// Directions of a piece, as the table has them.
+pub(crate) const INPUT: i64 = 0;
+/// See [`INPUT`].
+pub(crate) const OUTPUT: i64 = 1;
+
+/// Roles of a piece, by their number in the table.
+pub(crate) const ROLES: [&str; 5] = ["system", "user", "assistant", "tool", "document"];
+
+/// Parts of a message, by their number in the table. Never reordered.
+pub(crate) const PARTS: [&str; 11] = [
+    "text",
+    "reasoning",
+    "tool_call",
+    "tool_result",
+    "document",
+    "query",
+    "tool_definition",
+    "media",
+    "command",
+    "body",
+    "other",
+];
+
+/// Columns of `events`, in the order in which [`row`](crate::row) binds them.
+pub(crate) const EVENT_COLUMNS: [&str; 64] = [
+    "seq INTEGER PRIMARY KEY",
+    "id TEXT NOT NULL",
+    // Tells two events that were given one id apart, so that neither hides the other.
+    "variant INTEGER NOT NULL",
+    "kind TEXT NOT NULL",
+    "phase TEXT NOT NULL",
+    "name TEXT NOT NULL",
+    "time_ns INTEGER NOT NULL",
+    "observed_ns INTEGER NOT NULL",
+    "duration_ns INTEGER",
+    "trace_id TEXT",
+    "span_id TEXT",
+    "parent_span_id TEXT",
+    "session_id TEXT",
+    "turn TEXT",
+    "user_id TEXT",
+    "user_name TEXT",
+    "user_proof TEXT",
+    "application TEXT",
+    "application_version TEXT",
+    "agent_id TEXT",
+    "agent TEXT",
+    "agent_version TEXT",
+    "agent_proof TEXT",
+    "delegation TEXT",
+    "credential TEXT",
+    "credential_proof TEXT",
+    "client_address TEXT",
+    "user_agent TEXT",
+    "source_path TEXT NOT NULL",
+    "dialect TEXT NOT NULL",
+    "scope TEXT",
+    "operation TEXT",
+    "provider TEXT",
+    "request_model TEXT",
+    "response_model TEXT",
+    "tool_name TEXT",
+    "tool_call_id TEXT",
+    "call_id TEXT",
+    "status TEXT NOT NULL",
+    "error_type TEXT",
+    "finish_reasons TEXT",
+    "input_tokens INTEGER",
+    "output_tokens INTEGER",
+    "cached_tokens INTEGER",
+    "cache_creation_tokens INTEGER",
+    "reasoning_tokens INTEGER",
+    "logprob_mean REAL",
+    "score REAL",
+    "verdict TEXT",
+    "scanned_bytes INTEGER",
+    "unscanned_bytes INTEGER",
+    "risks TEXT",
+    "prompt_score REAL",
+    "prompt_risk TEXT",
+    "response_score REAL",
+    "response_risk TEXT",
+    "has_prompt INTEGER NOT NULL",
+    "output TEXT",
+    "url TEXT",
+    "server_address TEXT",
+    "http_status INTEGER",
+    "attributes TEXT NOT NULL",
+    "unmapped TEXT",
+    "sanitized TEXT",
+];
+
+/// Everything else. Contents and pieces are tied by a number that is local to the partition: a conversation names each
+/// of its pieces again in every call, so a reference must cost a few bytes.
+pub(crate) const TABLES: &str = "
+CREATE UNIQUE INDEX events_id ON events(id, variant);
+CREATE INDEX events_time ON events(time_ns);
+CREATE INDEX events_trace ON events(trace_id) WHERE trace_id IS NOT NULL;
+CREATE INDEX events_session ON events(session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX events_user ON events(user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX events_call ON events(call_id) WHERE call_id IS NOT NULL;
+CREATE INDEX events_kind ON events(kind);
+
+CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+
+CREATE TABLE contents (
+  id INTEGER PRIMARY KEY,
+  content_id BLOB NOT NULL UNIQUE,
+  subject BLOB NOT NULL,
+  -- the first event here that refers to it
+  seq INTEGER NOT NULL,
+  bytes INTEGER NOT NULL,
+  data NOT NULL
+);
+CREATE VIRTUAL TABLE contents_fts USING fts5(
+  text, content='', columnsize=0, detail=none, tokenize='unicode61 remove_diacritics 2'
+);
+
+CREATE TABLE pieces (
+  seq INTEGER NOT NULL,
+  ord INTEGER NOT NULL,
+  direction INTEGER NOT NULL,
+  role INTEGER NOT NULL,
+  part INTEGER NOT NULL,
+  message INTEGER NOT NULL,
+  history INTEGER NOT NULL,
+  name TEXT,
+  call_id TEXT,
+  score REAL,
+  failed INTEGER,
+  content INTEGER NOT NULL,
+  PRIMARY KEY (seq, ord)
+) WITHOUT ROWID;
+
+CREATE TABLE findings (
+  seq INTEGER NOT NULL,
+  ord INTEGER NOT NULL,
+  n INTEGER NOT NULL,
+  risk TEXT NOT NULL,
+  technique TEXT,
+  rule TEXT NOT NULL,
+  score REAL NOT NULL,
+  start INTEGER NOT NULL,
+  \"end\" INTEGER NOT NULL,
+  view TEXT,
+  PRIMARY KEY (seq, ord, n)
+) WITHOUT ROWID;
+
+CREATE TABLE actions (
+  id INTEGER PRIMARY KEY,
+  seq INTEGER NOT NULL,
+  event_id TEXT NOT NULL,
+  time_ns INTEGER NOT NULL,
+  end_ns INTEGER NOT NULL,
+  source TEXT NOT NULL,
+  origins INTEGER NOT NULL,
+  done INTEGER NOT NULL,
+  call_id TEXT,
+  session_id TEXT,
+  trace_id TEXT,
+  scope TEXT NOT NULL,
+  exchange TEXT,
+  user_id TEXT,
+  application TEXT,
+  agent TEXT,
+  agent_version TEXT,
+  model TEXT,
+  tool TEXT,
+  tool_type TEXT,
+  args_hash INTEGER,
+  arguments INTEGER,
+  result INTEGER,
+  result_event_id TEXT,
+  result_time_ns INTEGER,
+  joined_by TEXT,
+  status TEXT NOT NULL,
+  error TEXT,
+  approval_status TEXT,
+  approval_source TEXT,
+  duration_ns INTEGER,
+  risk_score REAL,
+  risk TEXT
+);
+CREATE INDEX actions_session ON actions(session_id, call_id) WHERE session_id IS NOT NULL;
+CREATE INDEX actions_trace ON actions(trace_id, call_id) WHERE trace_id IS NOT NULL;
+CREATE INDEX actions_scope ON actions(scope, call_id) WHERE session_id IS NULL;
+CREATE INDEX actions_args_session ON actions(args_hash, session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX actions_args_trace ON actions(args_hash, trace_id) WHERE trace_id IS NOT NULL;
+CREATE INDEX actions_exchange ON actions(exchange) WHERE exchange IS NOT NULL;
+CREATE INDEX actions_time ON actions(time_ns);
+
+CREATE TABLE sessions (
+  session_id TEXT PRIMARY KEY,
+  first_ns INTEGER NOT NULL,
+  last_ns INTEGER NOT NULL,
+  login_ns INTEGER,
+  logout_ns INTEGER,
+  user_id TEXT,
+  user_proof TEXT,
+  application TEXT,
+  agent TEXT,
+  client_address TEXT,
+  user_agent TEXT,
+  geolocation TEXT,
+  events INTEGER NOT NULL,
+  model_calls INTEGER NOT NULL,
+  tokens INTEGER NOT NULL,
+  score REAL
+) WITHOUT ROWID;
+
+CREATE TABLE identities (
+  agent_id TEXT NOT NULL,
+  agent TEXT NOT NULL,
+  agent_version TEXT NOT NULL,
+  proof TEXT NOT NULL,
+  application TEXT NOT NULL,
+  user_id TEXT NOT NULL,
+  credential TEXT NOT NULL,
+  delegation TEXT NOT NULL,
+  first_ns INTEGER NOT NULL,
+  last_ns INTEGER NOT NULL,
+  events INTEGER NOT NULL,
+  PRIMARY KEY (agent_id, agent, agent_version, proof, application, user_id, credential, delegation)
+) WITHOUT ROWID;
+
+CREATE TABLE prompts_seen (
+  application TEXT NOT NULL,
+  agent TEXT NOT NULL,
+  content INTEGER NOT NULL,
+  first_ns INTEGER NOT NULL,
+  last_ns INTEGER NOT NULL,
+  uses INTEGER NOT NULL,
+  event_id TEXT NOT NULL,
+  session_id TEXT,
+  user_id TEXT,
+  credential TEXT,
+  model TEXT,
+  score REAL,
+  PRIMARY KEY (application, agent, content)
+) WITHOUT ROWID;
+";
+
+/// The statements that make a partition.
+pub(crate) fn create() -> String {
+    format!("CREATE TABLE events ({});{TABLES}PRAGMA user_version = {SCHEMA_VERSION};", EVENT_COLUMNS.join(", "))
+}

@@ -1,0 +1,237 @@
+//! SQL that comes from people: read-only, bounded in time, rows and bytes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
+use rusqlite::limits::Limit;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Error, ErrorCode};
+use serde::Serialize;
+
+use crate::attached::Reader;
+use crate::error::{QueryError, StoreError};
+
+/// Longest query. A person writes a few hundred bytes, a dashboard a few thousand.
+const SQL_BYTES_MAX: usize = 64 * 1024;
+
+/// Largest value that a query can make, in bytes: twice the longest content, so that one can be quoted or joined.
+const VALUE_BYTES_MAX: i32 = 16 * 1024 * 1024;
+
+/// Steps of SQLite's machine between two looks at the clock: some tens of microseconds.
+const STEPS_PER_LOOK: i32 = 2_000;
+
+/// Functions that read files, load code or tell about the machine; some exist only in other builds of SQLite.
+const FUNCTIONS_DENIED: [&str; 9] = [
+    "load_extension",
+    "readfile",
+    "writefile",
+    "edit",
+    "fts3_tokenizer",
+    "fts5",
+    "sqlite_compileoption_get",
+    "sqlite_compileoption_used",
+    "sqlite_log",
+];
+
+/// How much a query may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct QueryLimits {
+    /// Most rows of the answer.
+    pub rows_max: usize,
+    /// Most bytes of texts in the answer.
+    pub bytes_max: usize,
+    /// Longest time.
+    pub time_max: Duration,
+}
+
+impl Default for QueryLimits {
+    /// 10,000 rows, 64 MiB, 30 s: an analyst's answer, not an export.
+    fn default() -> Self {
+        Self { rows_max: 10_000, bytes_max: 64 * 1024 * 1024, time_max: Duration::from_secs(30) }
+    }
+}
+
+/// The answer of a query.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Table {
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// The rows.
+    pub rows: Vec<Vec<Cell>>,
+    /// Whether there is more than the limits allow.
+    pub truncated: bool,
+}
+
+/// A value.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum Cell {
+    /// Nothing.
+    Null,
+    /// A whole number.
+    Int(i64),
+    /// Another number.
+    Real(f64),
+    /// A text; bytes are written in hexadecimal.
+    Text(String),
+}
+
+impl std::fmt::Display for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Null => Ok(()),
+            Self::Int(number) => number.fmt(f),
+            Self::Real(number) => number.fmt(f),
+            Self::Text(text) => text.fmt(f),
+        }
+    }
+}
+
+impl Reader {
+    /// Answers one SELECT over the views.
+    ///
+    /// # Errors
+    /// When it is not one, does anything but read, or takes longer than `limits` allow. An answer with more rows or
+    /// bytes than that is cut, and says so.
+    pub fn sql(&self, query: &str, limits: &QueryLimits) -> Result<Table, QueryError> {
+        if query.len() > SQL_BYTES_MAX {
+            return Err(QueryError::TooLong { bytes: query.len(), bytes_max: SQL_BYTES_MAX });
+        }
+        self.with(|attached| {
+            let connection = &mut attached.connection;
+            let denied = Arc::new(Mutex::new(None));
+            guard(connection, limits, &denied)?;
+            let answer = answer(connection, query, limits);
+            release(connection)?;
+            answer.map_err(|error| explain(error, limits, &denied))
+        })
+    }
+}
+
+type Denied = Arc<Mutex<Option<String>>>;
+
+fn guard(connection: &mut Connection, limits: &QueryLimits, denied: &Denied) -> Result<(), StoreError> {
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
+    let noted = Arc::clone(denied);
+    connection.authorizer(Some(move |context: AuthContext<'_>| match refused(&context) {
+        None => Authorization::Allow,
+        Some(what) => {
+            noted.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(what);
+            Authorization::Deny
+        }
+    }))?;
+    let began = Instant::now();
+    let time_max = limits.time_max;
+    connection.progress_handler(STEPS_PER_LOOK, Some(move || began.elapsed() > time_max))?;
+    Ok(())
+}
+
+fn release(connection: &mut Connection) -> Result<(), StoreError> {
+    connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?;
+    connection.progress_handler(0, None::<fn() -> bool>)?;
+    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::MAX)?;
+    Ok(())
+}
+
+/// What a person's statement may not do, in words. Nothing for what it may.
+fn refused(context: &AuthContext<'_>) -> Option<String> {
+    match context.action {
+        AuthAction::Select | AuthAction::Recursive | AuthAction::Read { .. } => None,
+        AuthAction::Function { function_name } => FUNCTIONS_DENIED
+            .iter()
+            .any(|denied| denied.eq_ignore_ascii_case(function_name))
+            .then(|| format!("the function {function_name}")),
+        // Full text search asks for it itself.
+        AuthAction::Pragma { pragma_name: "data_version", pragma_value: None } => None,
+        AuthAction::Pragma { pragma_name, .. } => Some(format!("PRAGMA {pragma_name}")),
+        AuthAction::Attach { .. } => Some("ATTACH".to_owned()),
+        AuthAction::Detach { .. } => Some("DETACH".to_owned()),
+        AuthAction::Insert { .. } => Some("INSERT".to_owned()),
+        AuthAction::Update { .. } => Some("UPDATE".to_owned()),
+        AuthAction::Delete { .. } => Some("DELETE".to_owned()),
+        AuthAction::Transaction { .. } | AuthAction::Savepoint { .. } => Some("a transaction".to_owned()),
+        _ => Some("a statement that changes something".to_owned()),
+    }
+}
+
+enum Failure {
+    Sqlite(Error),
+    Query(QueryError),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+fn answer(connection: &Connection, query: &str, limits: &QueryLimits) -> Result<Table, Failure> {
+    let mut statement = connection.prepare(query)?;
+    let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
+    if !statement.readonly() {
+        return Err(Failure::Query(QueryError::NotAllowed("a statement that changes something".to_owned())));
+    }
+    if columns.is_empty() {
+        return Err(Failure::Query(QueryError::Statements("none")));
+    }
+    let mut table = Table { columns, rows: Vec::new(), truncated: false };
+    let mut bytes_left = limits.bytes_max;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        if table.rows.len() == limits.rows_max {
+            table.truncated = true;
+            break;
+        }
+        let mut cells = Vec::with_capacity(table.columns.len());
+        for index in 0..table.columns.len() {
+            let (cell, is_cut) = cell(row.get_ref(index)?, &mut bytes_left);
+            table.truncated |= is_cut;
+            cells.push(cell);
+        }
+        table.rows.push(cells);
+        if table.truncated {
+            break;
+        }
+    }
+    Ok(table)
+}
+
+/// A value, and whether it had to be cut. Every cell costs some bytes, so that rows without texts end, too.
+fn cell(value: ValueRef<'_>, bytes_left: &mut usize) -> (Cell, bool) {
+    let mut take = |text: String| {
+        if text.len() <= *bytes_left {
+            *bytes_left -= text.len();
+            return (Cell::Text(text), false);
+        }
+        let mut text = text;
+        text.truncate(text.floor_char_boundary(*bytes_left));
+        *bytes_left = 0;
+        (Cell::Text(text), true)
+    };
+    match value {
+        ValueRef::Null => (Cell::Null, false),
+        ValueRef::Integer(number) => (Cell::Int(number), false),
+        ValueRef::Real(number) => (Cell::Real(number), false),
+        ValueRef::Text(bytes) => take(String::from_utf8_lossy(bytes).into_owned()),
+        ValueRef::Blob(bytes) => take(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+    }
+}
+
+fn explain(failure: Failure, limits: &QueryLimits, denied: &Denied) -> QueryError {
+    let error = match failure {
+        Failure::Query(error) => return error,
+        Failure::Sqlite(error) => error,
+    };
+    if let Some(what) = denied.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return QueryError::NotAllowed(what);
+    }
+    match error {
+        Error::MultipleStatement => QueryError::Statements("more than one"),
+        Error::SqliteFailure(failure, _) if failure.code == ErrorCode::OperationInterrupted => {
+            QueryError::Time { time_ms_max: limits.time_max.as_millis() }
+        }
+        Error::SqliteFailure(_, Some(message)) | Error::SqlInputError { msg: message, .. } => QueryError::Sql { message },
+        other => QueryError::Sql { message: other.to_string() },
+    }
+}

@@ -1,0 +1,262 @@
+//! Calls of models: prompts, responses, tokens, system prompts.
+
+use super::{Column, MODEL, OUTCOME, View, WHEN, WHERE, WHO, column};
+
+pub(super) const PROMPTS: View = View {
+    name: "prompts",
+    requirement: "A1",
+    about: "One row for each call of a model whose newest input has text of the user. Of a gateway call it is the request.",
+    columns: &[
+        WHEN,
+        WHERE,
+        WHO,
+        &[column("user_name", "e.user_name", "the user's name, where the source gives one")],
+        MODEL,
+        &[
+            column(
+                "prompt",
+                "(SELECT string_agg(text_of(c.data), char(10) ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
+                  WHERE p.seq = e.seq AND p.direction = 0 AND p.role = 1 AND p.part = 0 AND p.history = 0)",
+                "the new text of the user, sanitised; several parts have a line break between them",
+            ),
+            column("risk_score", "e.prompt_score", "highest score of the findings in the prompt, 0 to 1"),
+            column(
+                "classification",
+                "coalesce(e.prompt_risk, 'not_inspected')",
+                "risk category of the highest finding in the prompt, `none`, or `not_inspected`",
+            ),
+            column(
+                "safety_filter_outcome",
+                "coalesce((SELECT coalesce(g.attributes ->> '$.\"gen_ai.guardrail.action.type\"', \
+                  g.attributes ->> '$.\"gen_ai.guardrail.verdict.type\"') FROM {p}.events g WHERE g.kind = 'guardrail' \
+                  AND e.call_id IS NOT NULL AND g.call_id = e.call_id ORDER BY g.seq LIMIT 1), \
+                  e.attributes ->> '$.\"gen_ai.guardrail.action.type\"', \
+                  CASE WHEN e.prompt_score IS NULL THEN NULL WHEN e.prompt_score >= 0.8 THEN 'deny' \
+                  WHEN e.prompt_score >= 0.4 THEN 'warn' ELSE 'allow' END, 'not_inspected')",
+                "what the guardrail of the call did (`allow`, `block`, `modify`, `escalate`), or else what inspection advises \
+                 (`allow`, `warn`, `deny`), or `not_inspected`",
+            ),
+            column("call_risk_score", "e.score", "highest score of all pieces of the event, tool results and documents included"),
+            column("risks", "e.risks", "every risk category found in the event"),
+            column("credential", "e.credential", "credential that was presented (a keyed hash)"),
+            column("client_address", "e.client_address", "network address of the client"),
+            column("user_agent", "e.user_agent", "user agent of the client"),
+            column("source", "e.source_path", "the way in: `otlp_grpc`, `otlp_http`, `gateway`, `api`, `import`"),
+        ],
+    ],
+    from: "{p}.events e WHERE e.has_prompt = 1",
+    merge: None,
+};
+
+pub(super) const RESPONSES: View = View {
+    name: "responses",
+    requirement: "A12",
+    about: "One row for each call of a model that is over, with or without output. Of a gateway call it is the response.",
+    columns: &[
+        WHEN,
+        WHERE,
+        WHO,
+        MODEL,
+        &[
+            column(
+                "response",
+                "(SELECT string_agg(text_of(c.data), char(10) ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
+                  WHERE p.seq = e.seq AND p.direction = 1 AND p.part = 0)",
+                "the text of the output, sanitised",
+            ),
+            column(
+                "reasoning",
+                "(SELECT string_agg(text_of(c.data), char(10) ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
+                  WHERE p.seq = e.seq AND p.direction = 1 AND p.part = 1)",
+                "the reasoning that the model gave out",
+            ),
+            column(
+                "tool_calls",
+                "(SELECT count(*) FROM {p}.pieces p WHERE p.seq = e.seq AND p.direction = 1 AND p.part = 2)",
+                "how many tool calls the output asks for (see `agent_actions`)",
+            ),
+            column("finish_reasons", "e.finish_reasons", "why the model stopped"),
+            column(
+                "confidence",
+                "CASE WHEN e.logprob_mean <= 0 THEN exp(e.logprob_mean) END",
+                "geometric mean of the tokens' probabilities, 0 to 1, where the model gives log-probabilities",
+            ),
+            column("logprob_mean", "e.logprob_mean", "mean of the tokens' log-probabilities (natural logarithm)"),
+            column("risk_score", "e.response_score", "highest score of the findings in the output, 0 to 1"),
+            column(
+                "safety_classification",
+                "coalesce(e.response_risk, 'not_inspected')",
+                "risk category of the highest finding in the output, `none`, or `not_inspected`",
+            ),
+            column(
+                "response_category",
+                "e.output",
+                "`text`, `tool_call`, `reasoning`, `refusal` (the provider says so), `error`, `empty`, or `not_captured` \
+                 (the source reports the call without its content)",
+            ),
+            column("response_id", "e.attributes ->> '$.\"gen_ai.response.id\"'", "the provider's id of the response"),
+            column(
+                "time_to_first_chunk_s",
+                "e.attributes ->> '$.\"gen_ai.response.time_to_first_chunk\"'",
+                "seconds to the first chunk of a stream",
+            ),
+            column("stream_end", "e.attributes ->> '$.\"watchkeeper.stream.end\"'", "how a stream through the gateway ended"),
+        ],
+        TOKENS,
+        OUTCOME,
+    ],
+    from: "{p}.events e WHERE e.output IS NOT NULL",
+    merge: None,
+};
+
+const TOKENS: &[Column] = &[
+    column("input_tokens", "e.input_tokens", "tokens read"),
+    column("output_tokens", "e.output_tokens", "tokens written"),
+    column(
+        "cached_tokens",
+        "e.cached_tokens",
+        "tokens read from the provider's cache (part of `input_tokens` with most providers)",
+    ),
+    column("total_tokens", "coalesce(e.input_tokens, 0) + coalesce(e.output_tokens, 0)", "input and output together"),
+];
+
+pub(super) const TOKEN_USAGE: View = View {
+    name: "token_usage",
+    requirement: "A10",
+    about: "One row for each call of a model that reports tokens.",
+    columns: &[
+        WHEN,
+        WHERE,
+        WHO,
+        MODEL,
+        TOKENS,
+        &[
+            column("cache_creation_tokens", "e.cache_creation_tokens", "tokens written to the provider's cache"),
+            column("reasoning_tokens", "e.reasoning_tokens", "tokens spent on reasoning (part of `output_tokens`)"),
+            column("credential", "e.credential", "credential that was presented (a keyed hash)"),
+        ],
+        OUTCOME,
+    ],
+    from: "{p}.events e WHERE e.kind = 'model_call' AND e.phase <> 'request' \
+           AND coalesce(e.input_tokens, e.output_tokens, e.cached_tokens) IS NOT NULL",
+    merge: None,
+};
+
+pub(super) const TOKEN_USAGE_BY_SESSION: View = View {
+    name: "token_usage_by_session",
+    requirement: "A10",
+    about: "Totals of `token_usage` for each session.",
+    columns: &[&[
+        column("session_id", "e.session_id", "session or conversation"),
+        column("user_id", "e.user_id", "end user"),
+        column("application", "e.application", "application or service"),
+        column("first_time", "e.time_ns", "first call"),
+        column("last_time", "e.time_ns", "last call"),
+        column("calls", "1", "calls of models"),
+        column("input_tokens", "e.input_tokens", "tokens read"),
+        column("output_tokens", "e.output_tokens", "tokens written"),
+        column("cached_tokens", "e.cached_tokens", "tokens read from the provider's cache"),
+        column("total_tokens", "coalesce(e.input_tokens, 0) + coalesce(e.output_tokens, 0)", "input and output together"),
+    ]],
+    from: "{p}.events e WHERE e.kind = 'model_call' AND e.phase <> 'request' AND e.session_id IS NOT NULL \
+           AND coalesce(e.input_tokens, e.output_tokens, e.cached_tokens) IS NOT NULL",
+    merge: Some(
+        "SELECT session_id, max(user_id) AS user_id, max(application) AS application, iso_time(min(first_time)) AS first_time, \
+         iso_time(max(last_time)) AS last_time, sum(calls) AS calls, sum(input_tokens) AS input_tokens, \
+         sum(output_tokens) AS output_tokens, sum(cached_tokens) AS cached_tokens, sum(total_tokens) AS total_tokens \
+         FROM {rows} GROUP BY session_id",
+    ),
+};
+
+pub(super) const TOKEN_USAGE_BY_USER_DAY: View = View {
+    name: "token_usage_by_user_day",
+    requirement: "A10",
+    about: "Totals of `token_usage` for each user and day: the trend.",
+    columns: &[&[
+        column("day", "substr(iso_time(e.time_ns), 1, 10)", "day (UTC)"),
+        column("user_id", "e.user_id", "end user"),
+        column("calls", "1", "calls of models"),
+        column("sessions", "e.session_id", "sessions"),
+        column("input_tokens", "e.input_tokens", "tokens read"),
+        column("output_tokens", "e.output_tokens", "tokens written"),
+        column("cached_tokens", "e.cached_tokens", "tokens read from the provider's cache"),
+        column("total_tokens", "coalesce(e.input_tokens, 0) + coalesce(e.output_tokens, 0)", "input and output together"),
+        column("change_tokens", "NULL", "`total_tokens` less those of the user's day before that has any; NULL on the first one"),
+    ]],
+    from: "{p}.events e WHERE e.kind = 'model_call' AND e.phase <> 'request' \
+           AND coalesce(e.input_tokens, e.output_tokens, e.cached_tokens) IS NOT NULL",
+    merge: Some(
+        "SELECT day, user_id, sum(calls) AS calls, count(DISTINCT sessions) AS sessions, sum(input_tokens) AS input_tokens, \
+         sum(output_tokens) AS output_tokens, sum(cached_tokens) AS cached_tokens, sum(total_tokens) AS total_tokens, \
+         sum(total_tokens) - lag(sum(total_tokens)) OVER (PARTITION BY user_id ORDER BY day) AS change_tokens \
+         FROM {rows} GROUP BY day, user_id",
+    ),
+};
+
+pub(super) const SYSTEM_PROMPTS: View = View {
+    name: "system_prompts",
+    requirement: "A9",
+    about: "Version history: one row for each distinct system prompt of an application and agent.",
+    columns: &[&[
+        column("application", "s.application", "application or service; empty when the source names none"),
+        column("agent", "s.agent", "agent; empty when the source names none"),
+        column(
+            "version",
+            "0",
+            "1 for the first system prompt that was seen of the application and agent, 2 for the next, and so on",
+        ),
+        column("system_prompt", "text_of(c.data)", "the text, sanitised"),
+        column("content_id", "lower(hex(c.content_id))", "id of the text: equal when the text is equal"),
+        column("first_seen", "s.first_ns", "first use"),
+        column("last_seen", "s.last_ns", "last use"),
+        column("uses", "s.uses", "calls that used it"),
+        column("first_event_id", "s.event_id", "event that brought it first"),
+        column("session_id", "s.session_id", "session that brought it first"),
+        column("user_id", "s.user_id", "on whose behalf that call was made"),
+        column("credential", "s.credential", "with which credential"),
+        column("model", "s.model", "for which model"),
+        column("risk_score", "s.score", "highest score of findings in it, 0 to 1"),
+    ]],
+    from: "{p}.prompts_seen s JOIN {p}.contents c ON c.id = s.content",
+    // SQLite takes the bare columns of a group from the row that has the minimum.
+    merge: Some(
+        "SELECT application, agent, row_number() OVER (PARTITION BY application, agent ORDER BY first_ns, content_id) AS version, \
+         system_prompt, content_id, iso_time(first_ns) AS first_seen, iso_time(last_ns) AS last_seen, uses, first_event_id, \
+         session_id, user_id, credential, model, risk_score FROM (SELECT application, agent, system_prompt, content_id, \
+         min(first_seen) AS first_ns, max_last AS last_ns, total AS uses, first_event_id, session_id, user_id, credential, model, \
+         worst AS risk_score FROM (SELECT *, max(last_seen) OVER same AS max_last, sum(uses) OVER same AS total, \
+         max(risk_score) OVER same AS worst FROM {rows} WINDOW same AS (PARTITION BY application, agent, content_id)) \
+         GROUP BY application, agent, content_id)",
+    ),
+};
+
+pub(super) const SYSTEM_PROMPT_EVENTS: View = View {
+    name: "system_prompt_events",
+    requirement: "A9",
+    about: "One row for each change of, or request for, a system prompt that was reported as such.",
+    columns: &[
+        WHEN,
+        WHERE,
+        WHO,
+        &[
+            column(
+                "action",
+                "coalesce(e.attributes ->> '$.\"event.action\"', e.name)",
+                "what was done: `read`, `update`, `create` ...",
+            ),
+            column("outcome", "e.attributes ->> '$.\"event.outcome\"'", "`success`, `failure` or `unknown`"),
+            column("object", "e.attributes ->> '$.\"watchkeeper.admin.object\"'", "which prompt"),
+            column(
+                "system_prompt",
+                "(SELECT string_agg(text_of(c.data), char(10) ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
+                  WHERE p.seq = e.seq)",
+                "the text, sanitised",
+            ),
+            column("credential", "e.credential", "credential that was presented (a keyed hash)"),
+            column("client_address", "e.client_address", "network address of the client"),
+        ],
+        OUTCOME,
+    ],
+    from: "{p}.events e WHERE e.kind = 'system_prompt'",
+    merge: None,
+};

@@ -1,0 +1,113 @@
+//! What Watchkeeper itself says: detections, evaluations, responses, gaps.
+
+use super::{OUTCOME, View, WHEN, WHERE, WHO, column};
+
+pub(super) const DETECTIONS: View = View {
+    name: "detections",
+    requirement: "C15",
+    about: "One row for each detection.",
+    columns: &[&[
+        column("time", "iso_time(e.time_ns)", "when what was detected happened"),
+        column("time_ns", "e.time_ns", "the same, in nanoseconds since 1970"),
+        column("detection_id", "e.id", "the detection"),
+        column("event_id", "e.id", "the same: a detection is an event"),
+        column("seq", "e.seq", "its place in the journal"),
+        column("rule", "e.attributes ->> '$.\"watchkeeper.detection.rule\"'", "rule that fired"),
+        column("title", "coalesce(e.attributes ->> '$.\"watchkeeper.detection.title\"', e.name)", "the rule's title"),
+        column("technique", "e.attributes ->> '$.\"watchkeeper.detection.technique\"'", "MITRE ATLAS technique"),
+        column("technique_name", "technique_name(e.attributes ->> '$.\"watchkeeper.detection.technique\"')", "its name"),
+        column(
+            "severity",
+            "e.attributes ->> '$.\"watchkeeper.detection.severity\"'",
+            "`informational`, `low`, `medium`, `high` or `critical`",
+        ),
+        column("confidence", "e.attributes ->> '$.\"watchkeeper.detection.confidence\"'", "how sure, 0 to 1"),
+        column(
+            "grade",
+            "e.attributes ->> '$.\"watchkeeper.detection.grade\"'",
+            "of an injection: `seen`, `acted_on` or `reached`",
+        ),
+        column("session_id", "e.session_id", "session or conversation"),
+        column("trace_id", "e.trace_id", "W3C trace"),
+        column("user_id", "e.user_id", "end user"),
+        column("application", "e.application", "application or service"),
+        column("agent", "e.agent", "agent that acted"),
+        column("evidence", "e.attributes ->> '$.\"watchkeeper.detection.evidence\"'", "values that show it (text or JSON)"),
+        column(
+            "events",
+            "e.attributes ->> '$.\"watchkeeper.detection.events\"'",
+            "ids of the events that it rests on (JSON list)",
+        ),
+        column("rule_digest", "e.attributes ->> '$.\"watchkeeper.detection.rule_digest\"'", "digest of the rule's text"),
+        column(
+            "owasp_llm",
+            "owasp_llm(e.attributes ->> '$.\"watchkeeper.detection.technique\"')",
+            "OWASP Top 10 for LLM Applications 2025",
+        ),
+        column(
+            "owasp_agentic",
+            "owasp_agentic(e.attributes ->> '$.\"watchkeeper.detection.technique\"')",
+            "OWASP Top 10 for Agentic Applications 2026",
+        ),
+        column("nist", "nist(e.attributes ->> '$.\"watchkeeper.detection.technique\"')", "NIST AI RMF and AI 600-1"),
+    ]],
+    from: "{p}.events e WHERE e.kind = 'detection'",
+    merge: None,
+};
+
+pub(super) const EVALUATIONS: View = View {
+    name: "evaluations",
+    requirement: "C13",
+    about: "One row for each result of an evaluation of a model.",
+    columns: &[
+        WHEN,
+        WHERE,
+        WHO,
+        &[
+            column("model", "coalesce(e.response_model, e.request_model)", "the model"),
+            column("name", "e.name", "the evaluation"),
+            column("attributes", "e.attributes", "everything that is known of it (JSON)"),
+        ],
+        OUTCOME,
+    ],
+    from: "{p}.events e WHERE e.kind = 'evaluation'",
+    merge: None,
+};
+
+pub(super) const RESPONSE_ACTIONS: View = View {
+    name: "response_actions",
+    requirement: "E4",
+    about: "One row for each thing that Watchkeeper did in response.",
+    columns: &[
+        WHEN,
+        WHERE,
+        WHO,
+        &[
+            column("action", "coalesce(e.attributes ->> '$.\"event.action\"', e.name)", "what was done"),
+            column("outcome", "e.attributes ->> '$.\"event.outcome\"'", "`success`, `failure` or `unknown`"),
+            column("attributes", "e.attributes", "everything that is known of it (JSON)"),
+        ],
+        OUTCOME,
+    ],
+    from: "{p}.events e WHERE e.kind = 'response_action'",
+    merge: None,
+};
+
+pub(super) const GAPS: View = View {
+    name: "gaps",
+    requirement: "I4",
+    about: "One row for each known hole in the record: drops, torn tails, silence, bytes that were not inspected.",
+    columns: &[
+        WHEN,
+        WHERE,
+        WHO,
+        &[
+            column("reason", "coalesce(e.attributes ->> '$.\"watchkeeper.gap.reason\"', e.name)", "why something is missing"),
+            column("count", "e.attributes ->> '$.\"watchkeeper.gap.count\"'", "how much is missing"),
+            column("name", "e.name", "name of the event"),
+            column("attributes", "e.attributes", "everything that is known of it (JSON)"),
+        ],
+    ],
+    from: "{p}.events e WHERE e.kind = 'gap'",
+    merge: None,
+};

@@ -1,0 +1,203 @@
+//! The writer: once, in order, from where it stopped.
+
+use event::{Kind, Timestamp};
+use journal::Seq;
+use store::{Reader, Store, StoreError};
+
+use crate::fixture::{Journal, NOON, With, answer, call, event, indexed, known, old, old_call, result, rows, said};
+
+fn conversation(turns: u64) -> Journal {
+    let mut journal = Journal::new();
+    for turn in 0..turns {
+        journal.push(known(Kind::ModelCall, turn * 7_200).with(|event| {
+            event.pieces = (0..turn).map(|n| old(said(&format!("question {n}")))).collect();
+            event.pieces.push(said(&format!("question {turn}")));
+            event.pieces.push(call(&format!("c{turn}"), "read", "{}"));
+        }));
+        journal.push(known(Kind::ModelCall, turn * 7_200 + 1).with(|event| {
+            event.pieces = vec![old_call(&format!("c{turn}"), "read", "{}"), result(&format!("c{turn}"), "data"), answer("done")];
+        }));
+    }
+    journal
+}
+
+/// Everything that a reader can see.
+fn picture(reader: &Reader) -> Vec<Vec<Vec<String>>> {
+    ["events", "pieces", "contents", "agent_actions", "user_sessions", "agents", "prompts", "responses"]
+        .iter()
+        .map(|view| {
+            let mut found = rows(reader, &format!("SELECT * FROM {view}"));
+            found.sort();
+            found
+        })
+        .collect()
+}
+
+#[test]
+fn records_that_come_again_change_nothing() {
+    let journal = conversation(12);
+    let mut once = indexed(&journal);
+    let before = picture(&once.reader);
+    assert_eq!(once.store.next(), Seq(24));
+    once.store.index(&journal.records).unwrap();
+    once.store.index(&journal.records[20..]).unwrap();
+    assert_eq!(picture(&once.reader), before);
+    drop(once.store);
+    let mut again = Store::open(once.dir.path()).unwrap();
+    assert_eq!(again.next(), Seq(24));
+    again.index(&journal.records).unwrap();
+    assert_eq!(picture(&once.reader), before);
+}
+
+#[test]
+fn batches_of_any_size_and_restarts_between_them_give_the_same_store() {
+    let journal = conversation(12);
+    let expected = picture(&indexed(&journal).reader);
+    for size in [1, 2, 3, 5, 7] {
+        let dir = tempfile::tempdir().unwrap();
+        for batch in journal.records.chunks(size) {
+            let mut store = Store::open(dir.path()).unwrap();
+            assert_eq!(store.next(), batch[0].seq);
+            store.index(batch).unwrap();
+        }
+        assert_eq!(picture(&Reader::open(dir.path()).unwrap()), expected, "batches of {size}");
+    }
+}
+
+#[test]
+fn a_batch_that_fails_leaves_nothing_and_can_be_given_again() {
+    let journal = conversation(6);
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.index(&journal.records[..4]).unwrap();
+    let reader = Reader::open(dir.path()).unwrap();
+    let before = picture(&reader);
+    let mut broken = journal.records[4..].to_vec();
+    broken.remove(3);
+    let error = store.index(&broken).unwrap_err();
+    assert!(matches!(error, StoreError::Order { got: Seq(8), due: Seq(7) }), "{error}");
+    assert_eq!((store.next(), picture(&reader)), (Seq(4), before));
+    store.index(&journal.records[4..]).unwrap();
+    assert_eq!(picture(&reader), picture(&indexed(&journal).reader));
+}
+
+#[test]
+fn a_copy_taken_in_the_middle_goes_on_from_its_own_cursor() {
+    // What SIGKILL leaves: the files as they are, without the writer's end.
+    let journal = conversation(12);
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    store.index(&journal.records[..9]).unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("store")).unwrap();
+    for entry in std::fs::read_dir(dir.path().join("store")).unwrap() {
+        let path = entry.unwrap().path();
+        if !path.to_string_lossy().ends_with("-shm") {
+            std::fs::copy(&path, copy.path().join("store").join(path.file_name().unwrap())).unwrap();
+        }
+    }
+    let mut copied = Store::open(copy.path()).unwrap();
+    assert_eq!(copied.next(), Seq(9));
+    copied.index(&journal.records[9..]).unwrap();
+    assert_eq!(picture(&Reader::open(copy.path()).unwrap()), picture(&indexed(&journal).reader));
+}
+
+#[test]
+fn partitions_follow_the_clock_of_the_receiver_not_the_one_claimed() {
+    let mut journal = Journal::new();
+    for claimed in [0, u64::MAX, 1, NOON * 1_000_000_000] {
+        journal.push(event(Kind::ModelCall, 0).with(|event| event.time = Timestamp::from_unix_ns(claimed)));
+    }
+    let store = indexed(&journal);
+    assert_eq!(store.reader.counts().unwrap().partitions, 1);
+    assert_eq!(
+        store.rows("SELECT min(time), max(time) FROM events"),
+        [["1970-01-01T00:00:00.000000Z", "2262-04-11T23:47:16.854775Z"]]
+    );
+}
+
+#[test]
+fn events_that_straggle_over_midnight_do_not_change_files() {
+    const MIDNIGHT: u64 = 12 * 3_600;
+    let mut journal = Journal::new();
+    journal.extend(
+        [MIDNIGHT - 2, MIDNIGHT + 1, MIDNIGHT - 1, MIDNIGHT + 2, MIDNIGHT - 1].map(|seconds| event(Kind::ModelCall, seconds)),
+    );
+    let store = indexed(&journal);
+    let counts = store.reader.counts().unwrap();
+    assert_eq!((counts.partitions, counts.events), (2, 5));
+    let first = store.dir.path().join("store/2025-11-20.db");
+    assert!(first.exists());
+    assert_eq!(rusqlite_count(&first), 1);
+}
+
+/// Counts with a plain connection: any tool can open a partition.
+fn rusqlite_count(path: &std::path::Path) -> i64 {
+    let connection = rusqlite::Connection::open(path).unwrap();
+    connection.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).unwrap()
+}
+
+#[test]
+fn an_old_partition_can_be_dropped() {
+    let mut journal = Journal::new();
+    journal.push(known(Kind::ModelCall, 0).with(|event| event.pieces = vec![said("yesterday's words")]));
+    journal.push(known(Kind::ModelCall, 86_400).with(|event| event.pieces = vec![old(said("yesterday's words")), said("today")]));
+    let store = indexed(&journal);
+    drop(store.store);
+    std::fs::remove_file(store.dir.path().join("store/2025-11-20.db")).unwrap();
+    assert_eq!(rows(&store.reader, "SELECT text FROM pieces ORDER BY ord"), [["yesterday's words"], ["today"]]);
+    assert_eq!(Store::open(store.dir.path()).unwrap().next(), Seq(2));
+}
+
+#[test]
+fn an_event_that_uses_the_id_of_another_is_kept_and_one_sent_twice_is_not() {
+    let mut journal = Journal::new();
+    let first = known(Kind::ModelCall, 0).with(|event| event.pieces = vec![said("one")]);
+    let again = first.clone().with(|event| event.observed = Timestamp::from_unix_ns((NOON + 60) * 1_000_000_000));
+    let usurper = first.clone().with(|event| event.pieces = vec![said("two")]);
+    journal.extend([first, again, usurper]);
+    let store = indexed(&journal);
+    assert_eq!(store.rows("SELECT prompt FROM prompts ORDER BY seq"), [["one"], ["two"]]);
+    assert_eq!(store.store.next(), Seq(3));
+}
+
+#[test]
+fn a_record_that_cannot_be_read_becomes_a_gap_and_stops_nobody() {
+    let mut journal = Journal::new();
+    journal.extend([event(Kind::ModelCall, 0), event(Kind::ModelCall, 1), event(Kind::ModelCall, 2)]);
+    journal.records[1].event_json = b"{".to_vec();
+    let store = indexed(&journal);
+    assert_eq!(store.rows("SELECT kind, count(*) FROM events GROUP BY kind"), [["gap", "1"], ["model_call", "2"]]);
+    assert_eq!(store.rows("SELECT reason FROM gaps"), [["undecodable_record"]]);
+}
+
+#[test]
+fn a_content_that_nobody_has_is_a_null() {
+    let mut journal = Journal::new();
+    journal.push(known(Kind::ModelCall, 0).with(|event| event.pieces = vec![said("lost")]));
+    journal.records[0].contents.clear();
+    assert_eq!(indexed(&journal).rows("SELECT part, text FROM pieces"), [["text", "-"]]);
+}
+
+#[test]
+fn there_is_one_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).unwrap();
+    assert!(matches!(Store::open(dir.path()), Err(StoreError::Locked { .. })));
+    drop(store);
+    Store::open(dir.path()).unwrap();
+}
+
+#[test]
+fn a_store_can_be_built_again_and_a_strange_schema_is_refused() {
+    let journal = conversation(3);
+    let store = indexed(&journal);
+    drop(store.store);
+    let path = store.dir.path().join("store/2025-11-20.db");
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(Store::open(store.dir.path()), Err(StoreError::Schema { found: 99, .. })));
+    let mut again = Store::rebuild(store.dir.path()).unwrap();
+    assert_eq!(again.next(), Seq(0));
+    again.index(&journal.records).unwrap();
+    assert_eq!(picture(&store.reader), picture(&indexed(&journal).reader));
+}
