@@ -1,42 +1,21 @@
 //! From OTLP spans and log records to events.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry as MapEntry;
-
 use aws_lc_rs::digest::{self, SHA256};
 use event::limits::ATTRIBUTES_MAX;
-use event::{
-    Attributes, EventId, Key, Kind, Part, Phase, Principal, Source, SourcePath, SpanId, Status, Timestamp, Trace, TraceId, Value,
-    attr,
-};
+use event::{EventId, Key, Principal, SourcePath, SpanId, Status, Timestamp, Trace, TraceId, Value, attr};
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
+use opentelemetry_proto::tonic::common::v1::InstrumentationScope;
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use opentelemetry_proto::tonic::trace::v1::{Span, span};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
-use super::content::Found;
-use super::dialect::{Action, Dialect, Dialects, Entry, Slot, Type, selector_text};
-use super::messages::Pieces;
+use super::dialect::{Dialect, Dialects};
+use super::draft::Draft;
+use super::place::{Slots, place};
 use super::value::{self, Losses};
 use crate::{Raw, RawEvent};
-
-/// Most span events of one span that are kept; the SDKs stop at 128.
-const SPAN_EVENTS_MAX: usize = 128;
-
-/// Most links of one span that are kept; the SDKs stop at 128.
-const SPAN_LINKS_MAX: usize = 128;
-
-/// Longest id of a user, session, turn or agent. What is longer is kept as unmapped: it is no id.
-const ID_BYTES_MAX: usize = 1024;
-
-/// Longest text of a canonical attribute. What is longer is kept as unmapped: it is no model name, no status, no URL.
-const ATTRIBUTE_BYTES_MAX: usize = 64 * 1024;
-
-/// Longest name of a span, log event or scope that is kept.
-const NAME_BYTES_MAX: usize = 4 * 1024;
 
 /// What became of a request.
 #[derive(Debug, Default)]
@@ -115,26 +94,23 @@ struct Reader<'d> {
 }
 
 /// What all events of one resource share.
-struct ResourceFacts {
-    digest: [u8; 32],
-    service: String,
-    application: Option<Principal<Raw>>,
-    attributes: Vec<(Key, Value<Raw>)>,
-    unmapped: Vec<(String, Value<Raw>)>,
-    slots: Slots,
-    losses: Losses,
+pub(super) struct ResourceFacts {
+    pub(super) digest: [u8; 32],
+    pub(super) service: String,
+    pub(super) application: Option<Principal<Raw>>,
+    pub(super) attributes: Vec<(Key, Value<Raw>)>,
+    pub(super) unmapped: Vec<(String, Value<Raw>)>,
+    pub(super) slots: Slots,
+    pub(super) losses: Losses,
 }
 
 /// What all events of one scope share.
-struct ScopeFacts<'d> {
-    digest: [u8; 32],
-    name: Option<Raw>,
-    version: Option<Raw>,
-    dialect: Option<&'d Dialect>,
+pub(super) struct ScopeFacts<'d> {
+    pub(super) digest: [u8; 32],
+    pub(super) name: Option<Raw>,
+    pub(super) version: Option<Raw>,
+    pub(super) dialect: Option<&'d Dialect>,
 }
-
-/// The fields of an event that come from attributes, each with the rank of the key that it came from.
-type Slots = [Option<(usize, String)>; Slot::COUNT];
 
 impl<'d> Reader<'d> {
     fn new(dialects: &'d Dialects, path: SourcePath) -> Self {
@@ -341,6 +317,9 @@ impl<'d> Reader<'d> {
             draft.status = Status::Error;
         }
         let trace = trace(&record.trace_id, &record.span_id, &[], &mut draft);
+        if trace.is_some_and(|trace| trace.span_id.is_some()) {
+            draft.leave_to_span();
+        }
 
         let name = if name.is_empty() { "log".to_owned() } else { name };
         let mut event = draft.finish(resource, scope, self.path, name);
@@ -357,361 +336,6 @@ const LOG_SEVERITY: Key = Key::of("log.severity_number");
 
 /// `SEVERITY_NUMBER_ERROR`.
 const SEVERITY_ERROR: i32 = 17;
-
-/// An event as it is read.
-struct Draft<'d> {
-    dialect: Option<&'d Dialect>,
-    kind: Kind,
-    phase: Phase,
-    attributes: Attributes<Raw>,
-    unmapped: BTreeMap<Raw, Value<Raw>>,
-    unmapped_count: u64,
-    slots: Slots,
-    pieces: Pieces,
-    losses: Losses,
-    status: Status,
-}
-
-impl<'d> Draft<'d> {
-    fn new(dialect: Option<&'d Dialect>, resource: &ResourceFacts) -> Self {
-        let mut draft = Self {
-            dialect,
-            kind: Kind::AgentStep,
-            phase: Phase::Complete,
-            attributes: Attributes::new(),
-            unmapped: BTreeMap::new(),
-            unmapped_count: 0,
-            slots: Slots::default(),
-            pieces: Pieces::default(),
-            losses: resource.losses,
-            status: Status::Unset,
-        };
-        for (key, value) in &resource.unmapped {
-            draft.unmapped(key.clone(), value.clone(), true);
-        }
-        draft
-    }
-
-    /// Reads the attributes and the body: first the kind, then where each goes.
-    fn read(
-        &mut self,
-        attributes: Vec<KeyValue>,
-        event_name: Option<&str>,
-        span_kind: Option<&str>,
-        span_name: &str,
-        body: Option<AnyValue>,
-    ) {
-        let Some(dialect) = self.dialect else {
-            for pair in attributes {
-                self.keep_unmapped(pair.key, pair.value);
-            }
-            self.keep_unmapped("body".to_owned(), body);
-            return;
-        };
-        let entries: Vec<Option<&'d Entry>> = attributes.iter().map(|pair| dialect.entry(&pair.key)).collect();
-        let mut selected = vec![None; dialect.selectors];
-        for (pair, entry) in attributes.iter().zip(&entries) {
-            if let Some(selector) = entry.and_then(|entry| entry.selector)
-                && pair.value.is_some()
-            {
-                selected[selector].get_or_insert(selector_text(pair));
-            }
-        }
-        let (kind, phase, set) = dialect.kind(&selected, event_name, span_name, span_kind);
-        (self.kind, self.phase) = (kind, phase);
-        drop(selected);
-
-        let mut found = Found::default();
-        let with_body =
-            body.map(|body| (KeyValue { key: "body".to_owned(), value: Some(body), key_strindex: 0 }, dialect.body.as_ref()));
-        for (pair, entry) in attributes.into_iter().zip(entries).chain(with_body) {
-            let Some(any) = pair.value.filter(|any| any.value.is_some()) else { continue };
-            let action = entry.map(|entry| &entry.action);
-            if let Some(Action::Content(rules)) = action
-                && let Some((order, rule)) = dialect.content_rule(rules, kind, event_name)
-            {
-                if let Err((key, any)) = found.add(order, rule, pair.key, any) {
-                    self.keep_unmapped(key, Some(any));
-                }
-                continue;
-            }
-            let attributes = &mut self.attributes;
-            let mut beside = None;
-            let placed = place(action, pair.key, any, &mut self.slots, |key, value| match attributes.entry(key) {
-                MapEntry::Vacant(place) => drop(place.insert(value)),
-                // Two keys of the source mean the same: where they differ, both are kept.
-                MapEntry::Occupied(place) if *place.get() != value => beside = Some((place.key().to_string(), value)),
-                MapEntry::Occupied(_) => {}
-            });
-            if let Err((key, any)) = placed {
-                self.keep_unmapped(key, Some(any));
-            }
-            if let Some((key, value)) = beside {
-                self.unmapped(key, value, true);
-            }
-        }
-        for (key, value) in set {
-            if !self.attributes.contains_key(key) {
-                self.attributes.insert(key.clone(), Value::Text(value.as_str().into()));
-            }
-        }
-        if !found.is_empty() {
-            for (key, any) in found.write(&mut self.pieces) {
-                self.keep_unmapped(key, Some(any));
-            }
-        }
-    }
-
-    fn keep_unmapped(&mut self, key: String, any: Option<AnyValue>) {
-        if let Some(value) = any.and_then(|any| value::attribute(any, &mut self.losses)) {
-            self.unmapped(key, value, true);
-        }
-    }
-
-    /// Keeps what no dialect knows; `counted` tells it from what is merely kept aside.
-    fn unmapped(&mut self, key: String, value: Value<Raw>, counted: bool) {
-        self.unmapped_count += u64::from(counted);
-        if self.attributes.len() + self.unmapped.len() >= ATTRIBUTES_MAX {
-            self.losses.items_dropped += 1;
-            return;
-        }
-        value::insert_distinct(&mut self.unmapped, key, value, &mut self.losses);
-    }
-
-    fn set(&mut self, key: Key, value: Value<Raw>) {
-        self.attributes.insert(key, value);
-    }
-
-    fn span_events(&mut self, events: Vec<span::Event>) {
-        self.losses.items_dropped += events.len().saturating_sub(SPAN_EVENTS_MAX) as u64;
-        for event in events.into_iter().take(SPAN_EVENTS_MAX) {
-            self.losses.items_dropped += u64::from(event.dropped_attributes_count);
-            let mut fields = value::map(event.attributes, &mut self.losses, 1);
-            fields.insert("@time".into(), Value::Int(i64::try_from(event.time_unix_nano).unwrap_or(i64::MAX)));
-            self.unmapped(format!("span_event.{}", clip(event.name, NAME_BYTES_MAX)), Value::Map(fields), true);
-        }
-    }
-
-    fn links(&mut self, links: Vec<span::Link>) {
-        if links.is_empty() {
-            return;
-        }
-        self.losses.items_dropped += links.len().saturating_sub(SPAN_LINKS_MAX) as u64;
-        let list = links
-            .into_iter()
-            .take(SPAN_LINKS_MAX)
-            .filter_map(|link| {
-                let (trace, span) = (TraceId::from_slice(&link.trace_id)?, SpanId::from_slice(&link.span_id)?);
-                let mut fields = value::map(link.attributes, &mut self.losses, 1);
-                fields.insert("@span".into(), Value::Text(format!("{trace}:{span}").into()));
-                Some(Value::Map(fields))
-            })
-            .collect();
-        self.unmapped("span.links".to_owned(), Value::List(list), true);
-    }
-
-    fn slot(&mut self, slot: Slot, resource: &ResourceFacts) -> Option<Raw> {
-        let own = self.slots[slot as usize].take();
-        own.or_else(|| resource.slots[slot as usize].clone()).map(|(_, text)| text.into())
-    }
-
-    fn finish(mut self, resource: &ResourceFacts, scope: &ScopeFacts<'_>, path: SourcePath, name: String) -> RawEvent {
-        let dialect = self.dialect.map_or(NO_DIALECT, |dialect| dialect.name.clone());
-        let mut source = Source::new(path, dialect);
-        (source.scope, source.scope_version) = (scope.name.clone(), scope.version.clone());
-        let mut event = RawEvent::new(self.kind, Raw::from(clip(name, NAME_BYTES_MAX)), source);
-        event.phase = self.phase;
-
-        event.session = self.slot(Slot::Session, resource);
-        event.turn = self.slot(Slot::Turn, resource);
-        event.identity.application.clone_from(&resource.application);
-        event.identity.user = self.slot(Slot::User, resource).map(Principal::asserted);
-        let user_name = self.slot(Slot::UserName, resource);
-        match (&mut event.identity.user, user_name) {
-            (Some(user), name) => user.name = name,
-            (None, Some(name)) => event.identity.user = Some(Principal::asserted(name)),
-            (None, None) => {}
-        }
-        let (agent, agent_name) = (self.slot(Slot::Agent, resource), self.slot(Slot::AgentName, resource));
-        let agent_version = self.slot(Slot::AgentVersion, resource);
-        event.identity.agent = match (agent, agent_name) {
-            (Some(id), name) => Some(Principal { name, version: agent_version, ..Principal::asserted(id) }),
-            (None, Some(name)) => Some(Principal { version: agent_version, ..Principal::asserted(name) }),
-            (None, None) if self.dialect.is_some_and(Dialect::agent_is_service) => resource.application.clone(),
-            (None, None) => None,
-        };
-        let (address, user_agent) = (self.slot(Slot::ClientAddress, resource), self.slot(Slot::UserAgent, resource));
-        if address.is_some() || user_agent.is_some() {
-            event.identity.client = Some(event::Client { address, user_agent });
-        }
-        event.duration_ns = self
-            .slot(Slot::DurationMs, resource)
-            .and_then(|text| text.expose().parse::<f64>().ok())
-            .filter(|ms| ms.is_finite() && *ms >= 0.0)
-            // Saturates: a duration is at most u64::MAX nanoseconds, 584 years.
-            .map(|ms| (ms * 1e6) as u64);
-
-        if let Some(Value::Text(url)) = self.attributes.get_mut(attr::URL_FULL.as_str()) {
-            *url = without_userinfo(url.expose()).into();
-        }
-        let outcome = self.attributes.get(attr::EVENT_OUTCOME.as_str()).and_then(Value::as_text).map(Raw::expose);
-        let failed = match (self.status, outcome) {
-            (Status::Error, _) | (_, Some("failure")) => Some(true),
-            (Status::Ok, _) | (_, Some("success")) => Some(false),
-            _ => None,
-        };
-        event.status = match failed {
-            Some(true) => Status::Error,
-            Some(false) => Status::Ok,
-            None if self.attributes.contains_key(attr::ERROR_TYPE.as_str()) => Status::Error,
-            None => Status::Unset,
-        };
-
-        let mut pieces = self.pieces.finish();
-        if matches!(self.kind, Kind::ToolCall | Kind::Guardrail) {
-            name_tool_pieces(&mut pieces, &self.attributes, if self.kind == Kind::ToolCall { failed } else { None });
-        }
-        if !pieces.finish_reasons.is_empty() && !self.attributes.contains_key(attr::GEN_AI_RESPONSE_FINISH_REASONS.as_str()) {
-            let reasons = pieces.finish_reasons.drain(..).map(|reason| Value::Text(reason.into())).collect();
-            self.attributes.insert(attr::GEN_AI_RESPONSE_FINISH_REASONS, Value::List(reasons));
-        }
-        let lost = |mine: u64, theirs: u64| i64::try_from(mine.saturating_add(theirs)).unwrap_or(i64::MAX);
-        for (key, count) in [
-            (attr::CONTENT_BYTES_CUT, lost(self.losses.bytes_cut, pieces.losses.bytes_cut)),
-            (attr::ITEMS_DROPPED, lost(self.losses.items_dropped, pieces.losses.items_dropped)),
-            (attr::DUPLICATES_DROPPED, lost(self.losses.duplicates_dropped, pieces.losses.duplicates_dropped)),
-            (attr::UNMAPPED_COUNT, lost(self.unmapped_count, 0)),
-        ] {
-            if count > 0 {
-                self.attributes.insert(key, Value::Int(count));
-            }
-        }
-        for (key, value) in &resource.attributes {
-            if !self.attributes.contains_key(key) {
-                self.attributes.insert(key.clone(), value.clone());
-            }
-        }
-        event.attributes = self.attributes;
-        event.unmapped = self.unmapped;
-        event.pieces = pieces.pieces;
-        event
-    }
-}
-
-/// The dialect of events that were read without any table.
-const NO_DIALECT: Key = Key::of("none");
-
-/// A tool span tells the tool's name and the call's id once, for all of its pieces.
-fn name_tool_pieces(pieces: &mut Pieces, attributes: &Attributes<Raw>, failed: Option<bool>) {
-    let text = |key: Key| attributes.get(&key).and_then(Value::as_text).cloned();
-    let (tool, call) = (text(attr::GEN_AI_TOOL_NAME), text(attr::GEN_AI_TOOL_CALL_ID));
-    for piece in pieces.pieces.iter_mut().filter(|piece| matches!(piece.meta.part, Part::ToolCall | Part::ToolResult)) {
-        piece.meta.name = piece.meta.name.take().or_else(|| tool.clone());
-        piece.meta.call_id = piece.meta.call_id.take().or_else(|| call.clone());
-        if piece.meta.part == Part::ToolResult {
-            piece.meta.failed = piece.meta.failed.or(failed);
-        }
-    }
-}
-
-/// Puts an attribute where its entry says, or gives it back: nothing is known of it, its value is not of its type, or
-/// its place is taken.
-fn place(
-    action: Option<&Action>,
-    key: String,
-    any: AnyValue,
-    slots: &mut Slots,
-    mut set: impl FnMut(Key, Value<Raw>),
-) -> Result<(), (String, AnyValue)> {
-    let is_long = value::as_str(&any).is_some_and(|text| text.len() > ATTRIBUTE_BYTES_MAX);
-    match action {
-        Some(Action::Attribute { .. }) if is_long => Err((key, any)),
-        Some(Action::Attribute { key: canonical, ty, values }) => match typed(any, *ty, values.as_ref()) {
-            Ok(value) => {
-                set(canonical.clone(), value);
-                Ok(())
-            }
-            Err(any) => Err((key, any)),
-        },
-        Some(Action::Slot(slot, rank)) => {
-            let text = match scalar_text(&any) {
-                Some(text) if !text.is_empty() && text.len() <= ID_BYTES_MAX => text,
-                _ => return Err((key, any)),
-            };
-            match &mut slots[*slot as usize] {
-                Some((taken, _)) if *taken <= *rank => Err((key, any)),
-                place => {
-                    *place = Some((*rank, text));
-                    Ok(())
-                }
-            }
-        }
-        _ => Err((key, any)),
-    }
-}
-
-/// The value as its canonical key has it; `Err` gives it back.
-fn typed(any: AnyValue, ty: Type, values: Option<&std::collections::HashMap<String, String>>) -> Result<Value<Raw>, AnyValue> {
-    use any_value::Value as Any;
-    if let Some(values) = values
-        && let Some(translated) = scalar_text(&any).and_then(|text| values.get(&text))
-    {
-        return Ok(Value::Text(translated.as_str().into()));
-    }
-    let AnyValue { value: Some(value) } = any else { return Err(any) };
-    let result = match (ty, value) {
-        (Type::Any, value) => {
-            return value::attribute(AnyValue { value: Some(value) }, &mut Losses::default()).ok_or_else(AnyValue::default);
-        }
-        (Type::Text, Any::StringValue(text)) => Ok(Value::Text(text.into())),
-        (Type::Text, value @ (Any::IntValue(_) | Any::BoolValue(_) | Any::DoubleValue(_))) => {
-            Ok(Value::Text(value::json(&value).into()))
-        }
-        (Type::Count, Any::IntValue(number)) if number >= 0 => Ok(Value::Int(number)),
-        (Type::Count, Any::DoubleValue(number)) if number >= 0.0 && number.fract() == 0.0 && number < COUNT_EXACT_MAX => {
-            Ok(Value::Int(number as i64))
-        }
-        (Type::Count, Any::StringValue(text)) => match text.parse() {
-            Ok(number) if number >= 0_i64 => Ok(Value::Int(number)),
-            _ => Err(Any::StringValue(text)),
-        },
-        (Type::Number, Any::IntValue(number)) => Ok(Value::Int(number)),
-        (Type::Number, Any::DoubleValue(number)) if number.is_finite() => Ok(Value::Double(number)),
-        (Type::Number, Any::StringValue(text)) => match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(Value::Double(number)),
-            _ => Err(Any::StringValue(text)),
-        },
-        (Type::Bool, Any::BoolValue(value)) => Ok(Value::Bool(value)),
-        (Type::Bool, Any::StringValue(text)) => match text.as_str() {
-            "true" | "True" => Ok(Value::Bool(true)),
-            "false" | "False" => Ok(Value::Bool(false)),
-            _ => Err(Any::StringValue(text)),
-        },
-        (Type::Texts, Any::StringValue(text)) => Ok(Value::List(vec![Value::Text(text.into())])),
-        (Type::Texts, Any::ArrayValue(list)) => {
-            if list.values.iter().all(|any| value::as_str(any).is_some()) {
-                Ok(Value::List(list.values.into_iter().map(|any| Value::Text(value::text(any).into())).collect()))
-            } else {
-                Err(Any::ArrayValue(list))
-            }
-        }
-        (_, value) => Err(value),
-    };
-    result.map_err(|value| AnyValue { value: Some(value) })
-}
-
-/// From here on a double does not hold every whole number.
-const COUNT_EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-
-fn scalar_text(any: &AnyValue) -> Option<String> {
-    match any.value.as_ref()? {
-        any_value::Value::StringValue(text) => Some(text.clone()),
-        value @ (any_value::Value::IntValue(_) | any_value::Value::BoolValue(_) | any_value::Value::DoubleValue(_)) => {
-            Some(value::json(value))
-        }
-        _ => None,
-    }
-}
 
 /// The place in a trace. Ids that are none are kept aside and counted.
 fn trace(trace_id: &[u8], span_id: &[u8], parent_span_id: &[u8], draft: &mut Draft<'_>) -> Option<Trace> {
@@ -735,17 +359,11 @@ fn trace(trace_id: &[u8], span_id: &[u8], parent_span_id: &[u8], draft: &mut Dra
     Some(Trace { trace_id: trace?, span_id: span, parent_span_id: parent })
 }
 
-fn clip(mut text: String, bytes_max: usize) -> String {
+/// Longest name of a span, log event or scope that is kept.
+pub(super) const NAME_BYTES_MAX: usize = 4 * 1024;
+
+/// The text, cut at a character boundary.
+pub(super) fn clip(mut text: String, bytes_max: usize) -> String {
     text.truncate(text.floor_char_boundary(bytes_max));
     text
-}
-
-/// The URL without `user:password@`.
-fn without_userinfo(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority_end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    match rest[..authority_end].rfind('@') {
-        Some(at) => format!("{scheme}://{}", &rest[at + 1..]),
-        None => url.to_owned(),
-    }
 }

@@ -17,8 +17,8 @@ const SHIPPED: &[(&str, &str)] = &[
     ("common", include_str!("../../../../content/dialects/common.toml")),
     ("claude-code", include_str!("../../../../content/dialects/claude-code.toml")),
     ("openinference", include_str!("../../../../content/dialects/openinference.toml")),
-    ("otel-genai", include_str!("../../../../content/dialects/otel-genai.toml")),
     ("openllmetry", include_str!("../../../../content/dialects/openllmetry.toml")),
+    ("otel-genai", include_str!("../../../../content/dialects/otel-genai.toml")),
     ("generic", include_str!("../../../../content/dialects/generic.toml")),
 ];
 
@@ -104,6 +104,9 @@ pub(super) struct Table {
     /// Canonical key to (source value to canonical value).
     #[serde(default)]
     pub(super) values: BTreeMap<String, BTreeMap<String, String>>,
+    /// Attribute that holds a JSON object to (its field to canonical key), set where the source does not say it otherwise.
+    #[serde(default)]
+    pub(super) json: BTreeMap<String, BTreeMap<String, String>>,
     /// Who, which conversation, how long: the first key of each list that is there.
     #[serde(default)]
     pub(super) identity: BTreeMap<Slot, Vec<String>>,
@@ -145,6 +148,14 @@ pub(super) struct KindRule {
     /// Canonical attributes to set where the source does not.
     #[serde(default)]
     pub(super) set: BTreeMap<String, String>,
+    /// Canonical attributes to copy (from, to) where the source does not set the second: what a general name means for
+    /// this kind.
+    #[serde(default)]
+    pub(super) copy: BTreeMap<String, String>,
+    /// Canonical attributes of a log record that its span has, too: kept aside where there is a span, so that what they
+    /// count is counted once.
+    #[serde(default)]
+    pub(super) left_to_span: Vec<String>,
 }
 
 /// Where content is and how it is laid out.
@@ -293,11 +304,12 @@ pub(super) struct Entry {
 
 /// A kind rule, compiled.
 #[derive(Debug)]
-struct CompiledRule {
+pub(super) struct CompiledRule {
     /// Which of the selected attributes it looks at.
     selector: Option<usize>,
-    rule: KindRule,
-    set: Vec<(Key, String)>,
+    pub(super) rule: KindRule,
+    pub(super) set: Vec<(Key, String)>,
+    pub(super) copy: Vec<(Key, Key)>,
 }
 
 /// A dialect, compiled.
@@ -310,6 +322,7 @@ pub(super) struct Dialect {
     kinds: Vec<CompiledRule>,
     pub(super) selectors: usize,
     pub(super) body: Option<Entry>,
+    json: Vec<(Key, Vec<(String, Key)>)>,
     inline_span_events: HashSet<String>,
     drop_span_events: HashSet<String>,
 }
@@ -406,15 +419,15 @@ impl Dialect {
         self.table.agent_is_service
     }
 
-    /// The kind and phase of an event, and the attributes that the rule sets.
+    /// The first kind rule that fits.
     pub(super) fn kind(
         &self,
         selected: &[Option<&str>],
         event_name: Option<&str>,
         span_name: &str,
         span_kind: Option<&str>,
-    ) -> (Kind, Phase, &[(Key, String)]) {
-        let rule = self.kinds.iter().find(|CompiledRule { selector, rule, .. }| {
+    ) -> Option<&CompiledRule> {
+        self.kinds.iter().find(|CompiledRule { selector, rule, .. }| {
             let attribute = selector.is_none_or(|index| {
                 selected
                     .get(index)
@@ -427,11 +440,17 @@ impl Dialect {
                 && (rule.names.is_empty() || event_name.is_none() && rule.names.iter().any(|pattern| fits(pattern, span_name)))
                 && (rule.span_kinds.is_empty()
                     || span_kind.is_some_and(|kind| rule.span_kinds.iter().any(|wanted| wanted == kind)))
-        });
-        match rule {
-            Some(CompiledRule { rule, set, .. }) => (rule.kind, rule.phase, set),
-            None => (self.table.kind_default.unwrap_or(Kind::AgentStep), Phase::Complete, &[]),
-        }
+        })
+    }
+
+    /// The kind of what no rule names.
+    pub(super) fn kind_default(&self) -> Kind {
+        self.table.kind_default.unwrap_or(Kind::AgentStep)
+    }
+
+    /// The canonical keys that fields of a JSON attribute fill.
+    pub(super) fn json_fields(&self) -> &[(Key, Vec<(String, Key)>)] {
+        &self.json
     }
 
     /// The content rule for a key that holds for this event.
@@ -512,6 +531,9 @@ fn flatten(table: &Table, all: &[Table]) -> Result<Table, DialectError> {
         let parent = flatten_parent(parent, all)?;
         for (from, to) in parent.attributes {
             merged.attributes.entry(from).or_insert(to);
+        }
+        for (key, fields) in parent.json {
+            merged.json.entry(key).or_insert(fields);
         }
         for (key, values) in parent.values {
             merged.values.entry(key).or_insert(values);
@@ -613,9 +635,21 @@ fn compile(table: &Table, all: &[Table]) -> Result<Dialect, DialectError> {
             .iter()
             .map(|(key, value)| Ok((canonical("kind.set", key)?, value.clone())))
             .collect::<Result<Vec<_>, DialectError>>()?;
-        kinds.push(CompiledRule { selector, rule: rule.clone(), set });
+        let copy = rule
+            .copy
+            .iter()
+            .map(|(from, to)| Ok((canonical("kind.copy", from)?, canonical("kind.copy", to)?)))
+            .collect::<Result<Vec<_>, DialectError>>()?;
+        kinds.push(CompiledRule { selector, rule: rule.clone(), set, copy });
+    }
+    let mut json = Vec::new();
+    for (from, fields) in &merged.json {
+        let fields =
+            fields.iter().map(|(field, to)| Ok((field.clone(), canonical("json", to)?))).collect::<Result<_, DialectError>>()?;
+        json.push((canonical("json", from)?, fields));
     }
     Ok(Dialect {
+        json,
         name: canonical("name", &table.name)?,
         entries,
         indexed,

@@ -19,6 +19,7 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, Instrumentati
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs, SeverityNumber};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span, status};
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, DeserializeOwned, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, de::IgnoredAny};
 
@@ -66,14 +67,14 @@ const TOO_LARGE: &str = "the request would take too much memory decoded; send fe
 
 fn read<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, JsonError> {
     BYTES_LEFT.set(bytes_max);
-    let error = match serde_json::from_slice(bytes) {
-        Ok(request) => return Ok(request),
+    let error = match serde_json::from_slice::<Object<T>>(bytes) {
+        Ok(request) => return Ok(request.0),
         Err(error) => error,
     };
     // Only a request that fails pays for the path.
     BYTES_LEFT.set(bytes_max);
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let path = match serde_path_to_error::deserialize::<_, T>(&mut deserializer) {
+    let path = match serde_path_to_error::deserialize::<_, Object<T>>(&mut deserializer) {
         Ok(_) => "the end".to_owned(),
         Err(error) if error.path().iter().len() == 0 => "the request".to_owned(),
         Err(error) => error.path().to_string(),
@@ -463,11 +464,11 @@ impl<'de> Deserialize<'de> for JsonAny {
                         Field::IntValue => map.next_value::<Option<Whole<i64>>>()?.map(|number| Value::IntValue(number.0)),
                         Field::DoubleValue => map.next_value::<Option<Double>>()?.map(|number| Value::DoubleValue(number.0)),
                         Field::ArrayValue => map
-                            .next_value::<Option<JsonArray>>()?
-                            .map(|list| Value::ArrayValue(ArrayValue { values: list.values })),
+                            .next_value::<Option<Object<JsonArray>>>()?
+                            .map(|list| Value::ArrayValue(ArrayValue { values: list.0.values })),
                         Field::KvlistValue => map
-                            .next_value::<Option<JsonPairs>>()?
-                            .map(|list| Value::KvlistValue(KeyValueList { values: list.values })),
+                            .next_value::<Option<Object<JsonPairs>>>()?
+                            .map(|list| Value::KvlistValue(KeyValueList { values: list.0.values })),
                         Field::BytesValue => map.next_value::<Option<Base64>>()?.map(|bytes| Value::BytesValue(bytes.0)),
                         Field::Unknown => {
                             map.next_value::<IgnoredAny>()?;
@@ -485,6 +486,29 @@ impl<'de> Deserialize<'de> for JsonAny {
         }
 
         deserializer.deserialize_map(AnyVisitor)
+    }
+}
+
+/// A JSON object. What serde derives for a struct would take a list as well.
+struct Object<J>(J);
+
+impl<'de, J: Deserialize<'de>> Deserialize<'de> for Object<J> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor<J>(PhantomData<J>);
+
+        impl<'de, J: Deserialize<'de>> Visitor<'de> for ObjectVisitor<J> {
+            type Value = Object<J>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Object<J>, A::Error> {
+                J::deserialize(MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+
+        deserializer.deserialize_map(ObjectVisitor(PhantomData))
     }
 }
 
@@ -507,10 +531,10 @@ fn list<'de, D: Deserializer<'de>, J: Deserialize<'de>, T: From<J>>(deserializer
             let is_event = size_of::<T>() == size_of::<Span>() || size_of::<T>() == size_of::<LogRecord>();
             let cost = size_of::<T>() + if is_event { size_of::<RawEvent>() } else { 0 };
             let mut list = Vec::new();
-            while let Some(element) = seq.next_element::<J>()? {
+            while let Some(element) = seq.next_element::<Object<J>>()? {
                 let left = BYTES_LEFT.get().checked_sub(cost).ok_or_else(|| de::Error::custom(TOO_LARGE))?;
                 BYTES_LEFT.set(left);
-                list.push(T::from(element));
+                list.push(T::from(element.0));
             }
             Ok(list)
         }
@@ -520,7 +544,7 @@ fn list<'de, D: Deserializer<'de>, J: Deserialize<'de>, T: From<J>>(deserializer
 }
 
 fn object<'de, D: Deserializer<'de>, J: Deserialize<'de>, T: From<J>>(deserializer: D) -> Result<Option<T>, D::Error> {
-    Ok(Option::<J>::deserialize(deserializer)?.map(T::from))
+    Ok(Option::<Object<J>>::deserialize(deserializer)?.map(|object| T::from(object.0)))
 }
 
 fn text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {

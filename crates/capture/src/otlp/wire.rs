@@ -221,8 +221,9 @@ mod tests {
         assert_eq!(check(&bytes, Message::Traces, 1000), Err(WireError::TooLarge { bytes_max: 1000 }));
 
         let mut broken = bytes.clone();
+        // The last span's end time becomes a text that is longer than the span.
         let last = broken.len() - 9;
-        broken[last] = 0x3a; // the last span's end time becomes a text that is longer than the span
+        (broken[last], broken[last + 1]) = (0x3a, 0x7f);
         let error = check(&broken, Message::Traces, 1 << 20).unwrap_err().to_string();
         assert!(error.contains("resource_spans[0].scope_spans[0].spans[2]"), "{error}");
     }
