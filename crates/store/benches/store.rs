@@ -1,1 +1,248 @@
-fn main() {}
+//! How fast the store indexes and answers, and how much room it takes.
+//!
+//! `cargo bench -p watchkeeper-store` prints one line for each figure. CPU time is that of the one thread that indexes.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::cast_precision_loss)]
+
+extern crate watchkeeper_store as store;
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use aws_lc_rs::hmac;
+use event::{ContentId, Direction, Event, Key, Kind, Part, Piece, PieceMeta, Principal, Role, Source, SourcePath, SubjectId};
+use event::{Timestamp, Trace, TraceId, attr};
+use journal::{ContentEntry, Record, Seq};
+use sanitize::Clean;
+use store::{QueryLimits, Reader, Store};
+
+/// Events of a run; the newest figure that changes no more with twice as many.
+const EVENTS: u64 = 40_000;
+
+/// Records of a batch, as the consumer takes them from the journal.
+const BATCH: usize = 512;
+
+fn main() {
+    // `cargo test --benches` builds and runs this with no such argument: nothing to test.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        return;
+    }
+    for (name, records) in [("distinct 2 KB events", distinct(EVENTS)), ("conversations of 20 calls", conversations(EVENTS))] {
+        run(name, &records);
+    }
+}
+
+fn run(name: &str, records: &[Record]) {
+    let dir = tempfile::tempdir().unwrap();
+    let mut store = Store::open(dir.path()).unwrap();
+    let began = Instant::now();
+    let cpu = cpu_time();
+    for batch in records.chunks(BATCH) {
+        store.index(batch).unwrap();
+    }
+    let (wall, cpu) = (began.elapsed(), cpu_time() - cpu);
+    drop(store);
+    let raw: usize =
+        records.iter().map(|record| record.event_json.len() + record.contents.iter().map(|c| c.text.len()).sum::<usize>()).sum();
+    let whole = whole_json(records);
+    let disk: u64 =
+        std::fs::read_dir(dir.path().join("store")).unwrap().map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
+    let per = |time: Duration| records.len() as f64 / time.as_secs_f64();
+    println!("{name}: {:.0} events/s of CPU, {:.0} events/s of wall, {} events", per(cpu), per(wall), records.len());
+    println!(
+        "{name}: disk {:.2} of the journal's bytes, {:.2} of the JSON with every text in every event ({} MB on disk)",
+        disk as f64 / raw as f64,
+        disk as f64 / whole as f64,
+        disk / 1_000_000
+    );
+    let reader = Reader::open(dir.path()).unwrap();
+    let trace = trace_id((records.len() / 2) as u64).to_string();
+    for (what, sql) in [
+        ("trace by id", format!("SELECT * FROM events WHERE trace_id = '{trace}'")),
+        ("latest 50 prompts", "SELECT * FROM prompts ORDER BY time DESC LIMIT 50".to_owned()),
+        ("latest 50 by time_ns", "SELECT * FROM prompts ORDER BY time_ns DESC LIMIT 50".to_owned()),
+        ("count of a view", "SELECT count(*) FROM agent_actions".to_owned()),
+        ("tokens by user and day", "SELECT * FROM token_usage_by_user_day".to_owned()),
+        ("group by agent, model", "SELECT agent, model, count(*) FROM events GROUP BY 1, 2".to_owned()),
+        ("text LIKE, all prompts", "SELECT count(*) FROM prompts WHERE prompt LIKE '%no such thing%'".to_owned()),
+    ] {
+        timed(name, what, || reader.sql(&sql, &QueryLimits::default()).unwrap().rows.len());
+    }
+    timed(name, "trace view", || reader.trace(&trace).unwrap().events.len());
+    for text in ["needle", "common words", "eedl", "absent thing"] {
+        timed(name, &format!("search {text:?}"), || reader.search(text, 50).unwrap().len());
+    }
+    timed(name, "counts", || reader.counts().unwrap().by_view.len());
+}
+
+fn timed(name: &str, what: &str, run: impl Fn() -> usize) {
+    let first = Instant::now();
+    let rows = run();
+    let first = first.elapsed();
+    let again = Instant::now();
+    run();
+    println!(
+        "{name}: {what}: {:.2} ms first, {:.2} ms again, {rows} rows",
+        first.as_secs_f64() * 1e3,
+        again.elapsed().as_secs_f64() * 1e3
+    );
+}
+
+/// User and system time of this process (Linux; elsewhere zero, and the figure says so by being infinite).
+fn cpu_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields: Vec<u64> =
+        stat.rsplit(')').next().unwrap_or_default().split_whitespace().filter_map(|field| field.parse().ok()).collect();
+    // Numbers after the state: utime and stime are the 11th and 12th, in hundredths of a second.
+    Duration::from_millis(fields.get(10..12).map_or(0, |ticks| ticks.iter().sum::<u64>() * 10))
+}
+
+/// The bytes that the events would have with all their texts written out.
+fn whole_json(records: &[Record]) -> usize {
+    records
+        .iter()
+        .map(|record| {
+            record.event_json.len()
+                + record.event().unwrap().pieces.iter().map(|piece| piece.content.bytes as usize).sum::<usize>()
+        })
+        .sum()
+}
+
+struct Maker {
+    records: Vec<Record>,
+    known: HashSet<ContentId>,
+    random: u64,
+    words: Vec<String>,
+}
+
+impl Maker {
+    fn new() -> Self {
+        let mut maker = Self { records: Vec::new(), known: HashSet::new(), random: 0x9e37_79b9_7f4a_7c15, words: Vec::new() };
+        for _ in 0..20_000 {
+            let length = 2 + maker.next() % 9;
+            let word = (0..length).map(|_| char::from(b"etaoinshrdlucmfw"[(maker.next() % 16) as usize])).collect();
+            maker.words.push(word);
+        }
+        maker
+    }
+
+    fn next(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+
+    /// Text whose words are about as unevenly frequent as those of a language.
+    fn text(&mut self, bytes: usize) -> String {
+        let mut text = String::new();
+        while text.len() < bytes {
+            let (a, b) = (self.next() % 20_000, self.next() % 20_000);
+            let word = &self.words[(a * b / 20_000 * a / 20_000) as usize % 20_000];
+            text.push_str(word);
+            text.push(' ');
+        }
+        text
+    }
+
+    fn push(&mut self, event: Event<String>) {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
+        let subject = SubjectId::from_bytes([1; 16]).unwrap();
+        let mut contents = Vec::new();
+        let recorded = event.map(
+            &mut |text: String| Clean::recorded(&text),
+            &mut |_, text: String| {
+                let entry = ContentEntry::commit(subject, &key, Clean::recorded(&text));
+                let reference = entry.reference();
+                if self.known.insert(entry.id) {
+                    contents.push(entry);
+                }
+                reference
+            },
+            &|text, n| text.numbered(n),
+        );
+        let seq = Seq(self.records.len() as u64);
+        let event_json = serde_json::to_vec(&recorded).unwrap();
+        self.records.push(Record { seq, commitment_key: [0; 32], blind: [0; 16], event_json, contents });
+    }
+}
+
+fn trace_id(n: u64) -> TraceId {
+    let mut bytes = [1; 16];
+    bytes[..8].copy_from_slice(&n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes());
+    TraceId::from_bytes(bytes).unwrap()
+}
+
+fn model_call(n: u64, trace: u64) -> Event<String> {
+    let mut event = Event::new(Kind::ModelCall, "chat gpt-x".to_owned(), Source::new(SourcePath::OtlpGrpc, Key::of("otel")));
+    event.time = Timestamp::from_unix_ns(1_763_640_000_000_000_000 + n * 1_000_000);
+    event.observed = event.time;
+    event.duration_ns = Some(800_000_000);
+    event.trace = Some(Trace { trace_id: trace_id(trace), span_id: None, parent_span_id: None });
+    event.session = Some(format!("session-{trace}"));
+    event.identity.user = Some(Principal::asserted(format!("user-{}", trace % 500)));
+    event.identity.application = Some(Principal::asserted("shop"));
+    event.identity.agent = Some(Principal::asserted("buyer"));
+    event.set(attr::GEN_AI_OPERATION_NAME, "chat");
+    event.set(attr::GEN_AI_PROVIDER_NAME, "openai");
+    event.set(attr::GEN_AI_REQUEST_MODEL, "gpt-x");
+    event.set(attr::GEN_AI_RESPONSE_MODEL, "gpt-x-2025");
+    event.set(attr::GEN_AI_USAGE_INPUT_TOKENS, 400);
+    event.set(attr::GEN_AI_USAGE_OUTPUT_TOKENS, 100);
+    event
+}
+
+fn piece(direction: Direction, role: Role, part: Part, text: String) -> Piece<String> {
+    Piece::new(PieceMeta::new(direction, role, part), text)
+}
+
+/// Every event has a prompt and an answer of its own, 1.75 KB together: the worst case for contents stored once.
+fn distinct(events: u64) -> Vec<Record> {
+    let mut maker = Maker::new();
+    for n in 0..events {
+        let mut event = model_call(n, n);
+        let mut prompt = maker.text(900);
+        if n % 10_000 == 77 {
+            prompt.push_str("needle-in-the-hay");
+        }
+        let answer = maker.text(850);
+        event.pieces = vec![
+            piece(Direction::Input, Role::System, Part::Text, "You are a helpful shop assistant.".to_owned()),
+            piece(Direction::Input, Role::User, Part::Text, prompt),
+            piece(Direction::Output, Role::Assistant, Part::Text, answer),
+        ];
+        maker.push(event);
+    }
+    maker.records
+}
+
+/// Agents that call a tool in each of 20 turns and repeat the whole conversation every time.
+fn conversations(events: u64) -> Vec<Record> {
+    const TURNS: u64 = 20;
+    let mut maker = Maker::new();
+    let mut history: Vec<Piece<String>> = Vec::new();
+    for n in 0..events {
+        let turn = n % TURNS;
+        if turn == 0 {
+            let question = maker.text(300);
+            history = vec![
+                piece(Direction::Input, Role::System, Part::Text, "You are a helpful shop assistant.".to_owned()),
+                piece(Direction::Input, Role::User, Part::Text, question),
+            ];
+        }
+        let mut event = model_call(n, n / TURNS);
+        event.pieces.clone_from(&history);
+        let mut call = piece(Direction::Output, Role::Assistant, Part::ToolCall, format!(r#"{{"query":"{}"}}"#, maker.text(60)));
+        call.meta.name = Some("search".to_owned());
+        call.meta.call_id = Some(format!("call_{n}"));
+        event.pieces.push(call.clone());
+        maker.push(event);
+        history.iter_mut().for_each(|piece| piece.meta.history = true);
+        call.meta.direction = Direction::Input;
+        call.meta.history = true;
+        let mut result = piece(Direction::Input, Role::Tool, Part::ToolResult, maker.text(1_200));
+        result.meta.call_id = call.meta.call_id.clone();
+        history.extend([call, result]);
+    }
+    maker.records
+}

@@ -43,6 +43,7 @@ struct Report<'e> {
     arguments: Option<&'e ContentRef>,
     args_hash: Option<i64>,
     result: Option<&'e ContentRef>,
+    /// Whether an event of the tool tells how it ended.
     done: bool,
     status: &'static str,
     error: Option<Cow<'e, str>>,
@@ -145,7 +146,7 @@ impl<'e> Report<'e> {
             arguments: None,
             args_hash: None,
             result: Some(&piece.content),
-            done: true,
+            done: false,
             status: if piece.meta.failed == Some(true) { "error" } else { "ok" },
             error: None,
             score: None,

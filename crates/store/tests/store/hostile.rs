@@ -49,7 +49,7 @@ fn nothing_but_reading_is_allowed() {
         ("-- nothing", "none"),
         ("SELEC 1", "syntax error"),
         ("SELECT * FROM nowhere", "no such table: nowhere"),
-        ("SELECT nothing FROM prompts", "no such column: nothing"),
+        ("SELECT colour FROM prompts", "no such column: colour"),
         ("SELECT 'unclosed", "unrecognized token"),
         ("SELECT text_of(zeroblob(1000000000))", "too big"),
         ("\0", ""),
