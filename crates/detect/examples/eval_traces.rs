@@ -1,9 +1,10 @@
 //! Measures content flow on recorded agent sessions.
 //!
-//! `cargo run -p watchkeeper-detect --example eval_traces -- TRACES.jsonl [--misses]`
+//! `cargo run -p watchkeeper-detect --example eval_traces -- TRACES.jsonl [--misses] [--inspect]`
 //!
 //! Reads the traces as telemetry would see them (`messages` only); the ground truth beside them only scores. An alarm is a
-//! detection of content flow with the grade `acted_on` or `reached`.
+//! detection of content flow with the grade `acted_on` or `reached`. With `--inspect` the texts carry the findings of
+//! inspection, as in the recorder; without, flow has only its own marks.
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
 
@@ -11,8 +12,8 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 
 use event::{
-    ContentId, ContentRef, Direction, Event, Key, Kind, Part, Piece, PieceMeta, RecordedEvent, Role, Source, SourcePath, SubjectId,
-    Timestamp,
+    ContentId, ContentRef, Direction, Event, Key, Kind, Part, Piece, PieceMeta, RecordedEvent, Role, Source, SourcePath,
+    SubjectId, Timestamp,
 };
 use sanitize::Clean;
 use serde_json::Value;
@@ -23,6 +24,8 @@ type Contents = BTreeMap<ContentId, Clean>;
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     let show_misses = args.iter().any(|arg| arg == "--misses");
+    let inspector = args.iter().any(|arg| arg == "--inspect").then(|| inspect::Inspector::builtin().unwrap());
+    let mut cache = std::collections::HashMap::new();
     let file = std::fs::File::open(&args[1]).unwrap();
     let mut engine = Engine::new(RuleSet::builtin().unwrap());
     // (suite, class) -> traces, seen, acted on or reached, reached
@@ -33,14 +36,23 @@ fn main() {
     for line in std::io::BufReader::new(file).lines() {
         let trace: Value = serde_json::from_str(&line.unwrap()).unwrap();
         let mut contents = Contents::new();
-        let recorded = record(&trace, &mut contents);
+        let mut recorded = record(&trace, &mut contents);
+        if let Some(inspector) = &inspector {
+            for piece in recorded.iter_mut().flat_map(|event| &mut event.pieces) {
+                let findings = cache
+                    .entry((piece.content.id, piece.meta.channel()))
+                    .or_insert_with(|| inspector.inspect(&contents[&piece.content.id], piece.meta.channel(), None).findings);
+                piece.findings.clone_from(findings);
+            }
+        }
         let mut grades = Vec::new();
         let class = class(&trace);
         let suite = text(&trace, "suite");
         let begin = std::time::Instant::now();
         for (index, event) in recorded.iter().enumerate() {
             events += 1;
-            for detection in engine.observe(journal::Seq(index as u64), event, &mut |content| contents.get(&content.id).cloned()) {
+            for detection in engine.observe(journal::Seq(index as u64), event, &mut |content| contents.get(&content.id).cloned())
+            {
                 match detection.grade {
                     Some(grade) => grades.push((grade, detection)),
                     None => *sigma.entry((detection.title, class)).or_default() += 1,
@@ -127,7 +139,8 @@ fn pieces(message: &Value, index: usize, contents: &mut Contents) -> Vec<Piece<C
     };
     let mut out = Vec::new();
     let mut add = |part: Part, text: &str, name: Option<&str>, failed: Option<bool>| {
-        if text.is_empty() {
+        // A result that says nothing still says that the call came back.
+        if text.is_empty() && part != Part::ToolResult {
             return;
         }
         let mut meta = PieceMeta::new(direction, role, part);

@@ -75,13 +75,24 @@ mod tests {
     #[test]
     fn no_file_is_left_out() {
         for (dir, ending, listed) in [
-            ("rules", "yml", RULES.iter().map(|(name, _)| name.trim_start_matches("content/rules/").trim_end_matches(".yml")).collect()),
+            (
+                "rules",
+                "yml",
+                RULES.iter().map(|(name, _)| name.trim_start_matches("content/rules/").trim_end_matches(".yml")).collect(),
+            ),
             ("runbooks", "md", RUNBOOKS.iter().map(|(name, _)| *name).collect::<BTreeSet<&str>>()),
         ] {
             let path = format!("{}/../../content/{dir}", env!("CARGO_MANIFEST_DIR"));
             let files: BTreeSet<String> = std::fs::read_dir(path)
                 .unwrap()
-                .filter_map(|entry| entry.unwrap().file_name().to_str().and_then(|name| name.strip_suffix(&format!(".{ending}"))).map(ToOwned::to_owned))
+                .filter_map(|entry| {
+                    entry
+                        .unwrap()
+                        .file_name()
+                        .to_str()
+                        .and_then(|name| name.strip_suffix(&format!(".{ending}")))
+                        .map(ToOwned::to_owned)
+                })
                 .collect();
             assert_eq!(files.iter().map(String::as_str).collect::<BTreeSet<_>>(), listed, "{dir}");
         }

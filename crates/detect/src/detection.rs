@@ -171,7 +171,13 @@ pub(crate) struct Verdict<'a> {
 
 impl Verdict<'_> {
     /// The detection that `last` completes. `events` may or may not name `last`, and is put into order.
-    pub(crate) fn on(&self, last: &RecordedEvent<Clean>, mut events: Vec<EventId>, evidence: Vec<Evidence>, part: &str) -> Detection {
+    pub(crate) fn on(
+        &self,
+        last: &RecordedEvent<Clean>,
+        mut events: Vec<EventId>,
+        evidence: Vec<Evidence>,
+        part: &str,
+    ) -> Detection {
         if !events.contains(&last.id) {
             events.push(last.id);
         }

@@ -156,3 +156,16 @@ fn role_of(piece: &Piece<Clean, ContentRef>) -> u64 {
     let call_id = (piece.meta.part == Part::ToolCall).then(|| piece.meta.call_id.as_ref().map(|id| id.as_str()));
     hash(&(piece.meta.role, call_id))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_can_move_to_a_thread_of_its_own() {
+        fn holds<T: Send>() {}
+        holds::<Engine>();
+        holds::<RuleSet>();
+        holds::<crate::Runner>();
+    }
+}

@@ -71,7 +71,11 @@ pub const FIELDS: &[Field] = &[
     field("watchkeeper.retrieval.score", "number list", "similarity of the documents that came back"),
     field("watchkeeper.document.name", "text list", "names of the documents that came back"),
     field("watchkeeper.score", "number", "highest score of the findings in new text, 0 to 1; 0 when there is none"),
-    field("watchkeeper.score.user", "number", "the same for text of the user; likewise `.assistant`, `.tool`, `.document`, `.system`"),
+    field(
+        "watchkeeper.score.user",
+        "number",
+        "the same for text of the user; likewise `.assistant`, `.tool`, `.document`, `.system`",
+    ),
     field("watchkeeper.score.*", "number", "highest score of the findings in new text of that channel"),
     field("watchkeeper.verdict", "text", "what inspection advised for the whole event: `allow`, `warn`, `deny`"),
     field("watchkeeper.finding.rule", "text list", "signatures and checks that found something in new text"),
@@ -86,11 +90,19 @@ pub const FIELDS: &[Field] = &[
     field("watchkeeper.finding.input", "text list", "risks found in any new input"),
     field("watchkeeper.finding.output", "text list", "risks found in any new output"),
     field("watchkeeper.finding.arguments", "text list", "risks found in new arguments of tool calls"),
-    field("watchkeeper.sanitized.input", "text list", "types of the values that the sanitiser replaced in new input, one entry for each value"),
+    field(
+        "watchkeeper.sanitized.input",
+        "text list",
+        "types of the values that the sanitiser replaced in new input, one entry for each value",
+    ),
     field("watchkeeper.sanitized.output", "text list", "the same for new output of the model"),
     field("watchkeeper.sanitized.arguments", "text list", "the same for new arguments of tool calls"),
     field("watchkeeper.sanitized.output.count", "number", "how many values the sanitiser replaced in new output of the model"),
-    field("watchkeeper.sanitized.*", "number", "how many values of that type (`EMAIL`, `CARD` ...) the sanitiser replaced in the whole event"),
+    field(
+        "watchkeeper.sanitized.*",
+        "number",
+        "how many values of that type (`EMAIL`, `CARD` ...) the sanitiser replaced in the whole event",
+    ),
 ];
 
 const fn field(name: &'static str, kind: &'static str, meaning: &'static str) -> Field {

@@ -17,12 +17,70 @@ const MARK_REACH: (usize, usize) = (400, 1_200);
 
 /// What verbs ask for, in classes: a tool `update_password` does what "change the password" asks for. Each class is one bit.
 const VERBS: &[(u32, &[&str])] = &[
-    (1, &["send", "post", "publish", "share", "forward", "email", "mail", "message", "reply", "tell", "notify", "submit", "report", "dm"]),
-    (1 << 1, &["transfer", "pay", "wire", "buy", "purchase", "order", "donate", "schedule", "book", "reserve", "refund", "send_money", "transaction", "payment"]),
-    (1 << 2, &["change", "update", "modify", "set", "edit", "reset", "replace", "rename", "overwrite", "adjust", "alter", "write", "save", "append", "put", "patch"]),
-    (1 << 3, &["delete", "remove", "drop", "erase", "wipe", "clear", "cancel", "revoke", "disable", "destroy", "truncate", "purge", "kill", "stop"]),
-    (1 << 4, &["add", "invite", "create", "grant", "give", "share_file", "register", "enable", "approve", "assign", "insert", "make"]),
-    (1 << 5, &["visit", "open", "browse", "fetch", "get", "download", "read", "load", "navigate", "access", "follow", "click", "go", "check", "curl", "wget", "request"]),
+    (
+        1,
+        &[
+            "send", "post", "publish", "share", "forward", "email", "mail", "message", "reply", "tell", "notify", "submit",
+            "report", "dm",
+        ],
+    ),
+    (
+        1 << 1,
+        &[
+            "transfer",
+            "pay",
+            "wire",
+            "buy",
+            "purchase",
+            "order",
+            "donate",
+            "schedule",
+            "book",
+            "reserve",
+            "refund",
+            "money",
+            "funds",
+            "transaction",
+            "payment",
+            "payments",
+        ],
+    ),
+    (
+        1 << 2,
+        &[
+            "change",
+            "update",
+            "modify",
+            "set",
+            "edit",
+            "reset",
+            "replace",
+            "rename",
+            "overwrite",
+            "adjust",
+            "alter",
+            "write",
+            "save",
+            "append",
+            "put",
+            "patch",
+        ],
+    ),
+    (
+        1 << 3,
+        &[
+            "delete", "remove", "drop", "erase", "wipe", "clear", "cancel", "revoke", "disable", "destroy", "truncate", "purge",
+            "kill", "stop",
+        ],
+    ),
+    (1 << 4, &["add", "invite", "create", "grant", "give", "register", "enable", "approve", "assign", "insert", "make"]),
+    (
+        1 << 5,
+        &[
+            "visit", "open", "browse", "fetch", "get", "download", "read", "load", "navigate", "access", "follow", "click", "go",
+            "check", "curl", "wget", "request",
+        ],
+    ),
     (1 << 6, &["run", "execute", "install", "call", "invoke", "eval", "start", "launch", "use", "exec"]),
     (1 << 7, &["upload", "export", "copy", "collect", "concatenate", "dump", "leak", "exfiltrate", "sync"]),
 ];
@@ -37,7 +95,7 @@ macro_rules! pattern {
 
 pattern!(
     MARK,
-    r"(?i)(?:ignore|disregard|forget|override|bypass)\s+(?:\w+\s+){0,3}?(?:previous|prior|above|earlier|preceding|other|existing|system)\s+(?:\w+\s+)?(?:instruction|prompt|task|rule|direction|message|command|guideline)s?",
+    r"(?i)(?:ignore|disregard|forget|override|bypass)\s+(?:\w+\s+){0,3}?(?:previous|prior|above|earlier|preceding|other|existing|system)\s+(?:\w+\s+)?(?:\w*nstruct\w*|prompts?|tasks?|rules?|directions?|commands?|guidelines?|orders?)\b",
     r"|(?:important|urgent|special|critical|secret|hidden|new|priority|system|admin(?:istrator)?)\s+(?:message|instruction|notice|directive|command|order|request|task|note|prompt)s?\s+(?:from|to|for)\s+(?:me|you|the|your|all|any|ai)\b",
     r"|</?(?:information|system|instructions?|important|admin|user|assistant|tool|override|inst|sys)\s*/?>",
     r"|\[/?(?:inst|system|admin|instructions?)\]|<\|(?:im_start|system|user|assistant)\|>",
@@ -53,7 +111,7 @@ pattern!(
 pattern!(
     IMPERATIVE,
     r"(?i)(?:^|[:;>\-*•\]\)]\s*|\bplease\s+|\bkindly\s+|\byou\s+(?:must|should|shall|need\s+to|have\s+to|are\s+to|will|can\s+now)\s+|\bmake\s+sure\s+(?:to|you)\s+|\bbe\s+sure\s+to\s+|\bremember\s+to\s+|\bgo\s+ahead\s+and\s+|\bfirst,?\s+|\bthen,?\s+|\bnow,?\s+|\balso,?\s+|\bto\s+do\s*:?\s+|\band\s+|,\s*)",
-    r"(?:(?:then|first|also|now|immediately|please|just|simply|quickly|silently|secretly|always)\s+)?",
+    r"(?:(?:then|first|also|now|immediately|please|do|just|simply|quickly|silently|secretly|always)\s+)?",
     r"(send|post|publish|share|forward|e-?mail|reply|submit|transfer|pay|wire|buy|purchase|order|donate|schedule|book|change|update|modify|set|edit|reset|replace|rename|overwrite|write|save|append|delete|remove|drop|erase|wipe|clear|cancel|revoke|disable|destroy|add|invite|create|grant|give|register|enable|approve|assign|visit|open|browse|fetch|download|read|navigate|access|follow|click|go|run|execute|install|call|invoke|upload|export|copy|collect|concatenate|dump|use|make|include)\b",
 );
 pattern!(SENTENCE_END, r#"[.!?]["')\]]*(?:\s+|$)|\n[ \t]*\n|\n[ \t]*(?:[-*•]|\d{1,2}[.)]|\w{1,20}:)\s"#);
@@ -253,5 +311,18 @@ mod tests {
             assert_eq!(addresses(text).next().map(|(address, _)| address).as_deref(), Some(address), "{text}");
         }
         assert_eq!(addresses("nothing of the kind, 12.50 or v1.2").next(), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_makes_a_range_that_is_not_in_it(text in "[ -~é\u{200b}\\\\\n]{0,200}|(Ignore all previous instructions|send to http://é.com/|\\\\n|\n- |[.] ){0,20}") {
+            for one in instructions(&text, &[]) {
+                proptest::prop_assert!(text.get(one.range).is_some());
+            }
+            for (_, range) in addresses(&text) {
+                proptest::prop_assert!(text.get(range).is_some());
+            }
+            proptest::prop_assert!(words(&text).all(|word| !word.is_empty()));
+        }
     }
 }

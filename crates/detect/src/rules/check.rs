@@ -53,12 +53,15 @@ impl fmt::Display for Problem {
 /// Whether the rule is for our log source, or says that it is held to our form.
 pub(crate) fn is_ours(rule: &Rule) -> bool {
     let header = rule.parsed.header();
-    header.product.as_deref() == Some(fields::PRODUCT) || rule.extension.runbook.is_some() || !rule.extension.techniques.is_empty()
+    header.product.as_deref() == Some(fields::PRODUCT)
+        || rule.extension.runbook.is_some()
+        || !rule.extension.techniques.is_empty()
 }
 
 /// The field that a parser's message speaks of.
 pub(crate) fn field_of_error(error: &str) -> String {
-    let known = ["condition", "detection", "logsource", "title", "correlation", "timespan", "modifier", "level", "status", "related"];
+    let known =
+        ["condition", "detection", "logsource", "title", "correlation", "timespan", "modifier", "level", "status", "related"];
     let lower = error.to_lowercase();
     known.iter().find(|field| lower.contains(**field)).map_or_else(|| "document".to_owned(), |field| (*field).to_owned())
 }
@@ -89,11 +92,21 @@ pub(crate) fn strict(rule: &Rule) -> Vec<Problem> {
     require(!techniques.is_empty(), "watchkeeper.techniques", "is missing", "name at least one ATLAS technique");
     let tagged = techniques.iter().all(|technique| header.tags.contains(&format!("attack.atlas.{}", technique.to_lowercase())));
     require(tagged, "tags", "lacks a technique", "give each technique a tag, as in attack.atlas.aml.t0051.001");
-    require(!info.owasp.is_empty(), "watchkeeper.owasp", "is missing", "name OWASP entries, or techniques that the crosswalk has");
+    require(
+        !info.owasp.is_empty(),
+        "watchkeeper.owasp",
+        "is missing",
+        "name OWASP entries, or techniques that the crosswalk has",
+    );
     require(!info.nist.is_empty(), "watchkeeper.nist", "is missing", "name NIST items, or techniques that the crosswalk has");
     let entries = event::taxonomy::framework_entries();
     let known = info.owasp.iter().chain(&info.nist).all(|entry| entries.contains_key(entry));
-    require(known, "watchkeeper.owasp", "names an entry that does not exist", "use the entries of content/taxonomy/crosswalk.json");
+    require(
+        known,
+        "watchkeeper.owasp",
+        "names an entry that does not exist",
+        "use the entries of content/taxonomy/crosswalk.json",
+    );
     match &info.runbook {
         None => require(false, "watchkeeper.runbook", "is missing", "name a file of content/runbooks without its ending"),
         Some(name) => require(has_runbook(name), "watchkeeper.runbook", "is not there", "write content/runbooks/<name>.md"),

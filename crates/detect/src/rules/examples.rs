@@ -40,7 +40,12 @@ pub(crate) fn problems(rules: &[Rule]) -> Vec<Problem> {
         .filter(|(_, (result, _))| !result.passed())
         .map(|(rule, (result, field))| {
             let did = if result.fired { "fires, and should not" } else { "does not fire" };
-            Problem::on(&rule.info, field, format!("example {:?}: the rule {did}", result.example), "correct the rule or the example")
+            Problem::on(
+                &rule.info,
+                field,
+                format!("example {:?}: the rule {did}", result.example),
+                "correct the rule or the example",
+            )
         })
         .collect()
 }

@@ -17,7 +17,11 @@ type File = (PathBuf, String);
 /// Reads the rule files under `dir` in the order of their names.
 pub(crate) fn read(dir: &Path) -> Result<Vec<File>, RuleError> {
     let mut paths = Vec::new();
-    if dir.is_dir() { walk(dir, 0, &mut paths)? } else { paths.push(dir.to_owned()) }
+    if dir.is_dir() {
+        walk(dir, 0, &mut paths)?
+    } else {
+        paths.push(dir.to_owned())
+    }
     paths.sort_unstable();
     let mut files = Vec::with_capacity(paths.len());
     for path in paths {
@@ -54,14 +58,27 @@ fn walk(dir: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), RuleEr
     Ok(())
 }
 
+/// How much is asked of rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Demand {
+    /// They parse and compile; what does not is left out.
+    Usable,
+    /// They have everything that ours must have.
+    Complete,
+    /// And their examples come out as they should.
+    Proven,
+}
+
 /// Puts a rule set together.
-pub(crate) fn load(files: Vec<File>, strict: bool) -> Result<RuleSet, RuleError> {
+pub(crate) fn load(files: Vec<File>, demand: Demand) -> Result<RuleSet, RuleError> {
     let mut problems = Vec::new();
     let mut rules = parse_files(files, &mut problems);
     keep_what_compiles(&mut rules, &mut problems);
-    if strict {
+    if demand != Demand::Usable {
         problems.extend(rules.iter().flat_map(check::strict));
-        problems.extend(examples::problems(&rules));
+        if demand == Demand::Proven {
+            problems.extend(examples::problems(&rules));
+        }
         if !problems.is_empty() {
             return Err(RuleError::Problems(problems));
         }
@@ -202,7 +219,8 @@ fn keep_what_compiles(rules: &mut Vec<Rule>, problems: &mut Vec<Problem>) {
     rules.retain(|rule| match sigma::compile_error(&rule.parsed) {
         None => true,
         Some(error) => {
-            let field = if error.contains("condition") || error.contains("detection") { "detection.condition" } else { "detection" };
+            let field =
+                if error.contains("condition") || error.contains("detection") { "detection.condition" } else { "detection" };
             problems.push(Problem::on(&rule.info, field, error, "correct the rule; it is left out until then"));
             false
         }

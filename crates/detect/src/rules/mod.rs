@@ -17,6 +17,7 @@ use crate::builtin;
 use crate::detection::Severity;
 use crate::sigma::runner::Match;
 use crate::sigma::{Parsed, Sigma};
+use load::Demand;
 
 /// Longest rule file, in bytes. The largest file of SigmaHQ has 60 KB.
 pub(crate) const RULE_FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -121,10 +122,11 @@ pub enum RuleError {
 }
 
 impl RuleSet {
-    /// The rules that come with the program (`content/rules`). Always strict.
+    /// The rules that come with the program (`content/rules`), each complete. Their examples are run by the tests of this
+    /// crate and by [`test`](Self::test), not at each start.
     pub fn builtin() -> Result<Self, RuleError> {
         let files = builtin::RULES.iter().map(|(name, text)| (PathBuf::from(name), (*text).to_owned())).collect();
-        load::load(files, true)
+        load::load(files, Demand::Complete)
     }
 
     /// Every `*.yml` and `*.yaml` file under `dir`, or the one file `dir`.
@@ -132,7 +134,7 @@ impl RuleSet {
     /// A document that is not a valid rule is left out, and [`problems`](Self::problems) names it; with `strict`, a rule
     /// with any problem, among them a missing example, technique or runbook, fails the whole.
     pub fn load(dir: &Path, strict: bool) -> Result<Self, RuleError> {
-        load::load(load::read(dir)?, strict)
+        load::load(load::read(dir)?, if strict { Demand::Proven } else { Demand::Usable })
     }
 
     /// The rules of both sets; where both have a rule of one id, that of `self` stays.
@@ -236,10 +238,22 @@ mod tests {
             ("title: B\nlogsource: {product: ai}\n", "detection"),
             ("title: B\nlogsource: {product: ai}\ndetection:\n  s:\n    a|not: 1\n  condition: s\n", ""),
             ("title: B\nlogsource: {product: ai}\ndetection:\n  s:\n    a: 1\n  condition: s and (\n", "condition"),
-            ("title: B\ncorrelation:\n  type: event_count\n  rules: [nobody]\n  timespan: 1m\n  condition: {gte: 2}\n", "correlation.rules"),
-            ("title: B\nid: 3f0c8a52-7d6e-4c1b-9a53-0d5b2f6c7e11\nlogsource: {product: ai}\ndetection:\n  s:\n    a: 1\n  condition: s\n", "id"),
-            ("title: B\nlogsource: {product: ai}\ndetection:\n  s:\n    a: 1\n  condition: s\nwatchkeeper:\n  techniques: [AML.T9999]\n", "watchkeeper.techniques"),
-            ("title: B\nlogsource: {product: ai}\ndetection:\n  s:\n    a: 1\n  condition: s\nwatchkeeper:\n  exmples: {}\n", "watchkeeper"),
+            (
+                "title: B\ncorrelation:\n  type: event_count\n  rules: [nobody]\n  timespan: 1m\n  condition: {gte: 2}\n",
+                "correlation.rules",
+            ),
+            (
+                "title: B\nid: 3f0c8a52-7d6e-4c1b-9a53-0d5b2f6c7e11\nlogsource: {product: ai}\ndetection:\n  s:\n    a: 1\n  condition: s\n",
+                "id",
+            ),
+            (
+                "title: B\nlogsource: {product: ai}\ndetection:\n  s:\n    a: 1\n  condition: s\nwatchkeeper:\n  techniques: [AML.T9999]\n",
+                "watchkeeper.techniques",
+            ),
+            (
+                "title: B\nlogsource: {product: ai}\ndetection:\n  s:\n    a: 1\n  condition: s\nwatchkeeper:\n  exmples: {}\n",
+                "watchkeeper",
+            ),
             ("title: B\n\t- [: nonsense\n", ""),
             ("just text\n", ""),
         ] {
@@ -266,7 +280,14 @@ mod tests {
             Err(RuleError::Problems(problems)) => problems.into_iter().map(|problem| problem.field).collect(),
             _ => Vec::new(),
         };
-        for field in ["status", "level", "falsepositives", "watchkeeper.techniques", "watchkeeper.runbook", "watchkeeper.examples.positive"] {
+        for field in [
+            "status",
+            "level",
+            "falsepositives",
+            "watchkeeper.techniques",
+            "watchkeeper.runbook",
+            "watchkeeper.examples.positive",
+        ] {
             assert!(fields.iter().any(|name| name == field), "{field} not in {fields:?}");
         }
         assert!(load(GOOD, false).unwrap().problems().is_empty());
@@ -274,9 +295,8 @@ mod tests {
 
     #[test]
     fn arrays_nulls_keywords_and_dotted_names_follow_sigma() {
-        let rule = |selection: &str| {
-            format!("title: T\nlogsource: {{product: ai}}\ndetection:\n  s:\n{selection}\n  condition: s\n")
-        };
+        let rule =
+            |selection: &str| format!("title: T\nlogsource: {{product: ai}}\ndetection:\n  s:\n{selection}\n  condition: s\n");
         for (selection, event, fires) in [
             ("    a.b: x", r#"{"a":{"b":"X"}}"#, true),
             ("    a.b: x", r#"{"a.b":["y","x"]}"#, true),

@@ -268,8 +268,6 @@ fn json_of_value(value: &Value<Clean>) -> Json {
         Value::Double(value) => Json::from(*value),
         Value::Text(text) => Json::from(text.as_str()),
         Value::List(values) => Json::Array(values.iter().map(json_of_value).collect()),
-        Value::Map(entries) => {
-            Json::Object(entries.iter().map(|(key, value)| (key.to_string(), json_of_value(value))).collect())
-        }
+        Value::Map(entries) => Json::Object(entries.iter().map(|(key, value)| (key.to_string(), json_of_value(value))).collect()),
     }
 }

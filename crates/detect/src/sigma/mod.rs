@@ -15,7 +15,9 @@ use rsigma_eval::{
     CorrelationConfig, CorrelationEngine, CorrelationEventMode, EvalError, Event, EventValue, JsonEvent, MatchDetailLevel,
     ResultBody, TimestampFallback, compile_rule,
 };
-use rsigma_parser::{CorrelationRule, FilterRule, FilterRuleTarget, Level, LogSource, SigmaCollection, SigmaRule, parse_sigma_yaml};
+use rsigma_parser::{
+    CorrelationRule, FilterRule, FilterRuleTarget, Level, LogSource, SigmaCollection, SigmaRule, parse_sigma_yaml,
+};
 use serde_json::Value as Json;
 
 use crate::detection::{Evidence, Severity};
@@ -87,7 +89,8 @@ impl Parsed {
     }
 
     pub(crate) fn header(&self) -> Header {
-        let extension = |attributes: &HashMap<String, _>| attributes.get("watchkeeper").and_then(|value| serde_json::to_value(value).ok());
+        let extension =
+            |attributes: &HashMap<String, _>| attributes.get("watchkeeper").and_then(|value| serde_json::to_value(value).ok());
         match self {
             Self::Rule(rule) => Header {
                 id: rule.id.clone(),
@@ -321,9 +324,16 @@ impl Sigma {
             return None;
         }
         Some(match &result.body {
-            ResultBody::Detection(body) => {
-                Hit { rule, evidence: evidence::of_matches(result.header.rule_id.as_deref().unwrap_or_default(), &body.matched_fields, &self.needles), events: Vec::new(), group: String::new() }
-            }
+            ResultBody::Detection(body) => Hit {
+                rule,
+                evidence: evidence::of_matches(
+                    result.header.rule_id.as_deref().unwrap_or_default(),
+                    &body.matched_fields,
+                    &self.needles,
+                ),
+                events: Vec::new(),
+                group: String::new(),
+            },
             ResultBody::Correlation(body) => Hit {
                 rule,
                 evidence: evidence::of_correlation(body),
