@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use event::{Direction, Part, PieceMeta, Role};
 use opentelemetry_proto::tonic::common::v1::AnyValue;
 
-use super::dialect::{ContentRule, Shape};
 use super::messages::{self, ChatMessage, ChatPart, Pieces};
+use super::table::{ContentRule, Shape};
 use super::value;
 
 /// The content attributes of one event, as they are found.

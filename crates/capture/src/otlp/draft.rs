@@ -12,9 +12,10 @@ use serde_json::value::RawValue;
 
 use super::content::Found;
 use super::decode::{NAME_BYTES_MAX, ResourceFacts, ScopeFacts, clip};
-use super::dialect::{Action, CompiledRule, Dialect, Entry, Slot, selector_text, type_of};
+use super::dialect::{Action, CompiledRule, Dialect, Entry, selector_text, type_of};
 use super::messages::Pieces;
 use super::place::{Slots, place, typed};
+use super::table::Slot;
 use super::value::{self, Losses};
 use crate::{Raw, RawEvent};
 

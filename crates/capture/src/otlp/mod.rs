@@ -23,9 +23,11 @@ mod export;
 mod grpc;
 mod http;
 mod json;
+mod json_values;
 mod messages;
 mod place;
 mod reference;
+mod table;
 mod value;
 mod wire;
 

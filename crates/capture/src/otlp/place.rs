@@ -5,7 +5,8 @@ use std::collections::HashMap;
 use event::{Key, Value};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, any_value};
 
-use super::dialect::{Action, Slot, Type};
+use super::dialect::{Action, Type};
+use super::table::Slot;
 use super::value::{self, Losses};
 use crate::Raw;
 
