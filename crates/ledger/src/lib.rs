@@ -1,1 +1,36 @@
-//! skeleton
+//! The ledger: a Merkle tree over the journal's records, in public formats, so that an outsider can verify the record
+//! offline and no byte of it can change unseen.
+//!
+//! A consumer of the journal: [`Ledger::append`] takes each record in order, [`Ledger::seal`] writes the tiles of the
+//! tree (C2SP tlog-tiles over RFC 6962) and publishes a signed checkpoint (C2SP tlog-checkpoint). [`verify`] recomputes
+//! all of it from a copy of the files and names the first thing that is wrong. `docs/reference/record-format.md` says
+//! enough to write a verifier without this code.
+//!
+//! ```text
+//! ledger/vkey            the public key, as a verifier key of C2SP signed-note
+//! ledger/checkpoint      the newest checkpoint
+//! ledger/checkpoints     every checkpoint, oldest first, an empty line behind each
+//! ledger/tile/<L>/<N>    hashes; ledger/tile/entries/<N> the leaves; `.p/<W>` behind the name of a partial one
+//! ```
+
+#![forbid(unsafe_code)]
+
+mod checkpoint;
+mod files;
+mod key;
+mod leaf;
+mod ledger;
+mod note;
+pub mod proof;
+mod tile;
+mod tree;
+mod verify;
+
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use key::{KeyError, LogKey};
+pub use leaf::{Field, FieldType, LEAF_BYTES, Leaf, LeafError, fields};
+pub use ledger::{Ledger, LedgerError};
+pub use note::{NoteError, NoteSignature, SignedNote, VerifierKey};
+pub use tile::{TILE_WIDTH, TileId, TileKind};
+pub use tree::{CompactRange, EMPTY_ROOT, Hash, leaf_hash, node_hash, root_of};
+pub use verify::{Fault, Report, VerifyError, verify, verify_against};

@@ -1,0 +1,243 @@
+//! Checkpoints: the signed heads of the tree, as C2SP tlog-checkpoint, and the file that keeps all of them.
+
+use std::io::{self, BufRead, Read as _};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::key::LogKey;
+use crate::note::{NoteError, SignedNote, VerifierKey};
+use crate::tree::Hash;
+
+/// Longest checkpoint of a log by its own hand: a name of 255 bytes twice, a size, a root and one signature.
+pub(crate) const CHECKPOINT_BYTES_MAX: usize = 1024;
+
+/// Lines of a checkpoint in the history: origin, size, root, blank, signature, blank.
+const HISTORY_LINES: usize = 6;
+
+/// The head of the tree at one size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    /// The log's name.
+    pub origin: String,
+    /// How many leaves the tree has.
+    pub size: u64,
+    /// The root over them.
+    pub root: Hash,
+}
+
+/// Why a note is not a checkpoint of the log.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckpointError {
+    /// It is no note, or not signed.
+    #[error(transparent)]
+    Note(#[from] NoteError),
+    /// The text of the note.
+    #[error("checkpoint must have three lines: the origin, the size in decimal, the root in base64")]
+    Form,
+    /// It is another log's.
+    #[error("checkpoint is of the log {got}, not of {expected}")]
+    Origin {
+        /// This log.
+        expected: String,
+        /// The one it names.
+        got: String,
+    },
+    /// In the log's own files nothing may stand that nobody verifies.
+    #[error("checkpoint has bytes beside the log's own signature")]
+    NotExact,
+}
+
+impl Checkpoint {
+    /// The text that is signed.
+    #[must_use]
+    pub fn text(&self) -> String {
+        format!("{}\n{}\n{}\n", self.origin, self.size, STANDARD.encode(self.root))
+    }
+
+    /// Reads the text of a checkpoint. Extension lines, which the specification advises against, are refused.
+    pub fn parse(text: &str) -> Result<Self, CheckpointError> {
+        let mut lines = text.strip_suffix('\n').ok_or(CheckpointError::Form)?.split('\n');
+        let (Some(origin), Some(size), Some(root), None) = (lines.next(), lines.next(), lines.next(), lines.next()) else {
+            return Err(CheckpointError::Form);
+        };
+        let root = STANDARD.decode(root).ok().and_then(|root| root.try_into().ok()).ok_or(CheckpointError::Form)?;
+        let number = size.parse().map_err(|_| CheckpointError::Form)?;
+        let checkpoint = Self { origin: origin.to_owned(), size: number, root };
+        if origin.is_empty() || checkpoint.text() != text { Err(CheckpointError::Form) } else { Ok(checkpoint) }
+    }
+
+    /// Signs it, as a note.
+    pub fn sign(&self, key: &LogKey) -> Result<String, CheckpointError> {
+        Ok(key.sign(&self.text())?.encode())
+    }
+
+    /// Reads and verifies a checkpoint that may carry signatures of others, too.
+    pub fn open(note: &[u8], key: &VerifierKey) -> Result<Self, CheckpointError> {
+        let note = SignedNote::parse(note)?;
+        note.verify(key)?;
+        let checkpoint = Self::parse(note.text())?;
+        if checkpoint.origin == key.name() {
+            Ok(checkpoint)
+        } else {
+            Err(CheckpointError::Origin { expected: key.name().to_owned(), got: checkpoint.origin })
+        }
+    }
+
+    /// Reads and verifies a checkpoint that must have the log's own signature and nothing else.
+    pub(crate) fn open_exact(note: &[u8], key: &VerifierKey) -> Result<Self, CheckpointError> {
+        let checkpoint = Self::open(note, key)?;
+        let parsed = SignedNote::parse(note)?;
+        if parsed.signatures().len() == 1 && parsed.encode().as_bytes() == note {
+            Ok(checkpoint)
+        } else {
+            Err(CheckpointError::NotExact)
+        }
+    }
+}
+
+/// One step through the history.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum HistoryItem {
+    /// The bytes of a note (without the blank line behind it), and where it begins.
+    Note {
+        /// Its first byte in the file.
+        offset: u64,
+        /// The note.
+        note: Vec<u8>,
+    },
+    /// The file ends inside a note.
+    Torn {
+        /// Where the torn note begins.
+        offset: u64,
+        /// What there is of it.
+        note: Vec<u8>,
+    },
+    /// What stands there is too long for a note or has no blank line where one must be.
+    Malformed {
+        /// Where it begins.
+        offset: u64,
+    },
+}
+
+/// Whether bytes can be what a torn write leaves of a checkpoint of the log: its beginning, and perhaps zeros where the
+/// file had grown and its bytes had not come.
+pub(crate) fn can_be_torn(bytes: &[u8], origin: &str) -> bool {
+    let written = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let (written, first_line) = (&bytes[..written], format!("{origin}\n").into_bytes());
+    written.starts_with(&first_line) || first_line.starts_with(written)
+}
+
+/// Reads the file of all checkpoints, one after the other, in bounded memory.
+pub(crate) struct History<R> {
+    reader: R,
+    offset: u64,
+}
+
+impl<R: BufRead> History<R> {
+    pub(crate) fn new(reader: R) -> Self {
+        Self { reader, offset: 0 }
+    }
+
+    /// The next note; `None` at the end. After anything but a note there is nothing more to read.
+    pub(crate) fn next(&mut self) -> io::Result<Option<HistoryItem>> {
+        let offset = self.offset;
+        let mut note = Vec::new();
+        for _ in 0..HISTORY_LINES {
+            let room = (CHECKPOINT_BYTES_MAX + 1).saturating_sub(note.len());
+            let read = self.reader.by_ref().take(room as u64).read_until(b'\n', &mut note)?;
+            if read == room && note.last() != Some(&b'\n') || read == 0 && room == 0 {
+                return Ok(Some(HistoryItem::Malformed { offset }));
+            }
+            if note.last() != Some(&b'\n') || read == 0 {
+                return Ok((!note.is_empty()).then_some(HistoryItem::Torn { offset, note }));
+            }
+        }
+        self.offset += note.len() as u64;
+        if note.ends_with(b"\n\n") {
+            note.pop();
+            Ok(Some(HistoryItem::Note { offset, note }))
+        } else {
+            Ok(Some(HistoryItem::Malformed { offset }))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of the specification of checkpoints.
+    const TEXT: &str = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
+
+    fn key() -> LogKey {
+        ["PRIVATE", "KEY", "PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"].join("+").parse().unwrap()
+    }
+
+    #[test]
+    fn the_example_of_the_specification_round_trips() {
+        let checkpoint = Checkpoint::parse(TEXT).unwrap();
+        assert_eq!((checkpoint.origin.as_str(), checkpoint.size), ("example.com/behind-the-sofa", 20_852_163));
+        assert_eq!(checkpoint.text(), TEXT);
+    }
+
+    #[test]
+    fn other_texts_are_no_checkpoints() {
+        let root = "CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=";
+        for bad in [
+            String::new(),
+            format!("a\n1\n{root}"),
+            format!("\n1\n{root}\n"),
+            format!("a\n01\n{root}\n"),
+            format!("a\n+1\n{root}\n"),
+            format!("a\n-1\n{root}\n"),
+            format!("a\n18446744073709551616\n{root}\n"),
+            "a\n1\nAAAA\n".to_owned(),
+            format!("a\n1\n{root}\nextension\n"),
+        ] {
+            assert_eq!(Checkpoint::parse(&bad), Err(CheckpointError::Form), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_checkpoint_is_signed_and_opened_and_only_by_its_log() {
+        let key = key();
+        let checkpoint = Checkpoint { origin: "PeterNeumann".to_owned(), size: 7, root: [9; 32] };
+        let note = checkpoint.sign(&key).unwrap();
+        assert_eq!(Checkpoint::open_exact(note.as_bytes(), &key.verifier()), Ok(checkpoint.clone()));
+        let other = LogKey::generate("PeterNeumann").unwrap();
+        assert!(matches!(
+            Checkpoint::open(note.as_bytes(), &other.verifier()),
+            Err(CheckpointError::Note(NoteError::Unsigned(_)))
+        ));
+        let foreign = Checkpoint { origin: "other".to_owned(), ..checkpoint }.sign(&key).unwrap();
+        assert!(matches!(Checkpoint::open(foreign.as_bytes(), &key.verifier()), Err(CheckpointError::Origin { .. })));
+        let cosigned = format!("{note}\u{2014} witness AAAAAAAB\n");
+        assert!(Checkpoint::open(cosigned.as_bytes(), &key.verifier()).is_ok());
+        assert_eq!(Checkpoint::open_exact(cosigned.as_bytes(), &key.verifier()), Err(CheckpointError::NotExact));
+    }
+
+    #[test]
+    fn the_history_is_cut_at_its_notes() {
+        let note = "a\n1\nr\n\ns\n";
+        let read = |bytes: &[u8]| {
+            let mut history = History::new(bytes);
+            (history.next().unwrap(), history.next().unwrap())
+        };
+        let first = Some(HistoryItem::Note { offset: 0, note: note.as_bytes().to_vec() });
+        assert_eq!(read(b""), (None, None));
+        assert_eq!(read(format!("{note}\n").as_bytes()), (first, None));
+        for cut in 1..=note.len() {
+            let text = format!("{note}\n{}", &note[..cut]);
+            assert_eq!(
+                read(text.as_bytes()).1,
+                Some(HistoryItem::Torn { offset: 10, note: note.as_bytes()[..cut].to_vec() }),
+                "{cut}"
+            );
+        }
+        assert_eq!(read(format!("{note}x\n").as_bytes()).0, Some(HistoryItem::Malformed { offset: 0 }));
+        assert_eq!(read(&[b'a'; 5000]).0, Some(HistoryItem::Malformed { offset: 0 }));
+        let long = format!("{}\n\n\n\n\n", "a".repeat(CHECKPOINT_BYTES_MAX - 3));
+        assert_eq!(read(long.as_bytes()).0, Some(HistoryItem::Malformed { offset: 0 }));
+    }
+}

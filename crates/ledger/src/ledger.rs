@@ -1,0 +1,373 @@
+//! The writer of the ledger.
+//!
+//! Order of a seal, so that a process that ends anywhere leaves what the next one can go on from:
+//! 1. tiles and entry bundles, durable in their places (they may go beyond the published checkpoint, never against it);
+//! 2. the signed checkpoint behind the history, durable;
+//! 3. the checkpoint in its place, durable: from here on it is published;
+//! 4. partial tiles that a longer one has replaced are removed.
+
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use event::Timestamp;
+use journal::Record;
+
+use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, CheckpointError, History, HistoryItem, can_be_torn};
+use crate::files::{Disk, TEMPORARY_SUFFIX, read_at_most, walk};
+use crate::key::LogKey;
+use crate::leaf::{Leaf, LeafError};
+use crate::tile::{TileBuilder, TileId};
+
+pub(crate) const CHECKPOINT: &str = "checkpoint";
+pub(crate) const HISTORY: &str = "checkpoints";
+pub(crate) const VKEY: &str = "vkey";
+
+/// Full tiles that may wait for a seal; more are written at once. 1,024 tiles are 131,072 leaves, 17 MB.
+const WAITING_TILES_MAX: usize = 1024;
+
+/// Longest file of a public key: a name of 255 bytes, an id and a key.
+pub(crate) const VKEY_BYTES_MAX: usize = 512;
+
+/// The log of one data directory. One process at a time may have it open.
+#[derive(Debug)]
+pub struct Ledger {
+    disk: Disk,
+    dir: PathBuf,
+    key: LogKey,
+    log_id: [u8; 16],
+    tiles: TileBuilder,
+    /// Full tiles that are not on disk yet.
+    waiting: Vec<(TileId, Vec<u8>)>,
+    checkpoint: Option<Checkpoint>,
+    sealed_at: Option<Timestamp>,
+    /// Set by a write error. What is on disk is then unknown until it is read back.
+    stopped: bool,
+}
+
+/// Why the ledger cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum LedgerError {
+    /// The system could not read or write.
+    #[error("ledger: {path}: {source}")]
+    File {
+        /// What was read or written.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Records must come in order, none left out.
+    #[error("ledger: record {got} came where {expected} should; feed the ledger from the journal at its own size")]
+    Order {
+        /// The seq that should come.
+        expected: u64,
+        /// The one that came.
+        got: u64,
+    },
+    /// A record that no writer of ours makes.
+    #[error("ledger: record {seq} has no leaf: {source}")]
+    Leaf {
+        /// The record.
+        seq: u64,
+        /// What is wrong with it.
+        source: LeafError,
+    },
+    /// The directory is another log's.
+    #[error("ledger: the directory belongs to the key {found}, and the private key given is that of {given}")]
+    OtherKey {
+        /// As `ledger/vkey` has it.
+        found: String,
+        /// The public half of the key that was given.
+        given: String,
+    },
+    /// The files are not as any run of this program leaves them.
+    #[error("ledger: {file} {what}; do not start over it: run `watchkeeper verify`, and restore a copy")]
+    Damaged {
+        /// Which file, relative to the ledger's directory.
+        file: String,
+        /// What is wrong.
+        what: String,
+    },
+    /// Signing.
+    #[error("ledger: {0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// After a write error nothing more is written over it.
+    #[error("ledger: stopped by an earlier write error; open it anew")]
+    Stopped,
+}
+
+impl Ledger {
+    /// Opens the ledger of a data directory (`DIR/ledger`), made where there is none, and takes up where the last
+    /// process ended: at the size of its newest checkpoint. Left-overs of a crash are removed; tiles that do not agree
+    /// with the checkpoint are an error.
+    pub fn open(dir: &Path, key: LogKey) -> Result<Self, LedgerError> {
+        Self::open_on(Disk::default(), dir, key)
+    }
+
+    fn open_on(mut disk: Disk, dir: &Path, key: LogKey) -> Result<Self, LedgerError> {
+        let dir = dir.join("ledger");
+        disk.create_dirs(&dir).and_then(|()| disk.sync_dirs()).map_err(at(&dir))?;
+        let log_id = key.verifier().log_id();
+        let mut ledger = Self {
+            disk,
+            dir,
+            key,
+            log_id,
+            tiles: TileBuilder::default(),
+            waiting: Vec::new(),
+            checkpoint: None,
+            sealed_at: None,
+            stopped: false,
+        };
+        let lock = ledger.lock()?;
+        ledger.check_key()?;
+        ledger.recover_checkpoint()?;
+        ledger.clean()?;
+        drop(lock);
+        Ok(ledger)
+    }
+
+    /// How many records it has taken: the seq of the record that it needs next.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.tiles.size()
+    }
+
+    /// The newest checkpoint.
+    #[must_use]
+    pub fn checkpoint(&self) -> Option<&Checkpoint> {
+        self.checkpoint.as_ref()
+    }
+
+    /// When this process last sealed. A checkpoint itself states no time: a log's own clock is no evidence.
+    #[must_use]
+    pub fn sealed_at(&self) -> Option<Timestamp> {
+        self.sealed_at
+    }
+
+    /// Takes the next record, which must be durable in the journal already. Nothing of it is published before
+    /// [`Ledger::seal`].
+    pub fn append(&mut self, record: &Record) -> Result<(), LedgerError> {
+        if self.stopped {
+            return Err(LedgerError::Stopped);
+        }
+        let (expected, got) = (self.size(), record.seq.0);
+        if got != expected {
+            return Err(LedgerError::Order { expected, got });
+        }
+        let leaf = Leaf::of(record, self.log_id).map_err(|source| LedgerError::Leaf { seq: got, source })?;
+        let waiting = &mut self.waiting;
+        self.tiles.push(&leaf.encode(), |tile, bytes| {
+            if tile.is_full() {
+                waiting.push((tile, bytes.to_vec()));
+            }
+        });
+        if self.waiting.len() >= WAITING_TILES_MAX { self.stopping(Self::write_waiting) } else { Ok(()) }
+    }
+
+    /// Publishes a checkpoint over all records taken so far; `None` when there is nothing new since the last one.
+    pub fn seal(&mut self, now: Timestamp) -> Result<Option<Checkpoint>, LedgerError> {
+        if self.stopped {
+            return Err(LedgerError::Stopped);
+        }
+        if self.size() == self.sealed_size() {
+            return Ok(None);
+        }
+        let checkpoint = self.stopping(Self::publish)?;
+        self.sealed_at = Some(now);
+        tracing::debug!(size = checkpoint.size, "sealed");
+        Ok(Some(checkpoint))
+    }
+
+    fn publish(&mut self) -> Result<Checkpoint, LedgerError> {
+        let lock = self.lock()?;
+        self.write_waiting()?;
+        for (tile, bytes) in self.tiles.partials() {
+            let path = self.dir.join(tile.to_string());
+            self.disk.replace(&path, bytes).map_err(at(&path))?;
+        }
+        self.disk.sync_dirs().map_err(at(&self.dir))?;
+        let checkpoint = Checkpoint { origin: self.key.origin().to_owned(), size: self.size(), root: self.tiles.root() };
+        let note = checkpoint.sign(&self.key)?;
+        let history = self.dir.join(HISTORY);
+        self.disk.append(&history, format!("{note}\n").as_bytes()).map_err(at(&history))?;
+        self.put_checkpoint(note.as_bytes())?;
+        let replaced = self.sealed_size();
+        self.checkpoint = Some(checkpoint.clone());
+        let size = checkpoint.size;
+        for tile in TileId::partials(replaced).filter(|old| TileId::partials(size).all(|new| new != *old)) {
+            let path = self.dir.join(tile.to_string());
+            self.disk.remove(&path).map_err(at(&path))?;
+        }
+        drop(lock);
+        Ok(checkpoint)
+    }
+
+    fn write_waiting(&mut self) -> Result<(), LedgerError> {
+        for (tile, bytes) in std::mem::take(&mut self.waiting) {
+            let path = self.dir.join(tile.to_string());
+            self.disk.replace(&path, &bytes).map_err(at(&path))?;
+        }
+        Ok(())
+    }
+
+    fn put_checkpoint(&mut self, note: &[u8]) -> Result<(), LedgerError> {
+        let path = self.dir.join(CHECKPOINT);
+        self.disk.replace(&path, note).and_then(|()| self.disk.sync_dirs()).map_err(at(&path))
+    }
+
+    /// Runs something that writes; an error stops the ledger for good.
+    fn stopping<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T, LedgerError>) -> Result<T, LedgerError> {
+        let result = write(self);
+        self.stopped = result.is_err();
+        result
+    }
+
+    fn sealed_size(&self) -> u64 {
+        self.checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.size)
+    }
+
+    /// Held while files change, so that a verifier beside a running server reads them between two seals.
+    fn lock(&self) -> Result<File, LedgerError> {
+        let dir = File::open(&self.dir).map_err(at(&self.dir))?;
+        match dir.lock() {
+            // Not every file system knows locks; then only one process may look at a time.
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+            other => other.map_err(at(&self.dir))?,
+        }
+        Ok(dir)
+    }
+
+    fn check_key(&mut self) -> Result<(), LedgerError> {
+        let path = self.dir.join(VKEY);
+        let given = format!("{}\n", self.key.verifier());
+        match read_at_most(&path, VKEY_BYTES_MAX).map_err(at(&path))? {
+            Some(found) if found == given.as_bytes() => Ok(()),
+            Some(found) => Err(LedgerError::OtherKey {
+                found: String::from_utf8_lossy(&found).trim_end().to_owned(),
+                given: given.trim_end().to_owned(),
+            }),
+            None if self.dir.join(HISTORY).exists() => Err(damaged(VKEY, "is missing")),
+            None => self.disk.replace(&path, given.as_bytes()).and_then(|()| self.disk.sync_dirs()).map_err(at(&path)),
+        }
+    }
+
+    /// Finds the newest checkpoint and the tiles of its tree, and ends the step in which the last process ended.
+    fn recover_checkpoint(&mut self) -> Result<(), LedgerError> {
+        let path = self.dir.join(CHECKPOINT);
+        let published = read_at_most(&path, CHECKPOINT_BYTES_MAX).map_err(at(&path))?;
+        let verifier = self.key.verifier();
+        if let Some(note) = &published {
+            let checkpoint = Checkpoint::open_exact(note, &verifier).map_err(|error| damaged(CHECKPOINT, error.to_string()))?;
+            self.checkpoint = Some(checkpoint);
+        }
+        let (offset, behind) = self.behind_in_history(published.as_deref())?;
+        let mut history = History::new(behind.as_slice());
+        match history.next().map_err(at(&self.dir.join(HISTORY)))? {
+            None => {}
+            Some(HistoryItem::Torn { note, .. }) if can_be_torn(&note, verifier.name()) => {
+                tracing::warn!(bytes = behind.len(), "removed a checkpoint that was torn while it was written");
+                let path = self.dir.join(HISTORY);
+                self.disk.truncate(&path, offset).map_err(at(&path))?;
+            }
+            // Signed and durable, so all its tiles are; only its publication is missing.
+            Some(HistoryItem::Note { note, .. }) if behind.len() == note.len() + 1 => {
+                let signed = Checkpoint::open_exact(&note, &verifier).map_err(|error| damaged(HISTORY, error.to_string()))?;
+                if signed.size <= self.sealed_size() {
+                    return Err(damaged(HISTORY, "goes on with a checkpoint that is not larger than the published one"));
+                }
+                self.checkpoint = Some(signed);
+                self.resume_tiles()?;
+                return self.put_checkpoint(&note);
+            }
+            Some(_) => return Err(damaged(HISTORY, "goes on behind the published checkpoint")),
+        }
+        self.resume_tiles()
+    }
+
+    /// What stands in the history behind the published checkpoint, and where that begins.
+    fn behind_in_history(&self, published: Option<&[u8]>) -> Result<(u64, Vec<u8>), LedgerError> {
+        /// Longest end of the history that can matter: the published checkpoint and the one behind it.
+        const TAIL_BYTES: u64 = 2 * (CHECKPOINT_BYTES_MAX as u64 + 1);
+        let path = self.dir.join(HISTORY);
+        let mut file = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && published.is_none() => return Ok((0, Vec::new())),
+            other => other.map_err(at(&path))?,
+        };
+        let length = file.metadata().map_err(at(&path))?.len();
+        let start = length.saturating_sub(TAIL_BYTES);
+        let mut tail = Vec::new();
+        file.seek(SeekFrom::Start(start)).and_then(|_| file.take(TAIL_BYTES).read_to_end(&mut tail)).map_err(at(&path))?;
+        let Some(published) = published else {
+            return if start == 0 { Ok((0, tail)) } else { Err(damaged(CHECKPOINT, "is missing")) };
+        };
+        let note = [published, b"\n"].concat();
+        let found = tail.windows(note.len()).rposition(|window| window == note);
+        let behind = found.ok_or_else(|| damaged(HISTORY, "does not end with the published checkpoint"))? + note.len();
+        Ok((start + behind as u64, tail.split_off(behind)))
+    }
+
+    fn resume_tiles(&mut self) -> Result<(), LedgerError> {
+        let Some(checkpoint) = &self.checkpoint else { return Ok(()) };
+        let load = |tile: TileId| {
+            let path = self.dir.join(tile.to_string());
+            let bytes = read_at_most(&path, tile.bytes()).map_err(at(&path))?;
+            bytes.ok_or_else(|| damaged(tile.to_string(), "is missing"))
+        };
+        let tiles =
+            TileBuilder::resume(checkpoint.size, load)?.ok_or_else(|| damaged("tile", "has a partial tile of a wrong length"))?;
+        if tiles.root() != checkpoint.root {
+            return Err(damaged("tile", "does not have the root that the checkpoint signs"));
+        }
+        self.tiles = tiles;
+        Ok(())
+    }
+
+    /// Removes what a crash left: temporary files, and tiles that the newest checkpoint does not speak of. They are
+    /// written again when their leaves come again.
+    fn clean(&mut self) -> Result<(), LedgerError> {
+        let size = self.sealed_size();
+        let mut left_over = Vec::new();
+        walk(&self.dir, &mut |path, is_dir| {
+            let is_temporary = path.strip_suffix(TEMPORARY_SUFFIX).is_some_and(is_file_of_ledger);
+            let is_beyond = TileId::parse(path).is_some_and(|tile| {
+                if tile.is_full() {
+                    tile.index >= tile.kind.full(size)
+                } else {
+                    TileId::partials(size).all(|partial| partial != tile)
+                }
+            });
+            if !is_dir && (is_temporary || is_beyond) {
+                left_over.push(path.to_owned());
+            }
+            Ok(())
+        })
+        .map_err(at(&self.dir))?;
+        if !left_over.is_empty() {
+            tracing::info!(files = left_over.len(), "removing files that were not published when the last process ended");
+        }
+        for path in left_over {
+            let path = self.dir.join(path);
+            self.disk.remove(&path).map_err(at(&path))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a path (relative to the ledger's directory) is one that a ledger writes.
+pub(crate) fn is_file_of_ledger(path: &str) -> bool {
+    [CHECKPOINT, HISTORY, VKEY].contains(&path) || TileId::parse(path).is_some()
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
+    let path = path.to_owned();
+    move |source| LedgerError::File { path, source }
+}
+
+fn damaged(file: impl Into<String>, what: impl Into<String>) -> LedgerError {
+    LedgerError::Damaged { file: file.into(), what: what.into() }
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+pub(crate) mod tests;

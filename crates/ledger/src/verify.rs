@@ -1,0 +1,172 @@
+//! Offline verification: everything is computed anew from the journal and compared with what the ledger says.
+
+mod blame;
+mod check;
+mod snapshot;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use journal::{Record, Seq};
+
+use crate::note::VerifierKey;
+use crate::tree::{EMPTY_ROOT, Hash};
+
+/// What a verification found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Whole records in the journal.
+    pub records: u64,
+    /// Records that the published checkpoint covers.
+    pub sealed: u64,
+    /// Records that came after it. Their checksums were verified; nobody has signed them yet.
+    pub unsealed: u64,
+    /// Signed checkpoints that were verified against the tree.
+    pub checkpoints: u64,
+    /// The root that the published checkpoint signs.
+    pub root: Hash,
+    /// The public key by which the checkpoints were verified, as a verifier key. Whoever can write the directory can
+    /// write another key into it: compare it with one that is kept elsewhere (or use [`verify_against`]).
+    pub key: String,
+    /// What is worth knowing and no sign of tampering.
+    pub notes: Vec<String>,
+    /// The first thing that is wrong; `None` when the record is intact. Verification ends there, so the numbers above
+    /// are then those reached.
+    pub fault: Option<Fault>,
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The file, with the byte, record or leaf where that is known.
+    pub place: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+/// Nothing can be said, because something could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The system could not read it.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// What was to be read.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// There is no record.
+    #[error("{0} has neither a journal nor a ledger; give a data directory of Watchkeeper (--data DIR)")]
+    NoDataDirectory(PathBuf),
+    /// The journal could not be read.
+    #[error("cannot read the journal: {0}")]
+    Journal(#[source] journal::Fault),
+}
+
+/// Verifies a data directory, or a copy of one, from nothing but its files: every byte of the journal and of the
+/// ledger, every checkpoint ever signed. The ledger is read between two seals, so a server may run beside it; a group of
+/// records that it is just writing is then noted as torn.
+///
+/// # Errors
+/// When something could not be read, so that neither "intact" nor "tampered" can be said. What is wrong with the
+/// record is in [`Report::fault`].
+pub fn verify(data_dir: &Path) -> Result<Report, VerifyError> {
+    verify_from(data_dir, None, &mut |visit| read_journal(data_dir, visit))
+}
+
+/// Verifies a data directory, and that its log is the one of that key, which was kept elsewhere.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_against(data_dir: &Path, key: &VerifierKey) -> Result<Report, VerifyError> {
+    verify_from(data_dir, Some(key), &mut |visit| read_journal(data_dir, visit))
+}
+
+/// Where verification ends before its end.
+enum Stop {
+    Fault(Fault),
+    Error(VerifyError),
+}
+
+impl Stop {
+    fn fault(place: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::Fault(Fault { place: place.into(), what: what.into() })
+    }
+
+    fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Error(VerifyError::File { path, source })
+    }
+}
+
+/// What is known of the journal after all of it was read.
+struct Journaled {
+    records: u64,
+    torn: Option<Torn>,
+}
+
+/// A group of records that is not whole, at the journal's end: what a crash leaves, unless a checkpoint signs it.
+struct Torn {
+    place: String,
+    bytes: u64,
+}
+
+/// Gives each record to the visitor, in order.
+type Source<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&Record)) -> Result<Journaled, Stop>;
+
+fn verify_from(data_dir: &Path, expected: Option<&VerifierKey>, source: Source<'_>) -> Result<Report, VerifyError> {
+    let mut report = Report {
+        records: 0,
+        sealed: 0,
+        unsealed: 0,
+        checkpoints: 0,
+        root: EMPTY_ROOT,
+        key: String::new(),
+        notes: Vec::new(),
+        fault: None,
+    };
+    match check::run(data_dir, expected, source, &mut report) {
+        Ok(()) => {}
+        Err(Stop::Fault(fault)) => report.fault = Some(fault),
+        Err(Stop::Error(error)) => return Err(error),
+    }
+    report.unsealed = report.records.saturating_sub(report.sealed);
+    Ok(report)
+}
+
+fn read_journal(data_dir: &Path, visit: &mut dyn FnMut(&Record)) -> Result<Journaled, Stop> {
+    let relative = |file: &Path| file.strip_prefix(data_dir).unwrap_or(file).display().to_string();
+    let at = |file: &Path, offset: u64, seq: Option<Seq>| {
+        format!("{} at byte {offset}{}", relative(file), seq.map(|seq| format!(" (record {})", seq.0)).unwrap_or_default())
+    };
+    if !data_dir.join("journal").exists() {
+        return Ok(Journaled { records: 0, torn: None });
+    }
+    match journal::check(data_dir, |record| visit(record)) {
+        Ok(checked) => {
+            let torn = checked.torn.map(|torn| Torn { place: at(&torn.file, torn.offset, Some(torn.seq)), bytes: torn.bytes });
+            Ok(Journaled { records: checked.records, torn })
+        }
+        Err(fault) if fault.is_unreadable() => Err(Stop::Error(VerifyError::Journal(fault))),
+        Err(fault) => Err(Stop::fault(at(&fault.file, fault.offset, fault.seq), fault.wrong.to_string())),
+    }
+}
+
+/// Verifies a ledger against records in memory.
+#[cfg(test)]
+pub(crate) fn verify_memory(data_dir: &Path, records: &[Record]) -> Result<Report, VerifyError> {
+    verify_from(data_dir, None, &mut |visit| {
+        records.iter().for_each(visit);
+        Ok(Journaled { records: records.len() as u64, torn: None })
+    })
+}
+
+#[cfg(test)]
+#[path = "verify/tests.rs"]
+mod tests;

@@ -1,0 +1,243 @@
+//! The pass over the journal: leaves, tiles and roots are computed and compared as they come.
+
+use std::io::BufRead;
+use std::path::Path;
+
+use journal::Record;
+
+use super::snapshot::{Snapshot, place};
+use super::{Journaled, Report, Source, Stop, VerifyError, blame};
+use crate::checkpoint::{Checkpoint, History, HistoryItem, can_be_torn};
+use crate::leaf::Leaf;
+use crate::ledger::{CHECKPOINT, HISTORY};
+use crate::note::VerifierKey;
+use crate::tile::{TileBuilder, TileId};
+
+pub(super) fn run(data_dir: &Path, expected: Option<&VerifierKey>, source: Source<'_>, report: &mut Report) -> Result<(), Stop> {
+    let Some(mut snapshot) = Snapshot::take(data_dir, expected, &mut report.notes)? else {
+        if data_dir.join("journal").is_dir() {
+            return Err(Stop::fault("ledger", "is missing"));
+        }
+        return Err(Stop::Error(VerifyError::NoDataDirectory(data_dir.to_owned())));
+    };
+    report.key = snapshot.key.to_string();
+    let history = snapshot.history();
+    let mut check = Check {
+        log_id: snapshot.key.log_id(),
+        sealed: snapshot.sealed(),
+        tiles: TileBuilder::default(),
+        history: Checkpoints {
+            path: snapshot.ledger.join(HISTORY),
+            reader: history,
+            next: None,
+            last: None,
+            torn: None,
+            verified: 0,
+        },
+        snapshot,
+    };
+    let result = check.all(source, report);
+    report.checkpoints = check.history.verified;
+    result
+}
+
+struct Check<R> {
+    snapshot: Snapshot,
+    history: Checkpoints<R>,
+    log_id: [u8; 16],
+    sealed: u64,
+    tiles: TileBuilder,
+}
+
+/// The signed checkpoints in the order of their sizes.
+struct Checkpoints<R> {
+    path: std::path::PathBuf,
+    reader: Option<History<R>>,
+    /// Signed, and not yet compared with the tree.
+    next: Option<Signed>,
+    /// The last two that were read.
+    last: Option<(Option<Vec<u8>>, Vec<u8>)>,
+    torn: Option<(u64, usize)>,
+    verified: u64,
+}
+
+struct Signed {
+    checkpoint: Checkpoint,
+    offset: u64,
+}
+
+impl<R: BufRead> Check<R> {
+    fn all(&mut self, source: Source<'_>, report: &mut Report) -> Result<(), Stop> {
+        if let Some((published, _)) = &self.snapshot.published {
+            report.sealed = published.size;
+            report.root = published.root;
+        }
+        self.history.advance(&self.snapshot.key)?;
+        let mut stop = None;
+        let mut leaves = 0;
+        let journaled = source(&mut |record| {
+            if stop.is_none() {
+                stop = self.record(record).err();
+                leaves += u64::from(stop.is_none());
+            }
+        });
+        report.records = leaves;
+        if let Some(stop) = stop {
+            return Err(stop);
+        }
+        let journaled = journaled?;
+        report.records = journaled.records;
+        self.end(&journaled, &mut report.notes)
+    }
+
+    fn record(&mut self, record: &Record) -> Result<(), Stop> {
+        let seq = self.tiles.size();
+        if record.seq.0 != seq {
+            return Err(Stop::fault(blame::journal(record.seq.0), format!("record {seq} should stand here")));
+        }
+        let leaf = Leaf::of(record, self.log_id).map_err(|error| Stop::fault(blame::journal(seq), error.to_string()))?;
+        let (snapshot, sealed) = (&self.snapshot, self.sealed);
+        let mut stop = None;
+        self.tiles.push(&leaf.encode(), |tile, bytes| {
+            // A partial tile is compared at its own width; a full one always, as long as it must be there or is.
+            if stop.is_none() && (tile.is_full() || snapshot.partials.contains_key(&tile)) {
+                stop = compare(snapshot, sealed, tile, bytes).err();
+            }
+        });
+        if let Some(stop) = stop {
+            return Err(stop);
+        }
+        self.history.compare(&self.tiles, &self.snapshot.key)
+    }
+
+    fn end(&mut self, journaled: &Journaled, notes: &mut Vec<String>) -> Result<(), Stop> {
+        let records = journaled.records;
+        let signed = self.history.next.as_ref().map_or(self.sealed, |next| next.checkpoint.size.max(self.sealed));
+        if records < signed {
+            return Err(match &journaled.torn {
+                Some(torn) => {
+                    Stop::fault(&torn.place, format!("is damaged: {records} records are whole, and a checkpoint signs {signed}"))
+                }
+                None => Stop::fault(
+                    "journal",
+                    format!("has {records} records, and a checkpoint signs {signed}: the end of the journal is missing"),
+                ),
+            });
+        }
+        if let Some(torn) = &journaled.torn {
+            notes.push(format!(
+                "{}: {} bytes of a group of records that was torn while it was written and never acknowledged",
+                torn.place, torn.bytes
+            ));
+        }
+        self.compare_published(notes)?;
+        for tile in TileId::partials(self.sealed) {
+            if !self.snapshot.partials.contains_key(&tile) {
+                return Err(Stop::fault(place(tile), "is missing"));
+            }
+        }
+        let published: Vec<TileId> = TileId::partials(self.sealed).collect();
+        let beyond = self.snapshot.partials.keys().filter(|tile| !published.contains(tile));
+        let mut unpublished = 0;
+        for tile in beyond {
+            let items = tile.index * 256 + u64::from(tile.width);
+            // It was compared above if the journal goes as far.
+            if tile.kind.items(records) < items {
+                return Err(Stop::fault(place(tile), "goes on behind the end of the journal"));
+            }
+            unpublished += 1;
+        }
+        for (kind, last) in &self.snapshot.last_full {
+            if *last >= kind.full(records) {
+                let tile = TileId { kind: *kind, index: *last, width: crate::tile::TILE_WIDTH };
+                return Err(Stop::fault(place(tile), "goes on behind the end of the journal"));
+            }
+            unpublished += (*last + 1).saturating_sub(kind.full(self.sealed));
+        }
+        if unpublished > 0 {
+            notes.push(format!("{unpublished} tiles are left over from an interrupted seal; they agree with the journal"));
+        }
+        Ok(())
+    }
+
+    /// The published checkpoint must be the last one of the history, or the one before if a crash came in between.
+    fn compare_published(&self, notes: &mut Vec<String>) -> Result<(), Stop> {
+        let published = self.snapshot.published.as_ref().map(|(_, note)| note);
+        match (&self.history.last, published) {
+            (None, None) => {}
+            (Some((_, last)), Some(published)) if last == published => {}
+            (Some((before, _)), published) if before.as_ref() == published && self.history.torn.is_none() => {
+                notes.push("the newest checkpoint is signed and not yet published; the next start publishes it".to_owned());
+            }
+            (Some(_), None) => return Err(Stop::fault(place(CHECKPOINT), "is missing")),
+            (_, Some(_)) => {
+                return Err(Stop::fault(place(HISTORY), "does not end with the checkpoint that ledger/checkpoint publishes"));
+            }
+        }
+        if let Some((offset, bytes)) = self.history.torn {
+            notes.push(format!(
+                "{} ends at byte {offset} with {bytes} bytes of a checkpoint that was torn while it was written and never published",
+                place(HISTORY)
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Checkpoints<R> {
+    /// Compares the checkpoint that is due at this size of the tree.
+    fn compare(&mut self, tiles: &TileBuilder, key: &VerifierKey) -> Result<(), Stop> {
+        let Some(Signed { checkpoint, offset }) = self.next.take_if(|next| next.checkpoint.size == tiles.size()) else {
+            return Ok(());
+        };
+        if checkpoint.root != tiles.root() {
+            let what = format!("the journal's first {} records do not have the root that this checkpoint signs", checkpoint.size);
+            return Err(Stop::fault(format!("{} at byte {offset}", place(HISTORY)), what));
+        }
+        self.verified += 1;
+        let size = checkpoint.size;
+        self.advance(key)?;
+        match &self.next {
+            Some(next) if next.checkpoint.size <= size => {
+                let what = format!("signs {} records after a checkpoint that signs {size}", next.checkpoint.size);
+                Err(Stop::fault(format!("{} at byte {}", place(HISTORY), next.offset), what))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the next checkpoint and verifies its signature.
+    fn advance(&mut self, key: &VerifierKey) -> Result<(), Stop> {
+        let Some(reader) = &mut self.reader else { return Ok(()) };
+        let at = |offset| format!("{} at byte {offset}", place(HISTORY));
+        match reader.next().map_err(Stop::unreadable(&self.path))? {
+            None => {}
+            Some(HistoryItem::Torn { offset, note }) if can_be_torn(&note, key.name()) => self.torn = Some((offset, note.len())),
+            Some(HistoryItem::Torn { offset, .. }) => {
+                return Err(Stop::fault(at(offset), "is not the beginning of a checkpoint"));
+            }
+            Some(HistoryItem::Malformed { offset }) => return Err(Stop::fault(at(offset), "is not a checkpoint")),
+            Some(HistoryItem::Note { offset, note }) => {
+                let checkpoint =
+                    Checkpoint::open_exact(&note, key).map_err(|error| Stop::fault(at(offset), error.to_string()))?;
+                if checkpoint.size == 0 {
+                    return Err(Stop::fault(at(offset), "signs an empty tree, which no ledger does"));
+                }
+                let before = self.last.take().map(|(_, last)| last);
+                self.last = Some((before, note));
+                self.next = Some(Signed { checkpoint, offset });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn compare(snapshot: &Snapshot, sealed: u64, tile: TileId, bytes: &[u8]) -> Result<(), Stop> {
+    let must_be_there = tile.is_full() && tile.index < tile.kind.full(sealed);
+    match snapshot.load(tile)? {
+        Some(found) if found == bytes => Ok(()),
+        Some(found) => Err(blame::tile(snapshot, tile, bytes, &found)?),
+        None if must_be_there => Err(Stop::fault(place(tile), "is missing")),
+        None => Ok(()),
+    }
+}

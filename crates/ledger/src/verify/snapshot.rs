@@ -1,0 +1,198 @@
+//! What the ledger's directory holds, read between two seals.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+
+use super::{Stop, VerifyError};
+use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, History};
+use crate::files::{TEMPORARY_SUFFIX, read_at_most, walk};
+use crate::ledger::{CHECKPOINT, HISTORY, VKEY, VKEY_BYTES_MAX, is_file_of_ledger};
+use crate::note::VerifierKey;
+use crate::tile::{LEVELS, TileId, TileKind};
+
+/// Most partial tiles that a crash can leave: those of the published tree, of the one before and of the one to come.
+const PARTIAL_TILES_MAX: usize = 3 * (LEVELS as usize + 1);
+
+/// The small and mutable parts of a ledger. Full tiles never change and are read later.
+pub(super) struct Snapshot {
+    pub(super) ledger: PathBuf,
+    pub(super) key: VerifierKey,
+    /// The published checkpoint and its bytes.
+    pub(super) published: Option<(Checkpoint, Vec<u8>)>,
+    /// Each partial tile that lies there, the published ones and others.
+    pub(super) partials: BTreeMap<TileId, Vec<u8>>,
+    /// Of each kind of tile the last full one that lies there.
+    pub(super) last_full: BTreeMap<TileKind, u64>,
+    history: Option<(File, u64)>,
+}
+
+impl Snapshot {
+    /// Reads it; `None` when there is no ledger.
+    pub(super) fn take(data_dir: &Path, expected: Option<&VerifierKey>, notes: &mut Vec<String>) -> Result<Option<Self>, Stop> {
+        let ledger = data_dir.join("ledger");
+        let dir = match File::open(&ledger) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(Stop::unreadable(&ledger))?,
+        };
+        // A copy on a medium that knows no locks has no writer.
+        if let Err(error) = dir.lock_shared() {
+            notes.push(format!("ledger could not be locked against a running server: {error}"));
+        }
+        let key = read_key(&ledger, expected)?;
+        let (partials, last_full) = list(&ledger, notes)?;
+        let path = ledger.join(CHECKPOINT);
+        let published = match read_at_most(&path, CHECKPOINT_BYTES_MAX).map_err(Stop::unreadable(&path))? {
+            Some(note) => {
+                let checkpoint =
+                    Checkpoint::open_exact(&note, &key).map_err(|error| Stop::fault(place(CHECKPOINT), error.to_string()))?;
+                Some((checkpoint, note))
+            }
+            None => None,
+        };
+        let path = ledger.join(HISTORY);
+        let history = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            other => {
+                let file = other.map_err(Stop::unreadable(&path))?;
+                let length = file.metadata().map_err(Stop::unreadable(&path))?.len();
+                Some((file, length))
+            }
+        };
+        drop(dir);
+        Ok(Some(Self { ledger, key, published, partials, last_full, history }))
+    }
+
+    /// The history up to where it went when the snapshot was taken.
+    pub(super) fn history(&mut self) -> Option<History<impl io::BufRead + use<>>> {
+        self.history.take().map(|(file, length)| History::new(BufReader::new(file.take(length))))
+    }
+
+    /// How many leaves the published checkpoint covers.
+    pub(super) fn sealed(&self) -> u64 {
+        self.published.as_ref().map_or(0, |(checkpoint, _)| checkpoint.size)
+    }
+
+    /// The bytes of a tile, if it lies there; one byte more than it should have at most.
+    pub(super) fn load(&self, tile: TileId) -> Result<Option<Vec<u8>>, Stop> {
+        if let Some(bytes) = self.partials.get(&tile) {
+            return Ok(Some(bytes.clone()));
+        }
+        let path = self.ledger.join(tile.to_string());
+        read_at_most(&path, tile.bytes()).map_err(Stop::unreadable(&path))
+    }
+}
+
+/// The place of a file in the ledger, as faults name it.
+pub(super) fn place(file: impl std::fmt::Display) -> String {
+    format!("ledger/{file}")
+}
+
+fn read_key(ledger: &Path, expected: Option<&VerifierKey>) -> Result<VerifierKey, Stop> {
+    let path = ledger.join(VKEY);
+    let bytes = read_at_most(&path, VKEY_BYTES_MAX)
+        .map_err(Stop::unreadable(&path))?
+        .ok_or_else(|| Stop::fault(place(VKEY), "is missing"))?;
+    let text = std::str::from_utf8(&bytes).ok().and_then(|text| text.strip_suffix('\n'));
+    let text = text.ok_or_else(|| Stop::fault(place(VKEY), "is not one line of text"))?;
+    let key: VerifierKey = text.parse().map_err(|error| Stop::fault(place(VKEY), format!("{error}")))?;
+    if key.to_string() != text {
+        return Err(Stop::fault(place(VKEY), "is not in canonical form"));
+    }
+    match expected {
+        Some(expected) if *expected != key => {
+            Err(Stop::fault(place(VKEY), format!("is the key {key}, and {expected} was expected")))
+        }
+        _ => Ok(key),
+    }
+}
+
+type Tiles = (BTreeMap<TileId, Vec<u8>>, BTreeMap<TileKind, u64>);
+
+/// Lists the directory; a file that no ledger writes is a fault, because nobody would verify its bytes.
+fn list(ledger: &Path, notes: &mut Vec<String>) -> Result<Tiles, Stop> {
+    let mut partials = Vec::new();
+    let mut last_full = BTreeMap::new();
+    let mut temporaries = 0_u64;
+    let mut unexpected = None;
+    let mut too_many = false;
+    walk(ledger, &mut |path, is_dir| {
+        if is_dir {
+            if !is_dir_of_ledger(path) {
+                unexpected.get_or_insert((path.to_owned(), "directory"));
+            }
+        } else if let Some(tile) = TileId::parse(path) {
+            if tile.is_full() {
+                let last = last_full.entry(tile.kind).or_insert(0);
+                *last = tile.index.max(*last);
+            } else if partials.len() < PARTIAL_TILES_MAX {
+                partials.push(tile);
+            } else {
+                too_many = true;
+            }
+        } else if path.strip_suffix(TEMPORARY_SUFFIX).is_some_and(is_file_of_ledger) {
+            temporaries += 1;
+        } else if !is_file_of_ledger(path) {
+            unexpected.get_or_insert((path.to_owned(), "file"));
+        }
+        Ok(())
+    })
+    .map_err(Stop::unreadable(ledger))?;
+    if let Some((path, what)) = unexpected {
+        return Err(Stop::fault(place(path), format!("unexpected {what}: a ledger has none of that name")));
+    }
+    if too_many {
+        return Err(Stop::fault(
+            place("tile"),
+            format!("has more than the {PARTIAL_TILES_MAX} partial tiles that a crash can leave"),
+        ));
+    }
+    if temporaries > 0 {
+        notes.push(format!("{temporaries} temporary files are left over from an interrupted write; the next start removes them"));
+    }
+    let mut contents = BTreeMap::new();
+    for tile in partials {
+        let path = ledger.join(tile.to_string());
+        let bytes = read_at_most(&path, tile.bytes()).map_err(Stop::unreadable(&path))?;
+        contents
+            .insert(tile, bytes.ok_or_else(|| Stop::Error(VerifyError::File { path, source: io::ErrorKind::NotFound.into() }))?);
+    }
+    Ok((contents, last_full))
+}
+
+/// `tile`, `tile/0`, `tile/entries/x001`, `tile/entries/x001/234.p` and their like.
+fn is_dir_of_ledger(path: &str) -> bool {
+    // A directory is right if a tile could lie in it: the first of a thousand, or a partial one.
+    path == "tile"
+        || TileId::parse(&format!("{path}/000")).is_some()
+        || path.ends_with(".p") && TileId::parse(&format!("{path}/1")).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn directories_are_those_in_which_tiles_lie() {
+        for good in
+            ["tile", "tile/0", "tile/7", "tile/entries", "tile/0/x001", "tile/0/x001/x000", "tile/0/000.p", "tile/0/x001/234.p"]
+        {
+            assert!(is_dir_of_ledger(good), "{good}");
+        }
+        for bad in [
+            "",
+            "til",
+            "tile/8",
+            "tile/x",
+            "tile/0/000",
+            "tile/0/x000",
+            "tile/0/x001/x00",
+            "tile/0/000.p/1",
+            "tile/.p",
+            "tile/0/.p",
+        ] {
+            assert!(!is_dir_of_ledger(bad), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,205 @@
+use std::path::Path;
+
+use journal::Record;
+use tempfile::TempDir;
+
+use super::*;
+use crate::key::LogKey;
+use crate::ledger::tests::{files, key, records, sealed};
+
+fn fault(dir: &TempDir, records: &[Record]) -> Fault {
+    verify_memory(dir.path(), records).unwrap().fault.unwrap_or_else(|| panic!("no fault was found"))
+}
+
+/// Changes a file; the answer puts it back.
+fn changed<T: FnOnce(&mut Vec<u8>)>(path: &Path, change: T) -> impl FnOnce() + use<T> {
+    let before = std::fs::read(path).unwrap();
+    let mut after = before.clone();
+    change(&mut after);
+    std::fs::write(path, after).unwrap();
+    let path = path.to_owned();
+    move || std::fs::write(path, before).unwrap()
+}
+
+#[test]
+fn every_flip_of_a_byte_is_found_and_its_file_is_named() {
+    let records = records(5);
+    let dir = sealed(&records, &[2, 4, 5]);
+    for file in files(dir.path()) {
+        let path = dir.path().join("ledger").join(&file);
+        let length = std::fs::read(&path).unwrap().len();
+        for index in 0..length {
+            for bits in [0x01, 0x20, 0xff] {
+                let restore = changed(&path, |bytes| bytes[index] ^= bits);
+                let fault = fault(&dir, &records);
+                // Where only the other file can tell, it is named: a torn end of the history, a root, a key.
+                let named = fault.place.contains(&format!("ledger/{file}"));
+                let of_key = file == "vkey" && fault.place.starts_with("ledger/");
+                assert!(named || of_key, "byte {index} of {file}: {fault}");
+                restore();
+            }
+        }
+    }
+    assert_eq!(verify_memory(dir.path(), &records).unwrap().fault, None);
+}
+
+#[test]
+fn every_file_that_is_cut_lengthened_removed_or_added_is_found() {
+    let records = records(515);
+    let dir = sealed(&records, &[2, 300, 514]);
+    for file in files(dir.path()) {
+        let path = dir.path().join("ledger").join(&file);
+        for (what, change) in [
+            ("cut", (|bytes| bytes.truncate(bytes.len() - 1)) as fn(&mut Vec<u8>)),
+            ("lengthened", |bytes| bytes.push(b'\n')),
+            ("emptied", Vec::clear),
+        ] {
+            let restore = changed(&path, change);
+            let found = fault(&dir, &records);
+            assert!(found.place.starts_with("ledger/"), "{file} {what}: {found}");
+            restore();
+        }
+        let restore = changed(&path, |_| ());
+        std::fs::remove_file(&path).unwrap();
+        let found = fault(&dir, &records);
+        assert!(
+            found.place.starts_with("ledger/") && found.what.contains("missing") || file == "checkpoints",
+            "{file} removed: {found}"
+        );
+        restore();
+    }
+    for file in [
+        "x",
+        "tile/x",
+        "tile/0/002",
+        "tile/0/003",
+        "tile/entries/002.p/1",
+        "tile/0/001.p/4",
+        "tile/0/000.p/3",
+        "checkpoint.bak",
+        "tile/0/000~",
+    ] {
+        let path = dir.path().join("ledger").join(file);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, b"smuggled").unwrap();
+        let found = fault(&dir, &records);
+        assert!(found.place.contains(file), "{file} added: {found}");
+        std::fs::remove_file(&path).unwrap();
+    }
+    std::fs::create_dir(dir.path().join("ledger/tile/0/x")).unwrap();
+    assert!(fault(&dir, &records).place.contains("tile/0/x"));
+    std::fs::remove_dir(dir.path().join("ledger/tile/0/x")).unwrap();
+    std::os::unix::fs::symlink("vkey", dir.path().join("ledger/link")).unwrap();
+    assert!(fault(&dir, &records).place.contains("link"));
+    std::fs::remove_file(dir.path().join("ledger/link")).unwrap();
+    assert_eq!(verify_memory(dir.path(), &records).unwrap().fault, None);
+}
+
+#[test]
+fn a_changed_cut_swapped_or_missing_record_is_found_and_named() {
+    let good = records(260);
+    let dir = sealed(&good, &[3, 258]);
+    let found = |change: &dyn Fn(&mut Vec<Record>)| {
+        let mut records = good.clone();
+        change(&mut records);
+        fault(&dir, &records).to_string()
+    };
+    let cases: [(&str, &dyn Fn(&mut Vec<Record>)); 7] = [
+        ("journal, record 7: is not the record that was sealed", &|records| records[7].blind[3] ^= 1),
+        ("journal, record 257: is not the record that was sealed", &|records| records[257].commitment_key[3] ^= 1),
+        ("journal, record 100: is not the record that was sealed", &|records| {
+            let json = String::from_utf8(records[100].event_json.clone()).unwrap().replace("\"api\"", "\"otlp_grpc\"");
+            records[100].event_json = json.into_bytes();
+        }),
+        ("journal, record 3: content 0 of the record does not have the id", &|records| records[3].contents[0].salt[0] ^= 1),
+        ("journal, record 3: is not the record that was sealed", &|records| records[3].contents.clear()),
+        ("journal: has 200 records, and a checkpoint signs 258", &|records| records.truncate(200)),
+        ("journal, record 6: record 5 should stand here", &|records| {
+            records.remove(5);
+        }),
+    ];
+    for (expected, change) in cases {
+        let found = found(change);
+        assert!(found.starts_with(expected), "{found}, not {expected}");
+    }
+    assert!(found(&|records| records.truncate(257)).starts_with("journal: has 257 records"));
+    // Behind the checkpoint nothing is signed yet.
+    assert_eq!(verify_memory(dir.path(), &good[..258]).unwrap().fault, None);
+    let report = verify_memory(dir.path(), &good).unwrap();
+    assert_eq!((report.records, report.unsealed, report.fault), (260, 2, None));
+}
+
+#[test]
+fn two_histories_of_one_log_are_told_apart() {
+    let good = records(10);
+    let mut other = good.clone();
+    other[9].blind = [99; 16];
+    let dir = sealed(&good, &[5, 8, 10]);
+    let fork = sealed(&other, &[5, 9, 10]);
+    let history = |dir: &TempDir| std::fs::read_to_string(dir.path().join("ledger/checkpoints")).unwrap();
+    let notes: Vec<String> = history(&dir).split_inclusive("\n\n").map(str::to_owned).collect();
+    assert_eq!(notes.len(), 6, "text and signature of three checkpoints");
+    // A signed checkpoint of the fork slipped into the history.
+    let put = |text: &str| {
+        let text = text.as_bytes().to_vec();
+        changed(&dir.path().join("ledger/checkpoints"), |bytes| *bytes = text)
+    };
+    let restore = put(&history(&fork));
+    assert!(fault(&dir, &good).place.contains("checkpoints at byte"));
+    restore();
+    // Checkpoints swapped, one repeated, one rolled back.
+    for order in [[2, 3, 0, 1, 4, 5].as_slice(), &[0, 1, 0, 1, 2, 3, 4, 5], &[0, 1, 2, 3]] {
+        let restore = put(&order.iter().map(|index| notes[*index].as_str()).collect::<String>());
+        assert!(fault(&dir, &good).place.contains("checkpoints"), "{order:?}");
+        restore();
+    }
+    // The newest one published by nobody: what a crash leaves, and no more than a note.
+    let published = notes[2..4].concat().into_bytes();
+    let restore = changed(&dir.path().join("ledger/checkpoint"), |bytes| *bytes = published[..published.len() - 1].to_vec());
+    // Its partial tiles are gone, though, which no crash leaves.
+    assert!(fault(&dir, &good).what.contains("missing"));
+    restore();
+    assert_eq!(verify_memory(dir.path(), &good).unwrap().fault, None);
+}
+
+#[test]
+fn a_log_of_another_key_is_not_the_expected_one() {
+    let dir = sealed(&records(2), &[2]);
+    let good = records(2);
+    let source: Source<'_> = &mut |visit| {
+        good.iter().for_each(visit);
+        Ok(Journaled { records: 2, torn: None })
+    };
+    assert_eq!(verify_from(dir.path(), Some(&key().verifier()), source).unwrap().fault, None);
+    let other = LogKey::generate("PeterNeumann").unwrap().verifier();
+    let fault = verify_from(dir.path(), Some(&other), source).unwrap().fault.unwrap();
+    assert_eq!(fault.place, "ledger/vkey");
+}
+
+#[test]
+fn a_directory_that_is_none_cannot_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    assert!(matches!(verify_memory(dir.path(), &[]), Err(VerifyError::NoDataDirectory(_))));
+    std::fs::create_dir(dir.path().join("journal")).unwrap();
+    assert_eq!(fault(&dir, &[]).to_string(), "ledger: is missing");
+    std::fs::write(dir.path().join("ledger"), b"").unwrap();
+    assert_eq!(fault(&dir, &[]).to_string(), "ledger/vkey: is missing");
+}
+
+#[test]
+fn what_a_torn_write_leaves_is_noted_and_no_fault() {
+    let good = records(5);
+    let dir = sealed(&good, &[2, 5]);
+    let history = std::fs::read(dir.path().join("ledger/checkpoints")).unwrap();
+    let first = history.len() / 2;
+    for cut in 0..first {
+        let torn = [&history[..], &history[..cut]].concat();
+        let restore = changed(&dir.path().join("ledger/checkpoints"), |bytes| *bytes = torn);
+        let report = verify_memory(dir.path(), &good).unwrap();
+        assert_eq!((report.fault, report.notes.len()), (None, usize::from(cut > 0)), "{cut}");
+        restore();
+    }
+    std::fs::write(dir.path().join("ledger/tile/0/000.p/6.tmp"), b"half").unwrap();
+    let report = verify_memory(dir.path(), &good).unwrap();
+    assert_eq!((report.fault, report.notes.len()), (None, 1));
+}

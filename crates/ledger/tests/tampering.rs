@@ -1,0 +1,127 @@
+//! A data directory that a real journal and the ledger have written: whole it is intact, and every change is found.
+
+#![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
+
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::hmac;
+use event::{ContentRef, Direction, Event, Key, Kind, Part, Piece, PieceMeta, Role, Source, SourcePath, SubjectId, Timestamp};
+use journal::{Append, ContentEntry, Journal, Options, Seq};
+use ledger::{Fault, Ledger, LogKey, verify, verify_against};
+use sanitize::Clean;
+
+fn example(number: u64, says: &str) -> Append {
+    let subject = SubjectId::from_bytes([1; 16]).unwrap();
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
+    let content = ContentEntry::commit(subject, &key, Clean::recorded(says));
+    let mut event: Event<Clean, ContentRef> =
+        Event::new(Kind::ModelCall, Clean::literal("chat"), Source::new(SourcePath::Api, Key::of("watchkeeper")));
+    event.time = Timestamp::from_unix_ns(number);
+    event.pieces.push(Piece::new(PieceMeta::new(Direction::Input, Role::User, Part::Text), content.reference()));
+    Append { id: event.id, event_json: serde_json::to_vec(&event).unwrap(), contents: vec![content] }
+}
+
+/// Records a group of events and seals after it, as the server does.
+fn record(dir: &Path, groups: &[&[&str]]) -> LogKey {
+    let key = LogKey::load_or_generate(&dir.join("log.key"), "test.example/log").unwrap();
+    let (journal, _) = Journal::open(dir, Options { segment_bytes: 16 * 1024, ..Options::default() }).unwrap();
+    let mut ledger = Ledger::open(dir, LogKey::load(&dir.join("log.key")).unwrap()).unwrap();
+    let mut reader = journal.reader(Seq(ledger.size())).unwrap();
+    for group in groups {
+        let number = ledger.size();
+        journal.append(group.iter().map(|says| example(number, says)).collect()).unwrap().wait().unwrap();
+        while let Some(record) = reader.next().unwrap() {
+            ledger.append(&record).unwrap();
+        }
+        ledger.seal(Timestamp::now()).unwrap().unwrap();
+    }
+    journal.close().unwrap();
+    key
+}
+
+fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(self::files(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+fn fault(dir: &Path) -> Option<Fault> {
+    verify(dir).unwrap().fault
+}
+
+#[test]
+fn a_real_data_directory_is_intact_and_every_changed_byte_is_found_and_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let key = record(dir.path(), &[&["one", "two"], &["three"]]);
+    let report = verify_against(dir.path(), &key.verifier()).unwrap();
+    assert_eq!((report.records, report.sealed, report.unsealed, report.checkpoints), (3, 3, 0, 2));
+    assert_eq!((report.fault, report.notes), (None, Vec::new()));
+    let mut bytes = 0;
+    for part in ["journal", "ledger"] {
+        for path in files(&dir.path().join(part)) {
+            let good = std::fs::read(&path).unwrap();
+            let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            let set = |at: usize, byte: u8| std::os::unix::fs::FileExt::write_all_at(&file, &[byte], at as u64).unwrap();
+            for (at, byte) in good.iter().enumerate() {
+                set(at, byte ^ (1 << (at % 8)));
+                let fault = fault(dir.path()).unwrap_or_else(|| panic!("byte {at} of {} was changed unnoticed", path.display()));
+                assert!(fault.place.starts_with(part), "byte {at} of {}: {fault}", path.display());
+                set(at, *byte);
+            }
+            bytes += good.len();
+        }
+    }
+    assert!(bytes > 8_000, "{bytes}");
+    assert_eq!(fault(dir.path()), None);
+}
+
+/// Somebody with the code, who writes a journal with the right checksums and another content.
+#[test]
+fn a_journal_that_was_written_anew_is_found_and_the_record_named() {
+    let dir = tempfile::tempdir().unwrap();
+    record(dir.path(), &[&["one", "two"], &["three"]]);
+    let other = tempfile::tempdir().unwrap();
+    record(other.path(), &[&["one", "two"], &["THREE"]]);
+    std::fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    std::fs::rename(other.path().join("journal"), dir.path().join("journal")).unwrap();
+    let found = fault(dir.path()).unwrap();
+    assert!(found.place.starts_with("journal, record 0"), "{found}");
+    assert!(found.what.contains("not the record that was sealed"), "{found}");
+}
+
+#[test]
+fn a_journal_that_is_cut_or_gone_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    record(dir.path(), &[&["one"], &["two"]]);
+    let segments = files(&dir.path().join("journal"));
+    let segment = segments.iter().find(|path| path.metadata().unwrap().len() > 0).unwrap();
+    let good = std::fs::read(segment).unwrap();
+    std::fs::write(segment, &good[..good.len() - 4096]).unwrap();
+    assert!(fault(dir.path()).unwrap().what.contains("a checkpoint signs 2"));
+    std::fs::write(segment, good).unwrap();
+    assert_eq!(fault(dir.path()), None);
+    std::fs::remove_dir_all(dir.path().join("journal")).unwrap();
+    assert!(fault(dir.path()).unwrap().what.contains("a checkpoint signs 2"));
+}
+
+#[test]
+fn records_behind_the_checkpoint_are_counted_as_unsealed_and_sealed_by_the_next_run() {
+    let dir = tempfile::tempdir().unwrap();
+    record(dir.path(), &[&["one"]]);
+    let (journal, _) = Journal::open(dir.path(), Options::default()).unwrap();
+    journal.append(vec![example(9, "two")]).unwrap().wait().unwrap();
+    drop(journal);
+    let report = verify(dir.path()).unwrap();
+    assert_eq!((report.sealed, report.unsealed, report.fault), (1, 1, None));
+    record(dir.path(), &[&["three"]]);
+    let report = verify(dir.path()).unwrap();
+    assert_eq!((report.sealed, report.unsealed, report.checkpoints, report.fault), (3, 0, 2, None));
+}
