@@ -15,6 +15,8 @@ use watchkeeper_journal::{Append, ContentEntry, Journal, Options, Seq};
 const BATCH: u64 = 64;
 const EVENT_BYTES: usize = 2_048;
 const RAW_BYTES: usize = 64 * 1024;
+/// What one batch comes to: the same number of bytes for each sync as the journal has with one thread.
+const RAW_BATCH_BYTES: usize = BATCH as usize * EVENT_BYTES;
 const ROUND_BATCHES: u64 = 200;
 
 fn directory() -> tempfile::TempDir {
@@ -76,24 +78,30 @@ fn ratio(text: &ContentEntry) {
     let (journal, _) = Journal::open(dir.path(), Options::default()).unwrap();
     let next = AtomicU64::new(1 << 40);
     let file = zeroed(dir.path(), 256 << 20);
-    let buffer = vec![0xa5; RAW_BYTES];
+    let buffer = vec![0xa5; RAW_BATCH_BYTES];
     let per_round = ROUND_BATCHES * BATCH * EVENT_BYTES as u64;
     for threads in [1, 4, 16] {
-        let (mut ours, mut theirs, mut at) = (Duration::ZERO, Duration::ZERO, 0);
+        let (mut ours, mut theirs, mut theirs_batch, mut at) = (Duration::ZERO, Duration::ZERO, Duration::ZERO, 0);
         for _ in 0..ROUNDS {
             ours += round(&journal, threads, &next, text);
             let begun = Instant::now();
-            (0..per_round / RAW_BYTES as u64).for_each(|_| raw(&file, &mut at, &buffer, 256 << 20));
+            (0..per_round / RAW_BYTES as u64).for_each(|_| raw(&file, &mut at, &buffer[..RAW_BYTES], 256 << 20));
             theirs += begun.elapsed();
+            let begun = Instant::now();
+            (0..per_round / RAW_BATCH_BYTES as u64).for_each(|_| raw(&file, &mut at, &buffer, 256 << 20));
+            theirs_batch += begun.elapsed();
         }
         let bytes = (per_round / threads * threads * ROUNDS as u64) as f64;
         let events = bytes / EVENT_BYTES as f64;
+        let rate = |time: Duration| bytes / time.as_secs_f64() / 1e6;
         println!(
-            "ratio, {threads:>2} threads: journal {:.0} MB/s ({:.0} events/s), raw 64 KB preallocated {:.0} MB/s: {:.0} %",
-            bytes / ours.as_secs_f64() / 1e6,
+            "ratio, {threads:>2} threads: journal {:.0} MB/s ({:.0} events/s); raw preallocated 64 KB {:.0} MB/s: {:.0} %; raw preallocated 128 KB {:.0} MB/s: {:.0} %",
+            rate(ours),
             events / ours.as_secs_f64(),
-            bytes / theirs.as_secs_f64() / 1e6,
-            theirs.as_secs_f64() / ours.as_secs_f64() * 100.0
+            rate(theirs),
+            rate(ours) / rate(theirs) * 100.0,
+            rate(theirs_batch),
+            rate(ours) / rate(theirs_batch) * 100.0,
         );
     }
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use crate::segment::read_zero_extended;
 
@@ -17,6 +17,8 @@ pub(crate) struct Faults {
     done: AtomicU64,
     /// The operation that fails; all after it fail, too.
     fail_at: u64,
+    /// Whether space can be taken no more.
+    pub(crate) full: AtomicBool,
     /// What the sectors that are not synced held before, oldest first.
     unsynced: Mutex<Vec<Sector>>,
 }
@@ -31,7 +33,7 @@ struct Sector {
 
 impl Faults {
     pub(crate) fn new(fail_at: u64) -> Self {
-        Self { done: AtomicU64::new(0), fail_at, unsynced: Mutex::new(Vec::new()) }
+        Self { done: AtomicU64::new(0), fail_at, full: AtomicBool::new(false), unsynced: Mutex::new(Vec::new()) }
     }
 
     /// How many operations there were.
@@ -40,6 +42,9 @@ impl Faults {
     }
 
     pub(crate) fn operation(&self, name: &'static str) -> io::Result<()> {
+        if name == "fallocate" && self.full.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         if self.done.fetch_add(1, Ordering::SeqCst) >= self.fail_at {
             return Err(io::Error::other(format!("simulated failure of {name}")));
         }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use proptest::prelude::*;
 
@@ -207,6 +208,36 @@ fn an_error_of_any_operation_followed_by_a_power_cut_loses_nothing_acknowledged(
         assert!(fail_at < 10_000);
     }
     assert!(fail_at > 50, "the load has {fail_at} operations");
+}
+
+#[test]
+fn a_full_disk_refuses_what_needs_a_segment_and_takes_it_when_there_is_space_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::new(u64::MAX));
+    let disk = Disk { faults: Some(Arc::clone(&faults)) };
+    let full = |is| faults.full.store(is, Ordering::SeqCst);
+    full(true);
+    let (journal, _) = Journal::open_on(disk.clone(), dir.path(), small()).unwrap();
+    let refused = |n| matches!(journal.append(vec![large(n, 20_000)]).unwrap().wait(), Err(AppendError::DiskFull { .. }));
+    assert!(refused(0) && refused(1));
+    full(false);
+    for n in 0..2 {
+        assert_eq!(append(&journal, [large(n, 20_000)])[0].seq, Seq(u64::from(n)));
+    }
+    // The third begins a segment. One may have been prepared in time; the others cannot be.
+    full(true);
+    let taken = (2..20).take_while(|n| !refused(*n)).count() as u64;
+    assert!(taken < 18 && journal.stopped().is_none());
+    assert_eq!(journal.end(), Seq(2 + taken), "what was taken is there, and nothing of what was refused");
+    journal.close().unwrap();
+    assert_eq!(check(dir.path(), |_| {}).unwrap().records, 2 + taken);
+
+    // It opens on a full disk, so that what is there can be read.
+    let (journal, recovery) = Journal::open_on(disk, dir.path(), small()).unwrap();
+    assert_eq!(read_to_end(&mut journal.reader(Seq(0)).unwrap()).len() as u64, recovery.records);
+    assert!(matches!(journal.append(vec![large(50, 60_000)]).unwrap().wait(), Err(AppendError::DiskFull { .. })));
+    full(false);
+    assert_eq!(append(&journal, [large(50, 60_000)])[0].seq, Seq(2 + taken));
 }
 
 proptest! {
