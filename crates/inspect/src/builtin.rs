@@ -31,7 +31,9 @@ mod tests {
     #[test]
     fn every_signature_loads_and_passes_its_examples() {
         let sources: Vec<(String, String)> = SIGNATURES.map(|(name, yaml)| (name.to_owned(), yaml.to_owned())).to_vec();
-        let checked = Inspector::from_sources(&sources).unwrap_or_else(|error| panic!("{error}"));
+        let problems: Vec<String> = Inspector::check(&sources).iter().map(ToString::to_string).collect();
+        assert!(problems.is_empty(), "{}", problems.join("\n"));
+        let checked = Inspector::from_sources(&sources).unwrap();
         let builtin = Inspector::builtin().unwrap();
         assert!(checked.signature_count() >= 50);
         assert_eq!(checked.digest(), builtin.digest());

@@ -23,7 +23,7 @@ mod view;
 use aws_lc_rs::digest;
 use event::{Channel, Finding, Verdict};
 
-use signature::{Index, Reads, Signature};
+use signature::{ExampleCase, Index, Reads, Signature};
 
 /// Longest text that is scanned whole, in bytes. Of longer text the first and the last half of this are scanned: that is
 /// where an attack wants to stand to be heeded, and the report counts the rest as unscanned.
@@ -91,13 +91,29 @@ impl Inspector {
     /// An inspector with the signatures that are built into the program. Their examples are checked by the tests of this
     /// crate and not again, so that this takes milliseconds.
     pub fn builtin() -> Result<Self, LoadError> {
-        Self::load(&builtin::SIGNATURES, false)
+        Self::load(&builtin::SIGNATURES).map(|(inspector, _)| inspector)
     }
 
     /// An inspector with the signatures of these files (name and YAML), each of which must pass its own examples.
     pub fn from_sources(sources: &[(String, String)]) -> Result<Self, LoadError> {
-        let sources: Vec<(&str, &str)> = sources.iter().map(|(name, yaml)| (name.as_str(), yaml.as_str())).collect();
-        Self::load(&sources, true)
+        let (inspector, examples) = Self::load(&borrowed(sources))?;
+        let mut problems = inspector.problems(&examples);
+        match problems.next() {
+            Some(problem) => Err(problem),
+            None => {
+                drop(problems);
+                Ok(inspector)
+            }
+        }
+    }
+
+    /// Everything that is wrong with these files, as far as it can be told at once. Empty if they load.
+    #[must_use]
+    pub fn check(sources: &[(String, String)]) -> Vec<LoadError> {
+        match Self::load(&borrowed(sources)) {
+            Ok((inspector, examples)) => inspector.problems(&examples).collect(),
+            Err(error) => vec![error],
+        }
     }
 
     /// Names and contents of the files of built-in signatures: a place to start from for one's own.
@@ -124,18 +140,23 @@ impl Inspector {
         self.digest
     }
 
-    fn load(sources: &[(&str, &str)], check: bool) -> Result<Self, LoadError> {
+    /// Loads without compiling regexes or trying examples.
+    fn load(sources: &[(&str, &str)]) -> Result<(Self, Vec<ExampleCase>), LoadError> {
         let (signatures, examples) = signature::compile(sources)?;
         let index = |reads| Index::new(&signatures, reads).map_err(|error| LoadError::Index(error.to_string()));
         let (raw, text) = (index(Reads::Raw)?, index(Reads::Text)?);
-        let inspector = Self { raw, text, digest: digest_of(sources), signatures };
-        if check {
-            signature::check_examples(&inspector.signatures, &examples, |rule, text, channel| {
-                inspector.inspect(text, channel, None).findings.iter().any(|finding| finding.rule == *rule)
-            })?;
-        }
-        Ok(inspector)
+        Ok((Self { raw, text, digest: digest_of(sources), signatures }, examples))
     }
+
+    fn problems<'s>(&'s self, examples: &'s [ExampleCase]) -> impl Iterator<Item = LoadError> + 's {
+        signature::check_examples(&self.signatures, examples, |rule, text, channel| {
+            self.inspect(text, channel, None).findings.iter().any(|finding| finding.rule == *rule)
+        })
+    }
+}
+
+fn borrowed(sources: &[(String, String)]) -> Vec<(&str, &str)> {
+    sources.iter().map(|(name, yaml)| (name.as_str(), yaml.as_str())).collect()
 }
 
 fn digest_of(sources: &[(&str, &str)]) -> [u8; 32] {

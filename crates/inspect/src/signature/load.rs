@@ -15,7 +15,7 @@ use crate::view::normalise;
 const SIGNATURES_MAX: usize = 5_000;
 /// Most patterns of one signature.
 const PATTERNS_MAX: usize = 32;
-/// Shortest atom in ASCII: shorter ones are everywhere and gate nothing.
+/// Shortest atom of a first group: patterns are searched around its places, and shorter ones are everywhere.
 const ATOM_BYTES_MIN: usize = 3;
 
 /// An example of a signature, still to be tried.
@@ -58,36 +58,38 @@ pub(crate) fn compile(sources: &[(&str, &str)]) -> Result<(Vec<Signature>, Vec<E
     Ok((signatures, examples))
 }
 
-/// Compiles every regex and tries every example. `matches` tells whether a signature is found in a text of a channel.
-pub(crate) fn check_examples(
-    signatures: &[Signature],
-    examples: &[ExampleCase],
-    mut matches: impl FnMut(&RuleId, &str, Channel) -> bool,
-) -> Result<(), LoadError> {
-    for example in examples {
+/// Compiles every regex and tries every example; tells all that is wrong. `matches` tells whether a signature is found in
+/// a text of a channel.
+pub(crate) fn check_examples<'s>(
+    signatures: &'s [Signature],
+    examples: &'s [ExampleCase],
+    matches: impl Fn(&RuleId, &str, Channel) -> bool + 's,
+) -> impl Iterator<Item = LoadError> + 's {
+    let regexes = examples.iter().filter(|example| example.positive && example.number == 1).filter_map(|example| {
         let at = Place { file: &example.file, rule: example.rule.as_str().to_owned() };
-        if let Some(signature) = signatures.iter().find(|signature| signature.id == example.rule) {
-            for pattern in &signature.patterns {
-                for (field, regex) in
-                    [("patterns.regex", Some(&pattern.regex)), ("patterns.unless", pattern.unless.as_ref())]
-                {
-                    if let Some(regex) = regex.filter(|regex| regex.get().is_none()) {
-                        let problem = regex.compile().err().unwrap_or_default();
-                        return Err(at.error(field, problem, "see the dialect in docs/reference/inspection.md"));
-                    }
-                }
-            }
+        let signature = signatures.iter().find(|signature| signature.id == example.rule)?;
+        signature.patterns.iter().find_map(|pattern| {
+            [("patterns.regex", Some(&pattern.regex)), ("patterns.unless", pattern.unless.as_ref())].into_iter().find_map(
+                |(field, regex)| {
+                    let problem = regex.filter(|regex| regex.get().is_none())?.compile().err()?;
+                    Some(at.error(field, problem, "see the dialect in docs/reference/inspection.md"))
+                },
+            )
+        })
+    });
+    let failed = examples.iter().filter_map(move |example| {
+        if matches(&example.rule, &example.text, example.channel) == example.positive {
+            return None;
         }
-        if matches(&example.rule, &example.text, example.channel) != example.positive {
-            let (field, problem) = if example.positive {
-                ("examples.positive", format!("example {} is not matched", example.number))
-            } else {
-                ("examples.negative", format!("example {} is matched", example.number))
-            };
-            return Err(at.error(field, problem, "mend the pattern, its atoms or the example"));
-        }
-    }
-    Ok(())
+        let at = Place { file: &example.file, rule: example.rule.as_str().to_owned() };
+        let (field, problem) = if example.positive {
+            ("examples.positive", format!("example {} is not matched", example.number))
+        } else {
+            ("examples.negative", format!("example {} is matched", example.number))
+        };
+        Some(at.error(field, problem, "mend the pattern, its atoms or the example"))
+    });
+    regexes.chain(failed)
 }
 
 struct Place<'f> {
@@ -181,8 +183,8 @@ impl Place<'_> {
         if pattern.atoms.is_empty() || pattern.atoms.iter().any(Vec::is_empty) {
             return Err(self.error("patterns.atoms", "a pattern needs atoms", "list words of which the text must hold one"));
         }
-        for atom in pattern.atoms.iter().flatten() {
-            if atom.len() < ATOM_BYTES_MIN {
+        for (group, atom) in pattern.atoms.iter().enumerate().flat_map(|(group, atoms)| atoms.iter().map(move |atom| (group, atom))) {
+            if atom.is_empty() || group == 0 && atom.len() < ATOM_BYTES_MIN {
                 return Err(self.error("patterns.atoms", format!("{atom:?} is too short"), "use a longer word"));
             }
             if reads == Reads::Text && normalise(atom).0 != *atom {

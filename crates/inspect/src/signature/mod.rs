@@ -5,7 +5,7 @@ mod file;
 mod load;
 mod matcher;
 
-pub(crate) use load::{check_examples, compile};
+pub(crate) use load::{ExampleCase, check_examples, compile};
 pub(crate) use matcher::{Found, Index, Trigger};
 
 use std::sync::OnceLock;
