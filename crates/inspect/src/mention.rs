@@ -1,7 +1,7 @@
 //! Talking about attacks is not attacking: a signature scores less where the text quotes it as an example.
 //!
-//! An attacker can write like this, too, so a mention never silences a signature; it only weighs less, and in text from
-//! tools it takes both a quotation and words about attacks.
+//! An attacker can write like this, too, so a mention never silences a signature; it only weighs less, and
+//! anywhere but a document it takes both a quotation and words about attacks.
 
 use std::sync::OnceLock;
 
@@ -51,7 +51,7 @@ const SUBJECT_WORDS: [&str; 38] = [
 ];
 
 /// Different words of that kind that make a text one about attacks.
-const SUBJECT_WORDS_MIN: usize = 3;
+const SUBJECT_WORDS_MIN: usize = 2;
 
 /// Bytes before a match in which an opening quotation mark is looked for.
 const QUOTE_BYTES: usize = 80;
@@ -79,7 +79,10 @@ impl Subject {
 
     /// Whether a match is mentioned rather than meant.
     pub(crate) fn is_mention(self, channel: Channel, text: &str, start: usize) -> bool {
-        self.about_attacks && (channel == Channel::Document || in_quotes(text, start))
+        match channel {
+            Channel::Document => self.about_attacks || in_quotes(text, start),
+            _ => self.about_attacks && in_quotes(text, start),
+        }
     }
 }
 

@@ -75,5 +75,5 @@ pub(super) struct Example {
 }
 
 const fn mention_default() -> f32 {
-    0.45
+    0.3
 }
