@@ -10,8 +10,8 @@ use event::{
     ContentRef, Direction, Event, Key, Kind, Part, Piece, PieceMeta, Role, Source, SourcePath, SubjectId, Timestamp, attr,
 };
 use journal::{ContentEntry, Record, Seq};
-use ledger::{CompactRange, Leaf, Ledger, LogKey, leaf_hash};
 use sanitize::Clean;
+use watchkeeper_ledger::{CompactRange, LEAF_BYTES, Leaf, Ledger, LogKey, leaf_hash};
 
 const LEAVES: u64 = 100_000;
 const RECORDS: u64 = 1_000;
@@ -49,7 +49,7 @@ fn ledger(criterion: &mut Criterion) {
 
     group.throughput(Throughput::Elements(LEAVES));
     group.bench_function("integrate a leaf of 102 bytes into the tree", |bencher| {
-        let mut leaf = [0; ledger::LEAF_BYTES];
+        let mut leaf = [0; LEAF_BYTES];
         bencher.iter(|| {
             let mut tree = CompactRange::default();
             for seq in 0..LEAVES {

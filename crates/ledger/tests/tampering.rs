@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::hmac;
 use event::{ContentRef, Direction, Event, Key, Kind, Part, Piece, PieceMeta, Role, Source, SourcePath, SubjectId, Timestamp};
 use journal::{Append, ContentEntry, Journal, Options, Seq};
-use ledger::{Fault, Ledger, LogKey, verify, verify_against};
 use sanitize::Clean;
+use watchkeeper_ledger::{Fault, Ledger, LogKey, verify, verify_against};
 
 fn example(number: u64, says: &str) -> Append {
     let subject = SubjectId::from_bytes([1; 16]).unwrap();

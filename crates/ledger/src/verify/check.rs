@@ -11,7 +11,7 @@ use crate::checkpoint::{Checkpoint, History, HistoryItem, can_be_torn};
 use crate::leaf::Leaf;
 use crate::ledger::{CHECKPOINT, HISTORY};
 use crate::note::VerifierKey;
-use crate::tile::{TileBuilder, TileId};
+use crate::tile::{TILE_WIDTH, TileBuilder, TileId, TileKind};
 
 pub(super) fn run(data_dir: &Path, expected: Option<&VerifierKey>, source: Source<'_>, report: &mut Report) -> Result<(), Stop> {
     let Some(mut snapshot) = Snapshot::take(data_dir, expected, &mut report.notes)? else {
@@ -107,7 +107,26 @@ impl<R: BufRead> Check<R> {
         if let Some(stop) = stop {
             return Err(stop);
         }
-        self.history.compare(&self.tiles, &self.snapshot.key)
+        match self.history.compare(&self.tiles, &self.snapshot.key) {
+            Err(Stop::Fault(fault)) => Err(self.changed_leaf()?.unwrap_or(Stop::Fault(fault))),
+            other => other,
+        }
+    }
+
+    /// The first leaf of the unfinished entry bundle that is not the one on disk: when a root is wrong, the record that
+    /// was changed can be named before its tile is complete.
+    fn changed_leaf(&self) -> Result<Option<Stop>, Stop> {
+        let Some((unfinished, ours)) = self.tiles.partials().find(|(tile, _)| tile.kind == TileKind::Entries) else {
+            return Ok(None);
+        };
+        let of_same = |tile: &&TileId| tile.kind == unfinished.kind && tile.index == unfinished.index;
+        let partial = self.snapshot.partials.keys().rev().find(of_same).copied();
+        let tile = partial.unwrap_or(TileId { width: TILE_WIDTH, ..unfinished });
+        let Some(found) = self.snapshot.load(tile)? else { return Ok(None) };
+        match found.get(..ours.len()) {
+            Some(found) if found != ours => Ok(Some(blame::tile(&self.snapshot, tile, ours, found)?)),
+            _ => Ok(None),
+        }
     }
 
     fn end(&mut self, journaled: &Journaled, notes: &mut Vec<String>) -> Result<(), Stop> {
@@ -149,7 +168,7 @@ impl<R: BufRead> Check<R> {
         }
         for (kind, last) in &self.snapshot.last_full {
             if *last >= kind.full(records) {
-                let tile = TileId { kind: *kind, index: *last, width: crate::tile::TILE_WIDTH };
+                let tile = TileId { kind: *kind, index: *last, width: TILE_WIDTH };
                 return Err(Stop::fault(place(tile), "goes on behind the end of the journal"));
             }
             unpublished += (*last + 1).saturating_sub(kind.full(self.sealed));
