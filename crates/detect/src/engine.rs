@@ -73,8 +73,13 @@ impl Engine {
         // Nobody's clock decides but ours: an event from the future must not open or shut a window.
         let time_s = i64::try_from(event.time.min(event.observed).unix_ns() / 1_000_000_000).unwrap_or(i64::MAX);
         let mut detections = Vec::new();
+        let own_call = (event.kind == Kind::ToolCall)
+            .then(|| event.pieces.iter().find(|piece| piece.meta.part == Part::ToolCall))
+            .flatten()
+            .and_then(|piece| Some(flatten::call_key(piece, &contents(&piece.content)?)));
         for document in flatten::documents(event, &new) {
-            self.observe_document(session, event, document, time_s, &mut detections);
+            let call = document.call(session, own_call.as_deref());
+            self.observe_document(call, event, document, time_s, &mut detections);
         }
         detections.extend(self.flow.observe(session, event, &new));
         detections
@@ -82,7 +87,7 @@ impl Engine {
 
     fn observe_document(
         &mut self,
-        session: u64,
+        call: Option<u64>,
         event: &RecordedEvent<Clean>,
         mut document: Document,
         time_s: i64,
@@ -91,7 +96,7 @@ impl Engine {
         let fields = Json::Object(std::mem::take(&mut document.fields));
         let mut matches = self.sigma.matches(&fields, Some(document.category));
         // A tool call is told of by the model's answer, by the tool's span, by the next request: one alarm of a rule is enough.
-        if let Some(call) = document.call(session, event) {
+        if let Some(call) = call {
             let spoken = &mut self.spoken;
             self.sigma.retain(&mut matches, |rule| spoken.put((rule, call), 0).is_none());
         }

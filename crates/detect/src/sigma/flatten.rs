@@ -32,8 +32,7 @@ pub(crate) fn documents(event: &RecordedEvent<Clean>, new: &[(&Piece<Clean, Cont
     let mut calls = Vec::new();
     for (piece, text) in new {
         if piece.meta.part == Part::ToolCall && !own_calls {
-            let call_id = piece.meta.call_id.as_ref().map_or("", |id| id.as_str());
-            let mut call = Document::new("tool", base.clone(), format!("{}/{call_id}", piece.content.id));
+            let mut call = Document::new("tool", base.clone(), call_key(piece, text));
             call.add_piece(piece, text);
             call.close();
             calls.push(call);
@@ -43,6 +42,14 @@ pub(crate) fn documents(event: &RecordedEvent<Clean>, new: &[(&Piece<Clean, Cont
     }
     main.close();
     std::iter::once(main).chain(calls).collect()
+}
+
+/// Names a tool call by its id and its arguments. Emitters write the same JSON with and without spaces and in any order of
+/// keys, so it is read before it is compared. The id alone would let a second call hide behind a first one's.
+pub(crate) fn call_key(piece: &Piece<Clean, ContentRef>, arguments: &Clean) -> String {
+    let call_id = piece.meta.call_id.as_ref().map_or("", |id| id.as_str());
+    let parsed = serde_json::from_str::<Json>(arguments).ok().map(|value| value.to_string());
+    format!("{:016x}/{call_id}", hash(&parsed.as_deref().unwrap_or(arguments)))
 }
 
 fn category(kind: Kind) -> &'static str {
@@ -163,15 +170,11 @@ impl Document {
     }
 
     /// Which tool call of the conversation this is, if it is one: by its arguments and its id, whatever event tells of it.
-    pub(crate) fn call(&self, session: u64, event: &RecordedEvent<Clean>) -> Option<u64> {
-        let own = |piece: &&Piece<Clean, ContentRef>| piece.meta.part == Part::ToolCall;
-        match (self.category, self.part.is_empty()) {
-            ("tool", false) => Some(hash(&(session, &self.part))),
-            ("tool", true) if event.kind == Kind::ToolCall => {
-                let piece = event.pieces.iter().find(own)?;
-                let call_id = piece.meta.call_id.as_ref().map_or("", |id| id.as_str());
-                Some(hash(&(session, format!("{}/{call_id}", piece.content.id))))
-            }
+    /// `own` is the key of the call that the event itself is.
+    pub(crate) fn call(&self, session: u64, own: Option<&str>) -> Option<u64> {
+        match (self.category, self.part.as_str()) {
+            ("tool", "") => own.map(|own| hash(&(session, own))),
+            ("tool", part) => Some(hash(&(session, part))),
             _ => None,
         }
     }
