@@ -37,7 +37,7 @@ pub use finding::{Finding, Inspection, Risk, RuleId, Verdict};
 pub use id::{ContentId, EventId, IdError, SpanId, SubjectId, TraceId};
 pub use identity::{Client, Identity, Principal, Proof};
 pub use kind::{Kind, Phase};
-pub use piece::{Channel, ContentRef, Direction, Part, Piece, PieceMeta, Role};
+pub use piece::{Channel, ContentRef, Direction, Part, Piece, PieceMeta, Role, UnknownChannel};
 pub use schema::recorded_event_schema;
 pub use taxonomy::TechniqueId;
 pub use time::Timestamp;

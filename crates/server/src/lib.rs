@@ -1,1 +1,28 @@
-//! skeleton
+//! The server: the way of an event wired together, the consumers of the journal, the listeners, the HTTP API.
+
+#![forbid(unsafe_code)]
+
+mod access;
+mod api_keys;
+mod cache;
+pub mod config;
+mod consumers;
+mod data_dir;
+mod http_api;
+mod listen;
+mod node;
+mod page;
+mod pipeline;
+mod run_file;
+mod running;
+mod secrets;
+mod subjects;
+
+pub use access::{Access, Role};
+pub use api_keys::{ApiKeyError, ApiKeys, KeyInfo, NewKey};
+pub use config::{Config, ConfigError};
+pub use data_dir::{DataDir, DataDirError, ephemeral_sanitizer};
+pub use node::{Node, NodeError, Progress};
+pub use pipeline::{Pipeline, Throughput};
+pub use run_file::RunFile;
+pub use running::{Addresses, Running, StartError};

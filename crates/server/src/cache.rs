@@ -1,0 +1,88 @@
+//! What is known of a text already: agent traffic repeats the whole conversation with every call, so each distinct text is
+//! sanitised and inspected once.
+
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use event::{Channel, SubjectId};
+use journal::ContentEntry;
+use lru::LruCache;
+use sanitize::{Clean, Counts};
+
+/// Most bytes of clean text that the cache holds.
+const BYTES_MAX: usize = 128 * 1024 * 1024;
+
+/// Most entries that the cache holds: bounds the overhead when texts are tiny.
+const ENTRIES_MAX: NonZeroUsize = NonZeroUsize::new(200_000).unwrap();
+
+/// A text after sanitising and inspection.
+pub(crate) struct Processed {
+    pub(crate) text: Clean,
+    pub(crate) counts: Counts,
+    pub(crate) report: inspect::Report,
+    /// The commitment for the subject that brought it first: nearly always the only one.
+    commitment: OnceLock<ContentEntry>,
+}
+
+/// Names a raw text in memory: SHA-256 over the way it is treated and the text. Never written anywhere.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct CacheKey([u8; 32]);
+
+/// Processed texts, the most recently used.
+pub(crate) struct Cache {
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    entries: LruCache<CacheKey, Arc<Processed>>,
+    bytes: usize,
+}
+
+impl CacheKey {
+    pub(crate) fn of(channel: Channel, json: bool, raw: &str) -> Self {
+        let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        context.update(&[channel as u8, u8::from(json)]);
+        context.update(raw.as_bytes());
+        let mut key = [0; 32];
+        key.copy_from_slice(context.finish().as_ref());
+        Self(key)
+    }
+}
+
+impl Processed {
+    pub(crate) fn new(text: Clean, counts: Counts, report: inspect::Report) -> Self {
+        Self { text, counts, report, commitment: OnceLock::new() }
+    }
+
+    /// The text as a content of the subject.
+    pub(crate) fn commit(&self, subject: SubjectId, key: &aws_lc_rs::hmac::Key) -> ContentEntry {
+        let entry = self.commitment.get_or_init(|| ContentEntry::commit(subject, key, self.text.clone()));
+        if entry.subject == subject { entry.clone() } else { ContentEntry::commit(subject, key, self.text.clone()) }
+    }
+}
+
+impl Cache {
+    pub(crate) fn new() -> Self {
+        Self { inner: Mutex::new(Inner { entries: LruCache::new(ENTRIES_MAX), bytes: 0 }) }
+    }
+
+    pub(crate) fn get(&self, key: &CacheKey) -> Option<Arc<Processed>> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).entries.get(key).cloned()
+    }
+
+    pub(crate) fn put(&self, key: CacheKey, processed: Arc<Processed>) {
+        // A text that would push out a good part of the others is not worth keeping.
+        if processed.text.len() > BYTES_MAX / 16 {
+            return;
+        }
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.bytes += processed.text.len();
+        if let Some((_, old)) = inner.entries.push(key, processed) {
+            inner.bytes = inner.bytes.saturating_sub(old.text.len());
+        }
+        while inner.bytes > BYTES_MAX {
+            let Some((_, old)) = inner.entries.pop_lru() else { break };
+            inner.bytes = inner.bytes.saturating_sub(old.text.len());
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Configuration: plain values with safe defaults, read from TOML.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that `watchkeeper serve` can be told. Every field has a default.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where to listen.
+    pub listen: Listen,
+    /// The certificate for all listeners; without it they speak plain text, on loopback only.
+    pub tls: Option<Tls>,
+    /// Where the gateway forwards to.
+    pub upstream: Upstream,
+    /// A directory of Sigma rules that are used beside those shipped.
+    pub rules: Option<PathBuf>,
+    /// What capture does without a key.
+    pub capture: Capture,
+}
+
+/// Addresses of the listeners.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Listen {
+    /// OTLP over gRPC.
+    pub otlp_grpc: SocketAddr,
+    /// OTLP over HTTP.
+    pub otlp_http: SocketAddr,
+    /// The LLM gateway.
+    pub gateway: SocketAddr,
+    /// The console and the API.
+    pub console: SocketAddr,
+}
+
+/// Certificate and key, PEM files.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// Base URLs of the model providers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Upstream {
+    /// For `/v1/chat/completions` and everything under `/openai`.
+    pub openai: String,
+    /// For `/v1/messages` and everything under `/anthropic`.
+    pub anthropic: String,
+    /// Whether a call goes on when its record cannot be written. Off: the caller gets a 503.
+    pub fail_open: bool,
+}
+
+/// Who may send events.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Capture {
+    /// Whether OTLP and gateway callers must present a key with the role `sensor` even on loopback. Elsewhere they always must.
+    pub require_key: bool,
+}
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not a configuration.
+    #[error("configuration {path}: {source}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Names the field.
+        source: Box<toml::de::Error>,
+    },
+    /// A listener would speak plain text to the network.
+    #[error(
+        "listen.{listener} = {address} is not loopback and there is no [tls]: prompts and keys would cross the network in the \
+         clear; set tls.certificate and tls.key, or listen on 127.0.0.1"
+    )]
+    PlainTextOnNetwork {
+        /// Which listener.
+        listener: &'static str,
+        /// Where.
+        address: SocketAddr,
+    },
+}
+
+impl Config {
+    /// Reads a TOML file.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+    }
+
+    /// Refuses what would be unsafe.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        if self.tls.is_some() {
+            return Ok(());
+        }
+        for (listener, address) in self.listen.all() {
+            if !address.ip().is_loopback() {
+                return Err(ConfigError::PlainTextOnNetwork { listener, address });
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Listen {
+    /// Every listener with the name of its field.
+    #[must_use]
+    pub fn all(&self) -> [(&'static str, SocketAddr); 4] {
+        [("otlp_grpc", self.otlp_grpc), ("otlp_http", self.otlp_http), ("gateway", self.gateway), ("console", self.console)]
+    }
+
+    /// Every listener on loopback, on a port that the system picks.
+    #[must_use]
+    pub fn any_port() -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self { otlp_grpc: any, otlp_http: any, gateway: any, console: any }
+    }
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+        Self { otlp_grpc: loopback(4317), otlp_http: loopback(4318), gateway: loopback(4000), console: loopback(7700) }
+    }
+}
+
+impl Default for Upstream {
+    fn default() -> Self {
+        Self { openai: "https://api.openai.com".to_owned(), anthropic: "https://api.anthropic.com".to_owned(), fail_open: false }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_file_is_the_default_and_a_typo_is_named() {
+        assert_eq!(toml::from_str::<Config>("").unwrap(), Config::default());
+        let error = toml::from_str::<Config>("[listen]\ngatewey = \"127.0.0.1:1\"").unwrap_err().to_string();
+        assert!(error.contains("gatewey"), "{error}");
+    }
+
+    #[test]
+    fn plain_text_stays_on_loopback() {
+        let mut config = Config::default();
+        config.check().unwrap();
+        config.listen.gateway = "0.0.0.0:4000".parse().unwrap();
+        let error = config.check().unwrap_err().to_string();
+        assert!(error.contains("listen.gateway"), "{error}");
+        config.tls = Some(Tls { certificate: "c.pem".into(), key: "k.pem".into() });
+        config.check().unwrap();
+    }
+}

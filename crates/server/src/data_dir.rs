@@ -1,0 +1,174 @@
+//! The data directory: what lies where.
+//!
+//! ```text
+//! DIR/
+//!   format            version of this layout
+//!   journal/          the record itself (crate `journal`)
+//!   ledger/           Merkle tiles and checkpoints (crate `ledger`)
+//!   store/            hot partitions, derived, may be deleted (crate `store`)
+//!   state/            cursors of the consumers
+//!   keys/             secrets, mode 0700: signing key, token keys, subjects' keys, hashes of API keys
+//!   run/              address and token of the running server for local commands
+//! ```
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use sanitize::{Sanitizer, TokenKey};
+
+/// Version of the layout.
+const FORMAT: &str = "watchkeeper data 1\n";
+
+/// A data directory that exists and has the layout of this version.
+#[derive(Debug, Clone)]
+pub struct DataDir(PathBuf);
+
+/// Why a directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// It cannot be made or read.
+    #[error("data directory {path}: {source}")]
+    Io {
+        /// The path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It holds something else, or data of another version.
+    #[error(
+        "{0} is not a data directory of this version of Watchkeeper: its file `format` says {1:?}; choose another with --data"
+    )]
+    Format(PathBuf, String),
+    /// It does not exist or holds no record.
+    #[error("{0} holds no record; name the data directory with --data DIR or WATCHKEEPER_DATA")]
+    Missing(PathBuf),
+}
+
+impl DataDir {
+    /// Opens the directory and makes what is missing, readable by its owner only.
+    pub fn create(path: &Path) -> Result<Self, DataDirError> {
+        let wrap = |path: &Path| {
+            let path = path.to_owned();
+            move |source| DataDirError::Io { path, source }
+        };
+        make_private(path).map_err(wrap(path))?;
+        let dir = Self(path.to_owned());
+        let format = path.join("format");
+        if !format.exists() {
+            let mut entries = fs::read_dir(path).map_err(wrap(path))?;
+            if entries.next().is_some() {
+                return Err(DataDirError::Format(path.to_owned(), String::new()));
+            }
+            crate::secrets::write_atomic(&format, FORMAT.as_bytes(), 0o644).map_err(wrap(&format))?;
+        }
+        dir.check_format()?;
+        for sub in ["journal", "ledger", "store", "state", "keys", "run"] {
+            let sub = path.join(sub);
+            make_private(&sub).map_err(wrap(&sub))?;
+        }
+        Ok(dir)
+    }
+
+    /// Opens a directory that must hold a record already.
+    pub fn existing(path: &Path) -> Result<Self, DataDirError> {
+        if !path.join("format").exists() {
+            return Err(DataDirError::Missing(path.to_owned()));
+        }
+        let dir = Self(path.to_owned());
+        dir.check_format()?;
+        Ok(dir)
+    }
+
+    fn check_format(&self) -> Result<(), DataDirError> {
+        let path = self.0.join("format");
+        let format = fs::read(&path).map_err(|source| DataDirError::Io { path, source })?;
+        if format == FORMAT.as_bytes() {
+            Ok(())
+        } else {
+            Err(DataDirError::Format(self.0.clone(), String::from_utf8_lossy(&format).chars().take(40).collect()))
+        }
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// A file below `keys/`.
+    #[must_use]
+    pub fn key(&self, name: &str) -> PathBuf {
+        self.0.join("keys").join(name)
+    }
+
+    /// The sanitiser whose tokens belong to this record; its key is made when there is none.
+    pub fn sanitizer(&self) -> io::Result<Sanitizer> {
+        let key = crate::secrets::load_or_create::<32>(&self.key("token.key"))?;
+        Ok(Sanitizer::new(TokenKey::new(key, &token_label(self)?)))
+    }
+
+    /// A file below `state/`.
+    #[must_use]
+    pub fn state(&self, name: &str) -> PathBuf {
+        self.0.join("state").join(name)
+    }
+
+    /// A file below `run/`.
+    #[must_use]
+    pub fn run(&self, name: &str) -> PathBuf {
+        self.0.join("run").join(name)
+    }
+}
+
+/// The year in which the token key was made: `v26`. Tokens of one key carry one label for as long as it lives.
+fn token_label(data: &DataDir) -> std::io::Result<String> {
+    let path = data.key("token.label");
+    match std::fs::read_to_string(&path) {
+        Ok(label) => Ok(label.trim().to_owned()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let label = format!("v{:02}", jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).year() % 100);
+            crate::secrets::write_atomic(&path, label.as_bytes(), 0o600)?;
+            Ok(label)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A sanitiser whose tokens mean nothing after this run.
+pub fn ephemeral_sanitizer() -> io::Result<Sanitizer> {
+    Ok(Sanitizer::new(TokenKey::new(crate::secrets::random::<32>()?, "run")))
+}
+
+fn make_private(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_foreign_directory_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("thesis.txt"), "x").unwrap();
+        assert!(matches!(DataDir::create(dir.path()), Err(DataDirError::Format(..))));
+        assert!(!dir.path().join("journal").exists());
+        assert!(matches!(DataDir::existing(dir.path()), Err(DataDirError::Missing(_))));
+    }
+
+    #[test]
+    fn what_is_made_is_private_and_opens_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("data");
+        DataDir::create(&path).unwrap();
+        assert_eq!(fs::metadata(path.join("keys")).unwrap().permissions().mode() & 0o777, 0o700);
+        DataDir::create(&path).unwrap();
+        DataDir::existing(&path).unwrap();
+    }
+}

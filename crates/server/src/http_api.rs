@@ -1,0 +1,456 @@
+//! The HTTP API of the console's origin, with who may use which route.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{Path, Query, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json};
+use event::{Channel, Event, Kind, Principal, Proof, attr};
+use serde::{Deserialize, Serialize};
+use store::{QueryError, QueryLimits};
+
+use crate::access::{Access, Role};
+use crate::api_keys::{ApiKeys, KeyInfo};
+use crate::node::{Node, internal, read_event};
+use crate::page;
+use crate::running::Addresses;
+
+/// Largest body of an API call that is not a batch of events.
+const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Rows of a page of live events or of a search at the most.
+const ROWS_MAX: usize = 1_000;
+
+/// How long a live request waits for something new before it answers with nothing.
+const LIVE_WAIT: Duration = Duration::from_secs(15);
+
+/// The API's state.
+pub(crate) struct Api {
+    node: Arc<Node>,
+    keys: Arc<ApiKeys>,
+    /// The token of local commands, see `run_file`.
+    local_token: String,
+    /// Sign-ins of the page.
+    pub(crate) sessions: page::Sessions,
+}
+
+/// Who is calling.
+#[derive(Debug, Clone)]
+struct Caller {
+    id: String,
+    role: Role,
+    proof: Proof,
+}
+
+impl Api {
+    pub(crate) fn new(node: Arc<Node>, keys: Arc<ApiKeys>, local_token: String) -> Self {
+        Self { node, keys, local_token, sessions: page::Sessions::default() }
+    }
+
+    /// Records that the server has started, and that the first key was made.
+    pub(crate) async fn note_start(&self, addresses: &Addresses, first_key: Option<&KeyInfo>) {
+        let mut started = internal(Kind::Admin, "server.start");
+        started.set(attr::EVENT_ACTION, "start");
+        started.set(attr::ADMIN_OBJECT, format!("console {}", addresses.console).as_str());
+        let mut events = vec![started];
+        if let Some(key) = first_key {
+            let mut made = internal(Kind::Admin, "key.create");
+            made.set(attr::EVENT_ACTION, "create");
+            made.set(attr::ADMIN_OBJECT, format!("{} ({})", key.id, key.role.as_str()).as_str());
+            events.push(made);
+        }
+        self.record(events).await;
+    }
+
+    fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
+        let bearer = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "));
+        let own = headers.get("x-watchkeeper-key").and_then(|value| value.to_str().ok());
+        let Some(secret) = own.or(bearer) else {
+            let key = self.keys.by_id(&self.sessions.key_id(headers)?)?;
+            return Some(Caller { id: key.id, role: key.role, proof: Proof::ApiKey });
+        };
+        if aws_lc_rs::constant_time::verify_slices_are_equal(secret.as_bytes(), self.local_token.as_bytes()).is_ok() {
+            return Some(Caller { id: "local".to_owned(), role: Role::Admin, proof: Proof::Local });
+        }
+        let key = self.keys.check(secret)?;
+        Some(Caller { id: key.id, role: key.role, proof: Proof::ApiKey })
+    }
+
+    /// Records what the program did or saw done. A record that cannot be written is logged: the journal has stopped, which
+    /// every further request says, too.
+    async fn record(&self, events: Vec<Event<String>>) -> bool {
+        let pipeline = self.node.pipeline().clone();
+        let recorded = tokio::task::spawn_blocking(move || pipeline.record_blocking(events)).await;
+        match recorded {
+            Ok(Ok(_)) => true,
+            Ok(Err(error)) => {
+                tracing::error!(%error, "an administrative event was not recorded");
+                false
+            }
+            Err(error) => {
+                tracing::error!(%error, "an administrative event was not recorded");
+                false
+            }
+        }
+    }
+
+    /// Records that somebody reads contents, before they get to see any.
+    async fn note_read(&self, caller: &Caller, action: &str, object: &str) -> Result<(), ApiError> {
+        if self.record(vec![read_event(&caller.id, caller.proof, action, object)]).await {
+            Ok(())
+        } else {
+            Err(ApiError::unavailable("reading contents is recorded, and the record cannot be written"))
+        }
+    }
+
+    /// Runs a query on a thread that may wait.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&store::Reader) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let path = self.node.data().path().to_owned();
+        let result = tokio::task::spawn_blocking(move || work(&store::Reader::open(&path).map_err(QueryError::from)?)).await;
+        result.map_err(|error| ApiError::unavailable(error.to_string()))?.map_err(ApiError::from)
+    }
+}
+
+/// Every route of the console's origin.
+pub(crate) fn router(api: Arc<Api>) -> Router {
+    let recorder = api.node.recorder();
+    let open = page::router(api.clone());
+    let send = guarded(
+        Router::new()
+            .route("/v1/inspect", post(inspect))
+            .with_state(api.clone())
+            .merge(capture::api::router(recorder, capture::api::Limits::default())),
+        &api,
+        Access::Send,
+    );
+    let record = guarded(
+        Router::new()
+            .route("/api/status", get(status))
+            .route("/api/tail", get(tail))
+            .route("/api/detections", get(detections))
+            .with_state(api.clone()),
+        &api,
+        Access::ReadRecord,
+    );
+    let content = guarded(
+        Router::new()
+            .route("/api/query", post(query))
+            .route("/api/search", get(search))
+            .route("/api/trace/{*id}", get(trace))
+            .with_state(api.clone()),
+        &api,
+        Access::ReadContent,
+    );
+    let administer = guarded(
+        Router::new()
+            .route("/api/keys", get(list_keys).post(create_key))
+            .route("/api/keys/{id}", axum::routing::delete(revoke_key))
+            .with_state(api.clone()),
+        &api,
+        Access::Administer,
+    );
+    open.merge(send)
+        .merge(record)
+        .merge(content)
+        .merge(administer)
+        .fallback(|| async {
+            ApiError {
+                status: StatusCode::NOT_FOUND,
+                message: "there is nothing at this path; see docs/reference/api.md".to_owned(),
+            }
+        })
+        .layer(middleware::map_response(secure_headers))
+}
+
+/// Lets only callers with the permission through.
+pub(crate) fn require_key(router: Router, api: Arc<Api>, access: Access) -> Router {
+    guarded(router, &api, access)
+}
+
+fn guarded(router: Router, api: &Arc<Api>, access: Access) -> Router {
+    let api = api.clone();
+    router.layer(middleware::from_fn(move |mut request: Request, next: Next| {
+        let api = api.clone();
+        async move {
+            match api.caller(request.headers()) {
+                None => ApiError {
+                    status: StatusCode::UNAUTHORIZED,
+                    message: "a key is needed: send `Authorization: Bearer wk_...` or `x-watchkeeper-key: wk_...`; the first start printed one".to_owned(),
+                }
+                .into_response(),
+                Some(caller) if !caller.role.allows(access) => {
+                    ApiError { status: StatusCode::FORBIDDEN, message: format!("a key with the role {} may not do this", caller.role.as_str()) }.into_response()
+                }
+                Some(caller) => {
+                    request.headers_mut().remove("x-watchkeeper-key");
+                    request.extensions_mut().insert(caller);
+                    next.run(request).await
+                }
+            }
+        }
+    }))
+}
+
+/// Nothing that was recorded may run in a reader's browser, and nothing may be framed, sniffed or kept.
+async fn secure_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; font-src 'self'; \
+                  base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct InspectRequest {
+    text: String,
+    channel: Option<String>,
+    context: Option<String>,
+}
+
+async fn inspect(State(api): State<Arc<Api>>, body: Body) -> Result<Response, ApiError> {
+    let request: InspectRequest = body.json()?;
+    let channel: Channel = match request.channel.as_deref() {
+        None => Channel::User,
+        Some(name) => name.parse().map_err(|error: event::UnknownChannel| ApiError::bad_request(error.to_string()))?,
+    };
+    let scored = tokio::task::spawn_blocking(move || {
+        let report = api.node.pipeline().inspect(&request.text, channel, request.context.as_deref());
+        serde_json::json!({
+            "score": report.score, "verdict": report.verdict, "findings": report.findings,
+            "scanned_bytes": report.scanned_bytes, "unscanned_bytes": report.unscanned_bytes,
+        })
+    });
+    Ok(Json(scored.await.map_err(|error| ApiError::unavailable(error.to_string()))?).into_response())
+}
+
+#[derive(Serialize)]
+struct Status {
+    version: &'static str,
+    progress: crate::Progress,
+    throughput: crate::Throughput,
+    stopped: Option<String>,
+    counts: store::Counts,
+}
+
+async fn status(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+    let counts = api.read(|reader| reader.counts()).await?;
+    let status = Status {
+        version: env!("CARGO_PKG_VERSION"),
+        progress: api.node.progress(),
+        throughput: api.node.pipeline().throughput(),
+        stopped: api.node.stopped(),
+        counts,
+    };
+    Ok(Json(status).into_response())
+}
+
+#[derive(Deserialize)]
+struct TailQuery {
+    after: Option<u64>,
+    limit: Option<usize>,
+    #[serde(default)]
+    wait: bool,
+}
+
+/// Rows after a place in the journal; with `wait`, answers when there is one, or after some seconds without.
+async fn tail(State(api): State<Arc<Api>>, Query(query): Query<TailQuery>) -> Result<Response, ApiError> {
+    let limit = query.limit.unwrap_or(100).min(ROWS_MAX);
+    let until = tokio::time::Instant::now() + LIVE_WAIT;
+    loop {
+        let indexed = api.node.progress().indexed;
+        let after = query.after.unwrap_or_else(|| indexed.saturating_sub(limit as u64));
+        if indexed > after || !query.wait || tokio::time::Instant::now() >= until {
+            let mut rows = api.read(move |reader| reader.tail(journal::Seq(after), limit)).await?;
+            // A row of the live view holds no contents: reading those is a permission of its own, and leaves an event.
+            rows.iter_mut().for_each(|row| row.summary.clear());
+            return Ok(Json(serde_json::json!({ "rows": rows, "next": indexed.max(after) })).into_response());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn detections(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+    let sql = "SELECT time, detection_id, rule, title, technique, severity, confidence, grade, session_id, trace_id, user_id, agent \
+               FROM detections ORDER BY time DESC LIMIT 500";
+    Ok(Json(api.read(move |reader| reader.sql(sql, &QueryLimits::default())).await?).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SqlRequest {
+    sql: String,
+}
+
+async fn query(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+    let request: SqlRequest = body.json()?;
+    api.note_read(&caller, "query", &request.sql).await?;
+    Ok(Json(api.read(move |reader| reader.sql(&request.sql, &QueryLimits::default())).await?).into_response())
+}
+
+#[derive(Deserialize)]
+struct SearchQuery {
+    q: String,
+    limit: Option<usize>,
+}
+
+async fn search(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Query(query): Query<SearchQuery>,
+) -> Result<Response, ApiError> {
+    api.note_read(&caller, "search", &query.q).await?;
+    let limit = query.limit.unwrap_or(50).min(ROWS_MAX);
+    Ok(Json(api.read(move |reader| reader.search(&query.q, limit)).await?).into_response())
+}
+
+async fn trace(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    api.note_read(&caller, "trace", &id).await?;
+    Ok(Json(api.read(move |reader| reader.trace(&id)).await?).into_response())
+}
+
+async fn list_keys(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+    let keys = api.keys.list()?;
+    let rows: Vec<_> = keys
+        .iter()
+        .map(|key| serde_json::json!({"id": key.id, "name": key.name, "role": key.role, "created_unix_s": key.created_unix_s, "expires_unix_s": key.expires_unix_s}))
+        .collect();
+    Ok(Json(rows).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyRequest {
+    name: String,
+    role: Role,
+    lifetime_s: Option<u64>,
+}
+
+async fn create_key(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+    let request: KeyRequest = body.json()?;
+    let key = api.keys.create(&request.name, request.role, request.lifetime_s)?;
+    api.note_key(&caller, "create", &key.info).await;
+    Ok(Json(serde_json::json!({ "id": key.info.id, "role": key.info.role, "key": key.secret })).into_response())
+}
+
+async fn revoke_key(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    let key = api.keys.revoke(&id)?;
+    api.note_key(&caller, "delete", &key).await;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+impl Api {
+    async fn note_key(&self, caller: &Caller, action: &str, key: &KeyInfo) {
+        let mut event = internal(Kind::Admin, &format!("key.{action}"));
+        let mut user = Principal::asserted(caller.id.clone());
+        user.proof = caller.proof;
+        event.identity.user = Some(user);
+        event.set(attr::EVENT_ACTION, action);
+        event.set(attr::ADMIN_OBJECT, format!("{} ({}, {})", key.id, key.role.as_str(), key.name).as_str());
+        self.record(vec![event]).await;
+    }
+
+    /// The key that somebody signs in with.
+    pub(crate) fn key(&self, secret: &str) -> Option<KeyInfo> {
+        self.keys.check(secret)
+    }
+
+    /// Records a sign-in, or an attempt at one.
+    pub(crate) async fn note_sign_in(&self, key: Option<&KeyInfo>, headers: &HeaderMap) {
+        let mut event = internal(Kind::Session, "sign_in");
+        event.set(attr::EVENT_ACTION, "login");
+        event.set(attr::EVENT_OUTCOME, if key.is_some() { "success" } else { "failure" });
+        if let Some(key) = key {
+            let mut user = Principal::asserted(key.id.clone());
+            user.name = Some(key.name.clone());
+            user.proof = Proof::ApiKey;
+            event.identity.user = Some(user);
+        }
+        let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+        event.identity.client = Some(event::Client { address: None, user_agent: agent.map(str::to_owned) });
+        self.record(vec![event]).await;
+    }
+}
+
+/// A body within the limit, read before the handler runs.
+pub(crate) struct Body(bytes::Bytes);
+
+impl Body {
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, ApiError> {
+        serde_json::from_slice(&self.0).map_err(|error| ApiError::bad_request(format!("body: {error}")))
+    }
+}
+
+impl<S: Send + Sync> axum::extract::FromRequest<S> for Body {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let body = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX).await;
+        body.map(Self).map_err(|_| ApiError {
+            status: StatusCode::PAYLOAD_TOO_LARGE,
+            message: format!("body: at most {BODY_BYTES_MAX} bytes are taken"),
+        })
+    }
+}
+
+/// An error that the caller gets to see.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    message: String,
+}
+
+impl ApiError {
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
+    }
+
+    pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::UNAUTHORIZED, message: message.into() }
+    }
+
+    fn unavailable(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, message: message.into() }
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl From<crate::ApiKeyError> for ApiError {
+    fn from(error: crate::ApiKeyError) -> Self {
+        Self::bad_request(error.to_string())
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(serde_json::json!({ "error": { "message": self.message } }))).into_response()
+    }
+}

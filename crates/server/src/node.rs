@@ -1,0 +1,232 @@
+//! A node: the data directory opened for writing, with the pipeline in front of the journal and the consumers behind it.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use capture::{RecordError, Recorder};
+use detect::RuleSet;
+use event::{Event, Key, Kind, Principal, Proof, Source, SourcePath, attr};
+use inspect::Inspector;
+use journal::{Journal, Options};
+use ledger::LogKey;
+
+use crate::consumers::Consumers;
+use crate::data_dir::{DataDir, DataDirError};
+use crate::pipeline::{Pipeline, PipelineRecorder};
+use crate::secrets;
+use crate::subjects::{SubjectError, Subjects};
+
+/// How long [`Node::close`] waits for the consumers to catch up before it gives up on them. They continue where they
+/// stopped at the next start.
+const CATCH_UP: Duration = Duration::from_secs(600);
+
+/// A data directory that is being written. Only one can exist for a directory at a time.
+pub struct Node {
+    data: DataDir,
+    pipeline: Arc<Pipeline>,
+    journal: Journal,
+    consumers: Consumers,
+    notes: Vec<String>,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// The journal does not open.
+    #[error(transparent)]
+    Journal(#[from] journal::OpenError),
+    /// The ledger does not open.
+    #[error("ledger")]
+    Ledger(#[from] ledger::LedgerError),
+    /// The log's key cannot be used.
+    #[error("keys/log.key")]
+    LogKey(#[from] ledger::KeyError),
+    /// A consumer's place is not readable.
+    #[error(transparent)]
+    Cursor(#[from] journal::CursorError),
+    /// The store does not open.
+    #[error("store")]
+    Store(#[from] store::StoreError),
+    /// The rules do not load.
+    #[error("rules")]
+    Rules(#[from] detect::RuleError),
+    /// The signatures do not load.
+    #[error("signatures")]
+    Signatures(#[from] inspect::LoadError),
+    /// The subjects' keys do not open.
+    #[error(transparent)]
+    Subjects(#[from] SubjectError),
+    /// A file does not do what it should.
+    #[error("{what}: {source}")]
+    Io {
+        /// Which file, and for what.
+        what: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The consumers did not finish.
+    #[error("{0}")]
+    Consumer(String),
+}
+
+/// How far the consumers are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Progress {
+    /// Records that are durable.
+    pub recorded: u64,
+    /// Records that a signed checkpoint covers.
+    pub sealed: u64,
+    /// Records that queries can see.
+    pub indexed: u64,
+    /// Records that rules have seen.
+    pub detected: u64,
+}
+
+impl Node {
+    /// Opens a data directory, recovers it if need be, and starts the consumers.
+    pub fn open(path: &Path, rules: Option<&Path>) -> Result<Self, NodeError> {
+        let data = DataDir::create(path)?;
+        let io = |what: &str| {
+            let what = what.to_owned();
+            move |source| NodeError::Io { what, source }
+        };
+        // The journal first: its lock keeps a second writer away from everything else.
+        let (journal, recovery) = Journal::open(data.path(), Options::default())?;
+        let namer = secrets::load_or_create::<32>(&data.key("subject-namer.key")).map_err(io("keys/subject-namer.key"))?;
+        let sanitizer = data.sanitizer().map_err(io("keys/token.key"))?;
+        let subjects = Subjects::open(&data.key("subjects.db"))?;
+        let pipeline = Arc::new(Pipeline::new(sanitizer, Inspector::builtin()?, subjects, namer, journal.clone()));
+        let log_key = log_key(&data)?;
+        let mut rule_set = RuleSet::builtin()?;
+        if let Some(dir) = rules {
+            rule_set = rule_set.and(RuleSet::load(dir, false)?)?;
+        }
+        let consumers = Consumers::start(&data, &journal, pipeline.clone(), log_key, rule_set)?;
+        let mut notes = Vec::new();
+        if recovery.torn_bytes > 0 {
+            notes.push(format!(
+                "the last run ended in the middle of a write: {} bytes that were never acknowledged were discarded",
+                recovery.torn_bytes
+            ));
+            let mut gap = internal(Kind::Gap, "journal.recovered");
+            gap.set(attr::GAP_REASON, "torn_tail");
+            gap.set(Key::of("watchkeeper.gap.bytes"), i64::try_from(recovery.torn_bytes).unwrap_or(i64::MAX));
+            let recorded = pipeline.record_blocking(vec![gap]);
+            recorded.map_err(|error| NodeError::Consumer(format!("cannot record the recovery: {error}")))?;
+        }
+        Ok(Self { data, pipeline, journal, consumers, notes })
+    }
+
+    /// The way in.
+    #[must_use]
+    pub fn recorder(&self) -> Arc<dyn Recorder> {
+        Arc::new(PipelineRecorder(self.pipeline.clone()))
+    }
+
+    /// The pipeline, for scoring text without recording it.
+    #[must_use]
+    pub fn pipeline(&self) -> &Arc<Pipeline> {
+        &self.pipeline
+    }
+
+    /// The data directory.
+    #[must_use]
+    pub fn data(&self) -> &DataDir {
+        &self.data
+    }
+
+    /// What a person should know about the start.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// How far the consumers are.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.consumers.progress(self.journal.end().0)
+    }
+
+    /// Why the journal or a consumer stands still, if one does.
+    #[must_use]
+    pub fn stopped(&self) -> Option<String> {
+        self.journal.stopped().or_else(|| self.consumers.failure())
+    }
+
+    /// Waits until everything that is recorded is detected, indexed and sealed. `false` when it was not within `timeout`.
+    pub fn flush(&self, timeout: Duration) -> bool {
+        let until = Instant::now() + timeout;
+        loop {
+            let progress = self.progress();
+            if [progress.sealed, progress.indexed, progress.detected].iter().all(|&done| done >= progress.recorded) {
+                return true;
+            }
+            if Instant::now() >= until || self.consumers.failure().is_some() {
+                return false;
+            }
+            self.consumers.wait(Duration::from_millis(50));
+        }
+    }
+
+    /// Records that somebody reads contents, before they get to see any.
+    pub fn note_read(&self, user: &str, action: &str, object: &str) -> Result<(), RecordError> {
+        let event = read_event(user, Proof::Local, action, object);
+        self.pipeline.record_blocking(vec![event]).map(drop)
+    }
+
+    /// Lets the consumers finish, seals what is recorded and closes the journal.
+    pub fn close(self) -> Result<(), NodeError> {
+        let caught_up = self.flush(CATCH_UP);
+        let failure = self.consumers.stop();
+        self.journal.close().map_err(|error| NodeError::Consumer(format!("journal: {error}")))?;
+        match failure {
+            Some(failure) => Err(NodeError::Consumer(failure)),
+            None if !caught_up => {
+                Err(NodeError::Consumer("the consumers did not catch up; they continue at the next start".to_owned()))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// An event of this program itself.
+pub(crate) fn internal(kind: Kind, name: &str) -> Event<String> {
+    let mut event = Event::new(kind, name, Source::new(SourcePath::Internal, Key::of("watchkeeper")));
+    let mut application = event::Principal::asserted("watchkeeper".to_owned());
+    application.version = Some(env!("CARGO_PKG_VERSION").to_owned());
+    application.proof = event::Proof::Local;
+    event.identity.application = Some(application);
+    event
+}
+
+/// That somebody reads contents: who, how, what.
+pub(crate) fn read_event(caller: &str, proof: Proof, action: &str, object: &str) -> Event<String> {
+    /// Longest description of what is read, in characters.
+    const OBJECT_CHARS_MAX: usize = 4_096;
+    let mut event = internal(Kind::DataAccess, "record.read");
+    let mut user = Principal::asserted(caller.to_owned());
+    user.proof = proof;
+    event.identity.user = Some(user);
+    event.set(attr::EVENT_ACTION, action);
+    event.set(attr::DB_OPERATION_NAME, "read");
+    event.set(attr::DB_SYSTEM_NAME, "watchkeeper");
+    event.set(attr::DB_COLLECTION_NAME, object.chars().take(OBJECT_CHARS_MAX).collect::<String>().as_str());
+    event
+}
+
+fn log_key(data: &DataDir) -> Result<LogKey, NodeError> {
+    let path = data.key("log.key");
+    if path.exists() {
+        return Ok(LogKey::load(&path)?);
+    }
+    // The origin names the log. It is random and says nothing of the operator; an operator may choose another one.
+    let id = secrets::random::<8>().map_err(|source| NodeError::Io { what: "random generator".to_owned(), source })?;
+    let origin = format!("watchkeeper.invalid/{}", id.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    let key = LogKey::generate(&origin)?;
+    key.save(&path)?;
+    Ok(key)
+}

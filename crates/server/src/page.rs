@@ -1,0 +1,109 @@
+//! The page: sign-in, live events, detections, one trace with its flow. Assets are part of the program.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::http_api::{Api, ApiError, Body};
+use crate::secrets;
+
+/// How long a sign-in lasts.
+const SESSION_LIFETIME: Duration = Duration::from_secs(8 * 3_600);
+
+/// Sign-ins at once; the oldest gives way.
+const SESSIONS_MAX: usize = 10_000;
+
+/// Name of the cookie.
+const COOKIE: &str = "wk_session";
+
+/// Sign-ins: random tokens that stand for a key, in memory only.
+#[derive(Default)]
+pub(crate) struct Sessions(Mutex<HashMap<String, Session>>);
+
+struct Session {
+    key_id: String,
+    until: Instant,
+}
+
+impl Sessions {
+    /// Starts a session of the key and gives its token.
+    fn start(&self, key_id: String) -> std::io::Result<String> {
+        let token = URL_SAFE_NO_PAD.encode(secrets::random::<32>()?);
+        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        sessions.retain(|_, session| session.until > now);
+        if sessions.len() >= SESSIONS_MAX
+            && let Some(oldest) = sessions.iter().min_by_key(|(_, session)| session.until).map(|(token, _)| token.clone())
+        {
+            sessions.remove(&oldest);
+        }
+        sessions.insert(token.clone(), Session { key_id, until: now + SESSION_LIFETIME });
+        Ok(token)
+    }
+
+    /// The key that the cookie of a request stands for.
+    pub(crate) fn key_id(&self, headers: &HeaderMap) -> Option<String> {
+        let token = cookie(headers)?;
+        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.get(token).filter(|session| session.until > Instant::now()).map(|session| session.key_id.clone())
+    }
+
+    fn end(&self, headers: &HeaderMap) {
+        if let Some(token) = cookie(headers) {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(token);
+        }
+    }
+}
+
+fn cookie(headers: &HeaderMap) -> Option<&str> {
+    let cookies = headers.get(header::COOKIE)?.to_str().ok()?;
+    cookies.split(';').find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
+}
+
+/// The routes that need no key: the assets, which hold nothing, and signing in.
+pub(crate) fn router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/", get(|| async { asset("text/html; charset=utf-8", include_str!("../assets/page.html")) }))
+        .route("/page.js", get(|| async { asset("text/javascript; charset=utf-8", include_str!("../assets/page.js")) }))
+        .route("/page.css", get(|| async { asset("text/css; charset=utf-8", include_str!("../assets/page.css")) }))
+        .route("/favicon.ico", get(|| async { StatusCode::NO_CONTENT }))
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/api/session", post(sign_in).delete(sign_out))
+        .with_state(api)
+}
+
+fn asset(kind: &'static str, text: &'static str) -> Response {
+    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response()
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SignIn {
+    key: String,
+}
+
+async fn sign_in(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+    let request: SignIn = body.json()?;
+    let key = api.key(request.key.trim());
+    api.note_sign_in(key.as_ref(), &headers).await;
+    let key = key.ok_or_else(|| {
+        ApiError::unauthorized("this is not a valid key; an administrator can make one with `watchkeeper keys create`")
+    })?;
+    let token = api.sessions.start(key.id.clone()).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let cookie = format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}", SESSION_LIFETIME.as_secs());
+    Ok(([(header::SET_COOKIE, cookie)], axum::Json(serde_json::json!({ "role": key.role }))).into_response())
+}
+
+async fn sign_out(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
+    api.sessions.end(&headers);
+    ([(header::SET_COOKIE, format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0"))], StatusCode::NO_CONTENT)
+        .into_response()
+}

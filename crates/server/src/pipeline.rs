@@ -1,0 +1,271 @@
+//! The way of an event: sanitise, inspect, commit, journal. What [`Pipeline::record`] answers is on disk.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use capture::{RawEvent, Receipt, RecordError, Recorder};
+use event::{Channel, Event, Inspection, Part, RecordedEvent, Role, SubjectId, Verdict};
+use inspect::Inspector;
+use journal::{Append, AppendError, Appended, ContentEntry, Journal};
+use sanitize::{Clean, Counts, Sanitizer};
+use tokio::sync::Semaphore;
+
+use crate::cache::{Cache, CacheKey, Processed};
+use crate::subjects::{SubjectError, Subjects};
+
+/// Bytes of raw events that may be under way at once. Beyond it callers are told to come back: memory stays bounded.
+const IN_FLIGHT_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Work on more text than this leaves the network's threads: 64 KiB take about a millisecond.
+const INLINE_BYTES_MAX: usize = 64 * 1024;
+
+/// When a caller that was turned away should come back.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Sanitises, inspects and records events.
+pub struct Pipeline {
+    sanitizer: Sanitizer,
+    inspector: Inspector,
+    subjects: Subjects,
+    /// Keyed hash that names subjects.
+    subject_namer: aws_lc_rs::hmac::Key,
+    cache: Cache,
+    journal: Journal,
+    in_flight: Semaphore,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    recorded: AtomicU64,
+    duplicates: AtomicU64,
+    turned_away: AtomicU64,
+}
+
+/// What went through since the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Throughput {
+    /// Events that were recorded.
+    pub recorded: u64,
+    /// Events that were known already: exports that were retried.
+    pub duplicates: u64,
+    /// Events whose callers were told to come back, because too much was under way.
+    pub turned_away: u64,
+}
+
+impl Pipeline {
+    pub(crate) fn new(
+        sanitizer: Sanitizer,
+        inspector: Inspector,
+        subjects: Subjects,
+        subject_namer: [u8; 32],
+        journal: Journal,
+    ) -> Self {
+        Self {
+            sanitizer,
+            inspector,
+            subjects,
+            subject_namer: aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &subject_namer),
+            cache: Cache::new(),
+            journal,
+            in_flight: Semaphore::new(IN_FLIGHT_BYTES_MAX),
+            counters: Counters::default(),
+        }
+    }
+
+    /// What went through since the start.
+    #[must_use]
+    pub fn throughput(&self) -> Throughput {
+        let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        Throughput {
+            recorded: of(&self.counters.recorded),
+            duplicates: of(&self.counters.duplicates),
+            turned_away: of(&self.counters.turned_away),
+        }
+    }
+
+    /// Scores a text as it stands and says what it is evidence of; nothing is recorded and nothing of the text is kept.
+    #[must_use]
+    pub fn inspect(&self, text: &str, channel: Channel, context: Option<&str>) -> inspect::Report {
+        self.inspector.inspect(text, channel, context)
+    }
+
+    /// Records events of this program itself from a thread that may wait.
+    pub(crate) fn record_blocking(&self, events: Vec<Event<String>>) -> Result<Vec<Receipt>, RecordError> {
+        let appends = events.into_iter().map(|event| self.prepare(event)).collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<_> = appends.iter().map(|append| append.id).collect();
+        loop {
+            // The program's own events are few and must not be lost because callers are many: wait instead of giving up.
+            match self.journal.append(appends.clone()) {
+                Ok(ticket) => return Ok(self.receipts(&ids, &ticket.wait().map_err(append_error)?)),
+                Err(AppendError::Busy { .. }) => std::thread::sleep(Duration::from_millis(5)),
+                Err(error) => return Err(append_error(error)),
+            }
+        }
+    }
+
+    /// Sanitises and inspects an event and commits to its contents.
+    fn prepare<R: AsRef<str>>(&self, event: Event<R>) -> Result<Append, RecordError> {
+        let mut processed: Vec<Arc<Processed>> = Vec::with_capacity(event.pieces.len());
+        let clean = self.sanitizer.event_with(event, &mut |meta, raw| {
+            let one = self.process(meta.channel(), is_json(meta.part, raw.as_ref()), raw.as_ref());
+            let result = (one.text.clone(), one.counts.clone());
+            processed.push(one);
+            result
+        });
+        let (recorded, contents) =
+            self.commit(clean, &processed).map_err(|error| RecordError::Stopped { reason: error.to_string() })?;
+        let event_json = serde_json::to_vec(&recorded)
+            .map_err(|error| RecordError::Stopped { reason: format!("event does not serialise: {error}") })?;
+        Ok(Append { id: recorded.id, event_json, contents })
+    }
+
+    fn process(&self, channel: Channel, json: bool, raw: &str) -> Arc<Processed> {
+        let key = CacheKey::of(channel, json, raw);
+        if let Some(known) = self.cache.get(&key) {
+            return known;
+        }
+        let cleaned = if json { self.sanitizer.json(raw) } else { self.sanitizer.text(raw) };
+        let counts: Counts = cleaned.counts();
+        let report = self.inspector.inspect(&cleaned.text, channel, None);
+        let processed = Arc::new(Processed::new(cleaned.text, counts, report));
+        self.cache.put(key, processed.clone());
+        processed
+    }
+
+    /// Attaches findings, and takes the contents out of the event.
+    fn commit(
+        &self,
+        mut event: Event<Clean>,
+        processed: &[Arc<Processed>],
+    ) -> Result<(RecordedEvent<Clean>, Vec<ContentEntry>), SubjectError> {
+        event.inspection = overall(processed);
+        let user = event.identity.user.as_ref().map(|user| &user.id);
+        let application = event.identity.application.as_ref().map(|application| &application.id);
+        let owner = self.subject("application", application.map_or("", Clean::as_str));
+        // What the user brings is the user's; without one it belongs to the conversation.
+        let person = match (user, &event.session) {
+            (Some(user), _) => self.subject("user", user),
+            (None, Some(session)) => self.subject("session", session),
+            (None, None) => owner,
+        };
+        let (owner_key, person_key) = (self.subjects.key(owner)?, self.subjects.key(person)?);
+        let mut contents = Vec::with_capacity(processed.len());
+        for ((piece, known), nth) in event.pieces.iter_mut().zip(processed).zip(0_usize..) {
+            debug_assert_eq!(contents.len(), nth);
+            piece.findings.clone_from(&known.report.findings);
+            let entry =
+                if piece.meta.role == Role::System { known.commit(owner, &owner_key) } else { known.commit(person, &person_key) };
+            contents.push(entry);
+        }
+        let mut references = contents.iter().map(ContentEntry::reference).collect::<Vec<_>>().into_iter();
+        let nothing = || ContentEntry::commit(owner, &owner_key, Clean::literal("")).reference();
+        let recorded =
+            event.map(&mut |text| text, &mut |_, _: Clean| references.next().unwrap_or_else(nothing), &|key: Clean, n| {
+                key.numbered(n)
+            });
+        Ok((recorded, contents))
+    }
+
+    fn subject(&self, kind: &str, name: &str) -> SubjectId {
+        let mut context = aws_lc_rs::hmac::Context::with_key(&self.subject_namer);
+        context.update(kind.as_bytes());
+        context.update(&[0]);
+        context.update(name.as_bytes());
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&context.sign().as_ref()[..16]);
+        bytes[0] |= 1; // never all zeros
+        SubjectId::from_bytes(bytes).unwrap_or_else(|| unreachable!("one bit is set"))
+    }
+
+    fn receipts(&self, ids: &[event::EventId], appended: &[Appended]) -> Vec<Receipt> {
+        let receipts: Vec<_> = ids
+            .iter()
+            .zip(appended)
+            .map(|(&event_id, appended)| Receipt { event_id, position: appended.seq.0, duplicate: appended.duplicate })
+            .collect();
+        let duplicates = receipts.iter().filter(|receipt| receipt.duplicate).count() as u64;
+        self.counters.duplicates.fetch_add(duplicates, Ordering::Relaxed);
+        self.counters.recorded.fetch_add(receipts.len() as u64 - duplicates, Ordering::Relaxed);
+        receipts
+    }
+
+    fn prepare_all(&self, events: Vec<RawEvent>) -> Result<Vec<Append>, RecordError> {
+        events.into_iter().map(|event| self.prepare(event)).collect()
+    }
+}
+
+/// The recorder that listeners hold.
+#[derive(Clone)]
+pub(crate) struct PipelineRecorder(pub(crate) Arc<Pipeline>);
+
+impl Recorder for PipelineRecorder {
+    fn record(&self, events: Vec<RawEvent>) -> Pin<Box<dyn Future<Output = Result<Vec<Receipt>, RecordError>> + Send + '_>> {
+        Box::pin(async move {
+            let pipeline = &self.0;
+            let bytes = events.iter().map(size).sum::<usize>();
+            if bytes > IN_FLIGHT_BYTES_MAX {
+                return Err(RecordError::TooLarge { bytes, bytes_max: IN_FLIGHT_BYTES_MAX });
+            }
+            let permits = u32::try_from(bytes).unwrap_or(u32::MAX);
+            let Ok(_permit) = pipeline.in_flight.try_acquire_many(permits) else {
+                pipeline.counters.turned_away.fetch_add(events.len() as u64, Ordering::Relaxed);
+                return Err(RecordError::Busy { retry_after: RETRY_AFTER });
+            };
+            let appends = if bytes <= INLINE_BYTES_MAX {
+                pipeline.prepare_all(events)?
+            } else {
+                let pipeline = pipeline.clone();
+                tokio::task::spawn_blocking(move || pipeline.prepare_all(events))
+                    .await
+                    .map_err(|error| RecordError::Stopped { reason: error.to_string() })??
+            };
+            let ids: Vec<_> = appends.iter().map(|append| append.id).collect();
+            let ticket = pipeline.journal.append(appends).map_err(|error| {
+                pipeline.counters.turned_away.fetch_add(ids.len() as u64, Ordering::Relaxed);
+                append_error(error)
+            })?;
+            Ok(pipeline.receipts(&ids, &ticket.await.map_err(append_error)?))
+        })
+    }
+}
+
+fn append_error(error: AppendError) -> RecordError {
+    match error {
+        // A full disk is a state that ends: the journal refuses, answers queries, and goes on when there is room.
+        AppendError::Busy { .. } | AppendError::DiskFull { .. } => RecordError::Busy { retry_after: RETRY_AFTER },
+        AppendError::TooLarge { bytes, bytes_max } => RecordError::TooLarge { bytes, bytes_max },
+        AppendError::TooManyContents { contents } => {
+            RecordError::TooLarge { bytes: contents, bytes_max: journal::RECORD_CONTENTS_MAX }
+        }
+        AppendError::Stopped { reason } => RecordError::Stopped { reason },
+        AppendError::Closed => RecordError::Stopped { reason: "the server is stopping".to_owned() },
+    }
+}
+
+/// What an event weighs while it is under way: its contents, and a flat part for everything else.
+fn size(event: &RawEvent) -> usize {
+    2_048 + event.pieces.iter().map(|piece| piece.content.expose().len()).sum::<usize>()
+}
+
+fn overall(processed: &[Arc<Processed>]) -> Option<Inspection> {
+    if processed.is_empty() {
+        return None;
+    }
+    let score = processed.iter().map(|one| one.report.score).fold(0.0, f32::max);
+    Some(Inspection {
+        score,
+        verdict: Verdict::of_score(score),
+        scanned_bytes: processed.iter().map(|one| one.report.scanned_bytes).sum(),
+        unscanned_bytes: processed.iter().map(|one| one.report.unscanned_bytes).sum(),
+    })
+}
+
+/// Arguments and definitions are JSON by convention; a result is when it looks like it.
+fn is_json(part: Part, raw: &str) -> bool {
+    matches!(part, Part::ToolCall | Part::ToolDefinition)
+        || (part == Part::ToolResult && raw.trim_start().starts_with(['{', '[']))
+}

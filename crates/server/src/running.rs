@@ -1,0 +1,169 @@
+//! The running server: node, listeners, shutdown.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use axum::Router;
+use base64::Engine as _;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::api_keys::{ApiKeyError, ApiKeys, NewKey};
+use crate::config::{Config, ConfigError};
+use crate::http_api::{self, Api};
+use crate::listen::{Listener, tls_acceptor};
+use crate::node::{Node, NodeError};
+use crate::run_file::RunFile;
+use crate::secrets;
+use crate::{Access, Role};
+
+/// Where the listeners are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// OTLP over gRPC.
+    pub otlp_grpc: SocketAddr,
+    /// OTLP over HTTP.
+    pub otlp_http: SocketAddr,
+    /// The LLM gateway.
+    pub gateway: SocketAddr,
+    /// The console and the API.
+    pub console: SocketAddr,
+}
+
+/// A server that listens.
+pub struct Running {
+    node: Arc<Node>,
+    addresses: Addresses,
+    first_key: Option<NewKey>,
+    stop: watch::Sender<bool>,
+    listeners: Vec<JoinHandle<()>>,
+}
+
+/// Why the server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration is not safe or not readable.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The data directory does not open.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// The keys do not open.
+    #[error(transparent)]
+    Keys(#[from] ApiKeyError),
+    /// The gateway cannot be made.
+    #[error("gateway")]
+    Gateway(#[from] capture::gateway::GatewayError),
+    /// A listener cannot be bound.
+    #[error("cannot listen on listen.{listener} = {address}: {source}; is another server running?")]
+    Bind {
+        /// Which listener.
+        listener: &'static str,
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The certificate cannot be used.
+    #[error("tls: {0}")]
+    Tls(std::io::Error),
+    /// The run file cannot be written.
+    #[error("run/api.json: {0}")]
+    RunFile(std::io::Error),
+}
+
+impl Running {
+    /// Opens the data directory and starts every listener.
+    pub async fn start(data: &Path, config: &Config) -> Result<Self, StartError> {
+        config.check()?;
+        let tls = config.tls.as_ref().map(tls_acceptor).transpose().map_err(StartError::Tls)?;
+        let node = Arc::new(Node::open(data, config.rules.as_deref())?);
+        let keys = Arc::new(ApiKeys::open(&node.data().key("api-keys.json"))?);
+        let first_key = match keys.list()?.is_empty() {
+            true => Some(keys.create("first administrator", Role::Admin, None)?),
+            false => None,
+        };
+        let token = secrets::random::<32>().map_err(StartError::RunFile)?;
+        let token = format!("wkrun_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token));
+        let api = Arc::new(Api::new(node.clone(), keys, token.clone()));
+
+        let listen = &config.listen;
+        let guard = |router: Router, address: SocketAddr| {
+            let required = config.capture.require_key || !address.ip().is_loopback();
+            if required { http_api::require_key(router, api.clone(), Access::Send) } else { router }
+        };
+        let recorder = node.recorder();
+        let limits = capture::otlp::Limits::default();
+        let gateway = capture::gateway::Config {
+            openai_base: config.upstream.openai.clone(),
+            anthropic_base: config.upstream.anthropic.clone(),
+            on_record_failure: if config.upstream.fail_open {
+                capture::gateway::OnRecordFailure::FailOpen
+            } else {
+                capture::gateway::OnRecordFailure::FailClosed
+            },
+            ..capture::gateway::Config::default()
+        };
+        let routers = [
+            guard(capture::otlp::grpc_router(recorder.clone(), limits.clone()), listen.otlp_grpc),
+            guard(capture::otlp::http_router(recorder.clone(), limits), listen.otlp_http),
+            guard(capture::gateway::router(recorder, gateway)?, listen.gateway),
+            http_api::router(api.clone()),
+        ];
+        let mut bound = Vec::new();
+        for ((listener, address), router) in listen.all().into_iter().zip(routers) {
+            let one = Listener::bind(address, router, tls.clone()).await;
+            bound.push(one.map_err(|source| StartError::Bind { listener, address, source })?);
+        }
+        let at = |index: usize| -> Result<SocketAddr, StartError> {
+            let (listener, address) = listen.all()[index];
+            bound[index].address().map_err(|source| StartError::Bind { listener, address, source })
+        };
+        let addresses = Addresses { otlp_grpc: at(0)?, otlp_http: at(1)?, gateway: at(2)?, console: at(3)? };
+
+        let run = RunFile { pid: std::process::id(), console: addresses.console, tls: tls.is_some(), token };
+        run.write(node.data()).map_err(StartError::RunFile)?;
+        api.note_start(&addresses, first_key.as_ref().map(|key| &key.info)).await;
+        let (stop, stopped) = watch::channel(false);
+        let listeners = bound.into_iter().map(|listener| tokio::spawn(listener.serve(stopped.clone()))).collect();
+        Ok(Self { node, addresses, first_key, stop, listeners })
+    }
+
+    /// Where the listeners are.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// The first administrator's key, when this start has made it. It is nowhere else.
+    #[must_use]
+    pub fn first_key(&self) -> Option<&NewKey> {
+        self.first_key.as_ref()
+    }
+
+    /// The node behind the listeners.
+    #[must_use]
+    pub fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    /// Stops listening, lets requests and consumers finish, and closes the journal.
+    pub async fn stop(self) -> Result<(), NodeError> {
+        self.stop.send_replace(true);
+        for listener in self.listeners {
+            drop(listener.await);
+        }
+        RunFile::remove(self.node.data());
+        let node = self.node;
+        let close = tokio::task::spawn_blocking(move || match Arc::try_unwrap(node) {
+            Ok(node) => node.close(),
+            // A request that outlived the drain still holds the node: finish what is recorded, and let the process end.
+            Err(node) => {
+                node.flush(std::time::Duration::from_secs(60));
+                Ok(())
+            }
+        });
+        close.await.unwrap_or_else(|error| Err(NodeError::Consumer(error.to_string())))
+    }
+}

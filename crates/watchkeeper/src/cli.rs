@@ -1,0 +1,294 @@
+//! The command line: what can be asked for. Help, completions and the reference come from here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// The security flight recorder for AI systems. It keeps the watch, and keeps the log.
+#[derive(Debug, Parser)]
+#[command(name = "watchkeeper", version, propagate_version = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where the record is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Data {
+    /// The data directory [default: $XDG_DATA_HOME/watchkeeper or ~/.local/share/watchkeeper]
+    #[arg(long = "data", value_name = "DIR", env = "WATCHKEEPER_DATA")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run everything on one machine: listeners, record, detection, console
+    #[command(
+        after_help = "Example:\n  watchkeeper serve --data /var/lib/watchkeeper\n\nExit: 0 after a clean stop, 2 when it cannot start or stopped on an error."
+    )]
+    Serve {
+        #[command(flatten)]
+        data: Data,
+        /// A TOML file; every field has a default (docs/reference/configuration.md)
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        /// Listen on ports that the system picks, all on loopback
+        #[arg(long)]
+        any_port: bool,
+    },
+    /// Run everything, replay recorded sessions with attacks through the real listeners, and say what was seen
+    #[command(after_help = "Example:\n  watchkeeper demo\n  watchkeeper demo --exit      # print the report and end")]
+    Demo {
+        /// Keep the record here [default: a new directory below the system's temporary one]
+        #[arg(long = "data", value_name = "DIR")]
+        dir: Option<PathBuf>,
+        /// End after the report instead of serving until Ctrl-C
+        #[arg(long)]
+        exit: bool,
+    },
+    /// Import recorded agent traces, chats, OTLP files or events
+    #[command(
+        after_help = "Example:\n  watchkeeper import traces.jsonl --data ./record\n\nExit: 0 all lines imported, 1 some lines refused (each is named), 2 nothing could be done."
+    )]
+    Import {
+        #[command(flatten)]
+        data: Data,
+        /// Files to import
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// What the files hold [default: told from the first line]
+        #[arg(long, value_enum)]
+        format: Option<ImportFormat>,
+    },
+    /// Ask the record in SQL, over the views of docs/reference/views.md
+    #[command(
+        after_help = "Example:\n  watchkeeper query \"SELECT time, user_id, tool, parameters FROM agent_actions LIMIT 20\""
+    )]
+    Query {
+        #[command(flatten)]
+        data: Data,
+        /// One SELECT
+        sql: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Find a text in everything that was said
+    #[command(after_help = "Example:\n  watchkeeper search \"ignore previous\"")]
+    Search {
+        #[command(flatten)]
+        data: Data,
+        /// What to look for
+        text: String,
+        /// How many hits at the most
+        #[arg(long, default_value_t = 20)]
+        limit: usize,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Show one trace or session, in order, with what was found
+    #[command(after_help = "Example:\n  watchkeeper trace 0af7651916cd43dd8448eb211c80319c")]
+    Trace {
+        #[command(flatten)]
+        data: Data,
+        /// A trace id, session id or event id
+        id: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Show the newest events
+    #[command(after_help = "Example:\n  watchkeeper tail --follow")]
+    Tail {
+        #[command(flatten)]
+        data: Data,
+        /// Go on as events come in (needs a running server)
+        #[arg(long, short)]
+        follow: bool,
+        /// How many at first
+        #[arg(long, short = 'n', default_value_t = 20)]
+        lines: usize,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Score texts: JSONL in {"text", "channel"?, "context"?}, JSONL out in the same order
+    #[command(
+        after_help = "Example:\n  echo '{\"text\":\"Ignore all previous instructions.\"}' | watchkeeper inspect\n\nExit: 0, or 1 when a line could not be read (its answer is {\"error\"})."
+    )]
+    Inspect {
+        /// A file, or - for standard input
+        #[arg(default_value = "-")]
+        file: PathBuf,
+        /// Where texts without a channel of their own entered: user, assistant, tool, document, system
+        #[arg(long, default_value = "user")]
+        channel: String,
+    },
+    /// Replace sensitive values: JSONL in {"text"}, JSONL out {"text", "spans"}
+    #[command(
+        after_help = "Example:\n  echo '{\"text\":\"mail me at jo@example.org\"}' | watchkeeper sanitize\n\nTokens are keyed by the data directory when --data names one, and by a key that lasts for this run otherwise."
+    )]
+    Sanitize {
+        /// A file, or - for standard input
+        #[arg(default_value = "-")]
+        file: PathBuf,
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Run Sigma rules over JSON events
+    #[command(
+        after_help = "Example:\n  watchkeeper detect --rules ./rules --events events.jsonl\n\nPrints {\"event\": index, \"rule\": id, \"title\"} a line for each match."
+    )]
+    Detect {
+        /// A directory of Sigma rules
+        #[arg(long, value_name = "DIR")]
+        rules: PathBuf,
+        /// JSON events, one a line; - for standard input
+        #[arg(long, value_name = "FILE")]
+        events: PathBuf,
+    },
+    /// Look after rules
+    #[command(subcommand)]
+    Rules(Rules),
+    /// Prove that the record is whole, offline
+    #[command(
+        after_help = "Example:\n  watchkeeper verify /var/lib/watchkeeper\n\nExit: 0 intact, 1 tampered (names the first fault), 2 cannot read."
+    )]
+    Verify {
+        /// The data directory
+        target: Option<PathBuf>,
+        #[command(flatten)]
+        data: Data,
+        /// Print a JSON report
+        #[arg(long)]
+        json: bool,
+    },
+    /// Say how the server and the record are
+    #[command(after_help = "Example:\n  watchkeeper status --format json")]
+    Status {
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Make, list and revoke API keys
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Print completions for a shell
+    #[command(after_help = "Example:\n  watchkeeper completions bash > /etc/bash_completion.d/watchkeeper")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Rules {
+    /// Lint rules
+    #[command(after_help = "Example:\n  watchkeeper rules check ./rules\n\nExit: 0 clean, 1 problems.")]
+    Check {
+        /// A directory [default: the rules that are part of the program]
+        dir: Option<PathBuf>,
+    },
+    /// Run the examples of every rule
+    #[command(after_help = "Example:\n  watchkeeper rules test\n\nExit: 0 all as they should be, 1 not.")]
+    Test {
+        /// A directory [default: the rules that are part of the program]
+        dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    /// Make a key and print it, once
+    #[command(after_help = "Example:\n  watchkeeper keys create --role sensor \"checkout service\"")]
+    Create {
+        #[command(flatten)]
+        data: Data,
+        /// What it may do: admin, analyst, auditor, sensor
+        #[arg(long)]
+        role: String,
+        /// Days until it ends
+        #[arg(long, value_name = "DAYS")]
+        days: Option<u64>,
+        /// What it is for
+        name: String,
+    },
+    /// List keys
+    #[command(after_help = "Example:\n  watchkeeper keys list")]
+    List {
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// End a key at once
+    #[command(after_help = "Example:\n  watchkeeper keys revoke key_0a1b2c3d4e5f")]
+    Revoke {
+        #[command(flatten)]
+        data: Data,
+        /// Its id
+        id: String,
+    },
+}
+
+/// How to print a table.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Format {
+    /// How to print
+    #[arg(long, value_enum, default_value_t = FormatName::Table)]
+    pub(crate) format: FormatName,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FormatName {
+    /// For people
+    Table,
+    /// A list of objects
+    Json,
+    /// RFC 4180
+    Csv,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImportFormat {
+    /// Recorded agent sessions, one a line
+    AgentTraces,
+    /// Chats, one a line
+    ChatJsonl,
+    /// OTLP requests in JSON, one a line
+    OtlpJson,
+    /// One OTLP trace request in protobuf
+    OtlpProto,
+    /// Events of POST /v1/events, one a line
+    Events,
+}
+
+impl Data {
+    /// The directory that was asked for, or the usual one.
+    pub(crate) fn path(&self) -> anyhow::Result<PathBuf> {
+        if let Some(dir) = &self.dir {
+            return Ok(dir.clone());
+        }
+        let base = std::env::var_os("XDG_DATA_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
+        let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")));
+        Ok(base
+            .ok_or_else(|| anyhow::anyhow!("no data directory: name one with --data DIR or WATCHKEEPER_DATA"))?
+            .join("watchkeeper"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent_and_every_command_shows_an_example() {
+        let command = super::Cli::command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands().flat_map(|sub| {
+            let below: Vec<_> = sub.get_subcommands().collect();
+            if below.is_empty() { vec![sub] } else { below }
+        }) {
+            let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example:"), "{} has no example", sub.get_name());
+        }
+    }
+}

@@ -1,0 +1,40 @@
+//! What each command does.
+
+mod demo;
+mod import;
+mod keys;
+mod read;
+mod rules;
+mod serve;
+mod text;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::CommandFactory as _;
+
+use crate::cli::{Cli, Command};
+
+/// Runs the command. Errors that it returns end in exit code 2.
+pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    match cli.command {
+        Command::Serve { data, config, any_port } => serve::serve(&data, config.as_deref(), any_port),
+        Command::Demo { dir, exit } => demo::demo(dir, exit),
+        Command::Import { data, files, format } => import::import(&data, &files, format),
+        Command::Query { data, sql, format } => read::query(&data, &sql, format.format),
+        Command::Search { data, text, limit, format } => read::search(&data, &text, limit, format.format),
+        Command::Trace { data, id, format } => read::trace(&data, &id, format.format),
+        Command::Tail { data, follow, lines, format } => read::tail(&data, follow, lines, format.format),
+        Command::Status { data, format } => read::status(&data, format.format),
+        Command::Inspect { file, channel } => text::inspect(&file, &channel),
+        Command::Sanitize { file, data } => text::sanitize(&file, &data),
+        Command::Detect { rules, events } => rules::detect(&rules, &events),
+        Command::Rules(command) => rules::rules(command),
+        Command::Verify { target, data, json } => verify::verify(target, &data, json),
+        Command::Keys(command) => keys::keys(command),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "watchkeeper", &mut crate::output::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! `watchkeeper query`, `search`, `trace`, `tail` and `status`: through the running server where there is one, else from the
+//! files. Either way, reading contents leaves an event.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::Value;
+use server::{DataDir, Node};
+use store::{Cell, QueryLimits, Reader, Table};
+
+use crate::cli::{Data, FormatName};
+use crate::local_api::LocalApi;
+use crate::output::{complain, printable, say, table};
+
+/// How long the event that records a read may take to be sealed and indexed.
+const NOTE_PATIENCE: Duration = Duration::from_secs(30);
+
+pub(super) fn query(data: &Data, sql: &str, format: FormatName) -> anyhow::Result<ExitCode> {
+    let result = match open(data)? {
+        Place::Server(api) => table_of(&api.post("/api/query", &serde_json::json!({ "sql": sql }))?),
+        Place::Files(dir) => files(&dir, "query", sql)?.sql(sql, &QueryLimits::default())?,
+    };
+    table(&result, format)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn search(data: &Data, text: &str, limit: usize, format: FormatName) -> anyhow::Result<ExitCode> {
+    let hits: Value = match open(data)? {
+        Place::Server(api) => api.get(&format!("/api/search?q={}&limit={limit}", encode(text)))?,
+        Place::Files(dir) => serde_json::to_value(files(&dir, "search", text)?.search(text, limit)?)?,
+    };
+    table(&rows_of(&hits), format)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn trace(data: &Data, id: &str, format: FormatName) -> anyhow::Result<ExitCode> {
+    let view: Value = match open(data)? {
+        Place::Server(api) => api.get(&format!("/api/trace/{}", encode(id)))?,
+        Place::Files(dir) => serde_json::to_value(files(&dir, "trace", id)?.trace(id)?)?,
+    };
+    if format == FormatName::Table {
+        show_trace(&view)?;
+    } else {
+        say(&serde_json::to_string_pretty(&view)?)?;
+    }
+    Ok(if view["events"].as_array().is_none_or(Vec::is_empty) { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+pub(super) fn tail(data: &Data, follow: bool, lines: usize, format: FormatName) -> anyhow::Result<ExitCode> {
+    match open(data)? {
+        Place::Server(api) => {
+            let mut after: Option<u64> = None;
+            loop {
+                let place = after.map(|after| format!("&after={after}&wait=true")).unwrap_or_default();
+                let answer: Value = api.get(&format!("/api/tail?limit={lines}{place}"))?;
+                show_rows(&answer["rows"], format)?;
+                if !follow {
+                    break;
+                }
+                after = answer["next"].as_u64();
+            }
+        }
+        Place::Files(_) if follow => {
+            anyhow::bail!("--follow needs a running server on this data directory; start one with `watchkeeper serve`")
+        }
+        Place::Files(dir) => {
+            show_rows(&serde_json::to_value(Reader::open(dir.path())?.tail(None, lines)?)?, format)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn status(data: &Data, format: FormatName) -> anyhow::Result<ExitCode> {
+    let (running, status): (bool, Value) = match open(data)? {
+        Place::Server(api) => (true, api.get("/api/status")?),
+        Place::Files(dir) => (false, serde_json::json!({ "counts": Reader::open(dir.path())?.counts()? })),
+    };
+    let mut rows =
+        vec![vec![Cell::Text("server".to_owned()), Cell::Text(if running { "running" } else { "not running" }.to_owned())]];
+    flatten("", &status, &mut rows);
+    table(&Table { columns: vec!["what".to_owned(), "value".to_owned()], rows, truncated: false }, format)?;
+    Ok(if status["stopped"].is_string() { ExitCode::from(1) } else { ExitCode::SUCCESS })
+}
+
+enum Place {
+    Server(LocalApi),
+    Files(DataDir),
+}
+
+fn open(data: &Data) -> anyhow::Result<Place> {
+    let dir = DataDir::existing(&data.path()?)?;
+    Ok(LocalApi::find(&dir)?.map_or_else(|| Place::Files(dir), Place::Server))
+}
+
+/// The store, after recording that its contents are read.
+fn files(dir: &DataDir, action: &str, object: &str) -> anyhow::Result<Reader> {
+    if let Err(error) = note_read(dir, action, object) {
+        complain(&format!("this read is not recorded: {error:#}"));
+    }
+    Ok(Reader::open(dir.path())?)
+}
+
+fn note_read(dir: &DataDir, action: &str, object: &str) -> anyhow::Result<()> {
+    let node = Node::open(dir.path(), None)?;
+    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "local".to_owned());
+    let noted = node.note_read(&user, action, object).context("the record cannot be written");
+    node.flush(NOTE_PATIENCE);
+    node.close()?;
+    noted
+}
+
+fn encode(text: &str) -> String {
+    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
+}
+
+/// The table that the API answers with.
+fn table_of(answer: &Value) -> Table {
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    Table {
+        columns: list(&answer["columns"]).iter().map(cell_text).collect(),
+        rows: list(&answer["rows"]).iter().map(|row| list(row).iter().map(cell).collect()).collect(),
+        truncated: answer["truncated"] == true,
+    }
+}
+
+/// A list of flat objects as a table.
+fn rows_of(items: &Value) -> Table {
+    let objects = items.as_array().cloned().unwrap_or_default();
+    let mut columns: Vec<String> = Vec::new();
+    for key in objects.iter().filter_map(Value::as_object).flat_map(|object| object.keys()) {
+        if !columns.contains(key) {
+            columns.push(key.clone());
+        }
+    }
+    let rows = objects.iter().map(|object| columns.iter().map(|key| cell(&object[key])).collect()).collect();
+    Table { columns, rows, truncated: false }
+}
+
+fn cell(value: &Value) -> Cell {
+    match value {
+        Value::Null => Cell::Null,
+        Value::String(text) => Cell::Text(text.clone()),
+        Value::Number(number) => number.as_i64().map_or_else(|| number.as_f64().map_or(Cell::Null, Cell::Real), Cell::Int),
+        other => Cell::Text(other.to_string()),
+    }
+}
+
+fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<Cell>>) {
+    if let Some(object) = value.as_object() {
+        for (key, value) in object {
+            let path = if path.is_empty() { key.clone() } else { format!("{path}.{key}") };
+            flatten(&path, value, rows);
+        }
+    } else if !value.is_null() {
+        rows.push(vec![Cell::Text(path.to_owned()), cell(value)]);
+    }
+}
+
+fn show_rows(rows: &Value, format: FormatName) -> anyhow::Result<()> {
+    let rows = rows.as_array().map(Vec::as_slice).unwrap_or_default();
+    if format == FormatName::Json {
+        for row in rows {
+            say(&serde_json::to_string(row)?)?;
+        }
+        return Ok(());
+    }
+    for row in rows {
+        let text = |key: &str| printable(&cell_text(&row[key]));
+        let score =
+            row["score"].as_f64().filter(|&score| score > 0.0).map(|score| format!("  score {score:.2}")).unwrap_or_default();
+        say(&format!("{}  {:<14} {}  {}{score}", text("time"), text("kind"), text("name"), text("session_id")))?;
+    }
+    Ok(())
+}
+
+fn cell_text(value: &Value) -> String {
+    value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned)
+}
+
+/// The events in order, each text once, findings beside the texts that they are in.
+fn show_trace(view: &Value) -> anyhow::Result<()> {
+    let mut shown = std::collections::HashSet::new();
+    for event in view["events"].as_array().into_iter().flatten() {
+        let text = |key: &str| printable(&cell_text(&event[key]));
+        say(&format!("{}  {}  {}", text("time"), text("kind"), text("name")))?;
+        for piece in event["pieces"].as_array().into_iter().flatten() {
+            let part = |key: &str| printable(&cell_text(&piece[key]));
+            if !shown.insert((part("role"), part("part"), part("content_id"))) {
+                continue;
+            }
+            say(&format!("    {} {} {}: {}", part("role"), part("part"), part("name"), part("text")))?;
+            for finding in piece["findings"].as_array().into_iter().flatten() {
+                let of = |key: &str| printable(&cell_text(&finding[key]));
+                say(&format!("        ! {} {} ({}, {}..{})", of("risk"), of("technique"), of("rule"), of("start"), of("end")))?;
+            }
+        }
+    }
+    for detection in view["detections"].as_array().into_iter().flatten() {
+        let of = |key: &str| printable(&cell_text(&detection[key]));
+        say(&format!("DETECTED {} {} {} {}", of("severity"), of("technique"), of("title"), of("grade")))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! `watchkeeper serve`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use server::{Config, Running};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::cli::Data;
+use crate::output::say;
+
+pub(super) fn serve(data: &Data, config: Option<&Path>, any_port: bool) -> anyhow::Result<ExitCode> {
+    let mut config = config.map_or_else(|| Ok(Config::default()), Config::read)?;
+    if any_port {
+        config.listen = server::config::Listen::any_port();
+    }
+    let data = data.path()?;
+    runtime()?.block_on(async {
+        let running = Running::start(&data, &config).await?;
+        announce(&running, config.tls.is_some())?;
+        wait_for_stop().await?;
+        say("stopping: finishing what is under way")?;
+        running.stop().await?;
+        say("stopped; everything recorded is sealed")?;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// The runtime of the listeners: one thread a core.
+pub(super) fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start the network threads")
+}
+
+/// Says where everything is, and the first key if there is one.
+pub(super) fn announce(running: &Running, tls: bool) -> anyhow::Result<()> {
+    let addresses = running.addresses();
+    let scheme = if tls { "https" } else { "http" };
+    for note in running.node().notes() {
+        say(&format!("note: {note}"))?;
+    }
+    say(&format!("record     {}", running.node().data().path().display()))?;
+    say(&format!("OTLP/gRPC  {scheme}://{}", addresses.otlp_grpc))?;
+    say(&format!("OTLP/HTTP  {scheme}://{}", addresses.otlp_http))?;
+    say(&format!("gateway    {scheme}://{}", addresses.gateway))?;
+    say(&format!("console    {scheme}://{}", addresses.console))?;
+    if let Some(key) = running.first_key() {
+        say(&format!(
+            "\nadmin key  {}\n           shown this once; it signs in at the console. More: watchkeeper keys create",
+            key.secret
+        ))?;
+    }
+    say("ready")?;
+    Ok(())
+}
+
+/// Waits for Ctrl-C or SIGTERM.
+pub(super) async fn wait_for_stop() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! `watchkeeper inspect` and `watchkeeper sanitize`: JSONL filters that keep the order and hold one line at a time.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read as _, Write as _};
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use event::Channel;
+use inspect::Inspector;
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::cli::Data;
+use crate::output::stdout;
+
+/// Longest line that is read, in bytes: a hostile row must not take the memory of the others.
+const LINE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+#[derive(Deserialize)]
+struct InspectLine {
+    text: String,
+    channel: Option<String>,
+    context: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct SanitizeLine {
+    text: String,
+}
+
+pub(super) fn inspect(file: &Path, channel: &str) -> anyhow::Result<ExitCode> {
+    let default: Channel = channel.parse().context("--channel")?;
+    let inspector = Inspector::builtin()?;
+    filter(file, |line: InspectLine| {
+        let channel =
+            line.channel.map_or(Ok(default), |name| name.parse()).map_err(|error: event::UnknownChannel| error.to_string())?;
+        let report = inspector.inspect(&line.text, channel, line.context.as_deref());
+        Ok(json!({ "score": report.score, "verdict": report.verdict, "findings": report.findings }))
+    })
+}
+
+pub(super) fn sanitize(file: &Path, data: &Data) -> anyhow::Result<ExitCode> {
+    let sanitizer = match &data.dir {
+        Some(dir) => server::DataDir::existing(dir)?.sanitizer()?,
+        None => server::ephemeral_sanitizer()?,
+    };
+    filter(file, |line: SanitizeLine| {
+        let cleaned = sanitizer.text(&line.text);
+        let spans: Vec<_> = cleaned
+            .replacements
+            .iter()
+            .map(|one| json!({ "start": one.start, "end": one.end, "type": one.kind.as_str(), "action": one.action.as_str() }))
+            .collect();
+        Ok(json!({ "text": cleaned.text.as_str(), "spans": spans }))
+    })
+}
+
+/// Answers every line with one line. A line that cannot be read is answered with `{"error"}` and does not stop the others.
+fn filter<L: serde::de::DeserializeOwned>(
+    file: &Path,
+    mut answer: impl FnMut(L) -> Result<serde_json::Value, String>,
+) -> anyhow::Result<ExitCode> {
+    let mut input: Box<dyn BufRead> = match file.to_str() {
+        Some("-") => Box::new(io::stdin().lock()),
+        _ => Box::new(BufReader::new(File::open(file).with_context(|| format!("cannot read {}", file.display()))?)),
+    };
+    let mut out = stdout();
+    let mut line = Vec::new();
+    let mut all_read = true;
+    loop {
+        line.clear();
+        if input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        let result = if line.last() != Some(&b'\n') && line.len() as u64 == LINE_BYTES_MAX {
+            input.skip_until(b'\n')?;
+            Err(format!("a line has at most {LINE_BYTES_MAX} bytes"))
+        } else if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        } else {
+            serde_json::from_slice(&line).map_err(|error| error.to_string()).and_then(&mut answer)
+        };
+        let answer = result.unwrap_or_else(|error| {
+            all_read = false;
+            json!({ "error": error })
+        });
+        serde_json::to_writer(&mut out, &answer).map_err(io::Error::from)?;
+        out.write_all(b"\n")?;
+        // One huge line must not stay in memory for the sake of the small ones that follow.
+        if line.capacity() > 1024 * 1024 {
+            line = Vec::new();
+        }
+    }
+    out.flush()?;
+    Ok(if all_read { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}

@@ -1,0 +1,77 @@
+//! Talks to the server that runs on a data directory, if one does.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde::de::DeserializeOwned;
+use server::{DataDir, RunFile};
+
+/// Largest answer that is read.
+const ANSWER_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// How long a call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The API of the running server.
+pub(crate) struct LocalApi {
+    run: RunFile,
+    client: Client<HttpConnector, Full<Bytes>>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl LocalApi {
+    /// The server that runs on the directory. `None` when there is none.
+    pub(crate) fn find(data: &DataDir) -> anyhow::Result<Option<Self>> {
+        let Some(run) = RunFile::read(data).filter(|run| !run.tls) else { return Ok(None) };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let api = Self { run, client, runtime };
+        // A file that a killed server left behind leads nowhere.
+        Ok(api.get::<serde_json::Value>("/api/status").is_ok().then_some(api))
+    }
+
+    pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
+        self.call(http::Method::GET, path, Bytes::new())
+    }
+
+    pub(crate) fn post<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<T> {
+        self.call(http::Method::POST, path, serde_json::to_vec(body)?.into())
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> anyhow::Result<()> {
+        self.call::<Option<()>>(http::Method::DELETE, path, Bytes::new()).map(drop)
+    }
+
+    fn call<T: DeserializeOwned>(&self, method: http::Method, path: &str, body: Bytes) -> anyhow::Result<T> {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.run.console))
+            .header("authorization", format!("Bearer {}", self.run.token))
+            .body(Full::new(body))?;
+        self.runtime.block_on(async {
+            let response = tokio::time::timeout(CALL_TIMEOUT, self.client.request(request))
+                .await
+                .context("the server does not answer")??;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
+                .collect()
+                .await
+                .map_err(|error| anyhow::anyhow!("{error}"))?;
+            let body = body.to_bytes();
+            if !status.is_success() {
+                let error: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+                bail!("{}", error["error"]["message"].as_str().unwrap_or(status.as_str()));
+            }
+            if status == http::StatusCode::NO_CONTENT {
+                Ok(serde_json::from_str("null")?)
+            } else {
+                Ok(serde_json::from_slice(&body)?)
+            }
+        })
+    }
+}

@@ -1,0 +1,285 @@
+//! Starts the binary, talks to it, and cleans up after it.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
+use opentelemetry_proto::tonic::resource::v1::Resource;
+use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
+use prost::Message as _;
+use serde_json::Value;
+
+/// How long anything that should happen soon may take on a busy machine.
+pub(crate) const SOON: Duration = Duration::from_secs(60);
+
+/// The binary under test.
+pub(crate) fn watchkeeper() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_watchkeeper"));
+    command.env_remove("WATCHKEEPER_DATA");
+    command
+}
+
+/// The root of the repository.
+pub(crate) fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+/// A server under test.
+pub(crate) struct Server {
+    child: Child,
+    pub(crate) data: PathBuf,
+    pub(crate) otlp_grpc: String,
+    pub(crate) otlp_http: String,
+    pub(crate) gateway: String,
+    pub(crate) console: String,
+    pub(crate) key: Option<String>,
+    pub(crate) log: PathBuf,
+}
+
+impl Server {
+    /// Starts a server on ports of the system's choice and waits until it is ready.
+    pub(crate) fn start(data: &Path) -> Self {
+        Self::start_with(data, "")
+    }
+
+    /// Starts a server with more configuration, TOML.
+    pub(crate) fn start_with(data: &Path, config: &str) -> Self {
+        let beside = data.parent().unwrap();
+        let log = beside.join("server.log");
+        let config_path = beside.join("watchkeeper.toml");
+        std::fs::write(&config_path, config).unwrap();
+        let mut child = watchkeeper()
+            .args(["serve", "--any-port", "--data"])
+            .arg(data)
+            .arg("--config")
+            .arg(&config_path)
+            .env("WATCHKEEPER_LOG", "debug")
+            .stdout(Stdio::piped())
+            .stderr(std::fs::File::options().create(true).append(true).open(&log).unwrap())
+            .spawn()
+            .unwrap();
+        let mut server = Self {
+            data: data.to_owned(),
+            otlp_grpc: String::new(),
+            otlp_http: String::new(),
+            gateway: String::new(),
+            console: String::new(),
+            key: None,
+            log,
+            child: {
+                let stdout = child.stdout.take().unwrap();
+                let mut lines = Vec::new();
+                let mut reader = BufReader::new(stdout);
+                loop {
+                    let mut line = String::new();
+                    assert!(reader.read_line(&mut line).unwrap() > 0, "the server ended before it was ready: {lines:?}");
+                    let line = line.trim().to_owned();
+                    if line == "ready" {
+                        break;
+                    }
+                    lines.push(line);
+                }
+                // What it says later is read, so that it never waits for us.
+                std::thread::spawn(move || drop(reader.read_to_end(&mut Vec::new())));
+                STARTED.with(|started| *started.borrow_mut() = lines);
+                child
+            },
+        };
+        for line in STARTED.with(|started| started.take()) {
+            let Some((name, value)) = line.split_once("  ") else { continue };
+            let value = value.trim().to_owned();
+            match name.trim() {
+                "OTLP/gRPC" => server.otlp_grpc = value,
+                "OTLP/HTTP" => server.otlp_http = value,
+                "gateway" => server.gateway = value,
+                "console" => server.console = value,
+                "admin key" => server.key = Some(value),
+                _ => {}
+            }
+        }
+        server
+    }
+
+    /// Ends it the gentle way, and checks that it ended well.
+    pub(crate) fn stop(mut self) {
+        signal(self.child.id(), "TERM");
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}: {}", std::fs::read_to_string(&self.log).unwrap_or_default());
+    }
+
+    /// Ends it the hard way, while others may be talking to it.
+    pub(crate) fn signal_kill(&self) {
+        signal(self.child.id(), "KILL");
+    }
+
+    /// Resident memory in MiB.
+    pub(crate) fn resident_mib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+    }
+
+    /// Waits until everything recorded is detected, indexed and sealed, and gives the status.
+    pub(crate) fn settle(&self) -> Value {
+        let until = Instant::now() + SOON;
+        loop {
+            let status = json(&["status", "--format", "json"], &self.data);
+            let of = |what: &str| {
+                let row = status.as_array().unwrap().iter().find(|row| row["what"] == format!("progress.{what}"));
+                row.map_or(0, |row| row["value"].as_u64().unwrap())
+            };
+            if of("recorded") > 0 && ["sealed", "indexed", "detected"].iter().all(|&what| of(what) >= of("recorded")) {
+                return status;
+            }
+            assert!(Instant::now() < until, "the consumers do not catch up: {status}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Rows of a query, by way of the command line.
+    pub(crate) fn query(&self, sql: &str) -> Vec<Value> {
+        rows(sql, &self.data)
+    }
+}
+
+thread_local! {
+    static STARTED: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.child.kill());
+        drop(self.child.wait());
+    }
+}
+
+fn signal(pid: u32, name: &str) {
+    assert!(Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap().success());
+}
+
+/// Runs a command on a data directory and gives its output, whatever its exit code.
+pub(crate) fn run(arguments: &[&str], data: &Path) -> Output {
+    watchkeeper().args(arguments).arg("--data").arg(data).output().unwrap()
+}
+
+/// Runs a command that must succeed and gives its JSON.
+pub(crate) fn json(arguments: &[&str], data: &Path) -> Value {
+    let output = run(arguments, data);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Rows of a query.
+pub(crate) fn rows(sql: &str, data: &Path) -> Vec<Value> {
+    json(&["query", sql, "--format", "json"], data).as_array().unwrap().clone()
+}
+
+/// Rows of a query that may have more of them than one answer holds. The query must have an order.
+pub(crate) fn all_rows(sql: &str, data: &Path) -> Vec<Value> {
+    const PAGE: usize = 5_000;
+    let mut all = Vec::new();
+    loop {
+        let page = rows(&format!("{sql} LIMIT {PAGE} OFFSET {}", all.len()), data);
+        let last = page.len() < PAGE;
+        all.extend(page);
+        if last {
+            return all;
+        }
+    }
+}
+
+/// The exit code and the output of `verify`.
+pub(crate) fn verify(data: &Path) -> (i32, String) {
+    let output = watchkeeper().arg("verify").arg(data).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), text)
+}
+
+/// Feeds a command's standard input.
+pub(crate) fn feed(command: &mut Command, input: &[u8]) -> Output {
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_vec();
+    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    output
+}
+
+/// What a server answers: status, headers, body.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
+}
+
+/// One HTTP/1.1 request over a connection of its own, written by hand so that it can be as wrong as wanted. Status 0 when
+/// there is no answer.
+pub(crate) fn http(base: &str, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
+    let address: SocketAddr = base.trim_start_matches("http://").parse().unwrap();
+    let Ok(mut stream) = TcpStream::connect(address) else {
+        return Answer { status: 0, head: String::new(), body: Vec::new() };
+    };
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    for (name, value) in headers {
+        head += &format!("{name}: {value}\r\n");
+    }
+    drop(stream.write_all((head + "\r\n").as_bytes()));
+    // A server that has seen enough may answer and close before it has read everything.
+    drop(stream.write_all(body));
+    let mut answer = Vec::new();
+    drop(stream.read_to_end(&mut answer));
+    let end = answer.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(answer.len());
+    let head = String::from_utf8_lossy(&answer[..end]).into_owned();
+    let status = head.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+    Answer { status, head, body: answer.get(end + 4..).unwrap_or_default().to_vec() }
+}
+
+/// A request with chat spans, 2 KB each, whose session is `session` and whose prompts are numbered from `first`.
+pub(crate) fn chat_spans(session: &str, first: u64, count: u64) -> ExportTraceServiceRequest {
+    let filler = "The quick brown fox jumps over the lazy dog while the harbour master writes the log. ".repeat(18);
+    let spans = (first..first + count).map(|number| {
+        let input = serde_json::json!([{ "role": "user", "parts": [{ "type": "text", "content": format!("question {number} of {session}: {filler}") }] }]);
+        let output = serde_json::json!([{ "role": "assistant", "parts": [{ "type": "text", "content": format!("answer {number}") }], "finish_reason": "stop" }]);
+        Span {
+            trace_id: (u128::from(number) + 1).to_be_bytes().to_vec(),
+            span_id: (number + 1).to_be_bytes().to_vec(),
+            name: "chat gpt-4o".to_owned(),
+            kind: 3,
+            start_time_unix_nano: 1_790_000_000_000_000_000 + number,
+            end_time_unix_nano: 1_790_000_000_900_000_000 + number,
+            attributes: vec![
+                attribute("gen_ai.operation.name", "chat"),
+                attribute("gen_ai.provider.name", "openai"),
+                attribute("gen_ai.request.model", "gpt-4o"),
+                attribute("gen_ai.conversation.id", session),
+                attribute("user.id", "user-1"),
+                attribute("gen_ai.input.messages", &input.to_string()),
+                attribute("gen_ai.output.messages", &output.to_string()),
+            ],
+            ..Span::default()
+        }
+    });
+    let scope = InstrumentationScope { name: "opentelemetry.instrumentation.genai.openai".to_owned(), ..InstrumentationScope::default() };
+    let scope_spans = vec![ScopeSpans { scope: Some(scope), spans: spans.collect(), schema_url: String::new() }];
+    let resource = Resource { attributes: vec![attribute("service.name", "load")], ..Resource::default() };
+    ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { resource: Some(resource), scope_spans, schema_url: String::new() }] }
+}
+
+pub(crate) fn attribute(key: &str, value: &str) -> KeyValue {
+    KeyValue {
+        key: key.to_owned(),
+        value: Some(AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) }),
+        ..KeyValue::default()
+    }
+}
+
+/// Exports spans over OTLP/HTTP; `true` when they were acknowledged.
+pub(crate) fn export(server: &str, request: &ExportTraceServiceRequest) -> bool {
+    http(server, "POST", "/v1/traces", &[("content-type", "application/x-protobuf")], &request.encode_to_vec()).status == 200
+}
