@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use event::{Direction, Part, PieceMeta, Role};
 use opentelemetry_proto::tonic::common::v1::AnyValue;
 
-use super::messages::{self, ChatMessage, ChatPart, Pieces};
+use super::messages::{self, ChatMessage, ChatPart};
+use super::pieces::Pieces;
 use super::table::{ContentRule, Shape};
 use super::value;
 

@@ -12,7 +12,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
 use super::dialect::{Dialect, Dialects};
-use super::draft::Draft;
+use super::draft::{Draft, Said};
 use super::place::{Slots, place};
 use super::value::{self, Losses};
 use crate::{Raw, RawEvent};
@@ -250,11 +250,7 @@ impl<'d> Reader<'d> {
         }
         let trace = trace(&span.trace_id, &span.span_id, &span.parent_span_id, &mut draft);
 
-        let mut event = draft.finish(resource, scope, self.path, span.name);
-        event.id = id;
-        event.time = time;
-        event.observed = self.now;
-        event.trace = trace;
+        let mut event = draft.finish(resource, scope, self.path, Said { id, name: span.name, time, observed: self.now, trace });
         event.duration_ns = (span.start_time_unix_nano != 0 && span.end_time_unix_nano >= span.start_time_unix_nano)
             .then(|| span.end_time_unix_nano - span.start_time_unix_nano);
         self.decoded.events.push(event);
@@ -322,11 +318,7 @@ impl<'d> Reader<'d> {
         }
 
         let name = if name.is_empty() { "log".to_owned() } else { name };
-        let mut event = draft.finish(resource, scope, self.path, name);
-        event.id = id;
-        event.time = time;
-        event.observed = self.now;
-        event.trace = trace;
+        let event = draft.finish(resource, scope, self.path, Said { id, name, time, observed: self.now, trace });
         self.decoded.events.push(event);
     }
 }

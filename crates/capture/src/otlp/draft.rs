@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as MapEntry;
 
 use event::limits::ATTRIBUTES_MAX;
-use event::{Attributes, Key, Kind, Part, Phase, Principal, Source, SourcePath, SpanId, Status, TraceId, Value, attr};
+use event::{
+    Attributes, EventId, Identity, Key, Kind, Part, Phase, Principal, Source, SourcePath, SpanId, Status, Timestamp, Trace,
+    TraceId, Value, attr,
+};
 use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use opentelemetry_proto::tonic::trace::v1::span;
 use serde_json::value::RawValue;
@@ -13,7 +16,7 @@ use serde_json::value::RawValue;
 use super::content::Found;
 use super::decode::{NAME_BYTES_MAX, ResourceFacts, ScopeFacts, clip};
 use super::dialect::{Action, CompiledRule, Dialect, Entry, selector_text, type_of};
-use super::messages::Pieces;
+use super::pieces::Pieces;
 use super::place::{Slots, place, typed};
 use super::table::Slot;
 use super::value::{self, Losses};
@@ -24,6 +27,15 @@ const SPAN_EVENTS_MAX: usize = 128;
 
 /// Most links of one span that are kept; the SDKs stop at 128.
 const SPAN_LINKS_MAX: usize = 128;
+
+/// What a span or log record says of itself outside of its attributes.
+pub(super) struct Said {
+    pub(super) id: EventId,
+    pub(super) name: String,
+    pub(super) time: Timestamp,
+    pub(super) observed: Timestamp,
+    pub(super) trace: Option<Trace>,
+}
 
 /// An event as it is read.
 pub(super) struct Draft<'d> {
@@ -227,12 +239,32 @@ impl<'d> Draft<'d> {
         own.or_else(|| resource.slots[slot as usize].clone()).map(|filled| filled.text.into())
     }
 
-    pub(super) fn finish(mut self, resource: &ResourceFacts, scope: &ScopeFacts<'_>, path: SourcePath, name: String) -> RawEvent {
+    /// The event. What its resource says is added where the span or log record does not say otherwise.
+    pub(super) fn finish(mut self, resource: &ResourceFacts, scope: &ScopeFacts<'_>, path: SourcePath, said: Said) -> RawEvent {
         let dialect = self.dialect.map_or(NO_DIALECT, |dialect| dialect.name.clone());
         let mut source = Source::new(path, dialect);
         (source.scope, source.scope_version) = (scope.name.clone(), scope.version.clone());
-        let mut event = RawEvent::new(self.kind, Raw::from(clip(name, NAME_BYTES_MAX)), source);
-        event.phase = self.phase;
+        // Not `Event::new`, which draws a random id and reads the clock: two system calls for each span.
+        let mut event = RawEvent {
+            id: said.id,
+            kind: self.kind,
+            phase: self.phase,
+            name: Raw::from(clip(said.name, NAME_BYTES_MAX)),
+            time: said.time,
+            duration_ns: None,
+            observed: said.observed,
+            trace: said.trace,
+            session: None,
+            turn: None,
+            status: Status::Unset,
+            identity: Identity::default(),
+            source,
+            attributes: BTreeMap::new(),
+            unmapped: BTreeMap::new(),
+            pieces: Vec::new(),
+            inspection: None,
+            sanitized: BTreeMap::new(),
+        };
 
         event.session = self.slot(Slot::Session, resource);
         event.turn = self.slot(Slot::Turn, resource);

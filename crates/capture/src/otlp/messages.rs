@@ -5,16 +5,11 @@
 //! content is never lost because an SDK cut a JSON string in the middle.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use event::limits::PIECES_MAX;
-use event::{Direction, Part, Piece, PieceMeta, Role};
+use event::{Part, Role};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-
-use super::value::Losses;
-use crate::Raw;
 
 /// One message of a conversation.
 #[derive(Debug, Default)]
@@ -53,122 +48,6 @@ impl ChatPart {
     }
 }
 
-/// The pieces of one event, as they are collected.
-#[derive(Debug, Default)]
-pub(super) struct Pieces {
-    /// The pieces so far.
-    pub(super) pieces: Vec<Piece<Raw>>,
-    /// What was lost at a limit.
-    pub(super) losses: Losses,
-    /// Why the model stopped, as its messages tell it.
-    pub(super) finish_reasons: Vec<String>,
-    /// The position of the next message.
-    next_message: u32,
-    /// Of the last input message of the assistant, and of the one before it.
-    assistant_turns: [Option<u32>; 2],
-    last_input: Option<u32>,
-}
-
-impl Pieces {
-    /// Adds a piece. Empty text says nothing and is left out; an empty call or result of a tool is a fact.
-    pub(super) fn push(&mut self, meta: PieceMeta<Raw>, text: String) {
-        if text.is_empty() && !matches!(meta.part, Part::ToolCall | Part::ToolResult) {
-            return;
-        }
-        if self.pieces.len() >= PIECES_MAX {
-            self.losses.items_dropped += 1;
-            return;
-        }
-        let text = self.losses.cut(text);
-        self.pieces.push(Piece::new(meta, text.into()));
-    }
-
-    /// Adds a text that stands alone, at a message position of its own.
-    pub(super) fn push_alone(&mut self, direction: Direction, role: Role, part: Part, text: String) {
-        let message = self.take_position(direction, role);
-        self.push(PieceMeta { message, ..PieceMeta::new(direction, role, part) }, text);
-    }
-
-    /// Adds the parts of a message at the next position of the conversation.
-    pub(super) fn push_message(&mut self, message: ChatMessage, direction: Direction, role_default: Role) {
-        let role = message.role.unwrap_or(role_default);
-        let position = self.take_position(direction, role);
-        if let Some(reason) = message.finish_reason {
-            self.finish_reasons.push(reason);
-        }
-        for part in message.parts {
-            let (role, part_kind) = match part.part {
-                Part::ToolCall => (Role::Assistant, Part::ToolCall),
-                Part::ToolResult => (Role::Tool, Part::ToolResult),
-                Part::Document => (Role::Document, Part::Document),
-                Part::Text if role == Role::Tool => (Role::Tool, Part::ToolResult),
-                other => (role, other),
-            };
-            let is_result = part_kind == Part::ToolResult;
-            let mut meta = PieceMeta::new(direction, role, part_kind);
-            meta.message = position;
-            meta.name = part.name.or_else(|| message.name.clone()).map(Raw::from);
-            meta.call_id = part.call_id.or_else(|| if is_result { message.call_id.clone() } else { None }).map(Raw::from);
-            meta.failed = part.failed;
-            self.push(meta, part.text);
-        }
-    }
-
-    /// Whether there is content in that direction.
-    pub(super) fn has(&self, direction: Direction) -> bool {
-        self.pieces.iter().any(|piece| piece.meta.direction == direction && piece.meta.part != Part::ToolDefinition)
-    }
-
-    /// Ends the collection: marks what the conversation had brought before, and gives results the name of their call.
-    ///
-    /// The newest turn is what stands after the last message of the assistant, or, when the input ends with one
-    /// (a prefilled answer), after the one before it.
-    pub(super) fn finish(mut self) -> Self {
-        let [last, before] = self.assistant_turns;
-        let newest_after = if last.is_some() && last == self.last_input { before } else { last };
-        if let Some(position) = newest_after {
-            for piece in &mut self.pieces {
-                piece.meta.history = piece.meta.direction == Direction::Input && piece.meta.message <= position;
-            }
-        }
-        self.name_results();
-        self
-    }
-
-    fn name_results(&mut self) {
-        let nameless =
-            |piece: &Piece<Raw>| piece.meta.part == Part::ToolResult && piece.meta.name.is_none() && piece.meta.call_id.is_some();
-        if !self.pieces.iter().any(nameless) {
-            return;
-        }
-        let calls: HashMap<Raw, Raw> = self
-            .pieces
-            .iter()
-            .filter(|piece| piece.meta.part == Part::ToolCall)
-            .filter_map(|piece| Some((piece.meta.call_id.clone()?, piece.meta.name.clone()?)))
-            .collect();
-        for piece in self.pieces.iter_mut().filter(|piece| nameless(piece)) {
-            piece.meta.name = piece.meta.call_id.as_ref().and_then(|id| calls.get(id)).cloned();
-        }
-    }
-
-    fn take_position(&mut self, direction: Direction, role: Role) -> u32 {
-        let position = self.next_message;
-        self.next_message = self.next_message.saturating_add(1);
-        if direction == Direction::Input {
-            self.last_input = Some(position);
-            if role == Role::Assistant {
-                // Messages of one turn that follow each other are one answer.
-                self.assistant_turns = match self.assistant_turns[0] {
-                    Some(last) if last + 1 == position => [Some(position), self.assistant_turns[1]],
-                    last => [Some(position), last],
-                };
-            }
-        }
-        position
-    }
-}
-
 /// The role of that name.
 pub(super) fn role(name: &str) -> Option<Role> {
     Some(match name {
@@ -184,6 +63,12 @@ pub(super) fn role(name: &str) -> Option<Role> {
 pub(super) fn read_messages(text: &str, mut each: impl FnMut(ChatMessage)) {
     match text.trim_start().as_bytes().first() {
         Some(b'[') => {
+            if let Ok(messages) = serde_json::from_str::<Vec<PlainMessage<'_>>>(text)
+                && messages.iter().all(PlainMessage::is_plain)
+            {
+                messages.into_iter().map(ChatMessage::from).for_each(each);
+                return;
+            }
             if let Ok(elements) = serde_json::from_str::<Vec<&RawValue>>(text) {
                 elements.into_iter().for_each(|element| each(read_message(element)));
                 return;
@@ -374,6 +259,66 @@ fn blob_reference(mime_type: &str, data: &str) -> String {
     let digest = digest(&SHA256, data.as_bytes());
     let short: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("blob:{mime_type};{} bytes encoded;sha256={short}", data.len())
+}
+
+/// A message as OTel GenAI has it and nothing else, read in one pass; what does not fit is read field by field.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainMessage<'a> {
+    #[serde(borrow)]
+    role: Cow<'a, str>,
+    #[serde(borrow)]
+    parts: Vec<PlainPart<'a>>,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(default)]
+    finish_reason: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlainPart<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(default)]
+    content: Option<String>,
+    #[serde(default)]
+    id: Option<String>,
+    #[serde(default)]
+    name: Option<String>,
+    #[serde(borrow, default)]
+    arguments: Option<&'a RawValue>,
+    #[serde(borrow, default)]
+    response: Option<&'a RawValue>,
+}
+
+impl PlainMessage<'_> {
+    /// Whether every part is of a type that has only these fields.
+    fn is_plain(&self) -> bool {
+        !self.parts.is_empty()
+            && self.parts.iter().all(|part| match &*part.r#type {
+                "text" | "reasoning" => part.content.is_some() && part.arguments.is_none() && part.response.is_none(),
+                "tool_call" => part.content.is_none() && part.response.is_none(),
+                "tool_call_response" => part.content.is_none() && part.arguments.is_none(),
+                _ => false,
+            })
+    }
+}
+
+impl From<PlainMessage<'_>> for ChatMessage {
+    fn from(message: PlainMessage<'_>) -> Self {
+        let parts = message.parts.into_iter().map(|part| {
+            let (kind, text) = match &*part.r#type {
+                "reasoning" => (Part::Reasoning, part.content),
+                "tool_call" => (Part::ToolCall, part.arguments.map(|raw| text_of(raw).into_owned())),
+                "tool_call_response" => (Part::ToolResult, part.response.map(|raw| result_text(raw).into_owned())),
+                _ => (Part::Text, part.content),
+            };
+            ChatPart { part: kind, text: text.unwrap_or_default(), name: part.name, call_id: part.id, failed: None }
+        });
+        let (name, finish_reason) = (message.name, message.finish_reason);
+        Self { role: role(&message.role), name, call_id: None, finish_reason, parts: parts.collect() }
+    }
 }
 
 #[derive(Deserialize)]

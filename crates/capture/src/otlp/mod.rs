@@ -25,6 +25,7 @@ mod http;
 mod json;
 mod json_values;
 mod messages;
+mod pieces;
 mod place;
 mod reference;
 mod table;
