@@ -104,7 +104,8 @@ fn a_changed_cut_swapped_or_missing_record_is_found_and_named() {
         change(&mut records);
         fault(&dir, &records).to_string()
     };
-    let cases: [(&str, &dyn Fn(&mut Vec<Record>)); 7] = [
+    type Tamper<'a> = &'a dyn Fn(&mut Vec<Record>);
+    let cases: [(&str, Tamper<'_>); 7] = [
         ("journal, record 7: is not the record that was sealed", &|records| records[7].blind[3] ^= 1),
         ("journal, record 257: is not the record that was sealed", &|records| records[257].commitment_key[3] ^= 1),
         ("journal, record 100: is not the record that was sealed", &|records| {
