@@ -18,7 +18,8 @@ fn repeated(text: &str, bytes: usize) -> String {
 
 fn inspections(criterion: &mut Criterion) {
     let Ok(inspector) = Inspector::builtin() else { return };
-    let json = r#"{"id": 17, "name": "Lamp \"Nord\"", "note": "in stock\n", "price": {"eur": 49.9}, "tags": ["light", "home"]}, "#;
+    let json =
+        r#"{"id": 17, "name": "Lamp \"Nord\"", "note": "in stock\n", "price": {"eur": 49.9}, "tags": ["light", "home"]}, "#;
     let texts = [
         ("prose_1k", Channel::User, repeated(PROSE, 1_024)),
         ("prose_64k", Channel::Document, repeated(PROSE, 65_536)),

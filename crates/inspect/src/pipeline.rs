@@ -1,7 +1,8 @@
 //! One inspection: windows of the text, layers of each window, matches and structural checks of each layer, one score.
 //!
-//! Sketch of the cost for 1 KB of plain text: normalise 2 µs, two literal passes 3 µs, a look at each pattern's literals
-//! 1 µs, the searches for encodings and invisible characters 3 µs. Regexes run only where their literals stand.
+//! Sketch of the cost: a handful of linear passes (normalise, two literal indexes, a search for encodings, one each for
+//! invisible characters, markup, leetspeak and spaced letters), 20 µs per KB together, and a bit test for each pattern.
+//! Regexes run only where their literals stand.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

@@ -183,12 +183,18 @@ impl Place<'_> {
         if pattern.atoms.is_empty() || pattern.atoms.iter().any(Vec::is_empty) {
             return Err(self.error("patterns.atoms", "a pattern needs atoms", "list words of which the text must hold one"));
         }
-        for (group, atom) in pattern.atoms.iter().enumerate().flat_map(|(group, atoms)| atoms.iter().map(move |atom| (group, atom))) {
+        for (group, atom) in
+            pattern.atoms.iter().enumerate().flat_map(|(group, atoms)| atoms.iter().map(move |atom| (group, atom)))
+        {
             if atom.is_empty() || group == 0 && atom.len() < ATOM_BYTES_MIN {
                 return Err(self.error("patterns.atoms", format!("{atom:?} is too short"), "use a longer word"));
             }
             if reads == Reads::Text && normalise(atom).0 != *atom {
-                return Err(self.error("patterns.atoms", format!("{atom:?} is not normalised"), "write it in lower case, without accents"));
+                return Err(self.error(
+                    "patterns.atoms",
+                    format!("{atom:?} is not normalised"),
+                    "write it in lower case, without accents",
+                ));
             }
         }
         let regex = |field, source: &str| {

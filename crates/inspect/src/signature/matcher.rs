@@ -19,7 +19,17 @@ const MATCHES_MAX: usize = 4;
 
 /// Words that, turned by ROT13 or reversed, give reason to turn the text back.
 const TELLING_WORDS: [&str; 12] = [
-    "ignore", "instructions", "previous", "system", "prompt", "reveal", "password", "forget", "pretend", "assistant", "disregard",
+    "ignore",
+    "instructions",
+    "previous",
+    "system",
+    "prompt",
+    "reveal",
+    "password",
+    "forget",
+    "pretend",
+    "assistant",
+    "disregard",
     "please",
 ];
 /// Telling words it takes.
@@ -81,7 +91,12 @@ impl Index {
     }
 
     /// Every match in a layer of text.
-    pub(crate) fn find(&self, signatures: &[Signature], text: &str, only: &dyn Fn(&Signature) -> bool) -> (Vec<Found>, Vec<Trigger>) {
+    pub(crate) fn find(
+        &self,
+        signatures: &[Signature],
+        text: &str,
+        only: &dyn Fn(&Signature) -> bool,
+    ) -> (Vec<Found>, Vec<Trigger>) {
         let seen = self.places(text);
         let mut found = Vec::new();
         for gated in &self.patterns {
@@ -93,9 +108,10 @@ impl Index {
                 search(signature, gated, text, &seen, &mut found);
             }
         }
-        let triggers = self.triggers.iter().filter(|(_, words)| {
-            words.iter().map(|&word| u32::from(!seen[word].is_empty())).sum::<u32>() >= TELLING_WORDS_MIN
-        });
+        let triggers = self
+            .triggers
+            .iter()
+            .filter(|(_, words)| words.iter().map(|&word| u32::from(!seen[word].is_empty())).sum::<u32>() >= TELLING_WORDS_MIN);
         (found, triggers.map(|(trigger, _)| *trigger).collect())
     }
 

@@ -41,8 +41,7 @@ pub(crate) struct Signature {
 }
 
 /// The channels, in the order of [`Signature::scores`].
-pub(crate) const CHANNELS: [Channel; 5] =
-    [Channel::User, Channel::Assistant, Channel::Tool, Channel::Document, Channel::System];
+pub(crate) const CHANNELS: [Channel; 5] = [Channel::User, Channel::Assistant, Channel::Tool, Channel::Document, Channel::System];
 
 impl Signature {
     /// The score that a match has in a channel; `None` where the signature does not apply.

@@ -119,7 +119,8 @@ mod tests {
     #[test]
     fn their_rightful_uses_are_not() {
         let england = "\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}";
-        for text in ["plain", england, "❤\u{fe0f} ✔\u{fe0f} 👨\u{200d}👩\u{200d}👧\u{200d}👦", "می\u{200c}خواهم", "\u{feff}start"] {
+        for text in ["plain", england, "❤\u{fe0f} ✔\u{fe0f} 👨\u{200d}👩\u{200d}👧\u{200d}👦", "می\u{200c}خواهم", "\u{feff}start"]
+        {
             assert_eq!(checks(text), [""; 0], "{text}");
         }
     }

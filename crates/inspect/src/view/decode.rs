@@ -110,7 +110,7 @@ impl Decoder {
         if token.iter().all(u8::is_ascii_hexdigit) {
             if token.len() >= HEX_RUN_MIN {
                 self.keep(ViewKind::Hex, start, end, hex(token), found);
-            } 
+            }
             return end;
         }
         if token.len() >= 8 * BINARY_GROUPS_MIN && token.iter().all(|byte| matches!(byte, b'0' | b'1')) {
@@ -184,9 +184,9 @@ impl Decoder {
         let (mut at, mut copied) = (0, 0);
         while at < bytes.len() {
             let replaced = match bytes[at] {
-                b'%' => percent_run(bytes, at),
-                b'&' => entity_at(text, at).map(|(character, end)| (character.to_string(), end)),
-                b'\\' => escape_at(text, at).map(|(character, end)| (character.to_string(), end)),
+                b'%' => percent_character(bytes, at),
+                b'&' => entity_at(text, at),
+                b'\\' => escape_at(text, at),
                 _ => None,
             };
             let Some((said, end)) = replaced else {
@@ -198,7 +198,7 @@ impl Decoder {
                 out.push_str(&text[copied..at]);
             }
             spans.whole(out.len(), at..end);
-            out.push_str(&said);
+            out.push(said);
             at = end;
             copied = end;
         }
@@ -313,17 +313,24 @@ fn percent_at(bytes: &[u8], at: usize) -> Option<u8> {
     pair_value(*bytes.get(at + 1)?, *bytes.get(at + 2)?)
 }
 
-/// A run of percent escapes, which together must be UTF-8.
-fn percent_run(bytes: &[u8], start: usize) -> Option<(String, usize)> {
-    let mut said = Vec::new();
-    let mut at = start;
-    while bytes.get(at) == Some(&b'%')
-        && let Some(byte) = percent_at(bytes, at)
-    {
-        said.push(byte);
-        at += 3;
+/// The character that one to four percent escapes spell in UTF-8, and where they end. One at a time: a long run that is no
+/// UTF-8 must not be read again from each of its places.
+fn percent_character(bytes: &[u8], start: usize) -> Option<(char, usize)> {
+    let mut said = [0; 4];
+    let first = percent_at(bytes, start)?;
+    let length = match first {
+        0x00..0x80 => 1,
+        0xc2..0xe0 => 2,
+        0xe0..0xf0 => 3,
+        0xf0..0xf5 => 4,
+        _ => return None,
+    };
+    for (index, byte) in said.iter_mut().enumerate().take(length) {
+        let at = start + 3 * index;
+        *byte = percent_at(bytes, at).filter(|_| bytes.get(at) == Some(&b'%'))?;
     }
-    String::from_utf8(said).ok().filter(|said| !said.is_empty()).map(|said| (said, at))
+    let character = std::str::from_utf8(&said[..length]).ok()?.chars().next()?;
+    Some((character, start + 3 * length))
 }
 
 /// A character reference of HTML and where it ends.

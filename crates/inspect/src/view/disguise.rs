@@ -13,14 +13,11 @@ const LEET_WORDS_MIN: usize = 2;
 /// Latin letters in place of the Cyrillic and Greek ones that look the same, in words that mix alphabets, or that
 /// consist of look-alikes alone in a text that is mostly Latin.
 pub(crate) fn homoglyphs(normalised: &str) -> Option<(String, Spans)> {
-    if normalised.is_ascii() {
+    if normalised.is_ascii() || !normalised.chars().any(|character| look_alike(character).is_some()) {
         return None;
     }
     let latin = normalised.bytes().filter(u8::is_ascii_alphabetic).count();
     let foreign = normalised.chars().filter(|&character| character.is_alphabetic() && !character.is_ascii()).count();
-    if foreign == 0 {
-        return None;
-    }
     let mut out = String::with_capacity(normalised.len());
     let mut spans = Spans::default();
     let mut changed = false;
@@ -108,7 +105,11 @@ pub(crate) fn leetspeak(normalised: &str) -> Option<(String, Spans)> {
         let mut last_sign = None;
         while at < bytes.len() && (bytes[at].is_ascii_alphabetic() || leet_letter(bytes, at).is_some()) {
             let sign = !bytes[at].is_ascii_alphabetic();
-            if sign { signs += 1 } else { letters += 1 }
+            if sign {
+                signs += 1
+            } else {
+                letters += 1
+            }
             switches += usize::from(last_sign.is_some_and(|last| last != sign));
             last_sign = Some(sign);
             at += 1;

@@ -29,6 +29,13 @@ pub(crate) fn normalise(text: &str) -> (String, Spans) {
             }
             continue;
         }
+        let stable = stable_run(&text[at..]);
+        if stable > 0 {
+            spans.linear(out.len(), at);
+            out.push_str(&text[at..at + stable]);
+            at += stable;
+            continue;
+        }
         let Some(character) = text[at..].chars().next() else { break };
         if is_ignorable(character) {
             at += character.len_utf8();
@@ -75,6 +82,21 @@ fn is_plain(bytes: &[u8], at: usize) -> bool {
         b' ' => bytes.get(at + 1).is_some_and(|next| (0x21..=0x7e).contains(next)),
         _ => false,
     }
+}
+
+/// Bytes of letters at the start of `text` that are normalised already and no Latin: most of a Chinese, Japanese, Korean
+/// or Russian text, which is not looked up character by character.
+fn stable_run(text: &str) -> usize {
+    let mut last = 0;
+    for (at, character) in text.char_indices() {
+        let stable = matches!(character, '\u{430}'..='\u{44f}' | '\u{3041}'..='\u{3096}' | '\u{30a1}'..='\u{30fa}' | '\u{4e00}'..='\u{9fff}' | '\u{ac00}'..='\u{d7a3}');
+        if !stable {
+            // The letter before may take a mark that follows it, unless what follows is ASCII.
+            return if character.is_ascii() { at } else { last };
+        }
+        last = at;
+    }
+    text.len()
 }
 
 fn white_space(text: &str, start: usize, out: &mut String, spans: &mut Spans) -> usize {
@@ -192,6 +214,8 @@ mod tests {
             ("Игнорируй ЙОД", "игнорируй йод"),
             ("以前の指示を無視", "以前の指示を無視"),
             ("\u{e0049}\u{e0047}x", "x"),
+            ("и\u{306}та か\u{3099}", "йта が"),
+            ("漢字ﾃｽﾄ。", "漢字テスト。"),
             ("", ""),
         ] {
             assert_eq!(normalise(given).0, plain, "{given:?}");
