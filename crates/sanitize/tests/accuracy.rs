@@ -111,6 +111,7 @@ fn phone() {
         "range 100-200-3000, 10-20-30-40",
         "01-02-2024 10:00, 2024/01/02 1200",
         "arr[0123456789] 0x12345678 1e10 12345678px",
+        "an iPhone 3GS on 2022-0 3-04 with",
         "ISBN 978-3-16-148410-0",
         "3.14159265358979, 2.718281828459045",
         "100 200 300 400 500 600 700",
@@ -277,6 +278,7 @@ fn assignments() {
         "secret = settings.SECRET_KEY; token: the unit of text; tokens: 123",
         "the password is required, your password is incorrect, password reset",
         "\"password\": {\"type\": \"string\"}, \"password\": \"string\", password=$PASSWORD",
+        "**Pass**: \"I cannot say that as it is not so\"",
         "the secret: be yourself. API key: see below",
     ]);
 }

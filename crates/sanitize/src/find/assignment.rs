@@ -368,7 +368,9 @@ fn accepts(named: Named, value: &str, quoted: bool, environment: bool) -> bool {
                 let lower = value.to_lowercase();
                 ["password", "user", "enter", "your", "the ", "must", "passphrase"].iter().any(|word| lower.contains(word))
             };
-            bytes.len() >= 4 && spaces <= 12 && !describes
+            // five spaces and no digit or sign are a sentence, and no passphrase
+            let sentence = spaces >= 5 && !digit && !symbol;
+            bytes.len() >= 4 && spaces <= 12 && !describes && !sentence
         }
         Named::Password => bytes.len() >= 4 && (environment || (bytes.len() >= 5 && (digit || symbol))),
         Named::Secret | Named::Token => {

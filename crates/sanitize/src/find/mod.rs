@@ -156,13 +156,18 @@ fn has_context(bytes: &[u8], at: usize, hint: Hint<'_>, words: &[&str]) -> bool 
 }
 
 fn holds_word(lower: &[u8], text: &[u8], words: &[&str]) -> bool {
-    words.iter().any(|word| {
-        memchr::memmem::find_iter(lower, word.as_bytes()).any(|from| {
-            // the beginning of a word: after no letter, or a capital after a small one (camel case)
-            from == 0
-                || !lower[from - 1].is_ascii_alphabetic()
-                || is_escape(lower, from - 1)
-                || (text[from].is_ascii_uppercase() && text[from - 1].is_ascii_lowercase())
-        })
+    (0..lower.len()).any(|from| {
+        // the beginning of a word: after no letter, or a capital after small ones (camel case, but no iPhone)
+        let begins = from == 0
+            || !lower[from - 1].is_ascii_alphabetic()
+            || is_escape(lower, from - 1)
+            || (from > 1
+                && text[from].is_ascii_uppercase()
+                && text[from - 1].is_ascii_lowercase()
+                && text[from - 2].is_ascii_lowercase());
+        let first = lower[from];
+        begins
+            && (first.is_ascii_alphabetic() || first >= 0x80)
+            && words.iter().any(|word| word.as_bytes()[0] == first && lower[from..].starts_with(word.as_bytes()))
     })
 }

@@ -28,8 +28,11 @@ pub(super) struct Cluster<'a> {
 
 /// Most groups of one cluster; a longer one goes on in the next, with as many as a card spelled digit by digit has in
 /// common.
-const GROUPS_MAX: usize = 128;
+const GROUPS_MAX: usize = 64;
 const GROUPS_SHARED: usize = 20;
+/// A cluster with fewer digits is nothing that is looked for, unless it has the parts of an IPv4 address.
+const DIGITS_MIN: usize = 7;
+const ADDRESS_PARTS: usize = 4;
 /// Most bytes between two groups: ` - `, `) `.
 const SEPARATOR_BYTES_MAX: usize = 3;
 
@@ -49,31 +52,47 @@ pub(super) fn at(text: &str, at: usize, hint: Hint<'_>, found: &mut Vec<Match>) 
         }
         return digits_end(bytes, at);
     }
-    let mut groups = [Group { start: 0, end: 0, glued: false }; GROUPS_MAX];
-    let mut count = 0;
-    let mut from = at;
-    while count < GROUPS_MAX {
-        let end = digits_end(bytes, from);
-        groups[count] = Group { start: from, end, glued: false };
+    // Most numbers are short and alone: they are measured before anything is set up for them.
+    let (mut count, mut total, mut end) = (0, 0, at);
+    for group in groups_from(bytes, at).take(GROUPS_MAX) {
         count += 1;
-        let separator = bytes[end..].iter().take(SEPARATOR_BYTES_MAX + 1).take_while(|b| is_separator(**b)).count();
-        if separator == 0 || separator > SEPARATOR_BYTES_MAX || !bytes.get(end + separator).is_some_and(u8::is_ascii_digit) {
+        total += group.len();
+        end = group.end;
+        if total >= DIGITS_MIN || count >= ADDRESS_PARTS {
             break;
         }
-        from = end + separator;
     }
-    let groups = &mut groups[..count];
-    let end = groups[count - 1].end;
-    if let Some(end) = secret::telegram(text, groups[count - 1].start, end, found) {
+    if total < DIGITS_MIN && count < ADDRESS_PARTS {
         return end;
     }
-    let total: usize = groups.iter().map(|group| group.len()).sum();
-    // the shortest thing that is looked for here is 1.2.3.4
-    if total >= 7 || count >= 4 {
-        mark_glued(bytes, groups);
-        read(Cluster { text, groups, hint }, found);
+    let mut groups = [Group { start: 0, end: 0, glued: false }; GROUPS_MAX];
+    let mut count = 0;
+    for (slot, group) in groups.iter_mut().zip(groups_from(bytes, at)) {
+        *slot = group;
+        count += 1;
     }
-    if count == GROUPS_MAX { groups[GROUPS_MAX - GROUPS_SHARED].start } else { end }
+    let groups = &mut groups[..count];
+    let last = groups[count - 1];
+    if let Some(end) = secret::telegram(text, last.start, last.end, found) {
+        return end;
+    }
+    mark_glued(bytes, groups);
+    read(Cluster { text, groups, hint }, found);
+    if count == GROUPS_MAX { groups[GROUPS_MAX - GROUPS_SHARED].start } else { last.end }
+}
+
+/// The groups of the cluster that begins at `at`.
+fn groups_from(bytes: &[u8], at: usize) -> impl Iterator<Item = Group> + '_ {
+    let mut next = Some(at);
+    std::iter::from_fn(move || {
+        let start = next?;
+        let end = digits_end(bytes, start);
+        let separator = bytes[end..].iter().take(SEPARATOR_BYTES_MAX + 1).take_while(|b| is_separator(**b)).count();
+        let goes_on =
+            (1..=SEPARATOR_BYTES_MAX).contains(&separator) && bytes.get(end + separator).is_some_and(u8::is_ascii_digit);
+        next = goes_on.then_some(end + separator);
+        Some(Group { start, end, glued: false })
+    })
 }
 
 fn digits_end(bytes: &[u8], from: usize) -> usize {
