@@ -3,6 +3,8 @@
 //! `chat` has about one sensitive value in two kilobytes, as support conversations have; `plain` has none; `agent` is
 //! tool traffic as JSON; the others are what a hostile sender would choose.
 
+#![allow(missing_docs)] // of what the macros make
+
 use std::fmt::Write as _;
 use std::hint::black_box;
 

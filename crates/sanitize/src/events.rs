@@ -12,6 +12,9 @@ use crate::{Clean, SensitiveType};
 /// Shortest number, in digits, that is looked at as one: a social security number has nine.
 const NUMBER_MIN: i64 = 100_000_000;
 
+/// Gives the clean text of a piece's content, remembered or fresh, and what was replaced in it.
+pub type ContentCache<'a, R> = dyn FnMut(&PieceMeta<Clean>, &R) -> (Clean, Counts) + 'a;
+
 impl Sanitizer {
     /// Sanitises everything in the event; what was replaced is added to `event.sanitized`.
     #[must_use]
@@ -26,11 +29,7 @@ impl Sanitizer {
     /// Like [`Self::event`], with the contents of the pieces through the caller's cache: `content` is given each piece
     /// and answers with what [`Self::content`] makes of it, remembered or fresh.
     #[must_use]
-    pub fn event_with<R: AsRef<str>>(
-        &self,
-        mut event: Event<R>,
-        content: &mut dyn FnMut(&PieceMeta<Clean>, &R) -> (Clean, Counts),
-    ) -> Event<Clean> {
+    pub fn event_with<R: AsRef<str>>(&self, mut event: Event<R>, content: &mut ContentCache<'_, R>) -> Event<Clean> {
         let mut counts = std::mem::take(&mut event.sanitized);
         let credential = event.identity.credential.take().map(|principal| Principal {
             id: {

@@ -33,6 +33,7 @@ mod token;
 mod view;
 
 pub use clean::Clean;
+pub use events::ContentCache;
 pub use kind::{Action, SensitiveType};
 pub use sanitizer::{Cleaned, Counts, Replacement, Sanitizer};
 pub use token::TokenKey;

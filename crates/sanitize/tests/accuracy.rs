@@ -1,5 +1,7 @@
 //! What is found, and what is not: synthetic positives and hard negatives, by type.
 
+#![allow(clippy::expect_used)]
+
 use watchkeeper_sanitize::{Cleaned, Sanitizer, TokenKey};
 
 fn sanitizer() -> Sanitizer {
