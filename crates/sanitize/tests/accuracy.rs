@@ -178,6 +178,8 @@ fn ip_address() {
         "«IP_ADDRESS:203.0.113.9».",
         // not
         "127.0.0.1 0.0.0.0 ::1 :: 255.255.255.0 169.254.169.254",
+        "https://x.example/«IP_ADDRESS:203.0.113.77», host.«IP_ADDRESS:203.0.113.77»",
+        "https://x.example/users/«US_SSN:536-90-4399», record.«US_SSN:536-90-4399»",
         "version 1.2.3.4, v1.2.3.4, Chrome/120.0.0.0, lib-1.2.3.4.tar.gz, pkg==1.2.3.4",
         "1.2.3.4.5 256.1.1.1 01.02.03.04",
         "12:34:56 a::b std::fmt x[1::2] 00:1a:2b:3c:4d:5e dead::beef",

@@ -111,7 +111,10 @@ fn mark_glued(bytes: &[u8], groups: &mut [Group]) {
     let before_that = first.start.checked_sub(2).map_or(b' ', at);
     let word_before = before_that.is_ascii_alphanumeric() || before_that == b'_';
     let glued = match before {
-        b'-' | b'.' | b',' | b'/' | b'+' | b'(' => word_before && !is_escape(bytes, first.start - 2),
+        // `host.203.0.113.7` and `resource.4111...` are a name with a value behind it; `1.` and `_.` go on as a number.
+        b'.' => word_before && !before_that.is_ascii_alphabetic(),
+        b'/' => word_before && !is_escape(bytes, first.start - 2) && !is_in_path(bytes, first.start - 1),
+        b'-' | b',' | b'+' | b'(' => word_before && !is_escape(bytes, first.start - 2),
         b'$' | b'#' | b'_' | b'^' | b'~' => true,
         // the last byte of €, £ and ¥
         0xAC => before_that == 0x82,
@@ -145,6 +148,17 @@ fn mark_glued(bytes: &[u8], groups: &mut [Group]) {
             }
         }
     }
+}
+
+/// Whether the slash at `at` parts a URL or a path (`https://host/123`, `host.example/123`) and not a product from its version
+/// (`Chrome/120.0.0.0`).
+fn is_in_path(bytes: &[u8], at: usize) -> bool {
+    /// Longest host or path that is looked at.
+    const PATH_BYTES_MAX: usize = 256;
+    let run = bytes[at.saturating_sub(PATH_BYTES_MAX)..at]
+        .rsplit(|b| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'('))
+        .next();
+    run.is_some_and(|run| run.contains(&b'/') || run.contains(&b'.'))
 }
 
 fn has_space(bytes: &[u8], left: Group, right: Group) -> bool {
