@@ -179,6 +179,7 @@ fn ip_address() {
         // not
         "127.0.0.1 0.0.0.0 ::1 :: 255.255.255.0 169.254.169.254",
         "https://x.example/«IP_ADDRESS:203.0.113.77», host.«IP_ADDRESS:203.0.113.77»",
+        "https://x.example/«IP_ADDRESS:2001:db8:85a3::8a2e:370:7334», resource.«IP_ADDRESS:2001:db8:85a3::8a2e:370:7334»",
         "https://x.example/users/«US_SSN:536-90-4399», record.«US_SSN:536-90-4399»",
         "version 1.2.3.4, v1.2.3.4, Chrome/120.0.0.0, lib-1.2.3.4.tar.gz, pkg==1.2.3.4",
         "1.2.3.4.5 256.1.1.1 01.02.03.04",

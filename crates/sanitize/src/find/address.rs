@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::number::Group;
+use super::number::{Group, is_in_path};
 use super::{Hint, Match, has_context};
 use crate::SensitiveType as Kind;
 
@@ -34,9 +34,12 @@ pub(super) fn v4(text: &str, groups: &[Group], hint: Hint<'_>, found: &mut Vec<M
     let before_that = start.checked_sub(2).map(|i| bytes[i]);
     let glued = match before {
         // `Chrome/120.0.0.0`, `name-1.2.3.4.tar.gz`, `pkg==1.2.3.4`, `^1.2.3.4`
-        Some(b'/' | b'-') => before_that.is_some_and(|b| b.is_ascii_alphanumeric()),
+        Some(b'/') => before_that.is_some_and(|b| b.is_ascii_alphanumeric()) && !is_in_path(bytes, start - 1),
+        Some(b'-') => before_that.is_some_and(|b| b.is_ascii_alphanumeric()),
+        // a fifth part; `host.203.0.113.9` is a name with an address behind it
+        Some(b'.') => !before_that.is_some_and(|b| b.is_ascii_alphabetic()),
         Some(b'=') => matches!(before_that, Some(b'=' | b'>' | b'<' | b'~' | b'!')),
-        Some(b'^' | b'~' | b'.' | b'$') => true,
+        Some(b'^' | b'~' | b'$') => true,
         _ => false,
     };
     // A five-part number, or one that goes on in letters.
@@ -62,8 +65,9 @@ pub(super) fn v6(text: &str, at: usize, found: &mut Vec<Match>) -> usize {
         (Some(before), Some(after)) if before.is_ascii_hexdigit() && after.is_ascii_hexdigit() => {}
         _ => return at + 1,
     }
+    // The dots of an IPv4 tail come behind the colons, never before them.
     let is_part = |b: &u8| b.is_ascii_hexdigit() || matches!(b, b':' | b'.');
-    let back = bytes[..at].iter().rev().take(V6_BYTES_MAX).take_while(|b| is_part(b)).count();
+    let back = bytes[..at].iter().rev().take(V6_BYTES_MAX).take_while(|b| b.is_ascii_hexdigit() || **b == b':').count();
     let ahead = bytes[at..].iter().take(V6_BYTES_MAX).take_while(|b| is_part(b)).count();
     let (start, mut end) = (at - back, at + ahead);
     if ahead == V6_BYTES_MAX || !super::begins(bytes, start) || !super::ends(bytes, end) {

@@ -152,7 +152,7 @@ fn mark_glued(bytes: &[u8], groups: &mut [Group]) {
 
 /// Whether the slash at `at` parts a URL or a path (`https://host/123`, `host.example/123`) and not a product from its version
 /// (`Chrome/120.0.0.0`).
-fn is_in_path(bytes: &[u8], at: usize) -> bool {
+pub(super) fn is_in_path(bytes: &[u8], at: usize) -> bool {
     /// Longest host or path that is looked at.
     const PATH_BYTES_MAX: usize = 256;
     let run = bytes[at.saturating_sub(PATH_BYTES_MAX)..at]
