@@ -232,7 +232,9 @@ pub(super) const EXTERNAL_CALLS: View = View {
         ],
         OUTCOME,
     ],
-    from: "{p}.events e WHERE e.kind = 'external_call' OR (e.url IS NOT NULL AND e.phase <> 'request')",
+    // A request counts as long as its outcome is not known.
+    from: "{p}.events e WHERE (e.kind = 'external_call' OR e.url IS NOT NULL) AND (e.phase <> 'request' OR (e.kind = 'external_call' \
+           AND NOT EXISTS (SELECT 1 FROM {p}.events o WHERE o.call_id = e.call_id AND o.phase = 'response')))",
     merge: None,
 };
 

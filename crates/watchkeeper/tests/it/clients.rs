@@ -114,7 +114,7 @@ fn sdk_rows(server: &Server, said: &Value, plain: &[&str], tools: &[&str]) {
         assert_row(&of("token_usage"), &tokens);
         let receipt = &call["receipt"];
         let position: u64 = receipt["position"].as_str().unwrap().parse().unwrap();
-        let recorded = one(server, &format!("SELECT seq FROM events WHERE id = '{}'", receipt["event_id"].as_str().unwrap()));
+        let recorded = one(server, &format!("SELECT seq FROM events WHERE event_id = '{}'", receipt["event_id"].as_str().unwrap()));
         assert_eq!(recorded["seq"], position, "the receipt names the place in the journal");
     }
     for name in tools {

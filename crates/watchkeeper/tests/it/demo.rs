@@ -22,9 +22,9 @@ fn the_demo_records_and_detects_what_it_promises() {
     let benign = detected.iter().filter(|row| matches!(row["session_id"].as_str(), Some("demo-weather" | "demo-security"))).count();
     assert_eq!(benign, 0, "{detected:#?}");
     // Both ways in give the same rows.
-    let ways = rows("SELECT DISTINCT source_path FROM events WHERE session_id LIKE 'demo-%' ORDER BY 1", &data);
+    let ways = rows("SELECT DISTINCT source FROM events WHERE session_id LIKE 'demo-%' ORDER BY 1", &data);
     for way in ["gateway", "otlp_grpc", "otlp_http"] {
-        assert!(ways.iter().any(|row| row["source_path"] == way), "{ways:?}");
+        assert!(ways.iter().any(|row| row["source"] == way), "{ways:?}");
     }
     let actions = rows("SELECT tool, parameters, result FROM agent_actions WHERE session_id = 'demo-weather' ORDER BY tool", &data);
     assert_eq!(actions.len(), 2, "{actions:#?}");

@@ -105,6 +105,7 @@ fn nothing_planted_reaches_the_disk_or_the_log() {
             found.insert(*name, places);
         }
     }
+    if !found.is_empty() && std::env::var_os("KEEP").is_some() { std::mem::forget(dir); }
     assert!(found.is_empty(), "{found:#?}");
     // The test would prove nothing if nothing had been recorded.
     let count = crate::support::rows("SELECT count(*) AS n FROM events WHERE kind = 'model_call'", &data);

@@ -1,0 +1,95 @@
+//! Load for comparisons: sends the same spans or calls to Watchkeeper and to a peer, and stands in for the model behind a
+//! gateway. `compare.py` beside this crate starts the servers and puts the figures side by side.
+
+#![forbid(unsafe_code)]
+
+mod calls;
+mod spans;
+mod upstream;
+
+use std::time::Duration;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Export spans over OTLP/HTTP protobuf; prints JSON
+    Spans {
+        /// Base URL
+        url: String,
+        /// Spans in all
+        #[arg(long, default_value_t = 10_000)]
+        count: u64,
+        /// Spans in one request
+        #[arg(long, default_value_t = 25)]
+        batch: u64,
+        /// Requests under way at once
+        #[arg(long, default_value_t = 4)]
+        connections: usize,
+        /// `fresh`: every text is new; `agent`: each call repeats its conversation, as agents do
+        #[arg(long, default_value = "fresh")]
+        texts: String,
+        /// Give up after this many seconds
+        #[arg(long, default_value_t = 120)]
+        seconds: u64,
+    },
+    /// Call chat completions through a gateway; prints JSON
+    Calls {
+        /// Base URL, up to and without /v1
+        url: String,
+        /// Calls in all
+        #[arg(long, default_value_t = 2_000)]
+        count: u64,
+        /// Calls under way at once
+        #[arg(long, default_value_t = 1)]
+        connections: usize,
+        /// Ask for streams; the time to the first byte of the body is then measured, too
+        #[arg(long)]
+        stream: bool,
+        /// More headers, `name: value`
+        #[arg(long = "header")]
+        headers: Vec<String>,
+        /// The model to ask for
+        #[arg(long, default_value = "stand-in")]
+        model: String,
+    },
+    /// Stand in for a model: answers chat completions after a delay
+    Upstream {
+        /// Port on loopback
+        port: u16,
+        /// Milliseconds before the answer
+        #[arg(long, default_value_t = 20)]
+        delay_ms: u64,
+    },
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    match Cli::parse().command {
+        Command::Spans { url, count, batch, connections, texts, seconds } => {
+            spans::run(&url, count, batch, connections, texts == "agent", Duration::from_secs(seconds)).await
+        }
+        Command::Calls { url, count, connections, stream, headers, model } => {
+            calls::run(&url, count, connections, stream, &headers, &model).await
+        }
+        Command::Upstream { port, delay_ms } => upstream::run(port, Duration::from_millis(delay_ms)).await,
+    }
+}
+
+/// The value at a quantile of times, in milliseconds.
+fn quantile_ms(sorted: &[Duration], quantile: f64) -> f64 {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    let at = ((sorted.len().saturating_sub(1)) as f64 * quantile).round() as usize;
+    sorted.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+}
+
+#[allow(clippy::print_stdout)]
+fn print(value: &serde_json::Value) {
+    println!("{value}");
+}
