@@ -138,7 +138,7 @@ pub fn reference() -> String {
 mod tests {
     use super::*;
 
-    /// Writes the tables anew when `UPDATE_DOCS` is set.
+    /// Writes the tables anew when `WATCHKEEPER_WRITE_DOCS` is set.
     #[test]
     fn the_reference_page_has_these_fields() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/rules.md");
@@ -146,10 +146,10 @@ mod tests {
         let (begin, end) = ("<!-- fields: generated -->\n", "<!-- fields: end -->\n");
         let (head, rest) = page.split_once(begin).unwrap();
         let (table, tail) = rest.split_once(end).unwrap();
-        if std::env::var_os("UPDATE_DOCS").is_some() {
+        if std::env::var_os("WATCHKEEPER_WRITE_DOCS").is_some() {
             std::fs::write(path, format!("{head}{begin}{}{end}{tail}", reference())).unwrap();
         } else {
-            assert_eq!(table, reference(), "run the test with UPDATE_DOCS=1 to write the tables anew");
+            assert_eq!(table, reference(), "run `cargo xtask docs`");
         }
     }
 

@@ -104,7 +104,7 @@ pub fn reference() -> String {
     let mut text = String::from(
         "# Views\n\n\
          <!-- Made from `crates/store/src/views`; a test keeps it true. To write it: \
-         `WATCHKEEPER_BLESS=1 cargo test -p watchkeeper-store reference`. -->\n\n\
+         `cargo xtask docs`. -->\n\n\
          What `watchkeeper query \"SQL\"` can read. SQLite's dialect; one SELECT a query. Ids A1 to A14 are the log \
          categories of the requirements.\n\n\
          - Times are UTC, ISO 8601 with microseconds, as the source claims them; they sort as text. `time_ns` is the \
@@ -169,11 +169,11 @@ mod tests {
     #[test]
     fn the_published_reference_is_this_one() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/views.md");
-        if std::env::var_os("WATCHKEEPER_BLESS").is_some() {
+        if std::env::var_os("WATCHKEEPER_WRITE_DOCS").is_some() {
             std::fs::write(path, reference()).unwrap();
         }
         let published = std::fs::read_to_string(path).unwrap();
-        assert!(published == reference(), "docs/reference/views.md is stale; write it with WATCHKEEPER_BLESS=1");
+        assert!(published == reference(), "docs/reference/views.md is stale; run `cargo xtask docs`");
     }
 
     #[test]

@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""Watchkeeper beside its peers, in one run on one machine. Standard library only; peers are installed below target/peers.
+
+    python3 benches/compare.py ingest      OTLP/HTTP, 2 KB spans, durable: beside Arize Phoenix
+    python3 benches/compare.py gateway     chat completions, upstream of 20 ms: beside the Portkey gateway
+
+Needs `cargo build --release -p watchkeeper -p watchkeeper-benches` first. Rates differ from machine to machine; the ratios and the
+CPU time per span or call are what to look at.
+"""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+PEERS = ROOT / "target/peers"
+RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
+LOAD = RELEASE / "watchkeeper-benches"
+PHOENIX = "20.26.1"
+PORTKEY = ["@portkey-ai/gateway@1.15.2", "hono@4.9.7", "@hono/node-server@1.13.8"]
+
+
+def load(*arguments):
+    result = subprocess.run([LOAD, *map(str, arguments)], capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        sys.exit(f"load: {result.stderr}")
+    return json.loads(result.stdout)
+
+
+def wait_for(port, seconds=120):
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.1)
+    sys.exit(f"nothing listens on {port}")
+
+
+class Server:
+    """A server under test: its CPU time and memory are read from /proc, for the whole tree of processes."""
+
+    def __init__(self, command, port, env=None, cwd=None):
+        self.log = open(PEERS / f"log-{port}.txt", "w")
+        self.process = subprocess.Popen(command, env={**os.environ, **(env or {})}, cwd=cwd, stdout=self.log, stderr=self.log, start_new_session=True)
+        wait_for(port)
+
+    def pids(self):
+        known = {self.process.pid}
+        for _ in range(4):
+            for path in pathlib.Path("/proc").glob("[0-9]*/stat"):
+                try:
+                    fields = path.read_text().rsplit(")", 1)[1].split()
+                except OSError:
+                    continue
+                if int(fields[1]) in known:
+                    known.add(int(path.parent.name))
+        return known
+
+    def cpu(self):
+        total = 0
+        for pid in self.pids():
+            try:
+                fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+                total += int(fields[11]) + int(fields[12])
+            except OSError:
+                pass
+        return total / os.sysconf("SC_CLK_TCK")
+
+    def resident_mib(self):
+        total = 0
+        for pid in self.pids():
+            try:
+                total += int(pathlib.Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+            except OSError:
+                pass
+        return round(total / 2**20)
+
+    def stop(self, how=signal.SIGTERM):
+        os.killpg(self.process.pid, how)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def watchkeeper(data, config=""):
+    """All listeners on ports of their own; the gateway on 14000, OTLP/HTTP on 14318."""
+    path = pathlib.Path(data).parent / "bench.toml"
+    path.write_text('[listen]\notlp_grpc = "127.0.0.1:14317"\notlp_http = "127.0.0.1:14318"\ngateway = "127.0.0.1:14000"\nconsole = "127.0.0.1:17700"\n' + config)
+    return Server([RELEASE / "watchkeeper", "serve", "--data", data, "--config", path], 17700)
+
+
+def ask(data, sql):
+    answer = subprocess.run([RELEASE / "watchkeeper", "query", sql, "--format", "json", "--data", data], capture_output=True, text=True, check=True)
+    return json.loads(answer.stdout)
+
+
+def phoenix():
+    python = PEERS / "phoenix/bin/phoenix"
+    if not python.exists():
+        subprocess.run([sys.executable, "-m", "venv", PEERS / "phoenix"], check=True)
+        subprocess.run([PEERS / "phoenix/bin/pip", "install", "--quiet", f"arize-phoenix=={PHOENIX}"], check=True)
+    return python
+
+
+def ingest():
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        for texts, count in (("fresh", 60_000), ("agent", 60_000)):
+            data = f"{scratch}/{texts}"
+            server = watchkeeper(data)
+            # The clock of the CPU stops when the last span is acknowledged, and again when all are detected, indexed and sealed.
+            before = server.cpu()
+            result = load("spans", "http://127.0.0.1:14318", "--count", count, "--batch", 100, "--connections", 8, "--texts", texts)
+            durable = server.cpu() - before
+            began = time.monotonic()
+            while True:
+                status = {row["what"]: row["value"] for row in json.loads(subprocess.run([RELEASE / "watchkeeper", "status", "--format", "json", "--data", data], capture_output=True, text=True, check=True).stdout)}
+                if all(status[f"progress.{what}"] >= status["progress.recorded"] for what in ("sealed", "indexed", "detected")):
+                    break
+                time.sleep(0.2)
+            everything = server.cpu() - before
+            lag = time.monotonic() - began
+            resident = server.resident_mib()
+            server.stop(signal.SIGKILL)
+            kept = ask(data, "SELECT count(*) AS n FROM events WHERE kind = 'model_call'")[0]["n"]
+            verified = subprocess.run([RELEASE / "watchkeeper", "verify", data], capture_output=True, text=True, check=False)
+            rows.append({
+                "what": f"watchkeeper, {texts} texts", "accepted_spans_per_s": round(result["spans_per_s"]), "bytes_per_span": result["bytes_per_span"],
+                "cpu_us_per_span_until_all_acknowledged": round(durable / count * 1e6, 1), "cpu_us_per_span_to_sealed_indexed_detected": round(everything / count * 1e6, 1),
+                "seconds_until_all_done": round(result["seconds"] + lag, 1), "ack_p50_ms": round(result["ack_p50_ms"], 2), "ack_p99_ms": round(result["ack_p99_ms"], 1),
+                "resident_mib": resident, "acknowledged": result["accepted"], "there_after_sigkill": kept, "verify": verified.returncode,
+            })
+        binary = phoenix()
+        work = f"{scratch}/phoenix"
+        os.mkdir(work)
+        server = Server([binary, "serve"], 16006, env={
+            "PHOENIX_WORKING_DIR": work, "PHOENIX_HOST": "127.0.0.1", "PHOENIX_PORT": "16006", "PHOENIX_GRPC_PORT": "16317",
+            "PHOENIX_TELEMETRY_ENABLED": "false", "PHOENIX_ALLOW_EXTERNAL_RESOURCES": "false"})
+        time.sleep(5)
+        before, count = server.cpu(), 5_000
+
+        def stored():
+            with sqlite3.connect(f"file:{work}/phoenix.db?mode=ro", uri=True) as database:
+                return database.execute("SELECT count(*) FROM spans").fetchone()[0]
+
+        began = time.monotonic()
+        result = load("spans", "http://127.0.0.1:16006", "--count", count, "--batch", 25, "--connections", 4, "--texts", "fresh", "--seconds", 150)
+        while stored() < result["accepted"] and time.monotonic() - began < 180:
+            time.sleep(0.5)
+        durable = stored()
+        seconds = time.monotonic() - began
+        rows.append({
+            "what": f"phoenix {PHOENIX}", "accepted_spans_per_s": round(result["spans_per_s"]), "durable_spans_per_s": round(durable / seconds),
+            "cpu_us_per_span_durable": round((server.cpu() - before) / max(durable, 1) * 1e6), "ack_p50_ms": round(result["ack_p50_ms"], 1),
+            "ack_p99_ms": round(result["ack_p99_ms"], 1), "resident_mib": server.resident_mib(), "refused_requests": result["refused_requests"]})
+        before_kill = stored()
+        result = load("spans", "http://127.0.0.1:16006", "--count", 2_000, "--batch", 25, "--connections", 4, "--texts", "fresh", "--seconds", 30)
+        server.stop(signal.SIGKILL)
+        rows[-1]["acknowledged_before_sigkill"] = result["accepted"]
+        rows[-1]["there_after_sigkill"] = stored() - before_kill
+    report(rows)
+    fresh, peer = rows[0], rows[-1]
+    print(f"durable spans/s, Watchkeeper : Phoenix = {fresh['accepted_spans_per_s'] / max(peer['durable_spans_per_s'], 1):.0f} : 1")
+    print(f"CPU per durable span, Phoenix : Watchkeeper = {peer['cpu_us_per_span_durable'] / fresh['cpu_us_per_span_until_all_acknowledged']:.0f} : 1")
+
+
+def portkey():
+    home = PEERS / "portkey"
+    script = home / "node_modules/@portkey-ai/gateway/build/start-server.js"
+    if not script.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["npm", "install", "--silent", "--prefix", home, "--legacy-peer-deps", *PORTKEY], check=True)
+    return script
+
+
+def gateway():
+    script = portkey()
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        upstream = Server([LOAD, "upstream", "19001", "--delay-ms", "20"], 19001)
+        fast = Server([LOAD, "upstream", "19002", "--delay-ms", "0"], 19002)
+        direct = {}
+        for name, port in (("20 ms", 19001), ("0 ms", 19002)):
+            for stream in (False, True):
+                direct[name, stream] = load("calls", f"http://127.0.0.1:{port}", "--count", 1000, *(["--stream"] if stream else []))
+        peers = [
+            ("watchkeeper, all on", lambda port: watchkeeper(f"{scratch}/wk{port}", f'[upstream]\nopenai = "http://127.0.0.1:{port}"\n'), 14000, lambda port: []),
+            ("portkey 1.15.2, records nothing", lambda port: Server(["node", script, "--port=18787", "--headless"], 18787), 18787,
+             lambda port: ["--header", "x-portkey-provider: openai", "--header", f"x-portkey-custom-host: http://127.0.0.1:{port}/v1"]),
+        ]
+        for name, start, port, headers in peers:
+            server = start(19001)
+            row = {"what": name}
+            for stream in (False, True):
+                one = load("calls", f"http://127.0.0.1:{port}", "--count", 1000, *headers(19001), *(["--stream"] if stream else []))
+                kind = "stream" if stream else "whole"
+                base = direct["20 ms", stream]
+                row[f"{kind}_added_p50_ms"] = round(one["p50_ms"] - base["p50_ms"], 3)
+                row[f"{kind}_added_p99_ms"] = round(one["p99_ms"] - base["p99_ms"], 3)
+                if stream:
+                    row["first_byte_added_p50_ms"] = round(one["first_byte_p50_ms"] - base["first_byte_p50_ms"], 3)
+            server.stop()
+            server = start(19002)
+            before = server.cpu()
+            one = load("calls", f"http://127.0.0.1:{port}", "--count", 10_000 if "watch" in name else 3_000, "--connections", 8, *headers(19002))
+            row["calls_per_s_8_clients_upstream_0ms"] = round(one["calls_per_s"])
+            row["cpu_ms_per_call"] = round((server.cpu() - before) / (one["calls"] + 100) * 1e3, 3)
+            row["resident_mib"] = server.resident_mib()
+            server.stop()
+            rows.append(row)
+        upstream.stop()
+        fast.stop()
+    report(rows)
+    own, peer = rows
+    print(f"added p50, Portkey : Watchkeeper = {peer['whole_added_p50_ms'] / max(own['whole_added_p50_ms'], 0.001):.1f} : 1")
+    print(f"CPU per call, Portkey : Watchkeeper = {peer['cpu_ms_per_call'] / own['cpu_ms_per_call']:.1f} : 1")
+
+
+def report(rows):
+    for row in rows:
+        print(row.pop("what"))
+        for name, value in row.items():
+            print(f"    {name:48} {value}")
+
+
+if __name__ == "__main__":
+    PEERS.mkdir(parents=True, exist_ok=True)
+    if not LOAD.exists() or not (RELEASE / "watchkeeper").exists():
+        sys.exit("first: cargo build --release -p watchkeeper -p watchkeeper-benches")
+    what = sys.argv[1] if len(sys.argv) == 2 else ""
+    {"ingest": ingest, "gateway": gateway}.get(what, lambda: sys.exit(__doc__))()
