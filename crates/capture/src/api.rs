@@ -1,1 +1,0 @@
-//! `POST /v1/events` and `POST /v1/inspect`.

@@ -1,0 +1,385 @@
+//! The plain form of an event, and how it becomes the canonical one.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use event::{
+    Direction, Event, EventId, Key, Kind, Part, Piece, PieceMeta, Principal, Role, Source, SourcePath, SpanId, Status, Timestamp,
+    Trace, TraceId, Value, attr, limits,
+};
+use serde_json::value::RawValue;
+
+use crate::gateway::json::{self, Object};
+use crate::{Raw, RawEvent};
+
+/// Most events in one request.
+pub const EVENTS_MAX: usize = 10_000;
+
+/// Longest identifier (user, session, agent ...), in bytes.
+const ID_BYTES_MAX: usize = 1_024;
+
+/// Every field that an event may have; anything else is kept as unmapped.
+const FIELDS: &[&str] = &[
+    "id",
+    "kind",
+    "time",
+    "name",
+    "session.id",
+    "turn",
+    "user.id",
+    "application",
+    "agent",
+    "trace_id",
+    "span_id",
+    "parent_span_id",
+    "status",
+    "duration_ms",
+    "attributes",
+    "messages",
+    "tool",
+];
+
+/// What is wrong with the input. None of its events is taken.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct InputError {
+    /// Which event, from 0; `None` when it is the body as a whole.
+    pub index: Option<usize>,
+    /// Which field, as a path (`messages[2].role`).
+    pub field: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+impl InputError {
+    pub(super) fn body(message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { index: None, field: None, message: message.into(), remedy: remedy.into() }
+    }
+
+    fn field(field: impl Into<String>, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { index: None, field: Some(field.into()), message: message.into(), remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for InputError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(index) = self.index {
+            write!(f, "event {index}: ")?;
+        }
+        if let Some(field) = &self.field {
+            write!(f, "{field}: ")?;
+        }
+        write!(f, "{}; {}", self.message, self.remedy)
+    }
+}
+
+/// Reads one event, an array of them, or one a line.
+///
+/// | field | what |
+/// |---|---|
+/// | `kind` | required: `model_call`, `tool_call`, `retrieval` ... ([`Kind`]) |
+/// | `id` | a UUID; the same id again is a retry and is recorded once. Without it every event is new |
+/// | `time` | RFC 3339 text or nanoseconds since 1970; default: now |
+/// | `name` | what the operation is called; default: the kind |
+/// | `session.id`, `turn`, `user.id`, `application`, `agent` | text |
+/// | `trace_id`, `span_id`, `parent_span_id` | hexadecimal, as in W3C Trace Context |
+/// | `status` | `ok`, `error` or `unset` |
+/// | `duration_ms` | a number |
+/// | `attributes` | an object; keys of [`event::attr`] become attributes, all others are kept as unmapped |
+/// | `messages` | `[{"role", "content", "direction"?, "part"?, "name"?, "call_id"?}]`; `direction` is `output` for the role `assistant` and else `input`; `part` follows the role |
+/// | `tool` | `{"name", "arguments"?, "result"?, "call_id"?, "failed"?}` |
+///
+/// Other fields are kept as unmapped.
+pub fn decode_events(bytes: &[u8]) -> Result<Vec<RawEvent>, InputError> {
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        InputError::body(format!("the body is not UTF-8 from offset {}", error.valid_up_to()), "send JSON in UTF-8")
+    })?;
+    let mut events = Vec::new();
+    let mut take = |raw: &RawValue| {
+        let index = events.len();
+        if index >= EVENTS_MAX {
+            return Err(InputError::body(format!("more than {EVENTS_MAX} events"), "send them in several requests"));
+        }
+        events.push(event(raw).map_err(|error| InputError { index: Some(index), ..error })?);
+        Ok(())
+    };
+    let wrong = |error: &serde_json::Error| {
+        InputError::body(format!("not JSON: {error}"), "send one event, an array of events, or one event a line")
+    };
+    for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
+        let value = value.map_err(|error| wrong(&error))?;
+        match json::items(value) {
+            Some(items) => items.into_iter().try_for_each(&mut take)?,
+            None => take(value)?,
+        }
+    }
+    if events.is_empty() {
+        return Err(InputError::body("no events", "send at least one"));
+    }
+    Ok(events)
+}
+
+fn event(raw: &RawValue) -> Result<RawEvent, InputError> {
+    if !raw.get().starts_with('{') {
+        return Err(InputError::body("the event is not a JSON object", "send an object with at least the field kind"));
+    }
+    let fields =
+        Object::parse(raw.get()).map_err(|error| InputError::body(error.to_string(), "send each key once, as Unicode text"))?;
+    let kind = required_text(&fields, "kind")?;
+    let kind = Kind::from_name(&kind).ok_or_else(|| {
+        let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
+        InputError::field("kind", "no such kind", format!("use one of {}", kinds.join(", ")))
+    })?;
+    let name = text(&fields, "name", limits::CONTENT_BYTES_MAX)?.unwrap_or_else(|| kind.as_str().to_owned());
+    let mut event: RawEvent = Event::new(kind, name, Source::new(SourcePath::Api, Key::of("watchkeeper.events")));
+    if let Some(id) = text(&fields, "id", ID_BYTES_MAX)? {
+        event.id = id.parse().map_err(|_| InputError::field("id", "not a UUID", "send a UUID, or leave it out"))?;
+    } else {
+        event.id = EventId::random();
+    }
+    if let Some(time) = fields.get("time") {
+        event.time = timestamp(time)?;
+    }
+    event.session = text(&fields, "session.id", ID_BYTES_MAX)?.map(Raw::from);
+    event.turn = text(&fields, "turn", ID_BYTES_MAX)?.map(Raw::from);
+    event.identity.user = text(&fields, "user.id", ID_BYTES_MAX)?.map(Principal::asserted);
+    event.identity.application = text(&fields, "application", ID_BYTES_MAX)?.map(Principal::asserted);
+    event.identity.agent = text(&fields, "agent", ID_BYTES_MAX)?.map(Principal::asserted);
+    event.trace = trace(&fields)?;
+    event.status = status(&fields)?;
+    event.duration_ns = duration(&fields)?;
+    attributes(&fields, &mut event)?;
+    tool(&fields, &mut event)?;
+    messages(&fields, &mut event)?;
+    Ok(event)
+}
+
+fn required_text(fields: &Object<'_>, key: &'static str) -> Result<String, InputError> {
+    text(fields, key, ID_BYTES_MAX)?
+        .ok_or_else(|| InputError::field(key, "missing", format!("every event needs the field {key}")))
+}
+
+fn text(fields: &Object<'_>, key: &str, bytes_max: usize) -> Result<Option<String>, InputError> {
+    text_at(fields, key, key, bytes_max)
+}
+
+fn text_at(fields: &Object<'_>, key: &str, path: &str, bytes_max: usize) -> Result<Option<String>, InputError> {
+    let Some(raw) = fields.get(key) else { return Ok(None) };
+    let text = json::text(raw).ok_or_else(|| InputError::field(path, "not a text", "send a JSON string"))?;
+    if text.is_empty() {
+        return Err(InputError::field(path, "empty", "give it a value, or leave it out"));
+    }
+    if text.len() > bytes_max {
+        let message = format!("{} bytes long, at most {bytes_max} can be", text.len());
+        return Err(InputError::field(path, message, "shorten it"));
+    }
+    Ok(Some(text))
+}
+
+fn timestamp(raw: &RawValue) -> Result<Timestamp, InputError> {
+    let remedy = "send RFC 3339 text such as 2026-01-31T12:00:00Z, or nanoseconds since 1970-01-01";
+    let nanoseconds = match json::text(raw) {
+        Some(text) => text
+            .parse::<jiff::Timestamp>()
+            .map_err(|error| InputError::field("time", format!("not a time: {error}"), remedy))?
+            .as_nanosecond(),
+        None => i128::from(json::int(raw).ok_or_else(|| InputError::field("time", "not a time", remedy))?),
+    };
+    u64::try_from(nanoseconds)
+        .map(Timestamp::from_unix_ns)
+        .map_err(|_| InputError::field("time", "before 1970 or beyond what 64 bits of nanoseconds hold", remedy))
+}
+
+fn trace(fields: &Object<'_>) -> Result<Option<Trace>, InputError> {
+    let wrong =
+        |key: &'static str| move |error: event::IdError| InputError::field(key, error.to_string(), "correct it, or leave it out");
+    let span =
+        |key: &'static str| text(fields, key, ID_BYTES_MAX)?.map(|id| id.parse::<SpanId>().map_err(wrong(key))).transpose();
+    let (span_id, parent_span_id) = (span("span_id")?, span("parent_span_id")?);
+    match text(fields, "trace_id", ID_BYTES_MAX)? {
+        Some(id) => {
+            let trace_id: TraceId = id.parse().map_err(wrong("trace_id"))?;
+            Ok(Some(Trace { trace_id, span_id, parent_span_id }))
+        }
+        None if span_id.is_some() || parent_span_id.is_some() => {
+            Err(InputError::field("trace_id", "missing while a span is named", "send the trace id, too"))
+        }
+        None => Ok(None),
+    }
+}
+
+fn status(fields: &Object<'_>) -> Result<Status, InputError> {
+    match text(fields, "status", ID_BYTES_MAX)?.as_deref() {
+        None | Some("unset") => Ok(Status::Unset),
+        Some("ok") => Ok(Status::Ok),
+        Some("error") => Ok(Status::Error),
+        Some(_) => Err(InputError::field("status", "no such status", "use one of ok, error, unset")),
+    }
+}
+
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+fn duration(fields: &Object<'_>) -> Result<Option<u64>, InputError> {
+    let Some(raw) = fields.get("duration_ms") else { return Ok(None) };
+    let wrong = || InputError::field("duration_ms", "not a length of time", "send milliseconds as a number, 0 or more");
+    let milliseconds = json::number(raw).filter(|number| *number >= 0.0).ok_or_else(wrong)?;
+    // The cast saturates.
+    Ok(Some((milliseconds * 1e6) as u64))
+}
+
+/// Known keys become attributes, unknown ones and unknown fields stay beside them.
+fn attributes(fields: &Object<'_>, event: &mut RawEvent) -> Result<(), InputError> {
+    let mut unknown: BTreeMap<Raw, Value<Raw>> = BTreeMap::new();
+    if let Some(raw) = fields.get("attributes") {
+        let entries = Object::of(raw)
+            .ok_or_else(|| InputError::field("attributes", "not an object with distinct keys", "send an object"))?;
+        for (key, raw) in entries.entries() {
+            match attr::ALL.iter().find(|known| known.as_str() == key) {
+                Some(known) => {
+                    event.attributes.insert(known.clone(), json::value(raw));
+                }
+                None => {
+                    unknown.insert(Raw::from(key), json::value(raw));
+                }
+            }
+            bounded(event.attributes.len() + unknown.len())?;
+        }
+    }
+    for (key, raw) in fields.entries().filter(|(key, _)| !FIELDS.contains(key)) {
+        unknown.insert(Raw::from(key), json::value(raw));
+        bounded(event.attributes.len() + unknown.len())?;
+    }
+    if !unknown.is_empty() {
+        event.set(attr::UNMAPPED_COUNT, i64::try_from(unknown.len()).unwrap_or(i64::MAX));
+    }
+    event.unmapped = unknown;
+    Ok(())
+}
+
+fn bounded(count: usize) -> Result<(), InputError> {
+    if count < limits::ATTRIBUTES_MAX {
+        return Ok(());
+    }
+    let message = format!("more than {} attributes and unknown fields", limits::ATTRIBUTES_MAX - 1);
+    Err(InputError::field("attributes", message, "send fewer"))
+}
+
+fn tool(fields: &Object<'_>, event: &mut RawEvent) -> Result<(), InputError> {
+    let Some(raw) = fields.get("tool") else { return Ok(()) };
+    let tool = Object::of(raw).ok_or_else(|| InputError::field("tool", "not an object with distinct keys", "send an object"))?;
+    let name = text_at(&tool, "name", "tool.name", ID_BYTES_MAX)?
+        .ok_or_else(|| InputError::field("tool.name", "missing", "say which tool it was"))?;
+    let call_id = text_at(&tool, "call_id", "tool.call_id", ID_BYTES_MAX)?;
+    let failed = match tool.get("failed") {
+        Some(raw) => Some(
+            json::boolean(raw).ok_or_else(|| InputError::field("tool.failed", "neither true nor false", "send true or false"))?,
+        ),
+        None => None,
+    };
+    event.set(attr::GEN_AI_TOOL_NAME, name.as_str());
+    if let Some(call_id) = &call_id {
+        event.set(attr::GEN_AI_TOOL_CALL_ID, call_id.as_str());
+    }
+    let sides = [
+        ("arguments", Direction::Input, Role::Assistant, Part::ToolCall),
+        ("result", Direction::Output, Role::Tool, Part::ToolResult),
+    ];
+    for (key, direction, role, part) in sides {
+        let Some(raw) = tool.get(key) else { continue };
+        let meta = PieceMeta {
+            name: Some(Raw::from(name.as_str())),
+            call_id: call_id.as_deref().map(Raw::from),
+            failed: failed.filter(|_| part == Part::ToolResult),
+            ..PieceMeta::new(direction, role, part)
+        };
+        push(event, meta, json::text_or_json(raw), &format!("tool.{key}"))?;
+    }
+    if event.kind == Kind::ToolCall {
+        event.attributes.entry(attr::GEN_AI_OPERATION_NAME).or_insert_with(|| "execute_tool".into());
+    }
+    Ok(())
+}
+
+fn messages(fields: &Object<'_>, event: &mut RawEvent) -> Result<(), InputError> {
+    let Some(raw) = fields.get("messages") else { return Ok(()) };
+    let items = json::items(raw).ok_or_else(|| InputError::field("messages", "not an array", "send a list of messages"))?;
+    for (index, raw) in items.into_iter().enumerate() {
+        let path = |key: &str| format!("messages[{index}].{key}");
+        let message = Object::of(raw).ok_or_else(|| {
+            InputError::field(format!("messages[{index}]"), "not an object with distinct keys", "send {\"role\", \"content\"}")
+        })?;
+        let role = text_at(&message, "role", &path("role"), ID_BYTES_MAX)?;
+        let role = match role.as_deref() {
+            Some("system" | "developer") => Role::System,
+            Some("user") => Role::User,
+            Some("assistant") => Role::Assistant,
+            Some("tool") => Role::Tool,
+            Some("document") => Role::Document,
+            Some(_) => {
+                return Err(InputError::field(
+                    path("role"),
+                    "no such role",
+                    "use one of system, user, assistant, tool, document",
+                ));
+            }
+            None => return Err(InputError::field(path("role"), "missing", "say who speaks")),
+        };
+        let direction = match text_at(&message, "direction", &path("direction"), ID_BYTES_MAX)?.as_deref() {
+            Some("input") => Direction::Input,
+            Some("output") => Direction::Output,
+            Some(_) => return Err(InputError::field(path("direction"), "no such direction", "use input or output")),
+            None if role == Role::Assistant => Direction::Output,
+            None => Direction::Input,
+        };
+        let part = part(&message, role, &path("part"))?;
+        let content = message.get("content").ok_or_else(|| InputError::field(path("content"), "missing", "say what was said"))?;
+        let meta = PieceMeta {
+            message: u32::try_from(index).unwrap_or(u32::MAX),
+            name: text_at(&message, "name", &path("name"), ID_BYTES_MAX)?.map(Raw::from),
+            call_id: text_at(&message, "call_id", &path("call_id"), ID_BYTES_MAX)?.map(Raw::from),
+            ..PieceMeta::new(direction, role, part)
+        };
+        push(event, meta, json::text_or_json(content), &path("content"))?;
+    }
+    Ok(())
+}
+
+fn part(message: &Object<'_>, role: Role, path: &str) -> Result<Part, InputError> {
+    Ok(match text_at(message, "part", path, ID_BYTES_MAX)?.as_deref() {
+        None => match role {
+            Role::Tool => Part::ToolResult,
+            Role::Document => Part::Document,
+            Role::System | Role::User | Role::Assistant => Part::Text,
+        },
+        Some("text") => Part::Text,
+        Some("reasoning") => Part::Reasoning,
+        Some("tool_call") => Part::ToolCall,
+        Some("tool_result") => Part::ToolResult,
+        Some("document") => Part::Document,
+        Some("query") => Part::Query,
+        Some("tool_definition") => Part::ToolDefinition,
+        Some("media") => Part::Media,
+        Some("command") => Part::Command,
+        Some("body") => Part::Body,
+        Some(_) => {
+            let remedy =
+                "use one of text, reasoning, tool_call, tool_result, document, query, tool_definition, media, command, body";
+            return Err(InputError::field(path, "no such part", remedy));
+        }
+    })
+}
+
+fn push(event: &mut RawEvent, meta: PieceMeta<Raw>, content: String, path: &str) -> Result<(), InputError> {
+    if event.pieces.len() >= limits::PIECES_MAX {
+        let message = format!("more than {} pieces of content", limits::PIECES_MAX);
+        return Err(InputError::field(path, message, "send several events"));
+    }
+    if content.len() > limits::CONTENT_BYTES_MAX {
+        let message = format!("{} bytes long, at most {} can be", content.len(), limits::CONTENT_BYTES_MAX);
+        return Err(InputError::field(path, message, "send it in parts"));
+    }
+    if !content.is_empty() {
+        event.pieces.push(Piece::new(meta, Raw::from(content)));
+    }
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! Tests of the events API: the decoder as a function, the route over a router.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Mutex;
+
+use event::{Kind, Part, Role, Status, Value, attr};
+use proptest::prelude::*;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::{RawEvent, Receipt};
+
+struct Memory {
+    events: Mutex<Vec<RawEvent>>,
+    error: Option<RecordError>,
+}
+
+impl Recorder for Memory {
+    fn record(&self, events: Vec<RawEvent>) -> Pin<Box<dyn Future<Output = Result<Vec<Receipt>, RecordError>> + Send + '_>> {
+        Box::pin(async move {
+            if let Some(error) = &self.error {
+                return Err(error.clone());
+            }
+            let mut stored = self.events.lock().unwrap();
+            let receipts = events
+                .iter()
+                .zip(stored.len() as u64..)
+                .map(|(event, position)| Receipt { event_id: event.id, position, duplicate: false })
+                .collect();
+            stored.extend(events);
+            Ok(receipts)
+        })
+    }
+}
+
+async fn post(error: Option<RecordError>, body: impl Into<Body>) -> (StatusCode, serde_json::Value, usize) {
+    let memory = Arc::new(Memory { events: Mutex::default(), error });
+    let limits = Limits { body_bytes_max: 64 * 1024, ..Limits::default() };
+    let recorder: Arc<dyn Recorder> = memory.clone();
+    let request = http::Request::post("/v1/events").body(body.into()).unwrap();
+    let response = router(recorder, limits).oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let count = memory.events.lock().unwrap().len();
+    (status, serde_json::from_slice(&body).unwrap(), count)
+}
+
+#[test]
+fn an_event_with_everything() {
+    let events = decode_events(
+        br#"{"id":"0190163d-8694-739b-aea5-966c26f8ad90","kind":"tool_call","time":"2026-01-31T12:00:00.5Z","name":"weather",
+            "session.id":"s","turn":"2","user.id":"u","application":"app","agent":"planner","status":"error","duration_ms":1.5,
+            "trace_id":"0af7651916cd43dd8448eb211c80319c","span_id":"b7ad6b7169203331",
+            "attributes":{"gen_ai.request.model":"m","mine":[1,{"a":true}]},"extra":"kept",
+            "tool":{"name":"get_weather","arguments":{"city":"Paris"},"result":"sunny","call_id":"c1","failed":false},
+            "messages":[{"role":"user","content":"hi"},{"role":"assistant","content":"hello"},{"role":"document","content":{"a":1},"name":"d"}]}"#,
+    )
+    .unwrap();
+    let [event] = &events[..] else { panic!("{events:?}") };
+    assert_eq!(event.id.to_string(), "0190163d-8694-739b-aea5-966c26f8ad90");
+    assert_eq!((event.kind, event.status, event.duration_ns), (Kind::ToolCall, Status::Error, Some(1_500_000)));
+    assert_eq!(event.time.unix_ns(), 1_769_860_800_500_000_000);
+    assert_eq!(event.attributes[&attr::GEN_AI_TOOL_NAME], Value::from("get_weather"));
+    assert_eq!(event.attributes[&attr::UNMAPPED_COUNT], Value::Int(2));
+    assert!(event.unmapped.contains_key(&Raw::from("mine")) && event.unmapped.contains_key(&Raw::from("extra")));
+    let pieces: Vec<_> = event
+        .pieces
+        .iter()
+        .map(|piece| (piece.meta.role, piece.meta.part, piece.meta.direction, piece.content.expose()))
+        .collect();
+    use event::Direction::{Input, Output};
+    assert_eq!(
+        pieces,
+        [
+            (Role::Assistant, Part::ToolCall, Input, r#"{"city":"Paris"}"#),
+            (Role::Tool, Part::ToolResult, Output, "sunny"),
+            (Role::User, Part::Text, Input, "hi"),
+            (Role::Assistant, Part::Text, Output, "hello"),
+            (Role::Document, Part::Document, Input, r#"{"a":1}"#),
+        ]
+    );
+}
+
+use crate::Raw;
+
+#[test]
+fn one_many_or_one_a_line() {
+    for (body, count) in [
+        (r#"{"kind":"session"}"#, 1),
+        (r#"[{"kind":"session"},{"kind":"admin"}]"#, 2),
+        ("{\"kind\":\"session\"}\n{\"kind\":\"admin\"}\n\n", 2),
+    ] {
+        assert_eq!(decode_events(body.as_bytes()).unwrap().len(), count, "{body}");
+    }
+}
+
+#[test]
+fn errors_name_the_event_and_the_field_and_the_remedy() {
+    let deep = format!(r#"{{"kind":"session","attributes":{}{}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+    let long = format!(r#"{{"kind":"session","user.id":"{}"}}"#, "u".repeat(2_000));
+    let many: String = "{\"kind\":\"session\"}\n".repeat(EVENTS_MAX + 1);
+    let cases: &[(&str, Option<usize>, Option<&str>)] = &[
+        ("", None, None),
+        ("nonsense", None, None),
+        ("{\"kind\":", None, None),
+        (&many, None, None),
+        ("3", Some(0), None),
+        (r#"{"kind":"session","kind":"admin"}"#, Some(0), None),
+        (r#"[{"kind":"session"},{}]"#, Some(1), Some("kind")),
+        (r#"{"kind":"nothing"}"#, Some(0), Some("kind")),
+        (r#"{"kind":"session","id":"x"}"#, Some(0), Some("id")),
+        (r#"{"kind":"session","time":"1969-12-31T23:59:59Z"}"#, Some(0), Some("time")),
+        (r#"{"kind":"session","time":-1}"#, Some(0), Some("time")),
+        (r#"{"kind":"session","time":true}"#, Some(0), Some("time")),
+        (r#"{"kind":"session","user.id":7}"#, Some(0), Some("user.id")),
+        (r#"{"kind":"session","user.id":""}"#, Some(0), Some("user.id")),
+        (&long, Some(0), Some("user.id")),
+        (r#"{"kind":"session","trace_id":"0"}"#, Some(0), Some("trace_id")),
+        (r#"{"kind":"session","span_id":"b7ad6b7169203331"}"#, Some(0), Some("trace_id")),
+        (r#"{"kind":"session","status":"fine"}"#, Some(0), Some("status")),
+        (r#"{"kind":"session","duration_ms":-1}"#, Some(0), Some("duration_ms")),
+        (&deep, Some(0), Some("attributes")),
+        (r#"{"kind":"session","tool":{}}"#, Some(0), Some("tool.name")),
+        (r#"{"kind":"session","messages":{}}"#, Some(0), Some("messages")),
+        (
+            r#"{"kind":"session","messages":[{"role":"user","content":"a"},{"role":"king","content":"a"}]}"#,
+            Some(0),
+            Some("messages[1].role"),
+        ),
+        (r#"{"kind":"session","messages":[{"role":"user"}]}"#, Some(0), Some("messages[0].content")),
+        (r#"{"kind":"session","messages":[{"role":"user","content":"a","part":"x"}]}"#, Some(0), Some("messages[0].part")),
+    ];
+    for (body, index, field) in cases {
+        let error = decode_events(body.as_bytes()).unwrap_err();
+        let shown = &body[..body.len().min(90)];
+        assert_eq!((error.index, error.field.as_deref()), (*index, *field), "{shown}: {error}");
+        assert!(!error.message.is_empty() && !error.remedy.is_empty(), "{shown}");
+    }
+    assert!(decode_events(b"\xff").unwrap_err().message.contains("UTF-8"));
+}
+
+#[test]
+fn depth_in_a_value_is_kept_as_text() {
+    let deep = format!(r#"{{"kind":"session","attributes":{{"a":{}{}}}}}"#, "[".repeat(10_000), "]".repeat(10_000));
+    let events = decode_events(deep.as_bytes()).unwrap();
+    assert!(matches!(&events[0].unmapped[&Raw::from("a")], Value::Text(text) if text.expose().len() == 20_000));
+}
+
+#[tokio::test]
+async fn receipts_come_back_in_order() {
+    let (status, body, count) = post(None, r#"[{"kind":"session"},{"kind":"admin"}]"#).await;
+    assert_eq!((status, count), (StatusCode::OK, 2));
+    assert_eq!(body["receipts"][1]["position"], 1);
+    assert_eq!(body["receipts"][0]["duplicate"], false);
+    assert!(body["receipts"][0]["event_id"].is_string());
+}
+
+#[tokio::test]
+async fn what_cannot_be_recorded_is_said() {
+    let (status, body, count) = post(None, r#"[{"kind":"session"},{"kind":"x"}]"#).await;
+    assert_eq!(
+        (status, count, &body["error"]["index"], &body["error"]["field"]),
+        (StatusCode::BAD_REQUEST, 0, &1.into(), &"kind".into())
+    );
+    let (status, ..) = post(None, vec![b' '; 100 * 1024]).await;
+    assert_eq!(status, StatusCode::PAYLOAD_TOO_LARGE);
+    let busy = RecordError::Busy { retry_after: Duration::from_secs(2) };
+    let (status, body, _) = post(Some(busy), r#"{"kind":"session"}"#).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+    assert!(body["error"]["remedy"].as_str().unwrap().contains("again"));
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in any::<Vec<u8>>()) {
+        let _ = decode_events(&bytes);
+    }
+
+    #[test]
+    fn no_json_makes_it_panic(kind in "[a-z_]{0,12}", key in "[a-z._]{0,12}", value in "(\\[|\\{|\"a\":|1|,|\\]|\\}){0,12}") {
+        let _ = decode_events(format!(r#"{{"kind":"{kind}","{key}":{value}}}"#).as_bytes());
+    }
+}

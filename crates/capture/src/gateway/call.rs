@@ -1,0 +1,353 @@
+//! One call: its two events, and the promise that the second is written whatever happens to the first's client.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use event::{Event, EventId, Kind, Phase, Principal, Source, SourcePath, Status, Value, attr};
+use http::request::Parts;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::answer::{Failure, Receipts};
+use super::budget::Budget;
+use super::caller::Caller;
+use super::decode::{ModelRequest, ModelResponse, Progress};
+use super::target::{Provider, Target};
+use super::upstream::Upstream;
+use super::{Config, OnRecordFailure, anthropic, openai};
+use crate::{Raw, RawEvent, Receipt, RecordError, Recorder};
+
+/// What all calls share.
+pub(super) struct Shared {
+    pub(super) recorder: Arc<dyn Recorder>,
+    pub(super) upstream: Upstream,
+    pub(super) config: Config,
+    pub(super) budget: Budget,
+    /// Every record under way holds a receiver of it, so that a shutdown can wait for the last one.
+    pub(super) background: watch::Sender<()>,
+}
+
+/// A record under way. Dropping it does not stop it.
+pub(super) struct Pending {
+    task: JoinHandle<Result<Receipt, RecordError>>,
+    wait_max: Duration,
+}
+
+/// Reads the stream of either provider.
+#[derive(Debug)]
+pub(super) enum StreamDecoder {
+    OpenAi(Box<openai::StreamDecoder>),
+    Anthropic(Box<anthropic::StreamDecoder>),
+}
+
+/// What became of a call, as it is learnt.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) http_status: Option<u16>,
+    /// Bytes of the answer that came.
+    pub(super) response_bytes: u64,
+    /// Bytes of the answer that passed without being read.
+    pub(super) unread_bytes: u64,
+    /// Bytes of a request body that was passed through.
+    pub(super) request_bytes: Option<u64>,
+    pub(super) first_chunk: Option<Duration>,
+    pub(super) overhead: Option<Duration>,
+    pub(super) error: Option<Cow<'static, str>>,
+    pub(super) stream_end: Option<&'static str>,
+    pub(super) response: Option<ModelResponse>,
+}
+
+/// A call whose outcome is still to be recorded. Dropped without that (the client is gone), it records what is known.
+pub(super) struct Call {
+    pub(super) shared: Arc<Shared>,
+    pub(super) provider: Provider,
+    pub(super) outcome: Outcome,
+    pub(super) decoder: Option<StreamDecoder>,
+    pub(super) call_id: String,
+    started: Instant,
+    /// Whether the request has an event of its own.
+    is_request_recorded: bool,
+    /// What both events have in common; taken when the outcome is recorded.
+    template: Option<RawEvent>,
+}
+
+/// How a stream ended.
+pub(super) mod stream_end {
+    /// With its end marker, or after the model had said that it finished.
+    pub(in super::super) const COMPLETE: &str = "complete";
+    /// The client left.
+    pub(in super::super) const CLIENT_DISCONNECT: &str = "client_disconnect";
+    /// The upstream broke off, fell silent or reported an error.
+    pub(in super::super) const UPSTREAM_ERROR: &str = "upstream_error";
+    /// It could not be read to the end.
+    pub(in super::super) const MALFORMED: &str = "malformed";
+}
+
+impl Shared {
+    /// Starts recording an event.
+    pub(super) fn record(self: &Arc<Self>, event: RawEvent) -> Pending {
+        let shared = Arc::clone(self);
+        let under_way = self.background.subscribe();
+        let task = tokio::spawn(async move {
+            let receipts = shared.recorder.record(vec![event]).await;
+            drop(under_way);
+            receipts?.first().copied().ok_or_else(|| RecordError::Stopped { reason: "the recorder gave no receipt".to_owned() })
+        });
+        Pending { task, wait_max: self.config.limits.record_wait }
+    }
+
+    /// What to do about a record: the receipt, none when the call passes without, or the refusal.
+    pub(super) fn judge(&self, recorded: Result<Receipt, RecordError>) -> Result<Option<Receipt>, Failure> {
+        match (recorded, self.config.on_record_failure) {
+            (Ok(receipt), _) => Ok(Some(receipt)),
+            (Err(error), OnRecordFailure::FailClosed) => Err(Failure::unrecorded(&error)),
+            (Err(error), OnRecordFailure::FailOpen) => {
+                tracing::error!(%error, "a call passes unrecorded, as configured");
+                Ok(None)
+            }
+        }
+    }
+}
+
+impl Pending {
+    /// Waits until the event is on disk.
+    pub(super) async fn durable(&mut self) -> Result<Receipt, RecordError> {
+        match tokio::time::timeout(self.wait_max, &mut self.task).await {
+            Ok(Ok(recorded)) => recorded,
+            Ok(Err(_)) => Err(RecordError::Stopped { reason: "the recorder failed unexpectedly".to_owned() }),
+            Err(_) => Err(RecordError::Busy { retry_after: Duration::from_secs(1) }),
+        }
+    }
+}
+
+impl StreamDecoder {
+    pub(super) fn new(provider: Provider) -> Self {
+        match provider {
+            Provider::OpenAi => Self::OpenAi(Box::default()),
+            Provider::Anthropic => Self::Anthropic(Box::default()),
+        }
+    }
+
+    /// Reads an event.
+    pub(super) fn event(&mut self, data: &[u8]) -> Progress {
+        match self {
+            Self::OpenAi(decoder) => decoder.event(data),
+            Self::Anthropic(decoder) => decoder.event(data),
+        }
+    }
+
+    /// Whether an event is the final one, without reading it.
+    pub(super) fn is_last(&self, name: &[u8], data: &[u8]) -> bool {
+        match self {
+            Self::OpenAi(_) => data == b"[DONE]",
+            Self::Anthropic(_) => name == b"message_stop",
+        }
+    }
+
+    pub(super) fn has_finished(&self) -> bool {
+        match self {
+            Self::OpenAi(decoder) => decoder.has_finished(),
+            Self::Anthropic(decoder) => decoder.has_finished(),
+        }
+    }
+
+    /// Everything that came so far.
+    pub(super) fn take(&mut self) -> ModelResponse {
+        match self {
+            Self::OpenAi(decoder) => decoder.take(),
+            Self::Anthropic(decoder) => decoder.take(),
+        }
+    }
+}
+
+impl Call {
+    /// A call that begins now. `started` is when its head had come.
+    pub(super) fn new(shared: Arc<Shared>, target: &Target, parts: &Parts, started: Instant) -> Self {
+        let caller = Caller::of(parts);
+        let base = shared.upstream.base(target.provider);
+        let call_id = uuid::Uuid::now_v7().hyphenated().to_string();
+        let (kind, dialect) = if target.is_model_call {
+            (Kind::ModelCall, target.provider.dialect())
+        } else {
+            (Kind::ExternalCall, event::Key::of("http"))
+        };
+        let name = format!("{} {}", parts.method, target.path_and_query.split('?').next().unwrap_or_default());
+        let mut event: RawEvent = Event::new(kind, name, Source::new(SourcePath::Gateway, dialect));
+        event.identity = caller.identity;
+        event.session = caller.session;
+        event.trace = caller.trace;
+        event.set(attr::CALL_ID, call_id.as_str());
+        event.set(attr::GEN_AI_PROVIDER_NAME, target.provider.name());
+        event.set(attr::AUTH_METHOD, caller.auth_method);
+        event.set(attr::HTTP_REQUEST_METHOD, parts.method.as_str());
+        event.set(attr::URL_FULL, base.recorded_url(target).as_str());
+        event.set(attr::SERVER_ADDRESS, base.host());
+        event.set(attr::SERVER_PORT, i64::from(base.port()));
+        Self {
+            provider: target.provider,
+            outcome: Outcome::default(),
+            decoder: None,
+            call_id,
+            started,
+            is_request_recorded: false,
+            template: Some(event),
+            shared,
+        }
+    }
+
+    /// Starts recording the request.
+    pub(super) fn record_request(&mut self, request: Option<ModelRequest>, body_bytes: Option<u64>) -> Pending {
+        let mut event = match (&mut self.template, request) {
+            (Some(template), Some(request)) => describe(template, request),
+            (Some(template), None) => template.clone(),
+            // A request is recorded once, and before its outcome.
+            (None, _) => Event::new(Kind::Gap, "gateway call", Source::new(SourcePath::Gateway, event::Key::of("http"))),
+        };
+        self.is_request_recorded = true;
+        event.id = EventId::random();
+        event.phase = Phase::Request;
+        if let Some(bytes) = body_bytes {
+            event.set(attr::HTTP_REQUEST_BODY_SIZE, whole(bytes));
+        }
+        self.shared.record(event)
+    }
+
+    /// Starts recording the outcome.
+    pub(super) fn record_outcome(&mut self) -> Option<Pending> {
+        let event = self.outcome_event()?;
+        Some(self.shared.record(event))
+    }
+
+    /// Records the outcome and waits for it. `None`: it passes unrecorded.
+    pub(super) async fn commit(&mut self) -> Result<Option<Receipt>, Failure> {
+        match self.record_outcome() {
+            Some(mut pending) => self.shared.judge(pending.durable().await),
+            None => Ok(None),
+        }
+    }
+
+    /// Refuses a request that never goes upstream: one event tells all of it.
+    pub(super) async fn refuse(
+        mut self,
+        failure: Failure,
+        evidence: Option<ModelRequest>,
+        body_bytes: Option<u64>,
+    ) -> http::Response<axum::body::Body> {
+        let mut receipts = self.receipts(None, self.started.elapsed());
+        if let (Some(template), Some(evidence)) = (&mut self.template, evidence) {
+            *template = describe(template, evidence);
+        }
+        self.outcome.request_bytes = body_bytes;
+        self.outcome.http_status = Some(failure.status.as_u16());
+        self.outcome.error = Some(failure.kind.into());
+        if let Some(mut pending) = self.record_outcome() {
+            receipts.request = pending.durable().await.ok();
+        }
+        failure.into_response(self.provider, &receipts)
+    }
+
+    /// Gives up recording the outcome: the recorder has just failed, and nothing of the answer is handed out.
+    pub(super) fn abandon(&mut self) {
+        self.template = None;
+    }
+
+    pub(super) fn receipts(&self, request: Option<Receipt>, overhead: Duration) -> Receipts {
+        Receipts { call_id: self.call_id.clone(), request, overhead }
+    }
+
+    /// Time since the call began.
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    fn outcome_event(&mut self) -> Option<RawEvent> {
+        let mut event = self.template.take()?;
+        let outcome = std::mem::take(&mut self.outcome);
+        event.id = EventId::random();
+        event.phase = if self.is_request_recorded { Phase::Response } else { Phase::Complete };
+        event.observed = event::Timestamp::now();
+        event.duration_ns = Some(nanoseconds(self.started.elapsed()));
+        let response = outcome.response.or_else(|| self.decoder.as_mut().map(StreamDecoder::take));
+        let mut error = outcome.error;
+        if let Some(response) = response {
+            error = error.or_else(|| response.error.map(Cow::Owned));
+            event.attributes.extend(response.attributes);
+            event.unmapped = response.unmapped;
+            event.pieces = response.pieces;
+        }
+        if let Some(status) = outcome.http_status {
+            event.set(attr::HTTP_RESPONSE_STATUS_CODE, i64::from(status));
+            if status >= 400 {
+                error = error.or_else(|| Some(status.to_string().into()));
+            }
+        }
+        event.status = if error.is_some() { Status::Error } else { Status::Ok };
+        if let Some(error) = error {
+            event.set(attr::ERROR_TYPE, &*error);
+        }
+        event.set(attr::HTTP_RESPONSE_BODY_SIZE, whole(outcome.response_bytes));
+        if let Some(bytes) = outcome.request_bytes {
+            event.set(attr::HTTP_REQUEST_BODY_SIZE, whole(bytes));
+        }
+        if outcome.unread_bytes > 0 {
+            let cut = event.attribute(attr::CONTENT_BYTES_CUT.as_str()).and_then(Value::as_int).unwrap_or(0);
+            event.set(attr::CONTENT_BYTES_CUT, cut.saturating_add(whole(outcome.unread_bytes)));
+        }
+        if let Some(wait) = outcome.first_chunk {
+            event.attributes.insert(attr::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, Value::double(wait.as_secs_f64()));
+        }
+        if let Some(overhead) = outcome.overhead {
+            event.set(attr::GATEWAY_OVERHEAD_US, i64::try_from(overhead.as_micros()).unwrap_or(i64::MAX));
+        }
+        if let Some(end) = outcome.stream_end {
+            event.set(attr::STREAM_END, end);
+        }
+        Some(event)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if self.template.is_none() || tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        self.outcome.stream_end = self.outcome.stream_end.or(Some(stream_end::CLIENT_DISCONNECT));
+        if self.outcome.error.is_none() {
+            self.outcome.error = Some(stream_end::CLIENT_DISCONNECT.into());
+        }
+        // Runs on by itself; nobody is left who could be told.
+        drop(self.record_outcome());
+    }
+}
+
+/// Puts what a request says into the template of both events; returns the request's event.
+fn describe(template: &mut RawEvent, request: ModelRequest) -> RawEvent {
+    let model = request.model.unwrap_or_default();
+    template.name = Raw::from(if model.is_empty() { "chat".to_owned() } else { format!("chat {model}") });
+    template.set(attr::GEN_AI_OPERATION_NAME, "chat");
+    template.set(attr::GEN_AI_REQUEST_STREAM, request.stream);
+    if !model.is_empty() {
+        template.set(attr::GEN_AI_REQUEST_MODEL, model.as_str());
+    }
+    // What the operator's header says goes before what the body says.
+    if template.identity.user.is_none() {
+        template.identity.user = request.user.filter(|user| !user.is_empty()).map(Principal::asserted);
+    }
+    if template.session.is_none() {
+        template.session = request.session.filter(|session| !session.is_empty()).map(Raw::from);
+    }
+    let mut event = template.clone();
+    event.attributes.extend(request.attributes);
+    event.unmapped = request.unmapped;
+    event.pieces = request.pieces;
+    event
+}
+
+fn whole(bytes: u64) -> i64 {
+    i64::try_from(bytes).unwrap_or(i64::MAX)
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,302 @@
+//! An answer on its way to the client: passed on as it comes, its end withheld until the outcome is recorded.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt as _, stream};
+use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
+
+use super::answer::Failure;
+use super::call::{Call, stream_end};
+use super::decode::Progress;
+use super::dispatch::{root_cause, silent_upstream};
+use super::sse;
+
+/// How long an upstream may take to close a stream whose final event has come, and how much it may still send, before
+/// its connection is closed instead of used again.
+const CLOSE_TIME_MAX: Duration = Duration::from_millis(250);
+/// See [`CLOSE_TIME_MAX`].
+const CLOSE_BYTES_MAX: usize = 64 * 1024;
+
+/// An answer on its way. Dropped before its end, it records that the client left.
+pub(super) struct Relay {
+    call: Call,
+    upstream: Option<Incoming>,
+    framing: Framing,
+    /// Bytes of the event that has not ended, or of the final one.
+    pending: BytesMut,
+    ready: VecDeque<Bytes>,
+    state: State,
+    saw_last: bool,
+}
+
+enum Framing {
+    /// Server-sent events that are read.
+    Events(sse::Parser),
+    /// Bytes that are counted; `left` of them are to come, where that is known.
+    Plain { left: Option<u64> },
+}
+
+enum State {
+    Reading,
+    /// The answer is over; its outcome is to be recorded before what is pending is handed out. Then the connection
+    /// is cut, if the upstream's was, so that the client sees a broken answer as broken.
+    Ending {
+        cut: bool,
+    },
+    Cut,
+    Over,
+}
+
+/// The connection to the client is cut.
+#[derive(Debug, thiserror::Error)]
+#[error("the answer broke off upstream, or its end could not be recorded")]
+struct BrokenOff;
+
+/// The body that hands the answer out.
+pub(super) fn relayed(relay: Relay) -> Body {
+    Body::from_stream(stream::unfold(relay, |mut relay| async move { relay.next().await.map(|piece| (piece, relay)) }))
+}
+
+impl Relay {
+    /// A stream of events, read by the call's decoder.
+    pub(super) fn events(call: Call, upstream: Incoming) -> Self {
+        Self::new(call, upstream, Framing::Events(sse::Parser::new()), Vec::new(), false)
+    }
+
+    /// Bytes that are not read. `begun` has come already; `length` is that of the whole.
+    pub(super) fn plain(call: Call, upstream: Incoming, begun: Vec<Bytes>, length: Option<u64>) -> Self {
+        let came: u64 = begun.iter().map(|piece| piece.len() as u64).sum();
+        let left = length.map(|length| length.saturating_sub(came));
+        Self::new(call, upstream, Framing::Plain { left }, begun, left == Some(0))
+    }
+
+    fn new(call: Call, upstream: Incoming, framing: Framing, begun: Vec<Bytes>, ends: bool) -> Self {
+        let mut relay = Self {
+            call,
+            upstream: Some(upstream),
+            framing,
+            pending: BytesMut::new(),
+            ready: begun.into(),
+            state: State::Reading,
+            saw_last: false,
+        };
+        if ends {
+            // Everything has come: only the last piece has to wait.
+            if let Some(last) = relay.ready.pop_back() {
+                relay.pending.extend_from_slice(&last);
+            }
+            relay.end(None);
+        }
+        relay
+    }
+
+    async fn next(&mut self) -> Option<Result<Bytes, BrokenOff>> {
+        loop {
+            if let Some(piece) = self.ready.pop_front() {
+                return Some(Ok(piece));
+            }
+            match self.state {
+                State::Reading => self.read().await,
+                State::Ending { cut } => {
+                    let closing = self.close(cut).await;
+                    if !closing.is_empty() {
+                        return Some(Ok(closing));
+                    }
+                }
+                State::Cut => {
+                    self.state = State::Over;
+                    return Some(Err(BrokenOff));
+                }
+                State::Over => return None,
+            }
+        }
+    }
+
+    /// Takes the next piece from the upstream.
+    async fn read(&mut self) {
+        let idle = self.call.shared.config.limits.upstream_idle;
+        let Some(upstream) = &mut self.upstream else {
+            self.state = State::Over;
+            return;
+        };
+        match tokio::time::timeout(idle, upstream.frame()).await {
+            Ok(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    self.absorb(data);
+                }
+            }
+            Ok(None) => self.end(None),
+            Ok(Some(Err(error))) => {
+                tracing::debug!(cause = root_cause(&error), "the upstream broke off its answer");
+                self.end(Some("upstream_error"));
+                self.state = State::Ending { cut: true };
+            }
+            Err(_) => {
+                let failure = silent_upstream(idle);
+                self.end(Some(failure.kind));
+                // In a stream the client can be told; elsewhere it is cut off.
+                let told = matches!(self.framing, Framing::Events(_));
+                if told {
+                    self.pending.clear();
+                    self.pending.extend_from_slice(&failure.event(self.call.provider));
+                }
+                self.state = State::Ending { cut: !told };
+            }
+        }
+    }
+
+    /// Reads a piece and decides what of it goes on.
+    fn absorb(&mut self, chunk: Bytes) {
+        if chunk.is_empty() {
+            return;
+        }
+        let call = &mut self.call;
+        if call.outcome.first_chunk.is_none() {
+            call.outcome.first_chunk = Some(call.elapsed());
+        }
+        call.outcome.response_bytes += chunk.len() as u64;
+        let parser = match &mut self.framing {
+            Framing::Events(parser) => parser,
+            Framing::Plain { left } => {
+                call.outcome.unread_bytes += chunk.len() as u64;
+                let is_last = left.as_mut().is_some_and(|left| {
+                    *left = left.saturating_sub(chunk.len() as u64);
+                    *left == 0
+                });
+                if is_last {
+                    self.pending.extend_from_slice(&chunk);
+                    self.end(None);
+                } else {
+                    self.ready.push_back(chunk);
+                }
+                return;
+            }
+        };
+        let is_recorded = call.outcome.response_bytes <= call.shared.config.limits.response_recorded_bytes_max as u64;
+        if !is_recorded {
+            call.outcome.unread_bytes += chunk.len() as u64;
+        }
+        let decoder = &mut call.decoder;
+        let pushed = parser.push(&chunk, |event| {
+            let last = decoder.as_mut().is_some_and(|decoder| {
+                if is_recorded { decoder.event(event.data) == Progress::Last } else { decoder.is_last(event.name, event.data) }
+            });
+            if last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        let Ok(pushed) = pushed else {
+            // It goes on unread: the client may understand what we do not.
+            call.outcome.stream_end = Some(stream_end::MALFORMED);
+            call.outcome.error = Some("stream_malformed".into());
+            call.outcome.unread_bytes += (self.pending.len() + if is_recorded { chunk.len() } else { 0 }) as u64;
+            if !self.pending.is_empty() {
+                self.ready.push_back(self.pending.split().freeze());
+            }
+            self.ready.push_back(chunk);
+            self.framing = Framing::Plain { left: None };
+            return;
+        };
+        if pushed.complete > 0 {
+            if self.pending.is_empty() {
+                self.ready.push_back(chunk.slice(..pushed.complete));
+            } else {
+                self.pending.extend_from_slice(&chunk[..pushed.complete]);
+                self.ready.push_back(self.pending.split().freeze());
+            }
+        }
+        self.pending.extend_from_slice(&chunk[pushed.complete..pushed.last.unwrap_or(chunk.len())]);
+        if pushed.last.is_some() {
+            self.saw_last = true;
+            self.end(None);
+        }
+    }
+
+    /// The answer is over.
+    fn end(&mut self, error: Option<&'static str>) {
+        self.state = State::Ending { cut: false };
+        let outcome = &mut self.call.outcome;
+        if let Some(error) = error {
+            outcome.error = Some(error.into());
+        }
+        if outcome.stream_end.is_some() {
+            return;
+        }
+        let (Framing::Events(_), Some(decoder)) = (&self.framing, &mut self.call.decoder) else {
+            if error.is_some() {
+                outcome.stream_end = Some(stream_end::UPSTREAM_ERROR);
+            }
+            return;
+        };
+        let finished = decoder.has_finished();
+        let response = decoder.take();
+        let (end, error) = if error.is_some() || response.error.is_some() {
+            (stream_end::UPSTREAM_ERROR, None)
+        } else if response.malformed_events > 0 {
+            (stream_end::MALFORMED, Some("stream_malformed"))
+        } else if self.saw_last || finished {
+            (stream_end::COMPLETE, None)
+        } else {
+            (stream_end::UPSTREAM_ERROR, Some("stream_truncated"))
+        };
+        outcome.stream_end = Some(end);
+        if let Some(error) = error {
+            outcome.error = Some(error.into());
+        }
+        outcome.response = Some(response);
+    }
+
+    /// Records the outcome, then gives what was withheld.
+    async fn close(&mut self, cut: bool) -> Bytes {
+        let is_events = matches!(self.framing, Framing::Events(_));
+        let provider = self.call.provider;
+        let committed = self.call.commit().await;
+        let withheld = self.pending.split();
+        self.state = if cut { State::Cut } else { State::Over };
+        if let Some(upstream) = self.upstream.take() {
+            release(upstream);
+        }
+        match committed {
+            Ok(Some(_)) => withheld.freeze(),
+            Ok(None) if is_events => {
+                let mut said = BytesMut::from(&b": watchkeeper: this answer was not recorded\n\n"[..]);
+                said.extend_from_slice(&withheld);
+                said.freeze()
+            }
+            Ok(None) => withheld.freeze(),
+            Err(unrecorded) => self.refuse_end(&unrecorded, is_events, provider),
+        }
+    }
+
+    /// The end is not handed out: in a stream the client is told, elsewhere the connection is cut.
+    fn refuse_end(&mut self, unrecorded: &Failure, is_events: bool, provider: super::target::Provider) -> Bytes {
+        if is_events {
+            self.state = State::Over;
+            unrecorded.event(provider)
+        } else {
+            self.state = State::Cut;
+            Bytes::new()
+        }
+    }
+}
+
+/// Reads an answer that is over to its very end, so that its connection can be used again.
+fn release(mut upstream: Incoming) {
+    match upstream.frame().now_or_never() {
+        Some(None | Some(Err(_))) => {}
+        _ => {
+            tokio::spawn(tokio::time::timeout(CLOSE_TIME_MAX, async move {
+                let mut bytes = 0;
+                while let Some(Ok(frame)) = upstream.frame().await {
+                    bytes += frame.data_ref().map_or(0, Bytes::len);
+                    if bytes > CLOSE_BYTES_MAX {
+                        break;
+                    }
+                }
+            }));
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! The other side: where it is, what is sent there, and the connections to it.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, HeaderName, Request, Response, Uri, header};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::target::{Provider, Target};
+use super::{Config, GatewayError, header as own_header};
+
+/// How long an idle connection is kept: shorter than the keep-alive of common load balancers (60 s), so that we close first.
+const POOL_IDLE: Duration = Duration::from_secs(50);
+
+/// Idle connections kept per upstream.
+const POOL_IDLE_MAX: usize = 512;
+
+/// Headers that belong to one connection (RFC 9110, section 7.6.1), or that are set anew.
+const NOT_FORWARDED: [HeaderName; 11] = [
+    header::CONNECTION,
+    header::HOST,
+    header::CONTENT_LENGTH,
+    header::TRANSFER_ENCODING,
+    header::TE,
+    header::TRAILER,
+    header::UPGRADE,
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    header::EXPECT,
+    // So that the answer can be read: asked for without encoding.
+    header::ACCEPT_ENCODING,
+];
+
+/// Names of query parameters whose values are secrets.
+const SECRET_PARAMETERS: [&str; 14] = [
+    "key",
+    "api_key",
+    "api-key",
+    "apikey",
+    "token",
+    "access_token",
+    "auth",
+    "authorization",
+    "signature",
+    "sig",
+    "secret",
+    "client_secret",
+    "password",
+    "code",
+];
+
+/// The other side.
+pub(super) struct Upstream {
+    client: Client<HttpsConnector<HttpConnector>, Body>,
+    openai: Base,
+    anthropic: Base,
+}
+
+/// Where an upstream is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Base {
+    scheme: Scheme,
+    authority: Authority,
+    /// Path before `/v1`, without a slash at its end.
+    path: String,
+}
+
+impl Upstream {
+    pub(super) fn new(config: &Config) -> Result<Self, GatewayError> {
+        let openai = Base::parse("openai_base", &config.openai_base)?;
+        let anthropic = Base::parse("anthropic_base", &config.anthropic_base)?;
+        let mut http = HttpConnector::new();
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_keepalive(Some(Duration::from_secs(30)));
+        http.set_connect_timeout(Some(config.limits.upstream_connect));
+        let builder = HttpsConnectorBuilder::new();
+        let provider = rustls::crypto::aws_lc_rs::default_provider();
+        let builder = if [&openai, &anthropic].into_iter().any(|base| base.scheme == Scheme::HTTPS) {
+            builder.with_provider_and_native_roots(provider).map_err(GatewayError::Roots)?
+        } else {
+            // No TLS upstream: do not ask the system for authorities that it may not have.
+            let config = ClientConfig::builder_with_provider(provider.into())
+                .with_safe_default_protocol_versions()
+                .map_err(|error| GatewayError::Roots(std::io::Error::other(error)))?;
+            builder.with_tls_config(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+        };
+        let connector = builder.https_or_http().enable_http1().wrap_connector(http);
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(POOL_IDLE_MAX)
+            .build(connector);
+        Ok(Self { client, openai, anthropic })
+    }
+
+    pub(super) fn base(&self, provider: Provider) -> &Base {
+        match provider {
+            Provider::OpenAi => &self.openai,
+            Provider::Anthropic => &self.anthropic,
+        }
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Incoming>, hyper_util::client::legacy::Error> {
+        self.client.request(request).await
+    }
+}
+
+impl Base {
+    fn parse(field: &'static str, url: &str) -> Result<Self, GatewayError> {
+        let error = |problem| GatewayError::Base { field, url: without_userinfo(url), problem };
+        let uri: Uri = url.parse().map_err(|_| error("is not a URL"))?;
+        let parts = uri.into_parts();
+        let scheme = parts.scheme.ok_or_else(|| error("has no scheme"))?;
+        if scheme != Scheme::HTTP && scheme != Scheme::HTTPS {
+            return Err(error("is neither http nor https"));
+        }
+        let authority = parts.authority.ok_or_else(|| error("has no host"))?;
+        if authority.as_str().contains('@') {
+            return Err(error("holds a credential; keys come with each request"));
+        }
+        let path = parts.path_and_query.as_ref();
+        if path.is_some_and(|path| path.query().is_some()) {
+            return Err(error("has a query"));
+        }
+        let path = path.map_or("", |path| path.path()).trim_end_matches('/');
+        // Clients are told to put `/v1` into their own base; here it would stand twice.
+        let path = path.strip_suffix("/v1").unwrap_or(path).to_owned();
+        Ok(Self { scheme, authority, path })
+    }
+
+    /// The URL of a path below.
+    pub(super) fn url(&self, target: &Target) -> Result<Uri, http::Error> {
+        let path = &target.path_and_query;
+        let path = if self.path.is_empty() { path.clone() } else { format!("{}{path}", self.path) };
+        Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path).build()
+    }
+
+    /// The URL of a path below, as it may be recorded: values of secret parameters removed.
+    pub(super) fn recorded_url(&self, target: &Target) -> String {
+        let (path, query) = match target.path_and_query.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (target.path_and_query.as_str(), None),
+        };
+        let mut url = format!("{}://{}{}{path}", self.scheme, self.authority, self.path);
+        for (index, parameter) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
+            url.push(if index == 0 { '?' } else { '&' });
+            let name = parameter.split('=').next().unwrap_or_default();
+            if SECRET_PARAMETERS.iter().any(|secret| name.eq_ignore_ascii_case(secret)) {
+                url.push_str(name);
+                url.push_str("=REDACTED");
+            } else {
+                url.push_str(parameter);
+            }
+        }
+        url
+    }
+
+    pub(super) fn host(&self) -> &str {
+        self.authority.host()
+    }
+
+    pub(super) fn port(&self) -> u16 {
+        self.authority.port_u16().unwrap_or(if self.scheme == Scheme::HTTPS { 443 } else { 80 })
+    }
+}
+
+/// The headers of a request that go on, and those of an answer that come back.
+pub(super) fn forwarded(headers: &HeaderMap) -> HeaderMap {
+    let mut named: Vec<HeaderName> = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        let names = value.to_str().unwrap_or_default().split(',');
+        named.extend(names.filter_map(|name| name.trim().to_ascii_lowercase().parse::<HeaderName>().ok()));
+    }
+    let mut forwarded = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        let stays = NOT_FORWARDED.contains(name)
+            || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+            || name.as_str().starts_with(own_header::PREFIX)
+            || named.contains(name);
+        if !stays {
+            forwarded.append(name.clone(), value.clone());
+        }
+    }
+    forwarded
+}
+
+fn without_userinfo(url: &str) -> String {
+    match (url.find("://"), url.rfind('@')) {
+        (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &url[..scheme], &url[at + 1..]),
+        _ => url.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(path: &str) -> Target {
+        Target { provider: Provider::OpenAi, path_and_query: path.to_owned(), is_model_call: false }
+    }
+
+    #[test]
+    fn bases_are_joined_with_paths_and_secrets_leave_the_record() {
+        let cases = [
+            ("https://api.example.com", "/v1/x?a=1", "https://api.example.com/v1/x?a=1"),
+            ("http://127.0.0.1:9/", "/v1/x", "http://127.0.0.1:9/v1/x"),
+            ("http://h/proxy/v1", "/v1/x", "http://h/proxy/v1/x"),
+            ("http://h", "/v1/x?KEY=abc&b=2&token=t", "http://h/v1/x?KEY=REDACTED&b=2&token=REDACTED"),
+        ];
+        for (base, path, recorded) in cases {
+            let base = Base::parse("openai_base", base).unwrap();
+            assert_eq!(base.recorded_url(&target(path)), recorded);
+            if !recorded.contains("REDACTED") {
+                assert_eq!(base.url(&target(path)).unwrap().to_string(), recorded);
+            }
+        }
+    }
+
+    #[test]
+    fn bases_that_cannot_be_used_are_named() {
+        for (url, problem) in [
+            ("api.example.com/x y", "is not a URL"),
+            ("/v1", "has no scheme"),
+            ("ftp://h", "is neither http nor https"),
+            ("http://u:p@h", "holds a credential; keys come with each request"),
+            ("http://h/?a=1", "has a query"),
+        ] {
+            let error = Base::parse("openai_base", url).unwrap_err().to_string();
+            assert!(error.contains(problem) && error.starts_with("openai_base") && !error.contains("u:p"), "{error}");
+        }
+    }
+
+    #[test]
+    fn headers_of_the_connection_and_our_own_stay_here() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "close, X-Hop"),
+            ("x-hop", "1"),
+            ("keep-alive", "5"),
+            ("transfer-encoding", "chunked"),
+            ("accept-encoding", "gzip"),
+            ("x-watchkeeper-user", "u"),
+            ("authorization", "Bearer k"),
+            ("traceparent", "t"),
+        ] {
+            headers.insert(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        let mut names: Vec<_> = forwarded(&headers).keys().map(ToString::to_string).collect();
+        names.sort();
+        assert_eq!(names, ["authorization", "traceparent"]);
+    }
+}
