@@ -69,7 +69,8 @@ pub(super) fn decode_chat(line: &[u8], context: LineContext) -> Result<Vec<RawEv
 fn openai_message(message: &Value, at: usize) -> Result<Message, LineError> {
     let path = |field: &str| format!("messages[{at}].{field}");
     let message = message.as_object().ok_or_else(|| LineError::field(format!("messages[{at}]"), "must be an object"))?;
-    let role_name = message.get("role").and_then(Value::as_str).ok_or_else(|| LineError::field(path("role"), "is missing or no text"))?;
+    let role_name =
+        message.get("role").and_then(Value::as_str).ok_or_else(|| LineError::field(path("role"), "is missing or no text"))?;
     let text = match message.get("content") {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => text.clone(),
@@ -78,9 +79,11 @@ fn openai_message(message: &Value, at: usize) -> Result<Message, LineError> {
     };
     let calls = match message.get("tool_calls") {
         None | Some(Value::Null) => Vec::new(),
-        Some(Value::Array(calls)) if calls.len() <= CALLS_MAX => {
-            calls.iter().enumerate().map(|(nth, call)| tool_call(call, &path(&format!("tool_calls[{nth}]")))).collect::<Result<_, _>>()?
-        }
+        Some(Value::Array(calls)) if calls.len() <= CALLS_MAX => calls
+            .iter()
+            .enumerate()
+            .map(|(nth, call)| tool_call(call, &path(&format!("tool_calls[{nth}]"))))
+            .collect::<Result<_, _>>()?,
         Some(_) => return Err(LineError::field(path("tool_calls"), format!("must be a list of at most {CALLS_MAX} calls"))),
     };
     let text_of = |key: &str| message.get(key).and_then(Value::as_str).map(str::to_owned);
@@ -108,7 +111,9 @@ fn tool_call(call: &Value, path: &str) -> Result<Call, LineError> {
             let tool = tool.ok_or_else(|| LineError::field(format!("{path}.function.name"), "is missing or no text"))?;
             Ok(Call { id, tool: tool.to_owned(), arguments: function.get("arguments").map_or_else(|| "{}".to_owned(), as_text) })
         }
-        _ => Err(LineError::field(format!("{path}.function"), "must be the tool's name or an object with `name` and `arguments`")),
+        _ => {
+            Err(LineError::field(format!("{path}.function"), "must be the tool's name or an object with `name` and `arguments`"))
+        }
     }
 }
 
@@ -121,7 +126,8 @@ fn sharegpt_message(message: &Value, at: usize) -> Result<Message, LineError> {
         "human" => Role::User,
         "gpt" | "chatgpt" | "bing" | "bard" | "model" | "function_call" => Role::Assistant,
         "observation" | "function_response" => Role::Tool,
-        other => role(other).ok_or_else(|| LineError::field(format!("conversations[{at}].from"), "must be human, gpt, system or observation"))?,
+        other => role(other)
+            .ok_or_else(|| LineError::field(format!("conversations[{at}].from"), "must be human, gpt, system or observation"))?,
     };
     Ok(Message { role, text: text_of("value")?.to_owned(), calls: Vec::new(), tool: None, call_id: None, failed: false })
 }
@@ -206,7 +212,8 @@ mod tests {
 
     #[test]
     fn the_same_line_gives_the_same_ids_and_another_one_others() {
-        let ids = |line: &str| decode_agent_trace(line.as_bytes(), CONTEXT).unwrap().iter().map(|event| event.id).collect::<Vec<_>>();
+        let ids =
+            |line: &str| decode_agent_trace(line.as_bytes(), CONTEXT).unwrap().iter().map(|event| event.id).collect::<Vec<_>>();
         assert_eq!(ids(&trace_line()), ids(&trace_line()));
         assert_ne!(ids(&trace_line())[0], ids(&trace_line().replace("weather?", "time?"))[0]);
     }

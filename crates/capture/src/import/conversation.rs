@@ -83,7 +83,9 @@ impl Conversation {
             if message.role == Role::Tool {
                 let place = match (&message.call_id, &message.tool) {
                     (Some(id), _) => open.iter().position(|(open_id, _)| open_id == id),
-                    (None, Some(tool)) => open.iter().position(|(_, open_tool)| open_tool == tool).or((!open.is_empty()).then_some(0)),
+                    (None, Some(tool)) => {
+                        open.iter().position(|(_, open_tool)| open_tool == tool).or((!open.is_empty()).then_some(0))
+                    }
                     (None, None) => (!open.is_empty()).then_some(0),
                 };
                 if let Some(place) = place {
@@ -137,8 +139,8 @@ impl Conversation {
         event.time = time;
         event.trace = place;
         event.session = Some(Raw::from(self.session.as_str()));
-        event.identity.application = self.application.as_deref().map(|id| Principal::asserted(id));
-        event.identity.user = self.user.as_deref().map(|id| Principal::asserted(id));
+        event.identity.application = self.application.as_deref().map(Principal::asserted);
+        event.identity.user = self.user.as_deref().map(Principal::asserted);
         event.attributes = Attributes::from([(TIME_SOURCE, Value::from("file"))]);
         if let Some(model) = &self.model {
             event.set(attr::GEN_AI_REQUEST_MODEL, model.as_str());

@@ -85,13 +85,13 @@ pub(super) fn status(data: &Data, format: FormatName) -> anyhow::Result<ExitCode
 }
 
 enum Place {
-    Server(LocalApi),
+    Server(Box<LocalApi>),
     Files(DataDir),
 }
 
 fn open(data: &Data) -> anyhow::Result<Place> {
     let dir = DataDir::existing(&data.path()?)?;
-    Ok(LocalApi::find(&dir)?.map_or_else(|| Place::Files(dir), Place::Server))
+    Ok(LocalApi::find(&dir)?.map_or_else(|| Place::Files(dir), |api| Place::Server(Box::new(api))))
 }
 
 /// The store, after recording that its contents are read.

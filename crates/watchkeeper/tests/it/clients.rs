@@ -35,8 +35,12 @@ struct Upstream {
 
 impl Upstream {
     fn start() -> Self {
-        let mut child =
-            Command::new("python3").arg(root().join("tests/clients/upstream.py")).arg("0").stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Command::new("python3")
+            .arg(root().join("tests/clients/upstream.py"))
+            .arg("0")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let base = line.trim().rsplit(' ').next().unwrap().to_owned();
@@ -110,19 +114,23 @@ fn sdk_rows(server: &Server, said: &Value, plain: &[&str], tools: &[&str]) {
         assert_row(&of("prompts"), &json!({ "prompt": call["prompt"] }));
         assert_row(&of("prompts"), &who);
         assert_row(&of("responses"), &json!({ "response": call["text"], "user_id": said["user"] }));
-        let tokens = json!({ "input_tokens": call["usage"]["input"], "output_tokens": call["usage"]["output"], "user_id": said["user"] });
+        let tokens =
+            json!({ "input_tokens": call["usage"]["input"], "output_tokens": call["usage"]["output"], "user_id": said["user"] });
         assert_row(&of("token_usage"), &tokens);
         let receipt = &call["receipt"];
         let position: u64 = receipt["position"].as_str().unwrap().parse().unwrap();
-        let recorded = one(server, &format!("SELECT seq FROM events WHERE event_id = '{}'", receipt["event_id"].as_str().unwrap()));
+        let recorded =
+            one(server, &format!("SELECT seq FROM events WHERE event_id = '{}'", receipt["event_id"].as_str().unwrap()));
         assert_eq!(recorded["seq"], position, "the receipt names the place in the journal");
     }
     for name in tools {
         let call = &said[name];
         let session = call["session"].as_str().unwrap();
         let action = one(server, &format!("SELECT * FROM agent_actions WHERE session_id = '{session}'"));
-        let arguments: Value = serde_json::from_str(call["arguments"].as_str().unwrap()).unwrap_or_else(|_| call["arguments"].clone());
-        let result: Value = call["result"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| call["result"].clone());
+        let arguments: Value =
+            serde_json::from_str(call["arguments"].as_str().unwrap()).unwrap_or_else(|_| call["arguments"].clone());
+        let result: Value =
+            call["result"].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_else(|| call["result"].clone());
         assert_row(&action, &json!({ "tool": call["tool"], "user_id": said["user"], "parameters": arguments, "result": result }));
         let last = one(server, &format!("SELECT * FROM responses WHERE session_id = '{session}' ORDER BY time DESC LIMIT 1"));
         assert_row(&last, &json!({ "response": call["text"] }));
@@ -138,7 +146,10 @@ fn otel_genai_instrumentation() {
 
 #[test]
 fn otel_v2_instrumentation() {
-    let latest = [("OTEL_SEMCONV_STABILITY_OPT_IN", "gen_ai_latest_experimental"), ("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY")];
+    let latest = [
+        ("OTEL_SEMCONV_STABILITY_OPT_IN", "gen_ai_latest_experimental"),
+        ("OTEL_INSTRUMENTATION_GENAI_CAPTURE_MESSAGE_CONTENT", "SPAN_ONLY"),
+    ];
     for protocol in ["grpc", "http/protobuf"] {
         emitter("otel-v2", "otel/emit_otel_v2.py", protocol, &latest);
     }
@@ -163,7 +174,11 @@ fn emitter(environment: &str, script: &str, protocol: &str, more: &[(&str, &str)
     let dir = tempfile::tempdir().unwrap();
     let server = Server::start(&dir.path().join("data"));
     let endpoint = if protocol == "grpc" { server.otlp_grpc.clone() } else { server.otlp_http.clone() };
-    let mut variables = vec![("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()), ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol), ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip")];
+    let mut variables = vec![
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint.as_str()),
+        ("OTEL_EXPORTER_OTLP_PROTOCOL", protocol),
+        ("OTEL_EXPORTER_OTLP_COMPRESSION", "gzip"),
+    ];
     variables.extend_from_slice(more);
     let said = client(environment, script, &[], &variables);
     server.settle();
@@ -185,7 +200,10 @@ fn emitter(environment: &str, script: &str, protocol: &str, more: &[(&str, &str)
     let action = one(&server, "SELECT * FROM agent_actions");
     assert_row(&action, &who);
     let parse = |key: &str| serde_json::from_str::<Value>(said[key].as_str().unwrap()).unwrap();
-    assert_row(&action, &json!({ "tool": said["tool"], "call_id": said["call_id"], "parameters": parse("arguments"), "result": parse("result") }));
+    assert_row(
+        &action,
+        &json!({ "tool": said["tool"], "call_id": said["call_id"], "parameters": parse("arguments"), "result": parse("result") }),
+    );
     let system = one(&server, "SELECT * FROM system_prompts");
     assert_row(&system, &json!({ "application": said["service"] }));
     println!("{environment} over {protocol}: prompts, responses, tokens, actions as sent");

@@ -36,7 +36,10 @@ fn nothing_acknowledged_is_lost_or_doubled_by_sigkill() {
                 });
             }
             // A moment that differs in each round, from just after the start to well into the load.
-            let wait = 150 + (seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(round.wrapping_mul(1_442_695_040_888_963_407)) >> 33) % 1_500;
+            let wait = 150
+                + (seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(round.wrapping_mul(1_442_695_040_888_963_407))
+                    >> 33)
+                    % 1_500;
             std::thread::sleep(Duration::from_millis(wait));
             server.signal_kill();
             done.store(true, Ordering::Relaxed);

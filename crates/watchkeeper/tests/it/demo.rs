@@ -12,21 +12,25 @@ fn the_demo_records_and_detects_what_it_promises() {
     println!("{text}");
     let detected = rows("SELECT session_id, technique, grade FROM detections", &data);
     let has = |session: &str, technique: &str| {
-        detected.iter().any(|row| row["session_id"] == session && row["technique"].as_str().is_some_and(|id| id.starts_with(technique)))
+        detected
+            .iter()
+            .any(|row| row["session_id"] == session && row["technique"].as_str().is_some_and(|id| id.starts_with(technique)))
     };
     assert!(has("demo-direct", "AML.T0051.000"), "{detected:#?}");
     assert!(has("demo-invoice", "AML.T0051.001"), "{detected:#?}");
     assert!(detected.iter().any(|row| row["session_id"] == "demo-invoice" && row["grade"] == "reached"), "{detected:#?}");
     assert!(has("demo-leak", "AML.T0057") || has("demo-leak", "AML.T0055"), "{detected:#?}");
     assert!(has("demo-cleanup", "AML.T0101"), "{detected:#?}");
-    let benign = detected.iter().filter(|row| matches!(row["session_id"].as_str(), Some("demo-weather" | "demo-security"))).count();
+    let benign =
+        detected.iter().filter(|row| matches!(row["session_id"].as_str(), Some("demo-weather" | "demo-security"))).count();
     assert_eq!(benign, 0, "{detected:#?}");
     // Both ways in give the same rows.
     let ways = rows("SELECT DISTINCT source FROM events WHERE session_id LIKE 'demo-%' ORDER BY 1", &data);
     for way in ["gateway", "otlp_grpc", "otlp_http"] {
         assert!(ways.iter().any(|row| row["source"] == way), "{ways:?}");
     }
-    let actions = rows("SELECT tool, parameters, result FROM agent_actions WHERE session_id = 'demo-weather' ORDER BY tool", &data);
+    let actions =
+        rows("SELECT tool, parameters, result FROM agent_actions WHERE session_id = 'demo-weather' ORDER BY tool", &data);
     assert_eq!(actions.len(), 2, "{actions:#?}");
     assert_eq!(actions[1]["tool"], "get_weather");
     assert!(actions[1]["result"].as_str().unwrap().contains("temperature_c"), "{actions:#?}");

@@ -7,10 +7,13 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use crate::support::{Server, SOON, attribute, chat_spans, export, http, verify};
+use crate::support::{SOON, Server, attribute, chat_spans, export, http, verify};
 
 /// Most memory that the server may hold after everything below, in MiB.
 const RESIDENT_MIB_MAX: u64 = 700;
+
+/// Name, base, path, headers, body, the statuses that are right.
+type Case<'a> = (&'a str, &'a str, &'a str, &'a [(&'a str, &'a str)], &'a [u8], &'a [u16]);
 
 #[test]
 fn hostile_input_is_refused_clearly_and_hurts_nobody() {
@@ -22,8 +25,13 @@ fn hostile_input_is_refused_clearly_and_hurts_nobody() {
     let json_type = [("content-type", "application/json")];
     let protobuf = [("content-type", "application/x-protobuf")];
     let deep_array = "[".repeat(10_000) + &"]".repeat(10_000);
-    let deep_value = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"name":"x","traceId":"{:032x}","spanId":"{:016x}","attributes":[{{"key":"k","value":{}{}}}]}}]}}]}}]}}"#,
-        1, 1, r#"{"arrayValue":{"values":["#.repeat(10_000), r"]}}".repeat(10_000));
+    let deep_value = format!(
+        r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"name":"x","traceId":"{:032x}","spanId":"{:016x}","attributes":[{{"key":"k","value":{}{}}}]}}]}}]}}]}}"#,
+        1,
+        1,
+        r#"{"arrayValue":{"values":["#.repeat(10_000),
+        r"]}}".repeat(10_000)
+    );
     let hundred_mb = vec![b'x'; 100 * 1024 * 1024];
     let mut truncated = chat_spans("x", 1, 3).encode_to_vec();
     truncated.truncate(truncated.len() / 2);
@@ -31,20 +39,41 @@ fn hostile_input_is_refused_clearly_and_hurts_nobody() {
     let negative_length: &[u8] = &[0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f];
     let endless_varint: &[u8] = &[0xff; 64];
 
-    let cases: Vec<(&str, &str, &str, &[(&str, &str)], &[u8], &[u16])> = vec![
+    let cases: Vec<Case<'_>> = vec![
         ("broken protobuf", &server.otlp_http, "/v1/traces", &protobuf, &truncated, &[400]),
         ("negative length", &server.otlp_http, "/v1/traces", &protobuf, negative_length, &[400]),
         ("endless varint", &server.otlp_http, "/v1/traces", &protobuf, endless_varint, &[400]),
         ("invalid UTF-8 in protobuf", &server.otlp_http, "/v1/traces", &protobuf, &[0x0a, 0x04, 0x1a, 0x02, 0xff, 0xfe], &[400]),
         ("broken JSON", &server.otlp_http, "/v1/traces", &json_type, b"{\"resourceSpans\":[", &[400]),
         ("JSON of another kind", &server.otlp_http, "/v1/traces", &json_type, b"[1,2]", &[400]),
-        ("invalid UTF-8 in JSON", &server.otlp_http, "/v1/traces", &json_type, b"{\"resourceSpans\":[{\"schemaUrl\":\"\xff\xfe\"}]}", &[400]),
+        (
+            "invalid UTF-8 in JSON",
+            &server.otlp_http,
+            "/v1/traces",
+            &json_type,
+            b"{\"resourceSpans\":[{\"schemaUrl\":\"\xff\xfe\"}]}",
+            &[400],
+        ),
         ("deep OTLP JSON", &server.otlp_http, "/v1/traces", &json_type, deep_value.as_bytes(), &[400]),
         ("deep array", &server.otlp_http, "/v1/logs", &json_type, deep_array.as_bytes(), &[400]),
         ("unknown type", &server.otlp_http, "/v1/traces", &[("content-type", "text/plain")], b"x", &[415]),
-        ("not gzip", &server.otlp_http, "/v1/traces", &[("content-type", "application/x-protobuf"), ("content-encoding", "gzip")], b"not gzip", &[400]),
+        (
+            "not gzip",
+            &server.otlp_http,
+            "/v1/traces",
+            &[("content-type", "application/x-protobuf"), ("content-encoding", "gzip")],
+            b"not gzip",
+            &[400],
+        ),
         ("100 MB of OTLP", &server.otlp_http, "/v1/traces", &protobuf, &hundred_mb, &[413]),
-        ("a web page", &server.otlp_http, "/v1/traces", &[("content-type", "application/json"), ("origin", "https://evil.example")], b"{}", &[403]),
+        (
+            "a web page",
+            &server.otlp_http,
+            "/v1/traces",
+            &[("content-type", "application/json"), ("origin", "https://evil.example")],
+            b"{}",
+            &[403],
+        ),
         ("broken chat", &server.gateway, "/v1/chat/completions", &json_type, b"{\"model\":", &[400]),
         ("deep chat", &server.gateway, "/v1/chat/completions", &json_type, deep_array.as_bytes(), &[400]),
         ("100 MB of chat", &server.gateway, "/v1/chat/completions", &json_type, &hundred_mb, &[413]),
@@ -69,13 +98,20 @@ fn hostile_input_is_refused_clearly_and_hurts_nobody() {
 
     // A gzip bomb: 1 GB of zeros in 1 MB.
     let bomb = gzip_of_zeros(1024);
-    let answer = http(&server.otlp_http, "POST", "/v1/traces", &[("content-type", "application/x-protobuf"), ("content-encoding", "gzip")], &bomb);
+    let answer = http(
+        &server.otlp_http,
+        "POST",
+        "/v1/traces",
+        &[("content-type", "application/x-protobuf"), ("content-encoding", "gzip")],
+        &bomb,
+    );
     assert!(matches!(answer.status, 400 | 413), "bomb: {}", answer.status);
 
     // Clients that say half a sentence and wait.
     let hanging: Vec<TcpStream> = (0..64)
         .map(|_| {
-            let mut stream = TcpStream::connect(server.otlp_http.trim_start_matches("http://").parse::<SocketAddr>().unwrap()).unwrap();
+            let mut stream =
+                TcpStream::connect(server.otlp_http.trim_start_matches("http://").parse::<SocketAddr>().unwrap()).unwrap();
             stream.write_all(b"POST /v1/traces HTTP/1.1\r\nhost: x\r\ncontent-le").unwrap();
             stream
         })
@@ -100,7 +136,11 @@ fn hostile_input_is_refused_clearly_and_hurts_nobody() {
     spans[2].start_time_unix_nano = 1;
     spans[3].trace_id = vec![1; 3];
     spans[4].trace_id = vec![0; 16];
-    spans[5].attributes.push(KeyValue { key: "nan".to_owned(), value: Some(AnyValue { value: Some(any_value::Value::DoubleValue(f64::NAN)) }), ..KeyValue::default() });
+    spans[5].attributes.push(KeyValue {
+        key: "nan".to_owned(),
+        value: Some(AnyValue { value: Some(any_value::Value::DoubleValue(f64::NAN)) }),
+        ..KeyValue::default()
+    });
     spans[5].attributes.extend((0..5_000).map(|n| attribute(&format!("k{n}"), "v")));
     let odd = opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest { resource_spans: vec![odd] };
     assert!(export(&server.otlp_http, &odd));
@@ -122,7 +162,13 @@ fn errors_name_the_field_and_the_remedy() {
     let server = Server::start(&dir.path().join("data"));
     let bearer = format!("Bearer {}", server.key.clone().unwrap());
     let body = json!([{ "kind": "tool_call" }, { "kind": "tool_call", "time": "yesterday" }]).to_string();
-    let answer = http(&server.console, "POST", "/v1/events", &[("authorization", &bearer), ("content-type", "application/json")], body.as_bytes());
+    let answer = http(
+        &server.console,
+        "POST",
+        "/v1/events",
+        &[("authorization", &bearer), ("content-type", "application/json")],
+        body.as_bytes(),
+    );
     assert_eq!(answer.status, 400);
     let error: Value = serde_json::from_slice(&answer.body).unwrap();
     assert_eq!(error["error"]["index"], 1, "{error}");

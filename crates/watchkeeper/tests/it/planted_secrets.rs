@@ -32,11 +32,17 @@ fn planted() -> Vec<(&'static str, String)> {
         ("IPv6", p(&["2001:db8:85a3", "::8a2e:370:7334"])),
         ("OpenAI key", p(&["sk-proj-", "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8s9T0u1V2w3X4"])),
         ("OpenAI legacy key", p(&["sk-", "Zx9Yw8Vu7Ts6Rq5Po4Nm3Lk2Ji1Hg0FeDcBa987654321abc"])),
-        ("Anthropic key", p(&["sk-ant-", "api03-Qw3rTy7uI0pAsDfGhJkLzXcVbNm1234567890QwErTyUiOpAsDfGhJkLzXcVbNm1234567890AbCdEfAA"])),
+        (
+            "Anthropic key",
+            p(&["sk-ant-", "api03-Qw3rTy7uI0pAsDfGhJkLzXcVbNm1234567890QwErTyUiOpAsDfGhJkLzXcVbNm1234567890AbCdEfAA"]),
+        ),
         ("AWS key id", p(&["AKIA", "5T7Q2M9XWVNB3KLP"])),
         ("AWS secret", p(&["aws_secret_access_key = ", "kH3bN8vXz2QpL5wRt7YcJ1mD9sFgA4eUoI6hTqZx"])),
         ("GitHub token", p(&["ghp_", "Ab3dEf6hIj9lMn2pQr5tUv8xYz1Bc4Ef7Hi0"])),
-        ("GitHub fine-grained", p(&["github_pat_", "11ABCDEFG0aBcDeFgHiJkL_mNoPqRsTuVwXyZ0123456789aBcDeFgHiJkLmNoPqRsTuVwXyZ01234"])),
+        (
+            "GitHub fine-grained",
+            p(&["github_pat_", "11ABCDEFG0aBcDeFgHiJkL_mNoPqRsTuVwXyZ0123456789aBcDeFgHiJkLmNoPqRsTuVwXyZ01234"]),
+        ),
         ("GitLab token", p(&["glpat-", "x7Yz9Kq2Wm4Rt6Vb8Np1"])),
         ("Slack token", p(&["xoxb-", "263594206564-2343594206574-FGqddMF8t08v8N7Oq4i57vs1"])),
         ("Stripe key", p(&["sk_live_", "51H8qLkJ2eZvKYlo2C9xT7bNm"])),
@@ -45,8 +51,21 @@ fn planted() -> Vec<(&'static str, String)> {
         ("npm token", p(&["npm_", "a8Kd03lMx92nQpZ7vB1cR5tY6uI4oPwEsDfG"])),
         ("PyPI token", p(&["pypi-", "AgEIcHlwaS5vcmcCJDU3ZTk2N2Y4LTk0NzQtNDQ3Zi1hYjE2LTYwYzE4N2Y3ZGQ0ZAACKlszLCJ"])),
         ("Hugging Face token", p(&["hf_", "QwErTyUiOpAsDfGhJkLzXcVbNmQwErTyUi"])),
-        ("JWT", p(&["eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.", "eyJzdWIiOiI5ODc2NTQzMjEwIiwibmFtZSI6Ik1hcmlhIn0.", "Xk3vQ9sT7uW1yB5dF8hJ2lN4pR6tV0xZ3bD5fH7jL9n"])),
-        ("private key", p(&["-----BEGIN ", "PRIVATE KEY-----\nMIIBVAIBADANBgkqhkiG9w0BAQEFAASCAT4wggE6AgEAAkEAq7BFUpkGp3+LQmlQ\nYx2eqzDV+xeG8kx/sQFV18S5JhzGeIJNA72wSeukEPojtqUyX2J0CciPBh7eqclQ\n-----END PRIVATE KEY-----"])),
+        (
+            "JWT",
+            p(&[
+                "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.",
+                "eyJzdWIiOiI5ODc2NTQzMjEwIiwibmFtZSI6Ik1hcmlhIn0.",
+                "Xk3vQ9sT7uW1yB5dF8hJ2lN4pR6tV0xZ3bD5fH7jL9n",
+            ]),
+        ),
+        (
+            "private key",
+            p(&[
+                "-----BEGIN ",
+                "PRIVATE KEY-----\nMIIBVAIBADANBgkqhkiG9w0BAQEFAASCAT4wggE6AgEAAkEAq7BFUpkGp3+LQmlQ\nYx2eqzDV+xeG8kx/sQFV18S5JhzGeIJNA72wSeukEPojtqUyX2J0CciPBh7eqclQ\n-----END PRIVATE KEY-----",
+            ]),
+        ),
         ("URL password", p(&["postgres://app:", "Tr0ub4dor-and-3", "@db.internal:5432/prod"])),
     ]
 }
@@ -105,7 +124,9 @@ fn nothing_planted_reaches_the_disk_or_the_log() {
             found.insert(*name, places);
         }
     }
-    if !found.is_empty() && std::env::var_os("KEEP").is_some() { std::mem::forget(dir); }
+    if !found.is_empty() && std::env::var_os("KEEP").is_some() {
+        std::mem::forget(dir);
+    }
     assert!(found.is_empty(), "{found:#?}");
     // The test would prove nothing if nothing had been recorded.
     let count = crate::support::rows("SELECT count(*) AS n FROM events WHERE kind = 'model_call'", &data);
@@ -129,10 +150,19 @@ fn sanitize_leaves_no_secret_in_its_output() {
 fn otlp_traces(server: &Server, value: &str, nth: u64) {
     let mut request = chat_spans(&sentence(value), 1_000 + nth, 1);
     let resource = &mut request.resource_spans[0];
-    resource.resource.as_mut().unwrap().attributes.extend([attribute("service.version", value), attribute(value, "key"), attribute("host.name", &sentence(value))]);
+    resource.resource.as_mut().unwrap().attributes.extend([
+        attribute("service.version", value),
+        attribute(value, "key"),
+        attribute("host.name", &sentence(value)),
+    ]);
     resource.schema_url = sentence(value);
     let scope = &mut resource.scope_spans[0];
-    scope.scope = Some(InstrumentationScope { name: sentence(value), version: sentence(value), attributes: vec![attribute("a", value)], ..InstrumentationScope::default() });
+    scope.scope = Some(InstrumentationScope {
+        name: sentence(value),
+        version: sentence(value),
+        attributes: vec![attribute("a", value)],
+        ..InstrumentationScope::default()
+    });
     let span = &mut scope.spans[0];
     span.name = sentence(value);
     span.trace_state = sentence(value);
@@ -156,18 +186,34 @@ fn otlp_traces(server: &Server, value: &str, nth: u64) {
         attribute("url.full", &format!("https://x.example/?q={value}")),
         attribute("unheard.of", &sentence(value)),
         attribute(&sentence(value), "key"),
-        KeyValue { key: "map".to_owned(), value: Some(AnyValue { value: Some(any_value::Value::KvlistValue(
-            opentelemetry_proto::tonic::common::v1::KeyValueList { values: vec![attribute(value, value)] })) }), ..KeyValue::default() },
-        KeyValue { key: "bytes".to_owned(), value: Some(AnyValue { value: Some(any_value::Value::BytesValue(value.as_bytes().to_vec())) }), ..KeyValue::default() },
+        KeyValue {
+            key: "map".to_owned(),
+            value: Some(AnyValue {
+                value: Some(any_value::Value::KvlistValue(opentelemetry_proto::tonic::common::v1::KeyValueList {
+                    values: vec![attribute(value, value)],
+                })),
+            }),
+            ..KeyValue::default()
+        },
+        KeyValue {
+            key: "bytes".to_owned(),
+            value: Some(AnyValue { value: Some(any_value::Value::BytesValue(value.as_bytes().to_vec())) }),
+            ..KeyValue::default()
+        },
     ];
     span.status = Some(opentelemetry_proto::tonic::trace::v1::Status { message: sentence(value), code: 2 });
     span.events = vec![opentelemetry_proto::tonic::trace::v1::span::Event {
-        name: sentence(value), attributes: vec![attribute("exception.message", &sentence(value))], ..Default::default()
+        name: sentence(value),
+        attributes: vec![attribute("exception.message", &sentence(value))],
+        ..Default::default()
     }];
     span.links = vec![opentelemetry_proto::tonic::trace::v1::span::Link {
-        trace_state: sentence(value), attributes: vec![attribute("x", value)], ..Default::default()
+        trace_state: sentence(value),
+        attributes: vec![attribute("x", value)],
+        ..Default::default()
     }];
-    let answer = http(&server.otlp_http, "POST", "/v1/traces", &[("content-type", "application/x-protobuf")], &request.encode_to_vec());
+    let answer =
+        http(&server.otlp_http, "POST", "/v1/traces", &[("content-type", "application/x-protobuf")], &request.encode_to_vec());
     assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
 }
 
@@ -197,13 +243,17 @@ fn otlp_logs(server: &Server, value: &str) {
         resource_logs: vec![ResourceLogs {
             resource: Some(Resource { attributes: vec![attribute("service.name", "claude-code")], ..Resource::default() }),
             scope_logs: vec![
-                scope("com.anthropic.claude_code.events", vec![record("user_prompt"), record("tool_result"), record("api_error")]),
+                scope(
+                    "com.anthropic.claude_code.events",
+                    vec![record("user_prompt"), record("tool_result"), record("api_error")],
+                ),
                 scope(&sentence(value), vec![record(&sentence(value))]),
             ],
             schema_url: String::new(),
         }],
     };
-    let answer = http(&server.otlp_http, "POST", "/v1/logs", &[("content-type", "application/x-protobuf")], &request.encode_to_vec());
+    let answer =
+        http(&server.otlp_http, "POST", "/v1/logs", &[("content-type", "application/x-protobuf")], &request.encode_to_vec());
     assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
 }
 
@@ -218,7 +268,8 @@ fn gateway(server: &Server, value: &str) {
         ("x-watchkeeper-agent", &*header),
         ("user-agent", &*header),
     ];
-    let call = json!({ "id": value, "type": "function", "function": { "name": value, "arguments": json!({ "x": value }).to_string() } });
+    let call =
+        json!({ "id": value, "type": "function", "function": { "name": value, "arguments": json!({ "x": value }).to_string() } });
     let openai = json!({ "model": value, "user": value, "metadata": { value: value }, "stop": [value], "messages": [
         { "role": "system", "content": sentence(value) },
         { "role": "user", "name": value, "content": [{ "type": "text", "text": sentence(value) }, { "type": "image_url", "image_url": { "url": format!("https://x.example/{value}") } }] },
@@ -245,10 +296,22 @@ fn api(server: &Server, bearer: &str, value: &str) {
         "attributes": { "gen_ai.tool.name": value, "note": sentence(value), value: value },
         "messages": [{ "role": "user", "content": sentence(value) }], "tool": { "name": value, "arguments": { value: value }, "result": { "r": value } },
         "unknown_field": { value: value } });
-    http(&server.console, "POST", "/v1/events", &[("authorization", bearer), ("content-type", "application/json")], event.to_string().as_bytes());
+    http(
+        &server.console,
+        "POST",
+        "/v1/events",
+        &[("authorization", bearer), ("content-type", "application/json")],
+        event.to_string().as_bytes(),
+    );
     // Wrong on purpose: the error must not carry the value into the log.
     let wrong = json!({ "kind": value, "time": value });
-    http(&server.console, "POST", "/v1/events", &[("authorization", bearer), ("content-type", "application/json")], wrong.to_string().as_bytes());
+    http(
+        &server.console,
+        "POST",
+        "/v1/events",
+        &[("authorization", bearer), ("content-type", "application/json")],
+        wrong.to_string().as_bytes(),
+    );
     http(&server.console, "GET", "/api/status", &[("authorization", &format!("Bearer {}", value.replace('\n', " ")))], b"");
 }
 
@@ -260,9 +323,12 @@ fn import(dir: &Path, data: &Path, planted: &[(&'static str, String)]) {
             { "role": "user", "content": sentence(value) },
             { "role": "assistant", "content": sentence(value), "tool_calls": [{ "function": value, "args": { value: value } }] },
             { "role": "tool", "tool": value, "content": sentence(value), "error": value }] })
-        .to_string() + "\n");
+        .to_string()
+            + "\n");
         lines[1] += &(json!({ "id": value, "user": value, "messages": [{ "role": "user", "content": sentence(value) }, { "role": value, "content": "x" }] }).to_string() + "\n");
-        lines[1] += &(json!({ "session_id": value, "user": value, "prompt": sentence(value), "response": sentence(value) }).to_string() + "\n");
+        lines[1] += &(json!({ "session_id": value, "user": value, "prompt": sentence(value), "response": sentence(value) })
+            .to_string()
+            + "\n");
     }
     fs::write(&traces, &lines[0]).unwrap();
     fs::write(&chats, &lines[1]).unwrap();
@@ -287,7 +353,10 @@ fn echo_upstream() -> String {
                     let text = String::from_utf8_lossy(&request).into_owned();
                     let Some(head_end) = text.find("\r\n\r\n") else { if read == 0 { return } else { continue } };
                     let head = text[..head_end].to_ascii_lowercase();
-                    let length: usize = head.lines().find_map(|line| line.strip_prefix("content-length:")).map_or(0, |length| length.trim().parse().unwrap());
+                    let length: usize = head
+                        .lines()
+                        .find_map(|line| line.strip_prefix("content-length:"))
+                        .map_or(0, |length| length.trim().parse().unwrap());
                     if request.len() < head_end + 4 + length && read > 0 {
                         continue;
                     }
@@ -301,7 +370,11 @@ fn echo_upstream() -> String {
                     } else {
                         ("application/json", json!({ "id": "c", "object": "chat.completion", "model": body["model"], "choices": [{ "index": 0, "message": { "role": "assistant", "content": said }, "finish_reason": "stop" }] }).to_string())
                     };
-                    drop(write!(stream, "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}", answer.len()));
+                    drop(write!(
+                        stream,
+                        "HTTP/1.1 200 OK\r\ncontent-type: {kind}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{answer}",
+                        answer.len()
+                    ));
                     return;
                 }
             });

@@ -225,7 +225,8 @@ pub(crate) fn http(base: &str, method: &str, path: &str, headers: &[(&str, &str)
         return Answer { status: 0, head: String::new(), body: Vec::new() };
     };
     stream.set_read_timeout(Some(SOON)).unwrap();
-    let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
+    let mut head =
+        format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
     }
@@ -265,10 +266,13 @@ pub(crate) fn chat_spans(session: &str, first: u64, count: u64) -> ExportTraceSe
             ..Span::default()
         }
     });
-    let scope = InstrumentationScope { name: "opentelemetry.instrumentation.genai.openai".to_owned(), ..InstrumentationScope::default() };
+    let scope =
+        InstrumentationScope { name: "opentelemetry.instrumentation.genai.openai".to_owned(), ..InstrumentationScope::default() };
     let scope_spans = vec![ScopeSpans { scope: Some(scope), spans: spans.collect(), schema_url: String::new() }];
     let resource = Resource { attributes: vec![attribute("service.name", "load")], ..Resource::default() };
-    ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { resource: Some(resource), scope_spans, schema_url: String::new() }] }
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans { resource: Some(resource), scope_spans, schema_url: String::new() }],
+    }
 }
 
 pub(crate) fn attribute(key: &str, value: &str) -> KeyValue {

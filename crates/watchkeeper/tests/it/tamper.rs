@@ -44,7 +44,11 @@ fn every_changed_byte_is_found_and_named() {
         fs::write(file, &original).unwrap();
         let name = file.file_name().unwrap().to_string_lossy().into_owned();
         assert_eq!(code, 1, "byte {place} of {}: {text}", file.display());
-        assert!(text.contains("TAMPERED") && (text.contains(&name) || text.contains("checkpoint") || text.contains("tile")), "{}: {text}", file.display());
+        assert!(
+            text.contains("TAMPERED") && (text.contains(&name) || text.contains("checkpoint") || text.contains("tile")),
+            "{}: {text}",
+            file.display()
+        );
     }
     let (code, text) = verify(&data);
     assert_eq!(code, 0, "{text}");

@@ -35,11 +35,15 @@ fn a_small_file_is_imported_once_however_often_it_is_given() {
     import(&file, &data);
 
     let actions = rows("SELECT session_id, tool, parameters, result FROM agent_actions", &data);
-    let expected = serde_json::json!([{ "session_id": "lab/1", "tool": "clock", "parameters": "{\"city\":\"Lisbon\"}", "result": "12:00" }]);
+    let expected =
+        serde_json::json!([{ "session_id": "lab/1", "tool": "clock", "parameters": "{\"city\":\"Lisbon\"}", "result": "12:00" }]);
     assert_eq!(Value::from(actions), expected);
     let prompts = rows("SELECT prompt, model FROM prompts", &data);
     assert_eq!(Value::from(prompts), serde_json::json!([{ "prompt": "What is the time in Lisbon?", "model": "m-1" }]));
-    let everything = rows("SELECT count(*) AS n FROM events WHERE kind <> 'data_access' AND (attributes LIKE '%ground truth%' OR unmapped LIKE '%ground truth%')", &data);
+    let everything = rows(
+        "SELECT count(*) AS n FROM events WHERE kind <> 'data_access' AND (attributes LIKE '%ground truth%' OR unmapped LIKE '%ground truth%')",
+        &data,
+    );
     assert_eq!(everything[0]["n"], 0);
     assert_eq!(verify(&data).0, 0);
 }
