@@ -29,6 +29,9 @@ const ROWS_MAX: usize = 1_000;
 /// How long a live request waits for something new before it answers with nothing.
 const LIVE_WAIT: Duration = Duration::from_secs(15);
 
+/// How often a live request looks for something new.
+const LIVE_POLL: Duration = Duration::from_millis(100);
+
 /// The API's state.
 pub(crate) struct Api {
     node: Arc<Node>,
@@ -268,21 +271,22 @@ struct TailQuery {
     wait: bool,
 }
 
-/// Rows after a place in the journal; with `wait`, answers when there is one, or after some seconds without.
+/// Rows that follow the place `after` in the journal, or the newest ones; `next` is the `after` of the next request. With `wait`,
+/// answers when there is one, or after some seconds without.
 async fn tail(State(api): State<Arc<Api>>, Query(query): Query<TailQuery>) -> Result<Response, ApiError> {
     let limit = query.limit.unwrap_or(100).min(ROWS_MAX);
     let until = tokio::time::Instant::now() + LIVE_WAIT;
-    loop {
-        let indexed = api.node.progress().indexed;
-        let after = query.after.unwrap_or_else(|| indexed.saturating_sub(limit as u64));
-        if indexed > after || !query.wait || tokio::time::Instant::now() >= until {
-            let mut rows = api.read(move |reader| reader.tail(journal::Seq(after), limit)).await?;
-            // A row of the live view holds no contents: reading those is a permission of its own, and leaves an event.
-            rows.iter_mut().for_each(|row| row.summary.clear());
-            return Ok(Json(serde_json::json!({ "rows": rows, "next": indexed.max(after) })).into_response());
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    // The first record that the caller has not seen.
+    let unseen = query.after.map_or(0, |after| after.saturating_add(1));
+    while query.wait && api.node.progress().indexed <= unseen && tokio::time::Instant::now() < until {
+        tokio::time::sleep(LIVE_POLL).await;
     }
+    let after = query.after.map(journal::Seq);
+    let mut rows = api.read(move |reader| reader.tail(after, limit)).await?;
+    // A row of the live view holds no contents: reading those is a permission of its own, and leaves an event.
+    rows.iter_mut().for_each(|row| row.summary.clear());
+    let next = rows.last().map(|row| row.seq.0).or(query.after);
+    Ok(Json(serde_json::json!({ "rows": rows, "next": next })).into_response())
 }
 
 async fn detections(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {

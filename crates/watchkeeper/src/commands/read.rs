@@ -31,7 +31,9 @@ pub(super) fn search(data: &Data, text: &str, limit: usize, format: FormatName) 
         Place::Server(api) => api.get(&format!("/api/search?q={}&limit={limit}", encode(text)))?,
         Place::Files(dir) => serde_json::to_value(files(&dir, "search", text)?.search(text, limit)?)?,
     };
-    table(&rows_of(&hits), format)?;
+    // A terminal has room for what tells hits apart; programs get everything.
+    let columns: &[&str] = if format == FormatName::Table { &["time", "session_id", "kind", "role", "part", "snippet"] } else { &[] };
+    table(&rows_of(&hits, columns), format)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -125,12 +127,12 @@ fn table_of(answer: &Value) -> Table {
     }
 }
 
-/// A list of flat objects as a table.
-fn rows_of(items: &Value) -> Table {
+/// A list of flat objects as a table of the named columns, or of all.
+fn rows_of(items: &Value, named: &[&str]) -> Table {
     let objects = items.as_array().cloned().unwrap_or_default();
-    let mut columns: Vec<String> = Vec::new();
+    let mut columns: Vec<String> = named.iter().map(|&name| name.to_owned()).collect();
     for key in objects.iter().filter_map(Value::as_object).flat_map(|object| object.keys()) {
-        if !columns.contains(key) {
+        if named.is_empty() && !columns.contains(key) {
             columns.push(key.clone());
         }
     }
