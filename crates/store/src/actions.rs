@@ -5,6 +5,7 @@
 //! row (another tool, other arguments, a second outcome) gets a row of its own: reusing an id hides nothing.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use event::{ContentRef, Direction, Kind, Part, Phase, Status, attr};
 use rusqlite::{CachedStatement, Connection, Result, Row, params};
@@ -211,7 +212,9 @@ impl<'e> Report<'e> {
     /// Whether the row may be of the same call.
     fn fits(&self, row: &EventRow<'_>, candidate: &Candidate) -> bool {
         let differs = |a: Option<&str>, b: Option<&str>| matches!((a, b), (Some(a), Some(b)) if a != b);
-        if differs(self.tool.as_deref(), candidate.tool.as_deref())
+        // A result is of the call whose id it has, whatever name it gives the tool.
+        let by_id = self.origin == RESULT && self.call_id.is_some();
+        if (!by_id && differs(self.tool.as_deref(), candidate.tool.as_deref()))
             || matches!((self.args_hash, candidate.args_hash), (Some(a), Some(b)) if a != b)
         {
             return false;
@@ -363,9 +366,10 @@ impl Candidate {
     }
 }
 
-const COLUMNS: [&str; 31] = [
+const COLUMNS: [&str; 32] = [
     "seq",
     "event_id",
+    "time",
     "time_ns",
     "end_ns",
     "source",
@@ -399,12 +403,33 @@ const COLUMNS: [&str; 31] = [
 
 fn insert(partition: &mut Partition, row: &EventRow<'_>, report: &Report<'_>, texts: &dyn Texts) -> Result<()> {
     let values = Values::new(partition, row.seq, report, None, texts)?;
-    let marks: Vec<String> = (1..=COLUMNS.len() + 1).map(|n| format!("?{n}")).collect();
-    let sql = format!("INSERT INTO actions({}, risk) VALUES ({})", COLUMNS.join(", "), marks.join(", "));
-    let mut statement = partition.connection.prepare_cached(&sql)?;
+    let mut statement = partition.connection.prepare_cached(&INSERT)?;
     values.bind(&mut statement, row, report)?;
     statement.raw_execute().map(drop)
 }
+
+static INSERT: LazyLock<String> = LazyLock::new(|| {
+    let marks: Vec<String> = (1..=COLUMNS.len() + 1).map(|n| format!("?{n}")).collect();
+    format!("INSERT INTO actions({}, risk) VALUES ({})", COLUMNS.join(", "), marks.join(", "))
+});
+
+static UPDATE: LazyLock<String> = LazyLock::new(|| {
+    let sets: Vec<String> = COLUMNS
+        .iter()
+        .enumerate()
+        .map(|(index, column)| (index + 1, *column))
+        .filter(|(_, column)| !matches!(*column, "seq" | "event_id" | "source" | "scope"))
+        .map(|(n, column)| match column {
+            "origins" | "done" => format!("{column} = {column} | ?{n}"),
+            // What asked for the call comes first, whichever order the reports come in.
+            "time" | "time_ns" => format!("{column} = min({column}, ?{n})"),
+            "end_ns" => format!("end_ns = max(end_ns, ?{n})"),
+            "status" => format!("status = CASE WHEN status = 'requested' THEN ?{n} ELSE status END"),
+            _ => format!("{column} = coalesce({column}, ?{n})"),
+        })
+        .collect();
+    format!("UPDATE actions SET {}, risk = coalesce(risk, ?33) WHERE id = ?34", sets.join(", "))
+});
 
 /// Fills what the row does not have. Who, what and when stay those of the first report.
 fn update(
@@ -415,24 +440,9 @@ fn update(
     texts: &dyn Texts,
 ) -> Result<()> {
     let values = Values::new(partition, row.seq, report, Some(candidate.joined_by), texts)?;
-    let sets: Vec<String> = COLUMNS
-        .iter()
-        .enumerate()
-        .map(|(index, column)| (index + 1, *column))
-        .filter(|(_, column)| !matches!(*column, "seq" | "event_id" | "source" | "scope"))
-        .map(|(n, column)| match column {
-            "origins" | "done" => format!("{column} = {column} | ?{n}"),
-            // What asked for the call comes first, whichever order the reports come in.
-            "time_ns" => format!("time_ns = min(time_ns, ?{n})"),
-            "end_ns" => format!("end_ns = max(end_ns, ?{n})"),
-            "status" => format!("status = CASE WHEN status = 'requested' THEN ?{n} ELSE status END"),
-            _ => format!("{column} = coalesce({column}, ?{n})"),
-        })
-        .collect();
-    let sql = format!("UPDATE actions SET {}, risk = coalesce(risk, ?32) WHERE id = ?33", sets.join(", "));
-    let mut statement = partition.connection.prepare_cached(&sql)?;
+    let mut statement = partition.connection.prepare_cached(&UPDATE)?;
     values.bind(&mut statement, row, report)?;
-    statement.raw_bind_parameter(33, candidate.id)?;
+    statement.raw_bind_parameter(34, candidate.id)?;
     statement.raw_execute().map(drop)
 }
 
@@ -473,9 +483,10 @@ impl Values {
         let model = if report.origin == OUTPUT { row.model() } else { None };
         let duration = row.event.duration_ns.filter(|_| is_event).map(crate::row::integer);
         let agent_version = row.event.identity.agent.as_ref().and_then(|agent| agent.version.as_deref());
-        let values: [&dyn rusqlite::ToSql; 32] = [
+        let values: [&dyn rusqlite::ToSql; 33] = [
             &row.seq,
             &row.id,
+            &row.time,
             &row.time_ns,
             &row.end_ns,
             &row.source,

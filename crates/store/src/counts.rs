@@ -57,8 +57,7 @@ impl Reader {
                 counts.next = counts.next.max(Seq(number(next.unwrap_or(0))));
             }
             for view in VIEWS {
-                let sql = format!("SELECT count(*) FROM \"{}\"", view.name);
-                let rows: i64 = connection.prepare_cached(&sql)?.query_row([], |row| row.get(0))?;
+                let rows: i64 = connection.prepare_cached(&view.count(&attached.schemas))?.query_row([], |row| row.get(0))?;
                 counts.by_view.insert(view.name, number(rows));
             }
             Ok(counts)

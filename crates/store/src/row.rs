@@ -20,7 +20,9 @@ pub(crate) struct EventRow<'e> {
     pub(crate) seq: i64,
     /// Its id as text.
     pub(crate) id: String,
-    /// When it began.
+    /// When it began, as people write it.
+    pub(crate) time: String,
+    /// The same, in nanoseconds.
     pub(crate) time_ns: i64,
     /// When it was over.
     pub(crate) end_ns: i64,
@@ -40,6 +42,7 @@ impl<'e> EventRow<'e> {
             event,
             seq: integer(seq.0),
             id: event.id.to_string(),
+            time: crate::text::iso(time_ns),
             time_ns,
             end_ns: time_ns.saturating_add(integer(event.duration_ns.unwrap_or(0))),
             trace_id: event.trace.map(|trace| trace.trace_id.to_string()),
@@ -131,13 +134,14 @@ impl<'e> EventRow<'e> {
         let all = Worst::of(event, |_| true);
         let inspected = event.inspection;
         let client = identity.client.as_ref();
-        let columns: [&dyn ToSql; 64] = [
+        let columns: [&dyn ToSql; 65] = [
             &self.seq,
             &self.id,
             &variant,
             &event.kind.as_str(),
             &phase_name(event.phase),
             &&*event.name,
+            &self.time,
             &self.time_ns,
             &ns(event.observed),
             &event.duration_ns.map(integer),

@@ -1,7 +1,7 @@
 //! The tables of a partition.
 
 /// Version of the tables. A partition of another version is refused: the store is derived and can be built again.
-pub(crate) const SCHEMA_VERSION: i64 = 1;
+pub(crate) const SCHEMA_VERSION: i64 = 2;
 
 /// Directions of a piece, as the table has them.
 pub(crate) const INPUT: i64 = 0;
@@ -27,7 +27,7 @@ pub(crate) const PARTS: [&str; 11] = [
 ];
 
 /// Columns of `events`, in the order in which [`row`](crate::row) binds them.
-pub(crate) const EVENT_COLUMNS: [&str; 64] = [
+pub(crate) const EVENT_COLUMNS: [&str; 65] = [
     "seq INTEGER PRIMARY KEY",
     "id TEXT NOT NULL",
     // Tells two events that were given one id apart, so that neither hides the other.
@@ -35,6 +35,8 @@ pub(crate) const EVENT_COLUMNS: [&str; 64] = [
     "kind TEXT NOT NULL",
     "phase TEXT NOT NULL",
     "name TEXT NOT NULL",
+    // As people write it: what they filter and order by must be what the index is on.
+    "time TEXT NOT NULL",
     "time_ns INTEGER NOT NULL",
     "observed_ns INTEGER NOT NULL",
     "duration_ns INTEGER",
@@ -99,7 +101,7 @@ pub(crate) const EVENT_COLUMNS: [&str; 64] = [
 /// of its pieces again in every call, so a reference must cost a few bytes.
 pub(crate) const TABLES: &str = "
 CREATE UNIQUE INDEX events_id ON events(id, variant);
-CREATE INDEX events_time ON events(time_ns);
+CREATE INDEX events_time ON events(time);
 CREATE INDEX events_trace ON events(trace_id) WHERE trace_id IS NOT NULL;
 CREATE INDEX events_session ON events(session_id) WHERE session_id IS NOT NULL;
 CREATE INDEX events_user ON events(user_id) WHERE user_id IS NOT NULL;
@@ -155,6 +157,7 @@ CREATE TABLE actions (
   id INTEGER PRIMARY KEY,
   seq INTEGER NOT NULL,
   event_id TEXT NOT NULL,
+  time TEXT NOT NULL,
   time_ns INTEGER NOT NULL,
   end_ns INTEGER NOT NULL,
   source TEXT NOT NULL,
@@ -192,7 +195,7 @@ CREATE INDEX actions_scope ON actions(scope, call_id) WHERE session_id IS NULL;
 CREATE INDEX actions_args_session ON actions(args_hash, session_id) WHERE session_id IS NOT NULL;
 CREATE INDEX actions_args_trace ON actions(args_hash, trace_id) WHERE trace_id IS NOT NULL;
 CREATE INDEX actions_exchange ON actions(exchange) WHERE exchange IS NOT NULL;
-CREATE INDEX actions_time ON actions(time_ns);
+CREATE INDEX actions_time ON actions(time);
 
 CREATE TABLE sessions (
   session_id TEXT PRIMARY KEY,

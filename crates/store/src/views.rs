@@ -78,6 +78,18 @@ impl View {
         self.columns.iter().copied().flatten()
     }
 
+    /// The statement that counts its rows, without making their columns where it can.
+    pub(crate) fn count(&self, partitions: &[String]) -> String {
+        if self.merge.is_some() || partitions.is_empty() {
+            return format!("SELECT count(*) FROM \"{}\"", self.name);
+        }
+        let arms: Vec<String> = partitions
+            .iter()
+            .map(|partition| format!("(SELECT count(*) FROM {})", self.from).replace("{p}", partition))
+            .collect();
+        format!("SELECT {}", arms.join(" + "))
+    }
+
     /// The statement that makes it as a temporary view over the attached partitions.
     pub(crate) fn create(&self, partitions: &[String]) -> String {
         let columns: Vec<String> = self.columns().map(|column| format!("{} AS \"{}\"", column.sql, column.name)).collect();
@@ -107,8 +119,9 @@ pub fn reference() -> String {
          `cargo xtask docs`. -->\n\n\
          What `watchkeeper query \"SQL\"` can read. SQLite's dialect; one SELECT a query. Ids A1 to A14 are the log \
          categories of the requirements.\n\n\
-         - Times are UTC, ISO 8601 with microseconds, as the source claims them; they sort as text. `time_ns` is the \
-         same in nanoseconds since 1970 and is what the index is on: `WHERE time_ns > unixepoch('now', '-1 hour') * 1000000000`.\n\
+         - Times are UTC, ISO 8601 with microseconds, as the source claims them. They sort and compare as text, and `time` \
+         has an index: `WHERE time >= '2025-11-20T10'`, `WHERE time > strftime('%FT%T', 'now', '-1 hour')`, \
+         `ORDER BY time DESC LIMIT 50`. `time_ns` is the same in nanoseconds since 1970, for arithmetic.\n\
          - A value that the source did not give is NULL. Scores are 0 to 1. What nobody inspected has a NULL score and the \
          classification `not_inspected`, never 0.\n\
          - `agent` and `application` are names where the source gives names, ids otherwise.\n\
@@ -126,7 +139,7 @@ pub fn reference() -> String {
 
 /// When, and which event.
 const WHEN: &[Column] = &[
-    column("time", "iso_time(e.time_ns)", "when it began, by the source's clock"),
+    column("time", "e.time", "when it began, by the source's clock"),
     column("time_ns", "e.time_ns", "the same, in nanoseconds since 1970"),
     column("event_id", "e.id", "the event"),
     column("seq", "e.seq", "its place in the journal, and of its leaf in the ledger"),

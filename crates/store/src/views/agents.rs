@@ -9,7 +9,7 @@ pub(super) const AGENT_ACTIONS: View = View {
             tells that it ran, and the later input that brings its result back. Reports that contradict each other (another tool, \
             other arguments, a second outcome under one id) have rows of their own.",
     columns: &[&[
-        column("time", "iso_time(a.time_ns)", "when it was asked for, or else when it ran"),
+        column("time", "a.time", "when it was asked for, or else when it ran"),
         column("time_ns", "a.time_ns", "the same, in nanoseconds since 1970"),
         column("event_id", "a.event_id", "event that told of it first"),
         column("seq", "a.seq", "that event's place in the journal"),

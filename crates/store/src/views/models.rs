@@ -173,7 +173,7 @@ pub(super) const TOKEN_USAGE_BY_USER_DAY: View = View {
     requirement: "A10",
     about: "Totals of `token_usage` for each user and day: the trend.",
     columns: &[&[
-        column("day", "substr(iso_time(e.time_ns), 1, 10)", "day (UTC)"),
+        column("day", "substr(e.time, 1, 10)", "day (UTC)"),
         column("user_id", "e.user_id", "end user"),
         column("calls", "1", "calls of models"),
         column("sessions", "e.session_id", "sessions"),

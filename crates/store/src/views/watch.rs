@@ -7,7 +7,7 @@ pub(super) const DETECTIONS: View = View {
     requirement: "C15",
     about: "One row for each detection.",
     columns: &[&[
-        column("time", "iso_time(e.time_ns)", "when what was detected happened"),
+        column("time", "e.time", "when what was detected happened"),
         column("time_ns", "e.time_ns", "the same, in nanoseconds since 1970"),
         column("detection_id", "e.id", "the detection"),
         column("event_id", "e.id", "the same: a detection is an event"),

@@ -33,6 +33,7 @@ fn a_call_and_its_result_of_a_later_turn_are_one_row() {
             1,
             vec![old_call("c1", "read", r#"{"f":1}"#), old_call("c2", "list", "{}"), result("c1", "one"), {
                 let mut failed = result("c2", "boom");
+                failed.meta.name = Some("list_files".to_owned());
                 failed.meta.failed = Some(true);
                 failed
             }],
