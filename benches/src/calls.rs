@@ -17,7 +17,14 @@ use crate::{print, quantile_ms};
 /// Calls before the clock starts: connections are open and caches warm.
 const WARM_UP: u64 = 100;
 
-pub(crate) async fn run(url: &str, count: u64, connections: usize, stream: bool, headers: &[String], model: &str) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    url: &str,
+    count: u64,
+    connections: usize,
+    stream: bool,
+    headers: &[String],
+    model: &str,
+) -> anyhow::Result<()> {
     let mut extra = Vec::new();
     for header in headers {
         let (name, value) = header.split_once(':').ok_or_else(|| anyhow::anyhow!("--header {header}: must be `name: value`"))?;
@@ -32,7 +39,8 @@ pub(crate) async fn run(url: &str, count: u64, connections: usize, stream: bool,
     let mut workers = tokio::task::JoinSet::new();
     let began = Arc::new(Mutex::new(None::<Instant>));
     for _ in 0..connections {
-        let (client, uri, extra, next, times, began) = (client.clone(), uri.clone(), extra.clone(), next.clone(), times.clone(), began.clone());
+        let (client, uri, extra, next, times, began) =
+            (client.clone(), uri.clone(), extra.clone(), next.clone(), times.clone(), began.clone());
         let model = model.to_owned();
         workers.spawn(async move {
             loop {

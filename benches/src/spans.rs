@@ -17,9 +17,17 @@ use serde_json::json;
 
 use crate::{print, quantile_ms};
 
-pub(crate) async fn run(url: &str, count: u64, batch: u64, connections: usize, agent: bool, limit: Duration) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    url: &str,
+    count: u64,
+    batch: u64,
+    connections: usize,
+    agent: bool,
+    limit: Duration,
+) -> anyhow::Result<()> {
     // Encoded before the clock starts: the load must not be what is measured.
-    let bodies: Vec<Bytes> = (0..count / batch).map(|nth| Bytes::from(request(nth * batch, batch, agent).encode_to_vec())).collect();
+    let bodies: Vec<Bytes> =
+        (0..count / batch).map(|nth| Bytes::from(request(nth * batch, batch, agent).encode_to_vec())).collect();
     let bytes: usize = bodies.iter().map(Bytes::len).sum();
     let bodies = Arc::new(bodies);
     let (next, refused) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
@@ -35,7 +43,9 @@ pub(crate) async fn run(url: &str, count: u64, batch: u64, connections: usize, a
                 // A refused export is sent again, as exporters do.
                 while began.elapsed() < limit {
                     let sent = Instant::now();
-                    let request = http::Request::post(uri.clone()).header("content-type", "application/x-protobuf").body(Full::new(body.clone()))?;
+                    let request = http::Request::post(uri.clone())
+                        .header("content-type", "application/x-protobuf")
+                        .body(Full::new(body.clone()))?;
                     let response = client.request(request).await?;
                     let accepted = response.status().is_success();
                     response.into_body().collect().await?;
@@ -68,10 +78,13 @@ pub(crate) async fn run(url: &str, count: u64, batch: u64, connections: usize, a
 
 fn request(first: u64, count: u64, agent: bool) -> ExportTraceServiceRequest {
     let spans = (first..first + count).map(|number| span(number, agent)).collect();
-    let scope = InstrumentationScope { name: "opentelemetry.instrumentation.genai.openai".to_owned(), ..InstrumentationScope::default() };
+    let scope =
+        InstrumentationScope { name: "opentelemetry.instrumentation.genai.openai".to_owned(), ..InstrumentationScope::default() };
     let resource = Resource { attributes: vec![attribute("service.name", "load")], ..Resource::default() };
     let scope_spans = vec![ScopeSpans { scope: Some(scope), spans, schema_url: String::new() }];
-    ExportTraceServiceRequest { resource_spans: vec![ResourceSpans { resource: Some(resource), scope_spans, schema_url: String::new() }] }
+    ExportTraceServiceRequest {
+        resource_spans: vec![ResourceSpans { resource: Some(resource), scope_spans, schema_url: String::new() }],
+    }
 }
 
 /// With `agent`, ten calls make a conversation: each repeats the messages before it and adds one.
@@ -81,7 +94,8 @@ fn span(number: u64, agent: bool) -> Span {
     let messages: Vec<_> = (0..turn)
         .flat_map(|turn| {
             let question = json!({ "role": "user", "parts": [{ "type": "text", "content": text(session * 16 + turn, words) }] });
-            let answer = json!({ "role": "assistant", "parts": [{ "type": "text", "content": text(session * 16 + turn + 7, words) }] });
+            let answer =
+                json!({ "role": "assistant", "parts": [{ "type": "text", "content": text(session * 16 + turn + 7, words) }] });
             [question, answer]
         })
         .collect();
@@ -109,8 +123,9 @@ fn span(number: u64, agent: bool) -> Span {
 /// Words that differ with the seed.
 fn text(seed: u64, words: usize) -> String {
     const WORDS: [&str; 32] = [
-        "harbour", "master", "writes", "the", "log", "every", "night", "about", "ships", "that", "come", "and", "go", "with", "cargo", "of",
-        "grain", "salt", "timber", "wool", "under", "a", "pale", "moon", "while", "gulls", "sleep", "on", "wet", "stones", "by", "tide",
+        "harbour", "master", "writes", "the", "log", "every", "night", "about", "ships", "that", "come", "and", "go", "with",
+        "cargo", "of", "grain", "salt", "timber", "wool", "under", "a", "pale", "moon", "while", "gulls", "sleep", "on", "wet",
+        "stones", "by", "tide",
     ];
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut text = format!("note {seed}:");

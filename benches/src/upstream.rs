@@ -27,21 +27,36 @@ pub(crate) async fn run(port: u16, delay: Duration) -> anyhow::Result<()> {
                     let body = request.into_body().collect().await.map(|body| body.to_bytes()).unwrap_or_default();
                     let streamed = body.windows(13).any(|window| window == b"\"stream\":true");
                     tokio::time::sleep(delay).await;
-                    let (kind, body) = if streamed { ("text/event-stream", stream_body) } else { ("application/json", Bytes::from_static(ANSWER.as_bytes())) };
-                    Ok::<_, Infallible>(Response::builder().header("content-type", kind).body(Full::new(body)).unwrap_or_default())
+                    let (kind, body) = if streamed {
+                        ("text/event-stream", stream_body)
+                    } else {
+                        ("application/json", Bytes::from_static(ANSWER.as_bytes()))
+                    };
+                    Ok::<_, Infallible>(
+                        Response::builder().header("content-type", kind).body(Full::new(body)).unwrap_or_default(),
+                    )
                 }
             });
-            drop(hyper_util::server::conn::auto::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(socket), service).await);
+            drop(
+                hyper_util::server::conn::auto::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(socket), service)
+                    .await,
+            );
         });
     }
 }
 
 fn stream() -> String {
     let chunk = |delta: &str, finish: &str| {
-        format!("data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"stand-in\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n")
+        format!(
+            "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"stand-in\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n"
+        )
     };
     let mut events = chunk(r#"{"role":"assistant","content":""}"#, "null");
-    for word in "The ship may lie at pier seven for two nights ; the tide lets it in at six , and pilot Meyer is free to bring it .".split(' ') {
+    for word in
+        "The ship may lie at pier seven for two nights ; the tide lets it in at six , and pilot Meyer is free to bring it ."
+            .split(' ')
+    {
         events += &chunk(&format!("{{\"content\":\"{word} \"}}"), "null");
     }
     events + &chunk("{}", "\"stop\"") + "data: [DONE]\n\n"

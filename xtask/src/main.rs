@@ -75,7 +75,8 @@ fn lint() -> anyhow::Result<()> {
     cargo(&["fmt", "--all", "--check"], &[])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
     // Advisories need the network's database; CI has none and checks the rest.
-    cargo(&["deny", "--offline", "check", "licenses", "bans", "sources"], &[]).context("cargo-deny is needed: cargo install cargo-deny --locked")
+    cargo(&["deny", "--offline", "check", "licenses", "bans", "sources"], &[])
+        .context("cargo-deny is needed: cargo install cargo-deny --locked")
 }
 
 fn long_test(filter: &str, variable: (&str, &str)) -> anyhow::Result<()> {

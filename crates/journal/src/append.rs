@@ -29,6 +29,11 @@ pub struct Append {
 }
 
 impl Append {
+    /// The append of a recorded event: its JSON and its id cannot disagree.
+    pub fn of(event: &event::RecordedEvent<sanitize::Clean>, contents: Vec<ContentEntry>) -> Result<Self, serde_json::Error> {
+        Ok(Self { id: event.id, event_json: serde_json::to_vec(event)?, contents })
+    }
+
     /// What it takes in a frame if every content has to be written.
     pub(crate) fn frame_bytes(&self) -> usize {
         let contents = self.contents.iter().map(|content| CONTENT_FIXED_BYTES.saturating_add(content.text.len()));

@@ -87,6 +87,13 @@ impl Journal {
         Reader::following(self.0.dir.clone(), Arc::clone(&self.0.watch), from)
     }
 
+    /// The first record of the segment that holds the record `at` (or will hold it). A segment brings every content that its
+    /// events refer to, so a reader that begins there has seen the text of all that it meets.
+    pub fn segment_start(&self, at: Seq) -> std::io::Result<Seq> {
+        let starts = crate::segment::list(&self.0.dir)?;
+        Ok(starts.into_iter().take_while(|start| *start <= at).last().unwrap_or_default())
+    }
+
     /// Writes what waits, gives back the space that was taken in advance, and ends the writer. Appends after that are
     /// refused. Another call has no effect.
     pub fn close(&self) -> Result<(), AppendError> {

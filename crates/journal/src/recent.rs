@@ -20,6 +20,12 @@ impl<K: Copy + Eq + Hash, V: Copy> Recent<K, V> {
         self.known.get(key).copied()
     }
 
+    /// Forgets everything.
+    pub(crate) fn clear(&mut self) {
+        self.known.clear();
+        self.order.clear();
+    }
+
     /// Remembers a key; false when it was known.
     pub(crate) fn insert(&mut self, key: K, value: V) -> bool {
         if self.max == 0 {

@@ -7,8 +7,8 @@
 //!        | event length u32 | event (JSON, as `serde_json` writes `RecordedEvent<Clean>`)
 //!        | contents u32 | { id [32] | salt [16] | subject [16] | length u32 | text }*
 //! ```
-//! Numbers are little-endian. A content stands in the record of the event that brought it first (since the journal
-//! was opened); later events only refer to it.
+//! Numbers are little-endian. A content stands in the record of the event that brought it first in its segment of the
+//! journal; later events only refer to it.
 
 use aws_lc_rs::{digest, hmac};
 use event::{ContentId, ContentRef, RecordedEvent, SubjectId};

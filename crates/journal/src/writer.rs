@@ -245,6 +245,8 @@ impl Writer {
         };
         let previous = self.active.take();
         self.active = Some(self.begin(prepared).map_err(|error| Failure::Stop("beginning a segment", error))?);
+        // Every segment holds every content that its events refer to: it can be read, kept, moved and dropped by itself.
+        self.contents.clear();
         if let Some(previous) = previous {
             // Its records are durable; this only gives unused space back, and zeros in its place would do.
             if let Err(error) = self.disk.truncate(&previous.file, previous.head) {

@@ -4,12 +4,12 @@
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use event::{Channel, SubjectId};
+use event::{Channel, Finding, Part, SubjectId};
 use journal::ContentEntry;
 use lru::LruCache;
 use sanitize::{Clean, Counts};
 
-/// Most bytes of clean text that the cache holds.
+/// Most bytes of clean text and findings that the cache holds.
 const BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// Most entries that the cache holds: bounds the overhead when texts are tiny.
@@ -39,9 +39,10 @@ struct Inner {
 }
 
 impl CacheKey {
-    pub(crate) fn of(channel: Channel, json: bool, raw: &str) -> Self {
+    /// A text is treated by where it came from and by what it is.
+    pub(crate) fn of(channel: Channel, part: Part, raw: &str) -> Self {
         let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
-        context.update(&[channel as u8, u8::from(json)]);
+        context.update(&[channel as u8, part as u8]);
         context.update(raw.as_bytes());
         let mut key = [0; 32];
         key.copy_from_slice(context.finish().as_ref());
@@ -52,6 +53,10 @@ impl CacheKey {
 impl Processed {
     pub(crate) fn new(text: Clean, counts: Counts, report: inspect::Report) -> Self {
         Self { text, counts, report, commitment: OnceLock::new() }
+    }
+
+    fn weight(&self) -> usize {
+        self.text.len() + self.report.findings.len() * size_of::<Finding>()
     }
 
     /// The text as a content of the subject.
@@ -72,17 +77,17 @@ impl Cache {
 
     pub(crate) fn put(&self, key: CacheKey, processed: Arc<Processed>) {
         // A text that would push out a good part of the others is not worth keeping.
-        if processed.text.len() > BYTES_MAX / 16 {
+        if processed.weight() > BYTES_MAX / 16 {
             return;
         }
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.bytes += processed.text.len();
+        inner.bytes += processed.weight();
         if let Some((_, old)) = inner.entries.push(key, processed) {
-            inner.bytes = inner.bytes.saturating_sub(old.text.len());
+            inner.bytes = inner.bytes.saturating_sub(old.weight());
         }
         while inner.bytes > BYTES_MAX {
             let Some((_, old)) = inner.entries.pop_lru() else { break };
-            inner.bytes = inner.bytes.saturating_sub(old.text.len());
+            inner.bytes = inner.bytes.saturating_sub(old.weight());
         }
     }
 }

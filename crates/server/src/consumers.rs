@@ -1,14 +1,14 @@
 //! The consumers of the journal: seal, index, detect. Each is a thread with a durable cursor of its own; none of them
 //! stands between a caller and its acknowledgement, and each continues after a restart where it stopped.
 
-use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use capture::RecordError;
 use detect::{Engine, RuleSet};
-use event::{ContentId, ContentRef, Timestamp};
+use event::{ContentId, ContentRef, Event, Kind, Timestamp, attr};
 use journal::{Cursor, Journal, Reader, Record, Seq};
 use ledger::{Ledger, LogKey};
 use lru::LruCache;
@@ -16,7 +16,7 @@ use sanitize::Clean;
 use store::Store;
 
 use crate::data_dir::DataDir;
-use crate::node::{NodeError, Progress};
+use crate::node::{NodeError, Progress, internal};
 use crate::pipeline::Pipeline;
 
 /// How often new records are sealed under a signed checkpoint.
@@ -31,20 +31,25 @@ const INDEX_BATCH_MAX: usize = 1_024;
 /// Bytes of records in one transaction of the store.
 const INDEX_BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
 
-/// Records before the cursor that the detector reads again at a start, to know the sessions that were open.
-const DETECT_WARM_UP_RECORDS: u64 = 50_000;
+/// Records after which the detector begins anew, warmed up with the records before: what it knows at any record depends on the
+/// journal alone and not on when the program was started, so that a replay gives the same detections (invariant I3).
+const DETECT_EPOCH_RECORDS: u64 = 1 << 17;
+
+/// Records before an epoch that the detector reads, without speaking, to know the sessions that are open.
+const DETECT_WARM_UP_RECORDS: u64 = 1 << 14;
 
 /// Records after which the detector writes its cursor.
 const DETECT_BATCH_MAX: usize = 1_024;
 
-/// Contents that the detector keeps at hand.
-const DETECT_CONTENTS: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+/// Bytes of contents that the detector keeps at hand: more than a segment of the journal holds, and a segment brings every
+/// content that its events refer to.
+const DETECT_CONTENT_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Detections in one append: bounded, so that a burst fits into a commit.
+const DETECT_APPEND_MAX: usize = 64;
 
 /// How long a consumer sleeps when there is nothing to do; a new record wakes it sooner.
 const IDLE: Duration = Duration::from_millis(200);
-
-/// How long the detector waits for the store to show a content that it needs.
-const CONTENT_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The running consumers.
 pub(crate) struct Consumers {
@@ -90,8 +95,8 @@ impl Consumers {
             move || index(&shared, &journal, store)
         })?;
         consumers.spawn("detect", {
-            let (shared, journal, data) = (shared, journal.clone(), data.clone());
-            move || Detector::new(&data, rules)?.run(&shared, &journal, &pipeline, cursor)
+            let (shared, journal) = (shared, journal.clone());
+            move || Detector::new(rules)?.run(&shared, &journal, &pipeline, cursor)
         })?;
         Ok(consumers)
     }
@@ -101,12 +106,8 @@ impl Consumers {
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
             // A consumer that fails stops alone. What is recorded stays recorded; the failure is shown and the consumer
             // continues from its cursor at the next start.
-            if let Err(error) = work() {
-                tracing::error!(consumer = name, %error, "consumer stopped");
-                let mut failure = shared.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                failure.get_or_insert_with(|| format!("consumer {name}: {error}"));
-            }
-            shared.changed.notify_all();
+            let mut report = Report { shared: &shared, name, outcome: Some("panicked; please report this".to_owned()) };
+            report.outcome = work().err().map(|error| error.to_string());
         });
         let thread = thread.map_err(|source| NodeError::Io { what: format!("thread {name}"), source })?;
         self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
@@ -137,10 +138,8 @@ impl Consumers {
         self.shared.stop.store(true, Ordering::Release);
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         for thread in threads {
-            if thread.join().is_err() {
-                let mut failure = self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner);
-                failure.get_or_insert_with(|| "a consumer panicked; please report this".to_owned());
-            }
+            // A panic has been noted by the thread itself.
+            drop(thread.join());
         }
         self.failure()
     }
@@ -149,6 +148,24 @@ impl Consumers {
 impl Drop for Consumers {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Says what became of a consumer when its thread ends, however it ends.
+struct Report<'a> {
+    shared: &'a Shared,
+    name: &'static str,
+    outcome: Option<String>,
+}
+
+impl Drop for Report<'_> {
+    fn drop(&mut self) {
+        if let Some(outcome) = self.outcome.take() {
+            tracing::error!(consumer = self.name, outcome, "consumer stopped");
+            let mut failure = self.shared.failure.lock().unwrap_or_else(PoisonError::into_inner);
+            failure.get_or_insert_with(|| format!("consumer {}: {outcome}", self.name));
+        }
+        self.shared.changed.notify_all();
     }
 }
 
@@ -221,20 +238,25 @@ fn read_batch(reader: &mut Reader, most: usize) -> Result<Vec<Record>, Failure> 
 }
 
 struct Detector {
+    rules: RuleSet,
     engine: Engine,
+    /// Contents by id, the most recently met; see [`DETECT_CONTENT_BYTES_MAX`].
     contents: LruCache<ContentId, Clean>,
-    data: DataDir,
-    store: Option<store::Reader>,
+    content_bytes: usize,
+    unreadable: u64,
 }
 
 impl Detector {
-    fn new(data: &DataDir, rules: RuleSet) -> Result<Self, Failure> {
-        Ok(Self { engine: Engine::new(rules), contents: LruCache::new(DETECT_CONTENTS), data: data.clone(), store: None })
+    fn new(rules: RuleSet) -> Result<Self, Failure> {
+        let engine = Engine::new(rules.again()?);
+        Ok(Self { rules, engine, contents: LruCache::unbounded(), content_bytes: 0, unreadable: 0 })
     }
 
     fn run(mut self, shared: &Shared, journal: &Journal, pipeline: &Pipeline, mut cursor: Cursor) -> Result<(), Failure> {
         let done = cursor.get();
-        let mut reader = journal.reader(Seq(done.0.saturating_sub(DETECT_WARM_UP_RECORDS)))?;
+        // The state at `done` is that of its epoch, so it is built the way it was built when the epoch began.
+        let mut epoch = Epoch::of(done);
+        let mut reader = journal.reader(journal.segment_start(epoch.warm_up)?)?;
         loop {
             let batch = read_batch(&mut reader, DETECT_BATCH_MAX)?;
             let Some(last) = batch.last().map(|record| record.seq) else {
@@ -246,16 +268,17 @@ impl Detector {
             };
             let mut detections = Vec::new();
             for record in &batch {
-                let found = self.observe(record)?;
+                if record.seq.0 == epoch.end {
+                    epoch = Epoch::of(record.seq);
+                    self.warm_up(journal, &epoch)?;
+                }
+                let found = self.observe(record, epoch.warm_up);
                 // What stands before the cursor was detected in an earlier run; it is read for the state alone.
-                if record.seq >= done {
+                if record.seq >= done && record.seq.0 >= epoch.begin {
                     detections.extend(found.into_iter().map(detect::Detection::into_event));
                 }
             }
-            if !detections.is_empty() {
-                // A detection that an earlier run recorded just before it ended has the same id and is not recorded again.
-                pipeline.record_blocking(detections)?;
-            }
+            record_detections(pipeline, detections, &|| shared.stopping())?;
             if last >= done {
                 let next = Seq(last.0 + 1);
                 cursor.set(next)?;
@@ -264,41 +287,84 @@ impl Detector {
         }
     }
 
-    fn observe(&mut self, record: &Record) -> Result<Vec<detect::Detection>, Failure> {
-        for content in &record.contents {
-            self.contents.put(content.id, content.text.clone());
+    /// Begins anew with what comes before an epoch.
+    fn warm_up(&mut self, journal: &Journal, epoch: &Epoch) -> Result<(), Failure> {
+        self.engine = Engine::new(self.rules.again()?);
+        let mut reader = journal.reader(journal.segment_start(epoch.warm_up)?)?;
+        while let Some(record) = reader.next()?.filter(|record| record.seq.0 < epoch.begin) {
+            self.observe(&record, epoch.warm_up);
         }
-        let event = record.event()?;
-        let Self { engine, contents, data, store } = self;
-        Ok(engine.observe(record.seq, &event, &mut |reference| look_up(contents, data, store, reference)))
+        Ok(())
+    }
+
+    /// What the record shows; nothing for records before `from`, which only bring contents.
+    fn observe(&mut self, record: &Record, from: Seq) -> Vec<detect::Detection> {
+        for content in &record.contents {
+            self.content_bytes += content.text.len();
+            if let Some((_, old)) = self.contents.push(content.id, content.text.clone()) {
+                self.content_bytes -= old.len();
+            }
+        }
+        while self.content_bytes > DETECT_CONTENT_BYTES_MAX {
+            let Some((_, old)) = self.contents.pop_lru() else { break };
+            self.content_bytes -= old.len();
+        }
+        if record.seq < from {
+            return Vec::new();
+        }
+        match record.event() {
+            Ok(event) => {
+                self.engine.observe(record.seq, &event, &mut |reference: &ContentRef| self.contents.get(&reference.id).cloned())
+            }
+            Err(error) => {
+                // The store makes a gap of it; the others go on.
+                self.unreadable += 1;
+                tracing::error!(seq = record.seq.0, %error, unreadable = self.unreadable, "rules do not see this record");
+                Vec::new()
+            }
+        }
     }
 }
 
-/// The text of a content: from memory, or from the store for what came before this program started.
-fn look_up(
-    contents: &mut LruCache<ContentId, Clean>,
-    data: &DataDir,
-    store: &mut Option<store::Reader>,
-    reference: &ContentRef,
-) -> Option<Clean> {
-    if let Some(text) = contents.get(&reference.id) {
-        return Some(text.clone());
+/// A stretch of the journal that the detector sees with one state.
+struct Epoch {
+    warm_up: Seq,
+    begin: u64,
+    end: u64,
+}
+
+impl Epoch {
+    fn of(seq: Seq) -> Self {
+        let begin = seq.0 - seq.0 % DETECT_EPOCH_RECORDS;
+        Self { warm_up: Seq(begin.saturating_sub(DETECT_WARM_UP_RECORDS)), begin, end: begin + DETECT_EPOCH_RECORDS }
     }
-    let until = Instant::now() + CONTENT_PATIENCE;
-    loop {
-        if store.is_none() {
-            *store = store::Reader::open(data.path()).ok();
+}
+
+/// Records detections. One that an earlier run recorded just before it ended has the same id and is not recorded again; one
+/// that no commit can hold is told in a gap.
+fn record_detections(
+    pipeline: &Pipeline,
+    mut detections: Vec<Event<String>>,
+    stopping: &dyn Fn() -> bool,
+) -> Result<(), Failure> {
+    while !detections.is_empty() {
+        let rest = detections.split_off(detections.len().min(DETECT_APPEND_MAX));
+        match pipeline.record_blocking(detections.clone(), stopping) {
+            Ok(_) => {}
+            Err(RecordError::TooLarge { .. }) if detections.len() > 1 => {
+                for one in detections {
+                    record_detections(pipeline, vec![one], stopping)?;
+                }
+            }
+            Err(RecordError::TooLarge { .. }) => {
+                let mut gap = internal(Kind::Gap, "detection.too_large");
+                gap.set(attr::GAP_REASON, "detection_too_large");
+                gap.set(attr::GAP_COUNT, 1);
+                pipeline.record_blocking(vec![gap], stopping)?;
+            }
+            Err(error) => return Err(error.into()),
         }
-        if let Some(Ok(Some(text))) = store.as_ref().map(|store| store.content(&reference.id)) {
-            contents.put(reference.id, text.clone());
-            return Some(text);
-        }
-        if Instant::now() >= until {
-            tracing::warn!(content = %reference.id, "a content is not in the store; rules do not see it");
-            return None;
-        }
-        // The store may lag behind, or a new day's partition may not be attached yet.
-        *store = None;
-        std::thread::sleep(Duration::from_millis(100));
+        detections = rest;
     }
+    Ok(())
 }

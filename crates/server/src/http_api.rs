@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use store::{QueryError, QueryLimits};
 
 use crate::access::{Access, Role};
-use crate::api_keys::{ApiKeys, KeyInfo};
+use crate::api_keys::{ApiKeyError, ApiKeys, KeyInfo};
 use crate::node::{Node, internal, read_event};
 use crate::page;
 use crate::running::Addresses;
@@ -91,7 +91,7 @@ impl Api {
     /// every further request says, too.
     async fn record(&self, events: Vec<Event<String>>) -> bool {
         let pipeline = self.node.pipeline().clone();
-        let recorded = tokio::task::spawn_blocking(move || pipeline.record_blocking(events)).await;
+        let recorded = tokio::task::spawn_blocking(move || pipeline.record_blocking(events, &|| true)).await;
         match recorded {
             Ok(Ok(_)) => true,
             Ok(Err(error)) => {
@@ -377,6 +377,11 @@ impl Api {
         self.record(vec![event]).await;
     }
 
+    /// Why nothing is recorded any more, if that is so.
+    pub(crate) fn stopped(&self) -> Option<String> {
+        self.node.stopped()
+    }
+
     /// The key that somebody signs in with.
     pub(crate) fn key(&self, secret: &str) -> Option<KeyInfo> {
         self.keys.check(secret)
@@ -432,6 +437,10 @@ impl ApiError {
         Self { status: StatusCode::BAD_REQUEST, message: message.into() }
     }
 
+    pub(crate) fn too_many(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::TOO_MANY_REQUESTS, message: message.into() }
+    }
+
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
         Self { status: StatusCode::UNAUTHORIZED, message: message.into() }
     }
@@ -443,13 +452,23 @@ impl ApiError {
 
 impl From<QueryError> for ApiError {
     fn from(error: QueryError) -> Self {
-        Self::bad_request(error.to_string())
+        let status = match &error {
+            QueryError::NotFound { .. } => StatusCode::NOT_FOUND,
+            QueryError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self { status, message: error.to_string() }
     }
 }
 
-impl From<crate::ApiKeyError> for ApiError {
-    fn from(error: crate::ApiKeyError) -> Self {
-        Self::bad_request(error.to_string())
+impl From<ApiKeyError> for ApiError {
+    fn from(error: ApiKeyError) -> Self {
+        let status = match &error {
+            ApiKeyError::Unknown(_) => StatusCode::NOT_FOUND,
+            ApiKeyError::TooMany => StatusCode::CONFLICT,
+            ApiKeyError::Io { .. } | ApiKeyError::Parse { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self { status, message: error.to_string() }
     }
 }
 

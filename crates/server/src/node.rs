@@ -105,8 +105,8 @@ impl Node {
         if let Some(dir) = rules {
             rule_set = rule_set.and(RuleSet::load(dir, false)?)?;
         }
+        let mut notes: Vec<String> = rule_set.problems().iter().map(|problem| format!("rule left out: {problem}")).collect();
         let consumers = Consumers::start(&data, &journal, pipeline.clone(), log_key, rule_set)?;
-        let mut notes = Vec::new();
         if recovery.torn_bytes > 0 {
             notes.push(format!(
                 "the last run ended in the middle of a write: {} bytes that were never acknowledged were discarded",
@@ -115,7 +115,7 @@ impl Node {
             let mut gap = internal(Kind::Gap, "journal.recovered");
             gap.set(attr::GAP_REASON, "torn_tail");
             gap.set(Key::of("watchkeeper.gap.bytes"), i64::try_from(recovery.torn_bytes).unwrap_or(i64::MAX));
-            let recorded = pipeline.record_blocking(vec![gap]);
+            let recorded = pipeline.record_blocking(vec![gap], &|| false);
             recorded.map_err(|error| NodeError::Consumer(format!("cannot record the recovery: {error}")))?;
         }
         Ok(Self { data, pipeline, journal, consumers, notes })
@@ -175,7 +175,7 @@ impl Node {
     /// Records that somebody reads contents, before they get to see any.
     pub fn note_read(&self, user: &str, action: &str, object: &str) -> Result<(), RecordError> {
         let event = read_event(user, Proof::Local, action, object);
-        self.pipeline.record_blocking(vec![event]).map(drop)
+        self.pipeline.record_blocking(vec![event], &|| true).map(drop)
     }
 
     /// Lets the consumers finish, seals what is recorded and closes the journal.

@@ -21,12 +21,18 @@ const SESSION_LIFETIME: Duration = Duration::from_secs(8 * 3_600);
 /// Sign-ins at once; the oldest gives way.
 const SESSIONS_MAX: usize = 10_000;
 
+/// Sign-ins that may be tried in a minute. Each leaves an event, and nobody may fill the record with them.
+const TRIES_PER_MINUTE_MAX: u32 = 30;
+
 /// Name of the cookie.
 const COOKIE: &str = "wk_session";
 
 /// Sign-ins: random tokens that stand for a key, in memory only.
 #[derive(Default)]
-pub(crate) struct Sessions(Mutex<HashMap<String, Session>>);
+pub(crate) struct Sessions {
+    open: Mutex<HashMap<String, Session>>,
+    tries: Mutex<Option<(Instant, u32)>>,
+}
 
 struct Session {
     key_id: String,
@@ -34,10 +40,19 @@ struct Session {
 }
 
 impl Sessions {
+    /// Counts a try, and says whether there may be one more in this minute.
+    fn may_try(&self) -> bool {
+        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        let (since, count) = tries.filter(|(since, _)| now.duration_since(*since) < Duration::from_secs(60)).unwrap_or((now, 0));
+        *tries = Some((since, count + 1));
+        count < TRIES_PER_MINUTE_MAX
+    }
+
     /// Starts a session of the key and gives its token.
     fn start(&self, key_id: String) -> std::io::Result<String> {
         let token = URL_SAFE_NO_PAD.encode(secrets::random::<32>()?);
-        let mut sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sessions = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         sessions.retain(|_, session| session.until > now);
         if sessions.len() >= SESSIONS_MAX
@@ -52,13 +67,13 @@ impl Sessions {
     /// The key that the cookie of a request stands for.
     pub(crate) fn key_id(&self, headers: &HeaderMap) -> Option<String> {
         let token = cookie(headers)?;
-        let sessions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let sessions = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         sessions.get(token).filter(|session| session.until > Instant::now()).map(|session| session.key_id.clone())
     }
 
     fn end(&self, headers: &HeaderMap) {
         if let Some(token) = cookie(headers) {
-            self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(token);
+            self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(token);
         }
     }
 }
@@ -75,13 +90,21 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/page.js", get(|| async { asset("text/javascript; charset=utf-8", include_str!("../assets/page.js")) }))
         .route("/page.css", get(|| async { asset("text/css; charset=utf-8", include_str!("../assets/page.css")) }))
         .route("/favicon.ico", get(|| async { StatusCode::NO_CONTENT }))
-        .route("/healthz", get(|| async { "ok" }))
+        .route("/healthz", get(health))
         .route("/api/session", post(sign_in).delete(sign_out))
         .with_state(api)
 }
 
 fn asset(kind: &'static str, text: &'static str) -> Response {
     ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], text).into_response()
+}
+
+/// For supervisors: whether events are being recorded.
+async fn health(State(api): State<Arc<Api>>) -> Response {
+    match api.stopped() {
+        None => "ok".into_response(),
+        Some(_) => (StatusCode::SERVICE_UNAVAILABLE, "stopped; `watchkeeper status` says why").into_response(),
+    }
 }
 
 #[derive(serde::Deserialize)]
@@ -92,6 +115,9 @@ struct SignIn {
 
 async fn sign_in(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
     let request: SignIn = body.json()?;
+    if !api.sessions.may_try() {
+        return Err(ApiError::too_many("too many sign-ins in a minute; wait a little"));
+    }
     let key = api.key(request.key.trim());
     api.note_sign_in(key.as_ref(), &headers).await;
     let key = key.ok_or_else(|| {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use capture::{RawEvent, Receipt, RecordError, Recorder};
-use event::{Channel, Event, Inspection, Part, RecordedEvent, Role, SubjectId, Verdict};
+use capture::{Raw, RawEvent, Receipt, RecordError, Recorder};
+use event::{Channel, Event, Inspection, PieceMeta, RecordedEvent, Role, SubjectId, Value, Verdict};
 use inspect::Inspector;
 use journal::{Append, AppendError, Appended, ContentEntry, Journal};
 use sanitize::{Clean, Counts, Sanitizer};
@@ -24,6 +24,9 @@ const INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// When a caller that was turned away should come back.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How soon the program tries again to record an event of its own.
+const OWN_RETRY: Duration = Duration::from_millis(20);
 
 /// Sanitises, inspects and records events.
 pub struct Pipeline {
@@ -93,15 +96,20 @@ impl Pipeline {
         self.inspector.inspect(text, channel, context)
     }
 
-    /// Records events of this program itself from a thread that may wait.
-    pub(crate) fn record_blocking(&self, events: Vec<Event<String>>) -> Result<Vec<Receipt>, RecordError> {
+    /// Records events of this program itself, from a thread that may wait. A full queue and a full disk are waited out, until
+    /// `stopping` says that there is no more time: the program's own events are few and must not be lost because callers
+    /// are many.
+    pub(crate) fn record_blocking(
+        &self,
+        events: Vec<Event<String>>,
+        stopping: &dyn Fn() -> bool,
+    ) -> Result<Vec<Receipt>, RecordError> {
         let appends = events.into_iter().map(|event| self.prepare(event)).collect::<Result<Vec<_>, _>>()?;
         let ids: Vec<_> = appends.iter().map(|append| append.id).collect();
         loop {
-            // The program's own events are few and must not be lost because callers are many: wait instead of giving up.
-            match self.journal.append(appends.clone()) {
-                Ok(ticket) => return Ok(self.receipts(&ids, &ticket.wait().map_err(append_error)?)),
-                Err(AppendError::Busy { .. }) => std::thread::sleep(Duration::from_millis(5)),
+            match self.journal.append(appends.clone()).and_then(journal::Ticket::wait) {
+                Ok(appended) => return Ok(self.receipts(&ids, &appended)),
+                Err(AppendError::Busy { .. } | AppendError::DiskFull { .. }) if !stopping() => std::thread::sleep(OWN_RETRY),
                 Err(error) => return Err(append_error(error)),
             }
         }
@@ -111,26 +119,25 @@ impl Pipeline {
     fn prepare<R: AsRef<str>>(&self, event: Event<R>) -> Result<Append, RecordError> {
         let mut processed: Vec<Arc<Processed>> = Vec::with_capacity(event.pieces.len());
         let clean = self.sanitizer.event_with(event, &mut |meta, raw| {
-            let one = self.process(meta.channel(), is_json(meta.part, raw.as_ref()), raw.as_ref());
+            let one = self.process(meta, raw.as_ref());
             let result = (one.text.clone(), one.counts.clone());
             processed.push(one);
             result
         });
         let (recorded, contents) =
             self.commit(clean, &processed).map_err(|error| RecordError::Stopped { reason: error.to_string() })?;
-        let event_json = serde_json::to_vec(&recorded)
-            .map_err(|error| RecordError::Stopped { reason: format!("event does not serialise: {error}") })?;
-        Ok(Append { id: recorded.id, event_json, contents })
+        Append::of(&recorded, contents)
+            .map_err(|error| RecordError::Stopped { reason: format!("event does not serialise: {error}") })
     }
 
-    fn process(&self, channel: Channel, json: bool, raw: &str) -> Arc<Processed> {
-        let key = CacheKey::of(channel, json, raw);
+    fn process(&self, meta: &PieceMeta<Clean>, raw: &str) -> Arc<Processed> {
+        let key = CacheKey::of(meta.channel(), meta.part, raw);
         if let Some(known) = self.cache.get(&key) {
             return known;
         }
-        let cleaned = if json { self.sanitizer.json(raw) } else { self.sanitizer.text(raw) };
+        let cleaned = self.sanitizer.content(meta, raw);
         let counts: Counts = cleaned.counts();
-        let report = self.inspector.inspect(&cleaned.text, channel, None);
+        let report = self.inspector.inspect(&cleaned.text, meta.channel(), None);
         let processed = Arc::new(Processed::new(cleaned.text, counts, report));
         self.cache.put(key, processed.clone());
         processed
@@ -206,7 +213,7 @@ impl Recorder for PipelineRecorder {
     fn record(&self, events: Vec<RawEvent>) -> Pin<Box<dyn Future<Output = Result<Vec<Receipt>, RecordError>> + Send + '_>> {
         Box::pin(async move {
             let pipeline = &self.0;
-            let bytes = events.iter().map(size).sum::<usize>();
+            let bytes = events.iter().map(weight).sum::<usize>();
             if bytes > IN_FLIGHT_BYTES_MAX {
                 return Err(RecordError::TooLarge { bytes, bytes_max: IN_FLIGHT_BYTES_MAX });
             }
@@ -246,9 +253,24 @@ fn append_error(error: AppendError) -> RecordError {
     }
 }
 
-/// What an event weighs while it is under way: its contents, and a flat part for everything else.
-fn size(event: &RawEvent) -> usize {
-    2_048 + event.pieces.iter().map(|piece| piece.content.expose().len()).sum::<usize>()
+/// What an event weighs while it is under way: its texts, and a flat part for everything else.
+fn weight(event: &RawEvent) -> usize {
+    const EVENT_BYTES: usize = 1_024;
+    const ITEM_BYTES: usize = 64;
+    let pieces = event.pieces.iter().map(|piece| ITEM_BYTES + piece.content.expose().len());
+    let attributes = event.attributes.values().map(|value| ITEM_BYTES + value_weight(value));
+    let unmapped = event.unmapped.iter().map(|(key, value)| ITEM_BYTES + key.expose().len() + value_weight(value));
+    EVENT_BYTES + event.name.expose().len() + pieces.chain(attributes).chain(unmapped).sum::<usize>()
+}
+
+/// Decoders bound the depth of values (`limits::VALUE_DEPTH_MAX`), and so the recursion.
+fn value_weight(value: &Value<Raw>) -> usize {
+    match value {
+        Value::Text(text) => text.expose().len(),
+        Value::List(values) => values.iter().map(|value| 32 + value_weight(value)).sum(),
+        Value::Map(entries) => entries.iter().map(|(key, value)| 32 + key.expose().len() + value_weight(value)).sum(),
+        Value::Bool(_) | Value::Int(_) | Value::Double(_) => 8,
+    }
 }
 
 fn overall(processed: &[Arc<Processed>]) -> Option<Inspection> {
@@ -262,10 +284,4 @@ fn overall(processed: &[Arc<Processed>]) -> Option<Inspection> {
         scanned_bytes: processed.iter().map(|one| one.report.scanned_bytes).sum(),
         unscanned_bytes: processed.iter().map(|one| one.report.unscanned_bytes).sum(),
     })
-}
-
-/// Arguments and definitions are JSON by convention; a result is when it looks like it.
-fn is_json(part: Part, raw: &str) -> bool {
-    matches!(part, Part::ToolCall | Part::ToolDefinition)
-        || (part == Part::ToolResult && raw.trim_start().starts_with(['{', '[']))
 }

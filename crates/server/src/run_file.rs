@@ -14,10 +14,8 @@ use crate::secrets;
 pub struct RunFile {
     /// The process.
     pub pid: u32,
-    /// Where the API listens.
+    /// Where the API listens in plain text, on loopback.
     pub console: SocketAddr,
-    /// Whether it speaks TLS.
-    pub tls: bool,
     /// Lets the holder act as the local administrator.
     pub token: String,
 }

@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use base64::Engine as _;
+use capture::gateway::Gateway;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -17,6 +19,12 @@ use crate::node::{Node, NodeError};
 use crate::run_file::RunFile;
 use crate::secrets;
 use crate::{Access, Role};
+
+/// How long the outcomes of gateway calls may take to be recorded when the server stops.
+const OUTCOMES_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long the consumers may take when a request still holds the node.
+const HELD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Where the listeners are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +42,7 @@ pub struct Addresses {
 /// A server that listens.
 pub struct Running {
     node: Arc<Node>,
+    gateway: Gateway,
     addresses: Addresses,
     first_key: Option<NewKey>,
     stop: watch::Sender<bool>,
@@ -105,10 +114,11 @@ impl Running {
             },
             ..capture::gateway::Config::default()
         };
+        let gateway = Gateway::new(recorder.clone(), gateway)?;
         let routers = [
             guard(capture::otlp::grpc_router(recorder.clone(), limits.clone()), listen.otlp_grpc),
             guard(capture::otlp::http_router(recorder.clone(), limits), listen.otlp_http),
-            guard(capture::gateway::router(recorder, gateway)?, listen.gateway),
+            guard(gateway.router(), listen.gateway),
             http_api::router(api.clone()),
         ];
         let mut bound = Vec::new();
@@ -122,12 +132,22 @@ impl Running {
         };
         let addresses = Addresses { otlp_grpc: at(0)?, otlp_http: at(1)?, gateway: at(2)?, console: at(3)? };
 
-        let run = RunFile { pid: std::process::id(), console: addresses.console, tls: tls.is_some(), token };
+        // Local commands speak plain text on loopback: with TLS on the console they get a listener of their own, so that what
+        // they read is recorded all the same.
+        let mut local = addresses.console;
+        if tls.is_some() {
+            let address = SocketAddr::from(([127, 0, 0, 1], 0));
+            let bind = |source| StartError::Bind { listener: "local", address, source };
+            let listener = Listener::bind(address, http_api::router(api.clone()), None).await.map_err(bind)?;
+            local = listener.address().map_err(bind)?;
+            bound.push(listener);
+        }
+        let run = RunFile { pid: std::process::id(), console: local, token };
         run.write(node.data()).map_err(StartError::RunFile)?;
         api.note_start(&addresses, first_key.as_ref().map(|key| &key.info)).await;
         let (stop, stopped) = watch::channel(false);
         let listeners = bound.into_iter().map(|listener| tokio::spawn(listener.serve(stopped.clone()))).collect();
-        Ok(Self { node, addresses, first_key, stop, listeners })
+        Ok(Self { node, gateway, addresses, first_key, stop, listeners })
     }
 
     /// Where the listeners are.
@@ -155,14 +175,17 @@ impl Running {
             drop(listener.await);
         }
         RunFile::remove(self.node.data());
+        // Calls whose client has gone still record their outcome.
+        if tokio::time::timeout(OUTCOMES_TIMEOUT, self.gateway.drained()).await.is_err() {
+            tracing::warn!("some gateway calls were still under way; their outcome is not recorded");
+        }
+        drop(self.gateway);
         let node = self.node;
         let close = tokio::task::spawn_blocking(move || match Arc::try_unwrap(node) {
             Ok(node) => node.close(),
-            // A request that outlived the drain still holds the node: finish what is recorded, and let the process end.
-            Err(node) => {
-                node.flush(std::time::Duration::from_secs(60));
-                Ok(())
-            }
+            // A request that outlived the drain still holds the node. What was acknowledged is on disk; the next start seals it.
+            Err(node) if node.flush(HELD_TIMEOUT) => Ok(()),
+            Err(_) => Err(NodeError::Consumer("a request was still under way; the next start goes on from there".to_owned())),
         });
         close.await.unwrap_or_else(|error| Err(NodeError::Consumer(error.to_string())))
     }

@@ -20,6 +20,14 @@ pub(crate) struct Data {
     pub(crate) dir: Option<PathBuf>,
 }
 
+/// Reading contents.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Reading {
+    /// Read although this read cannot be recorded: for a copy of a data directory that cannot be written
+    #[arg(long)]
+    pub(crate) unrecorded: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run everything on one machine: listeners, record, detection, console
@@ -67,6 +75,8 @@ pub(crate) enum Command {
     Query {
         #[command(flatten)]
         data: Data,
+        #[command(flatten)]
+        reading: Reading,
         /// One SELECT
         sql: String,
         #[command(flatten)]
@@ -77,6 +87,8 @@ pub(crate) enum Command {
     Search {
         #[command(flatten)]
         data: Data,
+        #[command(flatten)]
+        reading: Reading,
         /// What to look for
         text: String,
         /// How many hits at the most
@@ -90,6 +102,8 @@ pub(crate) enum Command {
     Trace {
         #[command(flatten)]
         data: Data,
+        #[command(flatten)]
+        reading: Reading,
         /// A trace id, session id or event id
         id: String,
         #[command(flatten)]

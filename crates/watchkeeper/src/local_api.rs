@@ -27,7 +27,7 @@ pub(crate) struct LocalApi {
 impl LocalApi {
     /// The server that runs on the directory. `None` when there is none.
     pub(crate) fn find(data: &DataDir) -> anyhow::Result<Option<Self>> {
-        let Some(run) = RunFile::read(data).filter(|run| !run.tls) else { return Ok(None) };
+        let Some(run) = RunFile::read(data) else { return Ok(None) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = Client::builder(TokioExecutor::new()).build_http();
         let api = Self { run, client, runtime };

@@ -146,6 +146,12 @@ impl RuleSet {
         Ok(Self { rules, sigma, problems: self.problems.into_iter().chain(other.problems).collect() })
     }
 
+    /// The same rules compiled anew: for an [`Engine`](crate::Engine) that begins with empty state.
+    pub fn again(&self) -> Result<Self, RuleError> {
+        let sigma = Sigma::compile(self.rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
+        Ok(Self { rules: self.rules.clone(), sigma, problems: self.problems.clone() })
+    }
+
     /// What is known of each rule, in the order of files and of documents in them.
     pub fn rules(&self) -> impl ExactSizeIterator<Item = &RuleInfo> {
         self.rules.iter().map(|rule| &rule.info)

@@ -10,37 +10,38 @@ use serde_json::Value;
 use server::{DataDir, Node};
 use store::{Cell, QueryLimits, Reader, Table};
 
-use crate::cli::{Data, FormatName};
+use crate::cli::{Data, FormatName, Reading};
 use crate::local_api::LocalApi;
 use crate::output::{complain, printable, say, table};
 
 /// How long the event that records a read may take to be sealed and indexed.
 const NOTE_PATIENCE: Duration = Duration::from_secs(30);
 
-pub(super) fn query(data: &Data, sql: &str, format: FormatName) -> anyhow::Result<ExitCode> {
+pub(super) fn query(data: &Data, reading: Reading, sql: &str, format: FormatName) -> anyhow::Result<ExitCode> {
     let result = match open(data)? {
         Place::Server(api) => table_of(&api.post("/api/query", &serde_json::json!({ "sql": sql }))?),
-        Place::Files(dir) => files(&dir, "query", sql)?.sql(sql, &QueryLimits::default())?,
+        Place::Files(dir) => files(&dir, reading, "query", sql)?.sql(sql, &QueryLimits::default())?,
     };
     table(&result, format)?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn search(data: &Data, text: &str, limit: usize, format: FormatName) -> anyhow::Result<ExitCode> {
+pub(super) fn search(data: &Data, reading: Reading, text: &str, limit: usize, format: FormatName) -> anyhow::Result<ExitCode> {
     let hits: Value = match open(data)? {
         Place::Server(api) => api.get(&format!("/api/search?q={}&limit={limit}", encode(text)))?,
-        Place::Files(dir) => serde_json::to_value(files(&dir, "search", text)?.search(text, limit)?)?,
+        Place::Files(dir) => serde_json::to_value(files(&dir, reading, "search", text)?.search(text, limit)?)?,
     };
     // A terminal has room for what tells hits apart; programs get everything.
-    let columns: &[&str] = if format == FormatName::Table { &["time", "session_id", "kind", "role", "part", "snippet"] } else { &[] };
+    let columns: &[&str] =
+        if format == FormatName::Table { &["time", "session_id", "kind", "role", "part", "snippet"] } else { &[] };
     table(&rows_of(&hits, columns), format)?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn trace(data: &Data, id: &str, format: FormatName) -> anyhow::Result<ExitCode> {
+pub(super) fn trace(data: &Data, reading: Reading, id: &str, format: FormatName) -> anyhow::Result<ExitCode> {
     let view: Value = match open(data)? {
         Place::Server(api) => api.get(&format!("/api/trace/{}", encode(id)))?,
-        Place::Files(dir) => serde_json::to_value(files(&dir, "trace", id)?.trace(id)?)?,
+        Place::Files(dir) => serde_json::to_value(files(&dir, reading, "trace", id)?.trace(id)?)?,
     };
     if format == FormatName::Table {
         show_trace(&view)?;
@@ -68,7 +69,10 @@ pub(super) fn tail(data: &Data, follow: bool, lines: usize, format: FormatName) 
             anyhow::bail!("--follow needs a running server on this data directory; start one with `watchkeeper serve`")
         }
         Place::Files(dir) => {
-            show_rows(&serde_json::to_value(Reader::open(dir.path())?.tail(None, lines)?)?, format)?;
+            let mut rows = Reader::open(dir.path())?.tail(None, lines)?;
+            // As in the API: a row of the live view holds no contents.
+            rows.iter_mut().for_each(|row| row.summary.clear());
+            show_rows(&serde_json::to_value(rows)?, format)?;
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -97,9 +101,12 @@ fn open(data: &Data) -> anyhow::Result<Place> {
 }
 
 /// The store, after recording that its contents are read.
-fn files(dir: &DataDir, action: &str, object: &str) -> anyhow::Result<Reader> {
-    if let Err(error) = note_read(dir, action, object) {
-        complain(&format!("this read is not recorded: {error:#}"));
+fn files(dir: &DataDir, reading: Reading, action: &str, object: &str) -> anyhow::Result<Reader> {
+    match note_read(dir, action, object) {
+        Err(error) if reading.unrecorded => complain(&format!("this read is not recorded: {error:#}")),
+        noted => {
+            noted.context("reading contents is recorded, and this read cannot be; --unrecorded reads a copy all the same")?
+        }
     }
     Ok(Reader::open(dir.path())?)
 }
