@@ -66,7 +66,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// A string's text. A lone surrogate, which Unicode does not have and JSON can write, reads as U+FFFD: the rest of the
+/// A string's text. A lone surrogate, which Unicode does not have and JSON can write, reads as U+FFFDs: the rest of the
 /// text must not go unread because of it.
 pub(crate) fn text(raw: &RawValue) -> Option<String> {
     if !raw.get().starts_with('"') {

@@ -156,7 +156,7 @@ impl Relay {
             return;
         }
         let call = &mut self.call;
-        if call.outcome.first_chunk.is_none() {
+        if call.outcome.first_chunk.is_none() && call.decoder.is_some() {
             call.outcome.first_chunk = Some(call.elapsed());
         }
         call.outcome.response_bytes += chunk.len() as u64;

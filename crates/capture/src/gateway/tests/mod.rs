@@ -1,1 +1,7 @@
+//! The gateway over real sockets: a client and an upstream that say every byte themselves, and a recorder that waits
+//! when it is told to.
 
+mod commit;
+mod hostile;
+mod support;
+mod traffic;
