@@ -74,12 +74,15 @@ impl fmt::Display for InputError {
     }
 }
 
+/// What only Watchkeeper itself can say.
+const RESERVED: [Kind; 3] = [Kind::Detection, Kind::ResponseAction, Kind::Gap];
+
 /// Reads one event, an array of them, or one a line.
 ///
 /// | field | what |
 /// |---|---|
-/// | `kind` | required: `model_call`, `tool_call`, `retrieval` ... ([`Kind`]) |
-/// | `id` | a UUID; the same id again is a retry and is recorded once. Without it every event is new |
+/// | `kind` | required: `model_call`, `tool_call`, `retrieval` ... ([`Kind`], but for what only Watchkeeper itself says) |
+/// | `id` | a UUID; the same event with the same id again is a retry and is recorded once. Without it every event is new |
 /// | `time` | RFC 3339 text or nanoseconds since 1970; default: now |
 /// | `name` | what the operation is called; default: the kind |
 /// | `session.id`, `turn`, `user.id`, `application`, `agent` | text |
@@ -127,20 +130,14 @@ fn event(raw: &RawValue) -> Result<RawEvent, InputError> {
     let fields =
         Object::parse(raw.get()).map_err(|error| InputError::body(error.to_string(), "send each key once, as Unicode text"))?;
     let kind = required_text(&fields, "kind")?;
-    let kind = Kind::from_name(&kind).ok_or_else(|| {
-        let kinds: Vec<_> = Kind::ALL.iter().map(|kind| kind.as_str()).collect();
-        InputError::field("kind", "no such kind", format!("use one of {}", kinds.join(", ")))
+    let kind = Kind::from_name(&kind).filter(|kind| !RESERVED.contains(kind)).ok_or_else(|| {
+        let kinds: Vec<_> = Kind::ALL.iter().filter(|kind| !RESERVED.contains(kind)).map(|kind| kind.as_str()).collect();
+        InputError::field("kind", "no kind that can be sent", format!("use one of {}", kinds.join(", ")))
     })?;
     let name = text(&fields, "name", limits::CONTENT_BYTES_MAX)?.unwrap_or_else(|| kind.as_str().to_owned());
     let mut event: RawEvent = Event::new(kind, name, Source::new(SourcePath::Api, Key::of("watchkeeper.events")));
-    if let Some(id) = text(&fields, "id", ID_BYTES_MAX)? {
-        event.id = id.parse().map_err(|_| InputError::field("id", "not a UUID", "send a UUID, or leave it out"))?;
-    } else {
-        event.id = EventId::random();
-    }
-    if let Some(time) = fields.get("time") {
-        event.time = timestamp(time)?;
-    }
+    let time = fields.get("time").map(timestamp).transpose()?;
+    event.time = time.unwrap_or(event.time);
     event.session = text(&fields, "session.id", ID_BYTES_MAX)?.map(Raw::from);
     event.turn = text(&fields, "turn", ID_BYTES_MAX)?.map(Raw::from);
     event.identity.user = text(&fields, "user.id", ID_BYTES_MAX)?.map(Principal::asserted);
@@ -150,9 +147,26 @@ fn event(raw: &RawValue) -> Result<RawEvent, InputError> {
     event.status = status(&fields)?;
     event.duration_ns = duration(&fields)?;
     attributes(&fields, &mut event)?;
+    if let Some(id) = text(&fields, "id", ID_BYTES_MAX)? {
+        let id: EventId = id.parse().map_err(|_| InputError::field("id", "not a UUID", "send a UUID, or leave it out"))?;
+        event.id = retried_id(id, time.unwrap_or_default(), raw.get());
+        event.unmapped.insert(Raw::from("id"), Value::Text(Raw::from(id.to_string())));
+    }
     tool(&fields, &mut event)?;
     messages(&fields, &mut event)?;
     Ok(event)
+}
+
+/// The id that the same event gets when it is sent again. It rests on everything that was sent: who knows another's id, or can
+/// tell the id of what Watchkeeper will record itself, cannot take its place with something else.
+fn retried_id(id: EventId, time: Timestamp, sent: &str) -> EventId {
+    let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+    context.update(b"watchkeeper events api 1");
+    context.update(id.as_bytes());
+    context.update(sent.as_bytes());
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    EventId::derived(time, &digest)
 }
 
 fn required_text(fields: &Object<'_>, key: &'static str) -> Result<String, InputError> {

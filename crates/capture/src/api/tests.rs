@@ -47,6 +47,27 @@ async fn post(error: Option<RecordError>, body: impl Into<Body>) -> (StatusCode,
 }
 
 #[test]
+fn a_retry_is_the_same_event_and_nothing_else_can_take_its_place() {
+    let id = |name: &str, id: &str| {
+        let line = format!(r#"{{"kind":"tool_call","name":"{name}","id":"{id}"}}"#);
+        decode_events(line.as_bytes()).unwrap()[0].id
+    };
+    let (one, other) = ("0190163d-8694-739b-aea5-966c26f8ad90", "0190163d-8694-739b-aea5-966c26f8ad91");
+    assert_eq!(id("a", one), id("a", one));
+    assert_ne!(id("a", one), id("b", one), "another event with the same id is another event");
+    assert_ne!(id("a", one), id("a", other));
+    assert_ne!(id("a", one).to_string(), one, "ids that Watchkeeper gives cannot be chosen");
+}
+
+#[test]
+fn what_only_watchkeeper_says_is_refused() {
+    for kind in ["detection", "response_action", "gap"] {
+        let error = decode_events(format!(r#"{{"kind":"{kind}"}}"#).as_bytes()).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("kind"), "{kind}");
+    }
+}
+
+#[test]
 fn an_event_with_everything() {
     let events = decode_events(
         br#"{"id":"0190163d-8694-739b-aea5-966c26f8ad90","kind":"tool_call","time":"2026-01-31T12:00:00.5Z","name":"weather",
@@ -58,7 +79,7 @@ fn an_event_with_everything() {
     )
     .unwrap();
     let [event] = &events[..] else { panic!("{events:?}") };
-    assert_eq!(event.id.to_string(), "0190163d-8694-739b-aea5-966c26f8ad90");
+    assert_eq!(event.unmapped[&Raw::from("id")], Value::Text(Raw::from("0190163d-8694-739b-aea5-966c26f8ad90")));
     assert_eq!((event.kind, event.status, event.duration_ns), (Kind::ToolCall, Status::Error, Some(1_500_000)));
     assert_eq!(event.time.unix_ns(), 1_769_860_800_500_000_000);
     assert_eq!(event.attributes[&attr::GEN_AI_TOOL_NAME], Value::from("get_weather"));
