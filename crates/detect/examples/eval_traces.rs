@@ -6,7 +6,11 @@
 //! detection of content flow with the grade `acted_on` or `reached`. With `--inspect` the texts carry the findings of
 //! inspection, as in the recorder; without, flow has only its own marks.
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, missing_docs)]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a tool for developers: it prints, and stops at what it cannot read"
+)]
 
 use std::collections::BTreeMap;
 use std::io::BufRead;

@@ -6,6 +6,7 @@ use event::{
     Channel, ContentId, Event, EventId, Identity, Key, Kind, RecordedEvent, RuleId, Source, SourcePath, TechniqueId, Timestamp,
     Trace, Value, attr,
 };
+use journal::Seq;
 use sanitize::Clean;
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +68,7 @@ impl Grade {
 /// field's value where there is no content.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// What it is: `match`, `finding`, `source`, `call`, `shared_value`, `count`.
+    /// What it is: `match`, `finding`, `source`, `call`, `shared_value`, `count`, `group`, `event`.
     pub what: String,
     /// The field that matched, or the rule of the finding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,6 +91,9 @@ pub struct Evidence {
     /// The event that brought it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub event: Option<EventId>,
+    /// The place of that event's record in the journal: the index of its leaf in the ledger, too (invariant I6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<Seq>,
     /// Where the text entered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<Channel>,

@@ -1,8 +1,9 @@
 //! Reads recorded events in the order of the journal and says what it detects.
 
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 
-use event::{ContentRef, EventId, Kind, Part, Piece, RecordedEvent};
+use event::{ContentRef, EventId, Kind, Part, Piece, RecordedEvent, Role, SourcePath};
 use journal::Seq;
 use lru::LruCache;
 use sanitize::Clean;
@@ -15,11 +16,19 @@ use crate::rules::{Rule, RuleKind, RuleSet};
 use crate::session::{Sessions, hash};
 use crate::sigma::flatten::{self, Document};
 use crate::sigma::{Hit, Sigma};
+use crate::skipped::Skipped;
 
 /// Most groups of correlations whose last alarm is remembered, so that a burst is one alarm and not one for each event.
 const ALARMS_REMEMBERED_MAX: usize = 65_536;
 /// Most findings of inspection that go into the evidence of one detection.
 const FINDINGS_SHOWN_MAX: usize = 8;
+/// Most new tool calls of one event that are looked at; each is a document of its own. Models make a handful at a time, and
+/// a conversation that comes in whole has a few dozen.
+const EVENT_CALLS_MAX: usize = 256;
+/// Most detections of one rule on one event: one more of 256 calls tells nothing new, and must not drive out another rule.
+const RULE_DETECTIONS_MAX: usize = 16;
+/// Most detections of Sigma rules that are gathered of one event before the most severe are chosen.
+const GATHERED_MAX: usize = 512;
 
 /// Sigma rules and content flow, with what they remember.
 pub struct Engine {
@@ -30,6 +39,16 @@ pub struct Engine {
     flow: Flow,
     /// When a rule last spoke on a group (correlations) or on a tool call.
     spoken: LruCache<(usize, u64), u64>,
+    skipped: Skipped,
+}
+
+/// An event being looked at, and what it has shown so far.
+struct Observation<'a> {
+    seq: Seq,
+    event: &'a RecordedEvent<Clean>,
+    time_s: i64,
+    detections: Vec<Detection>,
+    by_rule: HashMap<usize, usize>,
 }
 
 impl Engine {
@@ -44,55 +63,74 @@ impl Engine {
             novelty: Novelty::new(CONTENTS_REMEMBERED_MAX),
             flow: Flow::new(),
             spoken: LruCache::new(NonZeroUsize::new(ALARMS_REMEMBERED_MAX).unwrap_or(NonZeroUsize::MIN)),
+            skipped: Skipped::default(),
         }
     }
 
-    /// What the next event of the journal shows. The same events in the same order give the same detections.
+    /// What the bounds on memory and time have left out so far. Whoever runs the engine is to show it (invariant I4).
+    #[must_use]
+    pub fn skipped(&self) -> Skipped {
+        self.skipped
+    }
+
+    /// What the next event of the journal, the record at `seq`, shows. The same events in the same order give the same
+    /// detections.
     ///
     /// `contents` gives the text of a content; it is asked once for each content that is new to its conversation. A content
-    /// that it does not have (erased) is passed over. Events of the kinds `detection` and `response_action` show nothing, so
-    /// that nothing feeds itself.
+    /// that it does not have (erased) is passed over. What Watchkeeper itself recorded of the kinds `detection` and
+    /// `response_action` shows nothing, so that nothing feeds itself.
     pub fn observe(
         &mut self,
-        _seq: Seq,
+        seq: Seq,
         event: &RecordedEvent<Clean>,
         contents: &mut dyn FnMut(&ContentRef) -> Option<Clean>,
     ) -> Vec<Detection> {
-        if matches!(event.kind, Kind::Detection | Kind::ResponseAction) {
+        // Whoever else sends these kinds must not escape the rules by it.
+        if matches!(event.kind, Kind::Detection | Kind::ResponseAction) && event.source.path == SourcePath::Internal {
             return Vec::new();
         }
         let session = self.sessions.of(event);
         let mut new: Vec<(&Piece<Clean, ContentRef>, Clean)> = Vec::new();
+        let mut calls = 0;
         for piece in &event.pieces {
-            if self.novelty.is_new(session, &piece.content.id, role_of(piece))
-                && let Some(text) = contents(&piece.content)
-            {
+            let role = role_of(piece);
+            if !self.novelty.is_new(session, &piece.content.id, role) {
+                continue;
+            }
+            if piece.meta.part == Part::ToolCall {
+                if calls == EVENT_CALLS_MAX {
+                    self.skipped.calls += 1;
+                    self.novelty.forget(session, &piece.content.id, role);
+                    continue;
+                }
+                calls += 1;
+            }
+            if let Some(text) = contents(&piece.content) {
                 new.push((piece, text));
             }
         }
         // Nobody's clock decides but ours: an event from the future must not open or shut a window.
         let time_s = i64::try_from(event.time.min(event.observed).unix_ns() / 1_000_000_000).unwrap_or(i64::MAX);
-        let mut detections = Vec::new();
         let own_call = (event.kind == Kind::ToolCall)
             .then(|| event.pieces.iter().find(|piece| piece.meta.part == Part::ToolCall))
             .flatten()
             .and_then(|piece| Some(flatten::call_key(piece, &contents(&piece.content)?)));
+        let mut seen = Observation { seq, event, time_s, detections: Vec::new(), by_rule: HashMap::new() };
         for document in flatten::documents(event, &new) {
             let call = document.call(session, own_call.as_deref());
-            self.observe_document(call, event, document, time_s, &mut detections);
+            self.observe_document(call, document, &mut seen);
         }
-        detections.extend(self.flow.observe(session, event, &new));
+        let mut detections = seen.detections;
+        let (followed, unread) = self.flow.observe(session, seq, event, &new);
+        self.skipped.flow_bytes += unread;
+        detections.extend(followed);
+        self.skipped.bound(&mut detections);
         detections
     }
 
-    fn observe_document(
-        &mut self,
-        call: Option<u64>,
-        event: &RecordedEvent<Clean>,
-        mut document: Document,
-        time_s: i64,
-        detections: &mut Vec<Detection>,
-    ) {
+    fn observe_document(&mut self, call: Option<u64>, mut document: Document, seen: &mut Observation<'_>) {
+        self.skipped.bytes += document.skipped_bytes;
+        self.skipped.values += document.skipped_values;
         let fields = Json::Object(std::mem::take(&mut document.fields));
         let mut matches = self.sigma.matches(&fields, Some(document.category));
         // A tool call is told of by the model's answer, by the tool's span, by the next request: one alarm of a rule is enough.
@@ -100,13 +138,19 @@ impl Engine {
             let spoken = &mut self.spoken;
             self.sigma.retain(&mut matches, |rule| spoken.put((rule, call), 0).is_none());
         }
-        let hits = self.sigma.correlate(&fields, &event.id.to_string(), matches, time_s);
+        let hits = self.sigma.correlate(&fields, &name_of(seen.seq, seen.event.id), matches, seen.time_s);
         for hit in hits {
             let Some(rule) = self.rules.rule(hit.rule) else { continue };
-            if rule.info.kind == RuleKind::Correlation && !is_due(&mut self.spoken, &hit, rule, time_s) {
+            if rule.info.kind == RuleKind::Correlation && !is_due(&mut self.spoken, &hit, rule, seen.time_s) {
                 continue;
             }
-            detections.push(detection(rule, hit, event, &document));
+            let of_rule = seen.by_rule.entry(hit.rule).or_default();
+            if *of_rule == RULE_DETECTIONS_MAX || seen.detections.len() == GATHERED_MAX {
+                self.skipped.detections += 1;
+                continue;
+            }
+            *of_rule += 1;
+            seen.detections.push(detection(rule, hit, seen.seq, seen.event, &document));
         }
     }
 }
@@ -114,7 +158,7 @@ impl Engine {
 /// A correlation speaks once for each group and window.
 fn is_due(spoken: &mut LruCache<(usize, u64), u64>, hit: &Hit, rule: &Rule, time_s: i64) -> bool {
     let now = u64::try_from(time_s).unwrap_or(0);
-    let key = (hit.rule, hash(&("group", &hit.group)));
+    let key = (hit.rule, hash(&[b"group", hit.group.as_bytes()]));
     // Time may go back where sources deliver late; then the window counts in both directions.
     if spoken.get(&key).is_some_and(|last| last.abs_diff(now) < rule.parsed.timespan_s()) {
         return false;
@@ -123,12 +167,23 @@ fn is_due(spoken: &mut LruCache<(usize, u64), u64>, hit: &Hit, rule: &Rule, time
     true
 }
 
-fn detection(rule: &Rule, hit: Hit, event: &RecordedEvent<Clean>, document: &Document) -> Detection {
+/// The name by which a correlation speaks of an event: its place in the journal and its id.
+fn name_of(seq: Seq, id: EventId) -> String {
+    format!("{} {id}", seq.0)
+}
+
+fn event_of(name: &str) -> Option<(Seq, EventId)> {
+    let (seq, id) = name.split_once(' ')?;
+    Some((Seq(seq.parse().ok()?), id.parse().ok()?))
+}
+
+fn detection(rule: &Rule, hit: Hit, seq: Seq, event: &RecordedEvent<Clean>, document: &Document) -> Detection {
     let mut evidence = hit.evidence;
     for item in &mut evidence {
         let field = item.field.as_deref().unwrap_or_default();
         item.content = document.contents.iter().find(|(name, _)| *name == field).map(|(_, content)| *content);
         item.event = Some(event.id);
+        item.seq = Some(seq);
     }
     evidence.extend(document.findings.iter().take(FINDINGS_SHOWN_MAX).map(|(content, channel, finding)| Evidence {
         what: "finding".to_owned(),
@@ -138,10 +193,18 @@ fn detection(rule: &Rule, hit: Hit, event: &RecordedEvent<Clean>, document: &Doc
         end: Some(finding.end),
         content: Some(*content),
         event: Some(event.id),
+        seq: Some(seq),
         channel: Some(*channel),
         ..Evidence::default()
     }));
-    let events = hit.events.iter().filter_map(|id| id.parse::<EventId>().ok()).collect();
+    let counted: Vec<(Seq, EventId)> = hit.events.iter().filter_map(|name| event_of(name)).collect();
+    evidence.extend(counted.iter().map(|(seq, id)| Evidence {
+        what: "event".to_owned(),
+        event: Some(*id),
+        seq: Some(*seq),
+        ..Evidence::default()
+    }));
+    let events = counted.into_iter().map(|(_, id)| id).collect();
     let verdict = Verdict {
         rule: &rule.info.id,
         rule_digest: &rule.info.digest,
@@ -158,8 +221,18 @@ fn detection(rule: &Rule, hit: Hit, event: &RecordedEvent<Clean>, document: &Doc
 /// A text may come back in another part: as a tool's result and then as a document, say; each use is new once. Calls are
 /// told apart by their id, too: the same command given twice runs twice.
 fn role_of(piece: &Piece<Clean, ContentRef>) -> u64 {
-    let call_id = (piece.meta.part == Part::ToolCall).then(|| piece.meta.call_id.as_ref().map(|id| id.as_str()));
-    hash(&(piece.meta.role, call_id))
+    let role: &[u8] = match piece.meta.role {
+        Role::System => b"system",
+        Role::User => b"user",
+        Role::Assistant => b"assistant",
+        Role::Tool => b"tool",
+        Role::Document => b"document",
+    };
+    match (piece.meta.part, &piece.meta.call_id) {
+        (Part::ToolCall, Some(id)) => hash(&[role, b"call", id.as_bytes()]),
+        (Part::ToolCall, None) => hash(&[role, b"call"]),
+        _ => hash(&[role]),
+    }
 }
 
 #[cfg(test)]

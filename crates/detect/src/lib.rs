@@ -6,7 +6,11 @@
 //! [`Detection`]s, [`Runner`] applies a rule set to arbitrary JSON events. Nothing here does I/O, but for reading rule
 //! files, and nothing reads a clock: time comes from the events (invariant I3).
 //!
-//! An event of kind `detection` or `response_action` is never looked at, so detection cannot feed itself.
+//! What Watchkeeper itself recorded of kind `detection` or `response_action` is never looked at, so detection cannot feed
+//! itself. An event of these kinds that comes from anywhere else is looked at like any other.
+//!
+//! Memory and time are bounded whatever an event holds (invariant I5). What the bounds leave out is counted,
+//! [`Engine::skipped`] (invariant I4).
 
 #![forbid(unsafe_code)]
 
@@ -19,9 +23,11 @@ mod novelty;
 mod rules;
 mod session;
 mod sigma;
+mod skipped;
 mod token;
 
 pub use detection::{Detection, Evidence, Grade, Severity};
 pub use engine::Engine;
 pub use rules::{ExampleResult, Problem, RuleError, RuleInfo, RuleKind, RuleSet};
 pub use sigma::runner::{Match, Runner, match_json};
+pub use skipped::Skipped;

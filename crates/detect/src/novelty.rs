@@ -19,6 +19,12 @@ pub(crate) struct Novelty(LruCache<Entry, ()>);
 /// Session, content and use of the content.
 type Entry = (u64, [u8; 16], u64);
 
+fn entry(session: u64, content: &ContentId, role: u64) -> Entry {
+    let mut id = [0; 16];
+    id.copy_from_slice(&content.as_bytes()[..16]);
+    (session, id, role)
+}
+
 impl Novelty {
     pub(crate) fn new(contents_max: usize) -> Self {
         Self(LruCache::new(NonZeroUsize::new(contents_max).unwrap_or(NonZeroUsize::MIN)))
@@ -27,9 +33,12 @@ impl Novelty {
     /// Whether `content` is new to `session` in this `role` (a hash of what else tells uses apart). It is not, the next
     /// time.
     pub(crate) fn is_new(&mut self, session: u64, content: &ContentId, role: u64) -> bool {
-        let mut id = [0; 16];
-        id.copy_from_slice(&content.as_bytes()[..16]);
-        self.0.put((session, id, role), ()).is_none()
+        self.0.put(entry(session, content, role), ()).is_none()
+    }
+
+    /// Takes back that the session has brought it: it was not looked at.
+    pub(crate) fn forget(&mut self, session: u64, content: &ContentId, role: u64) {
+        self.0.pop(&entry(session, content, role));
     }
 
     #[cfg(test)]

@@ -1,19 +1,24 @@
 //! Which conversation an event belongs to.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 
-use event::{Direction, RecordedEvent, Role, TraceId};
+use event::{Direction, Principal, RecordedEvent, Role, TraceId};
 use lru::LruCache;
 use sanitize::Clean;
+
+use crate::detection::sha256;
 
 /// Most traces whose conversation is remembered. A trace is one turn; its spans come within seconds or minutes.
 const TRACES_REMEMBERED_MAX: usize = 65_536;
 
 /// Finds the conversation of an event: its session id; else, for a call that repeats the conversation, the first text
 /// that the user said in it; else its trace; else who is involved.
+///
+/// Each application has conversations of its own: one that names the session or the trace of another must not be able to
+/// say there what the user is taken to have said.
 pub(crate) struct Sessions {
-    by_trace: LruCache<TraceId, u64>,
+    /// By application and trace.
+    by_trace: LruCache<(u64, TraceId), u64>,
 }
 
 impl Sessions {
@@ -23,9 +28,12 @@ impl Sessions {
 
     /// The conversation, as a hash. The same event in the same place of the journal has the same one.
     pub(crate) fn of(&mut self, event: &RecordedEvent<Clean>) -> u64 {
-        let trace = event.trace.map(|trace| trace.trace_id);
+        let identity = &event.identity;
+        let application = principal(identity.application.as_ref());
+        let scope = application.to_le_bytes();
+        let trace = event.trace.map(|trace| (application, trace.trace_id));
         if let Some(session) = &event.session {
-            return self.remember(trace, hash(&("session", session.as_str())));
+            return self.remember(trace, hash(&[b"session", &scope, session.as_bytes()]));
         }
         if let Some(known) = trace.and_then(|trace| self.by_trace.get(&trace)) {
             return *known;
@@ -34,18 +42,18 @@ impl Sessions {
             .pieces
             .iter()
             .find(|piece| piece.meta.direction == Direction::Input && piece.meta.role == Role::User)
-            .map(|piece| hash(&("root", piece.content.id)));
+            .map(|piece| hash(&[b"root", &scope, piece.content.id.as_bytes()]));
         let key = root.unwrap_or_else(|| match trace {
-            Some(trace) => hash(&("trace", trace)),
+            Some((_, trace)) => hash(&[b"trace", &scope, trace.as_bytes()]),
             None => {
-                let id = |principal: &Option<event::Principal<Clean>>| principal.as_ref().map(|one| one.id.to_string());
-                hash(&("identity", id(&event.identity.user), id(&event.identity.application), id(&event.identity.agent)))
+                let (user, agent) = (principal(identity.user.as_ref()), principal(identity.agent.as_ref()));
+                hash(&[b"identity", &scope, &user.to_le_bytes(), &agent.to_le_bytes()])
             }
         });
         self.remember(trace, key)
     }
 
-    fn remember(&mut self, trace: Option<TraceId>, key: u64) -> u64 {
+    fn remember(&mut self, trace: Option<(u64, TraceId)>, key: u64) -> u64 {
         if let Some(trace) = trace {
             self.by_trace.put(trace, key);
         }
@@ -53,9 +61,29 @@ impl Sessions {
     }
 }
 
-/// A hash that is the same in every run (`DefaultHasher::new` has fixed keys).
-pub(crate) fn hash(value: &impl Hash) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    value.hash(&mut hasher);
-    hasher.finish()
+/// Who it is, as a hash; nobody is not the one whose id is empty.
+fn principal(principal: Option<&Principal<Clean>>) -> u64 {
+    principal.map_or(0, |one| hash(&[b"principal", one.id.as_bytes()]))
+}
+
+/// The first 64 bits of the SHA-256 of parts, each preceded by its length. State and ids of detections rest on it: it is the
+/// same in every release and on every machine, and nobody can choose a text that has the hash of another one, as they could
+/// with a hash made for tables.
+pub(crate) fn hash(parts: &[&[u8]]) -> u64 {
+    let [a, b, c, d, e, f, g, h, ..] = sha256(parts);
+    u64::from_le_bytes([a, b, c, d, e, f, g, h])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_hash_never_changes() {
+        // SHA-256 of 01 00 00 00 00 00 00 00 61, by another program.
+        assert_eq!(hash(&[b"a"]).to_le_bytes(), HASH_OF_A);
+        assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
+    }
+
+    const HASH_OF_A: [u8; 8] = [0xae, 0x61, 0x21, 0xc8, 0x8b, 0xa5, 0x55, 0xf6];
 }

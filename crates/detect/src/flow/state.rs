@@ -3,6 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use event::{Channel, ContentId, EventId};
+use journal::Seq;
 
 use super::text;
 use crate::session::hash;
@@ -37,6 +38,7 @@ pub(crate) struct Conversation {
 #[derive(Debug, Clone)]
 pub(crate) struct Source {
     pub(crate) event: EventId,
+    pub(crate) seq: Seq,
     pub(crate) content: ContentId,
     pub(crate) channel: Channel,
     /// The instruction, in lower case.
@@ -53,8 +55,10 @@ pub(crate) struct Source {
 /// A call that follows an instruction and has not come back.
 #[derive(Debug, Clone)]
 pub(crate) struct Pending {
-    pub(crate) call_id: Option<String>,
-    pub(crate) tool: String,
+    /// Hash of the call's id.
+    pub(crate) call_id: Option<u64>,
+    /// Hash of the tool's name.
+    pub(crate) tool: u64,
     pub(crate) key: u64,
     pub(crate) alarm: super::Alarm,
 }
@@ -66,12 +70,12 @@ struct Words(HashSet<u64>);
 impl Words {
     fn insert(&mut self, word: &str) {
         if self.0.len() < WORDS_REMEMBERED_MAX {
-            self.0.insert(hash(&word));
+            self.0.insert(hash(&[word.as_bytes()]));
         }
     }
 
     fn contains(&self, word: &str) -> bool {
-        self.0.contains(&hash(&word))
+        self.0.contains(&hash(&[word.as_bytes()]))
     }
 
     fn learn(&mut self, text: &str) {

@@ -256,6 +256,11 @@ pub(crate) fn normal(address: &str) -> String {
     }
 }
 
+/// How many bytes of a text are not read.
+pub(crate) fn unread(text: &str) -> usize {
+    text.len().saturating_sub(TEXT_BYTES_MAX)
+}
+
 /// The part of a text that is read.
 pub(crate) fn readable(text: &str) -> std::borrow::Cow<'_, str> {
     if text.len() <= TEXT_BYTES_MAX {

@@ -8,7 +8,25 @@ use sanitize::Clean;
 use serde_json::{Map, Value as Json};
 
 use crate::session::hash;
+use crate::skipped::{count, head};
 use crate::token;
+
+/// Most bytes of one attribute in a document. What rules look for in attributes are names, numbers and addresses.
+const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// Most bytes of names, attributes and unmapped values in a document, all together.
+const BASE_BYTES_MAX: usize = 256 * 1024;
+/// What a value counts for beside its text, so that lists of small things are bounded, too.
+const VALUE_BYTES: usize = 16;
+/// Longest name (of a user, an operation, a document) in a document, in bytes. Correlations keep them for each group.
+const NAME_BYTES_MAX: usize = 1_024;
+/// Most bytes of text in a document; no less than the longest content, so that one text alone is always whole.
+const TEXTS_BYTES_MAX: usize = event::limits::CONTENT_BYTES_MAX;
+/// Most bytes of each text where all of them are too long, so that a long one does not drive out the others.
+const TEXT_BYTES_MAX: usize = 1024 * 1024;
+/// Most values of one field: a text for each piece that an event may have.
+const FIELD_VALUES_MAX: usize = event::limits::PIECES_MAX;
+/// Longest arguments that are read as JSON to compare calls, in bytes: a parsed document takes many times its text.
+pub(crate) const ARGUMENTS_BYTES_MAX: usize = 1024 * 1024;
 
 /// A flattened event, or a tool call of one.
 pub(crate) struct Document {
@@ -22,34 +40,48 @@ pub(crate) struct Document {
     pub(crate) findings: Vec<(ContentId, Channel, Finding)>,
     /// Tells apart the documents of one event; empty for the event's own.
     pub(crate) part: String,
+    /// Bytes that the bounds left out of the fields.
+    pub(crate) skipped_bytes: u64,
+    /// Values that they left out.
+    pub(crate) skipped_values: u64,
+    /// How many more bytes of text it may hold, and how many of one text.
+    text_left: usize,
+    text_bytes_max: usize,
 }
 
-/// The documents of `event`. `new` are the pieces that are new to the conversation, with their texts.
-pub(crate) fn documents(event: &RecordedEvent<Clean>, new: &[(&Piece<Clean, ContentRef>, Clean)]) -> Vec<Document> {
-    let base = base_fields(event);
+/// The documents of `event`, each made when it is asked for. `new` are the pieces that are new to the conversation, with
+/// their texts.
+pub(crate) fn documents<'a>(
+    event: &RecordedEvent<Clean>,
+    new: &'a [(&Piece<Clean, ContentRef>, Clean)],
+) -> impl Iterator<Item = Document> + use<'a> {
+    let base = Base::of(event);
     let own_calls = category(event.kind) == "tool";
-    let mut main = Document::new(category(event.kind), base.clone(), String::new());
-    let mut calls = Vec::new();
-    for (piece, text) in new {
-        if piece.meta.part == Part::ToolCall && !own_calls {
-            let mut call = Document::new("tool", base.clone(), call_key(piece, text));
-            call.add_piece(piece, text);
-            call.close();
-            calls.push(call);
-        } else {
-            main.add_piece(piece, text);
-        }
+    let is_call = move |piece: &Piece<Clean, ContentRef>| piece.meta.part == Part::ToolCall && !own_calls;
+    let mut main = Document::new(category(event.kind), base.fields.clone(), String::new());
+    main.skipped_bytes = base.skipped;
+    let of_main = || new.iter().filter(|(piece, _)| !is_call(piece));
+    if of_main().map(|(_, text)| text.len()).sum::<usize>() > TEXTS_BYTES_MAX {
+        main.text_bytes_max = TEXT_BYTES_MAX;
     }
+    of_main().for_each(|(piece, text)| main.add_piece(piece, text));
     main.close();
-    std::iter::once(main).chain(calls).collect()
+    let calls = new.iter().filter(move |(piece, _)| is_call(piece)).map(move |(piece, text)| {
+        let mut call = Document::new("tool", base.fields.clone(), call_key(piece, text));
+        call.add_piece(piece, text);
+        call.close();
+        call
+    });
+    std::iter::once(main).chain(calls)
 }
 
 /// Names a tool call by its id and its arguments. Emitters write the same JSON with and without spaces and in any order of
 /// keys, so it is read before it is compared. The id alone would let a second call hide behind a first one's.
 pub(crate) fn call_key(piece: &Piece<Clean, ContentRef>, arguments: &Clean) -> String {
     let call_id = piece.meta.call_id.as_ref().map_or("", |id| id.as_str());
-    let parsed = serde_json::from_str::<Json>(arguments).ok().map(|value| value.to_string());
-    format!("{:016x}/{call_id}", hash(&parsed.as_deref().unwrap_or(arguments)))
+    let readable = (arguments.len() <= ARGUMENTS_BYTES_MAX).then_some(arguments.as_str());
+    let parsed = readable.and_then(|text| serde_json::from_str::<Json>(text).ok()).map(|value| value.to_string());
+    format!("{:016x}/{call_id}", hash(&[parsed.as_deref().unwrap_or(arguments).as_bytes()]))
 }
 
 fn category(kind: Kind) -> &'static str {
@@ -64,67 +96,151 @@ fn category(kind: Kind) -> &'static str {
     }
 }
 
-fn base_fields(event: &RecordedEvent<Clean>) -> Map<String, Json> {
-    let mut fields = Map::new();
-    let mut put = |name: &str, value: Option<&str>| {
+/// The fields that all documents of an event have, within their bounds.
+struct Base {
+    fields: Map<String, Json>,
+    left: usize,
+    skipped: u64,
+}
+
+impl Base {
+    fn of(event: &RecordedEvent<Clean>) -> Self {
+        let mut base = Self { fields: Map::new(), left: BASE_BYTES_MAX, skipped: 0 };
+        base.fill(event);
+        base
+    }
+
+    fn put(&mut self, name: &str, value: Option<&str>) {
         if let Some(value) = value {
-            fields.insert(name.to_owned(), Json::String(value.to_owned()));
+            let value = Json::from(self.text(value, NAME_BYTES_MAX));
+            self.fields.insert(name.to_owned(), value);
         }
-    };
-    let identity = &event.identity;
-    put("@timestamp", Some(&event.time.unix_ns().to_string()));
-    put("event.id", Some(&event.id.to_string()));
-    put("event.kind", Some(event.kind.as_str()));
-    put("event.name", Some(&event.name));
-    put("event.phase", name_of(&event.phase).as_deref());
-    put("event.status", name_of(&event.status).as_deref());
-    put("trace.id", event.trace.map(|trace| trace.trace_id.to_string()).as_deref());
-    put("session.id", event.session.as_deref());
-    put("watchkeeper.source.path", name_of(&event.source.path).as_deref());
-    put("watchkeeper.source.dialect", Some(event.source.dialect.as_str()));
-    if let Some(user) = &identity.user {
-        put("user.id", Some(&user.id));
-        put("user.name", user.name.as_deref());
     }
-    if let Some(application) = &identity.application {
-        put("service.name", Some(application.name.as_ref().unwrap_or(&application.id)));
-        put("service.version", application.version.as_deref());
+
+    /// The beginning of a text that fits.
+    fn text(&mut self, text: &str, bytes_max: usize) -> String {
+        let kept = head(text, bytes_max.min(self.left));
+        self.left -= kept.len();
+        self.skipped += count(text.len() - kept.len());
+        kept.to_owned()
     }
-    if let Some(agent) = &identity.agent {
-        put("gen_ai.agent.id", Some(&agent.id));
-        put("gen_ai.agent.name", Some(agent.name.as_ref().unwrap_or(&agent.id)));
-        put("gen_ai.agent.version", agent.version.as_deref());
+
+    fn put_value(&mut self, name: String, value: &Value<Clean>) {
+        if name.len() > self.left.min(VALUE_BYTES_MAX) {
+            self.skipped += count(name.len() + size(value));
+            return;
+        }
+        self.left -= name.len();
+        // Others are not to go short because of this one.
+        let others = self.left.saturating_sub(VALUE_BYTES_MAX);
+        self.left -= others;
+        let value = self.json(value);
+        self.left += others;
+        if let Some(value) = value {
+            self.fields.insert(name, value);
+        }
     }
-    put("watchkeeper.credential.id", identity.credential.as_ref().map(|credential| credential.id.as_str()));
-    if let Some(client) = &identity.client {
-        put("client.address", client.address.as_deref());
-        put("user_agent.original", client.user_agent.as_deref());
+
+    fn json(&mut self, value: &Value<Clean>) -> Option<Json> {
+        if self.left < VALUE_BYTES {
+            self.skipped += count(size(value));
+            return None;
+        }
+        self.left -= VALUE_BYTES;
+        Some(match value {
+            Value::Bool(value) => Json::from(*value),
+            Value::Int(value) => Json::from(*value),
+            Value::Double(value) => Json::from(*value),
+            Value::Text(text) => Json::from(self.text(text, VALUE_BYTES_MAX)),
+            Value::List(values) => Json::Array(values.iter().filter_map(|value| self.json(value)).collect()),
+            Value::Map(entries) => Json::Object(
+                entries
+                    .iter()
+                    .filter_map(|(key, value)| {
+                        let key = self.text(key, VALUE_BYTES_MAX);
+                        Some((key, self.json(value)?))
+                    })
+                    .collect(),
+            ),
+        })
     }
-    if !identity.delegation.is_empty() {
-        let agents = identity.delegation.iter().map(|agent| Json::String(agent.id.to_string())).collect();
-        fields.insert("watchkeeper.delegation".to_owned(), Json::Array(agents));
+
+    fn fill(&mut self, event: &RecordedEvent<Clean>) {
+        let identity = &event.identity;
+        self.put("@timestamp", Some(&event.time.unix_ns().to_string()));
+        self.put("event.id", Some(&event.id.to_string()));
+        self.put("event.kind", Some(event.kind.as_str()));
+        self.put("event.name", Some(&event.name));
+        self.put("event.phase", name_of(&event.phase).as_deref());
+        self.put("event.status", name_of(&event.status).as_deref());
+        self.put("trace.id", event.trace.map(|trace| trace.trace_id.to_string()).as_deref());
+        self.put("session.id", event.session.as_deref());
+        self.put("watchkeeper.source.path", name_of(&event.source.path).as_deref());
+        self.put("watchkeeper.source.dialect", Some(event.source.dialect.as_str()));
+        if let Some(user) = &identity.user {
+            self.put("user.id", Some(&user.id));
+            self.put("user.name", user.name.as_deref());
+        }
+        if let Some(application) = &identity.application {
+            self.put("service.name", Some(application.name.as_ref().unwrap_or(&application.id)));
+            self.put("service.version", application.version.as_deref());
+        }
+        if let Some(agent) = &identity.agent {
+            self.put("gen_ai.agent.id", Some(&agent.id));
+            self.put("gen_ai.agent.name", Some(agent.name.as_ref().unwrap_or(&agent.id)));
+            self.put("gen_ai.agent.version", agent.version.as_deref());
+        }
+        self.put("watchkeeper.credential.id", identity.credential.as_ref().map(|credential| credential.id.as_str()));
+        if let Some(client) = &identity.client {
+            self.put("client.address", client.address.as_deref());
+            self.put("user_agent.original", client.user_agent.as_deref());
+        }
+        if !identity.delegation.is_empty() {
+            let agents = identity.delegation.iter().map(|agent| Json::from(self.text(&agent.id, NAME_BYTES_MAX))).collect();
+            self.fields.insert("watchkeeper.delegation".to_owned(), Json::Array(agents));
+        }
+        if let Some(duration) = event.duration_ns {
+            self.fields.insert("event.duration_ms".to_owned(), Json::from(duration / 1_000_000));
+        }
+        if let Some(inspection) = &event.inspection {
+            self.fields.insert("watchkeeper.verdict".to_owned(), Json::from(inspection.verdict.as_str()));
+        }
+        for (kind, count) in &event.sanitized {
+            self.fields.insert(format!("watchkeeper.sanitized.{kind}"), Json::from(*count));
+        }
+        for (key, value) in &event.attributes {
+            self.put_value(key.as_str().to_owned(), value);
+        }
+        for (key, value) in &event.unmapped {
+            self.put_value(format!("unmapped.{key}"), value);
+        }
     }
-    if let Some(duration) = event.duration_ns {
-        fields.insert("event.duration_ms".to_owned(), Json::from(duration / 1_000_000));
-    }
-    if let Some(inspection) = &event.inspection {
-        fields.insert("watchkeeper.verdict".to_owned(), Json::from(inspection.verdict.as_str()));
-    }
-    for (kind, count) in &event.sanitized {
-        fields.insert(format!("watchkeeper.sanitized.{kind}"), Json::from(*count));
-    }
-    for (key, value) in &event.attributes {
-        fields.insert(key.as_str().to_owned(), json_of_value(value));
-    }
-    for (key, value) in &event.unmapped {
-        fields.insert(format!("unmapped.{key}"), json_of_value(value));
-    }
-    fields
+}
+
+/// What a value counts for.
+fn size(value: &Value<Clean>) -> usize {
+    VALUE_BYTES
+        + match value {
+            Value::Text(text) => text.len(),
+            Value::List(values) => values.iter().map(size).sum(),
+            Value::Map(entries) => entries.iter().map(|(key, value)| key.len() + size(value)).sum(),
+            _ => 0,
+        }
 }
 
 impl Document {
     fn new(category: &'static str, fields: Map<String, Json>, part: String) -> Self {
-        Self { category, fields, contents: Vec::new(), findings: Vec::new(), part }
+        Self {
+            category,
+            fields,
+            contents: Vec::new(),
+            findings: Vec::new(),
+            part,
+            skipped_bytes: 0,
+            skipped_values: 0,
+            text_left: TEXTS_BYTES_MAX,
+            text_bytes_max: TEXTS_BYTES_MAX,
+        }
     }
 
     fn add_piece(&mut self, piece: &Piece<Clean, ContentRef>, text: &Clean) {
@@ -132,6 +248,7 @@ impl Document {
         let channel = meta.channel();
         let output = meta.direction == Direction::Output;
         let arguments = meta.part == Part::ToolCall;
+        let text = self.fitting(text);
         self.add_text(text_field(meta.part, channel), piece.content.id, text);
         if meta.part == Part::ToolResult {
             self.add_text("watchkeeper.text.tool", piece.content.id, text);
@@ -143,12 +260,14 @@ impl Document {
             && let Some(name) = &meta.name
             && !self.fields.contains_key("gen_ai.tool.name")
         {
-            self.fields.insert("gen_ai.tool.name".to_owned(), Json::from(name.as_str()));
+            let name = self.name(name);
+            self.fields.insert("gen_ai.tool.name".to_owned(), name);
         }
         if meta.part == Part::Document
             && let Some(name) = &meta.name
         {
-            self.push("watchkeeper.document.name", Json::from(name.as_str()));
+            let name = self.name(name);
+            self.push("watchkeeper.document.name", name);
         }
         if let Some(score) = meta.score {
             self.push("watchkeeper.retrieval.score", Json::from(score));
@@ -173,14 +292,28 @@ impl Document {
     /// `own` is the key of the call that the event itself is.
     pub(crate) fn call(&self, session: u64, own: Option<&str>) -> Option<u64> {
         match (self.category, self.part.as_str()) {
-            ("tool", "") => own.map(|own| hash(&(session, own))),
-            ("tool", part) => Some(hash(&(session, part))),
+            ("tool", "") => own.map(|own| hash(&[&session.to_le_bytes(), own.as_bytes()])),
+            ("tool", part) => Some(hash(&[&session.to_le_bytes(), part.as_bytes()])),
             _ => None,
         }
     }
 
-    fn add_text(&mut self, field: &'static str, content: ContentId, text: &Clean) {
-        self.push(field, Json::from(text.as_str()));
+    /// The beginning of a text for which there is room.
+    fn fitting<'a>(&mut self, text: &'a str) -> &'a str {
+        let kept = head(text, self.text_bytes_max.min(self.text_left));
+        self.text_left -= kept.len();
+        self.skipped_bytes += count(text.len() - kept.len());
+        kept
+    }
+
+    fn name(&mut self, name: &str) -> Json {
+        let kept = head(name, NAME_BYTES_MAX);
+        self.skipped_bytes += count(name.len() - kept.len());
+        Json::from(kept)
+    }
+
+    fn add_text(&mut self, field: &'static str, content: ContentId, text: &str) {
+        self.push(field, Json::from(text));
         self.contents.push((field, content));
     }
 
@@ -206,7 +339,8 @@ impl Document {
             None => {
                 self.fields.insert(field.to_owned(), value);
             }
-            Some(Json::Array(values)) => values.push(value),
+            Some(Json::Array(values)) if values.len() < FIELD_VALUES_MAX => values.push(value),
+            Some(Json::Array(_)) => self.skipped_values += 1,
             Some(first) => *first = Json::Array(vec![first.take(), value]),
         }
     }
@@ -261,16 +395,5 @@ fn name_of(value: &impl serde::Serialize) -> Option<String> {
     match serde_json::to_value(value) {
         Ok(Json::String(name)) => Some(name),
         _ => None,
-    }
-}
-
-fn json_of_value(value: &Value<Clean>) -> Json {
-    match value {
-        Value::Bool(value) => Json::from(*value),
-        Value::Int(value) => Json::from(*value),
-        Value::Double(value) => Json::from(*value),
-        Value::Text(text) => Json::from(text.as_str()),
-        Value::List(values) => Json::Array(values.iter().map(json_of_value).collect()),
-        Value::Map(entries) => Json::Object(entries.iter().map(|(key, value)| (key.to_string(), json_of_value(value))).collect()),
     }
 }

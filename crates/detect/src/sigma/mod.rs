@@ -210,7 +210,7 @@ pub(crate) struct Hit {
     /// Its place in the list that was compiled.
     pub(crate) rule: usize,
     pub(crate) evidence: Vec<Evidence>,
-    /// Ids of the events that a correlation counted.
+    /// The names (see [`Sigma::correlate`]) of the events that a correlation counted.
     pub(crate) events: Vec<String>,
     /// The group of a correlation, as text.
     pub(crate) group: String,
@@ -301,7 +301,8 @@ impl Sigma {
         matches.0.retain(|result| keep(self.position(result)));
     }
 
-    /// Feeds matches to the correlations at `time_s` and returns everything that speaks.
+    /// Feeds matches to the correlations at `time_s` and returns everything that speaks. `id` is the name by which a
+    /// correlation speaks of the event later.
     pub(crate) fn correlate(&mut self, event: &Json, id: &str, matches: Matches, time_s: i64) -> Vec<Hit> {
         let Matches(results) = matches;
         let results = if self.engine.correlation_rule_count() == 0 || results.is_empty() {
