@@ -87,6 +87,7 @@ fn main() {
     println!("\nSigma rules:");
     sigma.iter().for_each(|((title, class), count)| println!("{count:>6} {class:<14} {title}"));
     println!("\n{events} events in {spent:.1?}");
+    println!("left out by the bounds: {:?}", engine.skipped());
 }
 
 fn class(trace: &Value) -> &'static str {
