@@ -45,6 +45,8 @@ types! {
     AwsSecretKey = "AWS_SECRET_KEY";
     /// GitHub token of any kind.
     GithubToken = "GITHUB_TOKEN";
+    /// Watchkeeper's own API key or local token.
+    WatchkeeperKey = "WATCHKEEPER_KEY";
     /// GitLab token of any kind.
     GitlabToken = "GITLAB_TOKEN";
     /// Slack token or webhook path.

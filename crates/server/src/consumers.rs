@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use capture::RecordError;
-use detect::{Engine, RuleSet};
-use event::{ContentId, ContentRef, Event, Kind, Timestamp, attr};
+use detect::{Engine, RuleSet, Skipped};
+use event::{ContentId, ContentRef, Event, Key, Kind, Timestamp, attr};
 use journal::{Cursor, Journal, Reader, Record, Seq};
 use ledger::{Ledger, LogKey};
 use lru::LruCache;
@@ -17,6 +17,7 @@ use store::Store;
 
 use crate::data_dir::DataDir;
 use crate::node::{NodeError, Progress, internal};
+use crate::pin;
 use crate::pipeline::Pipeline;
 
 /// How often new records are sealed under a signed checkpoint.
@@ -80,6 +81,7 @@ impl Consumers {
     ) -> Result<Self, NodeError> {
         let shared = Arc::new(Shared::default());
         let ledger = Ledger::open(data.path(), log_key)?;
+        pin::check(data)?;
         let store = Store::open(data.path())?;
         let cursor = Cursor::open(data.state("detect.cursor"))?;
         shared.sealed.store(ledger.size(), Ordering::Release);
@@ -87,8 +89,8 @@ impl Consumers {
         shared.detected.store(cursor.get().0, Ordering::Release);
         let consumers = Self { shared: shared.clone(), threads: Mutex::new(Vec::new()) };
         consumers.spawn("seal", {
-            let (shared, journal) = (shared.clone(), journal.clone());
-            move || seal(&shared, &journal, ledger)
+            let (shared, journal, data) = (shared.clone(), journal.clone(), data.clone());
+            move || seal(&shared, &journal, &data, ledger)
         })?;
         consumers.spawn("index", {
             let (shared, journal) = (shared.clone(), journal.clone());
@@ -180,7 +182,7 @@ impl Shared {
     }
 }
 
-fn seal(shared: &Shared, journal: &Journal, mut ledger: Ledger) -> Result<(), Failure> {
+fn seal(shared: &Shared, journal: &Journal, data: &DataDir, mut ledger: Ledger) -> Result<(), Failure> {
     let mut reader = journal.reader(Seq(ledger.size()))?;
     let mut sealed = ledger.size();
     let mut due = Instant::now() + SEAL_INTERVAL;
@@ -196,6 +198,7 @@ fn seal(shared: &Shared, journal: &Journal, mut ledger: Ledger) -> Result<(), Fa
         // idle log is always whole.
         if pending > 0 && (Instant::now() >= due || pending >= SEAL_RECORDS_MAX || (idle && stopping)) {
             ledger.seal(Timestamp::now())?;
+            pin::set(data)?;
             sealed = ledger.size();
             due = Instant::now() + SEAL_INTERVAL;
             shared.moved(&shared.sealed, sealed);
@@ -244,12 +247,14 @@ struct Detector {
     contents: LruCache<ContentId, Clean>,
     content_bytes: usize,
     unreadable: u64,
+    /// What has been told of what the engine left out.
+    told: Skipped,
 }
 
 impl Detector {
     fn new(rules: RuleSet) -> Result<Self, Failure> {
         let engine = Engine::new(rules.again()?);
-        Ok(Self { rules, engine, contents: LruCache::unbounded(), content_bytes: 0, unreadable: 0 })
+        Ok(Self { rules, engine, contents: LruCache::unbounded(), content_bytes: 0, unreadable: 0, told: Skipped::default() })
     }
 
     fn run(mut self, shared: &Shared, journal: &Journal, pipeline: &Pipeline, mut cursor: Cursor) -> Result<(), Failure> {
@@ -278,6 +283,9 @@ impl Detector {
                     detections.extend(found.into_iter().map(detect::Detection::into_event));
                 }
             }
+            if last >= done {
+                detections.extend(self.left_out());
+            }
             record_detections(pipeline, detections, &|| shared.stopping())?;
             if last >= done {
                 let next = Seq(last.0 + 1);
@@ -287,9 +295,33 @@ impl Detector {
         }
     }
 
+    /// What the rules were not shown since the last time, because an event went beyond their bounds: told in a gap.
+    fn left_out(&mut self) -> Option<Event<String>> {
+        let now = self.engine.skipped();
+        let counts = [
+            (Key::of("watchkeeper.gap.calls"), now.calls, self.told.calls),
+            (Key::of("watchkeeper.gap.bytes"), now.bytes, self.told.bytes),
+            (Key::of("watchkeeper.gap.values"), now.values, self.told.values),
+            (Key::of("watchkeeper.gap.flow_bytes"), now.flow_bytes, self.told.flow_bytes),
+            (Key::of("watchkeeper.gap.detections"), now.detections, self.told.detections),
+        ];
+        self.told = now;
+        let mut gap = internal(Kind::Gap, "detection.bounds");
+        gap.set(attr::GAP_REASON, "detection_bounds");
+        let mut any = false;
+        for (key, now, told) in counts {
+            if now > told {
+                any = true;
+                gap.set(key, i64::try_from(now - told).unwrap_or(i64::MAX));
+            }
+        }
+        any.then_some(gap)
+    }
+
     /// Begins anew with what comes before an epoch.
     fn warm_up(&mut self, journal: &Journal, epoch: &Epoch) -> Result<(), Failure> {
         self.engine = Engine::new(self.rules.again()?);
+        self.told = Skipped::default();
         let mut reader = journal.reader(journal.segment_start(epoch.warm_up)?)?;
         while let Some(record) = reader.next()?.filter(|record| record.seq.0 < epoch.begin) {
             self.observe(&record, epoch.warm_up);

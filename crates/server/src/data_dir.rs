@@ -53,14 +53,16 @@ impl DataDir {
             let path = path.to_owned();
             move |source| DataDirError::Io { path, source }
         };
-        make_private(path).map_err(wrap(path))?;
-        let dir = Self(path.to_owned());
         let format = path.join("format");
-        if !format.exists() {
+        if path.is_dir() && !format.exists() {
             let mut entries = fs::read_dir(path).map_err(wrap(path))?;
             if entries.next().is_some() {
                 return Err(DataDirError::Format(path.to_owned(), String::new()));
             }
+        }
+        make_private(path).map_err(wrap(path))?;
+        let dir = Self(path.to_owned());
+        if !format.exists() {
             crate::secrets::write_atomic(&format, FORMAT.as_bytes(), 0o644).map_err(wrap(&format))?;
         }
         dir.check_format()?;
@@ -79,6 +81,12 @@ impl DataDir {
         let dir = Self(path.to_owned());
         dir.check_format()?;
         Ok(dir)
+    }
+
+    /// A directory that is only read, and may be a copy of a part.
+    #[must_use]
+    pub fn unchecked(path: &Path) -> Self {
+        Self(path.to_owned())
     }
 
     fn check_format(&self) -> Result<(), DataDirError> {
@@ -142,10 +150,10 @@ pub fn ephemeral_sanitizer() -> io::Result<Sanitizer> {
 }
 
 fn make_private(path: &Path) -> io::Result<()> {
-    if path.is_dir() {
-        return Ok(());
+    if !path.is_dir() {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    // A directory that was there before may be open to others; what goes in is not for them.
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }
 

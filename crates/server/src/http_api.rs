@@ -1,11 +1,12 @@
 //! The HTTP API of the console's origin, with who may use which route.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -22,6 +23,18 @@ use crate::running::Addresses;
 
 /// Largest body of an API call that is not a batch of events.
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Largest body of a sign-in, for which nobody has to have shown a key yet.
+const SIGN_IN_BYTES_MAX: usize = 4 * 1024;
+
+/// How long a body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest user agent that a sign-in leaves in the record, in characters.
+const USER_AGENT_CHARS_MAX: usize = 256;
+
+/// Carries a key where `Authorization` is somebody else's.
+const KEY_HEADER: HeaderName = HeaderName::from_static("x-watchkeeper-key");
 
 /// Rows of a page of live events or of a search at the most.
 const ROWS_MAX: usize = 1_000;
@@ -70,20 +83,21 @@ impl Api {
         self.record(events).await;
     }
 
-    fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
-        let bearer = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "));
-        let own = headers.get("x-watchkeeper-key").and_then(|value| value.to_str().ok());
-        let Some(secret) = own.or(bearer) else {
-            let key = self.keys.by_id(&self.sessions.key_id(headers)?)?;
-            return Some(Caller { id: key.id, role: key.role, proof: Proof::ApiKey });
-        };
+    /// Who presents one of our keys, and in which header.
+    fn by_key(&self, headers: &HeaderMap) -> Option<(Caller, HeaderName)> {
+        let own = headers.get(&KEY_HEADER).and_then(|value| value.to_str().ok());
+        let bearer = || headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ");
+        let (secret, name) = own.map(|key| (key, KEY_HEADER)).or_else(|| Some((bearer()?, header::AUTHORIZATION)))?;
         if aws_lc_rs::constant_time::verify_slices_are_equal(secret.as_bytes(), self.local_token.as_bytes()).is_ok() {
-            return Some(Caller { id: "local".to_owned(), role: Role::Admin, proof: Proof::Local });
+            return Some((Caller { id: "local".to_owned(), role: Role::Admin, proof: Proof::Local }, name));
         }
         let key = self.keys.check(secret)?;
+        Some((Caller { id: key.id, role: key.role, proof: Proof::ApiKey }, name))
+    }
+
+    /// Who has signed in at the page.
+    fn by_session(&self, headers: &HeaderMap) -> Option<Caller> {
+        let key = self.keys.by_id(&self.sessions.key_id(headers)?)?;
         Some(Caller { id: key.id, role: key.role, proof: Proof::ApiKey })
     }
 
@@ -176,33 +190,62 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .layer(middleware::map_response(secure_headers))
 }
 
-/// Lets only callers with the permission through.
+/// Lets only callers with a key that has the permission through to a listener that sends on what it gets: the key goes no
+/// further, and signing in at the page is no way in.
 pub(crate) fn require_key(router: Router, api: Arc<Api>, access: Access) -> Router {
-    guarded(router, &api, access)
+    router.layer(middleware::from_fn(move |mut request: Request, next: Next| {
+        let api = api.clone();
+        async move {
+            let caller = api.by_key(request.headers());
+            if let Some((_, header)) = &caller {
+                request.headers_mut().remove(header);
+            }
+            admit(caller.map(|(caller, _)| caller), access, request, next).await
+        }
+    }))
+}
+
+/// Refuses requests that a web page has made its reader's browser send: a page must not be able to feed the record or to
+/// spend the provider's keys. Pages with a server of their own call from there.
+pub(crate) fn refuse_browsers(router: Router) -> Router {
+    router.layer(middleware::from_fn(|mut request: Request, next: Next| async move {
+        if request.headers().contains_key(header::ORIGIN) {
+            let message = "requests with an Origin header are refused: a web page must not reach this listener through a browser";
+            return ApiError { status: StatusCode::FORBIDDEN, message: message.to_owned() }.into_response();
+        }
+        // Browsers send cookies to every port of a host; none of them is for here.
+        request.headers_mut().remove(header::COOKIE);
+        next.run(request).await
+    }))
 }
 
 fn guarded(router: Router, api: &Arc<Api>, access: Access) -> Router {
     let api = api.clone();
-    router.layer(middleware::from_fn(move |mut request: Request, next: Next| {
+    router.layer(middleware::from_fn(move |request: Request, next: Next| {
         let api = api.clone();
         async move {
-            match api.caller(request.headers()) {
-                None => ApiError {
-                    status: StatusCode::UNAUTHORIZED,
-                    message: "a key is needed: send `Authorization: Bearer wk_...` or `x-watchkeeper-key: wk_...`; the first start printed one".to_owned(),
-                }
-                .into_response(),
-                Some(caller) if !caller.role.allows(access) => {
-                    ApiError { status: StatusCode::FORBIDDEN, message: format!("a key with the role {} may not do this", caller.role.as_str()) }.into_response()
-                }
-                Some(caller) => {
-                    request.headers_mut().remove("x-watchkeeper-key");
-                    request.extensions_mut().insert(caller);
-                    next.run(request).await
-                }
-            }
+            let by_key = api.by_key(request.headers()).map(|(caller, _)| caller);
+            let caller = by_key.or_else(|| api.by_session(request.headers()));
+            admit(caller, access, request, next).await
         }
     }))
+}
+
+async fn admit(caller: Option<Caller>, access: Access, mut request: Request, next: Next) -> Response {
+    match caller {
+        None => ApiError::unauthorized(
+            "a key is needed: send `Authorization: Bearer wk_...` or `x-watchkeeper-key: wk_...`; the first start printed one",
+        )
+        .into_response(),
+        Some(caller) if !caller.role.allows(access) => {
+            let message = format!("a key with the role {} may not do this", caller.role.as_str());
+            ApiError { status: StatusCode::FORBIDDEN, message }.into_response()
+        }
+        Some(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+    }
 }
 
 /// Nothing that was recorded may run in a reader's browser, and nothing may be framed, sniffed or kept.
@@ -388,7 +431,7 @@ impl Api {
     }
 
     /// Records a sign-in, or an attempt at one.
-    pub(crate) async fn note_sign_in(&self, key: Option<&KeyInfo>, headers: &HeaderMap) {
+    pub(crate) async fn note_sign_in(&self, key: Option<&KeyInfo>, peer: SocketAddr, headers: &HeaderMap) {
         let mut event = internal(Kind::Session, "sign_in");
         event.set(attr::EVENT_ACTION, "login");
         event.set(attr::EVENT_OUTCOME, if key.is_some() { "success" } else { "failure" });
@@ -399,7 +442,10 @@ impl Api {
             event.identity.user = Some(user);
         }
         let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-        event.identity.client = Some(event::Client { address: None, user_agent: agent.map(str::to_owned) });
+        event.identity.client = Some(event::Client {
+            address: Some(peer.ip().to_string()),
+            user_agent: agent.map(|agent| agent.chars().take(USER_AGENT_CHARS_MAX).collect()),
+        });
         self.record(vec![event]).await;
     }
 }
@@ -417,11 +463,18 @@ impl<S: Send + Sync> axum::extract::FromRequest<S> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let body = axum::body::to_bytes(request.into_body(), BODY_BYTES_MAX).await;
-        body.map(Self).map_err(|_| ApiError {
-            status: StatusCode::PAYLOAD_TOO_LARGE,
-            message: format!("body: at most {BODY_BYTES_MAX} bytes are taken"),
-        })
+        let bytes_max = if request.uri().path() == page::SIGN_IN_PATH { SIGN_IN_BYTES_MAX } else { BODY_BYTES_MAX };
+        let body = axum::body::to_bytes(request.into_body(), bytes_max);
+        match tokio::time::timeout(BODY_TIMEOUT, body).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Err(_)) => {
+                let message = format!("body: at most {bytes_max} bytes are taken");
+                Err(ApiError { status: StatusCode::PAYLOAD_TOO_LARGE, message })
+            }
+            Err(_) => {
+                Err(ApiError { status: StatusCode::REQUEST_TIMEOUT, message: "body: it did not come within the time".to_owned() })
+            }
+        }
     }
 }
 

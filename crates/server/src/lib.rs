@@ -12,6 +12,7 @@ mod http_api;
 mod listen;
 mod node;
 mod page;
+pub mod pin;
 mod pipeline;
 mod run_file;
 mod running;

@@ -42,6 +42,9 @@ pub enum NodeError {
     /// The ledger does not open.
     #[error("ledger")]
     Ledger(#[from] ledger::LedgerError),
+    /// The ledger is not the one that was sealed here.
+    #[error(transparent)]
+    Pin(#[from] crate::pin::PinError),
     /// The log's key cannot be used.
     #[error("keys/log.key")]
     LogKey(#[from] ledger::KeyError),

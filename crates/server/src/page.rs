@@ -1,16 +1,19 @@
 //! The page: sign-in, live events, detections, one trace with its flow. Assets are part of the program.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use lru::LruCache;
 
 use crate::http_api::{Api, ApiError, Body};
 use crate::secrets;
@@ -18,20 +21,28 @@ use crate::secrets;
 /// How long a sign-in lasts.
 const SESSION_LIFETIME: Duration = Duration::from_secs(8 * 3_600);
 
+const MINUTE: Duration = Duration::from_secs(60);
+
 /// Sign-ins at once; the oldest gives way.
 const SESSIONS_MAX: usize = 10_000;
 
-/// Sign-ins that may be tried in a minute. Each leaves an event, and nobody may fill the record with them.
-const TRIES_PER_MINUTE_MAX: u32 = 30;
+/// Sign-ins that may fail in a minute from one address. Each leaves an event, and nobody may fill the record with them or
+/// keep others from signing in.
+const FAILURES_PER_MINUTE_MAX: u32 = 10;
+
+/// Addresses whose failures are remembered; with more of them the oldest are forgotten.
+const FAILING_ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
+
+/// Where one signs in.
+pub(crate) const SIGN_IN_PATH: &str = "/api/session";
 
 /// Name of the cookie.
 const COOKIE: &str = "wk_session";
 
 /// Sign-ins: random tokens that stand for a key, in memory only.
-#[derive(Default)]
 pub(crate) struct Sessions {
     open: Mutex<HashMap<String, Session>>,
-    tries: Mutex<Option<(Instant, u32)>>,
+    failures: Mutex<LruCache<IpAddr, (Instant, u32)>>,
 }
 
 struct Session {
@@ -39,14 +50,26 @@ struct Session {
     until: Instant,
 }
 
+impl Default for Sessions {
+    fn default() -> Self {
+        Self { open: Mutex::default(), failures: Mutex::new(LruCache::new(FAILING_ADDRESSES_MAX)) }
+    }
+}
+
 impl Sessions {
-    /// Counts a try, and says whether there may be one more in this minute.
-    fn may_try(&self) -> bool {
-        let mut tries = self.tries.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let (since, count) = tries.filter(|(since, _)| now.duration_since(*since) < Duration::from_secs(60)).unwrap_or((now, 0));
-        *tries = Some((since, count + 1));
-        count < TRIES_PER_MINUTE_MAX
+    /// Whether the address may try to sign in.
+    fn may_try(&self, address: IpAddr) -> bool {
+        let failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.peek(&address).is_none_or(|(since, count)| since.elapsed() > MINUTE || *count < FAILURES_PER_MINUTE_MAX)
+    }
+
+    fn note_failure(&self, address: IpAddr) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = failures.get_or_insert_mut(address, || (Instant::now(), 0));
+        if entry.0.elapsed() > MINUTE {
+            *entry = (Instant::now(), 0);
+        }
+        entry.1 += 1;
     }
 
     /// Starts a session of the key and gives its token.
@@ -91,7 +114,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/page.css", get(|| async { asset("text/css; charset=utf-8", include_str!("../assets/page.css")) }))
         .route("/favicon.ico", get(|| async { StatusCode::NO_CONTENT }))
         .route("/healthz", get(health))
-        .route("/api/session", post(sign_in).delete(sign_out))
+        .route(SIGN_IN_PATH, post(sign_in).delete(sign_out))
         .with_state(api)
 }
 
@@ -113,13 +136,21 @@ struct SignIn {
     key: String,
 }
 
-async fn sign_in(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Result<Response, ApiError> {
+async fn sign_in(
+    State(api): State<Arc<Api>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
     let request: SignIn = body.json()?;
-    if !api.sessions.may_try() {
-        return Err(ApiError::too_many("too many sign-ins in a minute; wait a little"));
+    if !api.sessions.may_try(peer.ip()) {
+        return Err(ApiError::too_many("too many sign-ins have failed from this address; wait a minute"));
     }
     let key = api.key(request.key.trim());
-    api.note_sign_in(key.as_ref(), &headers).await;
+    if key.is_none() {
+        api.sessions.note_failure(peer.ip());
+    }
+    api.note_sign_in(key.as_ref(), peer, &headers).await;
     let key = key.ok_or_else(|| {
         ApiError::unauthorized("this is not a valid key; an administrator can make one with `watchkeeper keys create`")
     })?;

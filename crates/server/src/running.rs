@@ -100,7 +100,7 @@ impl Running {
         let listen = &config.listen;
         let guard = |router: Router, address: SocketAddr| {
             let required = config.capture.require_key || !address.ip().is_loopback();
-            if required { http_api::require_key(router, api.clone(), Access::Send) } else { router }
+            http_api::refuse_browsers(if required { http_api::require_key(router, api.clone(), Access::Send) } else { router })
         };
         let recorder = node.recorder();
         let limits = capture::otlp::Limits::default();

@@ -170,6 +170,12 @@ pub(crate) enum Command {
         target: Option<PathBuf>,
         #[command(flatten)]
         data: Data,
+        /// The log's public key, as you know it from elsewhere (`ledger/vkey`), or a file with it [default: the directory's own]
+        #[arg(long, value_name = "VKEY")]
+        key: Option<String>,
+        /// A file with a checkpoint of this log that you kept: the log must go on from it
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
         /// Print a JSON report
         #[arg(long)]
         json: bool,

@@ -1,6 +1,6 @@
 //! Printing: tables for people, JSON and CSV for programs.
 
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Write};
 
 use serde_json::{Map, Value};
 use store::{Cell, Table};
@@ -49,9 +49,12 @@ pub(crate) fn table(table: &Table, format: FormatName) -> anyhow::Result<()> {
             writeln!(out)?;
         }
         FormatName::Csv => {
+            // What goes to a program goes as it is; what goes to a terminal must not drive it.
+            let terminal = io::stdout().is_terminal();
+            let shown = |cell: &Cell| if terminal { printable(&text(cell)) } else { text(cell) };
             write_csv(&mut out, table.columns.iter().map(String::as_str))?;
             for row in &table.rows {
-                let cells: Vec<String> = row.iter().map(text).collect();
+                let cells: Vec<String> = row.iter().map(shown).collect();
                 write_csv(&mut out, cells.iter().map(String::as_str))?;
             }
         }

@@ -18,6 +18,9 @@ use super::upstream::Upstream;
 use super::{Config, OnRecordFailure, anthropic, openai};
 use crate::{Raw, RawEvent, Receipt, RecordError, Recorder};
 
+/// How soon an outcome that could not be recorded, because too much was under way, is tried again.
+const OUTCOME_RETRY: Duration = Duration::from_millis(50);
+
 /// What all calls share.
 pub(super) struct Shared {
     pub(super) recorder: Arc<dyn Recorder>,
@@ -90,11 +93,28 @@ impl Shared {
         let shared = Arc::clone(self);
         let under_way = self.background.subscribe();
         let task = tokio::spawn(async move {
-            let receipts = shared.recorder.record(vec![event]).await;
+            let receipts = shared.record_patiently(event).await;
             drop(under_way);
             receipts?.first().copied().ok_or_else(|| RecordError::Stopped { reason: "the recorder gave no receipt".to_owned() })
         });
         Pending { task, wait_max: self.config.limits.record_wait }
+    }
+
+    /// A request can be refused when too much is under way. The outcome of one that went upstream cannot be asked for again, so
+    /// it waits for its turn, as long as its client does.
+    async fn record_patiently(&self, event: RawEvent) -> Result<Vec<Receipt>, RecordError> {
+        let until = tokio::time::Instant::now() + self.config.limits.record_wait;
+        if event.phase == Phase::Request {
+            return self.recorder.record(vec![event]).await;
+        }
+        loop {
+            match self.recorder.record(vec![event.clone()]).await {
+                Err(RecordError::Busy { .. }) if tokio::time::Instant::now() < until => {
+                    tokio::time::sleep(OUTCOME_RETRY).await;
+                }
+                recorded => return recorded,
+            }
+        }
     }
 
     /// What to do about a record: the receipt, none when the call passes without, or the refusal.

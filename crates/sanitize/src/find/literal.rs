@@ -48,6 +48,8 @@ static LITERALS: &[(&str, Announces)] = &[
     ("ghs_", Key(Shape::new(Kind::GithubToken, 30))),
     ("ghr_", Key(Shape::new(Kind::GithubToken, 30))),
     ("github_pat_", Key(Shape::new(Kind::GithubToken, 22))),
+    ("wk_", Key(Shape::new(Kind::WatchkeeperKey, 40))),
+    ("wkrun_", Key(Shape::new(Kind::WatchkeeperKey, 40))),
     ("glpat-", Key(Shape::new(Kind::GitlabToken, 20))),
     ("gldt-", Key(Shape::new(Kind::GitlabToken, 20))),
     ("glrt-", Key(Shape::new(Kind::GitlabToken, 20))),

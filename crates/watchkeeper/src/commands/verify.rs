@@ -1,14 +1,33 @@
 //! `watchkeeper verify`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use anyhow::Context as _;
+use ledger::Fault;
+use server::{DataDir, pin};
 
 use crate::cli::Data;
 use crate::output::{printable, say};
 
-pub(super) fn verify(target: Option<PathBuf>, data: &Data, json: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn verify(
+    target: Option<PathBuf>,
+    data: &Data,
+    key: Option<&str>,
+    checkpoint: Option<&Path>,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
     let target = target.map_or_else(|| data.path(), Ok)?;
-    let report = ledger::verify(&target)?;
+    let mut report = match key {
+        None => ledger::verify(&target)?,
+        Some(key) => {
+            let key = std::fs::read_to_string(key).unwrap_or_else(|_| key.to_owned());
+            ledger::verify_against(&target, &key.trim().parse().context("--key")?)?
+        }
+    };
+    if report.fault.is_none() {
+        report.fault = goes_on_from(&target, checkpoint)?;
+    }
     if json {
         let fault = report.fault.as_ref().map(|fault| serde_json::json!({ "place": fault.place, "what": fault.what }));
         let report = serde_json::json!({
@@ -29,4 +48,26 @@ pub(super) fn verify(target: Option<PathBuf>, data: &Data, json: bool) -> anyhow
         }
     }
     Ok(if report.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The log must hold every checkpoint that is known from elsewhere: the one that the server pinned beside its keys, and the one
+/// that the caller kept.
+fn goes_on_from(target: &Path, kept: Option<&Path>) -> anyhow::Result<Option<Fault>> {
+    let missing = |from: &str| {
+        let what = format!("does not hold the checkpoint of {from}: the log was replaced, cut or rolled back");
+        Some(Fault { place: "ledger/checkpoints".to_owned(), what })
+    };
+    // A copy of the record alone has neither the file that names the format nor keys.
+    let data = DataDir::existing(target);
+    if let Some(kept) = kept {
+        let note = std::fs::read(kept).with_context(|| kept.display().to_string())?;
+        if !pin::holds(&DataDir::unchecked(target), &note)? {
+            return Ok(missing(&kept.display().to_string()));
+        }
+    }
+    match data.map(|data| pin::check(&data)) {
+        Ok(Err(pin::PinError::Replaced)) => Ok(missing("keys/log.checkpoint")),
+        // Keys that this user may not read pin nothing for them.
+        _ => Ok(None),
+    }
 }

@@ -95,7 +95,8 @@ fn nothing_planted_reaches_the_disk_or_the_log() {
     let server = Server::start_with(&data, &format!("[upstream]\nopenai = \"{upstream}\"\nanthropic = \"{upstream}\"\n"));
     let key = server.key.clone().unwrap();
     let bearer = format!("Bearer {key}");
-    for (nth, (_, value)) in planted.iter().enumerate() {
+    let own = ("our own admin key", key.clone());
+    for (nth, (_, value)) in planted.iter().chain([&own]).enumerate() {
         otlp_traces(&server, value, nth as u64);
         otlp_logs(&server, value);
         gateway(&server, value);
@@ -109,6 +110,8 @@ fn nothing_planted_reaches_the_disk_or_the_log() {
     server.settle();
     let log = server.log.clone();
     server.stop();
+    let mut planted = planted;
+    planted.push(("our own admin key", key));
     import(dir.path(), &data, &planted);
     assert_eq!(verify(&data).0, 0);
 
