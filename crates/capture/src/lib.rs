@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod bound;
 mod raw;
 mod recorder;
 

@@ -9,6 +9,7 @@ use event::{
 };
 use serde_json::value::RawValue;
 
+use crate::bound::bound;
 use crate::gateway::json::{self, Object};
 use crate::{Raw, RawEvent};
 
@@ -154,6 +155,7 @@ fn event(raw: &RawValue) -> Result<RawEvent, InputError> {
     }
     tool(&fields, &mut event)?;
     messages(&fields, &mut event)?;
+    bound(&mut event);
     Ok(event)
 }
 

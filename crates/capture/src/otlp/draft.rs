@@ -20,6 +20,7 @@ use super::pieces::Pieces;
 use super::place::{Slots, place, typed};
 use super::table::Slot;
 use super::value::{self, Losses};
+use crate::bound::bound;
 use crate::{Raw, RawEvent};
 
 /// Most span events of one span that are kept; the SDKs stop at 128.
@@ -338,6 +339,7 @@ impl<'d> Draft<'d> {
         event.attributes = self.attributes;
         event.unmapped = self.unmapped;
         event.pieces = pieces.pieces;
+        bound(&mut event);
         event
     }
 }

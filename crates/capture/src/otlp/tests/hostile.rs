@@ -114,6 +114,16 @@ fn content_that_is_too_long_is_cut_and_counted() {
 }
 
 #[test]
+fn an_attribute_of_control_characters_does_not_swell_the_record() {
+    let event = span_event(SCOPE, "chat", &json!({"gen_ai.request.model": "m", "note": "\u{1}".repeat(8 << 20)}));
+    let note = event.unmapped.get(&"note".into()).and_then(Value::as_text).map_or(0, |text| text.expose().len());
+    assert!(note > 0 && note * 6 <= 1 << 20, "{note}");
+    let cut = event.attribute(attr::CONTENT_BYTES_CUT.as_str()).and_then(Value::as_int).unwrap();
+    assert_eq!(cut + i64::try_from(note).unwrap(), 8 << 20);
+    assert_eq!(event.attribute("gen_ai.request.model").and_then(Value::as_text).map(|text| text.expose()), Some("m"));
+}
+
+#[test]
 fn content_that_is_not_what_it_should_be_is_kept_as_text() {
     let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
     for (messages, expected) in [
