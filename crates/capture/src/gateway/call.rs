@@ -14,8 +14,9 @@ use super::budget::Budget;
 use super::caller::Caller;
 use super::decode::{ModelRequest, ModelResponse, Progress};
 use super::target::{Provider, Target};
-use super::upstream::Upstream;
+use super::upstream::{Upstream, recorded_path};
 use super::{Config, OnRecordFailure, anthropic, openai};
+use crate::bound::bound;
 use crate::{Raw, RawEvent, Receipt, RecordError, Recorder};
 
 /// How soon an outcome that could not be recorded, because too much was under way, is tried again.
@@ -89,7 +90,8 @@ pub(super) mod stream_end {
 
 impl Shared {
     /// Starts recording an event.
-    pub(super) fn record(self: &Arc<Self>, event: RawEvent) -> Pending {
+    pub(super) fn record(self: &Arc<Self>, mut event: RawEvent) -> Pending {
+        bound(&mut event);
         let shared = Arc::clone(self);
         let under_way = self.background.subscribe();
         let task = tokio::spawn(async move {
@@ -192,7 +194,7 @@ impl Call {
         } else {
             (Kind::ExternalCall, event::Key::of("http"))
         };
-        let name = format!("{} {}", parts.method, target.path_and_query.split('?').next().unwrap_or_default());
+        let name = format!("{} {}", parts.method, recorded_path(target.path_and_query.split('?').next().unwrap_or_default()));
         let mut event: RawEvent = Event::new(kind, name, Source::new(SourcePath::Gateway, dialect));
         event.identity = caller.identity;
         event.session = caller.session;

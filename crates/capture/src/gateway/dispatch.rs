@@ -20,7 +20,7 @@ use super::budget::Share;
 use super::call::{Call, Pending, Shared, StreamDecoder};
 use super::decode::{DecodeError, ModelRequest, ModelResponse};
 use super::relay::{Relay, relayed};
-use super::target::{Provider, Target};
+use super::target::{Provider, Target, has_dot_segments};
 use super::upstream::forwarded;
 use super::{anthropic, json, openai, passthrough};
 use crate::{Raw, Receipt};
@@ -45,6 +45,11 @@ pub(super) async fn dispatch(State(shared): State<Arc<Shared>>, request: axum::e
     let (parts, body) = request.into_parts();
     let target = Target::of(&parts);
     let call = Call::new(shared, &target, &parts, started);
+    if has_dot_segments(parts.uri.path()) {
+        let message = "the path has a segment . or .., which could lead out of the upstream's base; write it without";
+        let failure = Failure::new(StatusCode::BAD_REQUEST, "path_refused", message);
+        return call.refuse(failure, None, content_length(&parts.headers)).await;
+    }
     if target.is_model_call {
         model_call(call, &target, parts, body).await
     } else {

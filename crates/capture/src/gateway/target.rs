@@ -1,8 +1,10 @@
 //! Where a request goes: which provider, which path there, and whether it is a call that we read.
 
+use std::borrow::Cow;
+
 use event::Key;
 use http::request::Parts;
-use percent_encoding::percent_decode_str;
+use percent_encoding::{percent_decode, percent_decode_str};
 
 /// Whose API it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +73,30 @@ fn strip<'a>(path: &'a str, prefix: &str) -> Option<&'a str> {
     path.strip_prefix(prefix).filter(|rest| rest.starts_with('/'))
 }
 
+/// How often a path may be escaped over and over before it is read: a chain of proxies undoes one level each.
+const ESCAPES_MAX: usize = 4;
+
+/// Whether a server may read a segment of the path as `.` or `..`, and so leave the prefix of its upstream base.
+pub(super) fn has_dot_segments(path: &str) -> bool {
+    let mut path = Cow::Borrowed(path.as_bytes());
+    for _ in 0..ESCAPES_MAX {
+        let is_dots = |segment: &[u8]| {
+            let name = segment.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+            name == b"." || name == b".."
+        };
+        if path.split(|byte| matches!(byte, b'/' | b'\\')).any(is_dots) {
+            return true;
+        }
+        let decoded: Vec<u8> = percent_decode(&path).collect();
+        if *decoded == *path {
+            return false;
+        }
+        path = Cow::Owned(decoded);
+    }
+    // Escaped more often than anybody does in good faith.
+    true
+}
+
 /// A path as any server may come to understand it: unescaped, in lower case, without empty and dot segments.
 fn normalized(path: &str) -> String {
     let decoded = percent_decode_str(path).decode_utf8_lossy();
@@ -123,6 +149,37 @@ mod tests {
         for (path, header, provider, upstream, is_model_call) in cases {
             let expected = Target { provider, path_and_query: upstream.to_owned(), is_model_call };
             assert_eq!(target(path, header), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn dot_segments_are_seen_however_they_are_written() {
+        for path in [
+            "/v1/../../admin",
+            "/v1/%2e%2e/%2e%2e/x",
+            "/v1/%2E./x",
+            "/v1/.%2e",
+            "/v1/..%2fx",
+            "/v1/x%5C..%5Cy",
+            "/v1/..;a=1/x",
+            "/v1/%252e%252e/x",
+            "/v1/./x",
+            "/openai/../x",
+            "/..",
+        ] {
+            assert!(has_dot_segments(path), "{path}");
+        }
+        for path in [
+            "/",
+            "/v1/chat/completions",
+            "/v1/files/a..b",
+            "/v1/...",
+            "/v1/.well-known",
+            "/v1/models/gpt-4.1",
+            "/v1/50%25",
+            "/v1/%",
+        ] {
+            assert!(!has_dot_segments(path), "{path}");
         }
     }
 }

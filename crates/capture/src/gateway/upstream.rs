@@ -10,6 +10,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use percent_encoding::percent_decode_str;
 use rustls::{ClientConfig, RootCertStore};
 
 use super::target::{Provider, Target};
@@ -37,23 +38,20 @@ const NOT_FORWARDED: [HeaderName; 11] = [
     header::ACCEPT_ENCODING,
 ];
 
-/// Names of query parameters whose values are secrets.
-const SECRET_PARAMETERS: [&str; 14] = [
-    "key",
-    "api_key",
-    "api-key",
-    "apikey",
-    "token",
-    "access_token",
-    "auth",
-    "authorization",
-    "signature",
-    "sig",
-    "secret",
-    "client_secret",
-    "password",
-    "code",
-];
+/// What the name of a query parameter contains, in lower case, when its value may be a secret.
+const SECRET_NAMES: [&str; 10] =
+    ["key", "token", "secret", "signature", "sig", "password", "passwd", "credential", "auth", "code"];
+
+/// Longest value or bare parameter of a query that is recorded, in characters. Longer ones are signatures, signed
+/// policies and the like far more often than anything that somebody has to read.
+const PARAMETER_CHARS_MAX: usize = 64;
+
+/// Longest segment of a path, in characters, that is recorded when it mixes letters and digits. Names of models and
+/// deployments are shorter, most keys are longer.
+const SEGMENT_CHARS_MAX: usize = 32;
+
+/// What stands in the record for what was left out.
+const REDACTED: &str = "REDACTED";
 
 /// The other side.
 pub(super) struct Upstream {
@@ -143,22 +141,20 @@ impl Base {
         Uri::builder().scheme(self.scheme.clone()).authority(self.authority.clone()).path_and_query(path).build()
     }
 
-    /// The URL of a path below, as it may be recorded: values of secret parameters removed.
+    /// The URL of a path below, as it may be recorded: without what may be a secret.
     pub(super) fn recorded_url(&self, target: &Target) -> String {
         let (path, query) = match target.path_and_query.split_once('?') {
             Some((path, query)) => (path, Some(query)),
             None => (target.path_and_query.as_str(), None),
         };
-        let mut url = format!("{}://{}{}{path}", self.scheme, self.authority, self.path);
-        for (index, parameter) in query.into_iter().flat_map(|query| query.split('&')).enumerate() {
-            url.push(if index == 0 { '?' } else { '&' });
-            let name = parameter.split('=').next().unwrap_or_default();
-            if SECRET_PARAMETERS.iter().any(|secret| name.eq_ignore_ascii_case(secret)) {
-                url.push_str(name);
-                url.push_str("=REDACTED");
-            } else {
-                url.push_str(parameter);
-            }
+        let mut url = format!("{}://{}{}{}", self.scheme, self.authority, self.path, recorded_path(path));
+        let mut separator = '?';
+        // Some servers take `;` for `&`.
+        for parameter in query.into_iter().flat_map(|query| query.split_inclusive(['&', ';'])) {
+            url.push(separator);
+            let next = parameter.chars().next_back().filter(|end| matches!(end, '&' | ';'));
+            push_parameter(&mut url, parameter.strip_suffix(['&', ';']).unwrap_or(parameter));
+            separator = next.unwrap_or('&');
         }
         url
     }
@@ -170,6 +166,41 @@ impl Base {
     pub(super) fn port(&self) -> u16 {
         self.authority.port_u16().unwrap_or(if self.scheme == Scheme::HTTPS { 443 } else { 80 })
     }
+}
+
+/// A path as it may be recorded: without segments that look like keys (`/bot12:TOKEN/`).
+pub(super) fn recorded_path(path: &str) -> String {
+    let segments = path.split('/').map(|segment| if is_token(&unescaped(segment)) { REDACTED } else { segment });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+fn push_parameter(url: &mut String, parameter: &str) {
+    let (name, value) = match parameter.split_once('=') {
+        Some((name, value)) => (name, Some(value)),
+        None => (parameter, None),
+    };
+    let plain_name = unescaped(name).to_lowercase();
+    let is_secret = SECRET_NAMES.iter().any(|secret| plain_name.contains(secret));
+    // A key may stand alone, where a name is expected.
+    let is_name_shown = plain_name.chars().count() <= PARAMETER_CHARS_MAX && !is_token(&plain_name);
+    url.push_str(if is_name_shown { name } else { REDACTED });
+    let Some(value) = value else { return };
+    url.push('=');
+    let plain = unescaped(value);
+    // What holds parameters itself (a URL to come back to) may hold secret ones.
+    let is_shown = !is_secret && plain.chars().count() <= PARAMETER_CHARS_MAX && !plain.contains('=');
+    url.push_str(if is_shown || value.is_empty() { value } else { REDACTED });
+}
+
+fn is_token(segment: &str) -> bool {
+    let is_mixed = || segment.chars().any(|character| character.is_ascii_digit()) && segment.chars().any(char::is_alphabetic);
+    segment.contains(':') || (segment.chars().count() > SEGMENT_CHARS_MAX && is_mixed())
+}
+
+/// Unescaped twice, for what was escaped twice.
+fn unescaped(text: &str) -> String {
+    let once = percent_decode_str(text).decode_utf8_lossy();
+    percent_decode_str(&once).decode_utf8_lossy().into_owned()
 }
 
 /// The headers of a request that go on, and those of an answer that come back.
@@ -221,6 +252,33 @@ mod tests {
             if !recorded.contains("REDACTED") {
                 assert_eq!(base.url(&target(path)).unwrap().to_string(), recorded);
             }
+        }
+    }
+
+    #[test]
+    fn what_may_be_a_secret_leaves_the_record() {
+        let long = "a".repeat(PARAMETER_CHARS_MAX + 1);
+        let mixed = "a1".repeat(SEGMENT_CHARS_MAX);
+        let deployment = "d".repeat(SEGMENT_CHARS_MAX + 1);
+        let cases = [
+            ("/v1/x?%6bey=abc".to_owned(), "/v1/x?%6bey=REDACTED".to_owned()),
+            ("/v1/x?%256bey=abc".to_owned(), "/v1/x?%256bey=REDACTED".to_owned()),
+            ("/v1/x?key[]=abc&KEY=".to_owned(), "/v1/x?key[]=REDACTED&KEY=".to_owned()),
+            ("/v1/x?X-Amz-Signature=ab&limit=5".to_owned(), "/v1/x?X-Amz-Signature=REDACTED&limit=5".to_owned()),
+            ("/v1/x?a=1;sig=abc;b".to_owned(), "/v1/x?a=1;sig=REDACTED;b".to_owned()),
+            ("/v1/x?to=http%3A%2F%2Fh%3Fkey%3Dabc".to_owned(), "/v1/x?to=REDACTED".to_owned()),
+            (format!("/v1/x?after={long}&order=asc"), "/v1/x?after=REDACTED&order=asc".to_owned()),
+            (format!("/v1/x?{mixed}"), "/v1/x?REDACTED".to_owned()),
+            ("/bot123:TOKEN/send?a=1".to_owned(), "/REDACTED/send?a=1".to_owned()),
+            ("/bot123%3aTOKEN/send".to_owned(), "/REDACTED/send".to_owned()),
+            (format!("/hooks/{mixed}/"), "/hooks/REDACTED/".to_owned()),
+            (format!("/deployments/{deployment}/x"), format!("/deployments/{deployment}/x")),
+        ];
+        let base = Base::parse("openai_base", "http://h").unwrap();
+        for (path, recorded) in cases {
+            assert_eq!(base.recorded_url(&target(&path)), format!("http://h{recorded}"));
+            // What goes upstream is what came.
+            assert_eq!(base.url(&target(&path)).unwrap().to_string(), format!("http://h{path}"));
         }
     }
 

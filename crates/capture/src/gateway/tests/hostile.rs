@@ -28,6 +28,20 @@ async fn what_cannot_be_read_is_refused_with_a_reason_and_recorded() {
 }
 
 #[tokio::test]
+async fn a_path_cannot_leave_the_base_of_its_upstream() {
+    let mut stage = Stage::new(OPEN, OPEN).await;
+    for (method, path) in
+        [("GET", "/v1/../../admin"), ("GET", "/v1/%2e%2E/%2e%2e/x"), ("POST", "/v1/x/../chat/completions"), ("GET", "/v1/..%5cx")]
+    {
+        let seen = stage.send(&format!("{method} {path} HTTP/1.1"), b"").await.all().await;
+        assert!(seen.starts_with("HTTP/1.1 400") && seen.contains("upstream's base"), "{seen}");
+        let event = stage.event().await;
+        assert_eq!((event.phase, event.status), (Phase::Complete, Status::Error));
+        assert_eq!(attribute(&event, attr::ERROR_TYPE.as_str()), "path_refused");
+    }
+}
+
+#[tokio::test]
 async fn depth_passes_and_is_recorded() {
     let mut stage = Stage::new(OPEN, OPEN).await;
     let deep = format!("{}{}", "{\"a\":".repeat(10_000), "1".to_owned() + &"}".repeat(10_000));
