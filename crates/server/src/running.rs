@@ -89,13 +89,9 @@ impl Running {
         let tls = config.tls.as_ref().map(tls_acceptor).transpose().map_err(StartError::Tls)?;
         let node = Arc::new(Node::open(data, config.rules.as_deref())?);
         let keys = Arc::new(ApiKeys::open(&node.data().key("api-keys.json"))?);
-        let first_key = match keys.list()?.is_empty() {
-            true => Some(keys.create("first administrator", Role::Admin, None)?),
-            false => None,
-        };
         let token = secrets::random::<32>().map_err(StartError::RunFile)?;
         let token = format!("wkrun_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token));
-        let api = Arc::new(Api::new(node.clone(), keys, token.clone()));
+        let api = Arc::new(Api::new(node.clone(), keys.clone(), token.clone()));
 
         let listen = &config.listen;
         let guard = |router: Router, address: SocketAddr| {
@@ -132,6 +128,11 @@ impl Running {
         };
         let addresses = Addresses { otlp_grpc: at(0)?, otlp_http: at(1)?, gateway: at(2)?, console: at(3)? };
 
+        // Made only when the server is sure to start: a key is shown once, and one that nobody saw is lost.
+        let first_key = match keys.list()?.is_empty() {
+            true => Some(keys.create("first administrator", Role::Admin, None)?),
+            false => None,
+        };
         // Local commands speak plain text on loopback: with TLS on the console they get a listener of their own, so that what
         // they read is recorded all the same.
         let mut local = addresses.console;

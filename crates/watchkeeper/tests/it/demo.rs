@@ -2,6 +2,23 @@
 
 use crate::support::{rows, verify, watchkeeper};
 
+/// A key is shown once: a start that fails must not use it up.
+#[test]
+fn a_start_that_fails_leaves_the_first_key_for_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = dir.path().join("taken.toml");
+    let console = taken.local_addr().unwrap();
+    std::fs::write(&config, format!("[listen]\notlp_grpc = \"127.0.0.1:0\"\notlp_http = \"127.0.0.1:0\"\ngateway = \"127.0.0.1:0\"\nconsole = \"{console}\"\n")).unwrap();
+    let data = dir.path().join("data");
+    let output = watchkeeper().args(["serve", "--data"]).arg(&data).arg("--config").arg(&config).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("listen.console"));
+    let server = crate::support::Server::start(&data);
+    assert!(server.key.is_some());
+    server.stop();
+}
+
 #[test]
 fn the_demo_records_and_detects_what_it_promises() {
     let dir = tempfile::tempdir().unwrap();
