@@ -1,5 +1,6 @@
 //! What the two listeners have in common: take a body, decode it, record it, say what became of it.
 
+use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +9,12 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use event::SourcePath;
 use http_body_util::BodyExt as _;
-use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
-use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Decoded, Dialects, Limits, json, wire};
-use crate::{RecordError, Recorder};
+use super::salvage::salvage;
+use super::{Decoded, Dialects, Limits, Rejected, json, wire};
+use crate::{RawEvent, RecordError, Recorder};
 
 /// Bodies from here on are decoded on a thread of their own, so that they do not make a neighbour's request wait.
 const BLOCKING_BYTES_MIN: usize = 64 * 1024;
@@ -112,50 +112,93 @@ impl Server {
         encoding: Encoding,
         path: SourcePath,
         is_gzip: bool,
-        (bytes, held): (Bytes, Held),
+        (bytes, mut held): (Bytes, Held),
     ) -> Result<Partial, Refusal> {
-        let server = Arc::clone(self);
-        let is_long = is_gzip || bytes.len() >= BLOCKING_BYTES_MIN;
-        let decode = move || server.decode(signal, encoding, path, is_gzip, bytes, held);
-        let (decoded, _held) = if is_long {
-            tokio::task::spawn_blocking(decode)
-                .await
-                .map_err(|_| Refusal::Malformed("the request could not be decoded".to_owned()))??
+        let form = Form { signal, encoding, path };
+        let bytes = if is_gzip {
+            let server = Arc::clone(self);
+            let (plain, still_held) = blocking(move || server.decompress(&bytes, &mut held).map(|plain| (plain, held))).await??;
+            held = still_held;
+            plain
         } else {
-            decode()?
+            bytes
         };
-        let partial = partial(&decoded);
+        let held = Arc::new(held);
+        let mut decoded = self.decoded(form, bytes.clone(), Arc::clone(&held)).await?;
         if !decoded.events.is_empty() {
-            self.recorder.record(decoded.events).await?;
+            let count = decoded.events.len();
+            match self.recorder.record(std::mem::take(&mut decoded.events)).await {
+                Ok(_) => {}
+                // The events are gone; that they are read again is rarer, and costs less, than keeping a copy of all.
+                Err(RecordError::TooLarge { .. }) if count > 1 => {
+                    decoded = self.decoded(form, bytes, Arc::clone(&held)).await?;
+                    self.record_in_parts(&mut decoded).await?;
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
-        Ok(partial)
+        drop(held);
+        Ok(partial(&decoded))
     }
 
-    fn decode(
-        &self,
-        signal: Signal,
-        encoding: Encoding,
-        path: SourcePath,
-        is_gzip: bool,
-        bytes: Bytes,
-        mut held: Held,
-    ) -> Result<(Decoded, Held), Refusal> {
-        let bytes = if is_gzip { self.decompress(&bytes, &mut held)? } else { bytes };
+    /// Records what does not fit into one record of the journal: by halves, down to single events. What does not fit
+    /// alone is rejected. After any other error the client sends all again, and what is recorded already is
+    /// recognised by its ids.
+    async fn record_in_parts(&self, decoded: &mut Decoded) -> Result<(), RecordError> {
+        let mut places = (0..).filter({
+            let rejected: BTreeSet<usize> = decoded.rejected.iter().map(|rejected| rejected.span).collect();
+            move |place| !rejected.contains(place)
+        });
+        let events: Vec<(usize, RawEvent)> = places.by_ref().zip(decoded.events.drain(..)).collect();
+        let middle = events.len().div_ceil(2);
+        let mut parts = split(events, middle);
+        while let Some(part) = parts.pop() {
+            let copy = part.iter().map(|(_, event)| event.clone()).collect();
+            match self.recorder.record(copy).await {
+                Ok(_) => {}
+                Err(RecordError::TooLarge { .. }) => match part.as_slice() {
+                    [(place, _)] => decoded.rejected.push(Rejected { span: *place, reason: "it is too large to record" }),
+                    _ => {
+                        let middle = part.len().div_ceil(2);
+                        parts.extend(split(part, middle));
+                    }
+                },
+                Err(error) => return Err(error),
+            }
+        }
+        decoded.rejected.sort_by_key(|rejected| rejected.span);
+        Ok(())
+    }
+
+    /// Decodes; the memory stays held until that is over, though the client may be gone before.
+    async fn decoded(self: &Arc<Self>, form: Form, bytes: Bytes, held: Arc<Held>) -> Result<Decoded, Refusal> {
+        if bytes.len() < BLOCKING_BYTES_MIN {
+            return self.decode(form, bytes);
+        }
+        let server = Arc::clone(self);
+        blocking(move || {
+            let decoded = server.decode(form, bytes);
+            drop(held);
+            decoded
+        })
+        .await?
+    }
+
+    fn decode(&self, Form { signal, encoding, path }: Form, bytes: Bytes) -> Result<Decoded, Refusal> {
         let bytes_max = self.limits.decoded_bytes_max;
         let dialects = Dialects::shipped();
-        let decoded = match (signal, encoding) {
+        Ok(match (signal, encoding) {
             (Signal::Traces, Encoding::Protobuf) => {
-                wire::check(&bytes, wire::Message::Traces, bytes_max)?;
-                dialects.decode_traces(ExportTraceServiceRequest::decode(bytes).map_err(malformed)?, path)
+                let (request, left_out) = protobuf(bytes, wire::Message::Traces, bytes_max)?;
+                with_left_out(dialects.decode_traces(request, path), &left_out)
             }
             (Signal::Logs, Encoding::Protobuf) => {
-                wire::check(&bytes, wire::Message::Logs, bytes_max)?;
-                dialects.decode_logs(ExportLogsServiceRequest::decode(bytes).map_err(malformed)?, path)
+                let (request, left_out) = protobuf(bytes, wire::Message::Logs, bytes_max)?;
+                with_left_out(dialects.decode_logs(request, path), &left_out)
             }
             (Signal::Traces, Encoding::Json) => dialects.decode_traces(json::traces(&bytes, bytes_max)?, path),
             (Signal::Logs, Encoding::Json) => dialects.decode_logs(json::logs(&bytes, bytes_max)?, path),
-        };
-        Ok((decoded, held))
+        })
     }
 
     fn decompress(&self, bytes: &[u8], held: &mut Held) -> Result<Bytes, Refusal> {
@@ -185,6 +228,63 @@ impl Server {
             retry_after: RETRY_AFTER,
         })
     }
+}
+
+/// What is exported, and how.
+#[derive(Debug, Clone, Copy)]
+struct Form {
+    signal: Signal,
+    encoding: Encoding,
+    path: SourcePath,
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+    let failed = |_| Refusal::Malformed("the request could not be decoded".to_owned());
+    tokio::task::spawn_blocking(work).await.map_err(failed)
+}
+
+/// Two parts, the second first: they are taken from the end.
+fn split<T>(mut events: Vec<T>, middle: usize) -> Vec<Vec<T>> {
+    let second = events.split_off(middle);
+    vec![second, events]
+}
+
+/// Decodes a request; where it cannot be, what can be of it, and the places of what was left out.
+fn protobuf<M: prost::Message + Default>(
+    bytes: Bytes,
+    message: wire::Message,
+    bytes_max: usize,
+) -> Result<(M, Vec<usize>), Refusal> {
+    let whole = |bytes: Bytes| -> Result<M, Refusal> {
+        wire::check(&bytes, message, bytes_max)?;
+        M::decode(bytes).map_err(malformed)
+    };
+    match whole(bytes.clone()) {
+        Err(Refusal::Malformed(reason)) => {
+            let salvaged = salvage(&bytes, message, bytes_max).ok_or(Refusal::Malformed(reason))?;
+            Ok((whole(salvaged.bytes.into())?, salvaged.left_out))
+        }
+        decoded => Ok((decoded?, Vec::new())),
+    }
+}
+
+/// Adds what was left out before; the places of the others are those of the request as it came.
+fn with_left_out(mut decoded: Decoded, left_out: &[usize]) -> Decoded {
+    if left_out.is_empty() {
+        return decoded;
+    }
+    let mut before = left_out.iter().peekable();
+    let mut shift = 0;
+    for rejected in &mut decoded.rejected {
+        while before.next_if(|place| **place <= rejected.span + shift).is_some() {
+            shift += 1;
+        }
+        rejected.span += shift;
+    }
+    let reason = "it is malformed: not the protobuf of its type, or a text that is not UTF-8";
+    decoded.rejected.extend(left_out.iter().map(|span| Rejected { span: *span, reason }));
+    decoded.rejected.sort_by_key(|rejected| rejected.span);
+    decoded
 }
 
 fn too_large(what: &str, bytes_max: usize) -> Refusal {

@@ -28,6 +28,7 @@ mod messages;
 mod pieces;
 mod place;
 mod reference;
+mod salvage;
 mod table;
 mod value;
 mod wire;

@@ -145,38 +145,62 @@ impl Message {
     }
 }
 
+/// A field as it stands on the wire.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Field<'b> {
+    pub(super) number: u32,
+    is_delimited: bool,
+    /// What it holds, without tag and length; empty for a variable-length number.
+    pub(super) content: &'b [u8],
+    /// All of it.
+    pub(super) whole: &'b [u8],
+}
+
+impl Field<'_> {
+    /// The message type that it holds as a field of `parent`.
+    pub(super) fn message_of(&self, parent: Message) -> Option<Message> {
+        self.child_of(parent).map(|(message, _)| message)
+    }
+
+    fn child_of(&self, parent: Message) -> Option<(Message, &'static str)> {
+        if self.is_delimited { parent.child(self.number) } else { None }
+    }
+}
+
+/// Takes the next field off the bytes, which are not empty. The error says what is wrong with it.
+pub(super) fn next_field<'b>(bytes: &mut &'b [u8]) -> Result<Field<'b>, &'static str> {
+    let begin = *bytes;
+    let tag = varint(bytes).ok_or("a field's tag is cut short or too long")?;
+    let number = u32::try_from(tag >> 3).unwrap_or(0);
+    if number == 0 {
+        return Err("a field has the number 0 or one out of range");
+    }
+    let length = match tag & 7 {
+        0 => {
+            varint(bytes).ok_or("a number is cut short or too long")?;
+            0
+        }
+        1 => 8,
+        2 => usize::try_from(varint(bytes).ok_or("a length is cut short or too long")?).unwrap_or(usize::MAX),
+        5 => 4,
+        _ => return Err("a field has an unknown wire type"),
+    };
+    let content = bytes.get(..length).ok_or("a field is longer than its message")?;
+    *bytes = &bytes[length..];
+    Ok(Field { number, is_delimited: tag & 7 == 2, content, whole: &begin[..begin.len() - bytes.len()] })
+}
+
 fn walk(mut bytes: &[u8], message: Message, depth: usize, budget: &mut Budget) -> Result<(), WireError> {
     let malformed = |problem| WireError::Malformed { path: Path::default(), problem };
     budget.charge(message.cost())?;
     let mut index = 0;
     while !bytes.is_empty() {
-        let tag = varint(&mut bytes).ok_or_else(|| malformed("a field's tag is cut short or too long"))?;
-        let field = u32::try_from(tag >> 3).unwrap_or(0);
-        if field == 0 {
-            return Err(malformed("a field has the number 0 or one out of range"));
-        }
-        let skip = match tag & 7 {
-            0 => {
-                varint(&mut bytes).ok_or_else(|| malformed("a number is cut short or too long"))?;
-                0
-            }
-            1 => 8,
-            2 => {
-                let length = varint(&mut bytes).ok_or_else(|| malformed("a length is cut short or too long"))?;
-                usize::try_from(length).unwrap_or(usize::MAX)
-            }
-            5 => 4,
-            _ => return Err(malformed("a field has an unknown wire type")),
-        };
-        let content = bytes.get(..skip).ok_or_else(|| malformed("a field is longer than its message"))?;
-        bytes = &bytes[skip..];
-        if tag & 7 == 2
-            && let Some((child, name)) = message.child(field)
-        {
+        let field = next_field(&mut bytes).map_err(malformed)?;
+        if let Some((child, name)) = field.child_of(message) {
             if depth >= DEPTH_MAX {
                 return Err(malformed("messages are nested too deep (at most 100)"));
             }
-            walk(content, child, depth + 1, budget).map_err(|mut error| {
+            walk(field.content, child, depth + 1, budget).map_err(|mut error| {
                 if let WireError::Malformed { path, .. } = &mut error {
                     path.0.push((name, index));
                 }

@@ -15,6 +15,7 @@ use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 use serde_json::json;
 use tonic::codec::CompressionEncoding;
@@ -94,6 +95,62 @@ async fn http_tells_of_a_partial_success() {
     let answer = ExportTraceServiceResponse::decode(&*body(response).await).unwrap().partial_success.unwrap();
     assert_eq!(answer.rejected_spans, 1);
     assert!(answer.error_message.starts_with("#1: the span is empty"), "{}", answer.error_message);
+}
+
+/// A request with a span of each name; an empty name stands for an empty span.
+fn spans(names: &[&str]) -> ExportTraceServiceRequest {
+    let mut request = span_request_message();
+    let spans = &mut request.resource_spans[0].scope_spans[0].spans;
+    let good = spans.remove(0);
+    spans.extend(names.iter().map(|name| match *name {
+        "" => Default::default(),
+        name => Span { name: name.to_owned(), ..good.clone() },
+    }));
+    request
+}
+
+async fn partial_success(recorder: &Arc<FakeRecorder>, body_bytes: Vec<u8>) -> (Vec<String>, i64, String) {
+    let router = http_router(Arc::clone(recorder) as Arc<dyn Recorder>, Limits::default());
+    let response = router.oneshot(post("/v1/traces", &[("content-type", PROTOBUF)], body_bytes)).await.unwrap();
+    assert_eq!(response.status(), StatusCode::OK);
+    let answer = ExportTraceServiceResponse::decode(&*body(response).await).unwrap().partial_success.unwrap_or_default();
+    let names = recorder.events.lock().unwrap().iter().map(|event| event.name.expose().to_owned()).collect();
+    (names, answer.rejected_spans, answer.error_message)
+}
+
+#[tokio::test]
+async fn what_is_too_large_to_record_does_not_take_its_neighbours_along() {
+    let large = "x".repeat(101);
+    for (names, recorded, reasons) in [
+        (
+            vec!["a", "", &large, "b", "c", &large],
+            vec!["a", "b", "c"],
+            vec!["#1: the span is empty", "#2: it is too large", "#5: it is too large"],
+        ),
+        (vec![&large, "a"], vec!["a"], vec!["#0: it is too large"]),
+        // Too large together, not alone.
+        (vec![&large[..60], &large[..61], &large[..62]], vec![&large[..60], &large[..61], &large[..62]], vec![]),
+    ] {
+        let recorder = Arc::new(FakeRecorder { bytes_max: Some(100), ..FakeRecorder::default() });
+        let (names, rejected, message) = partial_success(&recorder, spans(&names).encode_to_vec()).await;
+        assert_eq!(names, recorded);
+        assert_eq!(rejected, i64::try_from(reasons.len()).unwrap());
+        assert!(reasons.iter().all(|reason| message.contains(reason)), "{message}");
+    }
+}
+
+#[tokio::test]
+async fn a_malformed_span_does_not_take_its_neighbours_along() {
+    let mut bytes = spans(&["a", "bad!", "", "b", "bad!", ""]).encode_to_vec();
+    while let Some(at) = bytes.windows(4).position(|window| window == b"bad!") {
+        bytes[at] = 0xff;
+    }
+    let recorder = Arc::new(FakeRecorder::default());
+    let (names, rejected, message) = partial_success(&recorder, bytes).await;
+    assert_eq!((names, rejected), (vec!["a".to_owned(), "b".to_owned()], 4));
+    for reason in ["#1: it is malformed", "#2: the span is empty", "#4: it is malformed", "#5: the span is empty"] {
+        assert!(message.contains(reason), "{message}");
+    }
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ pub(crate) struct FakeRecorder {
     pub(crate) events: Mutex<Vec<RawEvent>>,
     /// How to fail.
     pub(crate) failure: Option<RecordError>,
+    /// Most bytes of names that it takes in one call.
+    pub(crate) bytes_max: Option<usize>,
 }
 
 impl Recorder for FakeRecorder {
@@ -27,6 +29,10 @@ impl Recorder for FakeRecorder {
         Box::pin(async move {
             if let Some(failure) = &self.failure {
                 return Err(failure.clone());
+            }
+            let bytes = events.iter().map(|event| event.name.expose().len()).sum();
+            if let Some(bytes_max) = self.bytes_max.filter(|bytes_max| bytes > *bytes_max) {
+                return Err(RecordError::TooLarge { bytes, bytes_max });
             }
             let mut recorded = self.events.lock().unwrap();
             let first = recorded.len() as u64;
