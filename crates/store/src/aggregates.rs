@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use event::{Direction, Kind, Part, Phase, Role, attr};
 use rusqlite::{Connection, Result, params};
 
-use crate::row::{EventRow, display, proof_name, round};
+use crate::cut;
+use crate::row::{EventRow, chain, display, proof_name, round};
 
 /// What a batch adds.
 #[derive(Debug, Default)]
@@ -92,7 +93,7 @@ impl Aggregates {
         let identity = &event.identity;
         let keep = |slot: &mut Option<String>, value: Option<&str>| {
             if slot.is_none() {
-                *slot = value.map(str::to_owned);
+                *slot = value.map(|value| cut::text(value).to_owned());
             }
         };
         keep(&mut session.user_id, row.user());
@@ -117,10 +118,10 @@ impl Aggregates {
     fn add_identity(&mut self, row: &EventRow<'_>) {
         let identity = &row.event.identity;
         let Some(agent) = &identity.agent else { return };
-        let chain: Vec<&str> = identity.delegation.iter().map(display).collect();
-        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+        let chain = chain(&identity.delegation);
+        let text = |text: Option<&str>| cut::text(text.unwrap_or_default()).to_owned();
         let key = [
-            agent.id.to_string(),
+            cut::text(&agent.id).to_owned(),
             display(agent).to_owned(),
             text(agent.version.as_deref()),
             proof_name(agent.proof).to_owned(),

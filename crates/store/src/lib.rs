@@ -24,6 +24,7 @@ mod actions;
 mod aggregates;
 mod attached;
 mod counts;
+mod cut;
 mod error;
 mod partition;
 mod row;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use event::limits::DELEGATION_MAX;
 use event::{ContentRef, SourcePath, Timestamp};
 use event::{
     Direction, Finding, Key, Kind, Part, Phase, Piece, PieceMeta, Principal, Proof, RecordedEvent, Role, Status, Value, attr,
@@ -11,6 +12,8 @@ use journal::Seq;
 use rusqlite::types::ToSql;
 use rusqlite::{CachedStatement, Result};
 use sanitize::Clean;
+
+use crate::cut;
 
 /// An event beside what its columns need and it does not hold as it is.
 pub(crate) struct EventRow<'e> {
@@ -50,19 +53,19 @@ impl<'e> EventRow<'e> {
                 "{}/{}/{}",
                 path_name(event.source.path),
                 event.source.dialect,
-                event.source.scope.as_deref().unwrap_or_default()
+                event.source.scope.as_deref().map(cut::text).unwrap_or_default()
             ),
         }
     }
 
     /// The session, if any.
     pub(crate) fn session(&self) -> Option<&'e str> {
-        self.event.session.as_deref()
+        self.event.session.as_deref().map(cut::text)
     }
 
     /// The end user.
     pub(crate) fn user(&self) -> Option<&'e str> {
-        self.event.identity.user.as_ref().map(|user| &*user.id)
+        self.event.identity.user.as_ref().map(|user| cut::text(&user.id))
     }
 
     /// The application, by its name where it has one.
@@ -77,7 +80,7 @@ impl<'e> EventRow<'e> {
 
     /// The credential.
     pub(crate) fn credential(&self) -> Option<&'e str> {
-        self.event.identity.credential.as_ref().map(|credential| &*credential.id)
+        self.event.identity.credential.as_ref().map(|credential| cut::text(&credential.id))
     }
 
     /// The model that answered, or else the one that was asked for.
@@ -92,7 +95,7 @@ impl<'e> EventRow<'e> {
 
     /// An attribute as text.
     pub(crate) fn text(&self, key: &Key) -> Option<Cow<'e, str>> {
-        self.event.attribute(key.as_str()).map(as_text)
+        self.event.attribute(key.as_str()).map(|value| cut::cow(as_text(value)))
     }
 
     /// An attribute as a whole number.
@@ -120,14 +123,18 @@ impl<'e> EventRow<'e> {
     pub(crate) fn insert(&self, statement: &mut CachedStatement<'_>) -> Result<bool> {
         let event = self.event;
         let identity = &event.identity;
-        let attributes = json(&event.attributes);
-        let unmapped = (!event.unmapped.is_empty()).then(|| json(&event.unmapped));
+        let whole_attributes = json(&event.attributes);
+        let whole_unmapped = (!event.unmapped.is_empty()).then(|| json(&event.unmapped));
         let sanitized = (!event.sanitized.is_empty()).then(|| json(&event.sanitized));
-        let delegation = (!identity.delegation.is_empty()).then(|| {
-            let chain: Vec<&str> = identity.delegation.iter().map(display).collect();
-            json(&chain)
-        });
-        let variant = self.variant(&attributes, unmapped.as_deref());
+        let sanitized = sanitized.filter(|json| json.len() <= cut::TEXT_BYTES_MAX);
+        let delegation = (!identity.delegation.is_empty()).then(|| json(&chain(&identity.delegation)));
+        // Of all that it says, as two events may differ in what is cut.
+        let variant = self.variant(&whole_attributes, whole_unmapped.as_deref());
+        let (attributes, attributes_cut) = cut::map(&event.attributes, &whole_attributes);
+        let unmapped = whole_unmapped.as_deref().map(|whole| cut::map(&event.unmapped, whole));
+        let unmapped_cut = unmapped.as_ref().map_or(0, |(_, bytes)| *bytes);
+        let unmapped = unmapped.map(|(json, _)| json);
+        let attributes = cut::with_count(attributes, attributes_cut + unmapped_cut);
         let span = |id: Option<event::SpanId>| id.map(|id| id.to_string());
         let prompt = Worst::of(event, |meta| meta.direction == Direction::Input && meta.role == Role::User && !meta.history);
         let response = Worst::of(event, |meta| meta.direction == Direction::Output);
@@ -140,7 +147,7 @@ impl<'e> EventRow<'e> {
             &variant,
             &event.kind.as_str(),
             &phase_name(event.phase),
-            &&*event.name,
+            &cut::text(&event.name),
             &self.time,
             &self.time_ns,
             &ns(event.observed),
@@ -149,24 +156,24 @@ impl<'e> EventRow<'e> {
             &event.trace.and_then(|trace| span(trace.span_id)),
             &event.trace.and_then(|trace| span(trace.parent_span_id)),
             &self.session(),
-            &event.turn.as_deref(),
+            &event.turn.as_deref().map(cut::text),
             &self.user(),
-            &identity.user.as_ref().and_then(|user| user.name.as_deref()),
+            &identity.user.as_ref().and_then(|user| user.name.as_deref().map(cut::text)),
             &identity.user.as_ref().map(|user| proof_name(user.proof)),
             &self.application(),
-            &identity.application.as_ref().and_then(|application| application.version.as_deref()),
-            &identity.agent.as_ref().map(|agent| &*agent.id),
+            &identity.application.as_ref().and_then(|application| application.version.as_deref().map(cut::text)),
+            &identity.agent.as_ref().map(|agent| cut::text(&agent.id)),
             &self.agent(),
-            &identity.agent.as_ref().and_then(|agent| agent.version.as_deref()),
+            &identity.agent.as_ref().and_then(|agent| agent.version.as_deref().map(cut::text)),
             &identity.agent.as_ref().map(|agent| proof_name(agent.proof)),
             &delegation,
             &self.credential(),
             &identity.credential.as_ref().map(|credential| proof_name(credential.proof)),
-            &client.and_then(|client| client.address.as_deref()),
-            &client.and_then(|client| client.user_agent.as_deref()),
+            &client.and_then(|client| client.address.as_deref().map(cut::text)),
+            &client.and_then(|client| client.user_agent.as_deref().map(cut::text)),
             &path_name(event.source.path),
             &event.source.dialect.as_str(),
-            &event.source.scope.as_deref(),
+            &event.source.scope.as_deref().map(cut::text),
             &self.text(&attr::GEN_AI_OPERATION_NAME),
             &self.text(&attr::GEN_AI_PROVIDER_NAME),
             &self.text(&attr::GEN_AI_REQUEST_MODEL),
@@ -216,7 +223,11 @@ impl<'e> EventRow<'e> {
         hash.field(self.event.name.as_bytes());
         hash.field(&self.time_ns.to_le_bytes());
         hash.field(&self.end_ns.to_le_bytes());
-        for text in [self.trace_id.as_deref(), self.session(), self.user(), self.agent(), unmapped, Some(attributes)] {
+        let identity = &self.event.identity;
+        let user = identity.user.as_ref().map(|user| &*user.id);
+        let agent = identity.agent.as_ref().map(|agent| agent.name.as_deref().unwrap_or(&agent.id));
+        let session = self.event.session.as_deref();
+        for text in [self.trace_id.as_deref(), session, user, agent, unmapped, Some(attributes)] {
             hash.field(text.unwrap_or_default().as_bytes());
         }
         for piece in &self.event.pieces {
@@ -353,7 +364,13 @@ pub(crate) fn ns(time: Timestamp) -> i64 {
 
 /// The name of a principal, or else its id.
 pub(crate) fn display(principal: &Principal<Clean>) -> &str {
-    principal.name.as_deref().unwrap_or(&principal.id)
+    cut::text(principal.name.as_deref().unwrap_or(&principal.id))
+}
+
+/// The names of a chain of delegation, which together have the room of one text.
+pub(crate) fn chain(delegation: &[Principal<Clean>]) -> Vec<&str> {
+    let bytes_max = cut::TEXT_BYTES_MAX / DELEGATION_MAX;
+    delegation.iter().take(DELEGATION_MAX).map(|principal| cut::head(display(principal), bytes_max)).collect()
 }
 
 pub(crate) const fn phase_name(phase: Phase) -> &'static str {

@@ -4,9 +4,11 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 
 use event::limits::CONTENT_BYTES_MAX;
-use rusqlite::functions::FunctionFlags;
+use rusqlite::functions::{Aggregate, Context, FunctionFlags};
 use rusqlite::types::{ToSqlOutput, Value, ValueRef};
 use rusqlite::{Connection, Error, Result};
+
+use crate::cut;
 
 /// Texts from here on are compressed: below it, zstd's frame and the time cost more than they save.
 const COMPRESS_BYTES_MIN: usize = 256;
@@ -71,7 +73,14 @@ pub(crate) fn iso(ns: i64) -> String {
 /// The functions that the views call, for every connection that reads.
 pub(crate) fn register(connection: &Connection) -> Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
-    connection.create_scalar_function(c"text_of", 1, flags, |context| Ok(unpack(context.get_raw(0))?.map(Cow::into_owned)))?;
+    connection.create_scalar_function(c"text_of", 1, flags, |context| Ok(unpack(context.get_raw(0))?.map(shown)))?;
+    connection.create_scalar_function(c"text_part", 3, flags, |context| {
+        let (start, count): (u32, u32) = (context.get(1)?, context.get(2)?);
+        let (start, count) = (start as usize, (count as usize).min(cut::CONTENT_BYTES_MAX));
+        let text = unpack(context.get_raw(0))?;
+        Ok(text.map(|text| shown(Cow::Owned(text.chars().skip(start).take(count).collect()))))
+    })?;
+    connection.create_aggregate_function(c"texts_of", 1, flags, Joined)?;
     connection.create_scalar_function(c"iso_time", 1, flags, |context| Ok(context.get::<Option<i64>>(0)?.map(iso)))?;
     // SQLite's own mathematics are an option of its build.
     connection.create_scalar_function(c"exp", 1, flags, |context| Ok(context.get::<Option<f64>>(0)?.map(f64::exp)))?;
@@ -79,6 +88,48 @@ pub(crate) fn register(connection: &Connection) -> Result<()> {
     crosswalk(connection, c"owasp_llm", flags, |id| id.crosswalk().owasp_llm.join(", "))?;
     crosswalk(connection, c"owasp_agentic", flags, |id| id.crosswalk().owasp_agentic.join(", "))?;
     crosswalk(connection, c"nist", flags, |id| id.crosswalk().nist.join(", "))
+}
+
+/// A text as a view shows it: one that is too long ends with a marker, because a query could not hold a row of such.
+fn shown(text: Cow<'_, str>) -> String {
+    if text.len() <= cut::CONTENT_BYTES_MAX {
+        return text.into_owned();
+    }
+    let head = cut::head(&text, cut::CONTENT_BYTES_MAX);
+    format!("{head}{}", cut::marker(text.len() - head.len()))
+}
+
+/// Texts with line ends between them, in the order that the query asks for, as far as a view shows them.
+struct Joined;
+
+impl Aggregate<Option<String>, Option<String>> for Joined {
+    fn init(&self, _: &mut Context<'_>) -> Result<Option<String>> {
+        Ok(None)
+    }
+
+    fn step(&self, context: &mut Context<'_>, joined: &mut Option<String>) -> Result<()> {
+        // What does not fit is not even decompressed: an event may have thousands of long contents.
+        if joined.as_ref().is_some_and(|joined| joined.len() > cut::CONTENT_BYTES_MAX) {
+            return Ok(());
+        }
+        let Some(text) = unpack(context.get_raw(0))? else { return Ok(()) };
+        let Some(joined) = joined else {
+            *joined = Some(shown(text));
+            return Ok(());
+        };
+        let room = cut::CONTENT_BYTES_MAX - joined.len();
+        joined.push('\n');
+        let head = cut::head(&text, room);
+        joined.push_str(head);
+        if head.len() < text.len() {
+            joined.push_str("[cut: this and what follows, see the journal]");
+        }
+        Ok(())
+    }
+
+    fn finalize(&self, _: &mut Context<'_>, joined: Option<Option<String>>) -> Result<Option<String>> {
+        Ok(joined.flatten())
+    }
 }
 
 fn crosswalk(

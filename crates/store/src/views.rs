@@ -124,6 +124,9 @@ pub fn reference() -> String {
          `ORDER BY time DESC LIMIT 50`. `time_ns` is the same in nanoseconds since 1970, for arithmetic.\n\
          - A value that the source did not give is NULL. Scores are 0 to 1. What nobody inspected has a NULL score and the \
          classification `not_inspected`, never 0.\n\
+         - A text of contents longer than 1 MiB ends with `[cut: ...]` here, and so do, in `attributes` and `unmapped` of more \
+         than 1 MiB, the largest values (`watchkeeper.columns.bytes_cut` counts them); other texts hold 64 KiB. The journal \
+         keeps everything.\n\
          - `agent` and `application` are names where the source gives names, ids otherwise.\n\
          - The gateway records a call as two events, request and response, with one `call_id`. A span records it as one.\n",
     );

@@ -31,7 +31,11 @@ pub(super) const AGENT_ACTIONS: View = View {
         column("arguments", "(SELECT text_of(c.data) FROM {p}.contents c WHERE c.id = a.arguments)", "the same as `parameters`"),
         column("result", "(SELECT text_of(c.data) FROM {p}.contents c WHERE c.id = a.result)", "what the tool returned"),
         column("status", "a.status", "`requested` (no outcome seen), `ok`, `error`, or `denied` (approval was refused)"),
-        column("error", "a.error", "why it failed"),
+        column(
+            "error",
+            "a.error",
+            "why it failed; `conflicting result` in the row of a result that contradicts the one its call has",
+        ),
         column("approval_status", "a.approval_status", "whether its use was approved: `approved`, `denied`, `auto` ..."),
         column("approval_source", "a.approval_source", "who or what decided: `config`, `hook`, `user` ..."),
         column("duration_ms", "a.duration_ns / 1e6", "how long the tool took, in milliseconds"),
@@ -73,13 +77,13 @@ pub(super) const AGENT_STEPS: View = View {
             column("name", "e.name", "name of the operation"),
             column(
                 "input",
-                "(SELECT string_agg(text_of(c.data), char(10) ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
+                "(SELECT texts_of(c.data ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
                   WHERE p.seq = e.seq AND p.direction = 0 AND p.history = 0)",
                 "what it was given",
             ),
             column(
                 "output",
-                "(SELECT string_agg(text_of(c.data), char(10) ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
+                "(SELECT texts_of(c.data ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
                   WHERE p.seq = e.seq AND p.direction = 1)",
                 "the plan, decision or answer that came of it",
             ),

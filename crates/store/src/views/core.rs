@@ -126,7 +126,7 @@ pub(super) const FINDINGS: View = View {
             column("history", "p.history", "1 when the piece repeats what an earlier call brought"),
             column(
                 "evidence",
-                "(SELECT substr(text_of(c.data), f.start + 1, max(f.\"end\" - f.start, 0)) FROM {p}.contents c WHERE c.id = p.content)",
+                "(SELECT text_part(c.data, f.start, max(f.\"end\" - f.start, 0)) FROM {p}.contents c WHERE c.id = p.content)",
                 "the text that matched",
             ),
             column("owasp_llm", "owasp_llm(f.technique)", "OWASP Top 10 for LLM Applications 2025"),

@@ -15,7 +15,7 @@ pub(super) const PROMPTS: View = View {
         &[
             column(
                 "prompt",
-                "(SELECT string_agg(text_of(c.data), char(10) ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
+                "(SELECT texts_of(c.data ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
                   WHERE p.seq = e.seq AND p.direction = 0 AND p.role = 1 AND p.part = 0 AND p.history = 0)",
                 "the new text of the user, sanitised; several parts have a line break between them",
             ),
@@ -60,13 +60,13 @@ pub(super) const RESPONSES: View = View {
         &[
             column(
                 "response",
-                "(SELECT string_agg(text_of(c.data), char(10) ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
+                "(SELECT texts_of(c.data ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
                   WHERE p.seq = e.seq AND p.direction = 1 AND p.part = 0)",
                 "the text of the output, sanitised",
             ),
             column(
                 "reasoning",
-                "(SELECT string_agg(text_of(c.data), char(10) ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
+                "(SELECT texts_of(c.data ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
                   WHERE p.seq = e.seq AND p.direction = 1 AND p.part = 1)",
                 "the reasoning that the model gave out",
             ),
@@ -248,7 +248,7 @@ pub(super) const SYSTEM_PROMPT_EVENTS: View = View {
             column("object", "e.attributes ->> '$.\"watchkeeper.admin.object\"'", "which prompt"),
             column(
                 "system_prompt",
-                "(SELECT string_agg(text_of(c.data), char(10) ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
+                "(SELECT texts_of(c.data ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
                   WHERE p.seq = e.seq)",
                 "the text, sanitised",
             ),

@@ -58,7 +58,7 @@ pub(super) const GUARDRAIL_DECISIONS: View = View {
             column("tool", "e.tool_name", "tool that was decided on, if any"),
             column(
                 "prompt",
-                "(SELECT string_agg(text_of(c.data), char(10) ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
+                "(SELECT texts_of(c.data ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
                   WHERE p.seq = e.seq AND p.history = 0 AND p.direction = 0 AND p.part <> 6 AND p.role <> 0)",
                 "what was judged: also what never reached the model",
             ),
@@ -92,7 +92,7 @@ pub(super) const RETRIEVALS: View = View {
             ),
             column(
                 "query",
-                "(SELECT string_agg(text_of(c.data), char(10) ORDER BY q.ord) FROM {p}.pieces q JOIN {p}.contents c ON c.id = q.content \
+                "(SELECT texts_of(c.data ORDER BY q.ord) FROM {p}.pieces q JOIN {p}.contents c ON c.id = q.content \
                   WHERE q.seq = e.seq AND q.direction = 0)",
                 "query context: what was asked for",
             ),
@@ -140,7 +140,7 @@ pub(super) const INSTALLATIONS: View = View {
             column("package_source", "e.attributes ->> '$.\"package.reference\"'", "where it comes from"),
             column(
                 "command",
-                "(SELECT string_agg(text_of(c.data), char(10) ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
+                "(SELECT texts_of(c.data ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
                   WHERE p.seq = e.seq AND p.direction = 0 AND p.part IN (8, 2, 9))",
                 "the command itself",
             ),
@@ -190,7 +190,7 @@ pub(super) const DATA_ACCESS: View = View {
             column("bytes", "e.attributes ->> '$.\"http.response.body.size\"'", "bytes that came back"),
             column(
                 "query",
-                "(SELECT string_agg(text_of(c.data), char(10) ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
+                "(SELECT texts_of(c.data ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
                   WHERE p.seq = e.seq AND p.direction = 0)",
                 "the query or command, sanitised",
             ),
@@ -262,7 +262,7 @@ pub(super) const ADMIN_EVENTS: View = View {
             ),
             column(
                 "detail",
-                "(SELECT string_agg(text_of(c.data), char(10) ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
+                "(SELECT texts_of(c.data ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
                   WHERE p.seq = e.seq)",
                 "text that came with it",
             ),
