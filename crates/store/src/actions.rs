@@ -2,7 +2,9 @@
 //!
 //! A model's output asks for a call; a span or a hook tells that it ran; the result comes back as input of a later
 //! model call. Each of them fills what the row does not have yet and overwrites nothing. A report that contradicts the
-//! row (another tool, other arguments, a second outcome) gets a row of its own: reusing an id hides nothing.
+//! row (another tool, other arguments, a second outcome) gets a row of its own: reusing an id hides nothing. Nobody but
+//! the application that made a call, and its user where both reports name one, can tell of it: an id of a session, a
+//! trace or a call is a claim that anybody can make.
 
 use std::borrow::Cow;
 use std::sync::LazyLock;
@@ -10,6 +12,7 @@ use std::sync::LazyLock;
 use event::{ContentRef, Direction, Kind, Part, Phase, Status, attr};
 use rusqlite::{CachedStatement, Connection, Result, Row, params};
 
+use crate::cut;
 use crate::partition::Partition;
 use crate::row::{EventPiece, EventRow, Fnv, display, round};
 
@@ -27,6 +30,11 @@ const OVERLAP_SLACK_NS: i64 = 2_000_000_000;
 const OUTPUT: i64 = 1;
 const EVENT: i64 = 2;
 const RESULT: i64 = 4;
+/// A result that contradicts the one of its call: nothing is ever joined to it.
+const CONFLICT: i64 = 8;
+
+/// What the row of such a result has as its error.
+const CONFLICTING: &str = "conflicting result";
 
 /// Gives the texts of the event at hand.
 pub(crate) trait Texts {
@@ -50,6 +58,8 @@ struct Report<'e> {
     error: Option<Cow<'e, str>>,
     score: Option<f64>,
     risk: Option<&'static str>,
+    /// Whether this very result of the call was told before.
+    repeated: bool,
 }
 
 /// A row that may be of the same call.
@@ -65,7 +75,18 @@ struct Candidate {
     time_ns: i64,
     end_ns: i64,
     exchange: Option<String>,
+    result: Option<i64>,
     joined_by: &'static str,
+}
+
+/// What stands of a call already.
+struct Found {
+    /// The row that the report belongs to.
+    row: Option<Candidate>,
+    /// Whether any row has its id.
+    known: bool,
+    /// Whether one of these has the very result.
+    told: bool,
 }
 
 /// Whether the event can tell of tool calls at all.
@@ -104,13 +125,15 @@ pub(crate) fn record(
                 merge(current, None, row, &report, texts, true)?;
             }
             (Direction::Input, Part::ToolResult) => {
-                let key = settled_key(row, meta.call_id.as_deref());
-                if meta.history && (meta.call_id.is_none() || settled.contains(&key)) {
+                let key = settled_key(row, piece);
+                let is_settled = settled.contains(&key);
+                if meta.history && (meta.call_id.is_none() || is_settled) {
                     continue;
                 }
                 // Without an id it can only complete a call that is there.
                 let alone = !meta.history && meta.call_id.is_some();
-                merge(current, previous.as_deref_mut(), row, &Report::of_result(piece), texts, alone)?;
+                let report = Report { repeated: is_settled, ..Report::of_result(piece) };
+                merge(current, previous.as_deref_mut(), row, &report, texts, alone)?;
                 settled.put(key, ());
             }
             _ => {}
@@ -124,9 +147,9 @@ impl<'e> Report<'e> {
         let worst = piece.findings.iter().max_by(|a, b| a.score.total_cmp(&b.score));
         Ok(Self {
             origin: OUTPUT,
-            call_id: piece.meta.call_id.as_deref().filter(|id| !id.is_empty()).map(Cow::Borrowed),
+            call_id: piece.meta.call_id.as_deref().filter(|id| !id.is_empty()).map(cut::text).map(Cow::Borrowed),
             exchange: None,
-            tool: piece.meta.name.as_deref().map(Cow::Borrowed),
+            tool: piece.meta.name.as_deref().map(cut::text).map(Cow::Borrowed),
             arguments: Some(&piece.content),
             args_hash: hash_of(partition, Some(&piece.content), texts)?,
             result: None,
@@ -135,15 +158,16 @@ impl<'e> Report<'e> {
             error: None,
             score: worst.map(|finding| round(finding.score)),
             risk: worst.map(|finding| finding.risk.as_str()),
+            repeated: false,
         })
     }
 
     fn of_result(piece: &'e EventPiece) -> Self {
         Self {
             origin: RESULT,
-            call_id: piece.meta.call_id.as_deref().filter(|id| !id.is_empty()).map(Cow::Borrowed),
+            call_id: piece.meta.call_id.as_deref().filter(|id| !id.is_empty()).map(cut::text).map(Cow::Borrowed),
             exchange: None,
-            tool: piece.meta.name.as_deref().map(Cow::Borrowed),
+            tool: piece.meta.name.as_deref().map(cut::text).map(Cow::Borrowed),
             arguments: None,
             args_hash: None,
             result: Some(&piece.content),
@@ -152,6 +176,7 @@ impl<'e> Report<'e> {
             error: None,
             score: None,
             risk: None,
+            repeated: false,
         }
     }
 
@@ -188,9 +213,13 @@ impl<'e> Report<'e> {
                 let done = !decision && (failed || event.status == Status::Ok || result.is_some() || event.duration_ns.is_some());
                 Ok(Self {
                     origin: EVENT,
-                    call_id: own_id.map(Cow::Borrowed).or_else(|| id.clone()),
+                    call_id: own_id.map(cut::text).map(Cow::Borrowed).or_else(|| id.clone()),
                     exchange: exchange.clone(),
-                    tool: arguments.and_then(|piece| piece.meta.name.as_deref()).map(Cow::Borrowed).or_else(|| tool.clone()),
+                    tool: arguments
+                        .and_then(|piece| piece.meta.name.as_deref())
+                        .map(cut::text)
+                        .map(Cow::Borrowed)
+                        .or_else(|| tool.clone()),
                     arguments: arguments.map(|piece| &piece.content),
                     args_hash: hash_of(partition, arguments.map(|piece| &piece.content), texts)?,
                     result: result.map(|piece| &piece.content),
@@ -204,6 +233,7 @@ impl<'e> Report<'e> {
                     error: row.text(&attr::ERROR_TYPE),
                     score: event.inspection.map(|inspection| round(inspection.score)),
                     risk: None,
+                    repeated: false,
                 })
             })
             .collect()
@@ -212,6 +242,9 @@ impl<'e> Report<'e> {
     /// Whether the row may be of the same call.
     fn fits(&self, row: &EventRow<'_>, candidate: &Candidate) -> bool {
         let differs = |a: Option<&str>, b: Option<&str>| matches!((a, b), (Some(a), Some(b)) if a != b);
+        if candidate.origins & CONFLICT != 0 {
+            return false;
+        }
         // A result is of the call whose id it has, whatever name it gives the tool.
         let by_id = self.origin == RESULT && self.call_id.is_some();
         if (!by_id && differs(self.tool.as_deref(), candidate.tool.as_deref()))
@@ -245,19 +278,20 @@ fn merge(
     texts: &dyn Texts,
     alone: bool,
 ) -> Result<()> {
-    let (found, known) = find(&current.connection, row, report)?;
-    if let Some(candidate) = found {
+    let found = find(current, row, report)?;
+    if let Some(candidate) = found.row {
         return update(current, row, report, &candidate, texts);
     }
-    // A result that has its row already says nothing new.
-    if report.origin == RESULT && known {
-        return Ok(());
+    // A result that has its row already says nothing new; another one for the same call does.
+    if report.origin == RESULT && found.known {
+        let is_conflict = alone && !report.repeated && !found.told;
+        return if is_conflict { insert(current, row, report, texts, true) } else { Ok(()) };
     }
     if report.origin != OUTPUT
         && let Some(previous) = previous
     {
-        let (found, known) = find(&previous.connection, row, report)?;
-        if let Some(candidate) = found {
+        let found = find(previous, row, report)?;
+        if let Some(candidate) = found.row {
             // A file of its own: committed, and on disk, before the cursor of the current one passes the event. Told
             // again after a crash, it fills nothing twice.
             previous.connection.execute_batch("BEGIN IMMEDIATE")?;
@@ -268,18 +302,24 @@ fn merge(
             previous.connection.execute_batch(if outcome.is_ok() { "COMMIT" } else { "ROLLBACK" })?;
             return outcome;
         }
-        if report.origin == RESULT && known {
-            return Ok(());
+        if report.origin == RESULT && found.known {
+            let is_conflict = alone && !report.repeated && !found.told;
+            return if is_conflict { insert(current, row, report, texts, true) } else { Ok(()) };
         }
     }
-    if alone { insert(current, row, report, texts) } else { Ok(()) }
+    if alone { insert(current, row, report, texts, false) } else { Ok(()) }
 }
 
 const CANDIDATE: &str = "SELECT id, seq, tool, args_hash, origins, done, call_id IS NOT NULL, source, time_ns, \
-                         end_ns, exchange FROM actions WHERE ";
+                         end_ns, exchange, result FROM actions WHERE \
+                         scope = ?3 AND (?4 IS NULL OR user_id IS NULL OR user_id = ?4) AND ";
 
-/// The row that the report belongs to, and whether any row has its id.
-fn find(connection: &Connection, row: &EventRow<'_>, report: &Report<'_>) -> Result<(Option<Candidate>, bool)> {
+/// What stands of the call that the report tells of.
+fn find(partition: &mut Partition, row: &EventRow<'_>, report: &Report<'_>) -> Result<Found> {
+    let result = report.result.map(|content| partition.content(&content.id)).transpose()?.flatten();
+    let connection: &Connection = &partition.connection;
+    let scope = row.scope();
+    let user = row.user();
     let session = row.session();
     let trace = row.trace_id.as_deref();
     let mut candidates: Vec<Candidate> = Vec::new();
@@ -298,19 +338,20 @@ fn find(connection: &Connection, row: &EventRow<'_>, report: &Report<'_>) -> Res
     let id = report.call_id.as_deref();
     if id.is_some() || report.origin == RESULT {
         if let Some(session) = session {
-            look("session", "session_id = ?1 AND call_id IS ?2", &[&session, &id])?;
+            look("session", "session_id = ?1 AND call_id IS ?2", &[&session, &id, &scope, &user])?;
         }
         if let Some(trace) = trace {
-            look("trace", "trace_id = ?1 AND call_id IS ?2", &[&trace, &id])?;
+            look("trace", "trace_id = ?1 AND call_id IS ?2", &[&trace, &id, &scope, &user])?;
         }
         if session.is_none() && id.is_some() {
-            look("application", "session_id IS NULL AND scope = ?1 AND call_id = ?2", &[&row.scope(), &id])?;
+            look("application", "session_id IS NULL AND scope = ?1 AND call_id = ?2", &[&scope, &id, &scope, &user])?;
         }
     }
     if let Some(exchange) = &report.exchange {
-        look("exchange", "exchange = ?1 AND scope = ?2", &[exchange, &row.scope()])?;
+        look("exchange", "exchange = ?1 AND scope = ?2", &[exchange, &scope, &scope, &user])?;
     }
     let known = !candidates.is_empty() && id.is_some();
+    let told = result.is_some() && candidates.iter().any(|candidate| candidate.result == result);
     // One side has no id: the same tool with the same arguments, of which only the other side has told.
     if let Some(hash) = report.args_hash
         && report.origin != RESULT
@@ -319,7 +360,7 @@ fn find(connection: &Connection, row: &EventRow<'_>, report: &Report<'_>) -> Res
         let mut look = |joined_by: &'static str, condition: &str, key: &str| -> Result<()> {
             let sql = format!("{CANDIDATE}{condition} ORDER BY id DESC LIMIT {CANDIDATES_MAX}");
             let mut statement = connection.prepare_cached(&sql)?;
-            let mut rows = statement.query(params![key, hash])?;
+            let mut rows = statement.query(params![key, hash, scope, user])?;
             while let Some(found) = rows.next()? {
                 let candidate = Candidate::read(found, joined_by)?;
                 let other = candidate.has_call_id != id.is_some() && candidate.origins & report.origin == 0;
@@ -344,7 +385,7 @@ fn find(connection: &Connection, row: &EventRow<'_>, report: &Report<'_>) -> Res
     } else {
         candidates.iter().position(fits)
     };
-    Ok((position.map(|index| candidates.swap_remove(index)), known))
+    Ok(Found { row: position.map(|index| candidates.swap_remove(index)), known, told })
 }
 
 impl Candidate {
@@ -361,6 +402,7 @@ impl Candidate {
             time_ns: row.get(8)?,
             end_ns: row.get(9)?,
             exchange: row.get(10)?,
+            result: row.get(11)?,
             joined_by,
         })
     }
@@ -401,8 +443,14 @@ const COLUMNS: [&str; 32] = [
     "risk_score",
 ];
 
-fn insert(partition: &mut Partition, row: &EventRow<'_>, report: &Report<'_>, texts: &dyn Texts) -> Result<()> {
-    let values = Values::new(partition, row.seq, report, None, texts)?;
+fn insert(
+    partition: &mut Partition,
+    row: &EventRow<'_>,
+    report: &Report<'_>,
+    texts: &dyn Texts,
+    is_conflict: bool,
+) -> Result<()> {
+    let values = Values { is_conflict, ..Values::new(partition, row.seq, report, None, texts)? };
     let mut statement = partition.connection.prepare_cached(&INSERT)?;
     values.bind(&mut statement, row, report)?;
     statement.raw_execute().map(drop)
@@ -451,6 +499,7 @@ struct Values {
     arguments: Option<i64>,
     result: Option<i64>,
     joined_by: Option<&'static str>,
+    is_conflict: bool,
 }
 
 impl Values {
@@ -472,7 +521,7 @@ impl Values {
         let arguments = number(report.arguments)?;
         let result = number(report.result)?;
         let joined_by = if report.origin == RESULT { joined_by } else { result.map(|_| "event") };
-        Ok(Self { arguments, result, joined_by })
+        Ok(Self { arguments, result, joined_by, is_conflict: false })
     }
 
     /// Binds the values in the order of [`COLUMNS`], the risk behind them.
@@ -482,7 +531,9 @@ impl Values {
         let attribute = |key| if is_event { row.text(key) } else { None };
         let model = if report.origin == OUTPUT { row.model() } else { None };
         let duration = row.event.duration_ns.filter(|_| is_event).map(crate::row::integer);
-        let agent_version = row.event.identity.agent.as_ref().and_then(|agent| agent.version.as_deref());
+        let agent_version = row.event.identity.agent.as_ref().and_then(|agent| agent.version.as_deref()).map(cut::text);
+        let origins = if self.is_conflict { report.origin | CONFLICT } else { report.origin };
+        let error = if self.is_conflict { Some(CONFLICTING) } else { report.error.as_deref() };
         let values: [&dyn rusqlite::ToSql; 33] = [
             &row.seq,
             &row.id,
@@ -490,7 +541,7 @@ impl Values {
             &row.time_ns,
             &row.end_ns,
             &row.source,
-            &report.origin,
+            &origins,
             &report.done,
             &report.call_id,
             &row.session(),
@@ -511,7 +562,7 @@ impl Values {
             &outcome.then_some(row.time_ns),
             &self.joined_by,
             &report.status,
-            &report.error,
+            &error,
             &attribute(&attr::APPROVAL_STATUS),
             &attribute(&attr::APPROVAL_SOURCE),
             &duration,
@@ -525,10 +576,13 @@ impl Values {
     }
 }
 
-fn settled_key(row: &EventRow<'_>, call_id: Option<&str>) -> i64 {
+/// A result of a call, told by one application for one user.
+fn settled_key(row: &EventRow<'_>, piece: &EventPiece) -> i64 {
     let mut hash = Fnv::default();
-    hash.field(row.session().or(row.trace_id.as_deref()).unwrap_or(row.scope()).as_bytes());
-    hash.field(call_id.unwrap_or_default().as_bytes());
+    for text in [Some(row.scope()), row.user(), row.session().or(row.trace_id.as_deref()), piece.meta.call_id.as_deref()] {
+        hash.field(text.unwrap_or_default().as_bytes());
+    }
+    hash.field(piece.content.id.as_bytes());
     hash.finish()
 }
 

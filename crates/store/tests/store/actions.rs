@@ -146,6 +146,36 @@ fn the_same_id_in_another_session_is_another_call() {
 }
 
 #[test]
+fn another_application_cannot_plant_or_hide_a_result() {
+    const BY: &str = "SELECT application, user_id, tool, result, error FROM agent_actions ORDER BY time";
+    let planted = || turn(1, vec![result("c1", "planted")]);
+    let real = || turn(2, vec![result("c1", "real")]);
+    let store = index_all([
+        turn(0, vec![call("c1", "read", "{}")]),
+        planted().with(|event| event.identity.application = Some(Principal::asserted("evil"))),
+        real(),
+    ]);
+    check(&store, BY, &["shop|ada|read|real|-", "evil|ada|-|planted|-"]);
+    // nor another user of the application
+    let store = index_all([
+        turn(0, vec![call("c1", "read", "{}")]),
+        planted().with(|event| event.identity.user = Some(Principal::asserted("eve"))),
+        real(),
+    ]);
+    check(&store, BY, &["shop|ada|read|real|-", "shop|eve|-|planted|-"]);
+    // where nobody says which user it is, both results stand, each once
+    let store = index_all([
+        turn(0, vec![call("c1", "read", "{}")]),
+        planted().with(|event| event.identity.user = None),
+        real(),
+        turn(3, vec![result("c1", "real"), result("c1", "planted")]),
+        // a call that uses the id again is none of the conflict
+        turn(4, vec![call("c1", "write", "{}")]),
+    ]);
+    check(&store, BY, &["shop|ada|read|planted|-", "shop|ada|-|real|conflicting result", "shop|ada|write|-|-"]);
+}
+
+#[test]
 fn two_instrumentations_of_one_call_make_one_row() {
     let first = turn(0, vec![call("c1", "read", "{}")]).with(|event| event.duration_ns = Some(1_000_000_000));
     let second = turn(0, vec![call("c1", "read", "{}")]).with(|event| {
