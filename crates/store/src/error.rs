@@ -94,6 +94,12 @@ pub enum QueryError {
         /// The limit.
         time_ms_max: u128,
     },
+    /// Too many others are running.
+    #[error("{queries_max} queries are running, and none ended in time; ask again when one has")]
+    Busy {
+        /// How many run at once.
+        queries_max: usize,
+    },
     /// The text is too long to be a query.
     #[error("the query has {bytes} bytes, at most {bytes_max} can be")]
     TooLong {

@@ -1,6 +1,6 @@
 //! SQL that comes from people: read-only, bounded in time, rows and bytes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rusqlite::hooks::{AuthAction, AuthContext, Authorization};
@@ -15,11 +15,26 @@ use crate::error::{QueryError, StoreError};
 /// Longest query. A person writes a few hundred bytes, a dashboard a few thousand.
 const SQL_BYTES_MAX: usize = 64 * 1024;
 
-/// Largest value that a query can make, in bytes: twice the longest content, so that one can be quoted or joined.
-const VALUE_BYTES_MAX: i32 = 16 * 1024 * 1024;
+/// Largest value and largest row that a query can make, in bytes: a row of a view, with a few contents of 1 MiB, two
+/// maps of 1 MiB and its other columns, can still be sorted.
+const VALUE_BYTES_MAX: i32 = 8 * 1024 * 1024;
 
-/// Steps of SQLite's machine between two looks at the clock: some tens of microseconds.
-const STEPS_PER_LOOK: i32 = 2_000;
+/// Most columns of an answer, a sort or a grouping: no view has half as many.
+const COLUMNS_MAX: i32 = 256;
+
+/// Longest pattern of LIKE and GLOB: SQLite multiplies its length with that of the text, and looks at no clock.
+const PATTERN_BYTES_MAX: i32 = 256;
+
+/// Steps of SQLite's machine between two looks at the clock: some microseconds, and with values of the largest size
+/// still a fraction of a second.
+const STEPS_PER_LOOK: i32 = 100;
+
+/// What a cell costs at least of the bytes of an answer: numbers take memory, too.
+const CELL_BYTES_MIN: usize = 8;
+
+/// Queries that run at once in the process, whatever the number of readers: each may take a core and, for its answer,
+/// 64 MiB.
+const QUERIES_MAX: usize = 4;
 
 /// Functions that read files, load code or tell about the machine; some exist only in other builds of SQLite.
 const FUNCTIONS_DENIED: [&str; 9] = [
@@ -39,7 +54,7 @@ const FUNCTIONS_DENIED: [&str; 9] = [
 pub struct QueryLimits {
     /// Most rows of the answer.
     pub rows_max: usize,
-    /// Most bytes of texts in the answer.
+    /// Most bytes of the answer: texts, and 8 for every cell.
     pub bytes_max: usize,
     /// Longest time.
     pub time_max: Duration,
@@ -99,20 +114,69 @@ impl Reader {
             return Err(QueryError::TooLong { bytes: query.len(), bytes_max: SQL_BYTES_MAX });
         }
         self.with(|attached| {
+            let _slot = SLOTS.take(limits.time_max)?;
             let connection = &mut attached.connection;
             let denied = Arc::new(Mutex::new(None));
-            guard(connection, limits, &denied)?;
+            let old = guard(connection, limits, &denied)?;
             let answer = answer(connection, query, limits);
-            release(connection)?;
+            release(connection, &old)?;
             answer.map_err(|error| explain(error, limits, &denied))
         })
     }
 }
 
+static SLOTS: Slots = Slots::new(QUERIES_MAX);
+
+/// Places for queries.
+struct Slots {
+    free: Mutex<usize>,
+    given_back: Condvar,
+    all: usize,
+}
+
+/// A place, while it is held.
+struct Slot<'s>(&'s Slots);
+
+impl Slots {
+    const fn new(all: usize) -> Self {
+        Self { free: Mutex::new(all), given_back: Condvar::new(), all }
+    }
+
+    /// A place, waited for at most so long.
+    fn take(&self, time_max: Duration) -> Result<Slot<'_>, QueryError> {
+        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = self.given_back.wait_timeout_while(free, time_max, |free| *free == 0);
+        let (mut free, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        if *free == 0 {
+            return Err(QueryError::Busy { queries_max: self.all });
+        }
+        *free -= 1;
+        Ok(Slot(self))
+    }
+}
+
+impl Drop for Slot<'_> {
+    fn drop(&mut self) {
+        *self.0.free.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.0.given_back.notify_one();
+    }
+}
+
+/// The limits of SQLite that are lower while a person's statement runs.
+const LIMITS: [(Limit, i32); 3] = [
+    (Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX),
+    (Limit::SQLITE_LIMIT_COLUMN, COLUMNS_MAX),
+    (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, PATTERN_BYTES_MAX),
+];
+
 type Denied = Arc<Mutex<Option<String>>>;
 
-fn guard(connection: &mut Connection, limits: &QueryLimits, denied: &Denied) -> Result<(), StoreError> {
-    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, VALUE_BYTES_MAX)?;
+fn guard(connection: &mut Connection, limits: &QueryLimits, denied: &Denied) -> Result<Vec<i32>, StoreError> {
+    let mut old = Vec::with_capacity(LIMITS.len());
+    for (limit, value) in LIMITS {
+        old.push(connection.limit(limit)?);
+        connection.set_limit(limit, value)?;
+    }
     let noted = Arc::clone(denied);
     connection.authorizer(Some(move |context: AuthContext<'_>| match refused(&context) {
         None => Authorization::Allow,
@@ -124,13 +188,15 @@ fn guard(connection: &mut Connection, limits: &QueryLimits, denied: &Denied) -> 
     let began = Instant::now();
     let time_max = limits.time_max;
     connection.progress_handler(STEPS_PER_LOOK, Some(move || began.elapsed() > time_max))?;
-    Ok(())
+    Ok(old)
 }
 
-fn release(connection: &mut Connection) -> Result<(), StoreError> {
+fn release(connection: &mut Connection, old: &[i32]) -> Result<(), StoreError> {
     connection.authorizer(None::<fn(AuthContext<'_>) -> Authorization>)?;
     connection.progress_handler(0, None::<fn() -> bool>)?;
-    connection.set_limit(Limit::SQLITE_LIMIT_LENGTH, i32::MAX)?;
+    for ((limit, _), value) in LIMITS.into_iter().zip(old) {
+        connection.set_limit(limit, *value)?;
+    }
     Ok(())
 }
 
@@ -179,10 +245,12 @@ fn answer(connection: &Connection, query: &str, limits: &QueryLimits) -> Result<
     let mut bytes_left = limits.bytes_max;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        if table.rows.len() == limits.rows_max {
+        let row_bytes = table.columns.len().saturating_mul(CELL_BYTES_MIN);
+        if table.rows.len() == limits.rows_max || bytes_left < row_bytes {
             table.truncated = true;
             break;
         }
+        bytes_left -= row_bytes;
         let mut cells = Vec::with_capacity(table.columns.len());
         for index in 0..table.columns.len() {
             let (cell, is_cut) = cell(row.get_ref(index)?, &mut bytes_left);
@@ -197,7 +265,7 @@ fn answer(connection: &Connection, query: &str, limits: &QueryLimits) -> Result<
     Ok(table)
 }
 
-/// A value, and whether it had to be cut. Every cell costs some bytes, so that rows without texts end, too.
+/// A value, and whether it had to be cut.
 fn cell(value: ValueRef<'_>, bytes_left: &mut usize) -> (Cell, bool) {
     let mut take = |text: String| {
         if text.len() <= *bytes_left {
@@ -233,5 +301,21 @@ fn explain(failure: Failure, limits: &QueryLimits, denied: &Denied) -> QueryErro
         }
         Error::SqliteFailure(_, Some(message)) | Error::SqlInputError { msg: message, .. } => QueryError::Sql { message },
         other => QueryError::Sql { message: other.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_so_many_queries_run_at_once() {
+        static SLOTS: Slots = Slots::new(2);
+        let (first, _second) = (SLOTS.take(Duration::ZERO).unwrap(), SLOTS.take(Duration::ZERO).unwrap());
+        assert!(matches!(SLOTS.take(Duration::from_millis(10)), Err(QueryError::Busy { queries_max: 2 })));
+        let waiting = std::thread::spawn(|| SLOTS.take(Duration::from_secs(60)).is_ok());
+        drop(first);
+        assert!(waiting.join().unwrap());
+        assert!(SLOTS.take(Duration::ZERO).is_ok());
     }
 }

@@ -76,6 +76,7 @@ fn what_never_ends_is_stopped() {
         "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT count(*) FROM r",
         "WITH RECURSIVE r(n) AS (SELECT 1 UNION SELECT n + 1 FROM r) SELECT max(n) FROM r",
         "SELECT count(*) FROM pieces a, pieces b, pieces c, pieces d, pieces e",
+        "WITH RECURSIVE r(b) AS (SELECT zeroblob(8000000) UNION SELECT randomblob(8000000) FROM r) SELECT count(*) FROM r",
     ] {
         let began = Instant::now();
         let error = store.reader.sql(sql, &limits).expect_err(sql);
@@ -93,12 +94,18 @@ fn large_answers_are_cut() {
     let table = store.reader.sql("SELECT prompt FROM prompts LIMIT 7", &rows).unwrap();
     assert_eq!((table.rows.len(), table.truncated), (7, false));
     let bytes = QueryLimits { bytes_max: 100, ..QueryLimits::default() };
-    let table = store.reader.sql("SELECT 'ä' || hex(zeroblob(5000000))", &bytes).unwrap();
+    let table = store.reader.sql("SELECT 'ä' || hex(zeroblob(3000000))", &bytes).unwrap();
     assert!(table.truncated);
     assert!(serde_json::to_string(&table.rows).unwrap().len() < 200);
     let endless = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r) SELECT n FROM r";
     let table = store.reader.sql(endless, &QueryLimits::default()).unwrap();
     assert_eq!((table.rows.len(), table.truncated), (10_000, true));
+    // numbers and NULLs take memory, too
+    let bytes = QueryLimits { bytes_max: 1_000, ..QueryLimits::default() };
+    let table = store.reader.sql("SELECT seq, NULL FROM pieces", &bytes).unwrap();
+    assert_eq!((table.rows.len(), table.truncated), (62, true));
+    let wide = format!("SELECT {}1", "1, ".repeat(300));
+    assert!(store.reader.sql(&wide, &bytes).unwrap_err().to_string().contains("too many columns"));
     let long = format!("SELECT '{}'", "x".repeat(70_000));
     assert!(matches!(store.reader.sql(&long, &QueryLimits::default()), Err(QueryError::TooLong { .. })));
 }
@@ -163,4 +170,34 @@ proptest::proptest! {
             let _ = store.reader.trace(&text);
         });
     }
+}
+
+#[test]
+fn a_row_that_is_too_long_makes_no_query_fail() {
+    let huge = "x".repeat(24 * 1024 * 1024);
+    let store = index_all([
+        known(Kind::ModelCall, 0).with(|event| {
+            event.unmapped.insert("huge".to_owned(), huge.as_str().into());
+            event.unmapped.insert("small".to_owned(), "kept".into());
+            event.set(event::attr::URL_FULL, huge.as_str());
+            event.set(event::attr::GEN_AI_REQUEST_MODEL, "asked");
+            event.pieces = (0..4).map(|n| said(&format!("{n}{}", "y".repeat(7 * 1024 * 1024)))).collect();
+        }),
+        known(Kind::ModelCall, 1).with(|event| event.pieces = vec![said("short")]),
+    ]);
+    let cut = "[cut: 25165826 bytes, see the journal]";
+    assert_eq!(
+        store.rows(
+            "SELECT unmapped ->> 'huge', unmapped ->> 'small', length(url), request_model, \
+             attributes ->> '$.\"url.full\"', attributes ->> '$.\"watchkeeper.columns.bytes_cut\"' FROM events ORDER BY seq LIMIT 1"
+        ),
+        [[cut, "kept", "65536", "asked", cut, "50331652"]]
+    );
+    for view in store::VIEWS {
+        store.rows(&format!("SELECT * FROM {} ORDER BY 1 DESC", view.name));
+    }
+    assert_eq!(
+        store.rows("SELECT length(prompt) < 1100000, prompt LIKE '%[cut: %' FROM prompts ORDER BY seq"),
+        [["1", "1"], ["1", "0"]]
+    );
 }
