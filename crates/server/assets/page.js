@@ -90,15 +90,32 @@ function marked(text, findings) {
   return pre;
 }
 
+// What was detected in the session, and for content flow the way from its source to the call that followed it.
+function detectionItem(detection) {
+  const item = element("li");
+  const grade = detection.grade ? " — " + detection.grade : "";
+  item.append(element("strong", detection.severity ?? "", detection.severity), " ",
+    element("span", visible((detection.technique ?? "") + " " + (detection.title ?? "") + grade)));
+  const parts = Array.isArray(detection.evidence) ? detection.evidence : [];
+  const step = (what, label) => parts.filter((part) => part.what === what).slice(0, 1).forEach((part) => {
+    const name = part.field ? part.field + " " : "";
+    item.append(element("span", visible(label + name + String(part.value ?? "").slice(0, 300)), "step"));
+  });
+  step("source", "from: ");
+  step("shared_value", "carried: ");
+  step("call", "to: ");
+  return item;
+}
+
 async function showTrace(id) {
   const trace = await call("/api/trace/" + id.split("/").map(encodeURIComponent).join("/"));
   byId("trace-section").hidden = false;
   byId("trace-id").textContent = visible(id);
+  byId("flow").replaceChildren(...(trace.detections ?? []).map(detectionItem));
   const shown = new Set();
   byId("trace").replaceChildren(...trace.events.map((event) => {
     const item = element("li", null, event.kind === "detection" || (event.score ?? 0) >= 0.4 ? "marked" : "");
     item.append(element("strong", event.kind), " ", element("span", visible(event.name ?? "")), " ", element("span", shortTime(event.time), "mono hint"));
-    if (event.detection) item.append(element("p", visible(JSON.stringify(event.detection))));
     for (const piece of event.pieces ?? []) {
       // The conversation is repeated with every call: each text is shown where it came first.
       const key = piece.role + piece.part + piece.content_id;
