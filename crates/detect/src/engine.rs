@@ -14,6 +14,7 @@ use crate::flow::Flow;
 use crate::novelty::{CONTENTS_REMEMBERED_MAX, Novelty};
 use crate::rules::{Rule, RuleKind, RuleSet};
 use crate::session::{Sessions, hash};
+use crate::sigma::evidence::Search;
 use crate::sigma::flatten::{self, Document};
 use crate::sigma::{Hit, Sigma};
 use crate::skipped::Skipped;
@@ -49,6 +50,7 @@ struct Observation<'a> {
     time_s: i64,
     detections: Vec<Detection>,
     by_rule: HashMap<usize, usize>,
+    search: Search,
 }
 
 impl Engine {
@@ -115,11 +117,13 @@ impl Engine {
             .then(|| event.pieces.iter().find(|piece| piece.meta.part == Part::ToolCall))
             .flatten()
             .and_then(|piece| Some(flatten::call_key(piece, &contents(&piece.content)?)));
-        let mut seen = Observation { seq, event, time_s, detections: Vec::new(), by_rule: HashMap::new() };
+        let mut seen = Observation { seq, event, time_s, detections: Vec::new(), by_rule: HashMap::new(), search: Search::new() };
         for document in flatten::documents(event, &new) {
             let call = document.call(session, own_call.as_deref());
             self.observe_document(call, document, &mut seen);
         }
+        self.skipped.unsearched += seen.search.skipped_bytes;
+        self.skipped.evidence += seen.search.skipped_evidence;
         let mut detections = seen.detections;
         let (followed, unread) = self.flow.observe(session, seq, event, &new);
         self.skipped.flow_bytes += unread;
@@ -150,7 +154,8 @@ impl Engine {
                 continue;
             }
             *of_rule += 1;
-            seen.detections.push(detection(rule, hit, seen.seq, seen.event, &document));
+            let evidence = self.sigma.evidence(&hit, &mut seen.search);
+            seen.detections.push(detection(rule, hit, evidence, seen.seq, seen.event, &document));
         }
     }
 }
@@ -177,8 +182,14 @@ fn event_of(name: &str) -> Option<(Seq, EventId)> {
     Some((Seq(seq.parse().ok()?), id.parse().ok()?))
 }
 
-fn detection(rule: &Rule, hit: Hit, seq: Seq, event: &RecordedEvent<Clean>, document: &Document) -> Detection {
-    let mut evidence = hit.evidence;
+fn detection(
+    rule: &Rule,
+    hit: Hit,
+    mut evidence: Vec<Evidence>,
+    seq: Seq,
+    event: &RecordedEvent<Clean>,
+    document: &Document,
+) -> Detection {
     for item in &mut evidence {
         let field = item.field.as_deref().unwrap_or_default();
         item.content = document.contents.iter().find(|(name, _)| *name == field).map(|(_, content)| *content);
@@ -237,7 +248,62 @@ fn role_of(piece: &Piece<Clean, ContentRef>) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use event::{ContentId, Direction, Event, Key, PieceMeta, Source, SubjectId};
+
     use super::*;
+    use crate::sigma::evidence::{EVENT_BYTES_MAX, work};
+    use crate::skipped::count;
+
+    #[test]
+    fn thousands_of_calls_that_match_several_rules_are_bounded_work() {
+        const CALLS: u64 = 15_000;
+        const RULES: u64 = 6;
+        let dir = tempfile::tempdir().unwrap();
+        for index in 0..RULES {
+            let rule = format!(
+                "title: t{index}\nid: 00000000-0000-4000-8000-{index:012}\nlogsource: {{product: ai, category: CATEGORY}}\n\
+                 detection:\n  a:\n    FIELD|re: 'never-{index}-and-never-again'\n  b:\n    FIELD|re: 'rm\\s+-r[f{index}]+ /srv'\n  \
+                 condition: a or b\n"
+            );
+            for (group, category, field) in
+                [("-4000-", "tool", "gen_ai.tool.call.arguments"), ("-4001-", "llm", "watchkeeper.text.tool")]
+            {
+                let rule = rule.replace("CATEGORY", category).replace("FIELD", field).replace("-4000-", group);
+                std::fs::write(dir.path().join(format!("{category}-{index}.yml")), rule).unwrap();
+            }
+        }
+        // Calls are documents of their own; those of a tool's own event, and results, are values of one field.
+        for (kind, part, calls_skipped) in [
+            (Kind::ModelCall, Part::ToolCall, CALLS - count(EVENT_CALLS_MAX)),
+            (Kind::ToolCall, Part::ToolCall, CALLS - count(EVENT_CALLS_MAX)),
+            (Kind::ModelCall, Part::ToolResult, 0),
+        ] {
+            let rules = RuleSet::load(dir.path(), false).unwrap();
+            assert_eq!(count(rules.rules().len()), 2 * RULES, "{:?}", rules.problems());
+            let mut engine = Engine::new(rules);
+            let mut event = Event::new(kind, Clean::literal("op"), Source::new(SourcePath::Api, Key::of("test")));
+            event.pieces = (0..CALLS)
+                .map(|index| {
+                    let mut id = [1; 32];
+                    id[..8].copy_from_slice(&index.to_le_bytes());
+                    let id = ContentId::from_slice(&id).unwrap();
+                    let content = ContentRef { id, subject: SubjectId::from_bytes([1; 16]).unwrap(), bytes: 0 };
+                    Piece { meta: PieceMeta::new(Direction::Input, Role::Tool, part), content, findings: Vec::new() }
+                })
+                .collect();
+            work::take();
+            let found = engine.observe(Seq(0), &event, &mut |content| {
+                // What matches stands at the end, so that a search has to go through.
+                Some(Clean::recorded(&format!("{} {} rm -rf /srv", content.id, "rm ".repeat(300))))
+            });
+            let (compiled, bytes) = work::take();
+            assert!(found.len() >= usize::try_from(RULES).unwrap(), "{kind:?} {part:?}: {}", found.len());
+            assert!(found.iter().all(|one| one.evidence[0].start.is_some()), "{kind:?} {part:?}");
+            assert_eq!(engine.skipped().calls, calls_skipped, "{kind:?} {part:?}");
+            assert_eq!(compiled, 2 * RULES, "{kind:?} {part:?}");
+            assert!(0 < bytes && bytes <= count(EVENT_BYTES_MAX) / 10, "{kind:?} {part:?}: {bytes}");
+        }
+    }
 
     #[test]
     fn an_engine_can_move_to_a_thread_of_its_own() {

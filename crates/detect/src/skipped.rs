@@ -24,6 +24,9 @@ pub struct Skipped {
     pub flow_bytes: u64,
     /// Detections of an event beyond the most that it may have, or beyond the most of one rule.
     pub detections: u64,
+    /// Bytes of texts that matched a rule and were not searched for the place of the match, once for each rule: the
+    /// detection is made, its evidence shows the beginning of the text.
+    pub unsearched: u64,
     /// Pieces of evidence that were left out of a detection, and texts in them that were cut.
     pub evidence: u64,
 }

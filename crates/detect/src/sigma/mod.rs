@@ -209,7 +209,8 @@ pub(crate) struct Sigma {
 pub(crate) struct Hit {
     /// Its place in the list that was compiled.
     pub(crate) rule: usize,
-    pub(crate) evidence: Vec<Evidence>,
+    /// What [`Sigma::evidence`] shows: not every hit is told of.
+    result: rsigma_eval::EvaluationResult,
     /// The names (see [`Sigma::correlate`]) of the events that a correlation counted.
     pub(crate) events: Vec<String>,
     /// The group of a correlation, as text.
@@ -310,7 +311,7 @@ impl Sigma {
         } else {
             self.engine.process_with_detections(&FlatEvent::new(event, id), results, time_s)
         };
-        let mut hits: Vec<Hit> = results.iter().filter_map(|result| self.hit(result)).collect();
+        let mut hits: Vec<Hit> = results.into_iter().filter_map(|result| self.hit(result)).collect();
         hits.sort_by_key(|hit| hit.rule);
         hits
     }
@@ -319,29 +320,27 @@ impl Sigma {
         result.header.rule_id.as_ref().and_then(|id| self.index.get(id)).copied().unwrap_or(usize::MAX)
     }
 
-    fn hit(&self, result: &rsigma_eval::EvaluationResult) -> Option<Hit> {
-        let rule = self.position(result);
+    /// What shows a hit, as far as the event's searches allow.
+    pub(crate) fn evidence(&self, hit: &Hit, search: &mut evidence::Search) -> Vec<Evidence> {
+        let id = hit.result.header.rule_id.as_deref().unwrap_or_default();
+        match &hit.result.body {
+            ResultBody::Detection(body) => evidence::of_matches(id, &body.matched_fields, &self.needles, search),
+            ResultBody::Correlation(body) => evidence::of_correlation(body),
+        }
+    }
+
+    fn hit(&self, result: rsigma_eval::EvaluationResult) -> Option<Hit> {
+        let rule = self.position(&result);
         if rule == usize::MAX || self.silent.contains(&rule) {
             return None;
         }
-        Some(match &result.body {
-            ResultBody::Detection(body) => Hit {
-                rule,
-                evidence: evidence::of_matches(
-                    result.header.rule_id.as_deref().unwrap_or_default(),
-                    &body.matched_fields,
-                    &self.needles,
-                ),
-                events: Vec::new(),
-                group: String::new(),
-            },
-            ResultBody::Correlation(body) => Hit {
-                rule,
-                evidence: evidence::of_correlation(body),
-                events: body.event_refs.iter().flatten().filter_map(|event| event.id.clone()).collect(),
-                group: format!("{:?}", body.group_key),
-            },
-        })
+        let (events, group) = match &result.body {
+            ResultBody::Detection(_) => (Vec::new(), String::new()),
+            ResultBody::Correlation(body) => {
+                (body.event_refs.iter().flatten().filter_map(|event| event.id.clone()).collect(), format!("{:?}", body.group_key))
+            }
+        };
+        Some(Hit { rule, result, events, group })
     }
 }
 
