@@ -26,6 +26,7 @@ mod attached;
 mod counts;
 mod cut;
 mod error;
+mod linear;
 mod partition;
 mod row;
 mod schema;

@@ -73,6 +73,7 @@ pub(crate) fn iso(ns: i64) -> String {
 /// The functions that the views call, for every connection that reads.
 pub(crate) fn register(connection: &Connection) -> Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
+    crate::linear::register(connection)?;
     connection.create_scalar_function(c"text_of", 1, flags, |context| Ok(unpack(context.get_raw(0))?.map(shown)))?;
     connection.create_scalar_function(c"text_part", 3, flags, |context| {
         let (start, count): (u32, u32) = (context.get(1)?, context.get(2)?);

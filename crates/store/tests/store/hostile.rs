@@ -85,6 +85,24 @@ fn what_never_ends_is_stopped() {
     }
 }
 
+/// A call of a function is one step of SQLite's machine, which looks at no clock within it.
+#[test]
+fn no_function_takes_the_product_of_two_lengths() {
+    let store = store();
+    let limits = QueryLimits { time_max: Duration::from_secs(60), ..QueryLimits::default() };
+    for call in [
+        "instr(hex(zeroblob(1000000)), hex(zeroblob(500000)) || '1')",
+        "length(replace(hex(zeroblob(1000000)), hex(zeroblob(500000)) || '1', ''))",
+        "length(trim(hex(zeroblob(1000000)), hex(randomblob(500000))))",
+    ] {
+        let began = Instant::now();
+        store.reader.sql(&format!("SELECT {call}"), &limits).map(drop).unwrap();
+        assert!(began.elapsed() < Duration::from_secs(10), "{call}");
+    }
+    let pattern = format!("SELECT 'x' LIKE '{}'", "%a".repeat(200));
+    assert!(store.reader.sql(&pattern, &limits).unwrap_err().to_string().contains("pattern too complex"));
+}
+
 #[test]
 fn large_answers_are_cut() {
     let store = store();
