@@ -22,6 +22,7 @@
 
 mod actions;
 mod aggregates;
+mod arguments;
 mod attached;
 mod counts;
 mod cut;
