@@ -155,7 +155,7 @@ fn spans_of_tools_tell_the_same_story() {
     let reached = found.last().unwrap();
     assert_eq!((reached.severity, reached.technique.unwrap().as_str()), (Severity::Critical, "AML.T0051.001"));
     assert!(
-        reached.evidence.iter().any(|one| one.what == "shared_value" && one.value.as_deref() == Some("de89370400440532013000"))
+        reached.evidence.iter().any(|one| one.what == "shared_value" && one.value.as_deref() == Some("DE89370400440532013000"))
     );
     assert!(reached.evidence.iter().any(|one| one.what == "source" && one.start < one.end && one.content.is_some()));
 }

@@ -225,6 +225,7 @@ impl Flow {
                 content: piece.content.id,
                 channel,
                 text: part.to_lowercase(),
+                quote: cut(part, 400),
                 addresses: text::addresses(part).map(|(address, _)| address).collect(),
                 verbs: instruction.verbs,
                 marked: instruction.marked,
@@ -272,7 +273,7 @@ impl Flow {
         ];
         evidence.extend(shared.iter().take(8).map(|value| Evidence {
             what: "shared_value".to_owned(),
-            value: Some(cut(value, 200)),
+            value: Some(cut(as_written(value, call.arguments), 200)),
             ..Evidence::default()
         }));
         let alarm = Alarm {
@@ -342,7 +343,7 @@ impl Source {
     fn evidence(&self) -> Evidence {
         Evidence {
             what: "source".to_owned(),
-            value: Some(cut(&self.text, 400)),
+            value: Some(self.quote.clone()),
             start: Some(self.start),
             end: Some(self.end),
             content: Some(self.content),
@@ -352,6 +353,14 @@ impl Source {
             ..Evidence::default()
         }
     }
+}
+
+/// A value in the spelling that it has in the arguments: values are compared in normal form, and a token of the sanitiser is one
+/// only as it was written.
+fn as_written<'a>(value: &'a str, arguments: &'a str) -> &'a str {
+    let address = text::addresses(arguments).find(|(normal, _)| normal == value).map(|(_, range)| range);
+    let word = || arguments.to_ascii_lowercase().find(value).map(|start| start..start + value.len());
+    address.or_else(word).and_then(|range| arguments.get(range)).unwrap_or(value)
 }
 
 /// An instruction that a call follows, what they share, and how sure that is.

@@ -43,6 +43,8 @@ pub(crate) struct Source {
     pub(crate) channel: Channel,
     /// The instruction, in lower case.
     pub(crate) text: String,
+    /// Its beginning as it was written: evidence quotes, it does not retell.
+    pub(crate) quote: String,
     /// Its addresses, in normal form.
     pub(crate) addresses: Vec<String>,
     pub(crate) verbs: u32,
