@@ -122,6 +122,9 @@ CREATE TABLE contents (
 CREATE VIRTUAL TABLE contents_fts USING fts5(
   text, content='', columnsize=0, detail=none, tokenize='unicode61 remove_diacritics 2'
 );
+-- The index gathers a batch's words in memory (8 MiB; 1 MiB would cut a batch of 2,000 events into pieces that have to
+-- be merged again), and merges eight pieces at a time.
+INSERT INTO contents_fts(contents_fts, rank) VALUES ('hashsize', 8388608), ('automerge', 8);
 
 CREATE TABLE pieces (
   seq INTEGER NOT NULL,
@@ -189,12 +192,12 @@ CREATE TABLE actions (
   risk_score REAL,
   risk TEXT
 );
-CREATE INDEX actions_session ON actions(session_id, call_id) WHERE session_id IS NOT NULL;
-CREATE INDEX actions_trace ON actions(trace_id, call_id) WHERE trace_id IS NOT NULL;
-CREATE INDEX actions_scope ON actions(scope, call_id) WHERE session_id IS NULL;
-CREATE INDEX actions_args_session ON actions(args_hash, session_id) WHERE session_id IS NOT NULL;
-CREATE INDEX actions_args_trace ON actions(args_hash, trace_id) WHERE trace_id IS NOT NULL;
-CREATE INDEX actions_exchange ON actions(exchange) WHERE exchange IS NOT NULL;
+CREATE INDEX actions_session ON actions(session_id, call_id);
+CREATE INDEX actions_trace ON actions(trace_id, call_id);
+CREATE INDEX actions_scope ON actions(scope, call_id);
+CREATE INDEX actions_args_session ON actions(args_hash, session_id);
+CREATE INDEX actions_args_trace ON actions(args_hash, trace_id);
+CREATE INDEX actions_exchange ON actions(exchange);
 CREATE INDEX actions_time ON actions(time);
 
 CREATE TABLE sessions (

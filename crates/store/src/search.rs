@@ -2,7 +2,7 @@
 //!
 //! Words come from the index: every word of the query must be in the text, each as the beginning of a word, whatever
 //! its case and accents. What is inside words or spans punctuation (`exfil` in `zzexfil-7`) is not in such an index; an
-//! index of trigrams would have it and costs four times the time and the room (`BENCHMARKS.md`). So where the index
+//! index of trigrams would have it, and takes four times the time and three times the room to build. So where the index
 //! leaves room in the answer, the newest texts are looked through for the query as it stands, for a bounded time.
 
 use std::time::{Duration, Instant};
