@@ -27,7 +27,7 @@ const SEAL_INTERVAL: Duration = Duration::from_secs(1);
 const SEAL_RECORDS_MAX: u64 = 100_000;
 
 /// Records in one transaction of the store.
-const INDEX_BATCH_MAX: usize = 1_024;
+const INDEX_BATCH_MAX: usize = 4_096;
 
 /// Bytes of records in one transaction of the store.
 const INDEX_BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
