@@ -33,6 +33,10 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest user agent that a sign-in leaves in the record, in characters.
 const USER_AGENT_CHARS_MAX: usize = 256;
 
+/// What a caller with a wrong key is told.
+pub(crate) const NOT_VALID: &str =
+    "this key is not valid, has ended or was revoked; an administrator can make one with `watchkeeper keys create`";
+
 /// Carries a key where `Authorization` is somebody else's.
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-watchkeeper-key");
 
@@ -197,6 +201,9 @@ pub(crate) fn require_key(router: Router, api: Arc<Api>, access: Access) -> Rout
         let api = api.clone();
         async move {
             let caller = api.by_key(request.headers());
+            if caller.is_none() && request.headers().contains_key(&KEY_HEADER) {
+                return ApiError::unauthorized(NOT_VALID).into_response();
+            }
             if let Some((_, header)) = &caller {
                 request.headers_mut().remove(header);
             }
@@ -225,6 +232,9 @@ fn guarded(router: Router, api: &Arc<Api>, access: Access) -> Router {
         let api = api.clone();
         async move {
             let by_key = api.by_key(request.headers()).map(|(caller, _)| caller);
+            if by_key.is_none() && [KEY_HEADER, header::AUTHORIZATION].iter().any(|name| request.headers().contains_key(name)) {
+                return ApiError::unauthorized(NOT_VALID).into_response();
+            }
             let caller = by_key.or_else(|| api.by_session(request.headers()));
             admit(caller, access, request, next).await
         }

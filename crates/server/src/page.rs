@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lru::LruCache;
 
-use crate::http_api::{Api, ApiError, Body};
+use crate::http_api::{Api, ApiError, Body, NOT_VALID};
 use crate::secrets;
 
 /// How long a sign-in lasts.
@@ -151,9 +151,7 @@ async fn sign_in(
         api.sessions.note_failure(peer.ip());
     }
     api.note_sign_in(key.as_ref(), peer, &headers).await;
-    let key = key.ok_or_else(|| {
-        ApiError::unauthorized("this is not a valid key; an administrator can make one with `watchkeeper keys create`")
-    })?;
+    let key = key.ok_or_else(|| ApiError::unauthorized(NOT_VALID))?;
     let token = api.sessions.start(key.id.clone()).map_err(|error| ApiError::bad_request(error.to_string()))?;
     let cookie = format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}", SESSION_LIFETIME.as_secs());
     Ok(([(header::SET_COOKIE, cookie)], axum::Json(serde_json::json!({ "role": key.role }))).into_response())

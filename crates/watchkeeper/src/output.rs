@@ -30,6 +30,7 @@ pub(crate) fn complain(message: &str) {
 pub(crate) fn table(table: &Table, format: FormatName) -> anyhow::Result<()> {
     let mut out = stdout();
     match format {
+        FormatName::Table if table.rows.is_empty() => writeln!(out, "0 rows of {}", table.columns.join(", "))?,
         FormatName::Table => {
             let mut builder = tabled::builder::Builder::default();
             builder.push_record(table.columns.iter().map(|name| printable(name)));

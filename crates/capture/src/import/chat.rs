@@ -54,9 +54,10 @@ pub(super) fn decode_chat(line: &[u8], context: LineContext) -> Result<Vec<RawEv
         }
         Ok(None)
     };
-    let session = first(&["session_id", "conversation_id", "id", "trace_id"])?;
+    let session = first(&["session_id", "session", "conversation_id", "id", "trace_id"])?;
     let conversation = Conversation {
-        session: session.unwrap_or_else(|| format!("line-{}", context.line + 1)),
+        // Named by what was said: lines of other files that name no session either are other conversations.
+        session: session.unwrap_or_else(|| named_by_content(line)),
         model: optional(&row, "model")?,
         application: first(&["application", "source"])?,
         user: first(&["user_id", "user"])?,
@@ -64,6 +65,11 @@ pub(super) fn decode_chat(line: &[u8], context: LineContext) -> Result<Vec<RawEv
         messages,
     };
     Ok(conversation.into_events(context.time))
+}
+
+fn named_by_content(line: &[u8]) -> String {
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, line.trim_ascii());
+    format!("chat-{}", digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
 }
 
 fn openai_message(message: &Value, at: usize) -> Result<Message, LineError> {

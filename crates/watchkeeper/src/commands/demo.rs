@@ -44,7 +44,10 @@ pub(super) fn demo(dir: Option<PathBuf>, exit: bool) -> anyhow::Result<ExitCode>
         let console = running.addresses().console;
         if exit {
             running.stop().await?;
-            say(&format!("\nVerify it:  watchkeeper verify {}", data.display()))?;
+            say(&format!(
+                "\nLook at it:\n  watchkeeper query --data {0} \"SELECT * FROM detections\"\n  watchkeeper trace --data {0} demo-invoice\n  watchkeeper verify {0}",
+                data.display()
+            ))?;
         } else {
             say(&format!("\nLook at it: http://{console} (sign in with the admin key above), or\n  watchkeeper query --data {0} \"SELECT * FROM detections\"\n  watchkeeper trace --data {0} demo-invoice\nCtrl-C ends it; then: watchkeeper verify {0}", data.display()))?;
             super::serve::wait_for_stop().await?;

@@ -25,7 +25,7 @@ pub(super) fn keys(command: Keys) -> anyhow::Result<ExitCode> {
                     (made.info.id, made.secret)
                 }
             };
-            say(&format!("{id}\n{key}\nshown this once"))?;
+            say(&format!("id   {id}\nkey  {key}\n     shown this once"))?;
         }
         Keys::List { data, format } => {
             let columns = ["id", "name", "role", "created_unix_s", "expires_unix_s"].map(str::to_owned).to_vec();

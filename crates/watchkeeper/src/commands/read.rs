@@ -34,7 +34,12 @@ pub(super) fn search(data: &Data, reading: Reading, text: &str, limit: usize, fo
     // A terminal has room for what tells hits apart; programs get everything.
     let columns: &[&str] =
         if format == FormatName::Table { &["time", "session_id", "kind", "role", "part", "snippet"] } else { &[] };
-    table(&rows_of(&hits, columns), format)?;
+    let found = rows_of(&hits, columns);
+    if found.rows.is_empty() && format == FormatName::Table {
+        say("nothing found; names of tools and sessions are in the views, search looks into what was said")?;
+    } else {
+        table(&found, format)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -193,10 +198,19 @@ fn show_trace(view: &Value) -> anyhow::Result<()> {
     let mut shown = std::collections::HashSet::new();
     for event in view["events"].as_array().into_iter().flatten() {
         let text = |key: &str| printable(&cell_text(&event[key]));
-        say(&format!("{}  {}  {}", text("time"), text("kind"), text("name")))?;
+        let phase = if event["phase"] == "complete" { String::new() } else { format!(" ({})", text("phase")) };
+        let who = ["user_id", "application", "agent"]
+            .map(text)
+            .into_iter()
+            .filter(|who| !who.is_empty())
+            .collect::<Vec<_>>()
+            .join(" / ");
+        say(&format!("{}  {}{phase}  {}  {who}", text("time"), text("kind"), text("name")))?;
+        let mut repeated = 0;
         for piece in event["pieces"].as_array().into_iter().flatten() {
             let part = |key: &str| printable(&cell_text(&piece[key]));
             if !shown.insert((part("role"), part("part"), part("content_id"))) {
+                repeated += 1;
                 continue;
             }
             say(&format!("    {} {} {}: {}", part("role"), part("part"), part("name"), part("text")))?;
@@ -205,10 +219,15 @@ fn show_trace(view: &Value) -> anyhow::Result<()> {
                 say(&format!("        ! {} {} ({}, {}..{})", of("risk"), of("technique"), of("rule"), of("start"), of("end")))?;
             }
         }
+        if repeated > 0 {
+            say(&format!("    ({repeated} texts as before)"))?;
+        }
     }
     for detection in view["detections"].as_array().into_iter().flatten() {
         let of = |key: &str| printable(&cell_text(&detection[key]));
-        say(&format!("DETECTED {} {} {} {}", of("severity"), of("technique"), of("title"), of("grade")))?;
+        let carried = detection["evidence"].as_array().into_iter().flatten().find(|part| part["what"] == "shared_value");
+        let carried = carried.map(|part| format!(": {}", printable(&cell_text(&part["value"])))).unwrap_or_default();
+        say(&format!("DETECTED {} {} {} {} {}{carried}", of("time"), of("severity"), of("technique"), of("title"), of("grade")))?;
     }
     Ok(())
 }

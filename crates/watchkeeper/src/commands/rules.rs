@@ -12,7 +12,7 @@ use crate::cli::Rules;
 use crate::output::{complain, printable, say, stdout};
 
 pub(super) fn detect(rules: &Path, events: &Path) -> anyhow::Result<ExitCode> {
-    let mut runner = detect::Runner::new(RuleSet::load(rules, false)?);
+    let mut runner = detect::Runner::new(load(Some(rules))?);
     let input: Box<dyn BufRead> = match events.to_str() {
         Some("-") => Box::new(io::stdin().lock()),
         _ => Box::new(BufReader::new(File::open(events).with_context(|| format!("cannot read {}", events.display()))?)),
@@ -78,5 +78,11 @@ fn test(dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
 }
 
 fn load(dir: Option<&Path>) -> anyhow::Result<RuleSet> {
-    Ok(dir.map_or_else(RuleSet::builtin, |dir| RuleSet::load(dir, false))?)
+    let rules = dir.map_or_else(RuleSet::builtin, |dir| RuleSet::load(dir, false))?;
+    anyhow::ensure!(
+        rules.rules().len() > 0,
+        "no rules in {}: rules are *.yml and *.yaml files",
+        dir.unwrap_or(Path::new(".")).display()
+    );
+    Ok(rules)
 }

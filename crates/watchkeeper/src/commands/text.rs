@@ -8,7 +8,8 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use event::Channel;
 use inspect::Inspector;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::cli::Data;
@@ -36,7 +37,7 @@ pub(super) fn inspect(file: &Path, channel: &str) -> anyhow::Result<ExitCode> {
         let channel =
             line.channel.map_or(Ok(default), |name| name.parse()).map_err(|error: event::UnknownChannel| error.to_string())?;
         let report = inspector.inspect(&line.text, channel, line.context.as_deref());
-        Ok(json!({ "score": report.score, "verdict": report.verdict, "findings": report.findings }))
+        Ok(InspectAnswer { score: report.score, verdict: report.verdict, findings: report.findings })
     })
 }
 
@@ -56,10 +57,17 @@ pub(super) fn sanitize(file: &Path, data: &Data) -> anyhow::Result<ExitCode> {
     })
 }
 
+#[derive(Serialize)]
+struct InspectAnswer {
+    score: f32,
+    verdict: event::Verdict,
+    findings: Vec<event::Finding>,
+}
+
 /// Answers every line with one line. A line that cannot be read is answered with `{"error"}` and does not stop the others.
-fn filter<L: serde::de::DeserializeOwned>(
+fn filter<L: DeserializeOwned, A: Serialize>(
     file: &Path,
-    mut answer: impl FnMut(L) -> Result<serde_json::Value, String>,
+    mut answer: impl FnMut(L) -> Result<A, String>,
 ) -> anyhow::Result<ExitCode> {
     let mut input: Box<dyn BufRead> = match file.to_str() {
         Some("-") => Box::new(io::stdin().lock()),
@@ -81,11 +89,13 @@ fn filter<L: serde::de::DeserializeOwned>(
         } else {
             serde_json::from_slice(&line).map_err(|error| error.to_string()).and_then(&mut answer)
         };
-        let answer = result.unwrap_or_else(|error| {
-            all_read = false;
-            json!({ "error": error })
-        });
-        serde_json::to_writer(&mut out, &answer).map_err(io::Error::from)?;
+        match result {
+            Ok(answer) => serde_json::to_writer(&mut out, &answer).map_err(io::Error::from)?,
+            Err(error) => {
+                all_read = false;
+                serde_json::to_writer(&mut out, &json!({ "error": error })).map_err(io::Error::from)?;
+            }
+        }
         out.write_all(b"\n")?;
         // One huge line must not stay in memory for the sake of the small ones that follow.
         if line.capacity() > 1024 * 1024 {
