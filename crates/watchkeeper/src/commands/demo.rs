@@ -34,6 +34,7 @@ pub(super) fn demo(dir: Option<PathBuf>, exit: bool) -> anyhow::Result<ExitCode>
             }
             started => started?,
         };
+        let stop = super::serve::StopSignals::listen()?;
         super::serve::announce(&running, false)?;
         say("\nReplaying recorded sessions through the listeners (their model answers come from a stand-in on loopback):")?;
         for session in &sessions {
@@ -50,7 +51,7 @@ pub(super) fn demo(dir: Option<PathBuf>, exit: bool) -> anyhow::Result<ExitCode>
             ))?;
         } else {
             say(&format!("\nLook at it: http://{console} (sign in with the admin key above), or\n  watchkeeper query --data {0} \"SELECT * FROM detections\"\n  watchkeeper trace --data {0} demo-invoice\nCtrl-C ends it; then: watchkeeper verify {0}", data.display()))?;
-            super::serve::wait_for_stop().await?;
+            stop.wait().await;
             running.stop().await?;
         }
         Ok(ExitCode::SUCCESS)

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use server::{Config, Running};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Data;
 use crate::output::say;
@@ -18,8 +18,9 @@ pub(super) fn serve(data: &Data, config: Option<&Path>, any_port: bool) -> anyho
     let data = data.path()?;
     runtime()?.block_on(async {
         let running = Running::start(&data, &config).await?;
+        let stop = StopSignals::listen()?;
         announce(&running, config.tls.is_some())?;
-        wait_for_stop().await?;
+        stop.wait().await;
         say("stopping: finishing what is under way")?;
         running.stop().await?;
         say("stopped; everything recorded is sealed")?;
@@ -54,13 +55,23 @@ pub(super) fn announce(running: &Running, tls: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Waits for Ctrl-C or SIGTERM.
-pub(super) async fn wait_for_stop() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// Ctrl-C and SIGTERM. Listened for before `ready` is said: whoever waits for that word may send one at once.
+pub(super) struct StopSignals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// From here on the signals no longer end the process by themselves.
+    pub(super) fn listen() -> anyhow::Result<Self> {
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
-    Ok(())
+
+    /// Waits for one of them.
+    pub(super) async fn wait(mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
 }
