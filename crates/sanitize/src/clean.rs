@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 /// Text from which sensitive values have been removed (invariant I2).
 ///
-/// Made by a [`Sanitizer`](crate::Sanitizer), or read back from a record, where nothing else can stand. There is no
-/// other constructor: what takes a `Clean` cannot be given text as it came. Cloning is cheap.
+/// Made by a [`Sanitizer`](crate::Sanitizer), or read back from a record, where nothing else can stand. What takes a `Clean`
+/// cannot be given text as it came by accident. Cloning is cheap.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Clean(Arc<str>);
@@ -27,8 +27,8 @@ impl Clean {
         Self(text.into())
     }
 
-    /// Text read back from a record, where only clean text can stand. For the readers of records, nobody else: a test
-    /// holds that no crate before the journal calls it.
+    /// Text read back from a record, where only clean text can stand. For the readers of records (`journal`,
+    /// `store`) and for tests, nobody else. Nothing but this sentence holds that yet.
     #[must_use]
     pub fn recorded(text: &str) -> Self {
         Self(text.into())
