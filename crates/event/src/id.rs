@@ -110,6 +110,11 @@ hex_id! {
     SubjectId, 16, "subject id"
 }
 
+hex_id! {
+    /// A key of the keyring: of a journal file, or of an archive segment. Random; it says nothing of what it opens.
+    KeyId, 16, "key id"
+}
+
 fn decode_hex(text: &[u8], into: &mut [u8]) -> Option<()> {
     if text.len() != into.len() * 2 {
         return None;

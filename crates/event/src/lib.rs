@@ -34,7 +34,7 @@ mod time;
 pub use attributes::{Attributes, Key, KeyError, Value};
 pub use event::{Event, RecordedEvent, Source, SourcePath, Status, Trace};
 pub use finding::{Finding, Inspection, Risk, RuleId, Verdict};
-pub use id::{ContentId, EventId, IdError, SpanId, SubjectId, TraceId};
+pub use id::{ContentId, EventId, IdError, KeyId, SpanId, SubjectId, TraceId};
 pub use identity::{Client, Identity, Principal, Proof};
 pub use kind::{Kind, Phase};
 pub use piece::{Channel, ContentRef, Direction, Part, Piece, PieceMeta, Role, UnknownChannel};
