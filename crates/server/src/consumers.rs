@@ -19,6 +19,7 @@ use crate::data_dir::DataDir;
 use crate::node::{NodeError, Progress, internal};
 use crate::pin;
 use crate::pipeline::Pipeline;
+use crate::watchman;
 
 /// How often new records are sealed under a signed checkpoint.
 const SEAL_INTERVAL: Duration = Duration::from_secs(1);
@@ -97,8 +98,12 @@ impl Consumers {
             move || index(&shared, &journal, store)
         })?;
         consumers.spawn("detect", {
-            let (shared, journal) = (shared, journal.clone());
+            let (shared, journal, pipeline) = (shared.clone(), journal.clone(), pipeline.clone());
             move || Detector::new(rules)?.run(&shared, &journal, &pipeline, cursor)
+        })?;
+        consumers.spawn("watch", {
+            let journal = journal.clone();
+            move || Ok(watchman::watch(&journal, &pipeline, &|| shared.stopping())?)
         })?;
         Ok(consumers)
     }

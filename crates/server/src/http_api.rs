@@ -20,6 +20,7 @@ use crate::api_keys::{ApiKeyError, ApiKeys, KeyInfo};
 use crate::node::{Node, internal, read_event};
 use crate::page;
 use crate::running::Addresses;
+use crate::watchman;
 
 /// Largest body of an API call that is not a batch of events.
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -77,7 +78,8 @@ impl Api {
         let mut started = internal(Kind::Admin, "server.start");
         started.set(attr::EVENT_ACTION, "start");
         started.set(attr::ADMIN_OBJECT, format!("console {}", addresses.console).as_str());
-        let mut events = vec![started];
+        let mut events: Vec<_> = self.node.newest_at_open().map(watchman::not_running_gap).into_iter().collect();
+        events.push(started);
         if let Some(key) = first_key {
             let mut made = internal(Kind::Admin, "key.create");
             made.set(attr::EVENT_ACTION, "create");

@@ -9,6 +9,7 @@ pub mod config;
 mod consumers;
 mod data_dir;
 mod http_api;
+pub mod lifecycle;
 mod listen;
 mod node;
 mod page;
@@ -18,6 +19,7 @@ mod run_file;
 mod running;
 mod secrets;
 mod subjects;
+mod watchman;
 
 pub use access::{Access, Role};
 pub use api_keys::{ApiKeyError, ApiKeys, KeyInfo, NewKey};

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use capture::{RecordError, Recorder};
 use detect::RuleSet;
-use event::{Event, Key, Kind, Principal, Proof, Source, SourcePath, attr};
+use event::{Event, Key, Kind, Principal, Proof, Source, SourcePath, Timestamp, attr};
 use inspect::Inspector;
-use journal::{Journal, Options};
+use journal::{Journal, Options, Seq};
 use ledger::LogKey;
 
 use crate::consumers::Consumers;
@@ -27,6 +27,7 @@ pub struct Node {
     pipeline: Arc<Pipeline>,
     journal: Journal,
     consumers: Consumers,
+    newest_at_open: Option<Timestamp>,
     notes: Vec<String>,
 }
 
@@ -103,6 +104,7 @@ impl Node {
         let sanitizer = data.sanitizer().map_err(io("keys/token.key"))?;
         let subjects = Subjects::open(&data.key("subjects.db"))?;
         let pipeline = Arc::new(Pipeline::new(sanitizer, Inspector::builtin()?, subjects, namer, journal.clone()));
+        let newest_at_open = newest(&journal)?;
         let log_key = log_key(&data)?;
         let mut rule_set = RuleSet::builtin()?;
         if let Some(dir) = rules {
@@ -121,7 +123,7 @@ impl Node {
             let recorded = pipeline.record_blocking(vec![gap], &|| false);
             recorded.map_err(|error| NodeError::Consumer(format!("cannot record the recovery: {error}")))?;
         }
-        Ok(Self { data, pipeline, journal, consumers, notes })
+        Ok(Self { data, pipeline, journal, consumers, newest_at_open, notes })
     }
 
     /// The way in.
@@ -140,6 +142,11 @@ impl Node {
     #[must_use]
     pub fn data(&self) -> &DataDir {
         &self.data
+    }
+
+    /// When the newest record was received that was there when the node was opened.
+    pub(crate) fn newest_at_open(&self) -> Option<Timestamp> {
+        self.newest_at_open
     }
 
     /// What a person should know about the start.
@@ -219,6 +226,14 @@ pub(crate) fn read_event(caller: &str, proof: Proof, action: &str, object: &str)
     event.set(attr::DB_SYSTEM_NAME, "watchkeeper");
     event.set(attr::DB_COLLECTION_NAME, object.chars().take(OBJECT_CHARS_MAX).collect::<String>().as_str());
     event
+}
+
+/// When the journal's newest record was received.
+fn newest(journal: &Journal) -> Result<Option<Timestamp>, NodeError> {
+    let Some(last) = journal.end().0.checked_sub(1) else { return Ok(None) };
+    let unreadable = |error: &dyn std::fmt::Display| NodeError::Consumer(format!("the newest record cannot be read: {error}"));
+    let record = journal.reader(Seq(last)).and_then(|mut reader| reader.next()).map_err(|error| unreadable(&error))?;
+    Ok(record.and_then(|record| record.event().ok()).map(|event| event.observed))
 }
 
 fn log_key(data: &DataDir) -> Result<LogKey, NodeError> {

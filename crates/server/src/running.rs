@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use base64::Engine as _;
 use capture::gateway::Gateway;
+use event::{Kind, attr};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -15,7 +16,7 @@ use crate::api_keys::{ApiKeyError, ApiKeys, NewKey};
 use crate::config::{Config, ConfigError};
 use crate::http_api::{self, Api};
 use crate::listen::{Listener, tls_acceptor};
-use crate::node::{Node, NodeError};
+use crate::node::{Node, NodeError, internal};
 use crate::run_file::RunFile;
 use crate::secrets;
 use crate::{Access, Role};
@@ -182,6 +183,11 @@ impl Running {
         }
         drop(self.gateway);
         let node = self.node;
+        let pipeline = node.pipeline().clone();
+        let noted = tokio::task::spawn_blocking(move || pipeline.record_blocking(vec![stop_event()], &|| true)).await;
+        if !matches!(noted, Ok(Ok(_))) {
+            tracing::error!("the stop of the server was not recorded");
+        }
         let close = tokio::task::spawn_blocking(move || match Arc::try_unwrap(node) {
             Ok(node) => node.close(),
             // A request that outlived the drain still holds the node. What was acknowledged is on disk; the next start seals it.
@@ -190,4 +196,10 @@ impl Running {
         });
         close.await.unwrap_or_else(|error| Err(NodeError::Consumer(error.to_string())))
     }
+}
+
+fn stop_event() -> event::Event<String> {
+    let mut event = internal(Kind::Admin, "server.stop");
+    event.set(attr::EVENT_ACTION, "stop");
+    event
 }
