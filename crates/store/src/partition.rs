@@ -38,8 +38,9 @@ pub(crate) struct Partition {
     known: LruCache<ContentId, i64>,
 }
 
-/// The day of a time, as partitions are named.
-pub(crate) fn day_of(observed_ns: u64) -> String {
+/// The day of a time (nanoseconds since 1970), as partitions are named.
+#[must_use]
+pub fn day_of(observed_ns: u64) -> String {
     let seconds = i64::try_from(observed_ns / 1_000_000_000).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(seconds).map_or_else(|_| "9999-12-31".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
 }
@@ -126,6 +127,13 @@ impl Partition {
     /// Puts every commit on disk.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(())).map_err(StoreError::partition(&self.path))
+    }
+
+    /// Folds the write-ahead log into the file, where no reader stands in the way, and closes it.
+    pub(crate) fn close(self) -> Result<(), StoreError> {
+        let Self { connection, path, .. } = self;
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(StoreError::partition(&path))?;
+        connection.close().map_err(|(_, error)| StoreError::partition(&path)(error))
     }
 
     /// The number of a content that stands here.

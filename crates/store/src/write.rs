@@ -16,6 +16,7 @@ use crate::actions::{self, Texts};
 use crate::aggregates::Aggregates;
 use crate::error::StoreError;
 use crate::partition::{Partition, day_of, list};
+use crate::rebuild;
 use crate::row::{EventRow, part_code, role_code, round};
 use crate::schema::{EVENT_COLUMNS, INPUT, OUTPUT};
 
@@ -49,7 +50,11 @@ pub struct Store {
 impl Store {
     /// Opens the store in a data directory for writing, making it where there is none.
     pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        let dir = dir.join(STORE_DIR);
+        Self::open_in(dir.join(STORE_DIR))
+    }
+
+    /// Opens the store whose partitions lie in `dir`.
+    pub(crate) fn open_in(dir: PathBuf) -> Result<Self, StoreError> {
         std::fs::create_dir_all(&dir).map_err(StoreError::directory(&dir))?;
         let lock = File::create(dir.join("writer.lock")).map_err(StoreError::directory(&dir))?;
         match lock.try_lock() {
@@ -57,6 +62,7 @@ impl Store {
             Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::Locked { path: dir }),
             Err(std::fs::TryLockError::Error(error)) => return Err(StoreError::directory(&dir)(error)),
         }
+        rebuild::settle(&dir)?;
         // Every partition knows up to where it has indexed; commits are in order, so the highest cursor is the store's.
         let mut newest: Option<(i64, Partition)> = None;
         for day in list(&dir)?.into_keys() {
@@ -85,19 +91,7 @@ impl Store {
 
     /// Removes every partition and opens an empty store, to be filled again from the journal.
     pub fn rebuild(dir: &Path) -> Result<Self, StoreError> {
-        let store = dir.join(STORE_DIR);
-        for path in list(&store)?.into_values() {
-            for suffix in ["", "-wal", "-shm"] {
-                let mut name = path.clone().into_os_string();
-                name.push(suffix);
-                match std::fs::remove_file(&name) {
-                    Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                        return Err(StoreError::directory(Path::new(&name))(error));
-                    }
-                    _ => {}
-                }
-            }
-        }
+        rebuild::remove_all(&dir.join(STORE_DIR))?;
         Self::open(dir)
     }
 
@@ -135,6 +129,20 @@ impl Store {
     /// batches, and they are indexed again.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.current.as_ref().map_or(Ok(()), Partition::sync)
+    }
+
+    /// Where the partitions lie.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Puts everything into the partitions' own files and closes them.
+    pub(crate) fn close(mut self) -> Result<(), StoreError> {
+        self.older.clear();
+        for partition in self.previous.take().into_iter().chain(self.current.take()) {
+            partition.close()?;
+        }
+        Ok(())
     }
 
     /// The partition for an event.

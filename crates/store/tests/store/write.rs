@@ -201,3 +201,54 @@ fn a_store_can_be_built_again_and_a_strange_schema_is_refused() {
     again.index(&journal.records).unwrap();
     assert_eq!(picture(&store.reader), picture(&indexed(&journal).reader));
 }
+
+/// Three days, two events on each, each with a text of its own.
+fn three_days() -> Journal {
+    let mut journal = Journal::new();
+    for day in 0..3 {
+        for nth in 0..2 {
+            journal.push(known(Kind::ModelCall, day * 2 + nth).with(|event| {
+                event.observed = Timestamp::from_unix_ns((NOON + day * 86_400 + nth) * 1_000_000_000);
+                event.pieces = vec![said(&format!("day {day} text {nth}"))];
+            }));
+        }
+    }
+    journal
+}
+
+#[test]
+fn days_that_are_built_anew_take_the_place_of_the_old_ones() {
+    let mut journal = three_days();
+    let indexed = indexed(&journal);
+    let dir = indexed.dir.path().to_owned();
+    let first_day = std::fs::read(dir.join("store/2025-11-20.db")).unwrap();
+    // What the third record said is erased.
+    journal.records[2].event_json = b"{".to_vec();
+    journal.records[2].contents.clear();
+    let mut rebuild = store::Rebuild::begin(&dir, "2025-11-21").unwrap();
+    rebuild.index(&journal.records[1..]).unwrap();
+    assert_eq!(indexed.rows("SELECT prompt FROM prompts WHERE prompt = 'day 1 text 0'"), [["day 1 text 0"]]);
+    let store = rebuild.finish(indexed.store).unwrap();
+    assert_eq!(store.next(), Seq(6));
+    let reader = store::Reader::open(&dir).unwrap();
+    let prompts = reader.sql("SELECT prompt FROM prompts ORDER BY seq", &store::QueryLimits::default()).unwrap();
+    assert_eq!(prompts.rows.len(), 5);
+    assert!(!format!("{prompts:?}").contains("day 1 text 0"));
+    assert_eq!(std::fs::read(dir.join("store/2025-11-20.db")).unwrap(), first_day, "an earlier day is not touched");
+    assert!(!dir.join("store.rebuild").exists());
+    assert_eq!(store::drop_before(&dir, "2025-11-21").unwrap(), ["2025-11-20"]);
+}
+
+#[test]
+fn a_swap_that_was_interrupted_leaves_a_store_that_is_filled_from_the_start() {
+    let journal = three_days();
+    let whole = indexed(&journal);
+    let dir = whole.dir.path().to_owned();
+    drop(whole.store);
+    std::fs::write(dir.join("store/swapping"), "").unwrap();
+    std::fs::remove_file(dir.join("store/2025-11-21.db")).unwrap();
+    let mut again = Store::open(&dir).unwrap();
+    assert_eq!(again.next(), Seq(0));
+    again.index(&journal.records).unwrap();
+    assert_eq!(again.next(), Seq(6));
+}
