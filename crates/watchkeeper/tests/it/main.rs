@@ -13,6 +13,7 @@ mod cli;
 mod clients;
 mod crash;
 mod demo;
+mod gaps;
 mod hostile;
 mod planted_secrets;
 mod support;
