@@ -6,8 +6,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::key::LogKey;
-use crate::note::{NoteError, SignedNote, VerifierKey};
+use crate::note::{NoteError, SignedNote};
 use crate::tree::Hash;
+use crate::vkey::VerifierKey;
 
 /// Longest checkpoint of a log by its own hand: a name of 255 bytes twice, a size, a root and one signature.
 pub(crate) const CHECKPOINT_BYTES_MAX: usize = 1024;
@@ -57,14 +58,24 @@ impl Checkpoint {
 
     /// Reads the text of a checkpoint. Extension lines, which the specification advises against, are refused.
     pub fn parse(text: &str) -> Result<Self, CheckpointError> {
+        let checkpoint = Self::parse_extended(text)?;
+        if checkpoint.text() == text { Ok(checkpoint) } else { Err(CheckpointError::Form) }
+    }
+
+    /// Reads the text of any log's checkpoint, which may have extension lines: opaque, not empty, and passed over.
+    pub fn parse_extended(text: &str) -> Result<Self, CheckpointError> {
         let mut lines = text.strip_suffix('\n').ok_or(CheckpointError::Form)?.split('\n');
-        let (Some(origin), Some(size), Some(root), None) = (lines.next(), lines.next(), lines.next(), lines.next()) else {
+        let (Some(origin), Some(size), Some(root)) = (lines.next(), lines.next(), lines.next()) else {
             return Err(CheckpointError::Form);
         };
         let root = STANDARD.decode(root).ok().and_then(|root| root.try_into().ok()).ok_or(CheckpointError::Form)?;
         let number = size.parse().map_err(|_| CheckpointError::Form)?;
         let checkpoint = Self { origin: origin.to_owned(), size: number, root };
-        if origin.is_empty() || checkpoint.text() != text { Err(CheckpointError::Form) } else { Ok(checkpoint) }
+        // The same text written again: no second way to write a number or a root.
+        if origin.is_empty() || !text.starts_with(&checkpoint.text()) || lines.any(str::is_empty) {
+            return Err(CheckpointError::Form);
+        }
+        Ok(checkpoint)
     }
 
     /// Signs it, as a note.

@@ -5,23 +5,19 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
 
 use crate::files::{read_at_most, sync_dir};
-use crate::note::{ED25519_TYPE, NoteError, NoteSignature, SignedNote, VerifierKey, split_key};
-
-/// How a private key begins in the note format of Go (`golang.org/x/mod/sumdb/note`).
-const PRIVATE_PREFIX: &str = "PRIVATE+KEY+";
+use crate::note::{NoteError, SignedNote};
+use crate::signing::SigningKey;
+use crate::vkey::{Algorithm, VerifierKey};
 
 /// Longest key file: a name of 255 bytes and the key.
 const KEY_FILE_BYTES_MAX: usize = 1024;
 
 /// The key with which a log signs its checkpoints.
 pub struct LogKey {
-    pair: Ed25519KeyPair,
-    verifier: VerifierKey,
+    ed25519: SigningKey,
 }
 
 /// Why there is no key.
@@ -34,7 +30,7 @@ pub enum KeyError {
     #[error("log key: the cryptographic library refused the key")]
     Library,
     /// The form of a key file.
-    #[error("log key must be PRIVATE+KEY+name+hex(key id)+base64(0x01 and 32 bytes of Ed25519 seed)")]
+    #[error("log key must be PRIVATE+KEY+name+hex(key id)+base64(type and 32 bytes of seed)")]
     Form,
     /// A file could not be read or written.
     #[error("log key file {path}: {source}")]
@@ -49,17 +45,18 @@ pub enum KeyError {
 impl LogKey {
     /// A new key for the log of that origin: a name that no other log has, such as `example.com/audit`.
     pub fn generate(origin: &str) -> Result<Self, KeyError> {
-        Self::new(Ed25519KeyPair::generate().map_err(|_| KeyError::Library)?, origin)
+        Ok(Self { ed25519: SigningKey::generate(Algorithm::Ed25519, origin)? })
     }
 
     /// Reads a key file.
     pub fn load(path: &Path) -> Result<Self, KeyError> {
         let file = |source| KeyError::File { path: path.to_owned(), source };
         let bytes = read_at_most(path, KEY_FILE_BYTES_MAX).map_err(file)?.ok_or_else(|| file(io::ErrorKind::NotFound.into()))?;
+        let bytes = Zeroizing::new(bytes);
         if std::fs::metadata(path).map_err(file)?.permissions().mode() & 0o077 != 0 {
             tracing::warn!(path = %path.display(), "other users may read the log's private key; chmod 600 it");
         }
-        std::str::from_utf8(&bytes).map_err(|_| KeyError::Form)?.trim_end_matches('\n').parse()
+        std::str::from_utf8(&bytes).map_err(|_| KeyError::Form)?.parse()
     }
 
     /// Writes the key to a new file that only its owner can read; whole or not at all. An existing file stays.
@@ -82,40 +79,31 @@ impl LogKey {
     /// The public half.
     #[must_use]
     pub fn verifier(&self) -> VerifierKey {
-        self.verifier.clone()
+        self.ed25519.verifier().clone()
     }
 
     /// The log's name, the first line of each of its checkpoints.
     #[must_use]
     pub fn origin(&self) -> &str {
-        self.verifier.name()
+        self.ed25519.verifier().name()
     }
 
     /// Signs a text that ends with a newline.
     pub fn sign(&self, text: &str) -> Result<SignedNote, NoteError> {
-        let signature = NoteSignature {
-            name: self.origin().to_owned(),
-            key_id: self.verifier.id(),
-            signature: self.pair.sign(text.as_bytes()).as_ref().to_vec(),
-        };
-        SignedNote::new(text.to_owned(), vec![signature])
+        SignedNote::new(text.to_owned(), vec![self.ed25519.sign(text, 0)?])
     }
 
-    fn new(pair: Ed25519KeyPair, origin: &str) -> Result<Self, KeyError> {
-        let public = pair.public_key().as_ref().try_into().map_err(|_| KeyError::Library)?;
-        Ok(Self { verifier: VerifierKey::new(origin, public)?, pair })
+    /// The secret as text, one line with its newline, as the key file has it. Not a `Display`, so that it is not printed by
+    /// accident.
+    #[must_use]
+    pub fn to_text(&self) -> Zeroizing<String> {
+        Zeroizing::new(format!("{}\n", self.ed25519.to_text().as_str()))
     }
 
-    /// The secret in the note format of Go. Not a `Display`, so that it is not printed by accident.
-    fn encode(&self) -> io::Result<String> {
-        let seed = self.pair.seed().map_err(|_| io::Error::other("the library does not give the seed"))?;
-        let mut key = vec![ED25519_TYPE];
-        key.extend_from_slice(
-            aws_lc_rs::encoding::AsBigEndian::<aws_lc_rs::encoding::Curve25519SeedBin<'_>>::as_be_bytes(&seed)
-                .map_err(|_| io::Error::other("the library does not give the seed"))?
-                .as_ref(),
-        );
-        Ok(format!("{PRIVATE_PREFIX}{}+{:08x}+{}", self.origin(), self.verifier.id(), STANDARD.encode(key)))
+    /// Reads the text of a key file.
+    pub fn from_text(text: &str) -> Result<Self, KeyError> {
+        let ed25519 = SigningKey::from_text(text.strip_suffix('\n').unwrap_or(text))?;
+        if ed25519.verifier().algorithm() == Algorithm::Ed25519 { Ok(Self { ed25519 }) } else { Err(KeyError::Form) }
     }
 
     fn write(&self, path: &Path) -> io::Result<()> {
@@ -126,7 +114,7 @@ impl LogKey {
             _ => {}
         }
         let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(format!("{}\n", self.encode()?).as_bytes())?;
+        file.write_all(self.to_text().as_bytes())?;
         file.sync_all()?;
         // A link fails where a file is already, which a rename would replace.
         let linked = std::fs::hard_link(&temporary, path);
@@ -140,22 +128,13 @@ impl std::str::FromStr for LogKey {
     type Err = KeyError;
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
-        let (name, id, key) = split_key(text.strip_prefix(PRIVATE_PREFIX).ok_or(KeyError::Form)?).map_err(|_| KeyError::Form)?;
-        if key[0] != ED25519_TYPE {
-            return Err(KeyError::Form);
-        }
-        let key = Self::new(Ed25519KeyPair::from_seed_unchecked(&key[1..]).map_err(|_| KeyError::Library)?, name)?;
-        if key.verifier.id() == id {
-            Ok(key)
-        } else {
-            Err(KeyError::Note(NoteError::KeyId { expected: key.verifier.id(), got: id }))
-        }
+        Self::from_text(text)
     }
 }
 
 impl fmt::Debug for LogKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "LogKey({})", self.verifier)
+        write!(f, "LogKey({})", self.ed25519.verifier())
     }
 }
 
@@ -183,7 +162,7 @@ mod tests {
         let text = ["PRIVATE", "KEY", "PeterNeumann+c74f20a3+AYEKFALVFGyNhPJEMzD1QIDr+Y7hfZx09iUvxdXHKDFz"].join("+");
         let key: LogKey = text.parse().unwrap();
         assert_eq!(key.verifier().to_string(), "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW");
-        assert_eq!(key.encode().unwrap(), text);
+        assert_eq!(*key.to_text(), format!("{text}\n"));
         let note = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
         let signed = "\n\u{2014} PeterNeumann x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM=\n";
         assert_eq!(key.sign(note).unwrap().encode(), format!("{note}{signed}"));

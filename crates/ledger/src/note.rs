@@ -1,13 +1,9 @@
-//! Signed notes and verifier keys: C2SP signed-note, with Ed25519 by a strict rule.
+//! Signed notes: C2SP signed-note.
 
-use std::fmt;
-use std::str::FromStr;
-
-use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::tree::sha256;
+use crate::vkey::VerifierKey;
 
 /// Longest note: text of a few lines and a hundred post-quantum cosignatures.
 pub(crate) const NOTE_BYTES_MAX: usize = 512 * 1024;
@@ -18,18 +14,7 @@ pub(crate) const SIGNATURES_MAX: usize = 128;
 /// Longest name of a key; it is the first line of each checkpoint, too.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
 
-/// The signature type of Ed25519 in key ids and verifier keys.
-pub(crate) const ED25519_TYPE: u8 = 0x01;
-
 const SIGNATURE_PREFIX: &str = "\u{2014} ";
-
-/// A public key with its name: what a verifier needs, as text `name+hex(id)+base64(0x01 ‖ key)`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct VerifierKey {
-    name: String,
-    id: u32,
-    public: [u8; 32],
-}
 
 /// A text and who signed it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,8 +56,14 @@ pub enum NoteError {
     #[error("key name must be 1 to {NAME_BYTES_MAX} bytes without spaces, control characters and '+'")]
     Name,
     /// The form of a key.
-    #[error("verifier key must be name+hex(key id)+base64(0x01 and 32 bytes of Ed25519 key)")]
+    #[error(
+        "verifier key must be name+hex(key id)+base64(type and key), the type 0x01 or 0x04 with 32 bytes of Ed25519 key, or 0x06 \
+         with 1312 bytes of ML-DSA-44 key"
+    )]
     Key,
+    /// The library could not sign, or the key does not sign such a text.
+    #[error("{0} cannot sign this text; cosignatures and ML-DSA-44 are for checkpoints alone")]
+    CannotSign(String),
     /// The id in a key is not the one that its name and bytes give.
     #[error("key id is {got:08x}, name and key give {expected:08x}")]
     KeyId {
@@ -90,75 +81,6 @@ pub enum NoteError {
     /// Not signed by the key at all.
     #[error("note is not signed by {0}")]
     Unsigned(String),
-}
-
-impl VerifierKey {
-    /// Names an Ed25519 public key.
-    pub fn new(name: &str, public: [u8; 32]) -> Result<Self, NoteError> {
-        check_name(name)?;
-        if !is_strict_point(&public) {
-            return Err(NoteError::WeakKey);
-        }
-        Ok(Self { name: name.to_owned(), id: key_id(name, &public), public })
-    }
-
-    /// The name, which is the log's origin.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-
-    /// The first four bytes of `SHA-256(name ‖ LF ‖ 0x01 ‖ key)`.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.id
-    }
-
-    /// The key as RFC 8032 encodes it.
-    #[must_use]
-    pub fn public_key(&self) -> &[u8; 32] {
-        &self.public
-    }
-
-    /// What ties a leaf to this log: the first 16 bytes of `SHA-256(key as text)`.
-    #[must_use]
-    pub fn log_id(&self) -> [u8; 16] {
-        let mut id = [0; 16];
-        id.copy_from_slice(&sha256(self.to_string().as_bytes())[..16]);
-        id
-    }
-
-    /// Whether the key signed the text, by the strict rule: `S` below the group's order (RFC 8032, section 5.1.7), key
-    /// and `R` in canonical form and not of small order, and the equation without cofactor. So each signature that
-    /// passes here passes every Ed25519 verifier.
-    #[must_use]
-    pub fn verifies(&self, text: &[u8], signature: &[u8]) -> bool {
-        let Some((r, s)) = signature.split_first_chunk::<32>() else { return false };
-        let Ok(s) = <&[u8; 32]>::try_from(s) else { return false };
-        is_strict_point(r) && is_reduced(s) && UnparsedPublicKey::new(&ED25519, &self.public).verify(text, signature).is_ok()
-    }
-}
-
-impl fmt::Display for VerifierKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut key = [ED25519_TYPE; 33];
-        key[1..].copy_from_slice(&self.public);
-        write!(f, "{}+{:08x}+{}", self.name, self.id, STANDARD.encode(key))
-    }
-}
-
-impl FromStr for VerifierKey {
-    type Err = NoteError;
-
-    fn from_str(text: &str) -> Result<Self, NoteError> {
-        let (name, id, key) = split_key(text)?;
-        let public = key[1..].try_into().map_err(|_| NoteError::Key)?;
-        if key[0] != ED25519_TYPE {
-            return Err(NoteError::Key);
-        }
-        let verifier = Self::new(name, public)?;
-        if verifier.id == id { Ok(verifier) } else { Err(NoteError::KeyId { expected: verifier.id, got: id }) }
-    }
 }
 
 impl SignedNote {
@@ -219,18 +141,44 @@ impl SignedNote {
     /// signature by this key rejects the note.
     pub fn verify(&self, key: &VerifierKey) -> Result<(), NoteError> {
         let mut signed = false;
-        for signature in self.signatures.iter().filter(|by| by.name == key.name && by.key_id == key.id) {
+        for signature in self.signatures.iter().filter(|by| by.is_by(key)) {
             if !key.verifies(self.text.as_bytes(), &signature.signature) {
-                return Err(NoteError::BadSignature(key.name.clone()));
+                return Err(NoteError::BadSignature(key.name().to_owned()));
             }
             signed = true;
         }
-        if signed { Ok(()) } else { Err(NoteError::Unsigned(key.name.clone())) }
+        if signed { Ok(()) } else { Err(NoteError::Unsigned(key.name().to_owned())) }
+    }
+
+    /// Which of the keys signed it, by their places. One wrong signature by any of them rejects the note.
+    pub fn signers(&self, keys: &[VerifierKey]) -> Result<Vec<usize>, NoteError> {
+        let mut signers = Vec::new();
+        for (index, key) in keys.iter().enumerate() {
+            match self.verify(key) {
+                Ok(()) => signers.push(index),
+                Err(NoteError::Unsigned(_)) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Ok(signers)
+    }
+
+    /// The same text with more signatures behind those it has.
+    pub fn with(mut self, signatures: impl IntoIterator<Item = NoteSignature>) -> Result<Self, NoteError> {
+        self.signatures.extend(signatures);
+        Self::new(self.text, self.signatures)
     }
 }
 
 impl NoteSignature {
-    fn parse(line: &str) -> Option<Self> {
+    /// Whether it says to be by that key.
+    #[must_use]
+    pub fn is_by(&self, key: &VerifierKey) -> bool {
+        self.name == key.name() && self.key_id == key.id()
+    }
+
+    /// Reads a signature line, without its newline.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
         let (name, signature) = line.strip_prefix(SIGNATURE_PREFIX)?.split_once(' ')?;
         check_name(name).ok()?;
         let signature = STANDARD.decode(signature).ok()?;
@@ -242,88 +190,22 @@ impl NoteSignature {
         })
     }
 
-    fn line(&self) -> String {
+    /// The signature as a line, with its newline.
+    #[must_use]
+    pub fn line(&self) -> String {
         let mut bytes = self.key_id.to_be_bytes().to_vec();
         bytes.extend_from_slice(&self.signature);
         format!("{SIGNATURE_PREFIX}{} {}\n", self.name, STANDARD.encode(bytes))
     }
 }
 
-/// Takes `name+hex(id)+base64(key)` apart; the key has at least one byte.
-pub(crate) fn split_key(text: &str) -> Result<(&str, u32, Vec<u8>), NoteError> {
-    let mut parts = text.splitn(3, '+');
-    let (Some(name), Some(id), Some(key)) = (parts.next(), parts.next(), parts.next()) else { return Err(NoteError::Key) };
-    if id.len() != 8 || !id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
-        return Err(NoteError::Key);
-    }
-    let id = u32::from_str_radix(id, 16).map_err(|_| NoteError::Key)?;
-    let key = STANDARD.decode(key).map_err(|_| NoteError::Key)?;
-    if key.len() == 33 { Ok((name, id, key)) } else { Err(NoteError::Key) }
-}
-
-fn check_name(name: &str) -> Result<(), NoteError> {
+pub(crate) fn check_name(name: &str) -> Result<(), NoteError> {
     let bad = |character: char| character.is_whitespace() || character.is_control() || character == '+';
     if (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains(bad) { Ok(()) } else { Err(NoteError::Name) }
 }
 
-fn key_id(name: &str, public: &[u8; 32]) -> u32 {
-    let mut input = format!("{name}\n").into_bytes();
-    input.push(ED25519_TYPE);
-    input.extend_from_slice(public);
-    let hash = sha256(&input);
-    u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
-}
-
-/// `y` of the points of order 1, 2, 4 and 8, little-endian: 1, -1, 0 and the two of order 8.
-const SMALL_ORDER_Y: [[u8; 32]; 5] = [
-    little(1, 0, 0),
-    little(0xec, 0xff, 0x7f),
-    [0; 32],
-    [
-        0x26, 0xe8, 0x95, 0x8f, 0xc2, 0xb2, 0x27, 0xb0, 0x45, 0xc3, 0xf4, 0x89, 0xf2, 0xef, 0x98, 0xf0, 0xd5, 0xdf, 0xac, 0x05,
-        0xd3, 0xc6, 0x33, 0x39, 0xb1, 0x38, 0x02, 0x88, 0x6d, 0x53, 0xfc, 0x05,
-    ],
-    [
-        0xc7, 0x17, 0x6a, 0x70, 0x3d, 0x4d, 0xd8, 0x4f, 0xba, 0x3c, 0x0b, 0x76, 0x0d, 0x10, 0x67, 0x0f, 0x2a, 0x20, 0x53, 0xfa,
-        0x2c, 0x39, 0xcc, 0xc6, 0x4e, 0xc7, 0xfd, 0x77, 0x92, 0xac, 0x03, 0x7a,
-    ],
-];
-
-/// 2^255 - 19, little-endian.
-const FIELD_PRIME: [u8; 32] = little(0xed, 0xff, 0x7f);
-
-/// The order of the base point, 2^252 + 27742317777372353535851937790883648493, little-endian.
-const GROUP_ORDER: [u8; 32] = [
-    0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
-    0, 0, 0, 0, 0, 0x10,
-];
-
-const fn little(first: u8, middle: u8, last: u8) -> [u8; 32] {
-    let mut number = [middle; 32];
-    number[0] = first;
-    number[31] = last;
-    number
-}
-
-/// Whether an encoded point is in canonical form (`y` below the field's prime) and not of small order.
-fn is_strict_point(point: &[u8; 32]) -> bool {
-    let mut y = *point;
-    y[31] &= 0x7f;
-    is_below(&y, &FIELD_PRIME) && !SMALL_ORDER_Y.contains(&y)
-}
-
-/// Whether `S` is below the group's order.
-fn is_reduced(s: &[u8; 32]) -> bool {
-    is_below(s, &GROUP_ORDER)
-}
-
-fn is_below(number: &[u8; 32], bound: &[u8; 32]) -> bool {
-    number.iter().rev().lt(bound.iter().rev())
-}
-
 #[cfg(test)]
 mod tests {
-    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
     use proptest::prelude::*;
 
     use super::*;
@@ -377,51 +259,6 @@ mod tests {
             assert_eq!(SignedNote::parse(note.as_bytes()).as_ref(), Err(error), "{note:?}");
         }
         assert_eq!(SignedNote::parse(b"\xff\n\n"), Err(NoteError::NotText));
-    }
-
-    #[test]
-    fn malformed_keys_are_refused() {
-        let cases = [
-            ("", NoteError::Key),
-            ("example.com/foo", NoteError::Key),
-            ("example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2", NoteError::Key),
-            ("example.com/foo+530D903A+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k", NoteError::Key),
-            ("example.com/foo+530d903a+AukyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k", NoteError::Key),
-            ("example com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k", NoteError::Name),
-            (
-                "example.com/foo+530d903b+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k",
-                NoteError::KeyId { expected: 0x530d_903a, got: 0x530d_903b },
-            ),
-        ];
-        for (key, error) in cases {
-            assert_eq!(key.parse::<VerifierKey>(), Err(error), "{key}");
-        }
-    }
-
-    #[test]
-    fn points_of_small_order_and_second_encodings_are_no_keys() {
-        for mut point in SMALL_ORDER_Y.into_iter().chain([FIELD_PRIME, little(0xee, 0xff, 0x7f), [0xff; 32]]) {
-            assert_eq!(VerifierKey::new("log", point), Err(NoteError::WeakKey));
-            point[31] |= 0x80;
-            assert_eq!(VerifierKey::new("log", point), Err(NoteError::WeakKey));
-        }
-    }
-
-    #[test]
-    fn a_signature_with_the_order_added_to_s_is_refused() {
-        let pair = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
-        let key = VerifierKey::new("log", pair.public_key().as_ref().try_into().unwrap()).unwrap();
-        let mut signature: [u8; 64] = pair.sign(b"text").as_ref().try_into().unwrap();
-        assert!(key.verifies(b"text", &signature));
-        assert!(!key.verifies(b"text", &signature[..63]));
-        let mut carry = 0;
-        for (byte, add) in signature[32..].iter_mut().zip(GROUP_ORDER) {
-            let sum = u16::from(*byte) + u16::from(add) + carry;
-            *byte = sum.to_le_bytes()[0];
-            carry = sum >> 8;
-        }
-        assert!(!is_reduced(signature[32..].try_into().unwrap()));
-        assert!(!key.verifies(b"text", &signature));
     }
 
     proptest! {

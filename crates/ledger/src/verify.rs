@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use journal::{Record, Seq};
 
-use crate::note::VerifierKey;
 use crate::tree::{EMPTY_ROOT, Hash};
+use crate::vkey::VerifierKey;
 
 /// What a verification found.
 #[derive(Debug, Clone, PartialEq, Eq)]

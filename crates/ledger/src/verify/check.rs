@@ -10,8 +10,8 @@ use super::{Journaled, Report, Source, Stop, VerifyError, blame};
 use crate::checkpoint::{Checkpoint, History, HistoryItem, can_be_torn};
 use crate::leaf::Leaf;
 use crate::ledger::{CHECKPOINT, HISTORY};
-use crate::note::VerifierKey;
 use crate::tile::{TILE_WIDTH, TileBuilder, TileId, TileKind};
+use crate::vkey::VerifierKey;
 
 pub(super) fn run(data_dir: &Path, expected: Option<&VerifierKey>, source: Source<'_>, report: &mut Report) -> Result<(), Stop> {
     let Some(mut snapshot) = Snapshot::take(data_dir, expected, &mut report.notes)? else {

@@ -9,8 +9,8 @@ use super::{Stop, VerifyError};
 use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, History};
 use crate::files::{TEMPORARY_SUFFIX, read_at_most, walk};
 use crate::ledger::{CHECKPOINT, HISTORY, VKEY, VKEY_BYTES_MAX, is_file_of_ledger};
-use crate::note::VerifierKey;
 use crate::tile::{LEVELS, TileId, TileKind};
+use crate::vkey::VerifierKey;
 
 /// Most partial tiles that a crash can leave: those of the published tree, of the one before and of the one to come.
 const PARTIAL_TILES_MAX: usize = 3 * (LEVELS as usize + 1);
