@@ -149,6 +149,12 @@ impl ContentEntry {
         let tag = hmac::sign(subject_key, inner.as_ref());
         let mut salt = [0; 16];
         salt.copy_from_slice(&tag.as_ref()[..16]);
+        Self::with_salt(subject, salt, text)
+    }
+
+    /// The content of a salt and text that are known already: the id follows from them, so a store need not keep it.
+    #[must_use]
+    pub fn with_salt(subject: SubjectId, salt: [u8; 16], text: Clean) -> Self {
         Self { id: content_id(&salt, &text), salt, subject, text }
     }
 
