@@ -1,1 +1,32 @@
 //! Keys: what unlocks everything that this program writes, and what is destroyed when something must be forgotten.
+//!
+//! ```text
+//! root key (elsewhere) ── wraps ──> tenant key (keys/tenant.key) ── encrypts ──> keyring (keys/keyring-N.db, SQLCipher)
+//!                                                                                  │ data keys of journal files, segments, stores
+//!                                                                                  │ named secrets: token key, log key ...
+//!                                                                                  └ subjects: keyed hash of a name -> id, key
+//! ```
+//! # Invariants
+//! - What [`Keyring::create`], [`Keyring::put_named`] and [`Keyring::destroy`] answer is on disk.
+//! - Destruction writes the keyring anew, without the key and under a new tenant key, and then forgets the old tenant key. One
+//!   rename decides; before it everything is as it was, behind it the old file opens with nothing that is left in the directory.
+//! - One process writes; others read at the same time.
+
+#![forbid(unsafe_code)]
+
+mod database;
+mod error;
+mod files;
+mod keyring;
+mod root;
+mod secret;
+mod subject;
+mod tenant;
+
+pub use database::unlock;
+pub use error::KeysError;
+pub use files::{hex, make_private_dir, write_atomic};
+pub use keyring::{KeyState, Keyring, Purpose};
+pub use root::{AgeRootKey, FileRootKey, RootKey, create_root_key, read_root_key};
+pub use secret::{Secret, random};
+pub use subject::Subject;

@@ -1,0 +1,599 @@
+//! The keyring: every key that can be destroyed, in one SQLCipher file.
+
+use std::fs::{self, File};
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use aws_lc_rs::hmac;
+use event::{KeyId, SubjectId, Timestamp};
+use lru::LruCache;
+use rusqlite::{Connection, OptionalExtension as _};
+use zeroize::Zeroizing;
+
+use crate::database::{open_reader, open_writer, with_suffix};
+use crate::error::KeysError;
+use crate::files::make_private_dir;
+use crate::root::RootKey;
+use crate::secret::{Secret, random};
+use crate::subject::Subject;
+use crate::tenant::{TENANT_FILE, Tenant};
+
+mod rotate;
+#[cfg(test)]
+mod tests;
+
+/// Held by the one process that writes.
+const LOCK_FILE: &str = "keyring.lock";
+
+/// How many subjects' keys are kept in memory: 100,000 take about 25 MB.
+const SUBJECTS_CACHED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
+
+/// How often a reader looks again when the tenant key changes under its hands.
+const READER_ATTEMPTS: u32 = 20;
+
+/// Between two of these looks.
+const READER_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// The tables. `key IS NULL` is a destroyed key.
+const TABLES: [&str; 3] = [
+    "data_keys (id BLOB PRIMARY KEY, purpose TEXT NOT NULL, created_s INTEGER NOT NULL, key BLOB, destroyed_s INTEGER) WITHOUT ROWID",
+    "secrets (name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID",
+    "subjects (tag BLOB PRIMARY KEY, id BLOB NOT NULL, key BLOB NOT NULL, created_s INTEGER NOT NULL) WITHOUT ROWID",
+];
+
+/// What a data key opens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Purpose {
+    /// A file of the journal.
+    Journal,
+    /// A segment of the archive.
+    Segment,
+    /// A partition of the store, or all of them.
+    Store,
+    /// A segment of the forensic archive.
+    Forensic,
+}
+
+/// What became of a data key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyState {
+    /// It can be had.
+    Live,
+    /// It was destroyed, and nobody has it.
+    Destroyed {
+        /// When, in seconds since 1970.
+        unix_s: u64,
+    },
+    /// This keyring never made it.
+    Unknown,
+}
+
+/// The keys of a data directory. Any number of threads may use it.
+pub struct Keyring {
+    dir: PathBuf,
+    db: Mutex<Db>,
+    subjects: Mutex<LruCache<[u8; 32], Subject>>,
+    /// Subjects that were made, and those of them that are on disk.
+    made: AtomicU64,
+    synced: Mutex<u64>,
+    /// Held while this process may write.
+    lock: Option<File>,
+}
+
+struct Db {
+    root: Arc<dyn RootKey>,
+    tenant: Tenant,
+    path: PathBuf,
+    connection: Connection,
+    /// Why nothing may be changed any more.
+    failed: Option<String>,
+    #[cfg(test)]
+    on_step: Option<OnStep>,
+}
+
+/// What a test does at each step of a change.
+#[cfg(test)]
+type OnStep = Box<dyn FnMut(&str) -> Result<(), KeysError> + Send>;
+
+impl Purpose {
+    /// As the keyring has it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Journal => "journal",
+            Self::Segment => "segment",
+            Self::Store => "store",
+            Self::Forensic => "forensic",
+        }
+    }
+}
+
+impl Keyring {
+    /// Opens the keyring of a directory for writing, and makes it where there is none. One process at a time can.
+    ///
+    /// # Errors
+    /// [`KeysError::Locked`], [`KeysError::WrongRoot`], [`KeysError::Missing`], and whatever the files say.
+    pub fn open(dir: &Path, root: Arc<dyn RootKey>) -> Result<Self, KeysError> {
+        make_private_dir(dir).map_err(KeysError::io(dir))?;
+        let lock = lock(dir)?;
+        let tenant = match Tenant::read(dir)? {
+            Some(tenant) if !tenant.is_new => tenant,
+            // Never finished: nothing was kept in it.
+            Some(_) => rotate::create(dir, root.as_ref())?,
+            None => match files(dir)?.into_iter().find(|(_, path)| path.extension().is_some_and(|kind| kind == "db")) {
+                Some(_) => return Err(KeysError::Missing { path: dir.join(TENANT_FILE) }),
+                None => rotate::create(dir, root.as_ref())?,
+            },
+        };
+        // What a change that was interrupted left behind.
+        for (_, path) in files(dir)?.into_iter().filter(|(generation, _)| *generation != tenant.generation) {
+            crate::files::remove(&path).map_err(KeysError::io(&path))?;
+        }
+        let path = present(file(dir, tenant.generation))?;
+        let key = tenant.unwrap(dir, root.as_ref())?;
+        let connection = open_writer(&path, &key).map_err(KeysError::database(&path))?;
+        Ok(Self::new(dir, Db::new(root, tenant, path, connection), Some(lock)))
+    }
+
+    /// Opens the keyring of a directory for reading, beside a process that writes or alone.
+    ///
+    /// # Errors
+    /// [`KeysError::NoKeyring`], [`KeysError::WrongRoot`], [`KeysError::Missing`], and whatever the files say.
+    pub fn open_existing(dir: &Path, root: Arc<dyn RootKey>) -> Result<Self, KeysError> {
+        Ok(Self::new(dir, Db::read(dir, root)?, None))
+    }
+
+    fn new(dir: &Path, db: Db, lock: Option<File>) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            db: Mutex::new(db),
+            subjects: Mutex::new(LruCache::new(SUBJECTS_CACHED)),
+            made: AtomicU64::new(0),
+            synced: Mutex::new(0),
+            lock,
+        }
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The id of the root key that opens this keyring.
+    ///
+    /// # Errors
+    /// As [`Keyring::get`].
+    pub fn root_id(&self) -> Result<String, KeysError> {
+        Ok(self.reading()?.root.id())
+    }
+
+    /// Makes a data key. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// [`KeysError::Database`], [`KeysError::ReadOnly`].
+    pub fn create(&self, purpose: Purpose) -> Result<(KeyId, Secret), KeysError> {
+        let id = loop {
+            // All zeros is no id.
+            if let Some(id) = KeyId::from_bytes(*random::<16>()?) {
+                break id;
+            }
+        };
+        let key = Secret::random()?;
+        let db = self.writing()?;
+        db.ask(|connection| {
+            connection.prepare_cached("INSERT INTO data_keys (id, purpose, created_s, key) VALUES (?1, ?2, ?3, ?4)")?.execute((
+                &id.as_bytes()[..],
+                purpose.as_str(),
+                now_s(),
+                &key.expose()[..],
+            ))
+        })?;
+        Ok((id, key))
+    }
+
+    /// A data key. `None` when it was destroyed or never made; [`Keyring::state`] tells which.
+    ///
+    /// # Errors
+    /// [`KeysError::Database`].
+    pub fn get(&self, id: KeyId) -> Result<Option<Secret>, KeysError> {
+        let db = self.reading()?;
+        let row = db.ask(|connection| {
+            connection
+                .prepare_cached("SELECT key FROM data_keys WHERE id = ?1")?
+                .query_row([&id.as_bytes()[..]], |row| row.get::<_, Option<Vec<u8>>>(0))
+                .optional()
+        })?;
+        let Some(Some(key)) = row else { return Ok(None) };
+        Secret::from_slice(&Zeroizing::new(key)).map(Some).ok_or_else(|| db.foreign(format!("key {id}")))
+    }
+
+    /// What became of a data key.
+    ///
+    /// # Errors
+    /// [`KeysError::Database`].
+    pub fn state(&self, id: KeyId) -> Result<KeyState, KeysError> {
+        let row = self.reading()?.ask(|connection| {
+            connection
+                .prepare_cached("SELECT key IS NULL, destroyed_s FROM data_keys WHERE id = ?1")?
+                .query_row([&id.as_bytes()[..]], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, Option<i64>>(1)?)))
+                .optional()
+        })?;
+        Ok(match row {
+            None => KeyState::Unknown,
+            Some((false, _)) => KeyState::Live,
+            Some((true, at)) => KeyState::Destroyed { unix_s: at.map_or(0, i64::unsigned_abs) },
+        })
+    }
+
+    /// The live keys of a purpose, and when they were made (seconds since 1970), oldest first: among them those of files that
+    /// never came to be, because the process ended before they were named anywhere.
+    ///
+    /// # Errors
+    /// [`KeysError::Database`].
+    pub fn live(&self, purpose: Purpose) -> Result<Vec<(KeyId, u64)>, KeysError> {
+        let db = self.reading()?;
+        let rows = db.ask(|connection| {
+            connection
+                .prepare_cached(
+                    "SELECT id, created_s FROM data_keys WHERE purpose = ?1 AND key IS NOT NULL ORDER BY created_s, id",
+                )?
+                .query_map([purpose.as_str()], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?)))?
+                .collect::<rusqlite::Result<Vec<_>>>()
+        })?;
+        rows.into_iter()
+            .map(|(id, at)| {
+                KeyId::from_slice(&id).map(|id| (id, at.unsigned_abs())).ok_or_else(|| db.foreign("the id of a key".to_owned()))
+            })
+            .collect()
+    }
+
+    /// Destroys data keys, and rotates the tenant key. When this returns, no file of the directory opens what they opened, nor
+    /// does an older copy of the keyring with what is left here. Keys that are destroyed already, or unknown, are passed over.
+    ///
+    /// # Errors
+    /// [`KeysError::Root`], [`KeysError::Database`], [`KeysError::Io`]. It has happened wholly or not at all.
+    pub fn destroy(&self, ids: &[KeyId]) -> Result<(), KeysError> {
+        let ids: Vec<&[u8]> = ids.iter().map(|id| &id.as_bytes()[..]).collect();
+        self.writing()?.forget(&self.dir, &[("data_keys", &ids)]).map(drop)
+    }
+
+    /// A secret by its name.
+    ///
+    /// # Errors
+    /// [`KeysError::Database`].
+    pub fn named(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeysError> {
+        self.reading()?.named(name)
+    }
+
+    /// A secret of `N` random bytes by its name, made when there is none.
+    ///
+    /// # Errors
+    /// [`KeysError::Value`] when what is there has another length.
+    pub fn named_or_create<const N: usize>(&self, name: &str) -> Result<Zeroizing<[u8; N]>, KeysError> {
+        let db = self.reading()?;
+        let bytes = match db.named(name)? {
+            Some(bytes) => bytes,
+            None => {
+                drop(db);
+                let db = self.writing()?;
+                // Another thread may have been here.
+                match db.named(name)? {
+                    Some(bytes) => bytes,
+                    None => {
+                        let fresh = random::<N>()?;
+                        db.put_named(name, &fresh[..])?;
+                        return Ok(fresh);
+                    }
+                }
+            }
+        };
+        let array = <[u8; N]>::try_from(&bytes[..]).map(Zeroizing::new);
+        array.map_err(|_| KeysError::Value { path: self.dir.clone(), what: format!("the secret {name:?}") })
+    }
+
+    /// Keeps a secret under a name, instead of the one that was there. It is on disk when this returns. The one that was there
+    /// may lie in the file until the next destruction or rotation.
+    ///
+    /// # Errors
+    /// [`KeysError::Database`], [`KeysError::ReadOnly`].
+    pub fn put_named(&self, name: &str, value: &[u8]) -> Result<(), KeysError> {
+        self.writing()?.put_named(name, value)
+    }
+
+    /// Destroys a named secret as [`Keyring::destroy`] does a key. Whether there was one.
+    ///
+    /// # Errors
+    /// As [`Keyring::destroy`].
+    pub fn destroy_named(&self, name: &str) -> Result<bool, KeysError> {
+        self.writing()?.forget(&self.dir, &[("secrets", &[name.as_bytes()])])
+    }
+
+    /// The subject of a name, made when there is none. `tag` is the keyed hash of the name: names are not kept.
+    ///
+    /// A subject that was just made may be lost in a power cut until [`Keyring::sync`]; records of a subject must not be durable
+    /// before it, or an erasure would not find them.
+    ///
+    /// # Errors
+    /// [`KeysError::Database`], [`KeysError::ReadOnly`] where it would have to be made.
+    pub fn subject(&self, tag: &[u8; 32]) -> Result<Subject, KeysError> {
+        if let Some(known) = self.cached().get(tag) {
+            return Ok(known.clone());
+        }
+        let db = self.reading()?;
+        let (subject, is_new) = match db.subject(tag)? {
+            Some(subject) => (subject, false),
+            None if self.lock.is_none() => return Err(KeysError::ReadOnly(self.dir.clone())),
+            None => (db.usable()?.make_subject(tag)?, true),
+        };
+        // Under the database's lock, so that a destruction cannot come between the row and its copy.
+        self.cached().put(*tag, subject.clone());
+        if is_new {
+            self.made.fetch_add(1, Ordering::Release);
+        }
+        Ok(subject)
+    }
+
+    /// The id of a name's subject, if there is one.
+    ///
+    /// # Errors
+    /// [`KeysError::Database`].
+    pub fn find_subject(&self, tag: &[u8; 32]) -> Result<Option<SubjectId>, KeysError> {
+        Ok(self.reading()?.subject(tag)?.map(|subject| subject.id))
+    }
+
+    /// Destroys a subject as [`Keyring::destroy`] does a key: its key, its id and the keyed hash of its name. Gives the id that it
+    /// had. The same name is a new subject afterwards.
+    ///
+    /// # Errors
+    /// As [`Keyring::destroy`].
+    pub fn destroy_subject(&self, tag: &[u8; 32]) -> Result<Option<SubjectId>, KeysError> {
+        Ok(self.destroy_subjects(&[*tag])?.pop())
+    }
+
+    /// Destroys several subjects with one rotation. Gives the ids of those that there were.
+    ///
+    /// # Errors
+    /// As [`Keyring::destroy`].
+    pub fn destroy_subjects(&self, tags: &[[u8; 32]]) -> Result<Vec<SubjectId>, KeysError> {
+        let mut db = self.writing()?;
+        let mut gone = Vec::new();
+        for tag in tags {
+            gone.extend(db.subject(tag)?.map(|subject| subject.id));
+        }
+        let doomed: Vec<&[u8]> = tags.iter().map(|tag| &tag[..]).collect();
+        db.forget(&self.dir, &[("subjects", &doomed)])?;
+        let mut cached = self.cached();
+        for tag in tags {
+            cached.pop(tag);
+        }
+        Ok(gone)
+    }
+
+    /// Whether a subject was made that a power cut could take.
+    #[must_use]
+    pub fn is_unsynced(&self) -> bool {
+        *self.synced.lock().unwrap_or_else(PoisonError::into_inner) < self.made.load(Ordering::Acquire)
+    }
+
+    /// Puts every subject on disk that was made before the call. Callers that come together share one fsync.
+    ///
+    /// # Errors
+    /// [`KeysError::Io`].
+    pub fn sync(&self) -> Result<(), KeysError> {
+        let wanted = self.made.load(Ordering::Acquire);
+        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
+        if *synced >= wanted {
+            return Ok(());
+        }
+        let made = self.made.load(Ordering::Acquire);
+        let wal = {
+            let db = self.reading()?;
+            with_suffix(&db.path, "-wal")
+        };
+        // Not the database's own lock: others go on making subjects meanwhile. SQLite holds its locks on other files.
+        match File::open(&wal).and_then(|wal| wal.sync_data()) {
+            // Rotated since: the new file was on disk before it got its name.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other.map_err(KeysError::io(&wal))?,
+        }
+        *synced = made;
+        Ok(())
+    }
+
+    /// Gives the keyring a new tenant key: older copies of its file open with nothing that is left in the directory.
+    ///
+    /// # Errors
+    /// As [`Keyring::destroy`].
+    pub fn rotate_tenant(&self) -> Result<(), KeysError> {
+        self.writing()?.rotate(&self.dir, &[])
+    }
+
+    /// Gives the keyring a new tenant key under another root key. Whoever destroys the old root key afterwards makes every older
+    /// copy of the directory unreadable.
+    ///
+    /// # Errors
+    /// As [`Keyring::destroy`].
+    pub fn replace_root(&self, root: Arc<dyn RootKey>) -> Result<(), KeysError> {
+        let mut db = self.writing()?;
+        let old = std::mem::replace(&mut db.root, root);
+        let rotated = db.rotate(&self.dir, &[]);
+        if rotated.is_err() && db.failed.is_none() {
+            db.root = old;
+        }
+        rotated
+    }
+
+    fn cached(&self) -> MutexGuard<'_, LruCache<[u8; 32], Subject>> {
+        self.subjects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The database as it is now: a reader follows a writer that has changed the tenant key.
+    fn reading(&self) -> Result<MutexGuard<'_, Db>, KeysError> {
+        let mut db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.lock.is_none() && Tenant::read(&self.dir)?.is_some_and(|tenant| tenant != db.tenant) {
+            *db = Db::read(&self.dir, db.root.clone())?;
+            self.cached().clear();
+        }
+        Ok(db)
+    }
+
+    fn writing(&self) -> Result<MutexGuard<'_, Db>, KeysError> {
+        if self.lock.is_none() {
+            return Err(KeysError::ReadOnly(self.dir.clone()));
+        }
+        let db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
+        db.usable()?;
+        Ok(db)
+    }
+}
+
+impl Db {
+    fn new(root: Arc<dyn RootKey>, tenant: Tenant, path: PathBuf, connection: Connection) -> Self {
+        Self {
+            root,
+            tenant,
+            path,
+            connection,
+            failed: None,
+            #[cfg(test)]
+            on_step: None,
+        }
+    }
+
+    /// Opens what the tenant's file names, and looks again when that changes meanwhile.
+    fn read(dir: &Path, root: Arc<dyn RootKey>) -> Result<Self, KeysError> {
+        let mut attempt = 0;
+        loop {
+            let tenant =
+                Tenant::read(dir)?.filter(|tenant| !tenant.is_new).ok_or_else(|| KeysError::NoKeyring(dir.to_owned()))?;
+            let path = file(dir, tenant.generation);
+            let key = tenant.unwrap(dir, root.as_ref())?;
+            match present(path.clone()).and_then(|path| open_reader(&path, &key).map_err(KeysError::database(&path))) {
+                Ok(connection) => return Ok(Self::new(root, tenant, path, connection)),
+                Err(_) if attempt < READER_ATTEMPTS && Tenant::read(dir)?.is_none_or(|now| now != tenant) => {
+                    attempt += 1;
+                    std::thread::sleep(READER_PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn usable(&self) -> Result<&Self, KeysError> {
+        self.failed.as_ref().map_or(Ok(self), |reason| Err(KeysError::Failed(reason.clone())))
+    }
+
+    fn ask<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, KeysError> {
+        ask(&self.connection).map_err(KeysError::database(&self.path))
+    }
+
+    fn foreign(&self, what: String) -> KeysError {
+        KeysError::Value { path: self.path.clone(), what }
+    }
+
+    fn named(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeysError> {
+        let value = self.ask(|connection| {
+            connection
+                .prepare_cached("SELECT value FROM secrets WHERE name = ?1")?
+                .query_row([name], |row| row.get::<_, Vec<u8>>(0))
+                .optional()
+        })?;
+        Ok(value.map(Zeroizing::new))
+    }
+
+    fn put_named(&self, name: &str, value: &[u8]) -> Result<(), KeysError> {
+        self.ask(|connection| {
+            connection
+                .prepare_cached(
+                    "INSERT INTO secrets (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+                )?
+                .execute((name, value))
+        })
+        .map(drop)
+    }
+
+    fn subject(&self, tag: &[u8; 32]) -> Result<Option<Subject>, KeysError> {
+        let row = self.ask(|connection| {
+            connection
+                .prepare_cached("SELECT id, key FROM subjects WHERE tag = ?1")?
+                .query_row([&tag[..]], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)))
+                .optional()
+        })?;
+        let Some((id, key)) = row else { return Ok(None) };
+        let id = SubjectId::from_slice(&id).ok_or_else(|| self.foreign("the id of a subject".to_owned()))?;
+        Ok(Some(Subject { id, key: hmac::Key::new(hmac::HMAC_SHA256, &Zeroizing::new(key)) }))
+    }
+
+    fn make_subject(&self, tag: &[u8; 32]) -> Result<Subject, KeysError> {
+        let id = loop {
+            // All zeros is no id.
+            if let Some(id) = SubjectId::from_bytes(*random::<16>()?) {
+                break id;
+            }
+        };
+        let key = random::<32>()?;
+        self.ask(|connection| {
+            // One fsync for many subjects comes with `Keyring::sync`.
+            connection.execute_batch("PRAGMA synchronous = NORMAL")?;
+            let made = connection
+                .prepare_cached("INSERT INTO subjects (tag, id, key, created_s) VALUES (?1, ?2, ?3, ?4)")
+                .and_then(|mut insert| insert.execute((&tag[..], &id.as_bytes()[..], &key[..], now_s())));
+            connection.execute_batch("PRAGMA synchronous = FULL")?;
+            made
+        })?;
+        Ok(Subject { id, key: hmac::Key::new(hmac::HMAC_SHA256, &key[..]) })
+    }
+
+    #[cfg(test)]
+    fn step(&mut self, name: &str) -> Result<(), KeysError> {
+        self.on_step.as_mut().map_or(Ok(()), |on_step| on_step(name))
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the tests' version has a use for both")]
+    fn step(&mut self, _: &str) -> Result<(), KeysError> {
+        Ok(())
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, KeysError> {
+    let path = dir.join(LOCK_FILE);
+    let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(KeysError::io(&path))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => Err(KeysError::Locked(dir.to_owned())),
+        Err(fs::TryLockError::Error(error)) => Err(KeysError::io(&path)(error)),
+    }
+}
+
+/// The keyring's file of a generation.
+fn file(dir: &Path, generation: u64) -> PathBuf {
+    dir.join(format!("keyring-{generation}.db"))
+}
+
+fn present(path: PathBuf) -> Result<PathBuf, KeysError> {
+    // SQLite would say no more than that it cannot open the file.
+    if path.try_exists().map_err(KeysError::io(&path))? { Ok(path) } else { Err(KeysError::Missing { path }) }
+}
+
+/// The files of keyrings in a directory, with those that SQLite keeps beside them, and their generations.
+fn files(dir: &Path) -> Result<Vec<(u64, PathBuf)>, KeysError> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir).map_err(KeysError::io(dir))? {
+        let path = entry.map_err(KeysError::io(dir))?.path();
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let generation = name.strip_prefix("keyring-").and_then(|rest| rest.split_once(".db")).map(|(number, _)| number.parse());
+        if let Some(Ok(generation)) = generation {
+            files.push((generation, path));
+        }
+    }
+    Ok(files)
+}
+
+fn now_s() -> i64 {
+    i64::try_from(Timestamp::now().unix_ns() / 1_000_000_000).unwrap_or(i64::MAX)
+}
