@@ -53,7 +53,7 @@ pub enum NoteError {
     #[error("signature line {0} of the note is malformed")]
     SignatureLine(usize),
     /// A key's name.
-    #[error("key name must be 1 to {NAME_BYTES_MAX} bytes without spaces, control characters and '+'")]
+    #[error("key name must be 1 to {NAME_BYTES_MAX} bytes without spaces, control characters below U+0020 and '+'")]
     Name,
     /// The form of a key.
     #[error(
@@ -200,7 +200,7 @@ impl NoteSignature {
 }
 
 pub(crate) fn check_name(name: &str) -> Result<(), NoteError> {
-    let bad = |character: char| character.is_whitespace() || character.is_control() || character == '+';
+    let bad = |character: char| character.is_whitespace() || character < ' ' || character == '+';
     if (1..=NAME_BYTES_MAX).contains(&name.len()) && !name.contains(bad) { Ok(()) } else { Err(NoteError::Name) }
 }
 
