@@ -101,7 +101,7 @@ hex_id! {
     SpanId, 8, "span id"
 }
 hex_id! {
-    /// A salted commitment to one text: `SHA-256(salt ‖ text)` with a salt that only the subject's key gives.
+    /// A salted commitment to one text, with a salt that only the subject's key gives (see `journal::content`).
     /// Equal text of one subject has one id; nothing about the text can be guessed from it.
     ContentId, 32, "content id"
 }

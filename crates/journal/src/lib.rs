@@ -9,10 +9,12 @@
 
 mod append;
 mod check;
+pub mod content;
 mod cursor;
 mod disk;
 mod fault;
 mod format;
+pub mod hash;
 mod journal;
 mod options;
 mod queue;
@@ -30,12 +32,13 @@ mod writer;
 
 pub use append::{Append, AppendError, Appended, Ticket};
 pub use check::{Checked, check};
+pub use content::ContentEntry;
 pub use cursor::{Cursor, CursorError};
 pub use fault::{Fault, Wrong};
 pub use format::FRAME_BYTES_MAX;
 pub use journal::Journal;
 pub use options::Options;
 pub use reader::{ReadError, Reader};
-pub use record::{ContentEntry, RECORD_CONTENTS_MAX, RECORD_VERSION, Record, RecordError, Seq};
+pub use record::{RECORD_CONTENTS_MAX, RECORD_VERSION, Record, RecordError, Seq};
 pub use recovery::{OpenError, Recovery};
 pub use segment::Torn;

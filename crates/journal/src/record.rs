@@ -1,7 +1,7 @@
 //! The record: what one frame of the journal holds.
 //!
 //! ```text
-//! record = version u8 (1)
+//! record = version u8 (2)
 //!        | commitment key [32]   random; gives every field of the event a salt of its own (see `ledger`)
 //!        | blind [16]            random; so that no leaf can be guessed
 //!        | event length u32 | event (JSON, as `serde_json` writes `RecordedEvent<Clean>`)
@@ -10,17 +10,18 @@
 //! Numbers are little-endian. A content stands in the record of the event that brought it first in its segment of the
 //! journal; later events only refer to it.
 
-use aws_lc_rs::{digest, hmac};
-use event::{ContentId, ContentRef, RecordedEvent, SubjectId};
+use event::{ContentId, RecordedEvent, SubjectId};
 use sanitize::Clean;
+
+use crate::ContentEntry;
 
 /// The place of a record in the journal, from 0 without gaps. It is the index of the record's leaf in the ledger, too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, serde::Serialize, serde::Deserialize)]
 #[serde(transparent)]
 pub struct Seq(pub u64);
 
-/// Version of the record format that this code writes.
-pub const RECORD_VERSION: u8 = 1;
+/// Version of the record format that this code writes. Version 1 had content ids of another form.
+pub const RECORD_VERSION: u8 = 2;
 
 /// Most contents in one record. More pieces than that are refused where events are decoded.
 pub const RECORD_CONTENTS_MAX: usize = event::limits::PIECES_MAX;
@@ -38,19 +39,6 @@ pub struct Record {
     pub event_json: Vec<u8>,
     /// The contents that this record brings.
     pub contents: Vec<ContentEntry>,
-}
-
-/// A content: a text that is stored once.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContentEntry {
-    /// `SHA-256(salt ‖ text)`.
-    pub id: ContentId,
-    /// `HMAC-SHA-256(subject key, SHA-256(text))`, its first 16 bytes.
-    pub salt: [u8; 16],
-    /// Whose key gave the salt.
-    pub subject: SubjectId,
-    /// The text.
-    pub text: Clean,
 }
 
 /// Why bytes are not a record.
@@ -141,56 +129,13 @@ pub(crate) fn encode<'a>(
     }
 }
 
-impl ContentEntry {
-    /// Commits to `text` under the key of `subject`.
-    #[must_use]
-    pub fn commit(subject: SubjectId, subject_key: &hmac::Key, text: Clean) -> Self {
-        let inner = digest::digest(&digest::SHA256, text.as_bytes());
-        let tag = hmac::sign(subject_key, inner.as_ref());
-        let mut salt = [0; 16];
-        salt.copy_from_slice(&tag.as_ref()[..16]);
-        Self::with_salt(subject, salt, text)
-    }
-
-    /// The content of a salt and text that are known already: the id follows from them, so a store need not keep it.
-    #[must_use]
-    pub fn with_salt(subject: SubjectId, salt: [u8; 16], text: Clean) -> Self {
-        Self { id: content_id(&salt, &text), salt, subject, text }
-    }
-
-    /// Whether the id is that of the text.
-    #[must_use]
-    pub fn is_intact(&self) -> bool {
-        content_id(&self.salt, &self.text) == self.id
-    }
-
-    /// The reference by which events name it.
-    #[must_use]
-    pub fn reference(&self) -> ContentRef {
-        ContentRef { id: self.id, subject: self.subject, bytes: length(self.text.len()) }
-    }
-}
-
-fn content_id(salt: &[u8; 16], text: &str) -> ContentId {
-    let mut context = digest::Context::new(&digest::SHA256);
-    context.update(salt);
-    context.update(text.as_bytes());
-    let mut id = [0; 32];
-    id.copy_from_slice(context.finish().as_ref());
-    // A digest of all zeros cannot be met with; were it, one bit is set so that the id stays an id.
-    ContentId::from_bytes(id).unwrap_or_else(|| {
-        id[31] = 1;
-        ContentId::from_bytes(id).unwrap_or_else(|| unreachable!("an id with a bit set is not zero"))
-    })
-}
-
 fn put_prefixed(bytes: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(&length(bytes.len()).to_le_bytes());
     out.extend_from_slice(bytes);
 }
 
 /// Lengths are bounded by `event::limits` and by the frame's own limit, far below 4 GiB.
-fn length(bytes: usize) -> u32 {
+pub(crate) fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).unwrap_or(u32::MAX)
 }
 
@@ -217,6 +162,7 @@ impl<'a> Fields<'a> {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::hmac;
     use proptest::prelude::*;
 
     use super::*;
@@ -224,21 +170,6 @@ mod tests {
     fn content(text: &str) -> ContentEntry {
         let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
         ContentEntry::commit(SubjectId::from_bytes([1; 16]).unwrap(), &key, Clean::recorded(text))
-    }
-
-    #[test]
-    fn equal_text_of_one_subject_has_one_id_and_of_two_subjects_two() {
-        let other = hmac::Key::new(hmac::HMAC_SHA256, &[8; 32]);
-        assert_eq!(content("hello"), content("hello"));
-        assert_ne!(content("hello").id, ContentEntry::commit(content("hello").subject, &other, Clean::recorded("hello")).id);
-    }
-
-    #[test]
-    fn a_changed_text_or_salt_is_noticed() {
-        let entry = content("hello");
-        assert!(entry.is_intact());
-        assert!(!ContentEntry { text: Clean::recorded("hallo"), ..entry.clone() }.is_intact());
-        assert!(!ContentEntry { salt: [0; 16], ..entry }.is_intact());
     }
 
     proptest! {
