@@ -2,3 +2,4 @@
 
 pub mod hold;
 pub mod retention;
+pub mod target;

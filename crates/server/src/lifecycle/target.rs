@@ -1,0 +1,194 @@
+//! Whose data is to be erased, and how it is recognised in what was recorded.
+
+use std::collections::{BTreeSet, HashMap};
+
+use event::{RecordedEvent, Value};
+use sanitize::{Clean, Sanitizer};
+
+/// Shortest name that is looked for inside other people's fields: shorter ones stand in too many words.
+const NEEDLE_CHARS_MIN: usize = 3;
+
+/// Characters of a token behind its label that tell which value it stands for; what follows may differ with its spelling.
+const TOKEN_HASH_CHARS: usize = 32;
+
+/// A person, as the record knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// `identity.user.id` of the person's events, as recorded.
+    user: String,
+    /// The beginnings of tokens that stand for values of theirs: up to and with the hash.
+    tokens: BTreeSet<String>,
+    /// Texts that name them in a field of somebody else's event.
+    needles: BTreeSet<String>,
+}
+
+/// Which users a session names. An event without a user belongs to the one that its session names alone.
+#[derive(Debug, Default)]
+pub struct Sessions(HashMap<(String, String), Users>);
+
+#[derive(Debug, PartialEq, Eq)]
+enum Users {
+    One(String),
+    Several,
+}
+
+impl Target {
+    /// The person with this id (as the applications send it), and other values that stand for them: mail addresses, phone
+    /// numbers, account names.
+    #[must_use]
+    pub fn new(sanitizer: &Sanitizer, id: &str, aliases: &[String]) -> Self {
+        let mut target =
+            Self { user: sanitizer.text(id).text.as_str().to_owned(), tokens: BTreeSet::new(), needles: BTreeSet::new() };
+        for name in std::iter::once(id).chain(aliases.iter().map(String::as_str)) {
+            let clean = sanitizer.text(name).text;
+            target.tokens.extend(tokens(&clean));
+            for needle in [name, clean.as_str()] {
+                if needle.chars().count() >= NEEDLE_CHARS_MIN {
+                    target.needles.insert(needle.to_owned());
+                }
+            }
+        }
+        target
+    }
+
+    /// `identity.user.id` of the person's events, as recorded.
+    #[must_use]
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The beginnings of tokens that stand for the person.
+    pub fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.tokens.iter().map(String::as_str)
+    }
+
+    /// Whether the event is the person's own.
+    #[must_use]
+    pub fn owns(&self, event: &RecordedEvent<Clean>, sessions: &Sessions) -> bool {
+        match &event.identity.user {
+            Some(user) => user.id.as_str() == self.user,
+            None => sessions.only_user(event) == Some(&self.user),
+        }
+    }
+
+    /// Whether a text names the person: holds one of their tokens, or a name of theirs as a word of its own.
+    #[must_use]
+    pub fn is_named_in(&self, text: &str) -> bool {
+        self.tokens.iter().any(|token| text.contains(token.as_str()))
+            || self.needles.iter().any(|needle| {
+                text.match_indices(needle.as_str()).any(|(at, found)| {
+                    !text[..at].chars().next_back().is_some_and(is_word) && !text[at + found.len()..].chars().next().is_some_and(is_word)
+                })
+            })
+    }
+}
+
+impl Sessions {
+    /// Learns from an event who takes part in its session.
+    pub fn learn(&mut self, event: &RecordedEvent<Clean>) {
+        let (Some(key), Some(user)) = (key(event), &event.identity.user) else { return };
+        match self.0.get_mut(&key) {
+            None => {
+                self.0.insert(key, Users::One(user.id.as_str().to_owned()));
+            }
+            Some(Users::One(known)) if known == user.id.as_str() => {}
+            Some(users) => *users = Users::Several,
+        }
+    }
+
+    fn only_user(&self, event: &RecordedEvent<Clean>) -> Option<&String> {
+        match self.0.get(&key(event)?)? {
+            Users::One(user) => Some(user),
+            Users::Several => None,
+        }
+    }
+}
+
+/// Names of sessions mean something within their application only. Our own events (detections) tell of an application's
+/// session without being its: they are found by the user that they name.
+fn key(event: &RecordedEvent<Clean>) -> Option<(String, String)> {
+    let application = event.identity.application.as_ref().map(|application| application.id.as_str().to_owned());
+    Some((application.unwrap_or_default(), event.session.as_ref()?.as_str().to_owned()))
+}
+
+/// The beginnings of the tokens in a clean text.
+fn tokens(clean: &str) -> Vec<String> {
+    clean
+        .split('<')
+        .skip(1)
+        .filter_map(|rest| rest.split_once('>').map(|(token, _)| token))
+        .filter_map(|token| {
+            let mut parts = token.match_indices(':').map(|(at, _)| at + 1);
+            // TYPE:LABEL:HASH, or SECRET:TYPE:LABEL:HASH.
+            let hash = parts.nth(if token.starts_with("SECRET:") { 2 } else { 1 })?;
+            let end = hash.checked_add(TOKEN_HASH_CHARS)?;
+            Some(format!("<{}", token.get(..end)?))
+        })
+        .collect()
+}
+
+fn is_word(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '_' | '-')
+}
+
+/// Whether a value holds a text for which `names` is true, in its keys or in its values.
+pub fn value_names(value: &Value<Clean>, names: &impl Fn(&str) -> bool) -> bool {
+    match value {
+        Value::Text(text) => names(text),
+        Value::List(values) => values.iter().any(|value| value_names(value, names)),
+        Value::Map(entries) => entries.iter().any(|(key, value)| names(key) || value_names(value, names)),
+        Value::Bool(_) | Value::Int(_) | Value::Double(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use event::{Event, Key, Kind, Principal, Source, SourcePath};
+    use sanitize::TokenKey;
+
+    use super::*;
+
+    fn sanitizer() -> Sanitizer {
+        Sanitizer::new(TokenKey::new([7; 32], "v26"))
+    }
+
+    fn event(user: Option<&str>, session: &str) -> RecordedEvent<Clean> {
+        let mut event =
+            Event::new(Kind::ModelCall, Clean::literal("x"), Source::new(SourcePath::Api, Key::of("api")));
+        event.identity.user = user.map(|user| Principal::asserted(Clean::recorded(user)));
+        event.session = Some(Clean::recorded(session));
+        event
+    }
+
+    #[test]
+    fn a_person_is_known_by_the_recorded_form_of_the_id_and_by_tokens() {
+        let sanitizer = sanitizer();
+        let target = Target::new(&sanitizer, "jo@example.org", &["+44 20 7946 0958".to_owned()]);
+        assert!(target.user().starts_with("<EMAIL:v26:"));
+        assert_eq!(target.tokens().count(), 2, "{target:?}");
+        let said = sanitizer.text("Write to JO@EXAMPLE.ORG about it");
+        assert!(target.is_named_in(&said.text), "{}", said.text.as_str());
+        assert!(!target.is_named_in(&sanitizer.text("Write to al@example.org about it").text));
+    }
+
+    #[test]
+    fn a_name_is_found_as_a_word_and_a_short_one_not_at_all() {
+        let target = Target::new(&sanitizer(), "user-1", &["x1".to_owned()]);
+        assert!(target.is_named_in("WHERE user_id = 'user-1'"));
+        assert!(!target.is_named_in("user-12, a-user-1, x1"));
+    }
+
+    #[test]
+    fn an_event_without_a_user_belongs_to_the_one_user_of_its_session() {
+        let target = Target::new(&sanitizer(), "jo", &[]);
+        let mut sessions = Sessions::default();
+        for (user, session) in [("jo", "alone"), ("jo", "shared"), ("al", "shared"), ("jo", "alone")] {
+            sessions.learn(&event(Some(user), session));
+        }
+        assert!(target.owns(&event(Some("jo"), "shared"), &sessions));
+        assert!(target.owns(&event(None, "alone"), &sessions));
+        assert!(!target.owns(&event(None, "shared"), &sessions));
+        assert!(!target.owns(&event(Some("al"), "shared"), &sessions));
+        assert!(!target.owns(&event(None, "other"), &sessions));
+    }
+}
