@@ -1,14 +1,15 @@
 //! Legal holds: while one covers a record, nothing drops or erases it.
 //!
-//! Placing and releasing a hold are events of the record; `state/holds.json` says which hold now.
+//! Placing and releasing a hold are events of the record. Which stand now is kept in the keyring, because a hold can name a person.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use event::{RecordedEvent, Timestamp};
+use keys::{Keyring, KeysError};
 use serde::{Deserialize, Serialize};
 
-use crate::secrets;
+/// The keyring's name of the list.
+const NAME: &str = "legal holds";
 
 /// Longest name, reason or scope of a hold, in bytes.
 const TEXT_BYTES_MAX: usize = 1_024;
@@ -68,40 +69,28 @@ pub enum HoldError {
     /// There are too many.
     #[error("{HOLDS_MAX} holds stand already; release one that is over")]
     TooMany,
-    /// The file cannot be read or written.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is not what this program wrote.
-    #[error("{path}: {source}; the events hold.place and hold.release of the record say which holds stand")]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: serde_json::Error,
-    },
+    /// The list cannot be read or written.
+    #[error("legal holds: {0}")]
+    Keys(#[from] KeysError),
+    /// The list is not what this program wrote.
+    #[error("legal holds in the keyring: {0}; the events hold.place and hold.release of the record say which holds stand")]
+    Parse(#[from] serde_json::Error),
 }
 
 /// The holds that stand.
-#[derive(Debug)]
 pub struct Holds {
-    path: PathBuf,
+    keyring: Arc<Keyring>,
     standing: Mutex<Vec<Hold>>,
 }
 
 impl Holds {
-    /// Reads the holds of a data directory's `state/holds.json`. Without the file there are none.
-    pub fn open(path: &Path) -> Result<Self, HoldError> {
-        let standing = match std::fs::read(path) {
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|source| HoldError::Parse { path: path.to_owned(), source })?,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(HoldError::Io { path: path.to_owned(), source }),
+    /// Reads the holds from the keyring. There are none at first.
+    pub fn open(keyring: Arc<Keyring>) -> Result<Self, HoldError> {
+        let standing = match keyring.named(NAME)? {
+            Some(bytes) => serde_json::from_slice(&bytes)?,
+            None => Vec::new(),
         };
-        Ok(Self { path: path.to_owned(), standing: Mutex::new(standing) })
+        Ok(Self { keyring, standing: Mutex::new(standing) })
     }
 
     /// Those that stand.
@@ -141,8 +130,7 @@ impl Holds {
     }
 
     fn write(&self, holds: &[Hold]) -> Result<(), HoldError> {
-        let bytes = serde_json::to_vec_pretty(holds).map_err(|source| HoldError::Parse { path: self.path.clone(), source })?;
-        secrets::write_atomic(&self.path, &bytes, 0o600).map_err(|source| HoldError::Io { path: self.path.clone(), source })
+        Ok(self.keyring.put_named(NAME, &serde_json::to_vec(holds)?)?)
     }
 }
 
@@ -194,6 +182,14 @@ mod tests {
 
     use super::*;
 
+    fn keyring(dir: &std::path::Path) -> Arc<Keyring> {
+        let path = dir.join("root.key");
+        if !path.exists() {
+            keys::create_root_key(&path).unwrap();
+        }
+        Arc::new(Keyring::open(&dir.join("keys"), keys::read_root_key(&path).unwrap()).unwrap())
+    }
+
     fn hold(name: &str, scope: Scope) -> Hold {
         Hold { name: name.to_owned(), reason: "case 7".to_owned(), scope, placed: Timestamp::from_unix_ns(1) }
     }
@@ -209,15 +205,17 @@ mod tests {
     #[test]
     fn a_hold_stands_over_a_restart_until_it_is_released() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("holds.json");
-        let holds = Holds::open(&path).unwrap();
+        let holds = Holds::open(keyring(dir.path())).unwrap();
         holds.place(hold("a", Scope::default())).unwrap();
         assert!(matches!(holds.place(hold("a", Scope::default())), Err(HoldError::Exists(_))));
-        let again = Holds::open(&path).unwrap();
-        assert_eq!(again.list(), holds.list());
+        let before = holds.list();
+        drop(holds);
+        let again = Holds::open(keyring(dir.path())).unwrap();
+        assert_eq!(again.list(), before);
         again.release("a").unwrap();
         assert!(matches!(again.release("a"), Err(HoldError::Unknown(_))));
-        assert!(Holds::open(&path).unwrap().list().is_empty());
+        drop(again);
+        assert!(Holds::open(keyring(dir.path())).unwrap().list().is_empty());
     }
 
     #[test]
@@ -236,7 +234,7 @@ mod tests {
     #[test]
     fn what_cannot_be_is_refused_by_name() {
         let dir = tempfile::tempdir().unwrap();
-        let holds = Holds::open(&dir.path().join("holds.json")).unwrap();
+        let holds = Holds::open(keyring(dir.path())).unwrap();
         let at = Timestamp::from_unix_ns;
         assert!(matches!(holds.place(hold("", Scope::default())), Err(HoldError::Text("name"))));
         let backwards = Scope { from: Some(at(2)), to: Some(at(2)), ..Scope::default() };

@@ -77,7 +77,8 @@ impl Target {
         self.tokens.iter().any(|token| text.contains(token.as_str()))
             || self.needles.iter().any(|needle| {
                 text.match_indices(needle.as_str()).any(|(at, found)| {
-                    !text[..at].chars().next_back().is_some_and(is_word) && !text[at + found.len()..].chars().next().is_some_and(is_word)
+                    !text[..at].chars().next_back().is_some_and(is_word)
+                        && !text[at + found.len()..].chars().next().is_some_and(is_word)
                 })
             })
     }
@@ -153,8 +154,7 @@ mod tests {
     }
 
     fn event(user: Option<&str>, session: &str) -> RecordedEvent<Clean> {
-        let mut event =
-            Event::new(Kind::ModelCall, Clean::literal("x"), Source::new(SourcePath::Api, Key::of("api")));
+        let mut event = Event::new(Kind::ModelCall, Clean::literal("x"), Source::new(SourcePath::Api, Key::of("api")));
         event.identity.user = user.map(|user| Principal::asserted(Clean::recorded(user)));
         event.session = Some(Clean::recorded(session));
         event
