@@ -31,7 +31,7 @@ const SPLIT_OBJECTS: [&str; 2] = ["attributes", "unmapped"];
 const SPLIT_ARRAYS: [&str; 1] = ["pieces"];
 
 /// The path of the field that lists the contents that a record brings. No path in an event begins without `/`.
-const CONTENTS_PATH: &str = "contents";
+pub(crate) const CONTENTS_PATH: &str = "contents";
 
 /// One leaf of the tree, of a fixed size.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +98,12 @@ pub enum LeafError {
     /// A content that the event does not speak of.
     #[error("content {0} of the record is not referred to by a piece of its event with the same id, subject and length")]
     ContentUnreferenced(usize),
+    /// A redacted record whose open fields are not those of its leaf.
+    #[error("field {0} of the redacted record is not as the leaf needs it")]
+    Disagrees(&'static str),
+    /// A redacted record with other contents than its field says.
+    #[error("contents of the redacted record are not those that its field `contents` lists, in that order")]
+    ContentsList,
     /// A content twice in a record.
     #[error("content {0} of the record is there twice")]
     ContentTwice(usize),

@@ -17,6 +17,7 @@
 
 mod checkpoint;
 mod files;
+mod hex;
 mod key;
 mod leaf;
 mod ledger;
@@ -24,6 +25,7 @@ mod note;
 mod policy;
 pub mod proof;
 mod signing;
+mod stored;
 mod tile;
 mod tlog_proof;
 mod tree;
@@ -37,6 +39,7 @@ pub use ledger::{Ledger, LedgerError};
 pub use note::{NoteError, NoteSignature, SignedNote};
 pub use policy::{Policy, PolicyError, Witnessed};
 pub use signing::SigningKey;
+pub use stored::{ErasedTokens, RedactedRecord, Redaction, StoredBody, StoredContent, StoredField, StoredRecord, StoredSpan};
 pub use tile::{TILE_WIDTH, TileId, TileKind};
 pub use tlog_proof::{TlogProof, TlogProofError};
 pub use tree::{CompactRange, EMPTY_ROOT, Hash, leaf_hash, node_hash, root_of};
