@@ -5,15 +5,18 @@ use std::io::{self, BufRead, Read as _};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::key::LogKey;
-use crate::note::{NoteError, SignedNote};
+use crate::note::{NoteError, SIGNATURE_PREFIX, SignedNote};
 use crate::tree::Hash;
 use crate::vkey::VerifierKey;
 
-/// Longest checkpoint of a log by its own hand: a name of 255 bytes twice, a size, a root and one signature.
-pub(crate) const CHECKPOINT_BYTES_MAX: usize = 1024;
+/// Longest checkpoint of a log by its own hand: a size, a root, and for each of two pairs of keys an Ed25519 and an ML-DSA-44
+/// signature, all with names of 255 bytes.
+pub(crate) const CHECKPOINT_BYTES_MAX: usize = 9 * 1024;
 
-/// Lines of a checkpoint in the history: origin, size, root, blank, signature, blank.
+/// Longest checkpoint in the history, which keeps Ed25519 signatures alone.
+pub(crate) const HISTORY_NOTE_BYTES_MAX: usize = 1536;
+
+/// Lines of a checkpoint in the history: origin, size, root, blank, signature, blank; in a rotation two signatures.
 const HISTORY_LINES: usize = 6;
 
 /// The head of the tree at one size.
@@ -45,8 +48,16 @@ pub enum CheckpointError {
         got: String,
     },
     /// In the log's own files nothing may stand that nobody verifies.
-    #[error("checkpoint has bytes beside the log's own signature")]
+    #[error("checkpoint has bytes beside the log's own signatures")]
     NotExact,
+    /// Signed by a key of the log that does not sign at this size.
+    #[error("checkpoint of {size} records is signed by the log's key {key}, which signs other sizes alone (ledger/keys)")]
+    Retired {
+        /// The id of the key.
+        key: String,
+        /// The size.
+        size: u64,
+    },
 }
 
 impl Checkpoint {
@@ -78,11 +89,6 @@ impl Checkpoint {
         Ok(checkpoint)
     }
 
-    /// Signs it, as a note.
-    pub fn sign(&self, key: &LogKey) -> Result<String, CheckpointError> {
-        Ok(key.sign(&self.text())?.encode())
-    }
-
     /// Reads and verifies a checkpoint that may carry signatures of others, too.
     pub fn open(note: &[u8], key: &VerifierKey) -> Result<Self, CheckpointError> {
         let note = SignedNote::parse(note)?;
@@ -92,17 +98,6 @@ impl Checkpoint {
             Ok(checkpoint)
         } else {
             Err(CheckpointError::Origin { expected: key.name().to_owned(), got: checkpoint.origin })
-        }
-    }
-
-    /// Reads and verifies a checkpoint that must have the log's own signature and nothing else.
-    pub(crate) fn open_exact(note: &[u8], key: &VerifierKey) -> Result<Self, CheckpointError> {
-        let checkpoint = Self::open(note, key)?;
-        let parsed = SignedNote::parse(note)?;
-        if parsed.signatures().len() == 1 && parsed.encode().as_bytes() == note {
-            Ok(checkpoint)
-        } else {
-            Err(CheckpointError::NotExact)
         }
     }
 }
@@ -154,8 +149,11 @@ impl<R: BufRead> History<R> {
     pub(crate) fn next(&mut self) -> io::Result<Option<HistoryItem>> {
         let offset = self.offset;
         let mut note = Vec::new();
-        for _ in 0..HISTORY_LINES {
-            let room = (CHECKPOINT_BYTES_MAX + 1).saturating_sub(note.len());
+        for line in 0..=HISTORY_LINES {
+            if line == HISTORY_LINES && (note.ends_with(b"\n\n") || !is_signature_line(last_line(&note))) {
+                break;
+            }
+            let room = (HISTORY_NOTE_BYTES_MAX + 1).saturating_sub(note.len());
             let read = self.reader.by_ref().take(room as u64).read_until(b'\n', &mut note)?;
             if read == room && note.last() != Some(&b'\n') || read == 0 && room == 0 {
                 return Ok(Some(HistoryItem::Malformed { offset }));
@@ -174,9 +172,21 @@ impl<R: BufRead> History<R> {
     }
 }
 
+/// The last line, with its newline.
+fn last_line(note: &[u8]) -> &[u8] {
+    let end = note.len().saturating_sub(1);
+    let start = note[..end].iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
+    &note[start..]
+}
+
+fn is_signature_line(line: &[u8]) -> bool {
+    line.starts_with(SIGNATURE_PREFIX.as_bytes())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::LogKey;
 
     /// The example of the specification of checkpoints.
     const TEXT: &str = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n";
@@ -214,18 +224,18 @@ mod tests {
     fn a_checkpoint_is_signed_and_opened_and_only_by_its_log() {
         let key = key();
         let checkpoint = Checkpoint { origin: "PeterNeumann".to_owned(), size: 7, root: [9; 32] };
-        let note = checkpoint.sign(&key).unwrap();
-        assert_eq!(Checkpoint::open_exact(note.as_bytes(), &key.verifier()), Ok(checkpoint.clone()));
+        let sign = |checkpoint: &Checkpoint| key.sign(&checkpoint.text()).unwrap().encode();
+        let note = sign(&checkpoint);
+        assert_eq!(Checkpoint::open(note.as_bytes(), &key.verifier()), Ok(checkpoint.clone()));
         let other = LogKey::generate("PeterNeumann").unwrap();
         assert!(matches!(
             Checkpoint::open(note.as_bytes(), &other.verifier()),
             Err(CheckpointError::Note(NoteError::Unsigned(_)))
         ));
-        let foreign = Checkpoint { origin: "other".to_owned(), ..checkpoint }.sign(&key).unwrap();
+        let foreign = sign(&Checkpoint { origin: "other".to_owned(), ..checkpoint });
         assert!(matches!(Checkpoint::open(foreign.as_bytes(), &key.verifier()), Err(CheckpointError::Origin { .. })));
         let cosigned = format!("{note}\u{2014} witness AAAAAAAB\n");
         assert!(Checkpoint::open(cosigned.as_bytes(), &key.verifier()).is_ok());
-        assert_eq!(Checkpoint::open_exact(cosigned.as_bytes(), &key.verifier()), Err(CheckpointError::NotExact));
     }
 
     #[test]
@@ -247,8 +257,13 @@ mod tests {
             );
         }
         assert_eq!(read(format!("{note}x\n").as_bytes()).0, Some(HistoryItem::Malformed { offset: 0 }));
+        // A second signature, in a rotation, and not a third line of anything else.
+        let two = "a\n1\nr\n\n\u{2014} s\n\u{2014} t\n";
+        let second = Some(HistoryItem::Note { offset: 0, note: two.as_bytes().to_vec() });
+        assert_eq!(read(format!("{two}\n").as_bytes()), (second, None));
+        assert_eq!(read(format!("{two}x\n").as_bytes()).0, Some(HistoryItem::Malformed { offset: 0 }));
         assert_eq!(read(&[b'a'; 5000]).0, Some(HistoryItem::Malformed { offset: 0 }));
-        let long = format!("{}\n\n\n\n\n", "a".repeat(CHECKPOINT_BYTES_MAX - 3));
+        let long = format!("{}\n\n\n\n\n", "a".repeat(HISTORY_NOTE_BYTES_MAX - 3));
         assert_eq!(read(long.as_bytes()).0, Some(HistoryItem::Malformed { offset: 0 }));
     }
 }

@@ -13,21 +13,24 @@ use std::path::{Path, PathBuf};
 use event::Timestamp;
 use journal::Record;
 
-use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, CheckpointError, History, HistoryItem, can_be_torn};
+use crate::checkpoint::{
+    CHECKPOINT_BYTES_MAX, Checkpoint, CheckpointError, HISTORY_NOTE_BYTES_MAX, History, HistoryItem, can_be_torn,
+};
 use crate::files::{Disk, TEMPORARY_SUFFIX, read_at_most, walk};
 use crate::key::LogKey;
+use crate::key_chain::{KEYS_BYTES_MAX, KeyChain, KeyChainError, VKEY_FILE_BYTES_MAX, history_form};
 use crate::leaf::{Leaf, LeafError};
+use crate::note::SignedNote;
 use crate::tile::{TileBuilder, TileId};
+use crate::vkey::VerifierKey;
 
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 pub(crate) const HISTORY: &str = "checkpoints";
 pub(crate) const VKEY: &str = "vkey";
+pub(crate) const KEYS: &str = "keys";
 
 /// Full tiles that may wait for a seal; more are written at once. 1,024 tiles are 131,072 leaves, 17 MB.
 const WAITING_TILES_MAX: usize = 1024;
-
-/// Longest file of a public key: a name of 255 bytes, an id and a key.
-pub(crate) const VKEY_BYTES_MAX: usize = 512;
 
 /// The log of one data directory. One process at a time may have it open.
 #[derive(Debug)]
@@ -35,6 +38,7 @@ pub struct Ledger {
     disk: Disk,
     dir: PathBuf,
     key: LogKey,
+    keys: KeyChain,
     log_id: [u8; 16],
     tiles: TileBuilder,
     /// Full tiles that are not on disk yet.
@@ -43,6 +47,19 @@ pub struct Ledger {
     sealed_at: Option<Timestamp>,
     /// Set by a write error. What is on disk is then unknown until it is read back.
     stopped: bool,
+}
+
+/// A change of the log's keys: what the event about it says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rotation {
+    /// Counted from 1.
+    pub number: u64,
+    /// Checkpoints from this size on are signed by the new keys.
+    pub from: u64,
+    /// Checkpoints up to this size are signed by the old keys, too.
+    pub last: u64,
+    /// The new keys, as verifier keys.
+    pub keys: Vec<String>,
 }
 
 /// Why the ledger cannot go on.
@@ -73,13 +90,16 @@ pub enum LedgerError {
         source: LeafError,
     },
     /// The directory is another log's.
-    #[error("ledger: the directory belongs to the key {found}, and the private key given is that of {given}")]
+    #[error("ledger: its checkpoints must be signed by the key {found}, and the private key given is that of {given}")]
     OtherKey {
-        /// As `ledger/vkey` has it.
+        /// As `ledger/vkey` or `ledger/keys` has it.
         found: String,
-        /// The public half of the key that was given.
+        /// The public half of the newest key that was given.
         given: String,
     },
+    /// The public keys.
+    #[error("ledger/keys: {0}")]
+    Keys(#[from] KeyChainError),
     /// The files are not as any run of this program leaves them.
     #[error("ledger: {file} {what}; do not start over it: run `watchkeeper verify`, and restore a copy")]
     Damaged {
@@ -107,12 +127,13 @@ impl Ledger {
     fn open_on(mut disk: Disk, dir: &Path, key: LogKey) -> Result<Self, LedgerError> {
         let dir = dir.join("ledger");
         disk.create_dirs(&dir).and_then(|()| disk.sync_dirs()).map_err(at(&dir))?;
-        let log_id = key.verifier().log_id();
+        let keys = KeyChain::begin(key.verifiers())?;
         let mut ledger = Self {
             disk,
             dir,
             key,
-            log_id,
+            log_id: keys.first().log_id(),
+            keys,
             tiles: TileBuilder::default(),
             waiting: Vec::new(),
             checkpoint: None,
@@ -120,8 +141,9 @@ impl Ledger {
             stopped: false,
         };
         let lock = ledger.lock()?;
-        ledger.check_key()?;
+        ledger.read_keys()?;
         ledger.recover_checkpoint()?;
+        ledger.check_key()?;
         ledger.clean()?;
         drop(lock);
         Ok(ledger)
@@ -187,10 +209,11 @@ impl Ledger {
             self.disk.replace(&path, bytes).map_err(at(&path))?;
         }
         self.disk.sync_dirs().map_err(at(&self.dir))?;
-        let checkpoint = Checkpoint { origin: self.key.origin().to_owned(), size: self.size(), root: self.tiles.root() };
-        let note = checkpoint.sign(&self.key)?;
+        let checkpoint = Checkpoint { origin: self.keys.origin().to_owned(), size: self.size(), root: self.tiles.root() };
+        let note = self.sign(&checkpoint)?.encode();
+        let kept = history_form(note.as_bytes()).ok_or(CheckpointError::Form)?;
         let history = self.dir.join(HISTORY);
-        self.disk.append(&history, format!("{note}\n").as_bytes()).map_err(at(&history))?;
+        self.disk.append(&history, format!("{kept}\n").as_bytes()).map_err(at(&history))?;
         self.put_checkpoint(note.as_bytes())?;
         let replaced = self.sealed_size();
         self.checkpoint = Some(checkpoint.clone());
@@ -238,47 +261,108 @@ impl Ledger {
         Ok(dir)
     }
 
-    fn check_key(&mut self) -> Result<(), LedgerError> {
-        let path = self.dir.join(VKEY);
-        let given = format!("{}\n", self.key.verifier());
-        match read_at_most(&path, VKEY_BYTES_MAX).map_err(at(&path))? {
-            Some(found) if found == given.as_bytes() => Ok(()),
-            Some(found) => Err(LedgerError::OtherKey {
-                found: String::from_utf8_lossy(&found).trim_end().to_owned(),
-                given: given.trim_end().to_owned(),
-            }),
-            None if self.dir.join(HISTORY).exists() => Err(damaged(VKEY, "is missing")),
-            None => self.disk.replace(&path, given.as_bytes()).and_then(|()| self.disk.sync_dirs()).map_err(at(&path)),
+    fn sign(&self, checkpoint: &Checkpoint) -> Result<SignedNote, LedgerError> {
+        Ok(self.key.sign_by(&checkpoint.text(), self.keys.at(checkpoint.size)).map_err(CheckpointError::from)?)
+    }
+
+    /// Reads the public keys, or writes them for a new log.
+    fn read_keys(&mut self) -> Result<(), LedgerError> {
+        let (vkey, rotations) = (self.dir.join(VKEY), self.dir.join(KEYS));
+        let kept = read_at_most(&rotations, KEYS_BYTES_MAX).map_err(at(&rotations))?;
+        match read_at_most(&vkey, VKEY_FILE_BYTES_MAX).map_err(at(&vkey))? {
+            Some(first) => self.keys = KeyChain::parse(&first, kept.as_deref())?,
+            None if kept.is_some() || self.dir.join(HISTORY).exists() => return Err(damaged(VKEY, "is missing")),
+            None => {
+                let text: String = self.keys.newest().iter().map(|key| format!("{key}\n")).collect();
+                self.disk.replace(&vkey, text.as_bytes()).and_then(|()| self.disk.sync_dirs()).map_err(at(&vkey))?;
+            }
         }
+        self.log_id = self.keys.first().log_id();
+        Ok(())
+    }
+
+    /// That the private keys are here that the next checkpoint needs.
+    fn check_key(&self) -> Result<(), LedgerError> {
+        match self.keys.at(self.sealed_size() + 1).find(|key| !self.key.holds(key)) {
+            None => Ok(()),
+            Some(missing) => Err(LedgerError::OtherKey { found: missing.to_string(), given: self.key.verifier().to_string() }),
+        }
+    }
+
+    /// The public keys of the log.
+    #[must_use]
+    pub fn keys(&self) -> &KeyChain {
+        &self.keys
+    }
+
+    /// Whether a key of the log may still be needed to sign. What is not needed is to be forgotten
+    /// ([`LogKey::forget`]), in every copy of it.
+    #[must_use]
+    pub fn needs(&self, key: &VerifierKey) -> bool {
+        let next = self.sealed_size() + 1;
+        let generations = self.keys.generations();
+        generations.iter().any(|known| known.last.is_none_or(|last| last >= next) && known.keys.contains(key))
+    }
+
+    /// Changes the log's keys: the newest pair of `key` follows the newest of the ledger. From the next checkpoint on the new keys
+    /// sign, and the old ones with them until `overlap` more records are sealed, so that a verifier has time to learn the new ones.
+    /// `key` holds old and new keys, and is kept durably before. Record an event with what this returns.
+    ///
+    /// # Errors
+    /// [`LedgerError::Keys`] when the overlap of the rotation before is not over, or the newest keys are not new.
+    pub fn rotate(&mut self, key: LogKey, overlap: u64) -> Result<Rotation, LedgerError> {
+        if self.stopped {
+            return Err(LedgerError::Stopped);
+        }
+        let from = self.sealed_size() + 1;
+        let last = self.sealed_size().saturating_add(overlap);
+        let mut keys = self.keys.clone();
+        let statement = keys.rotate(&key, from, last)?;
+        let number = keys.generations().len() as u64 - 1;
+        let new: Vec<String> = keys.newest().iter().map(ToString::to_string).collect();
+        self.stopping(|ledger| {
+            let lock = ledger.lock()?;
+            let path = ledger.dir.join(KEYS);
+            let mut file = read_at_most(&path, KEYS_BYTES_MAX).map_err(at(&path))?.unwrap_or_default();
+            file.extend_from_slice(statement.as_bytes());
+            ledger.disk.replace(&path, &file).and_then(|()| ledger.disk.sync_dirs()).map_err(at(&path))?;
+            drop(lock);
+            Ok(())
+        })?;
+        (self.keys, self.key) = (keys, key);
+        tracing::info!(number, from, last, "the log's keys were rotated");
+        Ok(Rotation { number, from, last, keys: new })
     }
 
     /// Finds the newest checkpoint and the tiles of its tree, and ends the step in which the last process ended.
     fn recover_checkpoint(&mut self) -> Result<(), LedgerError> {
         let path = self.dir.join(CHECKPOINT);
         let published = read_at_most(&path, CHECKPOINT_BYTES_MAX).map_err(at(&path))?;
-        let verifier = self.key.verifier();
+        let mut kept = None;
         if let Some(note) = &published {
-            let checkpoint = Checkpoint::open_exact(note, &verifier).map_err(|error| damaged(CHECKPOINT, error.to_string()))?;
+            let checkpoint = self.keys.open_published(note).map_err(|error| damaged(CHECKPOINT, error.to_string()))?;
             self.checkpoint = Some(checkpoint);
+            kept = history_form(note);
         }
-        let (offset, behind) = self.behind_in_history(published.as_deref())?;
+        let (offset, behind) = self.behind_in_history(kept.as_deref().map(str::as_bytes))?;
         let mut history = History::new(behind.as_slice());
         match history.next().map_err(at(&self.dir.join(HISTORY)))? {
             None => {}
-            Some(HistoryItem::Torn { note, .. }) if can_be_torn(&note, verifier.name()) => {
+            Some(HistoryItem::Torn { note, .. }) if can_be_torn(&note, self.keys.origin()) => {
                 tracing::warn!(bytes = behind.len(), "removed a checkpoint that was torn while it was written");
                 let path = self.dir.join(HISTORY);
                 self.disk.truncate(&path, offset).map_err(at(&path))?;
             }
             // Signed and durable, so all its tiles are; only its publication is missing.
             Some(HistoryItem::Note { note, .. }) if behind.len() == note.len() + 1 => {
-                let signed = Checkpoint::open_exact(&note, &verifier).map_err(|error| damaged(HISTORY, error.to_string()))?;
+                let signed = self.keys.open_history(&note).map_err(|error| damaged(HISTORY, error.to_string()))?;
                 if signed.size <= self.sealed_size() {
                     return Err(damaged(HISTORY, "goes on with a checkpoint that is not larger than the published one"));
                 }
+                let published = self.sign(&signed)?.encode();
                 self.checkpoint = Some(signed);
                 self.resume_tiles()?;
-                return self.put_checkpoint(&note);
+                return self.put_checkpoint(published.as_bytes());
             }
             Some(_) => return Err(damaged(HISTORY, "goes on behind the published checkpoint")),
         }
@@ -288,7 +372,7 @@ impl Ledger {
     /// What stands in the history behind the published checkpoint, and where that begins.
     fn behind_in_history(&self, published: Option<&[u8]>) -> Result<(u64, Vec<u8>), LedgerError> {
         /// Longest end of the history that can matter: the published checkpoint and the one behind it.
-        const TAIL_BYTES: u64 = 2 * (CHECKPOINT_BYTES_MAX as u64 + 1);
+        const TAIL_BYTES: u64 = 2 * (HISTORY_NOTE_BYTES_MAX as u64 + 1);
         let path = self.dir.join(HISTORY);
         let mut file = match File::open(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && published.is_none() => return Ok((0, Vec::new())),
@@ -356,7 +440,7 @@ impl Ledger {
 
 /// Whether a path (relative to the ledger's directory) is one that a ledger writes.
 pub(crate) fn is_file_of_ledger(path: &str) -> bool {
-    [CHECKPOINT, HISTORY, VKEY].contains(&path) || TileId::parse(path).is_some()
+    [CHECKPOINT, HISTORY, VKEY, KEYS].contains(&path) || TileId::parse(path).is_some()
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> LedgerError {

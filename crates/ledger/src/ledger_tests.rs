@@ -140,6 +140,38 @@ fn another_key_does_not_open_the_ledger() {
     assert!(matches!(Ledger::open(dir.path(), key()), Err(LedgerError::Damaged { .. })));
 }
 
+/// Ends the process at every operation of a rotation, with and without a seal behind it.
+#[test]
+fn a_rotation_that_ends_anywhere_leaves_a_ledger_that_opens_with_both_keys() {
+    let records = records(4);
+    let mut old = LogKey::generate("test.example/log").unwrap();
+    let copy = |key: &LogKey| LogKey::from_text(&key.to_text()).unwrap();
+    let first = copy(&old);
+    old.add_generation().unwrap();
+    let both = old;
+    for operations in 0.. {
+        let dir = tempfile::tempdir().unwrap();
+        seal_at(&mut Ledger::open(dir.path(), copy(&first)).unwrap(), &records, &[2]).unwrap();
+        let disk = Disk::ending_after(operations);
+        let rotated = Ledger::open_on(disk, dir.path(), copy(&first)).and_then(|mut ledger| {
+            ledger.rotate(copy(&both), 1)?;
+            seal_at(&mut ledger, &records, &[3])
+        });
+        assert_eq!(intact(dir.path(), &records).records, 4);
+        let mut ledger = Ledger::open(dir.path(), copy(&both)).unwrap();
+        if ledger.keys().generations().len() == 1 {
+            ledger.rotate(copy(&both), 1).unwrap();
+        }
+        assert!(matches!(ledger.rotate(copy(&both), 1), Err(LedgerError::Keys(_))), "not new, or not yet over");
+        seal_at(&mut ledger, &records, &[3, 4]).unwrap();
+        intact(dir.path(), &records);
+        if rotated.is_ok() {
+            assert!(operations > 5, "{operations}");
+            break;
+        }
+    }
+}
+
 #[test]
 fn damage_that_the_next_seal_would_build_on_is_refused() {
     let records = records(260);

@@ -7,9 +7,10 @@
 //! enough to write a verifier without this code.
 //!
 //! ```text
-//! ledger/vkey            the public key, as a verifier key of C2SP signed-note
-//! ledger/checkpoint      the newest checkpoint
-//! ledger/checkpoints     every checkpoint, oldest first, an empty line behind each
+//! ledger/vkey            the log's first public keys, as verifier keys of C2SP signed-note
+//! ledger/keys            the public keys that followed them, each pair vouched for by the one before
+//! ledger/checkpoint      the newest checkpoint, signed with Ed25519 and ML-DSA-44
+//! ledger/checkpoints     every checkpoint by its Ed25519 signature, oldest first, an empty line behind each
 //! ledger/tile/<L>/<N>    hashes; ledger/tile/entries/<N> the leaves; `.p/<W>` behind the name of a partial one
 //! ```
 
@@ -19,6 +20,7 @@ mod checkpoint;
 mod files;
 mod hex;
 mod key;
+mod key_chain;
 mod leaf;
 mod ledger;
 mod note;
@@ -34,8 +36,9 @@ mod vkey;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use key::{KeyError, LogKey};
+pub use key_chain::{Generation, KeyChain, KeyChainError, history_form};
 pub use leaf::{Field, FieldType, LEAF_BYTES, Leaf, LeafError, fields};
-pub use ledger::{Ledger, LedgerError};
+pub use ledger::{Ledger, LedgerError, Rotation};
 pub use note::{NoteError, NoteSignature, SignedNote};
 pub use policy::{Policy, PolicyError, Witnessed};
 pub use signing::SigningKey;

@@ -14,7 +14,7 @@ pub(crate) const SIGNATURES_MAX: usize = 128;
 /// Longest name of a key; it is the first line of each checkpoint, too.
 pub(crate) const NAME_BYTES_MAX: usize = 255;
 
-const SIGNATURE_PREFIX: &str = "\u{2014} ";
+pub(crate) const SIGNATURE_PREFIX: &str = "\u{2014} ";
 
 /// A text and who signed it.
 #[derive(Debug, Clone, PartialEq, Eq)]

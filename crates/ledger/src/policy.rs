@@ -298,11 +298,8 @@ fn read_key(text: &[u8], algorithms: &[Algorithm], known: &[Party]) -> Result<Ve
         let what = format!("has a key of signature type 0x{:02x}", key.algorithm().signature_type());
         return Err(format!("{what}; here it must be {}", types.join(" or ")));
     }
-    if known.iter().any(|party| party.key.public_key() == key.public_key()) {
-        return Err("has a public key that stands in a line before".to_owned());
-    }
-    if known.iter().any(|party| party.key.name() == key.name() && party.key.id() == key.id()) {
-        return Err("has a key with the name and id of another key, so their signatures could not be told apart".to_owned());
+    if known.iter().any(|party| party.key.is_confused_with(&key)) {
+        return Err("has a public key that stands in a line before, or one with the same name and id".to_owned());
     }
     Ok(key)
 }

@@ -77,15 +77,16 @@ pub enum VerifyError {
 /// When something could not be read, so that neither "intact" nor "tampered" can be said. What is wrong with the
 /// record is in [`Report::fault`].
 pub fn verify(data_dir: &Path) -> Result<Report, VerifyError> {
-    verify_from(data_dir, None, &mut |visit| read_journal(data_dir, visit))
+    verify_from(data_dir, &[], &mut |visit| read_journal(data_dir, visit))
 }
 
-/// Verifies a data directory, and that its log is the one of that key, which was kept elsewhere.
+/// Verifies a data directory, and that its log is the one of these keys, which were kept elsewhere: the first ones, or the ones
+/// after any rotation.
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_against(data_dir: &Path, key: &VerifierKey) -> Result<Report, VerifyError> {
-    verify_from(data_dir, Some(key), &mut |visit| read_journal(data_dir, visit))
+pub fn verify_against(data_dir: &Path, keys: &[VerifierKey]) -> Result<Report, VerifyError> {
+    verify_from(data_dir, keys, &mut |visit| read_journal(data_dir, visit))
 }
 
 /// Where verification ends before its end.
@@ -120,7 +121,7 @@ struct Torn {
 /// Gives each record to the visitor, in order.
 type Source<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&Record)) -> Result<Journaled, Stop>;
 
-fn verify_from(data_dir: &Path, expected: Option<&VerifierKey>, source: Source<'_>) -> Result<Report, VerifyError> {
+fn verify_from(data_dir: &Path, expected: &[VerifierKey], source: Source<'_>) -> Result<Report, VerifyError> {
     let mut report = Report {
         records: 0,
         sealed: 0,
@@ -161,7 +162,7 @@ fn read_journal(data_dir: &Path, visit: &mut dyn FnMut(&Record)) -> Result<Journ
 /// Verifies a ledger against records in memory.
 #[cfg(test)]
 pub(crate) fn verify_memory(data_dir: &Path, records: &[Record]) -> Result<Report, VerifyError> {
-    verify_from(data_dir, None, &mut |visit| {
+    verify_from(data_dir, &[], &mut |visit| {
         records.iter().for_each(visit);
         Ok(Journaled { records: records.len() as u64, torn: None })
     })

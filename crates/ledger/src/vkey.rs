@@ -126,6 +126,11 @@ impl VerifierKey {
         &self.public
     }
 
+    /// Whether signatures of the two could be taken for one another, or they are one key.
+    pub(crate) fn is_confused_with(&self, other: &Self) -> bool {
+        self.public == other.public || self.id == other.id && self.name == other.name
+    }
+
     /// What ties a leaf to this log: the first 16 bytes of `SHA-256(key as text)`.
     #[must_use]
     pub fn log_id(&self) -> [u8; 16] {

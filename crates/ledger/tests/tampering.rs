@@ -61,7 +61,7 @@ fn fault(dir: &Path) -> Option<Fault> {
 fn a_real_data_directory_is_intact_and_every_changed_byte_is_found_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let key = record(dir.path(), &[&["one", "two"], &["three"]]);
-    let report = verify_against(dir.path(), &key.verifier()).unwrap();
+    let report = verify_against(dir.path(), &key.verifiers()).unwrap();
     assert_eq!((report.records, report.sealed, report.unsealed, report.checkpoints), (3, 3, 0, 2));
     assert_eq!((report.fault, report.notes), (None, Vec::new()));
     let mut bytes = 0;

@@ -30,7 +30,7 @@ pub fn check(data: &DataDir) -> Result<(), PinError> {
     if holds(data, &pinned)? { Ok(()) } else { Err(PinError::Replaced) }
 }
 
-/// Whether the ledger's history holds a checkpoint, byte for byte.
+/// Whether the ledger's history holds a checkpoint, which may carry more signatures than the history keeps.
 pub fn holds(data: &DataDir, note: &[u8]) -> io::Result<bool> {
     let history = match fs::read(data.path().join("ledger/checkpoints")) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
@@ -39,8 +39,9 @@ pub fn holds(data: &DataDir, note: &[u8]) -> io::Result<bool> {
     // A checkpoint begins at the start or behind the empty line that ends the one before.
     let starts =
         std::iter::once(0).chain(history.windows(2).enumerate().filter(|(_, pair)| pair == b"\n\n").map(|(at, _)| at + 2));
-    let note = note.trim_ascii_end();
-    Ok(!note.is_empty() && starts.into_iter().any(|start| history[start..].starts_with(note)))
+    let Some(kept) = ledger::history_form(note) else { return Ok(false) };
+    let note = kept.as_bytes();
+    Ok(starts.into_iter().any(|start| history[start..].starts_with(note)))
 }
 
 /// Pins the checkpoint that has just been published.

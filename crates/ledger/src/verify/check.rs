@@ -8,22 +8,28 @@ use journal::Record;
 use super::snapshot::{Snapshot, place};
 use super::{Journaled, Report, Source, Stop, VerifyError, blame};
 use crate::checkpoint::{Checkpoint, History, HistoryItem, can_be_torn};
+use crate::key_chain::{KeyChain, history_form};
 use crate::leaf::Leaf;
 use crate::ledger::{CHECKPOINT, HISTORY};
 use crate::tile::{TILE_WIDTH, TileBuilder, TileId, TileKind};
 use crate::vkey::VerifierKey;
 
-pub(super) fn run(data_dir: &Path, expected: Option<&VerifierKey>, source: Source<'_>, report: &mut Report) -> Result<(), Stop> {
+pub(super) fn run(data_dir: &Path, expected: &[VerifierKey], source: Source<'_>, report: &mut Report) -> Result<(), Stop> {
     let Some(mut snapshot) = Snapshot::take(data_dir, expected, &mut report.notes)? else {
         if data_dir.join("journal").is_dir() {
             return Err(Stop::fault("ledger", "is missing"));
         }
         return Err(Stop::Error(VerifyError::NoDataDirectory(data_dir.to_owned())));
     };
-    report.key = snapshot.key.to_string();
+    report.key = snapshot.keys.first().to_string();
+    let rotations = snapshot.keys.generations().len() - 1;
+    if rotations > 0 {
+        let newest: Vec<String> = snapshot.keys.newest().iter().map(|key| format!("{:08x}", key.id())).collect();
+        report.notes.push(format!("the log's keys were rotated {rotations} times; the newest are {}", newest.join(" and ")));
+    }
     let history = snapshot.history();
     let mut check = Check {
-        log_id: snapshot.key.log_id(),
+        log_id: snapshot.keys.first().log_id(),
         sealed: snapshot.sealed(),
         tiles: TileBuilder::default(),
         history: Checkpoints {
@@ -72,7 +78,7 @@ impl<R: BufRead> Check<R> {
             report.sealed = published.size;
             report.root = published.root;
         }
-        self.history.advance(&self.snapshot.key)?;
+        self.history.advance(&self.snapshot.keys)?;
         let mut stop = None;
         let mut leaves = 0;
         let journaled = source(&mut |record| {
@@ -107,7 +113,7 @@ impl<R: BufRead> Check<R> {
         if let Some(stop) = stop {
             return Err(stop);
         }
-        match self.history.compare(&self.tiles, &self.snapshot.key) {
+        match self.history.compare(&self.tiles, &self.snapshot.keys) {
             Err(Stop::Fault(fault)) => Err(self.changed_leaf()?.unwrap_or(Stop::Fault(fault))),
             other => other,
         }
@@ -181,8 +187,9 @@ impl<R: BufRead> Check<R> {
 
     /// The published checkpoint must be the last one of the history, or the one before if a crash came in between.
     fn compare_published(&self, notes: &mut Vec<String>) -> Result<(), Stop> {
-        let published = self.snapshot.published.as_ref().map(|(_, note)| note);
-        match (&self.history.last, published) {
+        // The history keeps the same checkpoint with fewer signatures.
+        let published = self.snapshot.published.as_ref().and_then(|(_, note)| history_form(note)).map(String::into_bytes);
+        match (&self.history.last, published.as_ref()) {
             (None, None) => {}
             (Some((_, last)), Some(published)) if last == published => {}
             (Some((before, _)), published) if before.as_ref() == published && self.history.torn.is_none() => {
@@ -205,7 +212,7 @@ impl<R: BufRead> Check<R> {
 
 impl<R: BufRead> Checkpoints<R> {
     /// Compares the checkpoint that is due at this size of the tree.
-    fn compare(&mut self, tiles: &TileBuilder, key: &VerifierKey) -> Result<(), Stop> {
+    fn compare(&mut self, tiles: &TileBuilder, keys: &KeyChain) -> Result<(), Stop> {
         let Some(Signed { checkpoint, offset }) = self.next.take_if(|next| next.checkpoint.size == tiles.size()) else {
             return Ok(());
         };
@@ -215,7 +222,7 @@ impl<R: BufRead> Checkpoints<R> {
         }
         self.verified += 1;
         let size = checkpoint.size;
-        self.advance(key)?;
+        self.advance(keys)?;
         match &self.next {
             Some(next) if next.checkpoint.size <= size => {
                 let what = format!("signs {} records after a checkpoint that signs {size}", next.checkpoint.size);
@@ -226,19 +233,20 @@ impl<R: BufRead> Checkpoints<R> {
     }
 
     /// Reads the next checkpoint and verifies its signature.
-    fn advance(&mut self, key: &VerifierKey) -> Result<(), Stop> {
+    fn advance(&mut self, keys: &KeyChain) -> Result<(), Stop> {
         let Some(reader) = &mut self.reader else { return Ok(()) };
         let at = |offset| format!("{} at byte {offset}", place(HISTORY));
         match reader.next().map_err(Stop::unreadable(&self.path))? {
             None => {}
-            Some(HistoryItem::Torn { offset, note }) if can_be_torn(&note, key.name()) => self.torn = Some((offset, note.len())),
+            Some(HistoryItem::Torn { offset, note }) if can_be_torn(&note, keys.origin()) => {
+                self.torn = Some((offset, note.len()))
+            }
             Some(HistoryItem::Torn { offset, .. }) => {
                 return Err(Stop::fault(at(offset), "is not the beginning of a checkpoint"));
             }
             Some(HistoryItem::Malformed { offset }) => return Err(Stop::fault(at(offset), "is not a checkpoint")),
             Some(HistoryItem::Note { offset, note }) => {
-                let checkpoint =
-                    Checkpoint::open_exact(&note, key).map_err(|error| Stop::fault(at(offset), error.to_string()))?;
+                let checkpoint = keys.open_history(&note).map_err(|error| Stop::fault(at(offset), error.to_string()))?;
                 if checkpoint.size == 0 {
                     return Err(Stop::fault(at(offset), "signs an empty tree, which no ledger does"));
                 }

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use super::{Stop, VerifyError};
 use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, History};
 use crate::files::{TEMPORARY_SUFFIX, read_at_most, walk};
-use crate::ledger::{CHECKPOINT, HISTORY, VKEY, VKEY_BYTES_MAX, is_file_of_ledger};
+use crate::key_chain::{KEYS_BYTES_MAX, KeyChain, KeyChainError, VKEY_FILE_BYTES_MAX};
+use crate::ledger::{CHECKPOINT, HISTORY, KEYS, VKEY, is_file_of_ledger};
 use crate::tile::{LEVELS, TileId, TileKind};
 use crate::vkey::VerifierKey;
 
@@ -18,7 +19,7 @@ const PARTIAL_TILES_MAX: usize = 3 * (LEVELS as usize + 1);
 /// The small and mutable parts of a ledger. Full tiles never change and are read later.
 pub(super) struct Snapshot {
     pub(super) ledger: PathBuf,
-    pub(super) key: VerifierKey,
+    pub(super) keys: KeyChain,
     /// The published checkpoint and its bytes.
     pub(super) published: Option<(Checkpoint, Vec<u8>)>,
     /// Each partial tile that lies there, the published ones and others.
@@ -30,7 +31,7 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// Reads it; `None` when there is no ledger.
-    pub(super) fn take(data_dir: &Path, expected: Option<&VerifierKey>, notes: &mut Vec<String>) -> Result<Option<Self>, Stop> {
+    pub(super) fn take(data_dir: &Path, expected: &[VerifierKey], notes: &mut Vec<String>) -> Result<Option<Self>, Stop> {
         let ledger = data_dir.join("ledger");
         let dir = match File::open(&ledger) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -40,13 +41,13 @@ impl Snapshot {
         if let Err(error) = dir.lock_shared() {
             notes.push(format!("ledger could not be locked against a running server: {error}"));
         }
-        let key = read_key(&ledger, expected)?;
+        let keys = read_keys(&ledger, expected)?;
         let (partials, last_full) = list(&ledger, notes)?;
         let path = ledger.join(CHECKPOINT);
         let published = match read_at_most(&path, CHECKPOINT_BYTES_MAX).map_err(Stop::unreadable(&path))? {
             Some(note) => {
-                let checkpoint =
-                    Checkpoint::open_exact(&note, &key).map_err(|error| Stop::fault(place(CHECKPOINT), error.to_string()))?;
+                let checkpoint = keys.open_published(&note);
+                let checkpoint = checkpoint.map_err(|error| Stop::fault(place(CHECKPOINT), error.to_string()))?;
                 Some((checkpoint, note))
             }
             None => None,
@@ -61,7 +62,7 @@ impl Snapshot {
             }
         };
         drop(dir);
-        Ok(Some(Self { ledger, key, published, partials, last_full, history }))
+        Ok(Some(Self { ledger, keys, published, partials, last_full, history }))
     }
 
     /// The history up to where it went when the snapshot was taken.
@@ -89,22 +90,22 @@ pub(super) fn place(file: impl std::fmt::Display) -> String {
     format!("ledger/{file}")
 }
 
-fn read_key(ledger: &Path, expected: Option<&VerifierKey>) -> Result<VerifierKey, Stop> {
-    let path = ledger.join(VKEY);
-    let bytes = read_at_most(&path, VKEY_BYTES_MAX)
-        .map_err(Stop::unreadable(&path))?
+fn read_keys(ledger: &Path, expected: &[VerifierKey]) -> Result<KeyChain, Stop> {
+    let (vkey, rotations) = (ledger.join(VKEY), ledger.join(KEYS));
+    let first = read_at_most(&vkey, VKEY_FILE_BYTES_MAX)
+        .map_err(Stop::unreadable(&vkey))?
         .ok_or_else(|| Stop::fault(place(VKEY), "is missing"))?;
-    let text = std::str::from_utf8(&bytes).ok().and_then(|text| text.strip_suffix('\n'));
-    let text = text.ok_or_else(|| Stop::fault(place(VKEY), "is not one line of text"))?;
-    let key: VerifierKey = text.parse().map_err(|error| Stop::fault(place(VKEY), format!("{error}")))?;
-    if key.to_string() != text {
-        return Err(Stop::fault(place(VKEY), "is not in canonical form"));
+    let rotations = read_at_most(&rotations, KEYS_BYTES_MAX).map_err(Stop::unreadable(&rotations))?;
+    if rotations.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Stop::fault(place(KEYS), "is empty, and no rotation leaves it so"));
     }
-    match expected {
-        Some(expected) if *expected != key => {
-            Err(Stop::fault(place(VKEY), format!("is the key {key}, and {expected} was expected")))
-        }
-        _ => Ok(key),
+    let keys = KeyChain::parse(&first, rotations.as_deref()).map_err(|error| match &error {
+        KeyChainError::First(_) => Stop::fault(place(VKEY), error.to_string()),
+        _ => Stop::fault(place(KEYS), error.to_string()),
+    })?;
+    match expected.iter().find(|expected| !keys.contains(expected)) {
+        Some(expected) => Err(Stop::fault(place(VKEY), format!("is the key {}, and {expected} was expected", keys.first()))),
+        None => Ok(keys),
     }
 }
 

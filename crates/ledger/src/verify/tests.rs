@@ -171,9 +171,9 @@ fn a_log_of_another_key_is_not_the_expected_one() {
         good.iter().for_each(visit);
         Ok(Journaled { records: 2, torn: None })
     };
-    assert_eq!(verify_from(dir.path(), Some(&key().verifier()), source).unwrap().fault, None);
+    assert_eq!(verify_from(dir.path(), &[key().verifier()], source).unwrap().fault, None);
     let other = LogKey::generate("PeterNeumann").unwrap().verifier();
-    let fault = verify_from(dir.path(), Some(&other), source).unwrap().fault.unwrap();
+    let fault = verify_from(dir.path(), &[other], source).unwrap().fault.unwrap();
     assert_eq!(fault.place, "ledger/vkey");
 }
 
@@ -203,4 +203,96 @@ fn what_a_torn_write_leaves_is_noted_and_no_fault() {
     std::fs::write(dir.path().join("ledger/tile/0/000.p/6.tmp"), b"half").unwrap();
     let report = verify_memory(dir.path(), &good).unwrap();
     assert_eq!((report.fault, report.notes.len()), (None, 1));
+}
+
+#[test]
+fn both_signatures_of_a_published_checkpoint_are_needed() {
+    let good = records(3);
+    let dir = tempfile::tempdir().unwrap();
+    let key = LogKey::generate("test.example/log").unwrap();
+    crate::ledger::tests::seal_at(&mut crate::Ledger::open(dir.path(), key).unwrap(), &good, &[2, 3]).unwrap();
+    let report = verify_memory(dir.path(), &good).unwrap();
+    assert_eq!((report.fault, report.checkpoints), (None, 2));
+    let path = dir.path().join("ledger/checkpoint");
+    let note = std::fs::read_to_string(&path).unwrap();
+    assert_eq!(note.lines().count(), 6, "text, empty line, Ed25519 and ML-DSA-44");
+    let history = std::fs::read_to_string(dir.path().join("ledger/checkpoints")).unwrap();
+    assert!(history.len() < 600, "the history keeps Ed25519 alone: {} bytes", history.len());
+    for index in (0..note.len()).step_by(61) {
+        let restore = changed(&path, |bytes| bytes[index] ^= 1);
+        assert!(fault(&dir, &good).place.contains("ledger/checkpoint"), "byte {index}");
+        restore();
+    }
+    for left_out in [4, 5] {
+        let lines: String =
+            note.split_inclusive('\n').enumerate().filter(|(at, _)| *at != left_out).map(|(_, line)| line).collect();
+        let restore = changed(&path, |bytes| *bytes = lines.into_bytes());
+        assert!(fault(&dir, &good).what.contains("not signed by"));
+        restore();
+    }
+    // Without its ML-DSA-44 line the file of keys is another log's: its first checkpoints have a signature that nobody may give.
+    let restore = changed(&dir.path().join("ledger/vkey"), |bytes| {
+        let first = bytes.iter().position(|byte| *byte == b'\n').unwrap();
+        bytes.truncate(first + 1);
+    });
+    assert!(fault(&dir, &good).place.contains("ledger/checkpoint"));
+    restore();
+}
+
+#[test]
+fn a_rotated_log_is_verified_from_its_first_key_or_any_later_one() {
+    let good = records(12);
+    let dir = tempfile::tempdir().unwrap();
+    let mut key = LogKey::generate("test.example/log").unwrap();
+    let first = key.verifiers();
+    let mut ledger = crate::Ledger::open(dir.path(), LogKey::from_text(&key.to_text()).unwrap()).unwrap();
+    crate::ledger::tests::seal_at(&mut ledger, &good, &[2, 4]).unwrap();
+    key.add_generation().unwrap();
+    let rotation = ledger.rotate(LogKey::from_text(&key.to_text()).unwrap(), 3).unwrap();
+    assert_eq!((rotation.number, rotation.from, rotation.last, rotation.keys.len()), (1, 5, 7, 2));
+    crate::ledger::tests::seal_at(&mut ledger, &good, &[6, 7]).unwrap();
+    assert!(!ledger.needs(&first[0]) && ledger.needs(&key.verifier()));
+    // The old keys are not needed any more, so they go; without the new ones the ledger does not open.
+    drop(ledger);
+    assert!(crate::Ledger::open(dir.path(), LogKey::generate("test.example/log").unwrap()).is_err());
+    let mut kept = LogKey::from_text(&key.to_text()).unwrap();
+    kept.forget(|_| false);
+    assert_eq!(kept.to_text().lines().count(), 2);
+    let mut ledger = crate::Ledger::open(dir.path(), kept).unwrap();
+    crate::ledger::tests::seal_at(&mut ledger, &good, &[9, 12]).unwrap();
+    let against = |keys: &[VerifierKey]| {
+        let source: Source<'_> = &mut |visit| {
+            good.iter().for_each(visit);
+            Ok(Journaled { records: 12, torn: None })
+        };
+        verify_from(dir.path(), keys, source).unwrap()
+    };
+    let report = against(&[]);
+    assert_eq!((report.fault, report.checkpoints, report.notes.len()), (None, 6, 1), "{:?}", report.notes);
+    assert_eq!(against(&first).fault, None);
+    assert_eq!(against(&key.verifiers()).fault, None);
+    assert!(against(&LogKey::generate("test.example/log").unwrap().verifiers()).fault.is_some());
+    // The file of rotations gone, emptied, or changed.
+    let keys = dir.path().join("ledger/keys");
+    for (change, place) in [
+        ((|bytes| bytes.clear()) as fn(&mut Vec<u8>), "ledger/keys"),
+        (|bytes| bytes.truncate(bytes.len() / 2), "ledger/keys"),
+        (|bytes| bytes[30] ^= 1, "ledger/keys"),
+    ] {
+        let restore = changed(&keys, change);
+        assert_eq!(fault(&dir, &good).place, place);
+        restore();
+    }
+    let text = std::fs::read(&keys).unwrap();
+    std::fs::remove_file(&keys).unwrap();
+    assert!(fault(&dir, &good).place.contains("ledger/checkpoint"), "checkpoints by keys that nobody vouched for");
+    std::fs::write(&keys, text).unwrap();
+    // Signed by the retired pair, as a thief of it would sign: it is not the key of that size.
+    let note = std::fs::read_to_string(dir.path().join("ledger/checkpoint")).unwrap();
+    let text = note.split_inclusive("\n\n").next().unwrap().strip_suffix('\n').unwrap();
+    let forged = key.sign_by(text, first.iter()).unwrap().encode();
+    let restore = changed(&dir.path().join("ledger/checkpoint"), |bytes| *bytes = forged.into_bytes());
+    assert_eq!(fault(&dir, &good).place, "ledger/checkpoint");
+    restore();
+    assert_eq!(verify_memory(dir.path(), &good).unwrap().fault, None);
 }

@@ -22,7 +22,8 @@ pub(super) fn verify(
         None => ledger::verify(&target)?,
         Some(key) => {
             let key = std::fs::read_to_string(key).unwrap_or_else(|_| key.to_owned());
-            ledger::verify_against(&target, &key.trim().parse().context("--key")?)?
+            let keys = key.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::parse);
+            ledger::verify_against(&target, &keys.collect::<Result<Vec<_>, _>>().context("--key")?)?
         }
     };
     if report.fault.is_none() {
