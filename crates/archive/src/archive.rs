@@ -1,0 +1,476 @@
+//! The writer of an archive.
+//!
+//! Order of a change, so that a process that ends anywhere leaves what the next one can go on from:
+//! 1. the new key, durable in the keyring;
+//! 2. `pending`: which keys and objects are about to come and to go, durable;
+//! 3. the new objects, put, read back and compared;
+//! 4. the manifest's next generation, durable in its place: from here on the change is made;
+//! 5. the copy of that generation beside the objects;
+//! 6. the old keys destroyed, the old objects deleted where no lock holds them;
+//! 7. `pending` removed.
+//!
+//! Whoever opens the archive after a crash finds in `pending` what to undo (before 4) or to end (after it).
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use event::{ContentRef, KeyId, Timestamp};
+use journal::{ContentEntry, Record};
+use ledger::LogKey;
+use serde::{Deserialize, Serialize};
+
+use crate::fs::{self, Steps};
+use crate::manifest::{Change, Dropped, MANIFEST_BYTES_MAX, Object, Pin, Purpose, Segment, WHY_BYTES_MAX};
+use crate::objects::{Digest, ObjectName, Objects};
+use crate::segment::{SegmentObjects, SegmentWriter};
+use crate::view::View;
+use crate::{ArchiveError, Class, ManifestError, SegmentError, SegmentKeys, Span};
+
+pub(crate) const MANIFEST: &str = "manifest";
+const PENDING: &str = "pending";
+const LOCK: &str = "lock";
+
+/// Most classes of one span: each is a segment of its own, gathered in memory with the others.
+const CLASSES_MAX: usize = 64;
+
+/// Longest `pending`.
+const PENDING_BYTES_MAX: u64 = 1024 * 1024;
+
+/// An archive, open for writing. One process at a time may have it so.
+pub struct Archive {
+    view: View,
+    key: Arc<LogKey>,
+    steps: Steps,
+    /// Set while a change is under way, and for good by an error in its middle.
+    stopped: bool,
+    _lock: File,
+}
+
+/// How a span is sealed.
+pub struct Sealing<'a> {
+    /// Finds contents that events of the span refer to and that no record of the span brought before; a journal file that
+    /// is sealed whole needs none. `None`: the content is not to be had any more.
+    pub contents: &'a dyn Fn(&ContentRef) -> Result<Option<ContentEntry>, SegmentError>,
+    /// Until when objects of a class are locked, on storage that is write-once.
+    pub lock_until: &'a dyn Fn(&Class) -> Option<Timestamp>,
+    /// The root of the ledger's tree over the records before the span's end.
+    pub root: Option<[u8; 32]>,
+    /// When.
+    pub now: Timestamp,
+}
+
+/// What a segment that was written anew is like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rewritten {
+    /// How many of its records were changed.
+    pub records_changed: u64,
+    /// The key that was destroyed.
+    pub destroyed: KeyId,
+    /// Objects that are still there because a lock holds them; nothing opens them.
+    pub locked: Vec<Digest>,
+}
+
+/// What is about to change.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Pending {
+    come: Vec<PendingSegment>,
+    go: Vec<PendingSegment>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct PendingSegment {
+    key: KeyId,
+    objects: Vec<PendingObject>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct PendingObject {
+    digest: Digest,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    version: Option<String>,
+}
+
+/// A segment that is encoded and encrypted and not yet put.
+struct Sealed {
+    span: Span,
+    key: KeyId,
+    events: Bytes,
+    contents: Bytes,
+    objects: SegmentObjects,
+}
+
+impl Archive {
+    /// Opens the archive whose manifest lies in `dir`, made where there is none, and ends what a crash interrupted.
+    ///
+    /// `pin` is the state that was seen last ([`View::pin`]), kept elsewhere: an older one is refused.
+    pub fn open(
+        dir: &Path,
+        purpose: Purpose,
+        objects: Arc<dyn Objects>,
+        keys: Arc<dyn SegmentKeys>,
+        key: Arc<LogKey>,
+        pin: Option<&Pin>,
+    ) -> Result<Self, ArchiveError> {
+        Self::open_with(dir, purpose, objects, keys, key, pin, Steps::default())
+    }
+
+    pub(crate) fn open_with(
+        dir: &Path,
+        purpose: Purpose,
+        objects: Arc<dyn Objects>,
+        keys: Arc<dyn SegmentKeys>,
+        key: Arc<LogKey>,
+        pin: Option<&Pin>,
+        steps: Steps,
+    ) -> Result<Self, ArchiveError> {
+        std::fs::create_dir_all(dir).map_err(at(dir))?;
+        let path = dir.join(LOCK);
+        let lock = File::create(&path).map_err(at(&path))?;
+        match lock.try_lock() {
+            Err(std::fs::TryLockError::WouldBlock) => return Err(ArchiveError::Locked(path)),
+            Err(std::fs::TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
+                return Err(at(&path)(error));
+            }
+            // Not every file system knows locks.
+            _ => {}
+        }
+        let view = View::open(dir, purpose, objects, Some(keys), &key.verifier(), pin)?;
+        let mut archive = Self { view, key, steps, stopped: false, _lock: lock };
+        archive.recover()?;
+        Ok(archive)
+    }
+
+    /// The archive for reading.
+    #[must_use]
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// Archives the records of `[first, end)`, given in order with their classes: one segment for each class. An archive
+    /// of evidence goes on where it ended and takes every record of the span; a forensic one takes those it is given.
+    ///
+    /// When this returns, the segments are durable and were read back.
+    pub fn seal<E: std::fmt::Display>(
+        &mut self,
+        first: u64,
+        end: u64,
+        records: impl IntoIterator<Item = Result<(Class, Record), E>>,
+        how: &Sealing<'_>,
+    ) -> Result<Vec<Segment>, ArchiveError> {
+        let mut writers: BTreeMap<Class, SegmentWriter> = BTreeMap::new();
+        let mut brought: std::collections::HashMap<_, ContentEntry> = std::collections::HashMap::new();
+        for item in records {
+            let (class, record) = item.map_err(|error| ArchiveError::Source(error.to_string()))?;
+            let is_new = !writers.contains_key(&class);
+            let span = Span { first, end, class: class.clone() };
+            if is_new && writers.len() == CLASSES_MAX {
+                return Err(ArchiveError::Refused { first, end, what: format!("it has more than {CLASSES_MAX} classes") });
+            }
+            let writer = match writers.entry(class) {
+                std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+                std::collections::btree_map::Entry::Vacant(entry) => entry.insert(SegmentWriter::new(span)?),
+            };
+            // Segments are whole in themselves: what a record of one class brought, those of others may refer to.
+            writer.push(&record, &|wanted: &ContentRef| match brought.get(&(wanted.id, wanted.subject)) {
+                Some(content) => Ok(Some(content.clone())),
+                None => (how.contents)(wanted),
+            })?;
+            brought.extend(record.contents.into_iter().map(|content| ((content.id, content.subject), content)));
+        }
+        drop(brought);
+        let records: u64 = writers.values().map(SegmentWriter::records).sum();
+        let wanted = end.saturating_sub(first);
+        if self.view.manifest.purpose() == Purpose::Evidence && (first != self.view.manifest.end() || records != wanted) {
+            let what = format!("it has {records} of {wanted} records, and the archive ends at {}", self.view.manifest.end());
+            return Err(ArchiveError::Refused { first, end, what });
+        }
+        if records == 0 {
+            return Err(ArchiveError::Refused { first, end, what: "there are no records".to_owned() });
+        }
+        let mut sealed = Vec::new();
+        for (class, writer) in writers {
+            sealed.push(self.encrypt(Span { first, end, class }, writer.finish()?)?);
+        }
+        self.change(|archive| {
+            archive.announce(&sealed, &[])?;
+            let mut segments = Vec::new();
+            for sealed in &sealed {
+                segments.push(archive.put(sealed, (how.lock_until)(&sealed.span.class), how.root.map(Digest), how.now)?);
+            }
+            let changes: Vec<Change> = segments.iter().cloned().map(Change::Segment).collect();
+            archive.commit(&changes)?;
+            archive.forget_pending()?;
+            Ok(segments)
+        })
+    }
+
+    /// Writes a segment anew after `change` had each of its records, and says whether it changed it; then destroys the
+    /// old key and deletes the old objects where no lock holds them. Nothing is written when nothing was changed.
+    pub fn rewrite(
+        &mut self,
+        span: &Span,
+        why: &str,
+        now: Timestamp,
+        mut change: impl FnMut(&mut Record) -> bool,
+    ) -> Result<Option<Rewritten>, ArchiveError> {
+        let old = self.segment_to_change(span, why)?;
+        let mut reader = self.view.read(&old)?;
+        let carried: BTreeMap<_, _> =
+            reader.contents().iter().map(|content| ((content.id, content.subject), content.clone())).collect();
+        let mut writer = SegmentWriter::new(span.clone())?;
+        let mut records_changed = 0;
+        for record in &mut reader {
+            let mut record = record?;
+            records_changed += u64::from(change(&mut record));
+            writer.push(&record, &|wanted: &ContentRef| Ok(carried.get(&(wanted.id, wanted.subject)).cloned()))?;
+        }
+        if records_changed == 0 {
+            return Ok(None);
+        }
+        let sealed = self.encrypt(span.clone(), writer.finish()?)?;
+        self.change(|archive| {
+            archive.announce(std::slice::from_ref(&sealed), std::slice::from_ref(&old))?;
+            let segment = archive.put(&sealed, old.events.locked_until, old.root, now)?;
+            archive.commit(&[Change::Replaced { was: old.events.digest, why: why.to_owned(), segment }])?;
+            let locked = archive.let_go(&old, now)?;
+            archive.forget_pending()?;
+            Ok(Some(Rewritten { records_changed, destroyed: old.key, locked }))
+        })
+    }
+
+    /// Drops a segment: its key is destroyed, its objects deleted where no lock holds them. Returns the objects that are
+    /// still there; nothing opens them.
+    pub fn drop_segment(&mut self, span: &Span, why: &str, now: Timestamp) -> Result<Vec<Digest>, ArchiveError> {
+        let old = self.segment_to_change(span, why)?;
+        let dropped = Dropped {
+            first: old.first,
+            end: old.end,
+            class: old.class.clone(),
+            records: old.records,
+            at: now,
+            why: why.to_owned(),
+        };
+        self.change(|archive| {
+            archive.announce(&[], std::slice::from_ref(&old))?;
+            archive.commit(&[Change::Dropped(dropped)])?;
+            let locked = archive.let_go(&old, now)?;
+            archive.forget_pending()?;
+            Ok(locked)
+        })
+    }
+
+    /// Sets or lifts a legal hold on a segment: while it is set, the segment is neither dropped nor written anew.
+    pub fn hold(&mut self, span: &Span, on: bool, why: &str, now: Timestamp) -> Result<(), ArchiveError> {
+        let segment = self.view.manifest.segment(span).cloned().ok_or_else(|| ArchiveError::NoSegment(span.clone()))?;
+        check_why(span, why)?;
+        self.change(|archive| {
+            for object in [&segment.events, &segment.contents] {
+                archive.view.objects.hold(&ObjectName::Segment(object.digest), object.version.as_deref(), on)?;
+            }
+            let Span { first, end, class } = span.clone();
+            archive.commit(&[Change::Hold { first, end, class, on, at: now, why: why.to_owned() }])
+        })
+    }
+
+    /// Deletes objects of segments that were replaced or dropped and whose locks have ended. Returns how many.
+    pub fn sweep(&mut self, now: Timestamp) -> Result<usize, ArchiveError> {
+        let mut swept = 0;
+        let there = self.view.list()?;
+        for object in self.view.manifest.gone.iter().flat_map(|segment| [&segment.events, &segment.contents]) {
+            let name = ObjectName::Segment(object.digest);
+            let is_locked = object.locked_until.is_some_and(|until| until > now);
+            if !is_locked && there.binary_search(&name.to_string()).is_ok() {
+                swept += usize::from(self.view.objects.delete(&name, object.version.as_deref())?);
+            }
+        }
+        Ok(swept)
+    }
+
+    fn segment_to_change(&self, span: &Span, why: &str) -> Result<Segment, ArchiveError> {
+        check_why(span, why)?;
+        let live = self.view.manifest.live.get(span).ok_or_else(|| ArchiveError::NoSegment(span.clone()))?;
+        if live.held { Err(ArchiveError::Held(span.clone())) } else { Ok(live.segment.clone()) }
+    }
+
+    /// Makes a key and encrypts.
+    fn encrypt(&self, span: Span, mut objects: SegmentObjects) -> Result<Sealed, ArchiveError> {
+        let (key, secret) = self.view.keys()?.create()?;
+        let events = secret.seal(&std::mem::take(&mut objects.events))?.into();
+        let contents = secret.seal(&std::mem::take(&mut objects.contents))?.into();
+        Ok(Sealed { span, key, events, contents, objects })
+    }
+
+    fn announce(&self, come: &[Sealed], go: &[Segment]) -> Result<(), ArchiveError> {
+        let come = come.iter().map(|sealed| PendingSegment {
+            key: sealed.key,
+            objects: [&sealed.events, &sealed.contents]
+                .map(|bytes| PendingObject { digest: Digest::of(bytes), version: None })
+                .to_vec(),
+        });
+        let pending = Pending { come: come.collect(), go: go.iter().map(PendingSegment::of).collect() };
+        let path = self.view.dir.join(PENDING);
+        let bytes = serde_json::to_vec(&pending).map_err(|error| at(&path)(error.into()))?;
+        fs::replace(&path, &bytes, &self.steps).map_err(at(&path))
+    }
+
+    fn put(
+        &self,
+        sealed: &Sealed,
+        locked_until: Option<Timestamp>,
+        root: Option<Digest>,
+        now: Timestamp,
+    ) -> Result<Segment, ArchiveError> {
+        let put = |bytes: &Bytes| {
+            let digest = Digest::of(bytes);
+            let name = ObjectName::Segment(digest);
+            let version = self.view.objects.put(&name, bytes, locked_until)?.version;
+            // A store that says yes and keeps something else is found out while the journal still has the records.
+            let read_back = self.view.objects.get(&name, version.as_deref(), bytes.len() as u64)?;
+            if read_back.as_ref() != Some(bytes) {
+                return Err(ArchiveError::ReadBack(name.to_string()));
+            }
+            Ok(Object { digest, bytes: bytes.len() as u64, version, locked_until })
+        };
+        let (Span { first, end, class }, summary) = (sealed.span.clone(), sealed.objects.summary);
+        Ok(Segment {
+            first,
+            end,
+            class,
+            records: summary.records,
+            missing_contents: summary.missing_contents,
+            from: summary.times.map(|(from, _)| from),
+            to: summary.times.map(|(_, to)| to),
+            events: put(&sealed.events)?,
+            contents: put(&sealed.contents)?,
+            key: sealed.key,
+            root,
+            sealed_at: now,
+        })
+    }
+
+    /// Makes a change: durable here, then copied beside the objects.
+    fn commit(&mut self, changes: &[Change]) -> Result<(), ArchiveError> {
+        let (next, note) = self.view.manifest.next(changes, &self.key)?;
+        let path = self.view.dir.join(MANIFEST);
+        let mut bytes = fs::read(&path, MANIFEST_BYTES_MAX).map_err(at(&path))?.unwrap_or_default();
+        bytes.extend_from_slice(note.as_bytes());
+        bytes.push(b'\n');
+        if bytes.len() as u64 > MANIFEST_BYTES_MAX {
+            return Err(at(&path)(io::ErrorKind::FileTooLarge.into()));
+        }
+        fs::replace(&path, &bytes, &self.steps).map_err(at(&path))?;
+        self.view.manifest = next;
+        let name = ObjectName::Manifest(self.view.manifest.pin().generation);
+        self.view.objects.put(&name, &note.into_bytes().into(), None)?;
+        Ok(())
+    }
+
+    /// Destroys the key of a segment that is no more, and deletes its objects; those that a lock holds are returned.
+    fn let_go(&self, old: &Segment, now: Timestamp) -> Result<Vec<Digest>, ArchiveError> {
+        self.view.keys()?.destroy(&[old.key])?;
+        let mut locked = Vec::new();
+        for object in [&old.events, &old.contents] {
+            let is_locked = object.locked_until.is_some_and(|until| until > now);
+            if is_locked || !self.view.objects.delete(&ObjectName::Segment(object.digest), object.version.as_deref())? {
+                locked.push(object.digest);
+            }
+        }
+        Ok(locked)
+    }
+
+    fn forget_pending(&self) -> Result<(), ArchiveError> {
+        let path = self.view.dir.join(PENDING);
+        fs::remove(&path, &self.steps).map_err(at(&path))
+    }
+
+    /// Runs a change; an error in its middle stops the archive until it is opened anew.
+    fn change<T>(&mut self, change: impl FnOnce(&mut Self) -> Result<T, ArchiveError>) -> Result<T, ArchiveError> {
+        if self.stopped {
+            return Err(ArchiveError::Stopped);
+        }
+        self.stopped = true;
+        let done = change(self)?;
+        self.stopped = false;
+        Ok(done)
+    }
+
+    /// Ends or undoes what the last process was at, and puts the copies of the manifest that are missing.
+    fn recover(&mut self) -> Result<(), ArchiveError> {
+        self.copy_manifest()?;
+        let path = self.view.dir.join(PENDING);
+        let Some(bytes) = fs::read(&path, PENDING_BYTES_MAX).map_err(at(&path))? else { return Ok(()) };
+        let pending: Pending = serde_json::from_slice(&bytes).map_err(|error| at(&path)(error.into()))?;
+        let manifest = &self.view.manifest;
+        let is_live = |segment: &PendingSegment| manifest.segments().any(|live| live.key == segment.key);
+        // All that was to come is there or nothing is: one generation made the change.
+        let of_them = pending.come.iter().chain(&pending.go).filter(|segment| !is_live(segment));
+        for segment in of_them {
+            tracing::info!(key = %segment.key, "ending what an interrupted change of the archive left");
+            self.view.keys()?.destroy(&[segment.key])?;
+            for object in &segment.objects {
+                let name = ObjectName::Segment(object.digest);
+                if !self.view.objects.delete(&name, object.version.as_deref())? {
+                    tracing::warn!(object = %name, "a lock holds an object that nothing opens; `sweep` deletes it later");
+                }
+            }
+        }
+        self.forget_pending()
+    }
+
+    /// A crash between a change and its copy leaves the copy missing: from the newest back to one that is there.
+    fn copy_manifest(&mut self) -> Result<(), ArchiveError> {
+        let path = self.view.dir.join(MANIFEST);
+        let bytes = fs::read(&path, MANIFEST_BYTES_MAX).map_err(at(&path))?.unwrap_or_default();
+        let notes: Vec<&[u8]> = crate::manifest::split(&bytes).flatten().collect();
+        let generation = notes.len() as u64;
+        let beyond = ObjectName::Manifest(generation + 1);
+        if self.view.objects.get(&beyond, None, MANIFEST_BYTES_MAX)?.is_some() {
+            return Err(ManifestError::RolledBack { found: generation, pinned: generation + 1 }.into());
+        }
+        for (note, generation) in notes.iter().rev().zip((1..=generation).rev()) {
+            let name = ObjectName::Manifest(generation);
+            match self.view.objects.get(&name, None, MANIFEST_BYTES_MAX)? {
+                Some(copy) if copy == note => break,
+                Some(_) => return Err(ManifestError::Forked(generation).into()),
+                None => self.view.objects.put(&name, &Bytes::copy_from_slice(note), None)?,
+            };
+        }
+        Ok(())
+    }
+}
+
+impl std::fmt::Debug for Archive {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Archive").field("view", &self.view).finish_non_exhaustive()
+    }
+}
+
+impl PendingSegment {
+    fn of(segment: &Segment) -> Self {
+        let objects = [&segment.events, &segment.contents]
+            .map(|object| PendingObject { digest: object.digest, version: object.version.clone() })
+            .to_vec();
+        Self { key: segment.key, objects }
+    }
+}
+
+fn check_why(span: &Span, why: &str) -> Result<(), ArchiveError> {
+    if why.is_empty() || why.len() > WHY_BYTES_MAX {
+        let what = format!("the reason of a change must have 1 to {WHY_BYTES_MAX} bytes");
+        return Err(ArchiveError::Refused { first: span.first, end: span.end, what });
+    }
+    Ok(())
+}
+
+pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> ArchiveError {
+    let path: PathBuf = path.to_owned();
+    move |source| ArchiveError::File { path: path.clone(), source }
+}
+
+#[cfg(test)]
+#[path = "archive_tests.rs"]
+mod tests;

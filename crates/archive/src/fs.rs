@@ -1,0 +1,76 @@
+//! Small files of the archive's own directory: there whole or not at all.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use crate::objects::sync_dir;
+
+/// Puts a file in its place, durably.
+pub(crate) fn replace(path: &Path, bytes: &[u8], steps: &Steps) -> io::Result<()> {
+    let temporary = path.with_extension("tmp");
+    steps.step()?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    file.write_all(bytes)?;
+    steps.step()?;
+    file.sync_all()?;
+    steps.step()?;
+    std::fs::rename(&temporary, path)?;
+    steps.step()?;
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// Removes a file, durably. One that is not there is removed already.
+pub(crate) fn remove(path: &Path, steps: &Steps) -> io::Result<()> {
+    steps.step()?;
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    }
+    path.parent().map_or(Ok(()), sync_dir)
+}
+
+/// The bytes of a file of at most `bytes_max`; `None` when it is not there.
+pub(crate) fn read(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+    let file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other?,
+    };
+    let mut bytes = Vec::new();
+    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("has more than {bytes_max} bytes")));
+    }
+    Ok(Some(bytes))
+}
+
+/// Where tests end a run. In the program it does nothing.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Steps {
+    #[cfg(test)]
+    left: Option<std::sync::Arc<std::sync::atomic::AtomicI64>>,
+}
+
+impl Steps {
+    #[cfg(test)]
+    pub(crate) fn ending_after(steps: i64) -> Self {
+        Self { left: Some(std::sync::Arc::new(steps.into())) }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn step(&self) -> io::Result<()> {
+        match &self.left {
+            Some(left) if left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) <= 0 => {
+                Err(io::Error::other("the test ends the run here"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the tests' version has a use for both")]
+    pub(crate) fn step(&self) -> io::Result<()> {
+        Ok(())
+    }
+}

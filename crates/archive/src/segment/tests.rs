@@ -1,0 +1,151 @@
+use std::collections::HashMap;
+
+use aws_lc_rs::hmac;
+use bytes::Bytes;
+use event::{
+    ContentRef, Direction, Event, Key, Kind, Part as PiecePart, Piece, PieceMeta, Principal, RecordedEvent, Role, Source,
+    SourcePath, SubjectId, attr,
+};
+use journal::{ContentEntry, Record, Seq};
+use proptest::prelude::*;
+use sanitize::Clean;
+
+use super::*;
+
+pub(crate) fn span(first: u64, end: u64) -> Span {
+    Span { first, end, class: "soc2".parse().unwrap() }
+}
+
+pub(crate) fn content(subject: u8, text: &str) -> ContentEntry {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &[subject; 32]);
+    ContentEntry::commit(SubjectId::from_bytes([subject.max(1); 16]).unwrap(), &key, Clean::recorded(text))
+}
+
+/// A call of a conversation: brings what is new, refers to all of it.
+pub(crate) fn record(seq: u64, says: &[ContentEntry], brings: &[ContentEntry]) -> Record {
+    let mut event: RecordedEvent<Clean> =
+        Event::new(Kind::ModelCall, Clean::recorded("chat gpt-4o"), Source::new(SourcePath::OtlpHttp, Key::of("otel")));
+    event.time = event::Timestamp::from_unix_ns(1_790_000_000_000_000_000 + seq * 1_000_000);
+    event.session = Some(Clean::recorded(&format!("session-{}", seq / 10)));
+    event.identity.user = Some(Principal::asserted(Clean::recorded("user-1")));
+    event.set(attr::GEN_AI_REQUEST_MODEL, event::Value::Text(Clean::recorded("gpt-4o")));
+    event.set(attr::GEN_AI_USAGE_INPUT_TOKENS, 12);
+    event.pieces = says
+        .iter()
+        .map(|content| Piece {
+            meta: PieceMeta::new(Direction::Input, Role::User, PiecePart::Text),
+            content: content.reference(),
+            findings: vec![],
+        })
+        .collect();
+    let event_json = serde_json::to_vec(&event).unwrap();
+    let (commitment_key, blind) = (crate::key::tests::random(), crate::key::tests::random());
+    Record { seq: Seq(seq), commitment_key, blind, event_json, contents: brings.to_vec() }
+}
+
+pub(crate) fn conversation(first: u64, count: u64) -> Vec<Record> {
+    let mut said: Vec<ContentEntry> = Vec::new();
+    (first..first + count)
+        .map(|seq| {
+            if seq % 10 == 0 {
+                said.clear();
+            }
+            let new = content(1, &format!("what was said as number {seq}"));
+            said.push(new.clone());
+            record(seq, &said, &[new])
+        })
+        .collect()
+}
+
+fn nowhere(_: &ContentRef) -> Result<Option<ContentEntry>, SegmentError> {
+    Ok(None)
+}
+
+fn encode(span: &Span, records: &[Record]) -> SegmentObjects {
+    let mut writer = SegmentWriter::new(span.clone()).unwrap();
+    records.iter().for_each(|record| writer.push(record, &nowhere).unwrap());
+    writer.finish().unwrap()
+}
+
+fn decode(span: &Span, objects: &SegmentObjects) -> Result<Vec<Record>, SegmentError> {
+    SegmentReader::open(span.clone(), Bytes::from(objects.events.clone()), Bytes::from(objects.contents.clone()))?.collect()
+}
+
+#[test]
+fn records_of_a_conversation_come_back_as_they_went_in_and_their_texts_are_there_once() {
+    let records = conversation(100, 5_000);
+    let objects = encode(&span(100, 5_100), &records);
+    assert_eq!(decode(&span(100, 5_100), &objects).unwrap(), records);
+    let reader = SegmentReader::open(span(100, 5_100), objects.events.into(), objects.contents.into()).unwrap();
+    assert_eq!(reader.contents().len(), 5_000);
+    let times = objects.summary.times.unwrap();
+    assert_eq!((objects.summary.records, times.1.since(times.0)), (5_000, 4_999 * 1_000_000));
+}
+
+#[test]
+fn a_segment_holds_what_its_events_refer_to_even_where_another_record_brought_it() {
+    let (earlier, lost) = (content(1, "said before"), content(1, "lost"));
+    let known: HashMap<_, _> = [(earlier.id, earlier.clone())].into();
+    let record = record(7, &[earlier.clone(), lost], &[]);
+    let mut writer = SegmentWriter::new(span(0, 10)).unwrap();
+    writer.push(&record, &|wanted: &ContentRef| Ok(known.get(&wanted.id).cloned())).unwrap();
+    let objects = writer.finish().unwrap();
+    assert_eq!(objects.summary.missing_contents, 1);
+    assert_eq!(decode(&span(0, 10), &objects).unwrap(), [record]);
+    let reader = SegmentReader::open(span(0, 10), objects.events.into(), objects.contents.into()).unwrap();
+    assert_eq!(reader.contents(), [earlier]);
+}
+
+#[test]
+fn what_is_out_of_order_not_text_or_not_intact_is_refused() {
+    let mut writer = SegmentWriter::new(span(5, 10)).unwrap();
+    let good = content(1, "x");
+    writer.push(&record(6, &[], &[]), &nowhere).unwrap();
+    for seq in [4, 5, 6, 10] {
+        assert!(matches!(writer.push(&record(seq, &[], &[]), &nowhere), Err(SegmentError::Order { .. })), "{seq}");
+    }
+    let changed = ContentEntry { text: Clean::recorded("y"), ..good };
+    assert!(matches!(writer.push(&record(7, &[], &[changed]), &nowhere), Err(SegmentError::ContentId { .. })));
+    let binary = Record { event_json: vec![0xff], ..record(8, &[], &[]) };
+    assert!(matches!(writer.push(&binary, &nowhere), Err(SegmentError::NotText { seq: 8 })));
+}
+
+#[test]
+fn a_segment_of_another_span_is_refused() {
+    let objects = encode(&span(0, 10), &conversation(0, 10));
+    for other in [span(0, 11), span(1, 10), Span { class: "gdpr".parse().unwrap(), ..span(0, 10) }] {
+        assert!(matches!(decode(&other, &objects), Err(SegmentError::Malformed { .. })));
+    }
+    let swapped = SegmentObjects { events: objects.contents, contents: objects.events, summary: objects.summary };
+    assert!(decode(&span(0, 10), &swapped).is_err());
+}
+
+#[test]
+fn an_empty_segment_is_one() {
+    let objects = encode(&span(3, 4), &[]);
+    assert_eq!(decode(&span(3, 4), &objects).unwrap(), []);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever stands in a record, as long as it is text: event JSON that is no event, contents twice, empty texts.
+    #[test]
+    fn every_record_comes_back_byte_for_byte(
+        shapes in proptest::collection::vec(
+            (any::<[u8; 32]>(), any::<[u8; 16]>(), ".{0,60}", proptest::collection::vec((1u8..4, ".{0,30}"), 0..4), any::<bool>(), 1u64..4),
+            0..20,
+        ),
+    ) {
+        let mut seq = 0;
+        let records: Vec<Record> = shapes.into_iter().map(|(commitment_key, blind, json, texts, is_event, step)| {
+            seq += step;
+            let contents: Vec<_> = texts.iter().map(|(subject, text)| content(*subject, text)).collect();
+            let made = record(seq, &contents, &contents);
+            let event_json = if is_event { made.event_json } else { json.into_bytes() };
+            Record { seq: Seq(seq), commitment_key, blind, event_json, contents }
+        }).collect();
+        let objects = encode(&span(0, 100), &records);
+        prop_assert_eq!(decode(&span(0, 100), &objects).unwrap(), records);
+    }
+}
