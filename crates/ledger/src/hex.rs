@@ -28,6 +28,25 @@ pub(crate) fn deserialize<'de, D: Deserializer<'de>, const N: usize>(deserialize
     decode_array(&text).ok_or_else(|| D::Error::custom(format_args!("expected {} lower-case hexadecimal characters", N * 2)))
 }
 
+/// Lists of hashes.
+pub(crate) mod list {
+    use super::{Deserialize, Deserializer, Serializer};
+    use crate::tree::Hash;
+    use serde::ser::SerializeSeq;
+
+    pub(crate) fn serialize<S: Serializer>(hashes: &[Hash], serializer: S) -> Result<S::Ok, S::Error> {
+        let mut list = serializer.serialize_seq(Some(hashes.len()))?;
+        hashes.iter().try_for_each(|hash| list.serialize_element(&super::encode(hash)))?;
+        list.end()
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Hash>, D::Error> {
+        #[derive(Deserialize)]
+        struct Hex(#[serde(with = "super")] Hash);
+        Ok(Vec::<Hex>::deserialize(deserializer)?.into_iter().map(|hash| hash.0).collect())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

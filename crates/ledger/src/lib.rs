@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod checkpoint;
+pub mod disclosure;
 mod files;
 mod hex;
 mod key;
@@ -30,11 +31,13 @@ mod signing;
 mod stored;
 mod tile;
 mod tlog_proof;
+pub mod tombstone;
 mod tree;
 mod verify;
 mod vkey;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub use disclosure::{Disclosure, DisclosureError, Selection, Verdict, Verified};
 pub use key::{KeyError, LogKey};
 pub use key_chain::{Generation, KeyChain, KeyChainError, history_form};
 pub use leaf::{Field, FieldType, LEAF_BYTES, Leaf, LeafError, fields};
@@ -45,6 +48,7 @@ pub use signing::SigningKey;
 pub use stored::{ErasedTokens, RedactedRecord, Redaction, StoredBody, StoredContent, StoredField, StoredRecord, StoredSpan};
 pub use tile::{TILE_WIDTH, TileId, TileKind};
 pub use tlog_proof::{TlogProof, TlogProofError};
+pub use tombstone::{ErasedItem, ErasedItems, Erasures, Membership, TOMBSTONE_EVENT, Tombstone, TombstoneError};
 pub use tree::{CompactRange, EMPTY_ROOT, Hash, leaf_hash, node_hash, root_of};
 pub use verify::{Fault, Report, VerifyError, verify, verify_against};
 pub use vkey::{Algorithm, VerifierKey};

@@ -20,7 +20,7 @@ use crate::tree::{CompactRange, Hash};
 mod json;
 
 /// One content in the list that the field `contents` holds: `id ‖ subject ‖ u32 length`.
-const CONTENT_ITEM_BYTES: usize = 52;
+pub(crate) const CONTENT_ITEM_BYTES: usize = 52;
 
 /// What stands for a field that an event cannot be read without and that is gone.
 const GONE_TEXT: &str = "\"(erased)\"";
@@ -514,7 +514,7 @@ impl StoredContent {
     }
 
     /// The length of the text as it was, where it can still be told.
-    fn whole_length(&self) -> Option<usize> {
+    pub(crate) fn whole_length(&self) -> Option<usize> {
         match self {
             Self::Whole(entry) => Some(entry.text.len()),
             Self::Redacted { spans, .. } if spans.iter().all(|span| matches!(span, StoredSpan::Open { .. })) => {
@@ -592,4 +592,4 @@ impl From<Span> for StoredSpan {
 
 #[cfg(test)]
 #[path = "stored_tests.rs"]
-mod tests;
+pub(crate) mod tests;

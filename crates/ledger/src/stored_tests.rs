@@ -14,7 +14,7 @@ pub(crate) fn token(n: usize, feature: &str) -> String {
     format!("<EMAIL:v26:{id}{check}{feature}>")
 }
 
-fn subject(n: usize) -> SubjectId {
+pub(crate) fn subject(n: usize) -> SubjectId {
     SubjectId::from_bytes([u8::try_from(n + 1).unwrap(); 16]).unwrap()
 }
 
