@@ -11,16 +11,15 @@
 //!
 //! Whoever opens the archive after a crash finds in `pending` what to undo (before 4) or to end (after it).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use event::{ContentRef, KeyId, Timestamp};
-use journal::{ContentEntry, Record};
-use ledger::LogKey;
+use event::{ContentId, ContentRef, KeyId, Timestamp};
+use ledger::{LeafError, LogKey, StoredBody, StoredContent, StoredRecord};
 use serde::{Deserialize, Serialize};
 
 use crate::fs::{self, Steps};
@@ -54,7 +53,7 @@ pub struct Archive {
 pub struct Sealing<'a> {
     /// Finds contents that events of the span refer to and that no record of the span brought before; a journal file that
     /// is sealed whole needs none. `None`: the content is not to be had any more.
-    pub contents: &'a dyn Fn(&ContentRef) -> Result<Option<ContentEntry>, SegmentError>,
+    pub contents: &'a dyn Fn(&ContentRef) -> Result<Option<StoredContent>, SegmentError>,
     /// Until when objects of a class are locked, on storage that is write-once.
     pub lock_until: &'a dyn Fn(&Class) -> Option<Timestamp>,
     /// The root of the ledger's tree over the records before the span's end.
@@ -68,10 +67,21 @@ pub struct Sealing<'a> {
 pub struct Rewritten {
     /// How many of its records were changed.
     pub records_changed: u64,
+    /// How many of the contents that lie in it were changed.
+    pub contents_changed: u64,
     /// The key that was destroyed.
     pub destroyed: KeyId,
     /// Objects that are still there because a lock holds them; nothing opens them.
     pub locked: Vec<Digest>,
+}
+
+/// What a segment holds, given to be changed.
+#[derive(Debug)]
+pub enum Kept<'a> {
+    /// A content that events refer to.
+    Content(&'a mut StoredContent),
+    /// A record, with the contents that it brings.
+    Record(&'a mut StoredRecord),
 }
 
 /// What is about to change.
@@ -158,11 +168,11 @@ impl Archive {
         &mut self,
         first: u64,
         end: u64,
-        records: impl IntoIterator<Item = Result<(Class, Record), E>>,
+        records: impl IntoIterator<Item = Result<(Class, StoredRecord), E>>,
         how: &Sealing<'_>,
     ) -> Result<Vec<Segment>, ArchiveError> {
         let mut writers: BTreeMap<Class, SegmentWriter> = BTreeMap::new();
-        let mut brought: std::collections::HashMap<_, ContentEntry> = std::collections::HashMap::new();
+        let mut brought: HashMap<ContentId, StoredContent> = HashMap::new();
         for item in records {
             let (class, record) = item.map_err(|error| ArchiveError::Source(error.to_string()))?;
             let is_new = !writers.contains_key(&class);
@@ -175,11 +185,11 @@ impl Archive {
                 std::collections::btree_map::Entry::Vacant(entry) => entry.insert(SegmentWriter::new(span)?),
             };
             // Segments are whole in themselves: what a record of one class brought, those of others may refer to.
-            writer.push(&record, &|wanted: &ContentRef| match brought.get(&(wanted.id, wanted.subject)) {
+            writer.push(&record, &|wanted: &ContentRef| match brought.get(&wanted.id) {
                 Some(content) => Ok(Some(content.clone())),
                 None => (how.contents)(wanted),
             })?;
-            brought.extend(record.contents.into_iter().map(|content| ((content.id, content.subject), content)));
+            brought.extend(contents_of(record).into_iter().map(|content| (content.id(), content)));
         }
         drop(brought);
         let records: u64 = writers.values().map(SegmentWriter::records).sum();
@@ -208,27 +218,36 @@ impl Archive {
         })
     }
 
-    /// Writes a segment anew after `change` had each of its records, and says whether it changed it; then destroys the
-    /// old key and deletes the old objects where no lock holds them. Nothing is written when nothing was changed.
+    /// Writes a segment anew after `change` had each of its contents and then each of its records, and said whether it
+    /// changed them; then destroys the old key and deletes the old objects where no lock holds them. Nothing is written,
+    /// and `None` returned, when nothing was changed.
+    ///
+    /// The contents are those that its events refer to, whoever brought them: a text that a record of another segment
+    /// brought lies here, too, and is erased by whoever erases it there.
     pub fn rewrite(
         &mut self,
         span: &Span,
         why: &str,
         now: Timestamp,
-        mut change: impl FnMut(&mut Record) -> bool,
+        mut change: impl FnMut(Kept<'_>) -> Result<bool, LeafError>,
     ) -> Result<Option<Rewritten>, ArchiveError> {
         let old = self.segment_to_change(span, why)?;
+        let refused = |source| ArchiveError::Leaf { span: span.clone(), source };
         let mut reader = self.view.read(&old)?;
-        let carried: BTreeMap<_, _> =
-            reader.contents().iter().map(|content| ((content.id, content.subject), content.clone())).collect();
+        let (mut records_changed, mut contents_changed) = (0, 0);
+        let mut contents = HashMap::new();
+        for content in reader.contents() {
+            let mut content = content.clone();
+            contents_changed += u64::from(change(Kept::Content(&mut content)).map_err(refused)?);
+            contents.entry(content.id()).or_insert(content);
+        }
         let mut writer = SegmentWriter::new(span.clone())?;
-        let mut records_changed = 0;
         for record in &mut reader {
             let mut record = record?;
-            records_changed += u64::from(change(&mut record));
-            writer.push(&record, &|wanted: &ContentRef| Ok(carried.get(&(wanted.id, wanted.subject)).cloned()))?;
+            records_changed += u64::from(change(Kept::Record(&mut record)).map_err(refused)?);
+            writer.push(&record, &|wanted: &ContentRef| Ok(contents.get(&wanted.id).cloned()))?;
         }
-        if records_changed == 0 {
+        if records_changed == 0 && contents_changed == 0 {
             return Ok(None);
         }
         let sealed = self.encrypt(span.clone(), writer.finish()?)?;
@@ -238,7 +257,7 @@ impl Archive {
             archive.commit(&[Change::Replaced { was: old.events.digest, why: why.to_owned(), segment }])?;
             let locked = archive.let_go(&old, now)?;
             archive.forget_pending()?;
-            Ok(Some(Rewritten { records_changed, destroyed: old.key, locked }))
+            Ok(Some(Rewritten { records_changed, contents_changed, destroyed: old.key, locked }))
         })
     }
 
@@ -455,6 +474,13 @@ impl PendingSegment {
             .map(|object| PendingObject { digest: object.digest, version: object.version.clone() })
             .to_vec();
         Self { key: segment.key, objects }
+    }
+}
+
+fn contents_of(record: StoredRecord) -> Vec<StoredContent> {
+    match record.body {
+        StoredBody::Whole(whole) => whole.contents.into_iter().map(StoredContent::Whole).collect(),
+        StoredBody::Redacted(redacted) => redacted.contents,
     }
 }
 

@@ -1,12 +1,12 @@
 use std::convert::Infallible;
 
 use event::ContentRef;
-use journal::Record;
 
 use super::*;
 use crate::key::tests::MemoryKeys;
 use crate::objects::{DirObjects, ObjectError, Protection, Put};
 use crate::segment::tests::{content, conversation, record};
+use crate::segment::time_of;
 use crate::{Item, KeyStoreError, Manifest, SegmentKey};
 
 const NOW: Timestamp = Timestamp::from_unix_ns(1_800_000_000_000_000_000);
@@ -95,7 +95,7 @@ impl SegmentKeys for Failing<MemoryKeys> {
     }
 }
 
-fn nothing(_: &ContentRef) -> Result<Option<ContentEntry>, SegmentError> {
+fn nothing(_: &ContentRef) -> Result<Option<StoredContent>, SegmentError> {
     Ok(None)
 }
 
@@ -116,11 +116,11 @@ fn span(first: u64, end: u64, name: &str) -> Span {
 }
 
 /// Every third record is of another class.
-fn classed(records: &[Record]) -> impl Iterator<Item = Result<(Class, Record), Infallible>> {
+fn classed(records: &[StoredRecord]) -> impl Iterator<Item = Result<(Class, StoredRecord), Infallible>> {
     records.iter().map(|record| Ok((class(if record.seq.0 % 3 == 0 { "pci" } else { "soc2" }), record.clone())))
 }
 
-fn records_of(archive: &View, from: u64) -> Vec<Record> {
+fn records_of(archive: &View, from: u64) -> Vec<StoredRecord> {
     let items = archive.reader(from).map(|item| match item.unwrap() {
         Item::Record(record) => *record,
         Item::Dropped(dropped) => panic!("{dropped:?}"),
@@ -143,7 +143,7 @@ fn what_was_sealed_is_read_in_order_over_spans_and_classes() {
     let archive = place.open();
     assert_eq!(records_of(archive.view(), 0), records);
     assert_eq!(records_of(archive.view(), 99), records[99..]);
-    let (from, to) = (records[40].event().unwrap().time, records[120].event().unwrap().time);
+    let (from, to) = (time_of(&records[40]).unwrap(), time_of(&records[120]).unwrap());
     let within: Vec<_> = archive.view().range(from, to).map(Result::unwrap).collect();
     assert!(matches!((&within[0], within.len()), (Item::Record(record), 81) if record.seq.0 == 40));
 }
@@ -180,14 +180,14 @@ fn a_segment_written_anew_has_another_key_and_the_old_bytes_open_with_nothing() 
     let mut changed = records.clone();
     changed[4] = record(4, &[content(1, "said instead")], &[content(1, "said instead")]);
     let put = changed[4].clone();
-    assert_eq!(archive.rewrite(&old.span(), "test", NOW, |_| false).unwrap(), None);
+    assert_eq!(archive.rewrite(&old.span(), "test", NOW, |_| Ok(false)).unwrap(), None);
     let done = archive
-        .rewrite(&old.span(), "erasure", NOW, |record| {
-            let is_it = record.seq.0 == 4;
-            if is_it {
+        .rewrite(&old.span(), "erasure", NOW, |kept| match kept {
+            Kept::Record(record) if record.seq.0 == 4 => {
                 *record = put.clone();
+                Ok(true)
             }
-            is_it
+            _ => Ok(false),
         })
         .unwrap()
         .unwrap();
@@ -207,7 +207,7 @@ fn what_is_dropped_is_told_and_its_key_is_gone() {
     let sealed = archive.seal(0, 20, classed(&records), &plain()).unwrap();
     archive.hold(&span(0, 20, "pci"), true, "case 7", NOW).unwrap();
     assert!(matches!(archive.drop_segment(&span(0, 20, "pci"), "retention", NOW), Err(ArchiveError::Held(_))));
-    assert!(matches!(archive.rewrite(&span(0, 20, "pci"), "erasure", NOW, |_| true), Err(ArchiveError::Held(_))));
+    assert!(matches!(archive.rewrite(&span(0, 20, "pci"), "erasure", NOW, |_| Ok(true)), Err(ArchiveError::Held(_))));
     drop(archive);
     let mut archive = place.open();
     assert!(archive.view().manifest().is_held(&span(0, 20, "pci")));
@@ -278,13 +278,15 @@ fn a_changed_manifest_is_refused() {
 /// Ends the run at every step of a change, opens the archive again, and expects all of the change or nothing of it.
 #[test]
 fn a_change_that_ends_anywhere_is_whole_or_was_not() {
-    type Act = fn(&mut Archive, &[Record]) -> Result<(), ArchiveError>;
+    type Act = fn(&mut Archive, &[StoredRecord]) -> Result<(), ArchiveError>;
     let seal: Act = |archive, records| archive.seal(10, 20, classed(&records[10..20]), &plain()).map(drop);
     let rewrite: Act = |archive, _| {
-        let change = |record: &mut Record| {
-            let is_it = record.seq.0 == 3;
-            record.blind = if is_it { [9; 16] } else { record.blind };
-            is_it
+        let change = |kept: Kept<'_>| match kept {
+            Kept::Record(StoredRecord { body: StoredBody::Whole(record), .. }) if record.seq.0 == 3 => {
+                record.blind = [9; 16];
+                Ok(true)
+            }
+            _ => Ok(false),
         };
         archive.rewrite(&span(0, 10, "pci"), "test", NOW, change).map(drop)
     };
@@ -354,7 +356,7 @@ fn a_forensic_archive_takes_chosen_records_of_any_span() {
     let open =
         || Archive::open(&dir, Purpose::Forensic, place.objects(), place.keys.clone(), place.log_key.clone(), None).unwrap();
     let mut archive = open();
-    let case = |records: Vec<&Record>| {
+    let case = |records: Vec<&StoredRecord>| {
         records.into_iter().map(|record| Ok::<_, Infallible>((class("case-7"), record.clone()))).collect::<Vec<_>>()
     };
     archive.seal(10, 20, case(vec![&records[12], &records[17]]), &plain()).unwrap();

@@ -66,6 +66,14 @@ pub enum ArchiveError {
         /// Why not.
         what: String,
     },
+    /// A record that cannot be redacted.
+    #[error("archive: a record of {span} cannot be redacted: {source}")]
+    Leaf {
+        /// The segment.
+        span: Span,
+        /// Why.
+        source: ledger::LeafError,
+    },
     /// A segment that is not there.
     #[error("archive: there is no segment {0}")]
     NoSegment(Span),

@@ -17,7 +17,7 @@ mod objects;
 mod segment;
 mod view;
 
-pub use archive::{Archive, Rewritten, Sealing};
+pub use archive::{Archive, Kept, Rewritten, Sealing};
 pub use class::{Class, ClassError};
 pub use error::ArchiveError;
 pub use key::{KeyStoreError, SealError, SegmentKey, SegmentKeys, parse_identity};

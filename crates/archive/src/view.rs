@@ -6,14 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use event::Timestamp;
-use journal::Record;
-use ledger::VerifierKey;
+use ledger::{StoredRecord, VerifierKey};
 
 use crate::archive::{MANIFEST, at};
 use crate::fs;
 use crate::manifest::{Dropped, MANIFEST_BYTES_MAX, Manifest, Object, Pin, Purpose, Segment};
 use crate::objects::{Digest, ObjectName, Objects};
-use crate::segment::{OBJECT_BYTES_MAX, SegmentReader};
+use crate::segment::{OBJECT_BYTES_MAX, SegmentReader, time_of};
 use crate::{ArchiveError, KeyStoreError, SegmentKeys};
 
 /// Most objects that an object store may hold: a manifest of the largest size names fewer.
@@ -31,7 +30,7 @@ pub struct View {
 #[derive(Debug)]
 pub enum Item {
     /// A record.
-    Record(Box<Record>),
+    Record(Box<StoredRecord>),
     /// Records that are not there any more: those of a class within a span.
     Dropped(Dropped),
 }
@@ -172,7 +171,7 @@ impl Reader<'_> {
     }
 
     /// The next record of the span: the one of all classes with the smallest seq.
-    fn next_of_span(&mut self) -> Result<Option<Record>, ArchiveError> {
+    fn next_of_span(&mut self) -> Result<Option<StoredRecord>, ArchiveError> {
         let mut smallest: Option<(u64, usize)> = None;
         for (index, part) in self.parts.iter_mut().enumerate() {
             let seq = match part.peek() {
@@ -189,14 +188,10 @@ impl Reader<'_> {
         Ok(self.parts[index].next().transpose()?)
     }
 
-    fn is_in_time(&self, record: &Record) -> bool {
+    fn is_in_time(&self, record: &StoredRecord) -> bool {
         let Some((from, to)) = self.times else { return true };
-        #[derive(serde::Deserialize)]
-        struct Timed {
-            time: Timestamp,
-        }
         // What tells no time is not left out in silence.
-        serde_json::from_slice::<Timed>(&record.event_json).map_or(true, |event| (from..=to).contains(&event.time))
+        time_of(record).is_none_or(|time| (from..=to).contains(&time))
     }
 }
 

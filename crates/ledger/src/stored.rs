@@ -524,7 +524,9 @@ impl StoredContent {
         }
     }
 
-    fn redact(&mut self, what: &Redaction<'_>, gone: &mut Vec<String>) {
+    /// Takes out of it what is to go, as [`StoredRecord::redact`] does for a record that brings it, and adds what went to
+    /// `gone`. For copies of a content that lie beside records of others.
+    pub fn redact(&mut self, what: &Redaction<'_>, gone: &mut Vec<String>) {
         let id = self.id();
         if self.subject().is_some_and(|subject| (what.subject)(subject)) {
             gone.push(format!("content/{id}"));

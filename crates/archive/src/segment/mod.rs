@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::{Class, columns};
 
 pub(crate) use read::SegmentReader;
-pub(crate) use write::{SegmentObjects, SegmentWriter};
+pub(crate) use write::{SegmentObjects, SegmentWriter, time_of};
 
 /// Version of the objects' layout that this code writes and reads; it stands in each object's key-value metadata.
 pub(crate) const FORMAT: &str = "1";
@@ -93,6 +93,14 @@ pub enum SegmentError {
         /// What is wrong.
         what: String,
     },
+    /// What is left of a redacted record or content cannot be written as JSON.
+    #[error("what is left of record {seq} could not be written: {source}")]
+    Json {
+        /// The record.
+        seq: u64,
+        /// Why.
+        source: serde_json::Error,
+    },
     /// The source of contents failed.
     #[error("content of an earlier record could not be read: {0}")]
     Source(String),
@@ -109,6 +117,7 @@ pub(crate) const COMMITMENT_KEY: &str = "commitment_key";
 pub(crate) const BLIND: &str = "blind";
 pub(crate) const EVENT_JSON: &str = "event_json";
 pub(crate) const VERBATIM: &str = "event_json_verbatim";
+pub(crate) const REDACTED: &str = "redacted_json";
 pub(crate) const BRINGS: &str = "brings";
 pub(crate) const PIECES: &str = "pieces";
 pub(crate) const ROW: &str = "row";
@@ -133,6 +142,7 @@ pub(crate) fn events_schema() -> SchemaRef {
             Field::new(BLIND, DataType::FixedSizeBinary(16), true),
             Field::new(EVENT_JSON, DataType::Utf8, true),
             Field::new(VERBATIM, DataType::Boolean, false),
+            Field::new(REDACTED, DataType::Utf8, true),
         ])
         .collect::<Vec<_>>();
     Arc::new(Schema::new(fields))
@@ -142,9 +152,10 @@ pub(crate) fn events_schema() -> SchemaRef {
 pub(crate) fn contents_schema() -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new(ROW, DataType::UInt32, false),
-        Field::new(SUBJECT, DataType::FixedSizeBinary(16), false),
+        Field::new(SUBJECT, DataType::FixedSizeBinary(16), true),
         Field::new(SALT, DataType::FixedSizeBinary(16), true),
         Field::new(TEXT, DataType::Utf8, true),
+        Field::new(REDACTED, DataType::Utf8, true),
     ]))
 }
 

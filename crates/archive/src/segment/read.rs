@@ -7,14 +7,15 @@ use arrow_schema::DataType;
 use bytes::Bytes;
 use event::SubjectId;
 use journal::{ContentEntry, Record, Seq};
+use ledger::{RedactedRecord, StoredBody, StoredContent, StoredRecord};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::{KeyValue, ParquetMetaData};
 use sanitize::Clean;
 
 use super::{
-    BLIND, BRINGS, COMMITMENT_KEY, EVENT_JSON, FORMAT, Part, ROW, SALT, SEGMENT_BYTES_MAX, SEGMENT_RECORDS_MAX, SEQ, SUBJECT,
-    SegmentError, Span, TEXT, VERBATIM, contents_schema, events_schema, refs,
+    BLIND, BRINGS, COMMITMENT_KEY, EVENT_JSON, FORMAT, Part, REDACTED, ROW, SALT, SEGMENT_BYTES_MAX, SEGMENT_RECORDS_MAX, SEQ,
+    SUBJECT, SegmentError, Span, TEXT, VERBATIM, contents_schema, events_schema, refs,
 };
 
 /// Records that are decoded at once: what a reader holds beside the texts.
@@ -26,7 +27,7 @@ const CONTENTS_MAX: i64 = 1 << 24;
 /// Reads the records of a segment in their order.
 pub(crate) struct SegmentReader {
     span: Span,
-    contents: Vec<ContentEntry>,
+    contents: Vec<StoredContent>,
     events: ParquetRecordBatchReader,
     batch: Option<(RecordBatch, usize)>,
     last: Option<u64>,
@@ -36,16 +37,16 @@ impl SegmentReader {
     /// Opens the two objects of a segment; the contents are read at once.
     pub(crate) fn open(span: Span, events: Bytes, contents: Bytes) -> Result<Self, SegmentError> {
         let contents = read_contents(&span, contents)?;
-        let events = open(Part::Events, &span, events, &[SEQ, BRINGS, COMMITMENT_KEY, BLIND, EVENT_JSON, VERBATIM])?;
+        let events = open(Part::Events, &span, events, &[SEQ, BRINGS, COMMITMENT_KEY, BLIND, EVENT_JSON, VERBATIM, REDACTED])?;
         Ok(Self { span, contents, events, batch: None, last: None })
     }
 
     /// The contents of the segment: all that its events refer to.
-    pub(crate) fn contents(&self) -> &[ContentEntry] {
+    pub(crate) fn contents(&self) -> &[StoredContent] {
         &self.contents
     }
 
-    fn next_record(&mut self) -> Result<Option<Record>, SegmentError> {
+    fn next_record(&mut self) -> Result<Option<StoredRecord>, SegmentError> {
         loop {
             if let Some((batch, row)) = &mut self.batch
                 && *row < batch.num_rows()
@@ -68,55 +69,73 @@ impl SegmentReader {
 }
 
 impl Iterator for SegmentReader {
-    type Item = Result<Record, SegmentError>;
+    type Item = Result<StoredRecord, SegmentError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.next_record().transpose()
     }
 }
 
-fn record_of(batch: &RecordBatch, row: usize, contents: &[ContentEntry]) -> Result<Record, SegmentError> {
+fn record_of(batch: &RecordBatch, row: usize, contents: &[StoredContent]) -> Result<StoredRecord, SegmentError> {
     let wrong = |what: &str| malformed(Part::Events, format!("{what} in row {row} of a batch"));
     let column = |name| column(Part::Events, batch, name);
+    let seq = Seq(column(SEQ)?.as_primitive_opt::<UInt64Type>().ok_or_else(|| wrong("no seq"))?.value(row));
+    let brings = column(BRINGS)?.as_list_opt::<i32>().ok_or_else(|| wrong("no list"))?.value(row);
+    let brings = brings.as_primitive_opt::<UInt32Type>().ok_or_else(|| wrong("no row numbers"))?;
+    let contents_of_it = brings
+        .iter()
+        .map(|at| at.and_then(|at| contents.get(at as usize)).cloned().ok_or_else(|| wrong("a content that is not there")));
+    if let Some(redacted) = text(column(REDACTED)?, row) {
+        let mut redacted: RedactedRecord =
+            serde_json::from_str(redacted).map_err(|error| wrong(&format!("a redacted record that cannot be read: {error};")))?;
+        redacted.contents = contents_of_it.collect::<Result<_, _>>()?;
+        return Ok(StoredRecord { seq, body: StoredBody::Redacted(redacted) });
+    }
     let json = text(column(EVENT_JSON)?, row).ok_or_else(|| wrong("no event"))?;
     let is_verbatim = column(VERBATIM)?.as_boolean_opt().ok_or_else(|| wrong("no mark"))?.value(row);
     let event_json = if is_verbatim {
         json.as_bytes().to_vec()
     } else {
-        let id_of = |row: u32| contents.get(row as usize).map(|content| content.id);
+        let id_of = |row: u32| contents.get(row as usize).map(StoredContent::id);
         refs::expand(json, id_of).ok_or_else(|| wrong("a content that is not there"))?.into_bytes()
     };
-    let brings = column(BRINGS)?.as_list_opt::<i32>().ok_or_else(|| wrong("no list"))?.value(row);
-    let brings = brings.as_primitive_opt::<UInt32Type>().ok_or_else(|| wrong("no row numbers"))?;
-    let contents = brings
-        .iter()
-        .map(|at| at.and_then(|at| contents.get(at as usize)).cloned().ok_or_else(|| wrong("a content that is not there")))
+    let contents = contents_of_it
+        .map(|content| match content? {
+            StoredContent::Whole(entry) => Ok(entry),
+            _ => Err(wrong("a whole record that brings a redacted content")),
+        })
         .collect::<Result<_, _>>()?;
-    Ok(Record {
-        seq: Seq(column(SEQ)?.as_primitive_opt::<UInt64Type>().ok_or_else(|| wrong("no seq"))?.value(row)),
+    Ok(StoredRecord::whole(Record {
+        seq,
         commitment_key: fixed(column(COMMITMENT_KEY)?, row).ok_or_else(|| wrong("no commitment key"))?,
         blind: fixed(column(BLIND)?, row).ok_or_else(|| wrong("no blind"))?,
         event_json,
         contents,
-    })
+    }))
 }
 
-fn read_contents(span: &Span, object: Bytes) -> Result<Vec<ContentEntry>, SegmentError> {
+fn read_contents(span: &Span, object: Bytes) -> Result<Vec<StoredContent>, SegmentError> {
     let mut contents = Vec::new();
-    for batch in open(Part::Contents, span, object, &[ROW, SUBJECT, SALT, TEXT])? {
+    for batch in open(Part::Contents, span, object, &[ROW, SUBJECT, SALT, TEXT, REDACTED])? {
         let batch = batch?;
         let column = |name| column(Part::Contents, &batch, name);
         let (rows, subjects, salts, texts) = (column(ROW)?, column(SUBJECT)?, column(SALT)?, column(TEXT)?);
+        let redacted = column(REDACTED)?;
         for row in 0..batch.num_rows() {
             let wrong = |what: &str| malformed(Part::Contents, format!("row {} {what}", contents.len()));
             let number = rows.as_primitive_opt::<UInt32Type>().map(|rows| rows.value(row));
             if number.map(|number| number as usize) != Some(contents.len()) {
                 return Err(wrong("has another number"));
             }
+            if let Some(json) = text(redacted, row) {
+                let left = serde_json::from_str(json).map_err(|error| wrong(&format!("cannot be read: {error}")))?;
+                contents.push(left);
+                continue;
+            }
             let subject = fixed(subjects, row).and_then(SubjectId::from_bytes).ok_or_else(|| wrong("has no subject"))?;
             let salt = fixed(salts, row).ok_or_else(|| wrong("has no salt"))?;
             let text = text(texts, row).ok_or_else(|| wrong("has no text"))?;
-            contents.push(ContentEntry::with_salt(subject, salt, Clean::recorded(text)));
+            contents.push(StoredContent::Whole(ContentEntry::with_salt(subject, salt, Clean::recorded(text))));
         }
     }
     Ok(contents)

@@ -7,6 +7,7 @@ use event::{
     SourcePath, SubjectId, attr,
 };
 use journal::{ContentEntry, Record, Seq};
+use ledger::{ErasedTokens, Redaction, StoredContent, StoredRecord};
 use proptest::prelude::*;
 use sanitize::Clean;
 
@@ -22,7 +23,11 @@ pub(crate) fn content(subject: u8, text: &str) -> ContentEntry {
 }
 
 /// A call of a conversation: brings what is new, refers to all of it.
-pub(crate) fn record(seq: u64, says: &[ContentEntry], brings: &[ContentEntry]) -> Record {
+pub(crate) fn record(seq: u64, says: &[ContentEntry], brings: &[ContentEntry]) -> StoredRecord {
+    StoredRecord::whole(whole(seq, says, brings))
+}
+
+fn whole(seq: u64, says: &[ContentEntry], brings: &[ContentEntry]) -> Record {
     let mut event: RecordedEvent<Clean> =
         Event::new(Kind::ModelCall, Clean::recorded("chat gpt-4o"), Source::new(SourcePath::OtlpHttp, Key::of("otel")));
     event.time = event::Timestamp::from_unix_ns(1_790_000_000_000_000_000 + seq * 1_000_000);
@@ -43,7 +48,7 @@ pub(crate) fn record(seq: u64, says: &[ContentEntry], brings: &[ContentEntry]) -
     Record { seq: Seq(seq), commitment_key, blind, event_json, contents: brings.to_vec() }
 }
 
-pub(crate) fn conversation(first: u64, count: u64) -> Vec<Record> {
+pub(crate) fn conversation(first: u64, count: u64) -> Vec<StoredRecord> {
     let mut said: Vec<ContentEntry> = Vec::new();
     (first..first + count)
         .map(|seq| {
@@ -57,17 +62,17 @@ pub(crate) fn conversation(first: u64, count: u64) -> Vec<Record> {
         .collect()
 }
 
-fn nowhere(_: &ContentRef) -> Result<Option<ContentEntry>, SegmentError> {
+fn nowhere(_: &ContentRef) -> Result<Option<StoredContent>, SegmentError> {
     Ok(None)
 }
 
-fn encode(span: &Span, records: &[Record]) -> SegmentObjects {
+fn encode(span: &Span, records: &[StoredRecord]) -> SegmentObjects {
     let mut writer = SegmentWriter::new(span.clone()).unwrap();
     records.iter().for_each(|record| writer.push(record, &nowhere).unwrap());
     writer.finish().unwrap()
 }
 
-fn decode(span: &Span, objects: &SegmentObjects) -> Result<Vec<Record>, SegmentError> {
+fn decode(span: &Span, objects: &SegmentObjects) -> Result<Vec<StoredRecord>, SegmentError> {
     SegmentReader::open(span.clone(), Bytes::from(objects.events.clone()), Bytes::from(objects.contents.clone()))?.collect()
 }
 
@@ -85,7 +90,7 @@ fn records_of_a_conversation_come_back_as_they_went_in_and_their_texts_are_there
 #[test]
 fn a_segment_holds_what_its_events_refer_to_even_where_another_record_brought_it() {
     let (earlier, lost) = (content(1, "said before"), content(1, "lost"));
-    let known: HashMap<_, _> = [(earlier.id, earlier.clone())].into();
+    let known: HashMap<_, _> = [(earlier.id, StoredContent::Whole(earlier.clone()))].into();
     let record = record(7, &[earlier.clone(), lost], &[]);
     let mut writer = SegmentWriter::new(span(0, 10)).unwrap();
     writer.push(&record, &|wanted: &ContentRef| Ok(known.get(&wanted.id).cloned())).unwrap();
@@ -93,7 +98,7 @@ fn a_segment_holds_what_its_events_refer_to_even_where_another_record_brought_it
     assert_eq!(objects.summary.missing_contents, 1);
     assert_eq!(decode(&span(0, 10), &objects).unwrap(), [record]);
     let reader = SegmentReader::open(span(0, 10), objects.events.into(), objects.contents.into()).unwrap();
-    assert_eq!(reader.contents(), [earlier]);
+    assert_eq!(reader.contents(), [StoredContent::Whole(earlier)]);
 }
 
 #[test]
@@ -106,7 +111,7 @@ fn what_is_out_of_order_not_text_or_not_intact_is_refused() {
     }
     let changed = ContentEntry { text: Clean::recorded("y"), ..good };
     assert!(matches!(writer.push(&record(7, &[], &[changed]), &nowhere), Err(SegmentError::ContentId { .. })));
-    let binary = Record { event_json: vec![0xff], ..record(8, &[], &[]) };
+    let binary = StoredRecord::whole(Record { event_json: vec![0xff], ..whole(8, &[], &[]) });
     assert!(matches!(writer.push(&binary, &nowhere), Err(SegmentError::NotText { seq: 8 })));
 }
 
@@ -138,14 +143,47 @@ proptest! {
         ),
     ) {
         let mut seq = 0;
-        let records: Vec<Record> = shapes.into_iter().map(|(commitment_key, blind, json, texts, is_event, step)| {
+        let records: Vec<StoredRecord> = shapes.into_iter().map(|(commitment_key, blind, json, texts, is_event, step)| {
             seq += step;
             let contents: Vec<_> = texts.iter().map(|(subject, text)| content(*subject, text)).collect();
-            let made = record(seq, &contents, &contents);
+            let made = whole(seq, &contents, &contents);
             let event_json = if is_event { made.event_json } else { json.into_bytes() };
-            Record { seq: Seq(seq), commitment_key, blind, event_json, contents }
+            StoredRecord::whole(Record { seq: Seq(seq), commitment_key, blind, event_json, contents })
         }).collect();
         let objects = encode(&span(0, 100), &records);
         prop_assert_eq!(decode(&span(0, 100), &objects).unwrap(), records);
     }
+}
+
+#[test]
+fn redacted_records_and_contents_come_back_and_hold_nothing_of_what_went() {
+    let token = "<EMAIL:v26:aaaaaaaaaaaaaaaaaaaaaaaaaabbbbbb>";
+    let (of_one, of_other) = (content(1, "a secret of one"), content(2, &format!("write to {token} and wait")));
+    let both = [of_one.clone(), of_other.clone()];
+    let tokens: ErasedTokens = [token].into_iter().collect();
+    let one = of_one.subject;
+    let what =
+        Redaction { event: false, field: &|path, _| path == "/session.id", subject: &|subject| subject == one, tokens: &tokens };
+    let whole_event = Redaction { event: true, ..what };
+    let mut records = vec![record(0, &both, &both), record(1, &both, &[]), record(2, &both, &both)];
+    let leaves: Vec<_> = records.iter().map(|record| record.leaf([1; 16]).unwrap()).collect();
+    records[0].redact(&what).unwrap();
+    records[2].redact(&whole_event).unwrap();
+    // A copy of what others brought is redacted where it lies.
+    let copies: HashMap<_, _> = both.into_iter().map(|entry| (entry.id, StoredContent::Whole(entry))).collect();
+    let mut writer = SegmentWriter::new(span(0, 3)).unwrap();
+    let source = |wanted: &ContentRef| {
+        let mut copy = copies[&wanted.id].clone();
+        copy.redact(&what, &mut Vec::new());
+        Ok(Some(copy))
+    };
+    records.iter().for_each(|record| writer.push(record, &source).unwrap());
+    let objects = writer.finish().unwrap();
+    let back = decode(&span(0, 3), &objects).unwrap();
+    assert_eq!(back, records);
+    assert_eq!(back.iter().map(|record| record.leaf([1; 16]).unwrap()).collect::<Vec<_>>(), leaves);
+    let reader = SegmentReader::open(span(0, 3), objects.events.into(), objects.contents.into()).unwrap();
+    let said = format!("{:?}", (reader.contents(), &back));
+    assert!(!said.contains("a secret of one") && !said.contains(token));
+    assert!(said.contains("write to <EMAIL:erased> and wait"), "{said}");
 }

@@ -7,7 +7,7 @@ use arrow_array::builder::{BooleanBuilder, FixedSizeBinaryBuilder, ListBuilder, 
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Field, SchemaRef};
 use event::{ContentId, ContentRef, RecordedEvent, SubjectId, Timestamp};
-use journal::{ContentEntry, Record};
+use ledger::{StoredBody, StoredContent, StoredRecord};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::{Compression, Encoding, ZstdLevel};
@@ -17,7 +17,7 @@ use parquet::schema::types::ColumnPath;
 use sanitize::Clean;
 
 use super::{
-    BLIND, COMMITMENT_KEY, EVENT_JSON, FORMAT, PIECES, ROW, SALT, SEGMENT_BYTES_MAX, SEGMENT_RECORDS_MAX, SEQ, SUBJECT,
+    BLIND, COMMITMENT_KEY, EVENT_JSON, FORMAT, PIECES, REDACTED, ROW, SALT, SEGMENT_BYTES_MAX, SEGMENT_RECORDS_MAX, SEQ, SUBJECT,
     SegmentError, Span, TEXT, contents_schema, events_schema, refs,
 };
 use crate::columns::Columns;
@@ -36,16 +36,25 @@ const BATCH_ROWS: usize = 4096;
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 
 /// Where a segment's writer finds contents that an event refers to and an earlier record brought.
-pub(crate) type ContentSource<'a> = dyn Fn(&ContentRef) -> Result<Option<ContentEntry>, SegmentError> + 'a;
+pub(crate) type ContentSource<'a> = dyn Fn(&ContentRef) -> Result<Option<StoredContent>, SegmentError> + 'a;
 
 /// Gathers the records of a span and class.
 pub(crate) struct SegmentWriter {
     span: Span,
     events: Table<Events>,
     contents: Table<Contents>,
-    /// Where each content stands that is in already.
-    rows: HashMap<(ContentId, SubjectId), u32>,
+    /// Where each content stands that is in already, as far as it is there.
+    rows: HashMap<Kept, u32>,
+    /// Where events find it: the first of its rows.
+    rows_by_id: HashMap<ContentId, u32>,
     summary: Summary,
+}
+
+/// What tells contents apart: whole ones their id and subject, others all that is left of them.
+#[derive(PartialEq, Eq, Hash)]
+enum Kept {
+    Whole(ContentId, SubjectId),
+    Redacted(String),
 }
 
 /// A segment, encoded.
@@ -80,36 +89,42 @@ impl SegmentWriter {
             events: Table::new(events_schema(), &span, events_properties())?,
             contents: Table::new(contents_schema(), &span, contents_properties())?,
             rows: HashMap::new(),
+            rows_by_id: HashMap::new(),
             summary: Summary::default(),
             span,
         })
     }
 
     /// Adds the next record. Contents that it refers to and nothing brought into the segment so far come from `source`.
-    pub(crate) fn push(&mut self, record: &Record, source: &ContentSource<'_>) -> Result<(), SegmentError> {
+    pub(crate) fn push(&mut self, record: &StoredRecord, source: &ContentSource<'_>) -> Result<(), SegmentError> {
         let seq = record.seq.0;
         if !(self.span.first..self.span.end).contains(&seq) || self.summary.last.is_some_and(|last| last >= seq) {
             return Err(SegmentError::Order { seq });
         }
-        let json = std::str::from_utf8(&record.event_json).map_err(|_| SegmentError::NotText { seq })?;
-        let event: Option<RecordedEvent<Clean>> = serde_json::from_str(json).ok();
-        let mut brings = Vec::with_capacity(record.contents.len());
-        for content in &record.contents {
-            if !content.is_intact() {
-                return Err(SegmentError::ContentId { seq, id: content.id.to_string() });
+        let readable;
+        let (json, contents) = match &record.body {
+            StoredBody::Whole(whole) => {
+                let json = std::str::from_utf8(&whole.event_json).map_err(|_| SegmentError::NotText { seq })?;
+                (Some(json), whole.contents.iter().cloned().map(StoredContent::Whole).collect())
             }
-            brings.push(self.row_of(content)?);
-        }
+            StoredBody::Redacted(redacted) => {
+                readable = record.for_reading();
+                let json = readable.as_ref().and_then(|readable| std::str::from_utf8(&readable.event_json).ok());
+                (json, redacted.contents.clone())
+            }
+        };
+        let event: Option<RecordedEvent<Clean>> = json.and_then(|json| serde_json::from_str(json).ok());
+        let brings = contents.iter().map(|content| self.row_of(content, seq)).collect::<Result<Vec<_>, _>>()?;
         let (mut pieces, mut rows) = (Vec::new(), HashMap::new());
         for piece in event.iter().flat_map(|event| &event.pieces) {
             let row = self.row_of_reference(&piece.content, seq, source)?;
             pieces.push(row);
             rows.extend(row.map(|row| (piece.content.id, row)));
         }
-        self.count(record, event.as_ref())?;
-        let short = refs::shorten(json, &rows);
-        self.events.rows.push(record, short.as_deref().ok_or(json), event.as_ref(), &pieces, &brings)?;
-        self.events.added(short.as_ref().map_or(json.len(), String::len))
+        let row = EventRow { record, event: event.as_ref(), pieces: &pieces, brings: &brings };
+        let bytes = self.events.rows.push(&row, json, &rows)?;
+        self.count(record, bytes)?;
+        self.events.added(bytes)
     }
 
     /// How many records it has.
@@ -122,14 +137,24 @@ impl SegmentWriter {
         Ok(SegmentObjects { events: self.events.finish()?, contents: self.contents.finish()?, summary: self.summary })
     }
 
-    fn row_of(&mut self, content: &ContentEntry) -> Result<u32, SegmentError> {
-        let next = u32::try_from(self.rows.len()).map_err(|_| self.too_large())?;
-        let row = *self.rows.entry((content.id, content.subject)).or_insert(next);
-        if row == next {
-            self.summary.bytes += content.text.len() as u64;
-            self.contents.rows.push(row, content)?;
-            self.contents.added(content.text.len())?;
+    fn row_of(&mut self, content: &StoredContent, seq: u64) -> Result<u32, SegmentError> {
+        let id = content.id();
+        if !content.is_intact() {
+            return Err(SegmentError::ContentId { seq, id: id.to_string() });
         }
+        let kept = match content {
+            StoredContent::Whole(entry) => Kept::Whole(entry.id, entry.subject),
+            other => Kept::Redacted(serde_json::to_string(other).map_err(|source| SegmentError::Json { seq, source })?),
+        };
+        if let Some(row) = self.rows.get(&kept) {
+            return Ok(*row);
+        }
+        let row = u32::try_from(self.rows.len()).map_err(|_| self.too_large())?;
+        let bytes = self.contents.rows.push(row, content, &kept)?;
+        self.rows.insert(kept, row);
+        self.rows_by_id.entry(id).or_insert(row);
+        self.summary.bytes += bytes as u64;
+        self.contents.added(bytes)?;
         Ok(row)
     }
 
@@ -139,12 +164,12 @@ impl SegmentWriter {
         seq: u64,
         source: &ContentSource<'_>,
     ) -> Result<Option<u32>, SegmentError> {
-        if let Some(row) = self.rows.get(&(reference.id, reference.subject)) {
+        if let Some(row) = self.rows_by_id.get(&reference.id) {
             return Ok(Some(*row));
         }
         match source(reference)? {
-            Some(content) if content.reference() == *reference && content.is_intact() => self.row_of(&content).map(Some),
-            Some(content) => Err(SegmentError::ContentId { seq, id: content.id.to_string() }),
+            Some(content) if content.id() == reference.id => self.row_of(&content, seq).map(Some),
+            Some(content) => Err(SegmentError::ContentId { seq, id: content.id().to_string() }),
             None => {
                 self.summary.missing_contents += 1;
                 Ok(None)
@@ -152,12 +177,12 @@ impl SegmentWriter {
         }
     }
 
-    fn count(&mut self, record: &Record, event: Option<&RecordedEvent<Clean>>) -> Result<(), SegmentError> {
+    fn count(&mut self, record: &StoredRecord, bytes: usize) -> Result<(), SegmentError> {
         let summary = &mut self.summary;
         summary.records += 1;
         summary.last = Some(record.seq.0);
-        summary.bytes += record.event_json.len() as u64;
-        if let Some(time) = event.map(|event| event.time) {
+        summary.bytes += bytes as u64;
+        if let Some(time) = time_of(record) {
             let (from, to) = summary.times.unwrap_or((time, time));
             summary.times = Some((from.min(time), to.max(time)));
         }
@@ -166,6 +191,18 @@ impl SegmentWriter {
 
     fn too_large(&self) -> SegmentError {
         SegmentError::TooLarge { first: self.span.first, end: self.span.end }
+    }
+}
+
+/// When the event of a record began; `None` when it tells no time.
+pub(crate) fn time_of(record: &StoredRecord) -> Option<Timestamp> {
+    #[derive(serde::Deserialize)]
+    struct Timed {
+        time: Timestamp,
+    }
+    match &record.body {
+        StoredBody::Whole(whole) => serde_json::from_slice::<Timed>(&whole.event_json).ok().map(|event| event.time),
+        StoredBody::Redacted(redacted) => Some(redacted.time),
     }
 }
 
@@ -227,6 +264,15 @@ struct Events {
     blind: FixedSizeBinaryBuilder,
     event_json: StringBuilder,
     verbatim: BooleanBuilder,
+    redacted: StringBuilder,
+}
+
+/// What a row of the events object is made from.
+struct EventRow<'r> {
+    record: &'r StoredRecord,
+    event: Option<&'r RecordedEvent<Clean>>,
+    pieces: &'r [Option<u32>],
+    brings: &'r [u32],
 }
 
 impl Default for Events {
@@ -241,29 +287,39 @@ impl Default for Events {
             blind: FixedSizeBinaryBuilder::new(16),
             event_json: StringBuilder::new(),
             verbatim: BooleanBuilder::new(),
+            redacted: StringBuilder::new(),
         }
     }
 }
 
 impl Events {
-    /// `json` is `Err` where it stands as the event has it.
-    fn push(
-        &mut self,
-        record: &Record,
-        json: Result<&str, &str>,
-        event: Option<&RecordedEvent<Clean>>,
-        pieces: &[Option<u32>],
-        brings: &[u32],
-    ) -> Result<(), SegmentError> {
-        self.seq.append_value(record.seq.0);
-        self.columns.push(event);
-        self.pieces.append_value(pieces.iter().copied());
-        self.brings.append_value(brings.iter().map(|row| Some(*row)));
-        self.commitment_key.append_value(record.commitment_key)?;
-        self.blind.append_value(record.blind)?;
-        self.event_json.append_value(json.unwrap_or_else(|verbatim| verbatim));
-        self.verbatim.append_value(json.is_err());
-        Ok(())
+    /// Returns how many bytes of text it took. `json` is the event as far as it can be read.
+    fn push(&mut self, row: &EventRow<'_>, json: Option<&str>, rows: &HashMap<ContentId, u32>) -> Result<usize, SegmentError> {
+        let seq = row.record.seq.0;
+        self.seq.append_value(seq);
+        self.columns.push(row.event);
+        self.pieces.append_value(row.pieces.iter().copied());
+        self.brings.append_value(row.brings.iter().map(|row| Some(*row)));
+        let short = json.and_then(|json| refs::shorten(json, rows));
+        self.verbatim.append_value(short.is_none());
+        let json = short.as_deref().or(json);
+        self.event_json.append_option(json);
+        let redacted = match &row.record.body {
+            StoredBody::Whole(whole) => {
+                self.commitment_key.append_value(whole.commitment_key)?;
+                self.blind.append_value(whole.blind)?;
+                None
+            }
+            StoredBody::Redacted(redacted) => {
+                self.commitment_key.append_null();
+                self.blind.append_null();
+                // Its contents stand in rows of their own, as those of any record.
+                let left = ledger::RedactedRecord { contents: Vec::new(), ..redacted.clone() };
+                Some(serde_json::to_string(&left).map_err(|source| SegmentError::Json { seq, source })?)
+            }
+        };
+        self.redacted.append_option(redacted.as_deref());
+        Ok(json.map_or(0, str::len) + redacted.map_or(0, |redacted| redacted.len()))
     }
 }
 
@@ -277,6 +333,7 @@ impl Rows for Events {
         arrays.push(Arc::new(self.blind.finish()));
         arrays.push(Arc::new(self.event_json.finish()));
         arrays.push(Arc::new(self.verbatim.finish()));
+        arrays.push(Arc::new(self.redacted.finish()));
         arrays
     }
 }
@@ -286,6 +343,7 @@ struct Contents {
     subject: FixedSizeBinaryBuilder,
     salt: FixedSizeBinaryBuilder,
     text: StringBuilder,
+    redacted: StringBuilder,
 }
 
 impl Default for Contents {
@@ -295,17 +353,31 @@ impl Default for Contents {
             subject: FixedSizeBinaryBuilder::new(16),
             salt: FixedSizeBinaryBuilder::new(16),
             text: StringBuilder::new(),
+            redacted: StringBuilder::new(),
         }
     }
 }
 
 impl Contents {
-    fn push(&mut self, row: u32, content: &ContentEntry) -> Result<(), SegmentError> {
+    /// Returns how many bytes of text it took.
+    fn push(&mut self, row: u32, content: &StoredContent, kept: &Kept) -> Result<usize, SegmentError> {
         self.row.append_value(row);
-        self.subject.append_value(content.subject.as_bytes())?;
-        self.salt.append_value(content.salt)?;
-        self.text.append_value(&*content.text);
-        Ok(())
+        match content.subject() {
+            Some(subject) => self.subject.append_value(subject.as_bytes())?,
+            None => self.subject.append_null(),
+        }
+        match content {
+            StoredContent::Whole(entry) => self.salt.append_value(entry.salt)?,
+            _ => self.salt.append_null(),
+        }
+        let text = content.text();
+        self.text.append_option(text.as_deref());
+        let redacted = match kept {
+            Kept::Whole(..) => None,
+            Kept::Redacted(json) => Some(json),
+        };
+        self.redacted.append_option(redacted);
+        Ok(text.map_or(0, |text| text.len()) + redacted.map_or(0, String::len))
     }
 }
 
@@ -316,13 +388,14 @@ impl Rows for Contents {
             Arc::new(self.subject.finish()),
             Arc::new(self.salt.finish()),
             Arc::new(self.text.finish()),
+            Arc::new(self.redacted.finish()),
         ]
     }
 }
 
 fn events_properties() -> WriterPropertiesBuilder {
     let properties = random_bytes(random_bytes(base(), COMMITMENT_KEY), BLIND);
-    let properties = text(ascending(properties, SEQ), EVENT_JSON);
+    let properties = text(text(ascending(properties, SEQ), EVENT_JSON), REDACTED);
     [PIECES, super::BRINGS].into_iter().fold(properties, |properties, name| {
         let path = ColumnPath::new([name, "list", "item"].map(str::to_owned).to_vec());
         properties
@@ -334,7 +407,8 @@ fn events_properties() -> WriterPropertiesBuilder {
 
 fn contents_properties() -> WriterPropertiesBuilder {
     let subject = ColumnPath::from(SUBJECT);
-    text(random_bytes(ascending(base(), ROW), SALT), TEXT).set_column_statistics_enabled(subject, EnabledStatistics::None)
+    text(text(random_bytes(ascending(base(), ROW), SALT), TEXT), REDACTED)
+        .set_column_statistics_enabled(subject, EnabledStatistics::None)
 }
 
 fn base() -> WriterPropertiesBuilder {
