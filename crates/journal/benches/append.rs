@@ -5,12 +5,13 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use event::{EventId, SubjectId};
-use watchkeeper_journal::{Append, ContentEntry, Journal, Options, Seq};
+use watchkeeper_journal::{Append, ContentEntry, DerivedKeys, FrameKeys, Journal, Options, Seq};
 
 const BATCH: u64 = 64;
 const EVENT_BYTES: usize = 2_048;
@@ -22,6 +23,10 @@ const ROUND_BATCHES: u64 = 200;
 fn directory() -> tempfile::TempDir {
     let base = std::env::var_os("DIR").map_or_else(std::env::temp_dir, PathBuf::from);
     tempfile::tempdir_in(base).unwrap()
+}
+
+fn keys() -> Arc<dyn FrameKeys> {
+    Arc::new(DerivedKeys::new(&[7; 32]))
 }
 
 fn batch(thread: u64, n: u64, text: &ContentEntry) -> Vec<Append> {
@@ -75,7 +80,7 @@ fn round(journal: &Journal, threads: u64, next: &AtomicU64, text: &ContentEntry)
 fn ratio(text: &ContentEntry) {
     const ROUNDS: usize = 12;
     let dir = directory();
-    let (journal, _) = Journal::open(dir.path(), Options::default()).unwrap();
+    let (journal, _) = Journal::open(dir.path(), Options::default(), keys()).unwrap();
     let next = AtomicU64::new(1 << 40);
     let file = zeroed(dir.path(), 256 << 20);
     let buffer = vec![0xa5; RAW_BATCH_BYTES];
@@ -124,7 +129,7 @@ fn appends(c: &mut Criterion) {
     let next = AtomicU64::new(1);
     for threads in [1, 4, 16] {
         let dir = directory();
-        let (journal, _) = Journal::open(dir.path(), Options::default()).unwrap();
+        let (journal, _) = Journal::open(dir.path(), Options::default(), keys()).unwrap();
         group.throughput(Throughput::Bytes(ROUND_BATCHES / threads * threads * BATCH * EVENT_BYTES as u64));
         group.bench_function(BenchmarkId::new("journal, 64 x 2 KB, threads", threads), |b| {
             b.iter_custom(|rounds| (0..rounds).map(|_| round(&journal, threads, &next, &text)).sum());

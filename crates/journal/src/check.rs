@@ -7,6 +7,7 @@ use std::path::Path;
 
 use crate::fault::{Fault, Wrong};
 use crate::format::{BLOCK_BYTES, FrameHeader, SEGMENT_HEADER_BYTES, SegmentHeader, padded};
+use crate::frame_keys::FrameKeys;
 use crate::segment::{DIRECTORY, Frame, LOCK, NEXT, Segment, Torn, named};
 use crate::{Record, Seq};
 
@@ -29,20 +30,29 @@ pub struct Checked {
     pub torn: Option<Torn>,
     /// Whether the journal was closed: then nothing can be torn.
     pub closed: bool,
+    /// Whether the records were decrypted and read. Without keys only the structure was checked: which files and frames
+    /// there are, their order, their checksums, and that there is nothing else.
+    pub read: bool,
 }
 
 /// Reads the whole journal of a data directory and accounts for every byte of every file: headers, checksums, seqs
 /// without a gap, records in their one right form, contents that are what their ids commit to, zeros everywhere else,
 /// no other files. `visit` gets every record in order. The first thing that is wrong ends it.
 ///
+/// Without `keys` nothing is decrypted and nothing visited; see [`Checked::read`].
+///
 /// It needs one frame of memory. What it cannot see is that whole frames have been cut from the end at a place where
 /// a group ended: `records` is to be compared with a signed checkpoint.
-pub fn check(dir: &Path, mut visit: impl FnMut(&Record)) -> Result<Checked, Fault> {
+pub fn check(dir: &Path, keys: Option<&dyn FrameKeys>, mut visit: impl FnMut(&Record)) -> Result<Checked, Fault> {
     let dir = dir.join(DIRECTORY);
     let (segments, mut bytes) = files(&dir)?;
-    let mut checked = Checked { segments: segments.len(), records: 0, bytes: 0, torn: None, closed: segments.is_empty() };
+    let mut checked =
+        Checked { segments: segments.len(), records: 0, bytes: 0, torn: None, closed: segments.is_empty(), read: keys.is_some() };
     for (at, first) in segments.iter().enumerate() {
-        let segment = Segment::open(&dir, *first)?;
+        let segment = match keys {
+            Some(keys) => Segment::open(&dir, *first, keys)?,
+            None => Segment::open_sealed(&dir, *first)?,
+        };
         if first.0 != checked.records {
             return Err(segment.fault(0, Some(*first), Wrong::Gap { expected: checked.records, found: first.0 }));
         }
@@ -114,10 +124,16 @@ fn check_segment(segment: &Segment, is_last: bool, visit: &mut impl FnMut(&Recor
             Ok(None) => break None,
             Err(fault) => break Some(fault),
         };
-        if let Err(fault) = segment.frame(at, &header, &mut frame) {
+        let read = match segment.sealer {
+            Some(_) => segment.frame(at, &header, &mut frame),
+            None => segment.sealed(at, &header, &mut frame),
+        };
+        if let Err(fault) = read {
             break Some(fault);
         }
-        check_records(segment, &header, &frame, visit)?;
+        if segment.sealer.is_some() {
+            check_records(segment, &header, &frame, visit)?;
+        }
         must_be_zeros(at + header.bytes(), at + padded(header.bytes()), header.first)?;
         at += padded(header.bytes());
         seq = header.end();

@@ -20,10 +20,10 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Whether the file could not be read, so that nothing can be said of its bytes.
+    /// Whether the file could not be read, or not be opened with a key, so that nothing can be said of its records.
     #[must_use]
     pub fn is_unreadable(&self) -> bool {
-        matches!(self.wrong, Wrong::Unreadable(_))
+        matches!(self.wrong, Wrong::Unreadable(_) | Wrong::Keyring(_) | Wrong::NoKey(_))
     }
 }
 
@@ -34,6 +34,12 @@ pub enum Wrong {
     /// The system could not read it.
     #[error("cannot be read: {0}")]
     Unreadable(#[from] io::Error),
+    /// The keyring could not say whether there is a key.
+    #[error("its key cannot be read: {0}")]
+    Keyring(#[source] io::Error),
+    /// There is no key for the file.
+    #[error("there is no key {0} for this file: its key was destroyed, or the keyring is another one")]
+    NoKey(event::KeyId),
     /// A file that no journal has.
     #[error("this file does not belong to a journal")]
     UnknownFile,
@@ -49,8 +55,8 @@ pub enum Wrong {
     /// The header of a segment states what cannot be.
     #[error("the segment's header states what cannot be")]
     SegmentHeader,
-    /// A later format.
-    #[error("format version {0} is not known; this program reads version 1")]
+    /// Another format.
+    #[error("format version {0} is not known; this program reads version 2")]
     Version(u32),
     /// Name and header name different records.
     #[error("the segment's header says that it begins at record {0}, its name says something else")]
@@ -95,6 +101,9 @@ pub enum Wrong {
     /// The records have been changed.
     #[error("checksum of the frame's records does not match")]
     BodyCrc,
+    /// The checksums are right, and the seal does not open.
+    #[error("the frame does not open with the key of its file: somebody has changed it, or moved it here from another place")]
+    Seal,
     /// The lengths of the records do not add up.
     #[error("the lengths in the frame's index do not add up")]
     IndexLengths,

@@ -7,22 +7,24 @@ use std::thread::JoinHandle;
 use crate::Seq;
 use crate::append::{Append, AppendError, Ticket};
 use crate::disk::Disk;
+use crate::frame_keys::FrameKeys;
 use crate::options::Options;
 use crate::queue::Queue;
 use crate::reader::{ReadError, Reader};
 use crate::recovery::{OpenError, Recovery, recover};
 use crate::segment::DIRECTORY;
 use crate::watch::Watch;
-use crate::writer::Writer;
+use crate::writer::{Shared, Writer};
 
 /// A journal that is open for writing. Clones are handles to the same one; the last one that is dropped closes it.
 ///
 /// ```
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let dir = tempfile::tempdir()?;
-/// use watchkeeper_journal::{Append, Journal, Options, Seq};
+/// use watchkeeper_journal::{Append, DerivedKeys, Journal, Options, Seq};
 ///
-/// let (journal, recovery) = Journal::open(dir.path(), Options::default())?;
+/// let keys = std::sync::Arc::new(DerivedKeys::new(&[7; 32])); // a program has a keyring
+/// let (journal, recovery) = Journal::open(dir.path(), Options::default(), keys)?;
 /// assert_eq!(recovery.records, 0);
 /// let id = event::EventId::random();
 /// let event_json = format!(r#"{{"id":"{id}"}}"#).into_bytes();
@@ -40,6 +42,7 @@ pub struct Journal(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     dir: PathBuf,
+    keys: Arc<dyn FrameKeys>,
     queue: Arc<Queue>,
     watch: Arc<Watch>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -47,24 +50,32 @@ struct Inner {
 
 impl Journal {
     /// Opens the journal of a data directory (its files are in `dir/journal`), makes it if there is none, and mends
-    /// what a crash has left. Only one process at a time can have it open.
-    pub fn open(dir: &Path, options: Options) -> Result<(Self, Recovery), OpenError> {
-        Self::open_on(Disk::default(), dir, options)
+    /// what a crash has left. Only one process at a time can have it open. Each of its files is encrypted under a key of
+    /// its own, which comes from `keys`.
+    pub fn open(dir: &Path, options: Options, keys: Arc<dyn FrameKeys>) -> Result<(Self, Recovery), OpenError> {
+        Self::open_on(Disk::default(), dir, options, keys)
     }
 
-    pub(crate) fn open_on(disk: Disk, dir: &Path, options: Options) -> Result<(Self, Recovery), OpenError> {
+    pub(crate) fn open_on(
+        disk: Disk,
+        dir: &Path,
+        options: Options,
+        keys: Arc<dyn FrameKeys>,
+    ) -> Result<(Self, Recovery), OpenError> {
         let data_dir = dir;
         let dir = data_dir.join(DIRECTORY);
-        let recovered = recover(&disk, data_dir, &dir, &options)?;
+        let recovered = recover(&disk, data_dir, &dir, &options, &*keys)?;
         let recovery = recovered.recovery.clone();
         let queue = Arc::new(Queue::new(options.queue_bytes_max, options.group_bytes_max));
         let watch = Arc::new(Watch::new(Seq(recovery.records)));
-        let writer = Writer::new(disk, dir.clone(), options, recovered, Arc::clone(&queue), Arc::clone(&watch));
+        let place =
+            Shared { disk, dir: dir.clone(), keys: Arc::clone(&keys), queue: Arc::clone(&queue), watch: Arc::clone(&watch) };
+        let writer = Writer::new(place, options, recovered);
         let thread = std::thread::Builder::new()
             .name("journal".to_owned())
             .spawn(move || writer.run())
             .map_err(|error| OpenError::Io { what: "start the writer thread of", path: dir.clone(), error })?;
-        Ok((Self(Arc::new(Inner { dir, queue, watch, thread: Mutex::new(Some(thread)) })), recovery))
+        Ok((Self(Arc::new(Inner { dir, keys, queue, watch, thread: Mutex::new(Some(thread)) })), recovery))
     }
 
     /// Hands a batch to the writer and returns at once. The ticket answers when every event of the batch is on disk,
@@ -84,7 +95,7 @@ impl Journal {
 
     /// A reader that begins with the record `from` and follows the durable end.
     pub fn reader(&self, from: Seq) -> Result<Reader, ReadError> {
-        Reader::following(self.0.dir.clone(), Arc::clone(&self.0.watch), from)
+        Reader::following(self.0.dir.clone(), Arc::clone(&self.0.keys), Arc::clone(&self.0.watch), from)
     }
 
     /// The first record of the segment that holds the record `at` (or will hold it). A segment brings every content that its

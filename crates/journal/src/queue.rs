@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use futures_channel::oneshot;
 
 use crate::append::{Answer, Append, AppendError, Ticket};
-use crate::format::{FRAME_BYTES_MAX, FRAME_HEADER_BYTES};
+use crate::format::{FRAME_BYTES_MAX, FRAME_FIXED_BYTES};
 
 /// What a waiting batch takes in memory besides its bytes, so that a flood of tiny batches is bounded, too.
 const REQUEST_OVERHEAD_BYTES: usize = 256;
@@ -59,7 +59,7 @@ impl Queue {
 
     pub(crate) fn push(&self, batch: Vec<Append>) -> Result<Ticket, AppendError> {
         batch.iter().try_for_each(Append::check)?;
-        let frame_bytes = batch.iter().map(Append::frame_bytes).fold(FRAME_HEADER_BYTES, usize::saturating_add);
+        let frame_bytes = batch.iter().map(Append::frame_bytes).fold(FRAME_FIXED_BYTES, usize::saturating_add);
         if frame_bytes > FRAME_BYTES_MAX {
             return Err(AppendError::too_large(frame_bytes));
         }
@@ -98,7 +98,7 @@ impl Queue {
         }
         let mut group = Group { requests: Vec::new(), frame_bytes_max: 0 };
         while let Some(next) = inside.waiting.front() {
-            // A sum of what fits one by one; the header is counted more than once, which does no harm.
+            // A sum of what fits one by one; the header and the tags are counted more than once, which does no harm.
             let together = group.frame_bytes_max + next.frame_bytes;
             if !group.requests.is_empty() && together > self.group_bytes_max.min(FRAME_BYTES_MAX) {
                 break;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::fault::{Fault, Wrong};
 use crate::format::{BLOCK_BYTES, padded};
+use crate::frame_keys::FrameKeys;
 use crate::segment::{DIRECTORY, Frame, Segment, list};
 use crate::watch::Watch;
 use crate::{Record, Seq};
@@ -16,6 +17,7 @@ use crate::{Record, Seq};
 #[derive(Debug)]
 pub struct Reader {
     dir: PathBuf,
+    keys: Arc<dyn FrameKeys>,
     /// `None` for an offline reader.
     watch: Option<Arc<Watch>>,
     next: Seq,
@@ -58,18 +60,18 @@ struct Place {
 impl Reader {
     /// A reader of a data directory that no writer needs to have open. It goes as far as there are whole frames, and
     /// then stays at the end. Beside a running writer it may see records that are not acknowledged yet.
-    pub fn offline(dir: &Path, from: Seq) -> Result<Self, ReadError> {
+    pub fn offline(dir: &Path, keys: Arc<dyn FrameKeys>, from: Seq) -> Result<Self, ReadError> {
         let dir = dir.join(DIRECTORY);
         list(&dir).map_err(|error| unreadable(&dir, error))?;
-        Ok(Self { dir, watch: None, next: from, place: None, ended: false })
+        Ok(Self { dir, keys, watch: None, next: from, place: None, ended: false })
     }
 
-    pub(crate) fn following(dir: PathBuf, watch: Arc<Watch>, from: Seq) -> Result<Self, ReadError> {
+    pub(crate) fn following(dir: PathBuf, keys: Arc<dyn FrameKeys>, watch: Arc<Watch>, from: Seq) -> Result<Self, ReadError> {
         let end = watch.end();
         if from > end {
             return Err(ReadError::BehindEnd { from, end });
         }
-        Ok(Self { dir, watch: Some(watch), next: from, place: None, ended: false })
+        Ok(Self { dir, keys, watch: Some(watch), next: from, place: None, ended: false })
     }
 
     /// The next record, or `None` at the durable end.
@@ -144,7 +146,7 @@ impl Reader {
                     self.place = Some(place);
                     return Ok(true);
                 }
-                Ok(None) => match Segment::open(&self.dir, seq) {
+                Ok(None) => match Segment::open(&self.dir, seq, &*self.keys) {
                     Ok(segment) if segment.header.marker != place.segment.header.marker => place = Place::start_of(segment),
                     Err(fault) if !matches!(fault.wrong, Wrong::Missing) => return Err(fault.into()),
                     // The same segment again (it has no record), or none: this is the last one.
@@ -174,7 +176,7 @@ impl Reader {
         let segments = list(&self.dir).map_err(|error| unreadable(&self.dir, error))?;
         let at = segments.partition_point(|first| *first <= self.next);
         match (at.checked_sub(1).and_then(|at| segments.get(at)), segments.first()) {
-            (Some(first), _) => Ok(Some(Segment::open(&self.dir, *first)?)),
+            (Some(first), _) => Ok(Some(Segment::open(&self.dir, *first, &*self.keys)?)),
             (None, Some(first)) => {
                 let wrong = Wrong::Gap { expected: self.next.0, found: first.0 };
                 Err(Fault { file: self.dir.clone(), offset: 0, seq: Some(self.next), wrong }.into())

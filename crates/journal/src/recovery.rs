@@ -10,6 +10,7 @@ use crate::Seq;
 use crate::disk::Disk;
 use crate::fault::{Fault, Wrong};
 use crate::format::{BLOCK_BYTES, index_entries, padded};
+use crate::frame_keys::FrameKeys;
 use crate::options::Options;
 use crate::recent::Recent;
 use crate::segment::{Frame, LOCK, NEXT, Segment, Torn, list};
@@ -76,7 +77,13 @@ pub(crate) struct Recovered {
     pub(crate) lock: File,
 }
 
-pub(crate) fn recover(disk: &Disk, data_dir: &Path, dir: &Path, options: &Options) -> Result<Recovered, OpenError> {
+pub(crate) fn recover(
+    disk: &Disk,
+    data_dir: &Path,
+    dir: &Path,
+    options: &Options,
+    keys: &dyn FrameKeys,
+) -> Result<Recovered, OpenError> {
     let lock = take_directory(disk, data_dir, dir)?;
     let segments = list(dir).map_err(|error| OpenError::Io { what: "list", path: dir.to_owned(), error })?;
     remove_next(dir)?;
@@ -87,14 +94,14 @@ pub(crate) fn recover(disk: &Disk, data_dir: &Path, dir: &Path, options: &Option
         return Ok(Recovered { recovery, active: None, ids, lock });
     };
 
-    let walked = Walk::last(dir, *last)?;
+    let walked = Walk::last(dir, *last, keys)?;
     recovery.records = walked.end.0;
     // The ids of the newest records, which may lie in the segments before.
     let oldest = walked.end.0.saturating_sub(options.ids_remembered as u64);
     let from = before.partition_point(|first| first.0 <= oldest).saturating_sub(1);
     for (at, first) in before.iter().enumerate().skip(from) {
         let following = before.get(at + 1).copied().unwrap_or(*last);
-        Walk::indexes(dir, *first, following, &mut ids)?;
+        Walk::indexes(dir, *first, following, keys, &mut ids)?;
     }
     for (seq, id) in walked.ids {
         ids.insert(id, seq);
@@ -147,8 +154,8 @@ struct Walk {
 
 impl Walk {
     /// Reads all of the last segment.
-    fn last(dir: &Path, first: Seq) -> Result<Self, Fault> {
-        let segment = Segment::open(dir, first)?;
+    fn last(dir: &Path, first: Seq, keys: &dyn FrameKeys) -> Result<Self, Fault> {
+        let segment = Segment::open(dir, first, keys)?;
         let bytes = segment.bytes()?;
         let (mut end, mut head, mut ids) = (first, BLOCK_BYTES, Vec::new());
         let mut frame = Frame::default();
@@ -175,8 +182,14 @@ impl Walk {
     }
 
     /// Reads only the indexes of an earlier segment.
-    fn indexes(dir: &Path, first: Seq, following: Seq, ids: &mut Recent<[u8; 16], Seq>) -> Result<(), Fault> {
-        let segment = Segment::open(dir, first)?;
+    fn indexes(
+        dir: &Path,
+        first: Seq,
+        following: Seq,
+        keys: &dyn FrameKeys,
+        ids: &mut Recent<[u8; 16], Seq>,
+    ) -> Result<(), Fault> {
+        let segment = Segment::open(dir, first, keys)?;
         let (mut end, mut at) = (first, BLOCK_BYTES);
         while let Some(header) = segment.frame_header(at, end)? {
             let index = segment.index(at, &header)?;
@@ -196,7 +209,8 @@ impl Walk {
 /// Makes the last segment ready for more. `None` when it has no room, or the disk has none: then the first append
 /// begins a new one.
 fn go_on(disk: &Disk, segment: Segment, head: u64, torn: bool) -> Result<Option<Active>, OpenError> {
-    let Segment { path, header, .. } = segment;
+    let Segment { path, header, sealer, .. } = segment;
+    let Some(sealer) = sealer else { return Ok(None) };
     let io = |what| {
         let path = path.clone();
         move |error| OpenError::Io { what, path, error }
@@ -214,7 +228,7 @@ fn go_on(disk: &Disk, segment: Segment, head: u64, torn: bool) -> Result<Option<
     }
     let zeroed_to = head + ZEROED_AT_OPEN_BYTES;
     match disk.preallocate(&file, head, zeroed_to, header.allocated_bytes).and_then(|()| disk.sync_all(&file)) {
-        Ok(()) => Ok(Some(Active { file, path, header, head })),
+        Ok(()) => Ok(Some(Active { file, path, header, sealer, head })),
         Err(error) if is_disk_full(&error) => {
             tracing::warn!(%error, "no room to go on with the journal's last segment");
             disk.truncate(&file, head).and_then(|()| disk.sync_all(&file)).map_err(io("truncate"))?;

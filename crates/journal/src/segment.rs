@@ -10,6 +10,7 @@ use crate::format::{
     BLOCK_BYTES, FRAME_BYTES_MAX, FRAME_HEADER_BYTES, FrameHeader, IndexEntry, SEGMENT_HEADER_BYTES, SegmentHeader,
     index_entries, padded,
 };
+use crate::frame_keys::{FrameKeys, Part, Sealer};
 use crate::{Record, Seq};
 
 /// The directory of the journal in the data directory.
@@ -65,11 +66,23 @@ pub(crate) struct Segment {
     pub(crate) path: PathBuf,
     pub(crate) file: File,
     pub(crate) header: SegmentHeader,
+    /// `None` when only what needs no key is read.
+    pub(crate) sealer: Option<Sealer>,
 }
 
 impl Segment {
-    /// Opens a segment and checks its header.
-    pub(crate) fn open(dir: &Path, first: Seq) -> Result<Self, Fault> {
+    /// Opens a segment, checks its header and gets its key.
+    pub(crate) fn open(dir: &Path, first: Seq, keys: &dyn FrameKeys) -> Result<Self, Fault> {
+        let mut segment = Self::open_sealed(dir, first)?;
+        let fault = |wrong| segment.fault(0, Some(first), wrong);
+        let key = keys.get(segment.header.key).map_err(|error| fault(Wrong::Keyring(error)))?;
+        let key = key.ok_or_else(|| fault(Wrong::NoKey(segment.header.key)))?;
+        segment.sealer = Some(Sealer::new(&key).map_err(|error| fault(Wrong::Keyring(error)))?);
+        Ok(segment)
+    }
+
+    /// Opens a segment and checks its header, without its key: its frames can be found and their checksums verified.
+    pub(crate) fn open_sealed(dir: &Path, first: Seq) -> Result<Self, Fault> {
         let path = dir.join(file_name(first));
         let fault = |wrong| Fault { file: path.clone(), offset: 0, seq: Some(first), wrong };
         let file = File::open(&path).map_err(|error| match error.kind() {
@@ -82,7 +95,7 @@ impl Segment {
         if header.first != first {
             return Err(fault(Wrong::Name(header.first.0)));
         }
-        Ok(Self { path, file, header })
+        Ok(Self { path, file, header, sealer: None })
     }
 
     /// The file's length, which is that of whole blocks and not above what the header states.
@@ -120,32 +133,63 @@ impl Segment {
 
     /// Reads only the index of a frame.
     pub(crate) fn index(&self, offset: u64, header: &FrameHeader) -> Result<Vec<u8>, Fault> {
-        let fault = |wrong| self.fault(offset, Some(header.first), wrong);
-        let mut index = vec![0; length(header.index_bytes())];
-        self.file.read_exact_at(&mut index, offset + FRAME_HEADER_BYTES as u64).map_err(|error| fault(error.into()))?;
-        if crc32c::crc32c(&index) != header.index_crc {
-            return Err(fault(Wrong::IndexCrc));
-        }
-        if index_entries(&index).map(|entry| u64::from(entry.bytes)).sum::<u64>() != u64::from(header.body_bytes) {
-            return Err(fault(Wrong::IndexLengths));
-        }
+        let mut index = Vec::new();
+        self.sealed_index(offset, header, &mut index)?;
+        self.unseal_index(offset, header, &mut index)?;
         Ok(index)
     }
 
     /// Reads a frame into `frame` and checks it.
     pub(crate) fn frame(&self, offset: u64, header: &FrameHeader, frame: &mut Frame) -> Result<(), Fault> {
-        let fault = |wrong| self.fault(offset, Some(header.first), wrong);
+        self.sealed(offset, header, frame)?;
+        // Checksums of both first: what the power cut short fails there, and what fails behind them was changed.
+        self.unseal_index(offset, header, &mut frame.index)?;
+        self.unseal(offset, header, Part::Records, &mut frame.body)
+    }
+
+    /// Reads a frame as it lies there and verifies its checksums, which takes no key.
+    pub(crate) fn sealed(&self, offset: u64, header: &FrameHeader, frame: &mut Frame) -> Result<(), Fault> {
         frame.first = header.first;
-        frame.index = self.index(offset, header)?;
-        frame.body.clear();
-        frame.body.resize(header.body_bytes as usize, 0);
         frame.offset = offset;
-        let at = offset + FRAME_HEADER_BYTES as u64 + header.index_bytes();
-        self.file.read_exact_at(&mut frame.body, at).map_err(|error| fault(error.into()))?;
+        self.sealed_index(offset, header, &mut frame.index)?;
+        let at = offset + FRAME_HEADER_BYTES as u64 + header.sealed_index_bytes();
+        self.read(offset, header, at, header.sealed_body_bytes(), &mut frame.body)?;
         if crc32c::crc32c(&frame.body) != header.body_crc {
-            return Err(fault(Wrong::BodyCrc));
+            return Err(self.fault(offset, Some(header.first), Wrong::BodyCrc));
         }
         Ok(())
+    }
+
+    fn sealed_index(&self, offset: u64, header: &FrameHeader, into: &mut Vec<u8>) -> Result<(), Fault> {
+        self.read(offset, header, offset + FRAME_HEADER_BYTES as u64, header.sealed_index_bytes(), into)?;
+        if crc32c::crc32c(into) != header.index_crc {
+            return Err(self.fault(offset, Some(header.first), Wrong::IndexCrc));
+        }
+        Ok(())
+    }
+
+    fn read(&self, offset: u64, header: &FrameHeader, at: u64, bytes: u64, into: &mut Vec<u8>) -> Result<(), Fault> {
+        into.clear();
+        into.resize(length(bytes), 0);
+        self.file.read_exact_at(into, at).map_err(|error| self.fault(offset, Some(header.first), error.into()))
+    }
+
+    fn unseal_index(&self, offset: u64, header: &FrameHeader, index: &mut Vec<u8>) -> Result<(), Fault> {
+        self.unseal(offset, header, Part::Index, index)?;
+        if index_entries(index).map(|entry| u64::from(entry.bytes)).sum::<u64>() != u64::from(header.body_bytes) {
+            return Err(self.fault(offset, Some(header.first), Wrong::IndexLengths));
+        }
+        Ok(())
+    }
+
+    fn unseal(&self, offset: u64, header: &FrameHeader, part: Part, bytes: &mut Vec<u8>) -> Result<(), Fault> {
+        let fault = |wrong| self.fault(offset, Some(header.first), wrong);
+        let sealer = self.sealer.as_ref().ok_or_else(|| fault(Wrong::NoKey(self.header.key)))?;
+        let nonce = match part {
+            Part::Index => header.index_nonce,
+            Part::Records => header.body_nonce,
+        };
+        sealer.open(part, &header.place(), nonce, bytes).map_err(|_| fault(Wrong::Seal))
     }
 
     /// Judges what stands from `offset` to the end of the last segment, where no whole frame begins: nothing, or a

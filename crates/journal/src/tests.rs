@@ -3,4 +3,5 @@
 mod durability;
 mod examples;
 mod recovery;
+mod sealing;
 mod tampering;

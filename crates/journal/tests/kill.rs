@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use event::EventId;
-use watchkeeper_journal::{Append, Journal, Options, Reader, Seq, check};
+use watchkeeper_journal::{Append, DerivedKeys, FrameKeys, Journal, Options, Reader, Seq, check};
 
 const DIR: &str = "WATCHKEEPER_JOURNAL_KILL_DIR";
 const RUN: &str = "WATCHKEEPER_JOURNAL_KILL_RUN";
@@ -18,6 +19,11 @@ const THREADS: u64 = 4;
 
 fn options() -> Options {
     Options { segment_bytes: 1024 * 1024, ..Options::default() }
+}
+
+/// Parent and child know the same keys.
+fn keys() -> Arc<dyn FrameKeys> {
+    Arc::new(DerivedKeys::new(&[7; 32]))
 }
 
 fn append(n: u64) -> Append {
@@ -34,7 +40,7 @@ fn append(n: u64) -> Append {
 fn child() {
     let (Ok(dir), Ok(run)) = (std::env::var(DIR), std::env::var(RUN)) else { return };
     let run: u64 = run.parse().unwrap();
-    let (journal, _) = Journal::open(dir.as_ref(), options()).unwrap();
+    let (journal, _) = Journal::open(dir.as_ref(), options(), keys()).unwrap();
     std::thread::scope(|scope| {
         for thread in 0..THREADS {
             let journal = &journal;
@@ -83,10 +89,10 @@ fn what_was_acknowledged_survives_sigkill_once() {
         assert!(!child.wait().unwrap().success());
         assert!(seen >= kill_after, "the child ended by itself");
 
-        let checked = check(dir.path(), |_| {}).unwrap_or_else(|fault| panic!("run {run}: {fault}"));
+        let checked = check(dir.path(), Some(&*keys()), |_| {}).unwrap_or_else(|fault| panic!("run {run}: {fault}"));
         assert!(!checked.closed);
         let mut places: BTreeMap<Vec<u8>, u64> = BTreeMap::new();
-        let mut reader = Reader::offline(dir.path(), Seq(0)).unwrap();
+        let mut reader = Reader::offline(dir.path(), keys(), Seq(0)).unwrap();
         while let Some(record) = reader.next().unwrap() {
             assert_eq!(places.insert(record.event_json, record.seq.0), None, "run {run}: recorded twice");
         }
@@ -96,7 +102,7 @@ fn what_was_acknowledged_survives_sigkill_once() {
     }
 
     // What was acknowledged before all the kills is still recognised.
-    let (journal, recovery) = Journal::open(dir.path(), options()).unwrap();
+    let (journal, recovery) = Journal::open(dir.path(), options(), keys()).unwrap();
     let (n, seq) = acknowledged.first_key_value().unwrap();
     let answer = journal.append(vec![append(*n)]).unwrap().wait().unwrap();
     assert_eq!((answer[0].seq.0, answer[0].duplicate), (*seq, true));

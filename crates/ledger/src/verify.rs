@@ -7,7 +7,7 @@ mod snapshot;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use journal::{Record, Seq};
+use journal::{FrameKeys, Record, Seq};
 
 use crate::tree::{EMPTY_ROOT, Hash};
 use crate::vkey::VerifierKey;
@@ -71,13 +71,13 @@ pub enum VerifyError {
 
 /// Verifies a data directory, or a copy of one, from nothing but its files: every byte of the journal and of the
 /// ledger, every checkpoint ever signed. The ledger is read between two seals, so a server may run beside it; a group of
-/// records that it is just writing is then noted as torn.
+/// records that it is just writing is then noted as torn. The journal is encrypted, so its keys are needed.
 ///
 /// # Errors
 /// When something could not be read, so that neither "intact" nor "tampered" can be said. What is wrong with the
 /// record is in [`Report::fault`].
-pub fn verify(data_dir: &Path) -> Result<Report, VerifyError> {
-    verify_from(data_dir, &[], &mut |visit| read_journal(data_dir, visit))
+pub fn verify(data_dir: &Path, journal_keys: &dyn FrameKeys) -> Result<Report, VerifyError> {
+    verify_from(data_dir, &[], &mut |visit| read_journal(data_dir, journal_keys, visit))
 }
 
 /// Verifies a data directory, and that its log is the one of these keys, which were kept elsewhere: the first ones, or the ones
@@ -85,8 +85,8 @@ pub fn verify(data_dir: &Path) -> Result<Report, VerifyError> {
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_against(data_dir: &Path, keys: &[VerifierKey]) -> Result<Report, VerifyError> {
-    verify_from(data_dir, keys, &mut |visit| read_journal(data_dir, visit))
+pub fn verify_against(data_dir: &Path, keys: &[VerifierKey], journal_keys: &dyn FrameKeys) -> Result<Report, VerifyError> {
+    verify_from(data_dir, keys, &mut |visit| read_journal(data_dir, journal_keys, visit))
 }
 
 /// Where verification ends before its end.
@@ -141,7 +141,7 @@ fn verify_from(data_dir: &Path, expected: &[VerifierKey], source: Source<'_>) ->
     Ok(report)
 }
 
-fn read_journal(data_dir: &Path, visit: &mut dyn FnMut(&Record)) -> Result<Journaled, Stop> {
+fn read_journal(data_dir: &Path, keys: &dyn FrameKeys, visit: &mut dyn FnMut(&Record)) -> Result<Journaled, Stop> {
     let relative = |file: &Path| file.strip_prefix(data_dir).unwrap_or(file).display().to_string();
     let at = |file: &Path, offset: u64, seq: Option<Seq>| {
         format!("{} at byte {offset}{}", relative(file), seq.map(|seq| format!(" (record {})", seq.0)).unwrap_or_default())
@@ -149,7 +149,7 @@ fn read_journal(data_dir: &Path, visit: &mut dyn FnMut(&Record)) -> Result<Journ
     if !data_dir.join("journal").exists() {
         return Ok(Journaled { records: 0, torn: None });
     }
-    match journal::check(data_dir, |record| visit(record)) {
+    match journal::check(data_dir, Some(keys), |record| visit(record)) {
         Ok(checked) => {
             let torn = checked.torn.map(|torn| Torn { place: at(&torn.file, torn.offset, Some(torn.seq)), bytes: torn.bytes });
             Ok(Journaled { records: checked.records, torn })

@@ -3,12 +3,17 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::panic)]
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use event::{ContentRef, Direction, Event, Key, Kind, Part, Piece, PieceMeta, Role, Source, SourcePath, SubjectId, Timestamp};
-use journal::{Append, ContentEntry, Journal, Options, Seq};
+use journal::{Append, ContentEntry, DerivedKeys, FrameKeys, Journal, Options, Seq};
 use sanitize::Clean;
 use watchkeeper_ledger::{Fault, Ledger, LogKey, verify, verify_against};
+
+fn keys() -> Arc<dyn FrameKeys> {
+    Arc::new(DerivedKeys::new(&[7; 32]))
+}
 
 fn example(number: u64, says: &str) -> Append {
     let subject = SubjectId::from_bytes([1; 16]).unwrap();
@@ -24,7 +29,7 @@ fn example(number: u64, says: &str) -> Append {
 /// Records a group of events and seals after it, as the server does.
 fn record(dir: &Path, groups: &[&[&str]]) -> LogKey {
     let key = LogKey::load_or_generate(&dir.join("log.key"), "test.example/log").unwrap();
-    let (journal, _) = Journal::open(dir, Options { segment_bytes: 16 * 1024, ..Options::default() }).unwrap();
+    let (journal, _) = Journal::open(dir, Options { segment_bytes: 16 * 1024, ..Options::default() }, keys()).unwrap();
     let mut ledger = Ledger::open(dir, LogKey::load(&dir.join("log.key")).unwrap()).unwrap();
     let mut reader = journal.reader(Seq(ledger.size())).unwrap();
     for group in groups {
@@ -54,14 +59,14 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn fault(dir: &Path) -> Option<Fault> {
-    verify(dir).unwrap().fault
+    verify(dir, &*keys()).unwrap().fault
 }
 
 #[test]
 fn a_real_data_directory_is_intact_and_every_changed_byte_is_found_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let key = record(dir.path(), &[&["one", "two"], &["three"]]);
-    let report = verify_against(dir.path(), &key.verifiers()).unwrap();
+    let report = verify_against(dir.path(), &key.verifiers(), &*keys()).unwrap();
     assert_eq!((report.records, report.sealed, report.unsealed, report.checkpoints), (3, 3, 0, 2));
     assert_eq!((report.fault, report.notes), (None, Vec::new()));
     let mut bytes = 0;
@@ -116,12 +121,12 @@ fn a_journal_that_is_cut_or_gone_is_found() {
 fn records_behind_the_checkpoint_are_counted_as_unsealed_and_sealed_by_the_next_run() {
     let dir = tempfile::tempdir().unwrap();
     record(dir.path(), &[&["one"]]);
-    let (journal, _) = Journal::open(dir.path(), Options::default()).unwrap();
+    let (journal, _) = Journal::open(dir.path(), Options::default(), keys()).unwrap();
     journal.append(vec![example(9, "two")]).unwrap().wait().unwrap();
     drop(journal);
-    let report = verify(dir.path()).unwrap();
+    let report = verify(dir.path(), &*keys()).unwrap();
     assert_eq!((report.sealed, report.unsealed, report.fault), (1, 1, None));
     record(dir.path(), &[&["three"]]);
-    let report = verify(dir.path()).unwrap();
+    let report = verify(dir.path(), &*keys()).unwrap();
     assert_eq!((report.sealed, report.unsealed, report.checkpoints, report.fault), (3, 0, 2, None));
 }

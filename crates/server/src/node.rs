@@ -99,7 +99,8 @@ impl Node {
             move |source| NodeError::Io { what, source }
         };
         // The journal first: its lock keeps a second writer away from everything else.
-        let (journal, recovery) = Journal::open(data.path(), Options::default())?;
+        let frame_keys = crate::frame_keys::open(&data).map_err(io("keys/journal.key"))?;
+        let (journal, recovery) = Journal::open(data.path(), Options::default(), frame_keys)?;
         let namer = secrets::load_or_create::<32>(&data.key("subject-namer.key")).map_err(io("keys/subject-namer.key"))?;
         let sanitizer = data.sanitizer().map_err(io("keys/token.key"))?;
         let subjects = Subjects::open(&data.key("subjects.db"))?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::examples::*;
-use crate::{AppendError, Appended, Cursor, Journal, OpenError, Options, Reader, Seq, check};
+use crate::{AppendError, Appended, Cursor, OpenError, Options, Seq};
 
 #[test]
 fn what_was_appended_is_read_live_offline_and_after_a_reopen() {
@@ -53,7 +53,7 @@ fn segments_rotate_and_readers_cross_them_from_every_place() {
         let read = read_to_end(&mut journal.reader(Seq(from)).unwrap());
         assert_eq!(read.first().map(|record| record.seq.0), (from < 180).then_some(from));
         assert_eq!(read.len() as u64, 180 - from);
-        assert_eq!(read_to_end(&mut Reader::offline(dir.path(), Seq(from)).unwrap()), read);
+        assert_eq!(read_to_end(&mut offline(dir.path(), Seq(from))), read);
     }
     drop(journal);
     let checked = check(dir.path(), |_| {}).unwrap();
@@ -108,7 +108,7 @@ fn an_id_is_recorded_once_within_a_batch_across_batches_and_across_a_reopen() {
     journal.close().unwrap();
 
     let forgetful = Options { ids_remembered: 10, ..small() };
-    let (journal, _) = Journal::open(dir.path(), forgetful).unwrap();
+    let (journal, _) = open_with(dir.path(), forgetful).unwrap();
     assert!(append(&journal, [large(95, 1)])[0].duplicate);
     assert!(!append(&journal, [example(2)])[0].duplicate, "forgotten");
 }
@@ -116,7 +116,7 @@ fn an_id_is_recorded_once_within_a_batch_across_batches_and_across_a_reopen() {
 #[test]
 fn forgotten_contents_are_written_again() {
     let dir = tempfile::tempdir().unwrap();
-    let (journal, _) = Journal::open(dir.path(), Options { contents_remembered: 2, ..small() }).unwrap();
+    let (journal, _) = open_with(dir.path(), Options { contents_remembered: 2, ..small() }).unwrap();
     for n in 0..4 {
         append(&journal, [example(n)]);
     }
@@ -155,7 +155,7 @@ fn many_threads_are_committed_in_groups_and_each_gets_its_own_answer() {
 #[test]
 fn the_queue_is_bounded_and_says_so() {
     let dir = tempfile::tempdir().unwrap();
-    let (journal, _) = Journal::open(dir.path(), Options { queue_bytes_max: 100_000, ..small() }).unwrap();
+    let (journal, _) = open_with(dir.path(), Options { queue_bytes_max: 100_000, ..small() }).unwrap();
     // Faster than any disk: 1,000 times 50 KB without waiting.
     let answers: Vec<_> = (0..1_000).map(|n| journal.append(vec![large(n, 50_000)])).collect();
     assert!(answers.iter().any(|answer| matches!(answer, Err(AppendError::Busy { bytes_max: 100_000, .. }))));
@@ -169,13 +169,13 @@ fn the_queue_is_bounded_and_says_so() {
 fn a_second_writer_is_refused_until_the_first_has_closed() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = open(dir.path());
-    let error = Journal::open(dir.path(), small()).unwrap_err();
+    let error = open_with(dir.path(), small()).unwrap_err();
     assert!(matches!(error, OpenError::Locked { .. }));
     assert!(error.to_string().contains("another process"), "{error}");
     append(&journal, [example(0)]);
     let clone = journal.clone();
     drop(journal);
-    assert!(Journal::open(dir.path(), small()).is_err());
+    assert!(open_with(dir.path(), small()).is_err());
     drop(clone);
     assert_eq!(open(dir.path()).1.records, 1);
 }
@@ -183,7 +183,7 @@ fn a_second_writer_is_refused_until_the_first_has_closed() {
 #[test]
 fn closing_writes_what_waits_and_gives_the_space_back() {
     let dir = tempfile::tempdir().unwrap();
-    let (journal, _) = Journal::open(dir.path(), Options { segment_bytes: 8 << 20, ..small() }).unwrap();
+    let (journal, _) = open_with(dir.path(), Options { segment_bytes: 8 << 20, ..small() }).unwrap();
     let tickets: Vec<_> = (0..100).map(|n| journal.append(vec![example(n)]).unwrap()).collect();
     journal.close().unwrap();
     journal.close().unwrap();

@@ -2,20 +2,45 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use event::{EventId, SubjectId};
 use sanitize::Clean;
 
+use crate::disk::Disk;
 use crate::segment::DIRECTORY;
-use crate::{Append, ContentEntry, Journal, Options, Reader, Record, Recovery, Seq};
+use crate::{
+    Append, Checked, ContentEntry, DerivedKeys, Fault, FrameKeys, Journal, OpenError, Options, Reader, Record, Recovery, Seq,
+};
 
 pub(super) fn small() -> Options {
     Options { segment_bytes: 64 * 1024, ..Options::default() }
 }
 
+/// The keyring of all tests.
+pub(super) fn keys() -> Arc<dyn FrameKeys> {
+    Arc::new(DerivedKeys::new(&[7; 32]))
+}
+
 pub(super) fn open(dir: &Path) -> (Journal, Recovery) {
-    Journal::open(dir, small()).unwrap()
+    open_with(dir, small()).unwrap()
+}
+
+pub(super) fn open_with(dir: &Path, options: Options) -> Result<(Journal, Recovery), OpenError> {
+    Journal::open(dir, options, keys())
+}
+
+pub(super) fn open_on(disk: Disk, dir: &Path) -> Result<(Journal, Recovery), OpenError> {
+    Journal::open_on(disk, dir, small(), keys())
+}
+
+pub(super) fn check(dir: &Path, visit: impl FnMut(&Record)) -> Result<Checked, Fault> {
+    crate::check(dir, Some(&*keys()), visit)
+}
+
+pub(super) fn offline(dir: &Path, from: Seq) -> Reader {
+    Reader::offline(dir, keys(), from).unwrap()
 }
 
 pub(super) fn id(n: u32) -> EventId {
@@ -55,7 +80,7 @@ pub(super) fn read_to_end(reader: &mut Reader) -> Vec<Record> {
 
 /// Every record of the directory by its event, from an offline reader, and that seqs have no gap.
 pub(super) fn records(dir: &Path) -> Vec<Record> {
-    let records = read_to_end(&mut Reader::offline(dir, Seq(0)).unwrap());
+    let records = read_to_end(&mut offline(dir, Seq(0)));
     assert!(records.iter().zip(0..).all(|(record, seq)| record.seq == Seq(seq)));
     records
 }

@@ -10,7 +10,7 @@ use super::examples::*;
 use crate::disk::Disk;
 use crate::format::BLOCK_BYTES;
 use crate::simulation::Faults;
-use crate::{AppendError, Journal, OpenError, Seq, check};
+use crate::{AppendError, OpenError, Seq};
 
 /// A journal of three groups that was not closed, in `dir`. Returns where the last frame begins and ends.
 fn crashed(dir: &Path) -> (usize, usize) {
@@ -26,7 +26,7 @@ fn crashed(dir: &Path) -> (usize, usize) {
 
 /// Opens what a crash has left, and checks that exactly the first `kept` events are there and more can be added.
 fn assert_recovers(dir: &Path, kept: u32, note: &str) {
-    let (journal, recovery) = Journal::open(dir, small()).unwrap_or_else(|error| panic!("{note}: {error}"));
+    let (journal, recovery) = open_with(dir, small()).unwrap_or_else(|error| panic!("{note}: {error}"));
     assert_eq!(recovery.records, u64::from(kept), "{note}");
     append(&journal, [example(77)]);
     journal.close().unwrap();
@@ -45,7 +45,7 @@ fn a_last_frame_that_is_cut_anywhere_is_cut_off_and_reported() {
     let good = std::fs::read(&file).unwrap();
     let end = from + good[from..to].iter().rposition(|byte| *byte != 0).unwrap() + 1;
     assert!(good[to..].iter().all(|byte| *byte == 0));
-    for cut in (from..end).step_by(37).chain([from + 1, from + 47, from + 48, end - 1]) {
+    for cut in (from..end).step_by(37).chain([from + 1, from + 79, from + 80, end - 1]) {
         copy(dir.path(), copied.path());
         let mut bytes = good.clone();
         bytes[cut..].fill(0);
@@ -77,7 +77,7 @@ fn a_closed_journal_is_never_torn() {
     bytes[last] ^= 1;
     std::fs::write(&file, bytes).unwrap();
     assert!(check(dir.path(), |_| {}).is_err());
-    assert!(matches!(Journal::open(dir.path(), small()), Err(OpenError::Damaged(_))));
+    assert!(matches!(open_with(dir.path(), small()), Err(OpenError::Damaged(_))));
 }
 
 #[test]
@@ -88,12 +88,12 @@ fn damage_before_whole_frames_is_refused_with_its_place_and_nothing_is_changed()
     let mut bytes = std::fs::read(&file).unwrap();
     bytes[2 * 4096 + 100] ^= 4;
     std::fs::write(&file, &bytes).unwrap();
-    let error = Journal::open(dir.path(), small()).unwrap_err();
+    let error = open_with(dir.path(), small()).unwrap_err();
     let OpenError::Damaged(fault) = &error else { panic!("{error}") };
     assert_eq!((fault.offset, fault.seq), (8192, Some(Seq(2))));
     assert!(error.to_string().contains("byte 8192 (record 2)") && error.to_string().contains("verify"), "{error}");
     assert_eq!(std::fs::read(&file).unwrap(), bytes);
-    assert!(crate::Reader::offline(dir.path(), Seq(2)).unwrap().next().is_err(), "never skipped");
+    assert!(offline(dir.path(), Seq(2)).next().is_err(), "never skipped");
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn text_that_looks_like_a_frame_is_not_one() {
     // The bytes of a whole frame of another journal, planted in a content, at every alignment that a block can have.
     let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (from, _) = crashed(other.path());
-    let planted = std::fs::read(segment_files(other.path()).remove(0)).unwrap()[from..from + 48].to_vec();
+    let planted = std::fs::read(segment_files(other.path()).remove(0)).unwrap()[from..from + 80].to_vec();
     let (journal, _) = open(dir.path());
     append(&journal, [example(0)]);
     append(&journal, [large(1, 20_000)]);
@@ -111,7 +111,7 @@ fn text_that_looks_like_a_frame_is_not_one() {
     let mut bytes = std::fs::read(&file).unwrap();
     // The torn group: its first block never came to the disk, and a later one begins with the planted bytes.
     bytes[8192..12288].fill(0);
-    bytes[12288..12288 + 48].copy_from_slice(&planted);
+    bytes[12288..12288 + 80].copy_from_slice(&planted);
     std::fs::write(&file, bytes).unwrap();
     assert_recovers(crash.path(), 1, "planted frame");
 }
@@ -142,9 +142,10 @@ fn a_segment_that_was_begun_and_got_no_record_is_gone_on_with() {
     append(&journal, [example(0)]);
     journal.close().unwrap();
     // Rotation came as far as the rename.
-    let header = crate::format::SegmentHeader { first: Seq(1), allocated_bytes: 64 * 1024, marker: [9; 16] };
+    let (key, _) = keys().create(Seq(1)).unwrap();
+    let header = crate::format::SegmentHeader { first: Seq(1), allocated_bytes: 64 * 1024, marker: [9; 16], key };
     let mut bytes = vec![0; 64 * 1024];
-    bytes[..64].copy_from_slice(&header.encode());
+    bytes[..80].copy_from_slice(&header.encode());
     std::fs::write(dir.path().join("journal").join(crate::segment::file_name(Seq(1))), bytes).unwrap();
     assert_eq!(check(dir.path(), |_| {}).unwrap().records, 1);
     assert_recovers(dir.path(), 1, "empty last segment");
@@ -159,7 +160,7 @@ fn survives(fail_at: u64, mut stays: impl FnMut() -> bool) -> bool {
     let disk = Disk { faults: Some(Arc::clone(&faults)) };
     let mut acknowledged = Vec::new();
     let mut complete = false;
-    if let Ok((journal, _)) = Journal::open_on(disk, dir.path(), small()) {
+    if let Ok((journal, _)) = open_on(disk, dir.path()) {
         // Batches of different sizes, some of several blocks, over several segments.
         for n in 0..24_u32 {
             let batch: Vec<_> = (0..n % 3 + 1).map(|part| large(n * 10 + part, (n as usize * 977) % 9_000)).collect();
@@ -217,7 +218,7 @@ fn a_full_disk_refuses_what_needs_a_segment_and_takes_it_when_there_is_space_aga
     let disk = Disk { faults: Some(Arc::clone(&faults)) };
     let full = |is| faults.full.store(is, Ordering::SeqCst);
     full(true);
-    let (journal, _) = Journal::open_on(disk.clone(), dir.path(), small()).unwrap();
+    let (journal, _) = open_on(disk.clone(), dir.path()).unwrap();
     let refused = |n| matches!(journal.append(vec![large(n, 20_000)]).unwrap().wait(), Err(AppendError::DiskFull { .. }));
     assert!(refused(0) && refused(1));
     full(false);
@@ -233,7 +234,7 @@ fn a_full_disk_refuses_what_needs_a_segment_and_takes_it_when_there_is_space_aga
     assert_eq!(check(dir.path(), |_| {}).unwrap().records, 2 + taken);
 
     // It opens on a full disk, so that what is there can be read.
-    let (journal, recovery) = Journal::open_on(disk, dir.path(), small()).unwrap();
+    let (journal, recovery) = open_on(disk, dir.path()).unwrap();
     assert_eq!(read_to_end(&mut journal.reader(Seq(0)).unwrap()).len() as u64, recovery.records);
     assert!(matches!(journal.append(vec![large(50, 60_000)]).unwrap().wait(), Err(AppendError::DiskFull { .. })));
     full(false);

@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use super::examples::*;
-use crate::{Fault, Journal, Options, Wrong, check};
+use crate::{Fault, Options, Wrong};
 
 /// A closed journal of two segments.
 fn closed(dir: &Path) {
-    let (journal, _) = Journal::open(dir, Options { segment_bytes: 20 * 1024, ..Options::default() }).unwrap();
+    let (journal, _) = open_with(dir, Options { segment_bytes: 20 * 1024, ..Options::default() }).unwrap();
     append(&journal, [example(0), example(1)]);
     append(&journal, [large(2, 5_000)]);
     append(&journal, [large(3, 5_000)]);
@@ -116,7 +116,7 @@ fn what_has_right_checksums_is_still_held_to_what_it_must_mean() {
     // Written through the journal itself, so that every checksum is right.
     let wrong = |append: crate::Append| {
         let dir = tempfile::tempdir().unwrap();
-        let (journal, _) = Journal::open(dir.path(), small()).unwrap();
+        let (journal, _) = open_with(dir.path(), small()).unwrap();
         super::examples::append(&journal, [append]);
         journal.close().unwrap();
         fault(dir.path()).unwrap().wrong

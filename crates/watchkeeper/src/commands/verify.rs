@@ -18,12 +18,13 @@ pub(super) fn verify(
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let target = target.map_or_else(|| data.path(), Ok)?;
+    let frame_keys = server::frame_keys(&DataDir::unchecked(&target)).context("keys/journal.key")?;
     let mut report = match key {
-        None => ledger::verify(&target)?,
+        None => ledger::verify(&target, &*frame_keys)?,
         Some(key) => {
             let key = std::fs::read_to_string(key).unwrap_or_else(|_| key.to_owned());
             let keys = key.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::parse);
-            ledger::verify_against(&target, &keys.collect::<Result<Vec<_>, _>>().context("--key")?)?
+            ledger::verify_against(&target, &keys.collect::<Result<Vec<_>, _>>().context("--key")?, &*frame_keys)?
         }
     };
     if report.fault.is_none() {
