@@ -19,20 +19,31 @@ const ZEROS_BYTES: usize = 256 * 1024;
 pub struct Checked {
     /// Segment files.
     pub segments: usize,
-    /// Records; their seqs are 0 to one less.
-    pub records: u64,
+    /// The oldest record that is there: 0, or a later one where those before were retired. Whether it is the right one
+    /// only those can tell who know what was retired.
+    pub first: Seq,
+    /// The seq after the newest record.
+    pub end: Seq,
     /// Bytes of all files.
     pub bytes: u64,
     /// A write that was cut short by a crash, and was never acknowledged. The next open cuts it off.
     ///
     /// Of a journal that was not closed, the files alone cannot tell such a write from an acknowledged last group that
-    /// somebody has changed: whoever has a signed checkpoint compares `records` with it.
+    /// somebody has changed: whoever has a signed checkpoint compares `end` with it.
     pub torn: Option<Torn>,
     /// Whether the journal was closed: then nothing can be torn.
     pub closed: bool,
     /// Whether the records were decrypted and read. Without keys only the structure was checked: which files and frames
     /// there are, their order, their checksums, and that there is nothing else.
     pub read: bool,
+}
+
+impl Checked {
+    /// How many records there are.
+    #[must_use]
+    pub fn records(&self) -> u64 {
+        self.end.0 - self.first.0
+    }
 }
 
 /// Reads the whole journal of a data directory and accounts for every byte of every file: headers, checksums, seqs
@@ -42,25 +53,33 @@ pub struct Checked {
 /// Without `keys` nothing is decrypted and nothing visited; see [`Checked::read`].
 ///
 /// It needs one frame of memory. What it cannot see is that whole frames have been cut from the end at a place where
-/// a group ended: `records` is to be compared with a signed checkpoint.
+/// a group ended: `end` is to be compared with a signed checkpoint.
 pub fn check(dir: &Path, keys: Option<&dyn FrameKeys>, mut visit: impl FnMut(&Record)) -> Result<Checked, Fault> {
     let dir = dir.join(DIRECTORY);
     let (segments, mut bytes) = files(&dir)?;
-    let mut checked =
-        Checked { segments: segments.len(), records: 0, bytes: 0, torn: None, closed: segments.is_empty(), read: keys.is_some() };
+    let first = segments.first().copied().unwrap_or_default();
+    let mut checked = Checked {
+        segments: segments.len(),
+        first,
+        end: first,
+        bytes: 0,
+        torn: None,
+        closed: segments.is_empty(),
+        read: keys.is_some(),
+    };
     for (at, first) in segments.iter().enumerate() {
         let segment = match keys {
             Some(keys) => Segment::open(&dir, *first, keys)?,
             None => Segment::open_sealed(&dir, *first)?,
         };
-        if first.0 != checked.records {
-            return Err(segment.fault(0, Some(*first), Wrong::Gap { expected: checked.records, found: first.0 }));
+        if *first != checked.end {
+            return Err(segment.fault(0, Some(*first), Wrong::Gap { expected: checked.end.0, found: first.0 }));
         }
         let is_last = at + 1 == segments.len();
         let length = segment.bytes()?;
         bytes += length;
         let (end, head, torn) = check_segment(&segment, is_last, &mut visit)?;
-        checked.records = end.0;
+        checked.end = end;
         checked.torn = torn;
         checked.closed = length == head && length < segment.header.allocated_bytes;
     }

@@ -48,6 +48,18 @@ impl Disk {
         File::open(dir)?.sync_all()
     }
 
+    /// Makes an empty file, in the place of one that has the name.
+    pub(crate) fn create(&self, path: &Path) -> io::Result<File> {
+        self.operation("create")?;
+        File::options().read(true).write(true).create(true).truncate(true).open(path)
+    }
+
+    /// Takes a file's name away.
+    pub(crate) fn remove(&self, path: &Path) -> io::Result<()> {
+        self.operation("unlink")?;
+        std::fs::remove_file(path)
+    }
+
     /// Gives a file its name.
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.operation("rename")?;
@@ -70,7 +82,9 @@ impl Disk {
             return Ok(());
         }
         let mut zeroed_to = zeroed_to.min(to);
-        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::empty(), from, to - from) {
+        // The size is set by itself, at once: a file is seen as long as its records or as long as it was allocated, and a
+        // length in between means that something was lost.
+        match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, from, to - from) {
             // The file system takes no space beforehand; writing all the zeros does.
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => zeroed_to = to,
             result => result?,

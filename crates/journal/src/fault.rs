@@ -107,6 +107,9 @@ pub enum Wrong {
     /// The lengths of the records do not add up.
     #[error("the lengths in the frame's index do not add up")]
     IndexLengths,
+    /// A frame was there.
+    #[error("only zeros where a frame was: the file was closed behind this place")]
+    Lost,
     /// Something stands where zeros should.
     #[error("bytes other than zero where only zeros should be")]
     NotZero,

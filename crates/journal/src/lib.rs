@@ -13,6 +13,7 @@ pub mod content;
 mod cursor;
 mod disk;
 mod fault;
+mod files;
 mod format;
 mod frame_keys;
 pub mod hash;

@@ -1,5 +1,6 @@
 //! What can be set about a journal.
 
+use crate::Seq;
 use crate::format::{BLOCK_BYTES, FRAME_BYTES_MAX, padded};
 
 /// Long enough that a new file is rare (one in 30,000 events of 2 KB), short enough that a preallocated one that is
@@ -26,6 +27,10 @@ const GROUP_BYTES_MAX: usize = 1024 * 1024;
 /// What can be set about a journal. The defaults are good.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Where the journal must begin: everything before is kept elsewhere. Records from here on that are missing are an
+    /// error; files that lie wholly before are left over from a retirement that was interrupted, and are removed when the
+    /// journal is opened. A new journal begins here.
+    pub first: Seq,
     /// Size of a segment file, in bytes; rounded up to whole blocks of 4 KiB, at least 16 KiB.
     pub segment_bytes: u64,
     /// Bytes of batches that may wait for the writer; an append above that is [`Busy`](crate::AppendError::Busy).
@@ -42,6 +47,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            first: Seq(0),
             segment_bytes: SEGMENT_BYTES,
             queue_bytes_max: QUEUE_BYTES_MAX,
             ids_remembered: IDS_REMEMBERED,

@@ -1,10 +1,12 @@
-//! What waits for the writer: bounded by bytes.
+//! What waits for the writer: batches, bounded by bytes, and requests for a new file.
 
 use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use futures_channel::oneshot;
 
+use crate::Seq;
 use crate::append::{Answer, Append, AppendError, Ticket};
 use crate::format::{FRAME_BYTES_MAX, FRAME_FIXED_BYTES};
 
@@ -29,6 +31,18 @@ pub(crate) struct Group {
     pub(crate) frame_bytes_max: usize,
 }
 
+/// Somebody who waits for a new file; see [`Journal::rotate`](crate::Journal::rotate).
+pub(crate) type Rotation = SyncSender<Result<Seq, AppendError>>;
+
+/// What the writer does next.
+#[derive(Debug)]
+pub(crate) enum Work {
+    /// Makes a group durable.
+    Commit(Group),
+    /// Begins a new file.
+    Rotate(Vec<Rotation>),
+}
+
 #[derive(Debug)]
 pub(crate) struct Queue {
     inside: Mutex<Inside>,
@@ -40,6 +54,7 @@ pub(crate) struct Queue {
 #[derive(Debug)]
 struct Inside {
     waiting: VecDeque<Request>,
+    rotations: Vec<Rotation>,
     bytes: usize,
     state: State,
 }
@@ -53,7 +68,7 @@ enum State {
 
 impl Queue {
     pub(crate) fn new(bytes_max: usize, group_bytes_max: usize) -> Self {
-        let inside = Inside { waiting: VecDeque::new(), bytes: 0, state: State::Open };
+        let inside = Inside { waiting: VecDeque::new(), rotations: Vec::new(), bytes: 0, state: State::Open };
         Self { inside: Mutex::new(inside), came: Condvar::new(), bytes_max, group_bytes_max }
     }
 
@@ -66,11 +81,7 @@ impl Queue {
         let (answer, ticket) = Ticket::new();
         let request = Request { batch, answer, frame_bytes };
         let mut inside = self.lock();
-        match &inside.state {
-            State::Open => {}
-            State::Closed => return Err(AppendError::Closed),
-            State::Stopped(reason) => return Err(AppendError::Stopped { reason: reason.clone() }),
-        }
+        inside.state.is_open()?;
         if request.batch.is_empty() {
             // Nothing to wait for; the receiver is there, so this cannot fail.
             let _ = request.answer.send(Ok(Vec::new()));
@@ -87,14 +98,33 @@ impl Queue {
         Ok(ticket)
     }
 
-    /// Waits for work and takes one group. `None` when the queue is closed and empty.
-    pub(crate) fn take(&self) -> Option<Group> {
+    /// Asks for a new file. The receiver is told the seq that it begins with.
+    pub(crate) fn rotate(&self) -> Result<Receiver<Result<Seq, AppendError>>, AppendError> {
+        let (rotation, begun) = sync_channel(1);
+        let mut inside = self.lock();
+        inside.state.is_open()?;
+        inside.rotations.push(rotation);
+        drop(inside);
+        self.came.notify_one();
+        Ok(begun)
+    }
+
+    /// Waits for work. `None` when the queue is closed and empty.
+    pub(crate) fn take(&self) -> Option<Work> {
         let mut inside = self.lock();
         while inside.waiting.is_empty() {
+            if !inside.rotations.is_empty() {
+                break;
+            }
             match inside.state {
                 State::Open => inside = self.came.wait(inside).unwrap_or_else(PoisonError::into_inner),
                 State::Closed | State::Stopped(_) => return None,
             }
+        }
+        // First, because under load there is always a batch that waits. Who asks wants what is acknowledged in closed
+        // files, and that it is.
+        if !inside.rotations.is_empty() {
+            return Some(Work::Rotate(std::mem::take(&mut inside.rotations)));
         }
         let mut group = Group { requests: Vec::new(), frame_bytes_max: 0 };
         while let Some(next) = inside.waiting.front() {
@@ -107,7 +137,7 @@ impl Queue {
             inside.bytes = inside.bytes.saturating_sub(next.memory_bytes());
             group.requests.extend(inside.waiting.pop_front());
         }
-        Some(group)
+        Some(Work::Commit(group))
     }
 
     /// Takes no more; what waits will still be written.
@@ -126,6 +156,8 @@ impl Queue {
         inside.state = State::Stopped(reason.to_owned());
         inside.bytes = 0;
         let waiting = std::mem::take(&mut inside.waiting);
+        // Whose sender is dropped is told that the journal has stopped.
+        inside.rotations.clear();
         drop(inside);
         for request in waiting {
             // Whoever does not wait any more does not want to know.
@@ -143,6 +175,16 @@ impl Queue {
     fn lock(&self) -> MutexGuard<'_, Inside> {
         // Nothing panics while it holds the lock in the middle of a change.
         self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn is_open(&self) -> Result<(), AppendError> {
+        match self {
+            Self::Open => Ok(()),
+            Self::Closed => Err(AppendError::Closed),
+            Self::Stopped(reason) => Err(AppendError::Stopped { reason: reason.clone() }),
+        }
     }
 }
 

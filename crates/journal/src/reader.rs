@@ -39,6 +39,14 @@ pub enum ReadError {
         /// The end.
         end: Seq,
     },
+    /// The place is before the start of the journal.
+    #[error("record {} was retired from the journal, which begins with record {} now; read it from the archive", from.0, first.0)]
+    Retired {
+        /// What was asked for.
+        from: Seq,
+        /// Where the journal begins.
+        first: Seq,
+    },
     /// The files are not what they should be.
     #[error("journal: {0}")]
     Fault(#[from] Fault),
@@ -71,6 +79,9 @@ impl Reader {
         if from > end {
             return Err(ReadError::BehindEnd { from, end });
         }
+        if from < watch.first() {
+            return Err(ReadError::Retired { from, first: watch.first() });
+        }
         Ok(Self { dir, keys, watch: Some(watch), next: from, place: None, ended: false })
     }
 
@@ -90,7 +101,7 @@ impl Reader {
                 self.next = Seq(self.next.0.saturating_add(1));
                 return Ok(Some(record));
             }
-            if !self.load()? {
+            if !self.load().map_err(|error| self.if_retired(error))? {
                 self.ended = true;
                 return Ok(None);
             }
@@ -158,6 +169,14 @@ impl Reader {
                 },
                 Err(fault) => return self.at_fault(&place.segment, place.offset, seq, fault),
             }
+        }
+    }
+
+    /// A file that cannot be read because it was retired is no fault.
+    fn if_retired(&self, error: ReadError) -> ReadError {
+        match self.watch.as_ref().map(|watch| watch.first()) {
+            Some(first) if self.next < first => ReadError::Retired { from: self.next, first },
+            _ => error,
         }
     }
 

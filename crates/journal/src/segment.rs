@@ -222,7 +222,11 @@ impl Segment {
             }
             at += piece.len() as u64;
         }
-        let Some(first_set) = first_set else { return Ok(None) };
+        let Some(first_set) = first_set else {
+            // A file that was closed ends with its last frame.
+            let lost = offset < bytes && bytes < self.header.allocated_bytes;
+            return if lost { Err(self.fault(offset, Some(seq), Wrong::Lost)) } else { Ok(None) };
+        };
         if frame_behind || bytes < self.header.allocated_bytes || end_of_set > offset + extent {
             return Err(found.unwrap_or_else(|| self.fault(first_set, Some(seq), Wrong::NotZero)));
         }

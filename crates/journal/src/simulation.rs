@@ -16,7 +16,7 @@ const SECTOR_BYTES: usize = 512;
 pub(crate) struct Faults {
     done: AtomicU64,
     /// The operation that fails; all after it fail, too.
-    fail_at: u64,
+    fail_at: AtomicU64,
     /// Whether space can be taken no more.
     pub(crate) full: AtomicBool,
     /// What the sectors that are not synced held before, oldest first.
@@ -33,7 +33,17 @@ struct Sector {
 
 impl Faults {
     pub(crate) fn new(fail_at: u64) -> Self {
-        Self { done: AtomicU64::new(0), fail_at, full: AtomicBool::new(false), unsynced: Mutex::new(Vec::new()) }
+        Self {
+            done: AtomicU64::new(0),
+            fail_at: AtomicU64::new(fail_at),
+            full: AtomicBool::new(false),
+            unsynced: Mutex::new(Vec::new()),
+        }
+    }
+
+    /// From now on so many operations succeed.
+    pub(crate) fn fail_after(&self, operations: u64) {
+        self.fail_at.store(self.operations() + operations, Ordering::SeqCst);
     }
 
     /// How many operations there were.
@@ -45,7 +55,7 @@ impl Faults {
         if name == "fallocate" && self.full.load(Ordering::SeqCst) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        if self.done.fetch_add(1, Ordering::SeqCst) >= self.fail_at {
+        if self.done.fetch_add(1, Ordering::SeqCst) >= self.fail_at.load(Ordering::SeqCst) {
             return Err(io::Error::other(format!("simulated failure of {name}")));
         }
         Ok(())
@@ -53,7 +63,7 @@ impl Faults {
 
     pub(crate) fn write_at(&self, file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
         let allowed = self.operation("pwrite");
-        if allowed.is_err() && self.operations() > self.fail_at + 1 {
+        if allowed.is_err() && self.operations() > self.fail_at.load(Ordering::SeqCst).saturating_add(1) {
             return allowed;
         }
         let inode = file.metadata()?.ino();

@@ -3,5 +3,6 @@
 mod durability;
 mod examples;
 mod recovery;
+mod retiring;
 mod sealing;
 mod tampering;

@@ -1,4 +1,4 @@
-//! The durable end of the journal, and waiting for it to move.
+//! Where the journal begins and where it durably ends, and waiting for the end to move.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -9,6 +9,7 @@ use crate::Seq;
 /// Moved by the writer after each fdatasync; read by everybody.
 #[derive(Debug)]
 pub(crate) struct Watch {
+    first: AtomicU64,
     end: AtomicU64,
     finished: AtomicBool,
     turn: Mutex<()>,
@@ -16,8 +17,23 @@ pub(crate) struct Watch {
 }
 
 impl Watch {
-    pub(crate) fn new(end: Seq) -> Self {
-        Self { end: AtomicU64::new(end.0), finished: AtomicBool::new(false), turn: Mutex::new(()), moved: Condvar::new() }
+    pub(crate) fn new(first: Seq, end: Seq) -> Self {
+        Self {
+            first: AtomicU64::new(first.0),
+            end: AtomicU64::new(end.0),
+            finished: AtomicBool::new(false),
+            turn: Mutex::new(()),
+            moved: Condvar::new(),
+        }
+    }
+
+    /// The oldest record that is not retired.
+    pub(crate) fn first(&self) -> Seq {
+        Seq(self.first.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn set_first(&self, first: Seq) {
+        self.first.fetch_max(first.0, Ordering::AcqRel);
     }
 
     pub(crate) fn end(&self) -> Seq {

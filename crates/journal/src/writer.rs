@@ -16,10 +16,11 @@ use event::{ContentId, KeyId};
 
 use crate::append::{Answer, AppendError, Appended};
 use crate::disk::Disk;
+use crate::files::{Closed, ClosedFile};
 use crate::format::{BLOCK_BYTES, FRAME_HEADER_BYTES, FrameHeader, INDEX_ENTRY_BYTES, IndexEntry, SegmentHeader, padded};
 use crate::frame_keys::{FrameKey, FrameKeys, Part, Sealer, TAG_BYTES};
 use crate::options::Options;
-use crate::queue::{Group, Queue};
+use crate::queue::{Group, Queue, Rotation, Work};
 use crate::recent::Recent;
 use crate::record;
 use crate::recovery::{Recovered, id_key, remove_next};
@@ -53,13 +54,14 @@ pub(crate) struct Active {
 }
 
 /// What the writer has in common with the journal's other parts.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Shared {
     pub(crate) disk: Disk,
     pub(crate) dir: PathBuf,
     pub(crate) keys: Arc<dyn FrameKeys>,
     pub(crate) queue: Arc<Queue>,
     pub(crate) watch: Arc<Watch>,
+    pub(crate) closed: Arc<Closed>,
 }
 
 #[derive(Debug)]
@@ -67,6 +69,8 @@ pub(crate) struct Writer {
     shared: Shared,
     options: Options,
     active: Option<Active>,
+    /// The newest file, where there is no active one because that one is full.
+    full: Option<ClosedFile>,
     prepared: Option<JoinHandle<io::Result<Prepared>>>,
     /// Tells the thread that prepares to give up.
     closing: Arc<AtomicBool>,
@@ -95,12 +99,13 @@ enum Failure {
 impl Writer {
     pub(crate) fn new(shared: Shared, options: Options, recovered: Recovered) -> Self {
         let contents = Recent::new(options.contents_remembered);
-        let Recovered { recovery, active, ids, lock } = recovered;
-        let next = Seq(recovery.records);
+        let Recovered { recovery, active, full, ids, lock, .. } = recovered;
+        let next = recovery.end;
         Self {
             shared,
             options,
             active,
+            full,
             prepared: None,
             closing: Arc::default(),
             next,
@@ -116,21 +121,13 @@ impl Writer {
         // Whatever ends this thread, nobody is left waiting.
         let end = End { queue: Arc::clone(&self.shared.queue), watch: Arc::clone(&self.shared.watch) };
         self.prepare_in_time();
-        while let Some(group) = self.shared.queue.take() {
-            match self.commit(&group) {
-                Ok(answers) => answer(group, answers.into_iter().map(Ok)),
-                Err(Failure::DiskFull(error)) => {
-                    tracing::error!(%error, "no room for the journal's next segment");
-                    let error = AppendError::DiskFull { reason: error.to_string() };
-                    answer(group, std::iter::repeat_with(|| Err(error.clone())));
-                }
-                Err(Failure::Stop(what, error)) => {
-                    let reason = format!("{what} failed: {error}");
-                    tracing::error!(%reason, "the journal stops");
-                    self.shared.queue.stop(&reason);
-                    answer(group, std::iter::repeat_with(|| Err(AppendError::Stopped { reason: reason.clone() })));
-                    return;
-                }
+        while let Some(work) = self.shared.queue.take() {
+            let goes_on = match work {
+                Work::Commit(group) => self.commit_and_answer(group),
+                Work::Rotate(rotations) => self.rotate_and_answer(&rotations),
+            };
+            if !goes_on {
+                return;
             }
             self.prepare_in_time();
         }
@@ -140,6 +137,62 @@ impl Writer {
             self.shared.queue.stop(&reason);
         }
         drop(end);
+    }
+
+    /// Makes a group durable and tells those who wait for it. False when the journal has stopped.
+    fn commit_and_answer(&mut self, group: Group) -> bool {
+        match self.commit(&group) {
+            Ok(answers) => {
+                answer(group, answers.into_iter().map(Ok));
+                true
+            }
+            Err(failure) => {
+                let (error, goes_on) = self.failed(failure);
+                answer(group, std::iter::repeat_with(|| Err(error.clone())));
+                goes_on
+            }
+        }
+    }
+
+    /// The same for a new file.
+    fn rotate_and_answer(&mut self, rotations: &[Rotation]) -> bool {
+        let (answer, goes_on) = match self.rotate() {
+            Ok(begins) => (Ok(begins), true),
+            Err(failure) => {
+                let (error, goes_on) = self.failed(failure);
+                (Err(error), goes_on)
+            }
+        };
+        for rotation in rotations {
+            // Whoever does not wait any more does not want to know.
+            let _ = rotation.send(answer.clone());
+        }
+        goes_on
+    }
+
+    /// What those are told who wait, and whether the journal goes on. If it does not, it takes no more from here on.
+    fn failed(&self, failure: Failure) -> (AppendError, bool) {
+        match failure {
+            Failure::DiskFull(error) => {
+                tracing::error!(%error, "no room for the journal's next segment");
+                (AppendError::DiskFull { reason: error.to_string() }, true)
+            }
+            Failure::Stop(what, error) => {
+                let reason = format!("{what} failed: {error}");
+                tracing::error!(%reason, "the journal stops");
+                self.shared.queue.stop(&reason);
+                (AppendError::Stopped { reason }, false)
+            }
+        }
+    }
+
+    /// Begins a new segment when the newest one has records.
+    fn rotate(&mut self) -> Result<Seq, Failure> {
+        let has_records = self.active.as_ref().map_or(self.full.is_some(), |active| active.head > BLOCK_BYTES);
+        if has_records {
+            self.begin_segment(0)?;
+        }
+        Ok(self.next)
     }
 
     /// Makes a group durable, and returns the answers to its batches.
@@ -243,6 +296,11 @@ impl Writer {
         if self.active.as_ref().is_some_and(|active| active.head + frame_bytes + BLOCK_BYTES <= active.header.allocated_bytes) {
             return Ok(());
         }
+        self.begin_segment(frame_bytes)
+    }
+
+    /// Begins the segment of the next record, with room for a frame of so many bytes.
+    fn begin_segment(&mut self, frame_bytes: u64) -> Result<(), Failure> {
         let bytes = self.options.allocate_for(frame_bytes);
         let prepared = match self.prepared.take().map(JoinHandle::join) {
             Some(Ok(Ok(prepared))) if prepared.bytes >= bytes => prepared,
@@ -260,6 +318,11 @@ impl Writer {
             if let Err(error) = self.shared.disk.truncate(&previous.file, previous.head) {
                 tracing::warn!(%error, file = %previous.path.display(), "unused space of a full segment stays taken");
             }
+            let SegmentHeader { first, key, .. } = previous.header;
+            self.shared.closed.push(ClosedFile { first, end: self.next, key });
+        }
+        if let Some(full) = self.full.take() {
+            self.shared.closed.push(full);
         }
         Ok(())
     }
@@ -270,7 +333,7 @@ impl Writer {
             return Failure::Stop(what, error);
         }
         // What was taken of the disk's last space goes back to others.
-        let _ = std::fs::remove_file(self.shared.dir.join(NEXT));
+        let _ = self.shared.disk.remove(&self.shared.dir.join(NEXT));
         Failure::DiskFull(error)
     }
 
@@ -323,7 +386,7 @@ impl Drop for Writer {
         if let Some(thread) = self.prepared.take() {
             let _ = thread.join();
         }
-        if let Err(error) = remove_next(&self.shared.dir) {
+        if let Err(error) = remove_next(&self.shared.disk, &self.shared.dir) {
             tracing::warn!(%error, "the journal's prepared segment stays");
         }
     }
@@ -356,7 +419,7 @@ pub(crate) fn is_disk_full(error: &io::Error) -> bool {
 
 /// Makes a file of zeros that will be the next segment.
 fn prepare(disk: &Disk, dir: &Path, bytes: u64, closing: &AtomicBool) -> io::Result<Prepared> {
-    let file = File::options().read(true).write(true).create(true).truncate(true).open(dir.join(NEXT))?;
+    let file = disk.create(&dir.join(NEXT))?;
     disk.preallocate(&file, 0, 0, bytes)?;
     let mut at = 0;
     while at < bytes {

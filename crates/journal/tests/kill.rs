@@ -106,5 +106,5 @@ fn what_was_acknowledged_survives_sigkill_once() {
     let (n, seq) = acknowledged.first_key_value().unwrap();
     let answer = journal.append(vec![append(*n)]).unwrap().wait().unwrap();
     assert_eq!((answer[0].seq.0, answer[0].duplicate), (*seq, true));
-    assert!(recovery.records >= acknowledged.len() as u64);
+    assert!(recovery.records() >= acknowledged.len() as u64);
 }

@@ -152,7 +152,7 @@ fn read_journal(data_dir: &Path, keys: &dyn FrameKeys, visit: &mut dyn FnMut(&Re
     match journal::check(data_dir, Some(keys), |record| visit(record)) {
         Ok(checked) => {
             let torn = checked.torn.map(|torn| Torn { place: at(&torn.file, torn.offset, Some(torn.seq)), bytes: torn.bytes });
-            Ok(Journaled { records: checked.records, torn })
+            Ok(Journaled { records: checked.end.0, torn })
         }
         Err(fault) if fault.is_unreadable() => Err(Stop::Error(VerifyError::Journal(fault))),
         Err(fault) => Err(Stop::fault(at(&fault.file, fault.offset, fault.seq), fault.wrong.to_string())),

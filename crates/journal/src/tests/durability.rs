@@ -9,7 +9,7 @@ use crate::{AppendError, Appended, Cursor, OpenError, Options, Seq};
 fn what_was_appended_is_read_live_offline_and_after_a_reopen() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, recovery) = open(dir.path());
-    assert_eq!((recovery.records, recovery.was_closed), (0, true));
+    assert_eq!((recovery.records(), recovery.was_closed), (0, true));
     let mut live = journal.reader(Seq(0)).unwrap();
     assert_eq!(live.next().unwrap(), None);
     for n in 0..50 {
@@ -30,7 +30,7 @@ fn what_was_appended_is_read_live_offline_and_after_a_reopen() {
     assert_eq!(records(dir.path()), seen);
 
     let (journal, recovery) = open(dir.path());
-    assert_eq!((recovery.records, recovery.was_closed, recovery.torn_bytes), (50, true, 0));
+    assert_eq!((recovery.records(), recovery.was_closed, recovery.torn_bytes), (50, true, 0));
     let mut reader = journal.reader(Seq(48)).unwrap();
     append(&journal, [example(50)]);
     let tail = read_to_end(&mut reader);
@@ -57,7 +57,7 @@ fn segments_rotate_and_readers_cross_them_from_every_place() {
     }
     drop(journal);
     let checked = check(dir.path(), |_| {}).unwrap();
-    assert_eq!((checked.records, checked.closed, checked.torn), (180, true, None));
+    assert_eq!((checked.records(), checked.closed, checked.torn), (180, true, None));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_frame_larger_than_a_segment_gets_one_of_its_own() {
     append(&journal, [example(2)]);
     journal.close().unwrap();
     assert_eq!(records(dir.path()).len(), 3);
-    assert_eq!(check(dir.path(), |_| {}).unwrap().records, 3);
+    assert_eq!(check(dir.path(), |_| {}).unwrap().records(), 3);
 }
 
 #[test]
@@ -177,7 +177,7 @@ fn a_second_writer_is_refused_until_the_first_has_closed() {
     drop(journal);
     assert!(open_with(dir.path(), small()).is_err());
     drop(clone);
-    assert_eq!(open(dir.path()).1.records, 1);
+    assert_eq!(open(dir.path()).1.records(), 1);
 }
 
 #[test]

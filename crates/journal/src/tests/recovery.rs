@@ -27,7 +27,7 @@ fn crashed(dir: &Path) -> (usize, usize) {
 /// Opens what a crash has left, and checks that exactly the first `kept` events are there and more can be added.
 fn assert_recovers(dir: &Path, kept: u32, note: &str) {
     let (journal, recovery) = open_with(dir, small()).unwrap_or_else(|error| panic!("{note}: {error}"));
-    assert_eq!(recovery.records, u64::from(kept), "{note}");
+    assert_eq!(recovery.records(), u64::from(kept), "{note}");
     append(&journal, [example(77)]);
     journal.close().unwrap();
     let mut expected: Vec<_> = (0..kept).map(json).collect();
@@ -53,7 +53,7 @@ fn a_last_frame_that_is_cut_anywhere_is_cut_off_and_reported() {
         std::fs::write(&file, bytes).unwrap();
 
         let checked = check(copied.path(), |_| {}).unwrap();
-        assert_eq!((checked.records, checked.torn.is_some()), (3, cut > from), "cut at {cut}");
+        assert_eq!((checked.records(), checked.torn.is_some()), (3, cut > from), "cut at {cut}");
         assert_eq!(records(copied.path()).len(), 3);
         let (journal, recovery) = open(copied.path());
         assert_eq!(recovery.torn_at, checked.torn);
@@ -122,7 +122,7 @@ fn what_a_crash_leaves_of_a_segment_in_preparation_is_removed() {
         let dir = tempfile::tempdir().unwrap();
         crashed(dir.path());
         std::fs::write(dir.path().join("journal/next.tmp"), &leftover).unwrap();
-        assert_eq!(check(dir.path(), |_| {}).unwrap().records, 5);
+        assert_eq!(check(dir.path(), |_| {}).unwrap().records(), 5);
         assert_recovers(dir.path(), 5, "next.tmp");
         assert!(!dir.path().join("journal/next.tmp").exists());
     }
@@ -147,7 +147,7 @@ fn a_segment_that_was_begun_and_got_no_record_is_gone_on_with() {
     let mut bytes = vec![0; 64 * 1024];
     bytes[..80].copy_from_slice(&header.encode());
     std::fs::write(dir.path().join("journal").join(crate::segment::file_name(Seq(1))), bytes).unwrap();
-    assert_eq!(check(dir.path(), |_| {}).unwrap().records, 1);
+    assert_eq!(check(dir.path(), |_| {}).unwrap().records(), 1);
     assert_recovers(dir.path(), 1, "empty last segment");
     assert_eq!(segment_files(dir.path()).len(), 2);
 }
@@ -180,7 +180,7 @@ fn survives(fail_at: u64, mut stays: impl FnMut() -> bool) -> bool {
 
     let checked = check(dir.path(), |_| {}).unwrap_or_else(|fault| panic!("operation {fail_at}: {fault}"));
     let (journal, recovery) = open(dir.path());
-    assert_eq!(recovery.records, checked.records);
+    assert_eq!(recovery.records(), checked.records());
     let found = records(dir.path());
     let counts = counts(&found);
     assert!(counts.values().all(|count| *count == 1), "operation {fail_at}: recorded twice");
@@ -231,11 +231,11 @@ fn a_full_disk_refuses_what_needs_a_segment_and_takes_it_when_there_is_space_aga
     assert!(taken < 18 && journal.stopped().is_none());
     assert_eq!(journal.end(), Seq(2 + taken), "what was taken is there, and nothing of what was refused");
     journal.close().unwrap();
-    assert_eq!(check(dir.path(), |_| {}).unwrap().records, 2 + taken);
+    assert_eq!(check(dir.path(), |_| {}).unwrap().records(), 2 + taken);
 
     // It opens on a full disk, so that what is there can be read.
     let (journal, recovery) = open_on(disk, dir.path()).unwrap();
-    assert_eq!(read_to_end(&mut journal.reader(Seq(0)).unwrap()).len() as u64, recovery.records);
+    assert_eq!(read_to_end(&mut journal.reader(Seq(0)).unwrap()).len() as u64, recovery.records());
     assert!(matches!(journal.append(vec![large(50, 60_000)]).unwrap().wait(), Err(AppendError::DiskFull { .. })));
     full(false);
     assert_eq!(append(&journal, [large(50, 60_000)])[0].seq, Seq(2 + taken));
@@ -266,11 +266,11 @@ proptest! {
         std::fs::write(&file, &bytes).unwrap();
         // Flips that only touch the padding leave the frame whole.
         let (journal, recovery) = open(dir.path());
-        prop_assert!(recovery.records == 3 || recovery.records == 5);
-        prop_assert!(bytes != good || recovery.records == 5);
+        prop_assert!(recovery.records() == 3 || recovery.records() == 5);
+        prop_assert!(bytes != good || recovery.records() == 5);
         journal.close().unwrap();
         let found: Vec<_> = records(dir.path()).into_iter().map(|record| record.event_json).collect();
-        let expected: Vec<_> = (0..u32::try_from(recovery.records).unwrap()).map(json).collect();
+        let expected: Vec<_> = (0..u32::try_from(recovery.records()).unwrap()).map(json).collect();
         prop_assert_eq!(found, expected);
     }
 }

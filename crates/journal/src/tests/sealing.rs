@@ -64,7 +64,7 @@ fn without_its_key_a_file_is_named_and_says_only_its_structure() {
 
     assert!(matches!(Journal::open(dir.path(), small(), keyring), Err(OpenError::Damaged(fault)) if fault.file == file));
     let checked = crate::check(dir.path(), None, |_| panic!("nothing can be visited")).unwrap();
-    assert_eq!((checked.records, checked.closed, checked.read), (3, true, false));
+    assert_eq!((checked.records(), checked.closed, checked.read), (3, true, false));
     assert!(check(dir.path(), |_| {}).unwrap().read);
 
     // Another keyring has other keys.
@@ -72,7 +72,7 @@ fn without_its_key_a_file_is_named_and_says_only_its_structure() {
     let fault = crate::check(dir.path(), Some(&*other), |_| {}).unwrap_err();
     assert!(matches!(fault.wrong, Wrong::Seal), "{fault}");
     assert!(matches!(Journal::open(dir.path(), small(), other), Err(OpenError::Damaged(_))));
-    assert_eq!(open(dir.path()).1.records, 3, "nothing was cut off by those who could not read it");
+    assert_eq!(open(dir.path()).1.records(), 3, "nothing was cut off by those who could not read it");
 }
 
 #[test]
@@ -176,5 +176,5 @@ fn a_keyring_without_room_refuses_and_the_journal_goes_on_when_there_is_room() {
     keyring.full.store(false, Ordering::SeqCst);
     assert_eq!(append(&journal, [large(99, 9_000)])[0].seq, Seq(taken + 2));
     journal.close().unwrap();
-    assert_eq!(check(dir.path(), |_| {}).unwrap().records, taken + 3);
+    assert_eq!(check(dir.path(), |_| {}).unwrap().records(), taken + 3);
 }
