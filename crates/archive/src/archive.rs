@@ -499,4 +499,4 @@ pub(crate) fn at(path: &Path) -> impl Fn(io::Error) -> ArchiveError {
 
 #[cfg(test)]
 #[path = "archive_tests.rs"]
-mod tests;
+pub(crate) mod tests;

@@ -9,33 +9,33 @@ use crate::segment::tests::{content, conversation, record};
 use crate::segment::time_of;
 use crate::{Item, KeyStoreError, Manifest, SegmentKey};
 
-const NOW: Timestamp = Timestamp::from_unix_ns(1_800_000_000_000_000_000);
+pub(crate) const NOW: Timestamp = Timestamp::from_unix_ns(1_800_000_000_000_000_000);
 
 /// An archive in a directory, that can be opened again and again.
-struct Place {
-    dir: tempfile::TempDir,
-    keys: Arc<MemoryKeys>,
-    log_key: Arc<LogKey>,
+pub(crate) struct Place {
+    pub(crate) dir: tempfile::TempDir,
+    pub(crate) keys: Arc<MemoryKeys>,
+    pub(crate) log_key: Arc<LogKey>,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let log_key = Arc::new(LogKey::generate("test.example/log").unwrap());
         Self { dir: tempfile::tempdir().unwrap(), keys: Arc::default(), log_key }
     }
 
-    fn objects(&self) -> Arc<DirObjects> {
+    pub(crate) fn objects(&self) -> Arc<DirObjects> {
         Arc::new(DirObjects::open(&self.dir.path().join("objects"), false).unwrap())
     }
 
-    fn try_open(&self, steps: &Steps, pin: Option<&Pin>) -> Result<Archive, ArchiveError> {
+    pub(crate) fn try_open(&self, steps: &Steps, pin: Option<&Pin>) -> Result<Archive, ArchiveError> {
         let objects = Arc::new(Failing(self.objects(), steps.clone()));
         let keys = Arc::new(Failing(self.keys.clone(), steps.clone()));
         let dir = self.dir.path().join("archive");
         Archive::open_with(&dir, Purpose::Evidence, objects, keys, self.log_key.clone(), pin, steps.clone())
     }
 
-    fn open(&self) -> Archive {
+    pub(crate) fn open(&self) -> Archive {
         self.try_open(&Steps::default(), None).unwrap()
     }
 }
@@ -103,7 +103,7 @@ fn no_lock(_: &Class) -> Option<Timestamp> {
     None
 }
 
-fn plain() -> Sealing<'static> {
+pub(crate) fn plain() -> Sealing<'static> {
     Sealing { contents: &nothing, lock_until: &no_lock, root: None, now: NOW }
 }
 
@@ -111,16 +111,16 @@ fn class(name: &str) -> Class {
     name.parse().unwrap()
 }
 
-fn span(first: u64, end: u64, name: &str) -> Span {
+pub(crate) fn span(first: u64, end: u64, name: &str) -> Span {
     Span { first, end, class: class(name) }
 }
 
 /// Every third record is of another class.
-fn classed(records: &[StoredRecord]) -> impl Iterator<Item = Result<(Class, StoredRecord), Infallible>> {
+pub(crate) fn classed(records: &[StoredRecord]) -> impl Iterator<Item = Result<(Class, StoredRecord), Infallible>> {
     records.iter().map(|record| Ok((class(if record.seq.0 % 3 == 0 { "pci" } else { "soc2" }), record.clone())))
 }
 
-fn records_of(archive: &View, from: u64) -> Vec<StoredRecord> {
+pub(crate) fn records_of(archive: &View, from: u64) -> Vec<StoredRecord> {
     let items = archive.reader(from).map(|item| match item.unwrap() {
         Item::Record(record) => *record,
         Item::Dropped(dropped) => panic!("{dropped:?}"),

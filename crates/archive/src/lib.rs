@@ -15,6 +15,7 @@ mod key;
 mod manifest;
 mod objects;
 mod segment;
+mod verify;
 mod view;
 
 pub use archive::{Archive, Kept, Rewritten, Sealing};
@@ -26,4 +27,5 @@ pub use objects::{
     Digest, DigestError, DirObjects, LockMode, ObjectError, ObjectName, Objects, Protection, Put, S3Config, S3Objects,
 };
 pub use segment::{Part, SEGMENT_BYTES_MAX, SEGMENT_RECORDS_MAX, SegmentError, Span};
+pub use verify::{ArchiveFault, ArchiveReport, LeafOf, VerifyArchiveError, leaves_of};
 pub use view::{Item, Reader, View};
