@@ -1,0 +1,186 @@
+//! The consumer that moves records from the journal to the archive, and drops them there when their time is over.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use archive::{ArchiveError, Class, Sealing, Span};
+use event::{ContentRef, Timestamp};
+use journal::{ContentEntry, Journal, Record, Seq};
+use keys::{Keyring, KeysError};
+
+use super::cold::{Cold, ColdError, lifecycle_event};
+use super::hold::{Hold, Holds};
+use super::retention::Policy;
+use crate::pipeline::Pipeline;
+
+/// Most records of one span: with the bytes below it bounds the memory of whoever reads the span.
+const SPAN_RECORDS_MAX: u64 = 100_000;
+
+/// Most bytes of journal in one span, where it has more than one file: two files of 64 MiB.
+const SPAN_FILES_MAX: usize = 2;
+
+/// How often retention is looked at.
+const SWEEP: Duration = Duration::from_secs(3_600);
+
+const NANOSECONDS: u64 = 1_000_000_000;
+
+/// Moves records to the archive.
+pub(crate) struct Archiver {
+    pub(crate) journal: Journal,
+    pub(crate) cold: Arc<Cold>,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) policy: Arc<Policy>,
+    pub(crate) holds: Arc<Holds>,
+    /// How long records stay in an open file of the journal at the most.
+    pub(crate) after: Duration,
+    /// When the journal's newest file was begun, as far as this process knows.
+    pub(crate) file_since: Instant,
+    pub(crate) swept: Option<Instant>,
+}
+
+/// Why records cannot be archived.
+#[derive(Debug, thiserror::Error)]
+pub enum ArchiverError {
+    /// The archive.
+    #[error(transparent)]
+    Cold(#[from] ColdError),
+    /// The archive.
+    #[error("archive: {0}")]
+    Archive(#[from] ArchiveError),
+    /// The journal does not read.
+    #[error(transparent)]
+    Read(#[from] journal::ReadError),
+    /// The journal does not begin a new file.
+    #[error(transparent)]
+    Append(#[from] journal::AppendError),
+    /// A file of the journal cannot be removed.
+    #[error("journal: {0}")]
+    Io(#[from] std::io::Error),
+    /// A key cannot be destroyed.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// A retention class has a name that the archive refuses.
+    #[error("retention class {0:?} is not a name that the archive takes: lower-case letters, digits and hyphens")]
+    Class(String),
+}
+
+impl Archiver {
+    /// Archives the closed files of the journal whose records are all below `done`, and retires them. Gives whether it did anything.
+    pub(crate) fn archive(&mut self, done: Seq, now: Timestamp) -> Result<bool, ArchiverError> {
+        let mut moved = false;
+        loop {
+            let first = self.cold.end();
+            let closed: Vec<_> = self.journal.closed().into_iter().filter(|file| file.end > first && file.end <= done).collect();
+            let mut end = first;
+            for file in closed.iter().take(SPAN_FILES_MAX) {
+                if end == first || file.end.0 - first.0 <= SPAN_RECORDS_MAX {
+                    end = file.end;
+                }
+            }
+            if end == first {
+                return Ok(moved);
+            }
+            self.seal(first, end, now)?;
+            let keys = self.journal.retire(end)?;
+            self.keyring.destroy(&keys)?;
+            moved = true;
+        }
+    }
+
+    /// Begins a new file of the journal when the newest one holds records for longer than they should stay there.
+    pub(crate) fn rotate_if_due(&mut self) -> Result<(), ArchiverError> {
+        let closed_end = self.journal.closed().last().map_or(self.journal.first(), |file| file.end);
+        if closed_end == self.journal.end() {
+            self.file_since = Instant::now();
+        } else if self.file_since.elapsed() >= self.after {
+            self.journal.rotate()?;
+            self.file_since = Instant::now();
+        }
+        Ok(())
+    }
+
+    fn seal(&self, first: Seq, end: Seq, now: Timestamp) -> Result<(), ArchiverError> {
+        let mut reader = self.journal.reader(first)?;
+        let records = std::iter::from_fn(|| {
+            let record = match reader.next() {
+                Ok(record) => record.filter(|record| record.seq < end)?,
+                Err(error) => return Some(Err(error.to_string())),
+            };
+            Some(self.class(&record).map(|class| (class, record)).map_err(|error| error.to_string()))
+        });
+        // A file of the journal brings every content to which its events refer.
+        let nobody = |_: &ContentRef| -> Result<Option<ContentEntry>, archive::SegmentError> { Ok(None) };
+        let sealing = Sealing { contents: &nobody, lock_until: &|_: &Class| None, root: None, now };
+        self.cold.change(|archive| archive.seal(first.0, end.0, records, &sealing).map_err(ColdError::from))?;
+        Ok(())
+    }
+
+    fn class(&self, record: &Record) -> Result<Class, ArchiverError> {
+        let name = match record.event() {
+            Ok(event) => self.policy.class_of(&event).to_owned(),
+            // It is kept as the others are; the store makes a gap of it.
+            Err(_) => self.policy.default_class().to_owned(),
+        };
+        name.parse().map_err(|_| ArchiverError::Class(name))
+    }
+
+    /// Drops segments whose time is over and that no hold covers. What was dropped is recorded.
+    pub(crate) fn sweep_if_due(&mut self, pipeline: &Pipeline, now: Timestamp) -> Result<Vec<Span>, ArchiverError> {
+        if self.swept.is_some_and(|swept| swept.elapsed() < SWEEP) {
+            return Ok(Vec::new());
+        }
+        self.swept = Some(Instant::now());
+        self.sweep(pipeline, now)
+    }
+
+    /// Drops segments whose time is over at `now`.
+    pub(crate) fn sweep(&self, pipeline: &Pipeline, now: Timestamp) -> Result<Vec<Span>, ArchiverError> {
+        let over: Vec<Span> = {
+            let archive = self.cold.lock();
+            let segments = archive.view().manifest().segments();
+            // A segment was written after the last of its records had been received.
+            let is_over = |segment: &&archive::Segment| {
+                self.policy
+                    .class(segment.class.as_str())
+                    .is_some_and(|class| class.is_over(segment.sealed_at.unix_ns() / NANOSECONDS, now.unix_ns() / NANOSECONDS))
+            };
+            segments.filter(is_over).map(archive::Segment::span).collect()
+        };
+        let mut dropped = Vec::new();
+        for span in over {
+            if let Some(hold) = self.held(&span)? {
+                tracing::info!(hold = hold.name, first = span.first, end = span.end, "a hold keeps records whose time is over");
+                continue;
+            }
+            let why = format!("retention class {}", span.class.as_str());
+            self.cold.change(|archive| archive.drop_segment(&span, &why, now).map_err(ColdError::from))?;
+            let object = format!("records {} to {} of class {}", span.first, span.end, span.class.as_str());
+            // The manifest tells of it, too: a record that cannot be written now stops nothing.
+            if let Err(error) = pipeline.record_blocking(vec![lifecycle_event("retention.drop", "delete", &object)], &|| true) {
+                tracing::error!(%error, "the end of a retention was not recorded");
+            }
+            dropped.push(span);
+        }
+        Ok(dropped)
+    }
+
+    /// A hold that covers a record of the span.
+    fn held(&self, span: &Span) -> Result<Option<Hold>, ArchiverError> {
+        let holds = self.holds.list();
+        if holds.is_empty() {
+            return Ok(None);
+        }
+        if self.cold.lock().view().manifest().is_held(span) {
+            return Ok(holds.into_iter().next());
+        }
+        let Some((records, _)) = self.cold.span(Seq(span.first))? else { return Ok(None) };
+        for record in records.iter().filter_map(ledger::StoredRecord::for_reading) {
+            if let Ok(event) = record.event()
+                && let Some(hold) = holds.iter().find(|hold| hold.scope.covers(&event))
+            {
+                return Ok(Some(hold.clone()));
+            }
+        }
+        Ok(None)
+    }
+}

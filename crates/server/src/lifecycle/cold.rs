@@ -1,0 +1,206 @@
+//! The archive as this server has it: where it lies, its keys, its pin.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use archive::{Archive, ArchiveError, DirObjects, Item, KeyStoreError, Objects, Pin, Purpose, SegmentKey, SegmentKeys};
+use event::{Event, Key, KeyId, Kind, Source, SourcePath, Timestamp, attr};
+use journal::{Record, Seq};
+use keys::{Keyring, KeysError, Secret};
+use ledger::{LogKey, StoredBody, StoredRecord};
+use sanitize::Clean;
+
+use crate::data_dir::DataDir;
+use crate::secrets;
+
+/// Directory of the archive in the data directory, and of its objects in that.
+pub(crate) const ARCHIVE_DIR: &str = "archive";
+const OBJECTS_DIR: &str = "objects";
+
+/// File of the pin, with the keys: the archive must not be older than this.
+const PIN: &str = "archive.pin";
+
+/// Keys of segments in the keyring.
+pub(crate) struct KeyringSegmentKeys {
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) purpose: keys::Purpose,
+}
+
+/// The archive, open for writing.
+pub(crate) struct Cold {
+    archive: Mutex<Archive>,
+    pin: PathBuf,
+}
+
+/// One step along the records.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// The next record, as it may be read.
+    Record(Record),
+    /// There is nothing before this place any more: what was there was dropped at the end of its retention.
+    Skip(Seq),
+}
+
+/// Why the archive does not open, or cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ColdError {
+    /// The archive.
+    #[error("archive: {0}")]
+    Archive(#[from] ArchiveError),
+    /// The place of its objects.
+    #[error("archive: {0}")]
+    Objects(#[from] archive::ObjectError),
+    /// Its pin.
+    #[error("{path}: {what}")]
+    Pin {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The log's key.
+    #[error(transparent)]
+    LogKey(#[from] ledger::KeyError),
+}
+
+impl Cold {
+    /// Opens the archive of a data directory, and ends what a crash interrupted.
+    pub(crate) fn open(data: &DataDir, keyring: &Arc<Keyring>, log_key: &LogKey) -> Result<Self, ColdError> {
+        let dir = data.path().join(ARCHIVE_DIR);
+        let objects: Arc<dyn Objects> = Arc::new(DirObjects::open(&dir.join(OBJECTS_DIR), false)?);
+        let keys = Arc::new(KeyringSegmentKeys { keyring: keyring.clone(), purpose: keys::Purpose::Segment });
+        // The archive signs its manifests with the log's key.
+        let key = Arc::new(LogKey::from_text(&log_key.to_text())?);
+        let pin = data.key(PIN);
+        let archive = Archive::open(&dir, Purpose::Evidence, objects, keys, key, read_pin(&pin)?.as_ref())?;
+        Ok(Self { archive: Mutex::new(archive), pin })
+    }
+
+    /// The record after the last one that is archived.
+    pub(crate) fn end(&self) -> Seq {
+        Seq(self.lock().view().manifest().end())
+    }
+
+    /// Changes the archive, and pins what it is then.
+    pub(crate) fn change<T, E: From<ColdError>>(&self, change: impl FnOnce(&mut Archive) -> Result<T, E>) -> Result<T, E> {
+        let mut archive = self.lock();
+        let changed = change(&mut archive);
+        let error = |what: String| ColdError::Pin { path: self.pin.clone(), what };
+        let pin = serde_json::to_vec(&archive.view().pin()).map_err(|source| error(source.to_string()))?;
+        secrets::write_atomic(&self.pin, &pin, 0o600).map_err(|source| error(source.to_string()))?;
+        changed
+    }
+
+    /// Looks at the archive. Nobody changes it meanwhile.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Archive> {
+        // An archive that stopped in the middle of a change refuses the next one by itself.
+        self.archive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The records from `at` to the end of the span that holds it, and that end. `None` when `at` is not archived.
+    pub(crate) fn span(&self, at: Seq) -> Result<Option<(Vec<StoredRecord>, Seq)>, ColdError> {
+        let archive = self.lock();
+        let manifest = archive.view().manifest();
+        if at.0 >= manifest.end() {
+            return Ok(None);
+        }
+        let live = manifest.segments().map(|segment| (segment.first, segment.end));
+        let mut spans = live.chain(manifest.dropped().map(|dropped| (dropped.first, dropped.end)));
+        let Some((_, end)) = spans.find(|(first, end)| (*first..*end).contains(&at.0)) else { return Ok(None) };
+        let mut records = Vec::new();
+        for item in archive.view().reader(at.0) {
+            match item? {
+                Item::Record(record) if record.seq.0 >= end => break,
+                Item::Record(record) => records.push(*record),
+                Item::Dropped(dropped) if dropped.first >= end => break,
+                Item::Dropped(_) => {}
+            }
+        }
+        Ok(Some((records, Seq(end))))
+    }
+}
+
+/// The records of a span as steps: what is gone is passed over, what was erased leaves a gap.
+pub(crate) fn steps(from: Seq, records: Vec<StoredRecord>, end: Seq) -> Vec<Step> {
+    let mut steps = Vec::with_capacity(records.len() + 1);
+    let mut next = from;
+    for record in records {
+        if record.seq > next {
+            steps.push(Step::Skip(record.seq));
+        }
+        next = Seq(record.seq.0 + 1);
+        steps.push(Step::Record(readable(&record)));
+    }
+    if next < end {
+        steps.push(Step::Skip(end));
+    }
+    steps
+}
+
+/// A record as it may be read. In the place of an event that was erased stands a gap; contents of others that its record brought
+/// stay.
+fn readable(stored: &StoredRecord) -> Record {
+    if let Some(record) = stored.for_reading() {
+        return record;
+    }
+    let mut gap = event::RecordedEvent::<Clean>::new(
+        Kind::Gap,
+        Clean::literal("record.erased"),
+        Source::new(SourcePath::Internal, Key::of("watchkeeper")),
+    );
+    if let StoredBody::Redacted(record) = &stored.body {
+        (gap.time, gap.observed) = (record.time, record.observed);
+    }
+    let mut digest = [0; 32];
+    digest[..8].copy_from_slice(&stored.seq.0.to_be_bytes());
+    gap.id = event::EventId::derived(Timestamp::default(), &digest);
+    gap.attributes.insert(attr::GAP_REASON, event::Value::Text(Clean::literal("erased")));
+    gap.set(attr::GAP_COUNT, 1);
+    Record {
+        seq: stored.seq,
+        commitment_key: [0; 32],
+        blind: [0; 16],
+        event_json: serde_json::to_vec(&gap).unwrap_or_default(),
+        contents: stored.contents_for_reading(),
+    }
+}
+
+fn read_pin(path: &std::path::Path) -> Result<Option<Pin>, ColdError> {
+    let error = |what: String| ColdError::Pin { path: path.to_owned(), what };
+    match std::fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| error(source.to_string())),
+        Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(error(source.to_string())),
+    }
+}
+
+impl SegmentKeys for KeyringSegmentKeys {
+    fn create(&self) -> Result<(KeyId, SegmentKey), KeyStoreError> {
+        let (id, secret) = self.keyring.create(self.purpose).map_err(wrap)?;
+        Ok((id, segment_key(&secret)))
+    }
+
+    fn get(&self, id: KeyId) -> Result<Option<SegmentKey>, KeyStoreError> {
+        Ok(self.keyring.get(id).map_err(wrap)?.as_ref().map(segment_key))
+    }
+
+    fn destroy(&self, ids: &[KeyId]) -> Result<(), KeyStoreError> {
+        self.keyring.destroy(ids).map_err(wrap)
+    }
+}
+
+fn segment_key(secret: &Secret) -> SegmentKey {
+    SegmentKey::new(*secret.expose())
+}
+
+fn wrap(error: KeysError) -> KeyStoreError {
+    KeyStoreError(Box::new(error))
+}
+
+/// An event in which the program says what it did with the record.
+pub(crate) fn lifecycle_event(name: &str, action: &str, object: &str) -> Event<String> {
+    let mut event = crate::node::internal(Kind::Admin, name);
+    event.set(attr::EVENT_ACTION, action);
+    event.set(attr::ADMIN_OBJECT, object);
+    event
+}

@@ -1,0 +1,104 @@
+//! The spine: every record from the first to the newest, wherever it lies now.
+//!
+//! Older records lie in the archive, newer ones in the journal. Consumers read through here, so that they can begin anywhere
+//! however much of the journal has been retired (invariant I3).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use journal::{Journal, ReadError, Seq};
+
+use super::cold::{Cold, ColdError, Step, steps};
+
+/// The journal with the archive before it.
+#[derive(Clone)]
+pub(crate) struct Spine {
+    pub(crate) journal: Journal,
+    pub(crate) cold: Arc<Cold>,
+}
+
+/// Reads along the spine. From the archive it holds one span at a time.
+pub(crate) struct SpineReader {
+    spine: Spine,
+    next: Seq,
+    held: VecDeque<Step>,
+    live: Option<journal::Reader>,
+}
+
+/// Why the spine cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum SpineError {
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] ReadError),
+    /// The archive.
+    #[error(transparent)]
+    Cold(#[from] ColdError),
+    /// The place in the journal.
+    #[error("journal: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+impl Spine {
+    /// A reader that begins with the record `from`.
+    pub(crate) fn reader(&self, from: Seq) -> SpineReader {
+        SpineReader { spine: self.clone(), next: from, held: VecDeque::new(), live: None }
+    }
+
+    /// A reader that begins early enough to have met every content to which the record `at` refers.
+    pub(crate) fn reader_with_contents(&self, at: Seq) -> Result<SpineReader, SpineError> {
+        let first = self.journal.first();
+        let start = if at < first { self.span_start(at) } else { self.journal.segment_start(at)? };
+        Ok(self.reader(start))
+    }
+
+    /// The first record of the archived span that holds `at`: a span has every content that its events refer to.
+    fn span_start(&self, at: Seq) -> Seq {
+        let archive = self.cold.lock();
+        let manifest = archive.view().manifest();
+        let start = manifest.segments().filter(|segment| segment.first <= at.0).map(|segment| segment.first).max();
+        Seq(start.unwrap_or(0))
+    }
+}
+
+impl SpineReader {
+    /// The next step; `None` at the durable end of the journal.
+    pub(crate) fn next(&mut self) -> Result<Option<Step>, SpineError> {
+        loop {
+            if let Some(step) = self.held.pop_front() {
+                self.next = match &step {
+                    Step::Record(record) => Seq(record.seq.0 + 1),
+                    Step::Skip(to) => *to,
+                };
+                return Ok(Some(step));
+            }
+            if let Some(live) = &mut self.live {
+                match live.next() {
+                    Ok(record) => {
+                        if let Some(record) = &record {
+                            self.next = Seq(record.seq.0 + 1);
+                        }
+                        return Ok(record.map(Step::Record));
+                    }
+                    // Its file was archived meanwhile: go on there.
+                    Err(ReadError::Retired { .. }) => self.live = None,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            match self.spine.cold.span(self.next)? {
+                Some((records, end)) if self.next < self.spine.journal.first() => {
+                    self.held.extend(steps(self.next, records, end));
+                }
+                _ => self.live = Some(self.spine.journal.reader(self.next)?),
+            }
+        }
+    }
+
+    /// Waits for a new record.
+    pub(crate) fn wait(&self, patience: Duration) {
+        if let Some(live) = &self.live {
+            live.wait(patience);
+        }
+    }
+}
