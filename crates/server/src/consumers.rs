@@ -9,13 +9,16 @@ use std::time::{Duration, Instant};
 use capture::RecordError;
 use detect::{Engine, RuleSet, Skipped};
 use event::{ContentId, ContentRef, Event, Key, Kind, Timestamp, attr};
-use journal::{Cursor, Journal, Reader, Record, Seq};
+use journal::{Cursor, Journal, Record, Seq};
 use ledger::{Ledger, LogKey};
 use lru::LruCache;
 use sanitize::Clean;
 use store::Store;
 
 use crate::data_dir::DataDir;
+use crate::lifecycle::archiver::Archiver;
+use crate::lifecycle::cold::Step;
+use crate::lifecycle::spine::{Spine, SpineReader};
 use crate::node::{NodeError, Progress, internal};
 use crate::pin;
 use crate::pipeline::Pipeline;
@@ -68,6 +71,15 @@ struct Shared {
     failure: Mutex<Option<String>>,
     changed: Condvar,
     gate: Mutex<()>,
+    /// A rebuild of the store that somebody waits for.
+    rebuild: Mutex<Option<Rebuild>>,
+}
+
+/// Days of the store that are to be built anew.
+struct Rebuild {
+    /// From the day of this time on.
+    from: Timestamp,
+    done: std::sync::mpsc::Sender<Result<(), String>>,
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -138,6 +150,31 @@ impl Consumers {
     pub(crate) fn wait(&self, timeout: Duration) {
         let gate = self.shared.gate.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.shared.changed.wait_timeout(gate, timeout));
+    }
+
+    /// Waits until every consumer has seen the records before `end`. `false` when it was not within `timeout`.
+    pub(crate) fn flush_to(&self, end: Seq, timeout: Duration) -> bool {
+        let until = Instant::now() + timeout;
+        loop {
+            let Progress { sealed, indexed, detected, .. } = self.progress(end.0);
+            if [sealed, indexed, detected].iter().all(|&done| done >= end.0) {
+                return true;
+            }
+            if Instant::now() >= until || self.failure().is_some() {
+                return false;
+            }
+            self.wait(Duration::from_millis(50));
+        }
+    }
+
+    /// Builds the days of the store anew, from that of `from` on, out of what the archive and the journal hold now.
+    pub(crate) fn rebuild_store(&self, from: Timestamp, timeout: Duration) -> Result<(), String> {
+        let (done, waits) = std::sync::mpsc::channel();
+        *self.shared.rebuild.lock().unwrap_or_else(PoisonError::into_inner) = Some(Rebuild { from, done });
+        match waits.recv_timeout(timeout) {
+            Ok(outcome) => outcome,
+            Err(_) => Err(self.failure().unwrap_or_else(|| "the store could not be built anew in time".to_owned())),
+        }
     }
 
     /// Asks the consumers to stop, waits for them, and says what failed.
@@ -218,9 +255,17 @@ fn seal(shared: &Shared, journal: &Journal, data: &DataDir, mut ledger: Ledger) 
     }
 }
 
-fn index(shared: &Shared, journal: &Journal, mut store: Store) -> Result<(), Failure> {
-    let mut reader = journal.reader(store.next())?;
+fn index(shared: &Shared, spine: &Spine, data: &DataDir, mut store: Store) -> Result<(), Failure> {
+    let mut reader = spine.reader(store.next());
     loop {
+        let wanted = shared.rebuild.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(wanted) = wanted {
+            store = rebuild(spine, data, store, wanted.from)?;
+            reader = spine.reader(store.next());
+            shared.moved(&shared.indexed, store.next().0);
+            // Whoever asked may have gone.
+            drop(wanted.done.send(Ok(())));
+        }
         let batch = read_batch(&mut reader, INDEX_BATCH_MAX)?;
         if batch.is_empty() {
             if shared.stopping() {
@@ -229,18 +274,61 @@ fn index(shared: &Shared, journal: &Journal, mut store: Store) -> Result<(), Fai
             reader.wait(IDLE);
             continue;
         }
-        store.index(&batch)?;
+        store.index(&batch.records)?;
+        if let Some(to) = batch.skip {
+            store.skip(to);
+        }
         shared.moved(&shared.indexed, store.next().0);
     }
 }
 
-fn read_batch(reader: &mut Reader, most: usize) -> Result<Vec<Record>, Failure> {
-    let mut batch = Vec::new();
+/// Builds days of the store anew, from that of `from` on.
+fn rebuild(spine: &Spine, data: &DataDir, store: Store, from: Timestamp) -> Result<Store, Failure> {
+    let day = store::day_of(from.unix_ns());
+    let mut rebuild = store::Rebuild::begin(data.path(), &day)?;
+    let mut reader = spine.reader(spine.start_of_day(from)?);
+    let end = store.next();
+    loop {
+        let batch = read_batch(&mut reader, INDEX_BATCH_MAX)?;
+        if batch.is_empty() {
+            break;
+        }
+        rebuild.index(&batch.records)?;
+        if let Some(to) = batch.skip {
+            rebuild.skip(to);
+        }
+        // What came meanwhile is indexed afterwards.
+        if rebuild.next() >= end {
+            break;
+        }
+    }
+    Ok(rebuild.finish(store)?)
+}
+
+/// Records that follow each other, and where to go on when what follows is gone.
+struct Batch {
+    records: Vec<Record>,
+    skip: Option<Seq>,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.records.is_empty() && self.skip.is_none()
+    }
+}
+
+fn read_batch(reader: &mut SpineReader, most: usize) -> Result<Batch, Failure> {
+    let mut batch = Batch { records: Vec::new(), skip: None };
     let mut bytes = 0;
-    while batch.len() < most && bytes < INDEX_BATCH_BYTES_MAX {
-        let Some(record) = reader.next()? else { break };
-        bytes += record.event_json.len() + record.contents.iter().map(|content| content.text.len()).sum::<usize>();
-        batch.push(record);
+    while batch.records.len() < most && bytes < INDEX_BATCH_BYTES_MAX && batch.skip.is_none() {
+        match reader.next()? {
+            None => break,
+            Some(Step::Skip(to)) => batch.skip = Some(to),
+            Some(Step::Record(record)) => {
+                bytes += record.event_json.len() + record.contents.iter().map(|content| content.text.len()).sum::<usize>();
+                batch.records.push(record);
+            }
+        }
     }
     Ok(batch)
 }
@@ -262,14 +350,15 @@ impl Detector {
         Ok(Self { rules, engine, contents: LruCache::unbounded(), content_bytes: 0, unreadable: 0, told: Skipped::default() })
     }
 
-    fn run(mut self, shared: &Shared, journal: &Journal, pipeline: &Pipeline, mut cursor: Cursor) -> Result<(), Failure> {
+    fn run(mut self, shared: &Shared, spine: &Spine, pipeline: &Pipeline, mut cursor: Cursor) -> Result<(), Failure> {
         let done = cursor.get();
         // The state at `done` is that of its epoch, so it is built the way it was built when the epoch began.
         let mut epoch = Epoch::of(done);
-        let mut reader = journal.reader(journal.segment_start(epoch.warm_up)?)?;
+        let mut reader = spine.reader_with_contents(epoch.warm_up)?;
         loop {
             let batch = read_batch(&mut reader, DETECT_BATCH_MAX)?;
-            let Some(last) = batch.last().map(|record| record.seq) else {
+            let before = |to: Seq| Seq(to.0.saturating_sub(1));
+            let Some(last) = batch.skip.map(before).or_else(|| batch.records.last().map(|record| record.seq)) else {
                 if shared.stopping() {
                     return Ok(());
                 }
@@ -277,10 +366,10 @@ impl Detector {
                 continue;
             };
             let mut detections = Vec::new();
-            for record in &batch {
-                if record.seq.0 == epoch.end {
+            for record in &batch.records {
+                if record.seq.0 >= epoch.end {
                     epoch = Epoch::of(record.seq);
-                    self.warm_up(journal, &epoch)?;
+                    self.warm_up(spine, &epoch)?;
                 }
                 let found = self.observe(record, epoch.warm_up);
                 // What stands before the cursor was detected in an earlier run; it is read for the state alone.
@@ -325,12 +414,16 @@ impl Detector {
     }
 
     /// Begins anew with what comes before an epoch.
-    fn warm_up(&mut self, journal: &Journal, epoch: &Epoch) -> Result<(), Failure> {
+    fn warm_up(&mut self, spine: &Spine, epoch: &Epoch) -> Result<(), Failure> {
         self.engine = Engine::new(self.rules.again()?);
         self.told = Skipped::default();
-        let mut reader = journal.reader(journal.segment_start(epoch.warm_up)?)?;
-        while let Some(record) = reader.next()?.filter(|record| record.seq.0 < epoch.begin) {
-            self.observe(&record, epoch.warm_up);
+        let mut reader = spine.reader_with_contents(epoch.warm_up)?;
+        while let Some(step) = reader.next()? {
+            match step {
+                Step::Record(record) if record.seq.0 < epoch.begin => drop(self.observe(&record, epoch.warm_up)),
+                Step::Skip(to) if to.0 < epoch.begin => {}
+                _ => break,
+            }
         }
         Ok(())
     }

@@ -37,6 +37,11 @@ impl Rebuild {
         self.side.index(records)
     }
 
+    /// Passes over records that are not there any more.
+    pub fn skip(&mut self, to: Seq) {
+        self.side.skip(to);
+    }
+
     /// The record that is due.
     #[must_use]
     pub fn next(&self) -> Seq {

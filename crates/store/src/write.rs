@@ -125,6 +125,14 @@ impl Store {
         Ok(())
     }
 
+    /// Passes over records that are not there any more: `to` is the one that is due then. Kept with the next ones that are
+    /// indexed.
+    pub fn skip(&mut self, to: Seq) {
+        if to > self.next() {
+            self.next = Some(crate::row::integer(to.0));
+        }
+    }
+
     /// Puts what was indexed on disk, where it survives a power cut, too. Without it a power cut may take the newest
     /// batches, and they are indexed again.
     pub fn sync(&self) -> Result<(), StoreError> {

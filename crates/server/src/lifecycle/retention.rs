@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use event::{Kind, RecordedEvent};
+use event::{Kind, RecordedEvent, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The classes that come with the program.
@@ -179,6 +179,13 @@ impl Class {
     #[must_use]
     pub fn is_over(&self, last_s: u64, now_s: u64) -> bool {
         self.max_days.is_some_and(|days| now_s >= last_s.saturating_add(u64::from(days.max(self.min_days)) * DAY_S))
+    }
+
+    /// When records that were received until `last` are to be dropped.
+    #[must_use]
+    pub fn end_of(&self, last: Timestamp) -> Option<Timestamp> {
+        let days = u64::from(self.max_days?.max(self.min_days));
+        Some(Timestamp::from_unix_ns(last.unix_ns().saturating_add(days * DAY_S * 1_000_000_000)))
     }
 
     /// Whether a person's data among records received at `received_s` may be erased at `now_s`.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use event::Timestamp;
 use journal::{Journal, ReadError, Seq};
 
 use super::cold::{Cold, ColdError, Step, steps};
@@ -53,6 +54,40 @@ impl Spine {
         Ok(self.reader(start))
     }
 
+    /// A record from which on every record of the day of `time`, and of the days after it, comes; and, but for the first of
+    /// all, one that was received on an earlier day.
+    pub(crate) fn start_of_day(&self, time: Timestamp) -> Result<Seq, SpineError> {
+        let day = store::day_of(time.unix_ns());
+        let mut starts: Vec<Seq> = {
+            let archive = self.cold.lock();
+            let mut starts: Vec<Seq> = archive.view().manifest().segments().map(|segment| Seq(segment.first)).collect();
+            starts.sort_unstable();
+            starts.dedup();
+            starts
+        };
+        let mut at = self.journal.first();
+        loop {
+            if self.received(at)?.is_some_and(|received| store::day_of(received.unix_ns()) < day) {
+                return Ok(at);
+            }
+            match starts.pop() {
+                Some(start) => at = start,
+                None => return Ok(Seq(0)),
+            }
+        }
+    }
+
+    /// When the first record at or behind a place was received.
+    fn received(&self, at: Seq) -> Result<Option<Timestamp>, SpineError> {
+        let mut reader = self.reader(at);
+        while let Some(step) = reader.next()? {
+            if let Step::Record(record) = step {
+                return Ok(record.event().ok().map(|event| event.observed));
+            }
+        }
+        Ok(None)
+    }
+
     /// The first record of the archived span that holds `at`: a span has every content that its events refer to.
     fn span_start(&self, at: Seq) -> Seq {
         let archive = self.cold.lock();
@@ -96,8 +131,8 @@ impl SpineReader {
     }
 
     /// Waits for a new record.
-    pub(crate) fn wait(&self, patience: Duration) {
-        if let Some(live) = &self.live {
+    pub(crate) fn wait(&mut self, patience: Duration) {
+        if let Some(live) = &mut self.live {
             live.wait(patience);
         }
     }

@@ -9,14 +9,16 @@ use sanitize::{Clean, Sanitizer};
 const NEEDLE_CHARS_MIN: usize = 3;
 
 /// Characters of a token behind its label that tell which value it stands for; what follows may differ with its spelling.
-const TOKEN_HASH_CHARS: usize = 32;
+const TOKEN_ID_CHARS: usize = 26;
 
 /// A person, as the record knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     /// `identity.user.id` of the person's events, as recorded.
     user: String,
-    /// The beginnings of tokens that stand for values of theirs: up to and with the hash.
+    /// Their id and other values as the sanitiser leaves them.
+    clean: BTreeSet<String>,
+    /// The beginnings of the tokens in `clean`: up to and with what tells the value.
     tokens: BTreeSet<String>,
     /// Texts that name them in a field of somebody else's event.
     needles: BTreeSet<String>,
@@ -37,11 +39,12 @@ impl Target {
     /// numbers, account names.
     #[must_use]
     pub fn new(sanitizer: &Sanitizer, id: &str, aliases: &[String]) -> Self {
-        let mut target =
-            Self { user: sanitizer.text(id).text.as_str().to_owned(), tokens: BTreeSet::new(), needles: BTreeSet::new() };
+        let user = sanitizer.text(id).text.as_str().to_owned();
+        let mut target = Self { user, clean: BTreeSet::new(), tokens: BTreeSet::new(), needles: BTreeSet::new() };
         for name in std::iter::once(id).chain(aliases.iter().map(String::as_str)) {
             let clean = sanitizer.text(name).text;
             target.tokens.extend(tokens(&clean));
+            target.clean.insert(clean.as_str().to_owned());
             for needle in [name, clean.as_str()] {
                 if needle.chars().count() >= NEEDLE_CHARS_MIN {
                     target.needles.insert(needle.to_owned());
@@ -57,9 +60,9 @@ impl Target {
         &self.user
     }
 
-    /// The beginnings of tokens that stand for the person.
+    /// Texts that hold the tokens that stand for the person.
     pub fn tokens(&self) -> impl Iterator<Item = &str> {
-        self.tokens.iter().map(String::as_str)
+        self.clean.iter().map(String::as_str)
     }
 
     /// Whether the event is the person's own.
@@ -120,9 +123,9 @@ fn tokens(clean: &str) -> Vec<String> {
         .filter_map(|rest| rest.split_once('>').map(|(token, _)| token))
         .filter_map(|token| {
             let mut parts = token.match_indices(':').map(|(at, _)| at + 1);
-            // TYPE:LABEL:HASH, or SECRET:TYPE:LABEL:HASH.
-            let hash = parts.nth(if token.starts_with("SECRET:") { 2 } else { 1 })?;
-            let end = hash.checked_add(TOKEN_HASH_CHARS)?;
+            // TYPE:LABEL:ID, or SECRET:TYPE:LABEL:ID.
+            let id = parts.nth(if token.starts_with("SECRET:") { 2 } else { 1 })?;
+            let end = id.checked_add(TOKEN_ID_CHARS)?;
             Some(format!("<{}", token.get(..end)?))
         })
         .collect()
@@ -165,7 +168,7 @@ mod tests {
         let sanitizer = sanitizer();
         let target = Target::new(&sanitizer, "jo@example.org", &["+44 20 7946 0958".to_owned()]);
         assert!(target.user().starts_with("<EMAIL:v26:"));
-        assert_eq!(target.tokens().count(), 2, "{target:?}");
+        assert_eq!(target.tokens.len(), 2, "{target:?}");
         let said = sanitizer.text("Write to JO@EXAMPLE.ORG about it");
         assert!(target.is_named_in(&said.text), "{}", said.text.as_str());
         assert!(!target.is_named_in(&sanitizer.text("Write to al@example.org about it").text));

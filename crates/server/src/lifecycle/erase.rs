@@ -1,0 +1,411 @@
+//! Erasure: a person's data goes from every file, what it was proved by stays, and a tombstone says what went.
+//!
+//! Order, so that an erasure that is interrupted anywhere can be asked for again and ends:
+//! 1. the request is recorded; holds and retention classes are asked;
+//! 2. everything that the journal holds is archived and retired, so that no record lies in two places;
+//! 3. the list of what will go is written beside the archive (`<request>.pending`);
+//! 4. each segment that holds something of it is written anew under a new key, and its old key is destroyed;
+//! 5. the days of the store that hold something of it are built anew from the archive;
+//! 6. the person's name and keys go from the keyring;
+//! 7. the tombstone is recorded, and the list gets its name.
+//!
+//! A list that is still pending when an erasure is asked for is that of one that was interrupted: what it names is gone or goes
+//! now, so the new list takes it in.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use archive::{ArchiveError, Span};
+use capture::RecordError;
+use event::{Event, Role, SubjectId, Timestamp};
+use journal::Seq;
+use keys::KeysError;
+use ledger::{ErasedItem, ErasedItems, ErasedTokens, Redaction, StoredRecord, TombstoneError};
+use sanitize::Clean;
+use serde::Serialize;
+
+use super::archiver::{Archiver, ArchiverError};
+use super::cold::{ARCHIVE_DIR, Cold, ColdError, lifecycle_event};
+use super::hold::Holds;
+use super::retention::Policy;
+use super::target::{Sessions, Target};
+use crate::consumers::Consumers;
+use crate::pipeline::Pipeline;
+
+/// Directory of the lists of what was erased, below the archive's.
+pub(crate) const TOMBSTONES_DIR: &str = "tombstones";
+
+const PENDING_SUFFIX: &str = ".pending";
+const LIST_SUFFIX: &str = ".jsonl";
+
+/// How long the consumers may take to see everything that was recorded before an erasure begins.
+const CATCH_UP: Duration = Duration::from_secs(600);
+
+const NANOSECONDS: u64 = 1_000_000_000;
+
+/// What is needed to erase.
+pub(crate) struct Eraser<'n> {
+    pub(crate) data: &'n Path,
+    pub(crate) cold: &'n Arc<Cold>,
+    pub(crate) archiver: &'n mut Archiver,
+    pub(crate) policy: &'n Policy,
+    pub(crate) holds: &'n Holds,
+    pub(crate) pipeline: &'n Pipeline,
+    pub(crate) consumers: &'n Consumers,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Erased {
+    /// The request's id, by which its events and its list are found.
+    pub request: String,
+    /// Records of which something went.
+    pub records: u64,
+    /// Things that went: events, fields, texts, tokens in texts of others.
+    pub items: u64,
+    /// Segments of the archive that were written anew.
+    pub segments: u64,
+    /// Objects that a lock keeps; their keys are destroyed, so nothing opens them.
+    pub locked: u64,
+    /// Records of the person that must stay for now, by ground.
+    pub refused: BTreeMap<Ground, u64>,
+}
+
+/// Why a record stays although its erasure was asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ground {
+    /// A hold covers it (GDPR article 17(3)(e)). Nothing of the request is carried out.
+    LegalHold,
+    /// A law asks for it until its class's minimum has passed (GDPR article 17(3)(b)). The rest of the request is carried out.
+    LegalDuty,
+}
+
+/// Why an erasure did not come to its end. Asking for it again goes on.
+#[derive(Debug, thiserror::Error)]
+pub enum EraseError {
+    /// The id says nobody.
+    #[error("subject: an id of 1 to 1,024 bytes is needed, as the application sends it in user.id")]
+    Subject,
+    /// The consumers are behind.
+    #[error("the consumers have not caught up with the record; try again when `watchkeeper status` shows that they have")]
+    Behind,
+    /// A consumer stopped.
+    #[error("{0}")]
+    Consumer(String),
+    /// The record takes no event.
+    #[error("the erasure cannot be recorded: {0}")]
+    Record(#[from] RecordError),
+    /// The archive.
+    #[error(transparent)]
+    Cold(#[from] ColdError),
+    /// The archive.
+    #[error("archive: {0}")]
+    Archive(#[from] ArchiveError),
+    /// What the journal holds cannot be archived.
+    #[error(transparent)]
+    Archiver(#[from] ArchiverError),
+    /// The keyring.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
+    /// The list of what went.
+    #[error(transparent)]
+    Tombstone(#[from] TombstoneError),
+    /// A file.
+    #[error("{path}: {source}")]
+    Io {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// What an erasure will do, as found in the archive.
+#[derive(Default)]
+struct Plan {
+    /// What goes.
+    items: Vec<ErasedItem>,
+    /// The records that lose something, by span.
+    touched: BTreeMap<(u64, u64), HashSet<u64>>,
+    /// The persons' own records among them.
+    owned: HashSet<u64>,
+    /// Whose contents go.
+    subjects: HashSet<SubjectId>,
+    /// Sessions of the person's events.
+    sessions: HashSet<String>,
+    refused: BTreeMap<Ground, u64>,
+    /// When the earliest touched record was received.
+    earliest: Option<Timestamp>,
+}
+
+impl Eraser<'_> {
+    /// Erases a person from the record.
+    pub(crate) fn erase(&mut self, target: &Target, request: &str) -> Result<Erased, EraseError> {
+        self.record(vec![lifecycle_event("erasure.requested", "delete", request)])?;
+        self.archive_everything()?;
+        let plan = self.plan(target)?;
+        let mut erased = Erased {
+            request: request.to_owned(),
+            records: 0,
+            items: 0,
+            segments: 0,
+            locked: 0,
+            refused: plan.refused.clone(),
+        };
+        for (ground, records) in &plan.refused {
+            let object = format!("{request}: {records} records stay, {}", ground.as_str());
+            self.record(vec![lifecycle_event("erasure.refused", "delete", &object)])?;
+        }
+        if plan.refused.contains_key(&Ground::LegalHold) {
+            return Ok(erased);
+        }
+        let dir = self.data.join(ARCHIVE_DIR).join(TOMBSTONES_DIR);
+        fs::create_dir_all(&dir).map_err(at(&dir))?;
+        let interrupted = pending(&dir)?;
+        let mut items = plan.items.clone();
+        for path in &interrupted {
+            items.extend(read_list(path)?.items().iter().cloned());
+        }
+        let list = ErasedItems::new(items);
+        erased.records = plan.touched.values().map(|seqs| seqs.len() as u64).sum();
+        erased.items = list.items().len() as u64;
+        let pending_path = dir.join(format!("{request}{PENDING_SUFFIX}"));
+        if !list.items().is_empty() {
+            write_list(&pending_path, &list)?;
+        }
+        for path in interrupted.iter().filter(|path| **path != pending_path) {
+            fs::remove_file(path).map_err(at(path))?;
+        }
+        self.rewrite(target, &plan, request, &mut erased)?;
+        if plan.earliest.is_some() || !interrupted.is_empty() {
+            self.pipeline.forget_texts();
+            self.consumers.rebuild_store(plan.earliest.unwrap_or_default(), CATCH_UP).map_err(EraseError::Consumer)?;
+        }
+        if plan.refused.is_empty() {
+            self.pipeline.forget_subjects(target.user(), &plan.sessions, &plan.subjects)?;
+        }
+        if list.items().is_empty() {
+            self.record(vec![lifecycle_event("erasure.nothing", "delete", request)])?;
+        } else {
+            let mut tombstone = crate::node::internal(event::Kind::Admin, ledger::TOMBSTONE_EVENT);
+            for (key, value) in list.tombstone(request)?.attributes() {
+                tombstone.attributes.insert(key, value.map(&mut |text: Clean| text.as_str().to_owned(), &|key: String, _| key));
+            }
+            self.record(vec![tombstone])?;
+            let path = dir.join(format!("{request}{LIST_SUFFIX}"));
+            fs::rename(&pending_path, &path).and_then(|()| File::open(&dir)?.sync_all()).map_err(at(&path))?;
+        }
+        Ok(erased)
+    }
+
+    fn record(&self, events: Vec<Event<String>>) -> Result<(), EraseError> {
+        self.pipeline.record_blocking(events, &|| true)?;
+        Ok(())
+    }
+
+    /// Moves every record to the archive.
+    fn archive_everything(&mut self) -> Result<(), EraseError> {
+        let end = self.archiver.journal.rotate().map_err(ArchiverError::from)?;
+        if !self.consumers.flush_to(end, CATCH_UP) {
+            return Err(EraseError::Behind);
+        }
+        self.archiver.archive(end, Timestamp::now())?;
+        if self.cold.end() < end { Err(EraseError::Behind) } else { Ok(()) }
+    }
+
+    /// Every span with the records of all its classes, in order.
+    fn each_span(
+        &self,
+        mut look: impl FnMut(Seq, Seq, Vec<StoredRecord>) -> Result<(), EraseError>,
+    ) -> Result<(), EraseError> {
+        let end = self.cold.end();
+        let mut at = Seq(0);
+        while at < end {
+            let Some((records, next)) = self.cold.span(at)? else { break };
+            look(at, next, records)?;
+            at = next;
+        }
+        Ok(())
+    }
+
+    fn plan(&self, target: &Target) -> Result<Plan, EraseError> {
+        // Who takes part in which session must be known before an event without a user can be given to anybody.
+        let mut sessions = Sessions::default();
+        self.each_span(|_, _, records| {
+            records.iter().filter_map(event_of).for_each(|event| sessions.learn(&event));
+            Ok(())
+        })?;
+        let mut plan = Plan::default();
+        let mut others: HashSet<SubjectId> = HashSet::new();
+        let holds = self.holds.list();
+        let now_s = Timestamp::now().unix_ns() / NANOSECONDS;
+        let classes = self.classes();
+        self.each_span(|_, _, records| {
+            for stored in &records {
+                let Some(event) = event_of(stored) else { continue };
+                let owned = target.owns(&event, &sessions);
+                let brought = event.pieces.iter().filter(|piece| piece.meta.role != Role::System).map(|piece| piece.content.subject);
+                if !owned {
+                    others.extend(brought);
+                    continue;
+                }
+                if holds.iter().any(|hold| hold.scope.covers(&event)) {
+                    *plan.refused.entry(Ground::LegalHold).or_default() += 1;
+                } else if !classes.get(self.policy.class_of(&event)).is_none_or(|class| {
+                    class.may_erase(event.observed.unix_ns() / NANOSECONDS, now_s)
+                }) {
+                    *plan.refused.entry(Ground::LegalDuty).or_default() += 1;
+                    others.extend(brought);
+                } else {
+                    plan.owned.insert(stored.seq.0);
+                    plan.subjects.extend(brought);
+                    plan.sessions.extend(event.session.iter().map(|session| session.as_str().to_owned()));
+                }
+            }
+            Ok(())
+        })?;
+        // A text that somebody else's record rests on stays with that.
+        plan.subjects.retain(|subject| !others.contains(subject));
+        if plan.refused.contains_key(&Ground::LegalHold) {
+            return Ok(plan);
+        }
+        let (tokens, owned, subjects) = (erased_tokens(target), std::mem::take(&mut plan.owned), std::mem::take(&mut plan.subjects));
+        let refused_duty = plan.refused.contains_key(&Ground::LegalDuty);
+        self.each_span(|first, end, records| {
+            for mut stored in records {
+                let is_kept = refused_duty
+                    && !owned.contains(&stored.seq.0)
+                    && event_of(&stored).is_some_and(|event| target.owns(&event, &sessions));
+                if is_kept {
+                    continue;
+                }
+                let gone = redact(&mut stored, target, owned.contains(&stored.seq.0), &subjects, &tokens);
+                if gone.is_empty() {
+                    continue;
+                }
+                plan.touched.entry((first.0, end.0)).or_default().insert(stored.seq.0);
+                let observed = observed_of(&stored);
+                plan.earliest = Some(plan.earliest.map_or(observed, |earliest| earliest.min(observed)));
+                plan.items.extend(gone.into_iter().map(|path| ErasedItem { leaf: stored.seq.0, path }));
+            }
+            Ok(())
+        })?;
+        (plan.owned, plan.subjects) = (owned, subjects);
+        Ok(plan)
+    }
+
+    fn classes(&self) -> BTreeMap<&str, &super::retention::Class> {
+        self.policy.classes().map(|class| (class.name.as_str(), class)).collect()
+    }
+
+    /// Writes every segment anew that holds something of the plan.
+    fn rewrite(&self, target: &Target, plan: &Plan, request: &str, erased: &mut Erased) -> Result<(), EraseError> {
+        let tokens = erased_tokens(target);
+        let spans: BTreeSet<Span> = {
+            let archive = self.cold.lock();
+            let touched = |span: &Span| plan.touched.keys().any(|(first, end)| *first == span.first && *end == span.end);
+            archive.view().manifest().segments().map(archive::Segment::span).filter(touched).collect()
+        };
+        for span in spans {
+            let touched = plan.touched.get(&(span.first, span.end));
+            let rewritten = self.cold.change(|archive| {
+                archive
+                    .rewrite(&span, request, Timestamp::now(), |stored: &mut StoredRecord| {
+                        touched.is_some_and(|touched| touched.contains(&stored.seq.0))
+                            && !redact(stored, target, plan.owned.contains(&stored.seq.0), &plan.subjects, &tokens).is_empty()
+                    })
+                    .map_err(ColdError::from)
+            })?;
+            if let Some(rewritten) = rewritten {
+                erased.segments += 1;
+                erased.locked += rewritten.locked.len() as u64;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Ground {
+    /// As in events and in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::LegalHold => "legal_hold",
+            Self::LegalDuty => "legal_duty",
+        }
+    }
+}
+
+/// Takes out of a record what tells of the person.
+fn redact(
+    stored: &mut StoredRecord,
+    target: &Target,
+    owned: bool,
+    subjects: &HashSet<SubjectId>,
+    tokens: &ErasedTokens,
+) -> Vec<String> {
+    let redaction = Redaction {
+        event: owned,
+        field: &|_, value| std::str::from_utf8(value).is_ok_and(|value| target.is_named_in(value)),
+        subject: &|subject| subjects.contains(&subject),
+        tokens,
+    };
+    stored.redact(&redaction).unwrap_or_else(|error| {
+        // It has no leaf, so `verify` names it as well.
+        tracing::error!(seq = stored.seq.0, %error, "a record cannot be redacted");
+        Vec::new()
+    })
+}
+
+fn erased_tokens(target: &Target) -> ErasedTokens {
+    target.tokens().collect()
+}
+
+fn event_of(stored: &StoredRecord) -> Option<event::RecordedEvent<Clean>> {
+    stored.for_reading().and_then(|record| record.event().ok())
+}
+
+fn observed_of(stored: &StoredRecord) -> Timestamp {
+    match &stored.body {
+        ledger::StoredBody::Redacted(record) => record.observed,
+        ledger::StoredBody::Whole(record) => record.event().map(|event| event.observed).unwrap_or_default(),
+    }
+}
+
+/// Lists of erasures that were interrupted.
+fn pending(dir: &Path) -> Result<Vec<PathBuf>, EraseError> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(dir).map_err(at(dir))? {
+        let path = entry.map_err(at(dir))?.path();
+        if path.to_string_lossy().ends_with(PENDING_SUFFIX) {
+            found.push(path);
+        }
+    }
+    Ok(found)
+}
+
+fn read_list(path: &Path) -> Result<ErasedItems, EraseError> {
+    Ok(ErasedItems::read(&mut BufReader::new(File::open(path).map_err(at(path))?))?)
+}
+
+fn write_list(path: &Path, list: &ErasedItems) -> Result<(), EraseError> {
+    let temporary = path.with_extension("tmp");
+    let write = || {
+        let mut file = BufWriter::new(File::create(&temporary)?);
+        list.write(&mut file)?;
+        file.flush()?;
+        file.get_ref().sync_all()?;
+        fs::rename(&temporary, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    write().map_err(at(path))
+}
+
+fn at(path: &Path) -> impl FnOnce(std::io::Error) -> EraseError + '_ {
+    move |source| EraseError::Io { path: path.to_owned(), source }
+}
