@@ -146,7 +146,6 @@ struct Plan {
 impl Eraser<'_> {
     /// Erases a person from the record.
     pub(crate) fn erase(&mut self, target: &Target, request: &str) -> Result<Erased, EraseError> {
-        self.record(vec![lifecycle_event("erasure.requested", "delete", request)])?;
         self.archive_everything()?;
         let plan = self.plan(target)?;
         let mut erased = Erased {

@@ -94,7 +94,7 @@ impl Node {
         let target = Target::new(self.pipeline().sanitizer(), subject, aliases);
         let lifecycle = self.lifecycle();
         let request = format!("erasure-{}", event::EventId::random());
-        let mut asked = lifecycle_event("erasure.asked", "delete", &request);
+        let mut asked = lifecycle_event("erasure.requested", "delete", &request);
         asked.identity.user = Some(asker.principal());
         self.pipeline().record_blocking(vec![asked], &|| true)?;
         let mut archiver = lifecycle.archiver();
