@@ -19,6 +19,8 @@ pub struct Config {
     pub rules: Option<PathBuf>,
     /// What capture does without a key.
     pub capture: Capture,
+    /// What unlocks the data directory.
+    pub keys: Keys,
 }
 
 /// Addresses of the listeners.
@@ -63,6 +65,14 @@ pub struct Upstream {
 pub struct Capture {
     /// Whether OTLP and gateway callers must present a key with the role `sensor` even on loopback. Elsewhere they always must.
     pub require_key: bool,
+}
+
+/// Where keys are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Keys {
+    /// The file of the root key, outside of the data directory. `--root-key` and `WATCHKEEPER_ROOT_KEY` go before it.
+    pub root: Option<PathBuf>,
 }
 
 /// Why a configuration cannot be used.

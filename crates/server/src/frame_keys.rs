@@ -1,30 +1,32 @@
-//! The keys of the journal's files: derived from one secret in `keys/journal.key`.
+//! The keys of the journal's files, in the keyring.
 
 use std::io;
 use std::sync::Arc;
 
 use event::KeyId;
-use journal::{DerivedKeys, FrameKey, FrameKeys, Seq};
+use journal::{FrameKey, FrameKeys, Seq};
+use keys::{Keyring, Purpose};
 
-use crate::data_dir::DataDir;
-use crate::secrets;
+/// Frame keys that the keyring holds.
+pub(crate) struct KeyringFrameKeys(pub(crate) Arc<Keyring>);
 
-const FILE: &str = "journal.key";
+impl FrameKeys for KeyringFrameKeys {
+    fn create(&self, _: Seq) -> io::Result<(KeyId, FrameKey)> {
+        let (id, secret) = self.0.create(Purpose::Journal).map_err(io::Error::other)?;
+        Ok((id, FrameKey::new(*secret.expose())))
+    }
 
-/// The keys for writing; the secret is made when there is none.
-pub(crate) fn open(data: &DataDir) -> io::Result<Arc<dyn FrameKeys>> {
-    Ok(Arc::new(DerivedKeys::new(&secrets::load_or_create::<32>(&data.key(FILE))?)))
+    fn get(&self, id: KeyId) -> io::Result<Option<FrameKey>> {
+        Ok(self.0.get(id).map_err(io::Error::other)?.map(|secret| FrameKey::new(*secret.expose())))
+    }
 }
 
-/// The keys for reading a data directory. Where the directory has no secret, as a copy of the record alone has none, there
-/// is no key for any file of the journal.
-///
-/// # Errors
-/// When the secret cannot be read, or is not one.
-pub fn frame_keys(data: &DataDir) -> io::Result<Arc<dyn FrameKeys>> {
-    match data.key(FILE).try_exists()? {
-        true => open(data),
-        false => Ok(Arc::new(NoKeys)),
+/// The keys for reading a journal; without a keyring there is a key for none of its files.
+#[must_use]
+pub fn frame_keys(keyring: Option<Arc<Keyring>>) -> Arc<dyn FrameKeys> {
+    match keyring {
+        Some(keyring) => Arc::new(KeyringFrameKeys(keyring)),
+        None => Arc::new(NoKeys),
     }
 }
 

@@ -15,6 +15,7 @@ mod crash;
 mod demo;
 mod gaps;
 mod hostile;
+mod keys;
 mod planted_secrets;
 mod support;
 mod tamper;
