@@ -71,6 +71,12 @@ impl Cache {
         Self { inner: Mutex::new(Inner { entries: LruCache::new(ENTRIES_MAX), bytes: 0 }) }
     }
 
+    pub(crate) fn clear(&self) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.entries.clear();
+        inner.bytes = 0;
+    }
+
     pub(crate) fn get(&self, key: &CacheKey) -> Option<Arc<Processed>> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).entries.get(key).cloned()
     }

@@ -2,8 +2,12 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::lifecycle::retention;
+use crate::node::NodeSettings;
 
 /// Everything that `watchkeeper serve` can be told. Every field has a default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +25,12 @@ pub struct Config {
     pub capture: Capture,
     /// What unlocks the data directory.
     pub keys: Keys,
+    /// How long records are kept.
+    pub retention: retention::Settings,
+    /// Where older records lie.
+    pub archive: Archive,
+    /// The log.
+    pub ledger: Ledger,
 }
 
 /// Addresses of the listeners.
@@ -65,6 +75,34 @@ pub struct Upstream {
 pub struct Capture {
     /// Whether OTLP and gateway callers must present a key with the role `sensor` even on loopback. Elsewhere they always must.
     pub require_key: bool,
+}
+
+/// Where older records lie, and when they go there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Archive {
+    /// Minutes after which records go from the journal to the archive; a full file of the journal goes sooner.
+    pub after_minutes: u32,
+}
+
+impl Default for Archive {
+    fn default() -> Self {
+        Self { after_minutes: 60 }
+    }
+}
+
+/// The log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ledger {
+    /// Seconds without an event after which a heartbeat is recorded and sealed.
+    pub heartbeat_seconds: u32,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self { heartbeat_seconds: 600 }
+    }
 }
 
 /// Where keys are.
@@ -112,6 +150,17 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
         toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+    }
+
+    /// What a node is told.
+    #[must_use]
+    pub fn node(&self) -> NodeSettings {
+        NodeSettings {
+            rules: self.rules.clone(),
+            retention: self.retention.clone(),
+            archive_after: Some(Duration::from_secs(u64::from(self.archive.after_minutes) * 60)),
+            heartbeat: Duration::from_secs(u64::from(self.ledger.heartbeat_seconds.max(1))),
+        }
     }
 
     /// Refuses what would be unsafe.

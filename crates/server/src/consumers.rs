@@ -54,6 +54,9 @@ const DETECT_CONTENT_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Detections in one append: bounded, so that a burst fits into a commit.
 const DETECT_APPEND_MAX: usize = 64;
 
+/// How often the archiver looks whether a file of the journal is closed, or has been open for long enough.
+const ARCHIVE_LOOK: Duration = Duration::from_secs(2);
+
 /// How long a consumer sleeps when there is nothing to do; a new record wakes it sooner.
 const IDLE: Duration = Duration::from_millis(200);
 
@@ -89,11 +92,13 @@ impl Consumers {
     pub(crate) fn start(
         data: &DataDir,
         store_keys: &DataKeys,
-        journal: &Journal,
+        spine: &Spine,
         pipeline: Arc<Pipeline>,
         log_key: LogKey,
         rules: RuleSet,
+        heartbeat: Duration,
     ) -> Result<Self, NodeError> {
+        let journal = &spine.journal;
         let shared = Arc::new(Shared::default());
         let ledger = Ledger::open(data.path(), log_key)?;
         pin::check(data)?;
@@ -108,18 +113,35 @@ impl Consumers {
             move || seal(&shared, &journal, &data, ledger)
         })?;
         consumers.spawn("index", {
-            let (shared, journal) = (shared.clone(), journal.clone());
-            move || index(&shared, &journal, store)
+            let (shared, spine, data, keys) = (shared.clone(), spine.clone(), data.clone(), store_keys.clone());
+            move || index(&shared, &spine, &data, &keys, store)
         })?;
         consumers.spawn("detect", {
-            let (shared, journal, pipeline) = (shared.clone(), journal.clone(), pipeline.clone());
-            move || Detector::new(rules)?.run(&shared, &journal, &pipeline, cursor)
+            let (shared, spine, pipeline) = (shared.clone(), spine.clone(), pipeline.clone());
+            move || Detector::new(rules)?.run(&shared, &spine, &pipeline, cursor)
         })?;
         consumers.spawn("watch", {
             let journal = journal.clone();
-            move || Ok(watchman::watch(&journal, &pipeline, &|| shared.stopping())?)
+            move || Ok(watchman::watch(&journal, &pipeline, heartbeat, &|| shared.stopping())?)
         })?;
         Ok(consumers)
+    }
+
+    /// Starts to move records to the archive when they have been in the journal for long enough.
+    pub(crate) fn start_archiver(&self, archiver: Arc<Mutex<Archiver>>, pipeline: Arc<Pipeline>) -> Result<(), NodeError> {
+        let shared = self.shared.clone();
+        self.spawn("archive", move || {
+            while !shared.stopping() {
+                {
+                    let mut archiver = archiver.lock().unwrap_or_else(PoisonError::into_inner);
+                    archiver.rotate_if_due()?;
+                    archiver.archive(shared.seen(), Timestamp::now())?;
+                    archiver.sweep_if_due(&pipeline, Timestamp::now())?;
+                }
+                shared.sleep(ARCHIVE_LOOK);
+            }
+            Ok(())
+        })
     }
 
     fn spawn(&self, name: &'static str, work: impl FnOnce() -> Result<(), Failure> + Send + 'static) -> Result<(), NodeError> {
@@ -220,6 +242,20 @@ impl Shared {
         self.stop.load(Ordering::Acquire)
     }
 
+    /// The place up to which every consumer has seen the records.
+    fn seen(&self) -> Seq {
+        let places = [&self.sealed, &self.indexed, &self.detected].map(|place| place.load(Ordering::Acquire));
+        Seq(places.into_iter().min().unwrap_or(0))
+    }
+
+    /// Waits, and less long when it is time to stop.
+    fn sleep(&self, time: Duration) {
+        let until = Instant::now() + time;
+        while !self.stopping() && Instant::now() < until {
+            std::thread::sleep(IDLE.min(time));
+        }
+    }
+
     fn moved(&self, what: &AtomicU64, to: u64) {
         what.store(to, Ordering::Release);
         self.changed.notify_all();
@@ -257,12 +293,12 @@ fn seal(shared: &Shared, journal: &Journal, data: &DataDir, mut ledger: Ledger) 
     }
 }
 
-fn index(shared: &Shared, spine: &Spine, data: &DataDir, mut store: Store) -> Result<(), Failure> {
+fn index(shared: &Shared, spine: &Spine, data: &DataDir, keys: &DataKeys, mut store: Store) -> Result<(), Failure> {
     let mut reader = spine.reader(store.next());
     loop {
         let wanted = shared.rebuild.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(wanted) = wanted {
-            store = rebuild(spine, data, store, wanted.from)?;
+            store = rebuild(spine, data, keys, store, wanted.from)?;
             reader = spine.reader(store.next());
             shared.moved(&shared.indexed, store.next().0);
             // Whoever asked may have gone.
@@ -285,9 +321,9 @@ fn index(shared: &Shared, spine: &Spine, data: &DataDir, mut store: Store) -> Re
 }
 
 /// Builds days of the store anew, from that of `from` on.
-fn rebuild(spine: &Spine, data: &DataDir, store: Store, from: Timestamp) -> Result<Store, Failure> {
+fn rebuild(spine: &Spine, data: &DataDir, keys: &DataKeys, store: Store, from: Timestamp) -> Result<Store, Failure> {
     let day = store::day_of(from.unix_ns());
-    let mut rebuild = store::Rebuild::begin(data.path(), &day)?;
+    let mut rebuild = store::Rebuild::begin(data.path(), &day, keys)?;
     let mut reader = spine.reader(spine.start_of_day(from)?);
     let end = store.next();
     loop {

@@ -28,7 +28,7 @@ pub use api_keys::{ApiKeyError, ApiKeys, KeyInfo, NewKey};
 pub use config::{Config, ConfigError};
 pub use data_dir::{DataDir, DataDirError, ephemeral_sanitizer, sanitizer};
 pub use frame_keys::frame_keys;
-pub use node::{Node, NodeError, Progress};
+pub use node::{Node, NodeError, NodeSettings, Progress};
 pub use pipeline::{Pipeline, Throughput};
 pub use root_key::{RootKeyError, RootKeyFile, open_keyring, read_keyring};
 pub use run_file::RunFile;

@@ -1,7 +1,7 @@
 //! A node: the data directory opened for writing, with the pipeline in front of the journal and the consumers behind it.
 
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use capture::{RecordError, Recorder};
@@ -14,9 +14,17 @@ use ledger::LogKey;
 
 use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError, sanitizer};
+use crate::frame_keys::frame_keys;
+use crate::lifecycle::Lifecycle;
+use crate::lifecycle::archiver::Archiver;
+use crate::lifecycle::cold::{Cold, ColdError};
+use crate::lifecycle::hold::{HoldError, Holds};
+use crate::lifecycle::retention::{self, Policy, RetentionError};
+use crate::lifecycle::spine::Spine;
 use crate::pipeline::{Pipeline, PipelineRecorder};
 use crate::root_key::{RootKeyError, RootKeyFile, open_keyring};
 use crate::secrets;
+use crate::watchman;
 
 /// How long [`Node::close`] waits for the consumers to catch up before it gives up on them. They continue where they
 /// stopped at the next start.
@@ -29,8 +37,29 @@ pub struct Node {
     pipeline: Arc<Pipeline>,
     journal: Journal,
     consumers: Consumers,
+    lifecycle: Lifecycle,
     newest_at_open: Option<Timestamp>,
     notes: Vec<String>,
+}
+
+/// What a node is told when it is opened.
+#[derive(Debug, Clone)]
+pub struct NodeSettings {
+    /// A directory of Sigma rules that are used beside those shipped.
+    pub rules: Option<PathBuf>,
+    /// How long what is kept.
+    pub retention: retention::Settings,
+    /// How long records stay in the journal before they are archived, and that they are at all: whoever opens a record for a
+    /// moment, without the server's configuration, must not decide over its retention.
+    pub archive_after: Option<Duration>,
+    /// How long nothing may be recorded before a heartbeat is.
+    pub heartbeat: Duration,
+}
+
+impl Default for NodeSettings {
+    fn default() -> Self {
+        Self { rules: None, retention: retention::Settings::default(), archive_after: None, heartbeat: watchman::HEARTBEAT }
+    }
 }
 
 /// Why a node does not start.
@@ -69,6 +98,15 @@ pub enum NodeError {
     /// A key cannot be had.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// The archive does not open.
+    #[error(transparent)]
+    Cold(#[from] ColdError),
+    /// The retention classes cannot be used.
+    #[error(transparent)]
+    Retention(#[from] RetentionError),
+    /// The legal holds cannot be read.
+    #[error(transparent)]
+    Hold(#[from] HoldError),
     /// A file does not do what it should.
     #[error("{what}: {source}")]
     Io {
@@ -97,17 +135,19 @@ pub struct Progress {
 
 impl Node {
     /// Opens a data directory, recovers it if need be, and starts the consumers.
-    pub fn open(path: &Path, root: &RootKeyFile, rules: Option<&Path>) -> Result<Self, NodeError> {
+    pub fn open(path: &Path, root: &RootKeyFile, settings: &NodeSettings) -> Result<Self, NodeError> {
         let data = DataDir::create(path)?;
         // The keyring first: its lock keeps a second writer away from everything else.
         let (keyring, root_is_new) = open_keyring(&data, root)?;
-        let (journal, recovery) = Journal::open(data.path(), Options::default())?;
+        let log_key = log_key(&keyring)?;
+        let cold = Arc::new(Cold::open(&data, &keyring, &log_key)?);
+        let options = Options { first: cold.end(), ..Options::default() };
+        let (journal, recovery) = Journal::open(data.path(), options, frame_keys(Some(keyring.clone())))?;
         let sanitizer = sanitizer(&keyring)?;
         let pipeline = Arc::new(Pipeline::new(sanitizer, Inspector::builtin()?, keyring.clone(), journal.clone())?);
         let newest_at_open = newest(&journal)?;
-        let log_key = log_key(&keyring)?;
         let mut rule_set = RuleSet::builtin()?;
-        if let Some(dir) = rules {
+        if let Some(dir) = &settings.rules {
             rule_set = rule_set.and(RuleSet::load(dir, false)?)?;
         }
         let mut notes: Vec<String> = rule_set.problems().iter().map(|problem| format!("rule left out: {problem}")).collect();
@@ -118,7 +158,8 @@ impl Node {
             ));
         }
         let store_keys = DataKeys::new(keyring.clone(), Purpose::Store);
-        let consumers = Consumers::start(&data, &store_keys, &journal, pipeline.clone(), log_key, rule_set)?;
+        let spine = Spine { journal: journal.clone(), cold: cold.clone() };
+        let consumers = Consumers::start(&data, &store_keys, &spine, pipeline.clone(), log_key, rule_set, settings.heartbeat)?;
         if recovery.torn_bytes > 0 {
             notes.push(format!(
                 "the last run ended in the middle of a write: {} bytes that were never acknowledged were discarded",
@@ -130,7 +171,23 @@ impl Node {
             let recorded = pipeline.record_blocking(vec![gap], &|| false);
             recorded.map_err(|error| NodeError::Consumer(format!("cannot record the recovery: {error}")))?;
         }
-        Ok(Self { data, keyring, pipeline, journal, consumers, newest_at_open, notes })
+        let policy = Arc::new(Policy::new(&settings.retention)?);
+        let holds = Arc::new(Holds::open(keyring.clone())?);
+        let archiver = Arc::new(Mutex::new(Archiver {
+            journal: journal.clone(),
+            cold: cold.clone(),
+            keyring: keyring.clone(),
+            policy: policy.clone(),
+            holds: holds.clone(),
+            after: settings.archive_after.unwrap_or_default(),
+            file_since: Instant::now(),
+            swept: None,
+        }));
+        if settings.archive_after.is_some() {
+            consumers.start_archiver(archiver.clone(), pipeline.clone())?;
+        }
+        let lifecycle = Lifecycle { cold, policy, holds, archiver };
+        Ok(Self { data, keyring, pipeline, journal, consumers, lifecycle, newest_at_open, notes })
     }
 
     /// The way in.
@@ -157,6 +214,14 @@ impl Node {
     /// Whatever the store says.
     pub fn reader(&self) -> Result<store::Reader, store::StoreError> {
         store::Reader::open(self.data.path(), &DataKeys::new(self.keyring.clone(), Purpose::Store))
+    }
+
+    pub(crate) fn lifecycle(&self) -> &Lifecycle {
+        &self.lifecycle
+    }
+
+    pub(crate) fn consumers(&self) -> &Consumers {
+        &self.consumers
     }
 
     /// The data directory.

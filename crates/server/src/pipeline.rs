@@ -1,5 +1,6 @@
 //! The way of an event: sanitise, inspect, commit, journal. What [`Pipeline::record`] answers is on disk.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use capture::{Raw, RawEvent, Receipt, RecordError, Recorder};
-use event::{Channel, Event, Inspection, PieceMeta, RecordedEvent, Role, Value, Verdict};
+use event::{Channel, Event, Inspection, PieceMeta, RecordedEvent, Role, SubjectId, Value, Verdict};
 use inspect::Inspector;
 use journal::{Append, AppendError, Appended, ContentEntry, Journal};
 use keys::{Keyring, KeysError, Subject};
@@ -87,6 +88,35 @@ impl Pipeline {
             duplicates: of(&self.counters.duplicates),
             turned_away: of(&self.counters.turned_away),
         }
+    }
+
+    /// The sanitiser.
+    pub(crate) fn sanitizer(&self) -> &Sanitizer {
+        &self.sanitizer
+    }
+
+    /// Forgets every text that is known by heart: a commitment under a key that is gone must not be used again.
+    pub(crate) fn forget_texts(&self) {
+        self.cache.clear();
+    }
+
+    /// Destroys the keys of a user, and of those of the sessions whose contents went with the user's.
+    pub(crate) fn forget_subjects(
+        &self,
+        user: &str,
+        sessions: &HashSet<String>,
+        erased: &HashSet<SubjectId>,
+    ) -> Result<(), KeysError> {
+        let mut tags = vec![self.subject_namer.tag("user", user)];
+        for session in sessions {
+            let tag = self.subject_namer.tag("session", session);
+            if self.keyring.find_subject(&tag)?.is_some_and(|subject| erased.contains(&subject)) {
+                tags.push(tag);
+            }
+        }
+        self.keyring.destroy_subjects(&tags)?;
+        self.forget_texts();
+        Ok(())
     }
 
     /// Scores a text as it stands and says what it is evidence of; nothing is recorded and nothing of the text is kept.

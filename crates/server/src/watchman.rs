@@ -12,8 +12,9 @@ use journal::Journal;
 use crate::node::internal;
 use crate::pipeline::Pipeline;
 
-/// How long nothing may be recorded before a heartbeat is: an auditor's sample of an hour holds several.
-const HEARTBEAT: Duration = Duration::from_secs(600);
+/// How long nothing may be recorded before a heartbeat is, unless the configuration says otherwise: an auditor's sample of an hour
+/// holds several.
+pub(crate) const HEARTBEAT: Duration = Duration::from_secs(600);
 
 /// How often it looks: also how long a stop waits for it at the most.
 const LOOK: Duration = Duration::from_millis(200);
@@ -22,7 +23,7 @@ const LOOK: Duration = Duration::from_millis(200);
 const TURNED_AWAY_WINDOW: Duration = Duration::from_secs(10);
 
 /// Looks after the record until `stopping`.
-pub(crate) fn watch(journal: &Journal, pipeline: &Pipeline, stopping: &dyn Fn() -> bool) -> Result<(), RecordError> {
+pub(crate) fn watch(journal: &Journal, pipeline: &Pipeline, heartbeat_after: Duration, stopping: &dyn Fn() -> bool) -> Result<(), RecordError> {
     let mut end = journal.end();
     let mut quiet_since = Instant::now();
     let mut told = pipeline.throughput().turned_away;
@@ -46,8 +47,9 @@ pub(crate) fn watch(journal: &Journal, pipeline: &Pipeline, stopping: &dyn Fn() 
         if journal.end() != end {
             end = journal.end();
             quiet_since = Instant::now();
-        } else if quiet_since.elapsed() >= HEARTBEAT {
+        } else if quiet_since.elapsed() >= heartbeat_after {
             pipeline.record_blocking(vec![heartbeat(end.0)], stopping)?;
+            end = journal.end();
             quiet_since = Instant::now();
         }
         std::thread::sleep(LOOK);

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use archive::{ArchiveError, Class, Sealing, Span};
 use event::{ContentRef, Timestamp};
-use journal::{ContentEntry, Journal, Record, Seq};
+use journal::{Journal, Record, Seq};
 use keys::{Keyring, KeysError};
+use ledger::{StoredContent, StoredRecord};
 
 use super::cold::{Cold, ColdError, lifecycle_event};
 use super::hold::{Hold, Holds};
@@ -106,10 +107,10 @@ impl Archiver {
                 Ok(record) => record.filter(|record| record.seq < end)?,
                 Err(error) => return Some(Err(error.to_string())),
             };
-            Some(self.class(&record).map(|class| (class, record)).map_err(|error| error.to_string()))
+            Some(self.class(&record).map(|class| (class, StoredRecord::whole(record))).map_err(|error| error.to_string()))
         });
         // A file of the journal brings every content to which its events refer.
-        let nobody = |_: &ContentRef| -> Result<Option<ContentEntry>, archive::SegmentError> { Ok(None) };
+        let nobody = |_: &ContentRef| -> Result<Option<StoredContent>, archive::SegmentError> { Ok(None) };
         let sealing = Sealing { contents: &nobody, lock_until: &|_: &Class| None, root: None, now };
         self.cold.change(|archive| archive.seal(first.0, end.0, records, &sealing).map_err(ColdError::from))?;
         Ok(())
@@ -174,7 +175,7 @@ impl Archiver {
             return Ok(holds.into_iter().next());
         }
         let Some((records, _)) = self.cold.span(Seq(span.first))? else { return Ok(None) };
-        for record in records.iter().filter_map(ledger::StoredRecord::for_reading) {
+        for record in records.iter().filter_map(StoredRecord::for_reading) {
             if let Ok(event) = record.event()
                 && let Some(hold) = holds.iter().find(|hold| hold.scope.covers(&event))
             {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use archive::{ArchiveError, Span};
+use archive::{ArchiveError, Kept, Span};
 use capture::RecordError;
 use event::{Event, Role, SubjectId, Timestamp};
 use journal::Seq;
@@ -112,6 +112,14 @@ pub enum EraseError {
     /// The keyring.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// A record has no leaf: `verify` names it as well.
+    #[error("record {seq} cannot be redacted: {source}")]
+    Leaf {
+        /// Its place.
+        seq: u64,
+        /// Why.
+        source: ledger::LeafError,
+    },
     /// The list of what went.
     #[error(transparent)]
     Tombstone(#[from] TombstoneError),
@@ -275,6 +283,8 @@ impl Eraser<'_> {
         }
         let (tokens, owned, subjects) = (erased_tokens(target), std::mem::take(&mut plan.owned), std::mem::take(&mut plan.subjects));
         let refused_duty = plan.refused.contains_key(&Ground::LegalDuty);
+        let named = |_: &str, value: &[u8]| names(target, value);
+        let goes = |subject: SubjectId| subjects.contains(&subject);
         self.each_span(|first, end, records| {
             for mut stored in records {
                 let is_kept = refused_duty
@@ -283,7 +293,8 @@ impl Eraser<'_> {
                 if is_kept {
                     continue;
                 }
-                let gone = redact(&mut stored, target, owned.contains(&stored.seq.0), &subjects, &tokens);
+                let what = redaction(owned.contains(&stored.seq.0), &named, &goes, &tokens);
+                let gone = stored.redact(&what).map_err(|source| EraseError::Leaf { seq: stored.seq.0, source })?;
                 if gone.is_empty() {
                     continue;
                 }
@@ -305,6 +316,8 @@ impl Eraser<'_> {
     /// Writes every segment anew that holds something of the plan.
     fn rewrite(&self, target: &Target, plan: &Plan, request: &str, erased: &mut Erased) -> Result<(), EraseError> {
         let tokens = erased_tokens(target);
+        let named = |_: &str, value: &[u8]| names(target, value);
+        let goes = |subject: SubjectId| plan.subjects.contains(&subject);
         let spans: BTreeSet<Span> = {
             let archive = self.cold.lock();
             let touched = |span: &Span| plan.touched.keys().any(|(first, end)| *first == span.first && *end == span.end);
@@ -313,12 +326,19 @@ impl Eraser<'_> {
         for span in spans {
             let touched = plan.touched.get(&(span.first, span.end));
             let rewritten = self.cold.change(|archive| {
-                archive
-                    .rewrite(&span, request, Timestamp::now(), |stored: &mut StoredRecord| {
-                        touched.is_some_and(|touched| touched.contains(&stored.seq.0))
-                            && !redact(stored, target, plan.owned.contains(&stored.seq.0), &plan.subjects, &tokens).is_empty()
-                    })
-                    .map_err(ColdError::from)
+                let change = |kept: Kept<'_>| match kept {
+                    Kept::Content(content) => {
+                        let mut gone = Vec::new();
+                        content.redact(&redaction(false, &named, &goes, &tokens), &mut gone);
+                        Ok(!gone.is_empty())
+                    }
+                    Kept::Record(stored) if touched.is_some_and(|touched| touched.contains(&stored.seq.0)) => {
+                        let owned = plan.owned.contains(&stored.seq.0);
+                        Ok(!stored.redact(&redaction(owned, &named, &goes, &tokens))?.is_empty())
+                    }
+                    Kept::Record(_) => Ok(false),
+                };
+                archive.rewrite(&span, request, Timestamp::now(), change).map_err(ColdError::from)
             })?;
             if let Some(rewritten) = rewritten {
                 erased.segments += 1;
@@ -340,25 +360,18 @@ impl Ground {
     }
 }
 
-/// Takes out of a record what tells of the person.
-fn redact(
-    stored: &mut StoredRecord,
-    target: &Target,
+/// What goes out of a record.
+fn redaction<'a>(
     owned: bool,
-    subjects: &HashSet<SubjectId>,
-    tokens: &ErasedTokens,
-) -> Vec<String> {
-    let redaction = Redaction {
-        event: owned,
-        field: &|_, value| std::str::from_utf8(value).is_ok_and(|value| target.is_named_in(value)),
-        subject: &|subject| subjects.contains(&subject),
-        tokens,
-    };
-    stored.redact(&redaction).unwrap_or_else(|error| {
-        // It has no leaf, so `verify` names it as well.
-        tracing::error!(seq = stored.seq.0, %error, "a record cannot be redacted");
-        Vec::new()
-    })
+    named: &'a dyn Fn(&str, &[u8]) -> bool,
+    goes: &'a dyn Fn(SubjectId) -> bool,
+    tokens: &'a ErasedTokens,
+) -> Redaction<'a> {
+    Redaction { event: owned, field: named, subject: goes, tokens }
+}
+
+fn names(target: &Target, value: &[u8]) -> bool {
+    std::str::from_utf8(value).is_ok_and(|value| target.is_named_in(value))
 }
 
 fn erased_tokens(target: &Target) -> ErasedTokens {

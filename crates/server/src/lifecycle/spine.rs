@@ -29,7 +29,7 @@ pub(crate) struct SpineReader {
 
 /// Why the spine cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum SpineError {
+pub(crate) enum SpineError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] ReadError),
