@@ -35,6 +35,7 @@ pub mod tombstone;
 mod tree;
 mod verify;
 mod vkey;
+pub mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use disclosure::{Disclosure, DisclosureError, Selection, Verdict, Verified};
