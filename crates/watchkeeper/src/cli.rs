@@ -176,6 +176,9 @@ pub(crate) enum Command {
         /// A file with a checkpoint of this log that you kept: the log must go on from it
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
+        /// A C2SP tlog-policy file: the witnesses that must have countersigned the record
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
         /// Print a JSON report
         #[arg(long)]
         json: bool,

@@ -30,8 +30,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sanitize { file, data } => text::sanitize(&file, &data),
         Command::Detect { rules, events } => rules::detect(&rules, &events),
         Command::Rules(command) => rules::rules(command),
-        Command::Verify { target, data, key, checkpoint, json } => {
-            verify::verify(target, &data, key.as_deref(), checkpoint.as_deref(), json)
+        Command::Verify { target, data, key, checkpoint, policy, json } => {
+            verify::verify(target, &data, key.as_deref(), checkpoint.as_deref(), policy.as_deref(), json)
         }
         Command::Keys(command) => keys::keys(command),
         Command::Completions { shell } => {
