@@ -19,6 +19,10 @@ pub struct Config {
     pub rules: Option<PathBuf>,
     /// What capture does without a key.
     pub capture: Capture,
+    /// Who must witness the record.
+    pub ledger: LedgerConfig,
+    /// Witnesses that the checkpoints are shown to, beside those of the policy.
+    pub witness: Vec<WitnessConfig>,
 }
 
 /// Addresses of the listeners.
@@ -65,6 +69,24 @@ pub struct Capture {
     pub require_key: bool,
 }
 
+/// Who must witness the record.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LedgerConfig {
+    /// A C2SP tlog-policy file: its quorum decides when a checkpoint counts as witnessed. Its witnesses with a URL are asked.
+    pub policy: Option<PathBuf>,
+}
+
+/// A C2SP tlog-witness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessConfig {
+    /// Its submission prefix: `add-checkpoint` is under it.
+    pub url: String,
+    /// Its verifier key, of signature type `0x04` or `0x06`. A witness with both has two entries with one URL.
+    pub vkey: String,
+}
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -83,6 +105,22 @@ pub enum ConfigError {
         path: PathBuf,
         /// Names the field.
         source: Box<toml::de::Error>,
+    },
+    /// A witness.
+    #[error("witness {url}: {what}")]
+    Witness {
+        /// Which.
+        url: String,
+        /// What is wrong with its entry.
+        what: String,
+    },
+    /// The policy.
+    #[error("ledger.policy {path}: {what}")]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        what: String,
     },
     /// A listener would speak plain text to the network.
     #[error(

@@ -21,6 +21,8 @@ mod running;
 mod secrets;
 mod subjects;
 mod watchman;
+pub mod witness;
+mod witnessing;
 
 pub use access::{Access, Role};
 pub use api_keys::{ApiKeyError, ApiKeys, KeyInfo, NewKey};

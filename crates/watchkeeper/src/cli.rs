@@ -191,6 +191,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         format: Format,
     },
+    /// Countersign the records of others, so that none of them can show two histories
+    #[command(subcommand)]
+    Witness(Witness),
     /// Make, list and revoke API keys
     #[command(subcommand)]
     Keys(Keys),
@@ -215,6 +218,34 @@ pub(crate) enum Rules {
     Test {
         /// A directory [default: the rules that are part of the program]
         dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Witness {
+    /// Run a witness (C2SP tlog-witness)
+    #[command(
+        after_help = "Example:\n  watchkeeper witness serve --listen 127.0.0.1:7720 --state /var/lib/witness --name witness.example/1 --log ./vkey"
+    )]
+    Serve {
+        /// Where to listen; without a certificate on loopback only
+        #[arg(long, value_name = "ADDR")]
+        listen: std::net::SocketAddr,
+        /// The directory of its keys and of the checkpoints that it countersigned last; keep it whole
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+        /// The name of its keys, when they are made
+        #[arg(long)]
+        name: Option<String>,
+        /// A key of a log, or a file with keys (`ledger/vkey`); several of one name are one log's
+        #[arg(long, value_name = "VKEY", required = true)]
+        log: Vec<String>,
+        /// The certificate chain, PEM
+        #[arg(long, value_name = "FILE", requires = "key")]
+        certificate: Option<PathBuf>,
+        /// The certificate's private key, PEM
+        #[arg(long, value_name = "FILE", requires = "certificate")]
+        key: Option<PathBuf>,
     },
 }
 

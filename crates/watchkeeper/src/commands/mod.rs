@@ -8,6 +8,7 @@ mod rules;
 mod serve;
 mod text;
 mod verify;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -33,6 +34,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Verify { target, data, key, checkpoint, policy, json } => {
             verify::verify(target, &data, key.as_deref(), checkpoint.as_deref(), policy.as_deref(), json)
         }
+        Command::Witness(command) => witness::witness(command),
         Command::Keys(command) => keys::keys(command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "watchkeeper", &mut crate::output::stdout());
