@@ -48,6 +48,7 @@ fn setup() -> anyhow::Result<()> {
     let root = root()?;
     let clients = root.join("tests/clients");
     let environments = [
+        ("archive", "archive/requirements.txt"),
         ("gateway", "gateway/requirements.txt"),
         ("otel-genai", "otel/requirements-otel-genai.txt"),
         ("otel-v2", "otel/requirements-otel-v2.txt"),

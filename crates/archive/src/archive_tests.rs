@@ -366,3 +366,59 @@ fn a_forensic_archive_takes_chosen_records_of_any_span() {
     let seqs: Vec<u64> = records_of(archive.view(), 0).iter().map(|record| record.seq.0).collect();
     assert_eq!(seqs, [3, 12, 17]);
 }
+
+/// With an exported key, tools of others read a segment: `age` from Debian opens it, DuckDB joins its two objects.
+#[test]
+fn a_segment_is_read_with_age_and_duckdb() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let python = root.join("target/clients/archive/bin/python");
+    assert!(python.exists(), "{} is missing: run `cargo xtask setup`", python.display());
+    if std::process::Command::new("age").arg("--version").output().is_err() {
+        assert!(std::env::var_os("CI").is_none(), "CI must have age: apt-get install age");
+        eprintln!("SKIPPED: no `age` on this machine (Debian: apt-get install age)");
+        return;
+    }
+    let place = Place::new();
+    let records = conversation(0, 25);
+    let mut archive = place.open();
+    let all = records.iter().map(|record| Ok::<_, Infallible>((class("soc2"), record.clone())));
+    let segment = archive.seal(0, 25, all, &plain()).unwrap().remove(0);
+    let identity = place.dir.path().join("key.txt");
+    std::fs::write(&identity, place.keys.get(segment.key).unwrap().unwrap().to_identity().as_bytes()).unwrap();
+    let opened = [("events", &segment.events), ("contents", &segment.contents)].map(|(name, object)| {
+        let sealed = place.dir.path().join("objects").join(ObjectName::Segment(object.digest).to_string());
+        let open = place.dir.path().join(format!("{name}.parquet"));
+        let age = std::process::Command::new("age")
+            .args(["--decrypt", "--identity"])
+            .arg(&identity)
+            .arg("--output")
+            .args([&open, &sealed])
+            .output();
+        assert!(age.unwrap().status.success());
+        open
+    });
+    let script = root.join("tests/clients/archive/parquet.py");
+    let done = std::process::Command::new(python).arg(script).args(opened).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let read: serde_json::Value = serde_json::from_slice(&done.stdout).unwrap();
+    let mut expected = Vec::new();
+    for record in &records {
+        let seq = record.seq.0;
+        for said in seq / 10 * 10..=seq {
+            let time = time_of(record).unwrap().unix_ns();
+            let text = format!("what was said as number {said}");
+            expected.push(serde_json::json!([
+                seq,
+                "model_call",
+                format!("session-{}", seq / 10),
+                "user-1",
+                "gpt-4o",
+                12,
+                time,
+                text
+            ]));
+        }
+    }
+    assert_eq!(read["said"], serde_json::Value::from(expected));
+    assert_eq!(read["rows"], serde_json::json!(["#0"]));
+}

@@ -240,6 +240,15 @@ impl Disclosure {
         Leaf::decode(&self.leaf).map(|leaf| leaf.seq)
     }
 
+    /// The contents that shown pieces refer to, that are not shown themselves, and that the record does not bring: those that
+    /// [`Disclosure::add_content`] may be given.
+    #[must_use]
+    pub fn elsewhere(&self) -> Vec<ContentId> {
+        let mut known: HashSet<ContentId> = self.contents.iter().map(StoredContent::id).collect();
+        known.extend(self.list().into_iter().map(|reference| reference.id));
+        self.pieces().map(|(_, reference)| reference.id).filter(|id| known.insert(*id)).collect()
+    }
+
     /// The fields that are shown.
     #[must_use]
     pub fn fields(&self) -> &[OpenField] {
@@ -262,6 +271,12 @@ impl Disclosure {
     #[must_use]
     pub fn missing(&self) -> Vec<String> {
         let withheld: HashSet<&str> = self.withheld.iter().map(String::as_str).collect();
+        self.not_shown().into_iter().filter(|what| !withheld.contains(what.as_str())).collect()
+    }
+
+    /// What is not shown: `field/<index>`, `content/<id>`, `content/<id>/span/<j>`.
+    #[must_use]
+    pub fn not_shown(&self) -> Vec<String> {
         let open: HashSet<u32> = self.fields.iter().map(|field| field.index).collect();
         let mut missing: Vec<String> = (0_u32..)
             .zip(&self.hashes)
@@ -277,7 +292,6 @@ impl Disclosure {
                 missing.extend(gone.map(|(index, _)| format!("content/{id}/span/{index}")));
             }
         }
-        missing.retain(|what| !withheld.contains(what.as_str()));
         missing
     }
 

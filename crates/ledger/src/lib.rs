@@ -11,6 +11,7 @@
 //! ledger/keys            the public keys that followed them, each pair vouched for by the one before
 //! ledger/checkpoint      the newest checkpoint, signed with Ed25519 and ML-DSA-44
 //! ledger/checkpoints     every checkpoint by its Ed25519 signature, oldest first, an empty line behind each
+//! ledger/witnessed       the newest checkpoint that witnesses countersigned, with their cosignatures
 //! ledger/tile/<L>/<N>    hashes; ledger/tile/entries/<N> the leaves; `.p/<W>` behind the name of a partial one
 //! ```
 
@@ -35,6 +36,8 @@ pub mod tombstone;
 mod tree;
 mod verify;
 mod vkey;
+pub mod witness;
+mod witnessed;
 
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use disclosure::{Disclosure, DisclosureError, Selection, Verdict, Verified};
@@ -50,5 +53,6 @@ pub use tile::{TILE_WIDTH, TileId, TileKind};
 pub use tlog_proof::{TlogProof, TlogProofError};
 pub use tombstone::{ErasedItem, ErasedItems, Erasures, Membership, TOMBSTONE_EVENT, Tombstone, TombstoneError};
 pub use tree::{CompactRange, EMPTY_ROOT, Hash, leaf_hash, node_hash, root_of};
-pub use verify::{Fault, Report, VerifyError, verify, verify_against};
+pub use verify::{Fault, Report, Trust, VerifyError, verify, verify_against};
 pub use vkey::{Algorithm, VerifierKey};
+pub use witnessed::{publish_witnessed, published_checkpoint, witnessed_checkpoint};

@@ -204,7 +204,7 @@ impl Nodes for &[Hash] {
     }
 }
 
-/// The nodes of a log from the tiles on disk, as they stand when the newest checkpoint is of `size` leaves.
+/// The nodes of a log from the tiles on disk, as they stand when there is a checkpoint of `size` leaves or more.
 #[derive(Debug)]
 pub struct TileReader {
     ledger: PathBuf,
@@ -213,7 +213,7 @@ pub struct TileReader {
 }
 
 impl TileReader {
-    /// A reader of `data_dir/ledger` for its newest checkpoint, whose size this is.
+    /// A reader of `data_dir/ledger` for the tree of that size: of its newest checkpoint, or of one before it.
     #[must_use]
     pub fn new(data_dir: &Path, size: u64) -> Self {
         Self { ledger: data_dir.join("ledger"), size, cache: RefCell::default() }
@@ -223,10 +223,9 @@ impl TileReader {
     fn hashes(&self, tile: TileId, first: usize, count: usize) -> io::Result<Vec<Hash>> {
         let mut cache = self.cache.borrow_mut();
         if !cache.contains_key(&tile) {
-            let bytes = read_at_most(&self.ledger.join(tile.to_string()), tile.bytes())?.unwrap_or_default();
-            if bytes.len() != tile.bytes() {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, format!("{tile} is missing or has a wrong length")));
-            }
+            let bytes = self
+                .read(tile)?
+                .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{tile} is missing or has a wrong length")))?;
             if cache.len() >= CACHED_TILES_MAX {
                 cache.clear();
             }
@@ -234,6 +233,20 @@ impl TileReader {
         }
         let hashes = cache.get(&tile).and_then(|bytes| bytes.as_chunks().0.get(first..first + count));
         hashes.map(<[Hash]>::to_vec).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "node is outside the tree"))
+    }
+}
+
+impl TileReader {
+    /// A tile, or the beginning of the wider one that has taken its place since the log has grown.
+    fn read(&self, tile: TileId) -> io::Result<Option<Vec<u8>>> {
+        for width in tile.width..=TILE_WIDTH {
+            let there = TileId { width, ..tile };
+            let Some(mut bytes) = read_at_most(&self.ledger.join(there.to_string()), there.bytes())? else { continue };
+            let is_whole = bytes.len() == there.bytes();
+            bytes.truncate(tile.bytes());
+            return Ok(is_whole.then_some(bytes));
+        }
+        Ok(None)
     }
 }
 

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use journal::{FrameKeys, Record, Seq};
 
+use crate::policy::Policy;
 use crate::tree::{EMPTY_ROOT, Hash};
 use crate::vkey::VerifierKey;
 
@@ -25,6 +26,10 @@ pub struct Report {
     pub checkpoints: u64,
     /// The root that the published checkpoint signs.
     pub root: Hash,
+    /// Records that the newest witnessed checkpoint covers; 0 without one. Its cosignatures were verified if a policy was given.
+    pub witnessed: u64,
+    /// The witnesses of the policy that countersigned it, with the time that each states, in seconds since 1970.
+    pub witnesses: Vec<(String, u64)>,
     /// The public key by which the checkpoints were verified, as a verifier key. Whoever can write the directory can
     /// write another key into it: compare it with one that is kept elsewhere (or use [`verify_against`]).
     pub key: String,
@@ -77,16 +82,24 @@ pub enum VerifyError {
 /// When something could not be read, so that neither "intact" nor "tampered" can be said. What is wrong with the
 /// record is in [`Report::fault`].
 pub fn verify(data_dir: &Path, journal_keys: &dyn FrameKeys) -> Result<Report, VerifyError> {
-    verify_from(data_dir, &[], &mut |visit| read_journal(data_dir, journal_keys, visit))
+    verify_from(data_dir, &Trust::default(), &mut |visit| read_journal(data_dir, journal_keys, visit))
 }
 
-/// Verifies a data directory, and that its log is the one of these keys, which were kept elsewhere: the first ones, or the ones
-/// after any rotation.
+/// What a verifier knows from elsewhere.
+#[derive(Debug, Clone, Default)]
+pub struct Trust {
+    /// Keys of the log: the first ones, or the ones after any rotation. All of these must be its keys.
+    pub keys: Vec<VerifierKey>,
+    /// Which witnesses must have countersigned the newest witnessed checkpoint, and, if it lists logs, that this is one of them.
+    pub policy: Option<Policy>,
+}
+
+/// Verifies a data directory as [`verify`] does, and against what is known from elsewhere.
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_against(data_dir: &Path, keys: &[VerifierKey], journal_keys: &dyn FrameKeys) -> Result<Report, VerifyError> {
-    verify_from(data_dir, keys, &mut |visit| read_journal(data_dir, journal_keys, visit))
+pub fn verify_against(data_dir: &Path, trust: &Trust, journal_keys: &dyn FrameKeys) -> Result<Report, VerifyError> {
+    verify_from(data_dir, trust, &mut |visit| read_journal(data_dir, journal_keys, visit))
 }
 
 /// Where verification ends before its end.
@@ -121,18 +134,20 @@ struct Torn {
 /// Gives each record to the visitor, in order.
 type Source<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&Record)) -> Result<Journaled, Stop>;
 
-fn verify_from(data_dir: &Path, expected: &[VerifierKey], source: Source<'_>) -> Result<Report, VerifyError> {
+fn verify_from(data_dir: &Path, trust: &Trust, source: Source<'_>) -> Result<Report, VerifyError> {
     let mut report = Report {
         records: 0,
         sealed: 0,
         unsealed: 0,
         checkpoints: 0,
         root: EMPTY_ROOT,
+        witnessed: 0,
+        witnesses: Vec::new(),
         key: String::new(),
         notes: Vec::new(),
         fault: None,
     };
-    match check::run(data_dir, expected, source, &mut report) {
+    match check::run(data_dir, trust, source, &mut report) {
         Ok(()) => {}
         Err(Stop::Fault(fault)) => report.fault = Some(fault),
         Err(Stop::Error(error)) => return Err(error),
@@ -162,7 +177,7 @@ fn read_journal(data_dir: &Path, keys: &dyn FrameKeys, visit: &mut dyn FnMut(&Re
 /// Verifies a ledger against records in memory.
 #[cfg(test)]
 pub(crate) fn verify_memory(data_dir: &Path, records: &[Record]) -> Result<Report, VerifyError> {
-    verify_from(data_dir, &[], &mut |visit| {
+    verify_from(data_dir, &Trust::default(), &mut |visit| {
         records.iter().for_each(visit);
         Ok(Journaled { records: records.len() as u64, torn: None })
     })

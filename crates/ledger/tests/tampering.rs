@@ -9,7 +9,7 @@ use aws_lc_rs::hmac;
 use event::{ContentRef, Direction, Event, Key, Kind, Part, Piece, PieceMeta, Role, Source, SourcePath, SubjectId, Timestamp};
 use journal::{Append, ContentEntry, DerivedKeys, FrameKeys, Journal, Options, Seq};
 use sanitize::Clean;
-use watchkeeper_ledger::{Fault, Ledger, LogKey, verify, verify_against};
+use watchkeeper_ledger::{Fault, Ledger, LogKey, Trust, verify, verify_against};
 
 fn keys() -> Arc<dyn FrameKeys> {
     Arc::new(DerivedKeys::new(&[7; 32]))
@@ -66,7 +66,7 @@ fn fault(dir: &Path) -> Option<Fault> {
 fn a_real_data_directory_is_intact_and_every_changed_byte_is_found_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let key = record(dir.path(), &[&["one", "two"], &["three"]]);
-    let report = verify_against(dir.path(), &key.verifiers(), &*keys()).unwrap();
+    let report = verify_against(dir.path(), &Trust { keys: key.verifiers(), ..Trust::default() }, &*keys()).unwrap();
     assert_eq!((report.records, report.sealed, report.unsealed, report.checkpoints), (3, 3, 0, 2));
     assert_eq!((report.fault, report.notes), (None, Vec::new()));
     let mut bytes = 0;

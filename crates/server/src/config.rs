@@ -29,8 +29,10 @@ pub struct Config {
     pub retention: retention::Settings,
     /// Where older records lie.
     pub archive: Archive,
-    /// The log.
-    pub ledger: Ledger,
+    /// The log, and who must witness it.
+    pub ledger: LedgerConfig,
+    /// Witnesses that the checkpoints are shown to, beside those of the policy.
+    pub witness: Vec<WitnessConfig>,
 }
 
 /// Addresses of the listeners.
@@ -91,26 +93,38 @@ impl Default for Archive {
     }
 }
 
-/// The log.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Ledger {
-    /// Seconds without an event after which a heartbeat is recorded and sealed.
-    pub heartbeat_seconds: u32,
-}
-
-impl Default for Ledger {
-    fn default() -> Self {
-        Self { heartbeat_seconds: 600 }
-    }
-}
-
 /// Where keys are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Keys {
     /// The file of the root key, outside of the data directory. `--root-key` and `WATCHKEEPER_ROOT_KEY` go before it.
     pub root: Option<PathBuf>,
+}
+
+/// The log, and who must witness it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LedgerConfig {
+    /// A C2SP tlog-policy file: its quorum decides when a checkpoint counts as witnessed. Its witnesses with a URL are asked.
+    pub policy: Option<PathBuf>,
+    /// Seconds without an event after which a heartbeat is recorded and sealed.
+    pub heartbeat_seconds: u32,
+}
+
+impl Default for LedgerConfig {
+    fn default() -> Self {
+        Self { policy: None, heartbeat_seconds: 600 }
+    }
+}
+
+/// A C2SP tlog-witness.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessConfig {
+    /// Its submission prefix: `add-checkpoint` is under it.
+    pub url: String,
+    /// Its verifier key, of signature type `0x04` or `0x06`. A witness with both has two entries with one URL.
+    pub vkey: String,
 }
 
 /// Why a configuration cannot be used.
@@ -131,6 +145,22 @@ pub enum ConfigError {
         path: PathBuf,
         /// Names the field.
         source: Box<toml::de::Error>,
+    },
+    /// A witness.
+    #[error("witness {url}: {what}")]
+    Witness {
+        /// Which.
+        url: String,
+        /// What is wrong with its entry.
+        what: String,
+    },
+    /// The policy.
+    #[error("ledger.policy {path}: {what}")]
+    Policy {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong in it.
+        what: String,
     },
     /// A listener would speak plain text to the network.
     #[error(

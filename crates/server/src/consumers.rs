@@ -1,7 +1,9 @@
 //! The consumers of the journal: seal, index, detect. Each is a thread with a durable cursor of its own; none of them
 //! stands between a caller and its acknowledgement, and each continues after a restart where it stopped.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -19,6 +21,7 @@ use store::Store;
 use crate::data_dir::DataDir;
 use crate::lifecycle::archiver::Archiver;
 use crate::lifecycle::cold::Step;
+use crate::lifecycle::restore::Restored;
 use crate::lifecycle::spine::{Spine, SpineReader};
 use crate::node::{NodeError, Progress, internal};
 use crate::pin;
@@ -54,6 +57,10 @@ const DETECT_CONTENT_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Detections in one append: bounded, so that a burst fits into a commit.
 const DETECT_APPEND_MAX: usize = 64;
 
+/// How far the order of the record and that of its times can be apart: the longest that an event waits between being stamped and
+/// being written.
+const RECEIVED_SLACK_NS: u64 = 60 * 1_000_000_000;
+
 /// How often the archiver looks whether a file of the journal is closed, or has been open for long enough.
 const ARCHIVE_LOOK: Duration = Duration::from_secs(2);
 
@@ -75,15 +82,16 @@ struct Shared {
     failure: Mutex<Option<String>>,
     changed: Condvar,
     gate: Mutex<()>,
-    /// A rebuild of the store that somebody waits for.
-    rebuild: Mutex<Option<Rebuild>>,
+    /// What somebody waits for the store's writer to do.
+    jobs: Mutex<VecDeque<StoreJob>>,
 }
 
-/// Days of the store that are to be built anew.
-struct Rebuild {
-    /// From the day of this time on.
-    from: Timestamp,
-    done: std::sync::mpsc::Sender<Result<(), String>>,
+/// Work for the one writer of the store, between two batches.
+pub(crate) enum StoreJob {
+    /// Build the days anew, from that of this time on.
+    Rebuild { from: Timestamp, done: Sender<Result<(), String>> },
+    /// Bring back days that have left, with what was received in this time.
+    Restore { from: Timestamp, to: Timestamp, done: Sender<Result<Restored, String>> },
 }
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -194,11 +202,16 @@ impl Consumers {
     /// Builds the days of the store anew, from that of `from` on, out of what the archive and the journal hold now.
     pub(crate) fn rebuild_store(&self, from: Timestamp, timeout: Duration) -> Result<(), String> {
         let (done, waits) = std::sync::mpsc::channel();
-        *self.shared.rebuild.lock().unwrap_or_else(PoisonError::into_inner) = Some(Rebuild { from, done });
+        self.ask(StoreJob::Rebuild { from, done });
         match waits.recv_timeout(timeout) {
             Ok(outcome) => outcome,
             Err(_) => Err(self.failure().unwrap_or_else(|| "the store could not be built anew in time".to_owned())),
         }
+    }
+
+    /// Gives the store's writer something to do.
+    pub(crate) fn ask(&self, job: StoreJob) {
+        self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
     }
 
     /// Asks the consumers to stop, waits for them, and says what failed.
@@ -296,13 +309,19 @@ fn seal(shared: &Shared, journal: &Journal, data: &DataDir, mut ledger: Ledger) 
 fn index(shared: &Shared, spine: &Spine, data: &DataDir, keys: &DataKeys, mut store: Store) -> Result<(), Failure> {
     let mut reader = spine.reader(store.next());
     loop {
-        let wanted = shared.rebuild.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(wanted) = wanted {
-            store = rebuild(spine, data, keys, store, wanted.from)?;
-            reader = spine.reader(store.next());
-            shared.moved(&shared.indexed, store.next().0);
-            // Whoever asked may have gone.
-            drop(wanted.done.send(Ok(())));
+        let job = shared.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+        // Whoever asked may have gone: what is sent then is dropped.
+        match job {
+            Some(StoreJob::Rebuild { from, done }) => {
+                store = rebuild(spine, data, keys, store, from)?;
+                reader = spine.reader(store.next());
+                shared.moved(&shared.indexed, store.next().0);
+                drop(done.send(Ok(())));
+            }
+            Some(StoreJob::Restore { from, to, done }) => {
+                drop(done.send(restore(spine, data, keys, from, to).map_err(|error| error.to_string())));
+            }
+            None => {}
         }
         let batch = read_batch(&mut reader, INDEX_BATCH_MAX)?;
         if batch.is_empty() {
@@ -341,6 +360,30 @@ fn rebuild(spine: &Spine, data: &DataDir, keys: &DataKeys, store: Store, from: T
         }
     }
     Ok(rebuild.finish(store)?)
+}
+
+/// Builds days that have left the store, with what was received between `from` and `to`.
+fn restore(spine: &Spine, data: &DataDir, keys: &DataKeys, from: Timestamp, to: Timestamp) -> Result<Restored, Failure> {
+    let mut rebuild = store::Rebuild::begin(data.path(), &store::day_of(from.unix_ns()), keys)?;
+    let mut reader = spine.reader(spine.received_from(from));
+    let mut records = 0;
+    loop {
+        let batch = read_batch(&mut reader, INDEX_BATCH_MAX)?;
+        if batch.is_empty() {
+            break;
+        }
+        let times = batch.records.iter().filter_map(|record| record.event().ok()).map(|event| event.observed);
+        // Callers are stamped side by side: a little later in the record may be a little earlier in time.
+        if times.clone().min().is_some_and(|first| first.unix_ns() > to.unix_ns().saturating_add(RECEIVED_SLACK_NS)) {
+            break;
+        }
+        records += times.filter(|observed| *observed >= from && *observed < to).count() as u64;
+        rebuild.index(&batch.records)?;
+        if let Some(to) = batch.skip {
+            rebuild.skip(to);
+        }
+    }
+    Ok(Restored { days: rebuild.install(data.path())?, records })
 }
 
 /// Records that follow each other, and where to go on when what follows is gone.

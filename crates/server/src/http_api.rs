@@ -62,15 +62,20 @@ pub(crate) struct Api {
 
 /// Who is calling.
 #[derive(Debug, Clone)]
-struct Caller {
-    id: String,
+pub(crate) struct Caller {
+    pub(crate) id: String,
     role: Role,
-    proof: Proof,
+    pub(crate) proof: Proof,
 }
 
 impl Api {
     pub(crate) fn new(node: Arc<Node>, keys: Arc<ApiKeys>, local_token: String) -> Self {
         Self { node, keys, local_token, sessions: page::Sessions::default() }
+    }
+
+    /// The node.
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
     }
 
     /// Records that the server has started, and that the first key was made.
@@ -180,7 +185,8 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
             .route("/api/keys", get(list_keys).post(create_key))
             .route("/api/keys/{id}", axum::routing::delete(revoke_key))
             .route("/api/keyring/rotate", post(rotate_keyring))
-            .with_state(api.clone()),
+            .with_state(api.clone())
+            .merge(crate::lifecycle_api::router(api.clone())),
         &api,
         Access::Administer,
     );
@@ -523,6 +529,15 @@ impl ApiError {
 
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
         Self { status: StatusCode::UNAUTHORIZED, message: message.into() }
+    }
+
+    pub(crate) fn new(status: StatusCode, error: impl std::fmt::Display) -> Self {
+        Self { status, message: error.to_string() }
+    }
+
+    /// Something of ours does not work now.
+    pub(crate) fn stopped(error: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
     }
 
     fn unavailable(message: impl Into<String>) -> Self {

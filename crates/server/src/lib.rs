@@ -11,6 +11,7 @@ mod data_dir;
 mod frame_keys;
 mod http_api;
 pub mod lifecycle;
+mod lifecycle_api;
 mod listen;
 mod node;
 mod page;
@@ -22,6 +23,8 @@ mod running;
 mod secrets;
 mod subjects;
 mod watchman;
+pub mod witness;
+mod witnessing;
 
 pub use access::{Access, Role};
 pub use api_keys::{ApiKeyError, ApiKeys, KeyInfo, NewKey};

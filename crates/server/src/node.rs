@@ -177,6 +177,8 @@ impl Node {
             journal: journal.clone(),
             cold: cold.clone(),
             keyring: keyring.clone(),
+            data: data.path().to_owned(),
+            store_keys: store_keys.clone(),
             policy: policy.clone(),
             holds: holds.clone(),
             after: settings.archive_after.unwrap_or_default(),
@@ -214,6 +216,10 @@ impl Node {
     /// Whatever the store says.
     pub fn reader(&self) -> Result<store::Reader, store::StoreError> {
         store::Reader::open(self.data.path(), &DataKeys::new(self.keyring.clone(), Purpose::Store))
+    }
+
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.journal
     }
 
     pub(crate) fn lifecycle(&self) -> &Lifecycle {
@@ -322,7 +328,8 @@ fn newest(journal: &Journal) -> Result<Option<Timestamp>, NodeError> {
     Ok(record.and_then(|record| record.event().ok()).map(|event| event.observed))
 }
 
-fn log_key(keyring: &Keyring) -> Result<LogKey, NodeError> {
+/// The log's key, made when there is none.
+pub(crate) fn log_key(keyring: &Keyring) -> Result<LogKey, NodeError> {
     /// The keyring's name of the key.
     const NAME: &str = "log key";
     if let Some(text) = keyring.named(NAME)? {

@@ -20,6 +20,7 @@ use crate::node::{Node, NodeError, internal};
 use crate::root_key::RootKeyFile;
 use crate::run_file::RunFile;
 use crate::secrets;
+use crate::witnessing::Witnessing;
 use crate::{Access, Role};
 
 /// How long the outcomes of gateway calls may take to be recorded when the server stops.
@@ -48,6 +49,7 @@ pub struct Running {
     addresses: Addresses,
     first_key: Option<NewKey>,
     stop: watch::Sender<bool>,
+    witnessing: Option<Witnessing>,
     listeners: Vec<JoinHandle<()>>,
 }
 
@@ -148,9 +150,10 @@ impl Running {
         let run = RunFile { pid: std::process::id(), console: local, token };
         run.write(node.data()).map_err(StartError::RunFile)?;
         api.note_start(&addresses, first_key.as_ref().map(|key| &key.info)).await;
+        let witnessing = Witnessing::start(node.data().path(), config)?;
         let (stop, stopped) = watch::channel(false);
         let listeners = bound.into_iter().map(|listener| tokio::spawn(listener.serve(stopped.clone()))).collect();
-        Ok(Self { node, gateway, addresses, first_key, stop, listeners })
+        Ok(Self { node, gateway, addresses, first_key, stop, witnessing, listeners })
     }
 
     /// Where the listeners are.
@@ -195,7 +198,11 @@ impl Running {
             Err(node) if node.flush(HELD_TIMEOUT) => Ok(()),
             Err(_) => Err(NodeError::Consumer("a request was still under way; the next start goes on from there".to_owned())),
         });
-        close.await.unwrap_or_else(|error| Err(NodeError::Consumer(error.to_string())))
+        let closed = close.await.unwrap_or_else(|error| Err(NodeError::Consumer(error.to_string())));
+        if let Some(witnessing) = self.witnessing {
+            drop(tokio::task::spawn_blocking(move || witnessing.stop()).await);
+        }
+        closed
     }
 }
 

@@ -1,5 +1,6 @@
 //! Building partitions anew beside those that are read, and putting them in their place.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -40,6 +41,25 @@ impl Rebuild {
         self.side.index(records)
     }
 
+    /// Puts the days where the live store has none: for days that have left it. Those that it has stay as they are. Gives the
+    /// days that were put.
+    pub fn install(self, data: &Path) -> Result<Vec<String>, StoreError> {
+        let store = data.join(STORE_DIR);
+        self.side.close()?;
+        let there = list(&store)?;
+        let mut days = Vec::new();
+        for (day, path) in list(&self.side_dir)?.range(self.from_day.clone()..) {
+            if there.contains_key(day) {
+                continue;
+            }
+            move_partition(path, &store, day)?;
+            days.push(day.clone());
+        }
+        sync_dir(&store).map_err(StoreError::directory(&store))?;
+        remove_dir(&self.side_dir)?;
+        Ok(days)
+    }
+
     /// Passes over records that are not there any more.
     pub fn skip(&mut self, to: Seq) {
         self.side.skip(to);
@@ -66,9 +86,7 @@ impl Rebuild {
             remove_partition(path)?;
         }
         for (day, path) in list(&self.side_dir)?.range(self.from_day.clone()..) {
-            let to = store.join(format!("{day}.db"));
-            let renamed = fs::rename(key_id_file(path), key_id_file(&to)).and_then(|()| fs::rename(path, to));
-            renamed.map_err(StoreError::directory(&store))?;
+            move_partition(path, &store, day)?;
         }
         sync_dir(&store).and_then(|()| fs::remove_file(&mark)).map_err(StoreError::directory(&store))?;
         sync_dir(&store).map_err(StoreError::directory(&store))?;
@@ -99,16 +117,22 @@ pub(crate) fn remove_all(store: &Path) -> Result<(), StoreError> {
 }
 
 /// Removes the partitions of days before `day`, and destroys their keys: the archive has them still. Gives the days.
-pub fn drop_before(data: &Path, day: &str, keys: &DataKeys) -> Result<Vec<String>, StoreError> {
+pub fn drop_before(data: &Path, day: &str, keep: &BTreeSet<String>, keys: &DataKeys) -> Result<Vec<String>, StoreError> {
     let store = data.join(STORE_DIR);
     let (mut dropped, mut unused) = (Vec::new(), Vec::new());
-    for (old, path) in list(&store)?.range(..day.to_owned()) {
+    for (old, path) in list(&store)?.range(..day.to_owned()).filter(|(old, _)| !keep.contains(*old)) {
         unused.extend(key_id(path)?);
         remove_partition(path)?;
         dropped.push(old.clone());
     }
     keys.destroy(&unused)?;
     Ok(dropped)
+}
+
+fn move_partition(from: &Path, store: &Path, day: &str) -> Result<(), StoreError> {
+    let to = store.join(format!("{day}.db"));
+    let renamed = fs::rename(key_id_file(from), key_id_file(&to)).and_then(|()| fs::rename(from, to));
+    renamed.map_err(StoreError::directory(store))
 }
 
 /// Destroys the keys of partitions that are gone: somebody removed their files, or a crash came between. Only while nobody else

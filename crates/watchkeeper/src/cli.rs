@@ -189,10 +189,55 @@ pub(crate) enum Command {
         /// A file with a checkpoint of this log that you kept: the log must go on from it
         #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
+        /// A C2SP tlog-policy file: the witnesses that must have countersigned the record
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
         /// Print a JSON report
         #[arg(long)]
         json: bool,
     },
+    /// Erase a person from the record, and leave a tombstone that says so
+    #[command(
+        after_help = "Example:\n  watchkeeper erase --subject user-4711 --alias jo@example.org\n\nTheir events, texts, tokens and index entries go from the journal, the archive and the store; every proof still holds\n(docs/guides/retention-and-erasure.md). Needs an administrator, or a server that does not run.\n\nExit: 0 erased, 1 refused in part or in whole (the grounds are printed), 2 not finished: ask again."
+    )]
+    Erase {
+        #[command(flatten)]
+        data: Data,
+        /// Their id, as the applications send it in `user.id`
+        #[arg(long, value_name = "ID")]
+        subject: String,
+        /// Another value that stands for them: a mail address, a phone number; may be given several times
+        #[arg(long, value_name = "VALUE")]
+        alias: Vec<String>,
+        /// The server's configuration, where the server does not run: it says which retention classes hold
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Keep records that a case needs from being dropped or erased
+    #[command(subcommand)]
+    Hold(Hold),
+    /// Say how long what is kept, and drop what is over
+    #[command(subcommand)]
+    Retention(Retention),
+    /// Bring days back from the archive, so that queries see them
+    #[command(after_help = "Example:\n  watchkeeper restore --from 2026-03-01T09:00:00Z --to 2026-03-01T10:00:00Z")]
+    Restore {
+        #[command(flatten)]
+        data: Data,
+        /// Received at this time or later (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        from: String,
+        /// Received before this time (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        to: String,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Hand records to somebody else, with proofs that hold without us
+    #[command(subcommand)]
+    Evidence(Evidence),
     /// Say how the server and the record are
     #[command(after_help = "Example:\n  watchkeeper status --format json")]
     Status {
@@ -201,6 +246,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         format: Format,
     },
+    /// Countersign the records of others, so that none of them can show two histories
+    #[command(subcommand)]
+    Witness(Witness),
     /// Make, list and revoke API keys; change the key that encrypts the record's keys
     #[command(subcommand)]
     Keys(Keys),
@@ -209,6 +257,132 @@ pub(crate) enum Command {
     Completions {
         /// The shell
         shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Hold {
+    /// Place a hold; without a scope it covers everything
+    #[command(after_help = "Example:\n  watchkeeper hold place case-17 --reason \"letter of 3 March\" --user user-4711")]
+    Place {
+        #[command(flatten)]
+        data: Data,
+        /// Its name: the case
+        name: String,
+        /// Why
+        #[arg(long)]
+        reason: String,
+        /// Only records of this end user
+        #[arg(long, value_name = "ID")]
+        user: Option<String>,
+        /// Only records of this session
+        #[arg(long, value_name = "ID")]
+        session: Option<String>,
+        /// Only records of this application
+        #[arg(long, value_name = "NAME")]
+        application: Option<String>,
+        /// Only records received at this time or later (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        from: Option<String>,
+        /// Only records received before this time (RFC 3339)
+        #[arg(long, value_name = "TIME")]
+        to: Option<String>,
+    },
+    /// Release a hold
+    #[command(after_help = "Example:\n  watchkeeper hold release case-17")]
+    Release {
+        #[command(flatten)]
+        data: Data,
+        /// Its name
+        name: String,
+    },
+    /// List the holds that stand
+    #[command(after_help = "Example:\n  watchkeeper hold list")]
+    List {
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        format: Format,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Retention {
+    /// Show the classes and what the archive holds
+    #[command(after_help = "Example:\n  watchkeeper retention show\n  watchkeeper retention show --segments")]
+    Show {
+        #[command(flatten)]
+        data: Data,
+        /// Show the segments of the archive instead of the classes
+        #[arg(long)]
+        segments: bool,
+        /// The server's configuration, where the server does not run
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Drop now what is over and no hold covers; a running server does it every hour
+    #[command(after_help = "Example:\n  watchkeeper retention sweep")]
+    Sweep {
+        #[command(flatten)]
+        data: Data,
+        /// The server's configuration, where the server does not run
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Evidence {
+    /// Take records out as a bundle; that you did is recorded
+    #[command(
+        after_help = "Example:\n  watchkeeper evidence export --session s-17 --reason \"case 17\" --out case-17.tar.gz\n  watchkeeper evidence export --query \"SELECT seq FROM events WHERE user_id = 'u'\" --reason audit --out bundle/"
+    )]
+    Export {
+        #[command(flatten)]
+        data: Data,
+        /// Every record of this session
+        #[arg(long, value_name = "ID", group = "what")]
+        session: Option<String>,
+        /// A detection, by its id, and what it rests on
+        #[arg(long, value_name = "ID", group = "what")]
+        incident: Option<String>,
+        /// Records that a SELECT names in a column `seq` or `event_id`
+        #[arg(long, value_name = "SQL", group = "what")]
+        query: Option<String>,
+        /// Why: it stands in the record and in the bundle
+        #[arg(long)]
+        reason: String,
+        /// A new `.tar.gz`, or a new directory
+        #[arg(long, value_name = "PATH")]
+        out: PathBuf,
+    },
+    /// Show what a bundle holds, with a verdict for each part
+    #[command(after_help = "Example:\n  watchkeeper evidence show case-17.tar.gz\n\nExit: as `evidence verify`.")]
+    Show {
+        /// The bundle
+        bundle: PathBuf,
+        /// The log's public key, as you know it from elsewhere, or a file with it
+        #[arg(long, value_name = "VKEY")]
+        key: Option<String>,
+    },
+    /// Verify a bundle, offline
+    #[command(
+        after_help = "Example:\n  watchkeeper evidence verify case-17.tar.gz --key \"$(cat vkey)\"\n\nExit: 0 intact, 1 tampered or incomplete (says what), 2 cannot read."
+    )]
+    Verify {
+        /// The bundle
+        bundle: PathBuf,
+        /// The log's public key, as you know it from elsewhere, or a file with it
+        #[arg(long, value_name = "VKEY")]
+        key: Option<String>,
+        /// Who must have signed and cosigned the checkpoint: a C2SP tlog-policy file
+        #[arg(long, value_name = "FILE")]
+        policy: Option<PathBuf>,
+        /// Print a JSON report
+        #[arg(long)]
+        json: bool,
     },
 }
 
@@ -225,6 +399,34 @@ pub(crate) enum Rules {
     Test {
         /// A directory [default: the rules that are part of the program]
         dir: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Witness {
+    /// Run a witness (C2SP tlog-witness)
+    #[command(
+        after_help = "Example:\n  watchkeeper witness serve --listen 127.0.0.1:7720 --state /var/lib/witness --name witness.example/1 --log ./vkey"
+    )]
+    Serve {
+        /// Where to listen; without a certificate on loopback only
+        #[arg(long, value_name = "ADDR")]
+        listen: std::net::SocketAddr,
+        /// The directory of its keys and of the checkpoints that it countersigned last; keep it whole
+        #[arg(long, value_name = "DIR")]
+        state: PathBuf,
+        /// The name of its keys, when they are made
+        #[arg(long)]
+        name: Option<String>,
+        /// A key of a log, or a file with keys (`ledger/vkey`); several of one name are one log's
+        #[arg(long, value_name = "VKEY", required = true)]
+        log: Vec<String>,
+        /// The certificate chain, PEM
+        #[arg(long, value_name = "FILE", requires = "key")]
+        certificate: Option<PathBuf>,
+        /// The certificate's private key, PEM
+        #[arg(long, value_name = "FILE", requires = "certificate")]
+        key: Option<PathBuf>,
     },
 }
 

@@ -17,6 +17,9 @@ const ANSWER_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// How long a call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How long a call may take that reads or writes the archive: as long as the server itself waits for it.
+const PATIENT_TIMEOUT: Duration = Duration::from_secs(3_600);
+
 /// The API of the running server.
 pub(crate) struct LocalApi {
     run: RunFile,
@@ -43,20 +46,36 @@ impl LocalApi {
         self.call(http::Method::POST, path, serde_json::to_vec(body)?.into())
     }
 
+    /// As `post`, for what may take long.
+    pub(crate) fn post_patiently<T: DeserializeOwned>(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<T> {
+        let answer = self.send(http::Method::POST, path, serde_json::to_vec(body)?.into(), PATIENT_TIMEOUT)?;
+        Ok(serde_json::from_slice(&answer)?)
+    }
+
+    /// Posts and gets what is not JSON.
+    pub(crate) fn post_for_bytes(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<Bytes> {
+        self.send(http::Method::POST, path, serde_json::to_vec(body)?.into(), PATIENT_TIMEOUT)
+    }
+
     pub(crate) fn delete(&self, path: &str) -> anyhow::Result<()> {
         self.call::<Option<()>>(http::Method::DELETE, path, Bytes::new()).map(drop)
     }
 
     fn call<T: DeserializeOwned>(&self, method: http::Method, path: &str, body: Bytes) -> anyhow::Result<T> {
+        let answer = self.send(method, path, body, CALL_TIMEOUT)?;
+        // An answer without a body says that it is done.
+        Ok(serde_json::from_slice(if answer.is_empty() { b"null" } else { &answer })?)
+    }
+
+    fn send(&self, method: http::Method, path: &str, body: Bytes, timeout: Duration) -> anyhow::Result<Bytes> {
         let request = http::Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.run.console))
             .header("authorization", format!("Bearer {}", self.run.token))
             .body(Full::new(body))?;
         self.runtime.block_on(async {
-            let response = tokio::time::timeout(CALL_TIMEOUT, self.client.request(request))
-                .await
-                .context("the server does not answer")??;
+            let response =
+                tokio::time::timeout(timeout, self.client.request(request)).await.context("the server does not answer")??;
             let status = response.status();
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
                 .collect()
@@ -67,11 +86,7 @@ impl LocalApi {
                 let error: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
                 bail!("{}", error["error"]["message"].as_str().unwrap_or(status.as_str()));
             }
-            if status == http::StatusCode::NO_CONTENT {
-                Ok(serde_json::from_str("null")?)
-            } else {
-                Ok(serde_json::from_slice(&body)?)
-            }
+            Ok(body)
         })
     }
 }

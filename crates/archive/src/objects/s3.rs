@@ -32,6 +32,10 @@ const RETRY_PAUSE: Duration = Duration::from_millis(200);
 /// Longest time for one request: a gigabyte over a slow line.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(10);
 
+/// What is escaped in a query: all but the unreserved characters (RFC 3986, section 2.3), as signatures have it.
+const ESCAPED: &percent_encoding::AsciiSet =
+    &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// Longest answer that tells of an error.
 const ERROR_BYTES_MAX: usize = 4096;
 
@@ -86,8 +90,17 @@ struct Answer {
 }
 
 impl S3Objects {
-    /// Opens a bucket; asks nothing of it yet.
+    /// Opens a bucket with the credentials that AWS's own tools would use; asks nothing of it yet.
     pub fn open(config: S3Config) -> Result<Self, ObjectError> {
+        Self::open_with(config, AmazonS3Builder::from_env())
+    }
+
+    /// Opens a bucket with an access key.
+    pub fn with_access_key(config: S3Config, id: &str, secret: &str) -> Result<Self, ObjectError> {
+        Self::open_with(config, AmazonS3Builder::new().with_access_key_id(id).with_secret_access_key(secret))
+    }
+
+    fn open_with(config: S3Config, builder: AmazonS3Builder) -> Result<Self, ObjectError> {
         let wrong = |field, what: String| ObjectError::Config { field, what };
         let plain =
             |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._/".contains(&byte));
@@ -101,10 +114,7 @@ impl S3Objects {
         if !prefix.is_empty() && (!plain(prefix) || prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains("..")) {
             return Err(wrong("prefix", "may have letters, digits, '-', '.', '_' and '/' between".to_owned()));
         }
-        let mut builder = AmazonS3Builder::from_env()
-            .with_bucket_name(&config.bucket)
-            .with_region(&config.region)
-            .with_allow_http(config.allow_http);
+        let mut builder = builder.with_bucket_name(&config.bucket).with_region(&config.region).with_allow_http(config.allow_http);
         let base = match &config.endpoint {
             Some(endpoint) => {
                 let endpoint = endpoint.trim_end_matches('/');
@@ -159,9 +169,8 @@ impl S3Objects {
             url.push(if index == 0 { '?' } else { '&' });
             url.push_str(key);
             if let Some(value) = value {
-                // Versions are opaque: escape all but what no URL escapes.
                 url.push('=');
-                url.extend(percent_encoding::utf8_percent_encode(value, percent_encoding::NON_ALPHANUMERIC));
+                url.extend(percent_encoding::utf8_percent_encode(value, ESCAPED));
             }
         }
         let mut request = http::Request::builder().method(method).uri(&url);

@@ -1,1 +1,290 @@
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::Instant;
 
+use super::*;
+
+/// moto, a server that speaks S3, with signatures checked.
+struct Server {
+    process: Child,
+    endpoint: String,
+    key: String,
+    secret: String,
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn environment(program: &str) -> PathBuf {
+    let path = root().join("target/clients/archive/bin").join(program);
+    assert!(path.exists(), "{} is missing: run `cargo xtask setup`", path.display());
+    path
+}
+
+impl Server {
+    fn start() -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let process = Command::new(environment("moto_server"))
+            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
+            // A user, a policy and a key are made; from then on every request must be signed by a key that it knows.
+            .env("INITIAL_NO_AUTH_ACTION_COUNT", "3")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut server =
+            Self { process, endpoint: format!("http://127.0.0.1:{port}"), key: String::new(), secret: String::new() };
+        let began = Instant::now();
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            assert!(began.elapsed() < Duration::from_mins(1), "moto does not start");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let user = server.run(&["user"]);
+        (server.key, server.secret) = (user["key"].as_str().unwrap().to_owned(), user["secret"].as_str().unwrap().to_owned());
+        server
+    }
+
+    fn run(&self, arguments: &[&str]) -> serde_json::Value {
+        let script = root().join("tests/clients/archive/s3.py");
+        let done = Command::new(environment("python")).arg(script).arg(&self.endpoint).args(arguments).output().unwrap();
+        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
+        serde_json::from_slice(&done.stdout).unwrap()
+    }
+
+    /// As the operator, with AWS's own library.
+    fn boto(&self, command: &str, arguments: &[&str]) -> serde_json::Value {
+        self.run(&[&[command, &self.key, &self.secret], arguments].concat())
+    }
+
+    fn config(&self, bucket: &str, lock: Option<LockMode>) -> S3Config {
+        S3Config {
+            bucket: bucket.to_owned(),
+            region: "eu-central-1".to_owned(),
+            endpoint: Some(self.endpoint.clone()),
+            prefix: "tenant/one".to_owned(),
+            lock,
+            allow_http: true,
+        }
+    }
+
+    fn open(&self, bucket: &str, lock: Option<LockMode>) -> S3Objects {
+        S3Objects::with_access_key(self.config(bucket, lock), &self.key, &self.secret).unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn object(text: &str) -> (ObjectName, Bytes) {
+    let bytes = Bytes::copy_from_slice(text.as_bytes());
+    (ObjectName::Segment(Digest::of(&bytes)), bytes)
+}
+
+fn in_a_day() -> Timestamp {
+    Timestamp::from_unix_ns(Timestamp::now().unix_ns() + 86_400_000_000_000)
+}
+
+/// One server for all: it takes seconds to start.
+#[test]
+fn objects_in_a_bucket() {
+    let server = Server::start();
+    put_once_and_read_back(&server);
+    locked_objects_stay(&server);
+    holds_are_set_and_lifted(&server);
+    a_delete_marker_or_a_forged_version_changes_nothing(&server);
+    wrong_credentials_and_buckets_without_a_lock_are_told(&server);
+    the_archive_lives_in_a_bucket(&server);
+}
+
+fn put_once_and_read_back(server: &Server) {
+    server.boto("bucket", &["plain", "plain"]);
+    let objects = server.open("plain", None);
+    let (name, bytes) = object("one");
+    assert_eq!(objects.get(&name, None, 10).unwrap(), None);
+    assert_eq!(objects.put(&name, &bytes, None).unwrap(), Put { version: None });
+    assert_eq!(objects.put(&name, &bytes, None).unwrap(), Put { version: None });
+    assert!(matches!(objects.put(&name, &Bytes::from_static(b"two"), None), Err(ObjectError::Exists(_))));
+    assert_eq!(objects.get(&name, None, 3).unwrap(), Some(bytes.clone()));
+    assert!(matches!(objects.get(&name, None, 2), Err(ObjectError::TooLarge { .. })));
+    assert_eq!(objects.list(10).unwrap(), [name.to_string()]);
+    assert!(objects.list(0).is_err());
+    // AWS's own library finds it, under the prefix.
+    let key = format!("tenant/one/{name}");
+    assert_eq!(server.boto("objects", &["plain"]), serde_json::json!([key]));
+    assert_eq!(server.boto("get", &["plain", &key]), serde_json::json!("6f6e65"));
+    assert!(objects.delete(&name, None).unwrap() && objects.delete(&name, None).unwrap());
+    assert_eq!(objects.get(&name, None, 10).unwrap(), None);
+    // From within another runtime, too.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let inner = server.open("plain", None);
+        inner.put(&name, &bytes, None).unwrap();
+    });
+    let large = Bytes::from(vec![7; 9 * 1024 * 1024]);
+    let name = ObjectName::Segment(Digest::of(&large));
+    objects.put(&name, &large, None).unwrap();
+    assert_eq!(objects.get(&name, None, large.len() as u64).unwrap(), Some(large));
+}
+
+fn locked_objects_stay(server: &Server) {
+    server.boto("bucket", &["worm", "locked"]);
+    for (mode, shown) in [(LockMode::Compliance, "COMPLIANCE"), (LockMode::Governance, "GOVERNANCE")] {
+        let objects = server.open("worm", Some(mode));
+        let (name, bytes) = object(shown);
+        let until = in_a_day();
+        let version = objects.put(&name, &bytes, Some(until)).unwrap().version.unwrap();
+        let protection = objects.protection(&name, Some(&version)).unwrap();
+        assert!(protection.locked_until.unwrap() >= until && !protection.held);
+        assert!(!objects.delete(&name, Some(&version)).unwrap());
+        let key = format!("tenant/one/{name}");
+        assert_eq!(server.boto("head", &["worm", &key, &version])["ObjectLockMode"], shown);
+        assert_eq!(server.boto("delete-version", &["worm", &key, &version]), "AccessDenied");
+        assert_eq!(objects.get(&name, Some(&version), 100).unwrap(), Some(bytes));
+    }
+}
+
+fn holds_are_set_and_lifted(server: &Server) {
+    let objects = server.open("worm", Some(LockMode::Governance));
+    let (name, bytes) = object("held");
+    let version = objects.put(&name, &bytes, None).unwrap().version.unwrap();
+    objects.hold(&name, Some(&version), true).unwrap();
+    assert!(objects.protection(&name, Some(&version)).unwrap().held);
+    assert!(!objects.delete(&name, Some(&version)).unwrap());
+    assert_eq!(server.boto("delete-version", &["worm", &format!("tenant/one/{name}"), &version]), "AccessDenied");
+    objects.hold(&name, Some(&version), false).unwrap();
+    assert!(objects.delete(&name, Some(&version)).unwrap());
+    assert_eq!(objects.get(&name, Some(&version), 100).unwrap(), None);
+}
+
+fn a_delete_marker_or_a_forged_version_changes_nothing(server: &Server) {
+    let objects = server.open("worm", Some(LockMode::Compliance));
+    let (name, bytes) = object("evidence");
+    let version = objects.put(&name, &bytes, Some(in_a_day())).unwrap().version.unwrap();
+    let key = format!("tenant/one/{name}");
+    assert_eq!(server.boto("forge", &["worm", &key]), true);
+    assert_eq!(objects.get(&name, None, 100).unwrap(), Some(Bytes::from_static(b"forged")));
+    assert_eq!(objects.get(&name, Some(&version), 100).unwrap(), Some(bytes.clone()));
+    assert!(matches!(objects.put(&name, &bytes, Some(in_a_day())), Err(ObjectError::Exists(_))));
+    assert_eq!(server.boto("hide", &["worm", &key]), true);
+    assert_eq!(objects.get(&name, None, 100).unwrap(), None);
+    assert_eq!(objects.get(&name, Some(&version), 100).unwrap(), Some(bytes));
+    assert_eq!(objects.get(&name, Some("no-such-version"), 100).unwrap_or(None), None);
+}
+
+fn wrong_credentials_and_buckets_without_a_lock_are_told(server: &Server) {
+    let (name, bytes) = object("one");
+    let stranger = S3Objects::with_access_key(server.config("worm", None), &server.key, "wrong").unwrap();
+    let refused = stranger.put(&name, &bytes, None).unwrap_err().to_string();
+    assert!(refused.contains("403") && refused.contains("Signature"), "{refused}");
+    let unlocked = server.open("plain", Some(LockMode::Compliance));
+    let (name, bytes) = object("cannot be locked");
+    let refused = unlocked.put(&name, &bytes, Some(in_a_day()));
+    assert!(matches!(refused, Err(ObjectError::NoLock { .. } | ObjectError::Failed { .. })), "{refused:?}");
+    let nowhere = server.open("no-such-bucket", None).put(&name, &bytes, None).unwrap_err().to_string();
+    assert!(nowhere.contains("NoSuchBucket"), "{nowhere}");
+}
+
+/// Sealed into a locked bucket, attacked, verified; erased, the locked bytes open with nothing.
+fn the_archive_lives_in_a_bucket(server: &Server) {
+    use std::sync::Arc;
+
+    use ledger::LogKey;
+
+    use crate::archive::tests::{NOW, classed, records_of, span};
+    use crate::segment::tests::conversation;
+    use crate::{Archive, Kept, Purpose, Sealing, SegmentKeys as _};
+
+    server.boto("bucket", &["archive", "locked"]);
+    let dir = tempfile::tempdir().unwrap();
+    let keys: Arc<crate::key::tests::MemoryKeys> = Arc::default();
+    let log_key = Arc::new(LogKey::generate("test.example/log").unwrap());
+    let log_id = log_key.verifier().log_id();
+    let open = || {
+        let objects = Arc::new(server.open("archive", Some(LockMode::Compliance)));
+        Archive::open(dir.path(), Purpose::Evidence, objects, keys.clone(), log_key.clone(), None).unwrap()
+    };
+    let records = conversation(0, 40);
+    let until = in_a_day();
+    let mut archive = open();
+    let how = Sealing { contents: &|_| Ok(None), lock_until: &|_| Some(until), root: None, now: NOW };
+    let sealed = archive.seal(0, 40, classed(&records), &how).unwrap();
+    assert!(sealed.iter().all(|segment| segment.events.version.is_some()));
+    drop(archive);
+    let mut archive = open();
+    for segment in &sealed {
+        let key = format!("tenant/one/{}", ObjectName::Segment(segment.events.digest));
+        assert_eq!(server.boto("forge", &["archive", &key]), true);
+        assert_eq!(server.boto("hide", &["archive", &key]), true);
+        assert_eq!(server.boto("delete-version", &["archive", &key, segment.events.version.as_deref().unwrap()]), "AccessDenied");
+    }
+    assert_eq!(records_of(archive.view(), 0), records);
+    let mut leaf_of = |seq: u64| Ok(records.get(seq as usize).map(|record| record.leaf(log_id).unwrap().encode()));
+    let report = archive.view().verify(log_id, Some(&mut leaf_of)).unwrap();
+    assert_eq!((report.compared, report.segments), (40, 2));
+    let change = |kept: Kept<'_>| match kept {
+        Kept::Record(record) if record.seq.0 == 0 => {
+            let all =
+                ledger::Redaction { event: true, field: &|_, _| true, subject: &|_| true, tokens: &ledger::ErasedTokens::none() };
+            Ok(!record.redact(&all)?.is_empty())
+        }
+        _ => Ok(false),
+    };
+    let done = archive.rewrite(&span(0, 40, "pci"), "erasure", NOW, change).unwrap().unwrap();
+    assert_eq!(done.locked.len(), 2);
+    assert!(keys.get(done.destroyed).unwrap().is_none());
+    let report = archive.view().verify(log_id, Some(&mut leaf_of)).unwrap();
+    // The events object of it was hidden by the attacker above and is not listed any more.
+    assert_eq!((report.compared, report.left_over), (40, 1));
+    // A locked object that lost its lock, as only who runs the storage could do, would be named: here the manifest claims more.
+    assert_eq!(archive.sweep(NOW).unwrap(), 0);
+}
+
+#[test]
+fn configurations_that_cannot_be_are_refused() {
+    let good = S3Config {
+        bucket: "evidence".to_owned(),
+        region: "eu-central-1".to_owned(),
+        endpoint: None,
+        prefix: String::new(),
+        lock: None,
+        allow_http: false,
+    };
+    let open = |config: S3Config| S3Objects::with_access_key(config, "id", "secret");
+    assert_eq!(open(good.clone()).unwrap().base, "https://evidence.s3.eu-central-1.amazonaws.com");
+    for (field, wrong) in [
+        ("bucket", S3Config { bucket: "a/b".to_owned(), ..good.clone() }),
+        ("bucket", S3Config { bucket: String::new(), ..good.clone() }),
+        ("region", S3Config { region: "eu central".to_owned(), ..good.clone() }),
+        ("prefix", S3Config { prefix: "/x".to_owned(), ..good.clone() }),
+        ("prefix", S3Config { prefix: "a/../b".to_owned(), ..good.clone() }),
+        ("endpoint", S3Config { endpoint: Some("http://127.0.0.1:1".to_owned()), ..good.clone() }),
+        ("endpoint", S3Config { endpoint: Some("ftp://x".to_owned()), allow_http: true, ..good }),
+    ] {
+        match open(wrong) {
+            Err(ObjectError::Config { field: named, .. }) => assert_eq!(named, field),
+            other => panic!("{field}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_is_an_error_after_a_few_tries() {
+    let config = S3Config {
+        bucket: "b".to_owned(),
+        region: "r".to_owned(),
+        endpoint: Some("http://127.0.0.1:9".to_owned()),
+        prefix: String::new(),
+        lock: None,
+        allow_http: true,
+    };
+    let objects = S3Objects::with_access_key(config, "id", "secret").unwrap();
+    let (name, bytes) = object("x");
+    let refused = objects.put(&name, &bytes, None).unwrap_err();
+    assert!(matches!(&refused, ObjectError::Failed { name: named, .. } if *named == name.to_string()), "{refused}");
+}

@@ -6,16 +6,18 @@ use std::path::Path;
 use journal::Record;
 
 use super::snapshot::{Snapshot, place};
-use super::{Journaled, Report, Source, Stop, VerifyError, blame};
+use super::{Journaled, Report, Source, Stop, Trust, VerifyError, blame};
 use crate::checkpoint::{Checkpoint, History, HistoryItem, can_be_torn};
 use crate::key_chain::{KeyChain, history_form};
 use crate::leaf::Leaf;
 use crate::ledger::{CHECKPOINT, HISTORY};
+use crate::note::SignedNote;
+use crate::policy::Policy;
 use crate::tile::{TILE_WIDTH, TileBuilder, TileId, TileKind};
-use crate::vkey::VerifierKey;
+use crate::witnessed::WITNESSED;
 
-pub(super) fn run(data_dir: &Path, expected: &[VerifierKey], source: Source<'_>, report: &mut Report) -> Result<(), Stop> {
-    let Some(mut snapshot) = Snapshot::take(data_dir, expected, &mut report.notes)? else {
+pub(super) fn run(data_dir: &Path, trust: &Trust, source: Source<'_>, report: &mut Report) -> Result<(), Stop> {
+    let Some(mut snapshot) = Snapshot::take(data_dir, &trust.keys, &mut report.notes)? else {
         if data_dir.join("journal").is_dir() {
             return Err(Stop::fault("ledger", "is missing"));
         }
@@ -39,9 +41,11 @@ pub(super) fn run(data_dir: &Path, expected: &[VerifierKey], source: Source<'_>,
             last: None,
             torn: None,
             verified: 0,
+            witnessed: None,
         },
         snapshot,
     };
+    check.witnessed(trust.policy.as_ref(), report)?;
     let result = check.all(source, report);
     report.checkpoints = check.history.verified;
     result
@@ -65,6 +69,8 @@ struct Checkpoints<R> {
     last: Option<(Option<Vec<u8>>, Vec<u8>)>,
     torn: Option<(u64, usize)>,
     verified: u64,
+    /// The witnessed checkpoint, until it is met in the history.
+    witnessed: Option<Checkpoint>,
 }
 
 struct Signed {
@@ -73,6 +79,38 @@ struct Signed {
 }
 
 impl<R: BufRead> Check<R> {
+    /// Verifies the signatures of the witnessed checkpoint; that it is one of the log's comes with the history.
+    fn witnessed(&mut self, policy: Option<&Policy>, report: &mut Report) -> Result<(), Stop> {
+        let fault = |what: String| Stop::fault(place(WITNESSED), what);
+        let Some(bytes) = &self.snapshot.witnessed else {
+            return match policy {
+                Some(policy) if policy.needs_witnesses() => {
+                    Err(fault("is missing, and the policy asks for witnesses".to_owned()))
+                }
+                _ => Ok(()),
+            };
+        };
+        let checkpoint = self.snapshot.keys.open(bytes).map_err(|error| fault(error.to_string()))?;
+        let note = SignedNote::parse(bytes).map_err(|error| fault(error.to_string()))?;
+        report.witnessed = checkpoint.size;
+        match policy {
+            None => report.notes.push(format!(
+                "{} records are countersigned by witnesses whose signatures were not verified; give their keys with --policy",
+                checkpoint.size
+            )),
+            Some(policy) => {
+                let checked = if policy.logs().is_empty() { policy.check_witnesses(&note) } else { policy.check(&note) };
+                let witnesses = checked.map_err(|error| fault(error.to_string()))?.witnesses;
+                report.witnesses = witnesses.into_iter().map(|(key, time)| (key.name().to_owned(), time)).collect();
+                if let Some(more) = self.sealed.checked_sub(checkpoint.size).filter(|more| *more > 0) {
+                    report.notes.push(format!("{more} records are sealed and not yet witnessed"));
+                }
+            }
+        }
+        self.history.witnessed = Some(checkpoint);
+        Ok(())
+    }
+
     fn all(&mut self, source: Source<'_>, report: &mut Report) -> Result<(), Stop> {
         if let Some((published, _)) = &self.snapshot.published {
             report.sealed = published.size;
@@ -156,6 +194,11 @@ impl<R: BufRead> Check<R> {
             ));
         }
         self.compare_published(notes)?;
+        if let Some(other) = &self.history.witnessed {
+            let what =
+                format!("signs {} records with a root that no checkpoint of the history has: the log has forked", other.size);
+            return Err(Stop::fault(place(WITNESSED), what));
+        }
         for tile in TileId::partials(self.sealed) {
             if !self.snapshot.partials.contains_key(&tile) {
                 return Err(Stop::fault(place(tile), "is missing"));
@@ -221,6 +264,9 @@ impl<R: BufRead> Checkpoints<R> {
             return Err(Stop::fault(format!("{} at byte {offset}", place(HISTORY)), what));
         }
         self.verified += 1;
+        if self.witnessed.as_ref() == Some(&checkpoint) {
+            self.witnessed = None;
+        }
         let size = checkpoint.size;
         self.advance(keys)?;
         match &self.next {

@@ -10,8 +10,10 @@ use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, History};
 use crate::files::{TEMPORARY_SUFFIX, read_at_most, walk};
 use crate::key_chain::{KEYS_BYTES_MAX, KeyChain, KeyChainError, VKEY_FILE_BYTES_MAX};
 use crate::ledger::{CHECKPOINT, HISTORY, KEYS, VKEY, is_file_of_ledger};
+use crate::note::NOTE_BYTES_MAX;
 use crate::tile::{LEVELS, TileId, TileKind};
 use crate::vkey::VerifierKey;
+use crate::witnessed::WITNESSED;
 
 /// Most partial tiles that a crash can leave: those of the published tree, of the one before and of the one to come.
 const PARTIAL_TILES_MAX: usize = 3 * (LEVELS as usize + 1);
@@ -22,6 +24,8 @@ pub(super) struct Snapshot {
     pub(super) keys: KeyChain,
     /// The published checkpoint and its bytes.
     pub(super) published: Option<(Checkpoint, Vec<u8>)>,
+    /// The newest witnessed checkpoint.
+    pub(super) witnessed: Option<Vec<u8>>,
     /// Each partial tile that lies there, the published ones and others.
     pub(super) partials: BTreeMap<TileId, Vec<u8>>,
     /// Of each kind of tile the last full one that lies there.
@@ -61,8 +65,10 @@ impl Snapshot {
                 Some((file, length))
             }
         };
+        let witnessed = ledger.join(WITNESSED);
+        let witnessed = read_at_most(&witnessed, NOTE_BYTES_MAX).map_err(Stop::unreadable(&witnessed))?;
         drop(dir);
-        Ok(Some(Self { ledger, keys, published, partials, last_full, history }))
+        Ok(Some(Self { ledger, keys, published, witnessed, partials, last_full, history }))
     }
 
     /// The history up to where it went when the snapshot was taken.

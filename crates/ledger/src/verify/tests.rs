@@ -5,10 +5,14 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::key::LogKey;
-use crate::ledger::tests::{files, key, records, sealed};
+use crate::ledger::tests::{files, key, records, seal_at, sealed};
 
 fn fault(dir: &TempDir, records: &[Record]) -> Fault {
     verify_memory(dir.path(), records).unwrap().fault.unwrap_or_else(|| panic!("no fault was found"))
+}
+
+fn trust(keys: &[VerifierKey]) -> Trust {
+    Trust { keys: keys.to_vec(), ..Trust::default() }
 }
 
 /// Changes a file; the answer puts it back.
@@ -171,9 +175,9 @@ fn a_log_of_another_key_is_not_the_expected_one() {
         good.iter().for_each(visit);
         Ok(Journaled { records: 2, torn: None })
     };
-    assert_eq!(verify_from(dir.path(), &[key().verifier()], source).unwrap().fault, None);
+    assert_eq!(verify_from(dir.path(), &trust(&[key().verifier()]), source).unwrap().fault, None);
     let other = LogKey::generate("PeterNeumann").unwrap().verifier();
-    let fault = verify_from(dir.path(), &[other], source).unwrap().fault.unwrap();
+    let fault = verify_from(dir.path(), &trust(&[other]), source).unwrap().fault.unwrap();
     assert_eq!(fault.place, "ledger/vkey");
 }
 
@@ -210,7 +214,7 @@ fn both_signatures_of_a_published_checkpoint_are_needed() {
     let good = records(3);
     let dir = tempfile::tempdir().unwrap();
     let key = LogKey::generate("test.example/log").unwrap();
-    crate::ledger::tests::seal_at(&mut crate::Ledger::open(dir.path(), key).unwrap(), &good, &[2, 3]).unwrap();
+    seal_at(&mut crate::Ledger::open(dir.path(), key).unwrap(), &good, &[2, 3]).unwrap();
     let report = verify_memory(dir.path(), &good).unwrap();
     assert_eq!((report.fault, report.checkpoints), (None, 2));
     let path = dir.path().join("ledger/checkpoint");
@@ -246,11 +250,11 @@ fn a_rotated_log_is_verified_from_its_first_key_or_any_later_one() {
     let mut key = LogKey::generate("test.example/log").unwrap();
     let first = key.verifiers();
     let mut ledger = crate::Ledger::open(dir.path(), LogKey::from_text(&key.to_text()).unwrap()).unwrap();
-    crate::ledger::tests::seal_at(&mut ledger, &good, &[2, 4]).unwrap();
+    seal_at(&mut ledger, &good, &[2, 4]).unwrap();
     key.add_generation().unwrap();
     let rotation = ledger.rotate(LogKey::from_text(&key.to_text()).unwrap(), 3).unwrap();
     assert_eq!((rotation.number, rotation.from, rotation.last, rotation.keys.len()), (1, 5, 7, 2));
-    crate::ledger::tests::seal_at(&mut ledger, &good, &[6, 7]).unwrap();
+    seal_at(&mut ledger, &good, &[6, 7]).unwrap();
     assert!(!ledger.needs(&first[0]) && ledger.needs(&key.verifier()));
     // The old keys are not needed any more, so they go; without the new ones the ledger does not open.
     drop(ledger);
@@ -259,13 +263,13 @@ fn a_rotated_log_is_verified_from_its_first_key_or_any_later_one() {
     kept.forget(|_| false);
     assert_eq!(kept.to_text().lines().count(), 2);
     let mut ledger = crate::Ledger::open(dir.path(), kept).unwrap();
-    crate::ledger::tests::seal_at(&mut ledger, &good, &[9, 12]).unwrap();
+    seal_at(&mut ledger, &good, &[9, 12]).unwrap();
     let against = |keys: &[VerifierKey]| {
         let source: Source<'_> = &mut |visit| {
             good.iter().for_each(visit);
             Ok(Journaled { records: 12, torn: None })
         };
-        verify_from(dir.path(), keys, source).unwrap()
+        verify_from(dir.path(), &trust(keys), source).unwrap()
     };
     let report = against(&[]);
     assert_eq!((report.fault, report.checkpoints, report.notes.len()), (None, 6, 1), "{:?}", report.notes);
@@ -295,4 +299,61 @@ fn a_rotated_log_is_verified_from_its_first_key_or_any_later_one() {
     assert_eq!(fault(&dir, &good).place, "ledger/checkpoint");
     restore();
     assert_eq!(verify_memory(dir.path(), &good).unwrap().fault, None);
+}
+
+#[test]
+fn a_policy_demands_its_witnesses_and_a_witnessed_fork_is_found() {
+    use crate::signing::SigningKey;
+    use crate::vkey::Algorithm;
+    let good = records(5);
+    let dir = sealed(&good, &[3]);
+    let witnesses = ["w1", "w2", "w3"].map(|name| SigningKey::generate(Algorithm::MlDsa44, name).unwrap());
+    let mut policy = String::new();
+    for witness in &witnesses {
+        policy += &format!("witness {} {}\n", witness.verifier().name(), witness.verifier());
+    }
+    policy += "group all-three 2 w1 w2 w3\nquorum all-three\n";
+    let verify = |policy: &str| {
+        let trust = Trust { policy: Some(policy.parse().unwrap()), ..Trust::default() };
+        let source: Source<'_> = &mut |visit| {
+            good.iter().for_each(visit);
+            Ok(Journaled { records: 5, torn: None })
+        };
+        verify_from(dir.path(), &trust, source).unwrap()
+    };
+    let note = crate::published_checkpoint(dir.path()).unwrap().unwrap();
+    let cosigned = |count: usize| {
+        let by = witnesses[..count].iter().map(|witness| witness.sign(note.text(), 77).unwrap());
+        note.clone().with(by).unwrap()
+    };
+    assert_eq!(verify(&policy).fault.unwrap().what, "is missing, and the policy asks for witnesses");
+    assert_eq!(verify("quorum none\n").fault, None);
+    crate::publish_witnessed(dir.path(), &cosigned(1)).unwrap();
+    assert!(verify(&policy).fault.unwrap().what.contains("quorum"));
+    crate::publish_witnessed(dir.path(), &cosigned(2)).unwrap();
+    seal_at(&mut crate::Ledger::open(dir.path(), key()).unwrap(), &good, &[5]).unwrap();
+    let report = verify(&policy);
+    assert_eq!((report.fault, report.witnessed, report.sealed), (None, 3, 5));
+    assert_eq!(report.witnesses, [("w1".to_owned(), 77), ("w2".to_owned(), 77)]);
+    assert!(report.notes.iter().any(|note| note.contains("2 records are sealed and not yet witnessed")), "{:?}", report.notes);
+    // A policy that lists another log.
+    let other = LogKey::generate("other.example").unwrap().verifier();
+    assert!(verify(&format!("log {other}\n{policy}")).fault.is_some());
+    assert_eq!(verify(&format!("log {}\n{policy}", key().verifier())).fault, None);
+    // A smaller checkpoint does not take the place of a larger one.
+    let larger = crate::published_checkpoint(dir.path()).unwrap().unwrap();
+    let larger = larger.clone().with([witnesses[2].sign(larger.text(), 78).unwrap()]).unwrap();
+    crate::publish_witnessed(dir.path(), &larger).unwrap();
+    crate::publish_witnessed(dir.path(), &cosigned(3)).unwrap();
+    assert_eq!(crate::witnessed_checkpoint(dir.path()).unwrap().unwrap(), larger);
+    // What the witnesses saw and the directory does not hold: another history of the same log.
+    let mut other = good.clone();
+    other[4].blind = [99; 16];
+    let fork = sealed(&other, &[3, 5]);
+    let shown = crate::published_checkpoint(fork.path()).unwrap().unwrap();
+    let shown = shown.clone().with(witnesses.iter().map(|witness| witness.sign(shown.text(), 79).unwrap())).unwrap();
+    let restore = changed(&dir.path().join("ledger/witnessed"), |bytes| *bytes = shown.encode().into_bytes());
+    let fault = verify(&policy).fault.unwrap();
+    assert!(fault.place == "ledger/witnessed" && fault.what.contains("forked"), "{fault}");
+    restore();
 }

@@ -1,12 +1,13 @@
 //! The consumer that moves records from the journal to the archive, and drops them there when their time is over.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use archive::{ArchiveError, Class, Sealing, Span};
 use event::{ContentRef, Timestamp};
 use journal::{Journal, Record, Seq};
-use keys::{Keyring, KeysError};
+use keys::{DataKeys, Keyring, KeysError};
 use ledger::{StoredContent, StoredRecord};
 
 use super::cold::{Cold, ColdError, lifecycle_event};
@@ -24,12 +25,15 @@ const SPAN_FILES_MAX: usize = 2;
 const SWEEP: Duration = Duration::from_secs(3_600);
 
 const NANOSECONDS: u64 = 1_000_000_000;
+const DAY_NS: u64 = 86_400 * NANOSECONDS;
 
 /// Moves records to the archive.
 pub(crate) struct Archiver {
     pub(crate) journal: Journal,
     pub(crate) cold: Arc<Cold>,
     pub(crate) keyring: Arc<Keyring>,
+    pub(crate) data: PathBuf,
+    pub(crate) store_keys: DataKeys,
     pub(crate) policy: Arc<Policy>,
     pub(crate) holds: Arc<Holds>,
     /// How long records stay in an open file of the journal at the most.
@@ -54,9 +58,12 @@ pub enum ArchiverError {
     /// The journal does not begin a new file.
     #[error(transparent)]
     Append(#[from] journal::AppendError),
-    /// A file of the journal cannot be removed.
-    #[error("journal: {0}")]
+    /// A file cannot be read or removed.
+    #[error(transparent)]
     Io(#[from] std::io::Error),
+    /// The hot store.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
     /// A key cannot be destroyed.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -131,7 +138,23 @@ impl Archiver {
             return Ok(Vec::new());
         }
         self.swept = Some(Instant::now());
+        let cooled = self.cool(now)?;
+        if !cooled.is_empty() {
+            tracing::info!(days = cooled.len(), "days left the hot store; `watchkeeper restore` brings them back");
+        }
         self.sweep(pipeline, now)
+    }
+
+    /// Takes days out of the hot store that no class wants there any longer. The archive has them.
+    fn cool(&self, now: Timestamp) -> Result<Vec<String>, ArchiverError> {
+        let hot_ns = u64::from(self.policy.hot_days()).saturating_mul(DAY_NS);
+        let before = Timestamp::from_unix_ns(now.unix_ns().saturating_sub(hot_ns));
+        let received = |record: Record| record.event().ok().map(|event| event.observed);
+        // What the journal still holds is not archived yet.
+        let oldest = self.journal.reader(self.journal.first())?.next()?.and_then(received).unwrap_or(now);
+        let day = store::day_of(before.unix_ns().min(oldest.unix_ns()));
+        let restored = super::restore::restored(&self.data, now)?;
+        Ok(store::drop_before(&self.data, &day, &restored, &self.store_keys)?)
     }
 
     /// Drops segments whose time is over at `now`.

@@ -3,9 +3,11 @@
 pub(crate) mod archiver;
 pub(crate) mod cold;
 pub mod erase;
+pub mod export;
 pub mod hold;
+pub mod restore;
 pub mod retention;
-pub(crate) mod spine;
+pub mod spine;
 pub mod target;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,7 +21,8 @@ use self::archiver::{Archiver, ArchiverError};
 use self::cold::{Cold, lifecycle_event};
 use self::erase::{EraseError, Erased, Eraser};
 use self::hold::{Hold, HoldError, Holds, Scope};
-use self::retention::Policy;
+use self::retention::{Class, Policy};
+use self::spine::Spine;
 use self::target::Target;
 use crate::node::Node;
 
@@ -60,6 +63,36 @@ pub struct SegmentInfo {
     pub sealed_at: String,
     /// The day on which it is to be dropped; none where the class has no end.
     pub until: Option<String>,
+}
+
+/// How long what is kept, and what is there.
+#[derive(Debug, Clone, Serialize)]
+pub struct Kept {
+    /// Every class.
+    pub classes: Vec<Class>,
+    /// The class of records that no rule names.
+    pub default: String,
+    /// The holds that stand.
+    pub holds: Vec<Hold>,
+    /// The segments of the archive.
+    pub segments: Vec<SegmentInfo>,
+    /// The first record that the journal still holds.
+    pub journal_first: u64,
+}
+
+impl Kept {
+    /// What a node keeps.
+    #[must_use]
+    pub fn of(node: &Node) -> Self {
+        let policy = node.retention();
+        Self {
+            classes: policy.classes().cloned().collect(),
+            default: policy.default_class().to_owned(),
+            holds: node.holds(),
+            segments: node.segments(),
+            journal_first: node.journal().first().0,
+        }
+    }
 }
 
 /// Why a hold was not placed or released.
@@ -169,6 +202,10 @@ impl Node {
             }
         };
         archive.view().manifest().segments().map(info).collect()
+    }
+
+    pub(crate) fn spine(&self) -> Spine {
+        Spine { journal: self.journal().clone(), cold: self.lifecycle().cold.clone() }
     }
 
     /// A scope as events are recorded: a user whose id is a mail address stands in the record as a token.

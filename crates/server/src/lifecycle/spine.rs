@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use event::Timestamp;
 use journal::{Journal, ReadError, Seq};
+use ledger::StoredRecord;
 
 use super::cold::{Cold, ColdError, Step, steps};
 
@@ -29,7 +30,7 @@ pub(crate) struct SpineReader {
 
 /// Why the spine cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SpineError {
+pub enum SpineError {
     /// The journal.
     #[error(transparent)]
     Journal(#[from] ReadError),
@@ -54,6 +55,23 @@ impl Spine {
         Ok(self.reader(start))
     }
 
+    /// The records, as they are stored, of the archived span or the journal's file that holds `at`, with all that `at` can refer
+    /// to; from the journal not beyond `last`. And the record with which what comes behind begins.
+    pub(crate) fn stretch(&self, at: Seq, last: Seq) -> Result<(Vec<StoredRecord>, Seq), SpineError> {
+        if at < self.journal.first()
+            && let Some(stretch) = self.cold.span(self.span_start(at))?
+        {
+            return Ok(stretch);
+        }
+        let end = self.journal.closed().iter().find(|file| file.contains(&at)).map_or(self.journal.end(), |file| file.end);
+        let mut reader = self.journal.reader(self.journal.segment_start(at)?)?;
+        let mut records = Vec::new();
+        while let Some(record) = reader.next()?.filter(|record| record.seq < end && record.seq <= last) {
+            records.push(StoredRecord::whole(record));
+        }
+        Ok((records, end.max(Seq(at.0 + 1))))
+    }
+
     /// A record from which on every record of the day of `time`, and of the days after it, comes; and, but for the first of
     /// all, one that was received on an earlier day.
     pub(crate) fn start_of_day(&self, time: Timestamp) -> Result<Seq, SpineError> {
@@ -75,6 +93,14 @@ impl Spine {
                 None => return Ok(Seq(0)),
             }
         }
+    }
+
+    /// A record from which on everything comes that was received at `from` or later: the begin of an archived span.
+    pub(crate) fn received_from(&self, from: Timestamp) -> Seq {
+        let archive = self.cold.lock();
+        // A segment is written after the last of its records was received.
+        let segments = archive.view().manifest().segments().filter(|segment| segment.sealed_at >= from);
+        segments.map(|segment| Seq(segment.first)).min().unwrap_or_else(|| self.journal.first())
     }
 
     /// When the first record at or behind a place was received.

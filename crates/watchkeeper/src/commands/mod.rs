@@ -1,13 +1,16 @@
 //! What each command does.
 
 mod demo;
+mod evidence;
 mod import;
 mod keys;
+mod lifecycle;
 mod read;
 mod rules;
 mod serve;
 mod text;
 mod verify;
+mod witness;
 
 use std::process::ExitCode;
 
@@ -30,9 +33,17 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sanitize { file, data } => text::sanitize(&file, &data),
         Command::Detect { rules, events } => rules::detect(&rules, &events),
         Command::Rules(command) => rules::rules(command),
-        Command::Verify { target, data, key, checkpoint, json } => {
-            verify::verify(target, &data, key.as_deref(), checkpoint.as_deref(), json)
+        Command::Verify { target, data, key, checkpoint, policy, json } => {
+            verify::verify(target, &data, key.as_deref(), checkpoint.as_deref(), policy.as_deref(), json)
         }
+        Command::Witness(command) => witness::witness(command),
+        Command::Erase { data, subject, alias, config, format } => {
+            lifecycle::erase(&data, &subject, &alias, config.as_deref(), format.format)
+        }
+        Command::Hold(command) => lifecycle::hold(command),
+        Command::Retention(command) => lifecycle::retention(command),
+        Command::Restore { data, from, to, format } => lifecycle::restore(&data, &from, &to, format.format),
+        Command::Evidence(command) => evidence::evidence(command),
         Command::Keys(command) => keys::keys(command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "watchkeeper", &mut crate::output::stdout());

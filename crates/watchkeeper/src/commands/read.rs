@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use keys::{DataKeys, Purpose};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use server::{DataDir, Node, RootKeyFile};
+use server::{DataDir, Node, NodeSettings, RootKeyFile};
 use store::{Cell, QueryLimits, Reader, Table};
 
 use crate::cli::{Data, FormatName, Reading};
@@ -124,7 +124,7 @@ fn reader(dir: &DataDir, root: &RootKeyFile) -> anyhow::Result<Reader> {
 }
 
 fn note_read(dir: &DataDir, root: &RootKeyFile, action: &str, object: &str) -> anyhow::Result<()> {
-    let node = Node::open(dir.path(), root, None)?;
+    let node = Node::open(dir.path(), root, &NodeSettings::default())?;
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "local".to_owned());
     let noted = node.note_read(&user, action, object).context("the record cannot be written");
     node.flush(NOTE_PATIENCE);
@@ -132,7 +132,7 @@ fn note_read(dir: &DataDir, root: &RootKeyFile, action: &str, object: &str) -> a
     noted
 }
 
-fn encode(text: &str) -> String {
+pub(super) fn encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use ledger::Fault;
+use ledger::{Fault, Policy, Trust};
 use server::{DataDir, pin};
 
 use crate::cli::Data;
@@ -15,18 +15,23 @@ pub(super) fn verify(
     data: &Data,
     key: Option<&str>,
     checkpoint: Option<&Path>,
+    policy: Option<&Path>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let target = target.map_or_else(|| data.path(), Ok)?;
-    let frame_keys = server::frame_keys(&DataDir::unchecked(&target)).context("keys/journal.key")?;
-    let mut report = match key {
-        None => ledger::verify(&target, &*frame_keys)?,
-        Some(key) => {
-            let key = std::fs::read_to_string(key).unwrap_or_else(|_| key.to_owned());
-            let keys = key.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::parse);
-            ledger::verify_against(&target, &keys.collect::<Result<Vec<_>, _>>().context("--key")?, &*frame_keys)?
-        }
-    };
+    let keyring = data.root().ok().and_then(|root| server::read_keyring(&DataDir::unchecked(&target), &root).ok());
+    let frame_keys = server::frame_keys(keyring.clone());
+    let mut trust = Trust::default();
+    if let Some(key) = key {
+        let key = std::fs::read_to_string(key).unwrap_or_else(|_| key.to_owned());
+        let keys = key.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::parse);
+        trust.keys = keys.collect::<Result<Vec<_>, _>>().context("--key")?;
+    }
+    if let Some(policy) = policy {
+        let text = std::fs::read(policy).with_context(|| policy.display().to_string())?;
+        trust.policy = Some(Policy::parse(&text).with_context(|| policy.display().to_string())?);
+    }
+    let mut report = ledger::verify_against(&target, &trust, &*frame_keys)?;
     if report.fault.is_none() {
         report.fault = goes_on_from(&target, checkpoint)?;
     }
@@ -34,12 +39,18 @@ pub(super) fn verify(
         let fault = report.fault.as_ref().map(|fault| serde_json::json!({ "place": fault.place, "what": fault.what }));
         let report = serde_json::json!({
             "intact": report.fault.is_none(), "records": report.records, "sealed": report.sealed,
-            "checkpoints": report.checkpoints, "log": report.key, "notes": report.notes, "fault": fault,
+            "checkpoints": report.checkpoints, "witnessed": report.witnessed,
+            "witnesses": report.witnesses.iter().map(|(name, time)| serde_json::json!({ "name": name, "time": time })).collect::<Vec<_>>(),
+            "log": report.key, "notes": report.notes, "fault": fault,
         });
         say(&serde_json::to_string_pretty(&report)?)?;
     } else {
         for note in &report.notes {
             say(&format!("note: {}", printable(note)))?;
+        }
+        if report.fault.is_none() && !report.witnesses.is_empty() {
+            let names: Vec<&str> = report.witnesses.iter().map(|(name, _)| name.as_str()).collect();
+            say(&format!("witnessed: {} records by {}", report.witnessed, printable(&names.join(", "))))?;
         }
         match &report.fault {
             None => say(&format!(

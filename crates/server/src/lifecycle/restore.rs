@@ -1,0 +1,97 @@
+//! Bringing records back from the archive into the hot store, for an old case.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::time::Duration;
+
+use event::{Timestamp, attr};
+use serde::Serialize;
+
+use super::{Asker, lifecycle_event};
+use crate::consumers::StoreJob;
+use crate::node::Node;
+use crate::watchman::rfc3339;
+
+/// How long it may take: a day of ten million events is a quarter of an hour's work.
+const WITHIN: Duration = Duration::from_secs(3_600);
+
+/// Which days were brought back, and until when they stay.
+const FILE: &str = "state/restored.json";
+
+/// How long they stay: a week.
+const STAYS_NS: u64 = 7 * 86_400 * 1_000_000_000;
+
+/// What was brought back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Restored {
+    /// The days that queries see again.
+    pub days: Vec<String>,
+    /// How many records.
+    pub records: u64,
+}
+
+/// Why nothing was brought back.
+#[derive(Debug, thiserror::Error)]
+pub enum RestoreError {
+    /// The times exclude each other.
+    #[error("from must be before to")]
+    Times,
+    /// It cannot be recorded.
+    #[error("the restore cannot be recorded: {0}")]
+    Record(#[from] capture::RecordError),
+    /// The list of days that were brought back.
+    #[error("state/restored.json: {0}")]
+    Io(#[from] std::io::Error),
+    /// The archive or the store.
+    #[error("{0}")]
+    Store(String),
+}
+
+impl Node {
+    /// Brings the records that were received between `from` and `to` back into the hot store, where their days have left it. A
+    /// day that is brought back in parts has what lies between them, too. They stay for
+    /// a week.
+    ///
+    /// # Errors
+    /// See [`RestoreError`].
+    pub fn restore(&self, asker: &Asker, from: Timestamp, to: Timestamp) -> Result<Restored, RestoreError> {
+        if from >= to {
+            return Err(RestoreError::Times);
+        }
+        let mut event = lifecycle_event("archive.restore", "read", &format!("{} to {}", rfc3339(from), rfc3339(to)));
+        event.identity.user = Some(asker.principal());
+        event.set(attr::EVENT_OUTCOME, "success");
+        self.pipeline().record_blocking(vec![event], &|| true)?;
+        let (done, waits) = std::sync::mpsc::channel();
+        self.consumers().ask(StoreJob::Restore { from, to, done });
+        match waits.recv_timeout(WITHIN) {
+            Ok(outcome) => {
+                let restored = outcome.map_err(RestoreError::Store)?;
+                note(self.data().path(), &restored.days, Timestamp::now())?;
+                Ok(restored)
+            }
+            Err(_) => Err(RestoreError::Store("the archive could not be read in time; try a shorter time".to_owned())),
+        }
+    }
+}
+
+/// The days that were brought back and stay.
+pub(crate) fn restored(data: &Path, now: Timestamp) -> std::io::Result<BTreeSet<String>> {
+    Ok(read(data)?.into_iter().filter(|(_, until)| *until > now).map(|(day, _)| day).collect())
+}
+
+fn note(data: &Path, days: &[String], now: Timestamp) -> std::io::Result<()> {
+    let mut restored = read(data)?;
+    restored.retain(|_, until| *until > now);
+    let until = Timestamp::from_unix_ns(now.unix_ns().saturating_add(STAYS_NS));
+    restored.extend(days.iter().map(|day| (day.clone(), until)));
+    crate::secrets::write_atomic(&data.join(FILE), &serde_json::to_vec(&restored)?, 0o600)
+}
+
+fn read(data: &Path) -> std::io::Result<BTreeMap<String, Timestamp>> {
+    match std::fs::read(data.join(FILE)) {
+        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
+        Err(error) => Err(error),
+    }
+}

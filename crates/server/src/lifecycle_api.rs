@@ -1,0 +1,163 @@
+//! The HTTP API of what is kept: holds, retention, erasure, evidence. Administrators only.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Json, Router};
+use serde::Deserialize;
+
+use crate::http_api::{Api, ApiError, Body, Caller};
+use crate::lifecycle::Asker;
+use crate::lifecycle::erase::EraseError;
+use crate::lifecycle::export::{EvidenceError, What};
+use crate::lifecycle::hold::{HoldError, Scope};
+use crate::lifecycle::{HoldFailure, Kept};
+use crate::node::Node;
+
+/// The routes. Whoever mounts them guards them.
+pub(crate) fn router(api: Arc<Api>) -> Router {
+    Router::new()
+        .route("/api/holds", get(list_holds).post(place_hold))
+        .route("/api/holds/{name}", axum::routing::delete(release_hold))
+        .route("/api/retention", get(retention))
+        .route("/api/retention/sweep", post(sweep))
+        .route("/api/erase", post(erase))
+        .route("/api/restore", post(restore))
+        .route("/api/evidence", post(evidence))
+        .with_state(api)
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HoldRequest {
+    name: String,
+    reason: String,
+    #[serde(default)]
+    scope: Scope,
+}
+
+async fn list_holds(State(api): State<Arc<Api>>) -> Response {
+    Json(api.node().holds()).into_response()
+}
+
+async fn place_hold(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+    let request: HoldRequest = body.json()?;
+    let asker = caller.asker();
+    waiting(&api, move |node| node.place_hold(&asker, &request.name, &request.reason, request.scope)).await??;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn release_hold(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(name): Path<String>,
+) -> Result<Response, ApiError> {
+    let asker = caller.asker();
+    waiting(&api, move |node| node.release_hold(&asker, &name)).await??;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn retention(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+    let kept = waiting(&api, |node| Kept::of(node)).await?;
+    Ok(Json(kept).into_response())
+}
+
+async fn sweep(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+    let dropped = waiting(&api, |node| node.sweep()).await?.map_err(ApiError::stopped)?;
+    let spans = dropped.iter().map(|span| serde_json::json!({"first": span.first, "end": span.end, "class": span.class.as_str()}));
+    Ok(Json(spans.collect::<Vec<_>>()).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EraseRequest {
+    subject: String,
+    #[serde(default)]
+    aliases: Vec<String>,
+}
+
+async fn erase(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+    let request: EraseRequest = body.json()?;
+    let asker = caller.asker();
+    let erased = waiting(&api, move |node| node.erase(&asker, &request.subject, &request.aliases)).await?;
+    Ok(Json(erased?).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RestoreRequest {
+    from: event::Timestamp,
+    to: event::Timestamp,
+}
+
+async fn restore(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+    let request: RestoreRequest = body.json()?;
+    let asker = caller.asker();
+    let restored = waiting(&api, move |node| node.restore(&asker, request.from, request.to)).await?;
+    Ok(Json(restored.map_err(ApiError::stopped)?).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EvidenceRequest {
+    what: What,
+    reason: String,
+}
+
+/// The bundle as `.tar.gz`.
+async fn evidence(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+    let request: EvidenceRequest = body.json()?;
+    let asker = caller.asker();
+    let packed = waiting(&api, move |node| {
+        let (bag, _) = node.export(&asker, &request.what, &request.reason)?;
+        Ok::<_, EvidenceError>(bag.to_tar_gz("evidence")?)
+    });
+    Ok(([(header::CONTENT_TYPE, "application/gzip")], packed.await??).into_response())
+}
+
+/// Runs what may take long on a thread that may wait.
+async fn waiting<T: Send + 'static>(api: &Arc<Api>, work: impl FnOnce(&Node) -> T + Send + 'static) -> Result<T, ApiError> {
+    let node = api.node().clone();
+    tokio::task::spawn_blocking(move || work(&node)).await.map_err(ApiError::stopped)
+}
+
+impl Caller {
+    fn asker(&self) -> Asker {
+        Asker { id: self.id.clone(), proof: self.proof }
+    }
+}
+
+impl From<HoldFailure> for ApiError {
+    fn from(error: HoldFailure) -> Self {
+        match &error {
+            HoldFailure::Hold(HoldError::Unknown(_)) => Self::new(StatusCode::NOT_FOUND, error),
+            HoldFailure::Hold(HoldError::Exists(_) | HoldError::TooMany) => Self::new(StatusCode::CONFLICT, error),
+            HoldFailure::Hold(HoldError::Text(_) | HoldError::Times) => Self::new(StatusCode::BAD_REQUEST, error),
+            HoldFailure::Hold(HoldError::Keys(_) | HoldError::Parse(_)) | HoldFailure::Record(_) => Self::stopped(error),
+        }
+    }
+}
+
+impl From<EraseError> for ApiError {
+    fn from(error: EraseError) -> Self {
+        match &error {
+            EraseError::Subject => Self::new(StatusCode::BAD_REQUEST, error),
+            _ => Self::stopped(error),
+        }
+    }
+}
+
+impl From<EvidenceError> for ApiError {
+    fn from(error: EvidenceError) -> Self {
+        match error {
+            EvidenceError::Nothing => Self::new(StatusCode::NOT_FOUND, error),
+            EvidenceError::Text(_) | EvidenceError::Column => Self::new(StatusCode::BAD_REQUEST, error),
+            EvidenceError::TooMany => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error),
+            EvidenceError::Query(error) => error.into(),
+            _ => Self::stopped(error),
+        }
+    }
+}
