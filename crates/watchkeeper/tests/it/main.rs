@@ -16,6 +16,7 @@ mod demo;
 mod gaps;
 mod hostile;
 mod keys;
+mod lifecycle;
 mod planted_secrets;
 mod support;
 mod tamper;
