@@ -11,6 +11,7 @@ use inspect::Inspector;
 use journal::{Journal, Options, Seq};
 use ledger::LogKey;
 
+use crate::config::Seal;
 use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::pipeline::{Pipeline, PipelineRecorder};
@@ -93,6 +94,11 @@ pub struct Progress {
 impl Node {
     /// Opens a data directory, recovers it if need be, and starts the consumers.
     pub fn open(path: &Path, rules: Option<&Path>) -> Result<Self, NodeError> {
+        Self::open_sealing(path, rules, &Seal::default())
+    }
+
+    /// Opens a data directory as [`Node::open`] does, and seals as often as it is told to.
+    pub fn open_sealing(path: &Path, rules: Option<&Path>, seal: &Seal) -> Result<Self, NodeError> {
         let data = DataDir::create(path)?;
         let io = |what: &str| {
             let what = what.to_owned();
@@ -112,7 +118,7 @@ impl Node {
             rule_set = rule_set.and(RuleSet::load(dir, false)?)?;
         }
         let mut notes: Vec<String> = rule_set.problems().iter().map(|problem| format!("rule left out: {problem}")).collect();
-        let consumers = Consumers::start(&data, &journal, pipeline.clone(), log_key, rule_set)?;
+        let consumers = Consumers::start(&data, &journal, pipeline.clone(), log_key, rule_set, seal.interval())?;
         if recovery.torn_bytes > 0 {
             notes.push(format!(
                 "the last run ended in the middle of a write: {} bytes that were never acknowledged were discarded",

@@ -90,7 +90,7 @@ impl Running {
     pub async fn start(data: &Path, config: &Config) -> Result<Self, StartError> {
         config.check()?;
         let tls = config.tls.as_ref().map(tls_acceptor).transpose().map_err(StartError::Tls)?;
-        let node = Arc::new(Node::open(data, config.rules.as_deref())?);
+        let node = Arc::new(Node::open_sealing(data, config.rules.as_deref(), &config.seal)?);
         let keys = Arc::new(ApiKeys::open(&node.data().key("api-keys.json"))?);
         let token = secrets::random::<32>().map_err(StartError::RunFile)?;
         let token = format!("wkrun_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token));
