@@ -23,3 +23,4 @@ mod syscalls;
 mod tamper;
 mod traces;
 mod volume;
+mod witness;
