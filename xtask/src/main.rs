@@ -13,21 +13,30 @@ const HELP: &str = "cargo xtask COMMAND
   test      setup, then every test
   lint      formatting, clippy with warnings as errors, licences and sources of dependencies
   docs      write the reference pages and schemas that are generated from code
-  crash     SIGKILL under load, 20 rounds
+  faults    100 cycles of the suites below in all, as CI runs them (as root: power and full-disk mount file systems on files)
+  power     1,000 power cuts under load on ext4 and on XFS, and that the suite fails without fsync; `power CUTS` for another number
+  syscalls  every system call of the way to the disk fails or is the last one; `syscalls FAULTS` for a sample
+  full-disk a disk that fills and is freed, 20 rounds; `full-disk ROUNDS` for another number
+  crash     SIGKILL under load, 300 rounds; `crash ROUNDS` for another number
   tamper    2,000 changed bytes, each found and named
   fuzz      every fuzz target for 10 minutes each (needs a nightly toolchain and cargo-fuzz); `fuzz SECONDS` for another time
   bench     criterion benchmarks of every crate";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let count = |default| arguments.get(1).map_or(default, String::as_str);
     let result = match arguments.first().map(String::as_str) {
         Some("setup") => setup(),
         Some("test") => setup().and_then(|()| cargo(&["test", "--workspace"], &[])),
         Some("lint") => lint(),
         Some("docs") => cargo(&["test", "--workspace", "--lib"], &[("WATCHKEEPER_WRITE_DOCS", "1")]),
-        Some("crash") => long_test("crash::", ("WATCHKEEPER_CRASH_ROUNDS", "20")),
+        Some("faults") => faults(),
+        Some("power") => long_test("power::", ("WATCHKEEPER_POWER_CYCLES", count("1000"))),
+        Some("syscalls") => long_test("syscalls::", ("WATCHKEEPER_SYSCALL_FAULTS", count("0"))),
+        Some("full-disk") => long_test("full_disk::", ("WATCHKEEPER_FULL_DISK_ROUNDS", count("20"))),
+        Some("crash") => long_test("crash::", ("WATCHKEEPER_CRASH_ROUNDS", count("300"))),
         Some("tamper") => long_test("tamper::", ("WATCHKEEPER_TAMPERS", "2000")),
-        Some("fuzz") => fuzz(arguments.get(1).map_or("600", String::as_str)),
+        Some("fuzz") => fuzz(count("600")),
         Some("bench") => cargo(&["bench", "--workspace"], &[]),
         _ => {
             say(HELP);
@@ -80,8 +89,20 @@ fn lint() -> anyhow::Result<()> {
         .context("cargo-deny is needed: cargo install cargo-deny --locked")
 }
 
+/// What the suites that need root say then: not to pass over what the machine cannot do.
+const FAULTS_REQUIRED: (&str, &str) = ("WATCHKEEPER_FAULTS_REQUIRED", "1");
+
 fn long_test(filter: &str, variable: (&str, &str)) -> anyhow::Result<()> {
-    cargo(&["test", "--release", "--package", "watchkeeper", "--test", "it", filter, "--", "--nocapture"], &[variable])
+    let arguments = ["test", "--release", "--package", "watchkeeper", "--test", "it", filter, "--", "--nocapture"];
+    cargo(&arguments, &[variable, FAULTS_REQUIRED])
+}
+
+/// 100 faults in all: power cuts on two file systems, system calls, kills.
+fn faults() -> anyhow::Result<()> {
+    let counts = [("WATCHKEEPER_POWER_CYCLES", "20"), ("WATCHKEEPER_SYSCALL_FAULTS", "45"), ("WATCHKEEPER_CRASH_ROUNDS", "15")];
+    let suites = ["power::", "syscalls::", "full_disk::", "crash::"];
+    let arguments = [["test", "--package", "watchkeeper", "--test", "it", "--", "--nocapture"].as_slice(), &suites].concat();
+    cargo(&arguments, &counts)
 }
 
 fn fuzz(seconds: &str) -> anyhow::Result<()> {

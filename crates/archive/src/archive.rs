@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use event::{ContentId, ContentRef, KeyId, Timestamp};
-use ledger::{LeafError, LogKey, StoredBody, StoredContent, StoredRecord};
+use ledger::{LeafError, LogKey, StoredBody, StoredContent, StoredRecord, VerifierKey};
 use serde::{Deserialize, Serialize};
 
 use crate::fs::{self, Steps};
@@ -116,6 +116,7 @@ struct Sealed {
 impl Archive {
     /// Opens the archive whose manifest lies in `dir`, made where there is none, and ends what a crash interrupted.
     ///
+    /// `earlier` are keys of the log from before its rotations, with which the newest generation may still be signed.
     /// `pin` is the state that was seen last ([`View::pin`]), kept elsewhere: an older one is refused.
     pub fn open(
         dir: &Path,
@@ -123,17 +124,20 @@ impl Archive {
         objects: Arc<dyn Objects>,
         keys: Arc<dyn SegmentKeys>,
         key: Arc<LogKey>,
+        earlier: &[VerifierKey],
         pin: Option<&Pin>,
     ) -> Result<Self, ArchiveError> {
-        Self::open_with(dir, purpose, objects, keys, key, pin, Steps::default())
+        Self::open_with(dir, purpose, objects, keys, key, earlier, pin, Steps::default())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the tests' version of `open`")]
     pub(crate) fn open_with(
         dir: &Path,
         purpose: Purpose,
         objects: Arc<dyn Objects>,
         keys: Arc<dyn SegmentKeys>,
         key: Arc<LogKey>,
+        earlier: &[VerifierKey],
         pin: Option<&Pin>,
         steps: Steps,
     ) -> Result<Self, ArchiveError> {
@@ -148,7 +152,8 @@ impl Archive {
             // Not every file system knows locks.
             _ => {}
         }
-        let view = View::open(dir, purpose, objects, Some(keys), &key.verifier(), pin)?;
+        let log_keys = [&key.verifiers(), earlier].concat();
+        let view = View::open(dir, purpose, objects, Some(keys), &log_keys, pin)?;
         let mut archive = Self { view, key, steps, stopped: false, _lock: lock };
         archive.recover()?;
         Ok(archive)

@@ -20,8 +20,10 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let log_key = Arc::new(LogKey::generate("test.example/log").unwrap());
-        Self { dir: tempfile::tempdir().unwrap(), keys: Arc::default(), log_key }
+        // Made once: in a debug build it takes a while.
+        static KEY: std::sync::LazyLock<Arc<LogKey>> =
+            std::sync::LazyLock::new(|| Arc::new(LogKey::generate("test.example/log").unwrap()));
+        Self { dir: tempfile::tempdir().unwrap(), keys: Arc::default(), log_key: KEY.clone() }
     }
 
     pub(crate) fn objects(&self) -> Arc<DirObjects> {
@@ -32,7 +34,7 @@ impl Place {
         let objects = Arc::new(Failing(self.objects(), steps.clone()));
         let keys = Arc::new(Failing(self.keys.clone(), steps.clone()));
         let dir = self.dir.path().join("archive");
-        Archive::open_with(&dir, Purpose::Evidence, objects, keys, self.log_key.clone(), pin, steps.clone())
+        Archive::open_with(&dir, Purpose::Evidence, objects, keys, self.log_key.clone(), &[], pin, steps.clone())
     }
 
     pub(crate) fn open(&self) -> Archive {
@@ -260,7 +262,7 @@ fn a_changed_manifest_is_refused() {
     drop(archive);
     let path = place.dir.path().join("archive/manifest");
     let whole = std::fs::read(&path).unwrap();
-    let key = place.log_key.verifier();
+    let key = place.log_key.verifiers();
     for at in 0..whole.len() {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
@@ -271,7 +273,7 @@ fn a_changed_manifest_is_refused() {
         }
     }
     assert!(Manifest::open(&whole, Purpose::Forensic, &key).is_err());
-    let other = LogKey::generate("test.example/log").unwrap().verifier();
+    let other = LogKey::generate("test.example/log").unwrap().verifiers();
     assert!(Manifest::open(&whole, Purpose::Evidence, &other).is_err());
 }
 
@@ -354,7 +356,7 @@ fn a_forensic_archive_takes_chosen_records_of_any_span() {
     let records = conversation(0, 50);
     let dir = place.dir.path().join("forensic");
     let open =
-        || Archive::open(&dir, Purpose::Forensic, place.objects(), place.keys.clone(), place.log_key.clone(), None).unwrap();
+        || Archive::open(&dir, Purpose::Forensic, place.objects(), place.keys.clone(), place.log_key.clone(), &[], None).unwrap();
     let mut archive = open();
     let case = |records: Vec<&StoredRecord>| {
         records.into_iter().map(|record| Ok::<_, Infallible>((class("case-7"), record.clone()))).collect::<Vec<_>>()
@@ -421,4 +423,21 @@ fn a_segment_is_read_with_age_and_duckdb() {
     }
     assert_eq!(read["said"], serde_json::Value::from(expected));
     assert_eq!(read["rows"], serde_json::json!(["#0"]));
+}
+
+#[test]
+fn a_manifest_outlives_the_rotation_of_the_logs_keys() {
+    let mut place = Place::new();
+    let records = conversation(0, 20);
+    place.open().seal(0, 10, classed(&records[..10]), &plain()).unwrap();
+    let earlier = place.log_key.verifiers();
+    place.log_key = Arc::new(LogKey::generate("test.example/log").unwrap());
+    assert!(matches!(place.try_open(&Steps::default(), None), Err(ArchiveError::Manifest(ManifestError::Note { .. }))));
+    let dir = place.dir.path().join("archive");
+    let open = |earlier: &[VerifierKey]| {
+        let (objects, keys) = (place.objects(), place.keys.clone());
+        Archive::open(&dir, Purpose::Evidence, objects, keys, place.log_key.clone(), earlier, None)
+    };
+    open(&earlier).unwrap().seal(10, 20, classed(&records[10..]), &plain()).unwrap();
+    assert_eq!(records_of(open(&[]).unwrap().view(), 0), records);
 }

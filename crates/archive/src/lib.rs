@@ -26,6 +26,6 @@ pub use manifest::{Change, Dropped, Manifest, ManifestError, Object, Pin, Purpos
 pub use objects::{
     Digest, DigestError, DirObjects, LockMode, ObjectError, ObjectName, Objects, Protection, Put, S3Config, S3Objects,
 };
-pub use segment::{Part, SEGMENT_BYTES_MAX, SEGMENT_RECORDS_MAX, SegmentError, Span};
+pub use segment::{Part, SEGMENT_BYTES_MAX, SEGMENT_RECORDS_MAX, SegmentError, SegmentReader, Span, encode_segment};
 pub use verify::{ArchiveFault, ArchiveReport, LeafOf, VerifyArchiveError, leaves_of};
 pub use view::{Item, Reader, View};

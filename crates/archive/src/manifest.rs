@@ -217,8 +217,9 @@ impl Manifest {
         Self { purpose, pins: Vec::new(), live: BTreeMap::new(), dropped: BTreeMap::new(), gone: Vec::new(), end: 0 }
     }
 
-    /// Reads the generations, oldest first, an empty line behind each. The newest must be signed by the key.
-    pub fn open(bytes: &[u8], purpose: Purpose, key: &VerifierKey) -> Result<Self, ManifestError> {
+    /// Reads the generations, oldest first, an empty line behind each. The newest must be signed by one of the log's keys:
+    /// the newest, or one that the manifest was last signed with before the log's keys were rotated.
+    pub fn open(bytes: &[u8], purpose: Purpose, keys: &[VerifierKey]) -> Result<Self, ManifestError> {
         let mut manifest = Self::empty(purpose);
         let mut newest = None;
         for note in split(bytes) {
@@ -228,13 +229,17 @@ impl Manifest {
             manifest.append(parsed.text(), Digest::of(note))?;
             newest = Some((generation, parsed));
         }
-        match newest {
-            Some((generation, note)) => {
-                note.verify(key).map_err(|source| ManifestError::Note { generation, source })?;
-                Ok(manifest)
+        let Some((generation, note)) = newest else { return Ok(manifest) };
+        let mut result = Err(NoteError::Unsigned("a key of the log".to_owned()));
+        for key in keys {
+            match note.verify(key) {
+                Ok(()) => return Ok(manifest),
+                // A known key whose signature is wrong says more than one that did not sign.
+                Err(error) if !matches!(error, NoteError::Unsigned(_)) => result = Err(error),
+                Err(_) => {}
             }
-            None => Ok(manifest),
         }
+        result.map_err(|source| ManifestError::Note { generation, source })
     }
 
     /// What the archive is for.

@@ -66,8 +66,8 @@ fn an_intact_archive_is_found_intact_with_keys_and_without() {
     assert_eq!((report.segments, report.records, report.compared, report.dropped, report.left_over), (5, 53, 53, 7, 0));
     drop(archive);
     let dir = specimen.place.dir.path().join("archive");
-    let verifier = specimen.place.log_key.verifier();
-    let view = View::open(&dir, Purpose::Evidence, specimen.place.objects(), None, &verifier, None).unwrap();
+    let verifiers = specimen.place.log_key.verifiers();
+    let view = View::open(&dir, Purpose::Evidence, specimen.place.objects(), None, &verifiers, None).unwrap();
     assert_eq!(view.verify(specimen.log_id(), None).unwrap().compared, 0);
 }
 

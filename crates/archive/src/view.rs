@@ -48,18 +48,19 @@ pub struct Reader<'v> {
 }
 
 impl View {
-    /// Opens the archive whose manifest lies in `dir`. Without `keys` it can be checked, not read.
+    /// Opens the archive whose manifest lies in `dir`. Without `keys` it can be checked, not read. `log_keys` are the keys of
+    /// the log that may have signed its newest generation.
     pub fn open(
         dir: &Path,
         purpose: Purpose,
         objects: Arc<dyn Objects>,
         keys: Option<Arc<dyn SegmentKeys>>,
-        key: &VerifierKey,
+        log_keys: &[VerifierKey],
         pin: Option<&Pin>,
     ) -> Result<Self, ArchiveError> {
         let path = dir.join(MANIFEST);
         let manifest = match fs::read(&path, MANIFEST_BYTES_MAX).map_err(at(&path))? {
-            Some(bytes) => Manifest::open(&bytes, purpose, key)?,
+            Some(bytes) => Manifest::open(&bytes, purpose, log_keys)?,
             None => match pin {
                 Some(pin) if pin.generation > 0 => return Err(ArchiveError::NoManifest(path, pin.generation)),
                 _ => Manifest::empty(purpose),

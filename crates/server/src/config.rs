@@ -33,6 +33,8 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// Witnesses that the checkpoints are shown to, beside those of the policy.
     pub witness: Vec<WitnessConfig>,
+    /// How often records are sealed.
+    pub seal: Seal,
 }
 
 /// Addresses of the listeners.
@@ -127,6 +129,18 @@ pub struct WitnessConfig {
     pub vkey: String,
 }
 
+/// When new records are sealed under a signed checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Seal {
+    /// How long a new record waits for the next checkpoint at the most, in milliseconds. Shorter leaves less that nobody has
+    /// signed yet; longer makes fewer checkpoints, each of which is kept for good.
+    pub interval_ms: u64,
+}
+
+/// Shorter intervals would make a checkpoint for nearly every record, longer ones leave too much that nobody has signed.
+const SEAL_INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -173,6 +187,13 @@ pub enum ConfigError {
         /// Where.
         address: SocketAddr,
     },
+    /// An interval that makes no sense.
+    #[error(
+        "seal.interval_ms = {0} is out of bounds: choose {min} to {max} milliseconds",
+        min = SEAL_INTERVAL_MS.start(),
+        max = SEAL_INTERVAL_MS.end()
+    )]
+    SealInterval(u64),
 }
 
 impl Config {
@@ -187,6 +208,7 @@ impl Config {
     pub fn node(&self) -> NodeSettings {
         NodeSettings {
             rules: self.rules.clone(),
+            seal: self.seal.clone(),
             retention: self.retention.clone(),
             archive_after: Some(Duration::from_secs(u64::from(self.archive.after_minutes) * 60)),
             heartbeat: Duration::from_secs(u64::from(self.ledger.heartbeat_seconds.max(1))),
@@ -195,6 +217,9 @@ impl Config {
 
     /// Refuses what would be unsafe.
     pub fn check(&self) -> Result<(), ConfigError> {
+        if !SEAL_INTERVAL_MS.contains(&self.seal.interval_ms) {
+            return Err(ConfigError::SealInterval(self.seal.interval_ms));
+        }
         if self.tls.is_some() {
             return Ok(());
         }
@@ -229,6 +254,20 @@ impl Default for Listen {
     }
 }
 
+impl Seal {
+    /// How long a new record waits for the next checkpoint at the most.
+    #[must_use]
+    pub fn interval(&self) -> Duration {
+        Duration::from_millis(self.interval_ms)
+    }
+}
+
+impl Default for Seal {
+    fn default() -> Self {
+        Self { interval_ms: 1_000 }
+    }
+}
+
 impl Default for Upstream {
     fn default() -> Self {
         Self { openai: "https://api.openai.com".to_owned(), anthropic: "https://api.anthropic.com".to_owned(), fail_open: false }
@@ -244,6 +283,16 @@ mod tests {
         assert_eq!(toml::from_str::<Config>("").unwrap(), Config::default());
         let error = toml::from_str::<Config>("[listen]\ngatewey = \"127.0.0.1:1\"").unwrap_err().to_string();
         assert!(error.contains("gatewey"), "{error}");
+    }
+
+    #[test]
+    fn an_interval_out_of_bounds_is_named() {
+        for (interval_ms, good) in [(9, false), (10, true), (60_000, true), (60_001, false)] {
+            let config = Config { seal: Seal { interval_ms }, ..Config::default() };
+            let error = config.check().err().map(|error| error.to_string());
+            assert_eq!(error.is_none(), good, "{error:?}");
+            assert!(error.is_none_or(|error| error.contains("seal.interval_ms")));
+        }
     }
 
     #[test]

@@ -28,9 +28,6 @@ use crate::pin;
 use crate::pipeline::Pipeline;
 use crate::watchman;
 
-/// How often new records are sealed under a signed checkpoint.
-const SEAL_INTERVAL: Duration = Duration::from_secs(1);
-
 /// Records between two seals at the most, so that a seal's work stays bounded in an import.
 const SEAL_RECORDS_MAX: u64 = 100_000;
 
@@ -104,6 +101,7 @@ impl Consumers {
         pipeline: Arc<Pipeline>,
         log_key: LogKey,
         rules: RuleSet,
+        seal_interval: Duration,
         heartbeat: Duration,
     ) -> Result<Self, NodeError> {
         let journal = &spine.journal;
@@ -118,7 +116,7 @@ impl Consumers {
         let consumers = Self { shared: shared.clone(), threads: Mutex::new(Vec::new()) };
         consumers.spawn("seal", {
             let (shared, journal, data) = (shared.clone(), journal.clone(), data.clone());
-            move || seal(&shared, &journal, &data, ledger)
+            move || seal(&shared, &journal, &data, ledger, seal_interval)
         })?;
         consumers.spawn("index", {
             let (shared, spine, data, keys) = (shared.clone(), spine.clone(), data.clone(), store_keys.clone());
@@ -275,10 +273,10 @@ impl Shared {
     }
 }
 
-fn seal(shared: &Shared, journal: &Journal, data: &DataDir, mut ledger: Ledger) -> Result<(), Failure> {
+fn seal(shared: &Shared, journal: &Journal, data: &DataDir, mut ledger: Ledger, interval: Duration) -> Result<(), Failure> {
     let mut reader = journal.reader(Seq(ledger.size()))?;
     let mut sealed = ledger.size();
-    let mut due = Instant::now() + SEAL_INTERVAL;
+    let mut due = Instant::now() + interval;
     loop {
         let record = reader.next()?;
         if let Some(record) = &record {
@@ -293,7 +291,7 @@ fn seal(shared: &Shared, journal: &Journal, data: &DataDir, mut ledger: Ledger) 
             ledger.seal(Timestamp::now())?;
             pin::set(data)?;
             sealed = ledger.size();
-            due = Instant::now() + SEAL_INTERVAL;
+            due = Instant::now() + interval;
             shared.moved(&shared.sealed, sealed);
         }
         if idle {

@@ -1,43 +1,36 @@
-//! The keys of the journal's files, in the keyring.
+//! The keys of the journal's files: data keys of the keyring.
 
 use std::io;
 use std::sync::Arc;
 
 use event::KeyId;
 use journal::{FrameKey, FrameKeys, Seq};
-use keys::{Keyring, Purpose};
+use keys::{DataKeys, Keyring, KeysError, Purpose, Secret};
 
-/// Frame keys that the keyring holds.
-pub(crate) struct KeyringFrameKeys(pub(crate) Arc<Keyring>);
+struct JournalKeys(DataKeys);
 
-impl FrameKeys for KeyringFrameKeys {
+/// The keys of the journal whose keyring this is.
+#[must_use]
+pub fn frame_keys(keyring: Arc<Keyring>) -> Arc<dyn FrameKeys> {
+    Arc::new(JournalKeys(DataKeys::new(keyring, Purpose::Journal)))
+}
+
+impl FrameKeys for JournalKeys {
     fn create(&self, _: Seq) -> io::Result<(KeyId, FrameKey)> {
-        let (id, secret) = self.0.create(Purpose::Journal).map_err(io::Error::other)?;
-        Ok((id, FrameKey::new(*secret.expose())))
+        let (id, key) = self.0.create().map_err(io_error)?;
+        Ok((id, frame_key(&key)))
     }
 
     fn get(&self, id: KeyId) -> io::Result<Option<FrameKey>> {
-        Ok(self.0.get(id).map_err(io::Error::other)?.map(|secret| FrameKey::new(*secret.expose())))
+        Ok(self.0.get(id).map_err(io_error)?.map(|key| frame_key(&key)))
     }
 }
 
-/// The keys for reading a journal; without a keyring there is a key for none of its files.
-#[must_use]
-pub fn frame_keys(keyring: Option<Arc<Keyring>>) -> Arc<dyn FrameKeys> {
-    match keyring {
-        Some(keyring) => Arc::new(KeyringFrameKeys(keyring)),
-        None => Arc::new(NoKeys),
-    }
+fn frame_key(key: &Secret) -> FrameKey {
+    FrameKey::new(*key.expose())
 }
 
-struct NoKeys;
-
-impl FrameKeys for NoKeys {
-    fn create(&self, _: Seq) -> io::Result<(KeyId, FrameKey)> {
-        Err(io::Error::other("this directory is only read"))
-    }
-
-    fn get(&self, _: KeyId) -> io::Result<Option<FrameKey>> {
-        Ok(None)
-    }
+/// The journal waits out a full disk, and stops on everything else.
+fn io_error(error: KeysError) -> io::Error {
+    if error.is_disk_full() { io::Error::new(io::ErrorKind::StorageFull, error) } else { io::Error::other(error) }
 }

@@ -12,6 +12,7 @@ use journal::{Journal, Options, Seq};
 use keys::{DataKeys, Keyring, KeysError, Purpose};
 use ledger::LogKey;
 
+use crate::config::Seal;
 use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError, sanitizer};
 use crate::frame_keys::frame_keys;
@@ -47,6 +48,8 @@ pub struct Node {
 pub struct NodeSettings {
     /// A directory of Sigma rules that are used beside those shipped.
     pub rules: Option<PathBuf>,
+    /// How often is sealed.
+    pub seal: Seal,
     /// How long what is kept.
     pub retention: retention::Settings,
     /// How long records stay in the journal before they are archived, and that they are at all: whoever opens a record for a
@@ -58,7 +61,7 @@ pub struct NodeSettings {
 
 impl Default for NodeSettings {
     fn default() -> Self {
-        Self { rules: None, retention: retention::Settings::default(), archive_after: None, heartbeat: watchman::HEARTBEAT }
+        Self { rules: None, seal: Seal::default(), retention: retention::Settings::default(), archive_after: None, heartbeat: watchman::HEARTBEAT }
     }
 }
 
@@ -142,7 +145,7 @@ impl Node {
         let log_key = log_key(&keyring)?;
         let cold = Arc::new(Cold::open(&data, &keyring, &log_key)?);
         let options = Options { first: cold.end(), ..Options::default() };
-        let (journal, recovery) = Journal::open(data.path(), options, frame_keys(Some(keyring.clone())))?;
+        let (journal, recovery) = Journal::open(data.path(), options, frame_keys(keyring.clone()))?;
         let sanitizer = sanitizer(&keyring)?;
         let pipeline = Arc::new(Pipeline::new(sanitizer, Inspector::builtin()?, keyring.clone(), journal.clone())?);
         let newest_at_open = newest(&journal)?;
@@ -159,7 +162,16 @@ impl Node {
         }
         let store_keys = DataKeys::new(keyring.clone(), Purpose::Store);
         let spine = Spine { journal: journal.clone(), cold: cold.clone() };
-        let consumers = Consumers::start(&data, &store_keys, &spine, pipeline.clone(), log_key, rule_set, settings.heartbeat)?;
+        let consumers = Consumers::start(
+            &data,
+            &store_keys,
+            &spine,
+            pipeline.clone(),
+            log_key,
+            rule_set,
+            settings.seal.interval(),
+            settings.heartbeat,
+        )?;
         if recovery.torn_bytes > 0 {
             notes.push(format!(
                 "the last run ended in the middle of a write: {} bytes that were never acknowledged were discarded",

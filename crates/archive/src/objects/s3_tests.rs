@@ -207,7 +207,7 @@ fn the_archive_lives_in_a_bucket(server: &Server) {
     let log_id = log_key.verifier().log_id();
     let open = || {
         let objects = Arc::new(server.open("archive", Some(LockMode::Compliance)));
-        Archive::open(dir.path(), Purpose::Evidence, objects, keys.clone(), log_key.clone(), None).unwrap()
+        Archive::open(dir.path(), Purpose::Evidence, objects, keys.clone(), log_key.clone(), &[], None).unwrap()
     };
     let records = conversation(0, 40);
     let until = in_a_day();

@@ -4,13 +4,16 @@ mod read;
 mod refs;
 mod write;
 
-use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
-use parquet::errors::ParquetError;
 use std::sync::Arc;
+
+use arrow_schema::{ArrowError, DataType, Field, Schema, SchemaRef};
+use event::ContentRef;
+use ledger::StoredRecord;
+use parquet::errors::ParquetError;
 
 use crate::{Class, columns};
 
-pub(crate) use read::SegmentReader;
+pub use read::SegmentReader;
 pub(crate) use write::{SegmentObjects, SegmentWriter, time_of};
 
 /// Version of the objects' layout that this code writes and reads; it stands in each object's key-value metadata.
@@ -157,6 +160,20 @@ pub(crate) fn contents_schema() -> SchemaRef {
         Field::new(TEXT, DataType::Utf8, true),
         Field::new(REDACTED, DataType::Utf8, true),
     ]))
+}
+
+/// Encodes records as the two objects of a segment, not encrypted: what a segment holds for tools of others. Every content
+/// that events refer to must be brought by a record.
+pub fn encode_segment<'r>(
+    span: &Span,
+    records: impl IntoIterator<Item = &'r StoredRecord>,
+) -> Result<(Vec<u8>, Vec<u8>), SegmentError> {
+    let mut writer = SegmentWriter::new(span.clone())?;
+    for record in records {
+        writer.push(record, &|_: &ContentRef| Ok(None))?;
+    }
+    let SegmentObjects { events, contents, .. } = writer.finish()?;
+    Ok((events, contents))
 }
 
 #[cfg(test)]

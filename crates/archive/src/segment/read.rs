@@ -25,7 +25,7 @@ const BATCH_ROWS: usize = 512;
 const CONTENTS_MAX: i64 = 1 << 24;
 
 /// Reads the records of a segment in their order.
-pub(crate) struct SegmentReader {
+pub struct SegmentReader {
     span: Span,
     contents: Vec<StoredContent>,
     events: ParquetRecordBatchReader,
@@ -34,15 +34,16 @@ pub(crate) struct SegmentReader {
 }
 
 impl SegmentReader {
-    /// Opens the two objects of a segment; the contents are read at once.
-    pub(crate) fn open(span: Span, events: Bytes, contents: Bytes) -> Result<Self, SegmentError> {
+    /// Opens the two objects of a segment, decrypted; the contents are read at once.
+    pub fn open(span: Span, events: Bytes, contents: Bytes) -> Result<Self, SegmentError> {
         let contents = read_contents(&span, contents)?;
         let events = open(Part::Events, &span, events, &[SEQ, BRINGS, COMMITMENT_KEY, BLIND, EVENT_JSON, VERBATIM, REDACTED])?;
         Ok(Self { span, contents, events, batch: None, last: None })
     }
 
     /// The contents of the segment: all that its events refer to.
-    pub(crate) fn contents(&self) -> &[StoredContent] {
+    #[must_use]
+    pub fn contents(&self) -> &[StoredContent] {
         &self.contents
     }
 

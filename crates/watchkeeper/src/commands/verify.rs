@@ -19,8 +19,8 @@ pub(super) fn verify(
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let target = target.map_or_else(|| data.path(), Ok)?;
-    let keyring = data.root().ok().and_then(|root| server::read_keyring(&DataDir::unchecked(&target), &root).ok());
-    let frame_keys = server::frame_keys(keyring.clone());
+    let keyring = server::read_keyring(&DataDir::unchecked(&target), &data.root()?);
+    let frame_keys = server::frame_keys(keyring.context("the journal is encrypted")?);
     let mut trust = Trust::default();
     if let Some(key) = key {
         let key = std::fs::read_to_string(key).unwrap_or_else(|_| key.to_owned());

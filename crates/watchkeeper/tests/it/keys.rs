@@ -8,7 +8,7 @@ use std::process::Output;
 use crate::support::{Server, chat_spans, export, rows, run, verify, watchkeeper};
 
 /// Parts of the data directory that hold nothing readable. The ledger tells of nobody; the others are encrypted.
-const SEALED: [&str; 3] = ["store", "ledger", "state"];
+const SEALED: [&str; 5] = ["journal", "store", "ledger", "state", "keys"];
 
 fn with_root(arguments: &[&str], data: &Path, root: &Path) -> Output {
     watchkeeper().args(arguments).arg("--data").arg(data).arg("--root-key").arg(root).output().unwrap()
@@ -27,7 +27,7 @@ fn finds(dir: &Path, needles: &[&[u8]], found: &mut Vec<String>) {
             continue;
         }
         let bytes = fs::read(&path).unwrap();
-        for needle in needles.iter().filter(|needle| bytes.windows(needle.len()).any(|window| window == **needle)) {
+        for needle in needles.iter().filter(|needle| memchr::memmem::find(&bytes, needle).is_some()) {
             found.push(format!("{}: {}", path.display(), String::from_utf8_lossy(needle)));
         }
     }
@@ -54,7 +54,7 @@ fn nothing_that_was_said_and_no_secret_is_readable_on_disk() {
     ];
     let mut found = Vec::new();
     let look = |found: &mut Vec<String>| {
-        for part in SEALED.iter().chain(&["keys"]) {
+        for part in SEALED {
             finds(&data.join(part), &needles, found);
         }
     };
@@ -92,11 +92,9 @@ fn the_first_start_makes_the_usual_root_key_and_says_so() {
     fs::set_permissions(&root, fs::Permissions::from_mode(0o644)).unwrap();
     let refused = usual(&["query", "SELECT 1"]);
     assert!(refused.status.code() == Some(2) && stderr(&refused).contains("chmod 600"), "{}", stderr(&refused));
-    // What needs no key goes on without one.
     fs::remove_file(&root).unwrap();
     assert!(stderr(&usual(&["query", "SELECT 1"])).contains("root key"));
     assert!(!root.exists(), "a lost root key is not replaced");
-    assert_eq!(verify(&data).0, 0);
 }
 
 #[test]

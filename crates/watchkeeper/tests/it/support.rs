@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::LazyLock;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
@@ -56,60 +57,7 @@ impl Server {
 
     /// Starts a server with more configuration, TOML.
     pub(crate) fn start_with(data: &Path, config: &str) -> Self {
-        let beside = data.parent().unwrap();
-        let log = beside.join("server.log");
-        let config_path = beside.join("watchkeeper.toml");
-        std::fs::write(&config_path, config).unwrap();
-        let mut child = watchkeeper()
-            .args(["serve", "--any-port", "--data"])
-            .arg(data)
-            .arg("--config")
-            .arg(&config_path)
-            .env("WATCHKEEPER_LOG", "debug")
-            .stdout(Stdio::piped())
-            .stderr(std::fs::File::options().create(true).append(true).open(&log).unwrap())
-            .spawn()
-            .unwrap();
-        let mut server = Self {
-            data: data.to_owned(),
-            otlp_grpc: String::new(),
-            otlp_http: String::new(),
-            gateway: String::new(),
-            console: String::new(),
-            key: None,
-            log,
-            child: {
-                let stdout = child.stdout.take().unwrap();
-                let mut lines = Vec::new();
-                let mut reader = BufReader::new(stdout);
-                loop {
-                    let mut line = String::new();
-                    assert!(reader.read_line(&mut line).unwrap() > 0, "the server ended before it was ready: {lines:?}");
-                    let line = line.trim().to_owned();
-                    if line == "ready" {
-                        break;
-                    }
-                    lines.push(line);
-                }
-                // What it says later is read, so that it never waits for us.
-                std::thread::spawn(move || drop(reader.read_to_end(&mut Vec::new())));
-                STARTED.with(|started| *started.borrow_mut() = lines);
-                child
-            },
-        };
-        for line in STARTED.with(|started| started.take()) {
-            let Some((name, value)) = line.split_once("  ") else { continue };
-            let value = value.trim().to_owned();
-            match name.trim() {
-                "OTLP/gRPC" => server.otlp_grpc = value,
-                "OTLP/HTTP" => server.otlp_http = value,
-                "gateway" => server.gateway = value,
-                "console" => server.console = value,
-                "admin key" => server.key = Some(value),
-                _ => {}
-            }
-        }
-        server
+        Starting::spawn(data, config, &[]).ready().unwrap_or_else(|why| panic!("{why}"))
     }
 
     /// Ends it the gentle way, and checks that it ended well.
@@ -122,6 +70,19 @@ impl Server {
     /// Ends it the hard way, while others may be talking to it.
     pub(crate) fn signal_kill(&self) {
         signal(self.child.id(), "KILL");
+    }
+
+    /// Asks it to end and waits for that for a time; `None` when it had to be killed.
+    pub(crate) fn end(mut self, patience: Duration) -> Option<std::process::ExitStatus> {
+        signal(self.child.id(), "TERM");
+        let until = Instant::now() + patience;
+        loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => return Some(status),
+                None if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+                None => return None,
+            }
+        }
     }
 
     /// Resident memory in MiB.
@@ -154,8 +115,87 @@ impl Server {
     }
 }
 
-thread_local! {
-    static STARTED: std::cell::RefCell<Vec<String>> = const { std::cell::RefCell::new(Vec::new()) };
+/// A server that was started and has not said yet that it is ready. It is killed when it is dropped.
+pub(crate) struct Starting {
+    server: Server,
+    lines: mpsc::Receiver<String>,
+}
+
+impl Starting {
+    /// Starts a server with more configuration, TOML, under another command (`strace`, `eatmydata`) if one is given.
+    pub(crate) fn spawn(data: &Path, config: &str, under: &[String]) -> Self {
+        let beside = data.parent().unwrap();
+        let log = beside.join("server.log");
+        let config_path = beside.join("watchkeeper.toml");
+        std::fs::write(&config_path, config).unwrap();
+        Self::spawn_with(data, &config_path, &log, under)
+    }
+
+    /// Starts a server whose configuration and log lie elsewhere than beside the data.
+    pub(crate) fn spawn_with(data: &Path, config: &Path, log: &Path, under: &[String]) -> Self {
+        let mut command = match under {
+            [] => watchkeeper(),
+            [program, arguments @ ..] => {
+                let mut command = Command::new(program);
+                command.args(arguments).arg(watchkeeper().get_program()).env_remove("WATCHKEEPER_DATA");
+                command
+            }
+        };
+        command.args(["serve", "--any-port", "--data"]).arg(data).arg("--config").arg(config);
+        let stderr = std::fs::File::options().create(true).append(true).open(log).unwrap();
+        let mut child =
+            command.env("WATCHKEEPER_LOG", "debug").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        let (sender, lines) = mpsc::channel();
+        let stdout = child.stdout.take().unwrap();
+        // What it says is read to the end, so that it never waits for us.
+        std::thread::spawn(move || BufReader::new(stdout).lines().map_while(Result::ok).for_each(|line| drop(sender.send(line))));
+        let server = Server {
+            child,
+            data: data.to_owned(),
+            otlp_grpc: String::new(),
+            otlp_http: String::new(),
+            gateway: String::new(),
+            console: String::new(),
+            key: None,
+            log: log.to_owned(),
+        };
+        Self { server, lines }
+    }
+
+    /// Ends it the hard way, wherever its start is.
+    pub(crate) fn signal_kill(&self) {
+        self.server.signal_kill();
+    }
+
+    /// Waits until it is ready; the error says what it said when it ended before.
+    pub(crate) fn ready(self) -> Result<Server, String> {
+        let Self { mut server, lines } = self;
+        let mut said = Vec::new();
+        loop {
+            match lines.recv_timeout(SOON) {
+                Err(RecvTimeoutError::Timeout) => return Err(format!("the server does not get ready: {said:?}")),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = server.child.wait().unwrap();
+                    return Err(format!("the server ended before it was ready, {status}: {said:?}"));
+                }
+                Ok(line) if line == "ready" => return Ok(server),
+                Ok(line) => {
+                    if let Some((name, value)) = line.split_once("  ") {
+                        let value = value.trim().to_owned();
+                        match name.trim() {
+                            "OTLP/gRPC" => server.otlp_grpc = value,
+                            "OTLP/HTTP" => server.otlp_http = value,
+                            "gateway" => server.gateway = value,
+                            "console" => server.console = value,
+                            "admin key" => server.key = Some(value),
+                            _ => {}
+                        }
+                    }
+                    said.push(line);
+                }
+            }
+        }
+    }
 }
 
 impl Drop for Server {
@@ -165,8 +205,9 @@ impl Drop for Server {
     }
 }
 
+/// Sends a signal; to a process that has ended already, none.
 fn signal(pid: u32, name: &str) {
-    assert!(Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).status().unwrap().success());
+    Command::new("kill").arg(format!("-{name}")).arg(pid.to_string()).stderr(Stdio::null()).status().unwrap();
 }
 
 /// Runs a command on a data directory and gives its output, whatever its exit code.
