@@ -18,6 +18,8 @@ use crate::vkey::VerifierKey;
 pub struct Report {
     /// Whole records in the journal.
     pub records: u64,
+    /// The first record that was read from the journal; the leaves of those before it come from the entry bundles.
+    pub journal_first: u64,
     /// Records that the published checkpoint covers.
     pub sealed: u64,
     /// Records that came after it. Their checksums were verified; nobody has signed them yet.
@@ -78,11 +80,15 @@ pub enum VerifyError {
 /// ledger, every checkpoint ever signed. The ledger is read between two seals, so a server may run beside it; a group of
 /// records that it is just writing is then noted as torn. The journal is encrypted, so its keys are needed.
 ///
+/// The journal is encrypted, and its oldest files go when their records are archived. So the leaves of records before
+/// [`Report::journal_first`] are taken from the entry bundles: that they are the leaves of the archived records is for whoever
+/// verifies the archive. Without keys that holds for every record, and of the journal only the structure is verified.
+///
 /// # Errors
 /// When something could not be read, so that neither "intact" nor "tampered" can be said. What is wrong with the
 /// record is in [`Report::fault`].
-pub fn verify(data_dir: &Path, journal_keys: &dyn FrameKeys) -> Result<Report, VerifyError> {
-    verify_from(data_dir, &Trust::default(), &mut |visit| read_journal(data_dir, journal_keys, visit))
+pub fn verify(data_dir: &Path, journal_keys: Option<&dyn FrameKeys>) -> Result<Report, VerifyError> {
+    verify_against(data_dir, &Trust::default(), journal_keys)
 }
 
 /// What a verifier knows from elsewhere.
@@ -98,7 +104,7 @@ pub struct Trust {
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_against(data_dir: &Path, trust: &Trust, journal_keys: &dyn FrameKeys) -> Result<Report, VerifyError> {
+pub fn verify_against(data_dir: &Path, trust: &Trust, journal_keys: Option<&dyn FrameKeys>) -> Result<Report, VerifyError> {
     verify_from(data_dir, trust, &mut |visit| read_journal(data_dir, journal_keys, visit))
 }
 
@@ -121,6 +127,8 @@ impl Stop {
 
 /// What is known of the journal after all of it was read.
 struct Journaled {
+    /// The first record that was given to the visitor.
+    first: u64,
     records: u64,
     torn: Option<Torn>,
 }
@@ -137,6 +145,7 @@ type Source<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&Record)) -> Result<Journaled
 fn verify_from(data_dir: &Path, trust: &Trust, source: Source<'_>) -> Result<Report, VerifyError> {
     let mut report = Report {
         records: 0,
+        journal_first: 0,
         sealed: 0,
         unsealed: 0,
         checkpoints: 0,
@@ -156,18 +165,18 @@ fn verify_from(data_dir: &Path, trust: &Trust, source: Source<'_>) -> Result<Rep
     Ok(report)
 }
 
-fn read_journal(data_dir: &Path, keys: &dyn FrameKeys, visit: &mut dyn FnMut(&Record)) -> Result<Journaled, Stop> {
+fn read_journal(data_dir: &Path, keys: Option<&dyn FrameKeys>, visit: &mut dyn FnMut(&Record)) -> Result<Journaled, Stop> {
     let relative = |file: &Path| file.strip_prefix(data_dir).unwrap_or(file).display().to_string();
     let at = |file: &Path, offset: u64, seq: Option<Seq>| {
         format!("{} at byte {offset}{}", relative(file), seq.map(|seq| format!(" (record {})", seq.0)).unwrap_or_default())
     };
     if !data_dir.join("journal").exists() {
-        return Ok(Journaled { records: 0, torn: None });
+        return Ok(Journaled { first: 0, records: 0, torn: None });
     }
-    match journal::check(data_dir, Some(keys), |record| visit(record)) {
+    match journal::check(data_dir, keys, |record| visit(record)) {
         Ok(checked) => {
             let torn = checked.torn.map(|torn| Torn { place: at(&torn.file, torn.offset, Some(torn.seq)), bytes: torn.bytes });
-            Ok(Journaled { records: checked.end.0, torn })
+            Ok(Journaled { first: if checked.read { checked.first.0 } else { checked.end.0 }, records: checked.end.0, torn })
         }
         Err(fault) if fault.is_unreadable() => Err(Stop::Error(VerifyError::Journal(fault))),
         Err(fault) => Err(Stop::fault(at(&fault.file, fault.offset, fault.seq), fault.wrong.to_string())),
@@ -179,7 +188,7 @@ fn read_journal(data_dir: &Path, keys: &dyn FrameKeys, visit: &mut dyn FnMut(&Re
 pub(crate) fn verify_memory(data_dir: &Path, records: &[Record]) -> Result<Report, VerifyError> {
     verify_from(data_dir, &Trust::default(), &mut |visit| {
         records.iter().for_each(visit);
-        Ok(Journaled { records: records.len() as u64, torn: None })
+        Ok(Journaled { first: 0, records: records.len() as u64, torn: None })
     })
 }
 

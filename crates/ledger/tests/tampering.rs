@@ -59,14 +59,14 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn fault(dir: &Path) -> Option<Fault> {
-    verify(dir, &*keys()).unwrap().fault
+    verify(dir, Some(&*keys())).unwrap().fault
 }
 
 #[test]
 fn a_real_data_directory_is_intact_and_every_changed_byte_is_found_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let key = record(dir.path(), &[&["one", "two"], &["three"]]);
-    let report = verify_against(dir.path(), &Trust { keys: key.verifiers(), ..Trust::default() }, &*keys()).unwrap();
+    let report = verify_against(dir.path(), &Trust { keys: key.verifiers(), ..Trust::default() }, Some(&*keys())).unwrap();
     assert_eq!((report.records, report.sealed, report.unsealed, report.checkpoints), (3, 3, 0, 2));
     assert_eq!((report.fault, report.notes), (None, Vec::new()));
     let mut bytes = 0;
@@ -124,9 +124,9 @@ fn records_behind_the_checkpoint_are_counted_as_unsealed_and_sealed_by_the_next_
     let (journal, _) = Journal::open(dir.path(), Options::default(), keys()).unwrap();
     journal.append(vec![example(9, "two")]).unwrap().wait().unwrap();
     drop(journal);
-    let report = verify(dir.path(), &*keys()).unwrap();
+    let report = verify(dir.path(), Some(&*keys())).unwrap();
     assert_eq!((report.sealed, report.unsealed, report.fault), (1, 1, None));
     record(dir.path(), &[&["three"]]);
-    let report = verify(dir.path(), &*keys()).unwrap();
+    let report = verify(dir.path(), Some(&*keys())).unwrap();
     assert_eq!((report.sealed, report.unsealed, report.checkpoints, report.fault), (3, 0, 2, None));
 }

@@ -192,6 +192,10 @@ pub(crate) enum Command {
         /// A C2SP tlog-policy file: the witnesses that must have countersigned the record
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
+        /// Verify the archive by the digests of its objects, and not each record in it: faster, and enough against anybody who has not
+        /// the log's own key
+        #[arg(long)]
+        digests: bool,
         /// Print a JSON report
         #[arg(long)]
         json: bool,

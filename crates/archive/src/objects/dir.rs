@@ -22,6 +22,12 @@ pub struct DirObjects {
 }
 
 impl DirObjects {
+    /// The objects of a directory that is only read, while a server writes it or not.
+    #[must_use]
+    pub fn for_reading(dir: &Path) -> Self {
+        Self { dir: dir.to_owned(), immutable: false }
+    }
+
     /// A place for objects below `dir`, made where there is none.
     ///
     /// With `immutable`, locked and held objects get the file system's immutable flag (`chattr +i`), which needs root and

@@ -43,7 +43,7 @@ pub(super) fn tile(snapshot: &Snapshot, tile: TileId, ours: &[u8], found: &[u8])
     Ok(Stop::fault(at, format!("journal, entry bundle and tile state three different leaves of record {seq}")))
 }
 
-fn entry(entry: &[u8; ENTRY_BYTES]) -> Option<&[u8; LEAF_BYTES]> {
+pub(super) fn entry(entry: &[u8; ENTRY_BYTES]) -> Option<&[u8; LEAF_BYTES]> {
     entry.strip_prefix(&LEAF_LENGTH.to_be_bytes())?.try_into().ok()
 }
 

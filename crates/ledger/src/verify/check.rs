@@ -9,11 +9,11 @@ use super::snapshot::{Snapshot, place};
 use super::{Journaled, Report, Source, Stop, Trust, VerifyError, blame};
 use crate::checkpoint::{Checkpoint, History, HistoryItem, can_be_torn};
 use crate::key_chain::{KeyChain, history_form};
-use crate::leaf::Leaf;
+use crate::leaf::{LEAF_BYTES, Leaf};
 use crate::ledger::{CHECKPOINT, HISTORY};
 use crate::note::SignedNote;
 use crate::policy::Policy;
-use crate::tile::{TILE_WIDTH, TileBuilder, TileId, TileKind};
+use crate::tile::{ENTRY_BYTES, TILE_WIDTH, TileBuilder, TileId, TileKind};
 use crate::witnessed::WITNESSED;
 
 pub(super) fn run(data_dir: &Path, trust: &Trust, source: Source<'_>, report: &mut Report) -> Result<(), Stop> {
@@ -130,19 +130,51 @@ impl<R: BufRead> Check<R> {
             return Err(stop);
         }
         let journaled = journaled?;
+        // What was not read from the journal, and is signed.
+        self.leaves_until(journaled.records)?;
         report.records = journaled.records;
+        report.journal_first = journaled.first;
         self.end(&journaled, &mut report.notes)
     }
 
+    /// Takes the leaves up to `end` from the entry bundles: their records are not in the journal, or cannot be read.
+    fn leaves_until(&mut self, end: u64) -> Result<(), Stop> {
+        let width = u64::from(TILE_WIDTH);
+        while self.tiles.size() < end.min(self.sealed) {
+            let from = self.tiles.size();
+            let index = from / width;
+            let items = (self.sealed - index * width).min(width);
+            let tile = TileId { kind: TileKind::Entries, index, width: u16::try_from(items).unwrap_or(TILE_WIDTH) };
+            let Some(bundle) = self.snapshot.load(tile)? else { return Err(Stop::fault(place(tile), "is missing")) };
+            let entries = bundle.as_chunks::<ENTRY_BYTES>().0;
+            for seq in from..(index * width + items).min(end) {
+                let leaf = usize::try_from(seq % width).ok().and_then(|at| entries.get(at)).and_then(blame::entry);
+                let ours = leaf.filter(|leaf| Leaf::decode(leaf).is_some_and(|leaf| leaf.seq == seq && leaf.log_id == self.log_id));
+                let Some(leaf) = ours else {
+                    return Err(Stop::fault(place(tile), format!("has no leaf of this log for record {seq}")));
+                };
+                self.leaf(&leaf.clone())?;
+            }
+        }
+        Ok(())
+    }
+
     fn record(&mut self, record: &Record) -> Result<(), Stop> {
+        if self.tiles.size() == 0 && record.seq.0 > 0 {
+            self.leaves_until(record.seq.0)?;
+        }
         let seq = self.tiles.size();
         if record.seq.0 != seq {
             return Err(Stop::fault(blame::journal(record.seq.0), format!("record {seq} should stand here")));
         }
         let leaf = Leaf::of(record, self.log_id).map_err(|error| Stop::fault(blame::journal(seq), error.to_string()))?;
+        self.leaf(&leaf.encode())
+    }
+
+    fn leaf(&mut self, leaf: &[u8; LEAF_BYTES]) -> Result<(), Stop> {
         let (snapshot, sealed) = (&self.snapshot, self.sealed);
         let mut stop = None;
-        self.tiles.push(&leaf.encode(), |tile, bytes| {
+        self.tiles.push(leaf, |tile, bytes| {
             // A partial tile is compared at its own width; a full one always, as long as it must be there or is.
             if stop.is_none() && (tile.is_full() || snapshot.partials.contains_key(&tile)) {
                 stop = compare(snapshot, sealed, tile, bytes).err();

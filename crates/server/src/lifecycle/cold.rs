@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use archive::{Archive, ArchiveError, DirObjects, Item, KeyStoreError, Objects, Pin, Purpose, SegmentKey, SegmentKeys};
+use archive::{Archive, ArchiveError, DirObjects, Item, KeyStoreError, Objects, Pin, Purpose, SegmentKey, SegmentKeys, View};
 use event::{Event, Key, KeyId, Kind, Source, SourcePath, Timestamp, attr};
 use journal::{Record, Seq};
 use keys::{Keyring, KeysError, Secret};
-use ledger::{LogKey, StoredBody, StoredRecord};
+use ledger::{KeyChain, LogKey, StoredBody, StoredRecord, VerifierKey};
 use sanitize::Clean;
 
 use crate::data_dir::DataDir;
@@ -61,6 +61,9 @@ pub enum ColdError {
     /// The log's key.
     #[error(transparent)]
     LogKey(#[from] ledger::KeyError),
+    /// The log's public keys.
+    #[error("ledger: {0}")]
+    KeyChain(#[from] ledger::KeyChainError),
 }
 
 impl Cold {
@@ -72,7 +75,8 @@ impl Cold {
         // The archive signs its manifests with the log's key.
         let key = Arc::new(LogKey::from_text(&log_key.to_text())?);
         let pin = data.key(PIN);
-        let archive = Archive::open(&dir, Purpose::Evidence, objects, keys, key, read_pin(&pin)?.as_ref())?;
+        let earlier = log_keys(data)?;
+        let archive = Archive::open(&dir, Purpose::Evidence, objects, keys, key, &earlier, read_pin(&pin)?.as_ref())?;
         Ok(Self { archive: Mutex::new(archive), pin })
     }
 
@@ -118,6 +122,37 @@ impl Cold {
         }
         Ok(Some((records, Seq(end))))
     }
+}
+
+/// The archive of a data directory for reading, with the keys of its segments or without; while a server writes it or not. `None`
+/// where there is none.
+///
+/// # Errors
+/// When there is one and its manifest is not what this log's keys signed, or older than the one pinned.
+pub fn archive_of(data: &DataDir, keyring: Option<&Arc<Keyring>>) -> Result<Option<View>, ColdError> {
+    let dir = data.path().join(ARCHIVE_DIR);
+    let pin = read_pin(&data.key(PIN))?;
+    if pin.is_none() && !dir.join("manifest").exists() {
+        return Ok(None);
+    }
+    let objects: Arc<dyn Objects> = Arc::new(DirObjects::for_reading(&dir.join(OBJECTS_DIR)));
+    let keys = keyring.map(|keyring| {
+        let keys = KeyringSegmentKeys { keyring: keyring.clone(), purpose: keys::Purpose::Segment };
+        Arc::new(keys) as Arc<dyn SegmentKeys>
+    });
+    Ok(Some(View::open(&dir, Purpose::Evidence, objects, keys, &log_keys(data)?, pin.as_ref())?))
+}
+
+/// Every key that the log ever had, as far as the ledger is there.
+fn log_keys(data: &DataDir) -> Result<Vec<VerifierKey>, ColdError> {
+    let read = |name: &str| match std::fs::read(data.path().join("ledger").join(name)) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(ColdError::Pin { path: data.path().join("ledger").join(name), what: source.to_string() }),
+    };
+    let Some(first) = read("vkey")? else { return Ok(Vec::new()) };
+    let chain = KeyChain::parse(&first, read("keys")?.as_deref())?;
+    Ok(chain.generations().iter().flat_map(|generation| generation.keys.iter().cloned()).collect())
 }
 
 /// The records of a span as steps: what is gone is passed over, what was erased leaves a gap.

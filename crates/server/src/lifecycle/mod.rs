@@ -1,7 +1,7 @@
 //! What becomes of records: where they lie, how long they are kept, what holds them, how they are forgotten.
 
 pub(crate) mod archiver;
-pub(crate) mod cold;
+pub mod cold;
 pub mod erase;
 pub mod export;
 pub mod hold;
@@ -9,6 +9,7 @@ pub mod restore;
 pub mod retention;
 pub mod spine;
 pub mod target;
+pub mod verify;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

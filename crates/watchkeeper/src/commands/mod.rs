@@ -15,6 +15,7 @@ mod witness;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
+use server::lifecycle::verify::Depth;
 
 use crate::cli::{Cli, Command};
 
@@ -33,8 +34,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sanitize { file, data } => text::sanitize(&file, &data),
         Command::Detect { rules, events } => rules::detect(&rules, &events),
         Command::Rules(command) => rules::rules(command),
-        Command::Verify { target, data, key, checkpoint, policy, json } => {
-            verify::verify(target, &data, key.as_deref(), checkpoint.as_deref(), policy.as_deref(), json)
+        Command::Verify { target, data, key, checkpoint, policy, digests, json } => {
+            let depth = if digests { Depth::Digests } else { Depth::Records };
+            verify::verify(target, &data, key.as_deref(), checkpoint.as_deref(), policy.as_deref(), depth, json)
         }
         Command::Witness(command) => witness::witness(command),
         Command::Erase { data, subject, alias, config, format } => {

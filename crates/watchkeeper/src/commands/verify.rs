@@ -5,10 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use ledger::{Fault, Policy, Trust};
+use server::lifecycle::verify::{Depth, Verified};
 use server::{DataDir, pin};
 
 use crate::cli::Data;
-use crate::output::{printable, say};
+use crate::output::{complain, printable, say};
 
 pub(super) fn verify(
     target: Option<PathBuf>,
@@ -16,11 +17,19 @@ pub(super) fn verify(
     key: Option<&str>,
     checkpoint: Option<&Path>,
     policy: Option<&Path>,
+    depth: Depth,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let target = target.map_or_else(|| data.path(), Ok)?;
-    let keyring = server::read_keyring(&DataDir::unchecked(&target), &data.root()?);
-    let frame_keys = server::frame_keys(keyring.context("the journal is encrypted")?);
+    let keyring = match data.root().map_err(|error| error.to_string()).and_then(|root| {
+        server::read_keyring(&DataDir::unchecked(&target), &root).map_err(|error| error.to_string())
+    }) {
+        Ok(keyring) => Some(keyring),
+        Err(error) => {
+            complain(&format!("note: the record is not decrypted: {error}"));
+            None
+        }
+    };
     let mut trust = Trust::default();
     if let Some(key) = key {
         let key = std::fs::read_to_string(key).unwrap_or_else(|_| key.to_owned());
@@ -31,7 +40,7 @@ pub(super) fn verify(
         let text = std::fs::read(policy).with_context(|| policy.display().to_string())?;
         trust.policy = Some(Policy::parse(&text).with_context(|| policy.display().to_string())?);
     }
-    let mut report = ledger::verify_against(&target, &trust, &*frame_keys)?;
+    let Verified { mut report, archive, erased } = server::lifecycle::verify::verify(&target, &trust, keyring.as_ref(), depth)?;
     if report.fault.is_none() {
         report.fault = goes_on_from(&target, checkpoint)?;
     }
@@ -41,7 +50,11 @@ pub(super) fn verify(
             "intact": report.fault.is_none(), "records": report.records, "sealed": report.sealed,
             "checkpoints": report.checkpoints, "witnessed": report.witnessed,
             "witnesses": report.witnesses.iter().map(|(name, time)| serde_json::json!({ "name": name, "time": time })).collect::<Vec<_>>(),
-            "log": report.key, "notes": report.notes, "fault": fault,
+            "archive": archive.map(|archive| serde_json::json!({
+                "segments": archive.segments, "records": archive.records, "compared": archive.compared, "dropped": archive.dropped,
+                "bytes": archive.bytes, "left_over": archive.left_over,
+            })),
+            "erased": erased, "log": report.key, "notes": report.notes, "fault": fault,
         });
         say(&serde_json::to_string_pretty(&report)?)?;
     } else {
@@ -51,6 +64,12 @@ pub(super) fn verify(
         if report.fault.is_none() && !report.witnesses.is_empty() {
             let names: Vec<&str> = report.witnesses.iter().map(|(name, _)| name.as_str()).collect();
             say(&format!("witnessed: {} records by {}", report.witnessed, printable(&names.join(", "))))?;
+        }
+        if let Some(archive) = archive.filter(|_| report.fault.is_none()) {
+            say(&format!(
+                "archive: {} records in {} segments, {} of them compared with their leaves; {} dropped, {} things erased with a tombstone",
+                archive.records, archive.segments, archive.compared, archive.dropped, erased
+            ))?;
         }
         match &report.fault {
             None => say(&format!(
