@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use event::Timestamp;
-use ledger::{StoredRecord, VerifierKey};
+use ledger::{StoredContent, StoredRecord, VerifierKey};
 
 use crate::archive::{MANIFEST, at};
 use crate::fs;
 use crate::manifest::{Dropped, MANIFEST_BYTES_MAX, Manifest, Object, Pin, Purpose, Segment};
 use crate::objects::{Digest, ObjectName, Objects};
 use crate::segment::{OBJECT_BYTES_MAX, SegmentReader, time_of};
-use crate::{ArchiveError, KeyStoreError, SegmentKeys};
+use crate::{ArchiveError, KeyStoreError, SegmentKeys, Span};
 
 /// Most objects that an object store may hold: a manifest of the largest size names fewer.
 const OBJECTS_MAX: usize = 4_000_000;
@@ -96,6 +96,13 @@ impl View {
         self.reader_of(0, Some((from, to)))
     }
 
+    /// All contents that lie in a segment: what its events refer to, whoever brought it. A reader gives out those that records
+    /// bring; where the record that brought one was dropped with its class, the text is only here.
+    pub fn contents(&self, span: &Span) -> Result<Vec<StoredContent>, ArchiveError> {
+        let segment = self.manifest.segment(span).ok_or_else(|| ArchiveError::NoSegment(span.clone()))?;
+        Ok(self.read(segment)?.into_contents())
+    }
+
     fn reader_of(&self, from: u64, times: Option<(Timestamp, Timestamp)>) -> Reader<'_> {
         let live = self.manifest.live.keys().map(|span| (span.first, span.end));
         let mut spans: Vec<_> =
@@ -156,7 +163,7 @@ impl Reader<'_> {
 
     fn open_span(&mut self, (first, end): (u64, u64)) -> Result<(), ArchiveError> {
         let view = self.view;
-        let of_span = |span: &crate::Span| (span.first, span.end) == (first, end);
+        let of_span = |span: &Span| (span.first, span.end) == (first, end);
         let dropped = view.manifest.dropped.iter().filter(|(span, _)| of_span(span)).map(|(_, dropped)| dropped.clone());
         self.dropped = dropped.collect();
         self.parts.clear();
