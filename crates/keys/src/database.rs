@@ -15,20 +15,21 @@ const BUSY_WAIT: Duration = Duration::from_secs(10);
 /// Statements that stay compiled; the keyring has about 12.
 const STATEMENTS_MAX: usize = 32;
 
-/// Gives a connection the key of its main file. SQLCipher 4's defaults hold: AES-256-CBC and HMAC-SHA-512 for each page.
+/// Gives a connection the key of its main file, before anything else is asked of it. SQLCipher 4's defaults hold: AES-256-CBC and
+/// HMAC-SHA-512 for each page of 4,096 bytes.
 ///
 /// # Errors
 /// What SQLite says. A wrong key is found with the first read.
 pub fn unlock(connection: &Connection, key: &Secret) -> rusqlite::Result<()> {
     // It would print every page that does not open, with the file's name, to standard error: callers tell their own errors.
     connection.execute_batch("PRAGMA cipher_log_level = NONE")?;
-    let statement = Zeroizing::new(format!("PRAGMA key = \"{}\"", *raw_key(key)));
+    let statement = Zeroizing::new(format!("PRAGMA key = \"{}\"", *attach_key(key)));
     connection.execute_batch(&statement)
 }
 
-/// A key as SQLCipher takes it raw: `x'…'`, also behind `ATTACH … KEY`.
+/// A key as SQLCipher takes it raw, without stretching it: for `ATTACH … KEY ?`.
 #[must_use]
-pub(crate) fn raw_key(key: &Secret) -> Zeroizing<String> {
+pub fn attach_key(key: &Secret) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(67));
     text.push_str("x'");
     for byte in key.expose() {

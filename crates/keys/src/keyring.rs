@@ -78,7 +78,8 @@ pub struct Keyring {
     subjects: Mutex<LruCache<[u8; 32], Subject>>,
     /// Subjects that were made, and those of them that are on disk.
     made: AtomicU64,
-    synced: Mutex<u64>,
+    synced: AtomicU64,
+    syncing: Mutex<()>,
     /// Held while this process may write.
     lock: Option<File>,
 }
@@ -138,6 +139,17 @@ impl Keyring {
         Ok(Self::new(dir, Db::new(root, tenant, path, connection), Some(lock)))
     }
 
+    /// Whether a directory holds a keyring, or what is left of one.
+    #[must_use]
+    pub fn is_in(dir: &Path) -> bool {
+        match Tenant::read(dir) {
+            // A first start that was interrupted has kept nothing.
+            Ok(Some(tenant)) => !tenant.is_new,
+            Ok(None) => files(dir).is_ok_and(|files| !files.is_empty()),
+            Err(_) => true,
+        }
+    }
+
     /// Opens the keyring of a directory for reading, beside a process that writes or alone.
     ///
     /// # Errors
@@ -152,7 +164,8 @@ impl Keyring {
             db: Mutex::new(db),
             subjects: Mutex::new(LruCache::new(SUBJECTS_CACHED)),
             made: AtomicU64::new(0),
-            synced: Mutex::new(0),
+            synced: AtomicU64::new(0),
+            syncing: Mutex::new(()),
             lock,
         }
     }
@@ -376,7 +389,7 @@ impl Keyring {
     /// Whether a subject was made that a power cut could take.
     #[must_use]
     pub fn is_unsynced(&self) -> bool {
-        *self.synced.lock().unwrap_or_else(PoisonError::into_inner) < self.made.load(Ordering::Acquire)
+        self.synced.load(Ordering::Acquire) < self.made.load(Ordering::Acquire)
     }
 
     /// Puts every subject on disk that was made before the call. Callers that come together share one fsync.
@@ -385,8 +398,11 @@ impl Keyring {
     /// [`KeysError::Io`].
     pub fn sync(&self) -> Result<(), KeysError> {
         let wanted = self.made.load(Ordering::Acquire);
-        let mut synced = self.synced.lock().unwrap_or_else(PoisonError::into_inner);
-        if *synced >= wanted {
+        if self.synced.load(Ordering::Acquire) >= wanted {
+            return Ok(());
+        }
+        let _one_at_a_time = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.synced.load(Ordering::Acquire) >= wanted {
             return Ok(());
         }
         let made = self.made.load(Ordering::Acquire);
@@ -400,7 +416,7 @@ impl Keyring {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             other => other.map_err(KeysError::io(&wal))?,
         }
-        *synced = made;
+        self.synced.store(made, Ordering::Release);
         Ok(())
     }
 

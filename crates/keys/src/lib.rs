@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod data_keys;
 mod database;
 mod error;
 mod files;
@@ -23,7 +24,8 @@ mod secret;
 mod subject;
 mod tenant;
 
-pub use database::unlock;
+pub use data_keys::DataKeys;
+pub use database::{attach_key, unlock};
 pub use error::KeysError;
 pub use files::{hex, make_private_dir, write_atomic};
 pub use keyring::{KeyState, Keyring, Purpose};

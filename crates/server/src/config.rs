@@ -26,6 +26,8 @@ pub struct Config {
     pub witness: Vec<WitnessConfig>,
     /// How often records are sealed.
     pub seal: Seal,
+    /// What unlocks the data directory.
+    pub keys: Keys,
 }
 
 /// Addresses of the listeners.
@@ -101,6 +103,14 @@ pub struct Seal {
 
 /// Shorter intervals would make a checkpoint for nearly every record, longer ones leave too much that nobody has signed.
 const SEAL_INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
+
+/// Where keys are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Keys {
+    /// The file of the root key, outside of the data directory. `--root-key` and `WATCHKEEPER_ROOT_KEY` go before it.
+    pub root: Option<PathBuf>,
+}
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]

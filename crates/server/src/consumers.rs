@@ -10,6 +10,7 @@ use capture::RecordError;
 use detect::{Engine, RuleSet, Skipped};
 use event::{ContentId, ContentRef, Event, Key, Kind, Timestamp, attr};
 use journal::{Cursor, Journal, Reader, Record, Seq};
+use keys::DataKeys;
 use ledger::{Ledger, LogKey};
 use lru::LruCache;
 use sanitize::Clean;
@@ -72,6 +73,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 impl Consumers {
     pub(crate) fn start(
         data: &DataDir,
+        store_keys: &DataKeys,
         journal: &Journal,
         pipeline: Arc<Pipeline>,
         log_key: LogKey,
@@ -81,7 +83,7 @@ impl Consumers {
         let shared = Arc::new(Shared::default());
         let ledger = Ledger::open(data.path(), log_key)?;
         pin::check(data)?;
-        let store = Store::open(data.path())?;
+        let store = Store::open(data.path(), store_keys)?;
         let cursor = Cursor::open(data.state("detect.cursor"))?;
         shared.sealed.store(ledger.size(), Ordering::Release);
         shared.indexed.store(store.next().0, Ordering::Release);

@@ -7,19 +7,24 @@
 //!   ledger/           Merkle tiles and checkpoints (crate `ledger`)
 //!   store/            hot partitions, derived, may be deleted (crate `store`)
 //!   state/            cursors of the consumers
-//!   keys/             secrets, mode 0700: signing key, token keys, subjects' keys, hashes of API keys
+//!   keys/             mode 0700: the keyring (crate `keys`), the pinned checkpoint, hashes of API keys
 //!   run/              address and token of the running server for local commands
 //! ```
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use keys::{Keyring, KeysError};
 use sanitize::{Sanitizer, TokenKey};
 
 /// Version of the layout.
-const FORMAT: &str = "watchkeeper data 1\n";
+const FORMAT: &str = "watchkeeper data 2\n";
+
+/// The keyring's names of the key of tokens and of its label.
+const TOKEN_KEY: &str = "token key";
+/// See [`TOKEN_KEY`].
+const TOKEN_LABEL: &str = "token label";
 
 /// A data directory that exists and has the layout of this version.
 #[derive(Debug, Clone)]
@@ -38,7 +43,8 @@ pub enum DataDirError {
     },
     /// It holds something else, or data of another version.
     #[error(
-        "{0} is not a data directory of this version of Watchkeeper: its file `format` says {1:?}; choose another with --data"
+        "{0} is not a data directory of this version of Watchkeeper, which writes \"watchkeeper data 2\": its file `format` says {1:?}; \
+         choose another with --data (a directory of version 1 is not encrypted, and is read by the version that wrote it)"
     )]
     Format(PathBuf, String),
     /// It does not exist or holds no record.
@@ -60,7 +66,7 @@ impl DataDir {
                 return Err(DataDirError::Format(path.to_owned(), String::new()));
             }
         }
-        make_private(path).map_err(wrap(path))?;
+        keys::make_private_dir(path).map_err(wrap(path))?;
         let dir = Self(path.to_owned());
         if !format.exists() {
             crate::secrets::write_atomic(&format, FORMAT.as_bytes(), 0o644).map_err(wrap(&format))?;
@@ -68,7 +74,7 @@ impl DataDir {
         dir.check_format()?;
         for sub in ["journal", "ledger", "store", "state", "keys", "run"] {
             let sub = path.join(sub);
-            make_private(&sub).map_err(wrap(&sub))?;
+            keys::make_private_dir(&sub).map_err(wrap(&sub))?;
         }
         Ok(dir)
     }
@@ -105,16 +111,16 @@ impl DataDir {
         &self.0
     }
 
+    /// Where the keyring is.
+    #[must_use]
+    pub fn keys(&self) -> PathBuf {
+        self.0.join("keys")
+    }
+
     /// A file below `keys/`.
     #[must_use]
     pub fn key(&self, name: &str) -> PathBuf {
         self.0.join("keys").join(name)
-    }
-
-    /// The sanitiser whose tokens belong to this record; its key is made when there is none.
-    pub fn sanitizer(&self) -> io::Result<Sanitizer> {
-        let key = crate::secrets::load_or_create::<32>(&self.key("token.key"))?;
-        Ok(Sanitizer::new(TokenKey::new(key, &token_label(self)?)))
     }
 
     /// A file below `state/`.
@@ -130,18 +136,21 @@ impl DataDir {
     }
 }
 
-/// The year in which the token key was made: `v26`. Tokens of one key carry one label for as long as it lives.
-fn token_label(data: &DataDir) -> std::io::Result<String> {
-    let path = data.key("token.label");
-    match std::fs::read_to_string(&path) {
-        Ok(label) => Ok(label.trim().to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+/// The sanitiser whose tokens belong to the record of a keyring; its key is made when there is none.
+///
+/// # Errors
+/// Whatever the keyring says.
+pub fn sanitizer(keyring: &Keyring) -> Result<Sanitizer, KeysError> {
+    // The year in which the key was made: `v26`. Tokens of one key carry one label for as long as it lives.
+    let label = match keyring.named(TOKEN_LABEL)? {
+        Some(label) => String::from_utf8_lossy(&label).into_owned(),
+        None => {
             let label = format!("v{:02}", jiff::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).year() % 100);
-            crate::secrets::write_atomic(&path, label.as_bytes(), 0o600)?;
-            Ok(label)
+            keyring.put_named(TOKEN_LABEL, label.as_bytes())?;
+            label
         }
-        Err(error) => Err(error),
-    }
+    };
+    Ok(Sanitizer::new(TokenKey::new(*keyring.named_or_create::<32>(TOKEN_KEY)?, &label)))
 }
 
 /// A sanitiser whose tokens mean nothing after this run.
@@ -149,16 +158,10 @@ pub fn ephemeral_sanitizer() -> io::Result<Sanitizer> {
     Ok(Sanitizer::new(TokenKey::new(crate::secrets::random::<32>()?, "run")))
 }
 
-fn make_private(path: &Path) -> io::Result<()> {
-    if !path.is_dir() {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    }
-    // A directory that was there before may be open to others; what goes in is not for them.
-    fs::set_permissions(path, fs::Permissions::from_mode(0o700))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
 
     #[test]

@@ -1,41 +1,36 @@
-//! The keys of the journal's files: derived from one secret in `keys/journal.key`.
+//! The keys of the journal's files: data keys of the keyring.
 
 use std::io;
 use std::sync::Arc;
 
 use event::KeyId;
-use journal::{DerivedKeys, FrameKey, FrameKeys, Seq};
+use journal::{FrameKey, FrameKeys, Seq};
+use keys::{DataKeys, Keyring, KeysError, Purpose, Secret};
 
-use crate::data_dir::DataDir;
-use crate::secrets;
+struct JournalKeys(DataKeys);
 
-const FILE: &str = "journal.key";
-
-/// The keys for writing; the secret is made when there is none.
-pub(crate) fn open(data: &DataDir) -> io::Result<Arc<dyn FrameKeys>> {
-    Ok(Arc::new(DerivedKeys::new(&secrets::load_or_create::<32>(&data.key(FILE))?)))
+/// The keys of the journal whose keyring this is.
+#[must_use]
+pub fn frame_keys(keyring: Arc<Keyring>) -> Arc<dyn FrameKeys> {
+    Arc::new(JournalKeys(DataKeys::new(keyring, Purpose::Journal)))
 }
 
-/// The keys for reading a data directory. Where the directory has no secret, as a copy of the record alone has none, there
-/// is no key for any file of the journal.
-///
-/// # Errors
-/// When the secret cannot be read, or is not one.
-pub fn frame_keys(data: &DataDir) -> io::Result<Arc<dyn FrameKeys>> {
-    match data.key(FILE).try_exists()? {
-        true => open(data),
-        false => Ok(Arc::new(NoKeys)),
-    }
-}
-
-struct NoKeys;
-
-impl FrameKeys for NoKeys {
+impl FrameKeys for JournalKeys {
     fn create(&self, _: Seq) -> io::Result<(KeyId, FrameKey)> {
-        Err(io::Error::other("this directory is only read"))
+        let (id, key) = self.0.create().map_err(io_error)?;
+        Ok((id, frame_key(&key)))
     }
 
-    fn get(&self, _: KeyId) -> io::Result<Option<FrameKey>> {
-        Ok(None)
+    fn get(&self, id: KeyId) -> io::Result<Option<FrameKey>> {
+        Ok(self.0.get(id).map_err(io_error)?.map(|key| frame_key(&key)))
     }
+}
+
+fn frame_key(key: &Secret) -> FrameKey {
+    FrameKey::new(*key.expose())
+}
+
+/// The journal waits out a full disk, and stops on everything else.
+fn io_error(error: KeysError) -> io::Error {
+    if error.is_disk_full() { io::Error::new(io::ErrorKind::StorageFull, error) } else { io::Error::other(error) }
 }

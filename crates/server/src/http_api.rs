@@ -139,8 +139,8 @@ impl Api {
         &self,
         work: impl FnOnce(&store::Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let path = self.node.data().path().to_owned();
-        let result = tokio::task::spawn_blocking(move || work(&store::Reader::open(&path).map_err(QueryError::from)?)).await;
+        let node = self.node.clone();
+        let result = tokio::task::spawn_blocking(move || work(&node.reader().map_err(QueryError::from)?)).await;
         result.map_err(|error| ApiError::unavailable(error.to_string()))?.map_err(ApiError::from)
     }
 }
@@ -179,6 +179,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         Router::new()
             .route("/api/keys", get(list_keys).post(create_key))
             .route("/api/keys/{id}", axum::routing::delete(revoke_key))
+            .route("/api/keyring/rotate", post(rotate_keyring))
             .with_state(api.clone()),
         &api,
         Access::Administer,
@@ -421,14 +422,28 @@ async fn revoke_key(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+async fn rotate_keyring(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>) -> Result<Response, ApiError> {
+    let keyring = api.node.keyring().clone();
+    let rotated = tokio::task::spawn_blocking(move || keyring.rotate_tenant()).await;
+    let rotated = rotated.map_err(|error| ApiError::unavailable(error.to_string()))?;
+    rotated.map_err(|error| ApiError::unavailable(error.to_string()))?;
+    api.note_admin(&caller, "tenant_key.rotate", "rotate", "the tenant key").await;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
 impl Api {
     async fn note_key(&self, caller: &Caller, action: &str, key: &KeyInfo) {
-        let mut event = internal(Kind::Admin, &format!("key.{action}"));
+        let object = format!("{} ({}, {})", key.id, key.role.as_str(), key.name);
+        self.note_admin(caller, &format!("key.{action}"), action, &object).await;
+    }
+
+    async fn note_admin(&self, caller: &Caller, name: &str, action: &str, object: &str) {
+        let mut event = internal(Kind::Admin, name);
         let mut user = Principal::asserted(caller.id.clone());
         user.proof = caller.proof;
         event.identity.user = Some(user);
         event.set(attr::EVENT_ACTION, action);
-        event.set(attr::ADMIN_OBJECT, format!("{} ({}, {})", key.id, key.role.as_str(), key.name).as_str());
+        event.set(attr::ADMIN_OBJECT, object);
         self.record(vec![event]).await;
     }
 

@@ -9,14 +9,16 @@ use detect::RuleSet;
 use event::{Event, Key, Kind, Principal, Proof, Source, SourcePath, Timestamp, attr};
 use inspect::Inspector;
 use journal::{Journal, Options, Seq};
+use keys::{DataKeys, Keyring, KeysError, Purpose};
 use ledger::LogKey;
 
 use crate::config::Seal;
 use crate::consumers::Consumers;
-use crate::data_dir::{DataDir, DataDirError};
+use crate::data_dir::{DataDir, DataDirError, sanitizer};
+use crate::frame_keys::frame_keys;
 use crate::pipeline::{Pipeline, PipelineRecorder};
+use crate::root_key::{RootKeyError, RootKeyFile, open_keyring};
 use crate::secrets;
-use crate::subjects::{SubjectError, Subjects};
 
 /// How long [`Node::close`] waits for the consumers to catch up before it gives up on them. They continue where they
 /// stopped at the next start.
@@ -25,6 +27,7 @@ const CATCH_UP: Duration = Duration::from_secs(600);
 /// A data directory that is being written. Only one can exist for a directory at a time.
 pub struct Node {
     data: DataDir,
+    keyring: Arc<Keyring>,
     pipeline: Arc<Pipeline>,
     journal: Journal,
     consumers: Consumers,
@@ -48,7 +51,7 @@ pub enum NodeError {
     #[error(transparent)]
     Pin(#[from] crate::pin::PinError),
     /// The log's key cannot be used.
-    #[error("keys/log.key")]
+    #[error("the log's key in the keyring")]
     LogKey(#[from] ledger::KeyError),
     /// A consumer's place is not readable.
     #[error(transparent)]
@@ -62,9 +65,12 @@ pub enum NodeError {
     /// The signatures do not load.
     #[error("signatures")]
     Signatures(#[from] inspect::LoadError),
-    /// The subjects' keys do not open.
+    /// The root key or the keyring does not open.
     #[error(transparent)]
-    Subjects(#[from] SubjectError),
+    RootKey(#[from] RootKeyError),
+    /// A key cannot be had.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// A file does not do what it should.
     #[error("{what}: {source}")]
     Io {
@@ -93,32 +99,33 @@ pub struct Progress {
 
 impl Node {
     /// Opens a data directory, recovers it if need be, and starts the consumers.
-    pub fn open(path: &Path, rules: Option<&Path>) -> Result<Self, NodeError> {
-        Self::open_sealing(path, rules, &Seal::default())
+    pub fn open(path: &Path, root: &RootKeyFile, rules: Option<&Path>) -> Result<Self, NodeError> {
+        Self::open_sealing(path, root, rules, &Seal::default())
     }
 
     /// Opens a data directory as [`Node::open`] does, and seals as often as it is told to.
-    pub fn open_sealing(path: &Path, rules: Option<&Path>, seal: &Seal) -> Result<Self, NodeError> {
+    pub fn open_sealing(path: &Path, root: &RootKeyFile, rules: Option<&Path>, seal: &Seal) -> Result<Self, NodeError> {
         let data = DataDir::create(path)?;
-        let io = |what: &str| {
-            let what = what.to_owned();
-            move |source| NodeError::Io { what, source }
-        };
-        // The journal first: its lock keeps a second writer away from everything else.
-        let frame_keys = crate::frame_keys::open(&data).map_err(io("keys/journal.key"))?;
-        let (journal, recovery) = Journal::open(data.path(), Options::default(), frame_keys)?;
-        let namer = secrets::load_or_create::<32>(&data.key("subject-namer.key")).map_err(io("keys/subject-namer.key"))?;
-        let sanitizer = data.sanitizer().map_err(io("keys/token.key"))?;
-        let subjects = Subjects::open(&data.key("subjects.db"))?;
-        let pipeline = Arc::new(Pipeline::new(sanitizer, Inspector::builtin()?, subjects, namer, journal.clone()));
+        // The keyring first: its lock keeps a second writer away from everything else.
+        let (keyring, root_is_new) = open_keyring(&data, root)?;
+        let (journal, recovery) = Journal::open(data.path(), Options::default(), frame_keys(keyring.clone()))?;
+        let sanitizer = sanitizer(&keyring)?;
+        let pipeline = Arc::new(Pipeline::new(sanitizer, Inspector::builtin()?, keyring.clone(), journal.clone())?);
         let newest_at_open = newest(&journal)?;
-        let log_key = log_key(&data)?;
+        let log_key = log_key(&keyring)?;
         let mut rule_set = RuleSet::builtin()?;
         if let Some(dir) = rules {
             rule_set = rule_set.and(RuleSet::load(dir, false)?)?;
         }
         let mut notes: Vec<String> = rule_set.problems().iter().map(|problem| format!("rule left out: {problem}")).collect();
-        let consumers = Consumers::start(&data, &journal, pipeline.clone(), log_key, rule_set, seal.interval())?;
+        if root_is_new {
+            notes.push(format!(
+                "made the root key {}: keep a copy of it elsewhere, apart from the data; without it nothing recorded here can be read",
+                root.path().display()
+            ));
+        }
+        let store_keys = DataKeys::new(keyring.clone(), Purpose::Store);
+        let consumers = Consumers::start(&data, &store_keys, &journal, pipeline.clone(), log_key, rule_set, seal.interval())?;
         if recovery.torn_bytes > 0 {
             notes.push(format!(
                 "the last run ended in the middle of a write: {} bytes that were never acknowledged were discarded",
@@ -130,7 +137,7 @@ impl Node {
             let recorded = pipeline.record_blocking(vec![gap], &|| false);
             recorded.map_err(|error| NodeError::Consumer(format!("cannot record the recovery: {error}")))?;
         }
-        Ok(Self { data, pipeline, journal, consumers, newest_at_open, notes })
+        Ok(Self { data, keyring, pipeline, journal, consumers, newest_at_open, notes })
     }
 
     /// The way in.
@@ -143,6 +150,20 @@ impl Node {
     #[must_use]
     pub fn pipeline(&self) -> &Arc<Pipeline> {
         &self.pipeline
+    }
+
+    /// The keys.
+    #[must_use]
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.keyring
+    }
+
+    /// A reader of the store.
+    ///
+    /// # Errors
+    /// Whatever the store says.
+    pub fn reader(&self) -> Result<store::Reader, store::StoreError> {
+        store::Reader::open(self.data.path(), &DataKeys::new(self.keyring.clone(), Purpose::Store))
     }
 
     /// The data directory.
@@ -243,15 +264,15 @@ fn newest(journal: &Journal) -> Result<Option<Timestamp>, NodeError> {
     Ok(record.and_then(|record| record.event().ok()).map(|event| event.observed))
 }
 
-fn log_key(data: &DataDir) -> Result<LogKey, NodeError> {
-    let path = data.key("log.key");
-    if path.exists() {
-        return Ok(LogKey::load(&path)?);
+fn log_key(keyring: &Keyring) -> Result<LogKey, NodeError> {
+    /// The keyring's name of the key.
+    const NAME: &str = "log key";
+    if let Some(text) = keyring.named(NAME)? {
+        return Ok(LogKey::from_text(&String::from_utf8_lossy(&text))?);
     }
     // The origin names the log. It is random and says nothing of the operator; an operator may choose another one.
     let id = secrets::random::<8>().map_err(|source| NodeError::Io { what: "random generator".to_owned(), source })?;
-    let origin = format!("watchkeeper.invalid/{}", id.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
-    let key = LogKey::generate(&origin)?;
-    key.save(&path)?;
+    let key = LogKey::generate(&format!("watchkeeper.invalid/{}", keys::hex(&id)))?;
+    keyring.put_named(NAME, key.to_text().as_bytes())?;
     Ok(key)
 }

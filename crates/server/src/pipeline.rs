@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use capture::{Raw, RawEvent, Receipt, RecordError, Recorder};
-use event::{Channel, Event, Inspection, PieceMeta, RecordedEvent, Role, SubjectId, Value, Verdict};
+use event::{Channel, Event, Inspection, PieceMeta, RecordedEvent, Role, Value, Verdict};
 use inspect::Inspector;
 use journal::{Append, AppendError, Appended, ContentEntry, Journal};
+use keys::{Keyring, KeysError, Subject};
 use sanitize::{Clean, Counts, Sanitizer};
 use tokio::sync::Semaphore;
 
 use crate::cache::{Cache, CacheKey, Processed};
-use crate::subjects::{SubjectError, Subjects};
+use crate::subjects::SubjectNamer;
 
 /// Bytes of raw events that may be under way at once. Beyond it callers are told to come back: memory stays bounded.
 const IN_FLIGHT_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -32,9 +33,8 @@ const OWN_RETRY: Duration = Duration::from_millis(20);
 pub struct Pipeline {
     sanitizer: Sanitizer,
     inspector: Inspector,
-    subjects: Subjects,
-    /// Keyed hash that names subjects.
-    subject_namer: aws_lc_rs::hmac::Key,
+    keyring: Arc<Keyring>,
+    subject_namer: SubjectNamer,
     cache: Cache,
     journal: Journal,
     in_flight: Semaphore,
@@ -63,20 +63,19 @@ impl Pipeline {
     pub(crate) fn new(
         sanitizer: Sanitizer,
         inspector: Inspector,
-        subjects: Subjects,
-        subject_namer: [u8; 32],
+        keyring: Arc<Keyring>,
         journal: Journal,
-    ) -> Self {
-        Self {
+    ) -> Result<Self, KeysError> {
+        Ok(Self {
             sanitizer,
             inspector,
-            subjects,
-            subject_namer: aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &subject_namer),
+            subject_namer: SubjectNamer::open(&keyring)?,
+            keyring,
             cache: Cache::new(),
             journal,
             in_flight: Semaphore::new(IN_FLIGHT_BYTES_MAX),
             counters: Counters::default(),
-        }
+        })
     }
 
     /// What went through since the start.
@@ -106,6 +105,7 @@ impl Pipeline {
     ) -> Result<Vec<Receipt>, RecordError> {
         let appends = events.into_iter().map(|event| self.prepare(event)).collect::<Result<Vec<_>, _>>()?;
         let ids: Vec<_> = appends.iter().map(|append| append.id).collect();
+        self.keyring.sync().map_err(key_error)?;
         loop {
             match self.journal.append(appends.clone()).and_then(journal::Ticket::wait) {
                 Ok(appended) => return Ok(self.receipts(&ids, &appended)),
@@ -124,8 +124,7 @@ impl Pipeline {
             processed.push(one);
             result
         });
-        let (recorded, contents) =
-            self.commit(clean, &processed).map_err(|error| RecordError::Stopped { reason: error.to_string() })?;
+        let (recorded, contents) = self.commit(clean, &processed).map_err(key_error)?;
         Append::of(&recorded, contents)
             .map_err(|error| RecordError::Stopped { reason: format!("event does not serialise: {error}") })
     }
@@ -148,28 +147,26 @@ impl Pipeline {
         &self,
         mut event: Event<Clean>,
         processed: &[Arc<Processed>],
-    ) -> Result<(RecordedEvent<Clean>, Vec<ContentEntry>), SubjectError> {
+    ) -> Result<(RecordedEvent<Clean>, Vec<ContentEntry>), KeysError> {
         event.inspection = overall(processed);
         let user = event.identity.user.as_ref().map(|user| &user.id);
         let application = event.identity.application.as_ref().map(|application| &application.id);
-        let owner = self.subject("application", application.map_or("", Clean::as_str));
+        let owner = self.subject("application", application.map_or("", Clean::as_str))?;
         // What the user brings is the user's; without one it belongs to the conversation.
         let person = match (user, &event.session) {
-            (Some(user), _) => self.subject("user", user),
-            (None, Some(session)) => self.subject("session", session),
-            (None, None) => owner,
+            (Some(user), _) => self.subject("user", user)?,
+            (None, Some(session)) => self.subject("session", session)?,
+            (None, None) => owner.clone(),
         };
-        let (owner_key, person_key) = (self.subjects.key(owner)?, self.subjects.key(person)?);
         let mut contents = Vec::with_capacity(processed.len());
         for ((piece, known), nth) in event.pieces.iter_mut().zip(processed).zip(0_usize..) {
             debug_assert_eq!(contents.len(), nth);
             piece.findings.clone_from(&known.report.findings);
-            let entry =
-                if piece.meta.role == Role::System { known.commit(owner, &owner_key) } else { known.commit(person, &person_key) };
-            contents.push(entry);
+            let subject = if piece.meta.role == Role::System { &owner } else { &person };
+            contents.push(known.commit(subject.id, &subject.key));
         }
         let mut references = contents.iter().map(ContentEntry::reference).collect::<Vec<_>>().into_iter();
-        let nothing = || ContentEntry::commit(owner, &owner_key, Clean::literal("")).reference();
+        let nothing = || ContentEntry::commit(owner.id, &owner.key, Clean::literal("")).reference();
         let recorded =
             event.map(&mut |text| text, &mut |_, _: Clean| references.next().unwrap_or_else(nothing), &|key: Clean, n| {
                 key.numbered(n)
@@ -177,15 +174,8 @@ impl Pipeline {
         Ok((recorded, contents))
     }
 
-    fn subject(&self, kind: &str, name: &str) -> SubjectId {
-        let mut context = aws_lc_rs::hmac::Context::with_key(&self.subject_namer);
-        context.update(kind.as_bytes());
-        context.update(&[0]);
-        context.update(name.as_bytes());
-        let mut bytes = [0; 16];
-        bytes.copy_from_slice(&context.sign().as_ref()[..16]);
-        bytes[0] |= 1; // never all zeros
-        SubjectId::from_bytes(bytes).unwrap_or_else(|| unreachable!("one bit is set"))
+    fn subject(&self, kind: &str, name: &str) -> Result<Subject, KeysError> {
+        self.keyring.subject(&self.subject_namer.tag(kind, name))
     }
 
     fn receipts(&self, ids: &[event::EventId], appended: &[Appended]) -> Vec<Receipt> {
@@ -230,6 +220,12 @@ impl Recorder for PipelineRecorder {
                     .await
                     .map_err(|error| RecordError::Stopped { reason: error.to_string() })??
             };
+            // A record whose subject a power cut took could not be found when the subject is to be erased.
+            if pipeline.keyring.is_unsynced() {
+                let keyring = pipeline.keyring.clone();
+                let synced = tokio::task::spawn_blocking(move || keyring.sync()).await;
+                synced.map_err(|error| RecordError::Stopped { reason: error.to_string() })?.map_err(key_error)?;
+            }
             let ids: Vec<_> = appends.iter().map(|append| append.id).collect();
             let ticket = pipeline.journal.append(appends).map_err(|error| {
                 pipeline.counters.turned_away.fetch_add(ids.len() as u64, Ordering::Relaxed);
@@ -238,6 +234,10 @@ impl Recorder for PipelineRecorder {
             Ok(pipeline.receipts(&ids, &ticket.await.map_err(append_error)?))
         })
     }
+}
+
+fn key_error(error: KeysError) -> RecordError {
+    RecordError::Stopped { reason: error.to_string() }
 }
 
 fn append_error(error: AppendError) -> RecordError {

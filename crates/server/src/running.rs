@@ -17,6 +17,7 @@ use crate::config::{Config, ConfigError};
 use crate::http_api::{self, Api};
 use crate::listen::{Listener, tls_acceptor};
 use crate::node::{Node, NodeError, internal};
+use crate::root_key::RootKeyFile;
 use crate::run_file::RunFile;
 use crate::secrets;
 use crate::witnessing::Witnessing;
@@ -87,10 +88,10 @@ pub enum StartError {
 
 impl Running {
     /// Opens the data directory and starts every listener.
-    pub async fn start(data: &Path, config: &Config) -> Result<Self, StartError> {
+    pub async fn start(data: &Path, root: &RootKeyFile, config: &Config) -> Result<Self, StartError> {
         config.check()?;
         let tls = config.tls.as_ref().map(tls_acceptor).transpose().map_err(StartError::Tls)?;
-        let node = Arc::new(Node::open_sealing(data, config.rules.as_deref(), &config.seal)?);
+        let node = Arc::new(Node::open_sealing(data, root, config.rules.as_deref(), &config.seal)?);
         let keys = Arc::new(ApiKeys::open(&node.data().key("api-keys.json"))?);
         let token = secrets::random::<32>().map_err(StartError::RunFile)?;
         let token = format!("wkrun_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token));

@@ -7,12 +7,14 @@
 extern crate watchkeeper_store as store;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::hmac;
 use event::{ContentId, Direction, Event, Key, Kind, Part, Piece, PieceMeta, Principal, Role, Source, SourcePath, SubjectId};
 use event::{Timestamp, Trace, TraceId, attr};
 use journal::{ContentEntry, Record, Seq};
+use keys::{DataKeys, FileRootKey, Keyring, Purpose, Secret};
 use sanitize::Clean;
 use store::{QueryLimits, Reader, Store};
 
@@ -34,10 +36,13 @@ fn main() {
 
 fn run(name: &str, records: &[Record]) {
     let dir = tempfile::tempdir().unwrap();
+    let root = FileRootKey::new(&Secret::random().unwrap()).unwrap();
+    let keyring = Keyring::open(&dir.path().join("keys"), Arc::new(root)).unwrap();
+    let keys = DataKeys::new(Arc::new(keyring), Purpose::Store);
     // A thread of its own name, so that a profiler can tell it from the making of the events.
     let (wall, cpu) = std::thread::scope(|scope| {
         let index = || {
-            let mut store = Store::open(dir.path()).unwrap();
+            let mut store = Store::open(dir.path(), &keys).unwrap();
             let (began, cpu) = (Instant::now(), cpu_time());
             for batch in records.chunks(BATCH) {
                 store.index(batch).unwrap();
@@ -59,7 +64,7 @@ fn run(name: &str, records: &[Record]) {
         disk as f64 / whole as f64,
         disk / 1_000_000
     );
-    let reader = Reader::open(dir.path()).unwrap();
+    let reader = Reader::open(dir.path(), &keys).unwrap();
     // One that both runs have.
     let trace = trace_id(records.len() as u64 / 40).to_string();
     for (what, sql) in [

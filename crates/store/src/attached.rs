@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use event::ContentId;
+use keys::DataKeys;
 use rusqlite::limits::Limit;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use sanitize::Clean;
 
 use crate::error::StoreError;
-use crate::partition::list;
+use crate::partition::{key_of, list};
 use crate::schema::SCHEMA_VERSION;
 use crate::text::{register, unpack};
 use crate::views::VIEWS;
@@ -26,6 +27,7 @@ const BUSY_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Reader {
     dir: PathBuf,
+    keys: DataKeys,
     state: Mutex<Attached>,
 }
 
@@ -41,10 +43,10 @@ pub(crate) struct Attached {
 
 impl Reader {
     /// Opens the store of a data directory. One that does not exist yet is empty until a writer makes it.
-    pub fn open(dir: &Path) -> Result<Self, StoreError> {
+    pub fn open(dir: &Path, keys: &DataKeys) -> Result<Self, StoreError> {
         let dir = dir.join(STORE_DIR);
-        let state = Mutex::new(Attached::open(&dir)?);
-        Ok(Self { dir, state })
+        let state = Mutex::new(Attached::open(&dir, keys)?);
+        Ok(Self { dir, keys: keys.clone(), state })
     }
 
     /// How many older partitions are not read, because SQLite attaches no more files. 0 for up to 120 days.
@@ -76,16 +78,18 @@ impl Reader {
         let mut attached = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let days: Vec<String> = list(&self.dir)?.into_keys().collect();
         if days != attached.days {
-            *attached = Attached::open(&self.dir)?;
+            *attached = Attached::open(&self.dir, &self.keys)?;
         }
         read(&mut attached)
     }
 }
 
 impl Attached {
-    fn open(dir: &Path) -> Result<Self, StoreError> {
+    fn open(dir: &Path, keys: &DataKeys) -> Result<Self, StoreError> {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(":memory:", flags | OpenFlags::SQLITE_OPEN_MEMORY)?;
+        // Else SQLCipher tells standard error of every file that does not open; errors are ours to tell.
+        connection.execute_batch("PRAGMA cipher_log_level = NONE")?;
         connection.busy_timeout(BUSY_WAIT)?;
         connection.set_prepared_statement_cache_capacity(256);
         register(&connection)?;
@@ -94,7 +98,7 @@ impl Attached {
         let left_out = partitions.len().saturating_sub(room);
         let mut attached = Self { connection, schemas: Vec::new(), days: Vec::new(), left_out };
         for (day, path) in partitions.iter().rev() {
-            let is_ready = attached.schemas.len() >= room || attached.attach(day, path)?;
+            let is_ready = attached.schemas.len() >= room || attached.attach(day, path, keys)?;
             // A file that its writer is just making is looked at again next time.
             if is_ready {
                 attached.days.insert(0, day.clone());
@@ -113,13 +117,15 @@ impl Attached {
     }
 
     /// Attaches a partition. Whether its tables are there yet.
-    fn attach(&mut self, day: &str, path: &Path) -> Result<bool, StoreError> {
+    fn attach(&mut self, day: &str, path: &Path, keys: &DataKeys) -> Result<bool, StoreError> {
+        let Some(key) = key_of(path, keys)? else { return Ok(false) };
+        let key = keys::attach_key(&key);
         // A day has digits and hyphens only.
         let schema = format!("d{}", day.replace('-', ""));
         let attach = |mode: &str| {
-            let sql = format!("ATTACH ?1 AS {schema}");
+            let sql = format!("ATTACH ?1 AS {schema} KEY ?2");
             self.connection
-                .execute(&sql, [uri(path, mode)])
+                .execute(&sql, (uri(path, mode), key.as_str()))
                 .and_then(|_| self.connection.query_row(&format!("PRAGMA {schema}.user_version"), [], |row| row.get::<_, i64>(0)))
         };
         let version = match attach("mode=ro") {

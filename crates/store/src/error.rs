@@ -29,6 +29,15 @@ pub enum StoreError {
         /// What SQLite says.
         source: rusqlite::Error,
     },
+    /// A partition's key was destroyed, or belongs to another keyring.
+    #[error("store partition {} names a key that the keyring does not have: the key was destroyed, or this is another keyring; the store is derived: remove its directory and it is built again from the journal", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The keyring fails.
+    #[error(transparent)]
+    Keys(#[from] keys::KeysError),
     /// A partition was written by another version of the program.
     #[error("store partition {} has schema {found}, this program writes {expected}; remove the store's directory and it is built again from the journal", path.display())]
     Schema {

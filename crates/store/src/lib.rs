@@ -4,7 +4,8 @@
 //! the rows, so every record is indexed exactly once, and an empty directory is filled again from the journal.
 //!
 //! ```text
-//! DIR/store/2026-11-20.db     one partition a day (UTC), by the time at which Watchkeeper received the event
+//! DIR/store/2026-11-20.db     one partition a day (UTC), by the time at which Watchkeeper received the event; SQLCipher
+//! DIR/store/2026-11-20.keyid  which key of the keyring opens it
 //! DIR/store/writer.lock       held by the one writer
 //! ```
 //! The time that an event claims for itself is a column and never chooses the file: a hostile clock cannot make

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use event::ContentId;
+use event::{ContentId, KeyId};
+use keys::{DataKeys, Secret};
 use lru::LruCache;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
@@ -69,12 +70,45 @@ fn is_day(text: &str) -> bool {
         && text.bytes().enumerate().all(|(at, byte)| if at == 4 || at == 7 { byte == b'-' } else { byte.is_ascii_digit() })
 }
 
+/// The file beside a partition that names its key. Not the partition's own first bytes: opening and closing that file by anything
+/// but SQLite would give up SQLite's locks on it, for the whole process.
+pub(crate) fn key_id_file(partition: &Path) -> PathBuf {
+    partition.with_extension("keyid")
+}
+
+/// The id of a partition's key. `None` while it has none.
+pub(crate) fn key_id(partition: &Path) -> Result<Option<KeyId>, StoreError> {
+    let path = key_id_file(partition);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => text.trim_end().parse().map(Some).map_err(|_| StoreError::NoKey { path: partition.to_owned() }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(StoreError::directory(&path)(error)),
+    }
+}
+
+/// The key of a partition. `None` while it has none.
+pub(crate) fn key_of(partition: &Path, keys: &DataKeys) -> Result<Option<Secret>, StoreError> {
+    let Some(id) = key_id(partition)? else { return Ok(None) };
+    keys.get(id)?.map_or_else(|| Err(StoreError::NoKey { path: partition.to_owned() }), |key| Ok(Some(key)))
+}
+
 impl Partition {
     /// Opens the partition of `day`, making it where there is none.
-    pub(crate) fn open(dir: &Path, day: &str) -> Result<Self, StoreError> {
+    pub(crate) fn open(dir: &Path, day: &str, keys: &DataKeys) -> Result<Self, StoreError> {
         let path = dir.join(format!("{day}.db"));
+        let known = if path.exists() { key_of(&path, keys)? } else { None };
+        let key = match known {
+            Some(key) => key,
+            // Each has a key of its own, so that it can be forgotten apart from the others.
+            None => {
+                let (id, key) = keys.create()?;
+                let named = key_id_file(&path);
+                keys::write_atomic(&named, format!("{id}\n").as_bytes(), 0o600).map_err(StoreError::directory(&named))?;
+                key
+            }
+        };
         let error = StoreError::partition(&path);
-        let connection = Self::connect(&path).map_err(error)?;
+        let connection = Self::connect(&path, &key).map_err(error)?;
         let found: i64 =
             connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(StoreError::partition(&path))?;
         match found {
@@ -85,13 +119,12 @@ impl Partition {
         Ok(Self { day: day.to_owned(), path, connection, known: LruCache::new(KNOWN_CONTENTS_MAX) })
     }
 
-    fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    fn connect(path: &Path, key: &Secret) -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(
             path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
-        // Large pages: rows of a few hundred bytes and long posting lists; half the depth of 4 KiB ones.
-        connection.pragma_update(None, "page_size", 8192)?;
+        keys::unlock(&connection, key)?;
         connection.pragma_update(None, "journal_mode", "wal")?;
         // The journal is what is durable. NORMAL keeps the file consistent over a power cut, and may lose the newest
         // commits, rows and cursor together.

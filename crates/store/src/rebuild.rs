@@ -4,9 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use journal::{Record, Seq};
+use keys::DataKeys;
 
 use crate::error::StoreError;
-use crate::partition::list;
+use crate::partition::{key_id, key_id_file, list};
 use crate::write::{STORE_DIR, Store};
 
 /// Where partitions are built.
@@ -21,14 +22,16 @@ pub struct Rebuild {
     side: Store,
     side_dir: PathBuf,
     from_day: String,
+    keys: DataKeys,
 }
 
 impl Rebuild {
     /// Begins to build the partitions from a day on (`2026-11-20`). What an earlier attempt has left is removed.
-    pub fn begin(data: &Path, from_day: &str) -> Result<Self, StoreError> {
+    pub fn begin(data: &Path, from_day: &str, keys: &DataKeys) -> Result<Self, StoreError> {
         let side_dir = data.join(SIDE_DIR);
         remove_dir(&side_dir)?;
-        Ok(Self { side: Store::open_in(side_dir.clone())?, side_dir, from_day: from_day.to_owned() })
+        let side = Store::open_in(side_dir.clone(), keys)?;
+        Ok(Self { side, side_dir, from_day: from_day.to_owned(), keys: keys.clone() })
     }
 
     /// Indexes records that follow each other. The first call begins with a record of an earlier day than the first one that is
@@ -52,16 +55,22 @@ impl Rebuild {
         let error = StoreError::directory(&store);
         let mark = store.join(SWAP_MARK);
         fs::File::create(&mark).and_then(|file| file.sync_all()).and_then(|()| sync_dir(&store)).map_err(error)?;
+        let mut unused = Vec::new();
         for (_, path) in list(&store)?.range(self.from_day.clone()..) {
+            unused.extend(key_id(path)?);
             remove_partition(path)?;
         }
         for (day, path) in list(&self.side_dir)?.range(self.from_day.clone()..) {
-            fs::rename(path, store.join(format!("{day}.db"))).map_err(StoreError::directory(&store))?;
+            let to = store.join(format!("{day}.db"));
+            let renamed = fs::rename(key_id_file(path), key_id_file(&to)).and_then(|()| fs::rename(path, to));
+            renamed.map_err(StoreError::directory(&store))?;
         }
         sync_dir(&store).and_then(|()| fs::remove_file(&mark)).map_err(StoreError::directory(&store))?;
         sync_dir(&store).map_err(StoreError::directory(&store))?;
         remove_dir(&self.side_dir)?;
-        Store::open_in(store)
+        // Copies of the old partitions in backups open no more.
+        self.keys.destroy(&unused)?;
+        Store::open_in(store, &self.keys)
     }
 }
 
@@ -84,25 +93,42 @@ pub(crate) fn remove_all(store: &Path) -> Result<(), StoreError> {
     list(store)?.into_values().try_for_each(|path| remove_partition(&path))
 }
 
-/// Removes the partitions of days before `day`: the archive has them still. Gives the days.
-pub fn drop_before(data: &Path, day: &str) -> Result<Vec<String>, StoreError> {
+/// Removes the partitions of days before `day`, and destroys their keys: the archive has them still. Gives the days.
+pub fn drop_before(data: &Path, day: &str, keys: &DataKeys) -> Result<Vec<String>, StoreError> {
     let store = data.join(STORE_DIR);
-    let mut dropped = Vec::new();
+    let (mut dropped, mut unused) = (Vec::new(), Vec::new());
     for (old, path) in list(&store)?.range(..day.to_owned()) {
+        unused.extend(key_id(path)?);
         remove_partition(path)?;
         dropped.push(old.clone());
     }
+    keys.destroy(&unused)?;
     Ok(dropped)
 }
 
+/// Destroys the keys of partitions that are gone: somebody removed their files, or a crash came between. Only while nobody else
+/// makes partitions: a key is older than its file.
+pub(crate) fn destroy_unused(store: &Path, keys: &DataKeys) -> Result<(), StoreError> {
+    let mut used = Vec::new();
+    let side = store.parent().map(|data| data.join(SIDE_DIR));
+    for dir in std::iter::once(store).chain(side.as_deref()) {
+        for path in list(dir)?.values() {
+            used.extend(key_id(path)?);
+        }
+    }
+    Ok(keys.keep_only(&used)?)
+}
+
 fn remove_partition(path: &Path) -> Result<(), StoreError> {
-    for suffix in ["", "-wal", "-shm"] {
+    let with = |suffix: &str| {
         let mut name = path.to_owned().into_os_string();
         name.push(suffix);
-        match fs::remove_file(&name) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(StoreError::directory(Path::new(&name))(error));
-            }
+        PathBuf::from(name)
+    };
+    // The name of the key last: a partition without it would be taken for a new one.
+    for path in [with(""), with("-wal"), with("-shm"), key_id_file(path)] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(StoreError::directory(&path)(error)),
             _ => {}
         }
     }

@@ -37,7 +37,7 @@ const CELL_BYTES_MIN: usize = 8;
 const QUERIES_MAX: usize = 4;
 
 /// Functions that read files, load code or tell about the machine; some exist only in other builds of SQLite.
-const FUNCTIONS_DENIED: [&str; 9] = [
+const FUNCTIONS_DENIED: [&str; 10] = [
     "load_extension",
     "readfile",
     "writefile",
@@ -47,6 +47,7 @@ const FUNCTIONS_DENIED: [&str; 9] = [
     "sqlite_compileoption_get",
     "sqlite_compileoption_used",
     "sqlite_log",
+    "sqlcipher_export",
 ];
 
 /// How much a query may take.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use event::{ContentId, ContentRef, EventId, Key, Kind, RecordedEvent, Source, SourcePath, Timestamp, attr};
 use journal::{ContentEntry, Record, Seq};
+use keys::DataKeys;
 use lru::LruCache;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use sanitize::Clean;
@@ -15,7 +16,7 @@ use sanitize::Clean;
 use crate::actions::{self, Texts};
 use crate::aggregates::Aggregates;
 use crate::error::StoreError;
-use crate::partition::{Partition, day_of, list};
+use crate::partition::{Partition, day_of, key_of, list};
 use crate::rebuild;
 use crate::row::{EventRow, part_code, role_code, round};
 use crate::schema::{EVENT_COLUMNS, INPUT, OUTPUT};
@@ -37,6 +38,7 @@ const OLDER_OPEN_MAX: usize = 4;
 #[derive(Debug)]
 pub struct Store {
     dir: PathBuf,
+    keys: DataKeys,
     next: Option<i64>,
     current: Option<Partition>,
     previous: Option<Partition>,
@@ -49,12 +51,16 @@ pub struct Store {
 
 impl Store {
     /// Opens the store in a data directory for writing, making it where there is none.
-    pub fn open(dir: &Path) -> Result<Self, StoreError> {
-        Self::open_in(dir.join(STORE_DIR))
+    ///
+    /// Each partition has a key of its own. Those of partitions that are gone are destroyed.
+    pub fn open(dir: &Path, keys: &DataKeys) -> Result<Self, StoreError> {
+        let store = Self::open_in(dir.join(STORE_DIR), keys)?;
+        rebuild::destroy_unused(&store.dir, keys)?;
+        Ok(store)
     }
 
     /// Opens the store whose partitions lie in `dir`.
-    pub(crate) fn open_in(dir: PathBuf) -> Result<Self, StoreError> {
+    pub(crate) fn open_in(dir: PathBuf, keys: &DataKeys) -> Result<Self, StoreError> {
         std::fs::create_dir_all(&dir).map_err(StoreError::directory(&dir))?;
         let lock = File::create(dir.join("writer.lock")).map_err(StoreError::directory(&dir))?;
         match lock.try_lock() {
@@ -66,7 +72,7 @@ impl Store {
         // Every partition knows up to where it has indexed; commits are in order, so the highest cursor is the store's.
         let mut newest: Option<(i64, Partition)> = None;
         for day in list(&dir)?.into_keys() {
-            let partition = Partition::open(&dir, &day)?;
+            let partition = Partition::open(&dir, &day, keys)?;
             let next = partition.next()?;
             if newest.as_ref().is_none_or(|(highest, _)| next >= *highest) {
                 newest = Some((next, partition));
@@ -74,6 +80,7 @@ impl Store {
         }
         let mut store = Self {
             dir,
+            keys: keys.clone(),
             next: None,
             current: None,
             previous: None,
@@ -90,9 +97,9 @@ impl Store {
     }
 
     /// Removes every partition and opens an empty store, to be filled again from the journal.
-    pub fn rebuild(dir: &Path) -> Result<Self, StoreError> {
+    pub fn rebuild(dir: &Path, keys: &DataKeys) -> Result<Self, StoreError> {
         rebuild::remove_all(&dir.join(STORE_DIR))?;
-        Self::open(dir)
+        Self::open(dir, keys)
     }
 
     /// The record that is due: everything before it is indexed.
@@ -167,13 +174,13 @@ impl Store {
         }
         self.previous = None;
         self.older.retain(|(open, _)| open != day);
-        let partition = Partition::open(&self.dir, day)?;
+        let partition = Partition::open(&self.dir, day, &self.keys)?;
         self.enter(partition)
     }
 
     fn enter(&mut self, partition: Partition) -> Result<(), StoreError> {
         let before = list(&self.dir)?.into_keys().rfind(|day| *day < partition.day);
-        self.previous = before.map(|day| Partition::open(&self.dir, &day)).transpose()?;
+        self.previous = before.map(|day| Partition::open(&self.dir, &day, &self.keys)).transpose()?;
         if let Some(previous) = &self.previous {
             // Its commits come between those of the current one.
             previous.connection.pragma_update(None, "synchronous", "full").map_err(StoreError::partition(&previous.path))?;
@@ -269,7 +276,11 @@ impl Store {
                 Some(position) => self.older.remove(position),
                 None => {
                     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-                    (day, Connection::open_with_flags(&path, flags).map_err(StoreError::partition(&path))?)
+                    // One that holds nothing yet has no text either.
+                    let Some(key) = key_of(&path, &self.keys)? else { continue };
+                    let connection = Connection::open_with_flags(&path, flags)
+                        .and_then(|connection| keys::unlock(&connection, &key).map(|()| connection));
+                    (day, connection.map_err(StoreError::partition(&path))?)
                 }
             };
             let text = read_text(&connection, id).map_err(error);

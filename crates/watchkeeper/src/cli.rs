@@ -1,8 +1,9 @@
 //! The command line: what can be asked for. Help, completions and the reference come from here.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use server::RootKeyFile;
 
 /// The security flight recorder for AI systems. It keeps the watch, and keeps the log.
 #[derive(Debug, Parser)]
@@ -18,6 +19,16 @@ pub(crate) struct Data {
     /// The data directory [default: $XDG_DATA_HOME/watchkeeper or ~/.local/share/watchkeeper]
     #[arg(long = "data", value_name = "DIR", env = "WATCHKEEPER_DATA")]
     pub(crate) dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) root: Root,
+}
+
+/// What unlocks it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Root {
+    /// The root key, or an age identity [default: $XDG_CONFIG_HOME/watchkeeper/root.key or ~/.config/watchkeeper/root.key]
+    #[arg(long = "root-key", value_name = "FILE", env = "WATCHKEEPER_ROOT_KEY")]
+    pub(crate) root_key: Option<PathBuf>,
 }
 
 /// Reading contents.
@@ -50,6 +61,8 @@ pub(crate) enum Command {
         /// Keep the record here [default: a new directory below the system's temporary one]
         #[arg(long = "data", value_name = "DIR")]
         dir: Option<PathBuf>,
+        #[command(flatten)]
+        root: Root,
         /// End after the report instead of serving until Ctrl-C
         #[arg(long)]
         exit: bool,
@@ -194,7 +207,7 @@ pub(crate) enum Command {
     /// Countersign the records of others, so that none of them can show two histories
     #[command(subcommand)]
     Witness(Witness),
-    /// Make, list and revoke API keys
+    /// Make, list and revoke API keys; change the key that encrypts the record's keys
     #[command(subcommand)]
     Keys(Keys),
     /// Print completions for a shell
@@ -281,6 +294,17 @@ pub(crate) enum Keys {
         /// Its id
         id: String,
     },
+    /// Encrypt the keyring anew under a fresh tenant key
+    #[command(
+        after_help = "Example:\n  watchkeeper keys rotate\n  watchkeeper keys rotate --new-root-key /secure/root-2027.key    # and destroy the old one\n\nOlder copies of the keyring open with nothing that is left in the data directory. With another root key, and the old one\ndestroyed, copies of the whole directory open no more either (docs/guides/keys.md)."
+    )]
+    Rotate {
+        #[command(flatten)]
+        data: Data,
+        /// Wrap the tenant key by this root key from now on; made when there is no such file. The server must not run
+        #[arg(long, value_name = "FILE")]
+        new_root_key: Option<PathBuf>,
+    },
 }
 
 /// How to print a table.
@@ -315,7 +339,19 @@ pub(crate) enum ImportFormat {
     Events,
 }
 
+impl Root {
+    /// The file that was asked for, or the one that the configuration names, or the usual one.
+    pub(crate) fn or(&self, configured: Option<&Path>) -> anyhow::Result<RootKeyFile> {
+        Ok(RootKeyFile::new(self.root_key.as_deref().or(configured))?)
+    }
+}
+
 impl Data {
+    /// The root key of the directory.
+    pub(crate) fn root(&self) -> anyhow::Result<RootKeyFile> {
+        self.root.or(None)
+    }
+
     /// The directory that was asked for, or the usual one.
     pub(crate) fn path(&self) -> anyhow::Result<PathBuf> {
         if let Some(dir) = &self.dir {

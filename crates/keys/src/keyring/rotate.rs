@@ -9,7 +9,7 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::{Db, TABLES, file, files, now_s};
-use crate::database::{open_writer, raw_key, unlock, with_suffix};
+use crate::database::{attach_key, open_writer, unlock, with_suffix};
 use crate::error::KeysError;
 use crate::files::{remove, sync_dir_of};
 use crate::root::RootKey;
@@ -120,7 +120,7 @@ impl Db {
 
 fn attach(connection: &Connection, path: &Path, key: &Secret) -> rusqlite::Result<()> {
     let path = path.to_str().ok_or_else(|| rusqlite::Error::InvalidPath(path.to_owned()))?;
-    connection.execute("ATTACH ?1 AS fresh KEY ?2", (path, raw_key(key).as_str()))?;
+    connection.execute("ATTACH ?1 AS fresh KEY ?2", (path, attach_key(key).as_str()))?;
     // It counts only when it is whole and synced: until then it needs no journal of its own.
     connection.pragma_update_and_check(Some("fresh"), "journal_mode", "off", |_| Ok(()))?;
     connection.pragma_update(Some("fresh"), "synchronous", "off")

@@ -1,11 +1,13 @@
 //! A journal in memory.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use event::{ContentId, Direction, Event, Finding, Identity, Inspection, Key, Kind, Part, Phase, Piece, PieceMeta, Principal};
 use event::{Risk, Role, RuleId, Source, SourcePath, Status, SubjectId, Timestamp, Trace, Value, Verdict};
 use journal::{ContentEntry, Record, Seq};
+use keys::{DataKeys, FileRootKey, Keyring, Purpose, Secret};
 use sanitize::Clean;
 use store::{Cell, QueryLimits, Reader, Store};
 
@@ -166,16 +168,24 @@ pub(crate) fn list(items: &[&str]) -> Value<String> {
 /// A store with the records of the journal, and a reader of it.
 pub(crate) struct Indexed {
     pub(crate) dir: tempfile::TempDir,
+    pub(crate) keys: DataKeys,
     pub(crate) store: Store,
     pub(crate) reader: Reader,
 }
 
 pub(crate) fn indexed(journal: &Journal) -> Indexed {
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(dir.path()).unwrap();
+    let keys = data_keys(dir.path());
+    let mut store = Store::open(dir.path(), &keys).unwrap();
     store.index(&journal.records).unwrap();
-    let reader = Reader::open(dir.path()).unwrap();
-    Indexed { dir, store, reader }
+    let reader = Reader::open(dir.path(), &keys).unwrap();
+    Indexed { dir, keys, store, reader }
+}
+
+/// A keyring in the directory, under a root key that is forgotten with the test.
+pub(crate) fn data_keys(dir: &std::path::Path) -> DataKeys {
+    let root = FileRootKey::new(&Secret::random().unwrap()).unwrap();
+    DataKeys::new(Arc::new(Keyring::open(&dir.join("keys"), Arc::new(root)).unwrap()), Purpose::Store)
 }
 
 pub(crate) fn index_all(events: impl IntoIterator<Item = Ev>) -> Indexed {

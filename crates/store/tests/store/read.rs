@@ -7,7 +7,7 @@ use journal::Seq;
 use store::{QueryError, QueryLimits, Reader, Store};
 
 use crate::fixture::{
-    Ev, Journal, With, answer, call, event, finding, index_all, indexed, known, old, old_call, result, rows, said,
+    Ev, Journal, With, answer, call, data_keys, event, finding, index_all, indexed, known, old, old_call, result, rows, said,
 };
 
 #[test]
@@ -135,7 +135,8 @@ fn tail_follows_over_days() {
 #[test]
 fn an_empty_store_answers() {
     let dir = tempfile::tempdir().unwrap();
-    let reader = Reader::open(dir.path()).unwrap();
+    let keys = data_keys(dir.path());
+    let reader = Reader::open(dir.path(), &keys).unwrap();
     assert_eq!(rows(&reader, "SELECT count(*) FROM prompts"), [["0"]]);
     assert!(reader.search("x", 10).unwrap().is_empty());
     assert!(reader.tail(None, 10).unwrap().is_empty());
@@ -143,7 +144,7 @@ fn an_empty_store_answers() {
     // and sees the first partition when it is there
     let mut journal = Journal::new();
     journal.push(known(Kind::ModelCall, 0).with(|event| event.pieces = vec![said("hello")]));
-    Store::open(dir.path()).unwrap().index(&journal.records).unwrap();
+    Store::open(dir.path(), &keys).unwrap().index(&journal.records).unwrap();
     assert_eq!(rows(&reader, "SELECT prompt FROM prompts"), [["hello"]]);
 }
 
@@ -153,13 +154,14 @@ fn readers_see_whole_batches_while_a_writer_writes() {
     let mut journal = Journal::new();
     journal.extend((0..600).map(|n| known(Kind::ModelCall, n).with(|event| event.pieces = vec![said(&format!("prompt {n}"))])));
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(dir.path()).unwrap();
+    let keys = data_keys(dir.path());
+    let mut store = Store::open(dir.path(), &keys).unwrap();
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let readers: Vec<_> = (0..2)
             .map(|_| {
                 scope.spawn(|| {
-                    let reader = Reader::open(dir.path()).unwrap();
+                    let reader = Reader::open(dir.path(), &keys).unwrap();
                     let mut last = 0;
                     while !done.load(Ordering::Acquire) {
                         let table = reader.sql("SELECT count(*), count(prompt) FROM prompts", &QueryLimits::default()).unwrap();
@@ -180,7 +182,7 @@ fn readers_see_whole_batches_while_a_writer_writes() {
             reader.join().unwrap();
         }
     });
-    assert_eq!(rows(&Reader::open(dir.path()).unwrap(), "SELECT count(*) FROM prompts"), [["600"]]);
+    assert_eq!(rows(&Reader::open(dir.path(), &keys).unwrap(), "SELECT count(*) FROM prompts"), [["600"]]);
 }
 
 #[test]

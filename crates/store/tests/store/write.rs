@@ -4,7 +4,7 @@ use event::{Kind, Timestamp};
 use journal::Seq;
 use store::{Reader, Store, StoreError};
 
-use crate::fixture::{Journal, NOON, With, answer, call, event, indexed, known, old, old_call, result, rows, said};
+use crate::fixture::{Journal, NOON, With, answer, call, data_keys, event, indexed, known, old, old_call, result, rows, said};
 
 fn conversation(turns: u64) -> Journal {
     let mut journal = Journal::new();
@@ -43,7 +43,7 @@ fn records_that_come_again_change_nothing() {
     once.store.index(&journal.records[20..]).unwrap();
     assert_eq!(picture(&once.reader), before);
     drop(once.store);
-    let mut again = Store::open(once.dir.path()).unwrap();
+    let mut again = Store::open(once.dir.path(), &once.keys).unwrap();
     assert_eq!(again.next(), Seq(24));
     again.index(&journal.records).unwrap();
     assert_eq!(picture(&once.reader), before);
@@ -55,12 +55,13 @@ fn batches_of_any_size_and_restarts_between_them_give_the_same_store() {
     let expected = picture(&indexed(&journal).reader);
     for size in [1, 2, 3, 5, 7] {
         let dir = tempfile::tempdir().unwrap();
+        let keys = data_keys(dir.path());
         for batch in journal.records.chunks(size) {
-            let mut store = Store::open(dir.path()).unwrap();
+            let mut store = Store::open(dir.path(), &keys).unwrap();
             assert_eq!(store.next(), batch[0].seq);
             store.index(batch).unwrap();
         }
-        assert_eq!(picture(&Reader::open(dir.path()).unwrap()), expected, "batches of {size}");
+        assert_eq!(picture(&Reader::open(dir.path(), &keys).unwrap()), expected, "batches of {size}");
     }
 }
 
@@ -68,9 +69,10 @@ fn batches_of_any_size_and_restarts_between_them_give_the_same_store() {
 fn a_batch_that_fails_leaves_nothing_and_can_be_given_again() {
     let journal = conversation(6);
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(dir.path()).unwrap();
+    let keys = data_keys(dir.path());
+    let mut store = Store::open(dir.path(), &keys).unwrap();
     store.index(&journal.records[..4]).unwrap();
-    let reader = Reader::open(dir.path()).unwrap();
+    let reader = Reader::open(dir.path(), &keys).unwrap();
     let before = picture(&reader);
     let mut broken = journal.records[4..].to_vec();
     broken.remove(3);
@@ -86,7 +88,8 @@ fn a_copy_taken_in_the_middle_goes_on_from_its_own_cursor() {
     // What SIGKILL leaves: the files as they are, without the writer's end.
     let journal = conversation(12);
     let dir = tempfile::tempdir().unwrap();
-    let mut store = Store::open(dir.path()).unwrap();
+    let keys = data_keys(dir.path());
+    let mut store = Store::open(dir.path(), &keys).unwrap();
     store.index(&journal.records[..9]).unwrap();
     let copy = tempfile::tempdir().unwrap();
     std::fs::create_dir(copy.path().join("store")).unwrap();
@@ -96,10 +99,10 @@ fn a_copy_taken_in_the_middle_goes_on_from_its_own_cursor() {
             std::fs::copy(&path, copy.path().join("store").join(path.file_name().unwrap())).unwrap();
         }
     }
-    let mut copied = Store::open(copy.path()).unwrap();
+    let mut copied = Store::open(copy.path(), &keys).unwrap();
     assert_eq!(copied.next(), Seq(9));
     copied.index(&journal.records[9..]).unwrap();
-    assert_eq!(picture(&Reader::open(copy.path()).unwrap()), picture(&indexed(&journal).reader));
+    assert_eq!(picture(&Reader::open(copy.path(), &keys).unwrap()), picture(&indexed(&journal).reader));
 }
 
 #[test]
@@ -128,13 +131,55 @@ fn events_that_straggle_over_midnight_do_not_change_files() {
     assert_eq!((counts.partitions, counts.events), (2, 5));
     let first = store.dir.path().join("store/2025-11-20.db");
     assert!(first.exists());
-    assert_eq!(rusqlite_count(&first), 1);
+    assert_eq!(
+        unlocked(&first, &store.keys).query_row("SELECT count(*) FROM events", [], |row| row.get::<_, i64>(0)).unwrap(),
+        1
+    );
 }
 
-/// Counts with a plain connection: any tool can open a partition.
-fn rusqlite_count(path: &std::path::Path) -> i64 {
+/// A connection to a partition: any tool that has its key can open it.
+fn unlocked(path: &std::path::Path, keys: &keys::DataKeys) -> rusqlite::Connection {
+    let id = std::fs::read_to_string(path.with_extension("keyid")).unwrap();
     let connection = rusqlite::Connection::open(path).unwrap();
-    connection.query_row("SELECT count(*) FROM events", [], |row| row.get(0)).unwrap()
+    keys::unlock(&connection, &keys.get(id.trim().parse().unwrap()).unwrap().unwrap()).unwrap();
+    connection
+}
+
+#[test]
+fn a_partition_is_unreadable_without_its_key_and_its_copies_are_when_it_is_built_anew() {
+    let mut journal = Journal::new();
+    journal.push(known(Kind::ModelCall, 0).with(|event| event.pieces = vec![said("the harbour master's words")]));
+    let store = indexed(&journal);
+    let dir = store.dir.path().to_owned();
+    for entry in std::fs::read_dir(dir.join("store")).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        for plain in ["harbour", "SQLite format 3", "contents_fts", "shop", "0af7651916cd43dd8448eb211c80319c"] {
+            assert!(!bytes.windows(plain.len()).any(|window| window == plain.as_bytes()), "{plain}");
+        }
+    }
+    drop(store.store);
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::create_dir(copy.path().join("store")).unwrap();
+    for name in ["2025-11-20.db", "2025-11-20.db-wal", "2025-11-20.keyid"] {
+        std::fs::copy(dir.join("store").join(name), copy.path().join("store").join(name)).unwrap();
+    }
+    assert_eq!(
+        rows(&Reader::open(copy.path(), &store.keys).unwrap(), "SELECT prompt FROM prompts"),
+        [["the harbour master's words"]]
+    );
+    let before = std::fs::read(dir.join("store/2025-11-20.keyid")).unwrap();
+    let mut rebuild = store::Rebuild::begin(&dir, "2025-11-20", &store.keys).unwrap();
+    rebuild.index(&journal.records).unwrap();
+    let built = rebuild.finish(Store::open(&dir, &store.keys).unwrap()).unwrap();
+    assert_ne!(std::fs::read(dir.join("store/2025-11-20.keyid")).unwrap(), before);
+    assert_eq!(rows(&Reader::open(&dir, &store.keys).unwrap(), "SELECT prompt FROM prompts"), [["the harbour master's words"]]);
+    assert!(matches!(Reader::open(copy.path(), &store.keys), Err(StoreError::NoKey { .. })));
+    // Another keyring has no key of it, and a wrong key opens nothing.
+    let elsewhere = data_keys(copy.path());
+    assert!(matches!(Reader::open(&dir, &elsewhere), Err(StoreError::NoKey { .. })));
+    drop(built);
+    std::fs::write(dir.join("store/2025-11-20.keyid"), format!("{}\n", store.keys.create().unwrap().0)).unwrap();
+    assert!(matches!(Reader::open(&dir, &store.keys), Err(StoreError::Partition { .. })));
 }
 
 #[test]
@@ -146,7 +191,7 @@ fn an_old_partition_can_be_dropped() {
     drop(store.store);
     std::fs::remove_file(store.dir.path().join("store/2025-11-20.db")).unwrap();
     assert_eq!(rows(&store.reader, "SELECT text FROM pieces ORDER BY ord"), [["yesterday's words"], ["today"]]);
-    assert_eq!(Store::open(store.dir.path()).unwrap().next(), Seq(2));
+    assert_eq!(Store::open(store.dir.path(), &store.keys).unwrap().next(), Seq(2));
 }
 
 #[test]
@@ -182,10 +227,11 @@ fn a_content_that_nobody_has_is_a_null() {
 #[test]
 fn there_is_one_writer() {
     let dir = tempfile::tempdir().unwrap();
-    let store = Store::open(dir.path()).unwrap();
-    assert!(matches!(Store::open(dir.path()), Err(StoreError::Locked { .. })));
+    let keys = data_keys(dir.path());
+    let store = Store::open(dir.path(), &keys).unwrap();
+    assert!(matches!(Store::open(dir.path(), &keys), Err(StoreError::Locked { .. })));
     drop(store);
-    Store::open(dir.path()).unwrap();
+    Store::open(dir.path(), &keys).unwrap();
 }
 
 #[test]
@@ -194,9 +240,9 @@ fn a_store_can_be_built_again_and_a_strange_schema_is_refused() {
     let store = indexed(&journal);
     drop(store.store);
     let path = store.dir.path().join("store/2025-11-20.db");
-    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert!(matches!(Store::open(store.dir.path()), Err(StoreError::Schema { found: 99, .. })));
-    let mut again = Store::rebuild(store.dir.path()).unwrap();
+    unlocked(&path, &store.keys).pragma_update(None, "user_version", 99).unwrap();
+    assert!(matches!(Store::open(store.dir.path(), &store.keys), Err(StoreError::Schema { found: 99, .. })));
+    let mut again = Store::rebuild(store.dir.path(), &store.keys).unwrap();
     assert_eq!(again.next(), Seq(0));
     again.index(&journal.records).unwrap();
     assert_eq!(picture(&store.reader), picture(&indexed(&journal).reader));
@@ -225,18 +271,18 @@ fn days_that_are_built_anew_take_the_place_of_the_old_ones() {
     // What the third record said is erased.
     journal.records[2].event_json = b"{".to_vec();
     journal.records[2].contents.clear();
-    let mut rebuild = store::Rebuild::begin(&dir, "2025-11-21").unwrap();
+    let mut rebuild = store::Rebuild::begin(&dir, "2025-11-21", &indexed.keys).unwrap();
     rebuild.index(&journal.records[1..]).unwrap();
     assert_eq!(indexed.rows("SELECT prompt FROM prompts WHERE prompt = 'day 1 text 0'"), [["day 1 text 0"]]);
     let store = rebuild.finish(indexed.store).unwrap();
     assert_eq!(store.next(), Seq(6));
-    let reader = store::Reader::open(&dir).unwrap();
+    let reader = store::Reader::open(&dir, &indexed.keys).unwrap();
     let prompts = reader.sql("SELECT prompt FROM prompts ORDER BY seq", &store::QueryLimits::default()).unwrap();
     assert_eq!(prompts.rows.len(), 5);
     assert!(!format!("{prompts:?}").contains("day 1 text 0"));
     assert_eq!(std::fs::read(dir.join("store/2025-11-20.db")).unwrap(), first_day, "an earlier day is not touched");
     assert!(!dir.join("store.rebuild").exists());
-    assert_eq!(store::drop_before(&dir, "2025-11-21").unwrap(), ["2025-11-20"]);
+    assert_eq!(store::drop_before(&dir, "2025-11-21", &indexed.keys).unwrap(), ["2025-11-20"]);
 }
 
 #[test]
@@ -247,7 +293,7 @@ fn a_swap_that_was_interrupted_leaves_a_store_that_is_filled_from_the_start() {
     drop(whole.store);
     std::fs::write(dir.join("store/swapping"), "").unwrap();
     std::fs::remove_file(dir.join("store/2025-11-21.db")).unwrap();
-    let mut again = Store::open(&dir).unwrap();
+    let mut again = Store::open(&dir, &whole.keys).unwrap();
     assert_eq!(again.next(), Seq(0));
     again.index(&journal.records).unwrap();
     assert_eq!(again.next(), Seq(6));

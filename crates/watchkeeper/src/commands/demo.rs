@@ -10,27 +10,29 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use server::{Config, Running};
-use store::{QueryLimits, Reader, Table};
+use store::{QueryLimits, Table};
 
+use crate::cli::Root;
 use crate::output::{say, table};
 use sessions::Session;
 
 /// How long detection, indexing and sealing may take after the last session.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
-pub(super) fn demo(dir: Option<PathBuf>, exit: bool) -> anyhow::Result<ExitCode> {
+pub(super) fn demo(dir: Option<PathBuf>, root: &Root, exit: bool) -> anyhow::Result<ExitCode> {
     let data = dir.unwrap_or_else(|| std::env::temp_dir().join(format!("watchkeeper-demo-{}", std::process::id())));
+    let root = root.or(None)?;
     let sessions = sessions::all()?;
     super::serve::runtime()?.block_on(async {
         let upstream = upstream::Upstream::start(&sessions).await.context("stand-in upstream")?;
         let mut config = Config::default();
         config.upstream.openai = upstream.base();
         config.upstream.anthropic = upstream.base();
-        let running = match Running::start(&data, &config).await {
+        let running = match Running::start(&data, &root, &config).await {
             Err(server::StartError::Bind { .. }) => {
                 // The usual ports are taken, by a server that is running perhaps: leave it alone.
                 config.listen = server::config::Listen::any_port();
-                Running::start(&data, &config).await?
+                Running::start(&data, &root, &config).await?
             }
             started => started?,
         };
@@ -62,7 +64,7 @@ async fn report(running: &Running, sessions: &[Session]) -> anyhow::Result<()> {
     let node = running.node().clone();
     let (recorded, detected) = tokio::task::spawn_blocking(move || -> anyhow::Result<(Table, Table)> {
         anyhow::ensure!(node.flush(CATCH_UP), "detection did not catch up: {}", node.stopped().unwrap_or_default());
-        let reader = Reader::open(node.data().path())?;
+        let reader = node.reader()?;
         let limits = QueryLimits::default();
         let recorded = reader.sql(
             "SELECT session_id AS session, count(*) AS events, sum(kind = 'model_call' AND phase != 'request') AS model_calls, \

@@ -30,8 +30,11 @@ const REFUSALS_NAMED: u64 = 20;
 const CATCH_UP: Duration = Duration::from_secs(3_600);
 
 pub(super) fn import(data: &Data, files: &[PathBuf], format: Option<ImportFormat>) -> anyhow::Result<ExitCode> {
-    let node =
-        Node::open(&data.path()?, None).context("import writes the record itself, so no server may run on it meanwhile")?;
+    let node = Node::open(&data.path()?, &data.root()?, None)
+        .context("import writes the record itself, so no server may run on it meanwhile")?;
+    for note in node.notes() {
+        complain(&format!("note: {note}"));
+    }
     let runtime = super::serve::runtime()?;
     let mut sums = Sums::default();
     for file in files {

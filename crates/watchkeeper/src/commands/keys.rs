@@ -1,8 +1,10 @@
 //! `watchkeeper keys`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use server::{ApiKeys, DataDir, Role};
+use keys::Keyring;
+use server::{ApiKeys, DataDir, Role, RootKeyFile};
 use store::{Cell, Table};
 
 use crate::cli::{Data, Keys};
@@ -53,8 +55,33 @@ pub(super) fn keys(command: Keys) -> anyhow::Result<ExitCode> {
             }
             say(&format!("{id} is revoked"))?;
         }
+        Keys::Rotate { data, new_root_key } => rotate(&data, new_root_key.as_deref())?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn rotate(data: &Data, new_root: Option<&Path>) -> anyhow::Result<()> {
+    let dir = DataDir::existing(&data.path()?)?;
+    match (running(data)?, new_root) {
+        (Some(_), Some(_)) => anyhow::bail!("the server that runs on this directory knows the old root key; stop it first"),
+        (Some(api), None) => api.post::<Option<()>>("/api/keyring/rotate", &serde_json::json!({})).map(drop)?,
+        (None, new_root) => {
+            let keyring = Keyring::open(&dir.keys(), data.root()?.read(&dir)?)?;
+            match new_root {
+                None => keyring.rotate_tenant()?,
+                Some(new_root) => {
+                    let (new_root, is_new) = RootKeyFile::new(Some(new_root))?.read_or_create(&dir)?;
+                    keyring.replace_root(new_root)?;
+                    let made = if is_new { "made it, and " } else { "" };
+                    say(&format!(
+                        "{made}wrapped the tenant key by the new root key: name it with --root-key from now on, keep a copy of it elsewhere, destroy the old one"
+                    ))?;
+                }
+            }
+        }
+    }
+    say("the keyring is encrypted under a fresh tenant key; take a new backup of keys/ and remove the old ones")?;
+    Ok(())
 }
 
 fn running(data: &Data) -> anyhow::Result<Option<LocalApi>> {

@@ -20,7 +20,7 @@ use crate::cli::{Cli, Command};
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve { data, config, any_port } => serve::serve(&data, config.as_deref(), any_port),
-        Command::Demo { dir, exit } => demo::demo(dir, exit),
+        Command::Demo { dir, root, exit } => demo::demo(dir, &root, exit),
         Command::Import { data, files, format } => import::import(&data, &files, format),
         Command::Query { data, reading, sql, format } => read::query(&data, reading, &sql, format.format),
         Command::Search { data, reading, text, limit, format } => read::search(&data, reading, &text, limit, format.format),

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use keys::{DataKeys, Purpose};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use server::{DataDir, Node};
+use server::{DataDir, Node, RootKeyFile};
 use store::{Cell, QueryLimits, Reader, Table};
 
 use crate::cli::{Data, FormatName, Reading};
@@ -20,7 +21,7 @@ const NOTE_PATIENCE: Duration = Duration::from_secs(30);
 pub(super) fn query(data: &Data, reading: Reading, sql: &str, format: FormatName) -> anyhow::Result<ExitCode> {
     let result = match open(data)? {
         Place::Server(api) => table_of(&api.post("/api/query", &serde_json::json!({ "sql": sql }))?),
-        Place::Files(dir) => files(&dir, reading, "query", sql)?.sql(sql, &QueryLimits::default())?,
+        Place::Files(dir) => files(&dir, data, reading, "query", sql)?.sql(sql, &QueryLimits::default())?,
     };
     table(&result, format)?;
     Ok(ExitCode::SUCCESS)
@@ -29,7 +30,7 @@ pub(super) fn query(data: &Data, reading: Reading, sql: &str, format: FormatName
 pub(super) fn search(data: &Data, reading: Reading, text: &str, limit: usize, format: FormatName) -> anyhow::Result<ExitCode> {
     let hits: Value = match open(data)? {
         Place::Server(api) => api.get(&format!("/api/search?q={}&limit={limit}", encode(text)))?,
-        Place::Files(dir) => serde_json::to_value(files(&dir, reading, "search", text)?.search(text, limit)?)?,
+        Place::Files(dir) => serde_json::to_value(files(&dir, data, reading, "search", text)?.search(text, limit)?)?,
     };
     // A terminal has room for what tells hits apart; programs get everything.
     let columns: &[&str] =
@@ -46,7 +47,7 @@ pub(super) fn search(data: &Data, reading: Reading, text: &str, limit: usize, fo
 pub(super) fn trace(data: &Data, reading: Reading, id: &str, format: FormatName) -> anyhow::Result<ExitCode> {
     let view: Value = match open(data)? {
         Place::Server(api) => api.get(&format!("/api/trace/{}", encode(id)))?,
-        Place::Files(dir) => serde_json::to_value(files(&dir, reading, "trace", id)?.trace(id)?)?,
+        Place::Files(dir) => serde_json::to_value(files(&dir, data, reading, "trace", id)?.trace(id)?)?,
     };
     if format == FormatName::Table {
         show_trace(&view)?;
@@ -74,7 +75,7 @@ pub(super) fn tail(data: &Data, follow: bool, lines: usize, format: FormatName) 
             anyhow::bail!("--follow needs a running server on this data directory; start one with `watchkeeper serve`")
         }
         Place::Files(dir) => {
-            let mut rows = Reader::open(dir.path())?.tail(None, lines)?;
+            let mut rows = reader(&dir, &data.root()?)?.tail(None, lines)?;
             // As in the API: a row of the live view holds no contents.
             rows.iter_mut().for_each(|row| row.summary.clear());
             show_rows(&serde_json::to_value(rows)?, format)?;
@@ -86,7 +87,7 @@ pub(super) fn tail(data: &Data, follow: bool, lines: usize, format: FormatName) 
 pub(super) fn status(data: &Data, format: FormatName) -> anyhow::Result<ExitCode> {
     let (running, status): (bool, Value) = match open(data)? {
         Place::Server(api) => (true, api.get("/api/status")?),
-        Place::Files(dir) => (false, serde_json::json!({ "counts": Reader::open(dir.path())?.counts()? })),
+        Place::Files(dir) => (false, serde_json::json!({ "counts": reader(&dir, &data.root()?)?.counts()? })),
     };
     let mut rows =
         vec![vec![Cell::Text("server".to_owned()), Cell::Text(if running { "running" } else { "not running" }.to_owned())]];
@@ -106,18 +107,24 @@ fn open(data: &Data) -> anyhow::Result<Place> {
 }
 
 /// The store, after recording that its contents are read.
-fn files(dir: &DataDir, reading: Reading, action: &str, object: &str) -> anyhow::Result<Reader> {
-    match note_read(dir, action, object) {
+fn files(dir: &DataDir, data: &Data, reading: Reading, action: &str, object: &str) -> anyhow::Result<Reader> {
+    let root = data.root()?;
+    match note_read(dir, &root, action, object) {
         Err(error) if reading.unrecorded => complain(&format!("this read is not recorded: {error:#}")),
         noted => {
             noted.context("reading contents is recorded, and this read cannot be; --unrecorded reads a copy all the same")?
         }
     }
-    Ok(Reader::open(dir.path())?)
+    reader(dir, &root)
 }
 
-fn note_read(dir: &DataDir, action: &str, object: &str) -> anyhow::Result<()> {
-    let node = Node::open(dir.path(), None)?;
+fn reader(dir: &DataDir, root: &RootKeyFile) -> anyhow::Result<Reader> {
+    let keyring = server::read_keyring(dir, root)?;
+    Ok(Reader::open(dir.path(), &DataKeys::new(keyring, Purpose::Store))?)
+}
+
+fn note_read(dir: &DataDir, root: &RootKeyFile, action: &str, object: &str) -> anyhow::Result<()> {
+    let node = Node::open(dir.path(), root, None)?;
     let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "local".to_owned());
     let noted = node.note_read(&user, action, object).context("the record cannot be written");
     node.flush(NOTE_PATIENCE);

@@ -15,9 +15,9 @@ pub(super) fn serve(data: &Data, config: Option<&Path>, any_port: bool) -> anyho
     if any_port {
         config.listen = server::config::Listen::any_port();
     }
-    let data = data.path()?;
+    let (data, root) = (data.path()?, data.root.or(config.keys.root.as_deref())?);
     runtime()?.block_on(async {
-        let running = Running::start(&data, &config).await?;
+        let running = Running::start(&data, &root, &config).await?;
         let stop = StopSignals::listen()?;
         announce(&running, config.tls.is_some())?;
         stop.wait().await;

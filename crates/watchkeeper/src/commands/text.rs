@@ -43,7 +43,10 @@ pub(super) fn inspect(file: &Path, channel: &str) -> anyhow::Result<ExitCode> {
 
 pub(super) fn sanitize(file: &Path, data: &Data) -> anyhow::Result<ExitCode> {
     let sanitizer = match &data.dir {
-        Some(dir) => server::DataDir::existing(dir)?.sanitizer()?,
+        Some(dir) => {
+            let keyring = server::read_keyring(&server::DataDir::existing(dir)?, &data.root()?)?;
+            server::sanitizer(keyring.as_ref())?
+        }
         None => server::ephemeral_sanitizer()?,
     };
     filter(file, |line: SanitizeLine| {

@@ -19,7 +19,8 @@ pub(super) fn verify(
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let target = target.map_or_else(|| data.path(), Ok)?;
-    let frame_keys = server::frame_keys(&DataDir::unchecked(&target)).context("keys/journal.key")?;
+    let keyring = server::read_keyring(&DataDir::unchecked(&target), &data.root()?);
+    let frame_keys = server::frame_keys(keyring.context("the journal is encrypted")?);
     let mut trust = Trust::default();
     if let Some(key) = key {
         let key = std::fs::read_to_string(key).unwrap_or_else(|_| key.to_owned());

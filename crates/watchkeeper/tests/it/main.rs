@@ -16,6 +16,7 @@ mod demo;
 mod faults;
 mod gaps;
 mod hostile;
+mod keys;
 mod planted_secrets;
 mod power;
 mod support;

@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span};
 use prost::Message as _;
 use serde_json::Value;
+use tempfile::TempDir;
 
 /// How long anything that should happen soon may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
@@ -20,8 +22,14 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 /// The binary under test.
 pub(crate) fn watchkeeper() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_watchkeeper"));
-    command.env_remove("WATCHKEEPER_DATA");
+    command.env_remove("WATCHKEEPER_DATA").env("WATCHKEEPER_ROOT_KEY", root_key());
     command
+}
+
+/// The root key of this run of the tests, outside of every data directory. The first server makes it.
+pub(crate) fn root_key() -> PathBuf {
+    static DIR: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+    DIR.path().join("root.key")
 }
 
 /// The root of the repository.
@@ -129,7 +137,8 @@ impl Starting {
             [] => watchkeeper(),
             [program, arguments @ ..] => {
                 let mut command = Command::new(program);
-                command.args(arguments).arg(watchkeeper().get_program()).env_remove("WATCHKEEPER_DATA");
+                command.args(arguments).arg(watchkeeper().get_program());
+                command.env_remove("WATCHKEEPER_DATA").env("WATCHKEEPER_ROOT_KEY", root_key());
                 command
             }
         };
