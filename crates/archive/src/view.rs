@@ -24,6 +24,7 @@ pub struct View {
     pub(crate) objects: Arc<dyn Objects>,
     pub(crate) manifest: Manifest,
     keys: Option<Arc<dyn SegmentKeys>>,
+    log_keys: Vec<VerifierKey>,
 }
 
 /// What a reader comes to.
@@ -69,7 +70,14 @@ impl View {
         if let Some(pin) = pin {
             manifest.check(pin)?;
         }
-        Ok(Self { dir: dir.to_owned(), objects, manifest, keys })
+        Ok(Self { dir: dir.to_owned(), objects, manifest, keys, log_keys: log_keys.to_vec() })
+    }
+
+    /// The archive as it is now, when another process has changed it since; `None` when it has not.
+    pub(crate) fn newer(&self) -> Result<Option<Self>, ArchiveError> {
+        let (objects, keys, purpose) = (self.objects.clone(), self.keys.clone(), self.manifest.purpose());
+        let now = Self::open(&self.dir, purpose, objects, keys, &self.log_keys, Some(&self.pin()))?;
+        Ok((now.pin() != self.pin()).then_some(now))
     }
 
     /// What the archive holds.
