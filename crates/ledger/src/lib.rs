@@ -31,6 +31,7 @@ pub mod proof;
 mod signing;
 mod stored;
 mod tile;
+mod timestamp;
 mod tlog_proof;
 pub mod tombstone;
 mod tree;
@@ -50,6 +51,9 @@ pub use policy::{Policy, PolicyError, Witnessed};
 pub use signing::SigningKey;
 pub use stored::{ErasedTokens, RedactedRecord, Redaction, StoredBody, StoredContent, StoredField, StoredRecord, StoredSpan};
 pub use tile::{TILE_WIDTH, TileId, TileKind};
+pub use timestamp::{
+    TIMESTAMP_BYTES_MAX, TimestampError, TimestampRequest, Timestamped, TsaRoots, claimed_time, verify_timestamp,
+};
 pub use tlog_proof::{TlogProof, TlogProofError};
 pub use tombstone::{ErasedItem, ErasedItems, Erasures, Membership, TOMBSTONE_EVENT, Tombstone, TombstoneError};
 pub use tree::{CompactRange, EMPTY_ROOT, Hash, leaf_hash, node_hash, root_of};
