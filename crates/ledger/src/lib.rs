@@ -12,6 +12,7 @@
 //! ledger/checkpoint      the newest checkpoint, signed with Ed25519 and ML-DSA-44
 //! ledger/checkpoints     every checkpoint by its Ed25519 signature, oldest first, an empty line behind each
 //! ledger/witnessed       the newest checkpoint that witnesses countersigned, with their cosignatures
+//! ledger/timestamps/<N>   time stamps of checkpoints by others (`<size>.tsr`, RFC 3161)
 //! ledger/tile/<L>/<N>    hashes; ledger/tile/entries/<N> the leaves; `.p/<W>` behind the name of a partial one
 //! ```
 
@@ -59,4 +60,4 @@ pub use tombstone::{ErasedItem, ErasedItems, Erasures, Membership, TOMBSTONE_EVE
 pub use tree::{CompactRange, EMPTY_ROOT, Hash, leaf_hash, node_hash, root_of};
 pub use verify::{Fault, Report, Trust, VerifyError, verify, verify_against};
 pub use vkey::{Algorithm, VerifierKey};
-pub use witnessed::{publish_witnessed, published_checkpoint, witnessed_checkpoint};
+pub use witnessed::{publish_timestamp, publish_witnessed, published_checkpoint, witnessed_checkpoint};

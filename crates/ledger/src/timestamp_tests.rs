@@ -141,6 +141,43 @@ fn another_text_nonce_root_purpose_or_bit_is_refused() {
 }
 
 #[test]
+fn stamps_of_a_ledger_are_verified_and_demanded() {
+    use crate::ledger::tests::{records, sealed};
+    use crate::verify::{Trust, verify_memory_against};
+    let authority = Authority::new();
+    authority.certificate("good", "ec -pkeyopt ec_paramgen_curve:P-256", "middle", "good");
+    let good = records(6);
+    let dir = sealed(&good, &[2, 6]);
+    let verify = |roots: Option<&str>| {
+        let trust = Trust { tsa_roots: roots.map(|roots| authority.roots(roots)), ..Trust::default() };
+        verify_memory_against(dir.path(), &good, &trust).unwrap()
+    };
+    assert!(verify(Some("root")).fault.unwrap().what.contains("no time stamp"));
+    let note = crate::published_checkpoint(dir.path()).unwrap().unwrap();
+    let kept = crate::history_form(note.encode().as_bytes()).unwrap();
+    let answer = authority.stamp(&TimestampRequest::new(kept.as_bytes()).unwrap(), "good", "");
+    crate::publish_timestamp(dir.path(), 6, &answer).unwrap();
+    let report = verify(Some("root"));
+    assert_eq!((report.fault, report.timestamps, report.timestamped.unwrap().0), (None, 1, 6));
+    let report = verify(None);
+    assert!(report.fault.is_none() && report.notes[0].contains("--tsa-roots"), "{:?}", report.notes);
+    assert!(verify(Some("middle")).fault.is_none(), "an intermediate may be what is trusted");
+    let other = Authority::new();
+    let trust = Trust { tsa_roots: Some(other.roots("root")), ..Trust::default() };
+    let fault = verify_memory_against(dir.path(), &good, &trust).unwrap().fault.unwrap();
+    assert_eq!(fault.place, "ledger/timestamps/6.tsr");
+    // The stamp of one checkpoint under the name of another, and of none.
+    for (size, what) in [(2, "another text"), (3, "none of that size")] {
+        crate::publish_timestamp(dir.path(), size, &answer).unwrap();
+        let fault = verify(Some("root")).fault.unwrap();
+        assert!(fault.what.contains(what) && fault.place.ends_with(&format!("{size}.tsr")), "{fault}");
+        std::fs::remove_file(dir.path().join(format!("ledger/timestamps/{size}.tsr"))).unwrap();
+    }
+    std::fs::write(dir.path().join("ledger/timestamps/06.tsr"), answer).unwrap();
+    assert!(verify(None).fault.unwrap().what.contains("unexpected"));
+}
+
+#[test]
 fn refusals_and_nonsense_are_told_apart() {
     let refusal = write(SEQUENCE, &write(SEQUENCE, &write(INTEGER, &[2])));
     assert_eq!(claimed_time(&refusal, TEXT), Err(TimestampError::Refused(2)));

@@ -24,6 +24,8 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// Witnesses that the checkpoints are shown to, beside those of the policy.
     pub witness: Vec<WitnessConfig>,
+    /// Who puts a time on the record.
+    pub timestamps: Option<TimestampsConfig>,
     /// How often records are sealed.
     pub seal: Seal,
     /// What unlocks the data directory.
@@ -112,6 +114,24 @@ pub struct Keys {
     pub root: Option<PathBuf>,
 }
 
+/// An RFC 3161 time-stamping authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimestampsConfig {
+    /// Where it answers `application/timestamp-query`.
+    pub url: String,
+    /// Seconds between two stamps; nothing is stamped while nothing is recorded.
+    #[serde(default = "an_hour")]
+    pub every: u64,
+    /// Certificates in PEM under which its answers must be, to be kept.
+    #[serde(default)]
+    pub roots: Option<PathBuf>,
+}
+
+fn an_hour() -> u64 {
+    3_600
+}
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -134,6 +154,14 @@ pub enum ConfigError {
     /// A witness.
     #[error("witness {url}: {what}")]
     Witness {
+        /// Which.
+        url: String,
+        /// What is wrong with its entry.
+        what: String,
+    },
+    /// The time-stamping authority.
+    #[error("timestamps {url}: {what}")]
+    Timestamps {
         /// Which.
         url: String,
         /// What is wrong with its entry.

@@ -192,6 +192,9 @@ pub(crate) enum Command {
         /// A C2SP tlog-policy file: the witnesses that must have countersigned the record
         #[arg(long, value_name = "FILE")]
         policy: Option<PathBuf>,
+        /// Certificates in PEM of the authorities whose RFC 3161 time stamps count; there must be one then
+        #[arg(long, value_name = "FILE")]
+        tsa_roots: Option<PathBuf>,
         /// Print a JSON report
         #[arg(long)]
         json: bool,

@@ -31,8 +31,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sanitize { file, data } => text::sanitize(&file, &data),
         Command::Detect { rules, events } => rules::detect(&rules, &events),
         Command::Rules(command) => rules::rules(command),
-        Command::Verify { target, data, key, checkpoint, policy, json } => {
-            verify::verify(target, &data, key.as_deref(), checkpoint.as_deref(), policy.as_deref(), json)
+        Command::Verify { target, data, key, checkpoint, policy, tsa_roots, json } => {
+            verify::verify(target, &data, key.as_deref(), checkpoint.as_deref(), policy.as_deref(), tsa_roots.as_deref(), json)
         }
         Command::Witness(command) => witness::witness(command),
         Command::Keys(command) => keys::keys(command),

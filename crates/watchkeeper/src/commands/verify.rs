@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use ledger::{Fault, Policy, Trust};
+use ledger::{Fault, Policy, Trust, TsaRoots};
 use server::{DataDir, pin};
 
 use crate::cli::Data;
@@ -16,6 +16,7 @@ pub(super) fn verify(
     key: Option<&str>,
     checkpoint: Option<&Path>,
     policy: Option<&Path>,
+    tsa_roots: Option<&Path>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let target = target.map_or_else(|| data.path(), Ok)?;
@@ -31,6 +32,10 @@ pub(super) fn verify(
         let text = std::fs::read(policy).with_context(|| policy.display().to_string())?;
         trust.policy = Some(Policy::parse(&text).with_context(|| policy.display().to_string())?);
     }
+    if let Some(roots) = tsa_roots {
+        let pem = std::fs::read(roots).with_context(|| roots.display().to_string())?;
+        trust.tsa_roots = Some(TsaRoots::from_pem(&pem).with_context(|| roots.display().to_string())?);
+    }
     let mut report = ledger::verify_against(&target, &trust, &*frame_keys)?;
     if report.fault.is_none() {
         report.fault = goes_on_from(&target, checkpoint)?;
@@ -41,6 +46,8 @@ pub(super) fn verify(
             "intact": report.fault.is_none(), "records": report.records, "sealed": report.sealed,
             "checkpoints": report.checkpoints, "witnessed": report.witnessed,
             "witnesses": report.witnesses.iter().map(|(name, time)| serde_json::json!({ "name": name, "time": time })).collect::<Vec<_>>(),
+            "timestamps": report.timestamps,
+            "timestamped": report.timestamped.map(|(records, time)| serde_json::json!({ "records": records, "time": time })),
             "log": report.key, "notes": report.notes, "fault": fault,
         });
         say(&serde_json::to_string_pretty(&report)?)?;
@@ -51,6 +58,10 @@ pub(super) fn verify(
         if report.fault.is_none() && !report.witnesses.is_empty() {
             let names: Vec<&str> = report.witnesses.iter().map(|(name, _)| name.as_str()).collect();
             say(&format!("witnessed: {} records by {}", report.witnessed, printable(&names.join(", "))))?;
+        }
+        if let (None, Some((records, time))) = (&report.fault, report.timestamped) {
+            let time = jiff::Timestamp::from_second(i64::try_from(time)?)?;
+            say(&format!("time stamps: {}, the newest of {time} over {records} records", report.timestamps))?;
         }
         match &report.fault {
             None => say(&format!(
