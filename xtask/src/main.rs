@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 
 const HELP: &str = "cargo xtask COMMAND
 
-  setup     make what the tests need: a Python environment for each real client (needs python3 with venv)
+  setup     make what the tests need: a Python environment for each real client, and for the second verifier (needs python3 with venv)
   test      setup, then every test
   lint      formatting, clippy with warnings as errors, licences and sources of dependencies
   docs      write the reference pages and schemas that are generated from code
@@ -63,6 +63,7 @@ fn setup() -> anyhow::Result<()> {
         ("otel-v2", "otel/requirements-otel-v2.txt"),
         ("openinference", "otel/requirements-openinference.txt"),
         ("openllmetry", "otel/requirements-openllmetry.txt"),
+        ("verifier", "../verifier/requirements.txt"),
     ];
     for (name, requirements) in environments {
         let wanted = std::fs::read_to_string(clients.join(requirements)).with_context(|| requirements.to_owned())?;

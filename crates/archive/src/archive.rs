@@ -30,7 +30,7 @@ use crate::view::View;
 use crate::{ArchiveError, Class, ManifestError, SegmentError, SegmentKeys, Span};
 
 pub(crate) const MANIFEST: &str = "manifest";
-const PENDING: &str = "pending";
+pub(crate) const PENDING: &str = "pending";
 const LOCK: &str = "lock";
 
 /// Most classes of one span: each is a segment of its own, gathered in memory with the others.

@@ -221,6 +221,9 @@ fn what_is_dropped_is_told_and_its_key_is_gone() {
     assert_eq!(items.len(), 1 + 13);
     let pci = sealed.iter().find(|segment| segment.class == class("pci")).unwrap();
     assert!(place.keys.get(pci.key).unwrap().is_none());
+    // What its records brought and others refer to is still there, beside those.
+    let kept = archive.view().contents(&span(0, 20, "soc2")).unwrap();
+    assert!(kept.iter().any(|kept| kept.text().is_some_and(|text| &*text == "what was said as number 3")));
     // The span is still covered: nothing else can take its place.
     assert!(archive.seal(0, 20, classed(&records), &plain()).is_err());
 }

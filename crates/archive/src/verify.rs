@@ -3,15 +3,20 @@
 use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::Path;
+use std::time::Duration;
 
 use event::Timestamp;
 use ledger::{LEAF_BYTES, TILE_WIDTH, TileId, TileKind};
 
-use crate::archive::MANIFEST;
+use crate::archive::{MANIFEST, PENDING};
 use crate::manifest::{MANIFEST_BYTES_MAX, Object, Segment, split};
 use crate::objects::ObjectName;
 use crate::view::View;
 use crate::{ArchiveError, ObjectError, Purpose, Span, fs};
+
+/// How often a fault is looked at again while the archive is being changed, and the pause between.
+const TRIES_MAX: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Looks up the leaf of a record in the ledger's entry bundles; `None` when the ledger has none of that number.
 pub type LeafOf<'a> = dyn FnMut(u64) -> io::Result<Option<[u8; LEAF_BYTES]>> + 'a;
@@ -99,10 +104,32 @@ impl View {
     ///
     /// With `leaf_of`, and the keys, each record's leaf in the log of `log_id` is compared with the ledger's.
     ///
+    /// Another process may change the archive meanwhile: what looks like a fault is looked at again then.
+    ///
     /// # Errors
     ///
     /// The first fault, in the order of the manifest; or that something could not be read.
-    pub fn verify(&self, log_id: [u8; 16], leaf_of: Option<&mut LeafOf<'_>>) -> Result<ArchiveReport, VerifyArchiveError> {
+    pub fn verify(&self, log_id: [u8; 16], mut leaf_of: Option<&mut LeafOf<'_>>) -> Result<ArchiveReport, VerifyArchiveError> {
+        let mut newer: Option<View> = None;
+        let mut tries = 0;
+        loop {
+            let view = newer.as_ref().unwrap_or(self);
+            let result = view.verify_once(log_id, leaf_of.as_deref_mut());
+            let Err(VerifyArchiveError::Fault(_) | VerifyArchiveError::Unreadable(_)) = &result else { return result };
+            tries += 1;
+            if tries == TRIES_MAX {
+                return result;
+            }
+            match view.newer()? {
+                Some(view) => newer = Some(view),
+                // A change is under way: between the manifest and its copy, or before the manifest.
+                None if self.dir.join(PENDING).exists() => std::thread::sleep(PAUSE),
+                None => return result,
+            }
+        }
+    }
+
+    fn verify_once(&self, log_id: [u8; 16], leaf_of: Option<&mut LeafOf<'_>>) -> Result<ArchiveReport, VerifyArchiveError> {
         let mut report = ArchiveReport {
             generation: self.pin().generation,
             segments: self.manifest().segments().count() as u64,

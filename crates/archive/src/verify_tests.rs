@@ -166,3 +166,20 @@ fn leaves_come_out_of_the_bundles_of_a_ledger() {
     assert_eq!(leaf_of(300).unwrap(), None);
     assert!(leaves_of(dir.path(), 300)(0).is_err());
 }
+
+#[test]
+fn a_change_during_the_verification_is_no_fault() {
+    let (specimen, archive) = specimen();
+    let verifiers = specimen.place.log_key.verifiers();
+    let dir = specimen.place.dir.path().join("archive");
+    let keys = Some(specimen.place.keys.clone() as std::sync::Arc<dyn crate::SegmentKeys>);
+    let older = View::open(&dir, Purpose::Evidence, specimen.place.objects(), keys, &verifiers, None).unwrap();
+    drop(archive);
+    // As another process: objects come and go that the manifest of `older` does not speak of.
+    let mut archive = specimen.place.open();
+    archive.drop_segment(&span(20, 40, "pci"), "retention", NOW).unwrap();
+    let more = crate::segment::tests::conversation(60, 10);
+    archive.seal(60, 70, classed(&more), &plain()).unwrap();
+    let report = older.verify(specimen.log_id(), None).unwrap();
+    assert_eq!((report.generation, report.records, report.dropped), (5, 63, 7));
+}

@@ -6,14 +6,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use event::Timestamp;
-use ledger::{StoredRecord, VerifierKey};
+use ledger::{StoredContent, StoredRecord, VerifierKey};
 
 use crate::archive::{MANIFEST, at};
 use crate::fs;
 use crate::manifest::{Dropped, MANIFEST_BYTES_MAX, Manifest, Object, Pin, Purpose, Segment};
 use crate::objects::{Digest, ObjectName, Objects};
 use crate::segment::{OBJECT_BYTES_MAX, SegmentReader, time_of};
-use crate::{ArchiveError, KeyStoreError, SegmentKeys};
+use crate::{ArchiveError, KeyStoreError, SegmentKeys, Span};
 
 /// Most objects that an object store may hold: a manifest of the largest size names fewer.
 const OBJECTS_MAX: usize = 4_000_000;
@@ -24,6 +24,7 @@ pub struct View {
     pub(crate) objects: Arc<dyn Objects>,
     pub(crate) manifest: Manifest,
     keys: Option<Arc<dyn SegmentKeys>>,
+    log_keys: Vec<VerifierKey>,
 }
 
 /// What a reader comes to.
@@ -69,7 +70,14 @@ impl View {
         if let Some(pin) = pin {
             manifest.check(pin)?;
         }
-        Ok(Self { dir: dir.to_owned(), objects, manifest, keys })
+        Ok(Self { dir: dir.to_owned(), objects, manifest, keys, log_keys: log_keys.to_vec() })
+    }
+
+    /// The archive as it is now, when another process has changed it since; `None` when it has not.
+    pub(crate) fn newer(&self) -> Result<Option<Self>, ArchiveError> {
+        let (objects, keys, purpose) = (self.objects.clone(), self.keys.clone(), self.manifest.purpose());
+        let now = Self::open(&self.dir, purpose, objects, keys, &self.log_keys, Some(&self.pin()))?;
+        Ok((now.pin() != self.pin()).then_some(now))
     }
 
     /// What the archive holds.
@@ -94,6 +102,13 @@ impl View {
     #[must_use]
     pub fn range(&self, from: Timestamp, to: Timestamp) -> Reader<'_> {
         self.reader_of(0, Some((from, to)))
+    }
+
+    /// All contents that lie in a segment: what its events refer to, whoever brought it. A reader gives out those that records
+    /// bring; where the record that brought one was dropped with its class, the text is only here.
+    pub fn contents(&self, span: &Span) -> Result<Vec<StoredContent>, ArchiveError> {
+        let segment = self.manifest.segment(span).ok_or_else(|| ArchiveError::NoSegment(span.clone()))?;
+        Ok(self.read(segment)?.into_contents())
     }
 
     fn reader_of(&self, from: u64, times: Option<(Timestamp, Timestamp)>) -> Reader<'_> {
@@ -156,7 +171,7 @@ impl Reader<'_> {
 
     fn open_span(&mut self, (first, end): (u64, u64)) -> Result<(), ArchiveError> {
         let view = self.view;
-        let of_span = |span: &crate::Span| (span.first, span.end) == (first, end);
+        let of_span = |span: &Span| (span.first, span.end) == (first, end);
         let dropped = view.manifest.dropped.iter().filter(|(span, _)| of_span(span)).map(|(_, dropped)| dropped.clone());
         self.dropped = dropped.collect();
         self.parts.clear();

@@ -116,14 +116,15 @@ fn files(dir: &Path) -> Result<(Vec<Seq>, u64), Fault> {
     Ok((segments, bytes))
 }
 
-/// The prepared segment: zeros, perhaps behind a header.
+/// The prepared segment: zeros, perhaps behind a header or the beginning of one. It holds no record, and the next open removes it.
 fn check_next(path: &Path) -> Result<u64, Fault> {
     let fault = |offset, wrong| Fault { file: path.to_owned(), offset, seq: None, wrong };
     let file = File::open(path).map_err(|error| fault(0, error.into()))?;
     let length = file.metadata().map_err(|error| fault(0, error.into()))?.len();
     let mut header = [0; SEGMENT_HEADER_BYTES];
     crate::segment::read_zero_extended(&file, &mut header, 0).map_err(|error| fault(0, error.into()))?;
-    if header != [0; SEGMENT_HEADER_BYTES] {
+    // A crash can leave the beginning of a header; its checksum comes last.
+    if header[SEGMENT_HEADER_BYTES - 1] != 0 {
         SegmentHeader::decode(&header).map_err(|wrong| fault(0, wrong))?;
     }
     zeros(&file, length.min(SEGMENT_HEADER_BYTES as u64), length).map_err(|(offset, wrong)| fault(offset, wrong))?;
@@ -163,7 +164,11 @@ fn check_segment(segment: &Segment, is_last: bool, visit: &mut impl FnMut(&Recor
     match found {
         Some(fault) => Err(fault),
         None => {
-            must_be_zeros(at, segment.bytes()?, seq)?;
+            let length = segment.bytes()?;
+            must_be_zeros(at, length, seq)?;
+            if at < length && length < segment.header.allocated_bytes {
+                return Err(segment.fault(at, Some(seq), Wrong::Lost));
+            }
             Ok((seq, at, None))
         }
     }

@@ -5,4 +5,5 @@ mod examples;
 mod recovery;
 mod retiring;
 mod sealing;
+mod simulated;
 mod tampering;

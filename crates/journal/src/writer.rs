@@ -188,7 +188,8 @@ impl Writer {
 
     /// Begins a new segment when the newest one has records.
     fn rotate(&mut self) -> Result<Seq, Failure> {
-        let has_records = self.active.as_ref().map_or(self.full.is_some(), |active| active.head > BLOCK_BYTES);
+        let full_has = self.full.is_some_and(|full| full.first < full.end);
+        let has_records = self.active.as_ref().map_or(full_has, |active| active.head > BLOCK_BYTES);
         if has_records {
             self.begin_segment(0)?;
         }
@@ -319,12 +320,20 @@ impl Writer {
                 tracing::warn!(%error, file = %previous.path.display(), "unused space of a full segment stays taken");
             }
             let SegmentHeader { first, key, .. } = previous.header;
-            self.shared.closed.push(ClosedFile { first, end: self.next, key });
+            self.close_file(ClosedFile { first, end: self.next, key });
         }
         if let Some(full) = self.full.take() {
-            self.shared.closed.push(full);
+            self.close_file(full);
         }
         Ok(())
+    }
+
+    /// Counts a file among the closed ones. One without a record is none of them: a frame was too large for it, and the
+    /// file that was begun instead has taken its name.
+    fn close_file(&self, file: ClosedFile) {
+        if file.first < file.end {
+            self.shared.closed.push(file);
+        }
     }
 
     /// Why no segment can be begun.
@@ -355,7 +364,7 @@ impl Writer {
     fn prepare_in_time(&mut self) {
         let half_full =
             self.active.as_ref().is_none_or(|active| active.head > active.header.allocated_bytes / PREPARE_AT_FRACTION);
-        if !half_full || self.prepared.is_some() {
+        if !half_full || self.prepared.is_some() || !self.shared.disk.prepares_ahead() {
             return;
         }
         let (disk, dir, bytes) = (self.shared.disk.clone(), self.shared.dir.clone(), self.options.allocate_for(0));

@@ -5,14 +5,14 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use aws_lc_rs::hmac;
 use event::{ContentRef, Kind, Timestamp};
 use journal::Record;
+use journal::hash::{Mac, Sha256};
 use serde::Deserialize;
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::tree::{CompactRange, Hash, leaf_hash};
+use crate::tree::{CompactRange, Hash};
 
 /// What a leaf begins with: its format and version.
 const MAGIC: [u8; 8] = *b"wkleaf/1";
@@ -32,6 +32,12 @@ const SPLIT_ARRAYS: [&str; 1] = ["pieces"];
 
 /// The path of the field that lists the contents that a record brings. No path in an event begins without `/`.
 pub(crate) const CONTENTS_PATH: &str = "contents";
+
+/// Paths that fit into the buffer that they are built in without growing it.
+const PATH_BYTES_USUAL: usize = 128;
+
+/// Objects of up to so many members are searched for duplicates by comparing each with each, which needs no memory.
+const MEMBERS_COMPARED: usize = 24;
 
 /// One leaf of the tree, of a fixed size.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,20 +118,24 @@ pub enum LeafError {
 impl Leaf {
     /// The leaf of a record in the log of that id.
     pub fn of(record: &Record, log_id: [u8; 16]) -> Result<Self, LeafError> {
-        let members = Members::of(&record.event_json)?;
-        let fields = members.fields(record)?;
-        let key = hmac::Key::new(hmac::HMAC_SHA256, &record.commitment_key);
+        let event = Members::of(&record.event_json)?;
+        let contents = event.contents(record)?;
+        let key = Mac::new(&record.commitment_key);
         let mut root = CompactRange::default();
-        for field in &fields {
-            root.push(leaf_hash(&field.committed(&field.salt_with(&key)?)?), |_, _| ());
-        }
+        let mut push = |path: &[u8], kind: FieldType, value: &[u8]| {
+            let salt = salt_of(path, &key)?;
+            root.push(field_hash(path, kind, value, &salt)?, |_, _| ());
+            Ok(())
+        };
+        event.visit(|path, value| push(path, FieldType::Json, value.get().as_bytes()))?;
+        push(CONTENTS_PATH.as_bytes(), FieldType::Contents, &contents)?;
         Ok(Self {
             log_id,
             seq: record.seq.0,
-            time: members.parse("time")?,
-            observed: members.parse("observed")?,
-            kind: members.parse::<Kind>("kind")?.code(),
-            fields: u32::try_from(fields.len()).map_err(|_| LeafError::TooLong)?,
+            time: event.parse("time")?,
+            observed: event.parse("observed")?,
+            kind: event.parse::<Kind>("kind")?.code(),
+            fields: u32::try_from(root.size()).map_err(|_| LeafError::TooLong)?,
             field_root: root.root(),
             blind: record.blind,
         })
@@ -182,91 +192,89 @@ impl Leaf {
 /// The fields of a record, in the order in which the tree has them: those of the event as they stand in it, then the
 /// list of contents. Checks that nothing of the record stands outside them.
 pub fn fields(record: &Record) -> Result<Vec<Field<'_>>, LeafError> {
-    Members::of(&record.event_json)?.fields(record)
+    let event = Members::of(&record.event_json)?;
+    let contents = event.contents(record)?;
+    let mut fields = Vec::new();
+    event.visit(|path, value| {
+        let path = String::from_utf8_lossy(path).into_owned();
+        fields.push(Field { path, kind: FieldType::Json, value: Cow::Borrowed(value.get().as_bytes()) });
+        Ok(())
+    })?;
+    fields.push(Field { path: CONTENTS_PATH.to_owned(), kind: FieldType::Contents, value: Cow::Owned(contents) });
+    Ok(fields)
 }
 
 impl Field<'_> {
     /// The salt of the field, from the record's commitment key: `HMAC(key, "wkleaf/1 salt" ‖ u32 length ‖ path)`.
     /// Who is given the salt and the value can check this field and guess at no other.
     pub fn salt(&self, commitment_key: &[u8; 32]) -> Result<[u8; 32], LeafError> {
-        self.salt_with(&hmac::Key::new(hmac::HMAC_SHA256, commitment_key))
+        salt_of(self.path.as_bytes(), &Mac::new(commitment_key))
     }
 
     /// The field's leaf hash in the tree of fields.
     pub fn hash(&self, salt: &[u8; 32]) -> Result<Hash, LeafError> {
-        Ok(leaf_hash(&self.committed(salt)?))
+        field_hash(self.path.as_bytes(), self.kind, &self.value, salt)
     }
+}
 
-    fn salt_with(&self, key: &hmac::Key) -> Result<[u8; 32], LeafError> {
-        let mut context = hmac::Context::with_key(key);
-        context.update(SALT_DOMAIN);
-        context.update(&length(self.path.len())?);
-        context.update(self.path.as_bytes());
-        Ok(bytes_of(&context.sign()))
-    }
+fn salt_of(path: &[u8], key: &Mac) -> Result<[u8; 32], LeafError> {
+    Ok(key.tag(&[SALT_DOMAIN, &length(path.len())?, path]))
+}
 
-    /// `u32 length ‖ path ‖ HMAC(salt, "wkleaf/1 field" ‖ u32 length ‖ path ‖ u8 type ‖ u32 length ‖ value)`.
-    fn committed(&self, salt: &[u8; 32]) -> Result<Vec<u8>, LeafError> {
-        let path_length = length(self.path.len())?;
-        let mut context = hmac::Context::with_key(&hmac::Key::new(hmac::HMAC_SHA256, salt));
-        context.update(FIELD_DOMAIN);
-        context.update(&path_length);
-        context.update(self.path.as_bytes());
-        context.update(&[self.kind as u8]);
-        context.update(&length(self.value.len())?);
-        context.update(&self.value);
-        let mut committed = Vec::with_capacity(4 + self.path.len() + 32);
-        committed.extend_from_slice(&path_length);
-        committed.extend_from_slice(self.path.as_bytes());
-        committed.extend_from_slice(context.sign().as_ref());
-        Ok(committed)
-    }
+/// `SHA-256(0x00 ‖ u32 length ‖ path ‖ HMAC(salt, "wkleaf/1 field" ‖ u32 length ‖ path ‖ u8 type ‖ u32 length ‖ value))`.
+fn field_hash(path: &[u8], kind: FieldType, value: &[u8], salt: &[u8; 32]) -> Result<Hash, LeafError> {
+    let path_length = length(path.len())?;
+    let commitment = Mac::new(salt).tag(&[FIELD_DOMAIN, &path_length, path, &[kind as u8], &length(value.len())?, value]);
+    Ok(Sha256::of(&[&[0], &path_length, path, &commitment]))
 }
 
 fn length(bytes: usize) -> Result<[u8; 4], LeafError> {
     Ok(u32::try_from(bytes).map_err(|_| LeafError::TooLong)?.to_be_bytes())
 }
 
-fn bytes_of(tag: &hmac::Tag) -> [u8; 32] {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(tag.as_ref());
-    bytes
-}
-
-/// The members of a JSON object as they stand in it: order kept, values untouched.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+/// The members of an event that is in canonical form, each with what it splits into: order kept, values untouched.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue, Split<'a>)>);
 
 impl<'a> Members<'a> {
-    /// The members of an event that is in canonical form.
     fn of(event_json: &'a [u8]) -> Result<Self, LeafError> {
-        let members: Self = serde_json::from_slice(event_json)?;
-        members.check_distinct()?;
-        let canonical = members.canonical()?;
-        if canonical == event_json {
-            return Ok(members);
-        }
-        let same = canonical.iter().zip(event_json).take_while(|(ours, theirs)| ours == theirs).count();
-        Err(LeafError::NotCanonical(same))
+        let object: Object<'a> = serde_json::from_slice(event_json)?;
+        object.check_distinct()?;
+        let split = |(key, value): (Cow<'a, str>, &'a RawValue)| {
+            let split = Split::of(&key, value)?;
+            Ok((key, value, split))
+        };
+        let members = Self(object.0.into_iter().map(split).collect::<Result<_, LeafError>>()?);
+        members.check_canonical(event_json)?;
+        Ok(members)
     }
 
-    fn fields(&self, record: &Record) -> Result<Vec<Field<'a>>, LeafError> {
-        let mut fields = Vec::with_capacity(self.0.len() + 16);
-        let mut push = |path, value: &'a RawValue| {
-            fields.push(Field { path, kind: FieldType::Json, value: Cow::Borrowed(value.get().as_bytes()) });
-        };
-        for (key, value) in &self.0 {
-            let path = format!("/{}", escape(key));
-            match Split::of(key, value)? {
-                Split::Whole => push(path, value),
+    /// Tells path and value of each field but `contents`, in order.
+    fn visit(&self, mut field: impl FnMut(&[u8], &'a RawValue) -> Result<(), LeafError>) -> Result<(), LeafError> {
+        let mut path = Vec::with_capacity(PATH_BYTES_USUAL);
+        for (key, value, split) in &self.0 {
+            path.clear();
+            push_escaped(key, &mut path);
+            let group = path.len();
+            match split {
+                Split::Whole => field(&path, value)?,
                 Split::Object(members) => {
-                    members.0.iter().for_each(|(key, value)| push(format!("{path}/{}", escape(key)), value))
+                    for (key, value) in &members.0 {
+                        path.truncate(group);
+                        push_escaped(key, &mut path);
+                        field(&path, value)?;
+                    }
                 }
-                Split::Array(items) => items.iter().enumerate().for_each(|(index, value)| push(format!("{path}/{index}"), value)),
+                Split::Array(items) => {
+                    for (index, value) in items.iter().enumerate() {
+                        path.truncate(group);
+                        path.push(b'/');
+                        push_decimal(index, &mut path);
+                        field(&path, value)?;
+                    }
+                }
             }
         }
-        let contents = self.contents(record)?;
-        fields.push(Field { path: CONTENTS_PATH.to_owned(), kind: FieldType::Contents, value: Cow::Owned(contents) });
-        Ok(fields)
+        Ok(())
     }
 
     /// The value of the field `contents`: `id ‖ subject ‖ u32 length` of each.
@@ -296,42 +304,28 @@ impl<'a> Members<'a> {
         Ok(value)
     }
 
-    /// The object written anew from its fields: compact, in the same order, keys as `serde_json` writes them.
-    fn canonical(&self) -> Result<Vec<u8>, LeafError> {
-        let mut out = Vec::with_capacity(self.0.iter().map(|(key, value)| key.len() + value.get().len() + 4).sum());
-        write_object(&self.0, &mut out, |key, value, out| {
-            match Split::of(key, value)? {
-                Split::Whole => out.extend_from_slice(value.get().as_bytes()),
-                Split::Object(members) => write_object(&members.0, out, |_, value, out| {
-                    out.extend_from_slice(value.get().as_bytes());
-                    Ok(())
-                })?,
-                Split::Array(items) => {
-                    out.push(b'[');
-                    for (index, value) in items.iter().enumerate() {
-                        if index > 0 {
-                            out.push(b',');
-                        }
-                        out.extend_from_slice(value.get().as_bytes());
-                    }
-                    out.push(b']');
-                }
+    /// Whether the object, written anew from its fields, is the same: compact, keys as `serde_json` writes them.
+    fn check_canonical(&self, event_json: &[u8]) -> Result<(), LeafError> {
+        let mut rest = Expected { all: event_json, at: 0 };
+        rest.object(self.0.iter().map(|(key, value, split)| (key, (value, split))), |rest, (value, split)| match split {
+            Split::Whole => rest.take(value.get().as_bytes()),
+            Split::Object(members) => {
+                rest.object(members.0.iter().map(|(key, value)| (key, value)), |rest, value| rest.take(value.get().as_bytes()))
             }
-            Ok(())
+            Split::Array(items) => {
+                rest.take(b"[")?;
+                for (index, value) in items.iter().enumerate() {
+                    rest.take(if index > 0 { b"," } else { b"" })?;
+                    rest.take(value.get().as_bytes())?;
+                }
+                rest.take(b"]")
+            }
         })?;
-        Ok(out)
-    }
-
-    fn check_distinct(&self) -> Result<(), LeafError> {
-        let mut seen = HashSet::with_capacity(self.0.len());
-        match self.0.iter().find(|(key, _)| !seen.insert(key.as_ref())) {
-            Some((key, _)) => Err(LeafError::Duplicate(key.chars().take(80).collect())),
-            None => Ok(()),
-        }
+        if rest.at == event_json.len() { Ok(()) } else { Err(LeafError::NotCanonical(rest.at)) }
     }
 
     fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
+        self.0.iter().find(|(key, ..)| key == name).map(|(_, value, _)| *value)
     }
 
     fn parse<T: Deserialize<'a>>(&self, name: &'static str) -> Result<T, LeafError> {
@@ -343,10 +337,71 @@ impl<'a> Members<'a> {
     }
 }
 
+/// Bytes that must be those that a writer would write next.
+struct Expected<'a> {
+    all: &'a [u8],
+    at: usize,
+}
+
+impl Expected<'_> {
+    fn take(&mut self, bytes: &[u8]) -> Result<(), LeafError> {
+        let there = self.all.get(self.at..).unwrap_or_default();
+        if there.starts_with(bytes) {
+            self.at += bytes.len();
+            return Ok(());
+        }
+        let same = there.iter().zip(bytes).take_while(|(ours, theirs)| ours == theirs).count();
+        Err(LeafError::NotCanonical(self.at + same))
+    }
+
+    fn object<'k, V>(
+        &mut self,
+        members: impl Iterator<Item = (&'k Cow<'k, str>, V)>,
+        mut value_of: impl FnMut(&mut Self, V) -> Result<(), LeafError>,
+    ) -> Result<(), LeafError> {
+        self.take(b"{")?;
+        for (index, (key, value)) in members.enumerate() {
+            self.take(if index > 0 { b"," } else { b"" })?;
+            if key.bytes().any(|byte| byte < 0x20 || matches!(byte, b'"' | b'\\')) {
+                self.take(&serde_json::to_vec(key)?)?;
+            } else {
+                self.take(b"\"")?;
+                self.take(key.as_bytes())?;
+                self.take(b"\"")?;
+            }
+            self.take(b":")?;
+            value_of(self, value)?;
+        }
+        self.take(b"}")
+    }
+}
+
+/// The members of a JSON object as they stand in it.
+struct Object<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl Object<'_> {
+    fn check_distinct(&self) -> Result<(), LeafError> {
+        let duplicate = |key: &str| Err(LeafError::Duplicate(key.chars().take(80).collect()));
+        if self.0.len() <= MEMBERS_COMPARED {
+            for (index, (key, _)) in self.0.iter().enumerate() {
+                if self.0[..index].iter().any(|(before, _)| before == key) {
+                    return duplicate(key);
+                }
+            }
+            return Ok(());
+        }
+        let mut seen = HashSet::with_capacity(self.0.len());
+        match self.0.iter().find(|(key, _)| !seen.insert(key.as_ref())) {
+            Some((key, _)) => duplicate(key),
+            None => Ok(()),
+        }
+    }
+}
+
 /// How a member of the event becomes fields.
 enum Split<'a> {
     Whole,
-    Object(Members<'a>),
+    Object(Object<'a>),
     Array(Vec<&'a RawValue>),
 }
 
@@ -355,7 +410,7 @@ impl<'a> Split<'a> {
     fn of(key: &str, value: &'a RawValue) -> Result<Self, LeafError> {
         let text = value.get();
         if SPLIT_OBJECTS.contains(&key) && text.starts_with('{') {
-            let members: Members<'a> = serde_json::from_str(text)?;
+            let members: Object<'a> = serde_json::from_str(text)?;
             members.check_distinct()?;
             Ok(if members.0.is_empty() { Self::Whole } else { Self::Object(members) })
         } else if SPLIT_ARRAYS.contains(&key) && text.starts_with('[') {
@@ -372,30 +427,27 @@ struct ReferringPiece {
     content: ContentRef,
 }
 
-fn write_object<'a>(
-    members: &[(Cow<'a, str>, &'a RawValue)],
-    out: &mut Vec<u8>,
-    mut value_of: impl FnMut(&str, &'a RawValue, &mut Vec<u8>) -> Result<(), LeafError>,
-) -> Result<(), LeafError> {
-    out.push(b'{');
-    for (index, (key, value)) in members.iter().enumerate() {
-        if index > 0 {
-            out.push(b',');
+/// Appends `/` and the key as a reference token of a JSON pointer.
+fn push_escaped(key: &str, path: &mut Vec<u8>) {
+    path.push(b'/');
+    for byte in key.bytes() {
+        match byte {
+            b'~' => path.extend_from_slice(b"~0"),
+            b'/' => path.extend_from_slice(b"~1"),
+            byte => path.push(byte),
         }
-        serde_json::to_writer(&mut *out, key)?;
-        out.push(b':');
-        value_of(key, value, out)?;
     }
-    out.push(b'}');
-    Ok(())
 }
 
-/// A reference token of a JSON pointer.
-fn escape(key: &str) -> Cow<'_, str> {
-    if key.contains(['~', '/']) { Cow::Owned(key.replace('~', "~0").replace('/', "~1")) } else { Cow::Borrowed(key) }
+fn push_decimal(number: usize, path: &mut Vec<u8>) {
+    if number >= 10 {
+        push_decimal(number / 10, path);
+    }
+    // Below ten.
+    path.push(b'0' + (number % 10) as u8);
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+impl<'de: 'a, 'a> Deserialize<'de> for Object<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct MembersVisitor;
         impl<'de> Visitor<'de> for MembersVisitor {
@@ -413,7 +465,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
                 Ok(members)
             }
         }
-        deserializer.deserialize_map(MembersVisitor).map(Members)
+        deserializer.deserialize_map(MembersVisitor).map(Object)
     }
 }
 

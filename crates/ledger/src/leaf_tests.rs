@@ -4,7 +4,11 @@ use journal::{ContentEntry, Seq};
 use sanitize::Clean;
 
 use super::*;
+use crate::tree::leaf_hash;
 use crate::tree::tests::mth;
+
+#[path = "../tests/common/plain.rs"]
+mod plain;
 
 const LOG: [u8; 16] = [3; 16];
 
@@ -125,6 +129,7 @@ fn a_field_is_proved_alone_by_its_salt() {
 #[test]
 fn every_byte_of_a_record_is_bound() {
     for record in [record(3), record(4)] {
+        assert_eq!(Leaf::of(&record, LOG).unwrap().encode().to_vec(), plain::leaf(&record, LOG));
         let leaf = Leaf::of(&record, LOG).unwrap();
         let mut bytes = Vec::new();
         record.encode(&mut bytes);
@@ -217,7 +222,38 @@ fn contents_must_be_those_of_the_event() {
     assert_ne!(with(&Vec::clear).unwrap(), leaf, "a content cannot be taken away");
 }
 
+/// JSON of every form, whose text is one of many that say the same.
+fn json() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    let text = "[a-z~/ é\u{1}\"\\\\]{0,12}".prop_map(|text| serde_json::to_string(&text).unwrap());
+    let leaf =
+        prop_oneof![Just("null".to_owned()), Just("{}".to_owned()), any::<i32>().prop_map(|n| n.to_string()), text.clone()];
+    leaf.prop_recursive(3, 24, 6, move |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..6).prop_map(|items| format!("[{}]", items.join(","))),
+            proptest::collection::btree_map(text.clone(), inner, 0..6).prop_map(|members| {
+                format!("{{{}}}", members.iter().map(|(key, value)| format!("{key}:{value}")).collect::<Vec<_>>().join(","))
+            }),
+        ]
+    })
+}
+
 proptest::proptest! {
+    #[test]
+    fn the_fast_way_is_the_plain_way(
+        attributes in json(), unmapped in json(), pieces in json(), other in json(),
+        key in proptest::prelude::any::<[u8; 32]>(), blind in proptest::prelude::any::<[u8; 16]>(), seq in 0..u64::MAX,
+    ) {
+        let json = format!(
+            r#"{{"kind":"admin","attributes":{attributes},"time":1,"a~/b":{other},"unmapped":{unmapped},"observed":2,"pieces":{pieces}}}"#
+        );
+        let record = Record { seq: Seq(seq), commitment_key: key, blind, event_json: json.into_bytes(), contents: Vec::new() };
+        proptest::prop_assert_eq!(Leaf::of(&record, LOG).unwrap().encode().to_vec(), plain::leaf(&record, LOG));
+        let fields = fields(&record).unwrap();
+        let hashes: Vec<Hash> = fields.iter().map(|field| field.hash(&field.salt(&key).unwrap()).unwrap()).collect();
+        proptest::prop_assert_eq!(mth(&hashes), Leaf::of(&record, LOG).unwrap().field_root);
+    }
+
     #[test]
     fn no_record_makes_it_panic(json in "[{}\\[\\]\",:a0~/ ]{0,60}", key in "(kind|attributes|unmapped|pieces)") {
         let _ = leaf_of(&json);

@@ -23,7 +23,7 @@ use crate::leaf::{Leaf, LeafError};
 use crate::note::SignedNote;
 use crate::tile::{TileBuilder, TileId};
 use crate::vkey::VerifierKey;
-use crate::witnessed::WITNESSED;
+use crate::witnessed::{WITNESSED, timestamp_size};
 
 pub(crate) const CHECKPOINT: &str = "checkpoint";
 pub(crate) const HISTORY: &str = "checkpoints";
@@ -441,7 +441,9 @@ impl Ledger {
 
 /// Whether a path (relative to the ledger's directory) is one that a ledger writes.
 pub(crate) fn is_file_of_ledger(path: &str) -> bool {
-    [CHECKPOINT, HISTORY, VKEY, KEYS, WITNESSED].contains(&path) || TileId::parse(path).is_some()
+    [CHECKPOINT, HISTORY, VKEY, KEYS, WITNESSED].contains(&path)
+        || timestamp_size(path).is_some()
+        || TileId::parse(path).is_some()
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> LedgerError {

@@ -12,6 +12,7 @@
 //! ledger/checkpoint      the newest checkpoint, signed with Ed25519 and ML-DSA-44
 //! ledger/checkpoints     every checkpoint by its Ed25519 signature, oldest first, an empty line behind each
 //! ledger/witnessed       the newest checkpoint that witnesses countersigned, with their cosignatures
+//! ledger/timestamps/<N>   time stamps of checkpoints by others (`<size>.tsr`, RFC 3161)
 //! ledger/tile/<L>/<N>    hashes; ledger/tile/entries/<N> the leaves; `.p/<W>` behind the name of a partial one
 //! ```
 
@@ -31,6 +32,7 @@ pub mod proof;
 mod signing;
 mod stored;
 mod tile;
+mod timestamp;
 mod tlog_proof;
 pub mod tombstone;
 mod tree;
@@ -50,9 +52,12 @@ pub use policy::{Policy, PolicyError, Witnessed};
 pub use signing::SigningKey;
 pub use stored::{ErasedTokens, RedactedRecord, Redaction, StoredBody, StoredContent, StoredField, StoredRecord, StoredSpan};
 pub use tile::{TILE_WIDTH, TileId, TileKind};
+pub use timestamp::{
+    TIMESTAMP_BYTES_MAX, TimestampError, TimestampRequest, Timestamped, TsaRoots, claimed_time, verify_timestamp,
+};
 pub use tlog_proof::{TlogProof, TlogProofError};
 pub use tombstone::{ErasedItem, ErasedItems, Erasures, Membership, TOMBSTONE_EVENT, Tombstone, TombstoneError};
 pub use tree::{CompactRange, EMPTY_ROOT, Hash, leaf_hash, node_hash, root_of};
 pub use verify::{Fault, Report, Trust, VerifyError, verify, verify_against};
 pub use vkey::{Algorithm, VerifierKey};
-pub use witnessed::{publish_witnessed, published_checkpoint, witnessed_checkpoint};
+pub use witnessed::{publish_timestamp, publish_witnessed, published_checkpoint, witnessed_checkpoint};

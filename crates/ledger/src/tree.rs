@@ -1,6 +1,6 @@
 //! The hash tree of RFC 6962, section 2.1, with SHA-256.
 
-use aws_lc_rs::digest::{SHA256, digest};
+use journal::hash::Sha256;
 
 /// A SHA-256 hash.
 pub type Hash = [u8; 32];
@@ -11,31 +11,16 @@ pub const EMPTY_ROOT: Hash = [
     0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55,
 ];
 
-/// Entries up to here are hashed from the stack: leaves and most fields.
-const STACK_BYTES: usize = 256;
-
 /// `SHA-256(0x00 ‖ entry)`.
 #[must_use]
 pub fn leaf_hash(entry: &[u8]) -> Hash {
-    if entry.len() < STACK_BYTES {
-        let mut input = [0; STACK_BYTES];
-        input[1..=entry.len()].copy_from_slice(entry);
-        sha256(&input[..=entry.len()])
-    } else {
-        let mut input = Vec::with_capacity(entry.len() + 1);
-        input.push(0);
-        input.extend_from_slice(entry);
-        sha256(&input)
-    }
+    Sha256::of(&[&[0], entry])
 }
 
 /// `SHA-256(0x01 ‖ left ‖ right)`.
 #[must_use]
 pub fn node_hash(left: &Hash, right: &Hash) -> Hash {
-    let mut input = [1; 65];
-    input[1..33].copy_from_slice(left);
-    input[33..].copy_from_slice(right);
-    sha256(&input)
+    Sha256::of(&[&[1], left, right])
 }
 
 /// The root over `leaves`, which are leaf hashes.
@@ -49,9 +34,7 @@ pub fn root_of(leaves: impl IntoIterator<Item = Hash>) -> Hash {
 }
 
 pub(crate) fn sha256(input: &[u8]) -> Hash {
-    let mut hash = [0; 32];
-    hash.copy_from_slice(digest(&SHA256, input).as_ref());
-    hash
+    Sha256::of(&[input])
 }
 
 /// A tree that only grows, kept as the roots of its perfect subtrees: at most 64 hashes, one for each bit of its size.

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use journal::{FrameKeys, Record, Seq};
 
 use crate::policy::Policy;
+use crate::timestamp::TsaRoots;
 use crate::tree::{EMPTY_ROOT, Hash};
 use crate::vkey::VerifierKey;
 
@@ -35,6 +36,10 @@ pub struct Report {
     /// The public key by which the checkpoints were verified, as a verifier key. Whoever can write the directory can
     /// write another key into it: compare it with one that is kept elsewhere (or use [`verify_against`]).
     pub key: String,
+    /// Time stamps of checkpoints that were compared, and verified if roots of authorities were given.
+    pub timestamps: u64,
+    /// The newest of them: how many records it covers, and its time in seconds since 1970.
+    pub timestamped: Option<(u64, u64)>,
     /// What is worth knowing and no sign of tampering.
     pub notes: Vec<String>,
     /// The first thing that is wrong; `None` when the record is intact. Verification ends there, so the numbers above
@@ -98,6 +103,8 @@ pub struct Trust {
     pub keys: Vec<VerifierKey>,
     /// Which witnesses must have countersigned the newest witnessed checkpoint, and, if it lists logs, that this is one of them.
     pub policy: Option<Policy>,
+    /// The authorities whose time stamps count. Given, there must be one.
+    pub tsa_roots: Option<TsaRoots>,
 }
 
 /// Verifies a data directory as [`verify`] does, and against what is known from elsewhere.
@@ -152,6 +159,8 @@ fn verify_from(data_dir: &Path, trust: &Trust, source: Source<'_>) -> Result<Rep
         root: EMPTY_ROOT,
         witnessed: 0,
         witnesses: Vec::new(),
+        timestamps: 0,
+        timestamped: None,
         key: String::new(),
         notes: Vec::new(),
         fault: None,
@@ -186,7 +195,13 @@ fn read_journal(data_dir: &Path, keys: Option<&dyn FrameKeys>, visit: &mut dyn F
 /// Verifies a ledger against records in memory.
 #[cfg(test)]
 pub(crate) fn verify_memory(data_dir: &Path, records: &[Record]) -> Result<Report, VerifyError> {
-    verify_from(data_dir, &Trust::default(), &mut |visit| {
+    verify_memory_against(data_dir, records, &Trust::default())
+}
+
+/// Verifies a ledger against records in memory and what is known from elsewhere.
+#[cfg(test)]
+pub(crate) fn verify_memory_against(data_dir: &Path, records: &[Record], trust: &Trust) -> Result<Report, VerifyError> {
+    verify_from(data_dir, trust, &mut |visit| {
         records.iter().for_each(visit);
         Ok(Journaled { first: 0, records: records.len() as u64, torn: None })
     })

@@ -1,4 +1,4 @@
-//! `ledger/witnessed`: the newest checkpoint that witnesses countersigned, with their cosignatures. It is a file of its own, so
+//! What others say of the log's checkpoints. `ledger/timestamps/<size>.tsr`: RFC 3161 answers. `ledger/witnessed`: the newest checkpoint that witnesses countersigned, with their cosignatures. It is a file of its own, so
 //! that sealing never waits for anybody, and the published checkpoint never changes behind its signing.
 
 use std::fs::File;
@@ -9,8 +9,10 @@ use crate::checkpoint::Checkpoint;
 use crate::files::{Disk, read_at_most};
 use crate::ledger::CHECKPOINT;
 use crate::note::{NOTE_BYTES_MAX, SignedNote};
+use crate::tlog_proof::canonical;
 
 pub(crate) const WITNESSED: &str = "witnessed";
+pub(crate) const TIMESTAMPS: &str = "timestamps";
 
 /// The checkpoint that the ledger of a data directory publishes, as it stands there; not verified. `None` before the first one.
 pub fn published_checkpoint(data_dir: &Path) -> io::Result<Option<SignedNote>> {
@@ -30,6 +32,22 @@ pub fn publish_witnessed(data_dir: &Path, note: &SignedNote) -> io::Result<()> {
         return Ok(());
     }
     put(data_dir, WITNESSED, note.encode().as_bytes())
+}
+
+/// Where the time stamp of the checkpoint of so many records lies.
+pub(crate) fn timestamp_file(size: u64) -> String {
+    format!("{TIMESTAMPS}/{size}.tsr")
+}
+
+/// The size in the name of a time stamp's file.
+pub(crate) fn timestamp_size(path: &str) -> Option<u64> {
+    canonical(path.strip_prefix(TIMESTAMPS)?.strip_prefix('/')?.strip_suffix(".tsr")?)
+}
+
+/// Keeps an authority's answer for the checkpoint of so many records. It was asked for the checkpoint as the history keeps it
+/// ([`history_form`](crate::history_form)), and the answer was checked.
+pub fn publish_timestamp(data_dir: &Path, size: u64, answer: &[u8]) -> io::Result<()> {
+    put(data_dir, &timestamp_file(size), answer)
 }
 
 /// Puts a file beside the ledger's own, between two seals.

@@ -33,6 +33,8 @@ pub struct Config {
     pub ledger: LedgerConfig,
     /// Witnesses that the checkpoints are shown to, beside those of the policy.
     pub witness: Vec<WitnessConfig>,
+    /// Who puts a time on the record.
+    pub timestamps: Option<TimestampsConfig>,
     /// How often records are sealed.
     pub seal: Seal,
 }
@@ -141,6 +143,24 @@ pub struct Seal {
 /// Shorter intervals would make a checkpoint for nearly every record, longer ones leave too much that nobody has signed.
 const SEAL_INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
 
+/// An RFC 3161 time-stamping authority.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TimestampsConfig {
+    /// Where it answers `application/timestamp-query`.
+    pub url: String,
+    /// Seconds between two stamps; nothing is stamped while nothing is recorded.
+    #[serde(default = "an_hour")]
+    pub every: u64,
+    /// Certificates in PEM under which its answers must be, to be kept.
+    #[serde(default)]
+    pub roots: Option<PathBuf>,
+}
+
+fn an_hour() -> u64 {
+    3_600
+}
+
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -163,6 +183,14 @@ pub enum ConfigError {
     /// A witness.
     #[error("witness {url}: {what}")]
     Witness {
+        /// Which.
+        url: String,
+        /// What is wrong with its entry.
+        what: String,
+    },
+    /// The time-stamping authority.
+    #[error("timestamps {url}: {what}")]
+    Timestamps {
         /// Which.
         url: String,
         /// What is wrong with its entry.

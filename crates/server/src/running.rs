@@ -20,6 +20,7 @@ use crate::node::{Node, NodeError, internal};
 use crate::root_key::RootKeyFile;
 use crate::run_file::RunFile;
 use crate::secrets;
+use crate::timestamping::Timestamping;
 use crate::witnessing::Witnessing;
 use crate::{Access, Role};
 
@@ -50,6 +51,7 @@ pub struct Running {
     first_key: Option<NewKey>,
     stop: watch::Sender<bool>,
     witnessing: Option<Witnessing>,
+    timestamping: Option<Timestamping>,
     listeners: Vec<JoinHandle<()>>,
 }
 
@@ -151,9 +153,10 @@ impl Running {
         run.write(node.data()).map_err(StartError::RunFile)?;
         api.note_start(&addresses, first_key.as_ref().map(|key| &key.info)).await;
         let witnessing = Witnessing::start(node.data().path(), config)?;
+        let timestamping = Timestamping::start(node.data().path(), config)?;
         let (stop, stopped) = watch::channel(false);
         let listeners = bound.into_iter().map(|listener| tokio::spawn(listener.serve(stopped.clone()))).collect();
-        Ok(Self { node, gateway, addresses, first_key, stop, witnessing, listeners })
+        Ok(Self { node, gateway, addresses, first_key, stop, witnessing, timestamping, listeners })
     }
 
     /// Where the listeners are.
@@ -199,6 +202,9 @@ impl Running {
             Err(_) => Err(NodeError::Consumer("a request was still under way; the next start goes on from there".to_owned())),
         });
         let closed = close.await.unwrap_or_else(|error| Err(NodeError::Consumer(error.to_string())));
+        if let Some(timestamping) = self.timestamping {
+            drop(tokio::task::spawn_blocking(move || timestamping.stop()).await);
+        }
         if let Some(witnessing) = self.witnessing {
             drop(tokio::task::spawn_blocking(move || witnessing.stop()).await);
         }

@@ -3,27 +3,18 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use futures_util::future::join_all;
-use http::{Method, Request, Uri, header};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use http::Uri;
 use ledger::proof::{self, TileReader};
 use ledger::witness::{AddCheckpoint, Answer, read_answer};
 use ledger::{Checkpoint, NoteSignature, Policy, SignedNote, VerifierKey};
-use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::watch;
 
 use crate::config::{Config, ConfigError};
+use crate::outbound::{Outbound, read_url};
 
 /// How often the newest checkpoint is shown to the witnesses.
 const INTERVAL: Duration = Duration::from_secs(2);
-
-/// How long a witness may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the last checkpoint may take when the server stops.
 const LAST_TIMEOUT: Duration = Duration::from_secs(3);
@@ -31,13 +22,8 @@ const LAST_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long a witness that failed is left alone.
 const RETRY: Duration = Duration::from_secs(15);
 
-/// Longest answer: a size, or a few signatures.
-const ANSWER_BYTES_MAX: usize = 64 * 1024;
-
 /// Requests to one witness for one checkpoint: one that tells its size, one from there, and one for a race between.
 const ATTEMPTS: usize = 3;
-
-type HttpClient = Client<HttpsConnector<HttpConnector>, Full<Bytes>>;
 
 /// The running thread.
 pub(crate) struct Witnessing {
@@ -60,7 +46,7 @@ struct Work {
     data_dir: PathBuf,
     policy: Option<Policy>,
     peers: Vec<Peer>,
-    client: HttpClient,
+    client: Outbound,
     current: Option<SignedNote>,
     published: usize,
 }
@@ -73,7 +59,9 @@ impl Witnessing {
         if peers.is_empty() {
             return Ok(None);
         }
-        let work = Work { data_dir: data_dir.to_owned(), policy, client: client(&peers)?, peers, current: None, published: 0 };
+        let client = Outbound::new(peers.iter().map(|peer| &peer.url));
+        let client = client.map_err(|what| ConfigError::Witness { url: String::new(), what })?;
+        let work = Work { data_dir: data_dir.to_owned(), policy, client, peers, current: None, published: 0 };
         let (stop, stopped) = watch::channel(false);
         let unusable = |error: std::io::Error| ConfigError::Witness { url: String::new(), what: error.to_string() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unusable)?;
@@ -143,7 +131,7 @@ impl Work {
 }
 
 impl Peer {
-    async fn ask(&mut self, client: &HttpClient, data_dir: &Path, note: &SignedNote) {
+    async fn ask(&mut self, client: &Outbound, data_dir: &Path, note: &SignedNote) {
         match self.attempt(client, data_dir, note).await {
             Ok(cosigned) => (self.cosigned, self.resting) = (cosigned, None),
             Err(what) => {
@@ -153,7 +141,7 @@ impl Peer {
         }
     }
 
-    async fn attempt(&mut self, client: &HttpClient, data_dir: &Path, note: &SignedNote) -> Result<Vec<NoteSignature>, String> {
+    async fn attempt(&mut self, client: &Outbound, data_dir: &Path, note: &SignedNote) -> Result<Vec<NoteSignature>, String> {
         let size = Checkpoint::parse(note.text()).map_err(|error| error.to_string())?.size;
         for _ in 0..ATTEMPTS {
             if self.size > size {
@@ -169,8 +157,7 @@ impl Peer {
             // A seal in between removes tiles of this size; the next round takes the next checkpoint.
             let proof = proof.map_err(|error| error.to_string())?;
             let request = AddCheckpoint { old: self.size, proof, checkpoint: note.clone() };
-            let answer = tokio::time::timeout(ANSWER_TIMEOUT, self.send(client, request.encode())).await;
-            let (status, body) = answer.map_err(|_| "no answer in time".to_owned())??;
+            let (status, body) = client.post(&self.url, "text/plain", request.encode()).await?;
             match read_answer(status, &body, note, &self.keys) {
                 Answer::Cosigned(signatures) => {
                     self.size = size;
@@ -188,26 +175,6 @@ impl Peer {
         }
         Err("it tells another size each time".to_owned())
     }
-
-    async fn send(&self, client: &HttpClient, body: String) -> Result<(u16, Bytes), String> {
-        let request = Request::builder().method(Method::POST).uri(&self.url).header(header::CONTENT_TYPE, "text/plain");
-        let request = request.body(Full::new(Bytes::from(body))).map_err(|error| error.to_string())?;
-        let response = client.request(request).await.map_err(|error| chain(&error))?;
-        let status = response.status().as_u16();
-        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
-        Ok((status, body.to_bytes()))
-    }
-}
-
-/// An error with its causes: those of the HTTP client say little by themselves.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn read_policy(path: &Path) -> Result<Policy, ConfigError> {
@@ -220,10 +187,7 @@ fn peers(config: &Config, policy: Option<&Policy>) -> Result<Vec<Peer>, ConfigEr
     let mut peers: Vec<Peer> = Vec::new();
     let mut add = |url: &str, key: VerifierKey| -> Result<(), ConfigError> {
         let refuse = |what: &str| ConfigError::Witness { url: url.to_owned(), what: what.to_owned() };
-        let uri: Uri = format!("{}/add-checkpoint", url.trim_end_matches('/')).parse().map_err(|_| refuse("is not a URL"))?;
-        if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.authority().is_none() {
-            return Err(refuse("must begin with https:// or http://"));
-        }
+        let uri = read_url(&format!("{}/add-checkpoint", url.trim_end_matches('/'))).map_err(refuse)?;
         match peers.iter_mut().find(|peer| peer.url == uri) {
             Some(peer) if peer.keys.contains(&key) => {}
             Some(peer) => peer.keys.push(key),
@@ -241,20 +205,4 @@ fn peers(config: &Config, policy: Option<&Policy>) -> Result<Vec<Peer>, ConfigEr
         }
     }
     Ok(peers)
-}
-
-fn client(peers: &[Peer]) -> Result<HttpClient, ConfigError> {
-    let refuse = |error: &dyn std::fmt::Display| ConfigError::Witness { url: String::new(), what: error.to_string() };
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let builder = HttpsConnectorBuilder::new();
-    let builder = if peers.iter().any(|peer| peer.url.scheme_str() == Some("https")) {
-        builder.with_provider_and_native_roots(provider).map_err(|error| refuse(&error))?
-    } else {
-        // No TLS: do not ask the system for authorities that it may not have.
-        let config = ClientConfig::builder_with_provider(provider.into()).with_safe_default_protocol_versions();
-        let config = config.map_err(|error| refuse(&error))?.with_root_certificates(RootCertStore::empty());
-        builder.with_tls_config(config.with_no_client_auth())
-    };
-    let connector = builder.https_or_http().enable_http1().build();
-    Ok(Client::builder(TokioExecutor::new()).build(connector))
 }

@@ -196,6 +196,12 @@ pub(crate) enum Command {
         /// the log's own key
         #[arg(long)]
         digests: bool,
+        /// Verify what can be verified without the root key: tree, checkpoints, signatures, digests and checksums, not texts
+        #[arg(long)]
+        public: bool,
+        /// Certificates in PEM of the authorities whose RFC 3161 time stamps count; there must be one then
+        #[arg(long, value_name = "FILE")]
+        tsa_roots: Option<PathBuf>,
         /// Print a JSON report
         #[arg(long)]
         json: bool,

@@ -47,6 +47,12 @@ impl SegmentReader {
         &self.contents
     }
 
+    /// The contents alone.
+    #[must_use]
+    pub fn into_contents(self) -> Vec<StoredContent> {
+        self.contents
+    }
+
     fn next_record(&mut self) -> Result<Option<StoredRecord>, SegmentError> {
         loop {
             if let Some((batch, row)) = &mut self.batch

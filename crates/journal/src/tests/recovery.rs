@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use super::examples::*;
 use crate::disk::Disk;
 use crate::format::BLOCK_BYTES;
-use crate::simulation::Faults;
+use crate::simulation::{SimDisk, Trouble};
 use crate::{AppendError, OpenError, Seq};
 
 /// A journal of three groups that was not closed, in `dir`. Returns where the last frame begins and ends.
@@ -152,14 +152,13 @@ fn a_segment_that_was_begun_and_got_no_record_is_gone_on_with() {
     assert_eq!(segment_files(dir.path()).len(), 2);
 }
 
-/// Runs a load on a disk that fails at its `fail_at`-th operation, cuts the power, and checks what is found then.
-/// Returns whether the load came to its end.
-fn survives(fail_at: u64, mut stays: impl FnMut() -> bool) -> bool {
+/// Runs a load on a disk in trouble, cuts the power, and checks what is found then. Returns how many operations the disk
+/// has seen.
+fn survives(seed: u64, trouble: &Trouble) -> u64 {
     let dir = tempfile::tempdir().unwrap();
-    let faults = Arc::new(Faults::new(fail_at));
-    let disk = Disk { faults: Some(Arc::clone(&faults)) };
+    let simulated = Arc::new(SimDisk::new(dir.path(), seed, trouble.clone()));
+    let disk = Disk { simulated: Some(Arc::clone(&simulated)) };
     let mut acknowledged = Vec::new();
-    let mut complete = false;
     if let Ok((journal, _)) = open_on(disk, dir.path()) {
         // Batches of different sizes, some of several blocks, over several segments.
         for n in 0..24_u32 {
@@ -174,49 +173,59 @@ fn survives(fail_at: u64, mut stays: impl FnMut() -> bool) -> bool {
                 Err(error) => panic!("{error}"),
             }
         }
-        complete = journal.close().is_ok();
+        let _ = journal.close();
     }
-    faults.cut_power(&mut stays);
+    simulated.cut_power();
 
-    let checked = check(dir.path(), |_| {}).unwrap_or_else(|fault| panic!("operation {fail_at}: {fault}"));
+    let at = format!("seed {seed}, {trouble:?}");
+    if !dir.path().join(crate::segment::DIRECTORY).exists() {
+        assert!(acknowledged.is_empty());
+        return simulated.operations();
+    }
+    let checked = check(dir.path(), |_| {}).unwrap_or_else(|fault| panic!("{at}: {fault}"));
     let (journal, recovery) = open(dir.path());
     assert_eq!(recovery.records(), checked.records());
     let found = records(dir.path());
     let counts = counts(&found);
-    assert!(counts.values().all(|count| *count == 1), "operation {fail_at}: recorded twice");
-    assert!(acknowledged.iter().all(|event| counts.contains_key(event)), "operation {fail_at}: an acknowledged event is lost");
+    assert!(counts.values().all(|count| *count == 1), "{at}: recorded twice");
+    assert!(acknowledged.iter().all(|event| counts.contains_key(event)), "{at}: an acknowledged event is lost");
     // Whole batches or nothing.
     for n in 0..24 {
         let parts = (0..n % 3 + 1).filter(|part| counts.contains_key(&json(n * 10 + part))).count();
-        assert!(parts == 0 || parts == n as usize % 3 + 1, "operation {fail_at}: a batch is there in part");
+        assert!(parts == 0 || parts == n as usize % 3 + 1, "{at}: a batch is there in part");
     }
     append(&journal, [example(7_777)]);
     journal.close().unwrap();
     check(dir.path(), |_| {}).unwrap();
-    complete
+    simulated.operations()
+}
+
+/// Every operation of the load in its turn: `trouble` makes it fail.
+fn each_operation(trouble: impl Fn(u64) -> Trouble) {
+    let mut operation = 0;
+    while survives(operation, &trouble(operation)) > operation {
+        operation += 1;
+        assert!(operation < 10_000);
+    }
+    assert!(operation > 50, "the load has {operation} operations");
+}
+
+#[test]
+fn a_power_cut_at_any_operation_loses_nothing_acknowledged() {
+    each_operation(|operation| Trouble { power_cut_at: Some(operation), ..Trouble::default() });
 }
 
 #[test]
 fn an_error_of_any_operation_followed_by_a_power_cut_loses_nothing_acknowledged() {
-    let mut fail_at = 0;
-    let mut seed = 1_u64;
-    while !survives(fail_at, || {
-        // A fixed sequence: a failure can be repeated.
-        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        seed >> 63 == 0
-    }) {
-        fail_at += 1;
-        assert!(fail_at < 10_000);
-    }
-    assert!(fail_at > 50, "the load has {fail_at} operations");
+    each_operation(|operation| Trouble { error_at: Some(operation), ..Trouble::default() });
 }
 
 #[test]
 fn a_full_disk_refuses_what_needs_a_segment_and_takes_it_when_there_is_space_again() {
     let dir = tempfile::tempdir().unwrap();
-    let faults = Arc::new(Faults::new(u64::MAX));
-    let disk = Disk { faults: Some(Arc::clone(&faults)) };
-    let full = |is| faults.full.store(is, Ordering::SeqCst);
+    let simulated = Arc::new(SimDisk::new(dir.path(), 0, Trouble { threads: true, ..Trouble::default() }));
+    let disk = Disk { simulated: Some(Arc::clone(&simulated)) };
+    let full = |is| simulated.full.store(is, Ordering::SeqCst);
     full(true);
     let (journal, _) = open_on(disk.clone(), dir.path()).unwrap();
     let refused = |n| matches!(journal.append(vec![large(n, 20_000)]).unwrap().wait(), Err(AppendError::DiskFull { .. }));
@@ -245,12 +254,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn a_power_cut_at_any_time_loses_nothing_acknowledged(fail_at in 0u64..90, keep in 0u8..=4, bits: [u8; 32]) {
-        let mut at = 0;
-        survives(fail_at, || {
-            at += 1;
-            bits[at % 32].rotate_left(u32::try_from(at / 32).unwrap()) % 5 < keep
-        });
+    fn a_power_cut_at_any_time_while_a_thread_prepares_loses_nothing_acknowledged(operation in 0u64..90, seed: u64) {
+        survives(seed, &Trouble { power_cut_at: Some(operation), threads: true, ..Trouble::default() });
     }
 
     #[test]

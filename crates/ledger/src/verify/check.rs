@@ -1,5 +1,6 @@
 //! The pass over the journal: leaves, tiles and roots are computed and compared as they come.
 
+use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::path::Path;
 
@@ -14,7 +15,8 @@ use crate::ledger::{CHECKPOINT, HISTORY};
 use crate::note::SignedNote;
 use crate::policy::Policy;
 use crate::tile::{ENTRY_BYTES, TILE_WIDTH, TileBuilder, TileId, TileKind};
-use crate::witnessed::WITNESSED;
+use crate::timestamp::{TsaRoots, claimed_time, verify_timestamp};
+use crate::witnessed::{TIMESTAMPS, WITNESSED, timestamp_file};
 
 pub(super) fn run(data_dir: &Path, trust: &Trust, source: Source<'_>, report: &mut Report) -> Result<(), Stop> {
     let Some(mut snapshot) = Snapshot::take(data_dir, &trust.keys, &mut report.notes)? else {
@@ -43,17 +45,29 @@ pub(super) fn run(data_dir: &Path, trust: &Trust, source: Source<'_>, report: &m
             verified: 0,
             witnessed: None,
         },
+        stamps: Stamps {
+            due: std::mem::take(&mut snapshot.timestamps),
+            roots: trust.tsa_roots.clone(),
+            verified: 0,
+            newest: None,
+        },
         snapshot,
     };
     check.witnessed(trust.policy.as_ref(), report)?;
     let result = check.all(source, report);
     report.checkpoints = check.history.verified;
+    (report.timestamps, report.timestamped) = (check.stamps.verified, check.stamps.newest);
+    if report.timestamps > 0 && trust.tsa_roots.is_none() {
+        let what = "time stamps fit their checkpoints; who gave them was not verified: give the roots with --tsa-roots";
+        report.notes.push(format!("{} {what}", report.timestamps));
+    }
     result
 }
 
 struct Check<R> {
     snapshot: Snapshot,
     history: Checkpoints<R>,
+    stamps: Stamps,
     log_id: [u8; 16],
     sealed: u64,
     tiles: TileBuilder,
@@ -71,6 +85,14 @@ struct Checkpoints<R> {
     verified: u64,
     /// The witnessed checkpoint, until it is met in the history.
     witnessed: Option<Checkpoint>,
+}
+
+/// Time stamps, until the checkpoint of each is met in the history.
+struct Stamps {
+    due: BTreeSet<u64>,
+    roots: Option<TsaRoots>,
+    verified: u64,
+    newest: Option<(u64, u64)>,
 }
 
 struct Signed {
@@ -183,8 +205,10 @@ impl<R: BufRead> Check<R> {
         if let Some(stop) = stop {
             return Err(stop);
         }
+        let stamped = self.history.stamped(&self.stamps, self.tiles.size());
         match self.history.compare(&self.tiles, &self.snapshot.keys) {
             Err(Stop::Fault(fault)) => Err(self.changed_leaf()?.unwrap_or(Stop::Fault(fault))),
+            Ok(()) => stamped.map_or(Ok(()), |note| self.stamps.verify(&self.snapshot, self.tiles.size(), &note)),
             other => other,
         }
     }
@@ -226,6 +250,13 @@ impl<R: BufRead> Check<R> {
             ));
         }
         self.compare_published(notes)?;
+        if let Some(size) = self.stamps.due.first() {
+            let what = format!("is of a checkpoint of {size} records, and the history has none of that size");
+            return Err(Stop::fault(place(timestamp_file(*size)), what));
+        }
+        if self.stamps.roots.is_some() && self.stamps.verified == 0 {
+            return Err(Stop::fault(place(TIMESTAMPS), "has no time stamp, and roots of authorities were given"));
+        }
         if let Some(other) = &self.history.witnessed {
             let what =
                 format!("signs {} records with a root that no checkpoint of the history has: the log has forked", other.size);
@@ -285,7 +316,29 @@ impl<R: BufRead> Check<R> {
     }
 }
 
+impl Stamps {
+    fn verify(&mut self, snapshot: &Snapshot, size: u64, note: &[u8]) -> Result<(), Stop> {
+        let answer = snapshot.timestamp(size)?;
+        let time = match &self.roots {
+            None => claimed_time(&answer, note),
+            Some(roots) => verify_timestamp(&answer, note, roots).map(|stamped| stamped.time),
+        };
+        let time = time.map_err(|error| Stop::fault(place(timestamp_file(size)), error.to_string()))?;
+        self.due.remove(&size);
+        self.verified += 1;
+        self.newest = Some((size, time));
+        Ok(())
+    }
+}
+
 impl<R: BufRead> Checkpoints<R> {
+    /// The checkpoint that is due at this size, if it has a time stamp.
+    fn stamped(&self, stamps: &Stamps, size: u64) -> Option<Vec<u8>> {
+        let is_due = self.next.as_ref().is_some_and(|next| next.checkpoint.size == size);
+        // The one that is due is the one that was read last.
+        (is_due && stamps.due.contains(&size)).then(|| self.last.as_ref().map(|(_, note)| note.clone()))?
+    }
+
     /// Compares the checkpoint that is due at this size of the tree.
     fn compare(&mut self, tiles: &TileBuilder, keys: &KeyChain) -> Result<(), Stop> {
         let Some(Signed { checkpoint, offset }) = self.next.take_if(|next| next.checkpoint.size == tiles.size()) else {

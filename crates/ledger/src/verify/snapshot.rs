@@ -1,6 +1,6 @@
 //! What the ledger's directory holds, read between two seals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, Read as _};
 use std::path::{Path, PathBuf};
@@ -12,11 +12,15 @@ use crate::key_chain::{KEYS_BYTES_MAX, KeyChain, KeyChainError, VKEY_FILE_BYTES_
 use crate::ledger::{CHECKPOINT, HISTORY, KEYS, VKEY, is_file_of_ledger};
 use crate::note::NOTE_BYTES_MAX;
 use crate::tile::{LEVELS, TileId, TileKind};
+use crate::timestamp::TIMESTAMP_BYTES_MAX;
 use crate::vkey::VerifierKey;
-use crate::witnessed::WITNESSED;
+use crate::witnessed::{TIMESTAMPS, WITNESSED, timestamp_file, timestamp_size};
 
 /// Most partial tiles that a crash can leave: those of the published tree, of the one before and of the one to come.
 const PARTIAL_TILES_MAX: usize = 3 * (LEVELS as usize + 1);
+
+/// Most time stamps: one each minute for two years.
+const TIMESTAMPS_MAX: usize = 1 << 20;
 
 /// The small and mutable parts of a ledger. Full tiles never change and are read later.
 pub(super) struct Snapshot {
@@ -30,6 +34,8 @@ pub(super) struct Snapshot {
     pub(super) partials: BTreeMap<TileId, Vec<u8>>,
     /// Of each kind of tile the last full one that lies there.
     pub(super) last_full: BTreeMap<TileKind, u64>,
+    /// The sizes of the checkpoints that have a time stamp.
+    pub(super) timestamps: BTreeSet<u64>,
     history: Option<(File, u64)>,
 }
 
@@ -46,7 +52,7 @@ impl Snapshot {
             notes.push(format!("ledger could not be locked against a running server: {error}"));
         }
         let keys = read_keys(&ledger, expected)?;
-        let (partials, last_full) = list(&ledger, notes)?;
+        let Listing { partials, last_full, timestamps } = list(&ledger, notes)?;
         let path = ledger.join(CHECKPOINT);
         let published = match read_at_most(&path, CHECKPOINT_BYTES_MAX).map_err(Stop::unreadable(&path))? {
             Some(note) => {
@@ -68,7 +74,7 @@ impl Snapshot {
         let witnessed = ledger.join(WITNESSED);
         let witnessed = read_at_most(&witnessed, NOTE_BYTES_MAX).map_err(Stop::unreadable(&witnessed))?;
         drop(dir);
-        Ok(Some(Self { ledger, keys, published, witnessed, partials, last_full, history }))
+        Ok(Some(Self { ledger, keys, published, witnessed, partials, last_full, timestamps, history }))
     }
 
     /// The history up to where it went when the snapshot was taken.
@@ -88,6 +94,15 @@ impl Snapshot {
         }
         let path = self.ledger.join(tile.to_string());
         read_at_most(&path, tile.bytes()).map_err(Stop::unreadable(&path))
+    }
+}
+
+impl Snapshot {
+    /// The time stamp of the checkpoint of that size.
+    pub(super) fn timestamp(&self, size: u64) -> Result<Vec<u8>, Stop> {
+        let path = self.ledger.join(timestamp_file(size));
+        let answer = read_at_most(&path, TIMESTAMP_BYTES_MAX).map_err(Stop::unreadable(&path))?;
+        answer.ok_or_else(|| Stop::fault(place(timestamp_file(size)), "is missing"))
     }
 }
 
@@ -115,12 +130,17 @@ fn read_keys(ledger: &Path, expected: &[VerifierKey]) -> Result<KeyChain, Stop> 
     }
 }
 
-type Tiles = (BTreeMap<TileId, Vec<u8>>, BTreeMap<TileKind, u64>);
+struct Listing {
+    partials: BTreeMap<TileId, Vec<u8>>,
+    last_full: BTreeMap<TileKind, u64>,
+    timestamps: BTreeSet<u64>,
+}
 
 /// Lists the directory; a file that no ledger writes is a fault, because nobody would verify its bytes.
-fn list(ledger: &Path, notes: &mut Vec<String>) -> Result<Tiles, Stop> {
+fn list(ledger: &Path, notes: &mut Vec<String>) -> Result<Listing, Stop> {
     let mut partials = Vec::new();
     let mut last_full = BTreeMap::new();
+    let mut timestamps = BTreeSet::new();
     let mut temporaries = 0_u64;
     let mut unexpected = None;
     let mut too_many = false;
@@ -138,6 +158,11 @@ fn list(ledger: &Path, notes: &mut Vec<String>) -> Result<Tiles, Stop> {
             } else {
                 too_many = true;
             }
+        } else if let Some(size) = timestamp_size(path) {
+            too_many |= timestamps.len() == TIMESTAMPS_MAX;
+            if !too_many {
+                timestamps.insert(size);
+            }
         } else if path.strip_suffix(TEMPORARY_SUFFIX).is_some_and(is_file_of_ledger) {
             temporaries += 1;
         } else if !is_file_of_ledger(path) {
@@ -152,7 +177,9 @@ fn list(ledger: &Path, notes: &mut Vec<String>) -> Result<Tiles, Stop> {
     if too_many {
         return Err(Stop::fault(
             place("tile"),
-            format!("has more than the {PARTIAL_TILES_MAX} partial tiles that a crash can leave"),
+            format!(
+                "has more than the {PARTIAL_TILES_MAX} partial tiles that a crash can leave, or {TIMESTAMPS_MAX} time stamps"
+            ),
         ));
     }
     if temporaries > 0 {
@@ -165,13 +192,14 @@ fn list(ledger: &Path, notes: &mut Vec<String>) -> Result<Tiles, Stop> {
         contents
             .insert(tile, bytes.ok_or_else(|| Stop::Error(VerifyError::File { path, source: io::ErrorKind::NotFound.into() }))?);
     }
-    Ok((contents, last_full))
+    Ok(Listing { partials: contents, last_full, timestamps })
 }
 
 /// `tile`, `tile/0`, `tile/entries/x001`, `tile/entries/x001/234.p` and their like.
 fn is_dir_of_ledger(path: &str) -> bool {
     // A directory is right if a tile could lie in it: the first of a thousand, or a partial one.
     path == "tile"
+        || path == TIMESTAMPS
         || TileId::parse(&format!("{path}/000")).is_some()
         || path.ends_with(".p") && TileId::parse(&format!("{path}/1")).is_some()
 }

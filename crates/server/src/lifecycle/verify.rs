@@ -54,7 +54,7 @@ pub fn verify(dir: &Path, trust: &Trust, keyring: Option<&Arc<Keyring>>, depth: 
     }
     if keyring.is_none() {
         verified.report.notes.push(
-            "without the root key the texts were not read: tree, checkpoints, digests and checksums are as they should be".to_owned(),
+            "without the root key no record was read: tree, checkpoints, digests and checksums were verified".to_owned(),
         );
     }
     verified.report.fault = archive(dir, keyring, frame_keys.as_deref(), depth, &mut verified)?;

@@ -32,6 +32,9 @@ const CATCH_UP: Duration = Duration::from_secs(3_600);
 pub(super) fn import(data: &Data, files: &[PathBuf], format: Option<ImportFormat>) -> anyhow::Result<ExitCode> {
     let node = Node::open(&data.path()?, &data.root()?, &server::NodeSettings::default())
         .context("import writes the record itself, so no server may run on it meanwhile")?;
+    for note in node.notes() {
+        complain(&format!("note: {note}"));
+    }
     let runtime = super::serve::runtime()?;
     let mut sums = Sums::default();
     for file in files {

@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 use server::lifecycle::verify::Depth;
 
+use self::verify::Reach;
 use crate::cli::{Cli, Command};
 
 /// Runs the command. Errors that it returns end in exit code 2.
@@ -34,9 +35,14 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sanitize { file, data } => text::sanitize(&file, &data),
         Command::Detect { rules, events } => rules::detect(&rules, &events),
         Command::Rules(command) => rules::rules(command),
-        Command::Verify { target, data, key, checkpoint, policy, digests, json } => {
-            let depth = if digests { Depth::Digests } else { Depth::Records };
-            verify::verify(target, &data, key.as_deref(), checkpoint.as_deref(), policy.as_deref(), depth, json)
+        Command::Verify { target, data, key, checkpoint, policy, tsa_roots, digests, public, json } => {
+            let reach = match (public, digests) {
+                (true, _) => Reach::Public,
+                (false, true) => Reach::Decrypted(Depth::Digests),
+                (false, false) => Reach::Decrypted(Depth::Records),
+            };
+            let trust = verify::trust(key.as_deref(), policy.as_deref(), tsa_roots.as_deref())?;
+            verify::verify(target, &data, &trust, checkpoint.as_deref(), reach, json)
         }
         Command::Witness(command) => witness::witness(command),
         Command::Erase { data, subject, alias, config, format } => {

@@ -4,32 +4,24 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use ledger::{Fault, Policy, Trust};
+use ledger::{Fault, Policy, Trust, TsaRoots};
 use server::lifecycle::verify::{Depth, Verified};
 use server::{DataDir, pin};
 
 use crate::cli::Data;
-use crate::output::{complain, printable, say};
+use crate::output::{printable, say};
 
-pub(super) fn verify(
-    target: Option<PathBuf>,
-    data: &Data,
-    key: Option<&str>,
-    checkpoint: Option<&Path>,
-    policy: Option<&Path>,
-    depth: Depth,
-    json: bool,
-) -> anyhow::Result<ExitCode> {
-    let target = target.map_or_else(|| data.path(), Ok)?;
-    let keyring = match data.root().map_err(|error| error.to_string()).and_then(|root| {
-        server::read_keyring(&DataDir::unchecked(&target), &root).map_err(|error| error.to_string())
-    }) {
-        Ok(keyring) => Some(keyring),
-        Err(error) => {
-            complain(&format!("note: the record is not decrypted: {error}"));
-            None
-        }
-    };
+/// What can be looked into.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Reach {
+    /// What anybody can see who has no key.
+    Public,
+    /// All of it.
+    Decrypted(Depth),
+}
+
+/// What the caller knows of the log from elsewhere.
+pub(super) fn trust(key: Option<&str>, policy: Option<&Path>, tsa_roots: Option<&Path>) -> anyhow::Result<Trust> {
     let mut trust = Trust::default();
     if let Some(key) = key {
         let key = std::fs::read_to_string(key).unwrap_or_else(|_| key.to_owned());
@@ -40,7 +32,31 @@ pub(super) fn verify(
         let text = std::fs::read(policy).with_context(|| policy.display().to_string())?;
         trust.policy = Some(Policy::parse(&text).with_context(|| policy.display().to_string())?);
     }
-    let Verified { mut report, archive, erased } = server::lifecycle::verify::verify(&target, &trust, keyring.as_ref(), depth)?;
+    if let Some(roots) = tsa_roots {
+        let pem = std::fs::read(roots).with_context(|| roots.display().to_string())?;
+        trust.tsa_roots = Some(TsaRoots::from_pem(&pem).with_context(|| roots.display().to_string())?);
+    }
+    Ok(trust)
+}
+
+pub(super) fn verify(
+    target: Option<PathBuf>,
+    data: &Data,
+    trust: &Trust,
+    checkpoint: Option<&Path>,
+    reach: Reach,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let target = target.map_or_else(|| data.path(), Ok)?;
+    let keyring = match reach {
+        Reach::Public => None,
+        Reach::Decrypted(_) => Some(
+            server::read_keyring(&DataDir::unchecked(&target), &data.root()?)
+                .context("the record is encrypted; --public verifies what can be verified without the root key")?,
+        ),
+    };
+    let depth = if let Reach::Decrypted(depth) = reach { depth } else { Depth::Digests };
+    let Verified { mut report, archive, erased } = server::lifecycle::verify::verify(&target, trust, keyring.as_ref(), depth)?;
     if report.fault.is_none() {
         report.fault = goes_on_from(&target, checkpoint)?;
     }
@@ -54,7 +70,10 @@ pub(super) fn verify(
                 "segments": archive.segments, "records": archive.records, "compared": archive.compared, "dropped": archive.dropped,
                 "bytes": archive.bytes, "left_over": archive.left_over,
             })),
-            "erased": erased, "log": report.key, "notes": report.notes, "fault": fault,
+            "erased": erased,
+            "timestamps": report.timestamps,
+            "timestamped": report.timestamped.map(|(records, time)| serde_json::json!({ "records": records, "time": time })),
+            "log": report.key, "notes": report.notes, "fault": fault,
         });
         say(&serde_json::to_string_pretty(&report)?)?;
     } else {
@@ -70,6 +89,10 @@ pub(super) fn verify(
                 "archive: {} records in {} segments, {} of them compared with their leaves; {} dropped, {} things erased with a tombstone",
                 archive.records, archive.segments, archive.compared, archive.dropped, erased
             ))?;
+        }
+        if let (None, Some((records, time))) = (&report.fault, report.timestamped) {
+            let time = jiff::Timestamp::from_second(i64::try_from(time)?)?;
+            say(&format!("time stamps: {}, the newest of {time} over {records} records", report.timestamps))?;
         }
         match &report.fault {
             None => say(&format!(

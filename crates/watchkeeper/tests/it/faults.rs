@@ -164,7 +164,7 @@ impl Trail {
         }
         let seen = || format!("{} spans were acknowledged and {} checkpoints seen", self.acknowledged(), self.checkpoints());
         let keys = frame_keys(data)?;
-        let report = ledger::verify(data, &*keys).map_err(|error| format!("verify: {error}; {}", seen()))?;
+        let report = ledger::verify(data, Some(&*keys)).map_err(|error| format!("verify: {error}; {}", seen()))?;
         if let Some(fault) = report.fault {
             return Err(format!("verify accuses a directory that nobody has touched: {fault}"));
         }
@@ -259,7 +259,9 @@ impl Trail {
 
 /// The keys of the journal's files, as `verify` opens them.
 pub(crate) fn frame_keys(data: &Path) -> Result<Arc<dyn FrameKeys>, String> {
-    server::frame_keys(&server::DataDir::unchecked(data)).map_err(|error| format!("keys of the journal: {error}"))
+    let root = server::RootKeyFile::new(Some(&crate::support::root_key())).map_err(|error| error.to_string())?;
+    let keyring = server::read_keyring(&server::DataDir::unchecked(data), &root);
+    keyring.map(server::frame_keys).map_err(|error| format!("keys of the journal: {error}"))
 }
 
 /// Whether an answer says that nothing will be recorded any more.

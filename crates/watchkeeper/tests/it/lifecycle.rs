@@ -29,30 +29,39 @@ fn call(session: &str, user: &str, number: u64, text: &str, answer: &str) -> Exp
 /// Everything that can be read in a data directory with all its keys: the texts and events of journal and archive, every cell of
 /// every table of the store, and every other file as it is.
 fn everything(data: &Path) -> String {
-    let keyring = server::read_keyring(
-        &server::DataDir::existing(data).unwrap(),
-        &server::RootKeyFile::new(Some(&root_key(data))).unwrap(),
-    )
-    .unwrap();
+    let dir = server::DataDir::existing(data).unwrap();
+    let keyring = server::read_keyring(&dir, &server::RootKeyFile::new(Some(&root_key())).unwrap()).unwrap();
     let mut all = String::new();
-    let keys = server::frame_keys(Some(keyring.clone()));
-    journal::check(data, Some(&*keys), |record| {
+    let whole = |record: &journal::Record, all: &mut String| {
         all.push_str(&String::from_utf8_lossy(&record.event_json));
         record.contents.iter().for_each(|content| all.push_str(&content.text));
-    })
-    .unwrap();
-    for stored in server::lifecycle::archived(data, &keyring).unwrap() {
-        all.push_str(&format!("{stored:?}"));
-        // Debug output escapes; texts are looked for as they are.
-        if let Some(record) = stored.for_reading() {
-            all.push_str(&String::from_utf8_lossy(&record.event_json));
+    };
+    journal::check(data, Some(&*server::frame_keys(keyring.clone())), |record| whole(record, &mut all)).unwrap();
+    if let Some(view) = server::lifecycle::cold::archive_of(&dir, Some(&keyring)).unwrap() {
+        for item in view.reader(0) {
+            let archive::Item::Record(stored) = item.unwrap() else { continue };
+            match &stored.body {
+                ledger::StoredBody::Whole(record) => whole(record, &mut all),
+                ledger::StoredBody::Redacted(redacted) => all.push_str(&serde_json::to_string(redacted).unwrap()),
+            }
+            for content in stored.contents_for_reading() {
+                all.push_str(&content.text);
+            }
         }
-        stored.contents_for_reading().iter().for_each(|content| all.push_str(&content.text));
+    }
+    for entry in std::fs::read_dir(data.join("store")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "db") {
+            let id = std::fs::read_to_string(path.with_extension("keyid")).unwrap();
+            let key = keyring.get(id.trim().parse().unwrap()).unwrap().unwrap();
+            let connection = rusqlite::Connection::open(&path).unwrap();
+            keys::unlock(&connection, &key).unwrap();
+            dump(&connection, &mut all);
+        }
     }
     let store_keys = keys::DataKeys::new(keyring, keys::Purpose::Store);
-    for dump in store::dump(data, &store_keys).unwrap() {
-        all.push_str(&dump);
-    }
+    let reader = store::Reader::open(data, &store_keys).unwrap();
+    all.push_str(&format!("{:?}", reader.sql("SELECT text FROM contents", &store::QueryLimits::default()).unwrap().rows));
     let mut files = Vec::new();
     walk(data, &mut files);
     for file in files {
@@ -60,6 +69,29 @@ fn everything(data: &Path) -> String {
         all.push_str(&String::from_utf8_lossy(&std::fs::read(file).unwrap()));
     }
     all
+}
+
+/// Every cell of every table, those of the text index among them.
+fn dump(connection: &rusqlite::Connection, all: &mut String) {
+    let mut tables = connection.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").unwrap();
+    let tables: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    for table in tables {
+        // The index itself is read by its shadow tables.
+        let Ok(mut statement) = connection.prepare(&format!("SELECT * FROM \"{table}\"")) else { continue };
+        let columns = statement.column_count();
+        let mut rows = statement.query([]).unwrap();
+        while let Ok(Some(row)) = rows.next() {
+            for column in 0..columns {
+                match row.get_ref(column).unwrap() {
+                    rusqlite::types::ValueRef::Text(bytes) | rusqlite::types::ValueRef::Blob(bytes) => {
+                        all.push_str(&String::from_utf8_lossy(bytes));
+                    }
+                    other => all.push_str(&format!("{other:?}")),
+                }
+                all.push('\n');
+            }
+        }
+    }
 }
 
 fn walk(dir: &Path, files: &mut Vec<PathBuf>) {

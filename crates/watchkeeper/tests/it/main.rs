@@ -23,6 +23,7 @@ mod power;
 mod support;
 mod syscalls;
 mod tamper;
+mod timestamps;
 mod traces;
 mod volume;
 mod witness;

@@ -137,7 +137,8 @@ impl Starting {
             [] => watchkeeper(),
             [program, arguments @ ..] => {
                 let mut command = Command::new(program);
-                command.args(arguments).arg(watchkeeper().get_program()).env_remove("WATCHKEEPER_DATA");
+                command.args(arguments).arg(watchkeeper().get_program());
+                command.env_remove("WATCHKEEPER_DATA").env("WATCHKEEPER_ROOT_KEY", root_key());
                 command
             }
         };
