@@ -67,7 +67,8 @@ async fn retention(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
 
 async fn sweep(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let dropped = waiting(&api, |node| node.sweep()).await?.map_err(ApiError::stopped)?;
-    let spans = dropped.iter().map(|span| serde_json::json!({"first": span.first, "end": span.end, "class": span.class.as_str()}));
+    let spans =
+        dropped.iter().map(|span| serde_json::json!({"first": span.first, "end": span.end, "class": span.class.as_str()}));
     Ok(Json(spans.collect::<Vec<_>>()).into_response())
 }
 

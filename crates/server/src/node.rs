@@ -61,7 +61,13 @@ pub struct NodeSettings {
 
 impl Default for NodeSettings {
     fn default() -> Self {
-        Self { rules: None, seal: Seal::default(), retention: retention::Settings::default(), archive_after: None, heartbeat: watchman::HEARTBEAT }
+        Self {
+            rules: None,
+            seal: Seal::default(),
+            retention: retention::Settings::default(),
+            archive_after: None,
+            heartbeat: watchman::HEARTBEAT,
+        }
     }
 }
 

@@ -23,7 +23,12 @@ const LOOK: Duration = Duration::from_millis(200);
 const TURNED_AWAY_WINDOW: Duration = Duration::from_secs(10);
 
 /// Looks after the record until `stopping`.
-pub(crate) fn watch(journal: &Journal, pipeline: &Pipeline, heartbeat_after: Duration, stopping: &dyn Fn() -> bool) -> Result<(), RecordError> {
+pub(crate) fn watch(
+    journal: &Journal,
+    pipeline: &Pipeline,
+    heartbeat_after: Duration,
+    stopping: &dyn Fn() -> bool,
+) -> Result<(), RecordError> {
     let mut end = journal.end();
     let mut quiet_since = Instant::now();
     let mut told = pipeline.throughput().turned_away;

@@ -171,7 +171,8 @@ impl<R: BufRead> Check<R> {
             let entries = bundle.as_chunks::<ENTRY_BYTES>().0;
             for seq in from..(index * width + items).min(end) {
                 let leaf = usize::try_from(seq % width).ok().and_then(|at| entries.get(at)).and_then(blame::entry);
-                let ours = leaf.filter(|leaf| Leaf::decode(leaf).is_some_and(|leaf| leaf.seq == seq && leaf.log_id == self.log_id));
+                let ours =
+                    leaf.filter(|leaf| Leaf::decode(leaf).is_some_and(|leaf| leaf.seq == seq && leaf.log_id == self.log_id));
                 let Some(leaf) = ours else {
                     return Err(Stop::fault(place(tile), format!("has no leaf of this log for record {seq}")));
                 };

@@ -144,7 +144,7 @@ struct Plan {
     owned: HashSet<u64>,
     /// Whose contents go.
     subjects: HashSet<SubjectId>,
-    /// Sessions of the person's events.
+    /// Sessions in which nobody but the person takes part.
     sessions: HashSet<String>,
     refused: BTreeMap<Ground, u64>,
     /// When the earliest touched record was received.
@@ -156,14 +156,8 @@ impl Eraser<'_> {
     pub(crate) fn erase(&mut self, target: &Target, request: &str) -> Result<Erased, EraseError> {
         self.archive_everything()?;
         let plan = self.plan(target)?;
-        let mut erased = Erased {
-            request: request.to_owned(),
-            records: 0,
-            items: 0,
-            segments: 0,
-            locked: 0,
-            refused: plan.refused.clone(),
-        };
+        let mut erased =
+            Erased { request: request.to_owned(), records: 0, items: 0, segments: 0, locked: 0, refused: plan.refused.clone() };
         for (ground, records) in &plan.refused {
             let object = format!("{request}: {records} records stay, {}", ground.as_str());
             self.record(vec![lifecycle_event("erasure.refused", "delete", &object)])?;
@@ -226,10 +220,7 @@ impl Eraser<'_> {
     }
 
     /// Every span with the records of all its classes, in order.
-    fn each_span(
-        &self,
-        mut look: impl FnMut(Seq, Seq, Vec<StoredRecord>) -> Result<(), EraseError>,
-    ) -> Result<(), EraseError> {
+    fn each_span(&self, mut look: impl FnMut(Seq, Seq, Vec<StoredRecord>) -> Result<(), EraseError>) -> Result<(), EraseError> {
         let end = self.cold.end();
         let mut at = Seq(0);
         while at < end {
@@ -256,22 +247,26 @@ impl Eraser<'_> {
             for stored in &records {
                 let Some(event) = event_of(stored) else { continue };
                 let owned = target.owns(&event, &sessions);
-                let brought = event.pieces.iter().filter(|piece| piece.meta.role != Role::System).map(|piece| piece.content.subject);
+                let brought =
+                    event.pieces.iter().filter(|piece| piece.meta.role != Role::System).map(|piece| piece.content.subject);
                 if !owned {
                     others.extend(brought);
                     continue;
                 }
                 if holds.iter().any(|hold| hold.scope.covers(&event)) {
                     *plan.refused.entry(Ground::LegalHold).or_default() += 1;
-                } else if !classes.get(self.policy.class_of(&event)).is_none_or(|class| {
-                    class.may_erase(event.observed.unix_ns() / NANOSECONDS, now_s)
-                }) {
+                } else if !classes
+                    .get(self.policy.class_of(&event))
+                    .is_none_or(|class| class.may_erase(event.observed.unix_ns() / NANOSECONDS, now_s))
+                {
                     *plan.refused.entry(Ground::LegalDuty).or_default() += 1;
                     others.extend(brought);
                 } else {
                     plan.owned.insert(stored.seq.0);
                     plan.subjects.extend(brought);
-                    plan.sessions.extend(event.session.iter().map(|session| session.as_str().to_owned()));
+                    if sessions.is_of(&event, target) {
+                        plan.sessions.extend(event.session.iter().map(|session| session.as_str().to_owned()));
+                    }
                 }
             }
             Ok(())
@@ -281,9 +276,11 @@ impl Eraser<'_> {
         if plan.refused.contains_key(&Ground::LegalHold) {
             return Ok(plan);
         }
-        let (tokens, owned, subjects) = (erased_tokens(target), std::mem::take(&mut plan.owned), std::mem::take(&mut plan.subjects));
+        let (tokens, owned, subjects) =
+            (erased_tokens(target), std::mem::take(&mut plan.owned), std::mem::take(&mut plan.subjects));
         let refused_duty = plan.refused.contains_key(&Ground::LegalDuty);
-        let named = |_: &str, value: &[u8]| names(target, value);
+        let named_too = target.clone().with_sessions(&plan.sessions);
+        let named = |_: &str, value: &[u8]| names(&named_too, value);
         let goes = |subject: SubjectId| subjects.contains(&subject);
         self.each_span(|first, end, records| {
             for mut stored in records {
@@ -316,7 +313,8 @@ impl Eraser<'_> {
     /// Writes every segment anew that holds something of the plan.
     fn rewrite(&self, target: &Target, plan: &Plan, request: &str, erased: &mut Erased) -> Result<(), EraseError> {
         let tokens = erased_tokens(target);
-        let named = |_: &str, value: &[u8]| names(target, value);
+        let target = target.clone().with_sessions(&plan.sessions);
+        let named = |_: &str, value: &[u8]| names(&target, value);
         let goes = |subject: SubjectId| plan.subjects.contains(&subject);
         let spans: BTreeSet<Span> = {
             let archive = self.cold.lock();

@@ -5,8 +5,8 @@ use std::fs::File;
 use std::io::BufReader;
 use std::time::Duration;
 
-use evidence::{About, Bag, BagError, Chosen, Export, ExportError, Summary};
 use event::{ContentId, Timestamp, attr};
+use evidence::{About, Bag, BagError, Chosen, Export, ExportError, Summary};
 use journal::Seq;
 use keys::KeysError;
 use ledger::{ErasedItems, Selection, StoredContent, StoredRecord};

@@ -54,6 +54,14 @@ impl Target {
         target
     }
 
+    /// The person, named by these sessions, too: nobody else takes part in them.
+    #[must_use]
+    pub fn with_sessions<'s>(mut self, sessions: impl IntoIterator<Item = &'s String>) -> Self {
+        let long = sessions.into_iter().filter(|session| session.chars().count() >= NEEDLE_CHARS_MIN);
+        self.needles.extend(long.cloned());
+        self
+    }
+
     /// `identity.user.id` of the person's events, as recorded.
     #[must_use]
     pub fn user(&self) -> &str {
@@ -88,6 +96,12 @@ impl Target {
 }
 
 impl Sessions {
+    /// Whether nobody but the person takes part in the event's session.
+    #[must_use]
+    pub fn is_of(&self, event: &RecordedEvent<Clean>, target: &Target) -> bool {
+        self.only_user(event) == Some(&target.user)
+    }
+
     /// Learns from an event who takes part in its session.
     pub fn learn(&mut self, event: &RecordedEvent<Clean>) {
         let (Some(key), Some(user)) = (key(event), &event.identity.user) else { return };
@@ -100,6 +114,7 @@ impl Sessions {
         }
     }
 
+    /// The one user of the event's session; none where several take part, or nobody says.
     fn only_user(&self, event: &RecordedEvent<Clean>) -> Option<&String> {
         match self.0.get(&key(event)?)? {
             Users::One(user) => Some(user),

@@ -53,9 +53,10 @@ pub fn verify(dir: &Path, trust: &Trust, keyring: Option<&Arc<Keyring>>, depth: 
         return Ok(verified);
     }
     if keyring.is_none() {
-        verified.report.notes.push(
-            "without the root key no record was read: tree, checkpoints, digests and checksums were verified".to_owned(),
-        );
+        verified
+            .report
+            .notes
+            .push("without the root key no record was read: tree, checkpoints, digests and checksums were verified".to_owned());
     }
     verified.report.fault = archive(dir, keyring, frame_keys.as_deref(), depth, &mut verified)?;
     Ok(verified)
@@ -143,7 +144,10 @@ fn erasures(
         let file = match File::open(dir.join(&name)) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Some(Fault { place: name, what: format!("is missing, and the tombstone of record {leaf} commits to it") }));
+                return Ok(Some(Fault {
+                    place: name,
+                    what: format!("is missing, and the tombstone of record {leaf} commits to it"),
+                }));
             }
             Err(source) => return Err(VerifyError::File { path: dir.join(name), source }),
         };

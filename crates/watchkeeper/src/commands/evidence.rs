@@ -39,7 +39,12 @@ pub(super) fn evidence(command: Evidence) -> anyhow::Result<ExitCode> {
                 Some(stem) => bag.write_tar_gz(&out, stem)?,
                 None => bag.write_dir(&out)?,
             }
-            say(&format!("{}: {} files; verify it with `watchkeeper evidence verify {}`", out.display(), bag.files().count(), out.display()))?;
+            say(&format!(
+                "{}: {} files; verify it with `watchkeeper evidence verify {}`",
+                out.display(),
+                bag.files().count(),
+                out.display()
+            ))?;
             Ok(ExitCode::SUCCESS)
         }
         Evidence::Show { bundle, key } => {

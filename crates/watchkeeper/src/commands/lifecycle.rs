@@ -52,9 +52,12 @@ pub(super) fn erase(
     format: FormatName,
 ) -> anyhow::Result<ExitCode> {
     let body = json!({ "subject": subject, "aliases": aliases });
-    let erased: Value = with(data, config, |api| api.post_patiently("/api/erase", &body), |node| {
-        Ok(serde_json::to_value(node.erase(&asker(), subject, aliases)?)?)
-    })?;
+    let erased: Value = with(
+        data,
+        config,
+        |api| api.post_patiently("/api/erase", &body),
+        |node| Ok(serde_json::to_value(node.erase(&asker(), subject, aliases)?)?),
+    )?;
     let refused = erased["refused"].as_object().is_some_and(|refused| !refused.is_empty());
     if format == FormatName::Table {
         for (ground, records) in erased["refused"].as_object().into_iter().flatten() {
@@ -81,20 +84,25 @@ pub(super) fn hold(command: Hold) -> anyhow::Result<ExitCode> {
         Hold::Place { data, name, reason, user, session, application, from, to } => {
             let scope = Scope { user, session, application, from: time("--from", from)?, to: time("--to", to)? };
             let body = json!({ "name": name, "reason": reason, "scope": scope });
-            with(&data, None, |api| api.post("/api/holds", &body), |node| {
-                Ok(node.place_hold(&asker(), &name, &reason, scope.clone())?)
-            })?;
+            with(
+                &data,
+                None,
+                |api| api.post("/api/holds", &body),
+                |node| Ok(node.place_hold(&asker(), &name, &reason, scope.clone())?),
+            )?;
             say(&format!("hold {name} stands"))?;
         }
         Hold::Release { data, name } => {
-            with(&data, None, |api| api.delete(&format!("/api/holds/{}", encode(&name))), |node| {
-                Ok(node.release_hold(&asker(), &name)?)
-            })?;
+            with(
+                &data,
+                None,
+                |api| api.delete(&format!("/api/holds/{}", encode(&name))),
+                |node| Ok(node.release_hold(&asker(), &name)?),
+            )?;
             say(&format!("hold {name} is released"))?;
         }
         Hold::List { data, format } => {
-            let holds: Value =
-                with(&data, None, |api| api.get("/api/holds"), |node| Ok(serde_json::to_value(node.holds())?))?;
+            let holds: Value = with(&data, None, |api| api.get("/api/holds"), |node| Ok(serde_json::to_value(node.holds())?))?;
             let rows = holds.as_array().into_iter().flatten().map(|hold| {
                 let text = |value: &Value| Cell::Text(value.as_str().map_or_else(|| value.to_string(), str::to_owned));
                 vec![text(&hold["name"]), text(&hold["reason"]), text(&hold["scope"]), text(&hold["placed"])]
@@ -109,9 +117,12 @@ pub(super) fn hold(command: Hold) -> anyhow::Result<ExitCode> {
 pub(super) fn retention(command: Retention) -> anyhow::Result<ExitCode> {
     match command {
         Retention::Show { data, segments, config, format } => {
-            let kept: Value = with(&data, config.as_deref(), |api| api.get("/api/retention"), |node| {
-                Ok(serde_json::to_value(Kept::of(node))?)
-            })?;
+            let kept: Value = with(
+                &data,
+                config.as_deref(),
+                |api| api.get("/api/retention"),
+                |node| Ok(serde_json::to_value(Kept::of(node))?),
+            )?;
             let (list, columns): (_, &[&str]) = if segments {
                 (&kept["segments"], &["first", "end", "class", "records", "bytes", "sealed_at", "until"])
             } else {
@@ -131,11 +142,18 @@ pub(super) fn retention(command: Retention) -> anyhow::Result<ExitCode> {
             }
         }
         Retention::Sweep { data, config } => {
-            let dropped: Value =
-                with(&data, config.as_deref(), |api| api.post_patiently("/api/retention/sweep", &json!({})), |node| {
+            let dropped: Value = with(
+                &data,
+                config.as_deref(),
+                |api| api.post_patiently("/api/retention/sweep", &json!({})),
+                |node| {
                     let spans = node.sweep()?;
-                    Ok(spans.iter().map(|span| json!({ "first": span.first, "end": span.end, "class": span.class.as_str() })).collect())
-                })?;
+                    Ok(spans
+                        .iter()
+                        .map(|span| json!({ "first": span.first, "end": span.end, "class": span.class.as_str() }))
+                        .collect())
+                },
+            )?;
             say(&format!("{} segments were dropped", dropped.as_array().map_or(0, Vec::len)))?;
         }
     }
@@ -146,9 +164,12 @@ pub(super) fn restore(data: &Data, from: &str, to: &str, format: FormatName) -> 
     let from = time("--from", Some(from.to_owned()))?.context("--from")?;
     let to = time("--to", Some(to.to_owned()))?.context("--to")?;
     let body = json!({ "from": from, "to": to });
-    let restored: Value = with(data, None, |api| api.post_patiently("/api/restore", &body), |node| {
-        Ok(serde_json::to_value(node.restore(&asker(), from, to)?)?)
-    })?;
+    let restored: Value = with(
+        data,
+        None,
+        |api| api.post_patiently("/api/restore", &body),
+        |node| Ok(serde_json::to_value(node.restore(&asker(), from, to)?)?),
+    )?;
     if format == FormatName::Table {
         let days: Vec<&str> = restored["days"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         if days.is_empty() {

@@ -14,7 +14,9 @@ const ANN: &str = "ann.marlow@example.org";
 fn call(session: &str, user: &str, number: u64, text: &str, answer: &str) -> ExportTraceServiceRequest {
     let mut request = chat_spans(session, number, 1);
     let span = &mut request.resource_spans[0].scope_spans[0].spans[0];
-    let message = |role: &str, text: &str| serde_json::json!([{ "role": role, "parts": [{ "type": "text", "content": text }] }]).to_string();
+    let message = |role: &str, text: &str| {
+        serde_json::json!([{ "role": role, "parts": [{ "type": "text", "content": text }] }]).to_string()
+    };
     for (key, value) in [
         ("user.id", user.to_owned()),
         ("gen_ai.input.messages", message("user", text)),
@@ -145,7 +147,8 @@ fn a_person_is_erased_from_every_file_and_every_proof_still_holds() {
     assert_eq!(bo.len(), bo_before.len());
     assert_eq!(bo[0]["prompt"], "and copy <EMAIL:erased> on crane-amber-1001");
     assert_eq!(bo[1], bo_before[1]);
-    assert!(rows("SELECT seq FROM events WHERE session_id = 'ann-alone'", &data).is_empty());
+    // Reads are recorded with what was asked: so nobody is named here.
+    assert!(server.query("SELECT seq FROM events WHERE session_id LIKE '%alone' AND session_id <> 'bo-alone'").is_empty());
     let reasons = server.query("SELECT reason FROM gaps WHERE reason = 'erased'");
     assert!(reasons.len() >= 2, "{reasons:?}");
     assert_eq!(server.query("SELECT name FROM admin_events WHERE name = 'erasure.done'").len(), 1);
@@ -221,10 +224,8 @@ fn evidence_of_a_session_verifies_alone_and_its_export_is_recorded() {
     let data = dir.path().join("data");
     let server = ann_and_bo(&data);
     let bundle = dir.path().join("case.tar.gz");
-    let exported = run(
-        &["evidence", "export", "--session", "shared", "--reason", "case 17", "--out", bundle.to_str().unwrap()],
-        &data,
-    );
+    let exported =
+        run(&["evidence", "export", "--session", "shared", "--reason", "case 17", "--out", bundle.to_str().unwrap()], &data);
     assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
     let vkey = data.join("ledger/vkey");
     let mut command = crate::support::watchkeeper();
