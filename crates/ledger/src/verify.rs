@@ -2,14 +2,18 @@
 
 mod blame;
 mod check;
+mod leaves;
 mod snapshot;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use journal::{FrameKeys, Record, Seq};
+#[cfg(test)]
+use journal::Record;
+use journal::{FrameKeys, Seq};
 
 use crate::policy::Policy;
+use crate::stored::StoredRecord;
 use crate::timestamp::TsaRoots;
 use crate::tree::{EMPTY_ROOT, Hash};
 use crate::vkey::VerifierKey;
@@ -74,6 +78,9 @@ pub enum VerifyError {
     /// There is no record.
     #[error("{0} has neither a journal nor a ledger; give a data directory of Watchkeeper (--data DIR)")]
     NoDataDirectory(PathBuf),
+    /// Archived records could not be read.
+    #[error("cannot read the archived records: {0}")]
+    Archive(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The journal could not be read.
     #[error("cannot read the journal: {0}")]
     Journal(#[source] journal::Fault),
@@ -109,6 +116,31 @@ pub fn verify_against(data_dir: &Path, trust: &Trust, journal_keys: &dyn FrameKe
     verify_from(data_dir, trust, &mut |visit| read_journal(data_dir, journal_keys, visit))
 }
 
+/// Verifies a data directory as [`verify_against`] does, whose oldest records are not in the journal any more: `archived` is
+/// asked for those from 0 up to the seq that it is given, which is the journal's first, whole or as redaction left them.
+///
+/// # Errors
+/// As [`verify`], and when `archived` could not read.
+pub fn verify_archived(
+    data_dir: &Path,
+    trust: &Trust,
+    journal_keys: &dyn FrameKeys,
+    archived: &mut dyn FnMut(Seq, Visit<'_>) -> Result<(), SupplyError>,
+) -> Result<Report, VerifyError> {
+    verify_from(data_dir, trust, &mut |visit| read_records(data_dir, journal_keys, archived, visit))
+}
+
+/// Why archived records could not be given.
+#[derive(Debug, thiserror::Error)]
+pub enum SupplyError {
+    /// They are not what they should be.
+    #[error("{0}")]
+    Fault(Fault),
+    /// They could not be read.
+    #[error(transparent)]
+    Unreadable(Box<dyn std::error::Error + Send + Sync>),
+}
+
 /// Where verification ends before its end.
 enum Stop {
     Fault(Fault),
@@ -138,8 +170,11 @@ struct Torn {
     bytes: u64,
 }
 
+/// Takes records, in order.
+pub type Visit<'a> = &'a mut dyn FnMut(StoredRecord);
+
 /// Gives each record to the visitor, in order.
-type Source<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&Record)) -> Result<Journaled, Stop>;
+type Source<'a> = &'a mut dyn FnMut(Visit<'_>) -> Result<Journaled, Stop>;
 
 fn verify_from(data_dir: &Path, trust: &Trust, source: Source<'_>) -> Result<Report, VerifyError> {
     let mut report = Report {
@@ -165,7 +200,22 @@ fn verify_from(data_dir: &Path, trust: &Trust, source: Source<'_>) -> Result<Rep
     Ok(report)
 }
 
-fn read_journal(data_dir: &Path, keys: &dyn FrameKeys, visit: &mut dyn FnMut(&Record)) -> Result<Journaled, Stop> {
+fn read_journal(data_dir: &Path, keys: &dyn FrameKeys, visit: Visit<'_>) -> Result<Journaled, Stop> {
+    read_records(data_dir, keys, &mut |_, _| Ok(()), visit)
+}
+
+/// The archived records, then those of the journal.
+fn read_records(
+    data_dir: &Path,
+    keys: &dyn FrameKeys,
+    archived: &mut dyn FnMut(Seq, Visit<'_>) -> Result<(), SupplyError>,
+    visit: Visit<'_>,
+) -> Result<Journaled, Stop> {
+    let supplied = |result| match result {
+        Ok(()) => Ok(()),
+        Err(SupplyError::Fault(fault)) => Err(Stop::Fault(fault)),
+        Err(SupplyError::Unreadable(source)) => Err(Stop::Error(VerifyError::Archive(source))),
+    };
     let relative = |file: &Path| file.strip_prefix(data_dir).unwrap_or(file).display().to_string();
     let at = |file: &Path, offset: u64, seq: Option<Seq>| {
         format!("{} at byte {offset}{}", relative(file), seq.map(|seq| format!(" (record {})", seq.0)).unwrap_or_default())
@@ -173,7 +223,22 @@ fn read_journal(data_dir: &Path, keys: &dyn FrameKeys, visit: &mut dyn FnMut(&Re
     if !data_dir.join("journal").exists() {
         return Ok(Journaled { records: 0, torn: None });
     }
-    match journal::check(data_dir, Some(keys), |record| visit(record)) {
+    let mut before: Option<Result<(), Stop>> = None;
+    let checked = journal::check(data_dir, Some(keys), |record| {
+        if before.get_or_insert_with(|| supplied(archived(record.seq, visit))).is_ok() {
+            visit(StoredRecord::whole(record.clone()));
+        }
+    });
+    match before {
+        Some(Err(stop)) => return Err(stop),
+        Some(Ok(())) => {}
+        None => {
+            if let Ok(checked) = &checked {
+                supplied(archived(checked.first, visit))?;
+            }
+        }
+    }
+    match checked {
         Ok(checked) => {
             let torn = checked.torn.map(|torn| Torn { place: at(&torn.file, torn.offset, Some(torn.seq)), bytes: torn.bytes });
             Ok(Journaled { records: checked.end.0, torn })
@@ -193,7 +258,7 @@ pub(crate) fn verify_memory(data_dir: &Path, records: &[Record]) -> Result<Repor
 #[cfg(test)]
 pub(crate) fn verify_memory_against(data_dir: &Path, records: &[Record], trust: &Trust) -> Result<Report, VerifyError> {
     verify_from(data_dir, trust, &mut |visit| {
-        records.iter().for_each(visit);
+        records.iter().cloned().map(StoredRecord::whole).for_each(visit);
         Ok(Journaled { records: records.len() as u64, torn: None })
     })
 }

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::path::Path;
 
-use journal::Record;
-
+use super::leaves::{Computed, Leaves};
 use super::snapshot::{Snapshot, place};
 use super::{Journaled, Report, Source, Stop, Trust, VerifyError, blame};
 use crate::checkpoint::{Checkpoint, History, HistoryItem, can_be_torn};
 use crate::key_chain::{KeyChain, history_form};
-use crate::leaf::Leaf;
+use crate::leaf::{Leaf, LeafError};
 use crate::ledger::{CHECKPOINT, HISTORY};
 use crate::note::SignedNote;
 use crate::policy::Policy;
@@ -139,13 +138,31 @@ impl<R: BufRead> Check<R> {
             report.root = published.root;
         }
         self.history.advance(&self.snapshot.keys)?;
-        let mut stop = None;
         let mut leaves = 0;
-        let journaled = source(&mut |record| {
-            if stop.is_none() {
-                stop = self.record(record).err();
-                leaves += u64::from(stop.is_none());
+        let mut stop = None;
+        let log_id = self.log_id;
+        let journaled = std::thread::scope(|scope| {
+            let mut pool = Leaves::start(scope, log_id);
+            let mut take = |computed: Computed| {
+                for (seq, leaf) in computed {
+                    if stop.is_none() {
+                        stop = self.leaf(seq, leaf).err();
+                        leaves += u64::from(stop.is_none());
+                    }
+                }
+                stop.is_some()
+            };
+            let mut stopped = false;
+            let journaled = source(&mut |record| {
+                if !stopped && let Some(computed) = pool.take(record) {
+                    stopped = take(computed);
+                }
+            });
+            // What the source stopped at comes after the records that it gave.
+            while let Some(computed) = pool.finish() {
+                take(computed);
             }
+            journaled
         });
         report.records = leaves;
         if let Some(stop) = stop {
@@ -156,12 +173,12 @@ impl<R: BufRead> Check<R> {
         self.end(&journaled, &mut report.notes)
     }
 
-    fn record(&mut self, record: &Record) -> Result<(), Stop> {
+    fn leaf(&mut self, got: u64, leaf: Result<Leaf, LeafError>) -> Result<(), Stop> {
         let seq = self.tiles.size();
-        if record.seq.0 != seq {
-            return Err(Stop::fault(blame::journal(record.seq.0), format!("record {seq} should stand here")));
+        if got != seq {
+            return Err(Stop::fault(blame::journal(got), format!("record {seq} should stand here")));
         }
-        let leaf = Leaf::of(record, self.log_id).map_err(|error| Stop::fault(blame::journal(seq), error.to_string()))?;
+        let leaf = leaf.map_err(|error| Stop::fault(blame::journal(seq), error.to_string()))?;
         let (snapshot, sealed) = (&self.snapshot, self.sealed);
         let mut stop = None;
         self.tiles.push(&leaf.encode(), |tile, bytes| {
