@@ -12,10 +12,11 @@
 //! Whoever opens the archive after a crash finds in `pending` what to undo (before 4) or to end (after it).
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use event::{ContentId, ContentRef, KeyId, Timestamp};
@@ -23,7 +24,7 @@ use ledger::{LeafError, LogKey, StoredBody, StoredContent, StoredRecord, Verifie
 use serde::{Deserialize, Serialize};
 
 use crate::fs::{self, Steps};
-use crate::manifest::{Change, Dropped, MANIFEST_BYTES_MAX, Object, Pin, Purpose, Segment, WHY_BYTES_MAX};
+use crate::manifest::{Change, Dropped, MANIFEST_BYTES_MAX, Manifest, Object, Pin, Purpose, Segment, WHY_BYTES_MAX};
 use crate::objects::{Digest, ObjectName, Objects};
 use crate::segment::{SegmentObjects, SegmentWriter};
 use crate::view::View;
@@ -32,6 +33,10 @@ use crate::{ArchiveError, Class, ManifestError, SegmentError, SegmentKeys, Span}
 pub(crate) const MANIFEST: &str = "manifest";
 pub(crate) const PENDING: &str = "pending";
 const LOCK: &str = "lock";
+
+/// How long a lock is waited for: its holder may be just ending, and a process that is being started has the descriptors of
+/// its parent for an instant.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// Most classes of one span: each is a segment of its own, gathered in memory with the others.
 const CLASSES_MAX: usize = 64;
@@ -144,13 +149,15 @@ impl Archive {
         std::fs::create_dir_all(dir).map_err(at(dir))?;
         let path = dir.join(LOCK);
         let lock = File::create(&path).map_err(at(&path))?;
-        match lock.try_lock() {
-            Err(std::fs::TryLockError::WouldBlock) => return Err(ArchiveError::Locked(path)),
-            Err(std::fs::TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => {
-                return Err(at(&path)(error));
+        let began = Instant::now();
+        loop {
+            match lock.try_lock() {
+                Err(TryLockError::WouldBlock) if began.elapsed() < LOCK_WAIT => std::thread::sleep(LOCK_WAIT / 40),
+                Err(TryLockError::WouldBlock) => return Err(ArchiveError::Locked(path)),
+                // Not every file system knows locks.
+                Err(TryLockError::Error(error)) if error.kind() != io::ErrorKind::Unsupported => return Err(at(&path)(error)),
+                _ => break,
             }
-            // Not every file system knows locks.
-            _ => {}
         }
         let log_keys = [&key.verifiers(), earlier].concat();
         let view = View::open(dir, purpose, objects, Some(keys), &log_keys, pin)?;
@@ -424,6 +431,7 @@ impl Archive {
 
     /// Ends or undoes what the last process was at, and puts the copies of the manifest that are missing.
     fn recover(&mut self) -> Result<(), ArchiveError> {
+        self.view.objects.clean()?;
         self.copy_manifest()?;
         let path = self.view.dir.join(PENDING);
         let Some(bytes) = fs::read(&path, PENDING_BYTES_MAX).map_err(at(&path))? else { return Ok(()) };
@@ -465,6 +473,38 @@ impl Archive {
         }
         Ok(())
     }
+}
+
+/// Puts a manifest that was lost in its place again, from its copies beside the objects, and returns its state. Compare that
+/// with the one that was seen last: whoever can delete objects can withhold the newest copies.
+///
+/// # Errors
+///
+/// When there is a manifest, or no copy, or the copies do not verify.
+pub fn restore_manifest(
+    dir: &Path,
+    purpose: Purpose,
+    objects: &dyn Objects,
+    log_keys: &[VerifierKey],
+) -> Result<Pin, ArchiveError> {
+    let path = dir.join(MANIFEST);
+    if path.try_exists().map_err(at(&path))? {
+        return Err(at(&path)(io::ErrorKind::AlreadyExists.into()));
+    }
+    let mut bytes = Vec::new();
+    for generation in 1.. {
+        let room = MANIFEST_BYTES_MAX.saturating_sub(bytes.len() as u64 + 1);
+        let Some(note) = objects.get(&ObjectName::Manifest(generation), None, room)? else { break };
+        bytes.extend_from_slice(&note);
+        bytes.push(b'\n');
+    }
+    let manifest = Manifest::open(&bytes, purpose, log_keys)?;
+    if manifest.pin().generation == 0 {
+        return Err(at(&path)(io::ErrorKind::NotFound.into()));
+    }
+    std::fs::create_dir_all(dir).map_err(at(dir))?;
+    fs::replace(&path, &bytes, &Steps::default()).map_err(at(&path))?;
+    Ok(manifest.pin())
 }
 
 impl std::fmt::Debug for Archive {

@@ -7,7 +7,7 @@ use crate::key::tests::MemoryKeys;
 use crate::objects::{DirObjects, ObjectError, Protection, Put};
 use crate::segment::tests::{content, conversation, record};
 use crate::segment::time_of;
-use crate::{Item, KeyStoreError, Manifest, SegmentKey};
+use crate::{Item, KeyStoreError, SegmentKey};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_ns(1_800_000_000_000_000_000);
 
@@ -76,6 +76,9 @@ impl Objects for Failing<DirObjects> {
     }
     fn list(&self, names_max: usize) -> Result<Vec<String>, ObjectError> {
         self.0.list(names_max)
+    }
+    fn clean(&self) -> Result<(), ObjectError> {
+        self.0.clean()
     }
     fn protection(&self, name: &ObjectName, version: Option<&str>) -> Result<Protection, ObjectError> {
         self.0.protection(name, version)
@@ -443,4 +446,22 @@ fn a_manifest_outlives_the_rotation_of_the_logs_keys() {
     };
     open(&earlier).unwrap().seal(10, 20, classed(&records[10..]), &plain()).unwrap();
     assert_eq!(records_of(open(&[]).unwrap().view(), 0), records);
+}
+
+#[test]
+fn a_lost_manifest_comes_back_from_its_copies() {
+    let place = Place::new();
+    let records = conversation(0, 30);
+    let mut archive = place.open();
+    archive.seal(0, 10, classed(&records[..10]), &plain()).unwrap();
+    archive.seal(10, 30, classed(&records[10..]), &plain()).unwrap();
+    let pin = archive.view().pin();
+    drop(archive);
+    let (dir, keys) = (place.dir.path().join("archive"), place.log_key.verifiers());
+    let restore = || crate::restore_manifest(&dir, Purpose::Evidence, &*place.objects(), &keys);
+    assert!(restore().is_err(), "there is one");
+    std::fs::remove_file(dir.join(MANIFEST)).unwrap();
+    assert!(matches!(place.try_open(&Steps::default(), Some(&pin)), Err(ArchiveError::NoManifest(_, 2))));
+    assert_eq!(restore().unwrap(), pin);
+    assert_eq!(records_of(place.try_open(&Steps::default(), Some(&pin)).unwrap().view(), 0), records);
 }

@@ -18,7 +18,7 @@ mod segment;
 mod verify;
 mod view;
 
-pub use archive::{Archive, Kept, Rewritten, Sealing};
+pub use archive::{Archive, Kept, Rewritten, Sealing, restore_manifest};
 pub use class::{Class, ClassError};
 pub use error::ArchiveError;
 pub use key::{KeyStoreError, SealError, SegmentKey, SegmentKeys, parse_identity};

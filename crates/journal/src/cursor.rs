@@ -29,6 +29,7 @@ pub enum CursorError {
         /// The file.
         path: PathBuf,
         /// What the system says.
+        #[source]
         error: io::Error,
     },
     /// The file holds something else.

@@ -9,6 +9,10 @@ use std::path::Path;
 /// Zeros are written in pieces of this size: large enough for a disk's full rate, small enough for the stack's cache.
 const ZEROS_BYTES: usize = 256 * 1024;
 
+/// Room that the journal never takes beforehand: with it the ledger and the store keep up with what is recorded already, and
+/// whoever looks into the matter can write a file.
+const LEFT_TO_OTHERS_BYTES: u64 = 16 * 1024 * 1024;
+
 /// The operations. Cloning is cheap.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
@@ -107,6 +111,12 @@ impl Disk {
     /// writing zeros does.
     fn take_space(&self, file: &File, from: u64, to: u64) -> io::Result<bool> {
         on!(self, disk => disk.set_len(file, to, "fallocate").map(|()| true));
+        // A `fallocate` that fails may have taken all that there was, from everybody.
+        let system = rustix::fs::fstatvfs(file)?;
+        let available = system.f_bavail.saturating_mul(system.f_frsize);
+        if system.f_blocks > 0 && available < (to - from).saturating_add(LEFT_TO_OTHERS_BYTES) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         // The size is set by itself, at once: a file is seen as long as its records or as long as it was allocated, and a
         // length in between means that something was lost.
         let taken = match rustix::fs::fallocate(file, rustix::fs::FallocateFlags::KEEP_SIZE, from, to - from) {

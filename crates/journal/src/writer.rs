@@ -429,19 +429,29 @@ pub(crate) fn is_disk_full(error: &io::Error) -> bool {
 /// Makes a file of zeros that will be the next segment.
 fn prepare(disk: &Disk, dir: &Path, bytes: u64, closing: &AtomicBool) -> io::Result<Prepared> {
     let file = disk.create(&dir.join(NEXT))?;
-    disk.preallocate(&file, 0, 0, bytes)?;
+    match fill_with_zeros(disk, &file, bytes, closing) {
+        Ok(()) => Ok(Prepared { file, bytes }),
+        Err(error) => {
+            // What it has got of the last space goes back to others.
+            drop(file.set_len(0));
+            Err(error)
+        }
+    }
+}
+
+fn fill_with_zeros(disk: &Disk, file: &File, bytes: u64, closing: &AtomicBool) -> io::Result<()> {
+    disk.preallocate(file, 0, 0, bytes)?;
     let mut at = 0;
     while at < bytes {
         if closing.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let to = (at + PREPARE_STEP_BYTES).min(bytes);
-        disk.zero(&file, at, to)?;
-        disk.sync_data(&file)?;
+        disk.zero(file, at, to)?;
+        disk.sync_data(file)?;
         at = to;
     }
-    disk.sync_all(&file)?;
-    Ok(Prepared { file, bytes })
+    disk.sync_all(file)
 }
 
 fn answer(group: Group, answers: impl Iterator<Item = Answer>) {

@@ -58,6 +58,6 @@ pub use timestamp::{
 pub use tlog_proof::{TlogProof, TlogProofError};
 pub use tombstone::{ErasedItem, ErasedItems, Erasures, Membership, TOMBSTONE_EVENT, Tombstone, TombstoneError};
 pub use tree::{CompactRange, EMPTY_ROOT, Hash, leaf_hash, node_hash, root_of};
-pub use verify::{Fault, Report, Trust, VerifyError, verify, verify_against};
+pub use verify::{Fault, Report, SupplyError, Trust, VerifyError, Visit, verify, verify_against, verify_archived, verify_public};
 pub use vkey::{Algorithm, VerifierKey};
 pub use witnessed::{publish_timestamp, publish_witnessed, published_checkpoint, witnessed_checkpoint};

@@ -2,25 +2,27 @@
 
 mod blame;
 mod check;
+mod leaves;
 mod snapshot;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-use journal::{FrameKeys, Record, Seq};
+#[cfg(test)]
+use journal::Record;
+use journal::{FrameKeys, Seq};
 
 use crate::policy::Policy;
+use crate::stored::StoredRecord;
 use crate::timestamp::TsaRoots;
 use crate::tree::{EMPTY_ROOT, Hash};
 use crate::vkey::VerifierKey;
 
 /// What a verification found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Report {
     /// Whole records in the journal.
     pub records: u64,
-    /// The first record that was read from the journal; the leaves of those before it come from the entry bundles.
-    pub journal_first: u64,
     /// Records that the published checkpoint covers.
     pub sealed: u64,
     /// Records that came after it. Their checksums were verified; nobody has signed them yet.
@@ -76,6 +78,9 @@ pub enum VerifyError {
     /// There is no record.
     #[error("{0} has neither a journal nor a ledger; give a data directory of Watchkeeper (--data DIR)")]
     NoDataDirectory(PathBuf),
+    /// Archived records could not be read.
+    #[error("cannot read the archived records: {0}")]
+    Archive(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The journal could not be read.
     #[error("cannot read the journal: {0}")]
     Journal(#[source] journal::Fault),
@@ -85,15 +90,11 @@ pub enum VerifyError {
 /// ledger, every checkpoint ever signed. The ledger is read between two seals, so a server may run beside it; a group of
 /// records that it is just writing is then noted as torn. The journal is encrypted, so its keys are needed.
 ///
-/// The journal is encrypted, and its oldest files go when their records are archived. So the leaves of records before
-/// [`Report::journal_first`] are taken from the entry bundles: that they are the leaves of the archived records is for whoever
-/// verifies the archive. Without keys that holds for every record, and of the journal only the structure is verified.
-///
 /// # Errors
 /// When something could not be read, so that neither "intact" nor "tampered" can be said. What is wrong with the
 /// record is in [`Report::fault`].
-pub fn verify(data_dir: &Path, journal_keys: Option<&dyn FrameKeys>) -> Result<Report, VerifyError> {
-    verify_against(data_dir, &Trust::default(), journal_keys)
+pub fn verify(data_dir: &Path, journal_keys: &dyn FrameKeys) -> Result<Report, VerifyError> {
+    verify_from(data_dir, &Trust::default(), false, &mut |visit| read_journal(data_dir, journal_keys, visit))
 }
 
 /// What a verifier knows from elsewhere.
@@ -111,8 +112,44 @@ pub struct Trust {
 ///
 /// # Errors
 /// As [`verify`].
-pub fn verify_against(data_dir: &Path, trust: &Trust, journal_keys: Option<&dyn FrameKeys>) -> Result<Report, VerifyError> {
-    verify_from(data_dir, trust, &mut |visit| read_journal(data_dir, journal_keys, visit))
+pub fn verify_against(data_dir: &Path, trust: &Trust, journal_keys: &dyn FrameKeys) -> Result<Report, VerifyError> {
+    verify_from(data_dir, trust, false, &mut |visit| read_journal(data_dir, journal_keys, visit))
+}
+
+/// Verifies a data directory as [`verify_against`] does, whose oldest records are not in the journal any more: `archived` is
+/// asked for those from 0 up to the seq that it is given, which is the journal's first, whole or as redaction left them. It may
+/// leave out records that were dropped, or that it does not want to read: their leaves are then taken from the entry bundles, and
+/// whoever leaves them out answers for it.
+///
+/// # Errors
+/// As [`verify`], and when `archived` could not read.
+pub fn verify_archived(
+    data_dir: &Path,
+    trust: &Trust,
+    journal_keys: &dyn FrameKeys,
+    archived: &mut dyn FnMut(Seq, Visit<'_>) -> Result<(), SupplyError>,
+) -> Result<Report, VerifyError> {
+    verify_from(data_dir, trust, true, &mut |visit| read_records(data_dir, journal_keys, archived, visit))
+}
+
+/// Verifies what anybody can see who has no key: tree, checkpoints and signatures, by the leaves in the entry bundles; and of the
+/// journal the structure and the checksums.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_public(data_dir: &Path, trust: &Trust) -> Result<Report, VerifyError> {
+    verify_from(data_dir, trust, true, &mut |visit| read_all(data_dir, None, &mut |_, _| Ok(()), visit))
+}
+
+/// Why archived records could not be given.
+#[derive(Debug, thiserror::Error)]
+pub enum SupplyError {
+    /// They are not what they should be.
+    #[error("{0}")]
+    Fault(Fault),
+    /// They could not be read.
+    #[error(transparent)]
+    Unreadable(Box<dyn std::error::Error + Send + Sync>),
 }
 
 /// Where verification ends before its end.
@@ -134,8 +171,6 @@ impl Stop {
 
 /// What is known of the journal after all of it was read.
 struct Journaled {
-    /// The first record that was given to the visitor.
-    first: u64,
     records: u64,
     torn: Option<Torn>,
 }
@@ -146,13 +181,15 @@ struct Torn {
     bytes: u64,
 }
 
-/// Gives each record to the visitor, in order.
-type Source<'a> = &'a mut dyn FnMut(&mut dyn FnMut(&Record)) -> Result<Journaled, Stop>;
+/// Takes records, in order.
+pub type Visit<'a> = &'a mut dyn FnMut(StoredRecord);
 
-fn verify_from(data_dir: &Path, trust: &Trust, source: Source<'_>) -> Result<Report, VerifyError> {
+/// Gives each record to the visitor, in order.
+type Source<'a> = &'a mut dyn FnMut(Visit<'_>) -> Result<Journaled, Stop>;
+
+fn verify_from(data_dir: &Path, trust: &Trust, sealed_leaves: bool, source: Source<'_>) -> Result<Report, VerifyError> {
     let mut report = Report {
         records: 0,
-        journal_first: 0,
         sealed: 0,
         unsealed: 0,
         checkpoints: 0,
@@ -165,7 +202,7 @@ fn verify_from(data_dir: &Path, trust: &Trust, source: Source<'_>) -> Result<Rep
         notes: Vec::new(),
         fault: None,
     };
-    match check::run(data_dir, trust, source, &mut report) {
+    match check::run(data_dir, trust, sealed_leaves, source, &mut report) {
         Ok(()) => {}
         Err(Stop::Fault(fault)) => report.fault = Some(fault),
         Err(Stop::Error(error)) => return Err(error),
@@ -174,18 +211,57 @@ fn verify_from(data_dir: &Path, trust: &Trust, source: Source<'_>) -> Result<Rep
     Ok(report)
 }
 
-fn read_journal(data_dir: &Path, keys: Option<&dyn FrameKeys>, visit: &mut dyn FnMut(&Record)) -> Result<Journaled, Stop> {
+fn read_journal(data_dir: &Path, keys: &dyn FrameKeys, visit: Visit<'_>) -> Result<Journaled, Stop> {
+    read_records(data_dir, keys, &mut |_, _| Ok(()), visit)
+}
+
+/// The archived records, then those of the journal.
+fn read_records(
+    data_dir: &Path,
+    keys: &dyn FrameKeys,
+    archived: &mut dyn FnMut(Seq, Visit<'_>) -> Result<(), SupplyError>,
+    visit: Visit<'_>,
+) -> Result<Journaled, Stop> {
+    read_all(data_dir, Some(keys), archived, visit)
+}
+
+fn read_all(
+    data_dir: &Path,
+    keys: Option<&dyn FrameKeys>,
+    archived: &mut dyn FnMut(Seq, Visit<'_>) -> Result<(), SupplyError>,
+    visit: Visit<'_>,
+) -> Result<Journaled, Stop> {
+    let supplied = |result| match result {
+        Ok(()) => Ok(()),
+        Err(SupplyError::Fault(fault)) => Err(Stop::Fault(fault)),
+        Err(SupplyError::Unreadable(source)) => Err(Stop::Error(VerifyError::Archive(source))),
+    };
     let relative = |file: &Path| file.strip_prefix(data_dir).unwrap_or(file).display().to_string();
     let at = |file: &Path, offset: u64, seq: Option<Seq>| {
         format!("{} at byte {offset}{}", relative(file), seq.map(|seq| format!(" (record {})", seq.0)).unwrap_or_default())
     };
     if !data_dir.join("journal").exists() {
-        return Ok(Journaled { first: 0, records: 0, torn: None });
+        return Ok(Journaled { records: 0, torn: None });
     }
-    match journal::check(data_dir, keys, |record| visit(record)) {
+    let mut before: Option<Result<(), Stop>> = None;
+    let checked = journal::check(data_dir, keys, |record| {
+        if before.get_or_insert_with(|| supplied(archived(record.seq, visit))).is_ok() {
+            visit(StoredRecord::whole(record.clone()));
+        }
+    });
+    match before {
+        Some(Err(stop)) => return Err(stop),
+        Some(Ok(())) => {}
+        None => {
+            if let Ok(checked) = &checked {
+                supplied(archived(checked.first, visit))?;
+            }
+        }
+    }
+    match checked {
         Ok(checked) => {
             let torn = checked.torn.map(|torn| Torn { place: at(&torn.file, torn.offset, Some(torn.seq)), bytes: torn.bytes });
-            Ok(Journaled { first: if checked.read { checked.first.0 } else { checked.end.0 }, records: checked.end.0, torn })
+            Ok(Journaled { records: checked.end.0, torn })
         }
         Err(fault) if fault.is_unreadable() => Err(Stop::Error(VerifyError::Journal(fault))),
         Err(fault) => Err(Stop::fault(at(&fault.file, fault.offset, fault.seq), fault.wrong.to_string())),
@@ -201,9 +277,9 @@ pub(crate) fn verify_memory(data_dir: &Path, records: &[Record]) -> Result<Repor
 /// Verifies a ledger against records in memory and what is known from elsewhere.
 #[cfg(test)]
 pub(crate) fn verify_memory_against(data_dir: &Path, records: &[Record], trust: &Trust) -> Result<Report, VerifyError> {
-    verify_from(data_dir, trust, &mut |visit| {
-        records.iter().for_each(visit);
-        Ok(Journaled { first: 0, records: records.len() as u64, torn: None })
+    verify_from(data_dir, trust, false, &mut |visit| {
+        records.iter().cloned().map(StoredRecord::whole).for_each(visit);
+        Ok(Journaled { records: records.len() as u64, torn: None })
     })
 }
 

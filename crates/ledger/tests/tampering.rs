@@ -9,7 +9,9 @@ use aws_lc_rs::hmac;
 use event::{ContentRef, Direction, Event, Key, Kind, Part, Piece, PieceMeta, Role, Source, SourcePath, SubjectId, Timestamp};
 use journal::{Append, ContentEntry, DerivedKeys, FrameKeys, Journal, Options, Seq};
 use sanitize::Clean;
-use watchkeeper_ledger::{Fault, Ledger, LogKey, Trust, verify, verify_against};
+use watchkeeper_ledger::{
+    ErasedTokens, Fault, Ledger, LogKey, Redaction, StoredRecord, Trust, verify, verify_against, verify_archived,
+};
 
 fn keys() -> Arc<dyn FrameKeys> {
     Arc::new(DerivedKeys::new(&[7; 32]))
@@ -59,14 +61,14 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 fn fault(dir: &Path) -> Option<Fault> {
-    verify(dir, Some(&*keys())).unwrap().fault
+    verify(dir, &*keys()).unwrap().fault
 }
 
 #[test]
 fn a_real_data_directory_is_intact_and_every_changed_byte_is_found_and_named() {
     let dir = tempfile::tempdir().unwrap();
     let key = record(dir.path(), &[&["one", "two"], &["three"]]);
-    let report = verify_against(dir.path(), &Trust { keys: key.verifiers(), ..Trust::default() }, Some(&*keys())).unwrap();
+    let report = verify_against(dir.path(), &Trust { keys: key.verifiers(), ..Trust::default() }, &*keys()).unwrap();
     assert_eq!((report.records, report.sealed, report.unsealed, report.checkpoints), (3, 3, 0, 2));
     assert_eq!((report.fault, report.notes), (None, Vec::new()));
     let mut bytes = 0;
@@ -124,9 +126,55 @@ fn records_behind_the_checkpoint_are_counted_as_unsealed_and_sealed_by_the_next_
     let (journal, _) = Journal::open(dir.path(), Options::default(), keys()).unwrap();
     journal.append(vec![example(9, "two")]).unwrap().wait().unwrap();
     drop(journal);
-    let report = verify(dir.path(), Some(&*keys())).unwrap();
+    let report = verify(dir.path(), &*keys()).unwrap();
     assert_eq!((report.sealed, report.unsealed, report.fault), (1, 1, None));
     record(dir.path(), &[&["three"]]);
-    let report = verify(dir.path(), Some(&*keys())).unwrap();
+    let report = verify(dir.path(), &*keys()).unwrap();
     assert_eq!((report.sealed, report.unsealed, report.checkpoints, report.fault), (3, 0, 2, None));
+}
+
+#[test]
+fn records_that_left_the_journal_are_verified_as_the_archive_gives_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = "a sentence that fills the segment ".repeat(40);
+    let says: Vec<String> = (0..60).map(|number| format!("{number} {long}")).collect();
+    let groups: Vec<Vec<&str>> = says.chunks(5).map(|group| group.iter().map(String::as_str).collect()).collect();
+    record(dir.path(), &groups.iter().map(Vec::as_slice).collect::<Vec<_>>());
+    let mut all: Vec<StoredRecord> = Vec::new();
+    journal::check(dir.path(), Some(&*keys()), |record| all.push(StoredRecord::whole(record.clone()))).unwrap();
+    let segments = files(&dir.path().join("journal"));
+    let mut segments: Vec<_> =
+        segments.iter().filter(|path| path.extension().is_some_and(|extension| extension == "wkj")).collect();
+    assert!(segments.len() > 2);
+    std::fs::remove_file(segments.remove(0)).unwrap();
+    let first: usize = segments[0].file_stem().unwrap().to_str().unwrap().parse().unwrap();
+
+    let given = |records: &[StoredRecord]| {
+        let mut archived = |until: Seq, visit: watchkeeper_ledger::Visit<'_>| {
+            assert_eq!(until, Seq(first as u64));
+            records.iter().cloned().for_each(visit);
+            Ok(())
+        };
+        verify_archived(dir.path(), &Trust::default(), &*keys(), &mut archived).unwrap()
+    };
+    let report = given(&all[..first]);
+    assert_eq!((report.fault, report.records, report.checkpoints), (None, 60, 12));
+    let all_of_them = |_| true;
+    let none = ErasedTokens::none();
+    let what = Redaction { event: true, field: &|_, _| false, subject: &all_of_them, tokens: &none };
+    let mut erased = all.clone();
+    erased[..first].iter_mut().for_each(|record| drop(record.redact(&what).unwrap()));
+    assert_eq!(given(&erased[..first]).fault, None);
+
+    let place = |records: &[StoredRecord]| given(records).fault.unwrap().place;
+    assert!(place(&all[..first - 1]).contains(&format!("record {first}")), "{}", place(&all[..first - 1]));
+    let mut swapped = all.clone();
+    swapped.swap(1, 2);
+    assert!(place(&swapped[..first]).contains("record 2"), "{}", place(&swapped[..first]));
+    let mut changed = erased;
+    if let watchkeeper_ledger::StoredBody::Redacted(record) = &mut changed[3].body {
+        record.blind[0] ^= 1;
+    }
+    given(&changed[..first]).fault.unwrap();
+    assert!(verify(dir.path(), &*keys()).unwrap().fault.is_some(), "the journal alone is not the whole record");
 }

@@ -26,6 +26,7 @@ use crate::lifecycle::spine::{Spine, SpineReader};
 use crate::node::{NodeError, Progress, internal};
 use crate::pin;
 use crate::pipeline::Pipeline;
+use crate::room::{Failure, when_there_is_room};
 use crate::watchman;
 
 /// Records between two seals at the most, so that a seal's work stays bounded in an import.
@@ -91,8 +92,6 @@ pub(crate) enum StoreJob {
     Restore { from: Timestamp, to: Timestamp, done: Sender<Result<Restored, String>> },
 }
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
 impl Consumers {
     pub(crate) fn start(
         data: &DataDir,
@@ -106,6 +105,7 @@ impl Consumers {
     ) -> Result<Self, NodeError> {
         let journal = &spine.journal;
         let shared = Arc::new(Shared::default());
+        let log_key_text = log_key.to_text();
         let ledger = Ledger::open(data.path(), log_key)?;
         pin::check(data)?;
         let store = Store::open(data.path(), store_keys)?;
@@ -116,15 +116,42 @@ impl Consumers {
         let consumers = Self { shared: shared.clone(), threads: Mutex::new(Vec::new()) };
         consumers.spawn("seal", {
             let (shared, journal, data) = (shared.clone(), journal.clone(), data.clone());
-            move || seal(&shared, &journal, &data, ledger, seal_interval)
+            let mut opened = Some(ledger);
+            move || {
+                when_there_is_room("seal", &|| shared.stopping(), || {
+                    let ledger = match opened.take() {
+                        Some(ledger) => ledger,
+                        None => Ledger::open(data.path(), LogKey::from_text(&log_key_text)?)?,
+                    };
+                    seal(&shared, &journal, &data, ledger, seal_interval)
+                })
+            }
         })?;
         consumers.spawn("index", {
             let (shared, spine, data, keys) = (shared.clone(), spine.clone(), data.clone(), store_keys.clone());
-            move || index(&shared, &spine, &data, &keys, store)
+            let mut opened = Some(store);
+            move || {
+                when_there_is_room("index", &|| shared.stopping(), || {
+                    let store = match opened.take() {
+                        Some(store) => store,
+                        None => Store::open(data.path(), &keys)?,
+                    };
+                    index(&shared, &spine, &data, &keys, store)
+                })
+            }
         })?;
         consumers.spawn("detect", {
-            let (shared, spine, pipeline) = (shared.clone(), spine.clone(), pipeline.clone());
-            move || Detector::new(rules)?.run(&shared, &spine, &pipeline, cursor)
+            let (shared, spine, pipeline, data) = (shared.clone(), spine.clone(), pipeline.clone(), data.clone());
+            let mut opened = Some(cursor);
+            move || {
+                when_there_is_room("detect", &|| shared.stopping(), || {
+                    let cursor = match opened.take() {
+                        Some(cursor) => cursor,
+                        None => Cursor::open(data.state("detect.cursor"))?,
+                    };
+                    Detector::new(rules.again()?)?.run(&shared, &spine, &pipeline, cursor)
+                })
+            }
         })?;
         consumers.spawn("watch", {
             let journal = journal.clone();

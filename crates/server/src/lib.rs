@@ -18,6 +18,7 @@ mod outbound;
 mod page;
 pub mod pin;
 mod pipeline;
+mod room;
 mod root_key;
 mod run_file;
 mod running;

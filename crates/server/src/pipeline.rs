@@ -16,6 +16,7 @@ use sanitize::{Clean, Counts, Sanitizer};
 use tokio::sync::Semaphore;
 
 use crate::cache::{Cache, CacheKey, Processed};
+use crate::room;
 use crate::subjects::SubjectNamer;
 
 /// Bytes of raw events that may be under way at once. Beyond it callers are told to come back: memory stays bounded.
@@ -257,17 +258,22 @@ impl Recorder for PipelineRecorder {
                 synced.map_err(|error| RecordError::Stopped { reason: error.to_string() })?.map_err(key_error)?;
             }
             let ids: Vec<_> = appends.iter().map(|append| append.id).collect();
-            let ticket = pipeline.journal.append(appends).map_err(|error| {
+            let turned_away = |error| {
                 pipeline.counters.turned_away.fetch_add(ids.len() as u64, Ordering::Relaxed);
                 append_error(error)
-            })?;
-            Ok(pipeline.receipts(&ids, &ticket.await.map_err(append_error)?))
+            };
+            // A full queue says so at once, a full disk when the group's turn comes.
+            let ticket = pipeline.journal.append(appends).map_err(turned_away)?;
+            Ok(pipeline.receipts(&ids, &ticket.await.map_err(turned_away)?))
         })
     }
 }
 
 fn key_error(error: KeysError) -> RecordError {
-    RecordError::Stopped { reason: error.to_string() }
+    match room::is_lacking(&error) {
+        true => RecordError::Busy { retry_after: RETRY_AFTER },
+        false => RecordError::Stopped { reason: error.to_string() },
+    }
 }
 
 fn append_error(error: AppendError) -> RecordError {

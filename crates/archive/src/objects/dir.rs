@@ -14,6 +14,9 @@ use super::{ObjectError, ObjectName, Objects, Protection, Put};
 /// How the name of a file begins that is not yet in its place.
 const TEMPORARY_PREFIX: &str = ".new-";
 
+/// Where the two kinds of objects lie.
+const BELOW: [&str; 2] = ["segments", "manifest"];
+
 /// A directory for objects.
 #[derive(Debug)]
 pub struct DirObjects {
@@ -34,17 +37,10 @@ impl DirObjects {
     /// a file system that has it; then not even root deletes one without lifting the flag first.
     pub fn open(dir: &Path, immutable: bool) -> Result<Self, ObjectError> {
         let objects = Self { dir: dir.to_owned(), immutable };
-        for below in ["segments", "manifest"] {
+        for below in BELOW {
             let path = dir.join(below);
             let fail = |error| failed(below, &error);
             DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(fail)?;
-            // What an interrupted put left is under no name that counts.
-            for entry in std::fs::read_dir(&path).map_err(fail)? {
-                let entry = entry.map_err(fail)?;
-                if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
-                    std::fs::remove_file(entry.path()).map_err(fail)?;
-                }
-            }
         }
         sync_dir(dir).map_err(|error| failed("segments", &error))?;
         Ok(objects)
@@ -167,6 +163,19 @@ impl Objects for DirObjects {
         Ok(names)
     }
 
+    fn clean(&self) -> Result<(), ObjectError> {
+        for below in BELOW {
+            let fail = |error| failed(below, &error);
+            for entry in std::fs::read_dir(self.dir.join(below)).map_err(fail)? {
+                let entry = entry.map_err(fail)?;
+                if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+                    std::fs::remove_file(entry.path()).map_err(fail)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn protection(&self, name: &ObjectName, _: Option<&str>) -> Result<Protection, ObjectError> {
         if !self.immutable {
             return Ok(Protection::default());
@@ -223,9 +232,10 @@ mod tests {
     #[test]
     fn an_interrupted_put_leaves_nothing_that_counts() {
         let dir = tempfile::tempdir().unwrap();
-        DirObjects::open(dir.path(), false).unwrap();
+        let objects = DirObjects::open(dir.path(), false).unwrap();
         std::fs::write(dir.path().join("segments/.new-abc"), "half").unwrap();
-        assert_eq!(DirObjects::open(dir.path(), false).unwrap().list(10).unwrap(), [""; 0]);
+        objects.clean().unwrap();
+        assert_eq!(objects.list(10).unwrap(), [""; 0]);
     }
 
     #[test]

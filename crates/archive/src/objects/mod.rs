@@ -29,6 +29,11 @@ pub trait Objects: Send + Sync + fmt::Debug {
     /// The names of all objects there are, whether they are ours or not, sorted; at most `names_max`.
     fn list(&self, names_max: usize) -> Result<Vec<String>, ObjectError>;
 
+    /// Removes what interrupted puts left. Only the one writer calls it, before it puts anything.
+    fn clean(&self) -> Result<(), ObjectError> {
+        Ok(())
+    }
+
     /// What protects an object against deletion.
     fn protection(&self, name: &ObjectName, version: Option<&str>) -> Result<Protection, ObjectError>;
 

@@ -4,13 +4,12 @@ use std::collections::BTreeSet;
 use std::io::BufRead;
 use std::path::Path;
 
-use journal::Record;
-
+use super::leaves::{Computed, Leaves};
 use super::snapshot::{Snapshot, place};
 use super::{Journaled, Report, Source, Stop, Trust, VerifyError, blame};
 use crate::checkpoint::{Checkpoint, History, HistoryItem, can_be_torn};
 use crate::key_chain::{KeyChain, history_form};
-use crate::leaf::{LEAF_BYTES, Leaf};
+use crate::leaf::{Leaf, LeafError};
 use crate::ledger::{CHECKPOINT, HISTORY};
 use crate::note::SignedNote;
 use crate::policy::Policy;
@@ -18,7 +17,13 @@ use crate::tile::{ENTRY_BYTES, TILE_WIDTH, TileBuilder, TileId, TileKind};
 use crate::timestamp::{TsaRoots, claimed_time, verify_timestamp};
 use crate::witnessed::{TIMESTAMPS, WITNESSED, timestamp_file};
 
-pub(super) fn run(data_dir: &Path, trust: &Trust, source: Source<'_>, report: &mut Report) -> Result<(), Stop> {
+pub(super) fn run(
+    data_dir: &Path,
+    trust: &Trust,
+    sealed_leaves: bool,
+    source: Source<'_>,
+    report: &mut Report,
+) -> Result<(), Stop> {
     let Some(mut snapshot) = Snapshot::take(data_dir, &trust.keys, &mut report.notes)? else {
         if data_dir.join("journal").is_dir() {
             return Err(Stop::fault("ledger", "is missing"));
@@ -33,6 +38,7 @@ pub(super) fn run(data_dir: &Path, trust: &Trust, source: Source<'_>, report: &m
     }
     let history = snapshot.history();
     let mut check = Check {
+        sealed_leaves,
         log_id: snapshot.keys.first().log_id(),
         sealed: snapshot.sealed(),
         tiles: TileBuilder::default(),
@@ -65,6 +71,8 @@ pub(super) fn run(data_dir: &Path, trust: &Trust, source: Source<'_>, report: &m
 }
 
 struct Check<R> {
+    /// Whether leaves of records that are not given come from the entry bundles.
+    sealed_leaves: bool,
     snapshot: Snapshot,
     history: Checkpoints<R>,
     stamps: Stamps,
@@ -139,30 +147,49 @@ impl<R: BufRead> Check<R> {
             report.root = published.root;
         }
         self.history.advance(&self.snapshot.keys)?;
-        let mut stop = None;
         let mut leaves = 0;
-        let journaled = source(&mut |record| {
-            if stop.is_none() {
-                stop = self.record(record).err();
-                leaves += u64::from(stop.is_none());
+        let mut stop = None;
+        let log_id = self.log_id;
+        let journaled = std::thread::scope(|scope| {
+            let mut pool = Leaves::start(scope, log_id);
+            let mut take = |computed: Computed| {
+                for (seq, leaf) in computed {
+                    if stop.is_none() {
+                        stop = self.leaf(seq, leaf).err();
+                        leaves += u64::from(stop.is_none());
+                    }
+                }
+                stop.is_some()
+            };
+            let mut stopped = false;
+            let journaled = source(&mut |record| {
+                if !stopped && let Some(computed) = pool.take(record) {
+                    stopped = take(computed);
+                }
+            });
+            // What the source stopped at comes after the records that it gave.
+            while let Some(computed) = pool.finish() {
+                take(computed);
             }
+            journaled
         });
         report.records = leaves;
         if let Some(stop) = stop {
             return Err(stop);
         }
         let journaled = journaled?;
-        // What was not read from the journal, and is signed.
-        self.leaves_until(journaled.records)?;
+        if self.sealed_leaves {
+            self.leaves_until(journaled.records)?;
+        }
         report.records = journaled.records;
-        report.journal_first = journaled.first;
         self.end(&journaled, &mut report.notes)
     }
 
-    /// Takes the leaves up to `end` from the entry bundles: their records are not in the journal, or cannot be read.
+    /// Takes the leaves up to `end` from the entry bundles.
     fn leaves_until(&mut self, end: u64) -> Result<(), Stop> {
         let width = u64::from(TILE_WIDTH);
-        while self.tiles.size() < end.min(self.sealed) {
+        let end = end.min(self.sealed);
+        while self.tiles.size() < end {
             let from = self.tiles.size();
             let index = from / width;
             let items = (self.sealed - index * width).min(width);
@@ -171,33 +198,31 @@ impl<R: BufRead> Check<R> {
             let entries = bundle.as_chunks::<ENTRY_BYTES>().0;
             for seq in from..(index * width + items).min(end) {
                 let leaf = usize::try_from(seq % width).ok().and_then(|at| entries.get(at)).and_then(blame::entry);
-                let ours =
-                    leaf.filter(|leaf| Leaf::decode(leaf).is_some_and(|leaf| leaf.seq == seq && leaf.log_id == self.log_id));
+                let ours = leaf.and_then(Leaf::decode).filter(|leaf| leaf.seq == seq && leaf.log_id == self.log_id);
                 let Some(leaf) = ours else {
                     return Err(Stop::fault(place(tile), format!("has no leaf of this log for record {seq}")));
                 };
-                self.leaf(&leaf.clone())?;
+                self.next_leaf(&leaf)?;
             }
         }
         Ok(())
     }
 
-    fn record(&mut self, record: &Record) -> Result<(), Stop> {
-        if self.tiles.size() == 0 && record.seq.0 > 0 {
-            self.leaves_until(record.seq.0)?;
+    fn leaf(&mut self, got: u64, leaf: Result<Leaf, LeafError>) -> Result<(), Stop> {
+        if self.sealed_leaves {
+            self.leaves_until(got)?;
         }
         let seq = self.tiles.size();
-        if record.seq.0 != seq {
-            return Err(Stop::fault(blame::journal(record.seq.0), format!("record {seq} should stand here")));
+        if got != seq {
+            return Err(Stop::fault(blame::journal(got), format!("record {seq} should stand here")));
         }
-        let leaf = Leaf::of(record, self.log_id).map_err(|error| Stop::fault(blame::journal(seq), error.to_string()))?;
-        self.leaf(&leaf.encode())
+        self.next_leaf(&leaf.map_err(|error| Stop::fault(blame::journal(seq), error.to_string()))?)
     }
 
-    fn leaf(&mut self, leaf: &[u8; LEAF_BYTES]) -> Result<(), Stop> {
+    fn next_leaf(&mut self, leaf: &Leaf) -> Result<(), Stop> {
         let (snapshot, sealed) = (&self.snapshot, self.sealed);
         let mut stop = None;
-        self.tiles.push(leaf, |tile, bytes| {
+        self.tiles.push(&leaf.encode(), |tile, bytes| {
             // A partial tile is compared at its own width; a full one always, as long as it must be there or is.
             if stop.is_none() && (tile.is_full() || snapshot.partials.contains_key(&tile)) {
                 stop = compare(snapshot, sealed, tile, bytes).err();

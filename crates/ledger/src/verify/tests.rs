@@ -172,12 +172,12 @@ fn a_log_of_another_key_is_not_the_expected_one() {
     let dir = sealed(&records(2), &[2]);
     let good = records(2);
     let source: Source<'_> = &mut |visit| {
-        good.iter().for_each(visit);
+        good.iter().cloned().map(StoredRecord::whole).for_each(visit);
         Ok(Journaled { records: 2, torn: None })
     };
-    assert_eq!(verify_from(dir.path(), &trust(&[key().verifier()]), source).unwrap().fault, None);
+    assert_eq!(verify_from(dir.path(), &trust(&[key().verifier()]), false, source).unwrap().fault, None);
     let other = LogKey::generate("PeterNeumann").unwrap().verifier();
-    let fault = verify_from(dir.path(), &trust(&[other]), source).unwrap().fault.unwrap();
+    let fault = verify_from(dir.path(), &trust(&[other]), false, source).unwrap().fault.unwrap();
     assert_eq!(fault.place, "ledger/vkey");
 }
 
@@ -266,10 +266,10 @@ fn a_rotated_log_is_verified_from_its_first_key_or_any_later_one() {
     seal_at(&mut ledger, &good, &[9, 12]).unwrap();
     let against = |keys: &[VerifierKey]| {
         let source: Source<'_> = &mut |visit| {
-            good.iter().for_each(visit);
+            good.iter().cloned().map(StoredRecord::whole).for_each(visit);
             Ok(Journaled { records: 12, torn: None })
         };
-        verify_from(dir.path(), &trust(keys), source).unwrap()
+        verify_from(dir.path(), &trust(keys), false, source).unwrap()
     };
     let report = against(&[]);
     assert_eq!((report.fault, report.checkpoints, report.notes.len()), (None, 6, 1), "{:?}", report.notes);
@@ -316,10 +316,10 @@ fn a_policy_demands_its_witnesses_and_a_witnessed_fork_is_found() {
     let verify = |policy: &str| {
         let trust = Trust { policy: Some(policy.parse().unwrap()), ..Trust::default() };
         let source: Source<'_> = &mut |visit| {
-            good.iter().for_each(visit);
+            good.iter().cloned().map(StoredRecord::whole).for_each(visit);
             Ok(Journaled { records: 5, torn: None })
         };
-        verify_from(dir.path(), &trust, source).unwrap()
+        verify_from(dir.path(), &trust, false, source).unwrap()
     };
     let note = crate::published_checkpoint(dir.path()).unwrap().unwrap();
     let cosigned = |count: usize| {
@@ -356,4 +356,21 @@ fn a_policy_demands_its_witnesses_and_a_witnessed_fork_is_found() {
     let fault = verify(&policy).fault.unwrap();
     assert!(fault.place == "ledger/witnessed" && fault.what.contains("forked"), "{fault}");
     restore();
+}
+
+/// Leaves are computed on several threads; what is wrong first is named all the same.
+#[test]
+fn of_many_records_the_first_wrong_one_is_named() {
+    let good = records(2_000);
+    let dir = sealed(&good, &[1_000, 2_000]);
+    assert_eq!(verify_memory(dir.path(), &good).unwrap().fault, None);
+    for wrong in [[0, 1_999], [255, 256], [1_400, 1_401]] {
+        let mut changed = good.clone();
+        for seq in wrong {
+            changed[seq].event_json.push(b' ');
+        }
+        let report = verify_memory(dir.path(), &changed).unwrap();
+        assert_eq!(report.fault.unwrap().place, blame::journal(wrong[0] as u64));
+        assert_eq!(report.records, wrong[0] as u64);
+    }
 }

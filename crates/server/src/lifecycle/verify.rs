@@ -5,12 +5,12 @@ use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
-use archive::{ArchiveReport, Item, View, leaves_of};
-use journal::FrameKeys;
+use archive::{ArchiveReport, Item, View};
+use journal::{FrameKeys, Seq};
 use keys::Keyring;
 use ledger::{
     Disclosure, ErasedItems, Erasures, Fault, KeyChain, Report, Selection, StoredBody, StoredContent, StoredField, StoredRecord,
-    StoredSpan, Tombstone, Trust, VerifyError,
+    StoredSpan, SupplyError, Tombstone, Trust, VerifyError, Visit,
 };
 
 use super::cold::{ARCHIVE_DIR, ColdError, archive_of};
@@ -46,125 +46,172 @@ pub struct Verified {
 /// # Errors
 /// When something could not be read, so that neither "intact" nor "tampered" can be said.
 pub fn verify(dir: &Path, trust: &Trust, keyring: Option<&Arc<Keyring>>, depth: Depth) -> Result<Verified, VerifyError> {
-    let frame_keys = keyring.map(|keyring| frame_keys(keyring.clone()));
-    let report = ledger::verify_against(dir, trust, frame_keys.as_deref())?;
-    let mut verified = Verified { report, archive: None, erased: 0 };
-    if verified.report.fault.is_some() {
+    let Some(keyring) = keyring else {
+        let mut verified = Verified { report: ledger::verify_public(dir, trust)?, archive: None, erased: 0 };
+        verified.report.notes.push(
+            "without the root key no record was read: tree, checkpoints, digests and checksums were verified".to_owned(),
+        );
+        if verified.report.fault.is_none() {
+            let view = opened(dir, None)?;
+            verified.report.fault = match view {
+                Ok(view) => objects(dir, view.as_ref(), &mut verified)?,
+                Err(fault) => Some(fault),
+            };
+        }
         return Ok(verified);
+    };
+    let view = opened(dir, Some(keyring))?;
+    let mut erased = Erased::default();
+    let mut archive = |until: Seq, visit: Visit<'_>| -> Result<(), SupplyError> {
+        let view = match &view {
+            Ok(view) => view.as_ref(),
+            Err(fault) => return Err(SupplyError::Fault(fault.clone())),
+        };
+        let archived = view.map_or(0, |view| view.manifest().end());
+        if archived < until.0 {
+            let what = format!("records {archived} to {} are neither in the journal nor in the archive", until.0 - 1);
+            return Err(SupplyError::Fault(fault("journal", what)));
+        }
+        let Some(view) = view.filter(|_| depth == Depth::Records) else { return Ok(()) };
+        let mut given = 0;
+        for item in view.reader(0) {
+            match item.map_err(|error| SupplyError::Fault(fault(ARCHIVE_DIR, error.to_string())))? {
+                // What the journal still holds, too, is taken from there.
+                Item::Record(stored) if stored.seq >= until => break,
+                Item::Record(stored) => {
+                    erased.look(&stored);
+                    given += 1;
+                    visit(*stored);
+                }
+                Item::Dropped(_) => {}
+            }
+        }
+        // A record that is left out has its leaf taken from the ledger: that must be one that was dropped.
+        let listed: u64 =
+            view.manifest().segments().filter(|segment| segment.end <= until.0).map(|segment| segment.records).sum();
+        if given < listed {
+            let what = format!("has {given} records, and its manifest lists {listed}");
+            return Err(SupplyError::Fault(fault(ARCHIVE_DIR, what)));
+        }
+        Ok(())
+    };
+    // Objects first: the digest of a changed one says more than that it does not decrypt.
+    let mut early = Verified { report: Report::default(), archive: None, erased: 0 };
+    let broken = match &view {
+        Ok(view) => objects(dir, view.as_ref(), &mut early)?,
+        Err(_) => None,
+    };
+    if let Some(fault) = broken {
+        early.report.fault = Some(fault);
+        return Ok(early);
     }
-    if keyring.is_none() {
-        verified
-            .report
-            .notes
-            .push("without the root key no record was read: tree, checkpoints, digests and checksums were verified".to_owned());
+    let keys = frame_keys(keyring.clone());
+    let report = ledger::verify_archived(dir, trust, &*keys, &mut archive)?;
+    let mut verified = Verified { report, ..early };
+    if let Ok(Some(view)) = &view
+        && verified.report.fault.is_none()
+    {
+        if view.manifest().end() > verified.report.records {
+            let what = format!("goes to record {}, and the log has {}", view.manifest().end(), verified.report.records);
+            verified.report.fault = Some(fault("archive/manifest", what));
+        } else if depth == Depth::Digests {
+            verified.report.notes.push("of the archive the digests were verified, and not each record".to_owned());
+        } else {
+            verified.report.fault = erased.judge(dir, &*keys, &mut verified.erased)?;
+        }
     }
-    verified.report.fault = archive(dir, keyring, frame_keys.as_deref(), depth, &mut verified)?;
     Ok(verified)
 }
 
-fn archive(
-    dir: &Path,
-    keyring: Option<&Arc<Keyring>>,
-    frame_keys: Option<&dyn FrameKeys>,
-    depth: Depth,
-    verified: &mut Verified,
-) -> Result<Option<Fault>, VerifyError> {
-    let fault = |place: &str, what: String| Ok(Some(Fault { place: place.to_owned(), what }));
-    let data = DataDir::unchecked(dir);
-    let view = match archive_of(&data, keyring) {
-        Ok(view) => view,
-        Err(ColdError::Pin { path, what }) => {
-            return Err(VerifyError::File { path, source: std::io::Error::other(what) });
-        }
-        Err(error) => return fault("archive/manifest", error.to_string()),
-    };
-    let archived = view.as_ref().map_or(0, |view| view.manifest().end());
-    let first = verified.report.journal_first;
-    if frame_keys.is_some() && first > archived {
-        let what = format!("records {archived} to {} are neither in the journal nor in the archive", first.saturating_sub(1));
-        return fault("journal", what);
+/// The archive, or what is wrong with its manifest.
+fn opened(dir: &Path, keyring: Option<&Arc<Keyring>>) -> Result<Result<Option<View>, Fault>, VerifyError> {
+    match archive_of(&DataDir::unchecked(dir), keyring) {
+        Ok(view) => Ok(Ok(view)),
+        Err(ColdError::Pin { path, what }) => Err(VerifyError::File { path, source: std::io::Error::other(what) }),
+        Err(error) => Ok(Err(fault("archive/manifest", error.to_string()))),
     }
+}
+
+/// Verifies the archive's objects against its manifest.
+fn objects(dir: &Path, view: Option<&View>, verified: &mut Verified) -> Result<Option<Fault>, VerifyError> {
     let Some(view) = view else { return Ok(None) };
-    if archived > verified.report.records {
-        return fault("archive/manifest", format!("goes to record {archived}, and the log has {}", verified.report.records));
-    }
-    let log_id = match chain(dir) {
-        Ok(chain) => chain.first().log_id(),
-        Err(what) => return fault("ledger/vkey", what),
-    };
-    let mut leaf_of = leaves_of(&dir.join("ledger"), verified.report.sealed);
-    let deep = keyring.is_some() && depth == Depth::Records;
-    match view.verify(log_id, if deep { Some(&mut leaf_of) } else { None }) {
+    match view.verify([0; 16], None) {
         Ok(report) => verified.archive = Some(report),
-        Err(archive::VerifyArchiveError::Fault(found)) => return fault("archive", found.to_string()),
+        Err(archive::VerifyArchiveError::Fault(found)) => return Ok(Some(fault(ARCHIVE_DIR, found.to_string()))),
         Err(error) => {
             return Err(VerifyError::File { path: dir.join(ARCHIVE_DIR), source: std::io::Error::other(error.to_string()) });
         }
     }
-    if !deep {
-        verified.report.notes.push("of the archive the digests were verified, and not each record".to_owned());
-        return Ok(None);
-    }
-    erasures(dir, &view, frame_keys, log_id, verified)
+    Ok(None)
 }
 
-/// What is gone must be covered by a tombstone of the log.
-fn erasures(
-    dir: &Path,
-    view: &View,
-    frame_keys: Option<&dyn FrameKeys>,
-    log_id: [u8; 16],
-    verified: &mut Verified,
-) -> Result<Option<Fault>, VerifyError> {
-    let unreadable = |path: &str, what: String| VerifyError::File { path: dir.join(path), source: std::io::Error::other(what) };
-    let mut gone: Vec<(u64, String)> = Vec::new();
-    let mut tombstones: Vec<(u64, Tombstone)> = Vec::new();
-    for item in view.reader(0) {
-        match item.map_err(|error| unreadable(ARCHIVE_DIR, error.to_string()))? {
-            Item::Record(stored) => {
-                gone.extend(missing(&stored).into_iter().map(|what| (stored.seq.0, what)));
-                tombstones.extend(tombstone(&stored, log_id));
-            }
-            Item::Dropped(_) => {}
+fn fault(place: &str, what: String) -> Fault {
+    Fault { place: place.to_owned(), what }
+}
+
+/// What is gone, and what the log says of it.
+#[derive(Default)]
+struct Erased {
+    gone: Vec<(u64, String)>,
+    /// Records that may be tombstones.
+    tombstones: Vec<StoredRecord>,
+}
+
+impl Erased {
+    fn look(&mut self, stored: &StoredRecord) {
+        self.gone.extend(missing(stored).into_iter().map(|what| (stored.seq.0, what)));
+        if let StoredBody::Whole(record) = &stored.body
+            && names_tombstone(&record.event_json)
+        {
+            self.tombstones.push(stored.clone());
         }
     }
-    if gone.is_empty() {
-        return Ok(None);
-    }
-    let in_journal = journal::check(dir, frame_keys, |record| {
-        // Few records of the journal are tombstones, and most do not even hold the word.
-        if record.event_json.windows(ledger::TOMBSTONE_EVENT.len()).any(|window| window == ledger::TOMBSTONE_EVENT.as_bytes()) {
-            tombstones.extend(tombstone(&StoredRecord::whole(record.clone()), log_id));
+
+    /// What is gone must be covered by a tombstone of the log.
+    fn judge(mut self, dir: &Path, keys: &dyn FrameKeys, erased: &mut u64) -> Result<Option<Fault>, VerifyError> {
+        if self.gone.is_empty() {
+            return Ok(None);
         }
-    });
-    in_journal.map_err(VerifyError::Journal)?;
-    let mut covered = Erasures::default();
-    for (leaf, tombstone) in &tombstones {
-        let name = format!("{ARCHIVE_DIR}/{TOMBSTONES_DIR}/{}.jsonl", tombstone.request);
-        let file = match File::open(dir.join(&name)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Ok(Some(Fault {
-                    place: name,
-                    what: format!("is missing, and the tombstone of record {leaf} commits to it"),
-                }));
+        let in_journal = journal::check(dir, Some(keys), |record| {
+            if names_tombstone(&record.event_json) {
+                self.tombstones.push(StoredRecord::whole(record.clone()));
             }
-            Err(source) => return Err(VerifyError::File { path: dir.join(name), source }),
+        });
+        in_journal.map_err(VerifyError::Journal)?;
+        let log_id = match chain(dir) {
+            Ok(chain) => chain.first().log_id(),
+            Err(what) => return Ok(Some(fault("ledger/vkey", what))),
         };
-        let list = ErasedItems::read(&mut BufReader::new(file));
-        let added = list.and_then(|list| covered.add_list(*leaf, tombstone, &list));
-        if let Err(error) = added {
-            return Ok(Some(Fault { place: name, what: error.to_string() }));
+        let mut covered = Erasures::default();
+        for (leaf, tombstone) in self.tombstones.iter().filter_map(|stored| tombstone(stored, log_id)) {
+            let name = format!("{ARCHIVE_DIR}/{TOMBSTONES_DIR}/{}.jsonl", tombstone.request);
+            let file = match File::open(dir.join(&name)) {
+                Ok(file) => file,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                    return Ok(Some(fault(&name, format!("is missing, and the tombstone of record {leaf} commits to it"))));
+                }
+                Err(source) => return Err(VerifyError::File { path: dir.join(name), source }),
+            };
+            let list = ErasedItems::read(&mut BufReader::new(file));
+            if let Err(error) = list.and_then(|list| covered.add_list(leaf, &tombstone, &list)) {
+                return Ok(Some(fault(&name, error.to_string())));
+            }
         }
-    }
-    for (leaf, what) in gone {
-        if covered.covers(leaf, &what).is_none() && covered.covers(leaf, "event").is_none() {
-            let what = format!("{what} is gone, and no tombstone says so: it was not erased, it is missing");
-            return Ok(Some(Fault { place: format!("archive, record {leaf}"), what }));
+        for (leaf, what) in self.gone {
+            if covered.covers(leaf, &what).is_none() && covered.covers(leaf, "event").is_none() {
+                let what = format!("{what} is gone, and no tombstone says so: it was not erased, it is missing");
+                return Ok(Some(fault(&format!("archive, record {leaf}"), what)));
+            }
+            *erased += 1;
         }
-        verified.erased += 1;
+        Ok(None)
     }
-    Ok(None)
+}
+
+/// Few records are tombstones, and most do not even hold the word.
+fn names_tombstone(event_json: &[u8]) -> bool {
+    let word = ledger::TOMBSTONE_EVENT.as_bytes();
+    event_json.windows(word.len()).any(|window| window == word)
 }
 
 /// What is gone of a record.
@@ -187,12 +234,6 @@ fn missing(stored: &StoredRecord) -> Vec<String> {
 
 /// What a record says, if it is a tombstone.
 fn tombstone(stored: &StoredRecord, log_id: [u8; 16]) -> Option<(u64, Tombstone)> {
-    let named = stored.for_reading().is_some_and(|record| {
-        record.event_json.windows(ledger::TOMBSTONE_EVENT.len()).any(|window| window == ledger::TOMBSTONE_EVENT.as_bytes())
-    });
-    if !named {
-        return None;
-    }
     let shown = Disclosure::of(stored, log_id, &Selection::all()).ok()?;
     let verified = shown.verify(log_id, &Erasures::default()).ok()?;
     Some((stored.seq.0, Tombstone::of(&shown, &verified).ok()?))

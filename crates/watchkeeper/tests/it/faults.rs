@@ -164,7 +164,7 @@ impl Trail {
         }
         let seen = || format!("{} spans were acknowledged and {} checkpoints seen", self.acknowledged(), self.checkpoints());
         let keys = frame_keys(data)?;
-        let report = ledger::verify(data, Some(&*keys)).map_err(|error| format!("verify: {error}; {}", seen()))?;
+        let report = ledger::verify(data, &*keys).map_err(|error| format!("verify: {error}; {}", seen()))?;
         if let Some(fault) = report.fault {
             return Err(format!("verify accuses a directory that nobody has touched: {fault}"));
         }

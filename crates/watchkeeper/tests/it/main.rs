@@ -14,6 +14,7 @@ mod clients;
 mod crash;
 mod demo;
 mod faults;
+mod full_disk;
 mod gaps;
 mod hostile;
 mod keys;

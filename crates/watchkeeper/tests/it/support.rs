@@ -177,7 +177,9 @@ impl Starting {
                 Err(RecvTimeoutError::Timeout) => return Err(format!("the server does not get ready: {said:?}")),
                 Err(RecvTimeoutError::Disconnected) => {
                     let status = server.child.wait().unwrap();
-                    return Err(format!("the server ended before it was ready, {status}: {said:?}"));
+                    let log = std::fs::read_to_string(&server.log).unwrap_or_default();
+                    let last = log.lines().last().unwrap_or_default();
+                    return Err(format!("the server ended before it was ready, {status}: {said:?} {last}"));
                 }
                 Ok(line) if line == "ready" => return Ok(server),
                 Ok(line) => {
