@@ -48,9 +48,10 @@ pub struct Verified {
 pub fn verify(dir: &Path, trust: &Trust, keyring: Option<&Arc<Keyring>>, depth: Depth) -> Result<Verified, VerifyError> {
     let Some(keyring) = keyring else {
         let mut verified = Verified { report: ledger::verify_public(dir, trust)?, archive: None, erased: 0 };
-        verified.report.notes.push(
-            "without the root key no record was read: tree, checkpoints, digests and checksums were verified".to_owned(),
-        );
+        verified
+            .report
+            .notes
+            .push("without the root key no record was read: tree, checkpoints, digests and checksums were verified".to_owned());
         if verified.report.fault.is_none() {
             let view = opened(dir, None)?;
             verified.report.fault = match view {
