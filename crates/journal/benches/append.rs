@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use event::{EventId, SubjectId};
+use event::{Event, EventId, Key, Kind, Source, SourcePath, SubjectId};
+use sanitize::Clean;
 use watchkeeper_journal::{Append, ContentEntry, DerivedKeys, FrameKeys, Journal, Options, Seq};
 
 const BATCH: u64 = 64;
@@ -35,10 +36,12 @@ fn batch(thread: u64, n: u64, text: &ContentEntry) -> Vec<Append> {
             let mut digest = [0; 32];
             digest[..8].copy_from_slice(&(thread << 56 | n << 8 | part).to_be_bytes());
             let id = EventId::derived(event::Timestamp::from_unix_ns(1_700_000_000_000_000_000), &digest);
-            let mut event_json = format!(r#"{{"id":"{id}","name":""#).into_bytes();
-            event_json.resize(EVENT_BYTES - 2, b'x');
-            event_json.extend_from_slice(b"\"}");
-            Append { id, event_json, contents: vec![text.clone()] }
+            let name = |bytes| Clean::recorded(&"x".repeat(bytes));
+            let mut event = Event::new(Kind::ModelCall, name(0), Source::new(SourcePath::Api, Key::of("watchkeeper")));
+            event.id = id;
+            let bare = Append::of(&event, Vec::new()).unwrap().event_json().len();
+            event.name = name(EVENT_BYTES - bare);
+            Append::of(&event, vec![text.clone()]).unwrap()
         })
         .collect()
 }
@@ -113,7 +116,7 @@ fn ratio(text: &ContentEntry) {
 
 fn appends(c: &mut Criterion) {
     let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &[7; 32]);
-    let text = ContentEntry::commit(SubjectId::from_bytes([1; 16]).unwrap(), &key, sanitize::Clean::literal("a system prompt"));
+    let text = ContentEntry::commit(SubjectId::from_bytes([1; 16]).unwrap(), &key, Clean::literal("a system prompt"));
     ratio(&text);
 
     let mut group = c.benchmark_group("append");

@@ -20,18 +20,38 @@ const CONTENT_FIXED_BYTES: usize = 32 + 16 + 16 + 4;
 /// An event to be recorded.
 #[derive(Debug, Clone)]
 pub struct Append {
-    /// The event's id. An event whose id was recorded before is not recorded again.
-    pub id: EventId,
-    /// The event, as `serde_json` writes `RecordedEvent<Clean>`. Its `id` is the one above.
-    pub event_json: Vec<u8>,
-    /// Every content that the event refers to. The journal writes those that it has not written yet.
-    pub contents: Vec<ContentEntry>,
+    pub(crate) id: EventId,
+    /// As `serde_json` writes `RecordedEvent<Clean>`. Its `id` is the one above.
+    pub(crate) event_json: Vec<u8>,
+    pub(crate) contents: Vec<ContentEntry>,
 }
 
 impl Append {
-    /// The append of a recorded event: its JSON and its id cannot disagree.
+    /// The append of a recorded event with every content that it refers to; the journal writes those that it has not
+    /// written yet. There is no other way to make one: its JSON and its id cannot disagree, and its text is clean.
+    ///
+    /// # Errors
+    /// When the event does not serialise.
     pub fn of(event: &event::RecordedEvent<sanitize::Clean>, contents: Vec<ContentEntry>) -> Result<Self, serde_json::Error> {
         Ok(Self { id: event.id, event_json: serde_json::to_vec(event)?, contents })
+    }
+
+    /// The event's id. An event whose id was recorded before is not recorded again.
+    #[must_use]
+    pub fn id(&self) -> EventId {
+        self.id
+    }
+
+    /// The event as it will be recorded.
+    #[must_use]
+    pub fn event_json(&self) -> &[u8] {
+        &self.event_json
+    }
+
+    /// The contents that it brings.
+    #[must_use]
+    pub fn contents(&self) -> &[ContentEntry] {
+        &self.contents
     }
 
     /// What it takes in a frame if every content has to be written.

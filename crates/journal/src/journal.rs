@@ -30,9 +30,9 @@ use crate::writer::{Shared, Writer};
 /// let keys = std::sync::Arc::new(DerivedKeys::new(&[7; 32])); // a program has a keyring
 /// let (journal, recovery) = Journal::open(dir.path(), Options::default(), keys)?;
 /// assert_eq!(recovery.records(), 0);
-/// let id = event::EventId::random();
-/// let event_json = format!(r#"{{"id":"{id}"}}"#).into_bytes();
-/// let ticket = journal.append(vec![Append { id, event_json, contents: Vec::new() }])?;
+/// let source = event::Source::new(event::SourcePath::Api, event::Key::of("watchkeeper"));
+/// let event = event::Event::new(event::Kind::ModelCall, sanitize::Clean::literal("chat"), source);
+/// let ticket = journal.append(vec![Append::of(&event, Vec::new())?])?;
 /// assert_eq!(ticket.wait()?[0].seq, Seq(0)); // or `.await`: it is on disk now
 /// let mut reader = journal.reader(Seq(0))?;
 /// assert!(reader.next()?.is_some());

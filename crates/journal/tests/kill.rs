@@ -9,7 +9,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use event::EventId;
+use event::{Event, EventId, Key, Kind, Source, SourcePath, Timestamp};
+use sanitize::Clean;
 use watchkeeper_journal::{Append, DerivedKeys, FrameKeys, Journal, Options, Reader, Seq, check};
 
 const DIR: &str = "WATCHKEEPER_JOURNAL_KILL_DIR";
@@ -29,9 +30,11 @@ fn keys() -> Arc<dyn FrameKeys> {
 fn append(n: u64) -> Append {
     let mut digest = [0xee; 32];
     digest[..8].copy_from_slice(&n.to_be_bytes());
-    let id = EventId::derived(event::Timestamp::from_unix_ns(1_700_000_000_000_000_000), &digest);
-    let filling = "x".repeat(usize::try_from(n * 7_919 % 3_000).unwrap());
-    Append { id, event_json: format!(r#"{{"id":"{id}","n":{n},"filling":"{filling}"}}"#).into_bytes(), contents: Vec::new() }
+    let id = EventId::derived(Timestamp::from_unix_ns(1_700_000_000_000_000_000), &digest);
+    let filling = Clean::recorded(&"x".repeat(usize::try_from(n * 7_919 % 3_000).unwrap()));
+    let mut event = Event::new(Kind::ModelCall, filling, Source::new(SourcePath::Api, Key::of("watchkeeper")));
+    (event.id, event.time, event.observed) = (id, Timestamp::from_unix_ns(n), Timestamp::from_unix_ns(n));
+    Append::of(&event, Vec::new()).unwrap()
 }
 
 /// Not a test: the child. Appends until it is killed, each batch after what it has seen acknowledged.
@@ -97,7 +100,7 @@ fn what_was_acknowledged_survives_sigkill_once() {
             assert_eq!(places.insert(record.event_json, record.seq.0), None, "run {run}: recorded twice");
         }
         for (n, seq) in &acknowledged {
-            assert_eq!(places.get(&append(*n).event_json), Some(seq), "run {run}: event {n} is lost or has moved");
+            assert_eq!(places.get(append(*n).event_json()), Some(seq), "run {run}: event {n} is lost or has moved");
         }
     }
 

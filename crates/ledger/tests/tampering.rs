@@ -25,7 +25,7 @@ fn example(number: u64, says: &str) -> Append {
         Event::new(Kind::ModelCall, Clean::literal("chat"), Source::new(SourcePath::Api, Key::of("watchkeeper")));
     event.time = Timestamp::from_unix_ns(number);
     event.pieces.push(Piece::new(PieceMeta::new(Direction::Input, Role::User, Part::Text), content.reference()));
-    Append { id: event.id, event_json: serde_json::to_vec(&event).unwrap(), contents: vec![content] }
+    Append::of(&event, vec![content]).unwrap()
 }
 
 /// Records a group of events and seals after it, as the server does.

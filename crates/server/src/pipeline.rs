@@ -135,7 +135,7 @@ impl Pipeline {
         stopping: &dyn Fn() -> bool,
     ) -> Result<Vec<Receipt>, RecordError> {
         let appends = events.into_iter().map(|event| self.prepare(event)).collect::<Result<Vec<_>, _>>()?;
-        let ids: Vec<_> = appends.iter().map(|append| append.id).collect();
+        let ids: Vec<_> = appends.iter().map(Append::id).collect();
         self.keyring.sync().map_err(key_error)?;
         loop {
             match self.journal.append(appends.clone()).and_then(journal::Ticket::wait) {
@@ -257,7 +257,7 @@ impl Recorder for PipelineRecorder {
                 let synced = tokio::task::spawn_blocking(move || keyring.sync()).await;
                 synced.map_err(|error| RecordError::Stopped { reason: error.to_string() })?.map_err(key_error)?;
             }
-            let ids: Vec<_> = appends.iter().map(|append| append.id).collect();
+            let ids: Vec<_> = appends.iter().map(Append::id).collect();
             let turned_away = |error| {
                 pipeline.counters.turned_away.fetch_add(ids.len() as u64, Ordering::Relaxed);
                 append_error(error)

@@ -1,5 +1,7 @@
 //! Objects to records.
 
+use std::panic::AssertUnwindSafe;
+
 use arrow_array::cast::AsArray as _;
 use arrow_array::types::{UInt32Type, UInt64Type};
 use arrow_array::{Array, RecordBatch};
@@ -28,7 +30,8 @@ const CONTENTS_MAX: i64 = 1 << 24;
 pub struct SegmentReader {
     span: Span,
     contents: Vec<StoredContent>,
-    events: ParquetRecordBatchReader,
+    /// `None` behind the end.
+    events: Option<ParquetRecordBatchReader>,
     batch: Option<(RecordBatch, usize)>,
     last: Option<u64>,
 }
@@ -36,8 +39,9 @@ pub struct SegmentReader {
 impl SegmentReader {
     /// Opens the two objects of a segment, decrypted; the contents are read at once.
     pub fn open(span: Span, events: Bytes, contents: Bytes) -> Result<Self, SegmentError> {
-        let contents = read_contents(&span, contents)?;
-        let events = open(Part::Events, &span, events, &[SEQ, BRINGS, COMMITMENT_KEY, BLIND, EVENT_JSON, VERBATIM, REDACTED])?;
+        let contents = guarded(Part::Contents, || read_contents(&span, contents))?;
+        let columns = [SEQ, BRINGS, COMMITMENT_KEY, BLIND, EVENT_JSON, VERBATIM, REDACTED];
+        let events = Some(guarded(Part::Events, || open(Part::Events, &span, events, &columns))?);
         Ok(Self { span, contents, events, batch: None, last: None })
     }
 
@@ -67,9 +71,14 @@ impl SegmentReader {
                 self.last = Some(seq);
                 return Ok(Some(record));
             }
-            match self.events.next() {
-                Some(batch) => self.batch = Some((batch?, 0)),
-                None => return Ok(None),
+            let Some(events) = &mut self.events else { return Ok(None) };
+            match guarded(Part::Events, || events.next().transpose().map_err(SegmentError::from)) {
+                Ok(Some(batch)) => self.batch = Some((batch, 0)),
+                other => {
+                    // Behind an error nothing can be trusted to be in its place.
+                    self.events = None;
+                    return other.map(|_| None);
+                }
             }
         }
     }
@@ -146,6 +155,13 @@ fn read_contents(span: &Span, object: Bytes) -> Result<Vec<StoredContent>, Segme
         }
     }
     Ok(contents)
+}
+
+/// Runs the Parquet library, which panics on some bytes that it did not write, and makes that an error. Only who has the
+/// segment's key can give it such bytes.
+fn guarded<T>(part: Part, read: impl FnOnce() -> Result<T, SegmentError>) -> Result<T, SegmentError> {
+    std::panic::catch_unwind(AssertUnwindSafe(read))
+        .unwrap_or_else(|_| Err(malformed(part, "makes the Parquet library fail".to_owned())))
 }
 
 /// Opens an object and holds it to its limits before anything of it is decoded.

@@ -187,3 +187,39 @@ fn redacted_records_and_contents_come_back_and_hold_nothing_of_what_went() {
     assert!(!said.contains("a secret of one") && !said.contains(token));
     assert!(said.contains("write to <EMAIL:erased> and wait"), "{said}");
 }
+
+/// Changed objects are refused or read as something else, and never end the program. `WATCHKEEPER_SEGMENT_CASES` for more.
+#[test]
+fn no_change_of_an_object_makes_the_reader_panic() {
+    let cases = std::env::var("WATCHKEEPER_SEGMENT_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(400);
+    let objects = encode(&span(0, 20), &conversation(0, 20));
+    let mut state = std::env::var("WATCHKEEPER_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7_u64);
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let (mut refused, mut read) = (0, 0);
+    for case in 0..cases {
+        let (mut events, mut contents) = (objects.events.clone(), objects.contents.clone());
+        let object = if case % 2 == 0 { &mut events } else { &mut contents };
+        // The footer, where the structure stands, is changed as often as all the rest.
+        let from = if case % 4 < 2 { object.len() - object.len().min(3000) } else { 0 };
+        for _ in 0..=next(4) {
+            let at = from + next(object.len() - from);
+            object[at] = if case % 3 == 0 { object[at] ^ (1 << next(8)) } else { next(256) as u8 };
+        }
+        if case % 7 == 0 {
+            let end = next(object.len());
+            object.truncate(end);
+        }
+        let taken = std::panic::catch_unwind(|| {
+            SegmentReader::open(span(0, 20), events.into(), contents.into()).and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        });
+        match taken {
+            Ok(Ok(_)) => read += 1,
+            Ok(Err(_)) => refused += 1,
+            Err(_) => panic!("case {case} makes the reader panic"),
+        }
+    }
+    assert!(refused > read, "{refused} refused, {read} read");
+}
