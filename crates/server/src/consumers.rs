@@ -23,7 +23,7 @@ use crate::lifecycle::archiver::Archiver;
 use crate::lifecycle::cold::Step;
 use crate::lifecycle::restore::Restored;
 use crate::lifecycle::spine::{Spine, SpineReader};
-use crate::node::{NodeError, Progress, internal};
+use crate::node::{NodeError, NodeSettings, Progress, internal};
 use crate::pin;
 use crate::pipeline::Pipeline;
 use crate::room::{Failure, when_there_is_room};
@@ -100,10 +100,10 @@ impl Consumers {
         pipeline: Arc<Pipeline>,
         log_key: LogKey,
         rules: RuleSet,
-        seal_interval: Duration,
-        heartbeat: Duration,
+        settings: &NodeSettings,
     ) -> Result<Self, NodeError> {
         let journal = &spine.journal;
+        let (seal_interval, heartbeat) = (settings.seal.interval(), settings.heartbeat);
         let shared = Arc::new(Shared::default());
         let log_key_text = log_key.to_text();
         let ledger = Ledger::open(data.path(), log_key)?;

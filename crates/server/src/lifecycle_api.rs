@@ -61,7 +61,7 @@ async fn release_hold(
 }
 
 async fn retention(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
-    let kept = waiting(&api, |node| Kept::of(node)).await?;
+    let kept = waiting(&api, Kept::of).await?;
     Ok(Json(kept).into_response())
 }
 

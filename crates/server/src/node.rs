@@ -168,16 +168,7 @@ impl Node {
         }
         let store_keys = DataKeys::new(keyring.clone(), Purpose::Store);
         let spine = Spine { journal: journal.clone(), cold: cold.clone() };
-        let consumers = Consumers::start(
-            &data,
-            &store_keys,
-            &spine,
-            pipeline.clone(),
-            log_key,
-            rule_set,
-            settings.seal.interval(),
-            settings.heartbeat,
-        )?;
+        let consumers = Consumers::start(&data, &store_keys, &spine, pipeline.clone(), log_key, rule_set, settings)?;
         if recovery.torn_bytes > 0 {
             notes.push(format!(
                 "the last run ended in the middle of a write: {} bytes that were never acknowledged were discarded",
