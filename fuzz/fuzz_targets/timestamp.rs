@@ -7,8 +7,7 @@ use ledger::{TsaRoots, claimed_time, verify_timestamp};
 use libfuzzer_sys::fuzz_target;
 
 /// A root whose key nobody has any more, made for this with OpenSSL.
-static ROOTS: LazyLock<TsaRoots> =
-    LazyLock::new(|| TsaRoots::from_pem(include_bytes!("../seeds/timestamp-root.pem")).unwrap());
+static ROOTS: LazyLock<TsaRoots> = LazyLock::new(|| TsaRoots::from_pem(include_bytes!("../seeds/timestamp-root.pem")).unwrap());
 
 const TEXT: &[u8] = b"text\n";
 
