@@ -103,6 +103,16 @@ pub enum QueryError {
         /// The limit.
         time_ms_max: u128,
     },
+    /// It took too much memory.
+    #[error(
+        "the query took more than {} MiB to sort or group and was stopped; narrow it by time_ns, session_id or trace_id, or select \
+         fewer long texts",
+        memory_max / 1024 / 1024
+    )]
+    Memory {
+        /// The limit.
+        memory_max: u64,
+    },
     /// Too many others are running.
     #[error("{queries_max} queries are running, and none ended in time; ask again when one has")]
     Busy {

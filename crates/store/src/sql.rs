@@ -1,5 +1,6 @@
 //! SQL that comes from people: read-only, bounded in time, rows and bytes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,6 +29,9 @@ const PATTERN_BYTES_MAX: i32 = 256;
 /// Steps of SQLite's machine between two looks at the clock: some microseconds, and with values of the largest size
 /// still a fraction of a second.
 const STEPS_PER_LOOK: i32 = 100;
+
+/// Between two looks at the memory of the process: the kernel takes some 20 µs to tell, and a query fills 30 MB in that time at most.
+const MEMORY_LOOK: Duration = Duration::from_millis(5);
 
 /// What a cell costs at least of the bytes of an answer: numbers take memory, too.
 const CELL_BYTES_MIN: usize = 8;
@@ -59,12 +63,15 @@ pub struct QueryLimits {
     pub bytes_max: usize,
     /// Longest time.
     pub time_max: Duration,
+    /// Most bytes by which the process may grow while the query runs. Sorting and grouping are done in memory: temporary files
+    /// would not be encrypted.
+    pub memory_max: u64,
 }
 
 impl Default for QueryLimits {
-    /// 10,000 rows, 64 MiB, 30 s: an analyst's answer, not an export.
+    /// 10,000 rows, 64 MiB, 30 s, and 1 GiB to work with: an analyst's answer, not an export.
     fn default() -> Self {
-        Self { rows_max: 10_000, bytes_max: 64 * 1024 * 1024, time_max: Duration::from_secs(30) }
+        Self { rows_max: 10_000, bytes_max: 64 * 1024 * 1024, time_max: Duration::from_secs(30), memory_max: 1024 * 1024 * 1024 }
     }
 }
 
@@ -118,10 +125,11 @@ impl Reader {
             let _slot = SLOTS.take(limits.time_max)?;
             let connection = &mut attached.connection;
             let denied = Arc::new(Mutex::new(None));
-            let old = guard(connection, limits, &denied)?;
+            let too_large = TooLarge::default();
+            let old = guard(connection, limits, &denied, &too_large)?;
             let answer = answer(connection, query, limits);
             release(connection, &old)?;
-            answer.map_err(|error| explain(error, limits, &denied))
+            answer.map_err(|error| explain(error, limits, &denied, &too_large))
         })
     }
 }
@@ -172,7 +180,15 @@ const LIMITS: [(Limit, i32); 3] = [
 
 type Denied = Arc<Mutex<Option<String>>>;
 
-fn guard(connection: &mut Connection, limits: &QueryLimits, denied: &Denied) -> Result<Vec<i32>, StoreError> {
+/// Set when a query was stopped for what it took, and not for its time.
+type TooLarge = Arc<AtomicBool>;
+
+fn guard(
+    connection: &mut Connection,
+    limits: &QueryLimits,
+    denied: &Denied,
+    too_large: &TooLarge,
+) -> Result<Vec<i32>, StoreError> {
     let mut old = Vec::with_capacity(LIMITS.len());
     for (limit, value) in LIMITS {
         old.push(connection.limit(limit)?);
@@ -187,9 +203,32 @@ fn guard(connection: &mut Connection, limits: &QueryLimits, denied: &Denied) -> 
         }
     }))?;
     let began = Instant::now();
-    let time_max = limits.time_max;
-    connection.progress_handler(STEPS_PER_LOOK, Some(move || began.elapsed() > time_max))?;
+    let QueryLimits { time_max, memory_max, .. } = *limits;
+    let at_first = resident_bytes();
+    let too_large = Arc::clone(too_large);
+    let mut looked = began;
+    connection.progress_handler(
+        STEPS_PER_LOOK,
+        Some(move || {
+            let now = Instant::now();
+            if now - looked >= MEMORY_LOOK {
+                looked = now;
+                if resident_bytes().saturating_sub(at_first) > memory_max {
+                    too_large.store(true, Ordering::Relaxed);
+                    return true;
+                }
+            }
+            now - began > time_max
+        }),
+    )?;
     Ok(old)
+}
+
+/// Memory of the process that is no file's. 0 where the system does not tell, which limits nothing.
+fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<u64>().map_or(0, |kib| kib * 1024)
 }
 
 fn release(connection: &mut Connection, old: &[i32]) -> Result<(), StoreError> {
@@ -287,7 +326,7 @@ fn cell(value: ValueRef<'_>, bytes_left: &mut usize) -> (Cell, bool) {
     }
 }
 
-fn explain(failure: Failure, limits: &QueryLimits, denied: &Denied) -> QueryError {
+fn explain(failure: Failure, limits: &QueryLimits, denied: &Denied, too_large: &TooLarge) -> QueryError {
     let error = match failure {
         Failure::Query(error) => return error,
         Failure::Sqlite(error) => error,
@@ -297,6 +336,11 @@ fn explain(failure: Failure, limits: &QueryLimits, denied: &Denied) -> QueryErro
     }
     match error {
         Error::MultipleStatement => QueryError::Statements("more than one"),
+        Error::SqliteFailure(failure, _)
+            if failure.code == ErrorCode::OperationInterrupted && too_large.load(Ordering::Relaxed) =>
+        {
+            QueryError::Memory { memory_max: limits.memory_max }
+        }
         Error::SqliteFailure(failure, _) if failure.code == ErrorCode::OperationInterrupted => {
             QueryError::Time { time_ms_max: limits.time_max.as_millis() }
         }

@@ -93,6 +93,23 @@ fn what_never_ends_is_stopped() {
     }
 }
 
+/// Temporary tables are in memory, because a temporary file would not be encrypted.
+#[test]
+fn what_sorts_or_groups_too_much_is_stopped() {
+    let store = store();
+    let limits = QueryLimits { memory_max: 64 * 1024 * 1024, ..QueryLimits::default() };
+    let rows = "WITH RECURSIVE r(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM r LIMIT 1000000)";
+    for what in [
+        "SELECT randomblob(1000) || n AS x FROM r ORDER BY x",
+        "SELECT count(*) FROM (SELECT DISTINCT randomblob(1000) || n FROM r)",
+        "SELECT randomblob(1000) || n AS x, count(*) FROM r GROUP BY x",
+    ] {
+        let error = store.reader.sql(&format!("{rows} {what}"), &limits).map(|table| table.rows.len()).expect_err(what);
+        assert!(matches!(error, QueryError::Memory { .. }), "{what}: {error}");
+    }
+    assert_eq!(store.rows("SELECT count(*) FROM prompts"), [["50"]]);
+}
+
 /// A call of a function is one step of SQLite's machine, which looks at no clock within it.
 #[test]
 fn no_function_takes_the_product_of_two_lengths() {
