@@ -95,6 +95,21 @@ fn the_first_start_makes_the_usual_root_key_and_says_so() {
     fs::remove_file(&root).unwrap();
     assert!(stderr(&usual(&["query", "SELECT 1"])).contains("root key"));
     assert!(!root.exists(), "a lost root key is not replaced");
+    // What needs no key goes on without one: the ledger, the journal's files.
+    let without_key = || {
+        let mut command = watchkeeper();
+        command.env_remove("WATCHKEEPER_ROOT_KEY").env_remove("XDG_CONFIG_HOME").env("HOME", dir.path());
+        let output = command.args(["verify", "--public"]).arg(&data).output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, said) = without_key();
+    assert!(code == Some(0) && said.contains("intact"), "{said}");
+    let journal = data.join("journal/00000000000000000000.wkj");
+    let mut bytes = fs::read(&journal).unwrap();
+    bytes[4096 + 60] ^= 1;
+    fs::write(&journal, bytes).unwrap();
+    let (code, said) = without_key();
+    assert!(code == Some(1) && said.contains("TAMPERED: journal/"), "{said}");
 }
 
 #[test]
