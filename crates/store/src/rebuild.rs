@@ -8,7 +8,7 @@ use journal::{Record, Seq};
 use keys::DataKeys;
 
 use crate::error::StoreError;
-use crate::partition::{key_id, key_id_file, list};
+use crate::partition::{Partition, key_id, key_id_file, list};
 use crate::write::{STORE_DIR, Store};
 
 /// Where partitions are built.
@@ -116,11 +116,22 @@ pub(crate) fn remove_all(store: &Path) -> Result<(), StoreError> {
     list(store)?.into_values().try_for_each(|path| remove_partition(&path))
 }
 
-/// Removes the partitions of days before `day`, and destroys their keys: the archive has them still. Gives the days.
-pub fn drop_before(data: &Path, day: &str, keep: &BTreeSet<String>, keys: &DataKeys) -> Result<Vec<String>, StoreError> {
+/// Removes the partitions of days before `day` whose records are all below `archived`, but for those in `keep`, and destroys their
+/// keys: the archive has them still. Gives the days. A clock that jumped can make a new record's day an old one: so the day
+/// alone does not say what is archived.
+pub fn drop_before(
+    data: &Path,
+    day: &str,
+    archived: Seq,
+    keep: &BTreeSet<String>,
+    keys: &DataKeys,
+) -> Result<Vec<String>, StoreError> {
     let store = data.join(STORE_DIR);
     let (mut dropped, mut unused) = (Vec::new(), Vec::new());
     for (old, path) in list(&store)?.range(..day.to_owned()).filter(|(old, _)| !keep.contains(*old)) {
+        if Partition::open(&store, old, keys)?.next()?.unsigned_abs() > archived.0 {
+            continue;
+        }
         unused.extend(key_id(path)?);
         remove_partition(path)?;
         dropped.push(old.clone());

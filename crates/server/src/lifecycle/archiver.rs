@@ -149,12 +149,9 @@ impl Archiver {
     fn cool(&self, now: Timestamp) -> Result<Vec<String>, ArchiverError> {
         let hot_ns = u64::from(self.policy.hot_days()).saturating_mul(DAY_NS);
         let before = Timestamp::from_unix_ns(now.unix_ns().saturating_sub(hot_ns));
-        let received = |record: Record| record.event().ok().map(|event| event.observed);
-        // What the journal still holds is not archived yet.
-        let oldest = self.journal.reader(self.journal.first())?.next()?.and_then(received).unwrap_or(now);
-        let day = store::day_of(before.unix_ns().min(oldest.unix_ns()));
+        let day = store::day_of(before.unix_ns());
         let restored = super::restore::restored(&self.data, now)?;
-        Ok(store::drop_before(&self.data, &day, &restored, &self.store_keys)?)
+        Ok(store::drop_before(&self.data, &day, self.cold.end(), &restored, &self.store_keys)?)
     }
 
     /// Drops segments whose time is over at `now`.

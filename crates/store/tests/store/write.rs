@@ -283,8 +283,10 @@ fn days_that_are_built_anew_take_the_place_of_the_old_ones() {
     assert_eq!(std::fs::read(dir.join("store/2025-11-20.db")).unwrap(), first_day, "an earlier day is not touched");
     assert!(!dir.join("store.rebuild").exists());
     let keep = std::collections::BTreeSet::from(["2025-11-20".to_owned()]);
-    assert!(store::drop_before(&dir, "2025-11-21", &keep, &indexed.keys).unwrap().is_empty());
-    assert_eq!(store::drop_before(&dir, "2025-11-21", &Default::default(), &indexed.keys).unwrap(), ["2025-11-20"]);
+    let (none, all) = (std::collections::BTreeSet::new(), Seq(6));
+    assert!(store::drop_before(&dir, "2025-11-21", all, &keep, &indexed.keys).unwrap().is_empty());
+    assert!(store::drop_before(&dir, "2025-11-21", Seq(1), &none, &indexed.keys).unwrap().is_empty(), "not archived yet");
+    assert_eq!(store::drop_before(&dir, "2025-11-21", all, &none, &indexed.keys).unwrap(), ["2025-11-20"]);
 }
 
 #[test]
