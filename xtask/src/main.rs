@@ -18,6 +18,7 @@ const HELP: &str = "cargo xtask COMMAND
   syscalls  every system call of the way to the disk fails or is the last one; `syscalls FAULTS` for a sample
   full-disk a disk that fills and is freed, 20 rounds; `full-disk ROUNDS` for another number
   crash     SIGKILL under load, 300 rounds; `crash ROUNDS` for another number
+  simulate  2,000 cycles of the journal on a simulated disk that does its worst; `simulate CYCLES` for another number
   tamper    2,000 changed bytes, each found and named
   fuzz      every fuzz target for 10 minutes each (needs a nightly toolchain and cargo-fuzz); `fuzz SECONDS` for another time
   bench     criterion benchmarks of every crate";
@@ -35,6 +36,10 @@ fn main() -> ExitCode {
         Some("syscalls") => long_test("syscalls::", ("WATCHKEEPER_SYSCALL_FAULTS", count("0"))),
         Some("full-disk") => long_test("full_disk::", ("WATCHKEEPER_FULL_DISK_ROUNDS", count("20"))),
         Some("crash") => long_test("crash::", ("WATCHKEEPER_CRASH_ROUNDS", count("300"))),
+        Some("simulate") => {
+            let test = ["test", "--package", "watchkeeper-journal", "--lib", "--", "simulated::", "--nocapture"];
+            cargo(&test, &[("WATCHKEEPER_SIM_CYCLES", count("2000"))])
+        }
         Some("tamper") => long_test("tamper::", ("WATCHKEEPER_TAMPERS", "2000")),
         Some("fuzz") => fuzz(count("600")),
         Some("bench") => cargo(&["bench", "--workspace"], &[]),
