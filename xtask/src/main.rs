@@ -18,7 +18,7 @@ const HELP: &str = "cargo xtask COMMAND
   syscalls  every system call of the way to the disk fails or is the last one; `syscalls FAULTS` for a sample
   full-disk a disk that fills and is freed, 20 rounds; `full-disk ROUNDS` for another number
   crash     SIGKILL under load, 300 rounds; `crash ROUNDS` for another number
-  tamper    2,000 changed bytes, each found and named
+  tamper    10,000 changes of a record, and a part of them by the binary, each found and named; `tamper CHANGES`
   fuzz      every fuzz target for 10 minutes each (needs a nightly toolchain and cargo-fuzz); `fuzz SECONDS` for another time
   bench     criterion benchmarks of every crate";
 
@@ -35,7 +35,7 @@ fn main() -> ExitCode {
         Some("syscalls") => long_test("syscalls::", ("WATCHKEEPER_SYSCALL_FAULTS", count("0"))),
         Some("full-disk") => long_test("full_disk::", ("WATCHKEEPER_FULL_DISK_ROUNDS", count("20"))),
         Some("crash") => long_test("crash::", ("WATCHKEEPER_CRASH_ROUNDS", count("300"))),
-        Some("tamper") => long_test("tamper::", ("WATCHKEEPER_TAMPERS", "2000")),
+        Some("tamper") => long_test("tamper::", ("WATCHKEEPER_TAMPERS", count("10000"))),
         Some("fuzz") => fuzz(count("600")),
         Some("bench") => cargo(&["bench", "--workspace"], &[]),
         _ => {
