@@ -19,7 +19,7 @@ const HELP: &str = "cargo xtask COMMAND
   full-disk a disk that fills and is freed, 20 rounds; `full-disk ROUNDS` for another number
   crash     SIGKILL under load, 300 rounds; `crash ROUNDS` for another number
   simulate  2,000 cycles of the journal on a simulated disk that does its worst; `simulate CYCLES` for another number
-  tamper    2,000 changed bytes, each found and named
+  tamper    10,000 changes of a record, and a part of them by the binary, each found and named; `tamper CHANGES`
   fuzz      every fuzz target for 10 minutes each (needs a nightly toolchain and cargo-fuzz); `fuzz SECONDS` for another time
   bench     criterion benchmarks of every crate";
 
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
             let test = ["test", "--package", "watchkeeper-journal", "--lib", "--", "simulated::", "--nocapture"];
             cargo(&test, &[("WATCHKEEPER_SIM_CYCLES", count("2000"))])
         }
-        Some("tamper") => long_test("tamper::", ("WATCHKEEPER_TAMPERS", "2000")),
+        Some("tamper") => long_test("tamper::", ("WATCHKEEPER_TAMPERS", count("10000"))),
         Some("fuzz") => fuzz(count("600")),
         Some("bench") => cargo(&["bench", "--workspace"], &[]),
         _ => {

@@ -1,11 +1,12 @@
 //! Whose fault it is when a tile and the journal disagree. Three things state the same leaf: the journal, the entry
-//! bundle and the tile of leaf hashes. The one that the other two contradict is named.
+//! bundle and the tile of leaf hashes. The one that the other two contradict is named, unless the two do not lead to the root
+//! that is signed.
 
 use super::Stop;
 use super::snapshot::{Snapshot, place};
 use crate::leaf::{LEAF_BYTES, Leaf};
-use crate::tile::{ENTRY_BYTES, LEAF_LENGTH, TILE_WIDTH, TileId, TileKind};
-use crate::tree::{Hash, leaf_hash};
+use crate::tile::{ENTRY_BYTES, LEAF_LENGTH, TILE_WIDTH, TileBuilder, TileId, TileKind};
+use crate::tree::{Hash, leaf_hash, root_of};
 
 /// The place of a record.
 pub(super) fn journal(seq: u64) -> String {
@@ -35,12 +36,39 @@ pub(super) fn tile(snapshot: &Snapshot, tile: TileId, ours: &[u8], found: &[u8])
         let what = if tile.kind == TileKind::Entries { "the leaf" } else { "the leaf hash" };
         return Ok(Stop::fault(at, format!("{what} of record {seq} is not the one that the journal gives")));
     }
+    if in_bundle == in_tile && !is_in_signed_tree(snapshot, tile.index, &hashes)? {
+        return Ok(Stop::fault(
+            at,
+            format!("the leaf of record {seq} was changed here and in the tile beside it; neither is signed"),
+        ));
+    }
     if in_bundle == in_tile {
         let sealed = bundle.as_chunks::<ENTRY_BYTES>().0.get(item).and_then(entry).and_then(Leaf::decode);
         let what = sealed.map_or("what was sealed is no leaf", |sealed| difference(&sealed, seq));
         return Ok(Stop::fault(journal(seq), format!("is not the record that was sealed: {what}")));
     }
     Ok(Stop::fault(at, format!("journal, entry bundle and tile state three different leaves of record {seq}")))
+}
+
+/// Whether a tile of leaf hashes leads, by the tiles above it and at the right edge of the tree, to the root that the published
+/// checkpoint signs: two files that were changed alike must not speak against the journal.
+fn is_in_signed_tree(snapshot: &Snapshot, index: u64, hashes: &[u8]) -> Result<bool, Stop> {
+    let Some((published, _)) = &snapshot.published else { return Ok(true) };
+    let load = |tile| Ok(snapshot.load(tile)?.unwrap_or_default());
+    let edge = TileBuilder::resume(published.size, load)?;
+    if edge.is_none_or(|edge| edge.root() != published.root) {
+        return Ok(false);
+    }
+    let (hashes, _) = hashes.as_chunks::<32>();
+    if hashes.len() < usize::from(TILE_WIDTH) {
+        return Ok(true);
+    }
+    let width = u64::from(TILE_WIDTH);
+    let (kind, above) = (TileKind::Hashes(1), index / width);
+    let partial = TileId::partials(published.size).find(|tile| tile.kind == kind && tile.index == above);
+    let above = snapshot.load(partial.unwrap_or(TileId { kind, index: above, width: TILE_WIDTH }))?.unwrap_or_default();
+    let item = usize::try_from(index % width).unwrap_or(usize::MAX);
+    Ok(hash_at(&above, item) == Some(root_of(hashes.iter().copied())))
 }
 
 pub(super) fn entry(entry: &[u8; ENTRY_BYTES]) -> Option<&[u8; LEAF_BYTES]> {
