@@ -20,7 +20,9 @@ const HELP: &str = "cargo xtask COMMAND
   crash     SIGKILL under load, 300 rounds; `crash ROUNDS` for another number
   tamper    2,000 changed bytes, each found and named
   fuzz      every fuzz target for 10 minutes each (needs a nightly toolchain and cargo-fuzz); `fuzz SECONDS` for another time
-  bench     criterion benchmarks of every crate";
+  bench     criterion benchmarks of every crate
+  day       10 million events through the whole pipeline, then verified, asked and rebuilt; prints a table. `day OPTIONS`: see
+            `cargo run --release -p watchkeeper-benches -- day --help`";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Some("crash") => long_test("crash::", ("WATCHKEEPER_CRASH_ROUNDS", count("300"))),
         Some("tamper") => long_test("tamper::", ("WATCHKEEPER_TAMPERS", "2000")),
         Some("fuzz") => fuzz(count("600")),
+        Some("day") => day(&arguments[1..]),
         Some("bench") => cargo(&["bench", "--workspace"], &[]),
         _ => {
             say(HELP);
@@ -104,6 +107,13 @@ fn faults() -> anyhow::Result<()> {
     let suites = ["power::", "syscalls::", "full_disk::", "crash::"];
     let arguments = [["test", "--package", "watchkeeper", "--test", "it", "--", "--nocapture"].as_slice(), &suites].concat();
     cargo(&arguments, &counts)
+}
+
+fn day(options: &[String]) -> anyhow::Result<()> {
+    cargo(&["build", "--release", "--package", "watchkeeper", "--package", "watchkeeper-benches"], &[])?;
+    let mut arguments = vec!["run", "--release", "--package", "watchkeeper-benches", "--", "day"];
+    arguments.extend(options.iter().map(String::as_str));
+    cargo(&arguments, &[])
 }
 
 fn fuzz(seconds: &str) -> anyhow::Result<()> {
