@@ -1,15 +1,20 @@
-//! Load for comparisons: sends the same spans or calls to Watchkeeper and to a peer, and stands in for the model behind a
-//! gateway. `compare.py` beside this crate starts the servers and puts the figures side by side.
+//! Load: sends the same spans or calls to Watchkeeper and to a peer, and stands in for the model behind a gateway
+//! (`compare.py` beside this crate starts the servers and puts the figures side by side); and writes a whole day of events.
 
 #![forbid(unsafe_code)]
 
 mod calls;
+mod day;
 mod spans;
 mod upstream;
 
 use std::time::Duration;
 
 use clap::{Parser, Subcommand};
+
+/// The same as in the program under test.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -59,6 +64,8 @@ enum Command {
         #[arg(long, default_value = "stand-in")]
         model: String,
     },
+    /// Write a day of events through the pipeline, then verify, ask and rebuild it, and weigh it on the disk; prints a table
+    Day(day::Options),
     /// Stand in for a model: answers chat completions after a delay
     Upstream {
         /// Port on loopback
@@ -69,9 +76,18 @@ enum Command {
     },
 }
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    match Cli::parse().command {
+fn main() -> anyhow::Result<()> {
+    let command = Cli::parse().command;
+    // It has a runtime of its own, whose threads' time it takes.
+    if let Command::Day(options) = &command {
+        return day::run(options);
+    }
+    tokio::runtime::Runtime::new()?.block_on(load(command))
+}
+
+async fn load(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Day(_) => Ok(()),
         Command::Spans { url, count, batch, connections, texts, seconds } => {
             spans::run(&url, count, batch, connections, texts == "agent", Duration::from_secs(seconds)).await
         }

@@ -21,7 +21,9 @@ const HELP: &str = "cargo xtask COMMAND
   simulate  2,000 cycles of the journal on a simulated disk that does its worst; `simulate CYCLES` for another number
   tamper    10,000 changes of a record, and a part of them by the binary, each found and named; `tamper CHANGES`
   fuzz      every fuzz target for 10 minutes each (needs a nightly toolchain and cargo-fuzz); `fuzz SECONDS` for another time
-  bench     criterion benchmarks of every crate";
+  bench     criterion benchmarks of every crate
+  day       10 million events through the whole pipeline, then verified, asked and rebuilt; prints a table. `day OPTIONS`: see
+            `cargo run --release -p watchkeeper-benches -- day --help`";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         }
         Some("tamper") => long_test("tamper::", ("WATCHKEEPER_TAMPERS", count("10000"))),
         Some("fuzz") => fuzz(count("600")),
+        Some("day") => day(&arguments[1..]),
         Some("bench") => cargo(&["bench", "--workspace"], &[]),
         _ => {
             say(HELP);
@@ -109,6 +112,13 @@ fn faults() -> anyhow::Result<()> {
     let suites = ["power::", "syscalls::", "full_disk::", "crash::"];
     let arguments = [["test", "--package", "watchkeeper", "--test", "it", "--", "--nocapture"].as_slice(), &suites].concat();
     cargo(&arguments, &counts)
+}
+
+fn day(options: &[String]) -> anyhow::Result<()> {
+    cargo(&["build", "--release", "--package", "watchkeeper", "--package", "watchkeeper-benches"], &[])?;
+    let mut arguments = vec!["run", "--release", "--package", "watchkeeper-benches", "--", "day"];
+    arguments.extend(options.iter().map(String::as_str));
+    cargo(&arguments, &[])
 }
 
 fn fuzz(seconds: &str) -> anyhow::Result<()> {
