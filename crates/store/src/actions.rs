@@ -308,9 +308,14 @@ fn merge(
     if alone { insert(current, row, report, texts, false) } else { Ok(()) }
 }
 
+/// The `+` keeps SQLite from the index of scopes: applications number their calls alike (`call-0`), so that one scope has as many
+/// of one id as it has sessions, and looking through them all takes time with the square of the sessions.
 const CANDIDATE: &str = "SELECT id, seq, tool, args_hash, origins, done, call_id IS NOT NULL, source, time_ns, \
                          end_ns, exchange, result FROM actions WHERE \
-                         scope = ?3 AND (?4 IS NULL OR user_id IS NULL OR user_id = ?4) AND ";
+                         +scope = ?3 AND (?4 IS NULL OR user_id IS NULL OR user_id = ?4) AND ";
+
+const BY_SESSION: &str = "session_id = ?1 AND call_id IS ?2";
+const BY_TRACE: &str = "trace_id = ?1 AND call_id IS ?2";
 
 /// What stands of the call that the report tells of.
 fn find(partition: &mut Partition, row: &EventRow<'_>, report: &Report<'_>) -> Result<Found> {
@@ -336,10 +341,10 @@ fn find(partition: &mut Partition, row: &EventRow<'_>, report: &Report<'_>) -> R
     let id = report.call_id.as_deref();
     if id.is_some() || report.origin == RESULT {
         if let Some(session) = session {
-            look("session", "session_id = ?1 AND call_id IS ?2", &[&session, &id, &scope, &user])?;
+            look("session", BY_SESSION, &[&session, &id, &scope, &user])?;
         }
         if let Some(trace) = trace {
-            look("trace", "trace_id = ?1 AND call_id IS ?2", &[&trace, &id, &scope, &user])?;
+            look("trace", BY_TRACE, &[&trace, &id, &scope, &user])?;
         }
         if session.is_none() && id.is_some() {
             look("application", "session_id IS NULL AND scope = ?1 AND call_id = ?2", &[&scope, &id, &scope, &user])?;
@@ -586,4 +591,20 @@ fn settled_key(row: &EventRow<'_>, piece: &EventPiece) -> i64 {
 
 fn is_denial(status: &str) -> bool {
     ["denied", "deny", "reject", "rejected", "block", "blocked"].contains(&status)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_is_looked_up_in_its_session_or_trace_and_not_in_its_whole_application() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(crate::schema::TABLES).unwrap();
+        for (condition, index) in [(BY_SESSION, "actions_session"), (BY_TRACE, "actions_trace")] {
+            let sql = format!("EXPLAIN QUERY PLAN {CANDIDATE}{condition} ORDER BY id DESC LIMIT {CANDIDATES_MAX}");
+            let plan: String = connection.query_row(&sql, params!["a", "b", "c", "d"], |row| row.get(3)).unwrap();
+            assert!(plan.contains(index), "{plan}");
+        }
+    }
 }
