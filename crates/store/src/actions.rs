@@ -600,7 +600,7 @@ mod tests {
     #[test]
     fn a_call_is_looked_up_in_its_session_or_trace_and_not_in_its_whole_application() {
         let connection = Connection::open_in_memory().unwrap();
-        connection.execute_batch(crate::schema::TABLES).unwrap();
+        connection.execute_batch(&crate::schema::create()).unwrap();
         for (condition, index) in [(BY_SESSION, "actions_session"), (BY_TRACE, "actions_trace")] {
             let sql = format!("EXPLAIN QUERY PLAN {CANDIDATE}{condition} ORDER BY id DESC LIMIT {CANDIDATES_MAX}");
             let plan: String = connection.query_row(&sql, params!["a", "b", "c", "d"], |row| row.get(3)).unwrap();
