@@ -65,13 +65,19 @@ pub(crate) fn read_at_most(path: &Path, max: usize) -> io::Result<Option<Vec<u8>
     Ok(Some(bytes))
 }
 
-/// Makes a directory that only its owner can enter. One that was there before is closed to others: what goes in is not for them.
+/// Makes a directory that only its owner can enter, and its name durable. One that was there before is closed to others: what
+/// goes in is not for them.
 ///
 /// # Errors
 /// What the system says.
 pub fn make_private_dir(path: &Path) -> io::Result<()> {
     if !path.is_dir() {
+        let missing: Vec<&Path> =
+            path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()).collect();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+        for dir in missing {
+            sync_dir_of(dir)?;
+        }
     }
     fs::set_permissions(path, fs::Permissions::from_mode(0o700))
 }

@@ -61,9 +61,11 @@ impl DataDir {
         };
         let format = path.join("format");
         if path.is_dir() && !format.exists() {
-            let mut entries = fs::read_dir(path).map_err(wrap(path))?;
-            if entries.next().is_some() {
-                return Err(DataDirError::Format(path.to_owned(), String::new()));
+            for entry in fs::read_dir(path).map_err(wrap(path))? {
+                // What a first start leaves that ended before the format stood.
+                if entry.map_err(wrap(path))?.file_name() != "format.tmp" {
+                    return Err(DataDirError::Format(path.to_owned(), String::new()));
+                }
             }
         }
         keys::make_private_dir(path).map_err(wrap(path))?;
@@ -171,6 +173,15 @@ mod tests {
         assert!(matches!(DataDir::create(dir.path()), Err(DataDirError::Format(..))));
         assert!(!dir.path().join("journal").exists());
         assert!(matches!(DataDir::existing(dir.path()), Err(DataDirError::Missing(_))));
+    }
+
+    #[test]
+    fn a_first_start_that_ended_before_the_format_stood_is_no_foreign_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("format.tmp"), "").unwrap();
+        DataDir::create(dir.path()).unwrap();
+        assert_eq!(fs::read(dir.path().join("format")).unwrap(), FORMAT.as_bytes());
+        assert!(!dir.path().join("format.tmp").exists());
     }
 
     #[test]
