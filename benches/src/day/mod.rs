@@ -102,7 +102,8 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     rates(&mut lines, &written);
     archive(&mut lines, &data, &root)?;
     disk(&mut lines, &data, &written)?;
-    verify(&mut lines, &program, &data, &written)?;
+    verify(&mut lines, &program, &data, &written, &[])?;
+    verify(&mut lines, &program, &data, &written, &["--digests"])?;
     asked(&mut lines, &reads::read(&program, &data, &written)?);
     rebuild(&mut lines, &data, &root)?;
     print_lines(&lines);
@@ -194,9 +195,9 @@ fn disk(lines: &mut Vec<String>, data: &Path, written: &Written) -> anyhow::Resu
     Ok(())
 }
 
-fn verify(lines: &mut Vec<String>, program: &Program, data: &Path, written: &Written) -> anyhow::Result<()> {
+fn verify(lines: &mut Vec<String>, program: &Program, data: &Path, written: &Written, options: &[&str]) -> anyhow::Result<()> {
     let began = Instant::now();
-    let output = program.command().arg("verify").arg(data).arg("--json").stderr(Stdio::inherit()).output()?;
+    let output = program.command().arg("verify").arg(data).arg("--json").args(options).stderr(Stdio::inherit()).output()?;
     let time = began.elapsed();
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).context("verify --json")?;
     if !output.status.success() || report["intact"] != serde_json::Value::Bool(true) {
@@ -204,7 +205,8 @@ fn verify(lines: &mut Vec<String>, program: &Program, data: &Path, written: &Wri
     }
     let goal = 30.0 * written.records as f64 / 1e7;
     lines.push(format!(
-        "| `watchkeeper verify`, {} records | {} ({} records/s) | {goal:.1} s |",
+        "| `watchkeeper verify{}`, {} records | {} ({} records/s) | {goal:.1} s |",
+        options.iter().map(|option| format!(" {option}")).collect::<String>(),
         thousands(written.records),
         human(time),
         thousands(per_second(written.records, time)),

@@ -72,8 +72,7 @@ pub(crate) fn read_at_most(path: &Path, max: usize) -> io::Result<Option<Vec<u8>
 /// What the system says.
 pub fn make_private_dir(path: &Path) -> io::Result<()> {
     if !path.is_dir() {
-        let missing: Vec<&Path> =
-            path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()).collect();
+        let missing: Vec<&Path> = path.ancestors().take_while(|dir| !dir.as_os_str().is_empty() && !dir.is_dir()).collect();
         fs::DirBuilder::new().recursive(true).mode(0o700).create(path)?;
         for dir in missing {
             sync_dir_of(dir)?;
