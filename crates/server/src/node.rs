@@ -154,7 +154,8 @@ impl Node {
         let (journal, recovery) = Journal::open(data.path(), options, frame_keys(keyring.clone()))?;
         let sanitizer = sanitizer(&keyring)?;
         let pipeline = Arc::new(Pipeline::new(sanitizer, Inspector::builtin()?, keyring.clone(), journal.clone())?);
-        let newest_at_open = newest(&journal)?;
+        let spine = Spine { journal: journal.clone(), cold: cold.clone() };
+        let newest_at_open = newest(&spine)?;
         let mut rule_set = RuleSet::builtin()?;
         if let Some(dir) = &settings.rules {
             rule_set = rule_set.and(RuleSet::load(dir, false)?)?;
@@ -167,7 +168,6 @@ impl Node {
             ));
         }
         let store_keys = DataKeys::new(keyring.clone(), Purpose::Store);
-        let spine = Spine { journal: journal.clone(), cold: cold.clone() };
         let consumers = Consumers::start(&data, &store_keys, &spine, pipeline.clone(), log_key, rule_set, settings)?;
         if recovery.torn_bytes > 0 {
             notes.push(format!(
@@ -329,9 +329,13 @@ pub(crate) fn read_event(caller: &str, proof: Proof, action: &str, object: &str)
     event
 }
 
-/// When the journal's newest record was received.
-fn newest(journal: &Journal) -> Result<Option<Timestamp>, NodeError> {
+/// When the newest record was received; where it is archived already, when that was done.
+fn newest(spine: &Spine) -> Result<Option<Timestamp>, NodeError> {
+    let journal = &spine.journal;
     let Some(last) = journal.end().0.checked_sub(1) else { return Ok(None) };
+    if journal.first() > Seq(last) {
+        return Ok(spine.sealed());
+    }
     let unreadable = |error: &dyn std::fmt::Display| NodeError::Consumer(format!("the newest record cannot be read: {error}"));
     let record = journal.reader(Seq(last)).and_then(|mut reader| reader.next()).map_err(|error| unreadable(&error))?;
     Ok(record.and_then(|record| record.event().ok()).map(|event| event.observed))

@@ -103,6 +103,11 @@ impl Spine {
         segments.map(|segment| Seq(segment.first)).min().unwrap_or_else(|| self.journal.first())
     }
 
+    /// When the archive was written to last.
+    pub(crate) fn sealed(&self) -> Option<Timestamp> {
+        self.cold.lock().view().manifest().segments().map(|segment| segment.sealed_at).max()
+    }
+
     /// When the first record at or behind a place was received.
     fn received(&self, at: Seq) -> Result<Option<Timestamp>, SpineError> {
         let mut reader = self.reader(at);
@@ -161,5 +166,37 @@ impl SpineReader {
         if let Some(live) = &mut self.live {
             live.wait(patience);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use event::Kind;
+
+    use super::*;
+    use crate::node::{Node, NodeSettings, internal};
+    use crate::root_key::RootKeyFile;
+
+    #[test]
+    fn a_directory_whose_every_record_is_archived_opens_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let root = RootKeyFile::new(Some(&dir.path().join("root.key"))).unwrap();
+        let node = Node::open(&data, &root, &NodeSettings::default()).unwrap();
+        node.pipeline().record_blocking(vec![internal(Kind::Admin, "test")], &|| true).unwrap();
+        node.close().unwrap();
+        let settings = NodeSettings { archive_after: Some(Duration::ZERO), ..NodeSettings::default() };
+        let node = Node::open(&data, &root, &settings).unwrap();
+        let began = Instant::now();
+        while node.journal().first() < node.journal().end() {
+            assert!(began.elapsed() < Duration::from_secs(60), "{:?}", node.stopped());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        node.close().unwrap();
+        let node = Node::open(&data, &root, &NodeSettings::default()).unwrap();
+        assert!(node.newest_at_open().is_some());
+        node.close().unwrap();
     }
 }
