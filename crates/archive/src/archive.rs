@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use crate::fs::{self, Steps};
 use crate::manifest::{Change, Dropped, MANIFEST_BYTES_MAX, Manifest, Object, Pin, Purpose, Segment, WHY_BYTES_MAX};
 use crate::objects::{Digest, ObjectName, Objects};
-use crate::segment::{SegmentObjects, SegmentWriter};
+use crate::segment::{OBJECT_BYTES_MAX, SegmentObjects, SegmentWriter};
 use crate::view::View;
 use crate::{ArchiveError, Class, ManifestError, SegmentError, SegmentKeys, Span};
 
@@ -100,6 +100,9 @@ struct Pending {
 struct PendingSegment {
     key: KeyId,
     objects: Vec<PendingObject>,
+    /// Whether its objects are under a legal hold, which must be lifted before they can be deleted.
+    #[serde(default)]
+    held: bool,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -218,7 +221,7 @@ impl Archive {
             sealed.push(self.encrypt(Span { first, end, class }, writer.finish()?)?);
         }
         self.change(|archive| {
-            archive.announce(&sealed, &[])?;
+            archive.announce(&sealed, None)?;
             let mut segments = Vec::new();
             for sealed in &sealed {
                 segments.push(archive.put(sealed, (how.lock_until)(&sealed.span.class), how.root.map(Digest), how.now)?);
@@ -234,6 +237,9 @@ impl Archive {
     /// changed them; then destroys the old key and deletes the old objects where no lock holds them. Nothing is written,
     /// and `None` returned, when nothing was changed.
     ///
+    /// A legal hold on the segment passes to what is written anew. Whoever calls changes nothing that the hold is for: a hold
+    /// covers records, and others lie beside them.
+    ///
     /// The contents are those that its events refer to, whoever brought them: a text that a record of another segment
     /// brought lies here, too, and is erased by whoever erases it there.
     pub fn rewrite(
@@ -243,7 +249,7 @@ impl Archive {
         now: Timestamp,
         mut change: impl FnMut(Kept<'_>) -> Result<bool, LeafError>,
     ) -> Result<Option<Rewritten>, ArchiveError> {
-        let old = self.segment_to_change(span, why)?;
+        let (old, held) = self.segment_to_change(span, why)?;
         let refused = |source| ArchiveError::Leaf { span: span.clone(), source };
         let mut reader = self.view.read(&old)?;
         let (mut records_changed, mut contents_changed) = (0, 0);
@@ -264,10 +270,13 @@ impl Archive {
         }
         let sealed = self.encrypt(span.clone(), writer.finish()?)?;
         self.change(|archive| {
-            archive.announce(std::slice::from_ref(&sealed), std::slice::from_ref(&old))?;
+            archive.announce(std::slice::from_ref(&sealed), Some((&old, held)))?;
             let segment = archive.put(&sealed, old.events.locked_until, old.root, now)?;
+            if held {
+                archive.hold_objects(&segment, true)?;
+            }
             archive.commit(&[Change::Replaced { was: old.events.digest, why: why.to_owned(), segment }])?;
-            let locked = archive.let_go(&old, now)?;
+            let locked = archive.let_go(&old, held, now)?;
             archive.forget_pending()?;
             Ok(Some(Rewritten { records_changed, contents_changed, destroyed: old.key, locked }))
         })
@@ -276,7 +285,10 @@ impl Archive {
     /// Drops a segment: its key is destroyed, its objects deleted where no lock holds them. Returns the objects that are
     /// still there; nothing opens them.
     pub fn drop_segment(&mut self, span: &Span, why: &str, now: Timestamp) -> Result<Vec<Digest>, ArchiveError> {
-        let old = self.segment_to_change(span, why)?;
+        let (old, held) = self.segment_to_change(span, why)?;
+        if held {
+            return Err(ArchiveError::Held(span.clone()));
+        }
         let dropped = Dropped {
             first: old.first,
             end: old.end,
@@ -286,22 +298,20 @@ impl Archive {
             why: why.to_owned(),
         };
         self.change(|archive| {
-            archive.announce(&[], std::slice::from_ref(&old))?;
+            archive.announce(&[], Some((&old, false)))?;
             archive.commit(&[Change::Dropped(dropped)])?;
-            let locked = archive.let_go(&old, now)?;
+            let locked = archive.let_go(&old, false, now)?;
             archive.forget_pending()?;
             Ok(locked)
         })
     }
 
-    /// Sets or lifts a legal hold on a segment: while it is set, the segment is neither dropped nor written anew.
+    /// Sets or lifts a legal hold on a segment: while it is set, the segment is not dropped, and what is written
+    /// anew in its place is held, too.
     pub fn hold(&mut self, span: &Span, on: bool, why: &str, now: Timestamp) -> Result<(), ArchiveError> {
-        let segment = self.view.manifest.segment(span).cloned().ok_or_else(|| ArchiveError::NoSegment(span.clone()))?;
-        check_why(span, why)?;
+        let (segment, _) = self.segment_to_change(span, why)?;
         self.change(|archive| {
-            for object in [&segment.events, &segment.contents] {
-                archive.view.objects.hold(&ObjectName::Segment(object.digest), object.version.as_deref(), on)?;
-            }
+            archive.hold_objects(&segment, on)?;
             let Span { first, end, class } = span.clone();
             archive.commit(&[Change::Hold { first, end, class, on, at: now, why: why.to_owned() }])
         })
@@ -321,10 +331,45 @@ impl Archive {
         Ok(swept)
     }
 
-    fn segment_to_change(&self, span: &Span, why: &str) -> Result<Segment, ArchiveError> {
+    /// Goes on after an error in the middle of a change: reads back what is on disk, and ends or undoes that change. Does nothing
+    /// where there was none.
+    pub fn resume(&mut self) -> Result<(), ArchiveError> {
+        if self.stopped {
+            if let Some(newer) = self.view.newer()? {
+                self.view = newer;
+            }
+            self.recover()?;
+            self.stopped = false;
+        }
+        Ok(())
+    }
+
+    /// Has the place keep the holds that the manifest knows, where it did not: they may be older than its being write-once.
+    pub fn hold_what_is_held(&mut self) -> Result<(), ArchiveError> {
+        if !self.view.objects.is_write_once() {
+            return Ok(());
+        }
+        for live in self.view.manifest.live.values().filter(|live| live.held) {
+            let events = &live.segment.events;
+            if !self.view.objects.protection(&ObjectName::Segment(events.digest), events.version.as_deref())?.held {
+                self.hold_objects(&live.segment, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The segment, and whether it is under a legal hold.
+    fn segment_to_change(&self, span: &Span, why: &str) -> Result<(Segment, bool), ArchiveError> {
         check_why(span, why)?;
         let live = self.view.manifest.live.get(span).ok_or_else(|| ArchiveError::NoSegment(span.clone()))?;
-        if live.held { Err(ArchiveError::Held(span.clone())) } else { Ok(live.segment.clone()) }
+        Ok((live.segment.clone(), live.held))
+    }
+
+    fn hold_objects(&self, segment: &Segment, on: bool) -> Result<(), ArchiveError> {
+        for object in [&segment.events, &segment.contents] {
+            self.view.objects.hold(&ObjectName::Segment(object.digest), object.version.as_deref(), on)?;
+        }
+        Ok(())
     }
 
     /// Makes a key and encrypts.
@@ -335,14 +380,17 @@ impl Archive {
         Ok(Sealed { span, key, events, contents, objects })
     }
 
-    fn announce(&self, come: &[Sealed], go: &[Segment]) -> Result<(), ArchiveError> {
+    fn announce(&self, come: &[Sealed], go: Option<(&Segment, bool)>) -> Result<(), ArchiveError> {
+        let held = go.is_some_and(|(_, held)| held);
         let come = come.iter().map(|sealed| PendingSegment {
             key: sealed.key,
             objects: [&sealed.events, &sealed.contents]
                 .map(|bytes| PendingObject { digest: Digest::of(bytes), version: None })
                 .to_vec(),
+            held,
         });
-        let pending = Pending { come: come.collect(), go: go.iter().map(PendingSegment::of).collect() };
+        let go = go.iter().map(|(segment, held)| PendingSegment::of(segment, *held)).collect();
+        let pending = Pending { come: come.collect(), go };
         let path = self.view.dir.join(PENDING);
         let bytes = serde_json::to_vec(&pending).map_err(|error| at(&path)(error.into()))?;
         fs::replace(&path, &bytes, &self.steps).map_err(at(&path))
@@ -355,6 +403,8 @@ impl Archive {
         root: Option<Digest>,
         now: Timestamp,
     ) -> Result<Segment, ArchiveError> {
+        // No storage takes a lock whose time is over.
+        let locked_until = locked_until.filter(|until| *until > now);
         let put = |bytes: &Bytes| {
             let digest = Digest::of(bytes);
             let name = ObjectName::Segment(digest);
@@ -401,8 +451,11 @@ impl Archive {
     }
 
     /// Destroys the key of a segment that is no more, and deletes its objects; those that a lock holds are returned.
-    fn let_go(&self, old: &Segment, now: Timestamp) -> Result<Vec<Digest>, ArchiveError> {
+    fn let_go(&self, old: &Segment, held: bool, now: Timestamp) -> Result<Vec<Digest>, ArchiveError> {
         self.view.keys()?.destroy(&[old.key])?;
+        if held {
+            self.hold_objects(old, false)?;
+        }
         let mut locked = Vec::new();
         for object in [&old.events, &old.contents] {
             let is_locked = object.locked_until.is_some_and(|until| until > now);
@@ -445,7 +498,11 @@ impl Archive {
             self.view.keys()?.destroy(&[segment.key])?;
             for object in &segment.objects {
                 let name = ObjectName::Segment(object.digest);
-                if !self.view.objects.delete(&name, object.version.as_deref())? {
+                let version = object.version.as_deref();
+                if segment.held && self.view.objects.get(&name, version, OBJECT_BYTES_MAX as u64)?.is_some() {
+                    self.view.objects.hold(&name, version, false)?;
+                }
+                if !self.view.objects.delete(&name, version)? {
                     tracing::warn!(object = %name, "a lock holds an object that nothing opens; `sweep` deletes it later");
                 }
             }
@@ -514,11 +571,11 @@ impl std::fmt::Debug for Archive {
 }
 
 impl PendingSegment {
-    fn of(segment: &Segment) -> Self {
+    fn of(segment: &Segment, held: bool) -> Self {
         let objects = [&segment.events, &segment.contents]
             .map(|object| PendingObject { digest: object.digest, version: object.version.clone() })
             .to_vec();
-        Self { key: segment.key, objects }
+        Self { key: segment.key, objects, held }
     }
 }
 

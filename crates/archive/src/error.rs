@@ -87,3 +87,11 @@ pub enum ArchiveError {
     #[error("archive: stopped by an earlier error; open it anew")]
     Stopped,
 }
+
+impl ArchiveError {
+    /// Whether it may pass by itself: the network, the server of a bucket, a full disk.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Objects(ObjectError::Failed { .. }) | Self::File { .. } | Self::Stopped)
+    }
+}

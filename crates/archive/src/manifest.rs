@@ -369,9 +369,6 @@ impl Manifest {
                 if live.segment.events.digest != was || live.segment.records != segment.records {
                     return Err(format!("{span} is replaced and is not what was there"));
                 }
-                if live.held {
-                    return Err(format!("{span} is replaced under a legal hold"));
-                }
                 self.gone.push(std::mem::replace(&mut live.segment, segment));
             }
             Change::Dropped(dropped) => {

@@ -208,7 +208,8 @@ impl View {
             }
             Err(error) => return Err(error.into()),
         }
-        let Some(until) = object.locked_until else { return Ok(()) };
+        // A copy elsewhere has no locks of its own.
+        let Some(until) = object.locked_until.filter(|_| self.objects.is_write_once()) else { return Ok(()) };
         let found = self.objects.protection(&name, object.version.as_deref()).map_err(ArchiveError::from)?;
         let is_over = until <= Timestamp::now();
         // A bucket keeps whole seconds.

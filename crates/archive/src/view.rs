@@ -92,6 +92,18 @@ impl View {
         self.manifest.pin()
     }
 
+    /// Whether the object store holds the newest generation's copy, and an object of the name of each that the manifest lists.
+    pub fn is_complete(&self) -> Result<bool, ArchiveError> {
+        if self.pin().generation == 0 {
+            return Ok(true);
+        }
+        let there = self.list()?;
+        let is_there = |name: ObjectName| there.binary_search(&name.to_string()).is_ok();
+        let mut objects = self.manifest.segments().flat_map(|segment| [&segment.events, &segment.contents]);
+        Ok(is_there(ObjectName::Manifest(self.pin().generation))
+            && objects.all(|object| is_there(ObjectName::Segment(object.digest))))
+    }
+
     /// All records from `from` on, in order; what was dropped is told where it would come.
     #[must_use]
     pub fn reader(&self, from: u64) -> Reader<'_> {
@@ -102,6 +114,12 @@ impl View {
     #[must_use]
     pub fn range(&self, from: Timestamp, to: Timestamp) -> Reader<'_> {
         self.reader_of(0, Some((from, to)))
+    }
+
+    /// The records of a segment.
+    pub fn segment(&self, span: &Span) -> Result<Vec<StoredRecord>, ArchiveError> {
+        let segment = self.manifest.segment(span).ok_or_else(|| ArchiveError::NoSegment(span.clone()))?;
+        Ok(self.read(segment)?.collect::<Result<_, _>>()?)
     }
 
     /// All contents that lie in a segment: what its events refer to, whoever brought it. A reader gives out those that records

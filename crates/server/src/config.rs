@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use archive::LockMode;
 use serde::{Deserialize, Serialize};
 
+use crate::lifecycle::place::{Place, S3Settings};
 use crate::lifecycle::retention;
 use crate::node::NodeSettings;
 
@@ -29,6 +31,8 @@ pub struct Config {
     pub retention: retention::Settings,
     /// Where older records lie.
     pub archive: Archive,
+    /// How buckets are reached.
+    pub s3: S3Settings,
     /// The log, and who must witness it.
     pub ledger: LedgerConfig,
     /// Witnesses that the checkpoints are shown to, beside those of the policy.
@@ -89,11 +93,18 @@ pub struct Capture {
 pub struct Archive {
     /// Minutes after which records go from the journal to the archive; a full file of the journal goes sooner.
     pub after_minutes: u32,
+    /// Where their objects lie: `s3://bucket/prefix`, or an absolute path; in the data directory by default.
+    pub url: Option<String>,
+    /// Lock objects until the least days of their class have passed: with Object Lock in a bucket, with the immutable flag in a
+    /// directory.
+    pub write_once: bool,
+    /// How a bucket locks.
+    pub lock_mode: LockMode,
 }
 
 impl Default for Archive {
     fn default() -> Self {
-        Self { after_minutes: 60 }
+        Self { after_minutes: 60, url: None, write_once: false, lock_mode: LockMode::default() }
     }
 }
 
@@ -238,9 +249,17 @@ impl Config {
             rules: self.rules.clone(),
             seal: self.seal.clone(),
             retention: self.retention.clone(),
+            place: Some(self.place()),
             archive_after: Some(Duration::from_secs(u64::from(self.archive.after_minutes) * 60)),
             heartbeat: Duration::from_secs(u64::from(self.ledger.heartbeat_seconds.max(1))),
         }
+    }
+
+    /// Where the archive's objects lie.
+    #[must_use]
+    pub fn place(&self) -> Place {
+        let Archive { url, write_once, lock_mode, .. } = self.archive.clone();
+        Place { url, s3: self.s3.clone(), write_once, lock_mode }
     }
 
     /// Refuses what would be unsafe.

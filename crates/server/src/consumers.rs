@@ -19,7 +19,7 @@ use sanitize::Clean;
 use store::Store;
 
 use crate::data_dir::DataDir;
-use crate::lifecycle::archiver::Archiver;
+use crate::lifecycle::archiver::{Archiver, ArchiverError};
 use crate::lifecycle::cold::Step;
 use crate::lifecycle::restore::Restored;
 use crate::lifecycle::spine::{Spine, SpineReader};
@@ -62,6 +62,9 @@ const RECEIVED_SLACK_NS: u64 = 60 * 1_000_000_000;
 /// How often the archiver looks whether a file of the journal is closed, or has been open for long enough.
 const ARCHIVE_LOOK: Duration = Duration::from_secs(2);
 
+/// How soon the archive is tried again that did not answer.
+const ARCHIVE_RETRY: Duration = Duration::from_secs(10);
+
 /// How long a consumer sleeps when there is nothing to do; a new record wakes it sooner.
 const IDLE: Duration = Duration::from_millis(200);
 
@@ -78,6 +81,7 @@ struct Shared {
     indexed: AtomicU64,
     detected: AtomicU64,
     failure: Mutex<Option<String>>,
+    archive_waits: Mutex<Option<String>>,
     changed: Condvar,
     gate: Mutex<()>,
     /// What somebody waits for the store's writer to do.
@@ -165,16 +169,31 @@ impl Consumers {
         let shared = self.shared.clone();
         self.spawn("archive", move || {
             while !shared.stopping() {
-                {
-                    let mut archiver = archiver.lock().unwrap_or_else(PoisonError::into_inner);
-                    archiver.rotate_if_due()?;
-                    archiver.archive(shared.seen(), Timestamp::now())?;
-                    archiver.sweep_if_due(&pipeline, Timestamp::now())?;
+                let worked = look_after_archive(&shared, &archiver, &pipeline);
+                let waits = match &worked {
+                    Err(error) if error.may_pass() => Some(error.to_string()),
+                    _ => None,
+                };
+                let rest = if waits.is_some() { ARCHIVE_RETRY } else { ARCHIVE_LOOK };
+                if let (Some(why), true) = (&waits, shared.archive_waits(waits.clone())) {
+                    tracing::warn!(why, "the archive is out of reach; records stay in the journal until it is back");
+                    let mut event = internal(Kind::Admin, "archive.unavailable");
+                    event.set(attr::EVENT_OUTCOME, "failure");
+                    // It is in the log of the program and in its status, too.
+                    drop(pipeline.record_blocking(vec![event], &|| true));
+                } else if waits.is_none() {
+                    worked?;
+                    shared.archive_waits(None);
                 }
-                shared.sleep(ARCHIVE_LOOK);
+                shared.sleep(rest);
             }
             Ok(())
         })
+    }
+
+    /// Why nothing goes to the archive for the time being.
+    pub(crate) fn archive_waits(&self) -> Option<String> {
+        self.shared.archive_waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn spawn(&self, name: &'static str, work: impl FnOnce() -> Result<(), Failure> + Send + 'static) -> Result<(), NodeError> {
@@ -294,10 +313,30 @@ impl Shared {
         }
     }
 
+    /// Notes why nothing goes to the archive. Whether that is new.
+    fn archive_waits(&self, why: Option<String>) -> bool {
+        let mut noted = self.archive_waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_new = noted.is_none() && why.is_some();
+        *noted = why;
+        is_new
+    }
+
     fn moved(&self, what: &AtomicU64, to: u64) {
         what.store(to, Ordering::Release);
         self.changed.notify_all();
     }
+}
+
+/// Moves to the archive what should lie there, and drops what is over.
+fn look_after_archive(shared: &Shared, archiver: &Mutex<Archiver>, pipeline: &Pipeline) -> Result<(), ArchiverError> {
+    let mut archiver = archiver.lock().unwrap_or_else(PoisonError::into_inner);
+    if archiver.holds_due {
+        archiver.hold_all(Timestamp::now())?;
+    }
+    archiver.rotate_if_due()?;
+    archiver.archive(shared.seen(), Timestamp::now())?;
+    archiver.sweep_if_due(pipeline, Timestamp::now())?;
+    Ok(())
 }
 
 fn seal(shared: &Shared, journal: &Journal, data: &DataDir, mut ledger: Ledger, interval: Duration) -> Result<(), Failure> {

@@ -310,6 +310,7 @@ struct Status {
     progress: crate::Progress,
     throughput: crate::Throughput,
     stopped: Option<String>,
+    archive_waits: Option<String>,
     counts: store::Counts,
 }
 
@@ -320,6 +321,7 @@ async fn status(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
         progress: api.node.progress(),
         throughput: api.node.pipeline().throughput(),
         stopped: api.node.stopped(),
+        archive_waits: api.node.archive_waits(),
         counts,
     };
     Ok(Json(status).into_response())

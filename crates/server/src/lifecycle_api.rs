@@ -137,7 +137,9 @@ impl From<HoldFailure> for ApiError {
             HoldFailure::Hold(HoldError::Unknown(_)) => Self::new(StatusCode::NOT_FOUND, error),
             HoldFailure::Hold(HoldError::Exists(_) | HoldError::TooMany) => Self::new(StatusCode::CONFLICT, error),
             HoldFailure::Hold(HoldError::Text(_) | HoldError::Times) => Self::new(StatusCode::BAD_REQUEST, error),
-            HoldFailure::Hold(HoldError::Keys(_) | HoldError::Parse(_)) | HoldFailure::Record(_) => Self::stopped(error),
+            HoldFailure::Hold(HoldError::Keys(_) | HoldError::Parse(_)) | HoldFailure::Record(_) | HoldFailure::Archive(_) => {
+                Self::stopped(error)
+            }
         }
     }
 }

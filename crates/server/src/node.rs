@@ -20,6 +20,7 @@ use crate::lifecycle::Lifecycle;
 use crate::lifecycle::archiver::Archiver;
 use crate::lifecycle::cold::{Cold, ColdError};
 use crate::lifecycle::hold::{HoldError, Holds};
+use crate::lifecycle::place::Place;
 use crate::lifecycle::retention::{self, Policy, RetentionError};
 use crate::lifecycle::spine::Spine;
 use crate::pipeline::{Pipeline, PipelineRecorder};
@@ -52,6 +53,8 @@ pub struct NodeSettings {
     pub seal: Seal,
     /// How long what is kept.
     pub retention: retention::Settings,
+    /// Where the archive's objects lie; without it, where they did.
+    pub place: Option<Place>,
     /// How long records stay in the journal before they are archived, and that they are at all: whoever opens a record for a
     /// moment, without the server's configuration, must not decide over its retention.
     pub archive_after: Option<Duration>,
@@ -65,6 +68,7 @@ impl Default for NodeSettings {
             rules: None,
             seal: Seal::default(),
             retention: retention::Settings::default(),
+            place: None,
             archive_after: None,
             heartbeat: watchman::HEARTBEAT,
         }
@@ -149,7 +153,7 @@ impl Node {
         // The keyring first: its lock keeps a second writer away from everything else.
         let (keyring, root_is_new) = open_keyring(&data, root)?;
         let log_key = log_key(&keyring)?;
-        let cold = Arc::new(Cold::open(&data, &keyring, &log_key)?);
+        let cold = Arc::new(Cold::open(&data, &keyring, &log_key, settings.place.as_ref())?);
         let options = Options { first: cold.end(), ..Options::default() };
         let (journal, recovery) = Journal::open(data.path(), options, frame_keys(keyring.clone()))?;
         let sanitizer = sanitizer(&keyring)?;
@@ -193,6 +197,7 @@ impl Node {
             after: settings.archive_after.unwrap_or_default(),
             file_since: Instant::now(),
             swept: None,
+            holds_due: true,
         }));
         if settings.archive_after.is_some() {
             consumers.start_archiver(archiver.clone(), pipeline.clone())?;
@@ -266,6 +271,12 @@ impl Node {
     #[must_use]
     pub fn stopped(&self) -> Option<String> {
         self.journal.stopped().or_else(|| self.consumers.failure())
+    }
+
+    /// Why nothing goes to the archive for the time being, if that is so. What is recorded stays in the journal meanwhile.
+    #[must_use]
+    pub fn archive_waits(&self) -> Option<String> {
+        self.consumers.archive_waits()
     }
 
     /// Waits until everything that is recorded is detected, indexed and sealed. `false` when it was not within `timeout`.

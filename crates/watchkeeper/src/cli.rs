@@ -202,6 +202,9 @@ pub(crate) enum Command {
         /// Certificates in PEM of the authorities whose RFC 3161 time stamps count; there must be one then
         #[arg(long, value_name = "FILE")]
         tsa_roots: Option<PathBuf>,
+        /// The server's configuration, where it says that the archive lies elsewhere (`[archive]`, `[s3]`): its locks are verified, too
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// Print a JSON report
         #[arg(long)]
         json: bool,

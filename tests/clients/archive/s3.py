@@ -51,10 +51,16 @@ def main():
         return bucket(s3, *arguments)
     if command == "objects":
         return sorted(item["Key"] for item in s3.list_objects_v2(Bucket=arguments[0]).get("Contents", []))
+    if command == "versions":
+        listed = s3.list_object_versions(Bucket=arguments[0])
+        return [[item["Key"], item["VersionId"]] for item in listed.get("Versions", [])]
     name, object_key = arguments[:2]
     version = arguments[2] if len(arguments) > 2 else None
     if command == "get":
-        return s3.get_object(Bucket=name, Key=object_key)["Body"].read().hex()
+        wanted = {"VersionId": version} if version else {}
+        return s3.get_object(Bucket=name, Key=object_key, **wanted)["Body"].read().hex()
+    if command == "newest":
+        return s3.head_object(Bucket=name, Key=object_key).get("VersionId")
     if command == "head":
         head = s3.head_object(Bucket=name, Key=object_key, VersionId=version)
         return {field: str(head.get(field)) for field in ("ObjectLockMode", "ObjectLockRetainUntilDate", "ObjectLockLegalHoldStatus")}

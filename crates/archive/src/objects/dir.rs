@@ -25,10 +25,11 @@ pub struct DirObjects {
 }
 
 impl DirObjects {
-    /// The objects of a directory that is only read, while a server writes it or not.
+    /// The objects of a directory that is only read, while a server writes it or not. With `immutable`, its locked objects must
+    /// have the flag: a copy of the directory has it not.
     #[must_use]
-    pub fn for_reading(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), immutable: false }
+    pub fn for_reading(dir: &Path, immutable: bool) -> Self {
+        Self { dir: dir.to_owned(), immutable }
     }
 
     /// A place for objects below `dir`, made where there is none.
@@ -77,20 +78,11 @@ impl DirObjects {
     }
 
     fn set_immutable(&self, name: &ObjectName, on: bool) -> io::Result<()> {
-        let file = File::open(self.path(name))?;
-        let flags = ioctl_getflags(&file)?;
-        let wanted = if on { flags | IFlags::IMMUTABLE } else { flags - IFlags::IMMUTABLE };
-        if flags != wanted {
-            ioctl_setflags(&file, wanted)?;
-        }
-        Ok(())
+        set_flag(&self.path(name), on)
     }
 
     fn lock(&self, name: &ObjectName) -> Result<(), ObjectError> {
-        self.set_immutable(name, true).map_err(|error| ObjectError::NoLock {
-            name: name.to_string(),
-            what: format!("{error}; the immutable flag needs root and a file system such as ext4 or XFS: or set worm = false"),
-        })
+        self.set_immutable(name, true).map_err(|error| no_flag(name, &error))
     }
 }
 
@@ -146,7 +138,11 @@ impl Objects for DirObjects {
         let mut dirs = vec![(self.dir.clone(), String::new())];
         while let Some((dir, prefix)) = dirs.pop() {
             let fail = |error| failed(&prefix, &error);
-            for entry in std::fs::read_dir(&dir).map_err(fail)? {
+            let entries = match std::fs::read_dir(&dir) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                entries => entries.map_err(fail)?,
+            };
+            for entry in entries {
                 let entry = entry.map_err(fail)?;
                 let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
                 if entry.file_type().map_err(fail)?.is_dir() {
@@ -163,12 +159,32 @@ impl Objects for DirObjects {
         Ok(names)
     }
 
+    fn is_write_once(&self) -> bool {
+        self.immutable
+    }
+
+    fn check(&self) -> Result<(), ObjectError> {
+        if !self.immutable {
+            return Ok(());
+        }
+        let [segments, _] = BELOW;
+        let probe = self.dir.join(segments).join(format!("{TEMPORARY_PREFIX}probe"));
+        let name = probe.display().to_string();
+        File::create(&probe).map_err(|error| failed(&name, &error))?;
+        let flagged = set_flag(&probe, true).and_then(|()| set_flag(&probe, false));
+        std::fs::remove_file(&probe).map_err(|error| failed(&name, &error))?;
+        flagged.map_err(|error| no_flag(self.dir.display(), &error))
+    }
+
     fn clean(&self) -> Result<(), ObjectError> {
         for below in BELOW {
             let fail = |error| failed(below, &error);
             for entry in std::fs::read_dir(self.dir.join(below)).map_err(fail)? {
                 let entry = entry.map_err(fail)?;
                 if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
+                    if self.immutable {
+                        set_flag(&entry.path(), false).map_err(fail)?;
+                    }
                     std::fs::remove_file(entry.path()).map_err(fail)?;
                 }
             }
@@ -195,6 +211,24 @@ impl Objects for DirObjects {
 
 pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
+}
+
+fn set_flag(path: &Path, on: bool) -> io::Result<()> {
+    let file = File::open(path)?;
+    let flags = ioctl_getflags(&file)?;
+    let wanted = if on { flags | IFlags::IMMUTABLE } else { flags - IFlags::IMMUTABLE };
+    if flags != wanted {
+        ioctl_setflags(&file, wanted)?;
+    }
+    Ok(())
+}
+
+fn no_flag(name: impl ToString, error: &io::Error) -> ObjectError {
+    let what = format!(
+        "{error}; the immutable flag (chattr +i) needs the capability CAP_LINUX_IMMUTABLE, which root has, and a file system such as ext4 \
+         or XFS: grant it, name a bucket with Object Lock in url, or set write_once = false"
+    );
+    ObjectError::NoLock { name: name.to_string(), what }
 }
 
 fn failed(name: impl ToString, error: &io::Error) -> ObjectError {

@@ -29,6 +29,16 @@ pub trait Objects: Send + Sync + fmt::Debug {
     /// The names of all objects there are, whether they are ours or not, sorted; at most `names_max`.
     fn list(&self, names_max: usize) -> Result<Vec<String>, ObjectError>;
 
+    /// Whether locks and holds are kept by the place itself (write once, read many), and not by us alone.
+    fn is_write_once(&self) -> bool {
+        false
+    }
+
+    /// Finds out whether the place can do what is asked of it, before anything rests on that.
+    fn check(&self) -> Result<(), ObjectError> {
+        Ok(())
+    }
+
     /// Removes what interrupted puts left. Only the one writer calls it, before it puts anything.
     fn clean(&self) -> Result<(), ObjectError> {
         Ok(())
@@ -89,9 +99,9 @@ pub enum ObjectError {
         bytes_max: u64,
     },
     /// Write-once storage was asked for and cannot be had.
-    #[error("object {name} cannot be locked: {what}")]
+    #[error("{name} cannot be locked: {what}")]
     NoLock {
-        /// The object.
+        /// The object, or the place.
         name: String,
         /// Why, and what to do.
         what: String,

@@ -5,6 +5,8 @@
 
 use std::fmt;
 use std::future::Future;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
@@ -14,12 +16,13 @@ use bytes::{Bytes, BytesMut};
 use event::Timestamp;
 use futures_util::StreamExt as _;
 use http::{HeaderMap, Method, StatusCode};
-use object_store::ClientOptions;
 use object_store::ObjectStore as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer};
 use object_store::client::{HttpClient, HttpConnector as _, HttpRequest, HttpRequestBody, ReqwestConnector};
-use serde::Deserialize;
+use object_store::{Certificate, ClientOptions};
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Runtime;
+use zeroize::Zeroizing;
 
 use super::{Digest, ObjectError, ObjectName, Objects, Protection, Put};
 
@@ -36,37 +39,38 @@ const REQUEST_TIMEOUT: Duration = Duration::from_mins(10);
 const ESCAPED: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
+/// Largest file of credentials: AWS's own tools keep every profile in one.
+const CREDENTIALS_BYTES_MAX: u64 = 64 * 1024;
+
 /// Longest answer that tells of an error.
 const ERROR_BYTES_MAX: usize = 4096;
 
-/// `[archive.s3]` of the configuration. Credentials come from where every AWS tool looks for them (`AWS_ACCESS_KEY_ID`,
-/// web identity, instance metadata), never from a file of ours.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// A bucket, and what is asked of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct S3Config {
     /// The bucket. With `lock`, it must have versioning and Object Lock.
     pub bucket: String,
     /// Its region.
     pub region: String,
     /// The server, for anything but AWS itself, such as `https://minio.example:9000`; buckets are then part of the path.
-    #[serde(default)]
     pub endpoint: Option<String>,
     /// What stands before the names of objects, without a slash at either end.
-    #[serde(default)]
     pub prefix: String,
     /// Lock objects until their retention ends.
-    #[serde(default)]
     pub lock: Option<LockMode>,
-    /// Allow an endpoint that is not TLS, for tests on one machine.
-    #[serde(default)]
-    pub allow_http: bool,
+    /// A file with the access key, as AWS's own tools have it (`~/.aws/credentials`, profile `default`). Without it, credentials come
+    /// from the environment (`AWS_ACCESS_KEY_ID`, web identity) or the machine's own role.
+    pub credentials: Option<PathBuf>,
+    /// Certificates in PEM of authorities that may vouch for the endpoint, beside those of the system.
+    pub roots: Option<PathBuf>,
 }
 
 /// The mode of Object Lock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LockMode {
     /// Nobody can shorten it, the account's owner included.
+    #[default]
     Compliance,
     /// Who has a permission of its own can lift it.
     Governance,
@@ -90,13 +94,18 @@ struct Answer {
 }
 
 impl S3Objects {
-    /// Opens a bucket with the credentials that AWS's own tools would use; asks nothing of it yet.
+    /// Opens a bucket; asks nothing of it yet.
     pub fn open(config: S3Config) -> Result<Self, ObjectError> {
-        Self::open_with(config, AmazonS3Builder::from_env())
+        let builder = match &config.credentials {
+            Some(path) => from_file(path)?,
+            None => AmazonS3Builder::from_env(),
+        };
+        Self::open_with(config, builder)
     }
 
     /// Opens a bucket with an access key.
-    pub fn with_access_key(config: S3Config, id: &str, secret: &str) -> Result<Self, ObjectError> {
+    #[cfg(test)]
+    pub(crate) fn with_access_key(config: S3Config, id: &str, secret: &str) -> Result<Self, ObjectError> {
         Self::open_with(config, AmazonS3Builder::new().with_access_key_id(id).with_secret_access_key(secret))
     }
 
@@ -114,21 +123,29 @@ impl S3Objects {
         if !prefix.is_empty() && (!plain(prefix) || prefix.starts_with('/') || prefix.ends_with('/') || prefix.contains("..")) {
             return Err(wrong("prefix", "may have letters, digits, '-', '.', '_' and '/' between".to_owned()));
         }
-        let mut builder = builder.with_bucket_name(&config.bucket).with_region(&config.region).with_allow_http(config.allow_http);
-        let base = match &config.endpoint {
-            Some(endpoint) => {
-                let endpoint = endpoint.trim_end_matches('/');
-                let is_allowed = endpoint.starts_with("https://") || config.allow_http && endpoint.starts_with("http://");
-                if !is_allowed {
-                    return Err(wrong("endpoint", "must begin with https:// (or set allow_http = true)".to_owned()));
-                }
-                builder = builder.with_endpoint(endpoint).with_virtual_hosted_style_request(false);
-                format!("{endpoint}/{}", config.bucket)
+        let plain_text = config.endpoint.as_deref().is_some_and(is_loopback);
+        let mut options = ClientOptions::new().with_allow_http(plain_text).with_timeout(REQUEST_TIMEOUT);
+        if let Some(path) = &config.roots {
+            let pem = std::fs::read(path).map_err(|error| wrong("roots", format!("{}: {error}", path.display())))?;
+            for certificate in Certificate::from_pem_bundle(&pem).map_err(|error| wrong("roots", error.to_string()))? {
+                options = options.with_root_certificate(certificate);
+            }
+        }
+        let base = match config.endpoint.as_deref().map(|endpoint| endpoint.trim_end_matches('/')) {
+            Some(endpoint) if endpoint.starts_with("https://") || plain_text => format!("{endpoint}/{}", config.bucket),
+            Some(_) => {
+                let what = "must begin with https://; plain text (http://) is for a server on this machine's own loopback";
+                return Err(wrong("endpoint", what.to_owned()));
             }
             None => format!("https://{}.s3.{}.amazonaws.com", config.bucket, config.region),
         };
+        // The same address for listing as for all else, whatever the environment says.
+        let builder = builder.with_bucket_name(&config.bucket).with_region(&config.region).with_client_options(options.clone());
+        let builder = match &config.endpoint {
+            Some(endpoint) => builder.with_endpoint(endpoint.trim_end_matches('/')).with_virtual_hosted_style_request(false),
+            None => builder.with_endpoint(&base).with_virtual_hosted_style_request(true),
+        };
         let store = builder.build().map_err(|error| wrong("bucket", error.to_string()))?;
-        let options = ClientOptions::new().with_allow_http(config.allow_http).with_timeout(REQUEST_TIMEOUT);
         let client = ReqwestConnector::default().connect(&options).map_err(|error| wrong("endpoint", error.to_string()))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("s3").enable_all().build();
         let runtime = runtime.map_err(|error| wrong("bucket", format!("no thread for requests: {error}")))?;
@@ -164,7 +181,20 @@ impl S3Objects {
         body: Bytes,
         bytes_max: u64,
     ) -> Result<Answer, ObjectError> {
-        let mut url = format!("{}/{}", self.base, self.key(name));
+        self.send_to(format!("{}/{}", self.base, self.key(name)), method, name, query, headers, body, bytes_max)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a request has that many parts")]
+    fn send_to(
+        &self,
+        mut url: String,
+        method: Method,
+        name: &dyn fmt::Display,
+        query: &[(&str, Option<&str>)],
+        headers: &[(&'static str, String)],
+        body: Bytes,
+        bytes_max: u64,
+    ) -> Result<Answer, ObjectError> {
         for (index, (key, value)) in query.iter().enumerate() {
             url.push(if index == 0 { '?' } else { '&' });
             url.push_str(key);
@@ -203,6 +233,12 @@ impl S3Objects {
             }
             Err("no try was made".to_owned())
         })
+    }
+
+    /// Asks for a part of the bucket's own configuration.
+    fn bucket_says(&self, what: &str) -> Result<Answer, ObjectError> {
+        let name = format!("bucket {}", self.config.bucket);
+        self.send_to(self.base.clone(), Method::GET, &name, &[(what, None)], &[], Bytes::new(), ERROR_BYTES_MAX as u64)
     }
 
     fn head(&self, name: &ObjectName, version: Option<&str>) -> Result<Option<Answer>, ObjectError> {
@@ -311,6 +347,36 @@ impl Objects for S3Objects {
         })
     }
 
+    fn is_write_once(&self) -> bool {
+        self.config.lock.is_some()
+    }
+
+    /// Versioning and Object Lock cannot be told from a put that succeeds: a bucket without them takes the headers of a lock
+    /// or not, as its server likes.
+    fn check(&self) -> Result<(), ObjectError> {
+        if self.config.lock.is_none() {
+            return Ok(());
+        }
+        let name = format!("bucket {}", self.config.bucket);
+        let no = |what: &str| ObjectError::NoLock {
+            name: name.clone(),
+            what: format!("{what}; make it anew with Object Lock enabled, which brings versioning, or set write_once = false"),
+        };
+        let versioning = self.bucket_says("versioning")?;
+        if !versioning.status.is_success() {
+            return Err(versioning.refused(&name));
+        }
+        if !versioning.says("Status", "Enabled") {
+            return Err(no("it has no versioning"));
+        }
+        let lock = self.bucket_says("object-lock")?;
+        match lock.status {
+            status if status.is_success() && lock.says("ObjectLockEnabled", "Enabled") => Ok(()),
+            status if status.is_success() || status == StatusCode::NOT_FOUND => Err(no("it has no Object Lock")),
+            _ => Err(lock.refused(&name)),
+        }
+    }
+
     fn protection(&self, name: &ObjectName, version: Option<&str>) -> Result<Protection, ObjectError> {
         let Some(head) = self.head(name, version)? else {
             return Err(ObjectError::Failed { name: name.to_string(), what: "is not there".to_owned() });
@@ -323,6 +389,10 @@ impl Objects for S3Objects {
     }
 
     fn hold(&self, name: &ObjectName, version: Option<&str>, on: bool) -> Result<(), ObjectError> {
+        // The manifest keeps the hold where the bucket cannot.
+        if self.config.lock.is_none() {
+            return Ok(());
+        }
         let status = if on { "ON" } else { "OFF" };
         let body = format!("<LegalHold xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Status>{status}</Status></LegalHold>");
         let body = Bytes::from(body);
@@ -377,10 +447,62 @@ impl Answer {
         self.headers.get(name)?.to_str().ok().map(str::to_owned)
     }
 
-    fn refused(&self, name: &ObjectName) -> ObjectError {
+    /// Whether an element of the answer's XML has a value, in a document in which it can stand but once.
+    fn says(&self, element: &str, value: &str) -> bool {
+        String::from_utf8_lossy(&self.body).contains(&format!("<{element}>{value}</{element}>"))
+    }
+
+    fn refused(&self, name: &dyn fmt::Display) -> ObjectError {
         let body: String = String::from_utf8_lossy(&self.body).chars().filter(|c| !c.is_control()).take(400).collect();
         ObjectError::Failed { name: name.to_string(), what: format!("the server answered {} {body}", self.status) }
     }
+}
+
+/// Whether a URL leads to this machine itself, in plain text.
+fn is_loopback(endpoint: &str) -> bool {
+    let host = endpoint.strip_prefix("http://").map(|rest| rest.split(['/', '?', '#']).next().unwrap_or_default());
+    let Some(host) = host.filter(|host| !host.contains('@')) else { return false };
+    let host =
+        host.rsplit_once(':').filter(|(_, port)| port.bytes().all(|byte| byte.is_ascii_digit())).map_or(host, |(host, _)| host);
+    match host.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>() {
+        Ok(address) => address.is_loopback(),
+        Err(_) => host == "localhost",
+    }
+}
+
+/// An access key out of a file such as `~/.aws/credentials`: the section `default`, or the lines before any section.
+fn from_file(path: &Path) -> Result<AmazonS3Builder, ObjectError> {
+    let wrong = |what: String| ObjectError::Config { field: "credentials", what: format!("{}: {what}", path.display()) };
+    let metadata = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
+    if metadata.permissions().mode() & 0o077 != 0 {
+        return Err(wrong("can be read by others; make it your own with chmod 600".to_owned()));
+    }
+    if metadata.len() > CREDENTIALS_BYTES_MAX {
+        return Err(wrong(format!("has more than {CREDENTIALS_BYTES_MAX} bytes")));
+    }
+    let text = Zeroizing::new(std::fs::read_to_string(path).map_err(|error| wrong(error.to_string()))?);
+    let (mut id, mut secret, mut token) = (None, None, None);
+    let mut is_default = true;
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with(['#', ';'])) {
+        if let Some(section) = line.strip_prefix('[') {
+            is_default = section.trim_end_matches(']').trim() == "default";
+        } else if let Some((key, value)) = line.split_once('=').filter(|_| is_default) {
+            match key.trim() {
+                "aws_access_key_id" => id = Some(value.trim()),
+                "aws_secret_access_key" => secret = Some(value.trim()),
+                "aws_session_token" => token = Some(value.trim()),
+                _ => {}
+            }
+        }
+    }
+    let (Some(id), Some(secret)) = (id, secret) else {
+        return Err(wrong("has no aws_access_key_id and aws_secret_access_key in [default]".to_owned()));
+    };
+    let builder = AmazonS3Builder::new().with_access_key_id(id).with_secret_access_key(secret);
+    Ok(match token {
+        Some(token) => builder.with_token(token),
+        None => builder,
+    })
 }
 
 fn version_query(version: Option<&str>) -> Vec<(&'static str, Option<&str>)> {

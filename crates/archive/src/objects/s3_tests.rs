@@ -1,63 +1,10 @@
-use std::net::TcpListener;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::Instant;
-
 use super::*;
+use crate::objects::s3::tests::moto::Moto;
 
-/// moto, a server that speaks S3, with signatures checked.
-struct Server {
-    process: Child,
-    endpoint: String,
-    key: String,
-    secret: String,
-}
+#[path = "moto.rs"]
+mod moto;
 
-fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..")
-}
-
-fn environment(program: &str) -> PathBuf {
-    let path = root().join("target/clients/archive/bin").join(program);
-    assert!(path.exists(), "{} is missing: run `cargo xtask setup`", path.display());
-    path
-}
-
-impl Server {
-    fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let process = Command::new(environment("moto_server"))
-            .args(["-H", "127.0.0.1", "-p", &port.to_string()])
-            // A user, a policy and a key are made; from then on every request must be signed by a key that it knows.
-            .env("INITIAL_NO_AUTH_ACTION_COUNT", "3")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut server =
-            Self { process, endpoint: format!("http://127.0.0.1:{port}"), key: String::new(), secret: String::new() };
-        let began = Instant::now();
-        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(began.elapsed() < Duration::from_mins(1), "moto does not start");
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let user = server.run(&["user"]);
-        (server.key, server.secret) = (user["key"].as_str().unwrap().to_owned(), user["secret"].as_str().unwrap().to_owned());
-        server
-    }
-
-    fn run(&self, arguments: &[&str]) -> serde_json::Value {
-        let script = root().join("tests/clients/archive/s3.py");
-        let done = Command::new(environment("python")).arg(script).arg(&self.endpoint).args(arguments).output().unwrap();
-        assert!(done.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
-        serde_json::from_slice(&done.stdout).unwrap()
-    }
-
-    /// As the operator, with AWS's own library.
-    fn boto(&self, command: &str, arguments: &[&str]) -> serde_json::Value {
-        self.run(&[&[command, &self.key, &self.secret], arguments].concat())
-    }
-
+impl Moto {
     fn config(&self, bucket: &str, lock: Option<LockMode>) -> S3Config {
         S3Config {
             bucket: bucket.to_owned(),
@@ -65,19 +12,13 @@ impl Server {
             endpoint: Some(self.endpoint.clone()),
             prefix: "tenant/one".to_owned(),
             lock,
-            allow_http: true,
+            credentials: None,
+            roots: None,
         }
     }
 
     fn open(&self, bucket: &str, lock: Option<LockMode>) -> S3Objects {
         S3Objects::with_access_key(self.config(bucket, lock), &self.key, &self.secret).unwrap()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }
 
@@ -93,7 +34,7 @@ fn in_a_day() -> Timestamp {
 /// One server for all: it takes seconds to start.
 #[test]
 fn objects_in_a_bucket() {
-    let server = Server::start();
+    let server = Moto::start();
     put_once_and_read_back(&server);
     locked_objects_stay(&server);
     holds_are_set_and_lifted(&server);
@@ -102,7 +43,7 @@ fn objects_in_a_bucket() {
     the_archive_lives_in_a_bucket(&server);
 }
 
-fn put_once_and_read_back(server: &Server) {
+fn put_once_and_read_back(server: &Moto) {
     server.boto("bucket", &["plain", "plain"]);
     let objects = server.open("plain", None);
     let (name, bytes) = object("one");
@@ -132,7 +73,7 @@ fn put_once_and_read_back(server: &Server) {
     assert_eq!(objects.get(&name, None, large.len() as u64).unwrap(), Some(large));
 }
 
-fn locked_objects_stay(server: &Server) {
+fn locked_objects_stay(server: &Moto) {
     server.boto("bucket", &["worm", "locked"]);
     for (mode, shown) in [(LockMode::Compliance, "COMPLIANCE"), (LockMode::Governance, "GOVERNANCE")] {
         let objects = server.open("worm", Some(mode));
@@ -149,7 +90,7 @@ fn locked_objects_stay(server: &Server) {
     }
 }
 
-fn holds_are_set_and_lifted(server: &Server) {
+fn holds_are_set_and_lifted(server: &Moto) {
     let objects = server.open("worm", Some(LockMode::Governance));
     let (name, bytes) = object("held");
     let version = objects.put(&name, &bytes, None).unwrap().version.unwrap();
@@ -162,7 +103,7 @@ fn holds_are_set_and_lifted(server: &Server) {
     assert_eq!(objects.get(&name, Some(&version), 100).unwrap(), None);
 }
 
-fn a_delete_marker_or_a_forged_version_changes_nothing(server: &Server) {
+fn a_delete_marker_or_a_forged_version_changes_nothing(server: &Moto) {
     let objects = server.open("worm", Some(LockMode::Compliance));
     let (name, bytes) = object("evidence");
     let version = objects.put(&name, &bytes, Some(in_a_day())).unwrap().version.unwrap();
@@ -177,13 +118,22 @@ fn a_delete_marker_or_a_forged_version_changes_nothing(server: &Server) {
     assert_eq!(objects.get(&name, Some("no-such-version"), 100).unwrap_or(None), None);
 }
 
-fn wrong_credentials_and_buckets_without_a_lock_are_told(server: &Server) {
+fn wrong_credentials_and_buckets_without_a_lock_are_told(server: &Moto) {
     let (name, bytes) = object("one");
     let stranger = S3Objects::with_access_key(server.config("worm", None), &server.key, "wrong").unwrap();
     let refused = stranger.put(&name, &bytes, None).unwrap_err().to_string();
     assert!(refused.contains("403") && refused.contains("Signature"), "{refused}");
     let unlocked = server.open("plain", Some(LockMode::Compliance));
     let (name, bytes) = object("cannot be locked");
+    for (bucket, lacks) in [("plain", "versioning"), ("versioned", "Object Lock")] {
+        if lacks != "versioning" {
+            server.boto("bucket", &[bucket, "versioned"]);
+        }
+        let refused = server.open(bucket, Some(LockMode::Compliance)).check().unwrap_err().to_string();
+        assert!(refused.contains(lacks) && refused.contains("write_once = false"), "{refused}");
+        server.open(bucket, None).check().unwrap();
+    }
+    server.open("worm", Some(LockMode::Compliance)).check().unwrap();
     let refused = unlocked.put(&name, &bytes, Some(in_a_day()));
     assert!(matches!(refused, Err(ObjectError::NoLock { .. } | ObjectError::Failed { .. })), "{refused:?}");
     let nowhere = server.open("no-such-bucket", None).put(&name, &bytes, None).unwrap_err().to_string();
@@ -191,12 +141,12 @@ fn wrong_credentials_and_buckets_without_a_lock_are_told(server: &Server) {
 }
 
 /// Sealed into a locked bucket, attacked, verified; erased, the locked bytes open with nothing.
-fn the_archive_lives_in_a_bucket(server: &Server) {
+fn the_archive_lives_in_a_bucket(server: &Moto) {
     use std::sync::Arc;
 
     use ledger::LogKey;
 
-    use crate::archive::tests::{NOW, classed, records_of, span};
+    use crate::archive::tests::{classed, records_of, span};
     use crate::segment::tests::conversation;
     use crate::{Archive, Kept, Purpose, Sealing, SegmentKeys as _};
 
@@ -212,7 +162,7 @@ fn the_archive_lives_in_a_bucket(server: &Server) {
     let records = conversation(0, 40);
     let until = in_a_day();
     let mut archive = open();
-    let how = Sealing { contents: &|_| Ok(None), lock_until: &|_| Some(until), root: None, now: NOW };
+    let how = Sealing { contents: &|_| Ok(None), lock_until: &|_| Some(until), root: None, now: Timestamp::now() };
     let sealed = archive.seal(0, 40, classed(&records), &how).unwrap();
     assert!(sealed.iter().all(|segment| segment.events.version.is_some()));
     drop(archive);
@@ -235,14 +185,14 @@ fn the_archive_lives_in_a_bucket(server: &Server) {
         }
         _ => Ok(false),
     };
-    let done = archive.rewrite(&span(0, 40, "pci"), "erasure", NOW, change).unwrap().unwrap();
+    let done = archive.rewrite(&span(0, 40, "pci"), "erasure", Timestamp::now(), change).unwrap().unwrap();
     assert_eq!(done.locked.len(), 2);
     assert!(keys.get(done.destroyed).unwrap().is_none());
     let report = archive.view().verify(log_id, Some(&mut leaf_of)).unwrap();
     // The events object of it was hidden by the attacker above and is not listed any more.
     assert_eq!((report.compared, report.left_over), (40, 1));
     // A locked object that lost its lock, as only who runs the storage could do, would be named: here the manifest claims more.
-    assert_eq!(archive.sweep(NOW).unwrap(), 0);
+    assert_eq!(archive.sweep(Timestamp::now()).unwrap(), 0);
 }
 
 #[test]
@@ -253,7 +203,8 @@ fn configurations_that_cannot_be_are_refused() {
         endpoint: None,
         prefix: String::new(),
         lock: None,
-        allow_http: false,
+        credentials: None,
+        roots: None,
     };
     let open = |config: S3Config| S3Objects::with_access_key(config, "id", "secret");
     assert_eq!(open(good.clone()).unwrap().base, "https://evidence.s3.eu-central-1.amazonaws.com");
@@ -263,13 +214,37 @@ fn configurations_that_cannot_be_are_refused() {
         ("region", S3Config { region: "eu central".to_owned(), ..good.clone() }),
         ("prefix", S3Config { prefix: "/x".to_owned(), ..good.clone() }),
         ("prefix", S3Config { prefix: "a/../b".to_owned(), ..good.clone() }),
-        ("endpoint", S3Config { endpoint: Some("http://127.0.0.1:1".to_owned()), ..good.clone() }),
-        ("endpoint", S3Config { endpoint: Some("ftp://x".to_owned()), allow_http: true, ..good }),
+        ("endpoint", S3Config { endpoint: Some("http://minio.example:1".to_owned()), ..good.clone() }),
+        ("endpoint", S3Config { endpoint: Some("http://127.0.0.1:1@minio.example".to_owned()), ..good.clone() }),
+        ("endpoint", S3Config { endpoint: Some("http://127.0.0.1.minio.example".to_owned()), ..good.clone() }),
+        ("endpoint", S3Config { endpoint: Some("ftp://127.0.0.1".to_owned()), ..good.clone() }),
+        ("roots", S3Config { roots: Some("/no/such/file.pem".into()), ..good }),
     ] {
         match open(wrong) {
             Err(ObjectError::Config { field: named, .. }) => assert_eq!(named, field),
             other => panic!("{field}: {other:?}"),
         }
+    }
+}
+
+#[test]
+fn an_access_key_comes_from_a_file_that_is_the_owners_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("credentials");
+    let read = |text: &str, mode: u32| {
+        std::fs::write(&path, text).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+        from_file(&path).map(|builder| builder.get_config_value(&object_store::aws::AmazonS3ConfigKey::AccessKeyId))
+    };
+    let key = "aws_access_key_id = AK\naws_secret_access_key=SK\n";
+    let other = "aws_access_key_id = XX\naws_secret_access_key=XX\n";
+    assert_eq!(read(key, 0o600).unwrap().as_deref(), Some("AK"));
+    assert_eq!(read(&format!("# one\n[other]\n{other}[default]\n{key}[last]\n{other}"), 0o400).unwrap().as_deref(), Some("AK"));
+    for (text, mode, says) in
+        [(key, 0o640, "chmod 600"), ("[default]\n", 0o600, "[default]"), (&format!("[x]\n{key}"), 0o600, "aws_access")]
+    {
+        let error = read(text, mode).unwrap_err().to_string();
+        assert!(error.contains("credentials") && error.contains(says), "{error}");
     }
 }
 
@@ -281,7 +256,8 @@ fn a_server_that_is_not_there_is_an_error_after_a_few_tries() {
         endpoint: Some("http://127.0.0.1:9".to_owned()),
         prefix: String::new(),
         lock: None,
-        allow_http: true,
+        credentials: None,
+        roots: None,
     };
     let objects = S3Objects::with_access_key(config, "id", "secret").unwrap();
     let (name, bytes) = object("x");

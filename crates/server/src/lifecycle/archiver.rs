@@ -41,6 +41,8 @@ pub(crate) struct Archiver {
     /// When the journal's newest file was begun, as far as this process knows.
     pub(crate) file_since: Instant,
     pub(crate) swept: Option<Instant>,
+    /// Whether the holds that stand may not be those of the archive's segments yet: a process can end between the two.
+    pub(crate) holds_due: bool,
 }
 
 /// Why records cannot be archived.
@@ -70,6 +72,18 @@ pub enum ArchiverError {
     /// A retention class has a name that the archive refuses.
     #[error("retention class {0:?} is not a name that the archive takes: lower-case letters, digits and hyphens")]
     Class(String),
+}
+
+impl ArchiverError {
+    /// Whether it may pass by itself: a bucket that does not answer, a full disk.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Cold(error) => error.may_pass(),
+            Self::Archive(error) => error.may_pass(),
+            Self::Io(_) => true,
+            error => crate::room::is_lacking(error),
+        }
+    }
 }
 
 impl Archiver {
@@ -118,8 +132,41 @@ impl Archiver {
         });
         // A file of the journal brings every content to which its events refer.
         let nobody = |_: &ContentRef| -> Result<Option<StoredContent>, archive::SegmentError> { Ok(None) };
-        let sealing = Sealing { contents: &nobody, lock_until: &|_: &Class| None, root: None, now };
-        self.cold.change(|archive| archive.seal(first.0, end.0, records, &sealing).map_err(ColdError::from))?;
+        let lock_until = |class: &Class| self.locked_until(class, now);
+        let sealing = Sealing { contents: &nobody, lock_until: &lock_until, root: None, now };
+        let sealed = self.cold.change(|archive| archive.seal(first.0, end.0, records, &sealing).map_err(ColdError::from))?;
+        for segment in sealed {
+            self.hold(&segment.span(), now)?;
+        }
+        Ok(())
+    }
+
+    /// Until when objects of a class are locked that are written now.
+    fn locked_until(&self, class: &Class, now: Timestamp) -> Option<Timestamp> {
+        let class = self.policy.class(class.as_str()).filter(|_| self.cold.is_write_once())?;
+        class.locked_until(now)
+    }
+
+    /// Brings the legal holds of the archive's segments, and of their objects, in line with the holds that stand.
+    pub(crate) fn hold_all(&mut self, now: Timestamp) -> Result<(), ArchiverError> {
+        let spans: Vec<Span> = self.cold.lock().view().manifest().segments().map(archive::Segment::span).collect();
+        for span in spans {
+            self.hold(&span, now)?;
+        }
+        self.holds_due = false;
+        Ok(())
+    }
+
+    /// Does that for one segment.
+    fn hold(&self, span: &Span, now: Timestamp) -> Result<(), ArchiverError> {
+        let is_held = self.cold.lock().view().manifest().is_held(span);
+        let covering = self.covering(span)?;
+        let why = match &covering {
+            Some(hold) if !is_held => hold.name.as_str(),
+            None if is_held => "released",
+            _ => return Ok(()),
+        };
+        self.cold.change(|archive| archive.hold(span, covering.is_some(), why, now).map_err(ColdError::from))?;
         Ok(())
     }
 
@@ -138,20 +185,21 @@ impl Archiver {
             return Ok(Vec::new());
         }
         self.swept = Some(Instant::now());
-        let cooled = self.cool(now)?;
-        if !cooled.is_empty() {
-            tracing::info!(days = cooled.len(), "days left the hot store; `watchkeeper restore` brings them back");
-        }
+        self.cool(now)?;
         self.sweep(pipeline, now)
     }
 
     /// Takes days out of the hot store that no class wants there any longer. The archive has them.
-    fn cool(&self, now: Timestamp) -> Result<Vec<String>, ArchiverError> {
+    pub(crate) fn cool(&self, now: Timestamp) -> Result<(), ArchiverError> {
         let hot_ns = u64::from(self.policy.hot_days()).saturating_mul(DAY_NS);
         let before = Timestamp::from_unix_ns(now.unix_ns().saturating_sub(hot_ns));
         let day = store::day_of(before.unix_ns());
         let restored = super::restore::restored(&self.data, now)?;
-        Ok(store::drop_before(&self.data, &day, self.cold.end(), &restored, &self.store_keys)?)
+        let cooled = store::drop_before(&self.data, &day, self.cold.end(), &restored, &self.store_keys)?;
+        if !cooled.is_empty() {
+            tracing::info!(days = cooled.len(), "days left the hot store; `watchkeeper restore` brings them back");
+        }
+        Ok(())
     }
 
     /// Drops segments whose time is over at `now`.
@@ -169,7 +217,7 @@ impl Archiver {
         };
         let mut dropped = Vec::new();
         for span in over {
-            if let Some(hold) = self.held(&span)? {
+            if let Some(hold) = self.covering(&span)? {
                 tracing::info!(hold = hold.name, first = span.first, end = span.end, "a hold keeps records whose time is over");
                 continue;
             }
@@ -182,20 +230,26 @@ impl Archiver {
             }
             dropped.push(span);
         }
+        // Objects whose keys were destroyed while a lock held them.
+        let swept = self.cold.change(|archive| archive.sweep(now).map_err(ColdError::from))?;
+        if swept > 0 {
+            tracing::info!(objects = swept, "locks have ended: objects were deleted that nothing opens");
+        }
         Ok(dropped)
     }
 
-    /// A hold that covers a record of the span.
-    fn held(&self, span: &Span) -> Result<Option<Hold>, ArchiverError> {
-        let holds = self.holds.list();
+    /// A hold that covers a record of the segment.
+    fn covering(&self, span: &Span) -> Result<Option<Hold>, ArchiverError> {
+        let mut holds = self.holds.list();
+        let Some(sealed) = self.cold.lock().view().manifest().segment(span).map(|segment| segment.sealed_at) else {
+            return Ok(None);
+        };
+        // A segment was written after the last of its records had been received.
+        holds.retain(|hold| hold.scope.from.is_none_or(|from| from <= sealed));
         if holds.is_empty() {
             return Ok(None);
         }
-        if self.cold.lock().view().manifest().is_held(span) {
-            return Ok(holds.into_iter().next());
-        }
-        let Some((records, _)) = self.cold.span(Seq(span.first))? else { return Ok(None) };
-        for record in records.iter().filter_map(StoredRecord::for_reading) {
+        for record in self.cold.segment(span)?.iter().filter_map(StoredRecord::for_reading) {
             if let Ok(event) = record.event()
                 && let Some(hold) = holds.iter().find(|hold| hold.scope.covers(&event))
             {

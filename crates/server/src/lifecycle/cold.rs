@@ -3,19 +3,19 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use archive::{Archive, ArchiveError, DirObjects, Item, KeyStoreError, Objects, Pin, Purpose, SegmentKey, SegmentKeys, View};
+use archive::{Archive, ArchiveError, Item, KeyStoreError, Pin, Purpose, SegmentKey, SegmentKeys, Span, View};
 use event::{Event, Key, KeyId, Kind, Source, SourcePath, Timestamp, attr};
 use journal::{Record, Seq};
 use keys::{Keyring, KeysError, Secret};
 use ledger::{KeyChain, LogKey, StoredBody, StoredRecord, VerifierKey};
 use sanitize::Clean;
 
+use super::place::{self, Place};
 use crate::data_dir::DataDir;
 use crate::secrets;
 
-/// Directory of the archive in the data directory, and of its objects in that.
+/// Directory of the archive in the data directory.
 pub(crate) const ARCHIVE_DIR: &str = "archive";
-const OBJECTS_DIR: &str = "objects";
 
 /// File of the pin, with the keys: the archive must not be older than this.
 const PIN: &str = "archive.pin";
@@ -30,6 +30,7 @@ pub(crate) struct KeyringSegmentKeys {
 pub(crate) struct Cold {
     archive: Mutex<Archive>,
     pin: PathBuf,
+    write_once: bool,
 }
 
 /// One step along the records.
@@ -50,6 +51,30 @@ pub enum ColdError {
     /// The place of its objects.
     #[error("archive: {0}")]
     Objects(#[from] archive::ObjectError),
+    /// Where its objects lie.
+    #[error("archive: {path}: {what}")]
+    Place {
+        /// The file that says it.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The configuration names another place than the one where the objects are.
+    #[error(
+        "archive.url is {configured}, and the objects of this archive lie in {known}: copy all of them there first, or put the \
+         configuration back"
+    )]
+    Moved {
+        /// Where they are.
+        known: String,
+        /// Where they should be.
+        configured: String,
+    },
+    /// Nobody goes to a bucket because a directory says so.
+    #[error(
+        "the objects of this archive lie in {0}; name the server's configuration with --config FILE, with the same [archive] and [s3]"
+    )]
+    Remote(String),
     /// Its pin.
     #[error("{path}: {what}")]
     Pin {
@@ -67,17 +92,34 @@ pub enum ColdError {
 }
 
 impl Cold {
-    /// Opens the archive of a data directory, and ends what a crash interrupted.
-    pub(crate) fn open(data: &DataDir, keyring: &Arc<Keyring>, log_key: &LogKey) -> Result<Self, ColdError> {
+    /// Opens the archive of a data directory, and ends what a crash interrupted. Its objects lie where they did; or at `place`,
+    /// where that is configured.
+    pub(crate) fn open(
+        data: &DataDir,
+        keyring: &Arc<Keyring>,
+        log_key: &LogKey,
+        place: Option<&Place>,
+    ) -> Result<Self, ColdError> {
         let dir = data.path().join(ARCHIVE_DIR);
-        let objects: Arc<dyn Objects> = Arc::new(DirObjects::open(&dir.join(OBJECTS_DIR), false)?);
+        let view = |objects| {
+            let pin = read_pin(&data.key(PIN))?;
+            Ok(View::open(&dir, Purpose::Evidence, objects, None, &log_keys(data)?, pin.as_ref())?)
+        };
+        let place = place::settled(&dir, place, view)?;
+        let objects = place.open(&dir)?;
         let keys = Arc::new(KeyringSegmentKeys { keyring: keyring.clone(), purpose: keys::Purpose::Segment });
         // The archive signs its manifests with the log's key.
         let key = Arc::new(LogKey::from_text(&log_key.to_text())?);
         let pin = data.key(PIN);
         let earlier = log_keys(data)?;
-        let archive = Archive::open(&dir, Purpose::Evidence, objects, keys, key, &earlier, read_pin(&pin)?.as_ref())?;
-        Ok(Self { archive: Mutex::new(archive), pin })
+        let mut archive = Archive::open(&dir, Purpose::Evidence, objects, keys, key, &earlier, read_pin(&pin)?.as_ref())?;
+        archive.hold_what_is_held()?;
+        Ok(Self { archive: Mutex::new(archive), pin, write_once: place.write_once })
+    }
+
+    /// Whether its objects are locked for the least days of their class.
+    pub(crate) fn is_write_once(&self) -> bool {
+        self.write_once
     }
 
     /// The record after the last one that is archived.
@@ -88,6 +130,7 @@ impl Cold {
     /// Changes the archive, and pins what it is then.
     pub(crate) fn change<T, E: From<ColdError>>(&self, change: impl FnOnce(&mut Archive) -> Result<T, E>) -> Result<T, E> {
         let mut archive = self.lock();
+        archive.resume().map_err(ColdError::from)?;
         let changed = change(&mut archive);
         let error = |what: String| ColdError::Pin { path: self.pin.clone(), what };
         let pin = serde_json::to_vec(&archive.view().pin()).map_err(|source| error(source.to_string()))?;
@@ -99,6 +142,11 @@ impl Cold {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Archive> {
         // An archive that stopped in the middle of a change refuses the next one by itself.
         self.archive.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The records of a segment.
+    pub(crate) fn segment(&self, span: &Span) -> Result<Vec<StoredRecord>, ColdError> {
+        Ok(self.lock().view().segment(span)?)
     }
 
     /// The records from `at` to the end of the span that holds it, and that end. `None` when `at` is not archived.
@@ -125,17 +173,24 @@ impl Cold {
 }
 
 /// The archive of a data directory for reading, with the keys of its segments or without; while a server writes it or not. `None`
-/// where there is none.
+/// where there is none. Its objects lie at `place`, and their locks are looked at, too; without it they lie where the directory
+/// says, if that is on this machine, and locks are left to whoever knows the configuration: copies have none.
 ///
 /// # Errors
 /// When there is one and its manifest is not what this log's keys signed, or older than the one pinned.
-pub fn archive_of(data: &DataDir, keyring: Option<&Arc<Keyring>>) -> Result<Option<View>, ColdError> {
+pub fn archive_of(data: &DataDir, keyring: Option<&Arc<Keyring>>, place: Option<&Place>) -> Result<Option<View>, ColdError> {
     let dir = data.path().join(ARCHIVE_DIR);
     let pin = read_pin(&data.key(PIN))?;
     if pin.is_none() && !dir.join("manifest").exists() {
         return Ok(None);
     }
-    let objects: Arc<dyn Objects> = Arc::new(DirObjects::for_reading(&dir.join(OBJECTS_DIR)));
+    let objects = match place {
+        Some(place) => place.read(&dir, true)?,
+        None => match place::written(&dir)? {
+            place if place.is_remote() => return Err(ColdError::Remote(place.to_string())),
+            place => place.read(&dir, false)?,
+        },
+    };
     let keys = keyring.map(|keyring| {
         let keys = KeyringSegmentKeys { keyring: keyring.clone(), purpose: keys::Purpose::Segment };
         Arc::new(keys) as Arc<dyn SegmentKeys>
@@ -206,6 +261,18 @@ fn read_pin(path: &std::path::Path) -> Result<Option<Pin>, ColdError> {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| error(source.to_string())),
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(error(source.to_string())),
+    }
+}
+
+impl ColdError {
+    /// Whether it may pass by itself.
+    pub(crate) fn may_pass(&self) -> bool {
+        match self {
+            Self::Archive(error) => error.may_pass(),
+            Self::Objects(error) => matches!(error, archive::ObjectError::Failed { .. }),
+            Self::Pin { .. } => true,
+            _ => false,
+        }
     }
 }
 

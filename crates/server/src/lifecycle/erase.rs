@@ -240,12 +240,19 @@ impl Eraser<'_> {
         })?;
         let mut plan = Plan::default();
         let mut others: HashSet<SubjectId> = HashSet::new();
+        // What a hold covers stays as it is, whoever it is of, with the texts to which it refers.
+        let (mut held, mut held_texts) = (HashSet::new(), HashSet::new());
         let holds = self.holds.list();
         let now_s = Timestamp::now().unix_ns() / NANOSECONDS;
         let classes = self.classes();
         self.each_span(|_, _, records| {
             for stored in &records {
                 let Some(event) = event_of(stored) else { continue };
+                let is_held = holds.iter().any(|hold| hold.scope.covers(&event));
+                if is_held {
+                    held.insert(stored.seq.0);
+                    held_texts.extend(event.pieces.iter().map(|piece| format!("content/{}", piece.content.id)));
+                }
                 let owned = target.owns(&event, &sessions);
                 let brought =
                     event.pieces.iter().filter(|piece| piece.meta.role != Role::System).map(|piece| piece.content.subject);
@@ -253,7 +260,7 @@ impl Eraser<'_> {
                     others.extend(brought);
                     continue;
                 }
-                if holds.iter().any(|hold| hold.scope.covers(&event)) {
+                if is_held {
                     *plan.refused.entry(Ground::LegalHold).or_default() += 1;
                 } else if !classes
                     .get(self.policy.class_of(&event))
@@ -293,6 +300,11 @@ impl Eraser<'_> {
                 let what = redaction(owned.contains(&stored.seq.0), &named, &goes, &tokens);
                 let gone = stored.redact(&what).map_err(|source| EraseError::Leaf { seq: stored.seq.0, source })?;
                 if gone.is_empty() {
+                    continue;
+                }
+                let is_of_held = |path: &String| held_texts.iter().any(|text| path.starts_with(text.as_str()));
+                if held.contains(&stored.seq.0) || !held_texts.is_empty() && gone.iter().any(is_of_held) {
+                    *plan.refused.entry(Ground::LegalHold).or_default() += 1;
                     continue;
                 }
                 plan.touched.entry((first.0, end.0)).or_default().insert(stored.seq.0);

@@ -5,6 +5,7 @@ pub mod cold;
 pub mod erase;
 pub mod export;
 pub mod hold;
+pub mod place;
 pub mod restore;
 pub mod retention;
 pub mod spine;
@@ -105,6 +106,9 @@ pub enum HoldFailure {
     /// It cannot be recorded.
     #[error("the hold cannot be recorded: {0}")]
     Record(#[from] RecordError),
+    /// The archive.
+    #[error("it is recorded and holds, but its objects in the archive could not be changed yet; the server tries again: {0}")]
+    Archive(#[source] Box<ArchiverError>),
 }
 
 impl Lifecycle {
@@ -152,7 +156,8 @@ impl Node {
         let placed = Timestamp::now();
         let hold = Hold { name: name.to_owned(), reason: reason.to_owned(), scope: self.as_recorded(scope), placed };
         self.lifecycle().holds.place(hold)?;
-        self.note_hold(asker, "hold.place", "create", name)
+        self.note_hold(asker, "hold.place", "create", name)?;
+        self.hold_archive()
     }
 
     /// Releases a legal hold.
@@ -161,7 +166,15 @@ impl Node {
     /// See [`HoldFailure`].
     pub fn release_hold(&self, asker: &Asker, name: &str) -> Result<(), HoldFailure> {
         self.lifecycle().holds.release(name)?;
-        self.note_hold(asker, "hold.release", "delete", name)
+        self.note_hold(asker, "hold.release", "delete", name)?;
+        self.hold_archive()
+    }
+
+    /// Passes the holds on to the archive, whose place may keep them by itself.
+    fn hold_archive(&self) -> Result<(), HoldFailure> {
+        let mut archiver = self.lifecycle().archiver();
+        archiver.holds_due = true;
+        archiver.hold_all(Timestamp::now()).map_err(|error| HoldFailure::Archive(Box::new(error)))
     }
 
     /// The holds that stand.
@@ -181,7 +194,9 @@ impl Node {
     /// # Errors
     /// When a segment can neither be read nor dropped.
     pub fn sweep(&self) -> Result<Vec<Span>, ArchiverError> {
-        self.lifecycle().archiver().sweep(self.pipeline(), Timestamp::now())
+        let (archiver, now) = (self.lifecycle().archiver(), Timestamp::now());
+        archiver.cool(now)?;
+        archiver.sweep(self.pipeline(), now)
     }
 
     /// What the archive holds, oldest first.

@@ -181,6 +181,13 @@ impl Class {
         self.max_days.is_some_and(|days| now_s >= last_s.saturating_add(u64::from(days.max(self.min_days)) * DAY_S))
     }
 
+    /// Until when objects that are written at `now` are to be locked, on storage that can.
+    #[must_use]
+    pub fn locked_until(&self, now: Timestamp) -> Option<Timestamp> {
+        let least = u64::from(self.min_days) * DAY_S * 1_000_000_000;
+        (least > 0).then(|| Timestamp::from_unix_ns(now.unix_ns().saturating_add(least)))
+    }
+
     /// When records that were received until `last` are to be dropped.
     #[must_use]
     pub fn end_of(&self, last: Timestamp) -> Option<Timestamp> {

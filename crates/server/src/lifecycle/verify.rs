@@ -5,7 +5,7 @@ use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
-use archive::{ArchiveReport, Item, View};
+use archive::{ArchiveError, ArchiveReport, Item, View};
 use journal::{FrameKeys, Seq};
 use keys::Keyring;
 use ledger::{
@@ -15,6 +15,7 @@ use ledger::{
 
 use super::cold::{ARCHIVE_DIR, ColdError, archive_of};
 use super::erase::TOMBSTONES_DIR;
+use super::place::Place;
 use crate::data_dir::DataDir;
 use crate::frame_keys::frame_keys;
 
@@ -45,7 +46,13 @@ pub struct Verified {
 ///
 /// # Errors
 /// When something could not be read, so that neither "intact" nor "tampered" can be said.
-pub fn verify(dir: &Path, trust: &Trust, keyring: Option<&Arc<Keyring>>, depth: Depth) -> Result<Verified, VerifyError> {
+pub fn verify(
+    dir: &Path,
+    trust: &Trust,
+    keyring: Option<&Arc<Keyring>>,
+    depth: Depth,
+    place: Option<&Place>,
+) -> Result<Verified, VerifyError> {
     let Some(keyring) = keyring else {
         let mut verified = Verified { report: ledger::verify_public(dir, trust)?, archive: None, erased: 0 };
         verified
@@ -53,7 +60,7 @@ pub fn verify(dir: &Path, trust: &Trust, keyring: Option<&Arc<Keyring>>, depth: 
             .notes
             .push("without the root key no record was read: tree, checkpoints, digests and checksums were verified".to_owned());
         if verified.report.fault.is_none() {
-            let view = opened(dir, None)?;
+            let view = opened(dir, None, place)?;
             verified.report.fault = match view {
                 Ok(view) => objects(dir, view.as_ref(), &mut verified)?,
                 Err(fault) => Some(fault),
@@ -61,7 +68,7 @@ pub fn verify(dir: &Path, trust: &Trust, keyring: Option<&Arc<Keyring>>, depth: 
         }
         return Ok(verified);
     };
-    let view = opened(dir, Some(keyring))?;
+    let view = opened(dir, Some(keyring), place)?;
     let mut erased = Erased::default();
     let mut archive = |until: Seq, visit: Visit<'_>| -> Result<(), SupplyError> {
         let view = match &view {
@@ -76,7 +83,7 @@ pub fn verify(dir: &Path, trust: &Trust, keyring: Option<&Arc<Keyring>>, depth: 
         let Some(view) = view.filter(|_| depth == Depth::Records) else { return Ok(()) };
         let mut given = 0;
         for item in view.reader(0) {
-            match item.map_err(|error| SupplyError::Fault(fault(ARCHIVE_DIR, error.to_string())))? {
+            match item.map_err(unsupplied)? {
                 // What the journal still holds, too, is taken from there.
                 Item::Record(stored) if stored.seq >= until => break,
                 Item::Record(stored) => {
@@ -125,11 +132,23 @@ pub fn verify(dir: &Path, trust: &Trust, keyring: Option<&Arc<Keyring>>, depth: 
 }
 
 /// The archive, or what is wrong with its manifest.
-fn opened(dir: &Path, keyring: Option<&Arc<Keyring>>) -> Result<Result<Option<View>, Fault>, VerifyError> {
-    match archive_of(&DataDir::unchecked(dir), keyring) {
+fn opened(dir: &Path, keyring: Option<&Arc<Keyring>>, place: Option<&Place>) -> Result<Result<Option<View>, Fault>, VerifyError> {
+    match archive_of(&DataDir::unchecked(dir), keyring, place) {
         Ok(view) => Ok(Ok(view)),
         Err(ColdError::Pin { path, what }) => Err(VerifyError::File { path, source: std::io::Error::other(what) }),
+        Err(error @ (ColdError::Place { .. } | ColdError::Remote(_) | ColdError::Objects(_))) => {
+            Err(VerifyError::Archive(Box::new(error)))
+        }
         Err(error) => Ok(Err(fault("archive/manifest", error.to_string()))),
+    }
+}
+
+/// A place that does not answer says nothing of what lies there.
+fn unsupplied(error: ArchiveError) -> SupplyError {
+    if error.may_pass() {
+        SupplyError::Unreadable(Box::new(error))
+    } else {
+        SupplyError::Fault(fault(ARCHIVE_DIR, error.to_string()))
     }
 }
 

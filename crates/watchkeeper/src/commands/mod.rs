@@ -35,14 +35,14 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sanitize { file, data } => text::sanitize(&file, &data),
         Command::Detect { rules, events } => rules::detect(&rules, &events),
         Command::Rules(command) => rules::rules(command),
-        Command::Verify { target, data, key, checkpoint, policy, tsa_roots, digests, public, json } => {
+        Command::Verify { target, data, key, checkpoint, policy, tsa_roots, digests, public, config, json } => {
             let reach = match (public, digests) {
                 (true, _) => Reach::Public,
                 (false, true) => Reach::Decrypted(Depth::Digests),
                 (false, false) => Reach::Decrypted(Depth::Records),
             };
             let trust = verify::trust(key.as_deref(), policy.as_deref(), tsa_roots.as_deref())?;
-            verify::verify(target, &data, &trust, checkpoint.as_deref(), reach, json)
+            verify::verify(target, &data, &trust, checkpoint.as_deref(), reach, config.as_deref(), json)
         }
         Command::Witness(command) => witness::witness(command),
         Command::Erase { data, subject, alias, config, format } => {

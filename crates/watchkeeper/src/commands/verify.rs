@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use ledger::{Fault, Policy, Trust, TsaRoots};
 use server::lifecycle::verify::{Depth, Verified};
-use server::{DataDir, pin};
+use server::{Config, DataDir, pin};
 
 use crate::cli::Data;
 use crate::output::{printable, say};
@@ -45,6 +45,7 @@ pub(super) fn verify(
     trust: &Trust,
     checkpoint: Option<&Path>,
     reach: Reach,
+    config: Option<&Path>,
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let target = target.map_or_else(|| data.path(), Ok)?;
@@ -55,8 +56,10 @@ pub(super) fn verify(
                 .context("the record is encrypted; --public verifies what can be verified without the root key")?,
         ),
     };
+    let place = config.map(Config::read).transpose()?.map(|config| config.place());
     let depth = if let Reach::Decrypted(depth) = reach { depth } else { Depth::Digests };
-    let Verified { mut report, archive, erased } = server::lifecycle::verify::verify(&target, trust, keyring.as_ref(), depth)?;
+    let Verified { mut report, archive, erased } =
+        server::lifecycle::verify::verify(&target, trust, keyring.as_ref(), depth, place.as_ref())?;
     if report.fault.is_none() {
         report.fault = goes_on_from(&target, checkpoint)?;
     }

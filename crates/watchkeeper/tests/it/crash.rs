@@ -103,7 +103,7 @@ fn a_clock_that_jumps_back_reorders_nothing() {
 }
 
 /// The library for programs with threads; its directory is named after the machine.
-fn faketime() -> Option<PathBuf> {
+pub(crate) fn faketime() -> Option<PathBuf> {
     let libraries = std::fs::read_dir("/usr/lib").ok()?;
     libraries.filter_map(Result::ok).map(|dir| dir.path().join("faketime/libfaketimeMT.so.1")).find(|library| library.exists())
 }

@@ -8,10 +8,10 @@ use serde_json::Value;
 
 use crate::support::{Server, attribute, chat_spans, export, json, root_key, rows, run, verify};
 
-const ANN: &str = "ann.marlow@example.org";
+pub(crate) const ANN: &str = "ann.marlow@example.org";
 
 /// One call of a user, with a text of theirs and an answer.
-fn call(session: &str, user: &str, number: u64, text: &str, answer: &str) -> ExportTraceServiceRequest {
+pub(crate) fn call(session: &str, user: &str, number: u64, text: &str, answer: &str) -> ExportTraceServiceRequest {
     let mut request = chat_spans(session, number, 1);
     let span = &mut request.resource_spans[0].scope_spans[0].spans[0];
     let message = |role: &str, text: &str| {
@@ -39,7 +39,7 @@ fn everything(data: &Path) -> String {
         record.contents.iter().for_each(|content| all.push_str(&content.text));
     };
     journal::check(data, Some(&*server::frame_keys(keyring.clone())), |record| whole(record, &mut all)).unwrap();
-    if let Some(view) = server::lifecycle::cold::archive_of(&dir, Some(&keyring)).unwrap() {
+    if let Some(view) = server::lifecycle::cold::archive_of(&dir, Some(&keyring), None).unwrap() {
         for item in view.reader(0) {
             let archive::Item::Record(stored) = item.unwrap() else { continue };
             match &stored.body {
@@ -105,7 +105,12 @@ fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
 
 /// A server with Ann and Bo in one session, and each in one of their own.
 fn ann_and_bo(data: &Path) -> Server {
-    let server = Server::start(data);
+    ann_and_bo_with(data, "")
+}
+
+/// The same, with more configuration.
+pub(crate) fn ann_and_bo_with(data: &Path, config: &str) -> Server {
+    let server = Server::start_with(data, config);
     for (number, session, user, text, answer) in [
         (0, "ann-alone", ANN, "my heron-azure-7741 drawings are late", "I looked up the heron-azure-7741 drawings"),
         (1, "shared", ANN, "please ship heron-azure-7742 today", "heron-azure-7742 ships today"),

@@ -11,6 +11,7 @@
 mod attacks;
 mod cli;
 mod clients;
+mod cold;
 mod crash;
 mod demo;
 mod faults;
@@ -19,6 +20,8 @@ mod gaps;
 mod hostile;
 mod keys;
 mod lifecycle;
+#[path = "../../../archive/src/objects/moto.rs"]
+mod moto;
 mod planted_secrets;
 mod power;
 mod support;
