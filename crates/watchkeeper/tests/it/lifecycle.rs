@@ -30,7 +30,7 @@ pub(crate) fn call(session: &str, user: &str, number: u64, text: &str, answer: &
 
 /// Everything that can be read in a data directory with all its keys: the texts and events of journal and archive, every cell of
 /// every table of the store, and every other file as it is.
-fn everything(data: &Path) -> String {
+pub(crate) fn everything(data: &Path) -> String {
     let dir = server::DataDir::existing(data).unwrap();
     let keyring = server::read_keyring(&dir, &server::RootKeyFile::new(Some(&root_key())).unwrap()).unwrap();
     let mut all = String::new();

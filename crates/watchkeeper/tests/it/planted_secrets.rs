@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
@@ -11,6 +12,7 @@ use opentelemetry_proto::tonic::resource::v1::Resource;
 use prost::Message as _;
 use serde_json::{Value, json};
 
+use crate::lifecycle::everything;
 use crate::support::{Server, attribute, chat_spans, feed, http, run, verify, watchkeeper};
 
 /// Values that are made up but have the form and the checksums of real ones. Put together from parts, so that no scanner
@@ -108,18 +110,40 @@ fn nothing_planted_reaches_the_disk_or_the_log() {
         run(&["search", &value.replace('\n', " ")], &data);
     }
     server.settle();
-    let log = server.log.clone();
-    server.stop();
+    // Older records lie in the archive: everything so far goes there.
+    assert!(run(&["erase", "--subject", "nobody-at-all"], &data).status.success());
+    assert!(fs::read_dir(data.join("archive/objects/segments")).unwrap().count() >= 2);
     let mut planted = planted;
     planted.push(("our own admin key", key));
+    // What is there only while a server runs.
+    let run_file = data.join("run/api.json");
+    let token = serde_json::from_slice::<Value>(&fs::read(&run_file).unwrap()).unwrap()["token"].as_str().unwrap().to_owned();
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&run_file), mode(&data.join("run")), mode(&data.join("keys/api-keys.json"))), (0o600, 0o700, 0o600));
+    let mut running = Vec::new();
+    for (name, value) in &planted {
+        grep(&data.join("run"), needle(name, value).as_bytes(), &mut running);
+    }
+    assert!(running.is_empty(), "{running:?}");
+    let log = server.log.clone();
+    server.stop();
+    assert!(!run_file.exists());
     import(dir.path(), &data, &planted);
     assert_eq!(verify(&data).0, 0);
+    // The token ends with the server, and is nowhere else.
+    planted.push(("token of local commands", token));
 
+    // Encrypted files tell nothing: what they hold is looked at, too.
+    let decrypted = everything(&data);
+    assert!(decrypted.contains("for it, thank you"), "the sentences around the values must be there");
     let mut found = BTreeMap::new();
     for (name, value) in &planted {
         let needle = needle(name, value);
         let mut places = Vec::new();
         grep(&data, needle.as_bytes(), &mut places);
+        if contains(decrypted.as_bytes(), needle.as_bytes()) {
+            places.push("what the data directory holds, decrypted".to_owned());
+        }
         if contains(&fs::read(&log).unwrap(), needle.as_bytes()) {
             places.push("the log".to_owned());
         }
@@ -402,5 +426,5 @@ fn grep(dir: &Path, needle: &[u8], places: &mut Vec<String>) {
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
-    haystack.windows(needle.len()).any(|window| window == needle)
+    memchr::memmem::find(haystack, needle).is_some()
 }
