@@ -122,7 +122,8 @@ struct Sealed {
 }
 
 impl Archive {
-    /// Opens the archive whose manifest lies in `dir`, made where there is none, and ends what a crash interrupted.
+    /// Opens the archive whose manifest lies in `dir`, made where there is none, and ends what a crash interrupted. A manifest that
+    /// another key than the newest of `key` signed is signed anew.
     ///
     /// `earlier` are keys of the log from before its rotations, with which the newest generation may still be signed.
     /// `pin` is the state that was seen last ([`View::pin`]), kept elsewhere: an older one is refused.
@@ -166,7 +167,29 @@ impl Archive {
         let view = View::open(dir, purpose, objects, Some(keys), &log_keys, pin)?;
         let mut archive = Self { view, key, steps, stopped: false, _lock: lock };
         archive.recover()?;
+        archive.sign_anew()?;
         Ok(archive)
+    }
+
+    /// Goes on with other keys of the log: the newest pair of `key` signs from here on. [`Archive::resume`] signs the manifest as it is,
+    /// so that nobody has to believe a key that is retired.
+    pub fn use_key(&mut self, key: Arc<LogKey>) {
+        self.view.log_keys = [&key.verifiers(), self.view.log_keys.as_slice()].concat();
+        self.key = key;
+    }
+
+    /// Whether [`Archive::resume`] has nothing to do.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        !self.stopped && self.view.manifest.signer().is_none_or(|signer| *signer == self.key.verifier())
+    }
+
+    fn sign_anew(&mut self) -> Result<(), ArchiveError> {
+        if self.is_settled() {
+            return Ok(());
+        }
+        let key = self.key.verifier();
+        self.change(|archive| archive.commit(&[Change::Signer { key: key.to_string() }]))
     }
 
     /// The archive for reading.
@@ -331,8 +354,8 @@ impl Archive {
         Ok(swept)
     }
 
-    /// Goes on after an error in the middle of a change: reads back what is on disk, and ends or undoes that change. Does nothing
-    /// where there was none.
+    /// Goes on after an error in the middle of a change: reads back what is on disk, and ends or undoes that change. And signs the
+    /// manifest anew where other keys than the newest did. Does nothing where there is nothing to do.
     pub fn resume(&mut self) -> Result<(), ArchiveError> {
         if self.stopped {
             if let Some(newer) = self.view.newer()? {
@@ -341,7 +364,7 @@ impl Archive {
             self.recover()?;
             self.stopped = false;
         }
-        Ok(())
+        self.sign_anew()
     }
 
     /// Has the place keep the holds that the manifest knows, where it did not: they may be older than its being write-once.

@@ -460,8 +460,26 @@ fn a_manifest_outlives_the_rotation_of_the_logs_keys() {
         let (objects, keys) = (place.objects(), place.keys.clone());
         Archive::open(&dir, Purpose::Evidence, objects, keys, place.log_key.clone(), earlier, None)
     };
-    open(&earlier).unwrap().seal(10, 20, classed(&records[10..]), &plain()).unwrap();
-    assert_eq!(records_of(open(&[]).unwrap().view(), 0), records);
+    // It is signed anew at once: nobody has to believe the retired key for longer.
+    drop(open(&earlier).unwrap());
+    assert_eq!(open(&[]).unwrap().view().manifest().signer(), Some(&place.log_key.verifier()));
+    assert_eq!(open(&[]).unwrap().view().pin().generation, 2, "once is enough");
+    let mut archive = open(&[]).unwrap();
+    archive.seal(10, 20, classed(&records[10..]), &plain()).unwrap();
+    assert_eq!(records_of(archive.view(), 0), records);
+    // While it is open, too; the copies beside the objects go with it.
+    let third = LogKey::generate("test.example/log").unwrap();
+    let again = Arc::new(LogKey::from_text(&third.to_text()).unwrap());
+    archive.use_key(again);
+    assert!(!archive.is_settled());
+    archive.resume().unwrap();
+    assert!(archive.is_settled());
+    let pin = archive.view().pin();
+    drop(archive);
+    assert!(matches!(open(&[]), Err(ArchiveError::Manifest(ManifestError::Note { .. }))), "a retired key is not believed");
+    place.log_key = Arc::new(third);
+    let archive = place.try_open(&Steps::default(), Some(&pin)).unwrap();
+    assert_eq!((archive.view().pin(), records_of(archive.view(), 0)), (pin, records));
 }
 
 #[test]

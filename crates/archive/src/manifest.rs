@@ -113,6 +113,11 @@ pub enum Change {
         /// Why.
         why: String,
     },
+    /// The log's keys were rotated: from here on this one signs.
+    Signer {
+        /// The Ed25519 key, as a verifier key.
+        key: String,
+    },
 }
 
 /// Records that were dropped.
@@ -158,6 +163,8 @@ pub struct Manifest {
     /// Segments that were replaced or dropped: their keys are destroyed, their objects may still be locked.
     pub(crate) gone: Vec<Segment>,
     end: u64,
+    /// The key that the newest generation was found to be signed by.
+    signer: Option<VerifierKey>,
 }
 
 /// Why a manifest is not what it should be.
@@ -214,7 +221,15 @@ impl Segment {
 impl Manifest {
     /// The manifest of an archive that holds nothing.
     pub(crate) fn empty(purpose: Purpose) -> Self {
-        Self { purpose, pins: Vec::new(), live: BTreeMap::new(), dropped: BTreeMap::new(), gone: Vec::new(), end: 0 }
+        Self {
+            purpose,
+            pins: Vec::new(),
+            live: BTreeMap::new(),
+            dropped: BTreeMap::new(),
+            gone: Vec::new(),
+            end: 0,
+            signer: None,
+        }
     }
 
     /// Reads the generations, oldest first, an empty line behind each. The newest must be signed by one of the log's keys:
@@ -233,7 +248,10 @@ impl Manifest {
         let mut result = Err(NoteError::Unsigned("a key of the log".to_owned()));
         for key in keys {
             match note.verify(key) {
-                Ok(()) => return Ok(manifest),
+                Ok(()) => {
+                    manifest.signer = Some(key.clone());
+                    return Ok(manifest);
+                }
                 // A known key whose signature is wrong says more than one that did not sign.
                 Err(error) if !matches!(error, NoteError::Unsigned(_)) => result = Err(error),
                 Err(_) => {}
@@ -296,6 +314,12 @@ impl Manifest {
         self.dropped.values()
     }
 
+    /// The key that signed the newest generation; none where there is no generation.
+    #[must_use]
+    pub fn signer(&self) -> Option<&VerifierKey> {
+        self.signer.as_ref()
+    }
+
     /// The next generation, signed, and the state behind it.
     pub(crate) fn next(&self, changes: &[Change], key: &LogKey) -> Result<(Self, String), ManifestError> {
         let generation = self.pin().generation + 1;
@@ -308,6 +332,7 @@ impl Manifest {
         let note = key.sign(&text).map_err(|source| ManifestError::Note { generation, source })?.encode();
         let mut next = self.clone();
         next.append(&text, Digest::of(note.as_bytes()))?;
+        next.signer = Some(key.verifier());
         Ok((next, note))
     }
 
@@ -386,6 +411,10 @@ impl Manifest {
                 let span = Span { first, end, class };
                 let live = self.live.get_mut(&span).ok_or_else(|| format!("{span} is held and not there"))?;
                 live.held = on;
+            }
+            // Who signs is told by the signature of the newest generation; this says when it changed.
+            Change::Signer { key } => {
+                key.parse::<VerifierKey>().map_err(|error| format!("{key:?} is no key: {error}"))?;
             }
         }
         Ok(())

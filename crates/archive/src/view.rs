@@ -24,7 +24,7 @@ pub struct View {
     pub(crate) objects: Arc<dyn Objects>,
     pub(crate) manifest: Manifest,
     keys: Option<Arc<dyn SegmentKeys>>,
-    log_keys: Vec<VerifierKey>,
+    pub(crate) log_keys: Vec<VerifierKey>,
 }
 
 /// What a reader comes to.

@@ -149,12 +149,11 @@ pub(crate) fn open(
     let payload = String::from_utf8(payload).map_err(|error| form(&error))?;
     let [signature] = envelope.signatures.as_slice() else { return Err(StatementError::Signature) };
     let bytes = STANDARD.decode(&signature.sig).map_err(|error| form(&error))?;
-    let current = keys.generations().iter().filter(|generation| generation.last.is_none_or(|last| last >= size));
     let message = encoding(&payload);
     let is_by = |key: &VerifierKey| {
         key.algorithm() == Algorithm::Ed25519 && key_id(key) == signature.keyid && key.verifies(message.as_bytes(), &bytes)
     };
-    if !current.flat_map(|generation| &generation.keys).any(is_by) {
+    if !keys.since(size).any(is_by) {
         return Err(StatementError::Signature);
     }
     let statement: Statement = serde_json::from_str(&payload).map_err(|error| form(&error))?;

@@ -325,6 +325,16 @@ impl Keyring {
         self.writing()?.forget(&self.dir, &[("secrets", &[name.as_bytes()])])
     }
 
+    /// Keeps secrets under their names, and destroys those that were there, and those of the names in `gone`, as
+    /// [`Keyring::destroy`] does a key: all of it or nothing.
+    ///
+    /// # Errors
+    /// As [`Keyring::destroy`].
+    pub fn replace_named(&self, fresh: &[(&str, &[u8])], gone: &[&str]) -> Result<(), KeysError> {
+        let doomed: Vec<&[u8]> = fresh.iter().map(|(name, _)| *name).chain(gone.iter().copied()).map(str::as_bytes).collect();
+        self.writing()?.rotate(&self.dir, &[("secrets", &doomed)], fresh)
+    }
+
     /// The subject of a name, made when there is none. `tag` is the keyed hash of the name: names are not kept.
     ///
     /// A subject that was just made may be lost in a power cut until [`Keyring::sync`]; records of a subject must not be durable
@@ -425,7 +435,7 @@ impl Keyring {
     /// # Errors
     /// As [`Keyring::destroy`].
     pub fn rotate_tenant(&self) -> Result<(), KeysError> {
-        self.writing()?.rotate(&self.dir, &[])
+        self.writing()?.rotate(&self.dir, &[], &[])
     }
 
     /// Gives the keyring a new tenant key under another root key. Whoever destroys the old root key afterwards makes every older
@@ -436,7 +446,7 @@ impl Keyring {
     pub fn replace_root(&self, root: Arc<dyn RootKey>) -> Result<(), KeysError> {
         let mut db = self.writing()?;
         let old = std::mem::replace(&mut db.root, root);
-        let rotated = db.rotate(&self.dir, &[]);
+        let rotated = db.rotate(&self.dir, &[], &[]);
         if rotated.is_err() && db.failed.is_none() {
             db.root = old;
         }

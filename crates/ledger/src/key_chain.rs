@@ -117,6 +117,12 @@ impl KeyChain {
         self.generations.iter().filter(signs).flat_map(|generation| &generation.keys)
     }
 
+    /// The keys that sign checkpoints of that size or larger ones: what else the log signs beside a checkpoint of that size, one of
+    /// them has signed.
+    pub fn since(&self, size: u64) -> impl Iterator<Item = &VerifierKey> {
+        self.generations.iter().filter(move |keys| keys.last.is_none_or(|last| size <= last)).flat_map(|keys| &keys.keys)
+    }
+
     /// Whether it is a key of the log, of whatever time.
     #[must_use]
     pub fn contains(&self, key: &VerifierKey) -> bool {
@@ -157,16 +163,16 @@ impl KeyChain {
         if checkpoint.origin != self.origin() {
             return Err(CheckpointError::Origin { expected: self.origin().to_owned(), got: checkpoint.origin });
         }
-        let mut due = Vec::new();
-        for key in self.at(checkpoint.size).filter(|key| kept(key)) {
-            note.verify(key)?;
-            due.push(key);
-        }
+        let due: Vec<&VerifierKey> = self.at(checkpoint.size).filter(|key| kept(key)).collect();
+        // First, because whoever signs with a retired key lacks the one that is due, and this says more than that it is missing.
         let others = self.generations.iter().flat_map(|generation| &generation.keys);
         for key in others.filter(|key| kept(key) && !due.contains(key)) {
             if note.signatures().iter().any(|by| by.is_by(key)) {
                 return Err(CheckpointError::Retired { key: format!("{:08x}", key.id()), size: checkpoint.size });
             }
+        }
+        for key in due {
+            note.verify(key)?;
         }
         Ok(checkpoint)
     }

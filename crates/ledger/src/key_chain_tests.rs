@@ -18,6 +18,10 @@ fn first(chain: &KeyChain) -> String {
     chain.generations()[0].keys.iter().map(|key| format!("{key}\n")).collect()
 }
 
+fn first_key(chain: &KeyChain) -> &VerifierKey {
+    &chain.generations()[0].keys[0]
+}
+
 fn checkpoint(size: u64) -> Checkpoint {
     Checkpoint { origin: ORIGIN.to_owned(), size, root: [8; 32] }
 }
@@ -35,6 +39,7 @@ fn the_file_gives_the_chain_back() {
     assert_eq!([0, 10, 11, 14, 15, 20, 21, 1000].map(signers), [2, 2, 4, 4, 2, 2, 2, 2]);
     assert_eq!(chain.at(15).collect::<Vec<_>>(), chain.generations()[1].keys.iter().collect::<Vec<_>>());
     assert!(chain.newest().iter().all(|key| chain.contains(key)));
+    assert_eq!([0, 14, 15, 20, 21, 1000].map(|size| chain.since(size).count()), [6, 6, 4, 4, 2, 2]);
 }
 
 #[test]
@@ -65,7 +70,8 @@ fn a_checkpoint_is_signed_by_the_keys_of_its_size_and_by_no_other() {
     }
     // The retired keys alone.
     let old = key.sign_by(&checkpoint(30).text(), chain.generations()[0].keys.iter()).unwrap().encode();
-    assert!(chain.open(old.as_bytes()).is_err());
+    let found = chain.open(old.as_bytes()).unwrap_err().to_string();
+    assert!(found.contains(&format!("{:08x}", first_key(&chain).id())) && found.contains("30 records"), "{found}");
 }
 
 #[test]

@@ -12,13 +12,14 @@ use std::path::{Path, PathBuf};
 
 use event::Timestamp;
 use journal::Record;
+use serde::Serialize;
 
 use crate::checkpoint::{
     CHECKPOINT_BYTES_MAX, Checkpoint, CheckpointError, HISTORY_NOTE_BYTES_MAX, History, HistoryItem, can_be_torn,
 };
 use crate::files::{Disk, TEMPORARY_SUFFIX, read_at_most, walk};
 use crate::key::LogKey;
-use crate::key_chain::{KEYS_BYTES_MAX, KeyChain, KeyChainError, VKEY_FILE_BYTES_MAX, history_form};
+use crate::key_chain::{Generation, KEYS_BYTES_MAX, KeyChain, KeyChainError, VKEY_FILE_BYTES_MAX, history_form};
 use crate::leaf::{Leaf, LeafError};
 use crate::note::SignedNote;
 use crate::tile::{TileBuilder, TileId};
@@ -51,7 +52,7 @@ pub struct Ledger {
 }
 
 /// A change of the log's keys: what the event about it says.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Rotation {
     /// Counted from 1.
     pub number: u64,
@@ -300,9 +301,20 @@ impl Ledger {
     /// ([`LogKey::forget`]), in every copy of it.
     #[must_use]
     pub fn needs(&self, key: &VerifierKey) -> bool {
+        self.keys.since(self.sealed_size() + 1).any(|needed| needed == key)
+    }
+
+    /// Whether private keys are held that are not needed any more: then they are to be destroyed wherever they are kept.
+    #[must_use]
+    pub fn holds_retired(&self) -> bool {
+        let retired = |known: &Generation| known.keys.iter().any(|key| !self.needs(key) && self.key.holds(key));
+        self.keys.generations().iter().any(retired)
+    }
+
+    /// Forgets the private keys that are not needed any more.
+    pub fn forget_retired(&mut self) {
         let next = self.sealed_size() + 1;
-        let generations = self.keys.generations();
-        generations.iter().any(|known| known.last.is_none_or(|last| last >= next) && known.keys.contains(key))
+        self.key.forget(|key| self.keys.since(next).any(|needed| needed == key));
     }
 
     /// Changes the log's keys: the newest pair of `key` follows the newest of the ledger. From the next checkpoint on the new keys

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
+use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -11,9 +11,9 @@ use std::time::{Duration, Instant};
 use capture::RecordError;
 use detect::{Engine, RuleSet, Skipped};
 use event::{ContentId, ContentRef, Event, Key, Kind, Timestamp, attr};
-use journal::{Cursor, Journal, Record, Seq};
-use keys::DataKeys;
-use ledger::{Ledger, LogKey};
+use journal::{Cursor, Record, Seq};
+use keys::{DataKeys, Keyring};
+use ledger::Rotation;
 use lru::LruCache;
 use sanitize::Clean;
 use store::Store;
@@ -23,14 +23,13 @@ use crate::lifecycle::archiver::{Archiver, ArchiverError};
 use crate::lifecycle::cold::Step;
 use crate::lifecycle::restore::Restored;
 use crate::lifecycle::spine::{Spine, SpineReader};
+use crate::log_keys::LogKeyError;
 use crate::node::{NodeError, NodeSettings, Progress, internal};
 use crate::pin;
 use crate::pipeline::Pipeline;
 use crate::room::{Failure, when_there_is_room};
+use crate::sealer::{RotationJob, Sealer};
 use crate::watchman;
-
-/// Records between two seals at the most, so that a seal's work stays bounded in an import.
-const SEAL_RECORDS_MAX: u64 = 100_000;
 
 /// Records in one transaction of the store.
 const INDEX_BATCH_MAX: usize = 4_096;
@@ -65,6 +64,9 @@ const ARCHIVE_LOOK: Duration = Duration::from_secs(2);
 /// How soon the archive is tried again that did not answer.
 const ARCHIVE_RETRY: Duration = Duration::from_secs(10);
 
+/// How often whoever waits for other keys of the log looks whether anybody still seals.
+const ROTATION_LOOK: Duration = Duration::from_millis(500);
+
 /// How long a consumer sleeps when there is nothing to do; a new record wakes it sooner.
 const IDLE: Duration = Duration::from_millis(200);
 
@@ -86,6 +88,8 @@ struct Shared {
     gate: Mutex<()>,
     /// What somebody waits for the store's writer to do.
     jobs: Mutex<VecDeque<StoreJob>>,
+    /// What somebody waits for the sealer to do.
+    rotations: Arc<Mutex<VecDeque<RotationJob>>>,
 }
 
 /// Work for the one writer of the store, between two batches.
@@ -99,18 +103,26 @@ pub(crate) enum StoreJob {
 impl Consumers {
     pub(crate) fn start(
         data: &DataDir,
+        keyring: &Arc<Keyring>,
         store_keys: &DataKeys,
         spine: &Spine,
         pipeline: Arc<Pipeline>,
-        log_key: LogKey,
         rules: RuleSet,
         settings: &NodeSettings,
     ) -> Result<Self, NodeError> {
         let journal = &spine.journal;
-        let (seal_interval, heartbeat) = (settings.seal.interval(), settings.heartbeat);
+        let heartbeat = settings.heartbeat;
         let shared = Arc::new(Shared::default());
-        let log_key_text = log_key.to_text();
-        let ledger = Ledger::open(data.path(), log_key)?;
+        let sealer = Sealer {
+            journal: journal.clone(),
+            data: data.clone(),
+            keyring: keyring.clone(),
+            cold: spine.cold.clone(),
+            pipeline: pipeline.clone(),
+            interval: settings.seal.interval(),
+            jobs: shared.rotations.clone(),
+        };
+        let ledger = sealer.open()?;
         pin::check(data)?;
         let store = Store::open(data.path(), store_keys)?;
         let cursor = Cursor::open(data.state("detect.cursor"))?;
@@ -119,15 +131,15 @@ impl Consumers {
         shared.detected.store(cursor.get().0, Ordering::Release);
         let consumers = Self { shared: shared.clone(), threads: Mutex::new(Vec::new()) };
         consumers.spawn("seal", {
-            let (shared, journal, data) = (shared.clone(), journal.clone(), data.clone());
+            let shared = shared.clone();
             let mut opened = Some(ledger);
             move || {
                 when_there_is_room("seal", &|| shared.stopping(), || {
                     let ledger = match opened.take() {
                         Some(ledger) => ledger,
-                        None => Ledger::open(data.path(), LogKey::from_text(&log_key_text)?)?,
+                        None => sealer.open()?,
                     };
-                    seal(&shared, &journal, &data, ledger, seal_interval)
+                    sealer.run(ledger, &|| shared.stopping(), &|to| shared.moved(&shared.sealed, to))
                 })
             }
         })?;
@@ -253,6 +265,23 @@ impl Consumers {
         }
     }
 
+    /// Lets the log have other keys.
+    pub(crate) fn rotate_log_keys(&self, overlap: u64) -> Result<Rotation, LogKeyError> {
+        let (done, waits) = std::sync::mpsc::channel();
+        self.shared.rotations.lock().unwrap_or_else(PoisonError::into_inner).push_back(RotationJob { overlap, done });
+        // A sealer that has ended takes nothing any more, and one that ends leaves what it has not taken.
+        loop {
+            match waits.recv_timeout(ROTATION_LOOK) {
+                Ok(outcome) => return outcome,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) if self.failure().is_some() || self.shared.stopping() => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+        self.shared.rotations.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        Err(LogKeyError::Stopped(self.failure().unwrap_or_else(|| "the server stops".to_owned())))
+    }
+
     /// Gives the store's writer something to do.
     pub(crate) fn ask(&self, job: StoreJob) {
         self.shared.jobs.lock().unwrap_or_else(PoisonError::into_inner).push_back(job);
@@ -333,41 +362,11 @@ fn look_after_archive(shared: &Shared, archiver: &Mutex<Archiver>, pipeline: &Pi
     if archiver.holds_due {
         archiver.hold_all(Timestamp::now())?;
     }
+    archiver.cold.settle()?;
     archiver.rotate_if_due()?;
     archiver.archive(shared.seen(), Timestamp::now())?;
     archiver.sweep_if_due(pipeline, Timestamp::now())?;
     Ok(())
-}
-
-fn seal(shared: &Shared, journal: &Journal, data: &DataDir, mut ledger: Ledger, interval: Duration) -> Result<(), Failure> {
-    let mut reader = journal.reader(Seq(ledger.size()))?;
-    let mut sealed = ledger.size();
-    let mut due = Instant::now() + interval;
-    loop {
-        let record = reader.next()?;
-        if let Some(record) = &record {
-            ledger.append(record)?;
-        }
-        let stopping = shared.stopping();
-        let pending = ledger.size() - sealed;
-        let idle = record.is_none();
-        // At the end of the journal a seal need not wait: callers that want the record sealed are served sooner, and an
-        // idle log is always whole.
-        if pending > 0 && (Instant::now() >= due || pending >= SEAL_RECORDS_MAX || (idle && stopping)) {
-            ledger.seal(Timestamp::now())?;
-            pin::set(data)?;
-            sealed = ledger.size();
-            due = Instant::now() + interval;
-            shared.moved(&shared.sealed, sealed);
-        }
-        if idle {
-            if stopping {
-                return Ok(());
-            }
-            let patience = if pending > 0 { due.saturating_duration_since(Instant::now()).min(IDLE) } else { IDLE };
-            reader.wait(patience);
-        }
-    }
 }
 
 fn index(shared: &Shared, spine: &Spine, data: &DataDir, keys: &DataKeys, mut store: Store) -> Result<(), Failure> {

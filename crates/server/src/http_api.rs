@@ -17,6 +17,7 @@ use store::{QueryError, QueryLimits};
 
 use crate::access::{Access, Role};
 use crate::api_keys::{ApiKeyError, ApiKeys, KeyInfo};
+use crate::log_key_api;
 use crate::node::{Node, internal, read_event};
 use crate::page;
 use crate::running::Addresses;
@@ -167,6 +168,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
             .route("/api/status", get(status))
             .route("/api/tail", get(tail))
             .route("/api/detections", get(detections))
+            .route("/api/log-key", get(log_key_api::show))
             .with_state(api.clone()),
         &api,
         Access::ReadRecord,
@@ -185,6 +187,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
             .route("/api/keys", get(list_keys).post(create_key))
             .route("/api/keys/{id}", axum::routing::delete(revoke_key))
             .route("/api/keyring/rotate", post(rotate_keyring))
+            .route("/api/log-key/rotate", post(log_key_api::rotate))
             .with_state(api.clone())
             .merge(crate::lifecycle_api::router(api.clone())),
         &api,

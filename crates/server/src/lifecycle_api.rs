@@ -120,13 +120,16 @@ async fn evidence(State(api): State<Arc<Api>>, Extension(caller): Extension<Call
 }
 
 /// Runs what may take long on a thread that may wait.
-async fn waiting<T: Send + 'static>(api: &Arc<Api>, work: impl FnOnce(&Node) -> T + Send + 'static) -> Result<T, ApiError> {
+pub(crate) async fn waiting<T: Send + 'static>(
+    api: &Arc<Api>,
+    work: impl FnOnce(&Node) -> T + Send + 'static,
+) -> Result<T, ApiError> {
     let node = api.node().clone();
     tokio::task::spawn_blocking(move || work(&node)).await.map_err(ApiError::stopped)
 }
 
 impl Caller {
-    fn asker(&self) -> Asker {
+    pub(crate) fn asker(&self) -> Asker {
         Asker { id: self.id.clone(), proof: self.proof }
     }
 }

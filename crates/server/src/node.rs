@@ -10,22 +10,22 @@ use event::{Event, Key, Kind, Principal, Proof, Source, SourcePath, Timestamp, a
 use inspect::Inspector;
 use journal::{Journal, Options, Seq};
 use keys::{DataKeys, Keyring, KeysError, Purpose};
-use ledger::LogKey;
+use ledger::Rotation;
 
 use crate::config::Seal;
 use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError, sanitizer};
 use crate::frame_keys::frame_keys;
-use crate::lifecycle::Lifecycle;
 use crate::lifecycle::archiver::Archiver;
 use crate::lifecycle::cold::{Cold, ColdError};
 use crate::lifecycle::hold::{HoldError, Holds};
 use crate::lifecycle::place::Place;
 use crate::lifecycle::retention::{self, Policy, RetentionError};
 use crate::lifecycle::spine::Spine;
+use crate::lifecycle::{Asker, Lifecycle};
+use crate::log_keys::{self, LogKeyError};
 use crate::pipeline::{Pipeline, PipelineRecorder};
 use crate::root_key::{RootKeyError, RootKeyFile, open_keyring};
-use crate::secrets;
 use crate::watchman;
 
 /// How long [`Node::close`] waits for the consumers to catch up before it gives up on them. They continue where they
@@ -91,8 +91,8 @@ pub enum NodeError {
     #[error(transparent)]
     Pin(#[from] crate::pin::PinError),
     /// The log's key cannot be used.
-    #[error("the log's key in the keyring")]
-    LogKey(#[from] ledger::KeyError),
+    #[error(transparent)]
+    LogKey(#[from] LogKeyError),
     /// A consumer's place is not readable.
     #[error(transparent)]
     Cursor(#[from] journal::CursorError),
@@ -152,7 +152,7 @@ impl Node {
         let data = DataDir::create(path)?;
         // The keyring first: its lock keeps a second writer away from everything else.
         let (keyring, root_is_new) = open_keyring(&data, root)?;
-        let log_key = log_key(&keyring)?;
+        let log_key = log_keys::settle(&data, &keyring)?;
         let cold = Arc::new(Cold::open(&data, &keyring, &log_key, settings.place.as_ref())?);
         let options = Options { first: cold.end(), ..Options::default() };
         let (journal, recovery) = Journal::open(data.path(), options, frame_keys(keyring.clone()))?;
@@ -172,7 +172,7 @@ impl Node {
             ));
         }
         let store_keys = DataKeys::new(keyring.clone(), Purpose::Store);
-        let consumers = Consumers::start(&data, &store_keys, &spine, pipeline.clone(), log_key, rule_set, settings)?;
+        let consumers = Consumers::start(&data, &keyring, &store_keys, &spine, pipeline.clone(), rule_set, settings)?;
         if recovery.torn_bytes > 0 {
             notes.push(format!(
                 "the last run ended in the middle of a write: {} bytes that were never acknowledged were discarded",
@@ -183,6 +183,11 @@ impl Node {
             gap.set(Key::of("watchkeeper.gap.bytes"), i64::try_from(recovery.torn_bytes).unwrap_or(i64::MAX));
             let recorded = pipeline.record_blocking(vec![gap], &|| false);
             recorded.map_err(|error| NodeError::Consumer(format!("cannot record the recovery: {error}")))?;
+        }
+        let (unrecorded, rotations) = log_keys::unrecorded(&data, &keyring)?;
+        if !unrecorded.is_empty() {
+            pipeline.record_blocking(unrecorded, &|| false).map_err(LogKeyError::from)?;
+            log_keys::note_recorded(&keyring, rotations)?;
         }
         let policy = Arc::new(Policy::new(&settings.retention)?);
         let holds = Arc::new(Holds::open(keyring.clone())?);
@@ -300,6 +305,18 @@ impl Node {
         self.pipeline.record_blocking(vec![event], &|| true).map(drop)
     }
 
+    /// Gives the log a new pair of keys. The old one signs with it for `overlap` more records, and is destroyed then. It is done, and
+    /// recorded, when this returns.
+    ///
+    /// # Errors
+    /// [`LogKeyError::Ledger`] while the overlap of the rotation before lasts, and what the keyring or the disk say.
+    pub fn rotate_log_keys(&self, asker: &Asker, overlap: u64) -> Result<Rotation, LogKeyError> {
+        let rotation = self.consumers.rotate_log_keys(overlap)?;
+        self.pipeline.record_blocking(vec![log_keys::rotation_event(&rotation, Some(asker))], &|| true)?;
+        log_keys::note_recorded(&self.keyring, rotation.number)?;
+        Ok(rotation)
+    }
+
     /// Lets the consumers finish, seals what is recorded and closes the journal.
     pub fn close(self) -> Result<(), NodeError> {
         let caught_up = self.flush(CATCH_UP);
@@ -350,18 +367,4 @@ fn newest(spine: &Spine) -> Result<Option<Timestamp>, NodeError> {
     let unreadable = |error: &dyn std::fmt::Display| NodeError::Consumer(format!("the newest record cannot be read: {error}"));
     let record = journal.reader(Seq(last)).and_then(|mut reader| reader.next()).map_err(|error| unreadable(&error))?;
     Ok(record.and_then(|record| record.event().ok()).map(|event| event.observed))
-}
-
-/// The log's key, made when there is none.
-pub(crate) fn log_key(keyring: &Keyring) -> Result<LogKey, NodeError> {
-    /// The keyring's name of the key.
-    const NAME: &str = "log key";
-    if let Some(text) = keyring.named(NAME)? {
-        return Ok(LogKey::from_text(&String::from_utf8_lossy(&text))?);
-    }
-    // The origin names the log. It is random and says nothing of the operator; an operator may choose another one.
-    let id = secrets::random::<8>().map_err(|source| NodeError::Io { what: "random generator".to_owned(), source })?;
-    let key = LogKey::generate(&format!("watchkeeper.invalid/{}", keys::hex(&id)))?;
-    keyring.put_named(NAME, key.to_text().as_bytes())?;
-    Ok(key)
 }

@@ -475,17 +475,47 @@ pub(crate) enum Keys {
         /// Its id
         id: String,
     },
-    /// Encrypt the keyring anew under a fresh tenant key
+    /// Show the root key's id and every pair of keys that the log signed with
+    #[command(after_help = "Example:\n  watchkeeper keys show")]
+    Show {
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        format: Format,
+    },
+    /// Encrypt the keyring anew under a fresh tenant key, or give the log a new pair of signing keys
     #[command(
-        after_help = "Example:\n  watchkeeper keys rotate\n  watchkeeper keys rotate --new-root-key /secure/root-2027.key    # and destroy the old one\n\nOlder copies of the keyring open with nothing that is left in the data directory. With another root key, and the old one\ndestroyed, copies of the whole directory open no more either (docs/guides/keys.md)."
+        after_help = "Example:\n  watchkeeper keys rotate\n  watchkeeper keys rotate --what log\n  watchkeeper keys rotate --new-root-key /secure/root-2027.key    # and destroy the old one\n\nOlder copies of the keyring open with nothing that is left in the data directory. With another root key, and the old one\ndestroyed, copies of the whole directory open no more either. Checkpoints are signed by the old and the new keys of the log until\nthe overlap is over; then the old private keys are destroyed (docs/guides/keys.md)."
     )]
     Rotate {
         #[command(flatten)]
         data: Data,
+        /// What to rotate
+        #[arg(
+            long,
+            value_enum,
+            default_value_if("new_root_key", clap::builder::ArgPredicate::IsPresent, "root"),
+            default_value = "tenant"
+        )]
+        what: Rotated,
+        /// Records that the log's old keys sign along with the new ones [default: 10000]
+        #[arg(long, value_name = "RECORDS")]
+        overlap: Option<u64>,
         /// Wrap the tenant key by this root key from now on; made when there is no such file. The server must not run
         #[arg(long, value_name = "FILE")]
         new_root_key: Option<PathBuf>,
     },
+}
+
+/// What is rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Rotated {
+    /// The key that the keyring is encrypted under
+    Tenant,
+    /// The keys that sign checkpoints, manifests and evidence
+    Log,
+    /// The key that wraps the tenant key; needs --new-root-key
+    Root,
 }
 
 /// How to print a table.

@@ -22,6 +22,9 @@ const FIRST: u64 = 1;
 /// Rows that are to be destroyed: the table, and their primary keys.
 pub(super) type Doomed<'a> = [(&'static str, &'a [&'a [u8]])];
 
+/// Named secrets that come into the new file.
+pub(super) type Fresh<'a> = [(&'a str, &'a [u8])];
+
 /// Makes the first, empty keyring. The tenant's file says that it is new until it is whole, so that a start that was interrupted
 /// is told from a file that was lost.
 pub(super) fn create(dir: &Path, root: &dyn RootKey) -> Result<Tenant, KeysError> {
@@ -61,19 +64,19 @@ impl Db {
             }
         }
         if any {
-            self.rotate(dir, doomed)?;
+            self.rotate(dir, doomed, &[])?;
         }
         Ok(any)
     }
 
-    /// Writes the keyring anew under a new tenant key, without what is doomed. Wholly or not at all; when even that cannot be
+    /// Writes the keyring anew under a new tenant key, without what is doomed and with what is fresh. Wholly or not at all; when even that cannot be
     /// told, nothing is changed any more.
-    pub(super) fn rotate(&mut self, dir: &Path, doomed: &Doomed<'_>) -> Result<(), KeysError> {
+    pub(super) fn rotate(&mut self, dir: &Path, doomed: &Doomed<'_>, fresh: &Fresh<'_>) -> Result<(), KeysError> {
         let generation = self.tenant.generation + 1;
         let path = file(dir, generation);
         let key = Secret::random()?;
         let tenant = Tenant::wrap(&key, generation, false, self.root.as_ref())?;
-        if let Err(error) = self.copy(&path, &key, doomed) {
+        if let Err(error) = self.copy(&path, &key, doomed, fresh) {
             drop(remove(&path));
             return Err(error);
         }
@@ -98,12 +101,12 @@ impl Db {
         Ok(())
     }
 
-    fn copy(&mut self, path: &Path, key: &Secret, doomed: &Doomed<'_>) -> Result<(), KeysError> {
+    fn copy(&mut self, path: &Path, key: &Secret, doomed: &Doomed<'_>, fresh: &Fresh<'_>) -> Result<(), KeysError> {
         self.step("nothing is done yet")?;
         make_empty(path)?;
         self.step("the new file is empty")?;
         self.ask(|connection| attach(connection, path, key))?;
-        let copied = self.ask(|connection| copy_rows(connection, doomed));
+        let copied = self.ask(|connection| copy_rows(connection, doomed, fresh));
         // Also behind an error: the next attempt attaches again. An open transaction would hold it.
         let detached = self.ask(|connection| {
             if !connection.is_autocommit() {
@@ -126,7 +129,7 @@ fn attach(connection: &Connection, path: &Path, key: &Secret) -> rusqlite::Resul
     connection.pragma_update(Some("fresh"), "synchronous", "off")
 }
 
-fn copy_rows(connection: &Connection, doomed: &Doomed<'_>) -> rusqlite::Result<()> {
+fn copy_rows(connection: &Connection, doomed: &Doomed<'_>, fresh: &Fresh<'_>) -> rusqlite::Result<()> {
     // In memory: this SQLite keeps all temporary tables there.
     connection.execute_batch("CREATE TEMP TABLE doomed (tab TEXT, key BLOB, PRIMARY KEY (tab, key)) WITHOUT ROWID; BEGIN")?;
     for (table, keys) in doomed {
@@ -152,6 +155,9 @@ fn copy_rows(connection: &Connection, doomed: &Doomed<'_>) -> rusqlite::Result<(
             ),
             [],
         )?;
+    }
+    for row in fresh {
+        connection.execute("INSERT INTO fresh.secrets (name, value) VALUES (?1, ?2)", *row)?;
     }
     connection.execute_batch("COMMIT")
 }

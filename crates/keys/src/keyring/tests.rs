@@ -154,6 +154,7 @@ fn a_destroyed_key_is_in_no_file_and_opens_with_nothing_that_is_left() {
     let old_key = Tenant::read(&at).unwrap().unwrap().unwrap(&at, own.as_ref()).unwrap();
 
     keyring.destroy(&[doomed]).unwrap();
+    keyring.replace_named(&[("secret", b"another secret that is destroyed")], &["no such"]).unwrap();
     assert!(keyring.destroy_named("secret").unwrap());
     assert!(!keyring.destroy_named("secret").unwrap());
     assert_eq!(keyring.destroy_subject(&[1; 32]).unwrap(), Some(subject.id));
@@ -166,8 +167,8 @@ fn a_destroyed_key_is_in_no_file_and_opens_with_nothing_that_is_left() {
     let again = keyring.subject(&[1; 32]).unwrap();
     assert!(again.id != subject.id && sign(&again) != sign(&subject), "the same name is another subject now");
     assert_eq!(keyring.subject(&[2; 32]).unwrap().id, other.id);
-    assert_eq!(files(&at).unwrap().iter().map(|(generation, _)| *generation).max(), Some(4));
-    assert!(files(&at).unwrap().iter().all(|(generation, _)| *generation == 4));
+    assert_eq!(files(&at).unwrap().iter().map(|(generation, _)| *generation).max(), Some(5));
+    assert!(files(&at).unwrap().iter().all(|(generation, _)| *generation == 5));
     assert!(!contains(&at, key.expose()));
 
     // The copy opens with the tenant key of its own time: the test could find something.
@@ -182,14 +183,14 @@ fn a_destroyed_key_is_in_no_file_and_opens_with_nothing_that_is_left() {
     drop(keyring);
     let plain = dir.path().join("plain.db");
     fs::write(&plain, "").unwrap();
-    let connection = open_writer(&file(&at, 4), &left).unwrap();
+    let connection = open_writer(&file(&at, 5), &left).unwrap();
     connection.execute("ATTACH ?1 AS plain KEY ''", [plain.to_str().unwrap()]).unwrap();
     connection.query_row("SELECT sqlcipher_export('plain')", [], |_| Ok(())).unwrap();
     drop(connection);
     let bytes = fs::read(&plain).unwrap();
     let finds = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
     assert!(finds(kept_key.expose()) && finds(doomed.as_bytes()));
-    assert!(!finds(key.expose()) && !finds(subject.id.as_bytes()) && !finds(b"a secret that is destroyed"));
+    assert!(!finds(key.expose()) && !finds(subject.id.as_bytes()) && !finds(b"secret that is destroyed"));
 }
 
 #[test]
@@ -401,6 +402,7 @@ enum Op {
     Destroy(u8),
     Put(u8, Vec<u8>),
     DestroyNamed(u8),
+    ReplaceNamed(u8, Vec<u8>, u8),
     Subject(u8),
     DestroySubject(u8),
     Rotate,
@@ -413,6 +415,8 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (0..8_u8).prop_map(Op::Destroy),
         2 => (0..3_u8, prop::collection::vec(any::<u8>(), 0..80)).prop_map(|(name, value)| Op::Put(name, value)),
         1 => (0..3_u8).prop_map(Op::DestroyNamed),
+        1 => (0..3_u8, prop::collection::vec(any::<u8>(), 0..80), 0..3_u8)
+            .prop_map(|(name, value, gone)| Op::ReplaceNamed(name, value, gone)),
         3 => (0..4_u8).prop_map(Op::Subject),
         1 => (0..4_u8).prop_map(Op::DestroySubject),
         1 => Just(Op::Rotate),
@@ -450,6 +454,11 @@ proptest! {
                 }
                 Op::DestroyNamed(name) => {
                     prop_assert_eq!(keyring.destroy_named(&name.to_string()).unwrap(), named.remove(&name.to_string()).is_some());
+                }
+                Op::ReplaceNamed(name, value, gone) => {
+                    keyring.replace_named(&[(&name.to_string(), &value)], &[&gone.to_string()]).unwrap();
+                    named.remove(&gone.to_string());
+                    named.insert(name.to_string(), value);
                 }
                 Op::Subject(tag) => {
                     let subject = keyring.subject(&[tag; 32]).unwrap();

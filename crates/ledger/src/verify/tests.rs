@@ -254,8 +254,12 @@ fn a_rotated_log_is_verified_from_its_first_key_or_any_later_one() {
     key.add_generation().unwrap();
     let rotation = ledger.rotate(LogKey::from_text(&key.to_text()).unwrap(), 3).unwrap();
     assert_eq!((rotation.number, rotation.from, rotation.last, rotation.keys.len()), (1, 5, 7, 2));
-    seal_at(&mut ledger, &good, &[6, 7]).unwrap();
-    assert!(!ledger.needs(&first[0]) && ledger.needs(&key.verifier()));
+    seal_at(&mut ledger, &good, &[6]).unwrap();
+    assert!(ledger.needs(&first[0]) && !ledger.holds_retired());
+    seal_at(&mut ledger, &good, &[7]).unwrap();
+    assert!(!ledger.needs(&first[0]) && ledger.needs(&key.verifier()) && ledger.holds_retired());
+    ledger.forget_retired();
+    assert!(!ledger.holds_retired());
     // The old keys are not needed any more, so they go; without the new ones the ledger does not open.
     drop(ledger);
     assert!(crate::Ledger::open(dir.path(), LogKey::generate("test.example/log").unwrap()).is_err());
@@ -296,7 +300,9 @@ fn a_rotated_log_is_verified_from_its_first_key_or_any_later_one() {
     let text = note.split_inclusive("\n\n").next().unwrap().strip_suffix('\n').unwrap();
     let forged = key.sign_by(text, first.iter()).unwrap().encode();
     let restore = changed(&dir.path().join("ledger/checkpoint"), |bytes| *bytes = forged.into_bytes());
-    assert_eq!(fault(&dir, &good).place, "ledger/checkpoint");
+    let found = fault(&dir, &good);
+    assert_eq!(found.place, "ledger/checkpoint");
+    assert!(found.what.contains(&format!("{:08x}", first[0].id())) && found.what.contains("12 records"), "{found}");
     restore();
     assert_eq!(verify_memory(dir.path(), &good).unwrap().fault, None);
 }

@@ -7,11 +7,12 @@ use archive::{Archive, ArchiveError, Item, KeyStoreError, Pin, Purpose, SegmentK
 use event::{Event, Key, KeyId, Kind, Source, SourcePath, Timestamp, attr};
 use journal::{Record, Seq};
 use keys::{Keyring, KeysError, Secret};
-use ledger::{KeyChain, LogKey, StoredBody, StoredRecord, VerifierKey};
+use ledger::{LogKey, StoredBody, StoredRecord, VerifierKey};
 use sanitize::Clean;
 
 use super::place::{self, Place};
 use crate::data_dir::DataDir;
+use crate::log_keys::{LogKeyError, key_chain, sealed_size};
 use crate::secrets;
 
 /// Directory of the archive in the data directory.
@@ -87,8 +88,8 @@ pub enum ColdError {
     #[error(transparent)]
     LogKey(#[from] ledger::KeyError),
     /// The log's public keys.
-    #[error("ledger: {0}")]
-    KeyChain(#[from] ledger::KeyChainError),
+    #[error(transparent)]
+    LogKeys(#[from] Box<LogKeyError>),
 }
 
 impl Cold {
@@ -103,7 +104,7 @@ impl Cold {
         let dir = data.path().join(ARCHIVE_DIR);
         let view = |objects| {
             let pin = read_pin(&data.key(PIN))?;
-            Ok(View::open(&dir, Purpose::Evidence, objects, None, &log_keys(data)?, pin.as_ref())?)
+            Ok(View::open(&dir, Purpose::Evidence, objects, None, &current_keys(data)?, pin.as_ref())?)
         };
         let place = place::settled(&dir, place, view)?;
         let objects = place.open(&dir)?;
@@ -111,10 +112,17 @@ impl Cold {
         // The archive signs its manifests with the log's key.
         let key = Arc::new(LogKey::from_text(&log_key.to_text())?);
         let pin = data.key(PIN);
-        let earlier = log_keys(data)?;
-        let mut archive = Archive::open(&dir, Purpose::Evidence, objects, keys, key, &earlier, read_pin(&pin)?.as_ref())?;
+        let earlier = current_keys(data)?;
+        let pinned = read_pin(&pin)?;
+        let mut archive = Archive::open(&dir, Purpose::Evidence, objects, keys, key, &earlier, pinned.as_ref())?;
         archive.hold_what_is_held()?;
-        Ok(Self { archive: Mutex::new(archive), pin, write_once: place.write_once })
+        let opened = archive.view().pin();
+        let cold = Self { archive: Mutex::new(archive), pin, write_once: place.write_once };
+        // Opening may have signed the manifest anew.
+        if opened.generation > pinned.map_or(0, |pinned| pinned.generation) {
+            cold.write_pin(&opened)?;
+        }
+        Ok(cold)
     }
 
     /// Whether its objects are locked for the least days of their class.
@@ -127,15 +135,33 @@ impl Cold {
         Seq(self.lock().view().manifest().end())
     }
 
+    /// Goes on with other keys of the log. When this fails, the next change of the archive signs it anew.
+    pub(crate) fn sign_with(&self, log_key: &LogKey) -> Result<(), ColdError> {
+        self.lock().use_key(Arc::new(LogKey::from_text(&log_key.to_text())?));
+        self.settle()
+    }
+
+    /// Ends what an error interrupted, and signs the manifest anew where other keys than the newest did.
+    pub(crate) fn settle(&self) -> Result<(), ColdError> {
+        let settled = self.lock().is_settled();
+        if settled { Ok(()) } else { self.change(|_| Ok(())) }
+    }
+
     /// Changes the archive, and pins what it is then.
     pub(crate) fn change<T, E: From<ColdError>>(&self, change: impl FnOnce(&mut Archive) -> Result<T, E>) -> Result<T, E> {
         let mut archive = self.lock();
-        archive.resume().map_err(ColdError::from)?;
-        let changed = change(&mut archive);
-        let error = |what: String| ColdError::Pin { path: self.pin.clone(), what };
-        let pin = serde_json::to_vec(&archive.view().pin()).map_err(|source| error(source.to_string()))?;
-        secrets::write_atomic(&self.pin, &pin, 0o600).map_err(|source| error(source.to_string()))?;
+        let changed = archive.resume().map_err(|error| ColdError::from(error).into()).and_then(|()| change(&mut archive));
+        let now = archive.view().pin();
+        if now.generation > 0 {
+            self.write_pin(&now)?;
+        }
         changed
+    }
+
+    fn write_pin(&self, pin: &Pin) -> Result<(), ColdError> {
+        let error = |what: String| ColdError::Pin { path: self.pin.clone(), what };
+        let pin = serde_json::to_vec(pin).map_err(|source| error(source.to_string()))?;
+        secrets::write_atomic(&self.pin, &pin, 0o600).map_err(|source| error(source.to_string()))
     }
 
     /// Looks at the archive. Nobody changes it meanwhile.
@@ -195,19 +221,23 @@ pub fn archive_of(data: &DataDir, keyring: Option<&Arc<Keyring>>, place: Option<
         let keys = KeyringSegmentKeys { keyring: keyring.clone(), purpose: keys::Purpose::Segment };
         Arc::new(keys) as Arc<dyn SegmentKeys>
     });
-    Ok(Some(View::open(&dir, Purpose::Evidence, objects, keys, &log_keys(data)?, pin.as_ref())?))
+    let mut log_keys = current_keys(data)?;
+    loop {
+        let opened = View::open(&dir, Purpose::Evidence, objects.clone(), keys.clone(), &log_keys, pin.as_ref());
+        // A server that rotates the log's keys meanwhile signs the manifest with ones that were not there yet.
+        let now = current_keys(data)?;
+        if opened.is_ok() || now == log_keys {
+            return Ok(Some(opened?));
+        }
+        log_keys = now;
+    }
 }
 
-/// Every key that the log ever had, as far as the ledger is there.
-fn log_keys(data: &DataDir) -> Result<Vec<VerifierKey>, ColdError> {
-    let read = |name: &str| match std::fs::read(data.path().join("ledger").join(name)) {
-        Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(ColdError::Pin { path: data.path().join("ledger").join(name), what: source.to_string() }),
-    };
-    let Some(first) = read("vkey")? else { return Ok(Vec::new()) };
-    let chain = KeyChain::parse(&first, read("keys")?.as_deref())?;
-    Ok(chain.generations().iter().flat_map(|generation| generation.keys.iter().cloned()).collect())
+/// The keys of the log that are believed now, as far as the ledger is there: a retired one is not.
+fn current_keys(data: &DataDir) -> Result<Vec<VerifierKey>, ColdError> {
+    let chain = key_chain(data).map_err(Box::new)?;
+    let sealed = sealed_size(data);
+    Ok(chain.map(|chain| chain.since(sealed).cloned().collect()).unwrap_or_default())
 }
 
 /// The records of a span as steps: what is gone is passed over, what was erased leaves a gap.

@@ -16,7 +16,8 @@ use super::cold::ARCHIVE_DIR;
 use super::erase::TOMBSTONES_DIR;
 use super::spine::SpineError;
 use super::{Asker, lifecycle_event};
-use crate::node::{Node, NodeError, log_key};
+use crate::log_keys::{LogKeyError, log_key};
+use crate::node::Node;
 
 /// Most records of one bundle: it is held in memory, and somebody is to read it.
 const RECORDS_MAX: usize = 10_000;
@@ -74,7 +75,7 @@ pub enum EvidenceError {
     Keys(#[from] KeysError),
     /// The log's key.
     #[error(transparent)]
-    Node(#[from] NodeError),
+    LogKey(#[from] LogKeyError),
     /// The export cannot be recorded: then there is none.
     #[error("the export cannot be recorded, so it is not made: {0}")]
     Record(#[from] capture::RecordError),

@@ -245,7 +245,7 @@ impl Node {
 }
 
 impl Asker {
-    fn principal(&self) -> Principal<String> {
+    pub(crate) fn principal(&self) -> Principal<String> {
         let mut principal = Principal::asserted(self.id.clone());
         principal.proof = self.proof;
         principal

@@ -9,7 +9,7 @@ use archive::{ArchiveError, ArchiveReport, Item, View};
 use journal::{FrameKeys, Seq};
 use keys::Keyring;
 use ledger::{
-    Disclosure, ErasedItems, Erasures, Fault, KeyChain, Report, Selection, StoredBody, StoredContent, StoredField, StoredRecord,
+    Disclosure, ErasedItems, Erasures, Fault, Report, Selection, StoredBody, StoredContent, StoredField, StoredRecord,
     StoredSpan, SupplyError, Tombstone, Trust, VerifyError, Visit,
 };
 
@@ -18,6 +18,7 @@ use super::erase::TOMBSTONES_DIR;
 use super::place::Place;
 use crate::data_dir::DataDir;
 use crate::frame_keys::frame_keys;
+use crate::log_keys::key_chain;
 
 /// How much is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -198,9 +199,10 @@ impl Erased {
             }
         });
         in_journal.map_err(VerifyError::Journal)?;
-        let log_id = match chain(dir) {
-            Ok(chain) => chain.first().log_id(),
-            Err(what) => return Ok(Some(fault("ledger/vkey", what))),
+        let log_id = match key_chain(&DataDir::unchecked(dir)) {
+            Ok(Some(chain)) => chain.first().log_id(),
+            Ok(None) => return Ok(Some(fault("ledger/vkey", "is missing".to_owned()))),
+            Err(error) => return Ok(Some(fault("ledger/vkey", error.to_string()))),
         };
         let mut covered = Erasures::default();
         for (leaf, tombstone) in self.tombstones.iter().filter_map(|stored| tombstone(stored, log_id)) {
@@ -257,10 +259,4 @@ fn tombstone(stored: &StoredRecord, log_id: [u8; 16]) -> Option<(u64, Tombstone)
     let shown = Disclosure::of(stored, log_id, &Selection::all()).ok()?;
     let verified = shown.verify(log_id, &Erasures::default()).ok()?;
     Some((stored.seq.0, Tombstone::of(&shown, &verified).ok()?))
-}
-
-fn chain(dir: &Path) -> Result<KeyChain, String> {
-    let read = |name: &str| std::fs::read(dir.join("ledger").join(name));
-    let first = read("vkey").map_err(|error| error.to_string())?;
-    KeyChain::parse(&first, read("keys").ok().as_deref()).map_err(|error| error.to_string())
 }

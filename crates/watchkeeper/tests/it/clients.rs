@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::support::{Server, root};
 
 /// The Python of a client's environment.
-fn python(environment: &str) -> PathBuf {
+pub(crate) fn python(environment: &str) -> PathBuf {
     let python = root().join("target/clients").join(environment).join("bin/python");
     assert!(python.exists(), "{} is missing: run `cargo xtask setup`", python.display());
     python

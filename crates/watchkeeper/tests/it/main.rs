@@ -24,6 +24,7 @@ mod lifecycle;
 mod moto;
 mod planted_secrets;
 mod power;
+mod rotation;
 mod support;
 mod syscalls;
 mod tamper;

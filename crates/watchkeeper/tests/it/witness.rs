@@ -10,17 +10,22 @@ use ledger::{Algorithm, Checkpoint, SignedNote, SigningKey};
 
 use crate::support::{SOON, Server, chat_spans, export, watchkeeper};
 
-struct Witness {
+pub(crate) struct Witness {
     child: Child,
-    url: String,
+    pub(crate) url: String,
     /// The ML-DSA-44 key.
-    vkey: String,
+    pub(crate) vkey: String,
 }
 
 impl Witness {
-    fn start(dir: &Path, number: usize, log: &Path) -> Self {
+    pub(crate) fn start(dir: &Path, number: usize, log: &Path) -> Self {
+        Self::listen(dir, number, log, "127.0.0.1:0")
+    }
+
+    /// Starts a witness at an address that was its before.
+    pub(crate) fn listen(dir: &Path, number: usize, log: &Path, listen: &str) -> Self {
         let mut child = watchkeeper()
-            .args(["witness", "serve", "--listen", "127.0.0.1:0", "--name", &format!("witness.test/{number}"), "--state"])
+            .args(["witness", "serve", "--listen", listen, "--name", &format!("witness.test/{number}"), "--state"])
             .arg(dir.join(format!("witness{number}")))
             .arg("--log")
             .arg(log)

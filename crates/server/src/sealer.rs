@@ -1,0 +1,105 @@
+//! The consumer that seals: it takes each record into the ledger, publishes signed checkpoints, and changes the log's keys between
+//! two of them when it is asked to.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use event::Timestamp;
+use journal::{Journal, Seq};
+use keys::Keyring;
+use ledger::{Ledger, LedgerError, Rotation};
+
+use crate::data_dir::DataDir;
+use crate::lifecycle::cold::Cold;
+use crate::log_keys::{self, LogKeyError};
+use crate::pin;
+use crate::pipeline::Pipeline;
+use crate::room::Failure;
+
+/// Records between two seals at the most, so that a seal's work stays bounded in an import.
+const SEAL_RECORDS_MAX: u64 = 100_000;
+
+/// How long it sleeps when there is nothing to do; a new record wakes it sooner.
+const IDLE: Duration = Duration::from_millis(200);
+
+/// Somebody who waits for other keys of the log.
+pub(crate) struct RotationJob {
+    /// Records that the old keys go on signing.
+    pub(crate) overlap: u64,
+    pub(crate) done: Sender<Result<Rotation, LogKeyError>>,
+}
+
+/// What sealing needs.
+pub(crate) struct Sealer {
+    pub(crate) journal: Journal,
+    pub(crate) data: DataDir,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) cold: Arc<Cold>,
+    pub(crate) pipeline: Arc<Pipeline>,
+    pub(crate) interval: Duration,
+    pub(crate) jobs: Arc<Mutex<VecDeque<RotationJob>>>,
+}
+
+impl Sealer {
+    /// The ledger, with the key that the keyring has.
+    pub(crate) fn open(&self) -> Result<Ledger, LogKeyError> {
+        Ok(Ledger::open(self.data.path(), log_keys::log_key(&self.keyring)?)?)
+    }
+
+    /// Seals until `stopping`, and tells `sealed` how far it is.
+    pub(crate) fn run(&self, mut ledger: Ledger, stopping: &dyn Fn() -> bool, sealed: &dyn Fn(u64)) -> Result<(), Failure> {
+        self.retire(&mut ledger, stopping)?;
+        let mut reader = self.journal.reader(Seq(ledger.size()))?;
+        let mut done = ledger.size();
+        let mut due = Instant::now() + self.interval;
+        loop {
+            self.rotate(&mut ledger)?;
+            let record = reader.next()?;
+            if let Some(record) = &record {
+                ledger.append(record)?;
+            }
+            let stop = stopping();
+            let pending = ledger.size() - done;
+            let idle = record.is_none();
+            // At the end of the journal a seal need not wait: callers that want the record sealed are served sooner, and an
+            // idle log is always whole.
+            if pending > 0 && (Instant::now() >= due || pending >= SEAL_RECORDS_MAX || (idle && stop)) {
+                ledger.seal(Timestamp::now())?;
+                pin::set(&self.data)?;
+                done = ledger.size();
+                due = Instant::now() + self.interval;
+                sealed(done);
+                self.retire(&mut ledger, stopping)?;
+            }
+            if idle {
+                if stop {
+                    return Ok(());
+                }
+                let patience = if pending > 0 { due.saturating_duration_since(Instant::now()).min(IDLE) } else { IDLE };
+                reader.wait(patience);
+            }
+        }
+    }
+
+    fn rotate(&self, ledger: &mut Ledger) -> Result<(), Failure> {
+        let Some(job) = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { return Ok(()) };
+        let outcome = log_keys::rotate(&self.keyring, ledger, &self.cold, job.overlap, &mut |_| {});
+        // What became of the ledger is known when it was opened anew; all other errors left it as it was, or as it is to be.
+        let stopped = matches!(&outcome, Err(LogKeyError::Ledger(error)) if !matches!(error, LedgerError::Keys(_)));
+        let why = outcome.as_ref().err().map(ToString::to_string).filter(|_| stopped);
+        // Whoever asked may have gone.
+        drop(job.done.send(outcome));
+        why.map_or(Ok(()), |why| Err(why.into()))
+    }
+
+    /// Destroys the private keys whose overlap is over.
+    fn retire(&self, ledger: &mut Ledger, stopping: &dyn Fn() -> bool) -> Result<(), Failure> {
+        log_keys::retire::<Failure>(&self.keyring, ledger, || {
+            self.pipeline.record_blocking(vec![log_keys::retirement_event()], stopping)?;
+            Ok(())
+        })?;
+        Ok(())
+    }
+}
