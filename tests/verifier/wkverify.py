@@ -343,6 +343,30 @@ def included(leaf, index, size, path, root):
     return last == 0 and found == root
 
 
+def grown(old, old_root, size, root, path):
+    """RFC 9162, section 2.1.4.2; `old` is 1 at least."""
+    if old >= size:
+        return old == size and not path and old_root == root
+    path = list(path) if old & (old - 1) else [old_root, *path]
+    if not path:
+        return False
+    first, last = old - 1, size - 1
+    while first & 1:
+        first, last = first >> 1, last >> 1
+    was = now = path[0]
+    for sibling in path[1:]:
+        if last == 0:
+            return False
+        if first & 1 or first == last:
+            was, now = node(sibling, was), node(sibling, now)
+            while not first & 1 and first:
+                first, last = first >> 1, last >> 1
+        else:
+            now = node(now, sibling)
+        first, last = first >> 1, last >> 1
+    return last == 0 and was == old_root and now == root
+
+
 # --- Leaves, fields and contents (sections 2 to 4).
 
 KINDS = (
@@ -622,6 +646,103 @@ TAGS = {"bagit.txt", "bag-info.txt", "manifest-sha256.txt", "tagmanifest-sha256.
 NAME = re.compile("[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*){0,3}")
 
 
+def check_policy(data, note):
+    """C2SP tlog-policy: whether the witnesses that cosigned the note are the quorum. Lines of logs are read and not judged."""
+    need(data.endswith(b"\n") and len(data) <= 1 << 20, "policy: not whole")
+    lines, keys, members, used, quorum = data[:-1].split(b"\n"), [], {}, set(), None
+    for line in lines:
+        need(all(byte == 9 or 32 <= byte != 127 for byte in line), "policy: a control character")
+        words = [word for word in re.split(rb"[ \t]", line) if word]
+        if not words or words[0].startswith(b"#"):
+            continue
+        keyword, words = words[0], words[1:]
+        if keyword in (b"log", b"witness"):
+            is_log = keyword == b"log"
+            need(len(words) - (not is_log) in (1, 2), f"policy: {keyword.decode()} with another number of words")
+            try:
+                key = Key(words[0 if is_log else 1].decode("utf-8"))
+            except UnicodeDecodeError:
+                raise Fault("policy: a key that is not UTF-8") from None
+            need(key.type in ((1, 6) if is_log else (4, 6)), "policy: a key of another type")
+            known = [one for kind, one in keys if kind == is_log]
+            twice = any(one.public == key.public or (one.name, one.id) == (key.name, key.id) for one in known)
+            need(not twice, "policy: a key twice")
+            keys.append((is_log, key))
+            if not is_log:
+                need(words[0] != b"none" and words[0] not in members, "policy: a name twice")
+                members[words[0]] = bool(note.by(key))
+                if members[words[0]]:
+                    note.verify(key)
+        elif keyword == b"group":
+            need(len(words) > 2, "policy: a group of nobody")
+            name, threshold, names = words[0], words[1], words[2:]
+            count = {b"any": 1, b"all": len(names)}.get(threshold)
+            if count is None:
+                need(re.fullmatch(rb"[1-9][0-9]*", threshold), "policy: a threshold that is none")
+                count = int(threshold)
+            need(1 <= count <= len(names), "policy: a threshold that cannot be")
+            for one in names:
+                need(one in members and one not in used, "policy: a member that is unknown or counts twice")
+                used.add(one)
+            need(name != b"none" and name not in members, "policy: a name twice")
+            members[name] = sum(members[one] for one in names) >= count
+        elif keyword == b"quorum":
+            need(quorum is None and len(words) == 1 and (words[0] == b"none" or words[0] in members), "policy: a quorum that is none")
+            quorum = words[0]
+        else:
+            raise Fault("policy: a line that is none")
+    need(quorum is not None, "policy: no quorum")
+    need(quorum == b"none" or members[quorum], "data/checkpoint: not cosigned as the policy asks")
+
+
+def der(data):
+    """The elements of DER: (tag, content)."""
+    elements = []
+    while data:
+        need(len(data) > 1, "not DER")
+        length, start = data[1], 2
+        if length > 127:
+            start += length - 128
+            need(128 < length <= 132 and len(data) >= start, "not DER")
+            length = int.from_bytes(data[2:start], "big")
+        need(len(data) >= start + length, "not DER")
+        elements.append((data[0], data[start : start + length]))
+        data = data[start + length :]
+    return elements
+
+
+def stamped_hash(answer):
+    """The SHA-256 in a time stamp (RFC 3161, section 2.4.2). Its signature is for other tools: `openssl ts -verify`."""
+    try:
+        response = der(der(answer)[0][1])
+        need(der(response[0][1])[0] in ((2, b"\0"), (2, b"\1")), "a time stamp that was refused")
+        signed = der(der(der(response[1][1])[1][1])[0][1])
+        info = der(der(der(der(signed[2][1])[1][1])[0][1])[0][1])
+        algorithm, imprint = der(info[2][1])
+        need(der(algorithm[1])[0] == (6, bytes.fromhex("608648016503040201")), "a time stamp of another hash")
+        return imprint[1]
+    except (IndexError, ValueError):
+        raise Fault("not a time stamp") from None
+
+
+def timestamp(files, chain, checkpoint, size, suffixes):
+    name = f"data/timestamps/{size}"
+    need(suffixes == {"tsr", "checkpoint", "consistency"} and size > 0, f"{name}: not whole")
+    note, lines = files[f"{name}.checkpoint"], files[f"{name}.consistency"]
+    stamped, _ = chain.open(note, exact=(1,))
+    need(stamped.size == size, f"{name}.checkpoint: of another size")
+    try:
+        lines = lines.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Fault(f"{name}.consistency: not text") from None
+    need(not lines or lines.endswith("\n"), f"{name}.consistency: not lines")
+    path = [unbase64(line) for line in lines.split("\n")[:-1]]
+    need(len(path) <= 128 and all(len(step) == 32 for step in path), f"{name}.consistency: a step that is no hash")
+    good = grown(size, stamped.root, checkpoint.size, checkpoint.root, path)
+    need(good, f"{name}.consistency: does not lead to the checkpoint")
+    need(stamped_hash(files[f"{name}.tsr"]) == sha256(note), f"{name}.tsr: of another checkpoint")
+
+
 def read_bag(path):
     files = {}
 
@@ -666,9 +787,13 @@ def bundle(path, trusted=None):
     tags = manifest(files, lambda name: not is_data(name) and name != "tagmanifest-sha256.txt")
     need(files.get("tagmanifest-sha256.txt") == tags, "tagmanifest-sha256.txt: does not list these files")
     need(files.get("manifest-sha256.txt") == manifest(files, is_data), "manifest-sha256.txt: does not list these files")
-    groups = {"records": {}, "custody": {}, "tombstones": {}}
+    groups = {"records": {}, "custody": {}, "tombstones": {}, "timestamps": {}}
     for name in files:
-        if name in PLAIN | TAGS or re.fullmatch("data/timestamps/.+\\.tsr", name):
+        if name in PLAIN | TAGS:
+            continue
+        match = re.fullmatch("data/timestamps/(0|[1-9][0-9]*)\\.(tsr|checkpoint|consistency)", name)
+        if match:
+            groups["timestamps"].setdefault(int(match[1]), set()).add(match[2])
             continue
         match = re.fullmatch("data/(records|custody|tombstones)/(0|[1-9][0-9]*)\\.(json|leaf|tlog-proof|members\\.jsonl)", name)
         need(match is not None and (match[3] != "members.jsonl" or match[1] == "tombstones"), f"{name}: does not belong here")
@@ -680,7 +805,10 @@ def bundle(path, trusted=None):
     if trusted:
         need(any(key.text == trusted for keys, _, _ in chain.generations for key in keys), "data/vkey: not the trusted key")
     checkpoint, note = chain.open(files["data/checkpoint"])
-    need("data/policy" not in files, "data/policy: witness policies are beyond this verifier; take the program")
+    if "data/policy" in files:
+        check_policy(files["data/policy"], note)
+    for size in sorted(groups["timestamps"]):
+        timestamp(files, chain, checkpoint, size, groups["timestamps"][size])
     predicate = statement(files, chain, checkpoint.size)
     log = (files, chain, checkpoint, note)
 

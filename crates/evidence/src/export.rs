@@ -13,6 +13,7 @@ use ledger::{
 
 use crate::bag::{Bag, BagError};
 use crate::page;
+use crate::stamps::{self, StampError};
 use crate::statement::{self, Predicate, StatementError};
 
 pub(crate) const STATEMENT: &str = "data/statement.dsse.json";
@@ -22,7 +23,6 @@ pub(crate) const VKEY: &str = "data/vkey";
 pub(crate) const POLICY: &str = "data/policy";
 pub(crate) const INDEX: &str = "data/index.html";
 pub(crate) const CERTIFICATE: &str = "data/certificate.md";
-pub(crate) const TIMESTAMPS: &str = "data/timestamps/";
 pub(crate) const RECORDS: &str = "data/records/";
 pub(crate) const CUSTODY: &str = "data/custody/";
 pub(crate) const TOMBSTONES: &str = "data/tombstones/";
@@ -33,7 +33,8 @@ const ATTEMPTS: usize = 5;
 /// Largest file of a ledger that is read whole.
 const LEDGER_FILE_BYTES_MAX: u64 = 8 << 20;
 
-/// A bundle to be made.
+/// A bundle to be made. Time stamps of the log's checkpoints (RFC 3161) are taken from the ledger: for each record the first one
+/// over it.
 pub struct Export<'a> {
     /// The data directory, in which `ledger/` lies.
     pub data_dir: &'a Path,
@@ -43,14 +44,14 @@ pub struct Export<'a> {
     pub records: &'a [StoredRecord],
     /// What is shown of them.
     pub show: Selection<'a>,
+    /// What is shown of the records of custody.
+    pub show_custody: Selection<'a>,
     /// A content that a record refers to and another one brought; `None` when it is not to be had.
     pub contents: &'a dyn Fn(ContentId) -> Option<StoredContent>,
-    /// Records of custody: who read and exported what. They are shown whole.
+    /// Records of custody: who read, held and exported what.
     pub custody: &'a [StoredRecord],
     /// The records of erasures, with their lists. Of the lists, only what these records miss is shown.
     pub tombstones: &'a [(StoredRecord, ErasedItems)],
-    /// Timestamps of the checkpoint (RFC 3161 responses): a name without `/` and the bytes.
-    pub timestamps: &'a [(String, Vec<u8>)],
     /// The checkpoint with cosignatures, where there is one; without it the one that the ledger publishes.
     pub checkpoint: Option<&'a [u8]>,
     /// The policy under which the checkpoint is witnessed (C2SP tlog-policy), where there is one.
@@ -70,6 +71,10 @@ pub struct About {
     pub at: Timestamp,
     /// How the records were chosen.
     pub chosen: Chosen,
+    /// What was asked to be withheld, in the words of who asked.
+    pub withheld: Vec<String>,
+    /// Whether witnesses cosigned the checkpoint; `None` when the log has none.
+    pub witnessed: Option<bool>,
     /// How many records the choice has in the log. With fewer in the bundle it is not complete, and says so.
     pub records_selected: u64,
 }
@@ -150,6 +155,9 @@ pub enum ExportError {
         /// What is wrong with it.
         source: TombstoneError,
     },
+    /// A time stamp.
+    #[error(transparent)]
+    Stamp(#[from] StampError),
     /// The statement.
     #[error("statement {0}")]
     Statement(#[from] StatementError),
@@ -214,7 +222,7 @@ impl Export<'_> {
             }
         }
         for record in self.custody {
-            let disclosure = disclose(record, log_id, &Selection::all())?;
+            let disclosure = disclose(record, log_id, &self.show_custody)?;
             published.put(&mut bag, CUSTODY, &disclosure, record.seq.0)?;
         }
         let tombstones = self.put_tombstones(&mut bag, &published, log_id, &shown)?;
@@ -274,13 +282,9 @@ impl Export<'_> {
         if let Some(policy) = self.policy {
             bag.put(POLICY, policy.to_vec())?;
         }
-        for (name, bytes) in self.timestamps {
-            if name.contains('/') {
-                return Err(BagError::Name(name.clone()).into());
-            }
-            bag.put(&format!("{TIMESTAMPS}{name}"), bytes.clone())?;
-        }
-        Ok(())
+        let Published { chain, checkpoint, tiles, .. } = published;
+        let records = self.records.iter().map(|record| record.seq.0);
+        Ok(stamps::put(bag, self.data_dir, chain, checkpoint, tiles, records)?)
     }
 
     fn predicate(&self, published: &Published, shown: &BTreeMap<u64, Disclosure>, tombstones: u64) -> Predicate {
@@ -295,6 +299,8 @@ impl Export<'_> {
             exported_by: self.about.exported_by.clone(),
             exported_at: page::rfc3339(self.about.at),
             reason: self.about.reason.clone(),
+            withheld: self.about.withheld.clone(),
+            witnessed: self.about.witnessed,
             selection: selection.to_owned(),
             selected: selected.to_owned(),
             origin: published.chain.origin().to_owned(),

@@ -9,11 +9,13 @@
 mod bag;
 mod export;
 mod page;
+mod stamps;
 mod statement;
 mod tar;
 mod verify;
 
 pub use bag::{BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, Bag, BagError};
 pub use export::{About, Chosen, Export, ExportError, Summary};
+pub use stamps::{Stamp, StampError};
 pub use statement::{PAYLOAD_TYPE, PREDICATE_TYPE, Predicate, StatementError};
-pub use verify::{Fault, Overall, RecordReport, Report, Trust, verify, verify_bag};
+pub use verify::{Cosigned, Fault, Overall, RecordReport, Report, Trust, verify, verify_bag};

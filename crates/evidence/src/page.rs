@@ -34,10 +34,18 @@ pub(crate) fn index(about: &Predicate, shown: &BTreeMap<u64, Disclosure>) -> Str
         _ => format!("0 of {}", about.records_selected),
     };
     let selection = format!("{} {}", about.selection, about.selected);
+    let witnessed = match about.witnessed {
+        None => "the log has no witnesses",
+        Some(true) => "yes, as data/policy asks",
+        Some(false) => "no",
+    };
+    let withheld = if about.withheld.is_empty() { "nothing".to_owned() } else { about.withheld.join(", ") };
     for (name, value) in [
         ("Exported by", about.exported_by.as_str()),
         ("At", &about.exported_at),
         ("Reason", &about.reason),
+        ("Withheld", &withheld),
+        ("Witnessed", witnessed),
         ("Selection", selection.trim_end()),
         ("Records", &range),
         ("Log id", &about.log_id),
@@ -91,7 +99,8 @@ pub(crate) fn certificate(about: &Predicate) -> String {
          4. I verified the bundle on [DATE] with [PROGRAM AND VERSION]. The SHA-256 of each file was the one in `manifest-sha256.txt`, each \
          record's proof led to the checkpoint of {size} records, and the statement's signature was valid. The SHA-256 of \
          `tagmanifest-sha256.txt` was [DIGEST].\n\
-         5. The key of the log was compared with a copy that was kept at [WHERE]: [YES OR NO].\n\
+         5. The key of the log was compared with a copy that was kept at [WHERE]: [YES OR NO]. Witnesses that cosigned the \
+         checkpoint, and authorities that put a time on one, as verified: [WHICH, OR NONE].\n\
          6. The process produces an accurate result: [WHY, FOR THIS SYSTEM AND TIME].\n\n\
          I declare under penalty of perjury under the laws of the United States of America that the foregoing is true and \
          correct (28 U.S.C. § 1746).\n\n\
@@ -124,7 +133,12 @@ pub(crate) fn bag_info(about: &Predicate) -> String {
 
 /// A time in UTC with seconds, or nothing where it is beyond the calendar.
 pub(crate) fn rfc3339(time: Timestamp) -> String {
-    let seconds = i64::try_from(time.unix_ns() / 1_000_000_000).unwrap_or(i64::MAX);
+    rfc3339_of_seconds(time.unix_ns() / 1_000_000_000)
+}
+
+/// Seconds since 1970 as [`rfc3339`] writes them.
+pub(crate) fn rfc3339_of_seconds(seconds: u64) -> String {
+    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
 }
 

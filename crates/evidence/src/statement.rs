@@ -49,6 +49,10 @@ pub struct Predicate {
     pub selection: String,
     /// By which session, incident or query.
     pub selected: String,
+    /// What was asked to be withheld: fields and classes of contents. Of the records the verdicts say what is.
+    pub withheld: Vec<String>,
+    /// Whether witnesses cosigned the checkpoint as `data/policy` asks; none when the log has no witnesses.
+    pub witnessed: Option<bool>,
     /// The log's origin.
     pub origin: String,
     /// The log id that stands in every leaf, in hex.

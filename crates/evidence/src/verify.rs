@@ -5,14 +5,15 @@ use std::path::Path;
 
 use event::Kind;
 use ledger::{
-    Checkpoint, Disclosure, Erasures, KeyChain, LEAF_BYTES, Membership, Policy, SignedNote, TlogProof, Tombstone, Verdict,
-    Verified, VerifierKey,
+    Checkpoint, Disclosure, Erasures, KeyChain, LEAF_BYTES, Membership, Policy, SignedNote, TlogProof, Tombstone, TsaRoots,
+    Verdict, Verified, VerifierKey,
 };
 use serde::Serialize;
 
 use crate::bag::{Bag, BagError, INFO};
-use crate::export::{CERTIFICATE, CHECKPOINT, CUSTODY, INDEX, KEYS, POLICY, RECORDS, STATEMENT, TIMESTAMPS, TOMBSTONES, VKEY};
-use crate::page::rfc3339;
+use crate::export::{CERTIFICATE, CHECKPOINT, CUSTODY, INDEX, KEYS, POLICY, RECORDS, STATEMENT, TOMBSTONES, VKEY};
+use crate::page::{rfc3339, rfc3339_of_seconds};
+use crate::stamps::{self, Stamp, TIMESTAMPS};
 use crate::statement::{self, Predicate};
 
 /// Longest line that shows an item of a tombstone: a path, and 64 hashes.
@@ -24,8 +25,10 @@ const MEMBER_BYTES_MAX: usize = 16 * 1024;
 pub struct Trust {
     /// A key of the log, from somewhere else than the bundle.
     pub key: Option<VerifierKey>,
-    /// Who must have signed and cosigned the checkpoint.
+    /// Who must have cosigned the checkpoint, and, where it lists logs, signed it.
     pub policy: Option<Policy>,
+    /// The authorities whose time stamps count. Given, each time stamp must be of one of them, and there must be one.
+    pub tsa_roots: Option<TsaRoots>,
 }
 
 /// All of it in one word.
@@ -49,7 +52,8 @@ pub struct Fault {
     pub what: String,
 }
 
-/// What verification says of a bundle. After a fault only what was judged before it is there.
+/// What verification says of a bundle. After a fault all that can still be judged is there: what is called disclosed does lead to
+/// the checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Report {
     /// All of it in one word.
@@ -62,10 +66,12 @@ pub struct Report {
     pub key_was_trusted: bool,
     /// The size of the tree that the proofs are for.
     pub tree_size: Option<u64>,
-    /// The names of the witnesses, of the reader's policy or the bundle's, that cosigned the checkpoint.
-    pub witnesses: Vec<String>,
-    /// How many timestamps lie in the bundle. They are bound by the statement; this does not judge them.
-    pub timestamps: usize,
+    /// The witnesses, of the reader's policy or else of the bundle's, that cosigned the checkpoint.
+    pub witnesses: Vec<Cosigned>,
+    /// Whether they are witnesses by a policy that the reader brought.
+    pub policy_was_trusted: bool,
+    /// The time stamps.
+    pub timestamps: Vec<Stamp>,
     /// What the signed statement says.
     pub statement: Option<Predicate>,
     /// Whether the bundle has every record of its selection, by the word of who signed.
@@ -74,6 +80,15 @@ pub struct Report {
     pub records: Vec<RecordReport>,
     /// The records of custody.
     pub custody: Vec<RecordReport>,
+}
+
+/// A witness that cosigned the checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Cosigned {
+    /// The name in its key.
+    pub name: String,
+    /// The time that it states, RFC 3339.
+    pub time: String,
 }
 
 /// What verification says of one record.
@@ -85,7 +100,10 @@ pub struct RecordReport {
     pub time: String,
     /// What kind of event it is.
     pub kind: String,
-    /// Each part, by its path where it is shown and else by its name in the format, with its verdict.
+    /// The earliest time that a time stamp over it states: it was there then.
+    pub stamped: Option<String>,
+    /// Each part, by its path where it is shown and else by its name in the format, with its verdict. One part `record`
+    /// that is tampered where the record does not lead to the checkpoint.
     pub parts: Vec<(String, Verdict)>,
 }
 
@@ -108,19 +126,19 @@ pub fn verify_bag(bag: &Bag, trust: &Trust) -> Report {
         key_was_trusted: false,
         tree_size: None,
         witnesses: Vec::new(),
-        timestamps: 0,
+        policy_was_trusted: false,
+        timestamps: Vec::new(),
         statement: None,
         complete: false,
         records: Vec::new(),
         custody: Vec::new(),
     };
-    match report.judge(bag, trust) {
-        Ok(()) => {
-            let parts = report.records.iter().chain(&report.custody).flat_map(|record| &record.parts);
-            let unknown = parts.into_iter().any(|(_, verdict)| *verdict == Verdict::Unknown);
-            report.overall = if unknown || !report.complete { Overall::Incomplete } else { Overall::Intact };
-        }
-        Err(fault) => report.fault = Some(fault),
+    let judged = report.judge(bag, trust);
+    report.hold(judged);
+    if report.fault.is_none() {
+        let parts = report.records.iter().chain(&report.custody).flat_map(|record| &record.parts);
+        let unknown = parts.into_iter().any(|(_, verdict)| *verdict == Verdict::Unknown);
+        report.overall = if unknown || !report.complete { Overall::Incomplete } else { Overall::Intact };
     }
     report
 }
@@ -141,51 +159,43 @@ fn need<'b>(bag: &'b Bag, name: &str) -> Result<&'b [u8], Fault> {
 }
 
 impl Report {
-    fn judge(&mut self, bag: &Bag, trust: &Trust) -> Result<(), Fault> {
-        bag.check().map_err(|(file, what)| fault(&file, what))?;
-        let log = self.judge_log(bag, trust)?;
-        let is_subject = |name: &str| name == INFO || name == "bagit.txt" || (name.starts_with("data/") && name != STATEMENT);
-        let statement = statement::open(need(bag, STATEMENT)?, &log.chain, log.checkpoint.size, bag, is_subject)
-            .map_err(|error| fault(STATEMENT, error))?;
-        let groups = Groups::of(bag)?;
-        self.timestamps = groups.timestamps;
-        let log_id = log.chain.first().log_id();
-
-        let mut erasures = Erasures::default();
-        for (&seq, files) in &groups.tombstones {
-            let (shown, verified) = judge_record(bag, &log, TOMBSTONES, seq, files, &Erasures::default())?;
-            let name = format!("{TOMBSTONES}{seq}.json");
-            let tombstone = Tombstone::of(&shown, &verified).map_err(|error| fault(&name, error))?;
-            let name = format!("{TOMBSTONES}{seq}.members.jsonl");
-            for line in need(bag, &name)?.split_inclusive(|byte| *byte == b'\n') {
-                let member = if line.len() <= MEMBER_BYTES_MAX { serde_json::from_slice::<Membership>(line).ok() } else { None };
-                let member = member.ok_or_else(|| fault(&name, "has a line that shows no item of a list"))?;
-                erasures.add(seq, &tombstone, &member).map_err(|error| fault(&name, error))?;
+    /// Keeps the first fault.
+    fn hold<T>(&mut self, result: Result<T, Fault>) -> Option<T> {
+        match result {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                self.fault.get_or_insert(fault);
+                None
             }
         }
-        for (&seq, files) in &groups.records {
-            let (shown, verified) = judge_record(bag, &log, RECORDS, seq, files, &erasures)?;
-            self.records.push(RecordReport::of(&shown, &verified));
+    }
+
+    fn judge(&mut self, bag: &Bag, trust: &Trust) -> Result<(), Fault> {
+        self.hold(bag.check().map_err(|(file, what)| fault(&file, what)));
+        let log = self.judge_log(bag, trust)?;
+        self.judge_witnesses(bag, trust, &log.note);
+        let is_subject = |name: &str| name == INFO || name == "bagit.txt" || (name.starts_with("data/") && name != STATEMENT);
+        let statement = need(bag, STATEMENT).and_then(|envelope| {
+            let opened = statement::open(envelope, &log.chain, log.checkpoint.size, bag, is_subject);
+            opened.map_err(|error| fault(STATEMENT, error))
+        });
+        let statement = self.hold(statement);
+        let mut groups = Groups::default();
+        let grouped = groups.fill(bag);
+        self.hold(grouped);
+        self.judge_stamps(bag, trust, &log, &groups);
+        let erasures = self.judge_tombstones(bag, &log, &groups);
+        for (below, group) in [(RECORDS, &groups.records), (CUSTODY, &groups.custody)] {
+            for (&seq, suffixes) in group {
+                let record = self.judge_record(bag, &log, below, seq, suffixes, &erasures);
+                if below == RECORDS { self.records.push(record) } else { self.custody.push(record) }
+            }
         }
-        for (&seq, files) in &groups.custody {
-            let (shown, verified) = judge_record(bag, &log, CUSTODY, seq, files, &erasures)?;
-            self.custody.push(RecordReport::of(&shown, &verified));
+        if let Some(statement) = statement {
+            let checked = check_statement(&statement, &log, &groups);
+            self.complete = self.hold(checked).is_some() && statement.records == statement.records_selected;
+            self.statement = Some(statement);
         }
-        let counts = [groups.records.len(), groups.custody.len(), groups.tombstones.len()].map(|count| count as u64);
-        let range = (groups.records.keys().next().copied(), groups.records.keys().next_back().copied());
-        let said = [statement.records, statement.custody, statement.tombstones];
-        let names_log = statement.origin == log.chain.origin()
-            && statement.log_id == crate::bag::hex(&log_id)
-            && statement.tree_size == log.checkpoint.size;
-        if counts != said
-            || range != (statement.first, statement.last)
-            || !names_log
-            || statement.records > statement.records_selected
-        {
-            return Err(fault(STATEMENT, "says other numbers of records, or another log, than the bundle has"));
-        }
-        self.complete = statement.records == statement.records_selected;
-        self.statement = Some(statement);
         Ok(())
     }
 
@@ -205,17 +215,115 @@ impl Report {
         let checkpoint = chain.open(note_bytes).map_err(|error| fault(CHECKPOINT, error))?;
         let note = SignedNote::parse(note_bytes).map_err(|error| fault(CHECKPOINT, error))?;
         self.tree_size = Some(checkpoint.size);
-        if let Some(policy) = bag.get(POLICY) {
-            let policy = Policy::parse(policy).map_err(|error| fault(POLICY, error))?;
-            let witnessed = policy.check_witnesses(&note).map_err(|error| fault(CHECKPOINT, error))?;
-            self.witnesses = witnessed.witnesses.iter().map(|(key, _)| key.name().to_owned()).collect();
-        }
-        if let Some(policy) = &trust.policy {
-            let witnessed = policy.check(&note).map_err(|error| fault(CHECKPOINT, error))?;
-            self.witnesses = witnessed.witnesses.iter().map(|(key, _)| key.name().to_owned()).collect();
-        }
         Ok(Log { chain, checkpoint, note })
     }
+
+    /// By the bundle's policy, which is the word of who exported, and by the reader's.
+    fn judge_witnesses(&mut self, bag: &Bag, trust: &Trust, note: &SignedNote) {
+        let refused = |error| fault(CHECKPOINT, error);
+        let own = bag.get(POLICY).map(|policy| {
+            let policy = Policy::parse(policy).map_err(|error| fault(POLICY, error))?;
+            policy.check_witnesses(note).map_err(refused)
+        });
+        let trusted = trust.policy.as_ref().map(|policy| {
+            let checked = if policy.logs().is_empty() { policy.check_witnesses(note) } else { policy.check(note) };
+            checked.map_err(refused)
+        });
+        self.policy_was_trusted = trusted.is_some();
+        for checked in [own, trusted].into_iter().flatten() {
+            if let Some(witnessed) = self.hold(checked) {
+                let cosigned =
+                    |(key, time): (VerifierKey, u64)| Cosigned { name: key.name().to_owned(), time: rfc3339_of_seconds(time) };
+                self.witnesses = witnessed.witnesses.into_iter().map(cosigned).collect();
+            }
+        }
+    }
+
+    fn judge_stamps(&mut self, bag: &Bag, trust: &Trust, log: &Log, groups: &Groups) {
+        for &size in groups.timestamps.keys() {
+            let stamp = stamps::judge(bag, size, &log.chain, &log.checkpoint, trust.tsa_roots.as_ref());
+            let stamp = self.hold(stamp.map_err(|(file, what)| fault(&file, what)));
+            self.timestamps.extend(stamp);
+        }
+        if trust.tsa_roots.is_some() && groups.timestamps.is_empty() {
+            self.hold::<()>(Err(fault(TIMESTAMPS, "has no time stamp, and roots of authorities were given")));
+        }
+    }
+
+    /// What the tombstones cover. One that is wrong covers nothing.
+    fn judge_tombstones(&mut self, bag: &Bag, log: &Log, groups: &Groups) -> Erasures {
+        let mut erasures = Erasures::default();
+        for (&seq, suffixes) in &groups.tombstones {
+            let covered = cover(bag, log, seq, suffixes, &mut erasures);
+            self.hold(covered);
+        }
+        erasures
+    }
+
+    fn judge_record(
+        &mut self,
+        bag: &Bag,
+        log: &Log,
+        below: &str,
+        seq: u64,
+        suffixes: &Suffixes,
+        erasures: &Erasures,
+    ) -> RecordReport {
+        let stamped = self.timestamps.iter().filter(|stamp| stamp.size > seq).map(|stamp| stamp.time.clone()).min();
+        let judged = prove_record(bag, log, below, seq, suffixes, erasures);
+        let Some((shown, verified)) = self.hold(judged) else {
+            let parts = vec![("record".to_owned(), Verdict::Tampered)];
+            return RecordReport { seq, time: String::new(), kind: String::new(), stamped: None, parts };
+        };
+        let parts = named(&shown, &verified);
+        if let Some((part, _)) = parts.iter().find(|(_, verdict)| *verdict == Verdict::Tampered) {
+            let what = format!("{part} is not what was recorded");
+            self.hold::<()>(Err(fault(&format!("{below}{seq}.json"), what)));
+        }
+        let kind = Kind::ALL.into_iter().find(|kind| kind.code() == verified.leaf.kind);
+        RecordReport {
+            seq: verified.leaf.seq,
+            time: rfc3339(verified.leaf.time),
+            kind: kind.map_or_else(|| verified.leaf.kind.to_string(), |kind| kind.as_str().to_owned()),
+            stamped,
+            parts,
+        }
+    }
+}
+
+/// Whether the statement speaks of this log and these numbers.
+fn check_statement(statement: &Predicate, log: &Log, groups: &Groups) -> Result<(), Fault> {
+    let counts = [groups.records.len(), groups.custody.len(), groups.tombstones.len()].map(|count| count as u64);
+    let range = (groups.records.keys().next().copied(), groups.records.keys().next_back().copied());
+    let said = [statement.records, statement.custody, statement.tombstones];
+    let names_log = statement.origin == log.chain.origin()
+        && statement.log_id == crate::bag::hex(&log.chain.first().log_id())
+        && statement.tree_size == log.checkpoint.size;
+    if counts != said
+        || range != (statement.first, statement.last)
+        || !names_log
+        || statement.records > statement.records_selected
+    {
+        return Err(fault(STATEMENT, "says other numbers of records, or another log, than the bundle has"));
+    }
+    Ok(())
+}
+
+/// Takes in what one tombstone covers.
+fn cover(bag: &Bag, log: &Log, seq: u64, suffixes: &Suffixes, erasures: &mut Erasures) -> Result<(), Fault> {
+    let (shown, verified) = prove_record(bag, log, TOMBSTONES, seq, suffixes, &Erasures::default())?;
+    let name = format!("{TOMBSTONES}{seq}.json");
+    if let Some((part, _)) = named(&shown, &verified).into_iter().find(|(_, verdict)| *verdict == Verdict::Tampered) {
+        return Err(fault(&name, format_args!("{part} is not what was recorded")));
+    }
+    let tombstone = Tombstone::of(&shown, &verified).map_err(|error| fault(&name, error))?;
+    let name = format!("{TOMBSTONES}{seq}.members.jsonl");
+    for line in need(bag, &name)?.split_inclusive(|byte| *byte == b'\n') {
+        let member = if line.len() <= MEMBER_BYTES_MAX { serde_json::from_slice::<Membership>(line).ok() } else { None };
+        let member = member.ok_or_else(|| fault(&name, "has a line that shows no item of a list"))?;
+        erasures.add(seq, &tombstone, &member).map_err(|error| fault(&name, error))?;
+    }
+    Ok(())
 }
 
 /// The suffixes of the files of one record that are there.
@@ -227,45 +335,46 @@ struct Groups {
     records: BTreeMap<u64, Suffixes>,
     custody: BTreeMap<u64, Suffixes>,
     tombstones: BTreeMap<u64, Suffixes>,
-    timestamps: usize,
+    timestamps: BTreeMap<u64, Suffixes>,
 }
 
 impl Groups {
-    fn of(bag: &Bag) -> Result<Self, Fault> {
-        let mut groups = Self::default();
-        for (name, _) in bag.files() {
-            let stranger = || fault(name, "does not belong into a bundle");
-            let known = [VKEY, KEYS, CHECKPOINT, POLICY, STATEMENT, INDEX, CERTIFICATE];
-            if known.contains(&name) || !name.starts_with("data/") {
-                // What stands beside `data/` is listed in the tag manifest: which of it belongs there is known, too.
-                let tags = ["bagit.txt", INFO, "manifest-sha256.txt", "tagmanifest-sha256.txt"];
-                if !name.starts_with("data/") && !tags.contains(&name) {
-                    return Err(stranger());
-                }
-                continue;
-            }
-            if name.strip_prefix(TIMESTAMPS).is_some_and(|name| name.ends_with(".tsr")) {
-                groups.timestamps += 1;
-                continue;
-            }
-            let below = [(RECORDS, &mut groups.records), (CUSTODY, &mut groups.custody), (TOMBSTONES, &mut groups.tombstones)];
-            let found = below.into_iter().find_map(|(prefix, group)| Some((prefix, name.strip_prefix(prefix)?, group)));
-            let (prefix, rest, group) = found.ok_or_else(stranger)?;
-            let (seq, suffix) = rest.split_once('.').ok_or_else(stranger)?;
-            let number: u64 = seq.parse().map_err(|_| stranger())?;
-            let is_known =
-                matches!(suffix, "json" | "leaf" | "tlog-proof") || (prefix == TOMBSTONES && suffix == "members.jsonl");
-            if number.to_string() != seq || !is_known {
-                return Err(stranger());
-            }
-            group.entry(number).or_default().push(suffix.to_owned());
+    /// Takes in every file that belongs into a bundle; the first that does not is the fault.
+    fn fill(&mut self, bag: &Bag) -> Result<(), Fault> {
+        let mut strangers = bag.files().map(|(name, _)| name).filter(|name| !self.take(name));
+        let first = strangers.next().map(|name| fault(name, "does not belong into a bundle"));
+        strangers.for_each(drop);
+        first.map_or(Ok(()), Err)
+    }
+
+    fn take(&mut self, name: &str) -> bool {
+        let known = [VKEY, KEYS, CHECKPOINT, POLICY, STATEMENT, INDEX, CERTIFICATE];
+        // What stands beside `data/` is listed in the tag manifest: which of it belongs there is known, too.
+        let tags = ["bagit.txt", INFO, "manifest-sha256.txt", "tagmanifest-sha256.txt"];
+        if known.contains(&name) || tags.contains(&name) {
+            return true;
         }
-        Ok(groups)
+        let record = ["json", "leaf", "tlog-proof"].as_slice();
+        let below: [(&str, &[&str], &mut BTreeMap<u64, Suffixes>); 4] = [
+            (RECORDS, record, &mut self.records),
+            (CUSTODY, record, &mut self.custody),
+            (TOMBSTONES, &["json", "leaf", "tlog-proof", "members.jsonl"], &mut self.tombstones),
+            (TIMESTAMPS, &[stamps::ANSWER, stamps::NOTE, stamps::PROOF], &mut self.timestamps),
+        ];
+        let found = below.into_iter().find_map(|(prefix, suffixes, group)| Some((name.strip_prefix(prefix)?, suffixes, group)));
+        let Some((rest, suffixes, group)) = found else { return false };
+        let Some((number, suffix)) = rest.split_once('.') else { return false };
+        let Some(canonical) = number.parse::<u64>().ok().filter(|parsed| parsed.to_string() == number) else { return false };
+        if !suffixes.contains(&suffix) {
+            return false;
+        }
+        group.entry(canonical).or_default().push(suffix.to_owned());
+        true
     }
 }
 
-/// One record: its leaf is in the log, and all that is shown of it is what the leaf holds.
-fn judge_record(
+/// One record: its leaf is in the log. What is shown of it is judged, too, and may be tampered.
+fn prove_record(
     bag: &Bag,
     log: &Log,
     below: &str,
@@ -298,22 +407,7 @@ fn judge_record(
     if proof.index() != seq || verified.leaf.seq != seq {
         return Err(fault(&file, "is the proof of another place in the log"));
     }
-    if let Some((part, _)) = named(&shown, &verified).into_iter().find(|(_, verdict)| *verdict == Verdict::Tampered) {
-        return Err(fault(&json, format_args!("{part} is not what was recorded")));
-    }
     Ok((shown, verified))
-}
-
-impl RecordReport {
-    fn of(shown: &Disclosure, verified: &Verified) -> Self {
-        let kind = Kind::ALL.into_iter().find(|kind| kind.code() == verified.leaf.kind);
-        Self {
-            seq: verified.leaf.seq,
-            time: rfc3339(verified.leaf.time),
-            kind: kind.map_or_else(|| verified.leaf.kind.to_string(), |kind| kind.as_str().to_owned()),
-            parts: named(shown, verified),
-        }
-    }
 }
 
 fn named(shown: &Disclosure, verified: &Verified) -> Vec<(String, Verdict)> {

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Log, token};
-use ledger::{LogKey, Selection, Verdict};
+use ledger::{Algorithm, LogKey, Policy, Selection, SigningKey, TsaRoots, Verdict};
 use proptest::prelude::*;
 use watchkeeper_evidence::{Bag, BagError, Export, Overall, Report, Trust, verify, verify_bag};
 
@@ -18,10 +18,10 @@ fn a_session_is_intact_and_each_part_has_its_verdict() {
     let log = Log::new(600);
     for session in 0..common::SESSIONS {
         let bag = log.export(session, Selection::all());
-        let trust = Trust { key: Some(log.key.verifier()), policy: None };
+        let trust = Trust { key: Some(log.key.verifier()), ..Trust::default() };
         let report = verify_bag(&bag, &trust);
         assert_eq!((report.overall, &report.fault), (Overall::Intact, &None), "session {session}");
-        assert!(report.key_was_trusted && report.complete && report.timestamps == 1);
+        assert!(report.key_was_trusted && report.complete && report.timestamps.is_empty());
         assert_eq!(report.records.len(), log.session(session).len());
         let erased = report
             .records
@@ -49,7 +49,7 @@ fn without_the_tombstone_it_is_incomplete_and_withheld_is_said_to_be() {
     let report = judged(&bag);
     assert_eq!((report.overall, report.fault), (Overall::Incomplete, None));
 
-    let show = Selection { field: &|path| path != "/identity", ..Selection::all() };
+    let show = Selection { field: &|path, _| path != "/identity", ..Selection::all() };
     let report = judged(&log.export(3, show));
     assert_eq!(report.overall, Overall::Intact);
     let withheld = report.records[0].parts.iter().filter(|(_, verdict)| *verdict == Verdict::Withheld).count();
@@ -86,7 +86,7 @@ fn directories_and_archives_are_read_back_and_equal_bundles_are_equal_bytes() {
 fn another_logs_key_is_not_trusted() {
     let log = Log::new(10);
     let other = LogKey::generate("test.example/log").unwrap();
-    let report = verify_bag(&log.export(0, Selection::all()), &Trust { key: Some(other.verifier()), policy: None });
+    let report = verify_bag(&log.export(0, Selection::all()), &Trust { key: Some(other.verifier()), ..Trust::default() });
     assert_eq!(report.overall, Overall::Tampered);
     assert_eq!(report.fault.unwrap().file, "data/vkey");
     // A bundle that somebody else signs with a key of their own for the same records.
@@ -119,17 +119,86 @@ fn is_found(bag: &Bag, change: impl Fn(&mut Bag)) -> bool {
 }
 
 #[test]
-fn every_file_flipped_removed_added_or_swapped_is_found() {
+fn time_stamps_and_cosignatures_come_along_and_are_judged_by_what_the_reader_trusts() {
+    let mut log = Log::new(40);
+    let root = log.stamp(&[40, 42]);
+    log.cosign();
+    let bag = log.export(3, Selection::all());
+    let report = judged(&bag);
+    assert_eq!((report.overall, &report.fault), (Overall::Intact, &None));
+    // The first one over the records is enough.
+    assert!(report.timestamps.len() == 1 && report.timestamps[0].size == 40 && !report.timestamps[0].verified);
+    assert!(report.records.iter().all(|record| record.stamped.as_ref() == Some(&report.timestamps[0].time)));
+    assert!(report.custody.iter().all(|record| record.stamped.is_none()), "that came later");
+    let names: Vec<&str> = report.witnesses.iter().map(|by| by.name.as_str()).collect();
+    assert!(
+        names == ["w1.example", "w2.example"] && report.witnesses[0].time == "2023-11-14T22:15:23Z",
+        "{:?}",
+        report.witnesses
+    );
+    assert!(!report.policy_was_trusted);
+
+    let policy = |text: &str| Some(Policy::parse(text.as_bytes()).unwrap());
+    let roots = |pem: &[u8]| Some(TsaRoots::from_pem(pem).unwrap());
+    let own = log.cosigned.as_ref().unwrap().1.clone();
+    let trust = Trust { key: Some(log.key.verifier()), policy: policy(&own), tsa_roots: roots(&root) };
+    let report = verify_bag(&bag, &trust);
+    assert!(
+        report.overall == Overall::Intact && report.timestamps[0].verified && report.policy_was_trusted,
+        "{:?}",
+        report.fault
+    );
+
+    let stranger = SigningKey::generate(Algorithm::MlDsa44, "w9.example").unwrap();
+    let asks = policy(&format!("witness w9 {}\nquorum w9\n", stranger.verifier()));
+    let report = verify_bag(&bag, &Trust { policy: asks, ..trust.clone() });
+    assert_eq!(report.fault.unwrap().file, "data/checkpoint");
+    let another = Log::new(10).stamp(&[]);
+    let report = verify_bag(&bag, &Trust { tsa_roots: roots(&another), ..trust.clone() });
+    assert_eq!(report.fault.unwrap().file, "data/timestamps/40.tsr");
+    let none = Log::new(10);
+    let trust = Trust { key: None, policy: None, ..trust };
+    assert_eq!(verify_bag(&none.export(3, Selection::all()), &trust).fault.unwrap().file, "data/timestamps/");
+
+    // A stamp that does not fit is no evidence, and is not put into a bundle.
+    std::fs::copy(log.dir.path().join("ledger/timestamps/42.tsr"), log.dir.path().join("ledger/timestamps/40.tsr")).unwrap();
+    let records = log.session(3);
+    let refused = log.exporting(3, &records, Selection::all(), &[], |export| export.bag().err().unwrap().to_string());
+    assert!(refused.contains("timestamps/40.tsr"), "{refused}");
+}
+
+#[test]
+fn a_tampered_record_is_told_from_those_beside_it() {
     let log = Log::new(40);
+    let bag = log.export(3, Selection::all());
+    let mut changed = bag.clone();
+    let json = String::from_utf8(changed.remove("data/records/10.json").unwrap()).unwrap();
+    changed.put("data/records/10.json", json.replace("Message 10", "Message 99").into_bytes()).unwrap();
+    changed.put("data/records/3.txt", Vec::new()).unwrap();
+    let report = judged(&changed);
+    assert_eq!(report.overall, Overall::Tampered);
+    let tampered = |record: &&watchkeeper_evidence::RecordReport| {
+        record.parts.iter().filter(|(_, verdict)| *verdict == Verdict::Tampered).count()
+    };
+    let places: Vec<(u64, usize)> = report.records.iter().map(|record| (record.seq, tampered(&record))).collect();
+    assert_eq!(places[..3], [(3, 0), (10, 1), (17, 0)], "the text, and nothing else");
+}
+
+#[test]
+fn every_file_flipped_removed_added_or_swapped_is_found() {
+    let mut log = Log::new(40);
+    log.stamp(&[40]);
+    log.cosign();
     let bag = log.export(1, Selection::all());
     let other = Log::new(40).export(1, Selection::all());
     let third = log.export(3, Selection::all());
     assert_eq!(judged(&bag).overall, Overall::Intact);
     let names: Vec<String> =
         bag.files().map(|(name, _)| name.to_owned()).filter(|name| !name.contains("manifest-sha256")).collect();
-    assert!(names.len() > 20);
+    assert!(names.len() > 25);
     for name in &names {
         let length = bag.get(name).unwrap().len();
+        assert!(length > 0, "{name}");
         for at in [0, length / 3, length / 2, length - 1] {
             let flip = |bag: &mut Bag| {
                 let mut bytes = bag.remove(name).unwrap();
@@ -148,9 +217,15 @@ fn every_file_flipped_removed_added_or_swapped_is_found() {
             assert!(is_found(&bag, swap), "{name} swapped");
         }
     }
-    for name in
-        ["data/more", "data/records/77.json", "data/records/1.txt", "data/timestamps/1.tsr", "more.txt", "data/custody/1.leaf"]
-    {
+    for name in [
+        "data/more",
+        "data/records/77.json",
+        "data/records/1.txt",
+        "data/timestamps/1.tsr",
+        "data/timestamps/40.txt",
+        "more.txt",
+        "data/custody/1.leaf",
+    ] {
         assert!(is_found(&bag, |bag| bag.put(name, b"more".to_vec()).unwrap()), "{name} added");
     }
     for (record, files) in [("data/records/1.", "data/records/8."), ("data/records/1.", "data/custody/41.")] {

@@ -83,7 +83,8 @@ fn word(overall: Overall) -> &'static str {
 fn both_verifiers_say_the_same_of_bundles() {
     let mut second = Second::start();
     let mut dice = Dice(1);
-    let log = Log::new(40);
+    let mut log = Log::new(40);
+    log.stamp(&[40]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bag.tar.gz");
     let mut agree = |bag: &Bag, what: &str| {
@@ -94,14 +95,38 @@ fn both_verifiers_say_the_same_of_bundles() {
         std::fs::remove_file(&path).unwrap();
         ours.overall
     };
+    assert_eq!(agree(&log.export(1, Selection::all()), "not witnessed"), Overall::Intact);
+    log.cosign();
     let bags: Vec<Bag> = (0..common::SESSIONS).map(|session| log.export(session, Selection::all())).collect();
     for bag in &bags {
         assert_eq!(agree(bag, "whole"), Overall::Intact);
     }
     let without = log.exporting(2, &log.session(2), Selection::all(), &[], |export| export.bag().unwrap().0);
     assert_eq!(agree(&without, "without its tombstone"), Overall::Incomplete);
-    let some = Selection { field: &|path| path != "/identity", ..Selection::all() };
+    let some = Selection { field: &|path, _| path != "/identity", ..Selection::all() };
     assert_eq!(agree(&log.export(1, some), "in part"), Overall::Intact);
+
+    let (note, policy) = log.cosigned.clone().unwrap();
+    for (what, policy, expected) in [
+        ("more than there are", policy.replace("quorum some", "quorum two"), Overall::Tampered),
+        ("none", policy.replace("quorum some", "quorum none"), Overall::Intact),
+        ("no quorum", policy.replace("quorum some\n", ""), Overall::Tampered),
+        ("a group of one", policy.replace("group some any", "group some 1"), Overall::Intact),
+        ("all", policy.replace("group some any", "group some all"), Overall::Tampered),
+        ("a member twice", policy.replace("2 w1 w3", "2 w1 w1"), Overall::Tampered),
+        ("unknown member", policy.replace("2 w1 w3", "2 w1 w4"), Overall::Tampered),
+        ("threshold", policy.replace("2 w1 w3", "3 w1 w3"), Overall::Tampered),
+        ("word", format!("{policy}and more\n"), Overall::Tampered),
+        ("not ended", policy.trim_end().to_owned(), Overall::Tampered),
+    ] {
+        let changed = Log { cosigned: Some((note.clone(), policy)), ..log };
+        assert_eq!(agree(&changed.export(1, Selection::all()), what), expected, "{what}");
+        log = changed;
+    }
+    log.cosigned = Some((note.replacen("w1.example ", "w7.example ", 1), policy.clone()));
+    assert_eq!(agree(&log.export(1, Selection::all()), "a witness less"), Overall::Intact);
+    log.cosigned = Some((note.replacen("w2.example ", "w7.example ", 1), policy));
+    assert_eq!(agree(&log.export(1, Selection::all()), "the other less"), Overall::Tampered);
 
     let mut tampered = 0;
     for round in 0..200 {
@@ -142,7 +167,7 @@ fn both_verifiers_say_the_same_of_each_part_of_a_disclosure() {
         let record = &log.stored[dice.below(log.stored.len())];
         let withheld = dice.below(14);
         let show = Selection {
-            field: &|path| path.len() % 14 != withheld,
+            field: &|path, _| path.len() % 14 != withheld,
             content: &|id, _| usize::from(id.as_bytes()[0]) % 7 != withheld,
             token: &|token| token.len() % 3 != withheld % 3 || withheld > 6,
         };
@@ -320,7 +345,9 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn bagit_and_securesystemslib_take_a_bundle_and_not_a_changed_one() {
-    let log = Log::new(20);
+    let mut log = Log::new(20);
+    log.stamp(&[20, 22]);
+    log.cosign();
     let dir = tempfile::tempdir().unwrap();
     let peers = |bag: &Bag, name: &str| {
         let path = dir.path().join(name);

@@ -64,8 +64,8 @@ pub struct OpenField {
 /// What is to be shown. Each question is asked with what it is about.
 #[derive(Clone, Copy)]
 pub struct Selection<'a> {
-    /// Whether the field of that path is shown.
-    pub field: &'a dyn Fn(&str) -> bool,
+    /// Whether the field of that path and value is shown.
+    pub field: &'a dyn Fn(&str, &[u8]) -> bool,
     /// Whether the content of that id and subject is shown.
     pub content: &'a dyn Fn(ContentId, SubjectId) -> bool,
     /// Whether a token is shown that stands in a content that is shown.
@@ -141,7 +141,7 @@ impl Selection<'_> {
     /// Everything.
     #[must_use]
     pub const fn all() -> Selection<'static> {
-        Selection { field: &|_| true, content: &|_, _| true, token: &|_| true }
+        Selection { field: &|_, _| true, content: &|_, _| true, token: &|_| true }
     }
 }
 
@@ -157,7 +157,7 @@ impl Disclosure {
         for (index, field) in (0_u32..).zip(&record.fields) {
             hashes.push(field.hash()?);
             let StoredField::Open { path, kind, value, salt } = field else { continue };
-            if !(selection.field)(path) {
+            if !(selection.field)(path, value) {
                 withheld.push(format!("field/{index}"));
                 continue;
             }

@@ -54,7 +54,7 @@ fn what_is_kept_back_cannot_be_told_and_is_said_to_be_withheld() {
     let shown = shown(
         &StoredRecord::whole(whole),
         &Selection {
-            field: &|path| path != "/identity" && !path.starts_with("/unmapped"),
+            field: &|path, _| path != "/identity" && !path.starts_with("/unmapped"),
             content: &|id, owner| id == first && owner == subject(0),
             token: &|token| token != secret,
         },

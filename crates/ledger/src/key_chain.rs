@@ -140,8 +140,8 @@ impl KeyChain {
         self.open_exact(note, |_| true)
     }
 
-    /// Reads a checkpoint of the log's history, which keeps the Ed25519 signatures alone.
-    pub(crate) fn open_history(&self, note: &[u8]) -> Result<Checkpoint, CheckpointError> {
+    /// Reads a checkpoint of the log's history, which keeps the Ed25519 signatures alone: this is what time stamps are of.
+    pub fn open_history(&self, note: &[u8]) -> Result<Checkpoint, CheckpointError> {
         self.open_exact(note, in_history)
     }
 

@@ -60,4 +60,7 @@ pub use tombstone::{ErasedItem, ErasedItems, Erasures, Membership, TOMBSTONE_EVE
 pub use tree::{CompactRange, EMPTY_ROOT, Hash, leaf_hash, node_hash, root_of};
 pub use verify::{Fault, Report, SupplyError, Trust, VerifyError, Visit, verify, verify_against, verify_archived, verify_public};
 pub use vkey::{Algorithm, VerifierKey};
-pub use witnessed::{publish_timestamp, publish_witnessed, published_checkpoint, witnessed_checkpoint};
+pub use witnessed::{
+    StampedCheckpoint, publish_timestamp, publish_witnessed, published_checkpoint, stamped_checkpoints, stamped_sizes,
+    witnessed_checkpoint,
+};

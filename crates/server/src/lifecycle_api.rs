@@ -106,6 +106,8 @@ async fn restore(State(api): State<Arc<Api>>, Extension(caller): Extension<Calle
 struct EvidenceRequest {
     what: What,
     reason: String,
+    #[serde(default)]
+    withhold: Vec<String>,
 }
 
 /// The bundle as `.tar.gz`.
@@ -113,7 +115,7 @@ async fn evidence(State(api): State<Arc<Api>>, Extension(caller): Extension<Call
     let request: EvidenceRequest = body.json()?;
     let asker = caller.asker();
     let packed = waiting(&api, move |node| {
-        let (bag, _) = node.export(&asker, &request.what, &request.reason)?;
+        let (bag, _) = node.export(&asker, &request.what, &request.withhold, &request.reason)?;
         Ok::<_, EvidenceError>(bag.to_tar_gz("evidence")?)
     });
     Ok(([(header::CONTENT_TYPE, "application/gzip")], packed.await??).into_response())
@@ -160,7 +162,9 @@ impl From<EvidenceError> for ApiError {
     fn from(error: EvidenceError) -> Self {
         match error {
             EvidenceError::Nothing => Self::new(StatusCode::NOT_FOUND, error),
-            EvidenceError::Text(_) | EvidenceError::Column => Self::new(StatusCode::BAD_REQUEST, error),
+            EvidenceError::Text(_) | EvidenceError::Column | EvidenceError::Withhold(_) => {
+                Self::new(StatusCode::BAD_REQUEST, error)
+            }
             EvidenceError::TooMany => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error),
             EvidenceError::Query(error) => error.into(),
             _ => Self::stopped(error),

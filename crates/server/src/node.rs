@@ -41,6 +41,8 @@ pub struct Node {
     consumers: Consumers,
     lifecycle: Lifecycle,
     newest_at_open: Option<Timestamp>,
+    /// The policy by which its checkpoints are witnessed.
+    witnesses: Option<String>,
     notes: Vec<String>,
 }
 
@@ -208,7 +210,18 @@ impl Node {
             consumers.start_archiver(archiver.clone(), pipeline.clone())?;
         }
         let lifecycle = Lifecycle { cold, policy, holds, archiver };
-        Ok(Self { data, keyring, pipeline, journal, consumers, lifecycle, newest_at_open, notes })
+        Ok(Self { data, keyring, pipeline, journal, consumers, lifecycle, newest_at_open, witnesses: None, notes })
+    }
+
+    /// With witnesses that countersign its checkpoints, by this policy (C2SP tlog-policy).
+    #[must_use]
+    pub(crate) fn with_witnesses(self, witnesses: Option<String>) -> Self {
+        Self { witnesses, ..self }
+    }
+
+    /// The policy by which the checkpoints are witnessed, where somebody does.
+    pub(crate) fn witness_policy(&self) -> Option<&str> {
+        self.witnesses.as_deref()
     }
 
     /// The way in.

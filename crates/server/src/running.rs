@@ -93,7 +93,8 @@ impl Running {
     pub async fn start(data: &Path, root: &RootKeyFile, config: &Config) -> Result<Self, StartError> {
         config.check()?;
         let tls = config.tls.as_ref().map(tls_acceptor).transpose().map_err(StartError::Tls)?;
-        let node = Arc::new(Node::open(data, root, &config.node())?);
+        let witnesses = crate::witnessing::policy_text(config)?;
+        let node = Arc::new(Node::open(data, root, &config.node())?.with_witnesses(witnesses));
         let keys = Arc::new(ApiKeys::open(&node.data().key("api-keys.json"))?);
         let token = secrets::random::<32>().map_err(StartError::RunFile)?;
         let token = format!("wkrun_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token));

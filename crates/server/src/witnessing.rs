@@ -177,9 +177,34 @@ impl Peer {
     }
 }
 
+/// The policy by which a checkpoint counts as witnessed, as text: the one of the configuration, or one of the witnesses that it names,
+/// which asks for none of them. `None` when it names none.
+pub(crate) fn policy_text(config: &Config) -> Result<Option<String>, ConfigError> {
+    if let Some(path) = &config.ledger.policy {
+        let text = read_policy_text(path)?;
+        let needs_witnesses = parse_policy(path, &text)?.needs_witnesses();
+        return Ok((needs_witnesses || !config.witness.is_empty()).then_some(text));
+    }
+    if config.witness.is_empty() {
+        return Ok(None);
+    }
+    let witnesses =
+        (1..).zip(&config.witness).map(|(number, witness)| format!("witness w{number} {} {}\n", witness.vkey, witness.url));
+    Ok(Some(witnesses.collect::<String>() + "quorum none\n"))
+}
+
 fn read_policy(path: &Path) -> Result<Policy, ConfigError> {
+    parse_policy(path, &read_policy_text(path)?)
+}
+
+fn read_policy_text(path: &Path) -> Result<String, ConfigError> {
     let bytes = std::fs::read(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    Policy::parse(&bytes).map_err(|error| ConfigError::Policy { path: path.to_owned(), what: error.to_string() })
+    let refuse = |error: std::string::FromUtf8Error| ConfigError::Policy { path: path.to_owned(), what: error.to_string() };
+    String::from_utf8(bytes).map_err(refuse)
+}
+
+fn parse_policy(path: &Path, text: &str) -> Result<Policy, ConfigError> {
+    text.parse().map_err(|error: ledger::PolicyError| ConfigError::Policy { path: path.to_owned(), what: error.to_string() })
 }
 
 /// The witnesses of the configuration, and those of the policy that have a URL; one for each URL, with all its keys.

@@ -350,7 +350,7 @@ pub(crate) enum Retention {
 pub(crate) enum Evidence {
     /// Take records out as a bundle; that you did is recorded
     #[command(
-        after_help = "Example:\n  watchkeeper evidence export --session s-17 --reason \"case 17\" --out case-17.tar.gz\n  watchkeeper evidence export --query \"SELECT seq FROM events WHERE user_id = 'u'\" --reason audit --out bundle/"
+        after_help = "Example:\n  watchkeeper evidence export --session s-17 --reason \"case 17\" --out case-17.tar.gz\n  watchkeeper evidence export --query \"SELECT seq FROM events WHERE user_id = 'u'\" --reason audit --out bundle/\n  watchkeeper evidence export --session s-17 --reason \"case 17\" --withhold tokens,content:system,/unmapped --out case-17.tar.gz"
     )]
     Export {
         #[command(flatten)]
@@ -367,36 +367,51 @@ pub(crate) enum Evidence {
         /// Why: it stands in the record and in the bundle
         #[arg(long)]
         reason: String,
+        /// What is not shown, while its commitments stay: paths of fields (`/identity`, `/attributes/KEY`), `content` or
+        /// `content:NAME` (a role or a part: user, assistant, system, tool, document, reasoning, ...), `tokens` or `tokens:TYPE`
+        #[arg(long, value_name = "FIELD[,FIELD]", value_delimiter = ',')]
+        withhold: Vec<String>,
         /// A new `.tar.gz`, or a new directory
         #[arg(long, value_name = "PATH")]
         out: PathBuf,
     },
-    /// Show what a bundle holds, with a verdict for each part
+    /// Show what a bundle holds, with a verdict for each field, text and token: disclosed, withheld, erased, tampered or unknown
     #[command(after_help = "Example:\n  watchkeeper evidence show case-17.tar.gz\n\nExit: as `evidence verify`.")]
     Show {
         /// The bundle
         bundle: PathBuf,
-        /// The log's public key, as you know it from elsewhere, or a file with it
-        #[arg(long, value_name = "VKEY")]
-        key: Option<String>,
+        #[command(flatten)]
+        trust: Trusted,
+        #[command(flatten)]
+        format: Format,
     },
     /// Verify a bundle, offline
     #[command(
-        after_help = "Example:\n  watchkeeper evidence verify case-17.tar.gz --key \"$(cat vkey)\"\n\nExit: 0 intact, 1 tampered or incomplete (says what), 2 cannot read."
+        after_help = "Example:\n  watchkeeper evidence verify case-17.tar.gz --key \"$(cat vkey)\" --policy witnesses --tsa-roots tsa.pem\n\nExit: 0 intact, 1 tampered or incomplete (says what), 2 cannot read."
     )]
     Verify {
         /// The bundle
         bundle: PathBuf,
-        /// The log's public key, as you know it from elsewhere, or a file with it
-        #[arg(long, value_name = "VKEY")]
-        key: Option<String>,
-        /// Who must have signed and cosigned the checkpoint: a C2SP tlog-policy file
-        #[arg(long, value_name = "FILE")]
-        policy: Option<PathBuf>,
+        #[command(flatten)]
+        trust: Trusted,
         /// Print a JSON report
         #[arg(long)]
         json: bool,
     },
+}
+
+/// What the reader of a bundle knows from elsewhere.
+#[derive(Debug, Args)]
+pub(crate) struct Trusted {
+    /// The log's public key, as you know it from elsewhere, or a file with it
+    #[arg(long, value_name = "VKEY")]
+    pub(crate) key: Option<String>,
+    /// Who must have cosigned the checkpoint (and signed it, where it lists logs): a C2SP tlog-policy file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) policy: Option<PathBuf>,
+    /// The authorities whose time stamps count, in PEM; there must be one then
+    #[arg(long, value_name = "FILE")]
+    pub(crate) tsa_roots: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,6 +1,7 @@
 //! A log with sessions, an erasure and records of custody, the same for the same seed but for its keys.
 
 use std::collections::HashMap;
+use std::process::Command;
 
 use aws_lc_rs::hmac;
 use event::{
@@ -9,7 +10,8 @@ use event::{
 };
 use journal::{ContentEntry, Record, Seq};
 use ledger::{
-    ErasedItem, ErasedItems, ErasedTokens, Ledger, LogKey, Redaction, Selection, StoredContent, StoredRecord, TOMBSTONE_EVENT,
+    Algorithm, ErasedItem, ErasedItems, ErasedTokens, Ledger, LogKey, Redaction, Selection, SigningKey, StoredContent,
+    StoredRecord, TOMBSTONE_EVENT, TimestampRequest,
 };
 use sanitize::Clean;
 use watchkeeper_evidence::{About, Bag, Chosen, Export};
@@ -26,6 +28,8 @@ pub(crate) struct Log {
     pub(crate) tombstone: StoredRecord,
     pub(crate) custody: StoredRecord,
     pub(crate) contents: HashMap<ContentId, StoredContent>,
+    /// The checkpoint as witnesses cosigned it, and the policy with these.
+    pub(crate) cosigned: Option<(String, String)>,
 }
 
 fn subject(of: u64) -> SubjectId {
@@ -111,7 +115,59 @@ impl Log {
         ledger.append(&custody).unwrap();
         ledger.seal(Timestamp::now()).unwrap();
         let (tombstone, custody) = (StoredRecord::whole(tombstone), StoredRecord::whole(custody));
-        Self { dir, key: key(), stored, list, tombstone, custody, contents }
+        Self { dir, key: key(), stored, list, tombstone, custody, contents, cosigned: None }
+    }
+
+    /// Has the newest checkpoint cosigned by two of three witnesses, one for each algorithm, and asks for two.
+    pub(crate) fn cosign(&mut self) {
+        let algorithms = [Algorithm::Ed25519Cosignature, Algorithm::MlDsa44, Algorithm::Ed25519Cosignature];
+        let keys: Vec<SigningKey> = (1..)
+            .zip(algorithms)
+            .map(|(n, algorithm)| SigningKey::generate(algorithm, &format!("w{n}.example")).unwrap())
+            .collect();
+        let note = ledger::published_checkpoint(self.dir.path()).unwrap().unwrap();
+        let cosignatures: Vec<_> = keys[..2].iter().map(|key| key.sign(note.text(), 1_700_000_123).unwrap()).collect();
+        let mut policy = "# of a test\n\n".to_owned();
+        for (n, key) in (1..).zip(&keys) {
+            policy += &format!("witness w{n} {} https://w{n}.example/\n", key.verifier());
+        }
+        policy += "group two 2 w1 w3\ngroup some any two w2\nquorum some\n";
+        self.cosigned = Some((note.with(cosignatures).unwrap().encode(), policy));
+    }
+
+    /// Has the checkpoints of these sizes stamped by an authority, made with OpenSSL, and gives its root.
+    pub(crate) fn stamp(&self, sizes: &[u64]) -> Vec<u8> {
+        let dir = tempfile::tempdir().unwrap();
+        let openssl = |arguments: &str| {
+            let output = Command::new("openssl").args(arguments.split(' ')).current_dir(dir.path()).output().unwrap();
+            assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+        };
+        let config = "[tsa]\ndefault_tsa=t\n[t]\nserial=serial\ndefault_policy=1.2.3.4\ndigests=sha256\nsigner_digest=sha256\n\
+                      ess_cert_id_chain=no\n[stamps]\nextendedKeyUsage=critical,timeStamping\n";
+        std::fs::write(dir.path().join("tsa.cnf"), config).unwrap();
+        std::fs::write(dir.path().join("serial"), "01\n").unwrap();
+        for name in ["root", "tsa"] {
+            openssl(&format!("genpkey -out {name}.key -algorithm EC -pkeyopt ec_paramgen_curve:P-256"));
+        }
+        openssl(
+            "req -x509 -new -key root.key -subj /CN=root -days 30 -out root.pem -config /dev/null -addext basicConstraints=critical,CA:TRUE",
+        );
+        openssl("req -new -key tsa.key -subj /CN=tsa -out tsa.csr -config /dev/null");
+        openssl(
+            "x509 -req -in tsa.csr -CA root.pem -CAkey root.key -CAcreateserial -days 30 -extfile tsa.cnf -extensions stamps -out tsa.pem",
+        );
+        let history = std::fs::read_to_string(self.dir.path().join("ledger/checkpoints")).unwrap();
+        for size in sizes {
+            let blocks: Vec<&str> = history.split_inclusive("\n\n").collect();
+            let note = blocks.chunks(2).find(|note| note[0].lines().nth(1) == Some(&size.to_string())).unwrap().concat();
+            let request = TimestampRequest::new(note.strip_suffix('\n').unwrap().as_bytes()).unwrap();
+            std::fs::write(dir.path().join("q.tsq"), request.encode()).unwrap();
+            openssl("ts -reply -queryfile q.tsq -config tsa.cnf -signer tsa.pem -inkey tsa.key -out a.tsr");
+            let answer = std::fs::read(dir.path().join("a.tsr")).unwrap();
+            request.check(&answer).unwrap();
+            ledger::publish_timestamp(self.dir.path(), *size, &answer).unwrap();
+        }
+        std::fs::read(dir.path().join("root.pem")).unwrap()
     }
 
     /// The records of a session.
@@ -139,15 +195,17 @@ impl Log {
             key: &self.key,
             records,
             show,
+            show_custody: Selection::all(),
             contents: &|id| self.contents.get(&id).cloned(),
             custody: std::slice::from_ref(&self.custody),
             tombstones,
-            timestamps: &[("0.tsr".to_owned(), b"a timestamp".to_vec())],
-            checkpoint: None,
-            policy: None,
+            checkpoint: self.cosigned.as_ref().map(|(note, _)| note.as_bytes()),
+            policy: self.cosigned.as_ref().map(|(_, policy)| policy.as_bytes()),
             about: About {
                 exported_by: "auditor <ann>".to_owned(),
                 reason: "case 12 & more".to_owned(),
+                withheld: Vec::new(),
+                witnessed: self.cosigned.as_ref().map(|_| true),
                 at: Timestamp::from_unix_ns(1_700_000_000_000_000_000),
                 chosen: Chosen::Session(format!("session-{session}")),
                 records_selected: self.session(session).len() as u64,

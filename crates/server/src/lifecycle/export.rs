@@ -3,18 +3,19 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::BufReader;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use event::{ContentId, Timestamp, attr};
 use evidence::{About, Bag, BagError, Chosen, Export, ExportError, Summary};
 use journal::Seq;
 use keys::KeysError;
-use ledger::{ErasedItems, Selection, StoredContent, StoredRecord};
+use ledger::{Checkpoint, ErasedItems, Policy, Selection, StoredContent, StoredRecord};
 use store::{Cell, QueryError, QueryLimits};
 
 use super::cold::ARCHIVE_DIR;
 use super::erase::TOMBSTONES_DIR;
 use super::spine::SpineError;
+use super::withhold::{Withhold, WithholdError};
 use super::{Asker, lifecycle_event};
 use crate::log_keys::{LogKeyError, log_key};
 use crate::node::Node;
@@ -24,6 +25,19 @@ const RECORDS_MAX: usize = 10_000;
 
 /// How long the event that tells of the export may take to be sealed.
 const SEALED_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long witnesses may take to cosign a checkpoint that covers the export: they are asked every two seconds, and one that failed
+/// is left alone for fifteen.
+const WITNESSED_WITHIN: Duration = Duration::from_secs(20);
+
+/// How often it is looked whether they have.
+const WITNESSED_LOOK: Duration = Duration::from_millis(100);
+
+/// Most records of custody of each kind in a bundle, the newest.
+const CUSTODY_MAX: usize = 1_000;
+
+/// Most recorded reads that are looked through for those of the selection, the newest.
+const READS_MAX: usize = 10_000;
 
 /// Longest reason, selection or name, in bytes.
 const TEXT_BYTES_MAX: usize = 4_096;
@@ -46,6 +60,9 @@ pub enum EvidenceError {
     /// A text is empty or too long.
     #[error("{0} must have 1 to {TEXT_BYTES_MAX} bytes")]
     Text(&'static str),
+    /// What is to be withheld.
+    #[error(transparent)]
+    Withhold(#[from] WithholdError),
     /// The choice names nothing.
     #[error("no record is in this selection; look with `watchkeeper trace` or `watchkeeper query` first")]
     Nothing,
@@ -85,18 +102,19 @@ pub enum EvidenceError {
     /// A list of what was erased.
     #[error("list of erased items: {0}")]
     Tombstone(#[from] ledger::TombstoneError),
-    /// A file.
-    #[error("list of erased items: {0}")]
-    Io(#[from] std::io::Error),
+    /// The witnessed checkpoint.
+    #[error("ledger/witnessed: {0}")]
+    Witnessed(std::io::Error),
 }
 
 impl Node {
     /// Takes records out as an evidence bundle. That this was done, by whom and why, is recorded and sealed first, and stands in the
-    /// bundle.
+    /// bundle. `withhold` names what is not shown: fields by their path, `content`, `content:NAME` with a role or a part, `tokens`,
+    /// `tokens:TYPE`; their commitments stay.
     ///
     /// # Errors
     /// See [`EvidenceError`].
-    pub fn export(&self, asker: &Asker, what: &What, reason: &str) -> Result<(Bag, Summary), EvidenceError> {
+    pub fn export(&self, asker: &Asker, what: &What, withhold: &[String], reason: &str) -> Result<(Bag, Summary), EvidenceError> {
         let fits = |text: &str| !text.is_empty() && text.len() <= TEXT_BYTES_MAX;
         if !fits(reason) {
             return Err(EvidenceError::Text("reason"));
@@ -104,42 +122,78 @@ impl Node {
         if !fits(what.text()) {
             return Err(EvidenceError::Text("selection"));
         }
+        let withhold = Withhold::read(withhold)?;
         self.flush(SEALED_WITHIN);
         let seqs = self.selected(what)?;
+        let (records, contents) = self.gather(&seqs)?;
+        let content = |id| contents.get(&id).cloned();
+        let shown = withhold.of(&records, &content)?;
         let mut event = lifecycle_event("evidence.export", "read", &what.to_string());
         event.identity.user = Some(asker.principal());
         event.set(attr::EVENT_OUTCOME, "success");
         event.set(event::Key::of("watchkeeper.evidence.reason"), reason);
         event.set(event::Key::of("watchkeeper.evidence.records"), i64::try_from(seqs.len()).unwrap_or(i64::MAX));
+        let names = withhold.names();
+        if !names.is_empty() {
+            event.set(event::Key::of("watchkeeper.evidence.withheld"), names.join(",").as_str());
+        }
         self.pipeline().record_blocking(vec![event], &|| true)?;
         if !self.flush(SEALED_WITHIN) {
             return Err(EvidenceError::NotSealed);
         }
-        let (records, contents) = self.gather(&seqs)?;
-        let (custody, _) = self.gather(&self.custody(what)?)?;
+        let (custody, _) = self.gather(&self.custody(what, &records)?)?;
         let tombstones = self.tombstones()?;
+        let all = records.iter().chain(&custody).chain(tombstones.iter().map(|(record, _)| record));
+        let size = all.map(|record| record.seq.0 + 1).max().unwrap_or_default();
+        let policy = self.witness_policy();
+        let witnessed = policy.map(|policy| self.witnessed(policy, size)).transpose()?.flatten();
         let key = log_key(self.keyring())?;
-        let show = Selection { field: &|_| true, content: &|_, _| true, token: &|_| true };
-        let export = Export {
-            data_dir: self.data().path(),
-            key: &key,
-            records: &records,
-            show,
-            contents: &|id| contents.get(&id).cloned(),
-            custody: &custody,
-            tombstones: &tombstones,
-            timestamps: &[],
-            checkpoint: None,
-            policy: None,
-            about: About {
-                exported_by: asker.id.clone(),
-                reason: reason.to_owned(),
-                at: Timestamp::now(),
-                chosen: what.chosen(),
-                records_selected: seqs.len() as u64,
-            },
+        let about = About {
+            exported_by: asker.id.clone(),
+            reason: reason.to_owned(),
+            withheld: names,
+            witnessed: policy.map(|_| witnessed.is_some()),
+            at: Timestamp::now(),
+            chosen: what.chosen(),
+            records_selected: seqs.len() as u64,
         };
-        Ok(export.bag()?)
+        let beside = withhold.beside();
+        let make = |show: Selection<'_>, show_custody: Selection<'_>| {
+            let export = Export {
+                data_dir: self.data().path(),
+                key: &key,
+                records: &records,
+                show,
+                show_custody,
+                contents: &content,
+                custody: &custody,
+                tombstones: &tombstones,
+                checkpoint: witnessed.as_deref().map(str::as_bytes),
+                policy: policy.filter(|_| witnessed.is_some()).map(str::as_bytes),
+                about,
+            };
+            export.bag()
+        };
+        Ok(shown.select(|show| beside.select(|show_custody| make(show, show_custody)))?)
+    }
+
+    /// The checkpoint that the witnesses of the policy cosigned, once there is one of so many records; `None` when they take too
+    /// long.
+    fn witnessed(&self, policy: &str, size: u64) -> Result<Option<String>, EvidenceError> {
+        let Ok(policy) = policy.parse::<Policy>() else { return Ok(None) };
+        let until = Instant::now() + WITNESSED_WITHIN;
+        loop {
+            if let Some(note) = ledger::witnessed_checkpoint(self.data().path()).map_err(EvidenceError::Witnessed)? {
+                let covers = Checkpoint::parse(note.text()).is_ok_and(|checkpoint| checkpoint.size >= size);
+                if covers && policy.check_witnesses(&note).is_ok() {
+                    return Ok(Some(note.encode()));
+                }
+            }
+            if Instant::now() >= until {
+                return Ok(None);
+            }
+            std::thread::sleep(WITNESSED_LOOK);
+        }
     }
 
     fn selected(&self, what: &What) -> Result<BTreeSet<u64>, EvidenceError> {
@@ -157,13 +211,28 @@ impl Node {
         if found.is_empty() { Err(EvidenceError::Nothing) } else { Ok(found) }
     }
 
-    /// The export itself, those of the same selection before it, and the holds.
-    fn custody(&self, what: &What) -> Result<BTreeSet<u64>, EvidenceError> {
+    /// The export itself, those of the same selection before it, the holds, and the reads that named what was selected.
+    fn custody(&self, what: &What, records: &[StoredRecord]) -> Result<BTreeSet<u64>, EvidenceError> {
         let object = self.recorded_text(&what.to_string()).replace('\'', "''");
-        self.seqs(&format!(
+        let mut custody = self.seqs(&format!(
             "SELECT seq FROM events WHERE kind = 'admin' AND (name IN ('hold.place', 'hold.release') OR (name = 'evidence.export' \
-             AND attributes ->> '$.\"watchkeeper.admin.object\"' = '{object}')) ORDER BY seq DESC LIMIT 1000"
-        ))
+             AND attributes ->> '$.\"watchkeeper.admin.object\"' = '{object}')) ORDER BY seq DESC LIMIT {CUSTODY_MAX}"
+        ))?;
+        let named = Named::of(records);
+        let limits = QueryLimits { rows_max: READS_MAX + 1, ..QueryLimits::default() };
+        let reads = self.reader()?.sql(
+            &format!(
+                "SELECT seq, attributes ->> '$.\"db.collection.name\"' FROM events WHERE kind = 'data_access' AND name = 'record.read' \
+                 ORDER BY seq DESC LIMIT {READS_MAX}"
+            ),
+            &limits,
+        )?;
+        let of_selection = reads.rows.iter().filter_map(|row| match row.as_slice() {
+            [Cell::Int(seq), Cell::Text(object)] if named.is_in(object) => u64::try_from(*seq).ok(),
+            _ => None,
+        });
+        custody.extend(of_selection.take(CUSTODY_MAX));
+        Ok(custody)
     }
 
     fn recorded_text(&self, text: &str) -> String {
@@ -244,6 +313,31 @@ impl Node {
             found.extend(records.into_iter().map(|record| (record, list.clone())));
         }
         Ok(found)
+    }
+}
+
+/// What a read may have named to see these records: their sessions, traces and ids.
+#[derive(Default)]
+struct Named {
+    sessions: HashSet<String>,
+    ids: HashSet<String>,
+}
+
+impl Named {
+    fn of(records: &[StoredRecord]) -> Self {
+        let mut named = Self::default();
+        for event in records.iter().filter_map(|stored| stored.for_reading().and_then(|record| record.event().ok())) {
+            named.sessions.extend(event.session.iter().map(|session| session.as_str().to_owned()));
+            named.ids.extend(event.trace.iter().map(|trace| trace.trace_id.to_string()));
+            named.ids.insert(event.id.to_string());
+        }
+        named
+    }
+
+    /// Whether what was asked for names one: ids by themselves, sessions, which may be any text, anywhere.
+    fn is_in(&self, asked: &str) -> bool {
+        let mut words = asked.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+        words.any(|word| self.ids.contains(word)) || self.sessions.iter().any(|session| asked.contains(session.as_str()))
     }
 }
 

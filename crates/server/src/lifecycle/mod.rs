@@ -11,6 +11,7 @@ pub mod retention;
 pub mod spine;
 pub mod target;
 pub mod verify;
+pub mod withhold;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

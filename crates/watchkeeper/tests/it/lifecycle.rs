@@ -96,7 +96,7 @@ fn dump(connection: &rusqlite::Connection, all: &mut String) {
     }
 }
 
-fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
+pub(crate) fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() { walk(&path, files) } else { files.push(path) }
@@ -104,7 +104,7 @@ fn walk(dir: &Path, files: &mut Vec<PathBuf>) {
 }
 
 /// A server with Ann and Bo in one session, and each in one of their own.
-fn ann_and_bo(data: &Path) -> Server {
+pub(crate) fn ann_and_bo(data: &Path) -> Server {
     ann_and_bo_with(data, "")
 }
 

@@ -14,6 +14,7 @@ mod clients;
 mod cold;
 mod crash;
 mod demo;
+mod evidence;
 mod faults;
 mod full_disk;
 mod gaps;

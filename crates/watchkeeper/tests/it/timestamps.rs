@@ -14,7 +14,7 @@ fn openssl(dir: &Path, arguments: &str) {
 }
 
 /// Makes a root and a certificate for time stamps, and answers requests with them.
-fn authority(dir: PathBuf) -> String {
+pub(crate) fn authority(dir: PathBuf) -> String {
     std::fs::create_dir(&dir).unwrap();
     std::fs::write(
         dir.join("tsa.cnf"),
@@ -66,7 +66,7 @@ fn body(stream: &mut TcpStream) -> Vec<u8> {
     }
 }
 
-fn stamps(data: &Path) -> Vec<PathBuf> {
+pub(crate) fn stamps(data: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(data.join("ledger/timestamps")).into_iter().flatten();
     entries.map(|entry| entry.unwrap().path()).filter(|path| path.extension().is_some_and(|name| name == "tsr")).collect()
 }
