@@ -129,6 +129,18 @@ impl View {
         Ok(self.read(segment)?.into_contents())
     }
 
+    /// The segment that holds a record; `None` where none does.
+    pub fn segment_of(&self, seq: u64) -> Result<Option<&Segment>, ArchiveError> {
+        for segment in self.manifest.segments().filter(|segment| segment.first <= seq && seq < segment.end) {
+            for record in self.read(segment)? {
+                if record?.seq.0 == seq {
+                    return Ok(Some(segment));
+                }
+            }
+        }
+        Ok(None)
+    }
+
     fn reader_of(&self, from: u64, times: Option<(Timestamp, Timestamp)>) -> Reader<'_> {
         let live = self.manifest.live.keys().map(|span| (span.first, span.end));
         let mut spans: Vec<_> =

@@ -56,6 +56,9 @@ pub struct Fault {
     pub place: String,
     /// What is wrong with it.
     pub what: String,
+    /// The record, where a record itself is not what was sealed. Whoever gave it knows better where it lies than
+    /// [`Fault::place`], which says `journal`.
+    pub record: Option<u64>,
 }
 
 impl std::fmt::Display for Fault {
@@ -160,7 +163,12 @@ enum Stop {
 
 impl Stop {
     fn fault(place: impl Into<String>, what: impl Into<String>) -> Self {
-        Self::Fault(Fault { place: place.into(), what: what.into() })
+        Self::Fault(Fault { place: place.into(), what: what.into(), record: None })
+    }
+
+    /// A record is not what was sealed.
+    fn record(seq: u64, what: impl Into<String>) -> Self {
+        Self::Fault(Fault { place: format!("journal, record {seq}"), what: what.into(), record: Some(seq) })
     }
 
     fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Self {

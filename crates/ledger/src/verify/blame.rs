@@ -8,11 +8,6 @@ use crate::leaf::{LEAF_BYTES, Leaf};
 use crate::tile::{ENTRY_BYTES, LEAF_LENGTH, TILE_WIDTH, TileBuilder, TileId, TileKind};
 use crate::tree::{Hash, leaf_hash, root_of};
 
-/// The place of a record.
-pub(super) fn journal(seq: u64) -> String {
-    format!("journal, record {seq}")
-}
-
 /// What is wrong, when a tile should be `ours` and is `found`.
 pub(super) fn tile(snapshot: &Snapshot, tile: TileId, ours: &[u8], found: &[u8]) -> Result<Stop, Stop> {
     if found.len() != ours.len() {
@@ -45,7 +40,7 @@ pub(super) fn tile(snapshot: &Snapshot, tile: TileId, ours: &[u8], found: &[u8])
     if in_bundle == in_tile {
         let sealed = bundle.as_chunks::<ENTRY_BYTES>().0.get(item).and_then(entry).and_then(Leaf::decode);
         let what = sealed.map_or("what was sealed is no leaf", |sealed| difference(&sealed, seq));
-        return Ok(Stop::fault(journal(seq), format!("is not the record that was sealed: {what}")));
+        return Ok(Stop::record(seq, format!("is not the record that was sealed: {what}")));
     }
     Ok(Stop::fault(at, format!("journal, entry bundle and tile state three different leaves of record {seq}")))
 }

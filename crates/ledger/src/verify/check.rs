@@ -25,10 +25,10 @@ pub(super) fn run(
     report: &mut Report,
 ) -> Result<(), Stop> {
     let Some(mut snapshot) = Snapshot::take(data_dir, &trust.keys, &mut report.notes)? else {
-        if data_dir.join("journal").is_dir() {
-            return Err(Stop::fault("ledger", "is missing"));
+        if !data_dir.join("journal").is_dir() {
+            return Err(Stop::Error(VerifyError::NoDataDirectory(data_dir.to_owned())));
         }
-        return Err(Stop::Error(VerifyError::NoDataDirectory(data_dir.to_owned())));
+        return not_begun(trust, source, report);
     };
     report.key = snapshot.keys.first().to_string();
     let rotations = snapshot.keys.generations().len() - 1;
@@ -68,6 +68,21 @@ pub(super) fn run(
         report.notes.push(format!("{} {what}", report.timestamps));
     }
     result
+}
+
+/// There is no ledger. A first start that ended before it made one leaves a journal without records; whoever knows of a log, by
+/// its keys or otherwise, is told that it is gone.
+fn not_begun(trust: &Trust, source: Source<'_>, report: &mut Report) -> Result<(), Stop> {
+    let records = source(&mut |_| {})?.records;
+    if records > 0 {
+        return Err(Stop::fault("ledger", format!("is missing, and the journal goes to record {records}")));
+    }
+    let known = trust.policy.as_ref().is_some_and(Policy::needs_witnesses) || trust.tsa_roots.is_some();
+    if known || !trust.keys.is_empty() {
+        return Err(Stop::fault("ledger", "is missing: there is nothing of the log that you know"));
+    }
+    report.notes.push("nothing is recorded here: a first start did not come to its end, and the next one goes on".to_owned());
+    Ok(())
 }
 
 struct Check<R> {
@@ -214,9 +229,9 @@ impl<R: BufRead> Check<R> {
         }
         let seq = self.tiles.size();
         if got != seq {
-            return Err(Stop::fault(blame::journal(got), format!("record {seq} should stand here")));
+            return Err(Stop::record(got, format!("record {seq} should stand here")));
         }
-        self.next_leaf(&leaf.map_err(|error| Stop::fault(blame::journal(seq), error.to_string()))?)
+        self.next_leaf(&leaf.map_err(|error| Stop::record(seq, error.to_string()))?)
     }
 
     fn next_leaf(&mut self, leaf: &Leaf) -> Result<(), Stop> {

@@ -40,7 +40,7 @@ pub(super) struct Snapshot {
 }
 
 impl Snapshot {
-    /// Reads it; `None` when there is no ledger.
+    /// Reads it; `None` when there is no ledger, or nothing in it.
     pub(super) fn take(data_dir: &Path, expected: &[VerifierKey], notes: &mut Vec<String>) -> Result<Option<Self>, Stop> {
         let ledger = data_dir.join("ledger");
         let dir = match File::open(&ledger) {
@@ -50,6 +50,9 @@ impl Snapshot {
         // A copy on a medium that knows no locks has no writer.
         if let Err(error) = dir.lock_shared() {
             notes.push(format!("ledger could not be locked against a running server: {error}"));
+        }
+        if ledger.is_dir() && is_empty(&ledger).map_err(Stop::unreadable(&ledger))? {
+            return Ok(None);
         }
         let keys = read_keys(&ledger, expected)?;
         let Listing { partials, last_full, timestamps } = list(&ledger, notes)?;
@@ -104,6 +107,16 @@ impl Snapshot {
         let answer = read_at_most(&path, TIMESTAMP_BYTES_MAX).map_err(Stop::unreadable(&path))?;
         answer.ok_or_else(|| Stop::fault(place(timestamp_file(size)), "is missing"))
     }
+}
+
+/// Whether nothing was ever put there, but for what an interrupted write leaves.
+fn is_empty(ledger: &Path) -> io::Result<bool> {
+    let mut any = false;
+    walk(ledger, &mut |path, _| {
+        any |= !path.ends_with(TEMPORARY_SUFFIX);
+        Ok(())
+    })?;
+    Ok(!any)
 }
 
 /// The place of a file in the ledger, as faults name it.

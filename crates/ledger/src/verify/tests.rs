@@ -100,6 +100,25 @@ fn every_file_that_is_cut_lengthened_removed_or_added_is_found() {
 }
 
 #[test]
+fn a_first_start_that_ended_before_the_ledger_was_made_is_no_tampering() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("journal")).unwrap();
+    for begin in [&|| {}, &|| std::fs::create_dir(dir.path().join("ledger")).unwrap(), &|| {
+        std::fs::write(dir.path().join("ledger/vkey.tmp"), b"exa").unwrap();
+    }] as [&dyn Fn(); 3]
+    {
+        begin();
+        let report = verify_memory(dir.path(), &[]).unwrap();
+        assert_eq!((report.fault, report.records), (None, 0));
+        assert!(report.notes[0].contains("nothing is recorded"), "{:?}", report.notes);
+        // With records, or for somebody who knows the log, the ledger is gone.
+        assert!(fault(&dir, &records(2)).place.starts_with("ledger"));
+        let known = Trust { keys: vec![LogKey::generate("known.example/log").unwrap().verifier()], ..Trust::default() };
+        assert!(verify_memory_against(dir.path(), &[], &known).unwrap().fault.is_some());
+    }
+}
+
+#[test]
 fn a_changed_cut_swapped_or_missing_record_is_found_and_named() {
     let good = records(260);
     let dir = sealed(&good, &[3, 258]);
@@ -186,7 +205,7 @@ fn a_directory_that_is_none_cannot_be_read() {
     let dir = tempfile::tempdir().unwrap();
     assert!(matches!(verify_memory(dir.path(), &[]), Err(VerifyError::NoDataDirectory(_))));
     std::fs::create_dir(dir.path().join("journal")).unwrap();
-    assert_eq!(fault(&dir, &[]).to_string(), "ledger: is missing");
+    assert_eq!(fault(&dir, &records(1)).to_string(), "ledger: is missing, and the journal goes to record 1");
     std::fs::write(dir.path().join("ledger"), b"").unwrap();
     assert_eq!(fault(&dir, &[]).to_string(), "ledger/vkey: is missing");
 }
@@ -376,7 +395,7 @@ fn of_many_records_the_first_wrong_one_is_named() {
             changed[seq].event_json.push(b' ');
         }
         let report = verify_memory(dir.path(), &changed).unwrap();
-        assert_eq!(report.fault.unwrap().place, blame::journal(wrong[0] as u64));
+        assert_eq!(report.fault.unwrap().place, format!("journal, record {}", wrong[0]));
         assert_eq!(report.records, wrong[0] as u64);
     }
 }

@@ -1,11 +1,12 @@
 //! Verification of a whole data directory: ledger, journal, archive, erasures.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
-use archive::{ArchiveError, ArchiveReport, Item, View};
+use archive::{ArchiveError, ArchiveReport, Item, ObjectName, View};
 use journal::{FrameKeys, Seq};
 use keys::Keyring;
 use ledger::{
@@ -71,7 +72,9 @@ pub fn verify(
     };
     let view = opened(dir, Some(keyring), place)?;
     let mut erased = Erased::default();
+    let from_journal = Cell::new(0);
     let mut archive = |until: Seq, visit: Visit<'_>| -> Result<(), SupplyError> {
+        from_journal.set(until.0);
         let view = match &view {
             Ok(view) => view.as_ref(),
             Err(fault) => return Err(SupplyError::Fault(fault.clone())),
@@ -115,7 +118,10 @@ pub fn verify(
         return Ok(early);
     }
     let keys = frame_keys(keyring.clone());
-    let report = ledger::verify_archived(dir, trust, &*keys, &mut archive)?;
+    let mut report = ledger::verify_archived(dir, trust, &*keys, &mut archive)?;
+    if let Ok(Some(view)) = &view {
+        name_segment(&mut report, view, from_journal.get());
+    }
     let mut verified = Verified { report, ..early };
     if let Ok(Some(view)) = &view
         && verified.report.fault.is_none()
@@ -127,6 +133,7 @@ pub fn verify(
             verified.report.notes.push("of the archive the digests were verified, and not each record".to_owned());
         } else {
             verified.report.fault = erased.judge(dir, &*keys, &mut verified.erased)?;
+            name_segment(&mut verified.report, view, from_journal.get());
         }
     }
     Ok(verified)
@@ -153,6 +160,29 @@ fn unsupplied(error: ArchiveError) -> SupplyError {
     }
 }
 
+/// Names the segment where the fault is of a record that came from the archive.
+fn name_segment(report: &mut Report, view: &View, from_journal: u64) {
+    if let Some(fault) = &mut report.fault
+        && let Some(seq) = fault.record.filter(|seq| *seq < from_journal)
+    {
+        fault.place = place_of(view, seq);
+    }
+}
+
+/// Where an archived record lies: its segment, and the object as the archive names it.
+fn place_of(view: &View, seq: u64) -> String {
+    // What cannot be read a second time was read a moment ago: then the archive is as near as can be told.
+    match view.segment_of(seq) {
+        Ok(Some(segment)) => {
+            let archive::Segment { first, end, class, .. } = segment;
+            let last = end.saturating_sub(1);
+            let object = ObjectName::Segment(segment.events.digest);
+            format!("{ARCHIVE_DIR}, segment {first} to {last} of class {}: {object}, record {seq}", class.as_str())
+        }
+        _ => format!("{ARCHIVE_DIR}, record {seq}"),
+    }
+}
+
 /// Verifies the archive's objects against its manifest.
 fn objects(dir: &Path, view: Option<&View>, verified: &mut Verified) -> Result<Option<Fault>, VerifyError> {
     let Some(view) = view else { return Ok(None) };
@@ -167,7 +197,7 @@ fn objects(dir: &Path, view: Option<&View>, verified: &mut Verified) -> Result<O
 }
 
 fn fault(place: &str, what: String) -> Fault {
-    Fault { place: place.to_owned(), what }
+    Fault { place: place.to_owned(), what, record: None }
 }
 
 /// What is gone, and what the log says of it.
@@ -222,7 +252,7 @@ impl Erased {
         for (leaf, what) in self.gone {
             if covered.covers(leaf, &what).is_none() && covered.covers(leaf, "event").is_none() {
                 let what = format!("{what} is gone, and no tombstone says so: it was not erased, it is missing");
-                return Ok(Some(fault(&format!("archive, record {leaf}"), what)));
+                return Ok(Some(Fault { record: Some(leaf), ..fault(&format!("{ARCHIVE_DIR}, record {leaf}"), what) }));
             }
             *erased += 1;
         }
@@ -259,4 +289,52 @@ fn tombstone(stored: &StoredRecord, log_id: [u8; 16]) -> Option<(u64, Tombstone)
     let shown = Disclosure::of(stored, log_id, &Selection::all()).ok()?;
     let verified = shown.verify(log_id, &Erasures::default()).ok()?;
     Some((stored.seq.0, Tombstone::of(&shown, &verified).ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use archive::{Kept, Segment};
+    use event::{Proof, Timestamp};
+
+    use super::*;
+    use crate::lifecycle::Asker;
+    use crate::{Node, NodeSettings, RootKeyFile, read_keyring};
+
+    #[test]
+    fn a_record_that_was_changed_in_the_archive_is_named_with_its_segment() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        let root = RootKeyFile::new(Some(&dir.path().join("root.key"))).unwrap();
+        let node = Node::open(&data, &root, &NodeSettings::default()).unwrap();
+        for number in 0..3 {
+            node.note_read("ann", "query", &format!("SELECT {number}")).unwrap();
+        }
+        // An erasure of nobody archives everything.
+        node.erase(&Asker { id: "ann".to_owned(), proof: Proof::Local }, "nobody-at-all", &[]).unwrap();
+        let intact = |node: Node| {
+            node.close().unwrap();
+            let keyring = read_keyring(&DataDir::unchecked(&data), &root).unwrap();
+            verify(&data, &Trust::default(), Some(&keyring), Depth::Records, None).unwrap().report.fault
+        };
+        assert_eq!(intact(node), None);
+
+        // Whoever has all the keys writes the segment anew, with another record in it.
+        let node = Node::open(&data, &root, &NodeSettings::default()).unwrap();
+        let cold = &node.lifecycle().cold;
+        let span = cold.lock().view().manifest().segments().map(Segment::span).next().unwrap();
+        let change = |kept: Kept<'_>| match kept {
+            Kept::Record(StoredRecord { seq: Seq(1), body: StoredBody::Whole(record) }) => {
+                record.blind[0] ^= 1;
+                Ok(true)
+            }
+            _ => Ok(false),
+        };
+        let rewritten = cold.change(|archive| archive.rewrite(&span, "test", Timestamp::now(), change).map_err(ColdError::from));
+        assert!(rewritten.unwrap().is_some());
+        let fault = intact(node).unwrap();
+        let named =
+            [format!("archive, segment {} to {} of class ", span.first, span.end - 1), ".parquet.age, record 1".to_owned()];
+        assert!(named.iter().all(|part| fault.place.contains(part.as_str())), "{fault}");
+        assert_eq!(fault.record, Some(1));
+    }
 }

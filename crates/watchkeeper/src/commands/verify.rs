@@ -98,6 +98,7 @@ pub(super) fn verify(
             say(&format!("time stamps: {}, the newest of {time} over {records} records", report.timestamps))?;
         }
         match &report.fault {
+            None if report.key.is_empty() => say("intact: 0 records; there is no log yet")?,
             None => say(&format!(
                 "intact: {} records, {} of them sealed by {} signed checkpoints; log {}",
                 report.records, report.sealed, report.checkpoints, report.key
@@ -113,7 +114,7 @@ pub(super) fn verify(
 fn goes_on_from(target: &Path, kept: Option<&Path>) -> anyhow::Result<Option<Fault>> {
     let missing = |from: &str| {
         let what = format!("does not hold the checkpoint of {from}: the log was replaced, cut or rolled back");
-        Some(Fault { place: "ledger/checkpoints".to_owned(), what })
+        Some(Fault { place: "ledger/checkpoints".to_owned(), what, record: None })
     };
     // A copy of the record alone has neither the file that names the format nor keys.
     let data = DataDir::existing(target);

@@ -36,6 +36,18 @@ fn inspect_answers_in_order_and_survives_a_hostile_row() {
 }
 
 #[test]
+fn a_first_start_that_ended_before_it_made_the_ledger_is_not_called_tampered() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("format"), "watchkeeper data 2\n").unwrap();
+    for made in ["journal", "ledger", "store"] {
+        std::fs::create_dir(dir.path().join(made)).unwrap();
+        let output = watchkeeper().args(["verify", "--public"]).arg(dir.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && said.contains("nothing is recorded here"), "{said}");
+    }
+}
+
+#[test]
 fn sanitize_gives_spans_in_code_points_of_the_input() {
     let text = "Grüße an jo@example.org 😀 oder 😀 jane@example.org";
     let output = feed(watchkeeper().arg("sanitize"), (json!({ "text": text }).to_string() + "\n").as_bytes());
