@@ -116,9 +116,6 @@ pub enum Wrong {
     /// A record cannot be decoded.
     #[error(transparent)]
     Record(#[from] RecordError),
-    /// A record is not written as this format writes it.
-    #[error("the record is not in its one right form")]
-    Form,
     /// A record's event has an id that the index does not name.
     #[error("the event's id is not the one in the frame's index")]
     EventId,

@@ -5,6 +5,11 @@
 
 use sha2::block_api::compress256;
 
+mod lanes;
+mod many;
+
+pub use many::Many;
+
 const BLOCK: usize = 64;
 
 /// FIPS 180-4, section 5.3.3.

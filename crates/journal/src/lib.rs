@@ -33,7 +33,7 @@ mod watch;
 mod writer;
 
 pub use append::{Append, AppendError, Appended, Ticket};
-pub use check::{Checked, check};
+pub use check::{Checked, check, check_form};
 pub use content::ContentEntry;
 pub use cursor::{Cursor, CursorError};
 pub use fault::{Fault, Wrong};

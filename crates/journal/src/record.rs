@@ -189,6 +189,27 @@ mod tests {
             prop_assert!(Record::decode(Seq(7), &bytes).is_err());
         }
 
+        /// Verification rests on it: bytes that can be read are the one form of their record.
+        #[test]
+        fn what_can_be_read_is_what_would_be_written(texts in proptest::collection::vec("[a-c]{0,3}", 0..3), at in any::<proptest::sample::Index>(),
+                                                     to in any::<u8>(), cut in 0..40_usize) {
+            let record = Record {
+                seq: Seq(7), commitment_key: [1; 32], blind: [2; 16], event_json: b"{}".to_vec(),
+                contents: texts.iter().map(|text| content(text)).collect(),
+            };
+            let mut bytes = Vec::new();
+            record.encode(&mut bytes);
+            let changed = at.index(bytes.len());
+            bytes[changed] = to;
+            for bytes in [&bytes[..], &bytes[..bytes.len().saturating_sub(cut)]] {
+                if let Ok(record) = Record::decode(Seq(7), bytes) {
+                    let mut again = Vec::new();
+                    record.encode(&mut again);
+                    prop_assert_eq!(&again[..], bytes);
+                }
+            }
+        }
+
         #[test]
         fn no_bytes_make_the_decoder_panic(bytes in any::<Vec<u8>>()) {
             let _ = Record::decode(Seq(0), &bytes);

@@ -14,7 +14,7 @@ use event::{
 };
 use journal::{Append, ContentEntry, DerivedKeys, FrameKeys, Journal, Options, Record, Seq};
 use sanitize::Clean;
-use watchkeeper_ledger::{Leaf, Ledger, LogKey, verify};
+use watchkeeper_ledger::{Leaf, Ledger, LogKey, Trust, verify, verify_public};
 
 #[path = "../tests/common/plain.rs"]
 mod plain;
@@ -90,6 +90,10 @@ fn main() {
         });
         assert!(plain == fast);
         let report = measured("verify", count, || verify(dir.path(), &*keys).unwrap());
+        assert!(report.fault.is_none() && report.records == count);
+        let report = measured("verify without keys: tree, checkpoints, checksums", count, || {
+            verify_public(dir.path(), &Trust::default()).unwrap()
+        });
         assert!(report.fault.is_none() && report.records == count);
     }
 }

@@ -14,6 +14,10 @@ use serde_json::value::RawValue;
 
 use crate::tree::{CompactRange, Hash};
 
+mod many;
+
+pub(crate) use many::Leaves;
+
 /// What a leaf begins with: its format and version.
 const MAGIC: [u8; 8] = *b"wkleaf/1";
 
@@ -113,6 +117,9 @@ pub enum LeafError {
     /// A content twice in a record.
     #[error("content {0} of the record is there twice")]
     ContentTwice(usize),
+    /// An event that is not the one that the journal's index names.
+    #[error("the id in the frame's index is not that of the event")]
+    EventId,
 }
 
 impl Leaf {
@@ -129,16 +136,7 @@ impl Leaf {
         };
         event.visit(|path, value| push(path, FieldType::Json, value.get().as_bytes()))?;
         push(CONTENTS_PATH.as_bytes(), FieldType::Contents, &contents)?;
-        Ok(Self {
-            log_id,
-            seq: record.seq.0,
-            time: event.parse("time")?,
-            observed: event.parse("observed")?,
-            kind: event.parse::<Kind>("kind")?.code(),
-            fields: u32::try_from(root.size()).map_err(|_| LeafError::TooLong)?,
-            field_root: root.root(),
-            blind: record.blind,
-        })
+        event.leaf(record, log_id, usize::try_from(root.size()).unwrap_or(usize::MAX), root.root())
     }
 
     /// The leaf's bytes: what is hashed into the tree.
@@ -246,6 +244,20 @@ impl<'a> Members<'a> {
         let members = Self(object.0.into_iter().map(split).collect::<Result<_, LeafError>>()?);
         members.check_canonical(event_json)?;
         Ok(members)
+    }
+
+    /// The leaf of the event's record, whose fields have that root.
+    fn leaf(&self, record: &Record, log_id: [u8; 16], fields: usize, field_root: Hash) -> Result<Leaf, LeafError> {
+        Ok(Leaf {
+            log_id,
+            seq: record.seq.0,
+            time: self.parse("time")?,
+            observed: self.parse("observed")?,
+            kind: self.parse::<Kind>("kind")?.code(),
+            fields: u32::try_from(fields).map_err(|_| LeafError::TooLong)?,
+            field_root,
+            blind: record.blind,
+        })
     }
 
     /// Tells path and value of each field but `contents`, in order.

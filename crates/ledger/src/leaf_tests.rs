@@ -46,6 +46,36 @@ fn leaf_of(json: &str) -> Result<Leaf, LeafError> {
 
 const LEAST: &str = r#"{"kind":"gap","time":1,"observed":2}"#;
 
+/// Good records among bad ones, and batches of every size around the ones that are hashed together.
+#[test]
+fn many_leaves_are_those_of_each_record_by_itself() {
+    let mut records: Vec<Record> = (0..70).map(record).collect();
+    records[5] = with_json("{}");
+    records[33].contents.push(record(3).contents[0].clone());
+    records[40].event_json.insert(1, b' ');
+    records[64] = with_json(LEAST);
+    let mut leaves = Leaves::default();
+    for range in [0..0, 0..1, 0..2, 30..63, 0..70] {
+        let asked: Vec<_> = records[range.clone()].iter().map(|record| (record, None)).collect();
+        let found = leaves.of(&asked, LOG);
+        assert_eq!(found.len(), asked.len());
+        for (record, found) in records[range].iter().zip(found) {
+            let (found, alone) = (found.map_err(|error| error.to_string()), Leaf::of(record, LOG));
+            assert_eq!(found, alone.map_err(|error| error.to_string()));
+        }
+    }
+}
+
+#[test]
+fn an_event_must_have_the_id_that_the_index_names() {
+    let record = record(1);
+    let event: event::RecordedEvent<Clean> = record.event().unwrap();
+    let mut id = *event.id.as_bytes();
+    assert!(Leaves::default().of(&[(&record, Some(id))], LOG)[0].is_ok());
+    id[15] ^= 1;
+    assert!(matches!(Leaves::default().of(&[(&record, Some(id))], LOG)[0], Err(LeafError::EventId)));
+}
+
 #[test]
 fn fields_are_members_attributes_and_pieces() {
     let record = record(3);

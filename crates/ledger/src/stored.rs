@@ -189,6 +189,15 @@ impl StoredRecord {
         Self { seq: record.seq, body: StoredBody::Whole(record) }
     }
 
+    /// The record, if all of it is there.
+    #[must_use]
+    pub fn as_whole(&self) -> Option<&Record> {
+        match &self.body {
+            StoredBody::Whole(record) => Some(record),
+            StoredBody::Redacted(_) => None,
+        }
+    }
+
     /// Its leaf in the log of that id: the same however much is gone. Checks that what is there is what the leaf holds.
     pub fn leaf(&self, log_id: [u8; 16]) -> Result<Leaf, LeafError> {
         match &self.body {

@@ -97,7 +97,7 @@ pub enum VerifyError {
 /// When something could not be read, so that neither "intact" nor "tampered" can be said. What is wrong with the
 /// record is in [`Report::fault`].
 pub fn verify(data_dir: &Path, journal_keys: &dyn FrameKeys) -> Result<Report, VerifyError> {
-    verify_from(data_dir, &Trust::default(), false, &mut |visit| read_journal(data_dir, journal_keys, visit))
+    verify_from(data_dir, &Trust::default(), false, &mut |take| read_journal(data_dir, journal_keys, take))
 }
 
 /// What a verifier knows from elsewhere.
@@ -116,7 +116,7 @@ pub struct Trust {
 /// # Errors
 /// As [`verify`].
 pub fn verify_against(data_dir: &Path, trust: &Trust, journal_keys: &dyn FrameKeys) -> Result<Report, VerifyError> {
-    verify_from(data_dir, trust, false, &mut |visit| read_journal(data_dir, journal_keys, visit))
+    verify_from(data_dir, trust, false, &mut |take| read_journal(data_dir, journal_keys, take))
 }
 
 /// Verifies a data directory as [`verify_against`] does, whose oldest records are not in the journal any more: `archived` is
@@ -132,7 +132,7 @@ pub fn verify_archived(
     journal_keys: &dyn FrameKeys,
     archived: &mut dyn FnMut(Seq, Visit<'_>) -> Result<(), SupplyError>,
 ) -> Result<Report, VerifyError> {
-    verify_from(data_dir, trust, true, &mut |visit| read_records(data_dir, journal_keys, archived, visit))
+    verify_from(data_dir, trust, true, &mut |take| read_records(data_dir, journal_keys, archived, take))
 }
 
 /// Verifies what anybody can see who has no key: tree, checkpoints and signatures, by the leaves in the entry bundles; and of the
@@ -141,7 +141,7 @@ pub fn verify_archived(
 /// # Errors
 /// As [`verify`].
 pub fn verify_public(data_dir: &Path, trust: &Trust) -> Result<Report, VerifyError> {
-    verify_from(data_dir, trust, true, &mut |visit| read_all(data_dir, None, &mut |_, _| Ok(()), visit))
+    verify_from(data_dir, trust, true, &mut |take| read_all(data_dir, None, &mut |_, _| Ok(()), take))
 }
 
 /// Why archived records could not be given.
@@ -192,8 +192,23 @@ struct Torn {
 /// Takes records, in order.
 pub type Visit<'a> = &'a mut dyn FnMut(StoredRecord);
 
-/// Gives each record to the visitor, in order.
-type Source<'a> = &'a mut dyn FnMut(Visit<'_>) -> Result<Journaled, Stop>;
+/// A record, and the id of its event where the journal's index has it.
+struct Given {
+    stored: StoredRecord,
+    id: Option<[u8; 16]>,
+}
+
+impl From<StoredRecord> for Given {
+    fn from(stored: StoredRecord) -> Self {
+        Self { stored, id: None }
+    }
+}
+
+/// Takes what a [`Source`] gives.
+type Take<'a> = &'a mut dyn FnMut(Given);
+
+/// Gives each record, in order.
+type Source<'a> = &'a mut dyn FnMut(Take<'_>) -> Result<Journaled, Stop>;
 
 fn verify_from(data_dir: &Path, trust: &Trust, sealed_leaves: bool, source: Source<'_>) -> Result<Report, VerifyError> {
     let mut report = Report {
@@ -219,8 +234,8 @@ fn verify_from(data_dir: &Path, trust: &Trust, sealed_leaves: bool, source: Sour
     Ok(report)
 }
 
-fn read_journal(data_dir: &Path, keys: &dyn FrameKeys, visit: Visit<'_>) -> Result<Journaled, Stop> {
-    read_records(data_dir, keys, &mut |_, _| Ok(()), visit)
+fn read_journal(data_dir: &Path, keys: &dyn FrameKeys, take: Take<'_>) -> Result<Journaled, Stop> {
+    read_records(data_dir, keys, &mut |_, _| Ok(()), take)
 }
 
 /// The archived records, then those of the journal.
@@ -228,16 +243,16 @@ fn read_records(
     data_dir: &Path,
     keys: &dyn FrameKeys,
     archived: &mut dyn FnMut(Seq, Visit<'_>) -> Result<(), SupplyError>,
-    visit: Visit<'_>,
+    take: Take<'_>,
 ) -> Result<Journaled, Stop> {
-    read_all(data_dir, Some(keys), archived, visit)
+    read_all(data_dir, Some(keys), archived, take)
 }
 
 fn read_all(
     data_dir: &Path,
     keys: Option<&dyn FrameKeys>,
     archived: &mut dyn FnMut(Seq, Visit<'_>) -> Result<(), SupplyError>,
-    visit: Visit<'_>,
+    take: Take<'_>,
 ) -> Result<Journaled, Stop> {
     let supplied = |result| match result {
         Ok(()) => Ok(()),
@@ -252,9 +267,10 @@ fn read_all(
         return Ok(Journaled { records: 0, torn: None });
     }
     let mut before: Option<Result<(), Stop>> = None;
-    let checked = journal::check(data_dir, keys, |record| {
-        if before.get_or_insert_with(|| supplied(archived(record.seq, visit))).is_ok() {
-            visit(StoredRecord::whole(record.clone()));
+    let checked = journal::check_form(data_dir, keys, |record, id| {
+        let all_before = || supplied(archived(record.seq, &mut |stored| take(stored.into())));
+        if before.get_or_insert_with(all_before).is_ok() {
+            take(Given { stored: StoredRecord::whole(record), id: Some(id) });
         }
     });
     match before {
@@ -262,7 +278,7 @@ fn read_all(
         Some(Ok(())) => {}
         None => {
             if let Ok(checked) = &checked {
-                supplied(archived(checked.first, visit))?;
+                supplied(archived(checked.first, &mut |stored| take(stored.into())))?;
             }
         }
     }
@@ -285,8 +301,8 @@ pub(crate) fn verify_memory(data_dir: &Path, records: &[Record]) -> Result<Repor
 /// Verifies a ledger against records in memory and what is known from elsewhere.
 #[cfg(test)]
 pub(crate) fn verify_memory_against(data_dir: &Path, records: &[Record], trust: &Trust) -> Result<Report, VerifyError> {
-    verify_from(data_dir, trust, false, &mut |visit| {
-        records.iter().cloned().map(StoredRecord::whole).for_each(visit);
+    verify_from(data_dir, trust, false, &mut |take| {
+        records.iter().cloned().map(|record| StoredRecord::whole(record).into()).for_each(take);
         Ok(Journaled { records: records.len() as u64, torn: None })
     })
 }

@@ -177,8 +177,8 @@ impl<R: BufRead> Check<R> {
                 stop.is_some()
             };
             let mut stopped = false;
-            let journaled = source(&mut |record| {
-                if !stopped && let Some(computed) = pool.take(record) {
+            let journaled = source(&mut |given| {
+                if !stopped && let Some(computed) = pool.take(given) {
                     stopped = take(computed);
                 }
             });

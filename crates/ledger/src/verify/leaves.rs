@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{Scope, available_parallelism};
 
-use crate::leaf::{Leaf, LeafError};
+use super::Given;
+use crate::leaf::{self, Leaf, LeafError};
 use crate::stored::{StoredBody, StoredRecord};
 
 /// Records that go to a thread at once: enough that handing them over costs nothing beside hashing them.
@@ -26,11 +27,11 @@ pub(super) type Computed = Vec<(u64, Result<Leaf, LeafError>)>;
 
 /// Threads that compute leaves.
 pub(super) struct Leaves {
-    lanes: Vec<(SyncSender<Vec<StoredRecord>>, Receiver<Computed>)>,
+    lanes: Vec<(SyncSender<Vec<Given>>, Receiver<Computed>)>,
     /// The lanes from which batches are to come back, in order.
     out: VecDeque<usize>,
     next: usize,
-    batch: Vec<StoredRecord>,
+    batch: Vec<Given>,
     bytes: usize,
 }
 
@@ -38,12 +39,12 @@ impl Leaves {
     pub(super) fn start<'scope>(scope: &'scope Scope<'scope, '_>, log_id: [u8; 16]) -> Self {
         let threads = available_parallelism().map_or(1, usize::from).min(THREADS_MAX);
         let lane = |_| {
-            let (give, batches) = sync_channel::<Vec<StoredRecord>>(BATCHES_PER_THREAD);
+            let (give, batches) = sync_channel::<Vec<Given>>(BATCHES_PER_THREAD);
             let (back, computed) = sync_channel::<Computed>(BATCHES_PER_THREAD);
             scope.spawn(move || {
+                let mut leaves = leaf::Leaves::default();
                 for batch in batches {
-                    let leaves = batch.iter().map(|record| (record.seq.0, record.leaf(log_id))).collect();
-                    if back.send(leaves).is_err() {
+                    if back.send(leaves_of(&batch, log_id, &mut leaves)).is_err() {
                         return;
                     }
                 }
@@ -54,9 +55,9 @@ impl Leaves {
     }
 
     /// Takes the next record, and gives back leaves of earlier ones when they are due.
-    pub(super) fn take(&mut self, record: StoredRecord) -> Option<Computed> {
-        self.bytes += weight(&record);
-        self.batch.push(record);
+    pub(super) fn take(&mut self, given: Given) -> Option<Computed> {
+        self.bytes += weight(&given.stored);
+        self.batch.push(given);
         if self.batch.len() < BATCH_RECORDS && self.bytes < BATCH_BYTES {
             return None;
         }
@@ -90,6 +91,17 @@ impl Leaves {
         let lane = self.out.pop_front()?;
         self.lanes.get(lane)?.1.recv().ok()
     }
+}
+
+/// The leaves of a batch, in its order. Those of whole records are computed together.
+fn leaves_of(batch: &[Given], log_id: [u8; 16], leaves: &mut leaf::Leaves) -> Computed {
+    let whole: Vec<_> = batch.iter().filter_map(|given| given.stored.as_whole().map(|record| (record, given.id))).collect();
+    let mut of_whole = leaves.of(&whole, log_id).into_iter();
+    let leaf = |given: &Given| {
+        let together = given.stored.as_whole().and_then(|_| of_whole.next());
+        (given.stored.seq.0, together.unwrap_or_else(|| given.stored.leaf(log_id)))
+    };
+    batch.iter().map(leaf).collect()
 }
 
 fn weight(record: &StoredRecord) -> usize {

@@ -191,7 +191,7 @@ fn a_log_of_another_key_is_not_the_expected_one() {
     let dir = sealed(&records(2), &[2]);
     let good = records(2);
     let source: Source<'_> = &mut |visit| {
-        good.iter().cloned().map(StoredRecord::whole).for_each(visit);
+        good.iter().cloned().map(|record| StoredRecord::whole(record).into()).for_each(visit);
         Ok(Journaled { records: 2, torn: None })
     };
     assert_eq!(verify_from(dir.path(), &trust(&[key().verifier()]), false, source).unwrap().fault, None);
@@ -289,7 +289,7 @@ fn a_rotated_log_is_verified_from_its_first_key_or_any_later_one() {
     seal_at(&mut ledger, &good, &[9, 12]).unwrap();
     let against = |keys: &[VerifierKey]| {
         let source: Source<'_> = &mut |visit| {
-            good.iter().cloned().map(StoredRecord::whole).for_each(visit);
+            good.iter().cloned().map(|record| StoredRecord::whole(record).into()).for_each(visit);
             Ok(Journaled { records: 12, torn: None })
         };
         verify_from(dir.path(), &trust(keys), false, source).unwrap()
@@ -341,7 +341,7 @@ fn a_policy_demands_its_witnesses_and_a_witnessed_fork_is_found() {
     let verify = |policy: &str| {
         let trust = Trust { policy: Some(policy.parse().unwrap()), ..Trust::default() };
         let source: Source<'_> = &mut |visit| {
-            good.iter().cloned().map(StoredRecord::whole).for_each(visit);
+            good.iter().cloned().map(|record| StoredRecord::whole(record).into()).for_each(visit);
             Ok(Journaled { records: 5, torn: None })
         };
         verify_from(dir.path(), &trust, false, source).unwrap()
