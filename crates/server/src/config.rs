@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use archive::LockMode;
+use detect::Severity;
 use serde::{Deserialize, Serialize};
 
 use crate::lifecycle::place::{Place, S3Settings};
-use crate::lifecycle::retention;
+use crate::lifecycle::verify::Places;
+use crate::lifecycle::{forensic, retention};
 use crate::node::NodeSettings;
 
 /// Everything that `watchkeeper serve` can be told. Every field has a default.
@@ -100,11 +102,33 @@ pub struct Archive {
     pub write_once: bool,
     /// How a bucket locks.
     pub lock_mode: LockMode,
+    /// Copies of what serious detections rest on, apart from the rest; none without it.
+    pub forensic: Option<ForensicArchive>,
+}
+
+/// The forensic archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ForensicArchive {
+    /// Detections of at least this severity are kept with what they rest on and the session around it.
+    pub min_severity: Severity,
+    /// As of `[archive]`; by default in the data directory, beside the archive of evidence.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// As of `[archive]`.
+    #[serde(default)]
+    pub write_once: bool,
+    /// As of `[archive]`.
+    #[serde(default)]
+    pub lock_mode: LockMode,
+    /// Credentials of its own, in the place of those in `[s3]`.
+    #[serde(default)]
+    pub credentials: Option<PathBuf>,
 }
 
 impl Default for Archive {
     fn default() -> Self {
-        Self { after_minutes: 60, url: None, write_once: false, lock_mode: LockMode::default() }
+        Self { after_minutes: 60, url: None, write_once: false, lock_mode: LockMode::default(), forensic: None }
     }
 }
 
@@ -249,17 +273,28 @@ impl Config {
             rules: self.rules.clone(),
             seal: self.seal.clone(),
             retention: self.retention.clone(),
-            place: Some(self.place()),
+            place: Some(self.places().evidence),
+            forensic: self
+                .archive
+                .forensic
+                .as_ref()
+                .zip(self.places().forensic)
+                .map(|(forensic, place)| forensic::Settings { min_severity: forensic.min_severity, place }),
             archive_after: Some(Duration::from_secs(u64::from(self.archive.after_minutes) * 60)),
             heartbeat: Duration::from_secs(u64::from(self.ledger.heartbeat_seconds.max(1))),
         }
     }
 
-    /// Where the archive's objects lie.
+    /// Where the archives' objects lie.
     #[must_use]
-    pub fn place(&self) -> Place {
-        let Archive { url, write_once, lock_mode, .. } = self.archive.clone();
-        Place { url, s3: self.s3.clone(), write_once, lock_mode }
+    pub fn places(&self) -> Places {
+        let Archive { url, write_once, lock_mode, forensic, .. } = self.archive.clone();
+        let forensic = forensic.map(|forensic| {
+            let ForensicArchive { url, write_once, lock_mode, credentials, .. } = forensic;
+            let s3 = S3Settings { credentials: credentials.or_else(|| self.s3.credentials.clone()), ..self.s3.clone() };
+            Place { url, s3, write_once, lock_mode }
+        });
+        Places { evidence: Place { url, s3: self.s3.clone(), write_once, lock_mode }, forensic }
     }
 
     /// Refuses what would be unsafe.

@@ -12,7 +12,7 @@ use capture::RecordError;
 use detect::{Engine, RuleSet, Skipped};
 use event::{ContentId, ContentRef, Event, Key, Kind, Timestamp, attr};
 use journal::{Cursor, Record, Seq};
-use keys::{DataKeys, Keyring};
+use keys::{DataKeys, Keyring, Purpose};
 use ledger::Rotation;
 use lru::LruCache;
 use sanitize::Clean;
@@ -20,7 +20,8 @@ use store::Store;
 
 use crate::data_dir::DataDir;
 use crate::lifecycle::archiver::{Archiver, ArchiverError};
-use crate::lifecycle::cold::Step;
+use crate::lifecycle::cold::{Cold, Step};
+use crate::lifecycle::forensic::Forensic;
 use crate::lifecycle::restore::Restored;
 use crate::lifecycle::spine::{Spine, SpineReader};
 use crate::log_keys::LogKeyError;
@@ -60,6 +61,9 @@ const RECEIVED_SLACK_NS: u64 = 60 * 1_000_000_000;
 
 /// How often the archiver looks whether a file of the journal is closed, or has been open for long enough.
 const ARCHIVE_LOOK: Duration = Duration::from_secs(2);
+
+/// The cursor of the forensic archive, below `state/`.
+const FORENSIC_CURSOR: &str = "forensic.cursor";
 
 /// How soon the archive is tried again that did not answer.
 const ARCHIVE_RETRY: Duration = Duration::from_secs(10);
@@ -104,20 +108,20 @@ impl Consumers {
     pub(crate) fn start(
         data: &DataDir,
         keyring: &Arc<Keyring>,
-        store_keys: &DataKeys,
+        archives: Vec<Arc<Cold>>,
         spine: &Spine,
         pipeline: Arc<Pipeline>,
         rules: RuleSet,
         settings: &NodeSettings,
     ) -> Result<Self, NodeError> {
-        let journal = &spine.journal;
+        let (journal, store_keys) = (&spine.journal, &DataKeys::new(keyring.clone(), Purpose::Store));
         let heartbeat = settings.heartbeat;
         let shared = Arc::new(Shared::default());
         let sealer = Sealer {
             journal: journal.clone(),
             data: data.clone(),
             keyring: keyring.clone(),
-            cold: spine.cold.clone(),
+            archives,
             pipeline: pipeline.clone(),
             interval: settings.seal.interval(),
             jobs: shared.rotations.clone(),
@@ -200,6 +204,27 @@ impl Consumers {
                 shared.sleep(rest);
             }
             Ok(())
+        })
+    }
+
+    /// Starts to copy what serious detections rest on to the forensic archive.
+    pub(crate) fn start_forensic(&self, forensic: Forensic) -> Result<(), NodeError> {
+        let shared = self.shared.clone();
+        let path = forensic.data.state(FORENSIC_CURSOR);
+        let is_first = !path.exists();
+        let mut cursor = Cursor::open(path)?;
+        if is_first {
+            // It begins with what is recorded from now on.
+            cursor.set(forensic.spine.journal.end())?;
+        }
+        self.spawn("forensic", move || {
+            let waits = |why: Option<String>| {
+                if let Some(why) = &why {
+                    tracing::warn!(why, "the forensic archive is out of reach; copies wait until it is back");
+                    shared.sleep(ARCHIVE_RETRY);
+                }
+            };
+            forensic.follow(cursor, &|| shared.seen(), &|| shared.stopping(), &|| shared.sleep(IDLE), &waits)
         })
     }
 
@@ -362,7 +387,7 @@ fn look_after_archive(shared: &Shared, archiver: &Mutex<Archiver>, pipeline: &Pi
     if archiver.holds_due {
         archiver.hold_all(Timestamp::now())?;
     }
-    archiver.cold.settle()?;
+    archiver.settle()?;
     archiver.rotate_if_due()?;
     archiver.archive(shared.seen(), Timestamp::now())?;
     archiver.sweep_if_due(pipeline, Timestamp::now())?;

@@ -5,6 +5,7 @@
 //!   format            version of this layout
 //!   journal/          the record itself (crate `journal`)
 //!   ledger/           Merkle tiles and checkpoints (crate `ledger`)
+//!   archive/          older records; forensic/ copies of some (crate `archive`)
 //!   store/            hot partitions, derived, may be deleted (crate `store`)
 //!   state/            cursors of the consumers
 //!   keys/             mode 0700: the keyring (crate `keys`), the pinned checkpoint, hashes of API keys

@@ -161,8 +161,8 @@ impl From<EraseError> for ApiError {
 impl From<EvidenceError> for ApiError {
     fn from(error: EvidenceError) -> Self {
         match error {
-            EvidenceError::Nothing => Self::new(StatusCode::NOT_FOUND, error),
-            EvidenceError::Text(_) | EvidenceError::Column | EvidenceError::Withhold(_) => {
+            EvidenceError::Nothing | EvidenceError::NoForensic => Self::new(StatusCode::NOT_FOUND, error),
+            EvidenceError::Text(_) | EvidenceError::Column | EvidenceError::Range | EvidenceError::Withhold(_) => {
                 Self::new(StatusCode::BAD_REQUEST, error)
             }
             EvidenceError::TooMany => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error),

@@ -11,6 +11,7 @@
 //! old pair must sign is published, its private keys are destroyed.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use capture::RecordError;
 use event::{Event, Kind, attr};
@@ -145,7 +146,7 @@ pub(crate) fn settle(data: &DataDir, keyring: &Keyring) -> Result<LogKey, LogKey
 pub(crate) fn rotate(
     keyring: &Keyring,
     ledger: &mut Ledger,
-    cold: &Cold,
+    archives: &[Arc<Cold>],
     overlap: u64,
     step: &mut dyn FnMut(&str),
 ) -> Result<Rotation, LogKeyError> {
@@ -153,7 +154,7 @@ pub(crate) fn rotate(
         return Err(LogKeyError::Overlap);
     }
     // Retired keys are not believed: nothing is rotated while the archive cannot be signed anew.
-    cold.settle()?;
+    archives.iter().try_for_each(|cold| cold.settle())?;
     let mut next = log_key(keyring)?;
     next.add_generation()?;
     let copy = LogKey::from_text(&next.to_text())?;
@@ -173,7 +174,7 @@ pub(crate) fn rotate(
     take_over(keyring, &next)?;
     step("the next pair is the log's key");
     // It stands already. What keeps the archive from being signed now, the archiver tries again.
-    if let Err(error) = cold.sign_with(&next) {
+    for error in archives.iter().filter_map(|cold| cold.sign_with(&next).err()) {
         tracing::warn!(%error, "the archive's manifest is not signed by the log's new keys yet");
     }
     step("the archive is signed anew");

@@ -91,7 +91,7 @@ fn a_rotation_that_ends_anywhere_leaves_a_directory_that_starts_and_verifies_and
             let data = DataDir::create(&dir.path().join("data")).unwrap();
             let (keyring, _) = open_keyring(&data, &root(dir.path())).unwrap();
             let key = settle(&data, &keyring).unwrap();
-            let cold = Cold::open(&data, &keyring, &key, None).unwrap();
+            let cold = Cold::open(crate::lifecycle::cold::EVIDENCE, &data, &keyring, &key, None).unwrap();
             let mut ledger = Ledger::open(data.path(), key).unwrap();
             let mut take = |step: &str| {
                 let at = copies.path().join(steps.len().to_string());
@@ -101,7 +101,7 @@ fn a_rotation_that_ends_anywhere_leaves_a_directory_that_starts_and_verifies_and
                 steps.push(step.to_owned());
             };
             take("nothing is done");
-            rotate(&keyring, &mut ledger, &cold, overlap, &mut take).unwrap();
+            rotate(&keyring, &mut ledger, &[std::sync::Arc::new(cold)], overlap, &mut take).unwrap();
             take("nothing is recorded");
         }
         assert_eq!(steps.len(), 6, "{steps:?}");

@@ -17,7 +17,8 @@ use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError, sanitizer};
 use crate::frame_keys::frame_keys;
 use crate::lifecycle::archiver::Archiver;
-use crate::lifecycle::cold::{Cold, ColdError};
+use crate::lifecycle::cold::{Cold, ColdError, EVIDENCE, FORENSIC};
+use crate::lifecycle::forensic::{self, Forensic};
 use crate::lifecycle::hold::{HoldError, Holds};
 use crate::lifecycle::place::Place;
 use crate::lifecycle::retention::{self, Policy, RetentionError};
@@ -57,6 +58,8 @@ pub struct NodeSettings {
     pub retention: retention::Settings,
     /// Where the archive's objects lie; without it, where they did.
     pub place: Option<Place>,
+    /// What goes to the forensic archive, if anything does.
+    pub forensic: Option<forensic::Settings>,
     /// How long records stay in the journal before they are archived, and that they are at all: whoever opens a record for a
     /// moment, without the server's configuration, must not decide over its retention.
     pub archive_after: Option<Duration>,
@@ -71,6 +74,7 @@ impl Default for NodeSettings {
             seal: Seal::default(),
             retention: retention::Settings::default(),
             place: None,
+            forensic: None,
             archive_after: None,
             heartbeat: watchman::HEARTBEAT,
         }
@@ -155,7 +159,8 @@ impl Node {
         // The keyring first: its lock keeps a second writer away from everything else.
         let (keyring, root_is_new) = open_keyring(&data, root)?;
         let log_key = log_keys::settle(&data, &keyring)?;
-        let cold = Arc::new(Cold::open(&data, &keyring, &log_key, settings.place.as_ref())?);
+        let cold = Arc::new(Cold::open(EVIDENCE, &data, &keyring, &log_key, settings.place.as_ref())?);
+        let forensic = forensic_archive(&data, &keyring, &log_key, settings)?;
         let options = Options { first: cold.end(), ..Options::default() };
         let (journal, recovery) = Journal::open(data.path(), options, frame_keys(keyring.clone()))?;
         let sanitizer = sanitizer(&keyring)?;
@@ -174,7 +179,8 @@ impl Node {
             ));
         }
         let store_keys = DataKeys::new(keyring.clone(), Purpose::Store);
-        let consumers = Consumers::start(&data, &keyring, &store_keys, &spine, pipeline.clone(), rule_set, settings)?;
+        let archives = std::iter::once(&cold).chain(&forensic).cloned().collect();
+        let consumers = Consumers::start(&data, &keyring, archives, &spine, pipeline.clone(), rule_set, settings)?;
         if recovery.torn_bytes > 0 {
             notes.push(format!(
                 "the last run ended in the middle of a write: {} bytes that were never acknowledged were discarded",
@@ -196,6 +202,7 @@ impl Node {
         let archiver = Arc::new(Mutex::new(Archiver {
             journal: journal.clone(),
             cold: cold.clone(),
+            forensic: forensic.clone(),
             keyring: keyring.clone(),
             data: data.path().to_owned(),
             store_keys: store_keys.clone(),
@@ -208,8 +215,13 @@ impl Node {
         }));
         if settings.archive_after.is_some() {
             consumers.start_archiver(archiver.clone(), pipeline.clone())?;
+            if let (Some(cold), Some(wanted)) = (&forensic, &settings.forensic) {
+                let (cold, policy) = (cold.clone(), policy.clone());
+                let (data, min_severity) = (data.clone(), wanted.min_severity);
+                consumers.start_forensic(Forensic { cold, spine, data, store_keys, policy, min_severity })?;
+            }
         }
-        let lifecycle = Lifecycle { cold, policy, holds, archiver };
+        let lifecycle = Lifecycle { cold, forensic, policy, holds, archiver };
         Ok(Self { data, keyring, pipeline, journal, consumers, lifecycle, newest_at_open, witnesses: None, notes })
     }
 
@@ -343,6 +355,20 @@ impl Node {
             None => Ok(()),
         }
     }
+}
+
+/// The forensic archive, where one is asked for or there is one already: what it holds is held, erased and dropped as everything is.
+fn forensic_archive(
+    data: &DataDir,
+    keyring: &Arc<Keyring>,
+    log_key: &ledger::LogKey,
+    settings: &NodeSettings,
+) -> Result<Option<Arc<Cold>>, ColdError> {
+    if settings.forensic.is_none() && !data.path().join(FORENSIC.dir).join("manifest").exists() {
+        return Ok(None);
+    }
+    let place = settings.forensic.as_ref().map(|forensic| &forensic.place);
+    Ok(Some(Arc::new(Cold::open(FORENSIC, data, keyring, log_key, place)?)))
 }
 
 /// An event of this program itself.

@@ -36,7 +36,8 @@ pub(crate) struct Sealer {
     pub(crate) journal: Journal,
     pub(crate) data: DataDir,
     pub(crate) keyring: Arc<Keyring>,
-    pub(crate) cold: Arc<Cold>,
+    /// Every archive: the log's key signs their manifests.
+    pub(crate) archives: Vec<Arc<Cold>>,
     pub(crate) pipeline: Arc<Pipeline>,
     pub(crate) interval: Duration,
     pub(crate) jobs: Arc<Mutex<VecDeque<RotationJob>>>,
@@ -85,7 +86,7 @@ impl Sealer {
 
     fn rotate(&self, ledger: &mut Ledger) -> Result<(), Failure> {
         let Some(job) = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { return Ok(()) };
-        let outcome = log_keys::rotate(&self.keyring, ledger, &self.cold, job.overlap, &mut |_| {});
+        let outcome = log_keys::rotate(&self.keyring, ledger, &self.archives, job.overlap, &mut |_| {});
         // What became of the ledger is known when it was opened anew; all other errors left it as it was, or as it is to be.
         let stopped = matches!(&outcome, Err(LogKeyError::Ledger(error)) if !matches!(error, LedgerError::Keys(_)));
         let why = outcome.as_ref().err().map(ToString::to_string).filter(|_| stopped);

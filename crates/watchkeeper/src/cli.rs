@@ -364,6 +364,9 @@ pub(crate) enum Evidence {
         /// Records that a SELECT names in a column `seq` or `event_id`
         #[arg(long, value_name = "SQL", group = "what")]
         query: Option<String>,
+        /// Copies in the forensic archive, from the first of two numbers of records to before the second: 17-42
+        #[arg(long, value_name = "FIRST-END", group = "what")]
+        forensic: Option<String>,
         /// Why: it stands in the record and in the bundle
         #[arg(long)]
         reason: String,

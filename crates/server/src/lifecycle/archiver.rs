@@ -31,6 +31,8 @@ const DAY_NS: u64 = 86_400 * NANOSECONDS;
 pub(crate) struct Archiver {
     pub(crate) journal: Journal,
     pub(crate) cold: Arc<Cold>,
+    /// The forensic archive, where there is one.
+    pub(crate) forensic: Option<Arc<Cold>>,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) data: PathBuf,
     pub(crate) store_keys: DataKeys,
@@ -136,7 +138,7 @@ impl Archiver {
         let sealing = Sealing { contents: &nobody, lock_until: &lock_until, root: None, now };
         let sealed = self.cold.change(|archive| archive.seal(first.0, end.0, records, &sealing).map_err(ColdError::from))?;
         for segment in sealed {
-            self.hold(&segment.span(), now)?;
+            self.hold(&self.cold, &segment.span(), now)?;
         }
         Ok(())
     }
@@ -149,24 +151,35 @@ impl Archiver {
 
     /// Brings the legal holds of the archive's segments, and of their objects, in line with the holds that stand.
     pub(crate) fn hold_all(&mut self, now: Timestamp) -> Result<(), ArchiverError> {
-        let spans: Vec<Span> = self.cold.lock().view().manifest().segments().map(archive::Segment::span).collect();
-        for span in spans {
-            self.hold(&span, now)?;
+        for cold in self.archives() {
+            let spans: Vec<Span> = cold.lock().view().manifest().segments().map(archive::Segment::span).collect();
+            for span in spans {
+                self.hold(cold, &span, now)?;
+            }
         }
         self.holds_due = false;
         Ok(())
     }
 
+    fn archives(&self) -> impl Iterator<Item = &Arc<Cold>> {
+        std::iter::once(&self.cold).chain(&self.forensic)
+    }
+
+    /// Ends what an error interrupted in an archive, and signs it anew where other keys than the log's newest did.
+    pub(crate) fn settle(&self) -> Result<(), ColdError> {
+        self.archives().try_for_each(|cold| cold.settle())
+    }
+
     /// Does that for one segment.
-    fn hold(&self, span: &Span, now: Timestamp) -> Result<(), ArchiverError> {
-        let is_held = self.cold.lock().view().manifest().is_held(span);
-        let covering = self.covering(span)?;
+    fn hold(&self, cold: &Cold, span: &Span, now: Timestamp) -> Result<(), ArchiverError> {
+        let is_held = cold.lock().view().manifest().is_held(span);
+        let covering = self.covering(cold, span)?;
         let why = match &covering {
             Some(hold) if !is_held => hold.name.as_str(),
             None if is_held => "released",
             _ => return Ok(()),
         };
-        self.cold.change(|archive| archive.hold(span, covering.is_some(), why, now).map_err(ColdError::from))?;
+        cold.change(|archive| archive.hold(span, covering.is_some(), why, now).map_err(ColdError::from))?;
         Ok(())
     }
 
@@ -204,8 +217,16 @@ impl Archiver {
 
     /// Drops segments whose time is over at `now`.
     pub(crate) fn sweep(&self, pipeline: &Pipeline, now: Timestamp) -> Result<Vec<Span>, ArchiverError> {
+        let mut dropped = Vec::new();
+        for cold in self.archives() {
+            dropped.extend(self.sweep_one(cold, pipeline, now)?);
+        }
+        Ok(dropped)
+    }
+
+    fn sweep_one(&self, cold: &Cold, pipeline: &Pipeline, now: Timestamp) -> Result<Vec<Span>, ArchiverError> {
         let over: Vec<Span> = {
-            let archive = self.cold.lock();
+            let archive = cold.lock();
             let segments = archive.view().manifest().segments();
             // A segment was written after the last of its records had been received.
             let is_over = |segment: &&archive::Segment| {
@@ -217,12 +238,12 @@ impl Archiver {
         };
         let mut dropped = Vec::new();
         for span in over {
-            if let Some(hold) = self.covering(&span)? {
+            if let Some(hold) = self.covering(cold, &span)? {
                 tracing::info!(hold = hold.name, first = span.first, end = span.end, "a hold keeps records whose time is over");
                 continue;
             }
             let why = format!("retention class {}", span.class.as_str());
-            self.cold.change(|archive| archive.drop_segment(&span, &why, now).map_err(ColdError::from))?;
+            cold.change(|archive| archive.drop_segment(&span, &why, now).map_err(ColdError::from))?;
             let object = format!("records {} to {} of class {}", span.first, span.end, span.class.as_str());
             // The manifest tells of it, too: a record that cannot be written now stops nothing.
             if let Err(error) = pipeline.record_blocking(vec![lifecycle_event("retention.drop", "delete", &object)], &|| true) {
@@ -231,7 +252,7 @@ impl Archiver {
             dropped.push(span);
         }
         // Objects whose keys were destroyed while a lock held them.
-        let swept = self.cold.change(|archive| archive.sweep(now).map_err(ColdError::from))?;
+        let swept = cold.change(|archive| archive.sweep(now).map_err(ColdError::from))?;
         if swept > 0 {
             tracing::info!(objects = swept, "locks have ended: objects were deleted that nothing opens");
         }
@@ -239,9 +260,9 @@ impl Archiver {
     }
 
     /// A hold that covers a record of the segment.
-    fn covering(&self, span: &Span) -> Result<Option<Hold>, ArchiverError> {
+    fn covering(&self, cold: &Cold, span: &Span) -> Result<Option<Hold>, ArchiverError> {
         let mut holds = self.holds.list();
-        let Some(sealed) = self.cold.lock().view().manifest().segment(span).map(|segment| segment.sealed_at) else {
+        let Some(sealed) = cold.lock().view().manifest().segment(span).map(|segment| segment.sealed_at) else {
             return Ok(None);
         };
         // A segment was written after the last of its records had been received.
@@ -249,7 +270,7 @@ impl Archiver {
         if holds.is_empty() {
             return Ok(None);
         }
-        for record in self.cold.segment(span)?.iter().filter_map(StoredRecord::for_reading) {
+        for record in cold.segment(span)?.iter().filter_map(StoredRecord::for_reading) {
             if let Ok(event) = record.event()
                 && let Some(hold) = holds.iter().find(|hold| hold.scope.covers(&event))
             {

@@ -15,11 +15,27 @@ use crate::data_dir::DataDir;
 use crate::log_keys::{LogKeyError, key_chain, sealed_size};
 use crate::secrets;
 
-/// Directory of the archive in the data directory.
+/// Directory of the archive of evidence in the data directory.
 pub(crate) const ARCHIVE_DIR: &str = "archive";
 
-/// File of the pin, with the keys: the archive must not be older than this.
-const PIN: &str = "archive.pin";
+/// The archive of evidence.
+pub(crate) const EVIDENCE: Which =
+    Which { dir: ARCHIVE_DIR, pin: "archive.pin", purpose: Purpose::Evidence, keys: keys::Purpose::Segment };
+
+/// The forensic archive.
+pub(crate) const FORENSIC: Which =
+    Which { dir: "forensic", pin: "forensic.pin", purpose: Purpose::Forensic, keys: keys::Purpose::Forensic };
+
+/// One of the archives that a data directory can have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Which {
+    /// Its directory in the data directory.
+    pub(crate) dir: &'static str,
+    /// File of its pin, with the keys: the archive must not be older than this.
+    pin: &'static str,
+    purpose: Purpose,
+    keys: keys::Purpose,
+}
 
 /// Keys of segments in the keyring.
 pub(crate) struct KeyringSegmentKeys {
@@ -96,25 +112,26 @@ impl Cold {
     /// Opens the archive of a data directory, and ends what a crash interrupted. Its objects lie where they did; or at `place`,
     /// where that is configured.
     pub(crate) fn open(
+        which: Which,
         data: &DataDir,
         keyring: &Arc<Keyring>,
         log_key: &LogKey,
         place: Option<&Place>,
     ) -> Result<Self, ColdError> {
-        let dir = data.path().join(ARCHIVE_DIR);
+        let dir = data.path().join(which.dir);
         let view = |objects| {
-            let pin = read_pin(&data.key(PIN))?;
-            Ok(View::open(&dir, Purpose::Evidence, objects, None, &current_keys(data)?, pin.as_ref())?)
+            let pin = read_pin(&data.key(which.pin))?;
+            Ok(View::open(&dir, which.purpose, objects, None, &current_keys(data)?, pin.as_ref())?)
         };
         let place = place::settled(&dir, place, view)?;
         let objects = place.open(&dir)?;
-        let keys = Arc::new(KeyringSegmentKeys { keyring: keyring.clone(), purpose: keys::Purpose::Segment });
+        let keys = Arc::new(KeyringSegmentKeys { keyring: keyring.clone(), purpose: which.keys });
         // The archive signs its manifests with the log's key.
         let key = Arc::new(LogKey::from_text(&log_key.to_text())?);
-        let pin = data.key(PIN);
+        let pin = data.key(which.pin);
         let earlier = current_keys(data)?;
         let pinned = read_pin(&pin)?;
-        let mut archive = Archive::open(&dir, Purpose::Evidence, objects, keys, key, &earlier, pinned.as_ref())?;
+        let mut archive = Archive::open(&dir, which.purpose, objects, keys, key, &earlier, pinned.as_ref())?;
         archive.hold_what_is_held()?;
         let opened = archive.view().pin();
         let cold = Self { archive: Mutex::new(archive), pin, write_once: place.write_once };
@@ -205,8 +222,25 @@ impl Cold {
 /// # Errors
 /// When there is one and its manifest is not what this log's keys signed, or older than the one pinned.
 pub fn archive_of(data: &DataDir, keyring: Option<&Arc<Keyring>>, place: Option<&Place>) -> Result<Option<View>, ColdError> {
-    let dir = data.path().join(ARCHIVE_DIR);
-    let pin = read_pin(&data.key(PIN))?;
+    view_of(EVIDENCE, data, keyring, place)
+}
+
+/// As [`archive_of`], of the forensic archive.
+///
+/// # Errors
+/// As there.
+pub fn forensic_of(data: &DataDir, keyring: Option<&Arc<Keyring>>, place: Option<&Place>) -> Result<Option<View>, ColdError> {
+    view_of(FORENSIC, data, keyring, place)
+}
+
+fn view_of(
+    which: Which,
+    data: &DataDir,
+    keyring: Option<&Arc<Keyring>>,
+    place: Option<&Place>,
+) -> Result<Option<View>, ColdError> {
+    let dir = data.path().join(which.dir);
+    let pin = read_pin(&data.key(which.pin))?;
     if pin.is_none() && !dir.join("manifest").exists() {
         return Ok(None);
     }
@@ -218,12 +252,12 @@ pub fn archive_of(data: &DataDir, keyring: Option<&Arc<Keyring>>, place: Option<
         },
     };
     let keys = keyring.map(|keyring| {
-        let keys = KeyringSegmentKeys { keyring: keyring.clone(), purpose: keys::Purpose::Segment };
+        let keys = KeyringSegmentKeys { keyring: keyring.clone(), purpose: which.keys };
         Arc::new(keys) as Arc<dyn SegmentKeys>
     });
     let mut log_keys = current_keys(data)?;
     loop {
-        let opened = View::open(&dir, Purpose::Evidence, objects.clone(), keys.clone(), &log_keys, pin.as_ref());
+        let opened = View::open(&dir, which.purpose, objects.clone(), keys.clone(), &log_keys, pin.as_ref());
         // A server that rotates the log's keys meanwhile signs the manifest with ones that were not there yet.
         let now = current_keys(data)?;
         if opened.is_ok() || now == log_keys {

@@ -51,6 +51,8 @@ const NANOSECONDS: u64 = 1_000_000_000;
 pub(crate) struct Eraser<'n> {
     pub(crate) data: &'n Path,
     pub(crate) cold: &'n Arc<Cold>,
+    /// The forensic archive, where there is one: its copies are erased like what they are copies of.
+    pub(crate) forensic: Option<&'n Arc<Cold>>,
     pub(crate) archiver: &'n mut Archiver,
     pub(crate) policy: &'n Policy,
     pub(crate) holds: &'n Holds,
@@ -173,7 +175,7 @@ impl Eraser<'_> {
             items.extend(read_list(path)?.items().iter().cloned());
         }
         let list = ErasedItems::new(items);
-        erased.records = plan.touched.values().map(|seqs| seqs.len() as u64).sum();
+        erased.records = plan.touched.values().flatten().collect::<HashSet<_>>().len() as u64;
         erased.items = list.items().len() as u64;
         let pending_path = dir.join(format!("{request}{PENDING_SUFFIX}"));
         if !list.items().is_empty() {
@@ -219,7 +221,7 @@ impl Eraser<'_> {
         if self.cold.end() < end { Err(EraseError::Behind) } else { Ok(()) }
     }
 
-    /// Every span with the records of all its classes, in order.
+    /// Every span of the archive of evidence with the records of all its classes, in order, and then every segment of copies.
     fn each_span(&self, mut look: impl FnMut(Seq, Seq, Vec<StoredRecord>) -> Result<(), EraseError>) -> Result<(), EraseError> {
         let end = self.cold.end();
         let mut at = Seq(0);
@@ -227,6 +229,13 @@ impl Eraser<'_> {
             let Some((records, next)) = self.cold.span(at)? else { break };
             look(at, next, records)?;
             at = next;
+        }
+        // Copies can outlive what they are copies of.
+        if let Some(cold) = self.forensic {
+            let spans: Vec<Span> = cold.lock().view().manifest().segments().map(archive::Segment::span).collect();
+            for span in spans {
+                look(Seq(span.first), Seq(span.end), cold.segment(&span)?)?;
+            }
         }
         Ok(())
     }
@@ -242,6 +251,8 @@ impl Eraser<'_> {
         let mut others: HashSet<SubjectId> = HashSet::new();
         // What a hold covers stays as it is, whoever it is of, with the texts to which it refers.
         let (mut held, mut held_texts) = (HashSet::new(), HashSet::new());
+        // By record: copies of one count once.
+        let mut refused = BTreeSet::new();
         let holds = self.holds.list();
         let now_s = Timestamp::now().unix_ns() / NANOSECONDS;
         let classes = self.classes();
@@ -261,12 +272,12 @@ impl Eraser<'_> {
                     continue;
                 }
                 if is_held {
-                    *plan.refused.entry(Ground::LegalHold).or_default() += 1;
+                    refused.insert((Ground::LegalHold, stored.seq.0));
                 } else if !classes
                     .get(self.policy.class_of(&event))
                     .is_none_or(|class| class.may_erase(event.observed.unix_ns() / NANOSECONDS, now_s))
                 {
-                    *plan.refused.entry(Ground::LegalDuty).or_default() += 1;
+                    refused.insert((Ground::LegalDuty, stored.seq.0));
                     others.extend(brought);
                 } else {
                     plan.owned.insert(stored.seq.0);
@@ -280,12 +291,12 @@ impl Eraser<'_> {
         })?;
         // A text that somebody else's record rests on stays with that.
         plan.subjects.retain(|subject| !others.contains(subject));
-        if plan.refused.contains_key(&Ground::LegalHold) {
-            return Ok(plan);
+        if refused.iter().any(|(ground, _)| *ground == Ground::LegalHold) {
+            return Ok(plan.refusing(&refused));
         }
         let (tokens, owned, subjects) =
             (erased_tokens(target), std::mem::take(&mut plan.owned), std::mem::take(&mut plan.subjects));
-        let refused_duty = plan.refused.contains_key(&Ground::LegalDuty);
+        let refused_duty = refused.iter().any(|(ground, _)| *ground == Ground::LegalDuty);
         let named_too = target.clone().with_sessions(&plan.sessions);
         let named = |_: &str, value: &[u8]| names(&named_too, value);
         let goes = |subject: SubjectId| subjects.contains(&subject);
@@ -304,7 +315,7 @@ impl Eraser<'_> {
                 }
                 let is_of_held = |path: &String| held_texts.iter().any(|text| path.starts_with(text.as_str()));
                 if held.contains(&stored.seq.0) || !held_texts.is_empty() && gone.iter().any(is_of_held) {
-                    *plan.refused.entry(Ground::LegalHold).or_default() += 1;
+                    refused.insert((Ground::LegalHold, stored.seq.0));
                     continue;
                 }
                 plan.touched.entry((first.0, end.0)).or_default().insert(stored.seq.0);
@@ -315,7 +326,7 @@ impl Eraser<'_> {
             Ok(())
         })?;
         (plan.owned, plan.subjects) = (owned, subjects);
-        Ok(plan)
+        Ok(plan.refusing(&refused))
     }
 
     fn classes(&self) -> BTreeMap<&str, &super::retention::Class> {
@@ -328,14 +339,16 @@ impl Eraser<'_> {
         let target = target.clone().with_sessions(&plan.sessions);
         let named = |_: &str, value: &[u8]| names(&target, value);
         let goes = |subject: SubjectId| plan.subjects.contains(&subject);
-        let spans: BTreeSet<Span> = {
-            let archive = self.cold.lock();
-            let touched = |span: &Span| plan.touched.keys().any(|(first, end)| *first == span.first && *end == span.end);
-            archive.view().manifest().segments().map(archive::Segment::span).filter(touched).collect()
-        };
-        for span in spans {
+        let touched = |span: &Span| plan.touched.keys().any(|(first, end)| *first == span.first && *end == span.end);
+        let mut spans: Vec<(&Arc<Cold>, Span)> = Vec::new();
+        for cold in std::iter::once(self.cold).chain(self.forensic) {
+            let archive = cold.lock();
+            let segments = archive.view().manifest().segments().map(archive::Segment::span);
+            spans.extend(segments.filter(touched).map(|span| (cold, span)));
+        }
+        for (cold, span) in spans {
             let touched = plan.touched.get(&(span.first, span.end));
-            let rewritten = self.cold.change(|archive| {
+            let rewritten = cold.change(|archive| {
                 let change = |kept: Kept<'_>| match kept {
                     Kept::Content(content) => {
                         let mut gone = Vec::new();
@@ -356,6 +369,16 @@ impl Eraser<'_> {
             }
         }
         Ok(())
+    }
+}
+
+impl Plan {
+    /// With the records that stay, counted by ground.
+    fn refusing(mut self, refused: &BTreeSet<(Ground, u64)>) -> Self {
+        for (ground, _) in refused {
+            *self.refused.entry(*ground).or_default() += 1;
+        }
+        self
     }
 }
 

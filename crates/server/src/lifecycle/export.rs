@@ -1,6 +1,6 @@
 //! Evidence: records with their proofs, put together from wherever they lie.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::File;
 use std::io::BufReader;
 use std::time::{Duration, Instant};
@@ -10,11 +10,11 @@ use evidence::{About, Bag, BagError, Chosen, Export, ExportError, Summary};
 use journal::Seq;
 use keys::KeysError;
 use ledger::{Checkpoint, ErasedItems, Policy, Selection, StoredContent, StoredRecord};
-use store::{Cell, QueryError, QueryLimits};
+use store::{Cell, QueryError, QueryLimits, Table};
 
-use super::cold::ARCHIVE_DIR;
+use super::cold::{ARCHIVE_DIR, ColdError};
 use super::erase::TOMBSTONES_DIR;
-use super::spine::SpineError;
+use super::spine::{Spine, SpineError};
 use super::withhold::{Withhold, WithholdError};
 use super::{Asker, lifecycle_event};
 use crate::log_keys::{LogKeyError, log_key};
@@ -52,6 +52,8 @@ pub enum What {
     Incident(String),
     /// Records that a query names in its column `seq` or `event_id`.
     Query(String),
+    /// The copies in the forensic archive of records from the first of two numbers (`17-42`) to before the second.
+    Forensic(String),
 }
 
 /// Why there is no bundle.
@@ -69,6 +71,14 @@ pub enum EvidenceError {
     /// The choice names too much.
     #[error("the selection has more than {RECORDS_MAX} records; take it out in parts")]
     TooMany,
+    /// A range that is none.
+    #[error(
+        "a range of records is needed, such as 17-42; `watchkeeper retention show --segments` lists those of the forensic archive"
+    )]
+    Range,
+    /// There is no forensic archive.
+    #[error("there is no forensic archive; [archive.forensic] in the configuration makes one")]
+    NoForensic,
     /// A query that does not say which records.
     #[error("the query must give a column `seq` or `event_id`")]
     Column,
@@ -124,15 +134,17 @@ impl Node {
         }
         let withhold = Withhold::read(withhold)?;
         self.flush(SEALED_WITHIN);
-        let seqs = self.selected(what)?;
-        let (records, contents) = self.gather(&seqs)?;
+        let (records, contents) = match what {
+            What::Forensic(range) => self.copies(range)?,
+            _ => gather(&self.spine(), &self.selected(what)?)?,
+        };
         let content = |id| contents.get(&id).cloned();
         let shown = withhold.of(&records, &content)?;
         let mut event = lifecycle_event("evidence.export", "read", &what.to_string());
         event.identity.user = Some(asker.principal());
         event.set(attr::EVENT_OUTCOME, "success");
         event.set(event::Key::of("watchkeeper.evidence.reason"), reason);
-        event.set(event::Key::of("watchkeeper.evidence.records"), i64::try_from(seqs.len()).unwrap_or(i64::MAX));
+        event.set(event::Key::of("watchkeeper.evidence.records"), i64::try_from(records.len()).unwrap_or(i64::MAX));
         let names = withhold.names();
         if !names.is_empty() {
             event.set(event::Key::of("watchkeeper.evidence.withheld"), names.join(",").as_str());
@@ -141,7 +153,7 @@ impl Node {
         if !self.flush(SEALED_WITHIN) {
             return Err(EvidenceError::NotSealed);
         }
-        let (custody, _) = self.gather(&self.custody(what, &records)?)?;
+        let (custody, _) = gather(&self.spine(), &self.custody(what, &records)?)?;
         let tombstones = self.tombstones()?;
         let all = records.iter().chain(&custody).chain(tombstones.iter().map(|(record, _)| record));
         let size = all.map(|record| record.seq.0 + 1).max().unwrap_or_default();
@@ -155,7 +167,7 @@ impl Node {
             witnessed: policy.map(|_| witnessed.is_some()),
             at: Timestamp::now(),
             chosen: what.chosen(),
-            records_selected: seqs.len() as u64,
+            records_selected: records.len() as u64,
         };
         let beside = withhold.beside();
         let make = |show: Selection<'_>, show_custody: Selection<'_>| {
@@ -206,6 +218,7 @@ impl Node {
                 id = quoted(id)
             ),
             What::Query(sql) => sql.clone(),
+            What::Forensic(_) => return Err(EvidenceError::Nothing),
         };
         let found = self.seqs(&sql)?;
         if found.is_empty() { Err(EvidenceError::Nothing) } else { Ok(found) }
@@ -235,6 +248,28 @@ impl Node {
         Ok(custody)
     }
 
+    /// What the forensic archive has of the records of a range, and the contents that lie with them.
+    fn copies(&self, range: &str) -> Result<(Vec<StoredRecord>, HashMap<ContentId, StoredContent>), EvidenceError> {
+        let numbers = range.split_once('-').and_then(|(first, end)| Some((first.trim().parse().ok()?, end.trim().parse().ok()?)));
+        let (first, end): (u64, u64) = numbers.ok_or(EvidenceError::Range)?;
+        let cold = self.lifecycle().forensic.as_ref().ok_or(EvidenceError::NoForensic)?;
+        let archive = cold.lock();
+        let view = archive.view();
+        let (mut records, mut contents) = (BTreeMap::new(), HashMap::new());
+        for segment in view.manifest().segments().filter(|segment| segment.first < end && segment.end > first) {
+            let (span, wanted) = (segment.span(), first..end);
+            let copies = view.segment(&span).map_err(ColdError::from).map_err(SpineError::from)?;
+            records.extend(copies.into_iter().filter(|copy| wanted.contains(&copy.seq.0)).map(|copy| (copy.seq.0, copy)));
+            if records.len() > RECORDS_MAX {
+                return Err(EvidenceError::TooMany);
+            }
+            for content in view.contents(&span).map_err(ColdError::from).map_err(SpineError::from)? {
+                contents.entry(content.id()).or_insert(content);
+            }
+        }
+        if records.is_empty() { Err(EvidenceError::Nothing) } else { Ok((records.into_values().collect(), contents)) }
+    }
+
     fn recorded_text(&self, text: &str) -> String {
         self.pipeline().sanitizer().text(text).text.as_str().to_owned()
     }
@@ -246,15 +281,10 @@ impl Node {
         if table.truncated || table.rows.len() > RECORDS_MAX {
             return Err(EvidenceError::TooMany);
         }
-        let column = |name: &str| table.columns.iter().position(|column| column == name);
-        if let Some(at) = column("seq") {
-            let number = |row: &Vec<Cell>| match row.get(at) {
-                Some(Cell::Int(seq)) => u64::try_from(*seq).ok(),
-                _ => None,
-            };
-            return Ok(table.rows.iter().filter_map(number).collect());
+        if let Some(seqs) = seqs_of(&table) {
+            return Ok(seqs.collect());
         }
-        let Some(at) = column("event_id") else { return Err(EvidenceError::Column) };
+        let Some(at) = column_of(&table, "event_id") else { return Err(EvidenceError::Column) };
         let mut found = BTreeSet::new();
         for row in &table.rows {
             if let Some(Cell::Text(id)) = row.get(at) {
@@ -263,33 +293,6 @@ impl Node {
             }
         }
         Ok(found)
-    }
-
-    /// The records, and the contents that they refer to and do not bring.
-    fn gather(&self, seqs: &BTreeSet<u64>) -> Result<(Vec<StoredRecord>, HashMap<ContentId, StoredContent>), EvidenceError> {
-        let mut records = Vec::with_capacity(seqs.len());
-        let mut wanted = HashSet::new();
-        let mut contents = HashMap::new();
-        let spine = self.spine();
-        let mut rest = seqs.clone();
-        while let Some(&first) = rest.first() {
-            let (stretch, end) = spine.stretch(Seq(first), rest.last().map_or(Seq(first), |&last| Seq(last)))?;
-            for stored in &stretch {
-                if rest.contains(&stored.seq.0) {
-                    wanted.extend(references(stored));
-                    records.push(stored.clone());
-                }
-            }
-            for stored in stretch {
-                for content in brought(stored) {
-                    if wanted.contains(&content.id()) {
-                        contents.entry(content.id()).or_insert(content);
-                    }
-                }
-            }
-            rest = rest.split_off(&end.0);
-        }
-        Ok((records, contents))
     }
 
     /// Every erasure with its list.
@@ -309,7 +312,7 @@ impl Node {
             }
             let Ok(file) = File::open(dir.join(format!("{request}.jsonl"))) else { continue };
             let list = ErasedItems::read(&mut BufReader::new(file))?;
-            let (records, _) = self.gather(&BTreeSet::from([seq.unsigned_abs()]))?;
+            let (records, _) = gather(&self.spine(), &BTreeSet::from([seq.unsigned_abs()]))?;
             found.extend(records.into_iter().map(|record| (record, list.clone())));
         }
         Ok(found)
@@ -344,7 +347,7 @@ impl Named {
 impl What {
     fn text(&self) -> &str {
         match self {
-            Self::Session(text) | Self::Incident(text) | Self::Query(text) => text,
+            Self::Session(text) | Self::Incident(text) | Self::Query(text) | Self::Forensic(text) => text,
         }
     }
 
@@ -353,6 +356,7 @@ impl What {
             Self::Session(id) => Chosen::Session(id),
             Self::Incident(id) => Chosen::Incident(id),
             Self::Query(sql) => Chosen::Query(sql),
+            Self::Forensic(_) => Chosen::Records,
         }
     }
 }
@@ -363,9 +367,52 @@ impl std::fmt::Display for What {
             Self::Session(id) => ("session", id),
             Self::Incident(id) => ("incident", id),
             Self::Query(sql) => ("query", sql),
+            Self::Forensic(range) => ("forensic", range),
         };
         write!(f, "{kind} {text}")
     }
+}
+
+/// The records, and the contents that they refer to and do not bring.
+pub(crate) fn gather(
+    spine: &Spine,
+    seqs: &BTreeSet<u64>,
+) -> Result<(Vec<StoredRecord>, HashMap<ContentId, StoredContent>), SpineError> {
+    let mut records = Vec::with_capacity(seqs.len());
+    let mut wanted = HashSet::new();
+    let mut contents = HashMap::new();
+    let mut rest = seqs.clone();
+    while let Some(&first) = rest.first() {
+        let (stretch, end) = spine.stretch(Seq(first), rest.last().map_or(Seq(first), |&last| Seq(last)))?;
+        for stored in &stretch {
+            if rest.contains(&stored.seq.0) {
+                wanted.extend(references(stored));
+                records.push(stored.clone());
+            }
+        }
+        for stored in stretch {
+            for content in brought(stored) {
+                if wanted.contains(&content.id()) {
+                    contents.entry(content.id()).or_insert(content);
+                }
+            }
+        }
+        rest = rest.split_off(&end.0);
+    }
+    Ok((records, contents))
+}
+
+/// The numbers in a table's column `seq`, if it has one.
+pub(crate) fn seqs_of(table: &Table) -> Option<impl Iterator<Item = u64>> {
+    let at = column_of(table, "seq")?;
+    Some(table.rows.iter().filter_map(move |row| match row.get(at) {
+        Some(Cell::Int(seq)) => u64::try_from(*seq).ok(),
+        _ => None,
+    }))
+}
+
+fn column_of(table: &Table, name: &str) -> Option<usize> {
+    table.columns.iter().position(|column| column == name)
 }
 
 /// The contents that a record refers to.

@@ -4,6 +4,7 @@ pub(crate) mod archiver;
 pub mod cold;
 pub mod erase;
 pub mod export;
+pub mod forensic;
 pub mod hold;
 pub mod place;
 pub mod restore;
@@ -35,6 +36,8 @@ const SUBJECT_BYTES_MAX: usize = 1_024;
 /// What a node needs to look after the life of its records.
 pub(crate) struct Lifecycle {
     pub(crate) cold: Arc<Cold>,
+    /// The forensic archive, where there is one.
+    pub(crate) forensic: Option<Arc<Cold>>,
     pub(crate) policy: Arc<Policy>,
     pub(crate) holds: Arc<Holds>,
     pub(crate) archiver: Arc<Mutex<Archiver>>,
@@ -52,6 +55,8 @@ pub struct Asker {
 /// A segment of the archive, for people.
 #[derive(Debug, Clone, Serialize)]
 pub struct SegmentInfo {
+    /// `evidence` or `forensic`.
+    pub archive: &'static str,
     /// The first record.
     pub first: u64,
     /// One past the last.
@@ -140,6 +145,7 @@ impl Node {
         Eraser {
             data: self.data().path(),
             cold: &lifecycle.cold,
+            forensic: lifecycle.forensic.as_ref(),
             archiver: &mut archiver,
             policy: &lifecycle.policy,
             holds: &lifecycle.holds,
@@ -204,11 +210,11 @@ impl Node {
     #[must_use]
     pub fn segments(&self) -> Vec<SegmentInfo> {
         let lifecycle = self.lifecycle();
-        let archive = lifecycle.cold.lock();
-        let info = |segment: &archive::Segment| {
+        let info = |archive: &'static str, segment: &archive::Segment| {
             let class = lifecycle.policy.class(segment.class.as_str());
             let until = class.and_then(|class| class.end_of(segment.sealed_at));
             SegmentInfo {
+                archive,
                 first: segment.first,
                 end: segment.end,
                 class: segment.class.as_str().to_owned(),
@@ -218,7 +224,11 @@ impl Node {
                 until: until.map(crate::watchman::rfc3339),
             }
         };
-        archive.view().manifest().segments().map(info).collect()
+        let of = |archive: &'static str, cold: &Cold| -> Vec<SegmentInfo> {
+            cold.lock().view().manifest().segments().map(|segment| info(archive, segment)).collect()
+        };
+        let forensic = lifecycle.forensic.iter().flat_map(|cold| of("forensic", cold));
+        of("evidence", &lifecycle.cold).into_iter().chain(forensic).collect()
     }
 
     pub(crate) fn spine(&self) -> Spine {

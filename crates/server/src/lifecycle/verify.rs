@@ -14,12 +14,21 @@ use ledger::{
     StoredSpan, SupplyError, Tombstone, Trust, VerifyError, Visit,
 };
 
-use super::cold::{ARCHIVE_DIR, ColdError, archive_of};
+use super::cold::{ARCHIVE_DIR, ColdError, FORENSIC, archive_of, forensic_of};
 use super::erase::TOMBSTONES_DIR;
 use super::place::Place;
 use crate::data_dir::DataDir;
 use crate::frame_keys::frame_keys;
 use crate::log_keys::key_chain;
+
+/// Where the objects of the archives lie, as the server's configuration says.
+#[derive(Debug, Clone, Default)]
+pub struct Places {
+    /// Those of the archive of evidence.
+    pub evidence: Place,
+    /// Those of the forensic archive, where one is configured.
+    pub forensic: Option<Place>,
+}
 
 /// How much is verified.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,6 +48,8 @@ pub struct Verified {
     pub report: Report,
     /// The archive, where there is one.
     pub archive: Option<ArchiveReport>,
+    /// The forensic archive, where there is one.
+    pub forensic: Option<ArchiveReport>,
     /// Things that are gone and that a tombstone covers.
     pub erased: u64,
 }
@@ -53,10 +64,11 @@ pub fn verify(
     trust: &Trust,
     keyring: Option<&Arc<Keyring>>,
     depth: Depth,
-    place: Option<&Place>,
+    places: Option<&Places>,
 ) -> Result<Verified, VerifyError> {
+    let place = places.map(|places| &places.evidence);
     let Some(keyring) = keyring else {
-        let mut verified = Verified { report: ledger::verify_public(dir, trust)?, archive: None, erased: 0 };
+        let mut verified = Verified { report: ledger::verify_public(dir, trust)?, archive: None, forensic: None, erased: 0 };
         verified
             .report
             .notes
@@ -67,6 +79,9 @@ pub fn verify(
                 Ok(view) => objects(dir, view.as_ref(), &mut verified)?,
                 Err(fault) => Some(fault),
             };
+        }
+        if verified.report.fault.is_none() {
+            verified.report.fault = copies(dir, None, places, &mut verified, None)?;
         }
         return Ok(verified);
     };
@@ -108,7 +123,7 @@ pub fn verify(
         Ok(())
     };
     // Objects first: the digest of a changed one says more than that it does not decrypt.
-    let mut early = Verified { report: Report::default(), archive: None, erased: 0 };
+    let mut early = Verified { report: Report::default(), archive: None, forensic: None, erased: 0 };
     let broken = match &view {
         Ok(view) => objects(dir, view.as_ref(), &mut early)?,
         Err(_) => None,
@@ -131,8 +146,15 @@ pub fn verify(
             verified.report.fault = Some(fault("archive/manifest", what));
         } else if depth == Depth::Digests {
             verified.report.notes.push("of the archive the digests were verified, and not each record".to_owned());
-        } else {
-            verified.report.fault = erased.judge(dir, &*keys, &mut verified.erased)?;
+        }
+    }
+    if verified.report.fault.is_none() {
+        let records = (depth == Depth::Records).then_some(&mut erased);
+        verified.report.fault = copies(dir, Some(keyring), places, &mut verified, records)?;
+    }
+    if verified.report.fault.is_none() && depth == Depth::Records {
+        verified.report.fault = erased.judge(dir, &*keys, &mut verified.erased)?;
+        if let Ok(Some(view)) = &view {
             name_segment(&mut verified.report, view, from_journal.get());
         }
     }
@@ -141,14 +163,56 @@ pub fn verify(
 
 /// The archive, or what is wrong with its manifest.
 fn opened(dir: &Path, keyring: Option<&Arc<Keyring>>, place: Option<&Place>) -> Result<Result<Option<View>, Fault>, VerifyError> {
-    match archive_of(&DataDir::unchecked(dir), keyring, place) {
+    judged(archive_of(&DataDir::unchecked(dir), keyring, place), "archive/manifest")
+}
+
+fn judged(view: Result<Option<View>, ColdError>, manifest: &str) -> Result<Result<Option<View>, Fault>, VerifyError> {
+    match view {
         Ok(view) => Ok(Ok(view)),
         Err(ColdError::Pin { path, what }) => Err(VerifyError::File { path, source: std::io::Error::other(what) }),
         Err(error @ (ColdError::Place { .. } | ColdError::Remote(_) | ColdError::Objects(_))) => {
             Err(VerifyError::Archive(Box::new(error)))
         }
-        Err(error) => Ok(Err(fault("archive/manifest", error.to_string()))),
+        Err(error) => Ok(Err(fault(manifest, error.to_string()))),
     }
+}
+
+/// Verifies the forensic archive, if there is one: its objects, and with keys that each copy is of a record that the log sealed.
+fn copies(
+    dir: &Path,
+    keyring: Option<&Arc<Keyring>>,
+    places: Option<&Places>,
+    verified: &mut Verified,
+    erased: Option<&mut Erased>,
+) -> Result<Option<Fault>, VerifyError> {
+    let place = places.and_then(|places| places.forensic.as_ref());
+    let view = match judged(forensic_of(&DataDir::unchecked(dir), keyring, place), "forensic/manifest")? {
+        Ok(Some(view)) => view,
+        Ok(None) => return Ok(None),
+        Err(fault) => return Ok(Some(fault)),
+    };
+    let unreadable = |error: &dyn std::fmt::Display| VerifyError::File {
+        path: dir.join(FORENSIC.dir),
+        source: std::io::Error::other(error.to_string()),
+    };
+    let log_id = match log_id(dir) {
+        Ok(log_id) => log_id,
+        Err(fault) => return Ok(Some(fault)),
+    };
+    let mut leaves = archive::leaves_of(&dir.join("ledger"), verified.report.sealed);
+    let compared = erased.is_some().then_some(&mut leaves as &mut archive::LeafOf<'_>);
+    match view.verify(log_id, compared) {
+        Ok(report) => verified.forensic = Some(report),
+        Err(archive::VerifyArchiveError::Fault(found)) => return Ok(Some(fault(FORENSIC.dir, found.to_string()))),
+        Err(error) => return Err(unreadable(&error)),
+    }
+    let Some(erased) = erased else { return Ok(None) };
+    for segment in view.manifest().segments() {
+        for stored in view.segment(&segment.span()).map_err(|error| unreadable(&error))? {
+            erased.look(&stored);
+        }
+    }
+    Ok(None)
 }
 
 /// A place that does not answer says nothing of what lies there.
@@ -200,6 +264,15 @@ fn fault(place: &str, what: String) -> Fault {
     Fault { place: place.to_owned(), what, record: None }
 }
 
+/// The log's id, by its first key.
+fn log_id(dir: &Path) -> Result<[u8; 16], Fault> {
+    match key_chain(&DataDir::unchecked(dir)) {
+        Ok(Some(chain)) => Ok(chain.first().log_id()),
+        Ok(None) => Err(fault("ledger/vkey", "is missing".to_owned())),
+        Err(error) => Err(fault("ledger/vkey", error.to_string())),
+    }
+}
+
 /// What is gone, and what the log says of it.
 #[derive(Default)]
 struct Erased {
@@ -220,6 +293,9 @@ impl Erased {
 
     /// What is gone must be covered by a tombstone of the log.
     fn judge(mut self, dir: &Path, keys: &dyn FrameKeys, erased: &mut u64) -> Result<Option<Fault>, VerifyError> {
+        // A record and its copies lack the same.
+        self.gone.sort_unstable();
+        self.gone.dedup();
         if self.gone.is_empty() {
             return Ok(None);
         }
@@ -229,10 +305,9 @@ impl Erased {
             }
         });
         in_journal.map_err(VerifyError::Journal)?;
-        let log_id = match key_chain(&DataDir::unchecked(dir)) {
-            Ok(Some(chain)) => chain.first().log_id(),
-            Ok(None) => return Ok(Some(fault("ledger/vkey", "is missing".to_owned()))),
-            Err(error) => return Ok(Some(fault("ledger/vkey", error.to_string()))),
+        let log_id = match log_id(dir) {
+            Ok(log_id) => log_id,
+            Err(fault) => return Ok(Some(fault)),
         };
         let mut covered = Erasures::default();
         for (leaf, tombstone) in self.tombstones.iter().filter_map(|stored| tombstone(stored, log_id)) {

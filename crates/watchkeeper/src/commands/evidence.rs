@@ -16,12 +16,13 @@ use crate::output::{printable, say, table};
 
 pub(super) fn evidence(command: Evidence) -> anyhow::Result<ExitCode> {
     match command {
-        Evidence::Export { data, session, incident, query, reason, withhold, out } => {
-            let what = match (session, incident, query) {
-                (Some(id), None, None) => What::Session(id),
-                (None, Some(id), None) => What::Incident(id),
-                (None, None, Some(sql)) => What::Query(sql),
-                _ => bail!("one of --session, --incident and --query says what to take out"),
+        Evidence::Export { data, session, incident, query, forensic, reason, withhold, out } => {
+            let what = match (session, incident, query, forensic) {
+                (Some(id), None, None, None) => What::Session(id),
+                (None, Some(id), None, None) => What::Incident(id),
+                (None, None, Some(sql), None) => What::Query(sql),
+                (None, None, None, Some(range)) => What::Forensic(range),
+                _ => bail!("one of --session, --incident, --query and --forensic says what to take out"),
             };
             // Looked at first: an export is recorded, so it should not fail for its file.
             if out.exists() {

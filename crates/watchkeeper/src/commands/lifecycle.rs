@@ -124,7 +124,7 @@ pub(super) fn retention(command: Retention) -> anyhow::Result<ExitCode> {
                 |node| Ok(serde_json::to_value(Kept::of(node))?),
             )?;
             let (list, columns): (_, &[&str]) = if segments {
-                (&kept["segments"], &["first", "end", "class", "records", "bytes", "sealed_at", "until"])
+                (&kept["segments"], &["archive", "first", "end", "class", "records", "bytes", "sealed_at", "until"])
             } else {
                 (&kept["classes"], &["name", "title", "min_days", "max_days", "hot_days", "erasure", "basis"])
             };

