@@ -844,6 +844,8 @@ def bundle(path, trusted=None):
 def statement(files, chain, size):
     envelope = unjson(files["data/statement.dsse.json"])
     only(envelope, "payload", "payloadType", "signatures")
+    canonical = json.dumps(envelope, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    need(canonical.encode() == files["data/statement.dsse.json"], "statement: not in canonical form")
     need(envelope["payloadType"] == PAYLOAD_TYPE and len(envelope["signatures"]) == 1, "statement: another type, or signatures")
     signature = envelope["signatures"][0]
     only(signature, "keyid", "sig")

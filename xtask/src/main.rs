@@ -19,7 +19,7 @@ const HELP: &str = "cargo xtask COMMAND
   full-disk a disk that fills and is freed, 20 rounds; `full-disk ROUNDS` for another number
   crash     SIGKILL under load, 300 rounds; `crash ROUNDS` for another number
   simulate  2,000 cycles of the journal on a simulated disk that does its worst; `simulate CYCLES` for another number
-  tamper    10,000 changes of a record, and a part of them by the binary, each found and named; `tamper CHANGES`
+  tamper    10,000 changes of records, archives and bundles, and more of them by the binary, each found and named; `tamper CHANGES`
   fuzz      every fuzz target for 10 minutes each (needs a nightly toolchain and cargo-fuzz); `fuzz SECONDS` for another time
   bench     criterion benchmarks of every crate
   day       10 million events through the whole pipeline, then verified, asked and rebuilt; prints a table. `day OPTIONS`: see

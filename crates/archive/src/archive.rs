@@ -125,7 +125,7 @@ impl Archive {
     /// Opens the archive whose manifest lies in `dir`, made where there is none, and ends what a crash interrupted. A manifest that
     /// another key than the newest of `key` signed is signed anew.
     ///
-    /// `earlier` are keys of the log from before its rotations, with which the newest generation may still be signed.
+    /// `earlier` are keys of the log from before its rotations, oldest first, with which the newest generation may still be signed.
     /// `pin` is the state that was seen last ([`View::pin`]), kept elsewhere: an older one is refused.
     pub fn open(
         dir: &Path,
@@ -163,7 +163,8 @@ impl Archive {
                 _ => break,
             }
         }
-        let log_keys = [&key.verifiers(), earlier].concat();
+        let mut log_keys = earlier.to_vec();
+        log_keys.extend(key.verifiers().into_iter().filter(|key| !earlier.contains(key)));
         let view = View::open(dir, purpose, objects, Some(keys), &log_keys, pin)?;
         let mut archive = Self { view, key, steps, stopped: false, _lock: lock };
         archive.recover()?;
@@ -174,7 +175,8 @@ impl Archive {
     /// Goes on with other keys of the log: the newest pair of `key` signs from here on. [`Archive::resume`] signs the manifest as it is,
     /// so that nobody has to believe a key that is retired.
     pub fn use_key(&mut self, key: Arc<LogKey>) {
-        self.view.log_keys = [&key.verifiers(), self.view.log_keys.as_slice()].concat();
+        let known = &mut self.view.log_keys;
+        known.extend(key.verifiers().into_iter().filter(|key| !known.contains(key)).collect::<Vec<_>>());
         self.key = key;
     }
 

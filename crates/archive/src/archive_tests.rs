@@ -499,3 +499,27 @@ fn a_lost_manifest_comes_back_from_its_copies() {
     assert_eq!(restore().unwrap(), pin);
     assert_eq!(records_of(place.try_open(&Steps::default(), Some(&pin)).unwrap().view(), 0), records);
 }
+
+#[test]
+fn a_key_that_was_retired_signs_no_generation_after_one_of_a_later_key() {
+    let mut place = Place::new();
+    let records = conversation(0, 30);
+    place.open().seal(0, 10, classed(&records[..10]), &plain()).unwrap();
+    let old = place.log_key.clone();
+    let mut new = LogKey::from_text(&old.to_text()).unwrap();
+    new.add_generation().unwrap();
+    let log_keys = [old.verifiers(), new.verifiers()].concat();
+    let open = |place: &Place, key: &Arc<LogKey>| {
+        let (dir, objects, keys) = (place.dir.path().join("archive"), place.objects(), place.keys.clone());
+        Archive::open(&dir, Purpose::Evidence, objects, keys, key.clone(), &log_keys, None)
+    };
+    place.log_key = Arc::new(new);
+    open(&place, &place.log_key).unwrap().seal(10, 20, classed(&records[10..20]), &plain()).unwrap();
+    // Who has got hold of the old key goes on from the newest generation, which a pin does not tell from the log's own.
+    let mut theirs = open(&place, &old).unwrap();
+    theirs.drop_segment(&span(0, 10, "pci"), "retention", NOW).unwrap();
+    let generation = theirs.view().pin().generation;
+    drop(theirs);
+    let error = open(&place, &place.log_key).map(|_| ()).unwrap_err().to_string();
+    assert!(error.contains(&format!("generation {generation} is signed by a key that was retired")), "{error}");
+}

@@ -38,7 +38,7 @@ pub enum ArchiveError {
     #[error("archive: {0}")]
     Keys(#[from] KeyStoreError),
     /// The key of a segment.
-    #[error("archive: the key of {span} is not there: it was destroyed, or the keyring is another one")]
+    #[error("archive: the key of segment {span} is not there: it was destroyed, or the keyring is another one")]
     NoKey {
         /// The segment.
         span: Span,

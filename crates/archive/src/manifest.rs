@@ -186,6 +186,9 @@ pub enum ManifestError {
         /// What is wrong.
         source: NoteError,
     },
+    /// The signature of the newest generation, by a key that the log does not sign with any more.
+    #[error("manifest, generation {0} is signed by a key that was retired: a generation before it is signed by a later key")]
+    Retired(u64),
     /// A generation that does not follow the one before it.
     #[error("manifest, generation {0} does not name the digest of the one before it: one of them was changed")]
     Chain(u64),
@@ -232,22 +235,28 @@ impl Manifest {
         }
     }
 
-    /// Reads the generations, oldest first, an empty line behind each. The newest must be signed by one of the log's keys:
-    /// the newest, or one that the manifest was last signed with before the log's keys were rotated.
+    /// Reads the generations, oldest first, an empty line behind each. The newest must be signed by one of the log's keys, which
+    /// are given oldest first: the newest, or one that the manifest was last signed with before the log's keys were rotated. Once
+    /// a later key has signed, an earlier one signs no more.
     pub fn open(bytes: &[u8], purpose: Purpose, keys: &[VerifierKey]) -> Result<Self, ManifestError> {
         let mut manifest = Self::empty(purpose);
         let mut newest = None;
+        let mut latest = 0;
         for note in split(bytes) {
             let generation = manifest.pin().generation + 1;
             let note = note.ok_or_else(|| malformed(generation, "ends in its middle"))?;
             let parsed = SignedNote::parse(note).map_err(|source| ManifestError::Note { generation, source })?;
             manifest.append(parsed.text(), Digest::of(note))?;
+            // The newest signature vouches for these by their digest.
+            let by = keys.iter().rposition(|key| parsed.signatures().iter().any(|by| by.is_by(key)));
+            latest = latest.max(by.unwrap_or(0));
             newest = Some((generation, parsed));
         }
         let Some((generation, note)) = newest else { return Ok(manifest) };
         let mut result = Err(NoteError::Unsigned("a key of the log".to_owned()));
-        for key in keys {
+        for (index, key) in keys.iter().enumerate().rev() {
             match note.verify(key) {
+                Ok(()) if index < latest => return Err(ManifestError::Retired(generation)),
                 Ok(()) => {
                     manifest.signer = Some(key.clone());
                     return Ok(manifest);

@@ -50,7 +50,7 @@ pub struct Reader<'v> {
 
 impl View {
     /// Opens the archive whose manifest lies in `dir`. Without `keys` it can be checked, not read. `log_keys` are the keys of
-    /// the log that may have signed its newest generation.
+    /// the log that may have signed its newest generation, oldest first.
     pub fn open(
         dir: &Path,
         purpose: Purpose,

@@ -16,6 +16,9 @@ const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 /// Largest envelope that is read: a line for each of the files.
 const ENVELOPE_BYTES_MAX: usize = 64 << 20;
 
+/// Most of a file's name that an error tells: longer than any in a bundle.
+const NAME_CHARS_MAX: usize = 200;
+
 /// Why a statement cannot be believed.
 #[derive(Debug, thiserror::Error)]
 pub enum StatementError {
@@ -28,6 +31,9 @@ pub enum StatementError {
     /// Its subjects.
     #[error("does not speak of the file {0} as it is here")]
     Subject(String),
+    /// A subject that is not there.
+    #[error("speaks of the file {0}, which is missing")]
+    Missing(String),
     /// Signing.
     #[error("could not be signed: {0}")]
     Sign(String),
@@ -145,7 +151,12 @@ pub(crate) fn open(
     if envelope.len() > ENVELOPE_BYTES_MAX {
         return Err(form(&"it is too long"));
     }
-    let envelope: Envelope = serde_json::from_slice(envelope).map_err(|error| form(&error))?;
+    let bytes = envelope;
+    let envelope: Envelope = serde_json::from_slice(bytes).map_err(|error| form(&error))?;
+    // There is one right spelling, so that nobody can make a second bundle that says the same and is another file.
+    if serde_json_canonicalizer::to_vec(&envelope).ok().as_deref() != Some(bytes) {
+        return Err(form(&"it is not in canonical form"));
+    }
     if envelope.payload_type != PAYLOAD_TYPE {
         return Err(form(&"its payload is of another type"));
     }
@@ -164,15 +175,18 @@ pub(crate) fn open(
     if statement.r#type != STATEMENT_TYPE || statement.predicate_type != PREDICATE_TYPE {
         return Err(form(&"the statement or its predicate is of another type"));
     }
+    let missing = |subject: &Subject| StatementError::Missing(subject.name.chars().take(NAME_CHARS_MAX).collect());
     let mut subjects = statement.subject.iter();
     for (name, bytes) in bag.files().filter(|(name, _)| about(name)) {
         match subjects.next() {
             Some(subject) if subject.name == name && subject.digest.sha256 == digest(bytes) => {}
+            // Both are sorted by name.
+            Some(subject) if *subject.name < *name => return Err(missing(subject)),
             _ => return Err(StatementError::Subject(name.to_owned())),
         }
     }
     match subjects.next() {
-        Some(subject) => Err(StatementError::Subject(subject.name.chars().take(200).collect())),
+        Some(subject) => Err(missing(subject)),
         None => Ok(statement.predicate),
     }
 }

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use event::Kind;
 use ledger::{
-    Checkpoint, Disclosure, Erasures, KeyChain, LEAF_BYTES, Membership, Policy, SignedNote, TlogProof, Tombstone, TsaRoots,
-    Verdict, Verified, VerifierKey,
+    Checkpoint, Disclosure, Erasures, KeyChain, KeyChainError, LEAF_BYTES, Membership, Policy, SignedNote, TlogProof, Tombstone,
+    TsaRoots, Verdict, Verified, VerifierKey,
 };
 use serde::Serialize;
 
@@ -200,7 +200,10 @@ impl Report {
     }
 
     fn judge_log(&mut self, bag: &Bag, trust: &Trust) -> Result<Log, Fault> {
-        let chain = KeyChain::parse(need(bag, VKEY)?, bag.get(KEYS)).map_err(|error| fault(VKEY, error))?;
+        let chain = KeyChain::parse(need(bag, VKEY)?, bag.get(KEYS)).map_err(|error| match error {
+            KeyChainError::Rotation { .. } => fault(KEYS, error),
+            _ => fault(VKEY, error),
+        })?;
         self.log = Some(chain.first().to_string());
         if let Some(key) = &trust.key {
             if !chain.contains(key) {

@@ -32,7 +32,7 @@ pub(crate) struct Which {
     /// Its directory in the data directory.
     pub(crate) dir: &'static str,
     /// File of its pin, with the keys: the archive must not be older than this.
-    pin: &'static str,
+    pub(crate) pin: &'static str,
     purpose: Purpose,
     keys: keys::Purpose,
 }
@@ -95,6 +95,16 @@ pub enum ColdError {
     /// Its pin.
     #[error("{path}: {what}")]
     Pin {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// Its pin is none.
+    #[error(
+        "{path}: {what}; it is not what a server wrote: find out who changed it, compare the archive with a copy, and then remove it"
+    )]
+    BadPin {
         /// The file.
         path: PathBuf,
         /// What is wrong.
@@ -322,7 +332,10 @@ fn readable(stored: &StoredRecord) -> Record {
 fn read_pin(path: &std::path::Path) -> Result<Option<Pin>, ColdError> {
     let error = |what: String| ColdError::Pin { path: path.to_owned(), what };
     match std::fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|source| error(source.to_string())),
+        Ok(bytes) => {
+            let bad = |source: serde_json::Error| ColdError::BadPin { path: path.to_owned(), what: source.to_string() };
+            serde_json::from_slice(&bytes).map(Some).map_err(bad)
+        }
         Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(error(source.to_string())),
     }

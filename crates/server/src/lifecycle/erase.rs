@@ -39,8 +39,8 @@ use crate::pipeline::Pipeline;
 /// Directory of the lists of what was erased, below the archive's.
 pub(crate) const TOMBSTONES_DIR: &str = "tombstones";
 
-const PENDING_SUFFIX: &str = ".pending";
-const LIST_SUFFIX: &str = ".jsonl";
+pub(crate) const PENDING_SUFFIX: &str = ".pending";
+pub(crate) const LIST_SUFFIX: &str = ".jsonl";
 
 /// How long the consumers may take to see everything that was recorded before an erasure begins.
 const CATCH_UP: Duration = Duration::from_secs(600);

@@ -1,12 +1,13 @@
 //! Verification of a whole data directory: ledger, journal, archive, erasures.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
-use archive::{ArchiveError, ArchiveReport, Item, ObjectName, View};
+use archive::{ArchiveError, ArchiveReport, Item, ManifestError, ObjectName, View};
 use journal::{FrameKeys, Seq};
 use keys::Keyring;
 use ledger::{
@@ -14,12 +15,15 @@ use ledger::{
     StoredSpan, SupplyError, Tombstone, Trust, VerifyError, Visit,
 };
 
-use super::cold::{ARCHIVE_DIR, ColdError, FORENSIC, archive_of, forensic_of};
-use super::erase::TOMBSTONES_DIR;
+use super::cold::{ARCHIVE_DIR, ColdError, EVIDENCE, FORENSIC, Which, archive_of, forensic_of};
+use super::erase::{LIST_SUFFIX, PENDING_SUFFIX, TOMBSTONES_DIR};
 use super::place::Place;
 use crate::data_dir::DataDir;
 use crate::frame_keys::frame_keys;
 use crate::log_keys::key_chain;
+
+/// The file that is named when the archive's manifest is not what it should be.
+const MANIFEST: &str = "archive/manifest";
 
 /// Where the objects of the archives lie, as the server's configuration says.
 #[derive(Debug, Clone, Default)]
@@ -96,7 +100,7 @@ pub fn verify(
         };
         let archived = view.map_or(0, |view| view.manifest().end());
         if archived < until.0 {
-            let what = format!("records {archived} to {} are neither in the journal nor in the archive", until.0 - 1);
+            let what = format!("records {archived} to {} are neither in the journal nor in archive/manifest", until.0 - 1);
             return Err(SupplyError::Fault(fault("journal", what)));
         }
         let Some(view) = view.filter(|_| depth == Depth::Records) else { return Ok(()) };
@@ -143,7 +147,7 @@ pub fn verify(
     {
         if view.manifest().end() > verified.report.records {
             let what = format!("goes to record {}, and the log has {}", view.manifest().end(), verified.report.records);
-            verified.report.fault = Some(fault("archive/manifest", what));
+            verified.report.fault = Some(fault(MANIFEST, what));
         } else if depth == Depth::Digests {
             verified.report.notes.push("of the archive the digests were verified, and not each record".to_owned());
         }
@@ -153,7 +157,8 @@ pub fn verify(
         verified.report.fault = copies(dir, Some(keyring), places, &mut verified, records)?;
     }
     if verified.report.fault.is_none() && depth == Depth::Records {
-        verified.report.fault = erased.judge(dir, &*keys, &mut verified.erased)?;
+        let is_whole = !matches!(&view, Ok(Some(view)) if view.manifest().dropped().next().is_some());
+        verified.report.fault = erased.judge(dir, &*keys, is_whole, &mut verified.erased)?;
         if let Ok(Some(view)) = &view {
             name_segment(&mut verified.report, view, from_journal.get());
         }
@@ -163,17 +168,29 @@ pub fn verify(
 
 /// The archive, or what is wrong with its manifest.
 fn opened(dir: &Path, keyring: Option<&Arc<Keyring>>, place: Option<&Place>) -> Result<Result<Option<View>, Fault>, VerifyError> {
-    judged(archive_of(&DataDir::unchecked(dir), keyring, place), "archive/manifest")
+    judged(archive_of(&DataDir::unchecked(dir), keyring, place), EVIDENCE)
 }
 
-fn judged(view: Result<Option<View>, ColdError>, manifest: &str) -> Result<Result<Option<View>, Fault>, VerifyError> {
+fn judged(view: Result<Option<View>, ColdError>, which: Which) -> Result<Result<Option<View>, Fault>, VerifyError> {
+    let pin = format!("keys/{}", which.pin);
     match view {
         Ok(view) => Ok(Ok(view)),
         Err(ColdError::Pin { path, what }) => Err(VerifyError::File { path, source: std::io::Error::other(what) }),
         Err(error @ (ColdError::Place { .. } | ColdError::Remote(_) | ColdError::Objects(_))) => {
             Err(VerifyError::Archive(Box::new(error)))
         }
-        Err(error) => Ok(Err(fault(manifest, error.to_string()))),
+        Err(ColdError::BadPin { what, .. }) => Ok(Err(fault(&pin, what))),
+        Err(error) => {
+            let is_by_pin = match &error {
+                ColdError::Archive(ArchiveError::NoManifest(..)) => true,
+                ColdError::Archive(ArchiveError::Manifest(error)) => {
+                    matches!(error, ManifestError::RolledBack { .. } | ManifestError::Forked(_))
+                }
+                _ => false,
+            };
+            let by = if is_by_pin { format!(" (by {pin})") } else { String::new() };
+            Ok(Err(fault(&format!("{}/manifest", which.dir), format!("{error}{by}"))))
+        }
     }
 }
 
@@ -186,7 +203,7 @@ fn copies(
     erased: Option<&mut Erased>,
 ) -> Result<Option<Fault>, VerifyError> {
     let place = places.and_then(|places| places.forensic.as_ref());
-    let view = match judged(forensic_of(&DataDir::unchecked(dir), keyring, place), "forensic/manifest")? {
+    let view = match judged(forensic_of(&DataDir::unchecked(dir), keyring, place), FORENSIC)? {
         Ok(Some(view)) => view,
         Ok(None) => return Ok(None),
         Err(fault) => return Ok(Some(fault)),
@@ -220,7 +237,8 @@ fn unsupplied(error: ArchiveError) -> SupplyError {
     if error.may_pass() {
         SupplyError::Unreadable(Box::new(error))
     } else {
-        SupplyError::Fault(fault(ARCHIVE_DIR, error.to_string()))
+        let place = if matches!(error, ArchiveError::NoKey { .. }) { MANIFEST } else { ARCHIVE_DIR };
+        SupplyError::Fault(fault(place, error.to_string()))
     }
 }
 
@@ -291,12 +309,14 @@ impl Erased {
         }
     }
 
-    /// What is gone must be covered by a tombstone of the log.
-    fn judge(mut self, dir: &Path, keys: &dyn FrameKeys, erased: &mut u64) -> Result<Option<Fault>, VerifyError> {
+    /// What is gone must be covered by a tombstone of the log, and each list must be one that a tombstone commits to. A tombstone
+    /// can only be missed where `is_whole` says that nothing was dropped at the end of its retention.
+    fn judge(mut self, dir: &Path, keys: &dyn FrameKeys, is_whole: bool, erased: &mut u64) -> Result<Option<Fault>, VerifyError> {
         // A record and its copies lack the same.
         self.gone.sort_unstable();
         self.gone.dedup();
-        if self.gone.is_empty() {
+        let mut lists = lists(dir)?;
+        if self.gone.is_empty() && self.tombstones.is_empty() && lists.is_empty() {
             return Ok(None);
         }
         let in_journal = journal::check(dir, Some(keys), |record| {
@@ -311,8 +331,11 @@ impl Erased {
         };
         let mut covered = Erasures::default();
         for (leaf, tombstone) in self.tombstones.iter().filter_map(|stored| tombstone(stored, log_id)) {
-            let name = format!("{ARCHIVE_DIR}/{TOMBSTONES_DIR}/{}.jsonl", tombstone.request);
-            let file = match File::open(dir.join(&name)) {
+            let name = format!("{ARCHIVE_DIR}/{TOMBSTONES_DIR}/{}{LIST_SUFFIX}", tombstone.request);
+            lists.remove(&name);
+            // An erasure that ends between its tombstone and the last name of its list leaves that under the name before.
+            let before = format!("{ARCHIVE_DIR}/{TOMBSTONES_DIR}/{}{PENDING_SUFFIX}", tombstone.request);
+            let file = match File::open(dir.join(&name)).or_else(|error| File::open(dir.join(before)).map_err(|_| error)) {
                 Ok(file) => file,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                     return Ok(Some(fault(&name, format!("is missing, and the tombstone of record {leaf} commits to it"))));
@@ -324,6 +347,9 @@ impl Erased {
                 return Ok(Some(fault(&name, error.to_string())));
             }
         }
+        if let Some(name) = lists.first().filter(|_| is_whole) {
+            return Ok(Some(fault(name, "is the list of an erasure that no tombstone of the log tells of".to_owned())));
+        }
         for (leaf, what) in self.gone {
             if covered.covers(leaf, &what).is_none() && covered.covers(leaf, "event").is_none() {
                 let what = format!("{what} is gone, and no tombstone says so: it was not erased, it is missing");
@@ -333,6 +359,24 @@ impl Erased {
         }
         Ok(None)
     }
+}
+
+/// The lists of what was erased, by their paths below the data directory. Those of erasures that were interrupted have other names.
+fn lists(dir: &Path) -> Result<BTreeSet<String>, VerifyError> {
+    let path = dir.join(ARCHIVE_DIR).join(TOMBSTONES_DIR);
+    let failed = |source| VerifyError::File { path: path.clone(), source };
+    let entries = match std::fs::read_dir(&path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let mut lists = BTreeSet::new();
+    for entry in entries {
+        let name = entry.map_err(failed)?.file_name().to_string_lossy().into_owned();
+        if name.ends_with(LIST_SUFFIX) {
+            lists.insert(format!("{ARCHIVE_DIR}/{TOMBSTONES_DIR}/{name}"));
+        }
+    }
+    Ok(lists)
 }
 
 /// Few records are tombstones, and most do not even hold the word.

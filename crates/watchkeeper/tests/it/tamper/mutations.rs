@@ -1,15 +1,17 @@
-//! What an attacker does to files. Each mutation says whether it could be done at the place that fell to it.
+//! What an attacker does to a journal and its ledger. Each mutation says whether it could be done at the place that fell to it.
 
-use super::world::{Files, PIN, World};
+use super::Change;
+use super::files::{Files, any_of, blank_in, cut_in, delete_in, flip_in, lengthen_in, replace, swap_in, swap_pieces};
+use super::world::{PIN, World};
 use crate::faults::Rng;
 
 type Mutation = fn(&mut Rng, &World, &mut Files) -> bool;
 
 /// The change after which two halves of the record contradict each other, both of them rightly signed or sealed.
-pub(super) const FORKED_LEDGER: &str = "ledger of the fork over this journal";
+const FORKED_LEDGER: &str = "ledger of the fork over this journal";
 
 /// Every kind of change, by name.
-pub(super) const MUTATIONS: [(&str, Mutation); 27] = [
+const MUTATIONS: [(&str, Mutation); 27] = [
     ("bit flipped", flip),
     ("bits of a small file flipped", flip_small),
     ("file cut", cut),
@@ -39,6 +41,25 @@ pub(super) const MUTATIONS: [(&str, Mutation); 27] = [
     ("history cut, repeated or reordered", reorder_history),
 ];
 
+/// Every change that can be done in a world.
+pub(super) fn changes(world: &World) -> Vec<(&'static str, Change<'_>)> {
+    let is_possible = |name: &str| world.retired.is_some() || !name.contains("retired");
+    let change = |(name, mutate): (&'static str, Mutation)| -> (&'static str, Change<'_>) {
+        // A whole ledger with right signatures that is not this journal's: the journal is not the one that was sealed.
+        let named: &[&str] = if name == FORKED_LEDGER { &["journal, record"] } else { &[] };
+        let make = move |rng: &mut Rng, files: &mut Files| {
+            mutate(rng, world, files).then(|| named.iter().map(|name| (*name).to_owned()).collect())
+        };
+        (name, Box::new(make))
+    };
+    MUTATIONS.into_iter().filter(|(name, _)| is_possible(name)).map(change).collect()
+}
+
+/// What must be named at least: where only a file beside it can tell, the part of the record to which the file belongs.
+pub(super) fn part_of(path: &str) -> &str {
+    ["journal", "ledger/tile", "ledger/checkpoint", "ledger/"].into_iter().find(|part| path.starts_with(part)).unwrap_or(path)
+}
+
 /// The length of a block of the journal.
 const BLOCK: usize = 4096;
 
@@ -51,20 +72,6 @@ fn is_evidence(path: &str) -> bool {
     (path.starts_with("journal/") || path.starts_with("ledger/")) && path != "journal/lock" || path == PIN
 }
 
-fn any_of(rng: &mut Rng, files: &Files, wanted: impl Fn(&str) -> bool) -> Option<String> {
-    let paths: Vec<&String> =
-        files.iter().filter(|(path, bytes)| wanted(path) && !bytes.is_empty()).map(|(path, _)| path).collect();
-    (!paths.is_empty()).then(|| paths[rng.index(paths.len())].clone())
-}
-
-fn flip_in(rng: &mut Rng, files: &mut Files, wanted: impl Fn(&str) -> bool) -> bool {
-    let Some(path) = any_of(rng, files, wanted) else { return false };
-    let Some(bytes) = files.get_mut(&path) else { return false };
-    let at = rng.index(bytes.len());
-    bytes[at] ^= 1 << rng.below(8);
-    true
-}
-
 fn flip(rng: &mut Rng, _: &World, files: &mut Files) -> bool {
     flip_in(rng, files, is_evidence)
 }
@@ -75,34 +82,20 @@ fn flip_small(rng: &mut Rng, _: &World, files: &mut Files) -> bool {
 }
 
 fn cut(rng: &mut Rng, _: &World, files: &mut Files) -> bool {
-    let Some(path) = any_of(rng, files, is_evidence) else { return false };
-    let Some(bytes) = files.get_mut(&path) else { return false };
-    bytes.truncate(rng.index(bytes.len()));
-    true
+    cut_in(rng, files, is_evidence)
 }
 
 fn lengthen(rng: &mut Rng, _: &World, files: &mut Files) -> bool {
-    let Some(path) = any_of(rng, files, is_evidence) else { return false };
-    // Zeros behind the history are what a torn write leaves, and no change.
-    let more: Vec<u8> = (0..1 + rng.below(64)).map(|_| 1 + u8::try_from(rng.below(255)).unwrap()).collect();
-    files.get_mut(&path).is_some_and(|bytes| {
-        bytes.extend(more);
-        true
-    })
+    lengthen_in(rng, files, is_evidence)
 }
 
 fn blank(rng: &mut Rng, _: &World, files: &mut Files) -> bool {
-    let Some(path) = any_of(rng, files, is_evidence) else { return false };
-    let Some(bytes) = files.get_mut(&path) else { return false };
-    let from = rng.index(bytes.len());
-    let to = (from + 1 + rng.index(BLOCK)).min(bytes.len());
-    bytes[from..to].fill(0);
-    true
+    blank_in(rng, files, is_evidence)
 }
 
 fn delete(rng: &mut Rng, _: &World, files: &mut Files) -> bool {
     // Without a pin nothing is pinned: that takes the attacker no further, the record is as it was.
-    any_of(rng, files, |path| is_evidence(path) && path != PIN).and_then(|path| files.remove(&path)).is_some()
+    delete_in(rng, files, |path| is_evidence(path) && path != PIN)
 }
 
 fn foreign(rng: &mut Rng, world: &World, files: &mut Files) -> bool {
@@ -126,34 +119,13 @@ fn foreign(rng: &mut Rng, world: &World, files: &mut Files) -> bool {
     files.insert(name.to_owned(), world.now[&source].clone()).is_none()
 }
 
-fn swap(files: &mut Files, a: &str, b: &str) -> bool {
-    let (Some(of_a), Some(of_b)) = (files.get(a).cloned(), files.get(b).cloned()) else { return false };
-    files.insert(a.to_owned(), of_b);
-    files.insert(b.to_owned(), of_a);
-    true
-}
-
 fn swap_files(rng: &mut Rng, _: &World, files: &mut Files) -> bool {
-    let (Some(a), Some(b)) = (any_of(rng, files, is_evidence), any_of(rng, files, is_evidence)) else { return false };
     // The pin is the published checkpoint, byte for byte.
-    swap(files, &a, &b)
+    swap_in(rng, files, is_evidence)
 }
 
 fn swap_tiles(rng: &mut Rng, _: &World, files: &mut Files) -> bool {
-    let tile = |path: &str| path.starts_with("ledger/tile/");
-    let (Some(a), Some(b)) = (any_of(rng, files, tile), any_of(rng, files, tile)) else { return false };
-    swap(files, &a, &b)
-}
-
-/// Swaps two pieces of equal length in a file.
-fn swap_pieces(bytes: &mut [u8], a: usize, b: usize, length: usize) -> bool {
-    let (a, b) = (a.min(b) * length, a.max(b) * length);
-    if a == b || b + length > bytes.len() {
-        return false;
-    }
-    let (left, right) = bytes.split_at_mut(b);
-    left[a..a + length].swap_with_slice(&mut right[..length]);
-    true
+    swap_in(rng, files, |path| path.starts_with("ledger/tile/"))
 }
 
 fn swap_hashes(rng: &mut Rng, _: &World, files: &mut Files) -> bool {
@@ -208,13 +180,6 @@ fn replay(rng: &mut Rng, world: &World, files: &mut Files) -> bool {
     let wanted = |path: &str| is_evidence(path) && path != PIN && (world.now.contains_key(path) || !path.contains(".p/"));
     let Some(path) = any_of(rng, older, wanted) else { return false };
     files.insert(path.clone(), older[&path].clone());
-    true
-}
-
-/// Puts all files of a part in the place of those that are there.
-fn replace(files: &mut Files, by: &Files, part: impl Fn(&str) -> bool) -> bool {
-    files.retain(|path, _| !part(path));
-    files.extend(by.iter().filter(|(path, _)| part(path)).map(|(path, bytes)| (path.clone(), bytes.clone())));
     true
 }
 

@@ -1,21 +1,20 @@
 //! A record as an attacker has it before them, with all that they may have collected beside it.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
-use aws_lc_rs::hmac;
-use event::{ContentRef, Direction, Event, Key, Kind, Part, Piece, PieceMeta, Role, Source, SourcePath, SubjectId, Timestamp};
-use journal::{Append, ContentEntry, DerivedKeys, FrameKeys, Journal, Options, Seq};
+use event::Timestamp;
+use journal::{Append, DerivedKeys, FrameKeys, Journal, Options, Seq};
 use ledger::{Ledger, LogKey, Trust, VerifierKey};
-use sanitize::Clean;
 use server::{DataDir, pin};
 
+use super::Target;
+use super::files::{Files, collect, copy, with_change};
+use super::log::{again, call};
+use super::mutations::{changes, part_of};
 use crate::faults::{CONFIG, Trail};
 use crate::support::{Server, watchkeeper};
-
-/// Files by their path below the data directory.
-pub(super) type Files = BTreeMap<String, Vec<u8>>;
 
 /// The parts of a data directory that are evidence, and what is needed to read them.
 const PARTS: [&str; 4] = ["format", "journal", "keys", "ledger"];
@@ -63,9 +62,8 @@ impl World {
         let make = |name: &str| dir.join(name);
         let origin = "example.com/specimen";
         let old_key = LogKey::generate(origin).unwrap();
-        let mut new_key = LogKey::from_text(&old_key.to_text()).unwrap();
+        let mut new_key = again(&old_key);
         new_key.add_generation().unwrap();
-        let again = |key: &LogKey| LogKey::from_text(&key.to_text()).unwrap();
 
         let (specimen, retired, fork, other) = (make("specimen"), make("retired"), make("fork"), make("other"));
         let mut state = State::open(&specimen, again(&old_key), "ours");
@@ -127,69 +125,60 @@ impl World {
         Self { dir: specimen, older, fork, retired: None, retired_signature: None, other, kept, how: How::Binary { keys }, now }
     }
 
-    /// Whether a mutation that cannot be done here is a mistake of the suite.
-    pub(super) fn must_apply(&self, name: &str) -> bool {
-        self.retired.is_some() || !name.contains("retired")
+    /// What is to be changed.
+    pub(super) fn target(&self, name: &'static str) -> Target<'_> {
+        let verify = |files: &Files| with_change(&self.dir, &self.now, files, || self.verify());
+        Target {
+            name,
+            now: &self.now,
+            changes: changes(self),
+            verify: Box::new(verify),
+            name_of: part_of,
+            is_made_anew: |_| false,
+        }
     }
 
-    /// What verification says: the fault, if there is one.
-    pub(super) fn verify(&self) -> Result<Option<String>, String> {
+    fn verify(&self) -> Result<Option<String>, String> {
         match &self.how {
             How::Library { keys, journal } => {
                 let trust = Trust { keys: keys.clone(), ..Trust::default() };
                 let report = ledger::verify_against(&self.dir, &trust, &**journal).map_err(|error| error.to_string())?;
-                if let Some(fault) = report.fault {
-                    return Ok(Some(fault.to_string()));
-                }
-                let data = DataDir::unchecked(&self.dir);
-                let kept = std::fs::read(&self.kept).map_err(|error| error.to_string())?;
-                if !pin::holds(&data, &kept).map_err(|error| error.to_string())? {
-                    return Ok(Some("ledger/checkpoints: does not hold the checkpoint that was kept".to_owned()));
-                }
-                match pin::check(&data) {
-                    Ok(()) => Ok(None),
-                    Err(fault @ pin::PinError::Replaced) => Ok(Some(fault.to_string())),
-                    Err(error) => Err(error.to_string()),
+                match report.fault {
+                    Some(fault) => Ok(Some(fault.to_string())),
+                    None => pins(&self.dir, &self.kept),
                 }
             }
-            How::Binary { keys } => {
-                let mut verify = watchkeeper();
-                let output =
-                    verify.arg("verify").arg(&self.dir).arg("--key").arg(keys).arg("--checkpoint").arg(&self.kept).output();
-                let output = output.unwrap();
-                let said = String::from_utf8_lossy(&output.stdout).into_owned();
-                match output.status.code() {
-                    Some(0) => Ok(None),
-                    Some(1) => Ok(Some(said)),
-                    _ => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
-                }
-            }
+            How::Binary { keys } => by_the_binary(&self.dir, keys, &self.kept),
         }
     }
+}
 
-    /// Puts a changed state in the specimen's place.
-    pub(super) fn write(&self, files: &Files) {
-        for (path, bytes) in files.iter().filter(|(path, bytes)| self.now.get(*path) != Some(*bytes)) {
-            put(&self.dir, path, bytes);
-        }
-        for path in self.now.keys().filter(|path| !files.contains_key(*path)) {
-            std::fs::remove_file(self.dir.join(path)).unwrap();
-        }
+/// What the checkpoints say that are known from elsewhere.
+pub(super) fn pins(dir: &Path, kept: &Path) -> Result<Option<String>, String> {
+    let data = DataDir::unchecked(dir);
+    let kept = std::fs::read(kept).map_err(|error| error.to_string())?;
+    if !pin::holds(&data, &kept).map_err(|error| error.to_string())? {
+        return Ok(Some("ledger/checkpoints: does not hold the checkpoint that was kept".to_owned()));
     }
+    match pin::check(&data) {
+        Ok(()) => Ok(None),
+        Err(fault @ pin::PinError::Replaced) => Ok(Some(fault.to_string())),
+        Err(error) => Err(error.to_string()),
+    }
+}
 
-    /// Puts the specimen back.
-    pub(super) fn restore(&self, touched: &[String]) {
-        for path in touched {
-            match self.now.get(path) {
-                Some(bytes) => put(&self.dir, path, bytes),
-                None => {
-                    std::fs::remove_file(self.dir.join(path)).unwrap();
-                    // A directory that the change has made goes, too; one that is not empty stays.
-                    let mut dir = self.dir.join(path);
-                    while dir.pop() && std::fs::remove_dir(&dir).is_ok() {}
-                }
-            }
-        }
+/// What `watchkeeper verify` says to somebody who has the log's key and one of its checkpoints from elsewhere.
+pub(super) fn by_the_binary(dir: &Path, keys: &Path, kept: &Path) -> Result<Option<String>, String> {
+    said(watchkeeper().arg("verify").arg(dir).arg("--key").arg(keys).arg("--checkpoint").arg(kept))
+}
+
+/// The fault that a command found, by its exit code.
+pub(super) fn said(command: &mut Command) -> Result<Option<String>, String> {
+    let output = command.output().unwrap();
+    match output.status.code() {
+        Some(0) => Ok(None),
+        Some(1) => Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned())),
+        _ => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
 }
 
@@ -215,7 +204,11 @@ impl State {
         for size in sizes {
             while self.journal.end().0 < *size {
                 let from = self.journal.end().0;
-                let batch = (from..(from + 7).min(*size)).map(|seq| append(self.name, seq)).collect();
+                let append = |seq| {
+                    let (event, contents) = call(self.name, seq);
+                    Append::of(&event, contents).unwrap()
+                };
+                let batch = (from..(from + 7).min(*size)).map(append).collect();
                 self.journal.append(batch).unwrap().wait().unwrap();
             }
             let mut reader = self.journal.reader(Seq(self.ledger.size())).unwrap();
@@ -227,19 +220,6 @@ impl State {
         self.journal.close().unwrap();
         std::fs::copy(self.dir.join("ledger/checkpoint"), self.dir.join(PIN)).unwrap();
     }
-}
-
-fn append(name: &str, seq: u64) -> Append {
-    let subject = SubjectId::from_bytes([1; 16]).unwrap();
-    let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
-    let content =
-        ContentEntry::commit(subject, &key, Clean::recorded(&format!("What is {seq} plus {seq}, in the book of {name}?")));
-    let source = Source::new(SourcePath::Api, Key::of("watchkeeper"));
-    let mut event: Event<Clean, ContentRef> = Event::new(Kind::ModelCall, Clean::literal("chat"), source);
-    event.time = Timestamp::from_unix_ns(1_700_000_000_000_000_000 + seq);
-    event.observed = event.time;
-    event.pieces.push(Piece::new(PieceMeta::new(Direction::Input, Role::User, Part::Text), content.reference()));
-    Append::of(&event, vec![content]).unwrap()
 }
 
 /// Lets a server record and seal some batches, and stops it.
@@ -262,27 +242,4 @@ fn read(dir: &Path) -> Files {
         collect(dir, &dir.join(part), &mut files);
     }
     files
-}
-
-fn collect(root: &Path, path: &Path, files: &mut Files) {
-    if path.is_dir() {
-        for entry in std::fs::read_dir(path).unwrap() {
-            collect(root, &entry.unwrap().path(), files);
-        }
-    } else if path.exists() {
-        let name = path.strip_prefix(root).unwrap().to_str().unwrap().to_owned();
-        files.insert(name, std::fs::read(path).unwrap());
-    }
-}
-
-fn put(dir: &Path, path: &str, bytes: &[u8]) {
-    let path = dir.join(path);
-    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-    std::fs::write(path, bytes).unwrap();
-}
-
-fn copy(from: &Path, to: &Path) {
-    let mut files = Files::new();
-    collect(from, from, &mut files);
-    files.iter().for_each(|(path, bytes)| put(to, path, bytes));
 }
