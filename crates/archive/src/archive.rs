@@ -21,11 +21,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use event::{ContentId, ContentRef, KeyId, Timestamp};
 use ledger::{LeafError, LogKey, StoredBody, StoredContent, StoredRecord, VerifierKey};
-use serde::{Deserialize, Serialize};
 
 use crate::fs::{self, Steps};
 use crate::manifest::{Change, Dropped, MANIFEST_BYTES_MAX, Manifest, Object, Pin, Purpose, Segment, WHY_BYTES_MAX};
 use crate::objects::{Digest, ObjectName, Objects};
+use crate::pending::{Pending, PendingObject, PendingSegment};
 use crate::segment::{OBJECT_BYTES_MAX, SegmentObjects, SegmentWriter};
 use crate::view::View;
 use crate::{ArchiveError, Class, ManifestError, SegmentError, SegmentKeys, Span};
@@ -87,29 +87,6 @@ pub enum Kept<'a> {
     Content(&'a mut StoredContent),
     /// A record, with the contents that it brings.
     Record(&'a mut StoredRecord),
-}
-
-/// What is about to change.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Pending {
-    come: Vec<PendingSegment>,
-    go: Vec<PendingSegment>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct PendingSegment {
-    key: KeyId,
-    objects: Vec<PendingObject>,
-    /// Whether its objects are under a legal hold, which must be lifted before they can be deleted.
-    #[serde(default)]
-    held: bool,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct PendingObject {
-    digest: Digest,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    version: Option<String>,
 }
 
 /// A segment that is encoded and encrypted and not yet put.
@@ -592,15 +569,6 @@ pub fn restore_manifest(
 impl std::fmt::Debug for Archive {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Archive").field("view", &self.view).finish_non_exhaustive()
-    }
-}
-
-impl PendingSegment {
-    fn of(segment: &Segment, held: bool) -> Self {
-        let objects = [&segment.events, &segment.contents]
-            .map(|object| PendingObject { digest: object.digest, version: object.version.clone() })
-            .to_vec();
-        Self { key: segment.key, objects, held }
     }
 }
 

@@ -14,6 +14,7 @@ mod fs;
 mod key;
 mod manifest;
 mod objects;
+mod pending;
 mod segment;
 mod verify;
 mod view;

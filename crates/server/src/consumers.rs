@@ -1,6 +1,8 @@
 //! The consumers of the journal: seal, index, detect. Each is a thread with a durable cursor of its own; none of them
 //! stands between a caller and its acknowledgement, and each continues after a restart where it stopped.
 
+mod archiving;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender};
@@ -19,9 +21,7 @@ use sanitize::Clean;
 use store::Store;
 
 use crate::data_dir::DataDir;
-use crate::lifecycle::archiver::{Archiver, ArchiverError};
 use crate::lifecycle::cold::{Cold, Step};
-use crate::lifecycle::forensic::Forensic;
 use crate::lifecycle::restore::Restored;
 use crate::lifecycle::spine::{Spine, SpineReader};
 use crate::log_keys::LogKeyError;
@@ -58,15 +58,6 @@ const DETECT_APPEND_MAX: usize = 64;
 /// How far the order of the record and that of its times can be apart: the longest that an event waits between being stamped and
 /// being written.
 const RECEIVED_SLACK_NS: u64 = 60 * 1_000_000_000;
-
-/// How often the archiver looks whether a file of the journal is closed, or has been open for long enough.
-const ARCHIVE_LOOK: Duration = Duration::from_secs(2);
-
-/// The cursor of the forensic archive, below `state/`.
-const FORENSIC_CURSOR: &str = "forensic.cursor";
-
-/// How soon the archive is tried again that did not answer.
-const ARCHIVE_RETRY: Duration = Duration::from_secs(10);
 
 /// How often whoever waits for other keys of the log looks whether anybody still seals.
 const ROTATION_LOOK: Duration = Duration::from_millis(500);
@@ -178,59 +169,6 @@ impl Consumers {
             move || Ok(watchman::watch(&journal, &pipeline, heartbeat, &|| shared.stopping())?)
         })?;
         Ok(consumers)
-    }
-
-    /// Starts to move records to the archive when they have been in the journal for long enough.
-    pub(crate) fn start_archiver(&self, archiver: Arc<Mutex<Archiver>>, pipeline: Arc<Pipeline>) -> Result<(), NodeError> {
-        let shared = self.shared.clone();
-        self.spawn("archive", move || {
-            while !shared.stopping() {
-                let worked = look_after_archive(&shared, &archiver, &pipeline);
-                let waits = match &worked {
-                    Err(error) if error.may_pass() => Some(error.to_string()),
-                    _ => None,
-                };
-                let rest = if waits.is_some() { ARCHIVE_RETRY } else { ARCHIVE_LOOK };
-                if let (Some(why), true) = (&waits, shared.archive_waits(waits.clone())) {
-                    tracing::warn!(why, "the archive is out of reach; records stay in the journal until it is back");
-                    let mut event = internal(Kind::Admin, "archive.unavailable");
-                    event.set(attr::EVENT_OUTCOME, "failure");
-                    // It is in the log of the program and in its status, too.
-                    drop(pipeline.record_blocking(vec![event], &|| true));
-                } else if waits.is_none() {
-                    worked?;
-                    shared.archive_waits(None);
-                }
-                shared.sleep(rest);
-            }
-            Ok(())
-        })
-    }
-
-    /// Starts to copy what serious detections rest on to the forensic archive.
-    pub(crate) fn start_forensic(&self, forensic: Forensic) -> Result<(), NodeError> {
-        let shared = self.shared.clone();
-        let path = forensic.data.state(FORENSIC_CURSOR);
-        let is_first = !path.exists();
-        let mut cursor = Cursor::open(path)?;
-        if is_first {
-            // It begins with what is recorded from now on.
-            cursor.set(forensic.spine.journal.end())?;
-        }
-        self.spawn("forensic", move || {
-            let waits = |why: Option<String>| {
-                if let Some(why) = &why {
-                    tracing::warn!(why, "the forensic archive is out of reach; copies wait until it is back");
-                    shared.sleep(ARCHIVE_RETRY);
-                }
-            };
-            forensic.follow(cursor, &|| shared.seen(), &|| shared.stopping(), &|| shared.sleep(IDLE), &waits)
-        })
-    }
-
-    /// Why nothing goes to the archive for the time being.
-    pub(crate) fn archive_waits(&self) -> Option<String> {
-        self.shared.archive_waits.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn spawn(&self, name: &'static str, work: impl FnOnce() -> Result<(), Failure> + Send + 'static) -> Result<(), NodeError> {
@@ -367,31 +305,10 @@ impl Shared {
         }
     }
 
-    /// Notes why nothing goes to the archive. Whether that is new.
-    fn archive_waits(&self, why: Option<String>) -> bool {
-        let mut noted = self.archive_waits.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_new = noted.is_none() && why.is_some();
-        *noted = why;
-        is_new
-    }
-
     fn moved(&self, what: &AtomicU64, to: u64) {
         what.store(to, Ordering::Release);
         self.changed.notify_all();
     }
-}
-
-/// Moves to the archive what should lie there, and drops what is over.
-fn look_after_archive(shared: &Shared, archiver: &Mutex<Archiver>, pipeline: &Pipeline) -> Result<(), ArchiverError> {
-    let mut archiver = archiver.lock().unwrap_or_else(PoisonError::into_inner);
-    if archiver.holds_due {
-        archiver.hold_all(Timestamp::now())?;
-    }
-    archiver.settle()?;
-    archiver.rotate_if_due()?;
-    archiver.archive(shared.seen(), Timestamp::now())?;
-    archiver.sweep_if_due(pipeline, Timestamp::now())?;
-    Ok(())
 }
 
 fn index(shared: &Shared, spine: &Spine, data: &DataDir, keys: &DataKeys, mut store: Store) -> Result<(), Failure> {

@@ -54,6 +54,16 @@ def main():
     if command == "versions":
         listed = s3.list_object_versions(Bucket=arguments[0])
         return [[item["Key"], item["VersionId"]] for item in listed.get("Versions", [])]
+    if command in ("heads", "bodies"):
+        # One process for all: `heads` says how every version below `segments/` is locked, `bodies` gives its bytes.
+        found = []
+        for item in s3.list_object_versions(Bucket=arguments[0]).get("Versions", []):
+            if "/segments/" in item["Key"]:
+                which = {"Bucket": arguments[0], "Key": item["Key"], "VersionId": item["VersionId"]}
+                got = s3.get_object(**which) if command == "bodies" else s3.head_object(**which)
+                said = got["Body"].read().hex() if command == "bodies" else [got.get("ObjectLockMode"), got.get("ObjectLockLegalHoldStatus")]
+                found.append([item["Key"], item["VersionId"], said])
+        return found
     name, object_key = arguments[:2]
     version = arguments[2] if len(arguments) > 2 else None
     if command == "get":
