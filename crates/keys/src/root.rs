@@ -36,17 +36,18 @@ pub trait RootKey: Send + Sync {
     /// Names the key in the files that it wraps, and says nothing of it.
     fn id(&self) -> String;
 
-    /// Encrypts a key.
+    /// Encrypts a key. `keyring` is the id of the keyring that it opens, which is no secret: the wrapped key is bound to it where the
+    /// form has a place for that, and a service that keeps a log of its own names it there.
     ///
     /// # Errors
     /// [`KeysError::Root`] when the library or the service refuses.
-    fn wrap(&self, key: &Secret) -> Result<Vec<u8>, KeysError>;
+    fn wrap(&self, key: &Secret, keyring: &str) -> Result<Vec<u8>, KeysError>;
 
-    /// Decrypts a key that [`RootKey::wrap`] gave.
+    /// Decrypts a key that [`RootKey::wrap`] gave for that keyring.
     ///
     /// # Errors
     /// [`KeysError::Root`] when the bytes were changed, or wrapped by another key.
-    fn unwrap(&self, wrapped: &[u8]) -> Result<Secret, KeysError>;
+    fn unwrap(&self, wrapped: &[u8], keyring: &str) -> Result<Secret, KeysError>;
 }
 
 /// A root key in a file: AES-256-GCM with a random nonce.
@@ -130,25 +131,30 @@ impl RootKey for FileRootKey {
         self.id.clone()
     }
 
-    fn wrap(&self, key: &Secret) -> Result<Vec<u8>, KeysError> {
+    fn wrap(&self, key: &Secret, keyring: &str) -> Result<Vec<u8>, KeysError> {
         let mut sealed = Zeroizing::new(Vec::with_capacity(64));
         sealed.extend_from_slice(key.expose());
         let nonce = self
             .key
-            .seal_in_place_append_tag(Aad::from(FILE_WRAPPED_MAGIC), &mut *sealed)
+            .seal_in_place_append_tag(bound_to(keyring), &mut *sealed)
             .map_err(|_| self.failed("wrap", "the library refuses"))?;
         Ok([FILE_WRAPPED_MAGIC, nonce.as_ref(), &sealed].concat())
     }
 
-    fn unwrap(&self, wrapped: &[u8]) -> Result<Secret, KeysError> {
+    fn unwrap(&self, wrapped: &[u8], keyring: &str) -> Result<Secret, KeysError> {
         let damaged = || self.failed("unwrap", "the wrapped key was changed, or another root key has wrapped it");
         let rest = wrapped.strip_prefix(FILE_WRAPPED_MAGIC).ok_or_else(damaged)?;
         let (nonce, sealed) = rest.split_at_checked(NONCE_BYTES).ok_or_else(damaged)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| damaged())?;
         let mut opened = Zeroizing::new(sealed.to_vec());
-        let opened = self.key.open_in_place(nonce, Aad::from(FILE_WRAPPED_MAGIC), &mut opened).map_err(|_| damaged())?;
+        let opened = self.key.open_in_place(nonce, bound_to(keyring), &mut opened).map_err(|_| damaged())?;
         Secret::from_slice(opened).ok_or_else(damaged)
     }
+}
+
+/// What is authenticated with a key that a file wraps.
+fn bound_to(keyring: &str) -> Aad<Vec<u8>> {
+    Aad::from([FILE_WRAPPED_MAGIC, keyring.as_bytes()].concat())
 }
 
 impl AgeRootKey {
@@ -177,11 +183,11 @@ impl RootKey for AgeRootKey {
         self.recipient.to_string()
     }
 
-    fn wrap(&self, key: &Secret) -> Result<Vec<u8>, KeysError> {
+    fn wrap(&self, key: &Secret, _: &str) -> Result<Vec<u8>, KeysError> {
         age::encrypt(&self.recipient, key.expose()).map_err(|error| self.failed("wrap", error.to_string()))
     }
 
-    fn unwrap(&self, wrapped: &[u8]) -> Result<Secret, KeysError> {
+    fn unwrap(&self, wrapped: &[u8], _: &str) -> Result<Secret, KeysError> {
         let opened = age::decrypt(&self.identity, wrapped).map_err(|error| self.failed("unwrap", error.to_string()))?;
         let opened = Zeroizing::new(opened);
         Secret::from_slice(&opened).ok_or_else(|| self.failed("unwrap", "the wrapped key has not 32 bytes".to_owned()))
@@ -213,9 +219,9 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
         let secret = Secret::random().unwrap();
-        let wrapped = read_root_key(&path).unwrap().wrap(&secret).unwrap();
+        let wrapped = read_root_key(&path).unwrap().wrap(&secret, "").unwrap();
         let again = read_root_key(&path).unwrap();
-        assert_eq!(again.unwrap(&wrapped).unwrap().expose(), secret.expose());
+        assert_eq!(again.unwrap(&wrapped, "").unwrap().expose(), secret.expose());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
     }
 
@@ -269,16 +275,18 @@ mod tests {
             let others: [Box<dyn RootKey>; 2] =
                 [Box::new(FileRootKey::new(&Secret::random().unwrap()).unwrap()), Box::new(AgeRootKey::generate().0)];
             for (key, other) in keys.iter().zip(&others) {
-                let mut wrapped = key.wrap(&secret).unwrap();
-                let opened = *key.unwrap(&wrapped).unwrap().expose();
+                let mut wrapped = key.wrap(&secret, "").unwrap();
+                let opened = *key.unwrap(&wrapped, "").unwrap().expose();
                 prop_assert_eq!(opened, bytes);
-                prop_assert!(other.unwrap(&wrapped).is_err());
+                prop_assert!(other.unwrap(&wrapped, "").is_err());
+                // An age file has no place for the keyring.
+                prop_assert_eq!(key.unwrap(&wrapped, "another").is_err(), key.id().starts_with("file:"));
                 prop_assert!(!wrapped.windows(32).any(|window| window == bytes));
                 let at = place.index(wrapped.len());
                 wrapped[at] ^= 1 << bit;
-                prop_assert!(key.unwrap(&wrapped).is_err());
+                prop_assert!(key.unwrap(&wrapped, "").is_err());
                 wrapped.truncate(at);
-                prop_assert!(key.unwrap(&wrapped).is_err());
+                prop_assert!(key.unwrap(&wrapped, "").is_err());
             }
         }
     }

@@ -9,9 +9,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::error::KeysError;
-use crate::files::{read_at_most, write_atomic};
+use crate::files::{hex, read_at_most, write_atomic};
 use crate::root::RootKey;
-use crate::secret::Secret;
+use crate::secret::{Secret, random};
 
 /// Name of the file.
 pub(crate) const TENANT_FILE: &str = "tenant.key";
@@ -34,14 +34,25 @@ pub(crate) struct Tenant {
     /// The keyring file is just being made for the first time: nothing was kept in it yet, and it may be made again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) is_new: bool,
+    /// The keyring, in 32 hexadecimal digits: random, and for good. Keyrings from before it have none until they are rotated.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    keyring: String,
     /// Base64 of the wrapped key.
     wrapped: String,
 }
 
 impl Tenant {
-    /// Wraps a key.
+    /// Wraps the first key of a keyring, which is `is_new` until it is whole.
     pub(crate) fn wrap(key: &Secret, generation: u64, is_new: bool, root: &dyn RootKey) -> Result<Self, KeysError> {
-        Ok(Self { version: VERSION, root: root.id(), generation, is_new, wrapped: STANDARD.encode(root.wrap(key)?) })
+        let none = Self { version: VERSION, root: root.id(), generation, is_new, keyring: String::new(), wrapped: String::new() };
+        none.with_key(key, generation, is_new, root)
+    }
+
+    /// Wraps another key of the same keyring.
+    pub(crate) fn with_key(&self, key: &Secret, generation: u64, is_new: bool, root: &dyn RootKey) -> Result<Self, KeysError> {
+        let keyring = if self.keyring.is_empty() { hex(&*random::<16>()?) } else { self.keyring.clone() };
+        let wrapped = STANDARD.encode(root.wrap(key, &keyring)?);
+        Ok(Self { version: VERSION, root: root.id(), generation, is_new, keyring, wrapped })
     }
 
     /// Reads the file of a directory; `None` when it is not there.
@@ -94,7 +105,7 @@ impl Tenant {
         let wrapped = STANDARD
             .decode(&self.wrapped)
             .map_err(|error| KeysError::Tenant { path, reason: format!("field `wrapped`: {error}") })?;
-        root.unwrap(&wrapped)
+        root.unwrap(&wrapped, &self.keyring)
     }
 }
 

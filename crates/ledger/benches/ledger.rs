@@ -11,7 +11,7 @@ use event::{
 };
 use journal::{ContentEntry, Record, Seq};
 use sanitize::Clean;
-use watchkeeper_ledger::{CompactRange, LEAF_BYTES, Leaf, Ledger, LogKey, leaf_hash};
+use watchkeeper_ledger::{Algorithm, Checkpoint, CompactRange, LEAF_BYTES, Leaf, Ledger, LogKey, SigningKey, leaf_hash};
 
 #[path = "../tests/common/plain.rs"]
 mod plain;
@@ -73,6 +73,14 @@ fn ledger(criterion: &mut Criterion) {
     group.bench_function("the same in the plain way, without any check", |bencher| {
         bencher.iter(|| records.iter().map(|record| plain::leaf(record, [9; 16])[80]).fold(0, u8::wrapping_add));
     });
+    // What each of the two signatures of a seal costs: at one seal a second, its share of a core.
+    let text = Checkpoint { origin: "example.com/log".to_owned(), size: 1_000_000, root: [7; 32] }.text();
+    group.throughput(Throughput::Elements(1));
+    for (name, algorithm) in [("Ed25519", Algorithm::Ed25519), ("ML-DSA-44", Algorithm::MlDsa44)] {
+        let key = SigningKey::generate(algorithm, "example.com/log").unwrap();
+        group.bench_function(format!("sign a checkpoint with {name}"), |bencher| bencher.iter(|| key.sign(&text, 0).unwrap()));
+    }
+    group.throughput(Throughput::Elements(RECORDS));
     group.bench_function("append and seal 1000 records on disk", |bencher| {
         bencher.iter_batched(
             || {

@@ -136,7 +136,7 @@ impl Default for Archive {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Keys {
-    /// The file of the root key, outside of the data directory. `--root-key` and `WATCHKEEPER_ROOT_KEY` go before it.
+    /// The file of the root key, outside of the data directory, or `aws-kms://ARN` of a key in AWS KMS. `--root-key` and `WATCHKEEPER_ROOT_KEY` go before it.
     pub root: Option<PathBuf>,
 }
 

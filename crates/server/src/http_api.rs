@@ -314,17 +314,22 @@ struct Status {
     throughput: crate::Throughput,
     stopped: Option<String>,
     archive_waits: Option<String>,
+    watch: crate::Standing,
     counts: store::Counts,
 }
 
 async fn status(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let counts = api.read(|reader| reader.counts()).await?;
+    let node = api.node.clone();
+    let watch = tokio::task::spawn_blocking(move || node.standing()).await;
+    let watch = watch.map_err(|error| ApiError::unavailable(error.to_string()))??;
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         progress: api.node.progress(),
         throughput: api.node.pipeline().throughput(),
         stopped: api.node.stopped(),
         archive_waits: api.node.archive_waits(),
+        watch,
         counts,
     };
     Ok(Json(status).into_response())

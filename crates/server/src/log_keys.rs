@@ -158,7 +158,8 @@ pub(crate) fn rotate(
     let mut next = log_key(keyring)?;
     next.add_generation()?;
     let copy = LogKey::from_text(&next.to_text())?;
-    keyring.put_named(NEXT, next.to_text().as_bytes())?;
+    // Asks the root key, too, as step 3 does: where a KMS does not answer, it is better known before the rotation stands.
+    keyring.replace_named(&[(NEXT, next.to_text().as_bytes())], &[])?;
     step("the next pair is in the keyring");
     let rotation = match ledger.rotate(copy, overlap) {
         Err(error @ LedgerError::Keys(_)) => {
@@ -181,19 +182,14 @@ pub(crate) fn rotate(
     Ok(rotation)
 }
 
-/// Destroys the private keys whose time is over. Whether there were any; `before` is called before they are gone.
-pub(crate) fn retire<E: From<LogKeyError>>(
-    keyring: &Keyring,
-    ledger: &mut Ledger,
-    before: impl FnOnce() -> Result<(), E>,
-) -> Result<bool, E> {
+/// Destroys the private keys whose time is over. Whether there were any.
+pub(crate) fn retire(keyring: &Keyring, ledger: &mut Ledger) -> Result<bool, LogKeyError> {
     if !ledger.holds_retired() {
         return Ok(false);
     }
-    before()?;
     let mut key = log_key(keyring)?;
     key.forget(|key| ledger.needs(key));
-    keyring.replace_named(&[(LOG_KEY, key.to_text().as_bytes())], &[]).map_err(LogKeyError::from)?;
+    keyring.replace_named(&[(LOG_KEY, key.to_text().as_bytes())], &[])?;
     ledger.forget_retired();
     tracing::info!("the private keys of the log that sign nothing any more were destroyed");
     Ok(true)
@@ -278,7 +274,7 @@ pub(crate) fn rotation_event(rotation: &Rotation, asker: Option<&Asker>) -> Even
     event
 }
 
-/// What is recorded before private keys are destroyed.
+/// What is recorded when private keys were destroyed.
 pub(crate) fn retirement_event() -> Event<String> {
     let mut event = internal(Kind::Admin, "log_key.retire");
     event.set(attr::EVENT_ACTION, "delete");

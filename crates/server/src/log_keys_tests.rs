@@ -6,10 +6,10 @@ use tempfile::TempDir;
 use super::*;
 use crate::config::Seal;
 use crate::node::{Node, NodeSettings};
-use crate::root_key::{RootKeyFile, open_keyring};
+use crate::root_key::{RootKeyPlace, open_keyring};
 
-fn root(dir: &Path) -> RootKeyFile {
-    RootKeyFile::new(Some(&dir.join("root.key"))).unwrap()
+fn root(dir: &Path) -> RootKeyPlace {
+    RootKeyPlace::new(Some(&dir.join("root.key"))).unwrap()
 }
 
 fn node(dir: &Path) -> Node {

@@ -11,6 +11,7 @@ use inspect::Inspector;
 use journal::{Journal, Options, Seq};
 use keys::{DataKeys, Keyring, KeysError, Purpose};
 use ledger::Rotation;
+use store::QueryError;
 
 use crate::config::Seal;
 use crate::consumers::Consumers;
@@ -26,7 +27,8 @@ use crate::lifecycle::spine::Spine;
 use crate::lifecycle::{Asker, Lifecycle};
 use crate::log_keys::{self, LogKeyError};
 use crate::pipeline::{Pipeline, PipelineRecorder};
-use crate::root_key::{RootKeyError, RootKeyFile, open_keyring};
+use crate::root_key::{RootKeyError, RootKeyPlace, open_keyring};
+use crate::standing::{ArchiveStanding, Others, Standing};
 use crate::watchman;
 
 /// How long [`Node::close`] waits for the consumers to catch up before it gives up on them. They continue where they
@@ -44,6 +46,7 @@ pub struct Node {
     newest_at_open: Option<Timestamp>,
     /// The policy by which its checkpoints are witnessed.
     witnesses: Option<String>,
+    others: Arc<Others>,
     notes: Vec<String>,
 }
 
@@ -154,7 +157,7 @@ pub struct Progress {
 
 impl Node {
     /// Opens a data directory, recovers it if need be, and starts the consumers.
-    pub fn open(path: &Path, root: &RootKeyFile, settings: &NodeSettings) -> Result<Self, NodeError> {
+    pub fn open(path: &Path, root: &RootKeyPlace, settings: &NodeSettings) -> Result<Self, NodeError> {
         let data = DataDir::create(path)?;
         // The keyring first: its lock keeps a second writer away from everything else.
         let (keyring, root_is_new) = open_keyring(&data, root)?;
@@ -175,7 +178,7 @@ impl Node {
         if root_is_new {
             notes.push(format!(
                 "made the root key {}: keep a copy of it elsewhere, apart from the data; without it nothing recorded here can be read",
-                root.path().display()
+                root
             ));
         }
         let store_keys = DataKeys::new(keyring.clone(), Purpose::Store);
@@ -222,7 +225,18 @@ impl Node {
             }
         }
         let lifecycle = Lifecycle { cold, forensic, policy, holds, archiver };
-        Ok(Self { data, keyring, pipeline, journal, consumers, lifecycle, newest_at_open, witnesses: None, notes })
+        Ok(Self {
+            data,
+            keyring,
+            pipeline,
+            journal,
+            consumers,
+            lifecycle,
+            newest_at_open,
+            others: Arc::default(),
+            witnesses: None,
+            notes,
+        })
     }
 
     /// With witnesses that countersign its checkpoints, by this policy (C2SP tlog-policy).
@@ -307,6 +321,21 @@ impl Node {
     #[must_use]
     pub fn archive_waits(&self) -> Option<String> {
         self.consumers.archive_waits()
+    }
+
+    /// How the watch stands.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn standing(&self) -> Result<Standing, QueryError> {
+        let archive = ArchiveStanding { next_sweep_s: self.lifecycle.next_sweep_s(), ..self.lifecycle.cold.standing() };
+        let standing = Standing::of(&self.data, &self.reader()?, archive)?;
+        let (witness_failures, time_stamp_failures) = (self.others.witnesses.failures(), self.others.authorities.failures());
+        Ok(Standing { witness_failures, time_stamp_failures, ..standing })
+    }
+
+    pub(crate) fn others(&self) -> &Arc<Others> {
+        &self.others
     }
 
     /// Waits until everything that is recorded is detected, indexed and sealed. `false` when it was not within `timeout`.

@@ -53,7 +53,12 @@ impl Outbound {
     /// Posts a body and gives the status and the answer.
     pub(crate) async fn post(&self, url: &Uri, content_type: &str, body: impl Into<Bytes>) -> Result<(u16, Bytes), String> {
         let request = Request::builder().method(Method::POST).uri(url).header(header::CONTENT_TYPE, content_type);
-        let request = request.body(Full::new(body.into())).map_err(|error| error.to_string())?;
+        self.send(request.body(body.into()).map_err(|error| error.to_string())?).await
+    }
+
+    /// Sends a request and gives the status and the answer.
+    pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<(u16, Bytes), String> {
+        let request = request.map(Full::new);
         let exchange = async {
             let response = self.client.request(request).await.map_err(|error| chain(&error))?;
             let status = response.status().as_u16();

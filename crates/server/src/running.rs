@@ -17,7 +17,7 @@ use crate::config::{Config, ConfigError};
 use crate::http_api::{self, Api};
 use crate::listen::{Listener, tls_acceptor};
 use crate::node::{Node, NodeError, internal};
-use crate::root_key::RootKeyFile;
+use crate::root_key::RootKeyPlace;
 use crate::run_file::RunFile;
 use crate::secrets;
 use crate::timestamping::Timestamping;
@@ -90,7 +90,7 @@ pub enum StartError {
 
 impl Running {
     /// Opens the data directory and starts every listener.
-    pub async fn start(data: &Path, root: &RootKeyFile, config: &Config) -> Result<Self, StartError> {
+    pub async fn start(data: &Path, root: &RootKeyPlace, config: &Config) -> Result<Self, StartError> {
         config.check()?;
         let tls = config.tls.as_ref().map(tls_acceptor).transpose().map_err(StartError::Tls)?;
         let witnesses = crate::witnessing::policy_text(config)?;
@@ -153,8 +153,8 @@ impl Running {
         let run = RunFile { pid: std::process::id(), console: local, token };
         run.write(node.data()).map_err(StartError::RunFile)?;
         api.note_start(&addresses, first_key.as_ref().map(|key| &key.info)).await;
-        let witnessing = Witnessing::start(node.data().path(), config)?;
-        let timestamping = Timestamping::start(node.data().path(), config)?;
+        let witnessing = Witnessing::start(node.data().path(), config, node.others())?;
+        let timestamping = Timestamping::start(node.data().path(), config, node.others())?;
         let (stop, stopped) = watch::channel(false);
         let listeners = bound.into_iter().map(|listener| tokio::spawn(listener.serve(stopped.clone()))).collect();
         Ok(Self { node, gateway, addresses, first_key, stop, witnessing, timestamping, listeners })

@@ -24,6 +24,9 @@ const SEAL_RECORDS_MAX: u64 = 100_000;
 /// How long it sleeps when there is nothing to do; a new record wakes it sooner.
 const IDLE: Duration = Duration::from_millis(200);
 
+/// How soon it is tried again to destroy private keys that could not be.
+const RETIRE_RETRY: Duration = Duration::from_secs(60);
+
 /// Somebody who waits for other keys of the log.
 pub(crate) struct RotationJob {
     /// Records that the old keys go on signing.
@@ -51,7 +54,8 @@ impl Sealer {
 
     /// Seals until `stopping`, and tells `sealed` how far it is.
     pub(crate) fn run(&self, mut ledger: Ledger, stopping: &dyn Fn() -> bool, sealed: &dyn Fn(u64)) -> Result<(), Failure> {
-        self.retire(&mut ledger, stopping)?;
+        let mut resting = None;
+        self.retire(&mut ledger, &mut resting, stopping)?;
         let mut reader = self.journal.reader(Seq(ledger.size()))?;
         let mut done = ledger.size();
         let mut due = Instant::now() + self.interval;
@@ -72,7 +76,7 @@ impl Sealer {
                 done = ledger.size();
                 due = Instant::now() + self.interval;
                 sealed(done);
-                self.retire(&mut ledger, stopping)?;
+                self.retire(&mut ledger, &mut resting, stopping)?;
             }
             if idle {
                 if stop {
@@ -86,21 +90,37 @@ impl Sealer {
 
     fn rotate(&self, ledger: &mut Ledger) -> Result<(), Failure> {
         let Some(job) = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front() else { return Ok(()) };
+        let before = ledger.keys().generations().len();
         let outcome = log_keys::rotate(&self.keyring, ledger, &self.archives, job.overlap, &mut |_| {});
-        // What became of the ledger is known when it was opened anew; all other errors left it as it was, or as it is to be.
-        let stopped = matches!(&outcome, Err(LogKeyError::Ledger(error)) if !matches!(error, LedgerError::Keys(_)));
-        let why = outcome.as_ref().err().map(ToString::to_string).filter(|_| stopped);
+        // What became of it then is known when everything was opened anew, which ends the rotation where it stands.
+        let is_open = match &outcome {
+            Ok(_) | Err(LogKeyError::Ledger(LedgerError::Keys(_))) => false,
+            Err(LogKeyError::Ledger(_)) => true,
+            Err(_) => ledger.keys().generations().len() > before,
+        };
+        let why = outcome.as_ref().err().map(ToString::to_string).filter(|_| is_open);
         // Whoever asked may have gone.
         drop(job.done.send(outcome));
-        why.map_or(Ok(()), |why| Err(why.into()))
+        why.map_or(Ok(()), |why| {
+            Err(format!("a rotation of the log's keys was interrupted ({why}); the next start ends it").into())
+        })
     }
 
-    /// Destroys the private keys whose overlap is over.
-    fn retire(&self, ledger: &mut Ledger, stopping: &dyn Fn() -> bool) -> Result<(), Failure> {
-        log_keys::retire::<Failure>(&self.keyring, ledger, || {
-            self.pipeline.record_blocking(vec![log_keys::retirement_event()], stopping)?;
-            Ok(())
-        })?;
+    /// Destroys the private keys whose overlap is over. A keyring that cannot be written, or a root key that does not answer, delays
+    /// that and stops nothing.
+    fn retire(&self, ledger: &mut Ledger, resting: &mut Option<Instant>, stopping: &dyn Fn() -> bool) -> Result<(), Failure> {
+        if resting.is_some_and(|until| Instant::now() < until) {
+            return Ok(());
+        }
+        *resting = None;
+        match log_keys::retire(&self.keyring, ledger) {
+            Ok(false) => {}
+            Ok(true) => drop(self.pipeline.record_blocking(vec![log_keys::retirement_event()], stopping)?),
+            Err(error) => {
+                tracing::error!(%error, "retired private keys of the log could not be destroyed; this is tried again");
+                *resting = Some(Instant::now() + RETIRE_RETRY);
+            }
+        }
         Ok(())
     }
 }

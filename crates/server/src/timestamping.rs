@@ -1,6 +1,7 @@
 //! Has checkpoints time-stamped by an RFC 3161 authority, on a thread of its own: sealing does not wait for it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use http::Uri;
@@ -9,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, ConfigError};
 use crate::outbound::{Outbound, read_url};
+use crate::standing::Others;
 
 /// How long an authority that failed is left alone; shorter where stamps are wanted more often.
 const RETRY: Duration = Duration::from_secs(60);
@@ -28,13 +30,14 @@ struct Work {
     every: Duration,
     roots: Option<TsaRoots>,
     outbound: Outbound,
+    others: Arc<Others>,
     /// The size of the checkpoint that was stamped last.
     stamped: u64,
 }
 
 impl Timestamping {
     /// Starts the thread, if the configuration names an authority.
-    pub(crate) fn start(data_dir: &Path, config: &Config) -> Result<Option<Self>, ConfigError> {
+    pub(crate) fn start(data_dir: &Path, config: &Config, others: &Arc<Others>) -> Result<Option<Self>, ConfigError> {
         let Some(settings) = &config.timestamps else { return Ok(None) };
         let refuse = |what: String| ConfigError::Timestamps { url: settings.url.clone(), what };
         let url = read_url(&settings.url).map_err(|what| refuse(what.to_owned()))?;
@@ -50,7 +53,7 @@ impl Timestamping {
         };
         let outbound = Outbound::new(std::iter::once(&url)).map_err(refuse)?;
         let every = Duration::from_secs(settings.every);
-        let work = Work { data_dir: data_dir.to_owned(), url, every, roots, outbound, stamped: 0 };
+        let work = Work { data_dir: data_dir.to_owned(), url, every, roots, outbound, others: others.clone(), stamped: 0 };
         let (stop, stopped) = watch::channel(false);
         let io = |error: std::io::Error| refuse(error.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io)?;
@@ -74,7 +77,11 @@ impl Work {
             if Instant::now() < due {
                 continue;
             }
-            match self.stamp().await {
+            let outcome = self.stamp().await;
+            if !matches!(outcome, Ok(false)) {
+                self.others.authorities.note(&self.url.to_string(), outcome.as_ref().err().map(String::as_str));
+            }
+            match outcome {
                 // Nothing new since the last stamp: the next checkpoint gets one at once.
                 Ok(false) => {}
                 Ok(true) => due = Instant::now() + self.every,

@@ -16,6 +16,9 @@ use crate::pipeline::Pipeline;
 /// holds several.
 pub(crate) const HEARTBEAT: Duration = Duration::from_secs(600);
 
+/// The name of the event.
+pub(crate) const HEARTBEAT_EVENT: &str = "recorder.heartbeat";
+
 /// How often it looks: also how long a stop waits for it at the most.
 const LOOK: Duration = Duration::from_millis(200);
 
@@ -84,8 +87,74 @@ fn turned_away_gap(count: u64) -> Event<String> {
 }
 
 fn heartbeat(records: u64) -> Event<String> {
-    let mut beat = internal(Kind::Admin, "recorder.heartbeat");
+    let mut beat = internal(Kind::Admin, HEARTBEAT_EVENT);
     beat.set(attr::EVENT_ACTION, "heartbeat");
     beat.set(attr::ADMIN_OBJECT, format!("nothing was recorded behind {records} records").as_str());
     beat
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::node::{Node, NodeSettings};
+    use crate::root_key::RootKeyPlace;
+
+    fn node(dir: &Path, heartbeat: Duration) -> Node {
+        let root = RootKeyPlace::new(Some(&dir.join("root.key"))).unwrap();
+        Node::open(&dir.join("data"), &root, &NodeSettings { heartbeat, ..NodeSettings::default() }).unwrap()
+    }
+
+    /// Waits until something holds; it has a minute on a busy machine.
+    fn until(what: &str, mut holds: impl FnMut() -> bool) {
+        let end = Instant::now() + Duration::from_secs(60);
+        while !holds() {
+            assert!(Instant::now() < end, "{what}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    #[test]
+    fn while_nothing_is_recorded_heartbeats_are_and_they_are_sealed() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = node(dir.path(), Duration::from_millis(1));
+        until("no third heartbeat", || node.progress().sealed >= 3);
+        assert!(node.flush(Duration::from_secs(60)));
+        let standing = node.standing().unwrap();
+        let heartbeat = standing.heartbeat.unwrap();
+        assert_eq!(heartbeat.name, HEARTBEAT_EVENT);
+        assert!(heartbeat.seq.0 >= 2 && standing.checkpoint.unwrap().records >= 3);
+        // Each says how much there was before it: its own place.
+        let sql = "SELECT seq, object FROM admin_events WHERE name = 'recorder.heartbeat'";
+        let told = node.reader().unwrap().sql(sql, &store::QueryLimits::default()).unwrap();
+        assert!(told.rows.len() >= 3);
+        for row in &told.rows {
+            let (store::Cell::Int(seq), store::Cell::Text(object)) = (&row[0], &row[1]) else { panic!("{row:?}") };
+            assert_eq!(*object, format!("nothing was recorded behind {seq} records"));
+        }
+        node.close().unwrap();
+    }
+
+    #[test]
+    fn where_something_is_recorded_there_is_no_heartbeat() {
+        let dir = tempfile::tempdir().unwrap();
+        // Longer than the test takes: only a watchman that does not wait would speak.
+        let node = node(dir.path(), Duration::from_secs(3_600));
+        for _ in 0..3 {
+            node.note_read("ada", "read", "something").unwrap();
+            std::thread::sleep(2 * LOOK);
+        }
+        assert!(node.flush(Duration::from_secs(60)));
+        assert_eq!((node.standing().unwrap().heartbeat, node.progress().recorded), (None, 3));
+        node.close().unwrap();
+    }
+
+    #[test]
+    fn what_was_turned_away_is_told_with_its_number() {
+        let gap = turned_away_gap(7);
+        let value = |key: Key| gap.attributes.get(&key).map(|value| serde_json::to_value(value).unwrap());
+        assert_eq!(value(attr::GAP_REASON), Some("turned_away".into()));
+        assert_eq!(value(attr::GAP_COUNT), Some(7.into()));
+    }
 }

@@ -1,6 +1,7 @@
 //! Has the log's checkpoints countersigned by witnesses, on a thread of its own: sealing waits for none of them.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -12,6 +13,7 @@ use tokio::sync::watch;
 
 use crate::config::{Config, ConfigError};
 use crate::outbound::{Outbound, read_url};
+use crate::standing::Others;
 
 /// How often the newest checkpoint is shown to the witnesses.
 const INTERVAL: Duration = Duration::from_secs(2);
@@ -47,13 +49,14 @@ struct Work {
     policy: Option<Policy>,
     peers: Vec<Peer>,
     client: Outbound,
+    others: Arc<Others>,
     current: Option<SignedNote>,
     published: usize,
 }
 
 impl Witnessing {
     /// Starts the thread, if the configuration names witnesses.
-    pub(crate) fn start(data_dir: &Path, config: &Config) -> Result<Option<Self>, ConfigError> {
+    pub(crate) fn start(data_dir: &Path, config: &Config, others: &Arc<Others>) -> Result<Option<Self>, ConfigError> {
         let policy = config.ledger.policy.as_deref().map(read_policy).transpose()?;
         let peers = peers(config, policy.as_ref())?;
         if peers.is_empty() {
@@ -61,7 +64,8 @@ impl Witnessing {
         }
         let client = Outbound::new(peers.iter().map(|peer| &peer.url));
         let client = client.map_err(|what| ConfigError::Witness { url: String::new(), what })?;
-        let work = Work { data_dir: data_dir.to_owned(), policy, client, peers, current: None, published: 0 };
+        let work =
+            Work { data_dir: data_dir.to_owned(), policy, client, others: others.clone(), peers, current: None, published: 0 };
         let (stop, stopped) = watch::channel(false);
         let unusable = |error: std::io::Error| ConfigError::Witness { url: String::new(), what: error.to_string() };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(unusable)?;
@@ -103,9 +107,9 @@ impl Work {
                 peer.cosigned.clear();
             }
         }
-        let (data_dir, client) = (&self.data_dir, &self.client);
+        let (data_dir, client, others) = (&self.data_dir, &self.client, &*self.others);
         let due = self.peers.iter_mut().filter(|peer| peer.cosigned.is_empty() && peer.resting.is_none_or(|until| until <= now));
-        join_all(due.map(|peer| peer.ask(client, data_dir, &note))).await;
+        join_all(due.map(|peer| peer.ask(client, data_dir, &note, others))).await;
         self.publish(note);
     }
 
@@ -131,8 +135,10 @@ impl Work {
 }
 
 impl Peer {
-    async fn ask(&mut self, client: &Outbound, data_dir: &Path, note: &SignedNote) {
-        match self.attempt(client, data_dir, note).await {
+    async fn ask(&mut self, client: &Outbound, data_dir: &Path, note: &SignedNote, others: &Others) {
+        let outcome = self.attempt(client, data_dir, note).await;
+        others.witnesses.note(&self.url.to_string(), outcome.as_ref().err().map(String::as_str));
+        match outcome {
             Ok(cosigned) => (self.cosigned, self.resting) = (cosigned, None),
             Err(what) => {
                 tracing::warn!(witness = %self.url, what, "a witness did not countersign");

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use server::RootKeyFile;
+use server::RootKeyPlace;
 
 /// The security flight recorder for AI systems. It keeps the watch, and keeps the log.
 #[derive(Debug, Parser)]
@@ -26,8 +26,8 @@ pub(crate) struct Data {
 /// What unlocks it.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Root {
-    /// The root key, or an age identity [default: $XDG_CONFIG_HOME/watchkeeper/root.key or ~/.config/watchkeeper/root.key]
-    #[arg(long = "root-key", value_name = "FILE", env = "WATCHKEEPER_ROOT_KEY")]
+    /// The root key, an age identity, or aws-kms://ARN of a key in AWS KMS [default: $XDG_CONFIG_HOME/watchkeeper/root.key or ~/.config/watchkeeper/root.key]
+    #[arg(long = "root-key", value_name = "FILE|URI", env = "WATCHKEEPER_ROOT_KEY")]
     pub(crate) root_key: Option<PathBuf>,
 }
 
@@ -519,8 +519,8 @@ pub(crate) enum Keys {
         /// Records that the log's old keys sign along with the new ones [default: 10000]
         #[arg(long, value_name = "RECORDS")]
         overlap: Option<u64>,
-        /// Wrap the tenant key by this root key from now on; made when there is no such file. The server must not run
-        #[arg(long, value_name = "FILE")]
+        /// Wrap the tenant key by this root key (a file, or aws-kms://ARN) from now on; a file is made when it is not there. The server must not run
+        #[arg(long, value_name = "FILE|URI")]
         new_root_key: Option<PathBuf>,
     },
 }
@@ -570,14 +570,14 @@ pub(crate) enum ImportFormat {
 
 impl Root {
     /// The file that was asked for, or the one that the configuration names, or the usual one.
-    pub(crate) fn or(&self, configured: Option<&Path>) -> anyhow::Result<RootKeyFile> {
-        Ok(RootKeyFile::new(self.root_key.as_deref().or(configured))?)
+    pub(crate) fn or(&self, configured: Option<&Path>) -> anyhow::Result<RootKeyPlace> {
+        Ok(RootKeyPlace::new(self.root_key.as_deref().or(configured))?)
     }
 }
 
 impl Data {
     /// The root key of the directory.
-    pub(crate) fn root(&self) -> anyhow::Result<RootKeyFile> {
+    pub(crate) fn root(&self) -> anyhow::Result<RootKeyPlace> {
         self.root.or(None)
     }
 

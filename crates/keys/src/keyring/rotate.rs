@@ -29,7 +29,8 @@ pub(super) type Fresh<'a> = [(&'a str, &'a [u8])];
 /// is told from a file that was lost.
 pub(super) fn create(dir: &Path, root: &dyn RootKey) -> Result<Tenant, KeysError> {
     let key = Secret::random()?;
-    Tenant::wrap(&key, FIRST, true, root)?.write(dir)?;
+    let new = Tenant::wrap(&key, FIRST, true, root)?;
+    new.write(dir)?;
     for (_, left) in files(dir)? {
         remove(&left).map_err(KeysError::io(&left))?;
     }
@@ -43,7 +44,7 @@ pub(super) fn create(dir: &Path, root: &dyn RootKey) -> Result<Tenant, KeysError
     };
     make().map_err(error)?;
     sync(&path)?;
-    let tenant = Tenant::wrap(&key, FIRST, false, root)?;
+    let tenant = new.with_key(&key, FIRST, false, root)?;
     tenant.write(dir)?;
     Ok(tenant)
 }
@@ -75,7 +76,7 @@ impl Db {
         let generation = self.tenant.generation + 1;
         let path = file(dir, generation);
         let key = Secret::random()?;
-        let tenant = Tenant::wrap(&key, generation, false, self.root.as_ref())?;
+        let tenant = self.tenant.with_key(&key, generation, false, self.root.as_ref())?;
         if let Err(error) = self.copy(&path, &key, doomed, fresh) {
             drop(remove(&path));
             return Err(error);

@@ -82,7 +82,8 @@ impl ArchiverError {
         match self {
             Self::Cold(error) => error.may_pass(),
             Self::Archive(error) => error.may_pass(),
-            Self::Io(_) => true,
+            // A root key in a service that does not answer, or does not for now.
+            Self::Io(_) | Self::Keys(KeysError::Root { .. }) => true,
             error => crate::room::is_lacking(error),
         }
     }
@@ -190,6 +191,11 @@ impl Archiver {
             Err(_) => self.policy.default_class().to_owned(),
         };
         name.parse().map_err(|_| ArchiverError::Class(name))
+    }
+
+    /// How long it is until retention is looked at again; none before the first time.
+    pub(crate) fn next_sweep(&self) -> Option<Duration> {
+        Some(SWEEP.saturating_sub(self.swept?.elapsed()))
     }
 
     /// Drops segments whose time is over and that no hold covers. What was dropped is recorded.

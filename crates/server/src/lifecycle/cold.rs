@@ -14,6 +14,7 @@ use super::place::{self, Place};
 use crate::data_dir::DataDir;
 use crate::log_keys::{LogKeyError, key_chain, sealed_size};
 use crate::secrets;
+use crate::standing::ArchiveStanding;
 
 /// Directory of the archive of evidence in the data directory.
 pub(crate) const ARCHIVE_DIR: &str = "archive";
@@ -47,6 +48,8 @@ pub(crate) struct KeyringSegmentKeys {
 pub(crate) struct Cold {
     archive: Mutex<Archive>,
     pin: PathBuf,
+    /// How far it is: whoever only asks that does not wait for a change.
+    standing: Mutex<ArchiveStanding>,
     write_once: bool,
 }
 
@@ -144,7 +147,8 @@ impl Cold {
         let mut archive = Archive::open(&dir, which.purpose, objects, keys, key, &earlier, pinned.as_ref())?;
         archive.hold_what_is_held()?;
         let opened = archive.view().pin();
-        let cold = Self { archive: Mutex::new(archive), pin, write_once: place.write_once };
+        let standing = Mutex::new(ArchiveStanding::of(archive.view().manifest()));
+        let cold = Self { archive: Mutex::new(archive), pin, standing, write_once: place.write_once };
         // Opening may have signed the manifest anew.
         if opened.generation > pinned.map_or(0, |pinned| pinned.generation) {
             cold.write_pin(&opened)?;
@@ -182,6 +186,7 @@ impl Cold {
         if now.generation > 0 {
             self.write_pin(&now)?;
         }
+        *self.standing.lock().unwrap_or_else(PoisonError::into_inner) = ArchiveStanding::of(archive.view().manifest());
         changed
     }
 
@@ -189,6 +194,11 @@ impl Cold {
         let error = |what: String| ColdError::Pin { path: self.pin.clone(), what };
         let pin = serde_json::to_vec(pin).map_err(|source| error(source.to_string()))?;
         secrets::write_atomic(&self.pin, &pin, 0o600).map_err(|source| error(source.to_string()))
+    }
+
+    /// How far it is.
+    pub(crate) fn standing(&self) -> ArchiveStanding {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Looks at the archive. Nobody changes it meanwhile.
@@ -345,6 +355,10 @@ impl ColdError {
     /// Whether it may pass by itself.
     pub(crate) fn may_pass(&self) -> bool {
         match self {
+            // A root key in a service that does not answer, or does not for now.
+            Self::Archive(ArchiveError::Keys(KeyStoreError(source))) => {
+                matches!(source.downcast_ref(), Some(KeysError::Root { .. }))
+            }
             Self::Archive(error) => error.may_pass(),
             Self::Objects(error) => matches!(error, archive::ObjectError::Failed { .. }),
             Self::Pin { .. } => true,

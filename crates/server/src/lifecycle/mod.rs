@@ -122,6 +122,11 @@ impl Lifecycle {
         // It holds no state that a panic could leave half changed: the archive's is on disk.
         self.archiver.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Seconds until retention is looked at again; none while the archiver is at work, or where nobody archives.
+    pub(crate) fn next_sweep_s(&self) -> Option<u64> {
+        Some(self.archiver.try_lock().ok()?.next_sweep()?.as_secs())
+    }
 }
 
 impl Node {

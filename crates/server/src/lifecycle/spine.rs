@@ -177,13 +177,13 @@ mod tests {
 
     use super::*;
     use crate::node::{Node, NodeSettings, internal};
-    use crate::root_key::RootKeyFile;
+    use crate::root_key::RootKeyPlace;
 
     #[test]
     fn a_directory_whose_every_record_is_archived_opens_again() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        let root = RootKeyFile::new(Some(&dir.path().join("root.key"))).unwrap();
+        let root = RootKeyPlace::new(Some(&dir.path().join("root.key"))).unwrap();
         let node = Node::open(&data, &root, &NodeSettings::default()).unwrap();
         node.pipeline().record_blocking(vec![internal(Kind::Admin, "test")], &|| true).unwrap();
         node.close().unwrap();

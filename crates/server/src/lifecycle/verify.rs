@@ -417,13 +417,13 @@ mod tests {
 
     use super::*;
     use crate::lifecycle::Asker;
-    use crate::{Node, NodeSettings, RootKeyFile, read_keyring};
+    use crate::{Node, NodeSettings, RootKeyPlace, read_keyring};
 
     #[test]
     fn a_record_that_was_changed_in_the_archive_is_named_with_its_segment() {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
-        let root = RootKeyFile::new(Some(&dir.path().join("root.key"))).unwrap();
+        let root = RootKeyPlace::new(Some(&dir.path().join("root.key"))).unwrap();
         let node = Node::open(&data, &root, &NodeSettings::default()).unwrap();
         for number in 0..3 {
             node.note_read("ann", "query", &format!("SELECT {number}")).unwrap();

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use keys::Keyring;
-use server::{ApiKeys, DataDir, Role, RootKeyFile};
+use server::{ApiKeys, DataDir, Role, RootKeyPlace};
 use store::{Cell, Table};
 
 use super::lifecycle::{asker, with};
@@ -149,7 +149,7 @@ fn rotate_root(data: &Data, new_root: &Path) -> anyhow::Result<()> {
     }
     let dir = DataDir::existing(&data.path()?)?;
     let keyring = Keyring::open(&dir.keys(), data.root()?.read(&dir)?)?;
-    let (new_root, is_new) = RootKeyFile::new(Some(new_root))?.read_or_create(&dir)?;
+    let (new_root, is_new) = RootKeyPlace::new(Some(new_root))?.read_or_create(&dir)?;
     keyring.replace_root(new_root)?;
     let made = if is_new { "made it, and " } else { "" };
     say(&format!(

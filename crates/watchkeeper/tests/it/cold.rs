@@ -155,7 +155,7 @@ fn the_archive_lives_in_a_bucket_that_is_write_once() {
 /// Decrypts every version of every segment's object that a key of the keyring opens, and gives what the archive reads in them.
 fn readable(moto: &Moto, bucket: &str, data: &Path) -> String {
     let dir = server::DataDir::existing(data).unwrap();
-    let keyring = server::read_keyring(&dir, &server::RootKeyFile::new(Some(&root_key())).unwrap()).unwrap();
+    let keyring = server::read_keyring(&dir, &server::RootKeyPlace::new(Some(&root_key())).unwrap()).unwrap();
     let place = server::Config::read(&data.with_file_name("watchkeeper.toml")).unwrap().places().evidence;
     let view = server::lifecycle::cold::archive_of(&dir, Some(&keyring), Some(&place)).unwrap().unwrap();
     let live: Vec<String> = view

@@ -259,7 +259,7 @@ impl Trail {
 
 /// The keys of the journal's files, as `verify` opens them.
 pub(crate) fn frame_keys(data: &Path) -> Result<Arc<dyn FrameKeys>, String> {
-    let root = server::RootKeyFile::new(Some(&crate::support::root_key())).map_err(|error| error.to_string())?;
+    let root = server::RootKeyPlace::new(Some(&crate::support::root_key())).map_err(|error| error.to_string())?;
     let keyring = server::read_keyring(&server::DataDir::unchecked(data), &root);
     keyring.map(server::frame_keys).map_err(|error| format!("keys of the journal: {error}"))
 }

@@ -32,7 +32,7 @@ pub(crate) fn call(session: &str, user: &str, number: u64, text: &str, answer: &
 /// every table of the store, and every other file as it is.
 pub(crate) fn everything(data: &Path) -> String {
     let dir = server::DataDir::existing(data).unwrap();
-    let keyring = server::read_keyring(&dir, &server::RootKeyFile::new(Some(&root_key())).unwrap()).unwrap();
+    let keyring = server::read_keyring(&dir, &server::RootKeyPlace::new(Some(&root_key())).unwrap()).unwrap();
     let mut all = String::new();
     let whole = |record: &journal::Record, all: &mut String| {
         all.push_str(&String::from_utf8_lossy(&record.event_json));

@@ -20,6 +20,7 @@ mod full_disk;
 mod gaps;
 mod hostile;
 mod keys;
+mod kms;
 mod lifecycle;
 #[path = "../../../archive/src/objects/moto.rs"]
 mod moto;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use ledger::{Algorithm, Checkpoint, SignedNote, SigningKey};
 
-use crate::support::{SOON, Server, chat_spans, export, watchkeeper};
+use crate::support::{SOON, Server, chat_spans, export, json, watchkeeper};
 
 pub(crate) struct Witness {
     child: Child,
@@ -139,6 +139,11 @@ fn a_quorum_witnesses_the_record_whoever_is_down_or_lies_and_no_fork_of_it() {
     note_spans(&server, 3, 3);
     let note = witnessed(&data, sealed(&data), 3);
     assert!(note.signatures().iter().all(|by| by.name != "witness.test/liar"));
+    let status = json(&["status", "--format", "json"], &data);
+    let told = |what: &str| status.as_array().unwrap().iter().find(|row| row["what"] == what).map(|row| row["value"].clone());
+    assert_eq!(told("watch.cosignatures"), Some((note.signatures().len() - 2).into()));
+    assert_eq!(told("watch.witness_failures.1.who"), Some(format!("{liar_url}/add-checkpoint").into()));
+    assert_eq!(told("watch.witness_failures.1.is_over"), Some("false".into()));
     server.stop();
     let (code, text) = verify(&data, &policy_path);
     assert!(code == 0 && text.contains("witness.test/1, witness.test/2, witness.test/3"), "{text}");

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use ledger::Trust;
 use server::lifecycle::verify::{Depth, verify};
-use server::{DataDir, RootKeyFile, read_keyring};
+use server::{DataDir, RootKeyPlace, read_keyring};
 
 use super::archives::{self, Collected, is_archive};
 use super::files::{Files, any_of, collect, copy, delete_in, flip_in, replace, swap_in, with_change};
@@ -107,7 +107,7 @@ impl Archived {
     }
 
     fn verify(&self) -> Result<Option<String>, String> {
-        let root = RootKeyFile::new(Some(&root_key())).unwrap();
+        let root = RootKeyPlace::new(Some(&root_key())).unwrap();
         let keyring = read_keyring(&DataDir::unchecked(&self.dir), &root).map_err(|error| error.to_string())?;
         let verified = verify(&self.dir, &self.trust, Some(&keyring), Depth::Records, None).map_err(|error| error.to_string())?;
         match verified.report.fault {
