@@ -20,6 +20,9 @@ fuzz_target!(|bytes: &[u8]| {
         if let Ok(key) = text.parse::<VerifierKey>() {
             assert_eq!(key.to_string(), text);
         }
+        if let Ok(checkpoint) = Checkpoint::parse(text) {
+            assert_eq!(checkpoint.text(), text);
+        }
         let _ = Checkpoint::parse_extended(text);
     }
     let _ = KeyChain::parse(bytes, None);

@@ -144,11 +144,13 @@ impl Bag {
             let name_of = |line: Option<&&str>| line.and_then(|line| line.split_once("  ")).map(|(_, name)| name.to_owned());
             let (listed, present) = (name_of(found.get(place)), name_of(expected.get(place)));
             return match (listed, present) {
-                (Some(listed), Some(present)) if listed == present => fault(&present, "is not the file that the manifest lists"),
-                (Some(listed), _) if is_name(&listed) && self.get(&listed).is_none() => {
-                    fault(&listed, "is listed in the manifest and missing")
+                (Some(listed), Some(present)) if listed == present => {
+                    fault(&present, &format!("is not the file that {manifest} lists"))
                 }
-                (_, Some(present)) => fault(&present, "is not listed in its place in the manifest"),
+                (Some(listed), _) if is_name(&listed) && self.get(&listed).is_none() => {
+                    fault(&listed, &format!("is listed in {manifest} and missing"))
+                }
+                (_, Some(present)) => fault(&present, &format!("is not listed in its place in {manifest}")),
                 _ => fault(manifest, "has more than a sorted line `digest  name` for each file"),
             };
         }

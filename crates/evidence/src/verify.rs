@@ -201,7 +201,7 @@ impl Report {
 
     fn judge_log(&mut self, bag: &Bag, trust: &Trust) -> Result<Log, Fault> {
         let chain = KeyChain::parse(need(bag, VKEY)?, bag.get(KEYS)).map_err(|error| match error {
-            KeyChainError::Rotation { .. } => fault(KEYS, error),
+            KeyChainError::Rotation { .. } => fault(KEYS, format_args!("does not go on from {VKEY}: {error}")),
             _ => fault(VKEY, error),
         })?;
         self.log = Some(chain.first().to_string());
