@@ -6,7 +6,7 @@ mod archiving;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -62,6 +62,9 @@ const RECEIVED_SLACK_NS: u64 = 60 * 1_000_000_000;
 /// How often whoever waits for other keys of the log looks whether anybody still seals.
 const ROTATION_LOOK: Duration = Duration::from_millis(500);
 
+/// How often a detector that waits looks whether it may go on.
+const HOLD_LOOK: Duration = Duration::from_millis(20);
+
 /// How long a consumer sleeps when there is nothing to do; a new record wakes it sooner.
 const IDLE: Duration = Duration::from_millis(200);
 
@@ -77,6 +80,7 @@ struct Shared {
     sealed: AtomicU64,
     indexed: AtomicU64,
     detected: AtomicU64,
+    detector: Mutex<Holding>,
     failure: Mutex<Option<String>>,
     archive_waits: Mutex<Option<String>>,
     changed: Condvar,
@@ -85,6 +89,23 @@ struct Shared {
     jobs: Mutex<VecDeque<StoreJob>>,
     /// What somebody waits for the sealer to do.
     rotations: Arc<Mutex<VecDeque<RotationJob>>>,
+}
+
+/// Whether the detector is to wait, and does.
+#[derive(Default)]
+struct Holding {
+    from: Option<u64>,
+    waits: bool,
+}
+
+/// The detector, waiting. When this goes it goes on, and remembers nothing but what it reads anew.
+pub(crate) struct DetectorHeld(Arc<Shared>);
+
+impl Drop for DetectorHeld {
+    fn drop(&mut self) {
+        *self.0.holding() = Holding::default();
+        self.0.changed.notify_all();
+    }
 }
 
 /// Work for the one writer of the store, between two batches.
@@ -156,11 +177,16 @@ impl Consumers {
             let mut opened = Some(cursor);
             move || {
                 when_there_is_room("detect", &|| shared.stopping(), || {
-                    let cursor = match opened.take() {
-                        Some(cursor) => cursor,
-                        None => Cursor::open(data.state("detect.cursor"))?,
-                    };
-                    Detector::new(rules.again()?)?.run(&shared, &spine, &pipeline, cursor)
+                    loop {
+                        let cursor = match opened.take() {
+                            Some(cursor) => cursor,
+                            None => Cursor::open(data.state("detect.cursor"))?,
+                        };
+                        match Detector::new(rules.again()?)?.run(&shared, &spine, &pipeline, cursor)? {
+                            Ran::Stopped => return Ok(()),
+                            Ran::Held => {}
+                        }
+                    }
                 })
             }
         })?;
@@ -203,12 +229,35 @@ impl Consumers {
         drop(self.shared.changed.wait_timeout(gate, timeout));
     }
 
+    /// Has the detector wait once it has seen the records before `end`: what it found in them is recorded then. `None` when it was not
+    /// within `timeout`.
+    pub(crate) fn hold_detector(&self, end: Seq, timeout: Duration) -> Option<DetectorHeld> {
+        let until = Instant::now() + timeout;
+        *self.shared.holding() = Holding { from: Some(end.0), waits: false };
+        let held = DetectorHeld(self.shared.clone());
+        while !self.shared.holding().waits {
+            if Instant::now() >= until || self.failure().is_some() {
+                return None;
+            }
+            self.wait(Duration::from_millis(50));
+        }
+        Some(held)
+    }
+
+    /// Waits until the records before `end` are sealed and in the store. `false` when it was not within `timeout`.
+    pub(crate) fn keep_to(&self, end: Seq, timeout: Duration) -> bool {
+        self.wait_for(timeout, |Progress { sealed, indexed, .. }| sealed.min(indexed) >= end.0)
+    }
+
     /// Waits until every consumer has seen the records before `end`. `false` when it was not within `timeout`.
     pub(crate) fn flush_to(&self, end: Seq, timeout: Duration) -> bool {
+        self.wait_for(timeout, |Progress { sealed, indexed, detected, .. }| sealed.min(indexed).min(detected) >= end.0)
+    }
+
+    fn wait_for(&self, timeout: Duration, is_there: impl Fn(Progress) -> bool) -> bool {
         let until = Instant::now() + timeout;
         loop {
-            let Progress { sealed, indexed, detected, .. } = self.progress(end.0);
-            if [sealed, indexed, detected].iter().all(|&done| done >= end.0) {
+            if is_there(self.progress(0)) {
                 return true;
             }
             if Instant::now() >= until || self.failure().is_some() {
@@ -289,6 +338,32 @@ impl Drop for Report<'_> {
 impl Shared {
     fn stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+
+    fn holding(&self) -> MutexGuard<'_, Holding> {
+        self.detector.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits as long as the detector is to wait here. Whether it was.
+    fn hold_detector(&self) -> bool {
+        let place = self.detected.load(Ordering::Acquire);
+        let is_due = |holding: &Holding| holding.from.is_some_and(|from| place >= from);
+        let mut waited = false;
+        loop {
+            {
+                let mut holding = self.holding();
+                if !is_due(&holding) {
+                    return waited;
+                }
+                holding.waits = true;
+            }
+            self.changed.notify_all();
+            waited = true;
+            if self.stopping() {
+                return false;
+            }
+            std::thread::sleep(HOLD_LOOK);
+        }
     }
 
     /// The place up to which every consumer has seen the records.
@@ -419,6 +494,14 @@ fn read_batch(reader: &mut SpineReader, most: usize) -> Result<Batch, Failure> {
     Ok(batch)
 }
 
+/// Why the detector ended.
+enum Ran {
+    /// The program stops.
+    Stopped,
+    /// It was made to wait, and begins anew.
+    Held,
+}
+
 struct Detector {
     rules: RuleSet,
     engine: Engine,
@@ -436,17 +519,20 @@ impl Detector {
         Ok(Self { rules, engine, contents: LruCache::unbounded(), content_bytes: 0, unreadable: 0, told: Skipped::default() })
     }
 
-    fn run(mut self, shared: &Shared, spine: &Spine, pipeline: &Pipeline, mut cursor: Cursor) -> Result<(), Failure> {
+    fn run(mut self, shared: &Shared, spine: &Spine, pipeline: &Pipeline, mut cursor: Cursor) -> Result<Ran, Failure> {
         let done = cursor.get();
         // The state at `done` is that of its epoch, so it is built the way it was built when the epoch began.
         let mut epoch = Epoch::of(done);
         let mut reader = spine.reader_with_contents(epoch.warm_up)?;
         loop {
+            if shared.hold_detector() {
+                return Ok(Ran::Held);
+            }
             let batch = read_batch(&mut reader, DETECT_BATCH_MAX)?;
             let before = |to: Seq| Seq(to.0.saturating_sub(1));
             let Some(last) = batch.skip.map(before).or_else(|| batch.records.last().map(|record| record.seq)) else {
                 if shared.stopping() {
-                    return Ok(());
+                    return Ok(Ran::Stopped);
                 }
                 reader.wait(IDLE);
                 continue;

@@ -13,7 +13,7 @@ use inspect::Inspector;
 use journal::{Append, AppendError, Appended, ContentEntry, Journal};
 use keys::{Keyring, KeysError, Subject};
 use sanitize::{Clean, Counts, Sanitizer};
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, RwLockReadGuard, Semaphore};
 
 use crate::cache::{Cache, CacheKey, Processed};
 use crate::room;
@@ -40,6 +40,8 @@ pub struct Pipeline {
     cache: Cache,
     journal: Journal,
     in_flight: Semaphore,
+    /// Events pass it from the moment their subjects are looked up until the journal has them; a cut waits for all of these.
+    gate: RwLock<()>,
     counters: Counters,
 }
 
@@ -76,6 +78,7 @@ impl Pipeline {
             cache: Cache::new(),
             journal,
             in_flight: Semaphore::new(IN_FLIGHT_BYTES_MAX),
+            gate: RwLock::new(()),
             counters: Counters::default(),
         })
     }
@@ -101,23 +104,61 @@ impl Pipeline {
         self.cache.clear();
     }
 
-    /// Destroys the keys of a user, and of those of the sessions whose contents went with the user's.
-    pub(crate) fn forget_subjects(
-        &self,
-        user: &str,
-        sessions: &HashSet<String>,
-        erased: &HashSet<SubjectId>,
-    ) -> Result<(), KeysError> {
-        let mut tags = vec![self.subject_namer.tag("user", user)];
+    /// What stands for a user in the keyring.
+    pub(crate) fn user_tag(&self, user: &str) -> [u8; 32] {
+        self.subject_namer.tag("user", user)
+    }
+
+    /// What stands in the keyring for those of the sessions whose subject is one of these.
+    pub(crate) fn session_tags(&self, sessions: &HashSet<String>, of: &HashSet<SubjectId>) -> Result<Vec<[u8; 32]>, KeysError> {
+        let mut tags = Vec::new();
         for session in sessions {
             let tag = self.subject_namer.tag("session", session);
-            if self.keyring.find_subject(&tag)?.is_some_and(|subject| erased.contains(&subject)) {
+            if self.keyring.find_subject(&tag)?.is_some_and(|subject| of.contains(&subject)) {
                 tags.push(tag);
             }
         }
-        self.keyring.destroy_subjects(&tags)?;
+        Ok(tags)
+    }
+
+    /// Destroys the keys of subjects. Whoever comes by their names is somebody new.
+    pub(crate) fn forget_subjects(&self, tags: &[[u8; 32]]) -> Result<(), KeysError> {
+        if !tags.is_empty() {
+            self.keyring.destroy_subjects(tags)?;
+        }
         self.forget_texts();
         Ok(())
+    }
+
+    /// Draws a line through the record, at which these subjects' keys are destroyed: all that was committed to under them is on disk
+    /// before `mark`, and all that comes behind what `then` does is somebody new's. Nothing is recorded meanwhile; callers wait.
+    /// Not from within an asynchronous task.
+    pub(crate) fn cut<T, E>(&self, tags: &[[u8; 32]], mark: Event<String>, then: impl FnOnce() -> Result<T, E>) -> Result<T, E>
+    where
+        E: From<KeysError> + From<RecordError>,
+    {
+        let _alone = self.gate.blocking_write();
+        self.forget_subjects(tags)?;
+        let mark = self.prepare(mark)?;
+        self.keyring.sync()?;
+        loop {
+            // The journal takes batches in their order: once this one is on disk, all that were handed to it before are.
+            match self.journal.append(vec![mark.clone()]).and_then(journal::Ticket::wait) {
+                Ok(_) => return then(),
+                Err(AppendError::Busy { .. }) => std::thread::sleep(OWN_RETRY),
+                Err(error) => return Err(append_error(error).into()),
+            }
+        }
+    }
+
+    /// Passes the gate, from a thread that may wait.
+    fn pass(&self) -> RwLockReadGuard<'_, ()> {
+        loop {
+            match self.gate.try_read() {
+                Ok(passing) => return passing,
+                Err(_) => std::thread::sleep(OWN_RETRY),
+            }
+        }
     }
 
     /// Scores a text as it stands and says what it is evidence of; nothing is recorded and nothing of the text is kept.
@@ -134,11 +175,14 @@ impl Pipeline {
         events: Vec<Event<String>>,
         stopping: &dyn Fn() -> bool,
     ) -> Result<Vec<Receipt>, RecordError> {
-        let appends = events.into_iter().map(|event| self.prepare(event)).collect::<Result<Vec<_>, _>>()?;
-        let ids: Vec<_> = appends.iter().map(Append::id).collect();
-        self.keyring.sync().map_err(key_error)?;
         loop {
-            match self.journal.append(appends.clone()).and_then(journal::Ticket::wait) {
+            let passing = self.pass();
+            let appends = events.iter().cloned().map(|event| self.prepare(event)).collect::<Result<Vec<_>, _>>()?;
+            let ids: Vec<_> = appends.iter().map(Append::id).collect();
+            self.keyring.sync().map_err(key_error)?;
+            let ticket = self.journal.append(appends);
+            drop(passing);
+            match ticket.and_then(journal::Ticket::wait) {
                 Ok(appended) => return Ok(self.receipts(&ids, &appended)),
                 Err(AppendError::Busy { .. } | AppendError::DiskFull { .. }) if !stopping() => std::thread::sleep(OWN_RETRY),
                 Err(error) => return Err(append_error(error)),
@@ -243,6 +287,7 @@ impl Recorder for PipelineRecorder {
                 pipeline.counters.turned_away.fetch_add(events.len() as u64, Ordering::Relaxed);
                 return Err(RecordError::Busy { retry_after: RETRY_AFTER });
             };
+            let passing = pipeline.gate.read().await;
             let appends = if bytes <= INLINE_BYTES_MAX {
                 pipeline.prepare_all(events)?
             } else {
@@ -264,6 +309,7 @@ impl Recorder for PipelineRecorder {
             };
             // A full queue says so at once, a full disk when the group's turn comes.
             let ticket = pipeline.journal.append(appends).map_err(turned_away)?;
+            drop(passing);
             Ok(pipeline.receipts(&ids, &ticket.await.map_err(turned_away)?))
         })
     }

@@ -2,11 +2,13 @@
 //!
 //! Order, so that an erasure that is interrupted anywhere can be asked for again and ends:
 //! 1. the request is recorded; holds and retention classes are asked;
-//! 2. everything that the journal holds is archived and retired, so that no record lies in two places;
-//! 3. the list of what will go is written beside the archive (`<request>.pending`);
-//! 4. each segment that holds something of it is written anew under a new key, and its old key is destroyed;
-//! 5. the days of the store that hold something of it are built anew from the archive;
-//! 6. the person's name and keys go from the keyring;
+//! 2. a line is drawn through the record (`erasure.begun`): the person's name and keys go from the keyring, so that whoever comes by that
+//!    name behind it is somebody new;
+//! 3. the detector sees what was before the line, and waits; everything is archived and retired, so that no record lies in two places;
+//! 4. the list of what will go is written beside the archive (`<request>.pending`): what is of the person before the line, and behind
+//!    it the detections that rest on that;
+//! 5. each segment that holds something of it is written anew under a new key, and its old key is destroyed;
+//! 6. the days of the store that hold something of it are built anew from the archive, and the detector begins anew;
 //! 7. the tombstone is recorded, and the list gets its name.
 //!
 //! A list that is still pending when an erasure is asked for is that of one that was interrupted: what it names is gone or goes
@@ -21,7 +23,7 @@ use std::time::Duration;
 
 use archive::{ArchiveError, Kept, Span};
 use capture::RecordError;
-use event::{Event, Role, SubjectId, Timestamp};
+use event::{ContentId, Event, EventId, Kind, RecordedEvent, Role, SubjectId, Timestamp, Value, attr};
 use journal::Seq;
 use keys::KeysError;
 use ledger::{ErasedItem, ErasedItems, ErasedTokens, Redaction, StoredRecord, TombstoneError};
@@ -33,11 +35,18 @@ use super::cold::{ARCHIVE_DIR, Cold, ColdError, lifecycle_event};
 use super::hold::Holds;
 use super::retention::Policy;
 use super::target::{Sessions, Target};
-use crate::consumers::Consumers;
+use crate::consumers::{Consumers, DetectorHeld};
 use crate::pipeline::Pipeline;
 
 /// Directory of the lists of what was erased, below the archive's.
 pub(crate) const TOMBSTONES_DIR: &str = "tombstones";
+
+/// Characters of a content's id in the path of an item.
+const CONTENT_ID_CHARS: usize = 64;
+
+/// How often a line is drawn when more keys turn out to be the person's: those of sessions in which nobody else takes part, and which
+/// have events without a user. Each time everything is planned anew.
+const CUTS_MAX: usize = 3;
 
 pub(crate) const PENDING_SUFFIX: &str = ".pending";
 pub(crate) const LIST_SUFFIX: &str = ".jsonl";
@@ -156,17 +165,22 @@ struct Plan {
 impl Eraser<'_> {
     /// Erases a person from the record.
     pub(crate) fn erase(&mut self, target: &Target, request: &str) -> Result<Erased, EraseError> {
-        self.archive_everything()?;
-        let plan = self.plan(target)?;
+        let mut keys_go = true;
+        if self.may_refuse()? {
+            // Where it is refused nothing is carried out, so this comes before the line.
+            let plan = self.plan(target, Seq(u64::MAX))?;
+            if plan.refused.contains_key(&Ground::LegalHold) {
+                return self.refuse(&plan, request);
+            }
+            keys_go = plan.refused.is_empty();
+        }
+        let Cut { at: line, plan, detector, left } = self.cut(target, keys_go, request)?;
+        if plan.refused.contains_key(&Ground::LegalHold) {
+            return self.refuse(&plan, request);
+        }
+        self.tell_refused(&plan, request)?;
         let mut erased =
             Erased { request: request.to_owned(), records: 0, items: 0, segments: 0, locked: 0, refused: plan.refused.clone() };
-        for (ground, records) in &plan.refused {
-            let object = format!("{request}: {records} records stay, {}", ground.as_str());
-            self.record(vec![lifecycle_event("erasure.refused", "delete", &object)])?;
-        }
-        if plan.refused.contains_key(&Ground::LegalHold) {
-            return Ok(erased);
-        }
         let dir = self.data.join(ARCHIVE_DIR).join(TOMBSTONES_DIR);
         fs::create_dir_all(&dir).map_err(at(&dir))?;
         let interrupted = pending(&dir)?;
@@ -184,13 +198,14 @@ impl Eraser<'_> {
         for path in interrupted.iter().filter(|path| **path != pending_path) {
             fs::remove_file(path).map_err(at(path))?;
         }
-        self.rewrite(target, &plan, request, &mut erased)?;
+        self.rewrite(target, &plan, line, request, &mut erased)?;
         if plan.earliest.is_some() || !interrupted.is_empty() {
             self.pipeline.forget_texts();
             self.consumers.rebuild_store(plan.earliest.unwrap_or_default(), CATCH_UP).map_err(EraseError::Consumer)?;
         }
-        if plan.refused.is_empty() {
-            self.pipeline.forget_subjects(target.user(), &plan.sessions, &plan.subjects)?;
+        drop(detector);
+        if !left.is_empty() {
+            self.pipeline.forget_subjects(&left)?;
         }
         if list.items().is_empty() {
             self.record(vec![lifecycle_event("erasure.nothing", "delete", request)])?;
@@ -206,6 +221,71 @@ impl Eraser<'_> {
         Ok(erased)
     }
 
+    /// Nothing is carried out.
+    fn refuse(&self, plan: &Plan, request: &str) -> Result<Erased, EraseError> {
+        self.tell_refused(plan, request)?;
+        let refused = plan.refused.clone();
+        Ok(Erased { request: request.to_owned(), records: 0, items: 0, segments: 0, locked: 0, refused })
+    }
+
+    fn tell_refused(&self, plan: &Plan, request: &str) -> Result<(), EraseError> {
+        for (ground, records) in &plan.refused {
+            let object = format!("{request}: {records} records stay, {}", ground.as_str());
+            self.record(vec![lifecycle_event("erasure.refused", "delete", &object)])?;
+        }
+        Ok(())
+    }
+
+    /// Whether a hold or a class could refuse anything. Everything is archived then, so that it can be planned.
+    fn may_refuse(&mut self) -> Result<bool, EraseError> {
+        self.archive_everything()?;
+        if !self.holds.list().is_empty() {
+            return Ok(true);
+        }
+        let archive = self.cold.lock();
+        let asks = |segment: &archive::Segment| {
+            self.policy.class(segment.class.as_str()).is_some_and(|class| !class.may_erase(u64::MAX, 0))
+        };
+        Ok(archive.view().manifest().segments().any(asks))
+    }
+
+    /// Draws the line: destroys the person's keys, brings all that was before it to the archive, and plans what goes of it.
+    fn cut(&mut self, target: &Target, keys_go: bool, request: &str) -> Result<Cut, EraseError> {
+        let mut tags: Vec<[u8; 32]> = if keys_go { vec![self.pipeline.user_tag(target.user())] } else { Vec::new() };
+        let mut cuts = 0;
+        loop {
+            cuts += 1;
+            let journal = self.archiver.journal.clone();
+            let mark = lifecycle_event("erasure.begun", "delete", request);
+            let begin = || journal.rotate().map_err(|error| EraseError::from(ArchiverError::from(error)));
+            let at = self.pipeline.cut(&tags, mark, begin)?;
+            let detector = self.consumers.hold_detector(at, CATCH_UP).ok_or(EraseError::Behind)?;
+            self.archive_to(at)?;
+            // What the detector found in it lies behind it.
+            let end = journal.rotate().map_err(ArchiverError::from)?;
+            self.archive_to(end)?;
+            let plan = self.plan(target, at)?;
+            let mut left = match plan.refused.is_empty() {
+                true => self.pipeline.session_tags(&plan.sessions, &plan.subjects)?,
+                false => Vec::new(),
+            };
+            left.retain(|tag| !tags.contains(tag));
+            if left.is_empty() || cuts == CUTS_MAX {
+                return Ok(Cut { at, plan, detector, left });
+            }
+            tags.extend(left);
+        }
+    }
+
+    /// Moves the records before a place, with which a file of the journal begins, to the archive.
+    fn archive_to(&mut self, end: Seq) -> Result<(), EraseError> {
+        if !self.consumers.keep_to(end, CATCH_UP) {
+            return Err(EraseError::Behind);
+        }
+        self.archiver.archive(end, Timestamp::now())?;
+        if self.cold.end() < end { Err(EraseError::Behind) } else { Ok(()) }
+    }
+
     fn record(&self, events: Vec<Event<String>>) -> Result<(), EraseError> {
         self.pipeline.record_blocking(events, &|| true)?;
         Ok(())
@@ -217,8 +297,7 @@ impl Eraser<'_> {
         if !self.consumers.flush_to(end, CATCH_UP) {
             return Err(EraseError::Behind);
         }
-        self.archiver.archive(end, Timestamp::now())?;
-        if self.cold.end() < end { Err(EraseError::Behind) } else { Ok(()) }
+        self.archive_to(end)
     }
 
     /// Every span of the archive of evidence with the records of all its classes, in order, and then every segment of copies.
@@ -240,13 +319,16 @@ impl Eraser<'_> {
         Ok(())
     }
 
-    fn plan(&self, target: &Target) -> Result<Plan, EraseError> {
+    /// What goes of the records before the line at `cut`, and which detections behind it rest on them.
+    fn plan(&self, target: &Target, cut: Seq) -> Result<Plan, EraseError> {
         // Who takes part in which session must be known before an event without a user can be given to anybody.
         let mut sessions = Sessions::default();
         self.each_span(|_, _, records| {
-            records.iter().filter_map(event_of).for_each(|event| sessions.learn(&event));
+            let before = records.iter().filter(|stored| stored.seq < cut);
+            before.filter_map(event_of).for_each(|event| sessions.learn(&event));
             Ok(())
         })?;
+        let mut erased_ids: HashSet<EventId> = HashSet::new();
         let mut plan = Plan::default();
         let mut others: HashSet<SubjectId> = HashSet::new();
         // What a hold covers stays as it is, whoever it is of, with the texts to which it refers.
@@ -264,7 +346,10 @@ impl Eraser<'_> {
                     held.insert(stored.seq.0);
                     held_texts.extend(event.pieces.iter().map(|piece| format!("content/{}", piece.content.id)));
                 }
-                let owned = target.owns(&event, &sessions);
+                let owned = match stored.seq < cut {
+                    true => target.owns(&event, &sessions),
+                    false => rests_on(&event, &erased_ids),
+                };
                 let brought =
                     event.pieces.iter().filter(|piece| piece.meta.role != Role::System).map(|piece| piece.content.subject);
                 if !owned {
@@ -281,6 +366,7 @@ impl Eraser<'_> {
                     others.extend(brought);
                 } else {
                     plan.owned.insert(stored.seq.0);
+                    erased_ids.insert(event.id);
                     plan.subjects.extend(brought);
                     if sessions.is_of(&event, target) {
                         plan.sessions.extend(event.session.iter().map(|session| session.as_str().to_owned()));
@@ -302,6 +388,9 @@ impl Eraser<'_> {
         let goes = |subject: SubjectId| subjects.contains(&subject);
         self.each_span(|first, end, records| {
             for mut stored in records {
+                if stored.seq >= cut && !owned.contains(&stored.seq.0) {
+                    continue;
+                }
                 let is_kept = refused_duty
                     && !owned.contains(&stored.seq.0)
                     && event_of(&stored).is_some_and(|event| target.owns(&event, &sessions));
@@ -334,11 +423,14 @@ impl Eraser<'_> {
     }
 
     /// Writes every segment anew that holds something of the plan.
-    fn rewrite(&self, target: &Target, plan: &Plan, request: &str, erased: &mut Erased) -> Result<(), EraseError> {
+    fn rewrite(&self, target: &Target, plan: &Plan, cut: Seq, request: &str, erased: &mut Erased) -> Result<(), EraseError> {
         let tokens = erased_tokens(target);
         let target = target.clone().with_sessions(&plan.sessions);
         let named = |_: &str, value: &[u8]| names(&target, value);
         let goes = |subject: SubjectId| plan.subjects.contains(&subject);
+        let texts =
+            plan.items.iter().filter_map(|item| item.path.strip_prefix("content/")?.get(..CONTENT_ID_CHARS)?.parse().ok());
+        let listed: HashSet<ContentId> = texts.collect();
         let touched = |span: &Span| plan.touched.keys().any(|(first, end)| *first == span.first && *end == span.end);
         let mut spans: Vec<(&Arc<Cold>, Span)> = Vec::new();
         for cold in std::iter::once(self.cold).chain(self.forensic) {
@@ -350,6 +442,8 @@ impl Eraser<'_> {
             let touched = plan.touched.get(&(span.first, span.end));
             let rewritten = cold.change(|archive| {
                 let change = |kept: Kept<'_>| match kept {
+                    // Texts behind the line are somebody new's; only copies of records lie on both sides of it in one segment.
+                    Kept::Content(content) if span.end > cut.0 && !listed.contains(&content.id()) => Ok(false),
                     Kept::Content(content) => {
                         let mut gone = Vec::new();
                         content.redact(&redaction(false, &named, &goes, &tokens), &mut gone);
@@ -380,6 +474,25 @@ impl Plan {
         }
         self
     }
+}
+
+/// A line through the record, and what goes of what is before it.
+struct Cut {
+    /// The first record behind it.
+    at: Seq,
+    plan: Plan,
+    detector: DetectorHeld,
+    /// Keys that are still to be destroyed.
+    left: Vec<[u8; 32]>,
+}
+
+/// Whether it is a detection on one of these events.
+fn rests_on(event: &RecordedEvent<Clean>, ids: &HashSet<EventId>) -> bool {
+    if event.kind != Kind::Detection || event.source.path != event::SourcePath::Internal {
+        return false;
+    }
+    let Some(Value::List(events)) = event.attributes.get(&attr::DETECTION_EVENTS) else { return false };
+    events.iter().any(|id| matches!(id, Value::Text(id) if id.as_str().parse().is_ok_and(|id| ids.contains(&id))))
 }
 
 impl Ground {
