@@ -6,11 +6,12 @@ and so that a fault of the program is not also a fault of its verifier. Python 3
 are verified where the package `cryptography` is installed, and passed over elsewhere.
 
     wkverify.py ledger DIR [RECORDS]   DIR/ledger; RECORDS: a disclosure of every record, one a line, in order
-    wkverify.py bundle PATH            an evidence bundle, a directory or a .tar.gz
+    wkverify.py bundle PATH [KEY]      an evidence bundle, a directory or a .tar.gz; KEY: a key of the log, from elsewhere
     wkverify.py disclosure FILE LOGID  a record shown in part, against its own leaf (hex log id)
     wkverify.py batch                  a JSON object for each case on standard input, an answer for each on standard output
 
-Ends with 0 (intact), 1 (tampered: the first fault is named) or 3 (incomplete).
+Ends with 0 (intact), 1 (tampered: the first fault is named) or 3 (incomplete; or not proved: a bundle that nobody gave a key of
+the log for, or one of another log).
 """
 
 import base64
@@ -802,8 +803,7 @@ def bundle(path, trusted=None):
         need(name in files, f"{name}: missing")
 
     chain = Chain(files["data/vkey"], files.get("data/keys", b""))
-    if trusted:
-        need(any(key.text == trusted for keys, _, _ in chain.generations for key in keys), "data/vkey: not the trusted key")
+    is_proved = any(key.text == trusted for keys, _, _ in chain.generations for key in keys)
     checkpoint, note = chain.open(files["data/checkpoint"])
     if "data/policy" in files:
         check_policy(files["data/policy"], note)
@@ -838,6 +838,8 @@ def bundle(path, trusted=None):
     log_said = (predicate["origin"], predicate["logId"], predicate["treeSize"])
     need(said == found and log_said == (chain.origin, chain.first.log_id.hex(), checkpoint.size), "statement: says other numbers or another log")
     need(predicate["records"] <= predicate["recordsSelected"], "statement: more records than were selected")
+    if not is_proved:
+        return "not proved"
     return "incomplete" if missing or predicate["records"] < predicate["recordsSelected"] else "intact"
 
 
@@ -928,7 +930,7 @@ def ledger(directory, records=None):
             with open(path, "rb") as file:
                 files[os.path.relpath(path, root)] = file.read()
         below = os.path.relpath(parent, root)
-        is_known = re.fullmatch("\\.|tile|tile/(entries|[0-7])(/x\\d{3})*(/\\d{3}\\.p)?", below, re.ASCII)
+        is_known = re.fullmatch("\\.|timestamps|tile|tile/(entries|[0-7])(/x\\d{3})*(/\\d{3}\\.p)?", below, re.ASCII)
         need(is_known, f"ledger/{below}: no directory of a ledger")
     need("vkey" in files, "ledger/vkey: missing")
     need(files.get("keys") != b"", "ledger/keys: empty")
@@ -997,6 +999,12 @@ def ledger(directory, records=None):
     for name, data in files.items():
         if name in others or (name.endswith(".tmp") and (name[:-4] in others or re.match("tile/", name))):
             continue
+        stamp = re.fullmatch("timestamps/(0|[1-9][0-9]*)\\.tsr(\\.tmp)?", name, re.ASCII)
+        if stamp:
+            if not stamp[2]:
+                stamped = [entry for one, entry in history if one.size == int(stamp[1])]
+                need(stamped and stamped_hash(data) == sha256(stamped[0]), f"ledger/{name}: not a time stamp of a checkpoint of that size")
+            continue
         if name not in possible:
             match = re.fullmatch("tile/(entries|[0-7])/((?:x\\d{3}/)*\\d{3})\\.p/([1-9]\\d{0,2})", name, re.ASCII)
             need(match, f"ledger/{name}: does not belong here")
@@ -1043,7 +1051,7 @@ def main(arguments):
     for line in what if isinstance(what, list) else [what] if what else []:
         print(line if isinstance(line, str) else ": ".join(line))
     print(verdict)
-    return {"intact": 0, "tampered": 1, "incomplete": 3}[verdict]
+    return {"intact": 0, "tampered": 1, "incomplete": 3, "not proved": 3}[verdict]
 
 
 if __name__ == "__main__":

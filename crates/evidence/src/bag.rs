@@ -3,9 +3,10 @@
 //! A bundle is held in memory while it is made or verified, so its size and the number of its files are bounded. Names
 //! are of a few plain characters; nothing that is a link or leads out of the bundle is ever opened.
 
-use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, BufReader, Read as _, Write};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use journal::hash::Sha256;
@@ -17,6 +18,19 @@ pub const BUNDLE_BYTES_MAX: u64 = 1 << 30;
 
 /// Most files in a bundle: three for each of 60,000 records.
 pub const BUNDLE_FILES_MAX: usize = 200_000;
+
+/// Largest file of a bundle: `index.html` over the most records, or the largest texts of one record.
+pub const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// Largest leaf: it has 102 bytes.
+const LEAF_FILE_BYTES_MAX: u64 = 1 << 10;
+
+/// Largest proof, which holds a checkpoint with all its cosignatures.
+const PROOF_FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Bundles are for those to whom they are given: their files are not for other users of the machine.
+const FILE_MODE: u32 = 0o600;
+const DIR_MODE: u32 = 0o700;
 
 /// Longest name of a file in a bundle.
 const NAME_BYTES_MAX: usize = 200;
@@ -51,6 +65,12 @@ pub enum BagError {
     /// Neither a file nor a directory.
     #[error("{0:?} is neither a plain file nor a directory; a bundle has no links")]
     Kind(String),
+    /// A file is too large.
+    #[error("{0:?} is larger than a file of its kind in a bundle can be ({FILE_BYTES_MAX} bytes at the most)")]
+    FileTooLarge(String),
+    /// A directory.
+    #[error("{0:?} is a directory that no file of the bundle lies in")]
+    Directory(String),
     /// Too large.
     #[error(
         "a bundle has at most {BUNDLE_BYTES_MAX} bytes in {BUNDLE_FILES_MAX} files, in directories of at most {DEPTH_MAX} levels"
@@ -72,8 +92,8 @@ pub enum BagError {
 impl Bag {
     /// Adds a file.
     pub fn put(&mut self, name: &str, bytes: Vec<u8>) -> Result<(), BagError> {
-        if !is_name(name) {
-            return Err(BagError::Name(name.chars().take(NAME_BYTES_MAX).collect()));
+        if bytes.len() as u64 > bytes_max(name)? {
+            return Err(BagError::FileTooLarge(name.to_owned()));
         }
         self.bytes = self.bytes.saturating_add(bytes.len() as u64);
         if self.bytes > BUNDLE_BYTES_MAX || self.files.len() >= BUNDLE_FILES_MAX {
@@ -164,12 +184,17 @@ impl Bag {
 
     /// Writes the bundle as a new directory.
     pub fn write_dir(&self, dir: &Path) -> Result<(), BagError> {
-        fs::create_dir(dir).map_err(at(dir))?;
+        new_dir(dir)?;
+        self.fill_dir(dir)
+    }
+
+    /// Writes the bundle into an empty directory.
+    pub(crate) fn fill_dir(&self, dir: &Path) -> Result<(), BagError> {
         for (name, bytes) in &self.files {
             let path = dir.join(name);
             let parent = path.parent().unwrap_or(dir);
-            fs::create_dir_all(parent).map_err(at(parent))?;
-            let mut file = File::create_new(&path).map_err(at(&path))?;
+            DirBuilder::new().recursive(true).mode(DIR_MODE).create(parent).map_err(at(parent))?;
+            let mut file = new_file(&path)?;
             file.write_all(bytes).and_then(|()| file.sync_all()).map_err(at(&path))?;
         }
         File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))
@@ -197,7 +222,11 @@ impl Bag {
 
     /// Writes the bundle as one new file, in which it lies below a directory of that name. Equal bundles give equal bytes.
     pub fn write_tar_gz(&self, path: &Path, directory: &str) -> Result<(), BagError> {
-        let file = File::create_new(path).map_err(at(path))?;
+        self.fill_tar_gz(new_file(path)?, path, directory)
+    }
+
+    /// Writes the bundle into an empty file.
+    pub(crate) fn fill_tar_gz(&self, file: File, path: &Path, directory: &str) -> Result<(), BagError> {
         let gzip = self.pack(io::BufWriter::new(file), directory)?;
         let file =
             gzip.finish().and_then(|buffer| buffer.into_inner().map_err(io::IntoInnerError::into_error)).map_err(at(path))?;
@@ -230,12 +259,36 @@ impl Bag {
         let mut unpacked = flate2::bufread::GzDecoder::new(compressed).take(unpacked_max);
         let mut bag = Self::default();
         let mut root: Option<String> = None;
-        while let Some((name, bytes)) = tar::read(&mut unpacked, BUNDLE_BYTES_MAX - bag.bytes.min(BUNDLE_BYTES_MAX))? {
-            let (directory, name) = name.split_once('/').ok_or(tar::TarError::Form("its files must lie below one directory"))?;
-            if root.get_or_insert_with(|| directory.to_owned()) != directory {
-                return Err(tar::TarError::Form("its files must lie below one directory"));
+        let mut directories = BTreeSet::new();
+        loop {
+            let room = |name: &str| {
+                let (_, name) = name.split_once('/').ok_or(OUTSIDE)?;
+                Ok(bytes_max(name)?.min(BUNDLE_BYTES_MAX - bag.bytes.min(BUNDLE_BYTES_MAX)))
+            };
+            let Some(entry) = tar::read(&mut unpacked, room)? else { break };
+            let (tar::Entry::Directory(name) | tar::Entry::File(name, _)) = &entry;
+            let (directory, name) = name.split_once('/').unwrap_or((name, ""));
+            if !is_name(directory) || root.get_or_insert_with(|| directory.to_owned()) != directory {
+                return Err(OUTSIDE);
             }
-            bag.put(name, bytes)?;
+            let name = name.to_owned();
+            match entry {
+                tar::Entry::File(_, bytes) => bag.put(&name, bytes)?,
+                tar::Entry::Directory(_) if directories.len() >= BUNDLE_FILES_MAX => return Err(BagError::TooLarge.into()),
+                tar::Entry::Directory(_) => drop(directories.insert(name)),
+            }
+        }
+        // What lies in a directory is a file of the bundle; any other entry is for somebody else to see.
+        for directory in directories.into_iter().filter(|directory| !directory.is_empty()) {
+            let below = format!("{directory}/");
+            let holds = bag.files.range(below.clone()..).next().is_some_and(|(name, _)| name.starts_with(&below));
+            if !is_name(&directory) || !holds || bag.files.contains_key(&directory) {
+                return Err(BagError::Directory(directory.chars().take(NAME_BYTES_MAX).collect()).into());
+            }
+        }
+        // Behind the first member of a gzip file other programs read on.
+        if unpacked.limit() == 0 || !unpacked.into_inner().into_inner().fill_buf()?.is_empty() {
+            return Err(tar::TarError::Form("something follows on its end"));
         }
         Ok(bag)
     }
@@ -255,9 +308,15 @@ impl Bag {
             if kind.is_dir() {
                 self.read_dir(&path, &format!("{name}/"), depth + 1)?;
             } else if kind.is_file() {
-                let room = BUNDLE_BYTES_MAX - self.bytes.min(BUNDLE_BYTES_MAX);
+                let room = bytes_max(&name)?.min(BUNDLE_BYTES_MAX - self.bytes.min(BUNDLE_BYTES_MAX));
+                let file = File::open(&path).map_err(at(&path))?;
+                let size = file.metadata().map_err(at(&path))?.len();
+                if size > room {
+                    return Err(BagError::FileTooLarge(name));
+                }
                 let mut bytes = Vec::new();
-                File::open(&path).and_then(|file| file.take(room + 1).read_to_end(&mut bytes)).map_err(at(&path))?;
+                bytes.try_reserve_exact(usize::try_from(size).unwrap_or(usize::MAX)).map_err(|_| BagError::TooLarge)?;
+                file.take(room + 1).read_to_end(&mut bytes).map_err(at(&path))?;
                 self.put(&name, bytes)?;
             } else {
                 return Err(BagError::Kind(name));
@@ -276,6 +335,29 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// What a `.tar.gz` must be.
+const OUTSIDE: tar::TarError = tar::TarError::Form("its files must lie below one directory");
+
+/// How many bytes a file of that name may have.
+fn bytes_max(name: &str) -> Result<u64, BagError> {
+    if !is_name(name) {
+        return Err(BagError::Name(name.chars().take(NAME_BYTES_MAX).collect()));
+    }
+    Ok(match Path::new(name).extension().and_then(|extension| extension.to_str()) {
+        Some("leaf") => LEAF_FILE_BYTES_MAX,
+        Some("tlog-proof") => PROOF_FILE_BYTES_MAX,
+        _ => FILE_BYTES_MAX,
+    })
+}
+
+pub(crate) fn new_file(path: &Path) -> Result<File, BagError> {
+    OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path).map_err(at(path))
+}
+
+pub(crate) fn new_dir(path: &Path) -> Result<(), BagError> {
+    DirBuilder::new().mode(DIR_MODE).create(path).map_err(at(path))
+}
+
 fn is_name(name: &str) -> bool {
     let is_part = |part: &str| {
         !part.is_empty()
@@ -285,6 +367,6 @@ fn is_name(name: &str) -> bool {
     name.len() <= NAME_BYTES_MAX && name.split('/').count() <= DEPTH_MAX && name.split('/').all(is_part)
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> BagError {
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> BagError {
     |source| BagError::Io { path: path.to_owned(), source }
 }

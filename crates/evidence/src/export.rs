@@ -221,14 +221,16 @@ impl Export<'_> {
                 return Err(ExportError::Twice(record.seq.0));
             }
         }
+        let mut custody = BTreeMap::new();
         for record in self.custody {
             let disclosure = disclose(record, log_id, &self.show_custody)?;
             published.put(&mut bag, CUSTODY, &disclosure, record.seq.0)?;
+            custody.insert(record.seq.0, disclosure);
         }
         let tombstones = self.put_tombstones(&mut bag, &published, log_id, &shown)?;
         self.put_log(&mut bag, &published)?;
         let predicate = self.predicate(&published, &shown, tombstones);
-        bag.put(INDEX, page::index(&predicate, &shown).into())?;
+        bag.put(INDEX, page::index(&predicate, &shown, &custody).into())?;
         bag.put(CERTIFICATE, page::certificate(&predicate).into())?;
         bag.declare(&page::bag_info(&predicate))?;
         let envelope = statement::sign(&bag, predicate, self.key)?;

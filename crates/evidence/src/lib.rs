@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod bag;
+mod destination;
 mod export;
 mod page;
 mod stamps;
@@ -14,7 +15,8 @@ mod statement;
 mod tar;
 mod verify;
 
-pub use bag::{BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, Bag, BagError};
+pub use bag::{BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, Bag, BagError, FILE_BYTES_MAX};
+pub use destination::{Destination, DestinationError};
 pub use export::{About, Chosen, Export, ExportError, Summary};
 pub use stamps::{Stamp, StampError};
 pub use statement::{PAYLOAD_TYPE, PREDICATE_TYPE, Predicate, StatementError};

@@ -20,7 +20,7 @@ table{border-collapse:collapse;width:100%}td,th{border:1px solid #bbb;padding:.3
 td{overflow-wrap:anywhere;white-space:pre-wrap}th{width:16rem;font-weight:600}h2{margin-top:2.5rem}";
 
 /// The page `index.html`.
-pub(crate) fn index(about: &Predicate, shown: &BTreeMap<u64, Disclosure>) -> String {
+pub(crate) fn index(about: &Predicate, shown: &BTreeMap<u64, Disclosure>, custody: &BTreeMap<u64, Disclosure>) -> String {
     let mut page = format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta http-equiv=\"Content-Security-Policy\" \
          content=\"{POLICY}\"><title>Evidence from {}</title><style>{STYLE}</style></head><body>\n<h1>Evidence from {}</h1>\n\
@@ -56,25 +56,36 @@ pub(crate) fn index(about: &Predicate, shown: &BTreeMap<u64, Disclosure>) -> Str
     }
     page.push_str("</table>\n");
     for (seq, record) in shown {
-        let leaf = Leaf::decode(record.leaf_bytes());
-        let kind = leaf.as_ref().and_then(|leaf| Kind::ALL.into_iter().find(|kind| kind.code() == leaf.kind));
-        let time = leaf.map_or_else(String::new, |leaf| rfc3339(leaf.time));
-        let _ = writeln!(page, "<h2 id=\"r{seq}\">Record {seq}: {}, {time}</h2>\n<table>", kind.map_or("?", Kind::as_str));
-        for field in record.fields().iter().filter(|field| field.r#type == 1) {
-            row(&mut page, &field.path, &field.value);
-        }
-        for content in record.contents() {
-            if let Some(text) = content.text() {
-                row(&mut page, &format!("text {}", &content.id().to_string()[..12]), &text);
-            }
-        }
-        for absent in record.not_shown() {
-            row(&mut page, &absent, "not shown");
-        }
-        page.push_str("</table>\n");
+        put(&mut page, "r", *seq, record);
+    }
+    if !custody.is_empty() {
+        page.push_str("<h1>Custody: who read, exported and held these records</h1>\n");
+    }
+    for (seq, record) in custody {
+        put(&mut page, "c", *seq, record);
     }
     page.push_str("</body></html>\n");
     page
+}
+
+/// A record under a heading.
+fn put(page: &mut String, anchor: &str, seq: u64, record: &Disclosure) {
+    let leaf = Leaf::decode(record.leaf_bytes());
+    let kind = leaf.as_ref().and_then(|leaf| Kind::ALL.into_iter().find(|kind| kind.code() == leaf.kind));
+    let time = leaf.map_or_else(String::new, |leaf| rfc3339(leaf.time));
+    let _ = writeln!(page, "<h2 id=\"{anchor}{seq}\">Record {seq}: {}, {time}</h2>\n<table>", kind.map_or("?", Kind::as_str));
+    for field in record.fields().iter().filter(|field| field.r#type == 1) {
+        row(page, &field.path, &field.value);
+    }
+    for content in record.contents() {
+        if let Some(text) = content.text() {
+            row(page, &format!("text {}", &content.id().to_string()[..12]), &text);
+        }
+    }
+    for absent in record.not_shown() {
+        row(page, &absent, "not shown");
+    }
+    page.push_str("</table>\n");
 }
 
 fn row(page: &mut String, name: &str, value: &str) {

@@ -19,8 +19,8 @@ use crate::statement::{self, Predicate};
 /// Longest line that shows an item of a tombstone: a path, and 64 hashes.
 const MEMBER_BYTES_MAX: usize = 16 * 1024;
 
-/// What the reader trusts. Without a key the bundle is judged by the key that it brings itself: then it proves that it is whole and
-/// by whoever holds that key, and not by whom.
+/// What the reader trusts, and demands. Without a key the bundle is judged by the key that it brings itself: then it proves that it
+/// is whole and by whoever holds that key, and not by whom.
 #[derive(Debug, Clone, Default)]
 pub struct Trust {
     /// A key of the log, from somewhere else than the bundle.
@@ -39,6 +39,8 @@ pub enum Overall {
     Intact,
     /// All that is shown is what was recorded; something is missing and no tombstone says why, or the selection is not complete.
     Incomplete,
+    /// Nothing is wrong with what is here, and it does not prove what the reader demands: [`Report::unmet`].
+    NotProved,
     /// Something is not what it should be: [`Report::fault`].
     Tampered,
 }
@@ -60,16 +62,18 @@ pub struct Report {
     pub overall: Overall,
     /// The first thing that is wrong.
     pub fault: Option<Fault>,
+    /// What the reader demands, or needs to know whose record this is, and the bundle does not prove.
+    pub unmet: Vec<String>,
     /// The log's first key, which names it in every leaf.
     pub log: Option<String>,
     /// Whether the log's key is one that the reader brought.
     pub key_was_trusted: bool,
     /// The size of the tree that the proofs are for.
     pub tree_size: Option<u64>,
-    /// The witnesses, of the reader's policy or else of the bundle's, that cosigned the checkpoint.
+    /// The witnesses of the reader's policy that cosigned the checkpoint.
     pub witnesses: Vec<Cosigned>,
-    /// Whether they are witnesses by a policy that the reader brought.
-    pub policy_was_trusted: bool,
+    /// Those that only the bundle's own policy names: whoever exported may have invented them.
+    pub witnesses_claimed: Vec<Cosigned>,
     /// The time stamps.
     pub timestamps: Vec<Stamp>,
     /// What the signed statement says.
@@ -105,6 +109,9 @@ pub struct RecordReport {
     /// Each part, by its path where it is shown and else by its name in the format, with its verdict. One part `record`
     /// that is tampered where the record does not lead to the checkpoint.
     pub parts: Vec<(String, Verdict)>,
+    /// What is disclosed, by the name of its part.
+    #[serde(skip)]
+    pub values: BTreeMap<String, String>,
 }
 
 /// Verifies a bundle: a directory or a `.tar.gz`.
@@ -122,11 +129,12 @@ pub fn verify_bag(bag: &Bag, trust: &Trust) -> Report {
     let mut report = Report {
         overall: Overall::Tampered,
         fault: None,
+        unmet: Vec::new(),
         log: None,
         key_was_trusted: false,
         tree_size: None,
         witnesses: Vec::new(),
-        policy_was_trusted: false,
+        witnesses_claimed: Vec::new(),
         timestamps: Vec::new(),
         statement: None,
         complete: false,
@@ -138,7 +146,13 @@ pub fn verify_bag(bag: &Bag, trust: &Trust) -> Report {
     if report.fault.is_none() {
         let parts = report.records.iter().chain(&report.custody).flat_map(|record| &record.parts);
         let unknown = parts.into_iter().any(|(_, verdict)| *verdict == Verdict::Unknown);
-        report.overall = if unknown || !report.complete { Overall::Incomplete } else { Overall::Intact };
+        report.overall = if !report.unmet.is_empty() {
+            Overall::NotProved
+        } else if unknown || !report.complete {
+            Overall::Incomplete
+        } else {
+            Overall::Intact
+        };
     }
     report
 }
@@ -205,14 +219,18 @@ impl Report {
             _ => fault(VKEY, error),
         })?;
         self.log = Some(chain.first().to_string());
-        if let Some(key) = &trust.key {
-            if !chain.contains(key) {
-                return Err(fault(
-                    VKEY,
-                    format_args!("the log has other keys than the one trusted, {} {:08x}", key.name(), key.id()),
-                ));
-            }
-            self.key_was_trusted = true;
+        self.key_was_trusted = trust.key.as_ref().is_some_and(|key| chain.contains(key));
+        match &trust.key {
+            None => self
+                .unmet
+                .push("whose record it is: no key of the log was given, and anybody can make a log of their own".to_owned()),
+            Some(key) if !self.key_was_trusted => self.unmet.push(format!(
+                "that it is of the log whose key is {}+{:08x}: the bundle is of another log, {}",
+                key.name(),
+                key.id(),
+                chain.first()
+            )),
+            Some(_) => {}
         }
         let note_bytes = need(bag, CHECKPOINT)?;
         let checkpoint = chain.open(note_bytes).map_err(|error| fault(CHECKPOINT, error))?;
@@ -228,28 +246,34 @@ impl Report {
             let policy = Policy::parse(policy).map_err(|error| fault(POLICY, error))?;
             policy.check_witnesses(note).map_err(refused)
         });
-        let trusted = trust.policy.as_ref().map(|policy| {
-            let checked = if policy.logs().is_empty() { policy.check_witnesses(note) } else { policy.check(note) };
-            checked.map_err(refused)
-        });
-        self.policy_was_trusted = trusted.is_some();
-        for checked in [own, trusted].into_iter().flatten() {
-            if let Some(witnessed) = self.hold(checked) {
-                let cosigned =
-                    |(key, time): (VerifierKey, u64)| Cosigned { name: key.name().to_owned(), time: rfc3339_of_seconds(time) };
-                self.witnesses = witnessed.witnesses.into_iter().map(cosigned).collect();
-            }
+        let check = |policy: &Policy| if policy.logs().is_empty() { policy.check_witnesses(note) } else { policy.check(note) };
+        let trusted = trust.policy.as_ref().map(check);
+        let cosigned = |(key, time): (VerifierKey, u64)| Cosigned { name: key.name().to_owned(), time: rfc3339_of_seconds(time) };
+        if let Some(witnessed) = own.and_then(|own| self.hold(own)) {
+            self.witnesses_claimed = witnessed.witnesses.into_iter().map(cosigned).collect();
+        }
+        match trusted {
+            Some(Ok(witnessed)) => self.witnesses = witnessed.witnesses.into_iter().map(cosigned).collect(),
+            Some(Err(error)) => self.unmet.push(format!("that the checkpoint is witnessed as the policy given asks: {error}")),
+            None => {}
         }
     }
 
     fn judge_stamps(&mut self, bag: &Bag, trust: &Trust, log: &Log, groups: &Groups) {
         for &size in groups.timestamps.keys() {
-            let stamp = stamps::judge(bag, size, &log.chain, &log.checkpoint, trust.tsa_roots.as_ref());
-            let stamp = self.hold(stamp.map_err(|(file, what)| fault(&file, what)));
+            let judge = |roots| stamps::judge(bag, size, &log.chain, &log.checkpoint, roots);
+            let mut stamp = self.hold(judge(None).map_err(|(file, what)| fault(&file, what)));
+            // One that is whole and of a stranger is nothing that anybody changed.
+            if let (Some(stamp), Some(roots)) = (&mut stamp, &trust.tsa_roots) {
+                match judge(Some(roots)) {
+                    Ok(verified) => *stamp = verified,
+                    Err((file, what)) => self.unmet.push(format!("that {file} is of an authority whose root was given: {what}")),
+                }
+            }
             self.timestamps.extend(stamp);
         }
         if trust.tsa_roots.is_some() && groups.timestamps.is_empty() {
-            self.hold::<()>(Err(fault(TIMESTAMPS, "has no time stamp, and roots of authorities were given")));
+            self.unmet.push("when it was there: it has no time stamp, and roots of authorities were given".to_owned());
         }
     }
 
@@ -276,7 +300,8 @@ impl Report {
         let judged = prove_record(bag, log, below, seq, suffixes, erasures);
         let Some((shown, verified)) = self.hold(judged) else {
             let parts = vec![("record".to_owned(), Verdict::Tampered)];
-            return RecordReport { seq, time: String::new(), kind: String::new(), stamped: None, parts };
+            let values = BTreeMap::new();
+            return RecordReport { seq, time: String::new(), kind: String::new(), stamped: None, parts, values };
         };
         let parts = named(&shown, &verified);
         if let Some((part, _)) = parts.iter().find(|(_, verdict)| *verdict == Verdict::Tampered) {
@@ -290,6 +315,7 @@ impl Report {
             kind: kind.map_or_else(|| verified.leaf.kind.to_string(), |kind| kind.as_str().to_owned()),
             stamped,
             parts,
+            values: values(&shown),
         }
     }
 }
@@ -411,6 +437,16 @@ fn prove_record(
         return Err(fault(&file, "is the proof of another place in the log"));
     }
     Ok((shown, verified))
+}
+
+/// What a record shows, by the names that [`named`] gives.
+fn values(shown: &Disclosure) -> BTreeMap<String, String> {
+    let fields = shown.fields().iter().filter(|field| field.r#type == 1).map(|field| (field.path.clone(), field.value.clone()));
+    let texts = shown
+        .contents()
+        .iter()
+        .filter_map(|content| Some((format!("content/{}", content.id()), content.text()?.as_str().to_owned())));
+    fields.chain(texts).collect()
 }
 
 fn named(shown: &Disclosure, verified: &Verified) -> Vec<(String, Verdict)> {

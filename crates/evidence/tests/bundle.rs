@@ -9,8 +9,14 @@ use ledger::{Algorithm, LogKey, Policy, Selection, SigningKey, TsaRoots, Verdict
 use proptest::prelude::*;
 use watchkeeper_evidence::{Bag, BagError, Export, Overall, Report, Trust, verify, verify_bag};
 
+/// By the key that the bundle brings, as somebody does who has it from elsewhere.
 fn judged(bag: &Bag) -> Report {
-    verify_bag(bag, &Trust::default())
+    verify_bag(bag, &own(bag))
+}
+
+fn own(bag: &Bag) -> Trust {
+    let key = bag.get("data/vkey").and_then(|vkey| std::str::from_utf8(vkey).ok()?.lines().next()?.parse().ok());
+    Trust { key, ..Trust::default() }
 }
 
 #[test]
@@ -78,20 +84,93 @@ fn directories_and_archives_are_read_back_and_equal_bundles_are_equal_bytes() {
     let tar = std::process::Command::new("tar").arg("-tzf").arg(&archive).output().unwrap();
     assert_eq!(String::from_utf8(tar.stdout).unwrap().lines().count(), bag.files().count(), "tar reads it, too");
     for path in [&dir, &archive] {
-        assert_eq!(verify(path, &Trust::default()).unwrap().overall, Overall::Intact);
+        assert_eq!(verify(path, &own(&bag)).unwrap().overall, Overall::Intact);
     }
 }
 
 #[test]
-fn another_logs_key_is_not_trusted() {
+fn whose_record_it_is_takes_a_key_of_the_readers() {
     let log = Log::new(10);
     let other = LogKey::generate("test.example/log").unwrap();
-    let report = verify_bag(&log.export(0, Selection::all()), &Trust { key: Some(other.verifier()), ..Trust::default() });
-    assert_eq!(report.overall, Overall::Tampered);
-    assert_eq!(report.fault.unwrap().file, "data/vkey");
+    let bag = log.export(0, Selection::all());
+    for (key, unmet) in [(None, "no key of the log was given"), (Some(other.verifier()), "another log")] {
+        let report = verify_bag(&bag, &Trust { key, ..Trust::default() });
+        assert_eq!((report.overall, &report.fault, report.key_was_trusted), (Overall::NotProved, &None, false));
+        assert!(report.unmet.len() == 1 && report.unmet[0].contains(unmet), "{:?}", report.unmet);
+    }
     // A bundle that somebody else signs with a key of their own for the same records.
     let forged = Log { key: other, ..Log::new(10) };
     assert_eq!(judged(&forged.export(0, Selection::all())).fault.unwrap().file, "data/statement.dsse.json");
+}
+
+/// The bytes of a `.tar.gz` with these entries, each `bag/NAME`, a directory where it has no bytes, and what follows them.
+fn packed(entries: &[(&str, Option<&[u8]>)], end: &[u8]) -> Vec<u8> {
+    let mut tar = Vec::new();
+    for (name, bytes) in entries {
+        let mut header = [0; 512];
+        header[..name.len()].copy_from_slice(name.as_bytes());
+        let size = format!("{:011o}", bytes.map_or(0, <[u8]>::len));
+        header[124..135].copy_from_slice(size.as_bytes());
+        header[148..156].fill(b' ');
+        header[156] = if bytes.is_some() { b'0' } else { b'5' };
+        header[257..265].copy_from_slice(b"ustar\x0000");
+        let sum: u32 = header.iter().map(|byte| u32::from(*byte)).sum();
+        header[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        tar.extend_from_slice(&header);
+        if let Some(bytes) = bytes {
+            tar.extend_from_slice(bytes);
+            tar.resize(tar.len().next_multiple_of(512), 0);
+        }
+    }
+    tar.extend_from_slice(end);
+    gzip(&tar)
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    use std::io::Write as _;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn an_archive_is_the_same_to_every_program() {
+    let end = [0; 1024];
+    let file = ("bag/data/x", Some(b"content".as_slice()));
+    let plain = packed(&[("bag/", None), ("bag/data/", None), file], &end);
+    assert_eq!(Bag::from_tar_gz(&plain).unwrap().get("data/x"), Some(b"content".as_slice()));
+    assert!(Bag::from_tar_gz(&packed(&[file], &[0; 10_240])).is_ok(), "tar fills up to ten KiB");
+    // One block of zeros, and another file behind it: `tar --ignore-zeros` and others read on.
+    let hidden: Vec<u8> = {
+        let mut unpacked = Vec::new();
+        let more = packed(&[("bag/data/y", Some(b"more"))], &end);
+        std::io::Read::read_to_end(&mut flate2::read::GzDecoder::new(more.as_slice()), &mut unpacked).unwrap();
+        unpacked
+    };
+    for end in [[vec![0; 512], hidden.clone()].concat(), [vec![0; 1024], hidden].concat(), vec![0; 512], Vec::new()] {
+        assert!(Bag::from_tar_gz(&packed(&[file], &end)).is_err(), "{}", end.len());
+    }
+    for behind in [gzip(b"more"), b"x".to_vec()] {
+        assert!(Bag::from_tar_gz(&[plain.clone(), behind].concat()).is_err(), "a second member, or what is none");
+    }
+    for directory in ["bag/../../etc", "other/", "bag/data/empty/", "bag/.x/", "bag/data/x/", "bag/data/x", "..", "/"] {
+        assert!(Bag::from_tar_gz(&packed(&[file, (directory, None)], &end)).is_err(), "{directory}");
+    }
+}
+
+#[test]
+fn each_file_is_bounded_before_it_is_read() {
+    let long = vec![0; 2048];
+    let refused = Bag::from_tar_gz(&packed(&[("bag/data/records/1.leaf", Some(&long))], &[0; 1024])).unwrap_err();
+    assert!(matches!(refused, BagError::FileTooLarge(ref name) if name.ends_with("1.leaf")), "{refused}");
+    // A header that promises more than there can be costs nothing.
+    let mut bag = Bag::default();
+    assert!(matches!(bag.put("data/records/1.leaf", long.clone()), Err(BagError::FileTooLarge(_))));
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(dir.path().join("data")).unwrap();
+    let file = std::fs::File::create(dir.path().join("data/index.html")).unwrap();
+    file.set_len(watchkeeper_evidence::FILE_BYTES_MAX + 1).unwrap();
+    assert!(matches!(Bag::read(dir.path()), Err(BagError::FileTooLarge(_))));
 }
 
 #[test]
@@ -130,13 +209,10 @@ fn time_stamps_and_cosignatures_come_along_and_are_judged_by_what_the_reader_tru
     assert!(report.timestamps.len() == 1 && report.timestamps[0].size == 40 && !report.timestamps[0].verified);
     assert!(report.records.iter().all(|record| record.stamped.as_ref() == Some(&report.timestamps[0].time)));
     assert!(report.custody.iter().all(|record| record.stamped.is_none()), "that came later");
-    let names: Vec<&str> = report.witnesses.iter().map(|by| by.name.as_str()).collect();
-    assert!(
-        names == ["w1.example", "w2.example"] && report.witnesses[0].time == "2023-11-14T22:15:23Z",
-        "{:?}",
-        report.witnesses
-    );
-    assert!(!report.policy_was_trusted);
+    let claimed = &report.witnesses_claimed;
+    let names: Vec<&str> = claimed.iter().map(|by| by.name.as_str()).collect();
+    assert!(names == ["w1.example", "w2.example"] && claimed[0].time == "2023-11-14T22:15:23Z", "{claimed:?}");
+    assert!(report.witnesses.is_empty(), "nobody whom the reader trusts named them");
 
     let policy = |text: &str| Some(Policy::parse(text.as_bytes()).unwrap());
     let roots = |pem: &[u8]| Some(TsaRoots::from_pem(pem).unwrap());
@@ -144,21 +220,28 @@ fn time_stamps_and_cosignatures_come_along_and_are_judged_by_what_the_reader_tru
     let trust = Trust { key: Some(log.key.verifier()), policy: policy(&own), tsa_roots: roots(&root) };
     let report = verify_bag(&bag, &trust);
     assert!(
-        report.overall == Overall::Intact && report.timestamps[0].verified && report.policy_was_trusted,
-        "{:?}",
-        report.fault
+        report.overall == Overall::Intact && report.timestamps[0].verified && report.witnesses.len() == 2,
+        "{:?} {:?}",
+        report.fault,
+        report.unmet
     );
 
     let stranger = SigningKey::generate(Algorithm::MlDsa44, "w9.example").unwrap();
     let asks = policy(&format!("witness w9 {}\nquorum w9\n", stranger.verifier()));
-    let report = verify_bag(&bag, &Trust { policy: asks, ..trust.clone() });
-    assert_eq!(report.fault.unwrap().file, "data/checkpoint");
+    // What is asked for and not there is not proved, and nobody tampered with anything.
+    let unmet = |bag: &Bag, trust: &Trust, demand: &str| {
+        let report = verify_bag(bag, trust);
+        assert_eq!((report.overall, &report.fault), (Overall::NotProved, &None), "{demand}");
+        assert!(report.unmet.len() == 1 && report.unmet[0].contains(demand), "{demand}: {:?}", report.unmet);
+    };
+    unmet(&bag, &Trust { policy: asks.clone(), ..trust.clone() }, "witnessed as the policy");
     let another = Log::new(10).stamp(&[]);
-    let report = verify_bag(&bag, &Trust { tsa_roots: roots(&another), ..trust.clone() });
-    assert_eq!(report.fault.unwrap().file, "data/timestamps/40.tsr");
+    unmet(&bag, &Trust { tsa_roots: roots(&another), ..trust.clone() }, "data/timestamps/40.tsr");
     let none = Log::new(10);
-    let trust = Trust { key: None, policy: None, ..trust };
-    assert_eq!(verify_bag(&none.export(3, Selection::all()), &trust).fault.unwrap().file, "data/timestamps/");
+    let trust = Trust { key: Some(none.key.verifier()), policy: None, ..trust };
+    let bare = none.export(3, Selection::all());
+    unmet(&bare, &trust, "no time stamp");
+    unmet(&bare, &Trust { policy: asks, tsa_roots: None, ..trust }, "witnessed as the policy");
 
     // A stamp that does not fit is no evidence, and is not put into a bundle.
     std::fs::copy(log.dir.path().join("ledger/timestamps/42.tsr"), log.dir.path().join("ledger/timestamps/40.tsr")).unwrap();

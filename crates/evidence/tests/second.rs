@@ -75,6 +75,7 @@ fn word(overall: Overall) -> &'static str {
     match overall {
         Overall::Intact => "intact",
         Overall::Incomplete => "incomplete",
+        Overall::NotProved => "not proved",
         Overall::Tampered => "tampered",
     }
 }
@@ -87,10 +88,11 @@ fn both_verifiers_say_the_same_of_bundles() {
     log.stamp(&[40]);
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("bag.tar.gz");
+    let trust = Trust { key: Some(log.key.verifier()), ..Trust::default() };
     let mut agree = |bag: &Bag, what: &str| {
         bag.write_tar_gz(&path, "bag").unwrap();
-        let ours = verify_bag(bag, &Trust::default());
-        let (theirs, fault) = second.ask(&json!(["bundle", path]));
+        let ours = verify_bag(bag, &trust);
+        let (theirs, fault) = second.ask(&json!(["bundle", path, trust.key.as_ref().unwrap().to_string()]));
         assert_eq!(word(ours.overall), theirs, "{what}: {:?}, {fault}", ours.fault);
         std::fs::remove_file(&path).unwrap();
         ours.overall
