@@ -840,7 +840,8 @@ def bundle(path, trusted=None):
     need(predicate["records"] <= predicate["recordsSelected"], "statement: more records than were selected")
     if not is_proved:
         return "not proved"
-    return "incomplete" if missing or predicate["records"] < predicate["recordsSelected"] else "intact"
+    in_part = predicate["records"] < predicate["recordsSelected"] or predicate["notSearched"] > 0
+    return "incomplete" if missing or in_part else "intact"
 
 
 def statement(files, chain, size):

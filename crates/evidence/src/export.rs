@@ -77,6 +77,11 @@ pub struct About {
     pub witnessed: Option<bool>,
     /// How many records the choice has in the log. With fewer in the bundle it is not complete, and says so.
     pub records_selected: u64,
+    /// How many records of the log the choice could not look at, because it looks only at the newest ones. With any the bundle is
+    /// not complete, and says so.
+    pub not_searched: u64,
+    /// How many records of the log were dropped at the end of their retention before: nobody can look at them.
+    pub dropped: u64,
 }
 
 /// How the records of a bundle were chosen.
@@ -309,6 +314,8 @@ impl Export<'_> {
             log_id: crate::bag::hex(&published.chain.first().log_id()),
             tree_size: published.checkpoint.size,
             records_selected: self.about.records_selected,
+            not_searched: self.about.not_searched,
+            dropped: self.about.dropped,
             records: shown.len() as u64,
             first: shown.keys().next().copied(),
             last: shown.keys().next_back().copied(),

@@ -34,6 +34,10 @@ pub(crate) fn index(about: &Predicate, shown: &BTreeMap<u64, Disclosure>, custod
         _ => format!("0 of {}", about.records_selected),
     };
     let selection = format!("{} {}", about.selection, about.selected);
+    let searched = match about.not_searched {
+        0 => format!("every record that the log still has; {} were dropped at the end of their retention", about.dropped),
+        records => format!("the newest records: {records} older ones were not looked at"),
+    };
     let witnessed = match about.witnessed {
         None => "the log has no witnesses",
         Some(true) => "yes, as data/policy asks",
@@ -48,6 +52,7 @@ pub(crate) fn index(about: &Predicate, shown: &BTreeMap<u64, Disclosure>, custod
         ("Witnessed", witnessed),
         ("Selection", selection.trim_end()),
         ("Records", &range),
+        ("Searched", &searched),
         ("Log id", &about.log_id),
         ("Tree size", &about.tree_size.to_string()),
         ("Software", &about.software),

@@ -98,12 +98,14 @@ pub(crate) fn judge(
     let path = hashes(need(PROOF)?).ok_or_else(|| fault(PROOF)(&"is not a line of base64 for each hash of a proof"))?;
     verify_consistency(size, &stamped.root, checkpoint.size, &checkpoint.root, &path).map_err(|error| fault(PROOF)(&error))?;
     let answer = need(ANSWER)?;
-    let time = match roots {
-        None => claimed_time(answer, note),
-        Some(roots) => verify_timestamp(answer, note, roots).map(|stamped| stamped.time),
+    let claimed = claimed_time(answer, note).map_err(|error| fault(ANSWER)(&error))?;
+    let verified = match roots.map(|roots| verify_timestamp(answer, note, roots)) {
+        Some(Ok(_)) => true,
+        // One that is whole and of a stranger is nothing that anybody changed.
+        Some(Err(error)) if !error.is_unmet() => return Err(fault(ANSWER)(&error)),
+        Some(Err(_)) | None => false,
     };
-    let time = time.map_err(|error| fault(ANSWER)(&error))?;
-    Ok(Stamp { size, time: rfc3339_of_seconds(time), verified: roots.is_some() })
+    Ok(Stamp { size, time: rfc3339_of_seconds(claimed), verified })
 }
 
 fn name(size: u64, suffix: &str) -> String {

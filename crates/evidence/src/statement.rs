@@ -67,6 +67,10 @@ pub struct Predicate {
     pub tree_size: u64,
     /// How many records the selection has in the log at that size.
     pub records_selected: u64,
+    /// How many records of the log the selection did not look at, because it looks only at the newest ones.
+    pub not_searched: u64,
+    /// How many records of the log were dropped at the end of their retention before.
+    pub dropped: u64,
     /// How many of them are here.
     pub records: u64,
     /// The first of them.

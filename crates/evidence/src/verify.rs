@@ -207,7 +207,8 @@ impl Report {
         }
         if let Some(statement) = statement {
             let checked = check_statement(&statement, &log, &groups);
-            self.complete = self.hold(checked).is_some() && statement.records == statement.records_selected;
+            let is_whole = statement.records == statement.records_selected && statement.not_searched == 0;
+            self.complete = self.hold(checked).is_some() && is_whole;
             self.statement = Some(statement);
         }
         Ok(())
@@ -254,6 +255,9 @@ impl Report {
         }
         match trusted {
             Some(Ok(witnessed)) => self.witnesses = witnessed.witnesses.into_iter().map(cosigned).collect(),
+            Some(Err(error)) if !error.is_unmet() => {
+                self.fault.get_or_insert(refused(error));
+            }
             Some(Err(error)) => self.unmet.push(format!("that the checkpoint is witnessed as the policy given asks: {error}")),
             None => {}
         }
@@ -261,14 +265,10 @@ impl Report {
 
     fn judge_stamps(&mut self, bag: &Bag, trust: &Trust, log: &Log, groups: &Groups) {
         for &size in groups.timestamps.keys() {
-            let judge = |roots| stamps::judge(bag, size, &log.chain, &log.checkpoint, roots);
-            let mut stamp = self.hold(judge(None).map_err(|(file, what)| fault(&file, what)));
-            // One that is whole and of a stranger is nothing that anybody changed.
-            if let (Some(stamp), Some(roots)) = (&mut stamp, &trust.tsa_roots) {
-                match judge(Some(roots)) {
-                    Ok(verified) => *stamp = verified,
-                    Err((file, what)) => self.unmet.push(format!("that {file} is of an authority whose root was given: {what}")),
-                }
+            let stamp = stamps::judge(bag, size, &log.chain, &log.checkpoint, trust.tsa_roots.as_ref());
+            let stamp = self.hold(stamp.map_err(|(file, what)| fault(&file, what)));
+            if trust.tsa_roots.is_some() && stamp.as_ref().is_some_and(|stamp| !stamp.verified) {
+                self.unmet.push(format!("that {TIMESTAMPS}{size}.{} is of an authority whose root was given", stamps::ANSWER));
             }
             self.timestamps.extend(stamp);
         }

@@ -64,6 +64,9 @@ fn without_the_tombstone_it_is_incomplete_and_withheld_is_said_to_be() {
     let fewer = &log.session(3)[1..];
     let report = judged(&log.exporting(3, fewer, Selection::all(), &[], |export| export.bag().unwrap().0));
     assert_eq!((report.overall, report.complete), (Overall::Incomplete, false));
+    let in_part = Log { not_searched: 1, ..log };
+    let report = judged(&in_part.export(3, Selection::all()));
+    assert_eq!((report.overall, report.complete, report.fault), (Overall::Incomplete, false, None));
 }
 
 #[test]

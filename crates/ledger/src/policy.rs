@@ -95,6 +95,14 @@ pub enum PolicyError {
     },
 }
 
+impl PolicyError {
+    /// Whether nothing is wrong with the note: it does not have what the policy asks for.
+    #[must_use]
+    pub fn is_unmet(&self) -> bool {
+        matches!(self, Self::UnknownLog(_) | Self::Quorum { .. })
+    }
+}
+
 impl Policy {
     /// Reads a policy file.
     pub fn parse(bytes: &[u8]) -> Result<Self, PolicyError> {

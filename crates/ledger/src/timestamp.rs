@@ -68,9 +68,20 @@ pub enum TimestampError {
     /// It answers another request.
     #[error("time stamp answers another request: the nonce differs")]
     Nonce,
-    /// The signature or the chain.
+    /// The signature, by the certificate that it brings.
+    #[error("time stamp: its signature does not verify")]
+    Signature,
+    /// The chain.
     #[error("time stamp is not signed by a trusted authority: {0}")]
     Untrusted(String),
+}
+
+impl TimestampError {
+    /// Whether nothing is wrong with the time stamp: it is not of an authority whose root was given.
+    #[must_use]
+    pub fn is_unmet(&self) -> bool {
+        matches!(self, Self::Untrusted(_))
+    }
 }
 
 impl TimestampRequest {
@@ -155,7 +166,7 @@ pub fn verify_timestamp(answer: &[u8], text: &[u8], roots: &TsaRoots) -> Result<
         .iter()
         .any(|algorithm| certificate.verify_signature(*algorithm, &stamp.signed_attributes, stamp.signature).is_ok());
     if !good {
-        return Err(TimestampError::Untrusted("the signature does not verify".to_owned()));
+        return Err(TimestampError::Signature);
     }
     let intermediates: Vec<CertificateDer<'_>> = stamp.certificates.iter().map(|other| CertificateDer::from(*other)).collect();
     let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(stamp.time));

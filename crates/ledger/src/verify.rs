@@ -44,6 +44,8 @@ pub struct Report {
     pub timestamped: Option<(u64, u64)>,
     /// What is worth knowing and no sign of tampering.
     pub notes: Vec<String>,
+    /// What was asked for from elsewhere ([`Trust`]) and is not proved, while nothing is wrong with what is there.
+    pub unmet: Vec<String>,
     /// The first thing that is wrong; `None` when the record is intact. Verification ends there, so the numbers above
     /// are then those reached.
     pub fault: Option<Fault>,
@@ -155,6 +157,9 @@ pub enum SupplyError {
     Unreadable(Box<dyn std::error::Error + Send + Sync>),
 }
 
+/// What lies in a data directory, beside journal and ledger.
+const DATA_DIRECTORY: [&str; 2] = ["format", "archive"];
+
 /// Where verification ends before its end.
 enum Stop {
     Fault(Fault),
@@ -179,7 +184,8 @@ impl Stop {
 
 /// What is known of the journal after all of it was read.
 struct Journaled {
-    records: u64,
+    /// How many there are; `None` when there is the ledger alone, which is then what says so.
+    records: Option<u64>,
     torn: Option<Torn>,
 }
 
@@ -223,6 +229,7 @@ fn verify_from(data_dir: &Path, trust: &Trust, sealed_leaves: bool, source: Sour
         timestamped: None,
         key: String::new(),
         notes: Vec::new(),
+        unmet: Vec::new(),
         fault: None,
     };
     match check::run(data_dir, trust, sealed_leaves, source, &mut report) {
@@ -264,7 +271,9 @@ fn read_all(
         format!("{} at byte {offset}{}", relative(file), seq.map(|seq| format!(" (record {})", seq.0)).unwrap_or_default())
     };
     if !data_dir.join("journal").exists() {
-        return Ok(Journaled { records: 0, torn: None });
+        // Somebody who publishes the ledger alone publishes neither an archive nor the file that makes a data directory.
+        let is_alone = keys.is_none() && DATA_DIRECTORY.iter().all(|name| !data_dir.join(name).exists());
+        return Ok(Journaled { records: (!is_alone).then_some(0), torn: None });
     }
     let mut before: Option<Result<(), Stop>> = None;
     let checked = journal::check_form(data_dir, keys, |record, id| {
@@ -285,7 +294,7 @@ fn read_all(
     match checked {
         Ok(checked) => {
             let torn = checked.torn.map(|torn| Torn { place: at(&torn.file, torn.offset, Some(torn.seq)), bytes: torn.bytes });
-            Ok(Journaled { records: checked.end.0, torn })
+            Ok(Journaled { records: Some(checked.end.0), torn })
         }
         Err(fault) if fault.is_unreadable() => Err(Stop::Error(VerifyError::Journal(fault))),
         Err(fault) => Err(Stop::fault(at(&fault.file, fault.offset, fault.seq), fault.wrong.to_string())),
@@ -303,7 +312,7 @@ pub(crate) fn verify_memory(data_dir: &Path, records: &[Record]) -> Result<Repor
 pub(crate) fn verify_memory_against(data_dir: &Path, records: &[Record], trust: &Trust) -> Result<Report, VerifyError> {
     verify_from(data_dir, trust, false, &mut |take| {
         records.iter().cloned().map(|record| StoredRecord::whole(record).into()).for_each(take);
-        Ok(Journaled { records: records.len() as u64, torn: None })
+        Ok(Journaled { records: Some(records.len() as u64), torn: None })
     })
 }
 

@@ -161,11 +161,13 @@ impl From<EraseError> for ApiError {
 impl From<EvidenceError> for ApiError {
     fn from(error: EvidenceError) -> Self {
         match error {
-            EvidenceError::Nothing | EvidenceError::NoForensic => Self::new(StatusCode::NOT_FOUND, error),
+            EvidenceError::Nothing | EvidenceError::NoForensic | EvidenceError::NoIncident(_) => {
+                Self::new(StatusCode::NOT_FOUND, error)
+            }
             EvidenceError::Text(_) | EvidenceError::Column | EvidenceError::Range | EvidenceError::Withhold(_) => {
                 Self::new(StatusCode::BAD_REQUEST, error)
             }
-            EvidenceError::TooMany => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error),
+            EvidenceError::TooMany | EvidenceError::TooMuchCustody => Self::new(StatusCode::PAYLOAD_TOO_LARGE, error),
             EvidenceError::Query(error) => error.into(),
             _ => Self::stopped(error),
         }

@@ -176,7 +176,7 @@ pub(crate) enum Command {
     Rules(Rules),
     /// Prove that the record is whole, offline
     #[command(
-        after_help = "Example:\n  watchkeeper verify /var/lib/watchkeeper\n\nExit: 0 intact, 1 tampered (names the first fault), 2 cannot read."
+        after_help = "Example:\n  watchkeeper verify /var/lib/watchkeeper\n\nExit: 0 intact, 1 tampered (names the first fault), 2 cannot read, 3 not proved: nothing is wrong, and it is not what --key,\n--policy or --tsa-roots ask for."
     )]
     Verify {
         /// The data directory
@@ -374,7 +374,7 @@ pub(crate) enum Evidence {
         /// `content:NAME` (a role or a part: user, assistant, system, tool, document, reasoning, ...), `tokens` or `tokens:TYPE`
         #[arg(long, value_name = "FIELD[,FIELD]", value_delimiter = ',')]
         withhold: Vec<String>,
-        /// A new `.tar.gz`, or a new directory
+        /// A new `.tar.gz` or `.tgz`, or a new directory
         #[arg(long, value_name = "PATH")]
         out: PathBuf,
     },
@@ -390,7 +390,7 @@ pub(crate) enum Evidence {
     },
     /// Verify a bundle, offline
     #[command(
-        after_help = "Example:\n  watchkeeper evidence verify case-17.tar.gz --key \"$(cat vkey)\" --policy witnesses --tsa-roots tsa.pem\n\nExit: 0 intact, 1 tampered or incomplete (says what), 2 cannot read."
+        after_help = "Example:\n  watchkeeper evidence verify case-17.tar.gz --key \"$(cat vkey)\" --policy witnesses --tsa-roots tsa.pem\n\nExit: 0 intact, 1 tampered (says what), 2 cannot read, 3 not proved: nothing is wrong, and what was asked for is missing (a key\nof the log that you know from elsewhere, witnesses, time stamps), or something is missing and nothing says why."
     )]
     Verify {
         /// The bundle

@@ -30,6 +30,8 @@ pub(crate) struct Log {
     pub(crate) contents: HashMap<ContentId, StoredContent>,
     /// The checkpoint as witnesses cosigned it, and the policy with these.
     pub(crate) cosigned: Option<(String, String)>,
+    /// How many records the selection is said not to have looked at.
+    pub(crate) not_searched: u64,
 }
 
 fn subject(of: u64) -> SubjectId {
@@ -115,7 +117,7 @@ impl Log {
         ledger.append(&custody).unwrap();
         ledger.seal(Timestamp::now()).unwrap();
         let (tombstone, custody) = (StoredRecord::whole(tombstone), StoredRecord::whole(custody));
-        Self { dir, key: key(), stored, list, tombstone, custody, contents, cosigned: None }
+        Self { dir, key: key(), stored, list, tombstone, custody, contents, cosigned: None, not_searched: 0 }
     }
 
     /// Has the newest checkpoint cosigned by two of three witnesses, one for each algorithm, and asks for two.
@@ -209,6 +211,8 @@ impl Log {
                 at: Timestamp::from_unix_ns(1_700_000_000_000_000_000),
                 chosen: Chosen::Session(format!("session-{session}")),
                 records_selected: self.session(session).len() as u64,
+                not_searched: self.not_searched,
+                dropped: 0,
             },
         })
     }

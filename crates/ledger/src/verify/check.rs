@@ -15,7 +15,11 @@ use crate::note::SignedNote;
 use crate::policy::Policy;
 use crate::tile::{ENTRY_BYTES, TILE_WIDTH, TileBuilder, TileId, TileKind};
 use crate::timestamp::{TsaRoots, claimed_time, verify_timestamp};
+use crate::vkey::VerifierKey;
 use crate::witnessed::{TIMESTAMPS, WITNESSED, timestamp_file};
+
+/// Most time stamps that are told one by one.
+const UNMET_MAX: usize = 10;
 
 pub(super) fn run(
     data_dir: &Path,
@@ -24,13 +28,16 @@ pub(super) fn run(
     source: Source<'_>,
     report: &mut Report,
 ) -> Result<(), Stop> {
-    let Some(mut snapshot) = Snapshot::take(data_dir, &trust.keys, &mut report.notes)? else {
+    let Some(mut snapshot) = Snapshot::take(data_dir, &mut report.notes)? else {
         if !data_dir.join("journal").is_dir() {
             return Err(Stop::Error(VerifyError::NoDataDirectory(data_dir.to_owned())));
         }
         return not_begun(trust, source, report);
     };
     report.key = snapshot.keys.first().to_string();
+    for expected in trust.keys.iter().filter(|expected| !snapshot.keys.contains(expected)) {
+        report.unmet.push(format!("that this is the log whose key is {expected}: it is another one, {}", report.key));
+    }
     let rotations = snapshot.keys.generations().len() - 1;
     if rotations > 0 {
         let newest: Vec<String> = snapshot.keys.newest().iter().map(|key| format!("{:08x}", key.id())).collect();
@@ -54,6 +61,7 @@ pub(super) fn run(
         stamps: Stamps {
             due: std::mem::take(&mut snapshot.timestamps),
             roots: trust.tsa_roots.clone(),
+            unmet: Vec::new(),
             verified: 0,
             newest: None,
         },
@@ -67,13 +75,14 @@ pub(super) fn run(
         let what = "time stamps fit their checkpoints; who gave them was not verified: give the roots with --tsa-roots";
         report.notes.push(format!("{} {what}", report.timestamps));
     }
+    report.unmet.append(&mut check.stamps.unmet);
     result
 }
 
 /// There is no ledger. A first start that ended before it made one leaves a journal without records; whoever knows of a log, by
 /// its keys or otherwise, is told that it is gone.
 fn not_begun(trust: &Trust, source: Source<'_>, report: &mut Report) -> Result<(), Stop> {
-    let records = source(&mut |_| {})?.records;
+    let records = source(&mut |_| {})?.records.unwrap_or_default();
     if records > 0 {
         return Err(Stop::fault("ledger", format!("is missing, and the journal goes to record {records}")));
     }
@@ -114,6 +123,8 @@ struct Checkpoints<R> {
 struct Stamps {
     due: BTreeSet<u64>,
     roots: Option<TsaRoots>,
+    /// Those that are whole, and of no authority that the verifier knows.
+    unmet: Vec<String>,
     verified: u64,
     newest: Option<(u64, u64)>,
 }
@@ -130,7 +141,10 @@ impl<R: BufRead> Check<R> {
         let Some(bytes) = &self.snapshot.witnessed else {
             return match policy {
                 Some(policy) if policy.needs_witnesses() => {
-                    Err(fault("is missing, and the policy asks for witnesses".to_owned()))
+                    report
+                        .unmet
+                        .push(format!("that the log is witnessed: {} is missing, and the policy asks for it", place(WITNESSED)));
+                    Ok(())
                 }
                 _ => Ok(()),
             };
@@ -145,8 +159,16 @@ impl<R: BufRead> Check<R> {
             )),
             Some(policy) => {
                 let checked = if policy.logs().is_empty() { policy.check_witnesses(&note) } else { policy.check(&note) };
-                let witnesses = checked.map_err(|error| fault(error.to_string()))?.witnesses;
-                report.witnesses = witnesses.into_iter().map(|(key, time)| (key.name().to_owned(), time)).collect();
+                match checked {
+                    Ok(checked) => {
+                        let name = |(key, time): (VerifierKey, u64)| (key.name().to_owned(), time);
+                        report.witnesses = checked.witnesses.into_iter().map(name).collect();
+                    }
+                    Err(error) if !error.is_unmet() => return Err(fault(error.to_string())),
+                    Err(error) => {
+                        report.unmet.push(format!("that {} is witnessed as the policy asks: {error}", place(WITNESSED)))
+                    }
+                }
                 if let Some(more) = self.sealed.checked_sub(checkpoint.size).filter(|more| *more > 0) {
                     report.notes.push(format!("{more} records are sealed and not yet witnessed"));
                 }
@@ -194,10 +216,14 @@ impl<R: BufRead> Check<R> {
         }
         let journaled = journaled?;
         if self.sealed_leaves {
-            self.leaves_until(journaled.records)?;
+            self.leaves_until(journaled.records.unwrap_or(u64::MAX))?;
         }
-        report.records = journaled.records;
-        self.end(&journaled, &mut report.notes)
+        let records = journaled.records.unwrap_or_else(|| {
+            report.notes.push("there is no journal: the ledger was verified alone, by its own leaves".to_owned());
+            self.tiles.size()
+        });
+        report.records = records;
+        self.end(records, &journaled, &mut report.notes)
     }
 
     /// Takes the leaves up to `end` from the entry bundles.
@@ -270,8 +296,7 @@ impl<R: BufRead> Check<R> {
         }
     }
 
-    fn end(&mut self, journaled: &Journaled, notes: &mut Vec<String>) -> Result<(), Stop> {
-        let records = journaled.records;
+    fn end(&mut self, records: u64, journaled: &Journaled, notes: &mut Vec<String>) -> Result<(), Stop> {
         let signed = self.history.next.as_ref().map_or(self.sealed, |next| next.checkpoint.size.max(self.sealed));
         if records < signed {
             return Err(match &journaled.torn {
@@ -296,7 +321,11 @@ impl<R: BufRead> Check<R> {
             return Err(Stop::fault(place(timestamp_file(*size)), what));
         }
         if self.stamps.roots.is_some() && self.stamps.verified == 0 {
-            return Err(Stop::fault(place(TIMESTAMPS), "has no time stamp, and roots of authorities were given"));
+            let what = format!(
+                "when the records were there: {} has no time stamp of an authority whose root was given",
+                place(TIMESTAMPS)
+            );
+            self.stamps.unmet.insert(0, what);
         }
         if let Some(other) = &self.history.witnessed {
             let what =
@@ -360,12 +389,27 @@ impl<R: BufRead> Check<R> {
 impl Stamps {
     fn verify(&mut self, snapshot: &Snapshot, size: u64, note: &[u8]) -> Result<(), Stop> {
         let answer = snapshot.timestamp(size)?;
-        let time = match &self.roots {
-            None => claimed_time(&answer, note),
-            Some(roots) => verify_timestamp(&answer, note, roots).map(|stamped| stamped.time),
-        };
-        let time = time.map_err(|error| Stop::fault(place(timestamp_file(size)), error.to_string()))?;
+        let claimed = claimed_time(&answer, note).map_err(|error| Stop::fault(place(timestamp_file(size)), error.to_string()))?;
         self.due.remove(&size);
+        let time = match &self.roots {
+            None => claimed,
+            // One that is whole and of a stranger is nothing that anybody changed; it counts for nothing.
+            Some(roots) => match verify_timestamp(&answer, note, roots) {
+                Ok(stamped) => stamped.time,
+                Err(error) if !error.is_unmet() => {
+                    return Err(Stop::fault(place(timestamp_file(size)), error.to_string()));
+                }
+                Err(error) => {
+                    if self.unmet.len() < UNMET_MAX {
+                        self.unmet.push(format!(
+                            "that {} is of an authority whose root was given: {error}",
+                            place(timestamp_file(size))
+                        ));
+                    }
+                    return Ok(());
+                }
+            },
+        };
         self.verified += 1;
         self.newest = Some((size, time));
         Ok(())

@@ -13,7 +13,6 @@ use crate::ledger::{CHECKPOINT, HISTORY, KEYS, VKEY, is_file_of_ledger};
 use crate::note::NOTE_BYTES_MAX;
 use crate::tile::{LEVELS, TileId, TileKind};
 use crate::timestamp::TIMESTAMP_BYTES_MAX;
-use crate::vkey::VerifierKey;
 use crate::witnessed::{TIMESTAMPS, WITNESSED, timestamp_file, timestamp_size};
 
 /// Most partial tiles that a crash can leave: those of the published tree, of the one before and of the one to come.
@@ -41,7 +40,7 @@ pub(super) struct Snapshot {
 
 impl Snapshot {
     /// Reads it; `None` when there is no ledger, or nothing in it.
-    pub(super) fn take(data_dir: &Path, expected: &[VerifierKey], notes: &mut Vec<String>) -> Result<Option<Self>, Stop> {
+    pub(super) fn take(data_dir: &Path, notes: &mut Vec<String>) -> Result<Option<Self>, Stop> {
         let ledger = data_dir.join("ledger");
         let dir = match File::open(&ledger) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -54,7 +53,7 @@ impl Snapshot {
         if ledger.is_dir() && is_empty(&ledger).map_err(Stop::unreadable(&ledger))? {
             return Ok(None);
         }
-        let keys = read_keys(&ledger, expected)?;
+        let keys = read_keys(&ledger)?;
         let Listing { partials, last_full, timestamps } = list(&ledger, notes)?;
         let path = ledger.join(CHECKPOINT);
         let published = match read_at_most(&path, CHECKPOINT_BYTES_MAX).map_err(Stop::unreadable(&path))? {
@@ -124,7 +123,7 @@ pub(super) fn place(file: impl std::fmt::Display) -> String {
     format!("ledger/{file}")
 }
 
-fn read_keys(ledger: &Path, expected: &[VerifierKey]) -> Result<KeyChain, Stop> {
+fn read_keys(ledger: &Path) -> Result<KeyChain, Stop> {
     let (vkey, rotations) = (ledger.join(VKEY), ledger.join(KEYS));
     let first = read_at_most(&vkey, VKEY_FILE_BYTES_MAX)
         .map_err(Stop::unreadable(&vkey))?
@@ -133,14 +132,10 @@ fn read_keys(ledger: &Path, expected: &[VerifierKey]) -> Result<KeyChain, Stop> 
     if rotations.as_ref().is_some_and(Vec::is_empty) {
         return Err(Stop::fault(place(KEYS), "is empty, and no rotation leaves it so"));
     }
-    let keys = KeyChain::parse(&first, rotations.as_deref()).map_err(|error| match &error {
+    KeyChain::parse(&first, rotations.as_deref()).map_err(|error| match &error {
         KeyChainError::First(_) => Stop::fault(place(VKEY), error.to_string()),
         _ => Stop::fault(place(KEYS), error.to_string()),
-    })?;
-    match expected.iter().find(|expected| !keys.contains(expected)) {
-        Some(expected) => Err(Stop::fault(place(VKEY), format!("is the key {}, and {expected} was expected", keys.first()))),
-        None => Ok(keys),
-    }
+    })
 }
 
 struct Listing {

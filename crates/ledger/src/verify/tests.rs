@@ -192,12 +192,27 @@ fn a_log_of_another_key_is_not_the_expected_one() {
     let good = records(2);
     let source: Source<'_> = &mut |visit| {
         good.iter().cloned().map(|record| StoredRecord::whole(record).into()).for_each(visit);
-        Ok(Journaled { records: 2, torn: None })
+        Ok(Journaled { records: Some(2), torn: None })
     };
     assert_eq!(verify_from(dir.path(), &trust(&[key().verifier()]), false, source).unwrap().fault, None);
     let other = LogKey::generate("PeterNeumann").unwrap().verifier();
-    let fault = verify_from(dir.path(), &trust(&[other]), false, source).unwrap().fault.unwrap();
-    assert_eq!(fault.place, "ledger/vkey");
+    // Nobody tampered with anything, and it is not the log that was meant.
+    let report = verify_from(dir.path(), &trust(&[other]), false, source).unwrap();
+    assert!(report.fault.is_none() && report.unmet.len() == 1 && report.unmet[0].contains("another one"), "{:?}", report.unmet);
+}
+
+#[test]
+fn a_ledger_that_is_published_alone_is_verified_alone() {
+    let dir = sealed(&records(300), &[2, 300]);
+    let report = verify_public(dir.path(), &Trust::default()).unwrap();
+    assert_eq!((&report.fault, report.records, report.sealed), (&None, 300, 300));
+    assert!(report.notes.iter().any(|note| note.contains("alone")), "{:?}", report.notes);
+    let restore = changed(&dir.path().join("ledger/tile/entries/000"), |bytes| bytes[500] ^= 1);
+    assert!(verify_public(dir.path(), &Trust::default()).unwrap().fault.is_some());
+    restore();
+    // In a data directory a journal that is gone is gone.
+    std::fs::write(dir.path().join("format"), b"2\n").unwrap();
+    assert_eq!(verify_public(dir.path(), &Trust::default()).unwrap().fault.unwrap().place, "journal");
 }
 
 #[test]
@@ -290,7 +305,7 @@ fn a_rotated_log_is_verified_from_its_first_key_or_any_later_one() {
     let against = |keys: &[VerifierKey]| {
         let source: Source<'_> = &mut |visit| {
             good.iter().cloned().map(|record| StoredRecord::whole(record).into()).for_each(visit);
-            Ok(Journaled { records: 12, torn: None })
+            Ok(Journaled { records: Some(12), torn: None })
         };
         verify_from(dir.path(), &trust(keys), false, source).unwrap()
     };
@@ -298,7 +313,7 @@ fn a_rotated_log_is_verified_from_its_first_key_or_any_later_one() {
     assert_eq!((report.fault, report.checkpoints, report.notes.len()), (None, 6, 1), "{:?}", report.notes);
     assert_eq!(against(&first).fault, None);
     assert_eq!(against(&key.verifiers()).fault, None);
-    assert!(against(&LogKey::generate("test.example/log").unwrap().verifiers()).fault.is_some());
+    assert_eq!(against(&LogKey::generate("test.example/log").unwrap().verifiers()).unmet.len(), 2);
     // The file of rotations gone, emptied, or changed.
     let keys = dir.path().join("ledger/keys");
     for (change, place) in [
@@ -342,7 +357,7 @@ fn a_policy_demands_its_witnesses_and_a_witnessed_fork_is_found() {
         let trust = Trust { policy: Some(policy.parse().unwrap()), ..Trust::default() };
         let source: Source<'_> = &mut |visit| {
             good.iter().cloned().map(|record| StoredRecord::whole(record).into()).for_each(visit);
-            Ok(Journaled { records: 5, torn: None })
+            Ok(Journaled { records: Some(5), torn: None })
         };
         verify_from(dir.path(), &trust, false, source).unwrap()
     };
@@ -351,20 +366,24 @@ fn a_policy_demands_its_witnesses_and_a_witnessed_fork_is_found() {
         let by = witnesses[..count].iter().map(|witness| witness.sign(note.text(), 77).unwrap());
         note.clone().with(by).unwrap()
     };
-    assert_eq!(verify(&policy).fault.unwrap().what, "is missing, and the policy asks for witnesses");
+    let unmet = |policy: &str, why: &str| {
+        let report = verify(policy);
+        assert!(report.fault.is_none() && report.unmet.len() == 1 && report.unmet[0].contains(why), "{why}: {:?}", report.unmet);
+    };
+    unmet(&policy, "is missing, and the policy asks for it");
     assert_eq!(verify("quorum none\n").fault, None);
     crate::publish_witnessed(dir.path(), &cosigned(1)).unwrap();
-    assert!(verify(&policy).fault.unwrap().what.contains("quorum"));
+    unmet(&policy, "quorum");
     crate::publish_witnessed(dir.path(), &cosigned(2)).unwrap();
     seal_at(&mut crate::Ledger::open(dir.path(), key()).unwrap(), &good, &[5]).unwrap();
     let report = verify(&policy);
-    assert_eq!((report.fault, report.witnessed, report.sealed), (None, 3, 5));
+    assert_eq!((report.fault, report.unmet.len(), report.witnessed, report.sealed), (None, 0, 3, 5));
     assert_eq!(report.witnesses, [("w1".to_owned(), 77), ("w2".to_owned(), 77)]);
     assert!(report.notes.iter().any(|note| note.contains("2 records are sealed and not yet witnessed")), "{:?}", report.notes);
     // A policy that lists another log.
     let other = LogKey::generate("other.example").unwrap().verifier();
-    assert!(verify(&format!("log {other}\n{policy}")).fault.is_some());
-    assert_eq!(verify(&format!("log {}\n{policy}", key().verifier())).fault, None);
+    unmet(&format!("log {other}\n{policy}"), "as the policy asks");
+    assert!(verify(&format!("log {}\n{policy}", key().verifier())).unmet.is_empty());
     // A smaller checkpoint does not take the place of a larger one.
     let larger = crate::published_checkpoint(dir.path()).unwrap().unwrap();
     let larger = larger.clone().with([witnesses[2].sign(larger.text(), 78).unwrap()]).unwrap();

@@ -5,15 +5,18 @@ use std::fs::File;
 use std::io::BufReader;
 use std::time::{Duration, Instant};
 
-use event::{ContentId, Timestamp, attr};
+use event::{ContentId, RecordedEvent, Timestamp, attr};
 use evidence::{About, Bag, BagError, Chosen, Export, ExportError, Summary};
 use journal::Seq;
 use keys::KeysError;
 use ledger::{Checkpoint, ErasedItems, Policy, Selection, StoredContent, StoredRecord};
+use sanitize::Clean;
 use store::{Cell, QueryError, QueryLimits, Table};
 
 use super::cold::{ARCHIVE_DIR, ColdError};
 use super::erase::TOMBSTONES_DIR;
+use super::hold::{Hold, Scope};
+use super::search::{Trace, Unindexed, quoted};
 use super::spine::{Spine, SpineError};
 use super::withhold::{Withhold, WithholdError};
 use super::{Asker, lifecycle_event};
@@ -33,11 +36,8 @@ const WITNESSED_WITHIN: Duration = Duration::from_secs(20);
 /// How often it is looked whether they have.
 const WITNESSED_LOOK: Duration = Duration::from_millis(100);
 
-/// Most records of custody of each kind in a bundle, the newest.
-const CUSTODY_MAX: usize = 1_000;
-
-/// Most recorded reads that are looked through for those of the selection, the newest.
-const READS_MAX: usize = 10_000;
+/// Most records of custody of one bundle. With more it would not tell all, so there is none.
+const CUSTODY_MAX: usize = 10_000;
 
 /// Longest reason, selection or name, in bytes.
 const TEXT_BYTES_MAX: usize = 4_096;
@@ -79,6 +79,15 @@ pub enum EvidenceError {
     /// There is no forensic archive.
     #[error("there is no forensic archive; [archive.forensic] in the configuration makes one")]
     NoForensic,
+    /// No detection has that id.
+    #[error(
+        "{0:?} is the id of no detection; `watchkeeper query \"SELECT event_id, name FROM events WHERE kind = 'detection'\"` shows those \
+         that there are, and --query takes out any other event"
+    )]
+    NoIncident(String),
+    /// Too many records of custody.
+    #[error("more than {CUSTODY_MAX} reads, exports and holds name these records; take them out in parts, by --query")]
+    TooMuchCustody,
     /// A query that does not say which records.
     #[error("the query must give a column `seq` or `event_id`")]
     Column,
@@ -134,9 +143,18 @@ impl Node {
         }
         let withhold = Withhold::read(withhold)?;
         self.flush(SEALED_WITHIN);
-        let (records, contents) = match what {
-            What::Forensic(range) => self.copies(range)?,
-            _ => gather(&self.spine(), &self.selected(what)?)?,
+        let unindexed = self.unindexed()?;
+        let (records, contents, selected) = match what {
+            What::Forensic(range) => {
+                let (records, contents) = self.copies(range)?;
+                let selected = records.len();
+                (records, contents, selected)
+            }
+            _ => {
+                let seqs = self.selected(what, &unindexed)?;
+                let (records, contents) = gather(&self.spine(), &seqs)?;
+                (records, contents, seqs.len())
+            }
         };
         let content = |id| contents.get(&id).cloned();
         let shown = withhold.of(&records, &content)?;
@@ -153,8 +171,9 @@ impl Node {
         if !self.flush(SEALED_WITHIN) {
             return Err(EvidenceError::NotSealed);
         }
-        let (custody, _) = gather(&self.spine(), &self.custody(what, &records)?)?;
-        let tombstones = self.tombstones()?;
+        let (custody, erasures) = self.custody(what, &records, &self.unindexed()?)?;
+        let (custody, _) = gather(&self.spine(), &custody)?;
+        let tombstones = self.tombstones(erasures)?;
         let all = records.iter().chain(&custody).chain(tombstones.iter().map(|(record, _)| record));
         let size = all.map(|record| record.seq.0 + 1).max().unwrap_or_default();
         let policy = self.witness_policy();
@@ -167,7 +186,10 @@ impl Node {
             witnessed: policy.map(|_| witnessed.is_some()),
             at: Timestamp::now(),
             chosen: what.chosen(),
-            records_selected: records.len() as u64,
+            records_selected: selected as u64,
+            // A query is one of the store; sessions and incidents are looked for in the archive, too.
+            not_searched: if matches!(what, What::Query(_)) { unindexed.records } else { 0 },
+            dropped: unindexed.dropped,
         };
         let beside = withhold.beside();
         let make = |show: Selection<'_>, show_custody: Selection<'_>| {
@@ -208,44 +230,43 @@ impl Node {
         }
     }
 
-    fn selected(&self, what: &What) -> Result<BTreeSet<u64>, EvidenceError> {
-        let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
-        let sql = match what {
-            What::Session(id) => format!("SELECT seq FROM events WHERE session_id = {}", quoted(&self.recorded_text(id))),
-            What::Incident(id) => format!(
-                "SELECT seq FROM events WHERE event_id = {id} OR event_id IN (SELECT value FROM events e, \
-                 json_each(e.attributes ->> '$.\"watchkeeper.detection.events\"') WHERE e.event_id = {id})",
-                id = quoted(id)
-            ),
-            What::Query(sql) => sql.clone(),
+    fn selected(&self, what: &What, unindexed: &Unindexed) -> Result<BTreeSet<u64>, EvidenceError> {
+        let found = match what {
+            What::Session(id) => self.of_session(unindexed, &self.recorded_text(id))?,
+            What::Incident(id) => self.of_incident(unindexed, id)?,
+            What::Query(sql) => self.seqs(sql)?,
             What::Forensic(_) => return Err(EvidenceError::Nothing),
         };
-        let found = self.seqs(&sql)?;
-        if found.is_empty() { Err(EvidenceError::Nothing) } else { Ok(found) }
+        match found.len() {
+            0 => Err(EvidenceError::Nothing),
+            many if many > RECORDS_MAX => Err(EvidenceError::TooMany),
+            _ => Ok(found),
+        }
     }
 
-    /// The export itself, those of the same selection before it, the holds, and the reads that named what was selected.
-    fn custody(&self, what: &What, records: &[StoredRecord]) -> Result<BTreeSet<u64>, EvidenceError> {
-        let object = self.recorded_text(&what.to_string()).replace('\'', "''");
-        let mut custody = self.seqs(&format!(
-            "SELECT seq FROM events WHERE kind = 'admin' AND (name IN ('hold.place', 'hold.release') OR (name = 'evidence.export' \
-             AND attributes ->> '$.\"watchkeeper.admin.object\"' = '{object}')) ORDER BY seq DESC LIMIT {CUSTODY_MAX}"
-        ))?;
+    /// The export itself, those of the same selection before it, the reads that named what was selected, the holds that cover some
+    /// of it; and every erasure, whose lists say what is gone.
+    fn custody(
+        &self,
+        what: &What,
+        records: &[StoredRecord],
+        unindexed: &Unindexed,
+    ) -> Result<(BTreeSet<u64>, Vec<Trace>), EvidenceError> {
+        let object = self.recorded_text(&what.to_string());
         let named = Named::of(records);
-        let limits = QueryLimits { rows_max: READS_MAX + 1, ..QueryLimits::default() };
-        let reads = self.reader()?.sql(
-            &format!(
-                "SELECT seq, attributes ->> '$.\"db.collection.name\"' FROM events WHERE kind = 'data_access' AND name = 'record.read' \
-                 ORDER BY seq DESC LIMIT {READS_MAX}"
-            ),
-            &limits,
-        )?;
-        let of_selection = reads.rows.iter().filter_map(|row| match row.as_slice() {
-            [Cell::Int(seq), Cell::Text(object)] if named.is_in(object) => u64::try_from(*seq).ok(),
-            _ => None,
-        });
-        custody.extend(of_selection.take(CUSTODY_MAX));
-        Ok(custody)
+        let covering = Covering::of(self.holds(), records);
+        let is_of_selection = |trace: &Trace| match trace.name.as_str() {
+            "evidence.export" => trace.object == object,
+            "hold.place" | "hold.release" => covering.has(trace),
+            ledger::TOMBSTONE_EVENT => trace.request.is_some(),
+            _ => named.is_in(&trace.object),
+        };
+        let (erasures, custody): (Vec<Trace>, Vec<Trace>) =
+            self.traces(unindexed, &is_of_selection)?.into_iter().partition(|trace| trace.name == ledger::TOMBSTONE_EVENT);
+        if custody.len() > CUSTODY_MAX {
+            return Err(EvidenceError::TooMuchCustody);
+        }
+        Ok((custody.into_iter().map(|trace| trace.seq).collect(), erasures))
     }
 
     /// What the forensic archive has of the records of a range, and the contents that lie with them.
@@ -274,7 +295,8 @@ impl Node {
         self.pipeline().sanitizer().text(text).text.as_str().to_owned()
     }
 
-    fn seqs(&self, sql: &str) -> Result<BTreeSet<u64>, EvidenceError> {
+    /// The records that a query names.
+    pub(crate) fn seqs(&self, sql: &str) -> Result<BTreeSet<u64>, EvidenceError> {
         let limits = QueryLimits { rows_max: RECORDS_MAX + 1, ..QueryLimits::default() };
         let reader = self.reader()?;
         let table = reader.sql(sql, &limits)?;
@@ -288,34 +310,48 @@ impl Node {
         let mut found = BTreeSet::new();
         for row in &table.rows {
             if let Some(Cell::Text(id)) = row.get(at) {
-                let id = id.replace('\'', "''");
-                found.extend(self.seqs(&format!("SELECT seq FROM events WHERE event_id = '{id}'"))?);
+                found.extend(self.seqs(&format!("SELECT seq FROM events WHERE event_id = {}", quoted(id)))?);
             }
         }
         Ok(found)
     }
 
-    /// Every erasure with its list.
-    fn tombstones(&self) -> Result<Vec<(StoredRecord, ErasedItems)>, EvidenceError> {
-        let sql = format!(
-            "SELECT seq, attributes ->> '$.\"watchkeeper.erasure.request\"' AS request FROM events WHERE kind = 'admin' AND name = '{}'",
-            ledger::TOMBSTONE_EVENT
-        );
-        let table = self.reader()?.sql(&sql, &QueryLimits::default())?;
+    /// The erasures, each with its list.
+    fn tombstones(&self, erasures: Vec<Trace>) -> Result<Vec<(StoredRecord, ErasedItems)>, EvidenceError> {
         let dir = self.data().path().join(ARCHIVE_DIR).join(TOMBSTONES_DIR);
         let mut found = Vec::new();
-        for row in &table.rows {
-            let (Some(Cell::Int(seq)), Some(Cell::Text(request))) = (row.first(), row.get(1)) else { continue };
+        for Trace { seq, request, .. } in erasures {
             // The request names a file: the ledger's own rule for it is checked when the list is compared.
-            if request.contains(['/', '.']) {
-                continue;
-            }
+            let Some(request) = request.filter(|request| !request.contains(['/', '.'])) else { continue };
             let Ok(file) = File::open(dir.join(format!("{request}.jsonl"))) else { continue };
             let list = ErasedItems::read(&mut BufReader::new(file))?;
-            let (records, _) = gather(&self.spine(), &BTreeSet::from([seq.unsigned_abs()]))?;
+            let (records, _) = gather(&self.spine(), &BTreeSet::from([seq]))?;
             found.extend(records.into_iter().map(|record| (record, list.clone())));
         }
         Ok(found)
+    }
+}
+
+/// The holds that cover some of the selected records. Others are of other cases, which the receiver is not to know.
+struct Covering {
+    events: Vec<RecordedEvent<Clean>>,
+    standing: HashSet<String>,
+}
+
+impl Covering {
+    fn of(holds: Vec<Hold>, records: &[StoredRecord]) -> Self {
+        let events: Vec<_> = records.iter().filter_map(event_of).collect();
+        let covers = |scope: &Scope| events.iter().any(|event| scope.covers(event));
+        let standing = holds.into_iter().filter(|hold| covers(&hold.scope)).map(|hold| hold.name).collect();
+        Self { events, standing }
+    }
+
+    /// By the scope that the event itself has; else by that of the hold of its name which stands.
+    fn has(&self, trace: &Trace) -> bool {
+        match trace.scope.as_deref().map(serde_json::from_str::<Scope>) {
+            Some(Ok(scope)) => self.events.iter().any(|event| scope.covers(event)),
+            _ => self.standing.contains(&trace.object),
+        }
     }
 }
 
@@ -329,7 +365,7 @@ struct Named {
 impl Named {
     fn of(records: &[StoredRecord]) -> Self {
         let mut named = Self::default();
-        for event in records.iter().filter_map(|stored| stored.for_reading().and_then(|record| record.event().ok())) {
+        for event in records.iter().filter_map(event_of) {
             named.sessions.extend(event.session.iter().map(|session| session.as_str().to_owned()));
             named.ids.extend(event.trace.iter().map(|trace| trace.trace_id.to_string()));
             named.ids.insert(event.id.to_string());
@@ -397,7 +433,8 @@ pub(crate) fn gather(
                 }
             }
         }
-        rest = rest.split_off(&end.0);
+        // A record that is in no stretch was dropped meanwhile: the bundle is not complete then, and says so.
+        rest = rest.split_off(&end.0.max(first + 1));
     }
     Ok((records, contents))
 }
@@ -415,10 +452,13 @@ fn column_of(table: &Table, name: &str) -> Option<usize> {
     table.columns.iter().position(|column| column == name)
 }
 
+fn event_of(stored: &StoredRecord) -> Option<RecordedEvent<Clean>> {
+    stored.for_reading().and_then(|record| record.event().ok())
+}
+
 /// The contents that a record refers to.
 fn references(stored: &StoredRecord) -> Vec<ContentId> {
-    let event = stored.for_reading().and_then(|record| record.event().ok());
-    event.map(|event| event.pieces.iter().map(|piece| piece.content.id).collect()).unwrap_or_default()
+    event_of(stored).map(|event| event.pieces.iter().map(|piece| piece.content.id).collect()).unwrap_or_default()
 }
 
 /// The contents that a record brings.

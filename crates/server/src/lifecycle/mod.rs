@@ -9,6 +9,7 @@ pub mod hold;
 pub mod place;
 pub mod restore;
 pub mod retention;
+pub(crate) mod search;
 pub mod spine;
 pub mod target;
 pub mod verify;

@@ -3,14 +3,15 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
-use evidence::{Bag, Overall, Predicate, Report, Trust};
+use anyhow::bail;
+use evidence::{Bag, Destination, Overall, Predicate, Report, Trust};
 use ledger::Verdict;
 use serde_json::json;
 use server::lifecycle::export::What;
 use store::{Cell, Table};
 
 use super::lifecycle::{asker, with};
+use super::verify::NOT_PROVED;
 use crate::cli::{Evidence, FormatName, Trusted};
 use crate::output::{printable, say, table};
 
@@ -24,10 +25,8 @@ pub(super) fn evidence(command: Evidence) -> anyhow::Result<ExitCode> {
                 (None, None, None, Some(range)) => What::Forensic(range),
                 _ => bail!("one of --session, --incident, --query and --forensic says what to take out"),
             };
-            // Looked at first: an export is recorded, so it should not fail for its file.
-            if out.exists() {
-                bail!("{} exists already; a bundle is a new file or a new directory", out.display());
-            }
+            // Made first: an export is recorded, so it should not fail for its file.
+            let destination = Destination::create(&out)?;
             let body = json!({ "what": what, "reason": reason, "withhold": withhold });
             let bag = with(
                 &data,
@@ -35,17 +34,13 @@ pub(super) fn evidence(command: Evidence) -> anyhow::Result<ExitCode> {
                 |api| Ok(Bag::from_tar_gz(&api.post_for_bytes("/api/evidence", &body)?)?),
                 |node| Ok(node.export(&asker(), &what, &withhold, &reason)?.0),
             )?;
-            // What comes through the API lies below a directory; a bundle is the files in it.
-            let name = out.file_name().context("--out needs a name")?.to_string_lossy().into_owned();
-            match name.strip_suffix(".tar.gz") {
-                Some(stem) => bag.write_tar_gz(&out, stem)?,
-                None => bag.write_dir(&out)?,
-            }
+            destination.write(&bag)?;
             say(&format!(
-                "{}: {} files; verify it with `watchkeeper evidence verify {}`",
+                "{}: {} files; verify it with `watchkeeper evidence verify {} --key {}`, where the key is a copy from elsewhere",
                 out.display(),
                 bag.files().count(),
-                out.display()
+                out.display(),
+                data.path()?.join("ledger/vkey").display(),
             ))?;
             Ok(ExitCode::SUCCESS)
         }
@@ -73,6 +68,14 @@ pub(super) fn evidence(command: Evidence) -> anyhow::Result<ExitCode> {
 }
 
 fn verified(bundle: &Path, trusted: &Trusted) -> anyhow::Result<Report> {
+    if bundle.is_dir() && !bundle.join("bagit.txt").exists() {
+        let what = if bundle.join("ledger").is_dir() {
+            "a data directory: `watchkeeper verify` verifies it"
+        } else {
+            "no bundle: it has no bagit.txt"
+        };
+        bail!("{} is {what}", bundle.display());
+    }
     let ledger::Trust { mut keys, policy, tsa_roots } =
         super::verify::trust(trusted.key.as_deref(), trusted.policy.as_deref(), trusted.tsa_roots.as_deref())?;
     if trusted.key.is_some() && keys.is_empty() {
@@ -96,6 +99,16 @@ fn said(statement: &Predicate) -> Table {
         ("reason", statement.reason.clone()),
         ("selection", format!("{} {}", statement.selection, statement.selected)),
         ("records", format!("{} of {}", statement.records, statement.records_selected)),
+        (
+            "searched",
+            match (statement.not_searched, statement.dropped) {
+                (0, 0) => "every record of the log".to_owned(),
+                (0, dropped) => {
+                    format!("every record that the log still had; {dropped} were dropped at the end of their retention")
+                }
+                (older, _) => format!("the newest records; {older} older ones were not looked at, so there may be more"),
+            },
+        ),
         ("withheld", if statement.withheld.is_empty() { "nothing".to_owned() } else { statement.withheld.join(", ") }),
         ("log", format!("{}, {} records", statement.origin, statement.tree_size)),
         ("witnessed", witnessed.to_owned()),
@@ -107,7 +120,7 @@ fn said(statement: &Predicate) -> Table {
 
 /// A row for each part of each record.
 fn verdicts(report: &Report) -> Table {
-    let columns = ["record", "time", "kind", "part", "verdict", "because", "time stamp"].map(str::to_owned).to_vec();
+    let columns = ["record", "time", "kind", "part", "verdict", "because", "time stamp", "value"].map(str::to_owned).to_vec();
     let text = |text: &str| if text.is_empty() { Cell::Null } else { Cell::Text(text.to_owned()) };
     let mut rows = Vec::new();
     for (record, is_custody) in
@@ -127,6 +140,7 @@ fn verdicts(report: &Report) -> Table {
                 text(word(verdict)),
                 text(&because),
                 text(record.stamped.as_deref().unwrap_or_default()),
+                text(record.values.get(part).map_or("", String::as_str)),
             ]);
         }
     }
@@ -140,17 +154,22 @@ fn conclude(report: &Report) -> anyhow::Result<ExitCode> {
     if let Some(fault) = &report.fault {
         say(&format!("TAMPERED: {}: {}", printable(&fault.file), printable(&fault.what)))?;
     }
-    if !report.key_was_trusted {
-        say("note: judged by the key that the bundle brings itself; bring the log's key with --key to know whose record it is")?;
+    for demand in &report.unmet {
+        say(&format!("not proved: {}", printable(demand)))?;
     }
-    if !report.witnesses.is_empty() {
-        let names: Vec<&str> = report.witnesses.iter().map(|by| by.name.as_str()).collect();
-        let whose = if report.policy_was_trusted {
-            ""
-        } else {
-            ", by the policy that the bundle brings itself; bring yours with --policy"
-        };
-        say(&format!("witnessed: by {}{whose}", printable(&names.join(", "))))?;
+    if report.unmet.iter().any(|_| !report.key_was_trusted) {
+        say(
+            "note: whole, by whoever holds the key that the bundle brings itself; bring the log's key, as you know it from elsewhere, with --key",
+        )?;
+    }
+    let whose = [
+        (&report.witnesses, ""),
+        (&report.witnesses_claimed, ", by the policy that the bundle brings itself; bring yours with --policy"),
+    ];
+    if let Some((witnesses, whose)) = whose.into_iter().find(|(witnesses, _)| !witnesses.is_empty()) {
+        let names: Vec<&str> = witnesses.iter().map(|by| by.name.as_str()).collect();
+        let said = if whose.is_empty() { "witnessed" } else { "said to be witnessed" };
+        say(&format!("{said}: by {}{whose}", printable(&names.join(", "))))?;
     }
     for stamp in &report.timestamps {
         let whose =
@@ -163,7 +182,8 @@ fn conclude(report: &Report) -> anyhow::Result<ExitCode> {
         match report.overall {
             Overall::Intact => "intact",
             Overall::Tampered => "tampered",
-            _ => "incomplete",
+            Overall::Incomplete => "incomplete",
+            Overall::NotProved => "not proved",
         },
         report.records.len(),
         report.custody.len(),
@@ -177,7 +197,11 @@ fn conclude(report: &Report) -> anyhow::Result<ExitCode> {
 }
 
 fn code(report: &Report) -> ExitCode {
-    if report.overall == Overall::Intact { ExitCode::SUCCESS } else { ExitCode::from(1) }
+    match report.overall {
+        Overall::Intact => ExitCode::SUCCESS,
+        Overall::Tampered => ExitCode::from(1),
+        Overall::Incomplete | Overall::NotProved => ExitCode::from(NOT_PROVED),
+    }
 }
 
 fn word(verdict: &Verdict) -> &'static str {

@@ -12,6 +12,12 @@ use server::{Config, DataDir, pin};
 use crate::cli::Data;
 use crate::output::{printable, say};
 
+/// How the program ends when nothing is wrong, and what was asked for is not proved.
+pub(super) const NOT_PROVED: u8 = 3;
+
+/// Longest file of keys: a line for each that the log ever had.
+const KEYS_BYTES_MAX: u64 = 1 << 20;
+
 /// What can be looked into.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Reach {
@@ -25,9 +31,9 @@ pub(super) enum Reach {
 pub(super) fn trust(key: Option<&str>, policy: Option<&Path>, tsa_roots: Option<&Path>) -> anyhow::Result<Trust> {
     let mut trust = Trust::default();
     if let Some(key) = key {
-        let key = std::fs::read_to_string(key).unwrap_or_else(|_| key.to_owned());
-        let keys = key.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::parse);
-        trust.keys = keys.collect::<Result<Vec<_>, _>>().context("--key")?;
+        let text = key_text(key)?;
+        let keys = text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::parse);
+        trust.keys = keys.collect::<Result<Vec<_>, _>>().with_context(|| format!("--key {key}"))?;
     }
     if let Some(policy) = policy {
         let text = std::fs::read(policy).with_context(|| policy.display().to_string())?;
@@ -40,6 +46,35 @@ pub(super) fn trust(key: Option<&str>, policy: Option<&Path>, tsa_roots: Option<
     Ok(trust)
 }
 
+/// A key as it is, or the file that has it.
+fn key_text(key: &str) -> anyhow::Result<String> {
+    use std::io::Read as _;
+    let path = Path::new(key);
+    match path.metadata() {
+        Ok(metadata) if metadata.is_file() => {
+            let mut text = String::new();
+            let file = std::fs::File::open(path).with_context(|| format!("--key {key}"))?;
+            file.take(KEYS_BYTES_MAX).read_to_string(&mut text).with_context(|| format!("--key {key}"))?;
+            Ok(text)
+        }
+        // NAME+ID+BASE64: the name may be any text, and the two signs are always there.
+        _ if key.matches('+').count() >= 2 => Ok(key.to_owned()),
+        _ => anyhow::bail!("--key {key}: there is no such file, and it is no key itself (NAME+ID+BASE64, as in ledger/vkey)"),
+    }
+}
+
+/// Says of what is no data directory what it is.
+fn is_data(target: &Path) -> anyhow::Result<()> {
+    let metadata = target.metadata().with_context(|| target.display().to_string())?;
+    if !metadata.is_dir() || target.join("bagit.txt").exists() {
+        anyhow::bail!(
+            "{} is no data directory; `watchkeeper evidence verify` verifies bundles, which are a .tar.gz or a directory with bagit.txt",
+            target.display()
+        );
+    }
+    Ok(())
+}
+
 pub(super) fn verify(
     target: Option<PathBuf>,
     data: &Data,
@@ -50,6 +85,7 @@ pub(super) fn verify(
     json: bool,
 ) -> anyhow::Result<ExitCode> {
     let target = target.map_or_else(|| data.path(), Ok)?;
+    is_data(&target)?;
     let keyring = match reach {
         Reach::Public => None,
         Reach::Decrypted(_) => Some(
@@ -67,7 +103,7 @@ pub(super) fn verify(
     if json {
         let fault = report.fault.as_ref().map(|fault| serde_json::json!({ "place": fault.place, "what": fault.what }));
         let report = serde_json::json!({
-            "intact": report.fault.is_none(), "records": report.records, "sealed": report.sealed,
+            "intact": report.fault.is_none() && report.unmet.is_empty(), "unmet": report.unmet, "records": report.records, "sealed": report.sealed,
             "checkpoints": report.checkpoints, "witnessed": report.witnessed,
             "witnesses": report.witnesses.iter().map(|(name, time)| serde_json::json!({ "name": name, "time": time })).collect::<Vec<_>>(),
             "archive": archive.map(of_archive),
@@ -99,7 +135,14 @@ pub(super) fn verify(
             let time = jiff::Timestamp::from_second(i64::try_from(time)?)?;
             say(&format!("time stamps: {}, the newest of {time} over {records} records", report.timestamps))?;
         }
+        for demand in report.unmet.iter().filter(|_| report.fault.is_none()) {
+            say(&format!("NOT PROVED: {}", printable(demand)))?;
+        }
         match &report.fault {
+            None if !report.unmet.is_empty() => say(&format!(
+                "whole, and not what was asked for: {} records, {} of them sealed by {} signed checkpoints; log {}",
+                report.records, report.sealed, report.checkpoints, report.key
+            ))?,
             None if report.key.is_empty() => say("intact: 0 records; there is no log yet")?,
             None => say(&format!(
                 "intact: {} records, {} of them sealed by {} signed checkpoints; log {}",
@@ -108,7 +151,11 @@ pub(super) fn verify(
             Some(fault) => say(&format!("TAMPERED: {}: {}", printable(&fault.place), printable(&fault.what)))?,
         }
     }
-    Ok(if report.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    Ok(match (&report.fault, report.unmet.is_empty()) {
+        (Some(_), _) => ExitCode::from(1),
+        (None, false) => ExitCode::from(NOT_PROVED),
+        (None, true) => ExitCode::SUCCESS,
+    })
 }
 
 fn of_archive(archive: ArchiveReport) -> serde_json::Value {

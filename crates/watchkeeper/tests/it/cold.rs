@@ -361,6 +361,28 @@ fn an_hour_of_a_day_that_left_the_hot_store_comes_back() {
     let partition: PathBuf = data.join(format!("store/{day}.db"));
     assert!(!partition.exists(), "the day is still hot");
     assert_eq!((said("nine"), said("noon")), (0, 0));
+
+    // Evidence is looked for in the archive, too, and who looked at it stays with it.
+    let bundle = dir.path().join("nine.tar.gz");
+    let output = run(&["evidence", "export", "--session", "nine", "--reason", "r", "--out", bundle.to_str().unwrap()], &data);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let judged = |bundle: &Path| {
+        let key = data.join("ledger/vkey");
+        let output =
+            crate::support::watchkeeper().args(["evidence", "verify", "--json"]).arg(bundle).arg("--key").arg(key).output();
+        let output = output.unwrap();
+        (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).unwrap())
+    };
+    let (code, report) = judged(&bundle);
+    assert!(code == Some(0) && report["records"].as_array().unwrap().len() == 1, "{report}");
+    // A query is one of the store, and says what it did not look at.
+    let query = "SELECT seq FROM events WHERE name = 'server.start'";
+    let out = dir.path().join("starts.tar.gz");
+    let output = run(&["evidence", "export", "--query", query, "--reason", "r", "--out", out.to_str().unwrap()], &data);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let (code, report) = judged(&out);
+    assert!(code == Some(3) && report["overall"] == "incomplete", "{report}");
+    assert!(report["statement"]["notSearched"].as_u64().unwrap() > 2, "{report}");
     let (from, to) = (format!("{day}T09:00:00Z"), format!("{day}T10:00:00Z"));
     let output = run(&["restore", "--from", &from, "--to", &to], &data);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

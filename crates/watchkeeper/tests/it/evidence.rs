@@ -74,7 +74,11 @@ fn a_bundle_rests_on_what_a_witness_cosigned_and_brings_its_time_stamp() {
     assert!(text.contains("time stamp: the first ") && !text.contains("not verified"), "{text}");
     // Without what the reader trusts the same is said, and that nobody vouches for it.
     let (code, text) = judge(&["show", &path]);
-    assert!(code == 0 && text.contains("by the policy that the bundle brings") && text.contains("was not verified"), "{text}");
+    assert!(
+        code == 3 && text.contains("said to be witnessed: by witness.test/1, by the policy that the bundle brings"),
+        "{text}"
+    );
+    assert!(text.contains("was not verified") && text.contains("not proved: whose record it is"), "{text}");
     let records: Vec<Value> = shown(&bundle).into_iter().filter(|row| row["because"] != "custody").collect();
     assert!(!records.is_empty() && records.iter().all(|row| row["time stamp"].is_string()), "{records:?}");
 
@@ -97,12 +101,32 @@ fn a_bundle_rests_on_what_a_witness_cosigned_and_brings_its_time_stamp() {
     let stranger = ledger::SigningKey::generate(ledger::Algorithm::MlDsa44, "witness.test/9").unwrap();
     let asks = dir.path().join("asks");
     std::fs::write(&asks, format!("witness w9 {}\nquorum w9\n", stranger.verifier())).unwrap();
-    let (code, text) = judge(&["verify", &path, "--policy", asks.to_str().unwrap()]);
-    assert!(code == 1 && text.contains("data/checkpoint"), "{text}");
+    let (code, text) = judge(&["verify", &path, "--key", &key, "--policy", asks.to_str().unwrap()]);
+    assert!(code == 3 && text.contains("not proved: that the checkpoint is witnessed") && !text.contains("TAMPERED"), "{text}");
     let other = dir.path().join("other");
     authority(other.clone());
-    let (code, text) = judge(&["verify", &path, "--tsa-roots", other.join("root.pem").to_str().unwrap()]);
-    assert!(code == 1 && text.contains("data/timestamps/"), "{text}");
+    let (code, text) = judge(&["verify", &path, "--key", &key, "--tsa-roots", other.join("root.pem").to_str().unwrap()]);
+    assert!(code == 3 && text.contains("not proved: that data/timestamps/"), "{text}");
+    let (code, text) = judge(&["verify", &path, "--key", &stranger.verifier().to_string()]);
+    assert!(code != 0 && !text.contains("intact"), "{text}");
+    let another = ledger::LogKey::generate("another.example/log").unwrap().verifier().to_string();
+    let (code, text) = judge(&["verify", &path, "--key", &another]);
+    assert!(code == 3 && text.contains("of another log") && !text.contains("no key"), "{text}");
+
+    // Whoever takes one thing for another is told so.
+    for (arguments, told) in [
+        (vec!["verify", data.to_str().unwrap()], "watchkeeper verify"),
+        (vec!["verify", &path, "--key", "absent.vkey"], "no such file"),
+        (vec!["verify", dir.path().to_str().unwrap()], "bagit.txt"),
+    ] {
+        let (code, text) = judge(&arguments);
+        assert!(code == 2 && text.contains(told), "{arguments:?}: {text}");
+    }
+    for (target, told) in [(path.as_str(), "watchkeeper evidence verify"), ("nowhere", "nowhere")] {
+        let output = watchkeeper().args(["verify", target]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && text.contains(told), "{target}: {text}");
+    }
 }
 
 #[test]
@@ -140,7 +164,8 @@ fn what_is_withheld_is_nowhere_in_the_bundle_and_its_commitments_are() {
     let part = unpacked(&bundle, &dir.path().join("part"));
     assert!(!part.contains(token) && !part.contains("ships today") && !part.contains("gen_ai.request.model"));
     assert!(part.contains("please ship heron-azure-7742 today") && part.contains("and copy <EMAIL:erased> on crane-amber-1001"));
-    let (code, text) = judge(&["verify", bundle.to_str().unwrap()]);
+    let vkey = data.join("ledger/vkey");
+    let (code, text) = judge(&["verify", bundle.to_str().unwrap(), "--key", vkey.to_str().unwrap()]);
     assert!(code == 0 && text.contains("intact: 2 records") && !text.contains(" 0 withheld"), "{text}");
     assert!(text.contains(" 0 unknown"), "{text}");
     let verdicts: Vec<String> = shown(&bundle).iter().map(|row| row["verdict"].as_str().unwrap().to_owned()).collect();
@@ -192,12 +217,13 @@ fn who_views_holds_or_exports_a_record_stands_in_the_record() {
         bundle
     };
     assert!(run(&["hold", "place", "case-17", "--reason", "a letter", "--session", "shared"], &data).status.success());
+    assert!(run(&["hold", "place", "project-nightjar", "--reason", "secret", "--session", "bo-alone"], &data).status.success());
     let bundle = export(1);
     assert!(run(&["hold", "release", "case-17"], &data).status.success());
     let admin = |name: &str| rows(&format!("SELECT user_id FROM admin_events WHERE name = '{name}'"), &data);
-    for name in ["hold.place", "evidence.export", "hold.release"] {
+    for (name, times) in [("hold.place", 2), ("evidence.export", 1), ("hold.release", 1)] {
         let found = admin(name);
-        assert!(found.len() == 1 && found[0]["user_id"].is_string(), "{name}: {found:?}");
+        assert!(found.len() == times && found[0]["user_id"].is_string(), "{name}: {found:?}");
     }
     // In the bundle: the export, the hold, and what named the session: the trace, and the query above that asked for it. The other
     // reads did not.
@@ -206,11 +232,24 @@ fn who_views_holds_or_exports_a_record_stands_in_the_record() {
     let custody = report["custody"].as_array().unwrap();
     let kinds = |kind: &str| custody.iter().filter(|record| record["kind"] == kind).count();
     assert_eq!((kinds("admin"), kinds("data_access"), custody.len()), (2, 2, 4), "{report}");
+    // A hold of another case is nothing for the receiver of this one.
+    let all = unpacked(&bundle, &dir.path().join("bag"));
+    assert!(all.contains("case-17") && !all.contains("nightjar"));
     server.stop();
 
     // Without a server the same commands leave the same events.
     look(2);
     export(2);
     assert!(run(&["hold", "place", "case-18", "--reason", "a letter"], &data).status.success());
-    assert_eq!((admin("evidence.export").len(), admin("hold.place").len()), (2, 2));
+    assert_eq!((admin("evidence.export").len(), admin("hold.place").len()), (2, 3));
+
+    // An export that cannot be written is none; an incident is a detection, and nothing else.
+    let nowhere = dir.path().join("no/where.tar.gz");
+    assert!(!export_session(&data, &nowhere, &[]).0);
+    let call = rows("SELECT event_id FROM events WHERE session_id = 'shared' LIMIT 1", &data)[0]["event_id"].clone();
+    let out = dir.path().join("call.tar.gz");
+    let arguments = ["evidence", "export", "--incident", call.as_str().unwrap(), "--reason", "r", "--out", out.to_str().unwrap()];
+    let output = run(&arguments, &data);
+    assert!(!output.status.success() && String::from_utf8_lossy(&output.stderr).contains("no detection") && !out.exists());
+    assert_eq!(admin("evidence.export").len(), 2);
 }

@@ -123,8 +123,9 @@ fn the_logs_keys_are_rotated_and_whoever_verifies_follows() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
     // And the second verifier says the same.
     let script = root().join("tests/verifier/wkverify.py");
-    for (kind, what) in [("ledger", &data), ("bundle", &bundle)] {
-        let output = Command::new(python("verifier")).arg(&script).arg(kind).arg(what).output().unwrap();
+    let key = std::fs::read_to_string(&pair).unwrap().lines().next().unwrap().to_owned();
+    for (kind, what, more) in [("ledger", &data, None), ("bundle", &bundle, Some(key))] {
+        let output = Command::new(python("verifier")).arg(&script).arg(kind).arg(what).args(more).output().unwrap();
         let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(0), "{kind}: {text}");
     }

@@ -133,7 +133,7 @@ fn a_quorum_witnesses_the_record_whoever_is_down_or_lies_and_no_fork_of_it() {
         policy_path.display(),
         lying.verifier()
     );
-    assert_eq!(verify(&data, &policy_path).0, 1, "nobody has witnessed yet");
+    assert_eq!(verify(&data, &policy_path).0, 3, "nobody has witnessed yet");
 
     let server = Server::start_with(&data, &config);
     note_spans(&server, 3, 3);
