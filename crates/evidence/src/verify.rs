@@ -143,6 +143,17 @@ pub fn verify_bag(bag: &Bag, trust: &Trust) -> Report {
     };
     let judged = report.judge(bag, trust);
     report.hold(judged);
+    // A bundle that is whole by another key is of another log; in one that is not the key was changed.
+    if let (Some(fault), Some(key), Some(log)) = (&mut report.fault, &trust.key, &report.log)
+        && !report.key_was_trusted
+    {
+        let what = format!(
+            "the log has other keys than the one trusted, {} {:08x}, and is not whole by its own, {log}",
+            key.name(),
+            key.id()
+        );
+        *fault = Fault { file: VKEY.to_owned(), what: format!("{what}: {}: {}", fault.file, fault.what) };
+    }
     if report.fault.is_none() {
         let parts = report.records.iter().chain(&report.custody).flat_map(|record| &record.parts);
         let unknown = parts.into_iter().any(|(_, verdict)| *verdict == Verdict::Unknown);
@@ -226,7 +237,7 @@ impl Report {
                 .unmet
                 .push("whose record it is: no key of the log was given, and anybody can make a log of their own".to_owned()),
             Some(key) if !self.key_was_trusted => self.unmet.push(format!(
-                "that it is of the log whose key is {}+{:08x}: the bundle is of another log, {}",
+                "that it is of the log whose key is {}+{:08x}: {VKEY} is of another log, {}",
                 key.name(),
                 key.id(),
                 chain.first()
@@ -258,7 +269,9 @@ impl Report {
             Some(Err(error)) if !error.is_unmet() => {
                 self.fault.get_or_insert(refused(error));
             }
-            Some(Err(error)) => self.unmet.push(format!("that the checkpoint is witnessed as the policy given asks: {error}")),
+            Some(Err(error)) => {
+                self.unmet.push(format!("that the checkpoint is witnessed as the policy given asks: {CHECKPOINT}: {error}"))
+            }
             None => {}
         }
     }

@@ -169,7 +169,8 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
             .route("/api/tail", get(tail))
             .route("/api/detections", get(detections))
             .route("/api/log-key", get(log_key_api::show))
-            .with_state(api.clone()),
+            .with_state(api.clone())
+            .merge(crate::lifecycle_api::shown(api.clone())),
         &api,
         Access::ReadRecord,
     );

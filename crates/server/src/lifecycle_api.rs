@@ -1,4 +1,5 @@
-//! The HTTP API of what is kept: holds, retention, erasure, evidence. Administrators only.
+//! The HTTP API of what is kept: holds, retention, erasure, evidence. Auditors see what is held and kept; the rest
+//! is for administrators.
 
 use std::sync::Arc;
 
@@ -17,12 +18,16 @@ use crate::lifecycle::hold::{HoldError, Scope};
 use crate::lifecycle::{HoldFailure, Kept};
 use crate::node::Node;
 
-/// The routes. Whoever mounts them guards them.
+/// The routes that show what is held and kept. Whoever mounts them guards them.
+pub(crate) fn shown(api: Arc<Api>) -> Router {
+    Router::new().route("/api/holds", get(list_holds)).route("/api/retention", get(retention)).with_state(api)
+}
+
+/// The routes that change it, and those that hand it out. Whoever mounts them guards them.
 pub(crate) fn router(api: Arc<Api>) -> Router {
     Router::new()
-        .route("/api/holds", get(list_holds).post(place_hold))
+        .route("/api/holds", post(place_hold))
         .route("/api/holds/{name}", axum::routing::delete(release_hold))
-        .route("/api/retention", get(retention))
         .route("/api/retention/sweep", post(sweep))
         .route("/api/erase", post(erase))
         .route("/api/restore", post(restore))

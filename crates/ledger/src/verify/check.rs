@@ -10,7 +10,7 @@ use super::{Journaled, Report, Source, Stop, Trust, VerifyError, blame};
 use crate::checkpoint::{Checkpoint, History, HistoryItem, can_be_torn};
 use crate::key_chain::{KeyChain, history_form};
 use crate::leaf::{Leaf, LeafError};
-use crate::ledger::{CHECKPOINT, HISTORY};
+use crate::ledger::{CHECKPOINT, HISTORY, KEYS, VKEY};
 use crate::note::SignedNote;
 use crate::policy::Policy;
 use crate::tile::{ENTRY_BYTES, TILE_WIDTH, TileBuilder, TileId, TileKind};
@@ -28,6 +28,25 @@ pub(super) fn run(
     source: Source<'_>,
     report: &mut Report,
 ) -> Result<(), Stop> {
+    let mut stranger = None;
+    match pass(data_dir, trust, sealed_leaves, source, report, &mut stranger) {
+        // A log that is whole by another key is another log; one that is not had its key changed.
+        Err(Stop::Fault(fault)) if fault.place != place(KEYS) => Err(match stranger {
+            Some(what) => Stop::fault(place(VKEY), what),
+            None => Stop::Fault(fault),
+        }),
+        other => other,
+    }
+}
+
+fn pass(
+    data_dir: &Path,
+    trust: &Trust,
+    sealed_leaves: bool,
+    source: Source<'_>,
+    report: &mut Report,
+    stranger: &mut Option<String>,
+) -> Result<(), Stop> {
     let Some(mut snapshot) = Snapshot::take(data_dir, &mut report.notes)? else {
         if !data_dir.join("journal").is_dir() {
             return Err(Stop::Error(VerifyError::NoDataDirectory(data_dir.to_owned())));
@@ -36,7 +55,12 @@ pub(super) fn run(
     };
     report.key = snapshot.keys.first().to_string();
     for expected in trust.keys.iter().filter(|expected| !snapshot.keys.contains(expected)) {
-        report.unmet.push(format!("that this is the log whose key is {expected}: it is another one, {}", report.key));
+        stranger.get_or_insert(format!("is the key {}, and {expected} was expected", report.key));
+        report.unmet.push(format!(
+            "that this is the log whose key is {expected}: {} is another one, {}",
+            place(VKEY),
+            report.key
+        ));
     }
     let rotations = snapshot.keys.generations().len() - 1;
     if rotations > 0 {

@@ -195,7 +195,7 @@ fn traces_before(reader: &Reader, before: i64) -> Result<Vec<Trace>, EvidenceErr
     let names: Vec<String> = ADMIN.iter().map(|name| quoted(name)).collect();
     let sql = format!(
         "SELECT seq, name, coalesce(attributes ->> '$.\"{object}\"', attributes ->> '$.\"{read}\"', ''), attributes ->> \
-         '$.\"{HOLD_SCOPE}\"', attributes ->> '$.\"{REQUEST}\"' FROM events WHERE seq < {before} AND source_path = 'internal' AND \
+         '$.\"{HOLD_SCOPE}\"', attributes ->> '$.\"{REQUEST}\"' FROM events WHERE seq < {before} AND source = 'internal' AND \
          ((kind = 'admin' AND name IN ({names})) OR (kind = 'data_access' AND name = '{READ}')) ORDER BY seq DESC LIMIT {PAGE}",
         object = attr::ADMIN_OBJECT,
         read = attr::DB_COLLECTION_NAME,

@@ -112,6 +112,7 @@ impl Archived {
         let verified = verify(&self.dir, &self.trust, Some(&keyring), Depth::Records, None).map_err(|error| error.to_string())?;
         match verified.report.fault {
             Some(fault) => Ok(Some(fault.to_string())),
+            None if !verified.report.unmet.is_empty() => Ok(Some(verified.report.unmet.join("; "))),
             None => pins(&self.dir, &self.kept),
         }
     }

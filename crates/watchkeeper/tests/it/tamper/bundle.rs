@@ -141,6 +141,8 @@ impl<'k> Log<'k> {
                 withheld: vec!["/identity".to_owned()],
                 witnessed: witness.map(|_| true),
                 records_selected: records.len() as u64,
+                not_searched: 0,
+                dropped: 0,
             },
         };
         files_of(&export.bag().unwrap().0)
@@ -210,7 +212,7 @@ impl Bundles {
         match (report.overall, report.fault) {
             (Overall::Intact, _) => Ok(None),
             (_, Some(fault)) => Ok(Some(format!("{}: {}", fault.file, fault.what))),
-            (overall, None) => Ok(Some(format!("{overall:?}"))),
+            (overall, None) => Ok(Some(format!("{overall:?}: {}", report.unmet.join("; ")))),
         }
     }
 }

@@ -145,6 +145,7 @@ impl World {
                 let report = ledger::verify_against(&self.dir, &trust, &**journal).map_err(|error| error.to_string())?;
                 match report.fault {
                     Some(fault) => Ok(Some(fault.to_string())),
+                    None if !report.unmet.is_empty() => Ok(Some(report.unmet.join("; "))),
                     None => pins(&self.dir, &self.kept),
                 }
             }
@@ -177,7 +178,7 @@ pub(super) fn said(command: &mut Command) -> Result<Option<String>, String> {
     let output = command.output().unwrap();
     match output.status.code() {
         Some(0) => Ok(None),
-        Some(1) => Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned())),
+        Some(1 | 3) => Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned())),
         _ => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
     }
 }
