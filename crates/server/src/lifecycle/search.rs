@@ -260,12 +260,12 @@ mod tests {
     use crate::lifecycle::Asker;
     use crate::lifecycle::hold::Scope;
     use crate::node::NodeSettings;
-    use crate::root_key::RootKeyFile;
+    use crate::root_key::RootKeyPlace;
 
     #[test]
     fn custody_is_what_the_program_itself_recorded_in_the_store_or_the_archive() {
         let dir = tempfile::tempdir().unwrap();
-        let root = RootKeyFile::new(Some(&dir.path().join("root.key"))).unwrap();
+        let root = RootKeyPlace::new(Some(&dir.path().join("root.key"))).unwrap();
         let node = Node::open(&dir.path().join("data"), &root, &NodeSettings::default()).unwrap();
         // What a sensor sends may be called anything.
         let mut forged = Event::new(Kind::Admin, "hold.place".to_owned(), Source::new(SourcePath::Api, Key::of("watchkeeper")));
