@@ -187,9 +187,9 @@ fn a_manifest_that_a_retired_key_signed_is_not_believed() {
     let (keyring, _) = open_keyring(&data, &root(dir.path())).unwrap();
     let objects = Arc::new(archive::DirObjects::open(&at.join("objects"), false).unwrap());
     let keys = Arc::new(crate::lifecycle::cold::KeyringSegmentKeys { keyring, purpose: keys::Purpose::Segment });
-    let current = key_chain(&data).unwrap().unwrap().newest().to_vec();
+    let known = [old.verifiers(), key_chain(&data).unwrap().unwrap().newest().to_vec()].concat();
     let purpose = archive::Purpose::Evidence;
-    archive::Archive::open(&at, purpose, objects, keys, Arc::new(old), &current, None).unwrap();
+    archive::Archive::open(&at, purpose, objects, keys, Arc::new(old), &known, None).unwrap();
     let error = believed().unwrap_err().to_string();
     assert!(error.contains("generation 3"), "{error}");
 }
