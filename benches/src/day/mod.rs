@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use capture::import::{Format, LineContext, decode_line};
 use event::{Event, Timestamp};
-use server::{Node, NodeSettings, RootKeyFile};
+use server::{Node, NodeSettings, RootKeyPlace};
 
 use self::reads::{Asked, Reads};
 use self::sessions::Day;
@@ -70,7 +70,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let scratch = Scratch::make(&options.dir, options.keep)?;
     // Beside the data and not in it, as the product wants it.
     let root_path = options.dir.join("root.key");
-    let root = RootKeyFile::new(Some(&root_path))?;
+    let root = RootKeyPlace::new(Some(&root_path))?;
     let program = Program { binary, root: root_path };
     let (needed, free) = (options.events.saturating_mul(BYTES_PER_EVENT), free_bytes(&options.dir)?);
     if needed > free {
@@ -139,7 +139,7 @@ fn rates(lines: &mut Vec<String>, written: &Written) {
 }
 
 /// Moves what the journal still holds to the archive: until then its newest file is no place of rest.
-fn archive(lines: &mut Vec<String>, data: &Path, root: &RootKeyFile) -> anyhow::Result<()> {
+fn archive(lines: &mut Vec<String>, data: &Path, root: &RootKeyPlace) -> anyhow::Result<()> {
     let settings = NodeSettings { archive_after: Some(Duration::ZERO), ..NodeSettings::default() };
     let began = Instant::now();
     let node = Node::open(data, root, &settings)?;
@@ -229,7 +229,7 @@ fn asked(lines: &mut Vec<String>, reads: &Reads) {
 }
 
 /// The store is derived: it is deleted and built again.
-fn rebuild(lines: &mut Vec<String>, data: &Path, root: &RootKeyFile) -> anyhow::Result<()> {
+fn rebuild(lines: &mut Vec<String>, data: &Path, root: &RootKeyPlace) -> anyhow::Result<()> {
     let store = data.join("store");
     fs::remove_dir_all(&store).with_context(|| store.display().to_string())?;
     let began = Instant::now();

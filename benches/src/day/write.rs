@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use capture::{Raw, RawEvent, RecordError, Recorder};
 use event::Event;
-use server::{Node, NodeSettings, RootKeyFile};
+use server::{Node, NodeSettings, RootKeyPlace};
 
 use super::{free_bytes, say};
 
@@ -72,7 +72,7 @@ struct Batch {
 /// Writes events into a new data directory. Past `deadline` no more events are sent.
 pub(super) fn write(
     data: &Path,
-    root: &RootKeyFile,
+    root: &RootKeyPlace,
     events: Box<dyn Iterator<Item = Event<String>> + Send>,
     deadline: Option<Duration>,
 ) -> anyhow::Result<Written> {
