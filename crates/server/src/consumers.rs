@@ -77,6 +77,8 @@ pub(crate) struct Consumers {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
+    /// The sealer stops last: what the others record while they stop is sealed, too.
+    stop_sealing: AtomicBool,
     sealed: AtomicU64,
     indexed: AtomicU64,
     detected: AtomicU64,
@@ -90,6 +92,9 @@ struct Shared {
     /// What somebody waits for the sealer to do.
     rotations: Arc<Mutex<VecDeque<RotationJob>>>,
 }
+
+/// The name of the sealer and its thread.
+const SEALER: &str = "seal";
 
 /// Whether the detector is to wait, and does.
 #[derive(Default)]
@@ -146,16 +151,17 @@ impl Consumers {
         shared.indexed.store(store.next().0, Ordering::Release);
         shared.detected.store(cursor.get().0, Ordering::Release);
         let consumers = Self { shared: shared.clone(), threads: Mutex::new(Vec::new()) };
-        consumers.spawn("seal", {
+        consumers.spawn(SEALER, {
             let shared = shared.clone();
             let mut opened = Some(ledger);
             move || {
-                when_there_is_room("seal", &|| shared.stopping(), || {
+                let stopping = || shared.stop_sealing.load(Ordering::Acquire);
+                when_there_is_room(SEALER, &stopping, || {
                     let ledger = match opened.take() {
                         Some(ledger) => ledger,
                         None => sealer.open()?,
                     };
-                    sealer.run(ledger, &|| shared.stopping(), &|to| shared.moved(&shared.sealed, to))
+                    sealer.run(ledger, &stopping, &|to| shared.moved(&shared.sealed, to))
                 })
             }
         })?;
@@ -303,10 +309,11 @@ impl Consumers {
     pub(crate) fn stop(&self) -> Option<String> {
         self.shared.stop.store(true, Ordering::Release);
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            // A panic has been noted by the thread itself.
-            drop(thread.join());
-        }
+        let (sealer, others): (Vec<_>, Vec<_>) = threads.into_iter().partition(|thread| thread.thread().name() == Some(SEALER));
+        // A panic has been noted by the thread itself.
+        others.into_iter().for_each(|thread| drop(thread.join()));
+        self.shared.stop_sealing.store(true, Ordering::Release);
+        sealer.into_iter().for_each(|thread| drop(thread.join()));
         self.failure()
     }
 }

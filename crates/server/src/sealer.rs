@@ -61,11 +61,12 @@ impl Sealer {
         let mut due = Instant::now() + self.interval;
         loop {
             self.rotate(&mut ledger)?;
+            // Before the look at the journal: what was recorded until then is seen.
+            let stop = stopping();
             let record = reader.next()?;
             if let Some(record) = &record {
                 ledger.append(record)?;
             }
-            let stop = stopping();
             let pending = ledger.size() - done;
             let idle = record.is_none();
             // At the end of the journal a seal need not wait: callers that want the record sealed are served sooner, and an
