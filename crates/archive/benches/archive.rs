@@ -183,7 +183,7 @@ fn archive(c: &mut Criterion) {
         let keys = Arc::new(Keys::default());
         let mut archive =
             Archive::open(&dir.join("archive"), Purpose::Evidence, objects, keys, log_key.clone(), &[], None).unwrap();
-        let how = Sealing { contents: &|_| Ok(None), lock_until: &|_| None, root: None, now: Timestamp::now() };
+        let how = Sealing { contents: &|_| Ok(None), lock_until: &|_| None, keeps: &|_| None, root: None, now: Timestamp::now() };
         let classed = records.iter().map(|record| Ok::<_, Infallible>((class.clone(), record.clone())));
         archive.seal(0, RECORDS, classed, &how).unwrap();
         archive

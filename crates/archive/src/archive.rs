@@ -23,7 +23,7 @@ use event::{ContentId, ContentRef, KeyId, Timestamp};
 use ledger::{LeafError, LogKey, StoredBody, StoredContent, StoredRecord, VerifierKey};
 
 use crate::fs::{self, Steps};
-use crate::manifest::{Change, Dropped, MANIFEST_BYTES_MAX, Manifest, Object, Pin, Purpose, Segment, WHY_BYTES_MAX};
+use crate::manifest::{Change, Dropped, Keeps, MANIFEST_BYTES_MAX, Manifest, Object, Pin, Purpose, Segment, WHY_BYTES_MAX};
 use crate::objects::{Digest, ObjectName, Objects};
 use crate::pending::{Pending, PendingObject, PendingSegment};
 use crate::segment::{OBJECT_BYTES_MAX, SegmentObjects, SegmentWriter};
@@ -61,6 +61,8 @@ pub struct Sealing<'a> {
     pub contents: &'a dyn Fn(&ContentRef) -> Result<Option<StoredContent>, SegmentError>,
     /// Until when objects of a class are locked, on storage that is write-once.
     pub lock_until: &'a dyn Fn(&Class) -> Option<Timestamp>,
+    /// What a class says of its records.
+    pub keeps: &'a dyn Fn(&Class) -> Option<Keeps>,
     /// The root of the ledger's tree over the records before the span's end.
     pub root: Option<[u8; 32]>,
     /// When.
@@ -96,6 +98,15 @@ struct Sealed {
     events: Bytes,
     contents: Bytes,
     objects: SegmentObjects,
+}
+
+/// What the manifest says of a segment beside what it holds.
+struct Stamp {
+    locked_until: Option<Timestamp>,
+    root: Option<Digest>,
+    sealed_at: Timestamp,
+    rewritten_at: Option<Timestamp>,
+    keeps: Option<Keeps>,
 }
 
 impl Archive {
@@ -226,7 +237,14 @@ impl Archive {
             archive.announce(&sealed, None)?;
             let mut segments = Vec::new();
             for sealed in &sealed {
-                segments.push(archive.put(sealed, (how.lock_until)(&sealed.span.class), how.root.map(Digest), how.now)?);
+                let stamp = Stamp {
+                    locked_until: (how.lock_until)(&sealed.span.class),
+                    root: how.root.map(Digest),
+                    sealed_at: how.now,
+                    rewritten_at: None,
+                    keeps: (how.keeps)(&sealed.span.class),
+                };
+                segments.push(archive.put(sealed, stamp, how.now)?);
             }
             let changes: Vec<Change> = segments.iter().cloned().map(Change::Segment).collect();
             archive.commit(&changes)?;
@@ -273,7 +291,15 @@ impl Archive {
         let sealed = self.encrypt(span.clone(), writer.finish()?)?;
         self.change(|archive| {
             archive.announce(std::slice::from_ref(&sealed), Some((&old, held)))?;
-            let segment = archive.put(&sealed, old.events.locked_until, old.root, now)?;
+            // Records grow no younger by being written anew.
+            let stamp = Stamp {
+                locked_until: old.events.locked_until,
+                root: old.root,
+                sealed_at: old.sealed_at,
+                rewritten_at: Some(now),
+                keeps: old.keeps,
+            };
+            let segment = archive.put(&sealed, stamp, now)?;
             if held {
                 archive.hold_objects(&segment, true)?;
             }
@@ -398,15 +424,9 @@ impl Archive {
         fs::replace(&path, &bytes, &self.steps).map_err(at(&path))
     }
 
-    fn put(
-        &self,
-        sealed: &Sealed,
-        locked_until: Option<Timestamp>,
-        root: Option<Digest>,
-        now: Timestamp,
-    ) -> Result<Segment, ArchiveError> {
+    fn put(&self, sealed: &Sealed, stamp: Stamp, now: Timestamp) -> Result<Segment, ArchiveError> {
         // No storage takes a lock whose time is over.
-        let locked_until = locked_until.filter(|until| *until > now);
+        let locked_until = stamp.locked_until.filter(|until| *until > now);
         let put = |bytes: &Bytes| {
             let digest = Digest::of(bytes);
             let name = ObjectName::Segment(digest);
@@ -430,8 +450,10 @@ impl Archive {
             events: put(&sealed.events)?,
             contents: put(&sealed.contents)?,
             key: sealed.key,
-            root,
-            sealed_at: now,
+            root: stamp.root,
+            sealed_at: stamp.sealed_at,
+            rewritten_at: stamp.rewritten_at,
+            keeps: stamp.keeps,
         })
     }
 

@@ -109,7 +109,7 @@ fn no_lock(_: &Class) -> Option<Timestamp> {
 }
 
 pub(crate) fn plain() -> Sealing<'static> {
-    Sealing { contents: &nothing, lock_until: &no_lock, root: None, now: NOW }
+    Sealing { contents: &nothing, lock_until: &no_lock, keeps: &|_| None, root: None, now: NOW }
 }
 
 fn class(name: &str) -> Class {

@@ -23,7 +23,7 @@ pub use archive::{Archive, Kept, Rewritten, Sealing, restore_manifest};
 pub use class::{Class, ClassError};
 pub use error::ArchiveError;
 pub use key::{KeyStoreError, SealError, SegmentKey, SegmentKeys, parse_identity};
-pub use manifest::{Change, Dropped, Manifest, ManifestError, Object, Pin, Purpose, Segment};
+pub use manifest::{Change, Dropped, Keeps, Manifest, ManifestError, Object, Pin, Purpose, Segment};
 pub use objects::{
     Digest, DigestError, DirObjects, LockMode, ObjectError, ObjectName, Objects, Protection, Put, S3Config, S3Objects,
 };

@@ -77,8 +77,26 @@ pub struct Segment {
     /// The root of the ledger's tree over the records before `end`, where it was known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub root: Option<Digest>,
-    /// When it was written, by our clock.
+    /// When its records were sealed, by our clock: no earlier than the last of them was received. What is written anew keeps it.
     pub sealed_at: Timestamp,
+    /// When it was last written anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewritten_at: Option<Timestamp>,
+    /// What its class said when it was sealed: a class that is weakened later does not weaken what was recorded under it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keeps: Option<Keeps>,
+}
+
+/// What a retention class says of records, as it was when they were sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Keeps {
+    /// Days before which nothing is dropped.
+    pub min_days: u32,
+    /// Days after which records are dropped; without it they are kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_days: Option<u32>,
+    /// Whether a law asks for the records until `min_days` have passed, erasure or not.
+    pub by_law: bool,
 }
 
 /// One change of the archive.

@@ -141,6 +141,14 @@ impl View {
         Ok(None)
     }
 
+    /// The records of a segment and all contents that lie in it, read once.
+    pub fn whole(&self, span: &Span) -> Result<(Vec<StoredRecord>, Vec<StoredContent>), ArchiveError> {
+        let segment = self.manifest.segment(span).ok_or_else(|| ArchiveError::NoSegment(span.clone()))?;
+        let mut reader = self.read(segment)?;
+        let records = reader.by_ref().collect::<Result<_, _>>()?;
+        Ok((records, reader.into_contents()))
+    }
+
     fn reader_of(&self, from: u64, times: Option<(Timestamp, Timestamp)>) -> Reader<'_> {
         let live = self.manifest.live.keys().map(|span| (span.first, span.end));
         let mut spans: Vec<_> =

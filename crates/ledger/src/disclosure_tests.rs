@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::stored::tests::{record, subject, token};
-use crate::{ErasedItem, ErasedItems, ErasedTokens, Membership, Redaction, TOMBSTONE_EVENT, Tombstone};
+use crate::{Cut, ErasedItem, ErasedItems, ErasedTokens, Membership, Redaction, TOMBSTONE_EVENT, Tombstone};
 
 const LOG: [u8; 16] = [3; 16];
 
@@ -74,7 +74,8 @@ fn erased_needs_a_tombstone_in_the_log_else_it_is_unknown() {
     let mut stored = StoredRecord::whole(whole.clone());
     let tokens = ErasedTokens::from_iter([token(0, ""), token(2, "")]);
     let is_one = |candidate| candidate == subject(1);
-    let what = Redaction { event: false, field: &|_, _| false, subject: &is_one, tokens: &tokens };
+    let what =
+        Redaction { event: false, field: &|_, _| false, content: &|_, subject| Cut::all_if(is_one(subject)), tokens: &tokens };
     let gone = stored.redact(&what).unwrap();
     let shown = shown(&stored, &Selection::all());
     let unknown = verify(&shown);
@@ -114,7 +115,12 @@ fn erased_needs_a_tombstone_in_the_log_else_it_is_unknown() {
 fn an_erased_event_is_covered_by_one_item() {
     let mut stored = StoredRecord::whole(record(&[0], &[]));
     let all = |_| true;
-    let what = Redaction { event: true, field: &|_, _| false, subject: &all, tokens: &ErasedTokens::none() };
+    let what = Redaction {
+        event: true,
+        field: &|_, _| false,
+        content: &|_, subject| Cut::all_if(all(subject)),
+        tokens: &ErasedTokens::none(),
+    };
     let items = stored.redact(&what).unwrap().into_iter().map(|path| ErasedItem { leaf: 9, path }).collect();
     let list = ErasedItems::new(items);
     let mut erasures = Erasures::default();

@@ -50,7 +50,9 @@ pub use ledger::{Ledger, LedgerError, Rotation};
 pub use note::{NoteError, NoteSignature, SignedNote};
 pub use policy::{Policy, PolicyError, Witnessed};
 pub use signing::SigningKey;
-pub use stored::{ErasedTokens, RedactedRecord, Redaction, StoredBody, StoredContent, StoredField, StoredRecord, StoredSpan};
+pub use stored::{
+    Cut, ErasedTokens, RedactedRecord, Redaction, StoredBody, StoredContent, StoredField, StoredRecord, StoredSpan,
+};
 pub use tile::{TILE_WIDTH, TileId, TileKind};
 pub use timestamp::{
     TIMESTAMP_BYTES_MAX, TimestampError, TimestampRequest, Timestamped, TsaRoots, claimed_time, verify_timestamp,

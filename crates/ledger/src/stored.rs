@@ -136,15 +136,34 @@ pub enum StoredSpan {
 /// What is to go.
 #[derive(Clone, Copy)]
 pub struct Redaction<'a> {
-    /// The event belongs to the person: every field goes, and of its contents what `subject` says. The contents of others
+    /// The event belongs to the person: every field goes, and of its contents what `content` says. The contents of others
     /// that it happens to bring stay, because events of others refer to them.
     pub event: bool,
     /// Whether the field of this path with this value goes. It is not asked about the field `contents`.
     pub field: &'a dyn Fn(&str, &[u8]) -> bool,
-    /// Whether the contents of this subject go.
-    pub subject: &'a dyn Fn(SubjectId) -> bool,
+    /// What goes of the content of this id, whose salts the subject's key gave.
+    pub content: &'a dyn Fn(&ContentId, SubjectId) -> Cut,
     /// Which tokens go: out of texts alone, and with the whole field where one stands in a field.
     pub tokens: &'a ErasedTokens,
+}
+
+/// What goes of a content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cut {
+    /// Nothing, be there tokens or not: somebody must keep it as it is.
+    Nothing,
+    /// The tokens that are to go.
+    Tokens,
+    /// All of it.
+    All,
+}
+
+impl Cut {
+    /// [`Cut::All`] or, where it does not go as a whole, [`Cut::Tokens`].
+    #[must_use]
+    pub const fn all_if(goes: bool) -> Self {
+        if goes { Self::All } else { Self::Tokens }
+    }
 }
 
 /// Tokens that are to go. Those that differ only in their check characters and features stand for the same value.
@@ -169,7 +188,9 @@ impl ErasedTokens {
         self.0.is_empty()
     }
 
-    fn any_in(&self, text: &str) -> bool {
+    /// Whether one of them stands in the text.
+    #[must_use]
+    pub fn any_in(&self, text: &str) -> bool {
         !self.0.is_empty() && tokens(text).any(|token| self.0.contains(token.stem()))
     }
 }
@@ -254,9 +275,27 @@ impl StoredRecord {
     }
 }
 
+impl StoredRecord {
+    /// The ids of the contents that it brings, as far as they are there.
+    pub fn brought(&self) -> impl Iterator<Item = ContentId> {
+        let (whole, redacted): (&[ContentEntry], &[StoredContent]) = match &self.body {
+            StoredBody::Whole(record) => (&record.contents, &[]),
+            StoredBody::Redacted(record) => (&[], &record.contents),
+        };
+        let left = redacted.iter().filter(|content| !matches!(content, StoredContent::Gone { .. }));
+        whole.iter().map(|content| content.id).chain(left.map(StoredContent::id))
+    }
+}
+
 /// Whether the redaction would change the record. Most records of an archive tell of somebody else.
 fn touches(record: &Record, what: &Redaction<'_>) -> Result<bool, LeafError> {
-    let contents = || record.contents.iter().any(|content| (what.subject)(content.subject) || what.tokens.any_in(&content.text));
+    let contents = || {
+        record.contents.iter().any(|content| match (what.content)(&content.id, content.subject) {
+            Cut::Nothing => false,
+            Cut::Tokens => what.tokens.any_in(&content.text),
+            Cut::All => true,
+        })
+    };
     if what.event || contents() {
         return Ok(true);
     }
@@ -512,7 +551,9 @@ impl StoredContent {
         }
     }
 
-    fn for_reading(&self) -> Option<ContentEntry> {
+    /// The content as it may be read; `None` when nothing is left of it.
+    #[must_use]
+    pub fn for_reading(&self) -> Option<ContentEntry> {
         match self {
             Self::Whole(entry) => Some(entry.clone()),
             Self::Redacted { id, subject, .. } => {
@@ -537,10 +578,14 @@ impl StoredContent {
     /// `gone`. For copies of a content that lie beside records of others.
     pub fn redact(&mut self, what: &Redaction<'_>, gone: &mut Vec<String>) {
         let id = self.id();
-        if self.subject().is_some_and(|subject| (what.subject)(subject)) {
-            gone.push(format!("content/{id}"));
-            *self = Self::Gone { id };
-            return;
+        match self.subject().map(|subject| (what.content)(&id, subject)) {
+            Some(Cut::All) => {
+                gone.push(format!("content/{id}"));
+                *self = Self::Gone { id };
+                return;
+            }
+            Some(Cut::Nothing) | None => return,
+            Some(Cut::Tokens) => {}
         }
         match self {
             Self::Whole(entry) if what.tokens.any_in(&entry.text) => {

@@ -45,7 +45,7 @@ pub(crate) fn record(owners: &[usize], speaks_of: &[usize]) -> Record {
 }
 
 const NO_FIELD: &dyn Fn(&str, &[u8]) -> bool = &|_, _| false;
-const NO_SUBJECT: &dyn Fn(SubjectId) -> bool = &|_| false;
+const NO_CONTENT: &dyn Fn(&ContentId, SubjectId) -> Cut = &|_, _| Cut::Tokens;
 
 fn redacted(stored: &StoredRecord) -> &RedactedRecord {
     match &stored.body {
@@ -67,7 +67,7 @@ fn a_person_goes_from_a_text_of_another_and_the_text_stays() {
     let mut stored = StoredRecord::whole(whole.clone());
     assert_eq!(stored.leaf(LOG).unwrap(), leaf);
     let tokens = ErasedTokens::from_iter([token(0, "")]);
-    let what = Redaction { event: false, field: NO_FIELD, subject: NO_SUBJECT, tokens: &tokens };
+    let what = Redaction { event: false, field: NO_FIELD, content: NO_CONTENT, tokens: &tokens };
     let gone = stored.redact(&what).unwrap();
     let id = whole.contents[0].id;
     assert_eq!(gone, [format!("content/{id}/span/0"), "field/7/identity".to_owned()]);
@@ -89,7 +89,7 @@ fn the_keys_of_foreign_members_go_too_and_are_not_told() {
     let mut stored = StoredRecord::whole(record(&[], &[]));
     let leaf = stored.leaf(LOG).unwrap();
     let tokens = ErasedTokens::from_iter([token(1, ""), token(2, "@x.example")]);
-    let gone = stored.redact(&Redaction { event: false, field: NO_FIELD, subject: NO_SUBJECT, tokens: &tokens }).unwrap();
+    let gone = stored.redact(&Redaction { event: false, field: NO_FIELD, content: NO_CONTENT, tokens: &tokens }).unwrap();
     assert_eq!(gone, ["field/10/unmapped", "field/11/unmapped"]);
     assert_eq!(stored.leaf(LOG).unwrap(), leaf);
     assert!(stored.for_reading().unwrap().event().unwrap().unmapped.is_empty());
@@ -102,7 +102,7 @@ fn an_event_of_the_person_leaves_its_leaf_and_the_contents_of_others() {
     let mut stored = StoredRecord::whole(whole.clone());
     let tokens = ErasedTokens::from_iter([token(2, "")]);
     let is_two = |candidate| candidate == subject(2);
-    let what = Redaction { event: true, field: NO_FIELD, subject: &is_two, tokens: &tokens };
+    let what = Redaction { event: true, field: NO_FIELD, content: &|_, subject| Cut::all_if(is_two(subject)), tokens: &tokens };
     let gone = stored.redact(&what).unwrap();
     let (own, other) = (whole.contents[0].id, whole.contents[1].id);
     assert_eq!(gone, ["event".to_owned(), format!("content/{own}"), format!("content/{other}/span/1")]);
@@ -118,7 +118,7 @@ fn an_event_of_the_person_leaves_its_leaf_and_the_contents_of_others() {
     assert_eq!(open.len(), 1, "the list of contents");
 
     let all = |_| true;
-    let gone = stored.redact(&Redaction { subject: &all, ..what }).unwrap();
+    let gone = stored.redact(&Redaction { content: &|_, subject| Cut::all_if(all(subject)), ..what }).unwrap();
     assert_eq!(gone, ["event".to_owned(), format!("content/{other}")]);
     assert_eq!(stored.leaf(LOG).unwrap(), leaf);
     let left = json(&stored);
@@ -130,7 +130,7 @@ fn what_nobody_needs_to_touch_stays_whole() {
     let whole = StoredRecord::whole(record(&[1], &[0]));
     let mut stored = whole.clone();
     let tokens = ErasedTokens::from_iter([token(9, "")]);
-    let gone = stored.redact(&Redaction { event: false, field: NO_FIELD, subject: NO_SUBJECT, tokens: &tokens }).unwrap();
+    let gone = stored.redact(&Redaction { event: false, field: NO_FIELD, content: NO_CONTENT, tokens: &tokens }).unwrap();
     assert_eq!((gone.len(), stored), (0, whole));
 }
 
@@ -140,7 +140,14 @@ fn each_part_of_what_is_left_is_bound() {
     let leaf = stored.leaf(LOG).unwrap();
     let tokens = ErasedTokens::from_iter([token(1, "")]);
     let is_two = |candidate| candidate == subject(2);
-    stored.redact(&Redaction { event: false, field: NO_FIELD, subject: &is_two, tokens: &tokens }).unwrap();
+    stored
+        .redact(&Redaction {
+            event: false,
+            field: NO_FIELD,
+            content: &|_, subject| Cut::all_if(is_two(subject)),
+            tokens: &tokens,
+        })
+        .unwrap();
     let good = redacted(&stored).clone();
     let differs = |change: &dyn Fn(&mut RedactedRecord)| {
         let mut changed = good.clone();
@@ -208,7 +215,7 @@ proptest! {
             let paths: Vec<String> = fields(&whole).unwrap().into_iter().map(|field| field.path).collect();
             let is_field = |path: &str, _: &[u8]| path != "/id" && paths.get(field).is_some_and(|this| this == path);
             let before = stored.clone();
-            let gone = stored.redact(&Redaction { event: event && field < 4, field: &is_field, subject: &is_owner, tokens: &tokens }).unwrap();
+            let gone = stored.redact(&Redaction { event: event && field < 4, field: &is_field, content: &|_, subject| Cut::all_if(is_owner(subject)), tokens: &tokens }).unwrap();
             prop_assert_eq!(gone.is_empty(), stored == before);
             prop_assert_eq!(&stored.leaf(LOG).unwrap(), &leaf);
             let event_went = event && field < 4;

@@ -7,14 +7,15 @@
 use std::collections::{HashMap, HashSet};
 use std::io::{self, BufRead, Read, Write};
 
-use event::{Key, Kind, SourcePath, Value};
+use event::{ContentId, Key, Kind, SourcePath, Value};
 use sanitize::Clean;
 use serde::{Deserialize, Serialize};
 
 use crate::disclosure::{Disclosure, Verdict, Verified};
 use crate::hex;
+use crate::leaf::FieldType;
 use crate::proof::{Nodes, inclusion, verify_inclusion};
-use crate::stored::EVENT_ITEM;
+use crate::stored::{EVENT_ITEM, StoredBody, StoredContent, StoredField, StoredRecord, StoredSpan};
 use crate::tree::{CompactRange, Hash, leaf_hash, node_hash};
 
 /// The name of the event that a tombstone is.
@@ -224,6 +225,27 @@ impl ErasedItem {
         leaf_hash(&entry)
     }
 
+    /// Whether it is not in the record that is at its leaf. A content that the record does not bring is not in it.
+    #[must_use]
+    pub fn is_gone_from(&self, stored: &StoredRecord) -> bool {
+        let mut parts = self.path.splitn(4, '/');
+        let parts = [parts.next(), parts.next(), parts.next(), parts.next()];
+        if let [Some("content"), Some(id), _, span] = parts {
+            return content_is_gone(stored, id, span.and_then(|span| span.parse().ok()));
+        }
+        let StoredBody::Redacted(record) = &stored.body else { return false };
+        match parts {
+            [Some(EVENT_ITEM), None, ..] => {
+                !record.fields.iter().any(|field| matches!(field, StoredField::Open { kind: FieldType::Json, .. }))
+            }
+            [Some("field"), Some(index), ..] => {
+                let field = index.parse::<usize>().ok().and_then(|index| record.fields.get(index));
+                matches!(field, Some(StoredField::Gone { .. }))
+            }
+            _ => false,
+        }
+    }
+
     /// Which record and what of it: a content is the same wherever it is brought, and fields are known by their index.
     fn place(&self) -> (u64, String) {
         if self.path.starts_with("content/") {
@@ -305,6 +327,11 @@ impl Erasures {
         Ok(())
     }
 
+    /// Takes items of an erasure that has no tombstone yet, on the word of whoever calls.
+    pub fn add_items(&mut self, items: &[ErasedItem]) {
+        items.iter().for_each(|item| self.insert(u64::MAX, item));
+    }
+
     /// The leaf of the tombstone that covers what is named: `event`, `field/<index>`, `content/<id>` or
     /// `content/<id>/span/<j>` of the record at `leaf`. Contents are covered whichever record brought them.
     #[must_use]
@@ -318,6 +345,19 @@ impl Erasures {
         if item.leaf < tombstone {
             self.items.insert(item.place(), tombstone);
         }
+    }
+}
+
+/// Whether a record does not bring a content, or not the token of it.
+fn content_is_gone(stored: &StoredRecord, id: &str, span: Option<usize>) -> bool {
+    let is_it = |other: &ContentId| other.to_string() == id;
+    match &stored.body {
+        StoredBody::Whole(record) => !record.contents.iter().any(|content| is_it(&content.id)),
+        StoredBody::Redacted(record) => match (record.contents.iter().find(|content| is_it(&content.id())), span) {
+            (None | Some(StoredContent::Gone { .. }), _) => true,
+            (Some(StoredContent::Redacted { spans, .. }), Some(span)) => matches!(spans.get(span), Some(StoredSpan::Gone { .. })),
+            (Some(_), _) => false,
+        },
     }
 }
 

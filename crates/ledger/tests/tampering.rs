@@ -161,7 +161,12 @@ fn records_that_left_the_journal_are_verified_as_the_archive_gives_them() {
     assert_eq!((report.fault, report.records, report.checkpoints), (None, 60, 12));
     let all_of_them = |_| true;
     let none = ErasedTokens::none();
-    let what = Redaction { event: true, field: &|_, _| false, subject: &all_of_them, tokens: &none };
+    let what = Redaction {
+        event: true,
+        field: &|_, _| false,
+        content: &|_, subject| watchkeeper_ledger::Cut::all_if(all_of_them(subject)),
+        tokens: &none,
+    };
     let mut erased = all.clone();
     erased[..first].iter_mut().for_each(|record| drop(record.redact(&what).unwrap()));
     assert_eq!(given(&erased[..first]).fault, None);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -11,10 +11,10 @@ use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
 use crate::http_api::{Api, ApiError, Body, Caller};
-use crate::lifecycle::Asker;
 use crate::lifecycle::erase::EraseError;
 use crate::lifecycle::export::{EvidenceError, What};
 use crate::lifecycle::hold::{HoldError, Scope};
+use crate::lifecycle::{Asker, Erasure};
 use crate::lifecycle::{HoldFailure, Kept};
 use crate::node::Node;
 
@@ -55,13 +55,22 @@ async fn place_hold(State(api): State<Arc<Api>>, Extension(caller): Extension<Ca
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// Why a hold is released; it is recorded.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Release {
+    #[serde(default)]
+    reason: String,
+}
+
 async fn release_hold(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
+    Query(release): Query<Release>,
 ) -> Result<Response, ApiError> {
     let asker = caller.asker();
-    waiting(&api, move |node| node.release_hold(&asker, &name)).await??;
+    waiting(&api, move |node| node.release_hold(&asker, &name, &release.reason)).await??;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -77,18 +86,10 @@ async fn sweep(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     Ok(Json(spans.collect::<Vec<_>>()).into_response())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EraseRequest {
-    subject: String,
-    #[serde(default)]
-    aliases: Vec<String>,
-}
-
 async fn erase(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
-    let request: EraseRequest = body.json()?;
+    let request: Erasure = body.json()?;
     let asker = caller.asker();
-    let erased = waiting(&api, move |node| node.erase(&asker, &request.subject, &request.aliases)).await?;
+    let erased = waiting(&api, move |node| node.erase(&asker, &request)).await?;
     Ok(Json(erased?).into_response())
 }
 
@@ -157,7 +158,8 @@ impl From<HoldFailure> for ApiError {
 impl From<EraseError> for ApiError {
     fn from(error: EraseError) -> Self {
         match &error {
-            EraseError::Subject => Self::new(StatusCode::BAD_REQUEST, error),
+            EraseError::Subject | EraseError::Reference | EraseError::Own(_) => Self::new(StatusCode::BAD_REQUEST, error),
+            EraseError::Wide { .. } => Self::new(StatusCode::CONFLICT, error),
             _ => Self::stopped(error),
         }
     }

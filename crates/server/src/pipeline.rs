@@ -1,6 +1,6 @@
 //! The way of an event: sanitise, inspect, commit, journal. What [`Pipeline::record`] answers is on disk.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -104,21 +104,42 @@ impl Pipeline {
         self.cache.clear();
     }
 
-    /// What stands for a user in the keyring.
-    pub(crate) fn user_tag(&self, user: &str) -> [u8; 32] {
-        self.subject_namer.tag("user", user)
+    /// What stands for a name in a record where the name itself must not: half of its keyed hash, in the form of a UUID, which the
+    /// sanitiser does not take for a secret; where it takes it for anything, as that is recorded.
+    pub(crate) fn pseudonym(&self, kind: &str, name: &str) -> String {
+        let digits = keys::hex(&self.subject_namer.tag(kind, name)[..16]);
+        let mut text = String::with_capacity(digits.len() + 4);
+        for (at, digit) in digits.chars().enumerate() {
+            if matches!(at, 8 | 12 | 16 | 20) {
+                text.push('-');
+            }
+            text.push(digit);
+        }
+        self.sanitizer.text(&text).text.as_str().to_owned()
     }
 
-    /// What stands in the keyring for those of the sessions whose subject is one of these.
-    pub(crate) fn session_tags(&self, sessions: &HashSet<String>, of: &HashSet<SubjectId>) -> Result<Vec<[u8; 32]>, KeysError> {
-        let mut tags = Vec::new();
-        for session in sessions {
-            let tag = self.subject_namer.tag("session", session);
-            if self.keyring.find_subject(&tag)?.is_some_and(|subject| of.contains(&subject)) {
-                tags.push(tag);
-            }
-        }
-        Ok(tags)
+    /// The subjects of a user and of sessions, as far as there are any.
+    pub(crate) fn subjects_of(&self, user: Option<&str>, sessions: &BTreeSet<String>) -> Result<HashSet<SubjectId>, KeysError> {
+        Ok(self.known(user, sessions)?.into_iter().map(|(_, subject)| subject).collect())
+    }
+
+    /// What stands in the keyring for a user and sessions whose subject is one of these: not for somebody new.
+    pub(crate) fn tags_of(
+        &self,
+        user: Option<&str>,
+        sessions: &BTreeSet<String>,
+        of: &HashSet<SubjectId>,
+    ) -> Result<Vec<[u8; 32]>, KeysError> {
+        let known = self.known(user, sessions)?.into_iter();
+        Ok(known.filter(|(_, subject)| of.contains(subject)).map(|(tag, _)| tag).collect())
+    }
+
+    /// What the keyring has of a user and of sessions.
+    fn known(&self, user: Option<&str>, sessions: &BTreeSet<String>) -> Result<Vec<([u8; 32], SubjectId)>, KeysError> {
+        let user = user.map(|user| self.subject_namer.tag("user", user));
+        let tags = user.into_iter().chain(sessions.iter().map(|session| self.subject_namer.tag("session", session)));
+        let find = |tag: [u8; 32]| Ok(self.keyring.find_subject(&tag)?.map(|subject| (tag, subject)));
+        tags.filter_map(|tag| find(tag).transpose()).collect()
     }
 
     /// Destroys the keys of subjects. Whoever comes by their names is somebody new.
@@ -130,15 +151,20 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Draws a line through the record, at which these subjects' keys are destroyed: all that was committed to under them is on disk
-    /// before `mark`, and all that comes behind what `then` does is somebody new's. Nothing is recorded meanwhile; callers wait.
-    /// Not from within an asynchronous task.
-    pub(crate) fn cut<T, E>(&self, tags: &[[u8; 32]], mark: Event<String>, then: impl FnOnce() -> Result<T, E>) -> Result<T, E>
+    /// Draws a line through the record, at which the keys of the subjects that `doomed` gives are destroyed: all that was committed
+    /// to under them is on disk before `mark`, and all that comes behind what `then` does is somebody new's. Nothing is recorded
+    /// meanwhile, and no subject is made; callers wait. Neither may record. Not from within an asynchronous task.
+    pub(crate) fn cut<T, E>(
+        &self,
+        doomed: impl FnOnce() -> Result<Vec<[u8; 32]>, E>,
+        mark: Event<String>,
+        then: impl FnOnce() -> Result<T, E>,
+    ) -> Result<T, E>
     where
         E: From<KeysError> + From<RecordError>,
     {
         let _alone = self.gate.blocking_write();
-        self.forget_subjects(tags)?;
+        self.forget_subjects(&doomed()?)?;
         let mark = self.prepare(mark)?;
         self.keyring.sync()?;
         loop {

@@ -152,6 +152,7 @@ impl Running {
         }
         let run = RunFile { pid: std::process::id(), console: local, token };
         run.write(node.data()).map_err(StartError::RunFile)?;
+        resume_erasures(&node);
         api.note_start(&addresses, first_key.as_ref().map(|key| &key.info)).await;
         let witnessing = Witnessing::start(node.data().path(), config, node.others())?;
         let timestamping = Timestamping::start(node.data().path(), config, node.others())?;
@@ -210,6 +211,21 @@ impl Running {
             drop(tokio::task::spawn_blocking(move || witnessing.stop()).await);
         }
         closed
+    }
+}
+
+/// Ends what was interrupted of erasures, beside the rest of the work.
+fn resume_erasures(node: &Arc<Node>) {
+    match node.has_interrupted_erasures() {
+        Ok(false) => {}
+        Ok(true) => {
+            let node = node.clone();
+            tokio::task::spawn_blocking(move || match node.resume_erasures() {
+                Ok(ended) => tracing::info!(erasures = ended.len(), "erasures that were interrupted have come to their end"),
+                Err(error) => tracing::error!(%error, "an interrupted erasure does not end; it goes on at the next start"),
+            });
+        }
+        Err(error) => tracing::error!(%error, "whether an erasure was interrupted cannot be told"),
     }
 }
 

@@ -211,7 +211,7 @@ pub(crate) enum Command {
     },
     /// Erase a person from the record, and leave a tombstone that says so
     #[command(
-        after_help = "Example:\n  watchkeeper erase --subject user-4711 --alias jo@example.org\n\nTheir events, texts, tokens and index entries go from the journal, the archive and the store; every proof still holds\n(docs/guides/retention-and-erasure.md). Needs an administrator, or a server that does not run.\n\nExit: 0 erased, 1 refused in part or in whole (the grounds are printed), 2 not finished: ask again."
+        after_help = "Example:\n  watchkeeper erase --subject user-4711 --alias jo@example.org\n\nTheir events, texts, tokens and index entries go from the journal, the archive and the store; every proof still holds\n(docs/guides/retention-and-erasure.md). Needs an administrator, or a server that does not run.\n\nExit: 0 erased, 1 refused in part or in whole (the grounds are printed), 2 not finished: ask again,\n3 no record names this person."
     )]
     Erase {
         #[command(flatten)]
@@ -222,6 +222,12 @@ pub(crate) enum Command {
         /// Another value that stands for them: a mail address, a phone number; may be given several times
         #[arg(long, value_name = "VALUE")]
         alias: Vec<String>,
+        /// What the request is known by elsewhere, such as the number of a ticket; it is recorded
+        #[arg(long, value_name = "TEXT")]
+        reference: Option<String>,
+        /// Let names take fields of more records of others than the person has of their own
+        #[arg(long)]
+        wide: bool,
         /// The server's configuration, where the server does not run: it says which retention classes hold
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
@@ -302,12 +308,15 @@ pub(crate) enum Hold {
         to: Option<String>,
     },
     /// Release a hold
-    #[command(after_help = "Example:\n  watchkeeper hold release case-17")]
+    #[command(after_help = "Example:\n  watchkeeper hold release case-17 --reason \"the case is closed\"")]
     Release {
         #[command(flatten)]
         data: Data,
         /// Its name
         name: String,
+        /// Why; it is recorded
+        #[arg(long, default_value = "")]
+        reason: String,
     },
     /// List the holds that stand
     #[command(after_help = "Example:\n  watchkeeper hold list")]

@@ -162,7 +162,8 @@ fn the_archive_lives_in_a_bucket(server: &Moto) {
     let records = conversation(0, 40);
     let until = in_a_day();
     let mut archive = open();
-    let how = Sealing { contents: &|_| Ok(None), lock_until: &|_| Some(until), root: None, now: Timestamp::now() };
+    let how =
+        Sealing { contents: &|_| Ok(None), lock_until: &|_| Some(until), keeps: &|_| None, root: None, now: Timestamp::now() };
     let sealed = archive.seal(0, 40, classed(&records), &how).unwrap();
     assert!(sealed.iter().all(|segment| segment.events.version.is_some()));
     drop(archive);
@@ -179,8 +180,12 @@ fn the_archive_lives_in_a_bucket(server: &Moto) {
     assert_eq!((report.compared, report.segments), (40, 2));
     let change = |kept: Kept<'_>| match kept {
         Kept::Record(record) if record.seq.0 == 0 => {
-            let all =
-                ledger::Redaction { event: true, field: &|_, _| true, subject: &|_| true, tokens: &ledger::ErasedTokens::none() };
+            let all = ledger::Redaction {
+                event: true,
+                field: &|_, _| true,
+                content: &|_, _| ledger::Cut::All,
+                tokens: &ledger::ErasedTokens::none(),
+            };
             Ok(!record.redact(&all)?.is_empty())
         }
         _ => Ok(false),

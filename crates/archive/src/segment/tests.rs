@@ -162,8 +162,12 @@ fn redacted_records_and_contents_come_back_and_hold_nothing_of_what_went() {
     let both = [of_one.clone(), of_other.clone()];
     let tokens: ErasedTokens = [token].into_iter().collect();
     let one = of_one.subject;
-    let what =
-        Redaction { event: false, field: &|path, _| path == "/session.id", subject: &|subject| subject == one, tokens: &tokens };
+    let what = Redaction {
+        event: false,
+        field: &|path, _| path == "/session.id",
+        content: &|_, subject| ledger::Cut::all_if(subject == one),
+        tokens: &tokens,
+    };
     let whole_event = Redaction { event: true, ..what };
     let mut records = vec![record(0, &both, &both), record(1, &both, &[]), record(2, &both, &both)];
     let leaves: Vec<_> = records.iter().map(|record| record.leaf([1; 16]).unwrap()).collect();

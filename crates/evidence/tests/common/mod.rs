@@ -98,7 +98,12 @@ impl Log {
         let mut stored: Vec<StoredRecord> = records.into_iter().map(StoredRecord::whole).collect();
         for record in &mut stored {
             let leaf = record.seq.0;
-            let what = Redaction { event: leaf % SESSIONS == 2, field: &|_, _| false, subject: &is_erased, tokens: &tokens };
+            let what = Redaction {
+                event: leaf % SESSIONS == 2,
+                field: &|_, _| false,
+                content: &|_, subject| ledger::Cut::all_if(is_erased(subject)),
+                tokens: &tokens,
+            };
             items.extend(record.redact(&what).unwrap().into_iter().map(|path| ErasedItem { leaf, path }));
         }
         for record in &stored {

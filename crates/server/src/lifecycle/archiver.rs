@@ -13,6 +13,7 @@ use ledger::{StoredContent, StoredRecord};
 use super::cold::{Cold, ColdError, lifecycle_event};
 use super::hold::{Hold, Holds};
 use super::retention::Policy;
+use super::target::Sessions;
 use crate::pipeline::Pipeline;
 
 /// Most records of one span: with the bytes below it bounds the memory of whoever reads the span.
@@ -136,7 +137,8 @@ impl Archiver {
         // A file of the journal brings every content to which its events refer.
         let nobody = |_: &ContentRef| -> Result<Option<StoredContent>, archive::SegmentError> { Ok(None) };
         let lock_until = |class: &Class| self.locked_until(class, now);
-        let sealing = Sealing { contents: &nobody, lock_until: &lock_until, root: None, now };
+        let keeps = |class: &Class| self.policy.class(class.as_str()).map(super::retention::Class::keeps);
+        let sealing = Sealing { contents: &nobody, lock_until: &lock_until, keeps: &keeps, root: None, now };
         let sealed = self.cold.change(|archive| archive.seal(first.0, end.0, records, &sealing).map_err(ColdError::from))?;
         for segment in sealed {
             self.hold(&self.cold, &segment.span(), now)?;
@@ -174,7 +176,7 @@ impl Archiver {
     /// Does that for one segment.
     fn hold(&self, cold: &Cold, span: &Span, now: Timestamp) -> Result<(), ArchiverError> {
         let is_held = cold.lock().view().manifest().is_held(span);
-        let covering = self.covering(cold, span)?;
+        let covering = self.covering(cold, span, None)?;
         let why = match &covering {
             Some(hold) if !is_held => hold.name.as_str(),
             None if is_held => "released",
@@ -236,15 +238,19 @@ impl Archiver {
             let segments = archive.view().manifest().segments();
             // A segment was written after the last of its records had been received.
             let is_over = |segment: &&archive::Segment| {
-                self.policy
-                    .class(segment.class.as_str())
-                    .is_some_and(|class| class.is_over(segment.sealed_at.unix_ns() / NANOSECONDS, now.unix_ns() / NANOSECONDS))
+                let (sealed_s, now_s) = (segment.sealed_at.unix_ns() / NANOSECONDS, now.unix_ns() / NANOSECONDS);
+                let class = self.policy.class(segment.class.as_str()).filter(|class| class.name != super::retention::OWN_CLASS);
+                // A class that says less by now does not shorten what was promised when the records were sealed.
+                let least = segment.keeps.map_or(0, |keeps| super::retention::days_ns(keeps.min_days));
+                let promised = now.unix_ns() >= segment.sealed_at.unix_ns().saturating_add(least);
+                promised && class.is_some_and(|class| class.is_over(sealed_s, now_s))
             };
             segments.filter(is_over).map(archive::Segment::span).collect()
         };
+        let sessions = if over.is_empty() { None } else { Some(self.sessions()?) };
         let mut dropped = Vec::new();
         for span in over {
-            if let Some(hold) = self.covering(cold, &span)? {
+            if let Some(hold) = self.covering(cold, &span, sessions.as_ref())? {
                 tracing::info!(hold = hold.name, first = span.first, end = span.end, "a hold keeps records whose time is over");
                 continue;
             }
@@ -265,8 +271,23 @@ impl Archiver {
         Ok(dropped)
     }
 
-    /// A hold that covers a record of the segment.
-    fn covering(&self, cold: &Cold, span: &Span) -> Result<Option<Hold>, ArchiverError> {
+    /// Who takes part in which session, in the whole archive.
+    fn sessions(&self) -> Result<Sessions, ArchiverError> {
+        let mut sessions = Sessions::default();
+        if self.holds.list().iter().all(|hold| hold.scope.user.is_none()) {
+            return Ok(sessions);
+        }
+        for segment in self.cold.segments() {
+            for record in self.cold.segment(&segment.span())?.iter().filter_map(StoredRecord::for_reading) {
+                record.event().iter().for_each(|event| sessions.learn(event));
+            }
+        }
+        Ok(sessions)
+    }
+
+    /// A hold that covers a record of the segment. Whose a record is that names no user, `sessions` tell; without them the segment's
+    /// own records do.
+    fn covering(&self, cold: &Cold, span: &Span, sessions: Option<&Sessions>) -> Result<Option<Hold>, ArchiverError> {
         let mut holds = self.holds.list();
         let Some(sealed) = cold.lock().view().manifest().segment(span).map(|segment| segment.sealed_at) else {
             return Ok(None);
@@ -276,13 +297,14 @@ impl Archiver {
         if holds.is_empty() {
             return Ok(None);
         }
-        for record in cold.segment(span)?.iter().filter_map(StoredRecord::for_reading) {
-            if let Ok(event) = record.event()
-                && let Some(hold) = holds.iter().find(|hold| hold.scope.covers(&event))
-            {
-                return Ok(Some(hold.clone()));
-            }
+        let records = cold.segment(span)?;
+        let events = || records.iter().filter_map(StoredRecord::for_reading).filter_map(|record| record.event().ok());
+        let mut own = Sessions::default();
+        if sessions.is_none() {
+            events().for_each(|event| own.learn(&event));
         }
-        Ok(None)
+        let sessions = sessions.unwrap_or(&own);
+        let covers = |event| holds.iter().find(|hold| hold.scope.covers_for(&event, sessions)).cloned();
+        Ok(events().find_map(covers))
     }
 }

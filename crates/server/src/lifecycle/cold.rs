@@ -1,13 +1,14 @@
 //! The archive as this server has it: where it lies, its keys, its pin.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use archive::{Archive, ArchiveError, Item, KeyStoreError, Pin, Purpose, SegmentKey, SegmentKeys, Span, View};
-use event::{Event, Key, KeyId, Kind, Source, SourcePath, Timestamp, attr};
+use archive::{Archive, ArchiveError, Item, KeyStoreError, Pin, Purpose, Segment, SegmentKey, SegmentKeys, Span, View};
+use event::{ContentId, Event, Key, KeyId, Kind, Source, SourcePath, Timestamp, attr};
 use journal::{Record, Seq};
 use keys::{Keyring, KeysError, Secret};
-use ledger::{LogKey, StoredBody, StoredRecord, VerifierKey};
+use ledger::{LogKey, StoredBody, StoredContent, StoredRecord, VerifierKey};
 use sanitize::Clean;
 
 use super::place::{self, Place};
@@ -51,6 +52,16 @@ pub(crate) struct Cold {
     /// How far it is: whoever only asks that does not wait for a change.
     standing: Mutex<ArchiveStanding>,
     write_once: bool,
+}
+
+/// Records of an archived span.
+pub(crate) struct ArchivedSpan {
+    /// In order.
+    pub(crate) records: Vec<StoredRecord>,
+    /// Texts to which they refer and that none of them brings: the record that brought one was dropped with its class.
+    pub(crate) contents: HashMap<ContentId, StoredContent>,
+    /// The record behind the span.
+    pub(crate) end: Seq,
 }
 
 /// One step along the records.
@@ -207,13 +218,23 @@ impl Cold {
         self.archive.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The segments that are there.
+    pub(crate) fn segments(&self) -> Vec<Segment> {
+        self.lock().view().manifest().segments().cloned().collect()
+    }
+
+    /// The records of a segment, and the contents to which its events refer.
+    pub(crate) fn whole(&self, span: &Span) -> Result<(Vec<StoredRecord>, Vec<StoredContent>), ColdError> {
+        Ok(self.lock().view().whole(span)?)
+    }
+
     /// The records of a segment.
     pub(crate) fn segment(&self, span: &Span) -> Result<Vec<StoredRecord>, ColdError> {
         Ok(self.lock().view().segment(span)?)
     }
 
-    /// The records from `at` to the end of the span that holds it, and that end. `None` when `at` is not archived.
-    pub(crate) fn span(&self, at: Seq) -> Result<Option<(Vec<StoredRecord>, Seq)>, ColdError> {
+    /// The records from `at` to the end of the span that holds it. `None` when `at` is not archived.
+    pub(crate) fn span(&self, at: Seq) -> Result<Option<ArchivedSpan>, ColdError> {
         let archive = self.lock();
         let manifest = archive.view().manifest();
         if at.0 >= manifest.end() {
@@ -231,7 +252,17 @@ impl Cold {
                 Item::Dropped(_) => {}
             }
         }
-        Ok(Some((records, Seq(end))))
+        let of_span = |first: u64, its_end: u64| its_end == end && first <= at.0;
+        let mut contents = HashMap::new();
+        if manifest.dropped().any(|dropped| of_span(dropped.first, dropped.end)) {
+            for segment in manifest.segments().filter(|segment| of_span(segment.first, segment.end)) {
+                contents.extend(archive.view().contents(&segment.span())?.into_iter().map(|content| (content.id(), content)));
+            }
+            for content in records.iter().flat_map(StoredRecord::brought) {
+                contents.remove(&content);
+            }
+        }
+        Ok(Some(ArchivedSpan { records, contents, end: Seq(end) }))
     }
 }
 
@@ -295,7 +326,8 @@ fn current_keys(data: &DataDir) -> Result<Vec<VerifierKey>, ColdError> {
 }
 
 /// The records of a span as steps: what is gone is passed over, what was erased leaves a gap.
-pub(crate) fn steps(from: Seq, records: Vec<StoredRecord>, end: Seq) -> Vec<Step> {
+pub(crate) fn steps(from: Seq, span: ArchivedSpan) -> Vec<Step> {
+    let ArchivedSpan { records, mut contents, end } = span;
     let mut steps = Vec::with_capacity(records.len() + 1);
     let mut next = from;
     for record in records {
@@ -303,7 +335,12 @@ pub(crate) fn steps(from: Seq, records: Vec<StoredRecord>, end: Seq) -> Vec<Step
             steps.push(Step::Skip(record.seq));
         }
         next = Seq(record.seq.0 + 1);
-        steps.push(Step::Record(readable(&record)));
+        let mut record = readable(&record);
+        // The first that refers to a text brings it, as far as readers can tell.
+        for piece in record.event().ok().filter(|_| !contents.is_empty()).iter().flat_map(|event| &event.pieces) {
+            record.contents.extend(contents.remove(&piece.content.id).and_then(|content| content.for_reading()));
+        }
+        steps.push(Step::Record(record));
     }
     if next < end {
         steps.push(Step::Skip(end));

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::time::{Duration, Instant};
 
-use event::{ContentId, RecordedEvent, Timestamp, attr};
+use event::{ContentId, Principal, RecordedEvent, Timestamp, attr};
 use evidence::{About, Bag, BagError, Chosen, Export, ExportError, Summary};
 use journal::Seq;
 use keys::KeysError;
@@ -18,10 +18,12 @@ use super::erase::TOMBSTONES_DIR;
 use super::hold::{Hold, Scope};
 use super::search::{Trace, Unindexed, quoted};
 use super::spine::{Spine, SpineError};
+use super::target::Sessions;
 use super::withhold::{Withhold, WithholdError};
 use super::{Asker, lifecycle_event};
 use crate::log_keys::{LogKeyError, log_key};
 use crate::node::Node;
+use crate::pipeline::Pipeline;
 
 /// Most records of one bundle: it is held in memory, and somebody is to read it.
 const RECORDS_MAX: usize = 10_000;
@@ -254,7 +256,7 @@ impl Node {
     ) -> Result<(BTreeSet<u64>, Vec<Trace>), EvidenceError> {
         let object = self.recorded_text(&what.to_string());
         let named = Named::of(records);
-        let covering = Covering::of(self.holds(), records);
+        let covering = Covering::of(self.holds(), records, self.pipeline());
         let is_of_selection = |trace: &Trace| match trace.name.as_str() {
             "evidence.export" => trace.object == object,
             "hold.place" | "hold.release" => covering.has(trace),
@@ -334,24 +336,34 @@ impl Node {
 
 /// The holds that cover some of the selected records. Others are of other cases, which the receiver is not to know.
 struct Covering {
-    events: Vec<RecordedEvent<Clean>>,
+    /// The selected events, whose users and sessions are pseudonyms, as they are in the events of holds.
+    events: Vec<RecordedEvent<String>>,
     standing: HashSet<String>,
 }
 
 impl Covering {
-    fn of(holds: Vec<Hold>, records: &[StoredRecord]) -> Self {
+    fn of(holds: Vec<Hold>, records: &[StoredRecord], pipeline: &Pipeline) -> Self {
         let events: Vec<_> = records.iter().filter_map(event_of).collect();
-        let covers = |scope: &Scope| events.iter().any(|event| scope.covers(event));
+        let mut sessions = Sessions::default();
+        events.iter().for_each(|event| sessions.learn(event));
+        let covers = |scope: &Scope| events.iter().any(|event| scope.covers_for(event, &sessions));
         let standing = holds.into_iter().filter(|hold| covers(&hold.scope)).map(|hold| hold.name).collect();
-        Self { events, standing }
+        let hidden = |event: RecordedEvent<Clean>| {
+            let user = event.identity.user.as_ref().map(|user| user.id.as_str()).or_else(|| sessions.only_user(&event));
+            let user = user.map(|user| Principal::asserted(pipeline.pseudonym("user", user)));
+            let mut event =
+                event.map(&mut |text: Clean| text.as_str().to_owned(), &mut |_, content| content, &|key: String, _| key);
+            event.identity.user = user;
+            event.session = event.session.map(|session| pipeline.pseudonym("session", &session));
+            event
+        };
+        Self { events: events.into_iter().map(hidden).collect(), standing }
     }
 
-    /// By the scope that the event itself has; else by that of the hold of its name which stands.
+    /// By the scope that the event itself has, and by that of the hold of its name which stands.
     fn has(&self, trace: &Trace) -> bool {
-        match trace.scope.as_deref().map(serde_json::from_str::<Scope>) {
-            Some(Ok(scope)) => self.events.iter().any(|event| scope.covers(event)),
-            _ => self.standing.contains(&trace.object),
-        }
+        trace.scope.as_ref().is_some_and(|scope| self.events.iter().any(|event| scope.covers(event)))
+            || self.standing.contains(&trace.object)
     }
 }
 
@@ -419,18 +431,16 @@ pub(crate) fn gather(
     let mut contents = HashMap::new();
     let mut rest = seqs.clone();
     while let Some(&first) = rest.first() {
-        let (stretch, end) = spine.stretch(Seq(first), rest.last().map_or(Seq(first), |&last| Seq(last)))?;
+        let (stretch, orphans, end) = spine.stretch(Seq(first), rest.last().map_or(Seq(first), |&last| Seq(last)))?;
         for stored in &stretch {
             if rest.contains(&stored.seq.0) {
                 wanted.extend(references(stored));
                 records.push(stored.clone());
             }
         }
-        for stored in stretch {
-            for content in brought(stored) {
-                if wanted.contains(&content.id()) {
-                    contents.entry(content.id()).or_insert(content);
-                }
+        for content in stretch.into_iter().flat_map(brought).chain(orphans) {
+            if wanted.contains(&content.id()) {
+                contents.entry(content.id()).or_insert(content);
             }
         }
         // A record that is in no stretch was dropped meanwhile: the bundle is not complete then, and says so.

@@ -227,7 +227,8 @@ impl Forensic {
                 let found = |wanted: &ContentRef| Ok(contents.get(&wanted.id).cloned());
                 let locked_until =
                     |class: &Class| self.policy.class(class.as_str()).filter(|_| self.cold.is_write_once())?.locked_until(now);
-                let sealing = Sealing { contents: &found, lock_until: &locked_until, root: None, now };
+                let keeps = |class: &Class| self.policy.class(class.as_str()).map(super::retention::Class::keeps);
+                let sealing = Sealing { contents: &found, lock_until: &locked_until, keeps: &keeps, root: None, now };
                 let classed = records.into_iter().map(|record: StoredRecord| Ok::<_, Infallible>((class.clone(), record)));
                 self.cold.change(|archive| archive.seal(first, end, classed, &sealing).map_err(ColdError::from))?;
             }

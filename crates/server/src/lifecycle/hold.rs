@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use event::{RecordedEvent, Timestamp};
 use keys::{Keyring, KeysError};
+use sanitize::Clean;
 use serde::{Deserialize, Serialize};
+
+use super::target::Sessions;
 
 /// The keyring's name of the list.
 const NAME: &str = "legal holds";
@@ -99,16 +102,25 @@ impl Holds {
         self.standing.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// The hold of that name.
+    pub fn standing(&self, name: &str) -> Result<Hold, HoldError> {
+        self.list().into_iter().find(|hold| hold.name == name).ok_or_else(|| HoldError::Unknown(name.to_owned()))
+    }
+
+    /// Whether a hold can be placed.
+    pub fn check(&self, hold: &Hold) -> Result<(), HoldError> {
+        hold.check()?;
+        let standing = self.list();
+        if standing.iter().any(|other| other.name == hold.name) {
+            return Err(HoldError::Exists(hold.name.clone()));
+        }
+        if standing.len() >= HOLDS_MAX { Err(HoldError::TooMany) } else { Ok(()) }
+    }
+
     /// Places a hold. It is durable when this returns.
     pub fn place(&self, hold: Hold) -> Result<(), HoldError> {
-        hold.check()?;
+        self.check(&hold)?;
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        if standing.iter().any(|other| other.name == hold.name) {
-            return Err(HoldError::Exists(hold.name));
-        }
-        if standing.len() >= HOLDS_MAX {
-            return Err(HoldError::TooMany);
-        }
         let mut wanted = standing.clone();
         wanted.push(hold);
         self.write(&wanted)?;
@@ -161,6 +173,16 @@ impl Scope {
             && same(self.session.as_ref(), event.session.as_ref())
             && same(self.application.as_ref(), event.identity.application.as_ref().map(|application| &application.id))
             && self.covers_time(event.observed, event.observed)
+    }
+
+    /// Whether the hold covers an event, which belongs to the user whom its session names alone where it names none: what an erasure
+    /// calls a person's, a hold on that person covers.
+    #[must_use]
+    pub(crate) fn covers_for(&self, event: &RecordedEvent<Clean>, sessions: &Sessions) -> bool {
+        if event.identity.user.is_some() || self.user.is_none() {
+            return self.covers(event);
+        }
+        self.user.as_deref() == sessions.only_user(event) && Self { user: None, ..self.clone() }.covers(event)
     }
 
     /// Whether the hold can cover something that was received between `first` and `last`, both included.

@@ -6,7 +6,10 @@ pub mod erase;
 pub mod export;
 pub mod forensic;
 pub mod hold;
+mod job;
 pub mod place;
+mod plan;
+pub mod protect;
 pub mod restore;
 pub mod retention;
 pub(crate) mod search;
@@ -19,13 +22,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use archive::Span;
 use capture::RecordError;
-use event::{Principal, Proof, Timestamp, attr};
-use serde::Serialize;
+use event::{Key, Principal, Proof, Timestamp, attr};
+use serde::{Deserialize, Serialize};
 
 use self::archiver::{Archiver, ArchiverError};
 use self::cold::{Cold, lifecycle_event};
 use self::erase::{EraseError, Erased, Eraser};
 use self::hold::{Hold, HoldError, Holds, Scope};
+use self::job::JobError;
 use self::retention::{Class, Policy};
 use self::spine::Spine;
 use self::target::Target;
@@ -51,6 +55,23 @@ pub struct Asker {
     pub id: String,
     /// How that was proved.
     pub proof: Proof,
+}
+
+/// What is asked for when a person is to be erased.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Erasure {
+    /// Their id as applications send it in `user.id`.
+    pub subject: String,
+    /// Other values that stand for them, such as mail addresses.
+    #[serde(default)]
+    pub aliases: Vec<String>,
+    /// What the request is known by elsewhere: a ticket, a letter. It is recorded.
+    #[serde(default)]
+    pub reference: Option<String>,
+    /// Whether names may take fields of more records of others than the person has of their own.
+    #[serde(default)]
+    pub wide: bool,
 }
 
 /// A segment of the archive, for people.
@@ -131,34 +152,59 @@ impl Lifecycle {
 }
 
 impl Node {
-    /// Erases a person from the record: `subject` is their id as applications send it in `user.id`; aliases are other values that
-    /// stand for them, such as mail addresses.
+    /// Erases a person from the record.
     ///
     /// # Errors
     /// See [`EraseError`]; what was done until then is done, and asking again goes on.
-    pub fn erase(&self, asker: &Asker, subject: &str, aliases: &[String]) -> Result<Erased, EraseError> {
+    pub fn erase(&self, asker: &Asker, asked: &Erasure) -> Result<Erased, EraseError> {
+        let Erasure { subject, aliases, .. } = asked;
         let fits = |text: &str| !text.is_empty() && text.len() <= SUBJECT_BYTES_MAX;
         if !fits(subject) || !aliases.iter().all(|alias| fits(alias)) {
             return Err(EraseError::Subject);
         }
+        if asked.reference.as_deref().is_some_and(|reference| !fits(reference)) {
+            return Err(EraseError::Reference);
+        }
+        if asker.proof == Proof::ApiKey && asker.id == *subject {
+            return Err(EraseError::Own(asker.id.clone()));
+        }
         let target = Target::new(self.pipeline().sanitizer(), subject, aliases);
-        let lifecycle = self.lifecycle();
         let request = format!("erasure-{}", event::EventId::random());
-        let mut asked = lifecycle_event("erasure.requested", "delete", &request);
-        asked.identity.user = Some(asker.principal());
-        self.pipeline().record_blocking(vec![asked], &|| true)?;
+        let mut event = lifecycle_event("erasure.requested", "delete", &request);
+        event.identity.user = Some(asker.principal());
+        if let Some(reference) = &asked.reference {
+            event.set(event::Key::of("watchkeeper.erasure.reference"), reference.as_str());
+        }
+        self.pipeline().record_blocking(vec![event], &|| true)?;
+        self.erasing(|eraser| eraser.erase(target, asked.wide, &request))
+    }
+
+    /// Whether an erasure was interrupted and has not come to its end.
+    pub(crate) fn has_interrupted_erasures(&self) -> Result<bool, JobError> {
+        Ok(!job::list(self.keyring())?.is_empty())
+    }
+
+    /// Ends the erasures that were interrupted.
+    pub(crate) fn resume_erasures(&self) -> Result<Vec<Erased>, EraseError> {
+        self.erasing(|eraser| eraser.resume())
+    }
+
+    fn erasing<T>(&self, erase: impl FnOnce(&mut Eraser<'_>) -> T) -> T {
+        let lifecycle = self.lifecycle();
         let mut archiver = lifecycle.archiver();
-        Eraser {
+        erase(&mut Eraser {
             data: self.data().path(),
             cold: &lifecycle.cold,
             forensic: lifecycle.forensic.as_ref(),
             archiver: &mut archiver,
             policy: &lifecycle.policy,
             holds: &lifecycle.holds,
+            keyring: self.keyring(),
             pipeline: self.pipeline(),
             consumers: self.consumers(),
-        }
-        .erase(&target, &request)
+            #[cfg(test)]
+            stop_behind: None,
+        })
     }
 
     /// Places a legal hold. It stands, and is recorded, when this returns.
@@ -168,26 +214,24 @@ impl Node {
     pub fn place_hold(&self, asker: &Asker, name: &str, reason: &str, scope: Scope) -> Result<(), HoldFailure> {
         let placed = Timestamp::now();
         let hold = Hold { name: name.to_owned(), reason: reason.to_owned(), scope: self.as_recorded(scope), placed };
+        // Nothing is dropped or erased between the record of the hold and its standing.
+        let mut archiver = self.lifecycle().archiver();
+        self.lifecycle().holds.check(&hold)?;
+        self.note_hold(asker, "hold.place", "create", &hold, reason)?;
         self.lifecycle().holds.place(hold)?;
-        self.note_hold(asker, "hold.place", "create", name)?;
-        self.hold_archive()
+        hold_archive(&mut archiver)
     }
 
     /// Releases a legal hold.
     ///
     /// # Errors
     /// See [`HoldFailure`].
-    pub fn release_hold(&self, asker: &Asker, name: &str) -> Result<(), HoldFailure> {
-        self.lifecycle().holds.release(name)?;
-        self.note_hold(asker, "hold.release", "delete", name)?;
-        self.hold_archive()
-    }
-
-    /// Passes the holds on to the archive, whose place may keep them by itself.
-    fn hold_archive(&self) -> Result<(), HoldFailure> {
+    pub fn release_hold(&self, asker: &Asker, name: &str, reason: &str) -> Result<(), HoldFailure> {
         let mut archiver = self.lifecycle().archiver();
-        archiver.holds_due = true;
-        archiver.hold_all(Timestamp::now()).map_err(|error| HoldFailure::Archive(Box::new(error)))
+        let hold = self.lifecycle().holds.standing(name)?;
+        self.note_hold(asker, "hold.release", "delete", &hold, reason)?;
+        self.lifecycle().holds.release(name)?;
+        hold_archive(&mut archiver)
     }
 
     /// The holds that stand.
@@ -252,13 +296,32 @@ impl Node {
         }
     }
 
-    fn note_hold(&self, asker: &Asker, name: &str, action: &str, hold: &str) -> Result<(), HoldFailure> {
-        let mut event = lifecycle_event(name, action, hold);
+    fn note_hold(&self, asker: &Asker, name: &str, action: &str, hold: &Hold, reason: &str) -> Result<(), HoldFailure> {
+        let Scope { user, session, application, from, to } = &hold.scope;
+        let mut event = lifecycle_event(name, action, &hold.name);
         event.identity.user = Some(asker.principal());
         event.set(attr::EVENT_OUTCOME, "success");
+        // The record of a hold outlives the persons in it: they stand in it under a keyed hash.
+        let hidden = |kind, name: &Option<String>| name.as_ref().map(|name| self.pipeline().pseudonym(kind, name));
+        let time = |time: &Option<Timestamp>| time.map(crate::watchman::rfc3339);
+        let scope = [hidden("user", user), hidden("session", session), application.clone(), time(from), time(to)];
+        for (key, value) in search::HOLD_SCOPE.into_iter().zip(scope) {
+            if let Some(value) = value {
+                event.set(Key::of(key), value.as_str());
+            }
+        }
+        if !reason.is_empty() {
+            event.set(Key::of("watchkeeper.hold.reason"), reason);
+        }
         self.pipeline().record_blocking(vec![event], &|| true)?;
         Ok(())
     }
+}
+
+/// Passes the holds on to the archive, whose place may keep them by itself.
+fn hold_archive(archiver: &mut Archiver) -> Result<(), HoldFailure> {
+    archiver.holds_due = true;
+    archiver.hold_all(Timestamp::now()).map_err(|error| HoldFailure::Archive(Box::new(error)))
 }
 
 impl Asker {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use event::{Kind, RecordedEvent, Timestamp};
+use event::{Kind, RecordedEvent, SourcePath, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The classes that come with the program.
@@ -14,6 +14,12 @@ const PRESETS: &str = include_str!("../../../../content/retention/classes.toml")
 
 /// The class of records when nothing is configured: a year and its audit.
 const DEFAULT_CLASS: &str = "soc2";
+
+/// The class of what the program says of erasures, holds and retention: it outlives every record that it speaks of.
+pub(crate) const OWN_CLASS: &str = "record";
+
+/// What the names of such events begin with.
+const OWN_NAMES: [&str; 3] = ["erasure.", "hold.", "retention."];
 
 /// Seconds of a day.
 const DAY_S: u64 = 86_400;
@@ -141,6 +147,10 @@ impl Policy {
     /// The class of an event.
     #[must_use]
     pub fn class_of<T: AsRef<str>>(&self, event: &RecordedEvent<T>) -> &str {
+        let is_own = event.source.path == SourcePath::Internal && event.kind == Kind::Admin;
+        if is_own && OWN_NAMES.iter().any(|begin| event.name.as_ref().starts_with(begin)) {
+            return OWN_CLASS;
+        }
         let application = event.identity.application.as_ref().map(|application| application.id.as_ref());
         let rule = self.rules.iter().find(|rule| {
             rule.kind.is_none_or(|kind| kind == event.kind)
@@ -174,6 +184,11 @@ impl Policy {
     }
 }
 
+/// Days in nanoseconds.
+pub(crate) fn days_ns(days: u32) -> u64 {
+    u64::from(days) * DAY_S * 1_000_000_000
+}
+
 impl Class {
     /// Whether records that were received until `last_s` are to be dropped at `now_s` (Unix seconds).
     #[must_use]
@@ -184,7 +199,7 @@ impl Class {
     /// Until when objects that are written at `now` are to be locked, on storage that can.
     #[must_use]
     pub fn locked_until(&self, now: Timestamp) -> Option<Timestamp> {
-        let least = u64::from(self.min_days) * DAY_S * 1_000_000_000;
+        let least = days_ns(self.min_days);
         (least > 0).then(|| Timestamp::from_unix_ns(now.unix_ns().saturating_add(least)))
     }
 
@@ -195,10 +210,11 @@ impl Class {
         Some(Timestamp::from_unix_ns(last.unix_ns().saturating_add(days * DAY_S * 1_000_000_000)))
     }
 
-    /// Whether a person's data among records received at `received_s` may be erased at `now_s`.
+    /// What it says, to be sealed with its records.
     #[must_use]
-    pub fn may_erase(&self, received_s: u64, now_s: u64) -> bool {
-        self.erasure == Erasure::OnRequest || now_s >= received_s.saturating_add(u64::from(self.min_days) * DAY_S)
+    pub fn keeps(&self) -> archive::Keeps {
+        let by_law = self.erasure == Erasure::AfterMinimum;
+        archive::Keeps { min_days: self.min_days, max_days: self.max_days, by_law }
     }
 }
 
@@ -221,6 +237,9 @@ fn check(class: &Class) -> Result<(), RetentionError> {
         && class.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-');
     if !named {
         return wrong("name must be 1 to 64 lower-case letters, digits and hyphens");
+    }
+    if class.name == OWN_CLASS {
+        return wrong("is the program's own, for what it says of erasures, holds and retention; choose another name");
     }
     if class.max_days.is_some_and(|max| max < class.min_days) {
         return wrong("max_days must not be below min_days");
@@ -246,9 +265,10 @@ mod tests {
     #[test]
     fn presets_load_and_are_sound() {
         assert!(presets().len() >= 8);
-        for class in presets() {
+        for class in presets().iter().filter(|class| class.name != OWN_CLASS) {
             check(class).unwrap();
         }
+        assert!(presets().iter().any(|class| class.name == OWN_CLASS && class.max_days.is_none()));
         Policy::new(&Settings::default()).unwrap();
     }
 
@@ -287,7 +307,6 @@ mod tests {
         let day = |days: u64| days * DAY_S;
         assert!(!class("soc2").is_over(0, day(399)) && class("soc2").is_over(0, day(400)));
         assert!(!class("hipaa").is_over(0, day(100_000)));
-        assert!(class("soc2").may_erase(0, 1));
-        assert!(!class("hipaa").may_erase(0, day(2_191)) && class("hipaa").may_erase(0, day(2_192)));
+        assert!(!class("soc2").keeps().by_law && class("hipaa").keeps().by_law);
     }
 }

@@ -5,13 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use event::{Key, Kind, RecordedEvent, SourcePath, attr};
+use event::{Key, Kind, RecordedEvent, SourcePath, Timestamp, attr};
 use journal::Seq;
 use sanitize::Clean;
 use store::{Cell, QueryLimits, Reader};
 
 use super::cold::Step;
 use super::export::EvidenceError;
+use super::hold::Scope;
 use crate::node::Node;
 
 /// Events of custody that one query gives; more are asked for with another.
@@ -34,8 +35,8 @@ pub(crate) struct Trace {
     pub(crate) name: String,
     /// What was asked for, or acted on.
     pub(crate) object: String,
-    /// Of a hold, its scope, where the event has it.
-    pub(crate) scope: Option<String>,
+    /// Of a hold, its scope; user and session in it are pseudonyms ([`crate::Pipeline::pseudonym`]).
+    pub(crate) scope: Option<Scope>,
     /// Of an erasure, its request.
     pub(crate) request: Option<String>,
 }
@@ -44,8 +45,18 @@ pub(crate) struct Trace {
 const ADMIN: [&str; 4] = ["evidence.export", "hold.place", "hold.release", ledger::TOMBSTONE_EVENT];
 const READ: &str = "record.read";
 
-/// Where an event of a hold has its scope, as JSON.
-pub(crate) const HOLD_SCOPE: &str = "watchkeeper.hold.scope";
+/// Where an event of a hold has its scope: user, session, application, and the times from and to which it goes (RFC 3339).
+/// What is called `session` is a secret to the sanitiser.
+pub(crate) const HOLD_SCOPE: [&str; 5] = [
+    "watchkeeper.hold.user.hash",
+    "watchkeeper.hold.session.hash",
+    "watchkeeper.hold.application",
+    "watchkeeper.hold.from",
+    "watchkeeper.hold.to",
+];
+
+/// What the name of every event of a hold begins with.
+const HOLD: &str = "hold.";
 
 /// Where an event of an erasure has its request.
 const REQUEST: &str = "watchkeeper.erasure.request";
@@ -193,13 +204,15 @@ impl Node {
 /// The newest events of custody before a place that the store has, newest first.
 fn traces_before(reader: &Reader, before: i64) -> Result<Vec<Trace>, EvidenceError> {
     let names: Vec<String> = ADMIN.iter().map(|name| quoted(name)).collect();
+    let scope: Vec<String> = HOLD_SCOPE.iter().map(|key| format!("attributes ->> '$.\"{key}\"'")).collect();
     let sql = format!(
-        "SELECT seq, name, coalesce(attributes ->> '$.\"{object}\"', attributes ->> '$.\"{read}\"', ''), attributes ->> \
-         '$.\"{HOLD_SCOPE}\"', attributes ->> '$.\"{REQUEST}\"' FROM events WHERE seq < {before} AND source = 'internal' AND \
+        "SELECT seq, name, coalesce(attributes ->> '$.\"{object}\"', attributes ->> '$.\"{read}\"', ''), \
+         attributes ->> '$.\"{REQUEST}\"', {scope} FROM events WHERE seq < {before} AND source = 'internal' AND \
          ((kind = 'admin' AND name IN ({names})) OR (kind = 'data_access' AND name = '{READ}')) ORDER BY seq DESC LIMIT {PAGE}",
         object = attr::ADMIN_OBJECT,
         read = attr::DB_COLLECTION_NAME,
-        names = names.join(", ")
+        names = names.join(", "),
+        scope = scope.join(", "),
     );
     let table = reader.sql(&sql, &QueryLimits { rows_max: PAGE, bytes_max: PAGE_BYTES_MAX, ..QueryLimits::default() })?;
     if table.truncated {
@@ -210,11 +223,11 @@ fn traces_before(reader: &Reader, before: i64) -> Result<Vec<Trace>, EvidenceErr
         _ => None,
     };
     let trace = |row: Vec<Cell>| match row.as_slice() {
-        [Cell::Int(seq), Cell::Text(name), object, scope, request] => Some(Trace {
+        [Cell::Int(seq), Cell::Text(name), object, request, scope @ ..] => Some(Trace {
             seq: seq.unsigned_abs(),
             name: name.clone(),
             object: text(object).unwrap_or_default(),
-            scope: text(scope),
+            scope: scope_of(name, scope.iter().map(text)),
             request: text(request),
         }),
         _ => None,
@@ -241,8 +254,22 @@ impl Trace {
             _ => None,
         };
         let object = text(attr::ADMIN_OBJECT).or_else(|| text(attr::DB_COLLECTION_NAME)).unwrap_or_default();
-        Some(Self { seq, name: name.to_owned(), object, scope: text(Key::of(HOLD_SCOPE)), request: text(Key::of(REQUEST)) })
+        let scope = scope_of(name, HOLD_SCOPE.map(|key| text(Key::of(key))));
+        Some(Self { seq, name: name.to_owned(), object, scope, request: text(Key::of(REQUEST)) })
     }
+}
+
+/// The scope of an event of a hold, from the attributes that it has of [`HOLD_SCOPE`].
+fn scope_of(name: &str, attributes: impl IntoIterator<Item = Option<String>>) -> Option<Scope> {
+    if !name.starts_with(HOLD) {
+        return None;
+    }
+    let mut attributes = attributes.into_iter();
+    let mut next = || attributes.next().flatten();
+    let (user, session, application) = (next(), next(), next());
+    let mut time = || Some(Timestamp::from_unix_ns(next()?.parse::<jiff::Timestamp>().ok()?.as_nanosecond().try_into().ok()?));
+    let (from, to) = (time(), time());
+    Some(Scope { user, session, application, from, to })
 }
 
 /// A text in SQL.
@@ -258,7 +285,6 @@ mod tests {
 
     use super::*;
     use crate::lifecycle::Asker;
-    use crate::lifecycle::hold::Scope;
     use crate::node::NodeSettings;
     use crate::root_key::RootKeyPlace;
 
@@ -273,7 +299,15 @@ mod tests {
         let forged: Vec<_> = std::iter::repeat_n(forged, 20).collect();
         node.pipeline().record_blocking(forged.clone(), &|| true).unwrap();
         let asker = Asker { id: "ann".to_owned(), proof: Proof::Local };
-        node.place_hold(&asker, "case-17", "letter", Scope::default()).unwrap();
+        let at = |ns| Some(Timestamp::from_unix_ns(ns));
+        let scope = Scope {
+            user: Some("jo@example.org".to_owned()),
+            session: Some("s-17".to_owned()),
+            application: Some("shop".to_owned()),
+            from: at(1_790_000_000_123_456_789),
+            to: at(1_790_000_001_000_000_000),
+        };
+        node.place_hold(&asker, "case-17", "letter", scope.clone()).unwrap();
         node.note_read("ann", "trace", "s-17").unwrap();
         node.pipeline().record_blocking(forged, &|| true).unwrap();
         assert!(node.flush(Duration::from_secs(60)));
@@ -282,6 +316,12 @@ mod tests {
         let found = node.traces(&unindexed, &|_| true).unwrap();
         let told: Vec<_> = found.iter().map(|trace| (trace.name.as_str(), trace.object.as_str())).collect();
         assert_eq!(told, [("hold.place", "case-17"), ("record.read", "s-17")]);
+        // The scope is there, with nobody's name in it.
+        let told = found[0].scope.clone().unwrap();
+        let (user, session) = (&node.holds()[0].scope.user.clone().unwrap(), "s-17");
+        assert_eq!(told.user, Some(node.pipeline().pseudonym("user", user)));
+        assert_eq!(told.session, Some(node.pipeline().pseudonym("session", session)));
+        assert_eq!(Scope { user: scope.user.clone(), session: scope.session.clone(), ..told }, scope);
         // Along the records the same is found as in the store.
         let all = Unindexed { spans: vec![(0, node.journal().end().0)], records: 1, dropped: 0 };
         let mut read = Vec::new();

@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use event::Timestamp;
 use journal::{Journal, ReadError, Seq};
-use ledger::StoredRecord;
+use ledger::{StoredContent, StoredRecord};
 
-use super::cold::{Cold, ColdError, Step, steps};
+use super::cold::{ArchivedSpan, Cold, ColdError, Step, steps};
 
 /// The journal with the archive before it.
 #[derive(Clone)]
@@ -37,6 +37,9 @@ pub enum SpineError {
     /// The archive.
     #[error(transparent)]
     Cold(#[from] ColdError),
+    /// A record that lies nowhere.
+    #[error("record {0} is neither in the archive nor in the journal; `watchkeeper verify` says what is wrong")]
+    Lost(u64),
     /// The place in the journal.
     #[error("journal: {0}")]
     Io(#[from] std::io::Error),
@@ -56,12 +59,15 @@ impl Spine {
     }
 
     /// The records, as they are stored, of the archived span or the journal's file that holds `at`, with all that `at` can refer
-    /// to; from the journal not beyond `last`. And the record with which what comes behind begins.
-    pub(crate) fn stretch(&self, at: Seq, last: Seq) -> Result<(Vec<StoredRecord>, Seq), SpineError> {
+    /// to; from the journal not beyond `last`. With texts whose bringing record was dropped. And the record with which what comes behind begins.
+    pub(crate) fn stretch(&self, at: Seq, last: Seq) -> Result<(Vec<StoredRecord>, Vec<StoredContent>, Seq), SpineError> {
         if at < self.journal.first()
-            && let Some(stretch) = self.cold.span(self.span_start(at))?
+            && let Some(ArchivedSpan { records, contents, end }) = self.cold.span(self.span_start(at))?
         {
-            return Ok(stretch);
+            if end <= at {
+                return Err(SpineError::Lost(at.0));
+            }
+            return Ok((records, contents.into_values().collect(), end));
         }
         let end = self.journal.closed().iter().find(|file| file.contains(&at)).map_or(self.journal.end(), |file| file.end);
         let mut reader = self.journal.reader(self.journal.segment_start(at)?)?;
@@ -69,7 +75,7 @@ impl Spine {
         while let Some(record) = reader.next()?.filter(|record| record.seq < end && record.seq <= last) {
             records.push(StoredRecord::whole(record));
         }
-        Ok((records, end.max(Seq(at.0 + 1))))
+        Ok((records, Vec::new(), end.max(Seq(at.0 + 1))))
     }
 
     /// A record from which on every record of the day of `time`, and of the days after it, comes; and, but for the first of
@@ -123,7 +129,8 @@ impl Spine {
     fn span_start(&self, at: Seq) -> Seq {
         let archive = self.cold.lock();
         let manifest = archive.view().manifest();
-        let start = manifest.segments().filter(|segment| segment.first <= at.0).map(|segment| segment.first).max();
+        let live = manifest.segments().map(|segment| segment.first);
+        let start = live.chain(manifest.dropped().map(|dropped| dropped.first)).filter(|first| *first <= at.0).max();
         Seq(start.unwrap_or(0))
     }
 }
@@ -153,9 +160,7 @@ impl SpineReader {
                 }
             }
             match self.spine.cold.span(self.next)? {
-                Some((records, end)) if self.next < self.spine.journal.first() => {
-                    self.held.extend(steps(self.next, records, end));
-                }
+                Some(span) if self.next < self.spine.journal.first() => self.held.extend(steps(self.next, span)),
                 _ => self.live = Some(self.spine.journal.reader(self.next)?),
             }
         }

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeSet, HashMap};
 
-use event::{RecordedEvent, Value};
+use event::{RecordedEvent, SourcePath, Timestamp};
 use sanitize::{Clean, Sanitizer};
+use serde::{Deserialize, Serialize};
 
 /// Shortest name that is looked for inside other people's fields: shorter ones stand in too many words.
 const NEEDLE_CHARS_MIN: usize = 3;
@@ -12,7 +13,7 @@ const NEEDLE_CHARS_MIN: usize = 3;
 const TOKEN_ID_CHARS: usize = 26;
 
 /// A person, as the record knows them.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// `identity.user.id` of the person's events, as recorded.
     user: String,
@@ -24,13 +25,28 @@ pub struct Target {
     needles: BTreeSet<String>,
 }
 
-/// Which users a session names. An event without a user belongs to the one that its session names alone.
-#[derive(Debug, Default)]
-pub struct Sessions(HashMap<(String, String), Users>);
+/// How long after a session's first record its user may be named for the first time: children of a span, which name nobody, are
+/// sent before it. Whoever names a user later cannot take over what others said there before.
+const NAMED_WITHIN_NS: u64 = 15 * 60 * 1_000_000_000;
 
-#[derive(Debug, PartialEq, Eq)]
-enum Users {
-    One(String),
+/// Which users a session names. An event without a user belongs to the one that its session names alone, from its beginning.
+#[derive(Debug, Default)]
+pub struct Sessions(HashMap<SessionKey, Users>);
+
+/// Names of sessions mean something within their application only, and its way in.
+type SessionKey = (String, SourcePath, String);
+
+#[derive(Debug)]
+struct Users {
+    first: Timestamp,
+    /// Who, and since when; more than one are nobody.
+    named: Named,
+}
+
+#[derive(Debug)]
+enum Named {
+    Nobody,
+    One(String, Timestamp),
     Several,
 }
 
@@ -78,7 +94,7 @@ impl Target {
     pub fn owns(&self, event: &RecordedEvent<Clean>, sessions: &Sessions) -> bool {
         match &event.identity.user {
             Some(user) => user.id.as_str() == self.user,
-            None => sessions.only_user(event) == Some(&self.user),
+            None => sessions.only_user(event) == Some(self.user.as_str()),
         }
     }
 
@@ -96,38 +112,46 @@ impl Target {
 }
 
 impl Sessions {
-    /// Whether nobody but the person takes part in the event's session.
+    /// The sessions in which nobody but the person takes part.
     #[must_use]
-    pub fn is_of(&self, event: &RecordedEvent<Clean>, target: &Target) -> bool {
-        self.only_user(event) == Some(&target.user)
+    pub fn of(&self, target: &Target) -> BTreeSet<String> {
+        let alone = self.0.iter().filter(|(_, users)| users.only() == Some(target.user.as_str()));
+        alone.map(|((_, _, session), _)| session.clone()).collect()
     }
 
     /// Learns from an event who takes part in its session.
     pub fn learn(&mut self, event: &RecordedEvent<Clean>) {
-        let (Some(key), Some(user)) = (key(event), &event.identity.user) else { return };
-        match self.0.get_mut(&key) {
-            None => {
-                self.0.insert(key, Users::One(user.id.as_str().to_owned()));
-            }
-            Some(Users::One(known)) if known == user.id.as_str() => {}
-            Some(users) => *users = Users::Several,
+        let Some(key) = key(event) else { return };
+        let at = event.observed;
+        let users = self.0.entry(key).or_insert(Users { first: at, named: Named::Nobody });
+        users.first = users.first.min(at);
+        let Some(user) = &event.identity.user else { return };
+        match &mut users.named {
+            Named::Nobody => users.named = Named::One(user.id.as_str().to_owned(), at),
+            Named::One(known, since) if known == user.id.as_str() => *since = at.min(*since),
+            named => *named = Named::Several,
         }
     }
 
     /// The one user of the event's session; none where several take part, or nobody says.
-    fn only_user(&self, event: &RecordedEvent<Clean>) -> Option<&String> {
-        match self.0.get(&key(event)?)? {
-            Users::One(user) => Some(user),
-            Users::Several => None,
+    pub(crate) fn only_user(&self, event: &RecordedEvent<Clean>) -> Option<&str> {
+        self.0.get(&key(event)?)?.only()
+    }
+}
+
+impl Users {
+    fn only(&self) -> Option<&str> {
+        match &self.named {
+            Named::One(user, since) if since.unix_ns() <= self.first.unix_ns().saturating_add(NAMED_WITHIN_NS) => Some(user),
+            _ => None,
         }
     }
 }
 
-/// Names of sessions mean something within their application only. Our own events (detections) tell of an application's
-/// session without being its: they are found by the user that they name.
-fn key(event: &RecordedEvent<Clean>) -> Option<(String, String)> {
+/// Our own events (detections) tell of an application's session without being its: they are found by the user that they name.
+fn key(event: &RecordedEvent<Clean>) -> Option<SessionKey> {
     let application = event.identity.application.as_ref().map(|application| application.id.as_str().to_owned());
-    Some((application.unwrap_or_default(), event.session.as_ref()?.as_str().to_owned()))
+    Some((application.unwrap_or_default(), event.source.path, event.session.as_ref()?.as_str().to_owned()))
 }
 
 /// The beginnings of the tokens in a clean text.
@@ -148,16 +172,6 @@ fn tokens(clean: &str) -> Vec<String> {
 
 fn is_word(c: char) -> bool {
     c.is_alphanumeric() || matches!(c, '_' | '-')
-}
-
-/// Whether a value holds a text for which `names` is true, in its keys or in its values.
-pub fn value_names(value: &Value<Clean>, names: &impl Fn(&str) -> bool) -> bool {
-    match value {
-        Value::Text(text) => names(text),
-        Value::List(values) => values.iter().any(|value| value_names(value, names)),
-        Value::Map(entries) => entries.iter().any(|(key, value)| names(key) || value_names(value, names)),
-        Value::Bool(_) | Value::Int(_) | Value::Double(_) => false,
-    }
 }
 
 #[cfg(test)]
@@ -208,5 +222,24 @@ mod tests {
         assert!(!target.owns(&event(None, "shared"), &sessions));
         assert!(!target.owns(&event(Some("al"), "shared"), &sessions));
         assert!(!target.owns(&event(None, "other"), &sessions));
+    }
+
+    #[test]
+    fn whoever_names_a_user_late_takes_no_session_over() {
+        let target = Target::new(&sanitizer(), "jo", &[]);
+        let at = |mut event: RecordedEvent<Clean>, ns| {
+            event.observed = Timestamp::from_unix_ns(ns);
+            event
+        };
+        let mut sessions = Sessions::default();
+        let anonymous = at(event(None, "s"), 1);
+        sessions.learn(&anonymous);
+        sessions.learn(&at(event(Some("jo"), "s"), 2 + NAMED_WITHIN_NS));
+        assert!(!target.owns(&anonymous, &sessions));
+        sessions.learn(&at(event(Some("jo"), "s"), 2));
+        assert!(target.owns(&anonymous, &sessions));
+        let mut elsewhere = anonymous.clone();
+        elsewhere.source.path = SourcePath::Gateway;
+        assert!(!target.owns(&elsewhere, &sessions));
     }
 }

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use event::{Proof, Timestamp};
 use serde_json::{Value, json};
 use server::lifecycle::hold::Scope;
-use server::lifecycle::{Asker, Kept};
+use server::lifecycle::{Asker, Erasure, Kept};
 use server::{Config, DataDir, Node, NodeSettings};
 use store::{Cell, Table};
 
@@ -15,6 +15,9 @@ use super::read::encode;
 use crate::cli::{Data, FormatName, Hold, Retention};
 use crate::local_api::LocalApi;
 use crate::output::{say, table};
+
+/// The exit code of an erasure that found nobody: a mistyped id must not look like a person who was erased.
+const NOBODY: u8 = 3;
 
 /// Who asks on this machine.
 pub(super) fn asker() -> Asker {
@@ -44,24 +47,29 @@ pub(super) fn with<T>(
     done
 }
 
-pub(super) fn erase(
-    data: &Data,
-    subject: &str,
-    aliases: &[String],
-    config: Option<&Path>,
-    format: FormatName,
-) -> anyhow::Result<ExitCode> {
-    let body = json!({ "subject": subject, "aliases": aliases });
+pub(super) fn erase(data: &Data, erasure: &Erasure, config: Option<&Path>, format: FormatName) -> anyhow::Result<ExitCode> {
+    let Erasure { subject, aliases, reference, wide } = erasure;
+    let body = json!({ "subject": subject, "aliases": aliases, "reference": reference, "wide": wide });
     let erased: Value = with(
         data,
         config,
         |api| api.post_patiently("/api/erase", &body),
-        |node| Ok(serde_json::to_value(node.erase(&asker(), subject, aliases)?)?),
+        |node| Ok(serde_json::to_value(node.erase(&asker(), erasure)?)?),
     )?;
     let refused = erased["refused"].as_object().is_some_and(|refused| !refused.is_empty());
+    let nobody = erased["found"] == 0 && erased["ended"].as_array().is_none_or(Vec::is_empty);
     if format == FormatName::Table {
-        for (ground, records) in erased["refused"].as_object().into_iter().flatten() {
-            say(&format!("refused: {records} records stay, {ground}"))?;
+        for ended in erased["ended"].as_array().into_iter().flatten() {
+            let request = ended["request"].as_str().unwrap_or_default();
+            say(&format!("{request}, which was interrupted, has come to its end: {} things went", ended["items"]))?;
+        }
+        for stay in erased["stays"].as_array().into_iter().flatten() {
+            let text = |name: &str| stay[name].as_str().unwrap_or_default().to_owned();
+            let (records, texts) = (&stay["records"], &stay["texts"]);
+            say(&format!("refused: {records} records and {texts} texts stay, {} {}", text("ground"), text("by")))?;
+        }
+        if nobody {
+            say("no record names this person: nothing was erased")?;
         }
         say(&format!(
             "{}: {} things went out of {} records; {} segments of the archive were written anew",
@@ -76,7 +84,11 @@ pub(super) fn erase(
     } else {
         say(&serde_json::to_string_pretty(&erased)?)?;
     }
-    Ok(if refused { ExitCode::from(1) } else { ExitCode::SUCCESS })
+    Ok(match (refused, nobody) {
+        (true, _) => ExitCode::from(1),
+        (false, true) => ExitCode::from(NOBODY),
+        (false, false) => ExitCode::SUCCESS,
+    })
 }
 
 pub(super) fn hold(command: Hold) -> anyhow::Result<ExitCode> {
@@ -92,12 +104,12 @@ pub(super) fn hold(command: Hold) -> anyhow::Result<ExitCode> {
             )?;
             say(&format!("hold {name} stands"))?;
         }
-        Hold::Release { data, name } => {
+        Hold::Release { data, name, reason } => {
             with(
                 &data,
                 None,
-                |api| api.delete(&format!("/api/holds/{}", encode(&name))),
-                |node| Ok(node.release_hold(&asker(), &name)?),
+                |api| api.delete(&format!("/api/holds/{}?reason={}", encode(&name), encode(&reason))),
+                |node| Ok(node.release_hold(&asker(), &name, &reason)?),
             )?;
             say(&format!("hold {name} is released"))?;
         }

@@ -15,6 +15,7 @@ mod witness;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
+use server::lifecycle::Erasure;
 use server::lifecycle::verify::Depth;
 
 use self::verify::Reach;
@@ -45,8 +46,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
             verify::verify(target, &data, &trust, checkpoint.as_deref(), reach, config.as_deref(), json)
         }
         Command::Witness(command) => witness::witness(command),
-        Command::Erase { data, subject, alias, config, format } => {
-            lifecycle::erase(&data, &subject, &alias, config.as_deref(), format.format)
+        Command::Erase { data, subject, alias, reference, wide, config, format } => {
+            let erasure = Erasure { subject, aliases: alias, reference, wide };
+            lifecycle::erase(&data, &erasure, config.as_deref(), format.format)
         }
         Command::Hold(command) => lifecycle::hold(command),
         Command::Retention(command) => lifecycle::retention(command),

@@ -51,7 +51,9 @@ fn live(data: &Path, session: &str, from: u64, commands: &[&[&str]]) -> Files {
     calls(from..from + 8);
     for command in commands {
         let output = run(command, data);
-        assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+        // 3: no record names the person.
+        let done = matches!(output.status.code(), Some(0 | 3));
+        assert!(done, "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
     calls(from + 8..from + 12);
     server.stop();

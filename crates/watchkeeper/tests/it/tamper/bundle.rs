@@ -81,8 +81,12 @@ impl<'k> Log<'k> {
             let mut items = Vec::new();
             for record in &mut stored {
                 let leaf = record.seq.0;
-                let what =
-                    Redaction { event: leaf % SESSIONS == erased, field: &|_, _| false, subject: &is_erased, tokens: &tokens };
+                let what = Redaction {
+                    event: leaf % SESSIONS == erased,
+                    field: &|_, _| false,
+                    content: &|_, subject| ledger::Cut::all_if(is_erased(subject)),
+                    tokens: &tokens,
+                };
                 items.extend(record.redact(&what).unwrap().into_iter().map(|path| ErasedItem { leaf, path }));
             }
             let (list, mut done) = (ErasedItems::new(items), event(seq, Kind::Admin, TOMBSTONE_EVENT, SourcePath::Internal));

@@ -97,7 +97,7 @@ fn change(dir: &Path, hoard: &Hoard, key: &LogKey, log_keys: &[Vec<VerifierKey>]
 /// Seals spans of records.
 fn take_in(archive: &mut Archive, records: &[Record]) {
     let nobody = |_: &ContentRef| Ok(None);
-    let how = Sealing { contents: &nobody, lock_until: &|_: &Class| None, root: None, now: NOW };
+    let how = Sealing { contents: &nobody, lock_until: &|_: &Class| None, keeps: &|_: &Class| None, root: None, now: NOW };
     for records in records.chunks(usize::try_from(SPAN).unwrap()) {
         let first = records[0].seq.0;
         let classed =
@@ -161,7 +161,7 @@ impl ObjectStore {
                     let what = ledger::Redaction {
                         event: true,
                         field: &|_, _| false,
-                        subject: &|_| false,
+                        content: &|_, _| ledger::Cut::Tokens,
                         tokens: &ledger::ErasedTokens::none(),
                     };
                     Ok(!record.redact(&what)?.is_empty())
