@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
 use bytes::Bytes;
 use event::{ContentId, ContentRef, KeyId, Timestamp};
 use ledger::{LeafError, LogKey, StoredBody, StoredContent, StoredRecord, VerifierKey};
@@ -420,8 +421,26 @@ impl Archive {
         let go = go.iter().map(|(segment, held)| PendingSegment::of(segment, *held)).collect();
         let pending = Pending { come: come.collect(), go };
         let path = self.view.dir.join(PENDING);
-        let bytes = serde_json::to_vec(&pending).map_err(|error| at(&path)(error.into()))?;
-        fs::replace(&path, &bytes, &self.steps).map_err(at(&path))
+        let body = serde_json::to_string(&pending).map_err(|error| at(&path)(error.into()))?;
+        let tag = self.pending_tag(&body)?;
+        fs::replace(&path, format!("{body}\n{tag}\n").as_bytes(), &self.steps).map_err(at(&path))
+    }
+
+    /// What `pending` says is done: keys are destroyed, holds lifted, objects deleted. So only who has the keys may say it, and in
+    /// this archive.
+    fn pending_tag(&self, body: &str) -> Result<Digest, ArchiveError> {
+        let purpose = crate::manifest::purpose_name(self.view.manifest.purpose());
+        Ok(Digest(self.view.keys()?.tag(format!("watchkeeper archive pending\n{purpose}\n{body}").as_bytes())?))
+    }
+
+    /// What `pending` says, if it is this archive's own.
+    fn pending(&self, path: &Path, bytes: &[u8]) -> Result<Pending, ArchiveError> {
+        let foreign = || ArchiveError::Pending(path.to_owned());
+        let text = std::str::from_utf8(bytes).map_err(|_| foreign())?;
+        let (body, tag) = text.split_once('\n').ok_or_else(foreign)?;
+        let known = format!("{}\n", self.pending_tag(body)?);
+        verify_slices_are_equal(tag.as_bytes(), known.as_bytes()).map_err(|_| foreign())?;
+        serde_json::from_str(body).map_err(|error| at(path)(error.into()))
     }
 
     fn put(&self, sealed: &Sealed, stamp: Stamp, now: Timestamp) -> Result<Segment, ArchiveError> {
@@ -512,7 +531,7 @@ impl Archive {
         self.copy_manifest()?;
         let path = self.view.dir.join(PENDING);
         let Some(bytes) = fs::read(&path, PENDING_BYTES_MAX).map_err(at(&path))? else { return Ok(()) };
-        let pending: Pending = serde_json::from_slice(&bytes).map_err(|error| at(&path)(error.into()))?;
+        let pending = self.pending(&path, &bytes)?;
         let manifest = &self.view.manifest;
         let is_live = |segment: &PendingSegment| manifest.segments().any(|live| live.key == segment.key);
         // All that was to come is there or nothing is: one generation made the change.

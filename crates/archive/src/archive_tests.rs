@@ -98,6 +98,9 @@ impl SegmentKeys for Failing<MemoryKeys> {
     fn destroy(&self, ids: &[KeyId]) -> Result<(), KeyStoreError> {
         self.around(|keys| keys.destroy(ids), |error| KeyStoreError(error.into()))
     }
+    fn tag(&self, bytes: &[u8]) -> Result<[u8; 32], KeyStoreError> {
+        self.0.tag(bytes)
+    }
 }
 
 fn nothing(_: &ContentRef) -> Result<Option<StoredContent>, SegmentError> {
@@ -358,6 +361,47 @@ fn a_change_that_ends_anywhere_is_whole_or_was_not() {
         }
         assert!(finished);
     }
+}
+
+#[test]
+fn a_pending_change_that_somebody_else_wrote_is_refused_and_does_nothing() {
+    let place = Place::new();
+    let records = conversation(0, 20);
+    // What a change leaves that ends before the manifest says it.
+    let path = place.dir.path().join("archive/pending");
+    let mut own = Vec::new();
+    for step in 0.. {
+        let run = place.try_open(&Steps::ending_after(step), None);
+        drop(run.map(|mut archive| archive.seal(0, 10, classed(&records[..10]), &plain())));
+        if let Ok(bytes) = std::fs::read(&path) {
+            own = bytes;
+            break;
+        }
+    }
+    place.open().seal(0, 10, classed(&records[..10]), &plain()).unwrap();
+    let (body, _) = std::str::from_utf8(&own).unwrap().split_once('\n').unwrap();
+    // A live segment's objects under a key that is none: they would be deleted.
+    let segment = place.open().view().manifest().segments().next().unwrap().clone();
+    let forged = format!(
+        r#"{{"come":[{{"key":"{}","objects":[{{"digest":"{}"}}],"held":true}}],"go":[]}}"#,
+        KeyId::from_bytes([7; 16]).unwrap(),
+        segment.events.digest
+    );
+    let mac = std::str::from_utf8(&own).unwrap().split_once('\n').unwrap().1;
+    let others =
+        [forged.clone(), format!("{forged}\n{mac}"), body.to_owned(), format!("{body}\n{}\n", "0".repeat(64)), String::new()];
+    for other in others {
+        std::fs::write(&path, &other).unwrap();
+        let refused = place.try_open(&Steps::ending_after(1_000), None).unwrap_err();
+        assert!(matches!(&refused, ArchiveError::Pending(at) if *at == path), "{refused}");
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(place.open().view().reader(0).map(Result::unwrap).count(), 10);
+    }
+    assert!(place.keys.destroyed.lock().unwrap().is_empty() || place.keys.get(segment.key).unwrap().is_some());
+    // Its own is believed, also later: nothing that lives is touched.
+    std::fs::write(&path, &own).unwrap();
+    assert_eq!(place.open().view().reader(0).map(Result::unwrap).count(), 10);
+    assert!(!path.exists());
 }
 
 #[test]

@@ -56,6 +56,12 @@ pub enum ArchiveError {
     /// What was written is not what is read back.
     #[error("archive: object {0} is not read back as it was written; the object store is not to be trusted")]
     ReadBack(String),
+    /// What an interrupted change left was not left by one.
+    #[error(
+        "archive: {0} was not written with the keys of this archive, and nothing was done that it says; keep it as evidence, and \
+         remove it to go on"
+    )]
+    Pending(PathBuf),
     /// What was asked for cannot be done to the span.
     #[error("archive: {first} to {end} stays as it is: {what}")]
     Refused {

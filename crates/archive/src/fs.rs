@@ -1,7 +1,7 @@
 //! Small files of the archive's own directory: there whole or not at all.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
@@ -33,16 +33,7 @@ pub(crate) fn remove(path: &Path, steps: &Steps) -> io::Result<()> {
 
 /// The bytes of a file of at most `bytes_max`; `None` when it is not there.
 pub(crate) fn read(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        other => other?,
-    };
-    let mut bytes = Vec::new();
-    file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > bytes_max {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("has more than {bytes_max} bytes")));
-    }
-    Ok(Some(bytes))
+    journal::read_at_most(path, bytes_max)
 }
 
 /// Where tests end a run. In the program it does nothing.

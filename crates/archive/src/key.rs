@@ -28,6 +28,9 @@ pub trait SegmentKeys: Send + Sync {
 
     /// Destroys secrets for good. Ids that are destroyed already, or not known, are no error. Durable on return.
     fn destroy(&self, ids: &[KeyId]) -> Result<(), KeyStoreError>;
+
+    /// A tag of bytes that only who has the keys can make: what the archive does because a file says so, the file must prove.
+    fn tag(&self, bytes: &[u8]) -> Result<[u8; 32], KeyStoreError>;
 }
 
 /// Why the keeper of the keys did not do what was asked.
@@ -164,6 +167,11 @@ pub(crate) mod tests {
                 self.destroyed.lock().unwrap().push(*id);
             }
             Ok(())
+        }
+
+        fn tag(&self, bytes: &[u8]) -> Result<[u8; 32], KeyStoreError> {
+            let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, b"of the test");
+            Ok(aws_lc_rs::hmac::sign(&key, bytes).as_ref().try_into().unwrap())
         }
     }
 

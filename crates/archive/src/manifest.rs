@@ -511,7 +511,7 @@ pub(crate) fn split(bytes: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     })
 }
 
-fn purpose_name(purpose: Purpose) -> &'static str {
+pub(crate) fn purpose_name(purpose: Purpose) -> &'static str {
     match purpose {
         Purpose::Evidence => "evidence",
         Purpose::Forensic => "forensic",

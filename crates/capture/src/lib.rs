@@ -8,6 +8,7 @@
 mod bound;
 mod raw;
 mod recorder;
+mod reserved;
 
 pub mod api;
 pub mod gateway;
@@ -16,3 +17,4 @@ pub mod otlp;
 
 pub use raw::{Raw, RawEvent};
 pub use recorder::{Receipt, RecordError, Recorder};
+pub use reserved::mark_reported;

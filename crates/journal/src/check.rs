@@ -122,6 +122,10 @@ fn files(dir: &Path) -> Result<(Vec<Seq>, u64), Fault> {
         move |error: io::Error| Fault { file, offset: 0, seq: None, wrong: error.into() }
     };
     let (mut segments, mut others, mut bytes) = (Vec::new(), Vec::new(), 0);
+    // A link leads to files that nobody has verified the place of.
+    if std::fs::symlink_metadata(dir).map_err(unreadable(dir))?.is_symlink() {
+        return Err(Fault { file: dir.to_owned(), offset: 0, seq: None, wrong: Wrong::UnknownFile });
+    }
     for entry in std::fs::read_dir(dir).map_err(unreadable(dir))? {
         let entry = entry.map_err(unreadable(dir))?;
         let is_file = entry.file_type().map_err(unreadable(dir))?.is_file();
@@ -147,7 +151,7 @@ fn files(dir: &Path) -> Result<(Vec<Seq>, u64), Fault> {
 /// The prepared segment: zeros, perhaps behind a header or the beginning of one. It holds no record, and the next open removes it.
 fn check_next(path: &Path) -> Result<u64, Fault> {
     let fault = |offset, wrong| Fault { file: path.to_owned(), offset, seq: None, wrong };
-    let file = File::open(path).map_err(|error| fault(0, error.into()))?;
+    let file = crate::open_regular(path).map_err(|error| fault(0, error.into()))?;
     let length = file.metadata().map_err(|error| fault(0, error.into()))?.len();
     let mut header = [0; SEGMENT_HEADER_BYTES];
     crate::segment::read_zero_extended(&file, &mut header, 0).map_err(|error| fault(0, error.into()))?;

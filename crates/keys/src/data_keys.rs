@@ -17,7 +17,7 @@ pub struct DataKeys {
 }
 
 impl DataKeys {
-    /// The keys of a purpose.
+    /// The keys of a purpose; those of another are neither given nor destroyed.
     #[must_use]
     pub fn new(keyring: Arc<Keyring>, purpose: Purpose) -> Self {
         Self { keyring, purpose }
@@ -36,7 +36,7 @@ impl DataKeys {
     /// # Errors
     /// As there.
     pub fn get(&self, id: KeyId) -> Result<Option<Secret>, KeysError> {
-        self.keyring.get(id)
+        self.keyring.get(self.purpose, id)
     }
 
     /// As [`Keyring::destroy`].
@@ -44,7 +44,7 @@ impl DataKeys {
     /// # Errors
     /// As there.
     pub fn destroy(&self, ids: &[KeyId]) -> Result<(), KeysError> {
-        self.keyring.destroy(ids)
+        self.keyring.destroy(self.purpose, ids)
     }
 
     /// Destroys every key of the purpose that is not among these: those of files that are gone, or never came to be.

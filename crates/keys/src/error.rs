@@ -94,6 +94,17 @@ pub enum KeysError {
         /// Which value.
         what: String,
     },
+    /// A key was to be destroyed as one of a purpose that it does not have.
+    #[error(
+        "the key {id} is none of a {purpose}, and was not destroyed: the file that names it was not written by this program; keep it \
+         as evidence, and bring it back from a copy"
+    )]
+    Purpose {
+        /// The key.
+        id: event::KeyId,
+        /// What it was taken for.
+        purpose: &'static str,
+    },
     /// Another process writes.
     #[error("the keyring in {0} has a writer already; stop the other `watchkeeper serve` first, or ask that one")]
     Locked(PathBuf),

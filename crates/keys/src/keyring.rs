@@ -208,16 +208,17 @@ impl Keyring {
         Ok((id, key))
     }
 
-    /// A data key. `None` when it was destroyed or never made; [`Keyring::state`] tells which.
+    /// A data key of a purpose: files that anybody can write name keys, and must not get one that opens something else. `None`
+    /// when it was destroyed or never made, or for another purpose; [`Keyring::state`] tells which.
     ///
     /// # Errors
     /// [`KeysError::Database`].
-    pub fn get(&self, id: KeyId) -> Result<Option<Secret>, KeysError> {
+    pub fn get(&self, purpose: Purpose, id: KeyId) -> Result<Option<Secret>, KeysError> {
         let db = self.reading()?;
         let row = db.ask(|connection| {
             connection
-                .prepare_cached("SELECT key FROM data_keys WHERE id = ?1")?
-                .query_row([&id.as_bytes()[..]], |row| row.get::<_, Option<Vec<u8>>>(0))
+                .prepare_cached("SELECT key FROM data_keys WHERE id = ?1 AND purpose = ?2")?
+                .query_row((&id.as_bytes()[..], purpose.as_str()), |row| row.get::<_, Option<Vec<u8>>>(0))
                 .optional()
         })?;
         let Some(Some(key)) = row else { return Ok(None) };
@@ -264,14 +265,26 @@ impl Keyring {
             .collect()
     }
 
-    /// Destroys data keys, and rotates the tenant key. When this returns, no file of the directory opens what they opened, nor
-    /// does an older copy of the keyring with what is left here. Keys that are destroyed already, or unknown, are passed over.
+    /// Destroys data keys of a purpose, and rotates the tenant key. When this returns, no file of the directory opens what they
+    /// opened, nor does an older copy of the keyring with what is left here. Keys that are destroyed already, or unknown, are
+    /// passed over.
     ///
     /// # Errors
-    /// [`KeysError::Root`], [`KeysError::Database`], [`KeysError::Io`]. It has happened wholly or not at all.
-    pub fn destroy(&self, ids: &[KeyId]) -> Result<(), KeysError> {
+    /// [`KeysError::Purpose`], [`KeysError::Root`], [`KeysError::Database`], [`KeysError::Io`]. It has happened wholly or not at all.
+    pub fn destroy(&self, purpose: Purpose, ids: &[KeyId]) -> Result<(), KeysError> {
+        let mut db = self.writing()?;
+        for id in ids {
+            let is_foreign = db.ask(|connection| {
+                connection
+                    .prepare_cached("SELECT 1 FROM data_keys WHERE id = ?1 AND purpose <> ?2")?
+                    .exists((&id.as_bytes()[..], purpose.as_str()))
+            })?;
+            if is_foreign {
+                return Err(KeysError::Purpose { id: *id, purpose: purpose.as_str() });
+            }
+        }
         let ids: Vec<&[u8]> = ids.iter().map(|id| &id.as_bytes()[..]).collect();
-        self.writing()?.forget(&self.dir, &[("data_keys", &ids)]).map(drop)
+        db.forget(&self.dir, &[("data_keys", &ids)]).map(drop)
     }
 
     /// A secret by its name.

@@ -14,6 +14,7 @@
 
 #![forbid(unsafe_code)]
 
+mod authenticator;
 mod data_keys;
 mod database;
 mod error;
@@ -24,6 +25,7 @@ mod secret;
 mod subject;
 mod tenant;
 
+pub use authenticator::{Authenticator, TAG_BYTES};
 pub use data_keys::DataKeys;
 pub use database::{attach_key, unlock};
 pub use error::KeysError;

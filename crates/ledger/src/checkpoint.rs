@@ -1,10 +1,13 @@
 //! Checkpoints: the signed heads of the tree, as C2SP tlog-checkpoint, and the file that keeps all of them.
 
 use std::io::{self, BufRead, Read as _};
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::key_chain::history_form;
+use crate::ledger::HISTORY;
 use crate::note::{NoteError, SIGNATURE_PREFIX, SignedNote};
 use crate::tree::Hash;
 use crate::vkey::VerifierKey;
@@ -170,6 +173,25 @@ impl<R: BufRead> History<R> {
             Ok(Some(HistoryItem::Malformed { offset }))
         }
     }
+}
+
+/// Whether the history of a data directory's ledger holds a checkpoint, which may carry more signatures than the history keeps.
+///
+/// # Errors
+/// When the history cannot be read.
+pub fn history_holds(data_dir: &Path, note: &[u8]) -> io::Result<bool> {
+    let Some(kept) = history_form(note) else { return Ok(false) };
+    let file = match journal::open_regular(&data_dir.join("ledger").join(HISTORY)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+        file => file?,
+    };
+    let mut history = History::new(io::BufReader::new(file));
+    while let Some(HistoryItem::Note { note, .. }) = history.next()? {
+        if note == kept.as_bytes() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// The last line, with its newline.

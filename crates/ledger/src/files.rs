@@ -158,7 +158,7 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
 
 /// The bytes of a file, `max + 1` of them at most, so that a longer one is seen to be longer; `None` when it is not there.
 pub(crate) fn read_at_most(path: &Path, max: usize) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    let file = match journal::open_regular(path) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
         other => other?,
     };

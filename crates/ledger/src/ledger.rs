@@ -387,7 +387,7 @@ impl Ledger {
         /// Longest end of the history that can matter: the published checkpoint and the one behind it.
         const TAIL_BYTES: u64 = 2 * (HISTORY_NOTE_BYTES_MAX as u64 + 1);
         let path = self.dir.join(HISTORY);
-        let mut file = match File::open(&path) {
+        let mut file = match journal::open_regular(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && published.is_none() => return Ok((0, Vec::new())),
             other => other.map_err(at(&path))?,
         };

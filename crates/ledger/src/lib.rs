@@ -41,7 +41,7 @@ mod vkey;
 pub mod witness;
 mod witnessed;
 
-pub use checkpoint::{Checkpoint, CheckpointError};
+pub use checkpoint::{Checkpoint, CheckpointError, history_holds};
 pub use disclosure::{Disclosure, DisclosureError, Selection, Verdict, Verified};
 pub use key::{KeyError, LogKey};
 pub use key_chain::{Generation, KeyChain, KeyChainError, history_form};

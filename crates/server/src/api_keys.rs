@@ -1,17 +1,18 @@
-//! API keys: shown once, kept as hashes.
+//! API keys: shown once, kept as hashes in the keyring, so that nobody without the root key can add one.
 
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
-use std::time::SystemTime;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use keys::hex;
+use keys::{Keyring, KeysError, hex};
 
 use crate::access::Role;
 use crate::secrets;
+
+/// The keyring's name of the list.
+const NAME: &str = "api keys";
 
 /// Most keys of one installation.
 const KEYS_MAX: usize = 10_000;
@@ -43,37 +44,27 @@ pub struct NewKey {
     pub secret: String,
 }
 
-/// The keys of an installation, in a file that several processes may change.
+/// The keys of an installation. Whoever has the keyring open for writing is the only one who changes them.
 pub struct ApiKeys {
-    path: PathBuf,
-    loaded: Mutex<Loaded>,
-}
-
-#[derive(Default)]
-struct Loaded {
-    keys: Vec<KeyInfo>,
-    modified: Option<SystemTime>,
+    keyring: Arc<Keyring>,
+    keys: Mutex<Vec<KeyInfo>>,
 }
 
 /// Why keys cannot be used or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum ApiKeyError {
-    /// The file fails.
-    #[error("{path}: {source}")]
-    Io {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is not a list of keys.
-    #[error("{path} is not a list of keys: {source}")]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: serde_json::Error,
-    },
+    /// The keyring.
+    #[error(transparent)]
+    Keyring(#[from] KeysError),
+    /// The keyring holds something else.
+    #[error("API keys in the keyring: {0}; this version does not know their form")]
+    Form(#[from] serde_json::Error),
+    /// Two keys have one id or one secret.
+    #[error("API keys in the keyring: {0} is there twice; bring back keys/ from a copy")]
+    Doubled(String),
+    /// The system gives no random numbers.
+    #[error("random generator: {0}")]
+    Random(std::io::Error),
     /// There are too many.
     #[error("there are {KEYS_MAX} keys already; revoke those that are not used")]
     TooMany,
@@ -89,91 +80,79 @@ impl KeyInfo {
 }
 
 impl ApiKeys {
-    /// Opens the file; one that does not exist holds no keys.
-    pub fn open(path: &Path) -> Result<Self, ApiKeyError> {
-        let keys = Self { path: path.to_owned(), loaded: Mutex::default() };
-        keys.reload(&mut keys.loaded.lock().unwrap_or_else(PoisonError::into_inner))?;
-        Ok(keys)
+    /// The keys that a keyring has.
+    pub fn open(keyring: Arc<Keyring>) -> Result<Self, ApiKeyError> {
+        let keys: Vec<KeyInfo> = match keyring.named(NAME)? {
+            Some(json) => serde_json::from_slice(&json)?,
+            None => Vec::new(),
+        };
+        for (nth, key) in keys.iter().enumerate() {
+            if keys[..nth].iter().any(|other| other.id == key.id || other.sha256 == key.sha256) {
+                return Err(ApiKeyError::Doubled(key.id.clone()));
+            }
+        }
+        Ok(Self { keyring, keys: Mutex::new(keys) })
     }
 
     /// Makes a key.
     pub fn create(&self, name: &str, role: Role, lifetime_s: Option<u64>) -> Result<NewKey, ApiKeyError> {
-        let mut loaded = self.fresh()?;
-        if loaded.keys.len() >= KEYS_MAX {
+        let mut keys = self.lock();
+        if keys.len() >= KEYS_MAX {
             return Err(ApiKeyError::TooMany);
         }
-        let io = |source| ApiKeyError::Io { path: self.path.clone(), source };
-        let secret = format!("wk_{}", URL_SAFE_NO_PAD.encode(secrets::random::<32>().map_err(io)?));
+        let secret = format!("wk_{}", URL_SAFE_NO_PAD.encode(secrets::random::<32>().map_err(ApiKeyError::Random)?));
         let now = unix_seconds();
         let info = KeyInfo {
-            id: format!("key_{}", hex(&secrets::random::<6>().map_err(io)?)),
+            id: format!("key_{}", hex(&secrets::random::<6>().map_err(ApiKeyError::Random)?)),
             name: name.to_owned(),
             role,
             created_unix_s: now,
             expires_unix_s: lifetime_s.map(|lifetime| now.saturating_add(lifetime)),
             sha256: digest(&secret),
         };
-        loaded.keys.push(info.clone());
-        self.store(&mut loaded)?;
+        let mut next = keys.clone();
+        next.push(info.clone());
+        self.store(&mut keys, next)?;
         Ok(NewKey { info, secret })
     }
 
     /// Ends a key at once.
     pub fn revoke(&self, id: &str) -> Result<KeyInfo, ApiKeyError> {
-        let mut loaded = self.fresh()?;
-        let place = loaded.keys.iter().position(|key| key.id == id).ok_or_else(|| ApiKeyError::Unknown(id.to_owned()))?;
-        let key = loaded.keys.remove(place);
-        self.store(&mut loaded)?;
+        let mut keys = self.lock();
+        let mut next = keys.clone();
+        let place = next.iter().position(|key| key.id == id).ok_or_else(|| ApiKeyError::Unknown(id.to_owned()))?;
+        let key = next.remove(place);
+        self.store(&mut keys, next)?;
         Ok(key)
     }
 
     /// The keys, without their secrets.
-    pub fn list(&self) -> Result<Vec<KeyInfo>, ApiKeyError> {
-        Ok(self.fresh()?.keys.clone())
+    #[must_use]
+    pub fn list(&self) -> Vec<KeyInfo> {
+        self.lock().clone()
     }
 
     /// The key that a caller presents, if it is one and has not ended.
+    #[must_use]
     pub fn check(&self, secret: &str) -> Option<KeyInfo> {
         let presented = digest(secret);
-        let loaded = self.fresh().ok()?;
         // Digests are compared, not secrets: how long the comparison takes tells nothing of a key.
-        let key = loaded.keys.iter().find(|key| key.sha256 == presented)?;
-        key.is_live().then(|| key.clone())
+        self.lock().iter().find(|key| key.sha256 == presented && key.is_live()).cloned()
     }
 
     /// The key with that id, if it has not ended.
     pub(crate) fn by_id(&self, id: &str) -> Option<KeyInfo> {
-        let loaded = self.fresh().ok()?;
-        loaded.keys.iter().find(|key| key.id == id && key.is_live()).cloned()
+        self.lock().iter().find(|key| key.id == id && key.is_live()).cloned()
     }
 
-    fn fresh(&self) -> Result<std::sync::MutexGuard<'_, Loaded>, ApiKeyError> {
-        let mut loaded = self.loaded.lock().unwrap_or_else(PoisonError::into_inner);
-        let modified = std::fs::metadata(&self.path).and_then(|metadata| metadata.modified()).ok();
-        if modified != loaded.modified {
-            self.reload(&mut loaded)?;
-        }
-        Ok(loaded)
+    fn lock(&self) -> MutexGuard<'_, Vec<KeyInfo>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn reload(&self, loaded: &mut Loaded) -> Result<(), ApiKeyError> {
-        let modified = std::fs::metadata(&self.path).and_then(|metadata| metadata.modified()).ok();
-        let keys = match std::fs::read(&self.path) {
-            Ok(bytes) => {
-                serde_json::from_slice(&bytes).map_err(|source| ApiKeyError::Parse { path: self.path.clone(), source })?
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
-            Err(source) => return Err(ApiKeyError::Io { path: self.path.clone(), source }),
-        };
-        *loaded = Loaded { keys, modified };
-        Ok(())
-    }
-
-    fn store(&self, loaded: &mut Loaded) -> Result<(), ApiKeyError> {
-        let json =
-            serde_json::to_vec_pretty(&loaded.keys).map_err(|source| ApiKeyError::Parse { path: self.path.clone(), source })?;
-        secrets::write_atomic(&self.path, &json, 0o600).map_err(|source| ApiKeyError::Io { path: self.path.clone(), source })?;
-        loaded.modified = std::fs::metadata(&self.path).and_then(|metadata| metadata.modified()).ok();
+    /// Durable first: a key that was revoked is not back after a power cut.
+    fn store(&self, keys: &mut Vec<KeyInfo>, next: Vec<KeyInfo>) -> Result<(), ApiKeyError> {
+        self.keyring.put_named(NAME, &serde_json::to_vec(&next)?)?;
+        *keys = next;
         Ok(())
     }
 }
@@ -190,26 +169,49 @@ fn unix_seconds() -> u64 {
 mod tests {
     use super::*;
 
+    fn keyring(dir: &std::path::Path) -> Arc<Keyring> {
+        let root = dir.join("root.key");
+        if !root.exists() {
+            keys::create_root_key(&root).unwrap();
+        }
+        Arc::new(Keyring::open(&dir.join("keys"), keys::read_root_key(&root).unwrap()).unwrap())
+    }
+
     #[test]
     fn a_key_is_known_until_it_is_revoked_and_never_stored() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("api-keys.json");
-        let keys = ApiKeys::open(&path).unwrap();
+        let keys = ApiKeys::open(keyring(dir.path())).unwrap();
         let new = keys.create("laptop", Role::Sensor, None).unwrap();
-        assert!(!std::fs::read_to_string(&path).unwrap().contains(&new.secret[3..]));
-        let elsewhere = ApiKeys::open(&path).unwrap();
-        assert_eq!(elsewhere.check(&new.secret).unwrap().role, Role::Sensor);
-        assert!(elsewhere.check("wk_wrong").is_none());
+        let kept = keys.keyring.named(NAME).unwrap().unwrap();
+        assert!(!String::from_utf8_lossy(&kept).contains(&new.secret[3..]));
+        drop(keys);
+        let keys = ApiKeys::open(keyring(dir.path())).unwrap();
+        assert_eq!(keys.check(&new.secret).unwrap().role, Role::Sensor);
+        assert!(keys.check("wk_wrong").is_none());
         keys.revoke(&new.info.id).unwrap();
-        assert!(keys.check(&new.secret).is_none());
+        assert!(keys.check(&new.secret).is_none() && keys.by_id(&new.info.id).is_none());
         assert!(matches!(keys.revoke("key_x"), Err(ApiKeyError::Unknown(_))));
+        drop(keys);
+        assert!(ApiKeys::open(keyring(dir.path())).unwrap().list().is_empty());
     }
 
     #[test]
     fn a_key_ends() {
         let dir = tempfile::tempdir().unwrap();
-        let keys = ApiKeys::open(&dir.path().join("k.json")).unwrap();
+        let keys = ApiKeys::open(keyring(dir.path())).unwrap();
         let new = keys.create("brief", Role::Admin, Some(0)).unwrap();
         assert!(keys.check(&new.secret).is_none());
+    }
+
+    #[test]
+    fn two_keys_of_one_id_are_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let keyring = keyring(dir.path());
+        let keys = ApiKeys::open(keyring.clone()).unwrap();
+        keys.create("one", Role::Sensor, None).unwrap();
+        let one = keys.list().remove(0);
+        let two = KeyInfo { role: Role::Admin, sha256: digest("wk_other"), ..one.clone() };
+        keyring.put_named(NAME, &serde_json::to_vec(&[one, two]).unwrap()).unwrap();
+        assert!(matches!(ApiKeys::open(keyring), Err(ApiKeyError::Doubled(_))));
     }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use capture::RecordError;
 use detect::{Engine, RuleSet, Skipped};
 use event::{ContentId, ContentRef, Event, Key, Kind, Timestamp, attr};
-use journal::{Cursor, Record, Seq};
+use journal::{Cursor, Journal, Record, Seq};
 use keys::{DataKeys, Keyring, Purpose};
 use ledger::Rotation;
 use lru::LruCache;
@@ -54,6 +54,9 @@ const DETECT_CONTENT_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Detections in one append: bounded, so that a burst fits into a commit.
 const DETECT_APPEND_MAX: usize = 64;
+
+/// The detector's cursor below `state/`.
+const DETECT_CURSOR: &str = "detect.cursor";
 
 /// How far the order of the record and that of its times can be apart: the longest that an event waits between being stamped and
 /// being written.
@@ -144,9 +147,9 @@ impl Consumers {
             jobs: shared.rotations.clone(),
         };
         let ledger = sealer.open()?;
-        pin::check(data)?;
+        pin::check_with(data, keyring)?;
         let store = Store::open(data.path(), store_keys)?;
-        let cursor = Cursor::open(data.state("detect.cursor"))?;
+        let cursor = detect_cursor(data, keyring, journal, &pipeline)?;
         shared.sealed.store(ledger.size(), Ordering::Release);
         shared.indexed.store(store.next().0, Ordering::Release);
         shared.detected.store(cursor.get().0, Ordering::Release);
@@ -179,14 +182,15 @@ impl Consumers {
             }
         })?;
         consumers.spawn("detect", {
-            let (shared, spine, pipeline, data) = (shared.clone(), spine.clone(), pipeline.clone(), data.clone());
+            let (shared, spine, pipeline) = (shared.clone(), spine.clone(), pipeline.clone());
+            let (data, keyring) = (data.clone(), keyring.clone());
             let mut opened = Some(cursor);
             move || {
                 when_there_is_room("detect", &|| shared.stopping(), || {
                     loop {
                         let cursor = match opened.take() {
                             Some(cursor) => cursor,
-                            None => Cursor::open(data.state("detect.cursor"))?,
+                            None => open_cursor(&data, &keyring, DETECT_CURSOR)?,
                         };
                         match Detector::new(rules.again()?)?.run(&shared, &spine, &pipeline, cursor)? {
                             Ran::Stopped => return Ok(()),
@@ -322,6 +326,33 @@ impl Drop for Consumers {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// A consumer's cursor, with a tag of the keyring: whoever could move it on would keep records from the consumer.
+fn open_cursor(data: &DataDir, keyring: &Keyring, name: &str) -> Result<Cursor, NodeError> {
+    let tags = keyring.authenticator(name)?;
+    Ok(Cursor::open(data.state(name), Arc::new(move |bytes| tags.tag(bytes)))?)
+}
+
+/// The detector's cursor. One that stands behind the journal's end has seen records that are no more. Detection begins anew then, and
+/// the record says so.
+fn detect_cursor(data: &DataDir, keyring: &Keyring, journal: &Journal, pipeline: &Pipeline) -> Result<Cursor, NodeError> {
+    let mut cursor = open_cursor(data, keyring, DETECT_CURSOR)?;
+    let beyond = cursor.get().0.saturating_sub(journal.end().0);
+    if beyond > 0 {
+        tracing::error!(
+            cursor = cursor.get().0,
+            end = journal.end().0,
+            "detection was further than the record goes; it begins anew"
+        );
+        let mut gap = internal(Kind::Gap, "detection.rewound");
+        gap.set(attr::GAP_REASON, "detection_beyond_record");
+        gap.set(attr::GAP_COUNT, i64::try_from(beyond).unwrap_or(i64::MAX));
+        let recorded = pipeline.record_blocking(vec![gap], &|| false);
+        recorded.map_err(|error| NodeError::Consumer(format!("cannot record that detection begins anew: {error}")))?;
+        cursor.set(Seq(0))?;
+    }
+    Ok(cursor)
 }
 
 /// Says what became of a consumer when its thread ends, however it ends.

@@ -8,7 +8,7 @@
 //!   archive/          older records; forensic/ copies of some (crate `archive`)
 //!   store/            hot partitions, derived, may be deleted (crate `store`)
 //!   state/            cursors of the consumers
-//!   keys/             mode 0700: the keyring (crate `keys`), the pinned checkpoint, hashes of API keys
+//!   keys/             mode 0700: the keyring (crate `keys`), which has the pins and the API keys, too; copies of the pins
 //!   run/              address and token of the running server for local commands
 //! ```
 

@@ -406,7 +406,7 @@ async fn trace(
 }
 
 async fn list_keys(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
-    let keys = api.keys.list()?;
+    let keys = api.keys.list();
     let rows: Vec<_> = keys
         .iter()
         .map(|key| serde_json::json!({"id": key.id, "name": key.name, "role": key.role, "created_unix_s": key.created_unix_s, "expires_unix_s": key.expires_unix_s}))
@@ -572,7 +572,7 @@ impl From<ApiKeyError> for ApiError {
         let status = match &error {
             ApiKeyError::Unknown(_) => StatusCode::NOT_FOUND,
             ApiKeyError::TooMany => StatusCode::CONFLICT,
-            ApiKeyError::Io { .. } | ApiKeyError::Parse { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self { status, message: error.to_string() }
     }

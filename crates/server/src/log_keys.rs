@@ -23,10 +23,11 @@ use crate::data_dir::DataDir;
 use crate::lifecycle::Asker;
 use crate::lifecycle::cold::{Cold, ColdError, lifecycle_event};
 use crate::node::internal;
+use crate::pin::LOG_PIN;
 use crate::secrets;
 
 /// The keyring's name of the key: one line for each private key.
-const LOG_KEY: &str = "log key";
+pub(crate) const LOG_KEY: &str = "log key";
 
 /// The keyring's name of the key as it is to be, while a rotation is made.
 const NEXT: &str = "log key, next";
@@ -40,6 +41,9 @@ pub const OVERLAP_RECORDS: u64 = 10_000;
 
 /// Most records of an overlap: until it is over, the keys cannot be rotated again and the old ones are not destroyed.
 pub const OVERLAP_RECORDS_MAX: u64 = 1_000_000;
+
+/// Longest file of public keys: thousands of rotations.
+const KEY_CHAIN_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Why the log's keys cannot be had or changed.
 #[derive(Debug, thiserror::Error)]
@@ -120,6 +124,8 @@ pub(crate) fn log_key(keyring: &Keyring) -> Result<LogKey, LogKeyError> {
     // The origin names the log. It is random and says nothing of the operator; an operator may choose another one.
     let id = secrets::random::<8>().map_err(LogKeyError::Random)?;
     let key = LogKey::generate(&format!("watchkeeper.invalid/{}", keys::hex(&id)))?;
+    // First: a key without a pin says that somebody has taken it away.
+    keyring.put_named(LOG_PIN, b"")?;
     keyring.put_named(LOG_KEY, key.to_text().as_bytes())?;
     Ok(key)
 }
@@ -202,11 +208,7 @@ pub(crate) fn retire(keyring: &Keyring, ledger: &mut Ledger) -> Result<bool, Log
 pub fn key_chain(data: &DataDir) -> Result<Option<KeyChain>, LogKeyError> {
     let read = |name: &str| {
         let path = data.path().join("ledger").join(name);
-        match std::fs::read(&path) {
-            Ok(bytes) => Ok(Some(bytes)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(LogKeyError::File { path, source }),
-        }
+        secrets::read_at_most(&path, KEY_CHAIN_BYTES_MAX).map_err(|source| LogKeyError::File { path, source })
     };
     let Some(first) = read("vkey")? else { return Ok(None) };
     Ok(Some(KeyChain::parse(&first, read("keys")?.as_deref())?))

@@ -221,7 +221,7 @@ impl Node {
             if let (Some(cold), Some(wanted)) = (&forensic, &settings.forensic) {
                 let (cold, policy) = (cold.clone(), policy.clone());
                 let (data, min_severity) = (data.clone(), wanted.min_severity);
-                consumers.start_forensic(Forensic { cold, spine, data, store_keys, policy, min_severity })?;
+                consumers.start_forensic(Forensic { cold, spine, data, store_keys, policy, min_severity }, &keyring)?;
             }
         }
         let lifecycle = Lifecycle { cold, forensic, policy, holds, archiver };

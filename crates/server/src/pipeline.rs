@@ -301,9 +301,11 @@ impl Pipeline {
 pub(crate) struct PipelineRecorder(pub(crate) Arc<Pipeline>);
 
 impl Recorder for PipelineRecorder {
-    fn record(&self, events: Vec<RawEvent>) -> Pin<Box<dyn Future<Output = Result<Vec<Receipt>, RecordError>> + Send + '_>> {
+    fn record(&self, mut events: Vec<RawEvent>) -> Pin<Box<dyn Future<Output = Result<Vec<Receipt>, RecordError>> + Send + '_>> {
         Box::pin(async move {
             let pipeline = &self.0;
+            // Every way in comes through here, and none may speak for the program itself.
+            events.iter_mut().for_each(capture::mark_reported);
             let bytes = events.iter().map(weight).sum::<usize>();
             if bytes > IN_FLIGHT_BYTES_MAX {
                 return Err(RecordError::TooLarge { bytes, bytes_max: IN_FLIGHT_BYTES_MAX });

@@ -95,7 +95,7 @@ impl Running {
         let tls = config.tls.as_ref().map(tls_acceptor).transpose().map_err(StartError::Tls)?;
         let witnesses = crate::witnessing::policy_text(config)?;
         let node = Arc::new(Node::open(data, root, &config.node())?.with_witnesses(witnesses));
-        let keys = Arc::new(ApiKeys::open(&node.data().key("api-keys.json"))?);
+        let keys = Arc::new(ApiKeys::open(node.keyring().clone())?);
         let token = secrets::random::<32>().map_err(StartError::RunFile)?;
         let token = format!("wkrun_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token));
         let api = Arc::new(Api::new(node.clone(), keys.clone(), token.clone()));
@@ -136,7 +136,7 @@ impl Running {
         let addresses = Addresses { otlp_grpc: at(0)?, otlp_http: at(1)?, gateway: at(2)?, console: at(3)? };
 
         // Made only when the server is sure to start: a key is shown once, and one that nobody saw is lost.
-        let first_key = match keys.list()?.is_empty() {
+        let first_key = match keys.list().is_empty() {
             true => Some(keys.create("first administrator", Role::Admin, None)?),
             false => None,
         };

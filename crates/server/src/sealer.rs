@@ -73,7 +73,7 @@ impl Sealer {
             // idle log is always whole.
             if pending > 0 && (Instant::now() >= due || pending >= SEAL_RECORDS_MAX || (idle && stop)) {
                 ledger.seal(Timestamp::now())?;
-                pin::set(&self.data)?;
+                pin::set(&self.data, &self.keyring)?;
                 done = ledger.size();
                 due = Instant::now() + self.interval;
                 sealed(done);

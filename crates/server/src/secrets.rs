@@ -1,5 +1,6 @@
 //! Random bytes and small files, as the crate `keys` makes them.
 
+pub(crate) use journal::read_at_most;
 pub(crate) use keys::write_atomic;
 
 use std::io;

@@ -102,7 +102,7 @@ impl Objects for DirObjects {
 
     fn get(&self, name: &ObjectName, _: Option<&str>, bytes_max: u64) -> Result<Option<Bytes>, ObjectError> {
         let read = || {
-            let file = File::open(self.path(name))?;
+            let file = journal::open_regular(&self.path(name))?;
             let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len().min(bytes_max)).unwrap_or(0) + 1);
             file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
             Ok(bytes)

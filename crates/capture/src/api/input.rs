@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::bound::bound;
 use crate::gateway::json::{self, Object};
+use crate::reserved::{is_reserved_application, is_reserved_name};
 use crate::{Raw, RawEvent};
 
 /// Most events in one request.
@@ -136,13 +137,20 @@ fn event(raw: &RawValue) -> Result<RawEvent, InputError> {
         InputError::field("kind", "no kind that can be sent", format!("use one of {}", kinds.join(", ")))
     })?;
     let name = text(&fields, "name", limits::CONTENT_BYTES_MAX)?.unwrap_or_else(|| kind.as_str().to_owned());
+    if is_reserved_name(&name) {
+        return Err(InputError::field("name", "only Watchkeeper itself records events of this name", "choose another one"));
+    }
     let mut event: RawEvent = Event::new(kind, name, Source::new(SourcePath::Api, Key::of("watchkeeper.events")));
     let time = fields.get("time").map(timestamp).transpose()?;
     event.time = time.unwrap_or(event.time);
     event.session = text(&fields, "session.id", ID_BYTES_MAX)?.map(Raw::from);
     event.turn = text(&fields, "turn", ID_BYTES_MAX)?.map(Raw::from);
     event.identity.user = text(&fields, "user.id", ID_BYTES_MAX)?.map(Principal::asserted);
-    event.identity.application = text(&fields, "application", ID_BYTES_MAX)?.map(Principal::asserted);
+    let application = text(&fields, "application", ID_BYTES_MAX)?;
+    if application.as_deref().is_some_and(is_reserved_application) {
+        return Err(InputError::field("application", "this is Watchkeeper itself", "choose another one"));
+    }
+    event.identity.application = application.map(Principal::asserted);
     event.identity.agent = text(&fields, "agent", ID_BYTES_MAX)?.map(Principal::asserted);
     event.trace = trace(&fields)?;
     event.status = status(&fields)?;

@@ -47,6 +47,15 @@ async fn post(error: Option<RecordError>, body: impl Into<Body>) -> (StatusCode,
 }
 
 #[test]
+fn nobody_speaks_for_watchkeeper_itself() {
+    let refused = |event: &str| decode_events(event.as_bytes()).unwrap_err().field;
+    assert_eq!(refused(r#"{"kind":"admin","name":"hold.release"}"#).as_deref(), Some("name"));
+    assert_eq!(refused(r#"{"kind":"data_access","name":"Record.Read"}"#).as_deref(), Some("name"));
+    assert_eq!(refused(r#"{"kind":"tool_call","application":"watchkeeper"}"#).as_deref(), Some("application"));
+    assert!(decode_events(br#"{"kind":"tool_call","name":"holds","application":"mine"}"#).is_ok());
+}
+
+#[test]
 fn a_retry_is_the_same_event_and_nothing_else_can_take_its_place() {
     let id = |name: &str, id: &str| {
         let line = format!(r#"{{"kind":"tool_call","name":"{name}","id":"{id}"}}"#);

@@ -203,7 +203,7 @@ fn a_consumer_goes_on_where_its_cursor_stands() {
     append(&journal, (0..10).map(example));
     let path = dir.path().join("store.cursor");
     for expected in [0, 4, 8] {
-        let mut cursor = Cursor::open(&path).unwrap();
+        let mut cursor = Cursor::open(&path, std::sync::Arc::new(|_| [7; 32])).unwrap();
         let mut reader = journal.reader(cursor.get()).unwrap();
         assert_eq!(reader.next().unwrap().unwrap().seq, Seq(expected));
         cursor.set(Seq(expected + 4)).unwrap();

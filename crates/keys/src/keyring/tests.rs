@@ -30,6 +30,21 @@ fn sign(subject: &Subject) -> Vec<u8> {
 }
 
 #[test]
+fn a_key_is_given_and_destroyed_for_its_own_purpose_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let keyring = Keyring::open(dir.path(), root()).unwrap();
+    let (journal, key) = keyring.create(Purpose::Journal).unwrap();
+    let (segment, _) = keyring.create(Purpose::Segment).unwrap();
+    assert!(keyring.get(Purpose::Segment, journal).unwrap().is_none());
+    let refused = keyring.destroy(Purpose::Segment, &[segment, journal]);
+    assert!(matches!(refused, Err(KeysError::Purpose { id, purpose: "segment" }) if id == journal));
+    assert_eq!(keyring.get(Purpose::Journal, journal).unwrap().unwrap().expose(), key.expose());
+    assert!(keyring.get(Purpose::Segment, segment).unwrap().is_some(), "all of it or nothing");
+    keyring.destroy(Purpose::Segment, &[segment]).unwrap();
+    assert_eq!(keyring.state(journal).unwrap(), KeyState::Live);
+}
+
+#[test]
 fn what_was_made_is_there_after_a_restart() {
     for root in [root(), Arc::new(AgeRootKey::generate().0) as Arc<dyn RootKey>] {
         let dir = tempfile::tempdir().unwrap();
@@ -41,7 +56,7 @@ fn what_was_made_is_there_after_a_restart() {
         assert!(matches!(Keyring::open(dir.path(), root.clone()), Err(KeysError::Locked(_))));
         drop(keyring);
         let keyring = Keyring::open(dir.path(), root.clone()).unwrap();
-        assert_eq!(keyring.get(id).unwrap().unwrap().expose(), key.expose());
+        assert_eq!(keyring.get(Purpose::Journal, id).unwrap().unwrap().expose(), key.expose());
         assert_eq!((keyring.state(id).unwrap(), keyring.live(Purpose::Journal).unwrap()[0].0), (KeyState::Live, id));
         assert!(keyring.live(Purpose::Segment).unwrap().is_empty());
         assert_eq!(keyring.named_or_create::<32>("token key").unwrap(), token);
@@ -54,8 +69,8 @@ fn what_was_made_is_there_after_a_restart() {
         assert_eq!(keyring.find_subject(&[8; 32]).unwrap(), None);
         let unknown = KeyId::from_bytes([9; 16]).unwrap();
         assert_eq!(keyring.state(unknown).unwrap(), KeyState::Unknown);
-        assert!(keyring.get(unknown).unwrap().is_none());
-        keyring.destroy(&[unknown]).unwrap();
+        assert!(keyring.get(Purpose::Journal, unknown).unwrap().is_none());
+        keyring.destroy(Purpose::Journal, &[unknown]).unwrap();
         assert_eq!(keyring.root_id().unwrap(), root.id());
         // Nothing of it is readable in the files.
         for plain in [&key.expose()[..], &token[..], b"token key", b"data_keys", b"SQLite format 3", &[7; 32], &id.as_bytes()[..]]
@@ -107,7 +122,7 @@ fn a_changed_tenant_key_never_opens_as_another() {
         fs::write(&path, &changed).unwrap();
         match Keyring::open_existing(dir.path(), own.clone()) {
             Err(_) => refused += 1,
-            Ok(keyring) => assert_eq!(keyring.get(id).unwrap().unwrap().expose(), key.expose(), "byte {place}"),
+            Ok(keyring) => assert_eq!(keyring.get(Purpose::Store, id).unwrap().unwrap().expose(), key.expose(), "byte {place}"),
         }
     }
     assert!(refused >= bytes.len() - 2, "{refused} of {}", bytes.len());
@@ -133,7 +148,7 @@ fn a_changed_keyring_is_found() {
         let read = Keyring::open_existing(dir.path(), own.clone()).and_then(|keyring| {
             keyring.named("x")?;
             keyring.find_subject(&[1; 32])?;
-            keyring.get(id)
+            keyring.get(Purpose::Store, id)
         });
         assert!(read.is_err(), "page {page}");
     }
@@ -153,16 +168,16 @@ fn a_destroyed_key_is_in_no_file_and_opens_with_nothing_that_is_left() {
     copy(&at, &backup);
     let old_key = Tenant::read(&at).unwrap().unwrap().unwrap(&at, own.as_ref()).unwrap();
 
-    keyring.destroy(&[doomed]).unwrap();
+    keyring.destroy(Purpose::Segment, &[doomed]).unwrap();
     keyring.replace_named(&[("secret", b"another secret that is destroyed")], &["no such"]).unwrap();
     assert!(keyring.destroy_named("secret").unwrap());
     assert!(!keyring.destroy_named("secret").unwrap());
     assert_eq!(keyring.destroy_subject(&[1; 32]).unwrap(), Some(subject.id));
     assert_eq!(keyring.destroy_subject(&[1; 32]).unwrap(), None);
 
-    assert!(keyring.get(doomed).unwrap().is_none());
+    assert!(keyring.get(Purpose::Segment, doomed).unwrap().is_none());
     assert!(matches!(keyring.state(doomed).unwrap(), KeyState::Destroyed { unix_s } if unix_s > 1_700_000_000));
-    assert_eq!(keyring.get(kept).unwrap().unwrap().expose(), kept_key.expose());
+    assert_eq!(keyring.get(Purpose::Segment, kept).unwrap().unwrap().expose(), kept_key.expose());
     assert!(keyring.named("secret").unwrap().is_none());
     let again = keyring.subject(&[1; 32]).unwrap();
     assert!(again.id != subject.id && sign(&again) != sign(&subject), "the same name is another subject now");
@@ -203,7 +218,7 @@ fn a_replaced_root_key_opens_nothing() {
     assert_eq!(keyring.root_id().unwrap(), new.id());
     drop(keyring);
     assert!(matches!(Keyring::open(dir.path(), old), Err(KeysError::WrongRoot { .. })));
-    assert_eq!(Keyring::open(dir.path(), new).unwrap().get(id).unwrap().unwrap().expose(), key.expose());
+    assert_eq!(Keyring::open(dir.path(), new).unwrap().get(Purpose::Forensic, id).unwrap().unwrap().expose(), key.expose());
 }
 
 /// A process may end at any step: whatever lies in the directory then must open, with everything from before, and with the doomed
@@ -226,7 +241,7 @@ fn a_change_may_end_at_any_step() {
         copy(&from, &to.join(format!("step-{}", count.fetch_add(1, Ordering::Relaxed))));
         Ok(())
     }));
-    keyring.destroy(&[doomed]).unwrap();
+    keyring.destroy(Purpose::Journal, &[doomed]).unwrap();
     drop(keyring);
     let steps = taken.load(Ordering::Relaxed);
     assert_eq!(steps, 8);
@@ -234,16 +249,18 @@ fn a_change_may_end_at_any_step() {
     for step in 0..steps {
         let at = dir.path().join(format!("step-{step}"));
         let reader = Keyring::open_existing(&at, own.clone()).unwrap();
-        assert!(reader.get(kept).unwrap().is_some());
+        assert!(reader.get(Purpose::Journal, kept).unwrap().is_some());
         drop(reader);
         let keyring = Keyring::open(&at, own.clone()).unwrap();
-        assert!(keyring.get(kept).unwrap().is_some());
+        assert!(keyring.get(Purpose::Journal, kept).unwrap().is_some());
         assert_eq!(keyring.find_subject(&[1; 32]).unwrap(), Some(subject));
-        gone.push(keyring.get(doomed).unwrap().is_none());
+        gone.push(keyring.get(Purpose::Journal, doomed).unwrap().is_none());
         assert_eq!(files(&at).unwrap().iter().filter(|(_, path)| path.extension().unwrap() == "db").count(), 1);
         // It can be finished.
-        keyring.destroy(&[doomed]).unwrap();
-        assert!(keyring.get(doomed).unwrap().is_none() && keyring.get(kept).unwrap().is_some());
+        keyring.destroy(Purpose::Journal, &[doomed]).unwrap();
+        assert!(
+            keyring.get(Purpose::Journal, doomed).unwrap().is_none() && keyring.get(Purpose::Journal, kept).unwrap().is_some()
+        );
     }
     assert_eq!(gone, [false, false, false, false, true, true, true, true]);
 
@@ -256,19 +273,19 @@ fn a_change_may_end_at_any_step() {
             at += 1;
             if at - 1 == failing { Err(KeysError::Failed(name.to_owned())) } else { Ok(()) }
         }));
-        let destroyed = keyring.destroy(&[doomed]);
+        let destroyed = keyring.destroy(Purpose::Journal, &[doomed]);
         assert_eq!(destroyed.is_ok(), failing > 4, "step {failing}");
         keyring.db.lock().unwrap().on_step = None;
-        assert!(keyring.get(kept).unwrap().is_some(), "reading goes on");
+        assert!(keyring.get(Purpose::Journal, kept).unwrap().is_some(), "reading goes on");
         let made = keyring.create(Purpose::Journal);
         assert_eq!(made.is_ok(), failing != 4, "step {failing}");
         drop(keyring);
         let keyring = Keyring::open(dir.path(), own.clone()).unwrap();
         if let Ok((id, key)) = made {
-            assert_eq!(keyring.get(id).unwrap().unwrap().expose(), key.expose(), "what was answered is there");
+            assert_eq!(keyring.get(Purpose::Journal, id).unwrap().unwrap().expose(), key.expose(), "what was answered is there");
         }
-        assert_eq!(keyring.get(doomed).unwrap().is_none(), failing >= 4);
-        assert!(keyring.get(kept).unwrap().is_some());
+        assert_eq!(keyring.get(Purpose::Journal, doomed).unwrap().is_none(), failing >= 4);
+        assert!(keyring.get(Purpose::Journal, kept).unwrap().is_some());
     }
 }
 
@@ -291,13 +308,13 @@ fn a_reader_follows_the_writer_and_changes_nothing() {
     let writer = Keyring::open(dir.path(), own.clone()).unwrap();
     let reader = Keyring::open_existing(dir.path(), own.clone()).unwrap();
     let (first, key) = writer.create(Purpose::Journal).unwrap();
-    assert_eq!(reader.get(first).unwrap().unwrap().expose(), key.expose());
+    assert_eq!(reader.get(Purpose::Journal, first).unwrap().unwrap().expose(), key.expose());
     let subject = writer.subject(&[1; 32]).unwrap();
     assert_eq!(reader.subject(&[1; 32]).unwrap().id, subject.id);
-    writer.destroy(&[first]).unwrap();
+    writer.destroy(Purpose::Journal, &[first]).unwrap();
     writer.destroy_subject(&[1; 32]).unwrap();
     let (second, _) = writer.create(Purpose::Journal).unwrap();
-    assert!(reader.get(first).unwrap().is_none() && reader.get(second).unwrap().is_some());
+    assert!(reader.get(Purpose::Journal, first).unwrap().is_none() && reader.get(Purpose::Journal, second).unwrap().is_some());
     assert!(matches!(reader.state(first).unwrap(), KeyState::Destroyed { .. }));
     assert_eq!(reader.find_subject(&[1; 32]).unwrap(), None);
     for refused in [
@@ -305,7 +322,7 @@ fn a_reader_follows_the_writer_and_changes_nothing() {
         reader.put_named("a", b"b"),
         reader.named_or_create::<32>("a").map(drop),
         reader.subject(&[2; 32]).map(drop),
-        reader.destroy(&[second]),
+        reader.destroy(Purpose::Journal, &[second]),
         reader.rotate_tenant(),
     ] {
         assert!(matches!(refused, Err(KeysError::ReadOnly(_))));
@@ -327,7 +344,7 @@ fn readers_do_not_stumble_over_a_change() {
                 while !done.load(Ordering::Relaxed) {
                     let reader = Keyring::open_existing(dir.path(), own.clone()).unwrap();
                     for reader in [&steady, &reader] {
-                        assert_eq!(reader.get(id).unwrap().unwrap().expose(), key.expose());
+                        assert_eq!(reader.get(Purpose::Store, id).unwrap().unwrap().expose(), key.expose());
                     }
                 }
             });
@@ -353,7 +370,7 @@ fn a_copy_taken_while_it_is_written_has_what_was_answered() {
     assert!(!keyring.is_unsynced());
     copy(&at, &copied);
     let again = Keyring::open(&copied, own).unwrap();
-    assert_eq!(again.get(id).unwrap().unwrap().expose(), key.expose());
+    assert_eq!(again.get(Purpose::Journal, id).unwrap().unwrap().expose(), key.expose());
     assert_eq!(again.find_subject(&[3; 32]).unwrap(), Some(subject.id));
 }
 
@@ -432,7 +449,7 @@ proptest! {
         let dir = tempfile::tempdir().unwrap();
         let own = root();
         let mut keyring = Keyring::open(dir.path(), own.clone()).unwrap();
-        let mut keys: Vec<(KeyId, Option<[u8; 32]>)> = Vec::new();
+        let mut keys: Vec<(KeyId, Purpose, Option<[u8; 32]>)> = Vec::new();
         let mut named: HashMap<String, Vec<u8>> = HashMap::new();
         let mut subjects: HashMap<u8, (SubjectId, Vec<u8>)> = HashMap::new();
         for op in ops {
@@ -440,11 +457,11 @@ proptest! {
                 Op::Create(purpose) => {
                     let purpose = [Purpose::Journal, Purpose::Segment, Purpose::Store, Purpose::Forensic][usize::from(purpose)];
                     let (id, key) = keyring.create(purpose).unwrap();
-                    keys.push((id, Some(*key.expose())));
+                    keys.push((id, purpose, Some(*key.expose())));
                 }
                 Op::Destroy(nth) => {
-                    if let Some((id, key)) = keys.get_mut(usize::from(nth)) {
-                        keyring.destroy(&[*id]).unwrap();
+                    if let Some((id, purpose, key)) = keys.get_mut(usize::from(nth)) {
+                        keyring.destroy(*purpose, &[*id]).unwrap();
                         *key = None;
                     }
                 }
@@ -475,8 +492,8 @@ proptest! {
                     keyring = Keyring::open(dir.path(), own.clone()).unwrap();
                 }
             }
-            for (id, key) in &keys {
-                prop_assert_eq!(keyring.get(*id).unwrap().map(|key| *key.expose()), *key);
+            for (id, purpose, key) in &keys {
+                prop_assert_eq!(keyring.get(*purpose, *id).unwrap().map(|key| *key.expose()), *key);
                 prop_assert_eq!(keyring.state(*id).unwrap() == KeyState::Live, key.is_some());
             }
             for name in 0..3_u8 {

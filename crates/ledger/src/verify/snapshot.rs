@@ -42,6 +42,9 @@ impl Snapshot {
     /// Reads it; `None` when there is no ledger, or nothing in it.
     pub(super) fn take(data_dir: &Path, notes: &mut Vec<String>) -> Result<Option<Self>, Stop> {
         let ledger = data_dir.join("ledger");
+        if std::fs::symlink_metadata(&ledger).is_ok_and(|metadata| metadata.is_symlink()) {
+            return Err(Stop::fault("ledger", "is a link, and no part of a ledger is one"));
+        }
         let dir = match File::open(&ledger) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other.map_err(Stop::unreadable(&ledger))?,
@@ -65,7 +68,7 @@ impl Snapshot {
             None => None,
         };
         let path = ledger.join(HISTORY);
-        let history = match File::open(&path) {
+        let history = match journal::open_regular(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             other => {
                 let file = other.map_err(Stop::unreadable(&path))?;

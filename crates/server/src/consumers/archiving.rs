@@ -4,9 +4,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use event::{Kind, Timestamp, attr};
-use journal::Cursor;
+use keys::Keyring;
 
-use super::{Consumers, IDLE, Shared};
+use super::{Consumers, IDLE, Shared, open_cursor};
 use crate::lifecycle::archiver::{Archiver, ArchiverError};
 use crate::lifecycle::forensic::Forensic;
 use crate::node::{NodeError, internal};
@@ -50,11 +50,11 @@ impl Consumers {
     }
 
     /// Starts to copy what serious detections rest on to the forensic archive.
-    pub(crate) fn start_forensic(&self, forensic: Forensic) -> Result<(), NodeError> {
+    pub(crate) fn start_forensic(&self, forensic: Forensic, keyring: &Keyring) -> Result<(), NodeError> {
         let shared = self.shared.clone();
         let path = forensic.data.state(FORENSIC_CURSOR);
         let is_first = !path.exists();
-        let mut cursor = Cursor::open(path)?;
+        let mut cursor = open_cursor(&forensic.data, keyring, FORENSIC_CURSOR)?;
         if is_first {
             // It begins with what is recorded from now on.
             cursor.set(forensic.spine.journal.end())?;

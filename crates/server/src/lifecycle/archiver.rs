@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use archive::{ArchiveError, Class, Sealing, Span};
 use event::{ContentRef, Timestamp};
 use journal::{Journal, Record, Seq};
-use keys::{DataKeys, Keyring, KeysError};
+use keys::{DataKeys, Keyring, KeysError, Purpose};
 use ledger::{StoredContent, StoredRecord};
 
 use super::cold::{Cold, ColdError, lifecycle_event};
@@ -108,7 +108,7 @@ impl Archiver {
             }
             self.seal(first, end, now)?;
             let keys = self.journal.retire(end)?;
-            self.keyring.destroy(&keys)?;
+            self.keyring.destroy(Purpose::Journal, &keys)?;
             moved = true;
         }
     }

@@ -21,23 +21,38 @@ use crate::standing::ArchiveStanding;
 pub(crate) const ARCHIVE_DIR: &str = "archive";
 
 /// The archive of evidence.
-pub(crate) const EVIDENCE: Which =
-    Which { dir: ARCHIVE_DIR, pin: "archive.pin", purpose: Purpose::Evidence, keys: keys::Purpose::Segment };
+pub(crate) const EVIDENCE: Which = Which {
+    dir: ARCHIVE_DIR,
+    pinned: "archive pin",
+    pin: "archive.pin",
+    purpose: Purpose::Evidence,
+    keys: keys::Purpose::Segment,
+};
 
 /// The forensic archive.
-pub(crate) const FORENSIC: Which =
-    Which { dir: "forensic", pin: "forensic.pin", purpose: Purpose::Forensic, keys: keys::Purpose::Forensic };
+pub(crate) const FORENSIC: Which = Which {
+    dir: "forensic",
+    pinned: "forensic pin",
+    pin: "forensic.pin",
+    purpose: Purpose::Forensic,
+    keys: keys::Purpose::Forensic,
+};
 
 /// One of the archives that a data directory can have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Which {
     /// Its directory in the data directory.
     pub(crate) dir: &'static str,
-    /// File of its pin, with the keys: the archive must not be older than this.
+    /// Its pin in the keyring: the archive must not be older than this.
+    pinned: &'static str,
+    /// A copy of the pin, with the keys, for those who verify without the root key.
     pub(crate) pin: &'static str,
     purpose: Purpose,
     keys: keys::Purpose,
 }
+
+/// Longest pin: a number and a digest.
+const PIN_BYTES_MAX: u64 = 4 * 1024;
 
 /// Keys of segments in the keyring.
 pub(crate) struct KeyringSegmentKeys {
@@ -48,7 +63,9 @@ pub(crate) struct KeyringSegmentKeys {
 /// The archive, open for writing.
 pub(crate) struct Cold {
     archive: Mutex<Archive>,
-    pin: PathBuf,
+    keyring: Arc<Keyring>,
+    which: Which,
+    pin_copy: PathBuf,
     /// How far it is: whoever only asks that does not wait for a change.
     standing: Mutex<ArchiveStanding>,
     write_once: bool,
@@ -124,6 +141,9 @@ pub enum ColdError {
         /// What is wrong.
         what: String,
     },
+    /// The keyring.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The log's key.
     #[error(transparent)]
     LogKey(#[from] ledger::KeyError),
@@ -144,7 +164,7 @@ impl Cold {
     ) -> Result<Self, ColdError> {
         let dir = data.path().join(which.dir);
         let view = |objects| {
-            let pin = read_pin(&data.key(which.pin))?;
+            let pin = read_pins(which, data, Some(keyring))?.pop();
             Ok(View::open(&dir, which.purpose, objects, None, &current_keys(data)?, pin.as_ref())?)
         };
         let place = place::settled(&dir, place, view)?;
@@ -152,14 +172,14 @@ impl Cold {
         let keys = Arc::new(KeyringSegmentKeys { keyring: keyring.clone(), purpose: which.keys });
         // The archive signs its manifests with the log's key.
         let key = Arc::new(LogKey::from_text(&log_key.to_text())?);
-        let pin = data.key(which.pin);
         let earlier = current_keys(data)?;
-        let pinned = read_pin(&pin)?;
+        let pinned = read_pins(which, data, Some(keyring))?.pop();
         let mut archive = Archive::open(&dir, which.purpose, objects, keys, key, &earlier, pinned.as_ref())?;
         archive.hold_what_is_held()?;
         let opened = archive.view().pin();
         let standing = Mutex::new(ArchiveStanding::of(archive.view().manifest()));
-        let cold = Self { archive: Mutex::new(archive), pin, standing, write_once: place.write_once };
+        let (keyring, pin_copy) = (keyring.clone(), data.key(which.pin));
+        let cold = Self { archive: Mutex::new(archive), keyring, which, pin_copy, standing, write_once: place.write_once };
         // Opening may have signed the manifest anew.
         if opened.generation > pinned.map_or(0, |pinned| pinned.generation) {
             cold.write_pin(&opened)?;
@@ -202,9 +222,10 @@ impl Cold {
     }
 
     fn write_pin(&self, pin: &Pin) -> Result<(), ColdError> {
-        let error = |what: String| ColdError::Pin { path: self.pin.clone(), what };
+        let error = |what: String| ColdError::Pin { path: self.pin_copy.clone(), what };
         let pin = serde_json::to_vec(pin).map_err(|source| error(source.to_string()))?;
-        secrets::write_atomic(&self.pin, &pin, 0o600).map_err(|source| error(source.to_string()))
+        self.keyring.put_named(self.which.pinned, &pin)?;
+        secrets::write_atomic(&self.pin_copy, &pin, 0o600).map_err(|source| error(source.to_string()))
     }
 
     /// How far it is.
@@ -291,8 +312,8 @@ fn view_of(
     place: Option<&Place>,
 ) -> Result<Option<View>, ColdError> {
     let dir = data.path().join(which.dir);
-    let pin = read_pin(&data.key(which.pin))?;
-    if pin.is_none() && !dir.join("manifest").exists() {
+    let pins = read_pins(which, data, keyring)?;
+    if pins.is_empty() && !dir.join("manifest").exists() {
         return Ok(None);
     }
     let objects = match place {
@@ -308,7 +329,10 @@ fn view_of(
     });
     let mut log_keys = current_keys(data)?;
     loop {
-        let opened = View::open(&dir, which.purpose, objects.clone(), keys.clone(), &log_keys, pin.as_ref());
+        let open = |pin| View::open(&dir, which.purpose, objects.clone(), keys.clone(), &log_keys, pin);
+        // Each pin must be in its history, the copy too.
+        let copy = pins[..pins.len().saturating_sub(1)].iter().try_for_each(|pin| open(Some(pin)).map(drop));
+        let opened = copy.and_then(|()| open(pins.last()));
         // A server that rotates the log's keys meanwhile signs the manifest with ones that were not there yet.
         let now = current_keys(data)?;
         if opened.is_ok() || now == log_keys {
@@ -376,16 +400,20 @@ fn readable(stored: &StoredRecord) -> Record {
     }
 }
 
-fn read_pin(path: &std::path::Path) -> Result<Option<Pin>, ColdError> {
-    let error = |what: String| ColdError::Pin { path: path.to_owned(), what };
-    match std::fs::read(path) {
-        Ok(bytes) => {
-            let bad = |source: serde_json::Error| ColdError::BadPin { path: path.to_owned(), what: source.to_string() };
-            serde_json::from_slice(&bytes).map(Some).map_err(bad)
-        }
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(error(source.to_string())),
-    }
+/// The pins, the furthest last: as the keyring has it, and its copy where that differs. A crash leaves the copy behind, a keyring
+/// that was brought back alone leaves it ahead.
+fn read_pins(which: Which, data: &DataDir, keyring: Option<&Arc<Keyring>>) -> Result<Vec<Pin>, ColdError> {
+    let path = data.key(which.pin);
+    let bad = |source: serde_json::Error| ColdError::BadPin { path: path.clone(), what: source.to_string() };
+    let parse = |bytes: &[u8]| serde_json::from_slice::<Pin>(bytes).map_err(bad);
+    let kept = keyring.map(|keyring| keyring.named(which.pinned)).transpose()?.flatten();
+    let copy = secrets::read_at_most(&path, PIN_BYTES_MAX);
+    let copy = copy.map_err(|source| ColdError::Pin { path: path.clone(), what: source.to_string() })?;
+    let pins = [copy.as_deref(), kept.as_deref().map(Vec::as_slice)].into_iter().flatten();
+    let mut pins = pins.map(parse).collect::<Result<Vec<_>, _>>()?;
+    pins.sort_by_key(|pin| pin.generation);
+    pins.dedup();
+    Ok(pins)
 }
 
 impl ColdError {
@@ -399,6 +427,7 @@ impl ColdError {
             Self::Archive(error) => error.may_pass(),
             Self::Objects(error) => matches!(error, archive::ObjectError::Failed { .. }),
             Self::Pin { .. } => true,
+            Self::Keys(error) => error.is_disk_full(),
             _ => false,
         }
     }
@@ -411,11 +440,15 @@ impl SegmentKeys for KeyringSegmentKeys {
     }
 
     fn get(&self, id: KeyId) -> Result<Option<SegmentKey>, KeyStoreError> {
-        Ok(self.keyring.get(id).map_err(wrap)?.as_ref().map(segment_key))
+        Ok(self.keyring.get(self.purpose, id).map_err(wrap)?.as_ref().map(segment_key))
     }
 
     fn destroy(&self, ids: &[KeyId]) -> Result<(), KeyStoreError> {
-        self.keyring.destroy(ids).map_err(wrap)
+        self.keyring.destroy(self.purpose, ids).map_err(wrap)
+    }
+
+    fn tag(&self, bytes: &[u8]) -> Result<[u8; 32], KeyStoreError> {
+        Ok(self.keyring.authenticator("archive").map_err(wrap)?.tag(bytes))
     }
 }
 

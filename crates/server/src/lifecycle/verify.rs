@@ -2,13 +2,12 @@
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
 use archive::{ArchiveError, ArchiveReport, Item, ManifestError, ObjectName, View};
-use journal::{FrameKeys, Seq};
+use journal::{FrameKeys, Seq, open_regular};
 use keys::Keyring;
 use ledger::{
     Disclosure, ErasedItems, Erasures, Fault, Report, Selection, StoredBody, StoredContent, StoredField, StoredRecord,
@@ -352,7 +351,7 @@ impl Erased {
             lists.remove(&name);
             // An erasure that ends between its tombstone and the last name of its list leaves that under the name before.
             let before = format!("{ARCHIVE_DIR}/{TOMBSTONES_DIR}/{}{PENDING_SUFFIX}", tombstone.request);
-            let file = match File::open(dir.join(&name)).or_else(|error| File::open(dir.join(before)).map_err(|_| error)) {
+            let file = match open_regular(&dir.join(&name)).or_else(|error| open_regular(&dir.join(before)).map_err(|_| error)) {
                 Ok(file) => file,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                     return Ok(Some(fault(&name, format!("is missing, and the tombstone of record {leaf} commits to it"))));

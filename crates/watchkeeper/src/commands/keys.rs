@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use keys::Keyring;
 use server::{ApiKeys, DataDir, Role, RootKeyPlace};
@@ -33,8 +34,9 @@ pub(super) fn keys(command: Keys) -> anyhow::Result<ExitCode> {
         Keys::List { data, format } => {
             let columns = ["id", "name", "role", "created_unix_s", "expires_unix_s"].map(str::to_owned).to_vec();
             let number = |value: u64| Cell::Int(i64::try_from(value).unwrap_or(i64::MAX));
-            let rows = open(&data)?
-                .list()?
+            let dir = DataDir::existing(&data.path()?)?;
+            let rows = ApiKeys::open(server::read_keyring(&dir, &data.root()?)?)?
+                .list()
                 .into_iter()
                 .map(|key| {
                     let end = key.expires_unix_s.map_or(Cell::Null, number);
@@ -168,7 +170,8 @@ fn running(data: &Data) -> anyhow::Result<Option<LocalApi>> {
 }
 
 fn open(data: &Data) -> anyhow::Result<ApiKeys> {
-    Ok(ApiKeys::open(&DataDir::existing(&data.path()?)?.key("api-keys.json"))?)
+    let dir = DataDir::existing(&data.path()?)?;
+    Ok(ApiKeys::open(Arc::new(Keyring::open(&dir.keys(), data.root()?.read(&dir)?)?))?)
 }
 
 fn text(value: &serde_json::Value, key: &str) -> String {

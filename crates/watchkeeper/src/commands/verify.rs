@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use archive::ArchiveReport;
+use keys::Keyring;
 use ledger::{Fault, Policy, Trust, TsaRoots};
 use server::lifecycle::verify::{Depth, Verified};
 use server::{Config, DataDir, pin};
@@ -98,7 +99,7 @@ pub(super) fn verify(
     let Verified { mut report, archive, forensic, erased } =
         server::lifecycle::verify::verify(&target, trust, keyring.as_ref(), depth, places.as_ref())?;
     if report.fault.is_none() {
-        report.fault = goes_on_from(&target, checkpoint)?;
+        report.fault = goes_on_from(&target, checkpoint, keyring.as_deref())?;
     }
     if json {
         let fault = report.fault.as_ref().map(|fault| serde_json::json!({ "place": fault.place, "what": fault.what }));
@@ -167,22 +168,25 @@ fn of_archive(archive: ArchiveReport) -> serde_json::Value {
 
 /// The log must hold every checkpoint that is known from elsewhere: the one that the server pinned beside its keys, and the one
 /// that the caller kept.
-fn goes_on_from(target: &Path, kept: Option<&Path>) -> anyhow::Result<Option<Fault>> {
+fn goes_on_from(target: &Path, kept: Option<&Path>, keyring: Option<&Keyring>) -> anyhow::Result<Option<Fault>> {
     let missing = |from: &str| {
         let what = format!("does not hold the checkpoint of {from}: the log was replaced, cut or rolled back");
         Some(Fault { place: "ledger/checkpoints".to_owned(), what, record: None })
     };
-    // A copy of the record alone has neither the file that names the format nor keys.
-    let data = DataDir::existing(target);
+    let data = DataDir::unchecked(target);
     if let Some(kept) = kept {
         let note = std::fs::read(kept).with_context(|| kept.display().to_string())?;
-        if !pin::holds(&DataDir::unchecked(target), &note)? {
+        if !pin::holds(&data, &note)? {
             return Ok(missing(&kept.display().to_string()));
         }
     }
-    match data.map(|data| pin::check(&data)) {
-        Ok(Err(pin::PinError::Replaced)) => Ok(missing("keys/log.checkpoint")),
-        // Keys that this user may not read pin nothing for them.
-        _ => Ok(None),
+    match keyring.map_or_else(|| pin::check(&data), |keyring| pin::check_with(&data, keyring)) {
+        Ok(()) => Ok(None),
+        Err(pin::PinError::Replaced(from)) => Ok(missing(from)),
+        Err(error @ pin::PinError::Missing) => {
+            Ok(Some(Fault { place: "keys".to_owned(), what: error.to_string(), record: None }))
+        }
+        // Keys that this user may not read pin nothing for whoever has no key; without an answer nothing is called intact.
+        Err(error) => Err(error.into()),
     }
 }

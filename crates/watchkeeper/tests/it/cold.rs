@@ -168,7 +168,7 @@ fn readable(moto: &Moto, bucket: &str, data: &Path) -> String {
         .live(keys::Purpose::Segment)
         .unwrap()
         .into_iter()
-        .map(|(id, _)| archive::SegmentKey::new(*keyring.get(id).unwrap().unwrap().expose()))
+        .map(|(id, _)| archive::SegmentKey::new(*keyring.get(keys::Purpose::Segment, id).unwrap().unwrap().expose()))
         .collect();
     let mut opened = 0;
     let bodies: Vec<(String, String, String)> = serde_json::from_value(moto.boto("bodies", &[bucket])).unwrap();

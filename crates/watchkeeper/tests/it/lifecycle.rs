@@ -59,7 +59,7 @@ pub(crate) fn everything(data: &Path) -> String {
         let path = entry.unwrap().path();
         if path.extension().is_some_and(|extension| extension == "db") {
             let id = std::fs::read_to_string(path.with_extension("keyid")).unwrap();
-            let key = keyring.get(id.trim().parse().unwrap()).unwrap().unwrap();
+            let key = keyring.get(keys::Purpose::Store, id.trim().parse().unwrap()).unwrap().unwrap();
             let connection = rusqlite::Connection::open(&path).unwrap();
             keys::unlock(&connection, &key).unwrap();
             dump(&connection, &mut all);

@@ -119,7 +119,7 @@ fn nothing_planted_reaches_the_disk_or_the_log() {
     let run_file = data.join("run/api.json");
     let token = serde_json::from_slice::<Value>(&fs::read(&run_file).unwrap()).unwrap()["token"].as_str().unwrap().to_owned();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!((mode(&run_file), mode(&data.join("run")), mode(&data.join("keys/api-keys.json"))), (0o600, 0o700, 0o600));
+    assert_eq!((mode(&run_file), mode(&data.join("run")), mode(&data.join("keys/tenant.key"))), (0o600, 0o700, 0o600));
     let mut running = Vec::new();
     for (name, value) in &planted {
         grep(&data.join("run"), needle(name, value).as_bytes(), &mut running);

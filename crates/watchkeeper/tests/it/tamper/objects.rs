@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use archive::{
-    Archive, Class, DirObjects, Kept, KeyStoreError, Objects, Pin, Purpose, Sealing, SegmentKey, SegmentKeys, Span,
+    Archive, Class, Digest, DirObjects, Kept, KeyStoreError, Objects, Pin, Purpose, Sealing, SegmentKey, SegmentKeys, Span,
     VerifyArchiveError, View, leaves_of,
 };
 use event::{ContentRef, KeyId, Timestamp};
@@ -68,6 +68,10 @@ impl SegmentKeys for Hoard {
             self.keys.lock().unwrap().retain(|id, _| !ids.contains(id));
         }
         Ok(())
+    }
+
+    fn tag(&self, bytes: &[u8]) -> Result<[u8; 32], KeyStoreError> {
+        Ok(Digest::of(bytes).0)
     }
 }
 

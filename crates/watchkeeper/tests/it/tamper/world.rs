@@ -163,7 +163,7 @@ pub(super) fn pins(dir: &Path, kept: &Path) -> Result<Option<String>, String> {
     }
     match pin::check(&data) {
         Ok(()) => Ok(None),
-        Err(fault @ pin::PinError::Replaced) => Ok(Some(fault.to_string())),
+        Err(fault @ pin::PinError::Replaced(_)) => Ok(Some(fault.to_string())),
         Err(error) => Err(error.to_string()),
     }
 }

@@ -1,0 +1,198 @@
+//! What somebody can do who has the data directory and not the root key. Each test is named after what must hold.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use server::{DataDir, RootKeyPlace};
+
+use crate::support::{SOON, Server, attribute, chat_spans, export, http, json, root_key, verify, watchkeeper};
+
+/// A directory with a record, as a server leaves it.
+fn recorded(data: &Path, first: u64) {
+    let server = Server::start(data);
+    assert!(export(&server.otlp_http, &chat_spans("s", first, 25)));
+    server.settle();
+    server.stop();
+}
+
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap().success());
+}
+
+/// How a command ends that must not hang, and what it says.
+fn ends(command: &mut Command) -> (i32, String) {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = Guard(Some(child));
+    let until = Instant::now() + SOON;
+    while child.0.as_mut().unwrap().try_wait().unwrap().is_none() {
+        assert!(Instant::now() < until, "{command:?} hangs");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let output = child.0.take().unwrap().wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), text)
+}
+
+struct Guard(Option<Child>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(child) = &mut self.0 {
+            drop(child.kill());
+            drop(child.wait());
+        }
+    }
+}
+
+#[test]
+fn a_record_that_is_rolled_back_without_the_root_key_is_found_and_not_continued() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, older) = (dir.path().join("data"), dir.path().join("older"));
+    recorded(&data, 0);
+    copy(&data, &older);
+    recorded(&data, 25);
+    assert_eq!(verify(&data).0, 0);
+    // All that is no key, and the copies of the pins beside the keys.
+    for part in ["journal", "ledger", "store", "state", "archive"] {
+        drop(fs::remove_dir_all(data.join(part)));
+        if older.join(part).exists() {
+            copy(&older.join(part), &data.join(part));
+        }
+    }
+    for pin in ["log.checkpoint", "archive.pin"] {
+        drop(fs::remove_file(data.join("keys").join(pin)));
+    }
+    let (code, text) = verify(&data);
+    assert!(code == 1 && text.contains("TAMPERED"), "{code}: {text}");
+    let (code, text) = ends(watchkeeper().args(["serve", "--any-port", "--data"]).arg(&data));
+    assert!(code == 2 && text.contains("rolled back"), "{code}: {text}");
+    // The copy of the pin alone is no reason to believe an older record, either.
+    copy(&older.join("keys/log.checkpoint"), &data.join("keys/log.checkpoint"));
+    assert_eq!(verify(&data).0, 1);
+}
+
+#[test]
+fn a_pin_that_cannot_be_read_is_no_reason_to_call_a_record_intact() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    recorded(&data, 0);
+    let pin = data.join("keys/log.checkpoint");
+    fs::remove_file(&pin).unwrap();
+    assert_eq!(verify(&data).0, 0, "the copy is a copy");
+    fs::create_dir(&pin).unwrap();
+    for public in [None, Some("--public")] {
+        let (code, text) = ends(watchkeeper().arg("verify").arg(&data).args(public));
+        assert!(code == 2 && !text.contains("intact:"), "{code}: {text}");
+    }
+}
+
+#[test]
+fn nobody_without_the_root_key_moves_detection_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    recorded(&data, 0);
+    let path = data.join("state/detect.cursor");
+    let own = fs::read_to_string(&path).unwrap();
+    fs::write(&path, own.replacen(" 00000000", " 00000009", 1)).unwrap();
+    let (code, text) = ends(watchkeeper().args(["serve", "--any-port", "--data"]).arg(&data));
+    assert!(code == 2 && text.contains("detect.cursor"), "{code}: {text}");
+    // Its own, further than the record goes: that is told, and detection begins anew.
+    let keyring =
+        server::read_keyring(&DataDir::existing(&data).unwrap(), &RootKeyPlace::new(Some(&root_key())).unwrap()).unwrap();
+    let tags = keyring.authenticator("detect.cursor").unwrap();
+    let tag: journal::CursorTag = Arc::new(move |bytes| tags.tag(bytes));
+    fs::remove_file(&path).unwrap();
+    journal::Cursor::open(&path, tag).unwrap().set(journal::Seq(1_000_000)).unwrap();
+    let server = Server::start(&data);
+    server.settle();
+    let gaps = server.query("SELECT reason FROM gaps WHERE name = 'detection.rewound'");
+    assert_eq!(gaps.len(), 1, "{gaps:?}");
+    server.stop();
+    assert_eq!(verify(&data).0, 0);
+}
+
+#[test]
+fn an_api_key_that_somebody_writes_beside_the_keyring_is_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = Server::start(&data);
+    server.stop();
+    // As earlier builds kept them: SHA-256 of "wk_forged".
+    let forged = r#"[{"id":"key_1","name":"x","role":"admin","created_unix_s":0,"sha256":"093a654d1f7958e4bde7ec25481bc1b843989a4d36c173bdaffe9854ca9ddc10"}]"#;
+    fs::write(data.join("keys/api-keys.json"), forged).unwrap();
+    let server = Server::start(&data);
+    let answer = http(&server.console, "GET", "/api/keys", &[("authorization", "Bearer wk_forged")], b"");
+    assert_eq!(answer.status, 401);
+    let keys = json(&["keys", "list", "--format", "json"], &data);
+    assert!(keys.as_array().unwrap().iter().all(|key| key["id"] != "key_1"), "{keys}");
+    server.stop();
+}
+
+#[test]
+fn nobody_speaks_for_watchkeeper_itself_by_any_way_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = Server::start(&data);
+    let key = server.key.clone().unwrap();
+    let headers = [("content-type", "application/json"), ("x-watchkeeper-key", &*key)];
+    let event = br#"{"kind":"admin","name":"hold.release","application":"app"}"#;
+    assert_eq!(http(&server.console, "POST", "/v1/events", &headers, event).status, 400);
+    let mut spans = chat_spans("s", 0, 1);
+    let resource = &mut spans.resource_spans[0];
+    resource.resource.as_mut().unwrap().attributes = vec![attribute("service.name", "watchkeeper")];
+    "hold.release".clone_into(&mut resource.scope_spans[0].spans[0].name);
+    assert!(export(&server.otlp_http, &spans));
+    server.settle();
+    let rows = server.query("SELECT name FROM events WHERE session_id = 's'");
+    assert_eq!(rows.iter().map(|row| row["name"].as_str().unwrap()).collect::<Vec<_>>(), ["reported.hold.release"]);
+    server.stop();
+}
+
+#[test]
+fn files_that_are_pipes_links_or_endless_are_neither_waited_for_nor_believed() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, aside) = (dir.path().join("data"), dir.path().join("aside"));
+    recorded(&data, 0);
+    let kinds: [(&str, fn(&Path, &Path)); 3] = [
+        ("pipe", |at, _| assert!(Command::new("mkfifo").arg(at).status().unwrap().success())),
+        ("link", |at, aside| std::os::unix::fs::symlink(aside, at).unwrap()),
+        ("endless", |at, _| std::os::unix::fs::symlink("/dev/zero", at).unwrap()),
+    ];
+    let files =
+        ["ledger/checkpoint", "ledger/checkpoints", "ledger/vkey", "keys/log.checkpoint", "keys/archive.pin", "archive/manifest"];
+    for file in files.into_iter().map(|file| data.join(file)) {
+        let was = file.exists();
+        if was {
+            fs::rename(&file, &aside).unwrap();
+        }
+        for (kind, put) in kinds {
+            if kind == "link" && !was {
+                continue;
+            }
+            drop(fs::create_dir(file.parent().unwrap()));
+            put(&file, &aside);
+            for public in [None, Some("--public")] {
+                let (code, text) = ends(watchkeeper().arg("verify").arg(&data).args(public));
+                assert!((1..=2).contains(&code) && !text.contains("intact:"), "{kind} {}: {code}: {text}", file.display());
+            }
+            fs::remove_file(&file).unwrap();
+        }
+        if was {
+            fs::rename(&aside, &file).unwrap();
+        }
+    }
+    drop(fs::remove_dir(data.join("archive")));
+    assert_eq!(verify(&data).0, 0);
+    for part in ["journal", "ledger"] {
+        fs::rename(data.join(part), &aside).unwrap();
+        std::os::unix::fs::symlink(&aside, data.join(part)).unwrap();
+        let (code, text) = verify(&data);
+        assert!(code == 1 && text.contains(part), "{code}: {text}");
+        fs::remove_file(data.join(part)).unwrap();
+        fs::rename(&aside, data.join(part)).unwrap();
+    }
+    assert_eq!(verify(&data).0, 0);
+}
