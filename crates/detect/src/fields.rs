@@ -50,7 +50,11 @@ pub const FIELDS: &[Field] = &[
     field("watchkeeper.credential.id", "text", "the credential that was presented (a keyed hash)"),
     field("client.address", "text", "where the request came from"),
     field("user_agent.original", "text", "with which client"),
-    field("watchkeeper.source.path", "text", "the way in: `otlp_grpc`, `otlp_http`, `gateway`, `api`, `import`, `internal`"),
+    field(
+        "watchkeeper.source.path",
+        "text",
+        "the way in: `otlp_grpc`, `otlp_http`, `gateway`, `api`, `mcp`, `hook`, `import`, `internal`",
+    ),
     field("watchkeeper.source.dialect", "text", "the dialect that it was read with"),
     field("unmapped.*", "any", "what the source said and no dialect knows, under the source's own name"),
     field("watchkeeper.text.user", "text list", "new text of the user"),

@@ -121,6 +121,10 @@ pub enum SourcePath {
     Gateway,
     /// `POST /v1/events`.
     Api,
+    /// The MCP proxy.
+    Mcp,
+    /// A coding agent's hook.
+    Hook,
     /// `watchkeeper import`.
     Import,
     /// Watchkeeper itself.

@@ -406,6 +406,8 @@ const fn path_name(path: SourcePath) -> &'static str {
         SourcePath::OtlpHttp => "otlp_http",
         SourcePath::Gateway => "gateway",
         SourcePath::Api => "api",
+        SourcePath::Mcp => "mcp",
+        SourcePath::Hook => "hook",
         SourcePath::Import => "import",
         SourcePath::Internal => "internal",
         _ => "other",
@@ -473,6 +475,8 @@ mod tests {
             SourcePath::OtlpHttp,
             SourcePath::Gateway,
             SourcePath::Api,
+            SourcePath::Mcp,
+            SourcePath::Hook,
             SourcePath::Import,
             SourcePath::Internal,
         ] {

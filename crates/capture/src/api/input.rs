@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use event::{
-    Direction, Event, EventId, Key, Kind, Part, Piece, PieceMeta, Principal, Role, Source, SourcePath, SpanId, Status, Timestamp,
-    Trace, TraceId, Value, attr, limits,
+    Client, Direction, Event, EventId, Key, Kind, Part, Phase, Piece, PieceMeta, Principal, Role, Source, SourcePath, SpanId,
+    Status, Timestamp, Trace, TraceId, Value, attr, limits,
 };
 use serde_json::value::RawValue;
 
@@ -26,11 +26,15 @@ const FIELDS: &[&str] = &[
     "kind",
     "time",
     "name",
+    "phase",
+    "source",
     "session.id",
     "turn",
     "user.id",
     "application",
     "agent",
+    "delegation",
+    "client",
     "trace_id",
     "span_id",
     "parent_span_id",
@@ -77,7 +81,13 @@ impl fmt::Display for InputError {
 }
 
 /// What only Watchkeeper itself can say.
-const RESERVED: [Kind; 3] = [Kind::Detection, Kind::ResponseAction, Kind::Gap];
+const RESERVED: [Kind; 2] = [Kind::Detection, Kind::ResponseAction];
+
+/// The name of what a sensor itself says that it lost.
+const SENSOR_GAP: &str = "sensor.lost";
+
+/// How the reason of a sensor's gap begins, so that none is taken for one of the recorder.
+const SENSOR_REASON: &str = "sensor_";
 
 /// Reads one event, an array of them, or one a line.
 ///
@@ -87,15 +97,21 @@ const RESERVED: [Kind; 3] = [Kind::Detection, Kind::ResponseAction, Kind::Gap];
 /// | `id` | a UUID; the same event with the same id again is a retry and is recorded once. Without it every event is new |
 /// | `time` | RFC 3339 text or nanoseconds since 1970; default: now |
 /// | `name` | what the operation is called; default: the kind |
-/// | `session.id`, `turn`, `user.id`, `application`, `agent` | text |
+/// | `phase` | `complete`, `request` or `response`; the two halves of one call have one `watchkeeper.call.id` |
+/// | `source` | `{"path"?, "dialect"?, "scope"?, "scope_version"?}`: where the sensor got it from; `path` is `api`, `mcp` or `hook` |
+/// | `session.id`, `turn` | text |
+/// | `user.id`, `application`, `agent` | text, or `{"id", "name"?, "version"?}` |
+/// | `delegation` | a list of agents that `agent` acts for, nearest first |
+/// | `client` | `{"address"?, "user_agent"?}` |
 /// | `trace_id`, `span_id`, `parent_span_id` | hexadecimal, as in W3C Trace Context |
 /// | `status` | `ok`, `error` or `unset` |
 /// | `duration_ms` | a number |
 /// | `attributes` | an object; keys of [`event::attr`] become attributes, all others are kept as unmapped |
-/// | `messages` | `[{"role", "content", "direction"?, "part"?, "name"?, "call_id"?}]`; `direction` is `output` for the role `assistant` and else `input`; `part` follows the role |
+/// | `messages` | `[{"role", "content", "direction"?, "part"?, "message"?, "history"?, "name"?, "call_id"?, "score"?, "failed"?}]`; `direction` is `output` for the role `assistant` and else `input`; `part` follows the role; `message` is its place, by default that in the list |
 /// | `tool` | `{"name", "arguments"?, "result"?, "call_id"?, "failed"?}` |
 ///
-/// Other fields are kept as unmapped.
+/// Other fields are kept as unmapped. A `gap` is what the sensor itself lost: it has no `name`, a `watchkeeper.gap.reason` that
+/// begins with `sensor_`, and a `watchkeeper.gap.count`.
 pub fn decode_events(bytes: &[u8]) -> Result<Vec<RawEvent>, InputError> {
     let text = std::str::from_utf8(bytes).map_err(|error| {
         InputError::body(format!("the body is not UTF-8 from offset {}", error.valid_up_to()), "send JSON in UTF-8")
@@ -136,26 +152,36 @@ fn event(raw: &RawValue) -> Result<RawEvent, InputError> {
         let kinds: Vec<_> = Kind::ALL.iter().filter(|kind| !RESERVED.contains(kind)).map(|kind| kind.as_str()).collect();
         InputError::field("kind", "no kind that can be sent", format!("use one of {}", kinds.join(", ")))
     })?;
-    let name = text(&fields, "name", limits::CONTENT_BYTES_MAX)?.unwrap_or_else(|| kind.as_str().to_owned());
+    let name = text(&fields, "name", limits::CONTENT_BYTES_MAX)?;
+    let name = match (kind, name) {
+        (Kind::Gap, None) => SENSOR_GAP.to_owned(),
+        (Kind::Gap, Some(_)) => return Err(InputError::field("name", "a gap has no name of its own", "leave it out")),
+        (_, name) => name.unwrap_or_else(|| kind.as_str().to_owned()),
+    };
     if is_reserved_name(&name) {
         return Err(InputError::field("name", "only Watchkeeper itself records events of this name", "choose another one"));
     }
-    let mut event: RawEvent = Event::new(kind, name, Source::new(SourcePath::Api, Key::of("watchkeeper.events")));
+    let mut event: RawEvent = Event::new(kind, name, source(&fields)?);
+    event.phase = phase(&fields)?;
     let time = fields.get("time").map(timestamp).transpose()?;
     event.time = time.unwrap_or(event.time);
     event.session = text(&fields, "session.id", ID_BYTES_MAX)?.map(Raw::from);
     event.turn = text(&fields, "turn", ID_BYTES_MAX)?.map(Raw::from);
-    event.identity.user = text(&fields, "user.id", ID_BYTES_MAX)?.map(Principal::asserted);
-    let application = text(&fields, "application", ID_BYTES_MAX)?;
-    if application.as_deref().is_some_and(is_reserved_application) {
+    event.identity.user = principal(&fields, "user.id")?;
+    event.identity.application = principal(&fields, "application")?;
+    if event.identity.application.as_ref().is_some_and(|application| is_reserved_application(application.id.expose())) {
         return Err(InputError::field("application", "this is Watchkeeper itself", "choose another one"));
     }
-    event.identity.application = application.map(Principal::asserted);
-    event.identity.agent = text(&fields, "agent", ID_BYTES_MAX)?.map(Principal::asserted);
+    event.identity.agent = principal(&fields, "agent")?;
+    event.identity.delegation = delegation(&fields)?;
+    event.identity.client = client(&fields)?;
     event.trace = trace(&fields)?;
     event.status = status(&fields)?;
     event.duration_ns = duration(&fields)?;
     attributes(&fields, &mut event)?;
+    if kind == Kind::Gap {
+        sensor_gap(&event)?;
+    }
     if let Some(id) = text(&fields, "id", ID_BYTES_MAX)? {
         let id: EventId = id.parse().map_err(|_| InputError::field("id", "not a UUID", "send a UUID, or leave it out"))?;
         event.id = retried_id(id, time.unwrap_or_default(), raw.get());
@@ -189,7 +215,10 @@ fn text(fields: &Object<'_>, key: &str, bytes_max: usize) -> Result<Option<Strin
 }
 
 fn text_at(fields: &Object<'_>, key: &str, path: &str, bytes_max: usize) -> Result<Option<String>, InputError> {
-    let Some(raw) = fields.get(key) else { return Ok(None) };
+    fields.get(key).map(|raw| bounded_text(raw, path, bytes_max)).transpose()
+}
+
+fn bounded_text(raw: &RawValue, path: &str, bytes_max: usize) -> Result<String, InputError> {
     let text = json::text(raw).ok_or_else(|| InputError::field(path, "not a text", "send a JSON string"))?;
     if text.is_empty() {
         return Err(InputError::field(path, "empty", "give it a value, or leave it out"));
@@ -198,7 +227,92 @@ fn text_at(fields: &Object<'_>, key: &str, path: &str, bytes_max: usize) -> Resu
         let message = format!("{} bytes long, at most {bytes_max} can be", text.len());
         return Err(InputError::field(path, message, "shorten it"));
     }
-    Ok(Some(text))
+    Ok(text)
+}
+
+fn flag_at(fields: &Object<'_>, key: &str, path: &str) -> Result<Option<bool>, InputError> {
+    let wrong = || InputError::field(path, "neither true nor false", "send true or false");
+    fields.get(key).map(|raw| json::boolean(raw).ok_or_else(wrong)).transpose()
+}
+
+fn source(fields: &Object<'_>) -> Result<Source<Raw>, InputError> {
+    let mut source = Source::new(SourcePath::Api, Key::of("watchkeeper.events"));
+    let Some(raw) = fields.get("source") else { return Ok(source) };
+    let given = Object::of(raw)
+        .ok_or_else(|| InputError::field("source", "not an object with distinct keys", "send {\"path\", \"dialect\"}"))?;
+    source.path = match text_at(&given, "path", "source.path", ID_BYTES_MAX)?.as_deref() {
+        None | Some("api") => SourcePath::Api,
+        Some("mcp") => SourcePath::Mcp,
+        Some("hook") => SourcePath::Hook,
+        Some(_) => return Err(InputError::field("source.path", "no way in that a sensor has", "use one of api, mcp, hook")),
+    };
+    if let Some(dialect) = text_at(&given, "dialect", "source.dialect", ID_BYTES_MAX)? {
+        source.dialect =
+            Key::parse(&dialect).map_err(|error| InputError::field("source.dialect", error.to_string(), "correct it"))?;
+    }
+    source.scope = text_at(&given, "scope", "source.scope", ID_BYTES_MAX)?.map(Raw::from);
+    source.scope_version = text_at(&given, "scope_version", "source.scope_version", ID_BYTES_MAX)?.map(Raw::from);
+    Ok(source)
+}
+
+fn phase(fields: &Object<'_>) -> Result<Phase, InputError> {
+    match text(fields, "phase", ID_BYTES_MAX)?.as_deref() {
+        None | Some("complete") => Ok(Phase::Complete),
+        Some("request") => Ok(Phase::Request),
+        Some("response") => Ok(Phase::Response),
+        Some(_) => Err(InputError::field("phase", "no such phase", "use one of complete, request, response")),
+    }
+}
+
+fn principal(fields: &Object<'_>, key: &'static str) -> Result<Option<Principal<Raw>>, InputError> {
+    fields.get(key).map(|raw| principal_of(raw, key)).transpose()
+}
+
+/// A text, or an object with an id.
+fn principal_of(raw: &RawValue, path: &str) -> Result<Principal<Raw>, InputError> {
+    let missing = || InputError::field(format!("{path}.id"), "missing", "say who it is");
+    let Some(object) = Object::of(raw) else {
+        return bounded_text(raw, path, ID_BYTES_MAX).map(|id| Principal::asserted(Raw::from(id)));
+    };
+    let field = |key: &str| text_at(&object, key, &format!("{path}.{key}"), ID_BYTES_MAX);
+    let mut principal = Principal::asserted(Raw::from(field("id")?.ok_or_else(missing)?));
+    principal.name = field("name")?.map(Raw::from);
+    principal.version = field("version")?.map(Raw::from);
+    Ok(principal)
+}
+
+fn delegation(fields: &Object<'_>) -> Result<Vec<Principal<Raw>>, InputError> {
+    let Some(raw) = fields.get("delegation") else { return Ok(Vec::new()) };
+    let agents = json::items(raw).ok_or_else(|| InputError::field("delegation", "not an array", "send a list of agents"))?;
+    if agents.len() > limits::DELEGATION_MAX {
+        let message = format!("more than {} agents", limits::DELEGATION_MAX);
+        return Err(InputError::field("delegation", message, "leave out the farthest"));
+    }
+    agents.into_iter().enumerate().map(|(index, raw)| principal_of(raw, &format!("delegation[{index}]"))).collect()
+}
+
+fn client(fields: &Object<'_>) -> Result<Option<Client<Raw>>, InputError> {
+    let Some(raw) = fields.get("client") else { return Ok(None) };
+    let given = Object::of(raw)
+        .ok_or_else(|| InputError::field("client", "not an object with distinct keys", "send {\"address\", \"user_agent\"}"))?;
+    let address = text_at(&given, "address", "client.address", ID_BYTES_MAX)?.map(Raw::from);
+    let user_agent = text_at(&given, "user_agent", "client.user_agent", ID_BYTES_MAX)?.map(Raw::from);
+    Ok((address.is_some() || user_agent.is_some()).then_some(Client { address, user_agent }))
+}
+
+/// That a sensor speaks of its own losses only.
+fn sensor_gap(event: &RawEvent) -> Result<(), InputError> {
+    let reason = event.attribute(attr::GAP_REASON.as_str()).and_then(Value::as_text);
+    if !reason.is_some_and(|reason| reason.expose().starts_with(SENSOR_REASON)) {
+        let remedy = format!("give a reason that begins with {SENSOR_REASON}: a sensor can tell of its own losses only");
+        return Err(InputError::field("attributes.watchkeeper.gap.reason", "not a sensor's reason", remedy));
+    }
+    match event.attribute(attr::GAP_COUNT.as_str()).and_then(Value::as_int) {
+        Some(count) if count > 0 => Ok(()),
+        _ => {
+            Err(InputError::field("attributes.watchkeeper.gap.count", "not a number above 0", "say how many events are missing"))
+        }
+    }
 }
 
 fn timestamp(raw: &RawValue) -> Result<Timestamp, InputError> {
@@ -294,12 +408,7 @@ fn tool(fields: &Object<'_>, event: &mut RawEvent) -> Result<(), InputError> {
     let name = text_at(&tool, "name", "tool.name", ID_BYTES_MAX)?
         .ok_or_else(|| InputError::field("tool.name", "missing", "say which tool it was"))?;
     let call_id = text_at(&tool, "call_id", "tool.call_id", ID_BYTES_MAX)?;
-    let failed = match tool.get("failed") {
-        Some(raw) => Some(
-            json::boolean(raw).ok_or_else(|| InputError::field("tool.failed", "neither true nor false", "send true or false"))?,
-        ),
-        None => None,
-    };
+    let failed = flag_at(&tool, "failed", "tool.failed")?;
     event.set(attr::GEN_AI_TOOL_NAME, name.as_str());
     if let Some(call_id) = &call_id {
         event.set(attr::GEN_AI_TOOL_CALL_ID, call_id.as_str());
@@ -357,8 +466,18 @@ fn messages(fields: &Object<'_>, event: &mut RawEvent) -> Result<(), InputError>
         };
         let part = part(&message, role, &path("part"))?;
         let content = message.get("content").ok_or_else(|| InputError::field(path("content"), "missing", "say what was said"))?;
+        let place = |raw: &RawValue| {
+            let wrong = || InputError::field(path("message"), "not a place", "send its place in the conversation, from 0");
+            json::int(raw).and_then(|place| u32::try_from(place).ok()).ok_or_else(wrong)
+        };
+        let score = |raw: &RawValue| {
+            json::number(raw).ok_or_else(|| InputError::field(path("score"), "not a number", "send a number, or leave it out"))
+        };
         let meta = PieceMeta {
-            message: u32::try_from(index).unwrap_or(u32::MAX),
+            message: message.get("message").map(place).transpose()?.unwrap_or_else(|| u32::try_from(index).unwrap_or(u32::MAX)),
+            history: flag_at(&message, "history", &path("history"))?.unwrap_or(false),
+            score: message.get("score").map(score).transpose()?,
+            failed: flag_at(&message, "failed", &path("failed"))?,
             name: text_at(&message, "name", &path("name"), ID_BYTES_MAX)?.map(Raw::from),
             call_id: text_at(&message, "call_id", &path("call_id"), ID_BYTES_MAX)?.map(Raw::from),
             ..PieceMeta::new(direction, role, part)

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Mutex;
 
-use event::{Kind, Part, Role, Status, Value, attr};
+use event::{Kind, Part, Phase, Role, Status, Value, attr};
 use proptest::prelude::*;
 use tower::ServiceExt as _;
 
@@ -70,9 +70,63 @@ fn a_retry_is_the_same_event_and_nothing_else_can_take_its_place() {
 
 #[test]
 fn what_only_watchkeeper_says_is_refused() {
-    for kind in ["detection", "response_action", "gap"] {
+    for kind in ["detection", "response_action"] {
         let error = decode_events(format!(r#"{{"kind":"{kind}"}}"#).as_bytes()).unwrap_err();
         assert_eq!(error.field.as_deref(), Some("kind"), "{kind}");
+    }
+}
+
+#[test]
+fn a_sensor_tells_of_its_own_losses_only() {
+    let gap = |rest: &str| decode_events(format!(r#"{{"kind":"gap"{rest}}}"#).as_bytes()).map_err(|error| error.field.unwrap());
+    let told = gap(r#","attributes":{"watchkeeper.gap.reason":"sensor_unreachable","watchkeeper.gap.count":3}"#).unwrap();
+    assert_eq!((told[0].name.expose(), told[0].source.path), ("sensor.lost", event::SourcePath::Api));
+    let (reason, count) = ("attributes.watchkeeper.gap.reason", "attributes.watchkeeper.gap.count");
+    for (rest, field) in [
+        ("", reason),
+        (r#","name":"recorder.not_running""#, "name"),
+        (r#","attributes":{"watchkeeper.gap.reason":"not_running","watchkeeper.gap.count":3}"#, reason),
+        (r#","attributes":{"watchkeeper.gap.reason":"sensor_x"}"#, count),
+        (r#","attributes":{"watchkeeper.gap.reason":"sensor_x","watchkeeper.gap.count":0}"#, count),
+    ] {
+        assert_eq!(gap(rest).unwrap_err(), field, "{rest}");
+    }
+}
+
+#[test]
+fn a_sensor_says_who_and_where_it_has_it_from() {
+    let events = decode_events(
+        br#"{"kind":"tool_call","phase":"request","source":{"path":"mcp","dialect":"mcp","scope":"proxy","scope_version":"1"},
+            "user.id":{"id":"u","name":"Ada"},"agent":{"id":"a","version":"2"},"delegation":["b",{"id":"c"}],
+            "client":{"address":"192.0.2.1"},
+            "messages":[{"role":"document","content":"d","direction":"output","message":7,"score":0.5,"history":true,"failed":false}]}"#,
+    )
+    .unwrap();
+    let [event] = &events[..] else { panic!("{events:?}") };
+    assert_eq!((event.phase, event.source.path, event.source.dialect.as_str()), (Phase::Request, event::SourcePath::Mcp, "mcp"));
+    assert_eq!(event.source.scope, Some(Raw::from("proxy")));
+    assert_eq!(event.identity.user.as_ref().unwrap().name, Some(Raw::from("Ada")));
+    assert_eq!(event.identity.agent.as_ref().unwrap().version, Some(Raw::from("2")));
+    let chain: Vec<_> = event.identity.delegation.iter().map(|agent| agent.id.expose()).collect();
+    assert_eq!(chain, ["b", "c"]);
+    assert_eq!(event.identity.client.as_ref().unwrap().address, Some(Raw::from("192.0.2.1")));
+    let meta = &event.pieces[0].meta;
+    assert_eq!((meta.message, meta.score, meta.history, meta.failed), (7, Some(0.5), true, Some(false)));
+    let refused = |event: &str| decode_events(event.as_bytes()).unwrap_err().field.unwrap();
+    for (event, field) in [
+        (r#"{"kind":"session","source":{"path":"internal"}}"#, "source.path"),
+        (r#"{"kind":"session","source":{"path":"gateway"}}"#, "source.path"),
+        (r#"{"kind":"session","source":{"dialect":"A b"}}"#, "source.dialect"),
+        (r#"{"kind":"session","source":1}"#, "source"),
+        (r#"{"kind":"session","phase":"half"}"#, "phase"),
+        (r#"{"kind":"session","agent":{"name":"x"}}"#, "agent.id"),
+        (r#"{"kind":"session","delegation":[1]}"#, "delegation[0]"),
+        (r#"{"kind":"session","client":[]}"#, "client"),
+        (r#"{"kind":"session","messages":[{"role":"user","content":"a","message":-1}]}"#, "messages[0].message"),
+        (r#"{"kind":"session","messages":[{"role":"user","content":"a","score":"x"}]}"#, "messages[0].score"),
+        (r#"{"kind":"session","messages":[{"role":"user","content":"a","failed":0}]}"#, "messages[0].failed"),
+    ] {
+        assert_eq!(refused(event), field, "{event}");
     }
 }
 

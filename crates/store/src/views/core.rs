@@ -29,7 +29,11 @@ pub(super) const EVENTS: View = View {
             column("credential_proof", "e.credential_proof", "how the credential was proved"),
             column("client_address", "e.client_address", "network address of the client"),
             column("user_agent", "e.user_agent", "user agent of the client"),
-            column("source", "e.source_path", "the way in: `otlp_grpc`, `otlp_http`, `gateway`, `api`, `import`, `internal`"),
+            column(
+                "source",
+                "e.source_path",
+                "the way in: `otlp_grpc`, `otlp_http`, `gateway`, `api`, `mcp`, `hook`, `import`, `internal`",
+            ),
             column("dialect", "e.dialect", "dialect that its attributes were read with"),
             column("scope", "e.scope", "instrumentation scope"),
             column("operation", "e.operation", "`chat`, `execute_tool`, `invoke_agent` ..."),
