@@ -1,7 +1,7 @@
 //! The HTTP API of the console's origin, with who may use which route.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -12,6 +12,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json};
 use event::{Channel, Event, Kind, Principal, Proof, attr};
+use keys::KeysError;
 use serde::{Deserialize, Serialize};
 use store::{QueryError, QueryLimits};
 
@@ -20,6 +21,7 @@ use crate::api_keys::{ApiKeyError, ApiKeys, KeyInfo};
 use crate::log_key_api;
 use crate::node::{Node, internal, read_event};
 use crate::page;
+use crate::run_file::ServerProof;
 use crate::running::Addresses;
 use crate::watchman;
 
@@ -57,6 +59,9 @@ pub(crate) struct Api {
     keys: Arc<ApiKeys>,
     /// The token of local commands, see `run_file`.
     local_token: String,
+    /// What proves to local commands which server this is, and where it listens for them.
+    proof: ServerProof,
+    local: OnceLock<SocketAddr>,
     /// Sign-ins of the page.
     pub(crate) sessions: page::Sessions,
 }
@@ -70,8 +75,15 @@ pub(crate) struct Caller {
 }
 
 impl Api {
-    pub(crate) fn new(node: Arc<Node>, keys: Arc<ApiKeys>, local_token: String) -> Self {
-        Self { node, keys, local_token, sessions: page::Sessions::default() }
+    pub(crate) fn new(node: Arc<Node>, keys: Arc<ApiKeys>, local_token: String) -> Result<Self, KeysError> {
+        let proof = ServerProof::new(node.keyring())?;
+        Ok(Self { node, keys, local_token, proof, local: OnceLock::new(), sessions: page::Sessions::default() })
+    }
+
+    /// Says where it listens for local commands, once that is known.
+    pub(crate) fn listens_at(&self, local: SocketAddr) {
+        // Said once, by whoever starts the listeners.
+        let _ = self.local.set(local);
     }
 
     /// The node.
@@ -189,6 +201,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
             .route("/api/keys/{id}", axum::routing::delete(revoke_key))
             .route("/api/keyring/rotate", post(rotate_keyring))
             .route("/api/log-key/rotate", post(log_key_api::rotate))
+            .route("/api/proof", get(prove))
             .with_state(api.clone())
             .merge(crate::lifecycle_api::router(api.clone())),
         &api,
@@ -437,6 +450,26 @@ async fn revoke_key(
     let key = api.keys.revoke(&id)?;
     api.note_key(&caller, "delete", &key).await;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+#[derive(Deserialize)]
+struct ProofQuery {
+    challenge: String,
+}
+
+/// Proves to a local command that this is the server of the record.
+async fn prove(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Query(query): Query<ProofQuery>,
+) -> Result<Response, ApiError> {
+    if caller.proof != Proof::Local {
+        return Err(ApiError::new(StatusCode::FORBIDDEN, "this is for commands on the server's own machine"));
+    }
+    let local = *api.local.get().ok_or_else(|| ApiError::unavailable("the server is not ready yet"))?;
+    let answer = api.proof.answer(local, &query.challenge);
+    let answer = answer.ok_or_else(|| ApiError::bad_request("challenge: 64 hexadecimal digits are needed"))?;
+    Ok(Json(answer).into_response())
 }
 
 async fn rotate_keyring(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>) -> Result<Response, ApiError> {

@@ -98,7 +98,7 @@ impl Running {
         let keys = Arc::new(ApiKeys::open(node.keyring().clone())?);
         let token = secrets::random::<32>().map_err(StartError::RunFile)?;
         let token = format!("wkrun_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token));
-        let api = Arc::new(Api::new(node.clone(), keys.clone(), token.clone()));
+        let api = Arc::new(Api::new(node.clone(), keys.clone(), token.clone()).map_err(NodeError::from)?);
 
         let listen = &config.listen;
         let guard = |router: Router, address: SocketAddr| {
@@ -150,6 +150,7 @@ impl Running {
             local = listener.address().map_err(bind)?;
             bound.push(listener);
         }
+        api.listens_at(local);
         let run = RunFile { pid: std::process::id(), console: local, token };
         run.write(node.data()).map_err(StartError::RunFile)?;
         resume_erasures(&node);

@@ -5,14 +5,20 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
-use server::{DataDir, RunFile};
+use server::{DataDir, RunFile, ServerProof};
+
+use crate::cli::Data;
+use crate::output::complain;
 
 /// Largest answer that is read.
 const ANSWER_BYTES_MAX: usize = 512 * 1024 * 1024;
+
+/// How long the server may take to prove who it is.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How long a call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
@@ -28,14 +34,33 @@ pub(crate) struct LocalApi {
 }
 
 impl LocalApi {
-    /// The server that runs on the directory. `None` when there is none.
-    pub(crate) fn find(data: &DataDir) -> anyhow::Result<Option<Self>> {
-        let Some(run) = RunFile::read(data) else { return Ok(None) };
+    /// The server that runs on the directory. `None` when there is none. What answers must prove by the keyring that it is this
+    /// record's server: whoever can write the directory can name one there that lies.
+    pub(crate) fn find(dir: &DataDir, data: &Data) -> anyhow::Result<Option<Self>> {
+        let Some(run) = RunFile::read(dir) else { return Ok(None) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = Client::builder(TokioExecutor::new()).build_http();
         let api = Self { run, client, runtime };
-        // A file that a killed server left behind leads nowhere.
-        Ok(api.get::<serde_json::Value>("/api/status").is_ok().then_some(api))
+        let challenge = ServerProof::challenge()?;
+        let path = format!("/api/proof?challenge={challenge}");
+        let answer = match api.send(http::Method::GET, &path, Bytes::new(), PROOF_TIMEOUT) {
+            Ok(answer) => serde_json::from_slice::<String>(&answer).unwrap_or_default(),
+            // A file that a killed server left behind leads nowhere.
+            Err(error) if error.downcast_ref::<ClientError>().is_some_and(ClientError::is_connect) => return Ok(None),
+            Err(_) => String::new(),
+        };
+        let keyring = data.root().and_then(|root| Ok(server::read_keyring(dir, &root)?));
+        let keyring = keyring.with_context(|| {
+            format!("without the root key nobody can tell whether {} is the server of this record", api.run.console)
+        })?;
+        if ServerProof::new(&keyring)?.is_answer(api.run.console, &challenge, &answer) {
+            return Ok(Some(api));
+        }
+        complain(&format!(
+            "{} is not the server of this record, whatever run/api.json says: it is not asked; find out who wrote that file, and remove it",
+            api.run.console
+        ));
+        Ok(None)
     }
 
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {

@@ -166,7 +166,7 @@ fn fresh_tenant_key() -> anyhow::Result<()> {
 }
 
 fn running(data: &Data) -> anyhow::Result<Option<LocalApi>> {
-    LocalApi::find(&DataDir::existing(&data.path()?)?)
+    LocalApi::find(&DataDir::existing(&data.path()?)?, data)
 }
 
 fn open(data: &Data) -> anyhow::Result<ApiKeys> {

@@ -33,7 +33,7 @@ pub(super) fn with<T>(
     files: impl FnOnce(&Node) -> anyhow::Result<T>,
 ) -> anyhow::Result<T> {
     let dir = DataDir::existing(&data.path()?)?;
-    if let Some(api) = LocalApi::find(&dir)? {
+    if let Some(api) = LocalApi::find(&dir, data)? {
         return server(&api);
     }
     let settings = match config {

@@ -115,7 +115,7 @@ enum Place {
 
 fn open(data: &Data) -> anyhow::Result<Place> {
     let dir = DataDir::existing(&data.path()?)?;
-    Ok(LocalApi::find(&dir)?.map_or_else(|| Place::Files(dir), |api| Place::Server(Box::new(api))))
+    Ok(LocalApi::find(&dir, data)?.map_or_else(|| Place::Files(dir), |api| Place::Server(Box::new(api))))
 }
 
 /// The store, after recording that its contents are read.

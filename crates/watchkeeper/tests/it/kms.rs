@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::clients::python;
-use crate::support::{SOON, Starting, chat_spans, export, root, run, watchkeeper};
+use crate::support::{SOON, Starting, chat_spans, export, root, watchkeeper};
 
 /// moto's server, and a user of it who may do everything.
 struct Kms {
@@ -93,16 +93,21 @@ fn a_root_key_in_kms_wraps_the_tenant_key_and_each_failure_says_what_to_do() {
     let uri = |key: &Value, name: &str| format!("aws-kms://{}", key[name].as_str().unwrap());
     let alias = uri(&made, "alias");
     let environment = kms.environment(&alias);
+    let replaced = |name: &str, value: &str| {
+        let of = |(known, was): &(&'static str, String)| (*known, if *known == name { value.to_owned() } else { was.clone() });
+        environment.iter().map(of).collect::<Vec<_>>()
+    };
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let under: Vec<String> =
         std::iter::once("env".to_owned()).chain(environment.iter().map(|(name, value)| format!("{name}={value}"))).collect();
     let server = Starting::spawn(&data, "", &under).ready().unwrap_or_else(|why| panic!("{why}"));
     assert!(export(&server.otlp_http, &chat_spans("kms", 0, 3)));
-    server.settle();
-    // Each change of the tenant key asks the service, under a running server, too.
-    assert!(run(&["keys", "rotate"], &data).status.success());
-    assert!(run(&["keys", "rotate", "--what", "log", "--overlap", "0"], &data).status.success());
+    // Each change of the tenant key asks the service, under a running server, too; and so does each command, to know that server.
+    assert!(with(&environment, &["keys", "rotate"], &data).status.success());
+    assert!(with(&environment, &["keys", "rotate", "--what", "log", "--overlap", "0"], &data).status.success());
+    let denied = replaced("AWS_SECRET_ACCESS_KEY", "wrong");
+    assert!(refused(&denied, &["status"], &data).contains("credentials"));
     let log = server.log.clone();
     server.stop();
     let query = ["query", "SELECT count(*) FROM prompts", "--format", "csv"];
@@ -125,10 +130,6 @@ fn a_root_key_in_kms_wraps_the_tenant_key_and_each_failure_says_what_to_do() {
     assert_eq!(tenant_key.as_str().unwrap().len(), 64);
 
     // Whoever has other credentials, another key, no such key or no service is told what to do; and nothing of the secrets.
-    let replaced = |name: &str, value: &str| {
-        let of = |(known, was): &(&'static str, String)| (*known, if *known == name { value.to_owned() } else { was.clone() });
-        environment.iter().map(of).collect::<Vec<_>>()
-    };
     let nowhere = format!("http://127.0.0.1:{}", TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port());
     let missing = "aws-kms://arn:aws:kms:eu-central-1:123456789012:key/00000000-0000-0000-0000-000000000000";
     for (what, environment, arguments, remedy) in [

@@ -1,9 +1,11 @@
 //! What somebody can do who has the data directory and not the root key. Each test is named after what must hold.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use server::{DataDir, RootKeyPlace};
@@ -151,12 +153,102 @@ fn nobody_speaks_for_watchkeeper_itself_by_any_way_in() {
     server.stop();
 }
 
+/// A server in the place of the true one: it passes the challenge on to it, where there is one, and answers everything else itself.
+struct Impostor {
+    address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Impostor {
+    fn start(genuine: Option<(String, String)>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (address, asked) = (listener.local_addr().unwrap(), Arc::new(Mutex::new(Vec::new())));
+        let heard = asked.clone();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                let mut head = String::new();
+                let mut lines = BufReader::new(stream.try_clone().unwrap());
+                while lines.read_line(&mut head).is_ok_and(|read| read > 2) {}
+                let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+                let body = match &genuine {
+                    Some((console, token)) if path.starts_with("/api/proof") => {
+                        let bearer = format!("Bearer {token}");
+                        http(console, "GET", &path, &[("authorization", &bearer)], b"").body
+                    }
+                    _ => br#"{"columns":["n"],"rows":[[4711]],"truncated":false}"#.to_vec(),
+                };
+                heard.lock().unwrap().push(path);
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
+                drop(stream.write_all(&[head.as_bytes(), &body].concat()));
+            }
+        });
+        Self { address, asked }
+    }
+
+    /// Has local commands sent to it.
+    fn announce(&self, data: &Path) {
+        let run = serde_json::json!({ "pid": 1, "console": self.address, "token": "wkrun_forged" });
+        fs::write(data.join("run/api.json"), run.to_string()).unwrap();
+    }
+}
+
+#[test]
+fn local_commands_believe_nobody_who_does_not_prove_to_be_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    recorded(&data, 0);
+    let count = |root: &Path| {
+        let mut query = watchkeeper();
+        query.args(["query", "SELECT count(*) AS n FROM prompts", "--format", "csv", "--data"]).arg(&data);
+        ends(query.env("WATCHKEEPER_ROOT_KEY", root))
+    };
+    // Nobody else is there: the files are asked.
+    let impostor = Impostor::start(None);
+    impostor.announce(&data);
+    let (code, text) = count(&root_key());
+    assert!(code == 0 && text.contains("\n25") && text.contains("not the server of this record"), "{code}: {text}");
+    // Beside the server, whose answer it passes on.
+    fs::remove_file(data.join("run/api.json")).unwrap();
+    let server = Server::start(&data);
+    let own = fs::read(data.join("run/api.json")).unwrap();
+    let token = serde_json::from_slice::<serde_json::Value>(&own).unwrap()["token"].as_str().unwrap().to_owned();
+    let relay = Impostor::start(Some((server.console.clone(), token)));
+    relay.announce(&data);
+    let (code, text) = count(&root_key());
+    assert!(code == 2 && text.contains("not the server of this record") && !text.contains("4711"), "{code}: {text}");
+    for asked in [impostor, relay].iter().map(|it| it.asked.lock().unwrap().clone()) {
+        assert!(asked.len() == 1 && asked[0].starts_with("/api/proof"), "{asked:?}");
+    }
+    // The server itself: believed with the root key, and with nothing else.
+    fs::write(data.join("run/api.json"), own).unwrap();
+    let (code, text) = count(&root_key());
+    assert!(code == 0 && text.contains("\n25") && !text.contains("not the server"), "{code}: {text}");
+    let (code, text) = count(&dir.path().join("none.key"));
+    assert!(code == 2 && text.contains("root key"), "{code}: {text}");
+    // It proves itself to local commands alone.
+    let (challenge, bearer) = ("0".repeat(64), format!("Bearer {}", server_key(&data)));
+    let path = format!("/api/proof?challenge={challenge}");
+    assert_eq!(http(&server.console, "GET", &path, &[], b"").status, 401);
+    assert_eq!(http(&server.console, "GET", &path, &[("authorization", &bearer)], b"").status, 403);
+    server.stop();
+}
+
+/// An administrator's key.
+fn server_key(data: &Path) -> String {
+    let (code, text) = ends(watchkeeper().args(["keys", "create", "--role", "admin", "x", "--data"]).arg(data));
+    assert_eq!(code, 0, "{text}");
+    text.split_whitespace().find(|word| word.starts_with("wk_")).unwrap().to_owned()
+}
+
+/// Puts something else than a file at the first path; a link leads to the second.
+type Put = fn(&Path, &Path);
+
 #[test]
 fn files_that_are_pipes_links_or_endless_are_neither_waited_for_nor_believed() {
     let dir = tempfile::tempdir().unwrap();
     let (data, aside) = (dir.path().join("data"), dir.path().join("aside"));
     recorded(&data, 0);
-    let kinds: [(&str, fn(&Path, &Path)); 3] = [
+    let kinds: [(&str, Put); 3] = [
         ("pipe", |at, _| assert!(Command::new("mkfifo").arg(at).status().unwrap().success())),
         ("link", |at, aside| std::os::unix::fs::symlink(aside, at).unwrap()),
         ("endless", |at, _| std::os::unix::fs::symlink("/dev/zero", at).unwrap()),
