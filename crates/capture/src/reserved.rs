@@ -6,8 +6,20 @@ use event::Principal;
 use crate::{Raw, RawEvent};
 
 /// Beginnings of names.
-const PREFIXES: [&str; 9] =
-    ["archive.", "erasure.", "evidence.", "hold.", "key.", "log_key.", "record.", "recorder.", "retention."];
+const PREFIXES: [&str; 12] = [
+    "archive.",
+    "detection.",
+    "erasure.",
+    "evidence.",
+    "hold.",
+    "key.",
+    "log_key.",
+    "record.",
+    "recorder.",
+    "retention.",
+    "store.",
+    "tenant_key.",
+];
 
 /// Whole names.
 const NAMES: [&str; 4] = ["journal.recovered", "server.start", "server.stop", "sign_in"];

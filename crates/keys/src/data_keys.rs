@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use event::KeyId;
+use zeroize::Zeroizing;
 
 use crate::error::KeysError;
 use crate::keyring::{Keyring, Purpose};
@@ -45,6 +46,26 @@ impl DataKeys {
     /// As there.
     pub fn destroy(&self, ids: &[KeyId]) -> Result<(), KeysError> {
         self.keyring.destroy(self.purpose, ids)
+    }
+
+    /// What is noted of the files of the purpose, where nobody without the root key can change it.
+    ///
+    /// # Errors
+    /// As [`Keyring::named`].
+    pub fn noted(&self) -> Result<Option<Zeroizing<Vec<u8>>>, KeysError> {
+        self.keyring.named(&self.note())
+    }
+
+    /// Notes something else of them, made of what was noted. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// As [`Keyring::change_named`].
+    pub fn change_noted(&self, change: impl FnOnce(Option<&[u8]>) -> Vec<u8>) -> Result<(), KeysError> {
+        self.keyring.change_named(&self.note(), change)
+    }
+
+    fn note(&self) -> String {
+        format!("files of {}", self.purpose.as_str())
     }
 
     /// Destroys every key of the purpose that is not among these: those of files that are gone, or never came to be.

@@ -330,6 +330,16 @@ impl Keyring {
         self.writing()?.put_named(name, value)
     }
 
+    /// As [`Keyring::put_named`], with a value that is made of the one that was there. Nobody changes it meanwhile.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn change_named(&self, name: &str, change: impl FnOnce(Option<&[u8]>) -> Vec<u8>) -> Result<(), KeysError> {
+        let db = self.writing()?;
+        let value = change(db.named(name)?.as_ref().map(|value| &value[..]));
+        db.put_named(name, &value)
+    }
+
     /// Destroys a named secret as [`Keyring::destroy`] does a key. Whether there was one.
     ///
     /// # Errors

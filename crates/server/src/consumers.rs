@@ -2,6 +2,7 @@
 //! stands between a caller and its acknowledgement, and each continues after a restart where it stopped.
 
 mod archiving;
+mod indexing;
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -57,10 +58,6 @@ const DETECT_APPEND_MAX: usize = 64;
 
 /// The detector's cursor below `state/`.
 const DETECT_CURSOR: &str = "detect.cursor";
-
-/// How far the order of the record and that of its times can be apart: the longest that an event waits between being stamped and
-/// being written.
-const RECEIVED_SLACK_NS: u64 = 60 * 1_000_000_000;
 
 /// How often whoever waits for other keys of the log looks whether anybody still seals.
 const ROTATION_LOOK: Duration = Duration::from_millis(500);
@@ -170,6 +167,7 @@ impl Consumers {
         })?;
         consumers.spawn("index", {
             let (shared, spine, data, keys) = (shared.clone(), spine.clone(), data.clone(), store_keys.clone());
+            let pipeline = pipeline.clone();
             let mut opened = Some(store);
             move || {
                 when_there_is_room("index", &|| shared.stopping(), || {
@@ -177,7 +175,7 @@ impl Consumers {
                         Some(store) => store,
                         None => Store::open(data.path(), &keys)?,
                     };
-                    index(&shared, &spine, &data, &keys, store)
+                    indexing::Indexer { shared: &shared, spine: &spine, data: &data, keys: &keys, pipeline: &pipeline }.run(store)
                 })
             }
         })?;
@@ -422,86 +420,6 @@ impl Shared {
         what.store(to, Ordering::Release);
         self.changed.notify_all();
     }
-}
-
-fn index(shared: &Shared, spine: &Spine, data: &DataDir, keys: &DataKeys, mut store: Store) -> Result<(), Failure> {
-    let mut reader = spine.reader(store.next());
-    loop {
-        let job = shared.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-        // Whoever asked may have gone: what is sent then is dropped.
-        match job {
-            Some(StoreJob::Rebuild { from, done }) => {
-                store = rebuild(spine, data, keys, store, from)?;
-                reader = spine.reader(store.next());
-                shared.moved(&shared.indexed, store.next().0);
-                drop(done.send(Ok(())));
-            }
-            Some(StoreJob::Restore { from, to, done }) => {
-                drop(done.send(restore(spine, data, keys, from, to).map_err(|error| error.to_string())));
-            }
-            None => {}
-        }
-        let batch = read_batch(&mut reader, INDEX_BATCH_MAX)?;
-        if batch.is_empty() {
-            if shared.stopping() {
-                return Ok(());
-            }
-            reader.wait(IDLE);
-            continue;
-        }
-        store.index(&batch.records)?;
-        if let Some(to) = batch.skip {
-            store.skip(to);
-        }
-        shared.moved(&shared.indexed, store.next().0);
-    }
-}
-
-/// Builds days of the store anew, from that of `from` on.
-fn rebuild(spine: &Spine, data: &DataDir, keys: &DataKeys, store: Store, from: Timestamp) -> Result<Store, Failure> {
-    let day = store::day_of(from.unix_ns());
-    let mut rebuild = store::Rebuild::begin(data.path(), &day, keys)?;
-    let mut reader = spine.reader(spine.start_of_day(from)?);
-    let end = store.next();
-    loop {
-        let batch = read_batch(&mut reader, INDEX_BATCH_MAX)?;
-        if batch.is_empty() {
-            break;
-        }
-        rebuild.index(&batch.records)?;
-        if let Some(to) = batch.skip {
-            rebuild.skip(to);
-        }
-        // What came meanwhile is indexed afterwards.
-        if rebuild.next() >= end {
-            break;
-        }
-    }
-    Ok(rebuild.finish(store)?)
-}
-
-/// Builds days that have left the store, with what was received between `from` and `to`.
-fn restore(spine: &Spine, data: &DataDir, keys: &DataKeys, from: Timestamp, to: Timestamp) -> Result<Restored, Failure> {
-    let mut rebuild = store::Rebuild::begin(data.path(), &store::day_of(from.unix_ns()), keys)?;
-    let mut reader = spine.reader(spine.received_from(from));
-    let mut records = 0;
-    loop {
-        let batch = read_batch(&mut reader, INDEX_BATCH_MAX)?;
-        if batch.is_empty() {
-            break;
-        }
-        let times = batch.records.iter().filter_map(|record| record.event().ok()).map(|event| event.observed);
-        // Callers are stamped side by side: a little later in the record may be a little earlier in time.
-        if times.clone().min().is_some_and(|first| first.unix_ns() > to.unix_ns().saturating_add(RECEIVED_SLACK_NS)) {
-            break;
-        }
-        records += times.filter(|observed| *observed >= from && *observed < to).count() as u64;
-        rebuild.index(&batch.records)?;
-        if let Some(to) = batch.skip {
-            rebuild.skip(to);
-        }
-    }
-    Ok(Restored { days: rebuild.install(data.path())?, records })
 }
 
 /// Records that follow each other, and where to go on when what follows is gone.

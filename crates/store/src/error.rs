@@ -35,6 +35,9 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// The list of days.
+    #[error("the keyring's list of the store's days: {0}; bring back keys/ from a copy")]
+    Days(serde_json::Error),
     /// The keyring fails.
     #[error(transparent)]
     Keys(#[from] keys::KeysError),

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use event::{ContentId, KeyId};
+use event::{ContentId, KeyId, Timestamp};
 use keys::{DataKeys, Secret};
 use lru::LruCache;
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use crate::error::StoreError;
 use crate::schema::{self, SCHEMA_VERSION};
@@ -27,6 +27,9 @@ const CACHE_KIB: i64 = -65_536;
 /// writer rewrite the same index pages for every few batches.
 const CHECKPOINT_PAGES: i64 = 4_096;
 
+/// Longest file that names a key: 32 digits and a line feed, and some to spare for whoever edits it.
+const KEY_ID_BYTES_MAX: u64 = 64;
+
 /// A day's partition, open for writing.
 #[derive(Debug)]
 pub(crate) struct Partition {
@@ -44,6 +47,14 @@ pub(crate) struct Partition {
 pub fn day_of(observed_ns: u64) -> String {
     let seconds = i64::try_from(observed_ns / 1_000_000_000).unwrap_or(i64::MAX);
     jiff::Timestamp::from_second(seconds).map_or_else(|_| "9999-12-31".to_owned(), |time| time.strftime("%Y-%m-%d").to_string())
+}
+
+/// When a day begins, by the name of its partition.
+#[must_use]
+pub fn start_of(day: &str) -> Option<Timestamp> {
+    let date: jiff::civil::Date = day.parse().ok()?;
+    let seconds = date.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp().as_second();
+    u64::try_from(seconds).ok()?.checked_mul(1_000_000_000).map(Timestamp::from_unix_ns)
 }
 
 /// The partitions of a directory, by day. Other files are left alone.
@@ -79,11 +90,11 @@ pub(crate) fn key_id_file(partition: &Path) -> PathBuf {
 /// The id of a partition's key. `None` while it has none.
 pub(crate) fn key_id(partition: &Path) -> Result<Option<KeyId>, StoreError> {
     let path = key_id_file(partition);
-    match std::fs::read_to_string(&path) {
-        Ok(text) => text.trim_end().parse().map(Some).map_err(|_| StoreError::NoKey { path: partition.to_owned() }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(StoreError::directory(&path)(error)),
-    }
+    let Some(bytes) = journal::read_at_most(&path, KEY_ID_BYTES_MAX).map_err(StoreError::directory(&path))? else {
+        return Ok(None);
+    };
+    let id = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim_end().parse().ok());
+    id.map(Some).ok_or_else(|| StoreError::NoKey { path: partition.to_owned() })
 }
 
 /// The key of a partition. `None` while it has none.
@@ -117,6 +128,26 @@ impl Partition {
             found => return Err(StoreError::Schema { path, found, expected: SCHEMA_VERSION }),
         }
         Ok(Self { day: day.to_owned(), path, connection, known: LruCache::new(KNOWN_CONTENTS_MAX) })
+    }
+
+    /// Opens the partition of a day that must be there and hold the records before `next`. `None` when it is not, or is not what was
+    /// written: then it can be built again.
+    pub(crate) fn open_listed(dir: &Path, day: &str, next: u64, keys: &DataKeys) -> Result<Option<Self>, StoreError> {
+        let path = dir.join(format!("{day}.db"));
+        if !path.exists() || !matches!(key_id(&path), Ok(Some(_)) | Err(StoreError::Directory { .. })) {
+            return Ok(None);
+        }
+        let opened = Self::open(dir, day, keys).and_then(|partition| Ok((partition.next()?.unsigned_abs() >= next, partition)));
+        match opened {
+            Ok((is_whole, partition)) => Ok(is_whole.then_some(partition)),
+            Err(StoreError::NoKey { .. }) => Ok(None),
+            Err(StoreError::Partition { source: rusqlite::Error::SqliteFailure(failure, _), .. })
+                if matches!(failure.code, ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn connect(path: &Path, key: &Secret) -> rusqlite::Result<Connection> {
@@ -229,6 +260,10 @@ mod tests {
             assert_eq!(day_of(seconds * 1_000_000_000), day);
         }
         assert!(is_day(&day_of(u64::MAX)));
+        for day in ["1970-01-01", "2025-11-20", "2554-07-21"] {
+            assert_eq!(day_of(start_of(day).unwrap().unix_ns()), day);
+        }
+        assert_eq!((start_of("9999-12-31"), start_of("2025-13-01"), start_of("x")), (None, None, None));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use journal::{Record, Seq};
 use keys::DataKeys;
 
+use crate::days::Days;
 use crate::error::StoreError;
 use crate::partition::{Partition, key_id, key_id_file, list};
 use crate::write::{STORE_DIR, Store};
@@ -31,7 +32,7 @@ impl Rebuild {
     pub fn begin(data: &Path, from_day: &str, keys: &DataKeys) -> Result<Self, StoreError> {
         let side_dir = data.join(SIDE_DIR);
         remove_dir(&side_dir)?;
-        let side = Store::open_in(side_dir.clone(), keys)?;
+        let side = Store::open_in(side_dir.clone(), keys, false)?;
         Ok(Self { side, side_dir, from_day: from_day.to_owned(), keys: keys.clone() })
     }
 
@@ -56,8 +57,25 @@ impl Rebuild {
             days.push(day.clone());
         }
         sync_dir(&store).map_err(StoreError::directory(&store))?;
+        list_days(&store, days.iter().map(String::as_str), &self.keys)?;
         remove_dir(&self.side_dir)?;
         Ok(days)
+    }
+
+    /// Puts the one day, which is missing ([`Store::missing`]), where it belongs, as far as there is anything of it. The live store
+    /// must be opened anew ([`Store::reopen`]).
+    pub fn mend(self, data: &Path) -> Result<(), StoreError> {
+        let store = data.join(STORE_DIR);
+        self.side.close()?;
+        match list(&self.side_dir)?.get(&self.from_day) {
+            Some(path) => {
+                move_partition(path, &store, &self.from_day)?;
+                sync_dir(&store).map_err(StoreError::directory(&store))?;
+                list_days(&store, [self.from_day.as_str()], &self.keys)?;
+            }
+            None => Days::change(&self.keys, |days| days.remove(&self.from_day))?,
+        }
+        remove_dir(&self.side_dir)
     }
 
     /// Passes over records that are not there any more.
@@ -88,23 +106,26 @@ impl Rebuild {
         for (day, path) in list(&self.side_dir)?.range(self.from_day.clone()..) {
             move_partition(path, &store, day)?;
         }
-        sync_dir(&store).and_then(|()| fs::remove_file(&mark)).map_err(StoreError::directory(&store))?;
         sync_dir(&store).map_err(StoreError::directory(&store))?;
+        Days::change(&self.keys, |days| days.remove_from(&self.from_day))?;
+        let there = list(&store)?;
+        list_days(&store, there.range(self.from_day.clone()..).map(|(day, _)| day.as_str()), &self.keys)?;
+        fs::remove_file(&mark).and_then(|()| sync_dir(&store)).map_err(StoreError::directory(&store))?;
         remove_dir(&self.side_dir)?;
         // Copies of the old partitions in backups open no more.
         self.keys.destroy(&unused)?;
-        Store::open_in(store, &self.keys)
+        Store::open_in(store, &self.keys, true)
     }
 }
 
 /// Removes what an interrupted swap has left: every partition, when it had begun.
-pub(crate) fn settle(store: &Path) -> Result<(), StoreError> {
+pub(crate) fn settle(store: &Path, keys: &DataKeys) -> Result<(), StoreError> {
     let mark = store.join(SWAP_MARK);
     if !mark.exists() {
         return Ok(());
     }
     tracing::warn!("the store was being rebuilt when the last run ended; it is filled from the start");
-    remove_all(store)?;
+    remove_all(store, keys)?;
     if let Some(data) = store.parent() {
         remove_dir(&data.join(SIDE_DIR))?;
     }
@@ -112,7 +133,8 @@ pub(crate) fn settle(store: &Path) -> Result<(), StoreError> {
 }
 
 /// Removes every partition of a store's directory.
-pub(crate) fn remove_all(store: &Path) -> Result<(), StoreError> {
+pub(crate) fn remove_all(store: &Path, keys: &DataKeys) -> Result<(), StoreError> {
+    Days::change(keys, Days::clear)?;
     list(store)?.into_values().try_for_each(|path| remove_partition(&path))
 }
 
@@ -133,11 +155,22 @@ pub fn drop_before(
             continue;
         }
         unused.extend(key_id(path)?);
+        // Off the list first: it is not missed then, wherever this ends.
+        Days::change(keys, |days| days.remove(old))?;
         remove_partition(path)?;
         dropped.push(old.clone());
     }
     keys.destroy(&unused)?;
     Ok(dropped)
+}
+
+/// Puts days that have just been built on the list.
+fn list_days<'d>(store: &Path, built: impl IntoIterator<Item = &'d str>, keys: &DataKeys) -> Result<(), StoreError> {
+    let mut cursors = Vec::new();
+    for day in built {
+        cursors.push((day, Partition::open(store, day, keys)?.next()?.unsigned_abs()));
+    }
+    Days::change(keys, |days| cursors.iter().for_each(|(day, next)| days.set(day, *next)))
 }
 
 fn move_partition(from: &Path, store: &Path, day: &str) -> Result<(), StoreError> {
@@ -159,7 +192,7 @@ pub(crate) fn destroy_unused(store: &Path, keys: &DataKeys) -> Result<(), StoreE
     Ok(keys.keep_only(&used)?)
 }
 
-fn remove_partition(path: &Path) -> Result<(), StoreError> {
+pub(crate) fn remove_partition(path: &Path) -> Result<(), StoreError> {
     let with = |suffix: &str| {
         let mut name = path.to_owned().into_os_string();
         name.push(suffix);

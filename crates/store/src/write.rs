@@ -1,7 +1,7 @@
 //! The writer: records of the journal into rows.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use sanitize::Clean;
 
 use crate::actions::{self, Texts};
 use crate::aggregates::Aggregates;
+use crate::days::Days;
 use crate::error::StoreError;
 use crate::partition::{Partition, day_of, key_of, list};
 use crate::rebuild;
@@ -39,6 +40,9 @@ const OLDER_OPEN_MAX: usize = 4;
 pub struct Store {
     dir: PathBuf,
     keys: DataKeys,
+    /// Whether its days are those of the keyring's list; the days of one that is built beside it are not.
+    is_listed: bool,
+    missing: BTreeMap<String, Seq>,
     next: Option<i64>,
     current: Option<Partition>,
     previous: Option<Partition>,
@@ -54,13 +58,13 @@ impl Store {
     ///
     /// Each partition has a key of its own. Those of partitions that are gone are destroyed.
     pub fn open(dir: &Path, keys: &DataKeys) -> Result<Self, StoreError> {
-        let store = Self::open_in(dir.join(STORE_DIR), keys)?;
+        let store = Self::open_in(dir.join(STORE_DIR), keys, true)?;
         rebuild::destroy_unused(&store.dir, keys)?;
         Ok(store)
     }
 
-    /// Opens the store whose partitions lie in `dir`.
-    pub(crate) fn open_in(dir: PathBuf, keys: &DataKeys) -> Result<Self, StoreError> {
+    /// Opens the store whose partitions lie in `dir`, and with `is_listed` must be those of the keyring's list.
+    pub(crate) fn open_in(dir: PathBuf, keys: &DataKeys, is_listed: bool) -> Result<Self, StoreError> {
         std::fs::create_dir_all(&dir).map_err(StoreError::directory(&dir))?;
         let lock = File::create(dir.join("writer.lock")).map_err(StoreError::directory(&dir))?;
         match lock.try_lock() {
@@ -68,12 +72,29 @@ impl Store {
             Err(std::fs::TryLockError::WouldBlock) => return Err(StoreError::Locked { path: dir }),
             Err(std::fs::TryLockError::Error(error)) => return Err(StoreError::directory(&dir)(error)),
         }
-        rebuild::settle(&dir)?;
+        rebuild::settle(&dir, keys)?;
+        if is_listed && list(&dir)?.is_empty() {
+            // Somebody removed all of it: it is filled from the start, as a new one is.
+            Days::change(keys, Days::clear)?;
+        }
+        let listed = if is_listed { Days::read(keys)? } else { Days::default() };
+        let mut missing: BTreeMap<String, Seq> = listed.iter().map(|(day, next)| (day.to_owned(), Seq(next))).collect();
         // Every partition knows up to where it has indexed; commits are in order, so the highest cursor is the store's.
         let mut newest: Option<(i64, Partition)> = None;
-        for day in list(&dir)?.into_keys() {
-            let partition = Partition::open(&dir, &day, keys)?;
+        for (day, path) in list(&dir)? {
+            let partition = match listed.get(&day) {
+                Some(next) => Partition::open_listed(&dir, &day, next, keys)?,
+                None => Some(Partition::open(&dir, &day, keys)?),
+            };
+            let Some(partition) = partition else {
+                rebuild::remove_partition(&path)?;
+                continue;
+            };
+            missing.remove(&day);
             let next = partition.next()?;
+            if is_listed && listed.get(&day).is_none() {
+                Days::change(keys, |days| days.set(&day, next.unsigned_abs()))?;
+            }
             if newest.as_ref().is_none_or(|(highest, _)| next >= *highest) {
                 newest = Some((next, partition));
             }
@@ -81,6 +102,8 @@ impl Store {
         let mut store = Self {
             dir,
             keys: keys.clone(),
+            is_listed,
+            missing,
             next: None,
             current: None,
             previous: None,
@@ -98,8 +121,28 @@ impl Store {
 
     /// Removes every partition and opens an empty store, to be filled again from the journal.
     pub fn rebuild(dir: &Path, keys: &DataKeys) -> Result<Self, StoreError> {
-        rebuild::remove_all(&dir.join(STORE_DIR))?;
+        rebuild::remove_all(&dir.join(STORE_DIR), keys)?;
         Self::open(dir, keys)
+    }
+
+    /// The days that were there and are not, or are older copies of themselves: to be built again from the records before that one
+    /// ([`Rebuild::mend`](crate::Rebuild::mend)). What they had behind it comes again by itself.
+    #[must_use]
+    pub fn missing(&self) -> &BTreeMap<String, Seq> {
+        &self.missing
+    }
+
+    /// Whether the file of each day is there that must be.
+    pub fn is_there(&self) -> Result<bool, StoreError> {
+        let listed = Days::read(&self.keys)?;
+        Ok(listed.iter().all(|(day, _)| self.dir.join(format!("{day}.db")).exists()))
+    }
+
+    /// Closes it, and opens what lies there now.
+    pub fn reopen(self) -> Result<Self, StoreError> {
+        let (dir, keys) = (self.dir.clone(), self.keys.clone());
+        self.close()?;
+        Self::open_in(dir, &keys, true)
     }
 
     /// The record that is due: everything before it is indexed.
@@ -177,8 +220,16 @@ impl Store {
             return Ok(());
         }
         // At most one partition has commits that are not on disk.
-        if let Some(left) = self.current.take() {
+        let left = self.current.take();
+        if let Some(left) = &left {
             left.sync()?;
+        }
+        if self.is_listed {
+            let left = left.map(|left| left.next().map(|next| (left.day, next.unsigned_abs()))).transpose()?;
+            Days::change(&self.keys, |days| {
+                left.iter().for_each(|(day, next)| days.set(day, *next));
+                days.enter(day);
+            })?;
         }
         self.previous = None;
         self.older.retain(|(open, _)| open != day);

@@ -26,7 +26,8 @@ use event::{Key, Principal, Proof, Timestamp, attr};
 use serde::{Deserialize, Serialize};
 
 use self::archiver::{Archiver, ArchiverError};
-use self::cold::{Cold, lifecycle_event};
+use self::cold::Cold;
+pub(crate) use self::cold::lifecycle_event;
 use self::erase::{EraseError, Erased, Eraser};
 use self::hold::{Hold, HoldError, Holds, Scope};
 use self::job::JobError;

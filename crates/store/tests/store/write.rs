@@ -302,3 +302,90 @@ fn a_swap_that_was_interrupted_leaves_a_store_that_is_filled_from_the_start() {
     again.index(&journal.records).unwrap();
     assert_eq!(again.next(), Seq(6));
 }
+
+/// What queries see.
+fn prompts(dir: &std::path::Path, keys: &keys::DataKeys) -> usize {
+    let reader = Reader::open(dir, keys).unwrap();
+    reader.sql("SELECT prompt FROM prompts", &store::QueryLimits::default()).unwrap().rows.len()
+}
+
+/// Builds what is missing, as its owner does, and gives it.
+fn mend(store: Store, journal: &Journal, dir: &std::path::Path, keys: &keys::DataKeys) -> (Vec<String>, Store) {
+    let missing = store.missing().clone();
+    for (day, end) in &missing {
+        let mut rebuild = store::Rebuild::begin(dir, day, keys).unwrap();
+        let before = usize::try_from(end.0).unwrap();
+        rebuild.index(&journal.records[..before]).unwrap();
+        rebuild.mend(dir).unwrap();
+    }
+    let mut store = store.reopen().unwrap();
+    store.index(&journal.records).unwrap();
+    (missing.into_keys().collect(), store)
+}
+
+#[test]
+fn days_that_were_removed_replaced_or_spoilt_are_missed_and_built_again() {
+    let journal = three_days();
+    let whole = indexed(&journal);
+    let (dir, keys) = (whole.dir.path().to_owned(), whole.keys.clone());
+    let mut store = whole.store;
+    let path = |day: u64, suffix: &str| dir.join(format!("store/2025-11-2{day}.{suffix}"));
+    let remove = |day| {
+        for suffix in ["db", "db-wal", "db-shm", "keyid"] {
+            drop(std::fs::remove_file(path(day, suffix)));
+        }
+    };
+    type Spoil<'a> = &'a dyn Fn();
+    let spoilt: [(&str, Spoil<'_>, &[&str]); 6] = [
+        ("nothing", &|| (), &[]),
+        ("removed", &|| remove(1), &["2025-11-21"]),
+        ("all but the newest removed", &|| [0, 1].into_iter().for_each(remove), &["2025-11-20", "2025-11-21"]),
+        ("the newest removed", &|| [1, 2].into_iter().for_each(remove), &["2025-11-21", "2025-11-22"]),
+        ("without its key", &|| std::fs::remove_file(path(1, "keyid")).unwrap(), &["2025-11-21"]),
+        ("overwritten", &|| std::fs::write(path(0, "db"), [7; 8_192]).unwrap(), &["2025-11-20"]),
+    ];
+    for (what, spoil, expected) in spoilt {
+        drop(store);
+        spoil();
+        let opened = Store::open(&dir, &keys).unwrap();
+        let (missed, mended) = mend(opened, &journal, &dir, &keys);
+        assert_eq!(missed, expected, "{what}");
+        assert_eq!((prompts(&dir, &keys), mended.next()), (6, Seq(6)), "{what}");
+        store = mended;
+        assert!(store.is_there().unwrap() && store.missing().is_empty(), "{what}");
+    }
+    // While it is open.
+    remove(0);
+    assert!(!store.is_there().unwrap());
+    let (missed, store) = mend(store.reopen().unwrap(), &journal, &dir, &keys);
+    assert_eq!((missed.as_slice(), prompts(&dir, &keys)), (["2025-11-20".to_owned()].as_slice(), 6));
+    // What is taken out by right is not missed, nor is a store that was removed as a whole: that is filled from the start.
+    drop(store);
+    let none = std::collections::BTreeSet::new();
+    assert_eq!(store::drop_before(&dir, "2025-11-21", Seq(6), &none, &keys).unwrap(), ["2025-11-20"]);
+    assert!(Store::open(&dir, &keys).unwrap().missing().is_empty());
+    std::fs::remove_dir_all(dir.join("store")).unwrap();
+    let store = Store::open(&dir, &keys).unwrap();
+    assert_eq!((store.missing().len(), store.next()), (0, Seq(0)));
+}
+
+#[test]
+fn an_older_copy_of_a_day_is_not_taken_for_the_day() {
+    let journal = three_days();
+    let indexed = indexed(&Journal::new());
+    let (dir, keys, mut store) = (indexed.dir.path().to_owned(), indexed.keys, indexed.store);
+    store.index(&journal.records[..3]).unwrap();
+    drop(store);
+    let day = dir.join("store/2025-11-21.db");
+    let older = std::fs::read(&day).unwrap();
+    let mut store = Store::open(&dir, &keys).unwrap();
+    store.index(&journal.records).unwrap();
+    drop(store);
+    assert_eq!(prompts(&dir, &keys), 6);
+    std::fs::write(&day, older).unwrap();
+    for suffix in ["db-wal", "db-shm"] {
+        drop(std::fs::remove_file(dir.join("store/2025-11-21").with_extension(suffix)));
+    }
+    let (missed, _store) = mend(Store::open(&dir, &keys).unwrap(), &journal, &dir, &keys);
+    assert_eq!((missed, prompts(&dir, &keys)), (vec!["2025-11-21".to_owned()], 6));
+}

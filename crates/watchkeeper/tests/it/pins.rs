@@ -3,14 +3,15 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use server::{DataDir, RootKeyPlace};
 
-use crate::support::{SOON, Server, attribute, chat_spans, export, http, json, root_key, verify, watchkeeper};
+use crate::crash::faketime;
+use crate::support::{SOON, Server, Starting, attribute, chat_spans, export, http, json, root_key, rows, verify, watchkeeper};
 
 /// A directory with a record, as a server leaves it.
 fn recorded(data: &Path, first: u64) {
@@ -286,5 +287,49 @@ fn files_that_are_pipes_links_or_endless_are_neither_waited_for_nor_believed() {
         fs::remove_file(data.join(part)).unwrap();
         fs::rename(&aside, data.join(part)).unwrap();
     }
+    assert_eq!(verify(&data).0, 0);
+}
+
+#[test]
+fn a_day_of_the_store_that_somebody_removes_comes_back_and_is_told() {
+    const NAME: &str = "pins::a_day_of_the_store_that_somebody_removes_comes_back_and_is_told";
+    let Some(library) = faketime() else { return crate::volume::skip(NAME, "libfaketime is not there (package faketime)") };
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    for (day, offset) in ["-2d", "-1d", "+0d"].into_iter().enumerate() {
+        let preload = format!("LD_PRELOAD={}", library.display());
+        let under = ["env", &preload, "FAKETIME_DONT_FAKE_MONOTONIC=1", &format!("FAKETIME={offset}")].map(str::to_owned);
+        let server = Starting::spawn(&data, "", &under).ready().unwrap_or_else(|why| panic!("{why}"));
+        assert!(export(&server.otlp_http, &chat_spans("s", day as u64 * 10, 10)));
+        server.settle();
+        server.stop();
+    }
+    let days = || {
+        let days = fs::read_dir(data.join("store")).unwrap().map(|entry| entry.unwrap().path());
+        let mut days: Vec<PathBuf> = days.filter(|path| path.extension().is_some_and(|extension| extension == "db")).collect();
+        days.sort();
+        days
+    };
+    let remove = |day: &Path| {
+        ["db", "db-wal", "db-shm", "keyid"].iter().for_each(|suffix| drop(fs::remove_file(day.with_extension(suffix))));
+    };
+    let there = days();
+    assert!(there.len() >= 3, "{there:?}");
+    let prompts = || rows("SELECT count(*) AS n FROM prompts", &data)[0]["n"].clone();
+    let told = || rows("SELECT object FROM admin_events WHERE action = 'restore' ORDER BY seq", &data).len();
+    assert_eq!((prompts(), told()), (30.into(), 0));
+    // While nobody looks; and under a server that runs.
+    remove(&there[1]);
+    let server = Server::start(&data);
+    server.settle();
+    assert_eq!((prompts(), told(), days().starts_with(&there)), (30.into(), 1, true));
+    remove(&there[0]);
+    let until = Instant::now() + SOON;
+    while told() < 2 {
+        assert!(Instant::now() < until, "the day does not come back");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(prompts(), 30);
+    server.stop();
     assert_eq!(verify(&data).0, 0);
 }
