@@ -6,6 +6,7 @@ and so that a fault of the program is not also a fault of its verifier. Python 3
 are verified where the package `cryptography` is installed, and passed over elsewhere.
 
     wkverify.py ledger DIR [RECORDS]   DIR/ledger; RECORDS: a disclosure of every record, one a line, in order
+    wkverify.py public DIR             a log as it is published, or a copy of that; DIR/ledger of a pruned log, too
     wkverify.py bundle PATH [KEY]      an evidence bundle, a directory or a .tar.gz; KEY: a key of the log, from elsewhere
     wkverify.py disclosure FILE LOGID  a record shown in part, against its own leaf (hex log id)
     wkverify.py batch                  a JSON object for each case on standard input, an answer for each on standard output
@@ -1022,6 +1023,110 @@ def ledger(directory, records=None):
     return "intact"
 
 
+# --- A log where it is published, or a copy of that (sections 16 and 17).
+
+
+def public(directory):
+    files = {}
+    for parent, _, names in os.walk(directory):
+        for name in names:
+            with open(os.path.join(parent, name), "rb") as file:
+                files[os.path.relpath(os.path.join(parent, name), directory)] = file.read()
+    need("vkey" in files and "checkpoint" in files, "vkey or checkpoint: missing")
+    chain = Chain(files["vkey"], files.get("keys", b""))
+    checkpoint, _ = chain.open(files["checkpoint"])
+    size, first = checkpoint.size, minimum(chain, files.get("minimum"), checkpoint.size)
+
+    def tile(kind, index, must=True):
+        items = size if kind == "entries" else size >> 8 * kind
+        width, each = min(256, items - index * 256), 104 if kind == "entries" else 32
+        data = files.get(tile_name(kind, index, width))
+        if data is None and width < 256:
+            data = files.get(tile_name(kind, index, 256), b"")[: width * each]
+        if data is None and not must:
+            return None
+        need(data is not None and len(data) == width * each, f"{tile_name(kind, index, width)}: missing or of a wrong length")
+        return [data[at : at + each] for at in range(0, len(data), each)]
+
+    levels, leaves = [{}], {}
+    for index in range((size + 255) // 256):
+        must = index * 256 >= first
+        entries, hashes = tile("entries", index, must), tile(0, index, must)
+        for at, entry in enumerate(entries or []):
+            seq, leaf = index * 256 + at, entry[2:]
+            need(entry[:2] == b"\0\x66" and Leaf(leaf).seq == seq and Leaf(leaf).log_id == chain.first.log_id, f"leaf {seq}: of another place or log")
+            need(hashes is None or hashes[at] == sha256(b"\0", leaf), f"leaf {seq}: not the one of its tile")
+            leaves[seq] = leaf
+        if entries and not hashes:
+            hashes = [sha256(b"\0", entry[2:]) for entry in entries]
+        levels[0].update({index * 256 + at: one for at, one in enumerate(hashes or [])})
+    while size >> 8 * len(levels):
+        level, items = len(levels), size >> 8 * len(levels)
+        levels.append({index * 256 + at: one for index in range((items + 255) // 256) for at, one in enumerate(tile(level, index))})
+        for item in range(items):
+            below = [levels[level - 1].get(item * 256 + at) for at in range(256)]
+            known = all(below) or (level == 1 and not any(below) and item * 256 < first)
+            need(known and (not any(below) or root_of(below) == levels[level][item]), f"tile {level}, item {item}: not the root of what is below it")
+
+    def root_at(count):
+        """The root of the first records, from the perfect subtrees that the tiles have."""
+        roots = []
+        for level in reversed(range(len(levels))):
+            items = count >> 8 * level
+            edge = [levels[level].get(at) for at in range(items // 256 * 256, items)]
+            need(all(edge), f"nothing is known of the tree of {count} records")
+            for bit in reversed(range(8)):
+                if len(edge) >> bit & 1 and edge:
+                    roots.append(root_of(edge[: 1 << bit]))
+                    edge = edge[1 << bit :]
+        root = roots.pop()
+        while roots:
+            root = node(roots.pop(), root)
+        return root
+
+    def signs(one, name):
+        need(one.size <= size and (one.size < first or root_at(one.size) == one.root), f"{name}: another root")
+
+    signs(checkpoint, "checkpoint")
+    if "witnessed" in files:
+        signs(chain.open(files["witnessed"])[0], "witnessed")
+    for number in listed(files.get("timestamps/index", b"")):
+        name = f"timestamps/{number}"
+        need(f"{name}.checkpoint" in files and f"{name}.tsr" in files, f"{name}: missing")
+        note = files[f"{name}.checkpoint"]
+        stamped, _ = chain.open(note, exact=(1,))
+        need(stamped.size == number and stamped_hash(files[f"{name}.tsr"]) == sha256(note), f"{name}: of another checkpoint")
+        signs(stamped, name)
+    for number in listed(files.get("heartbeats/index", b"")):
+        name = f"heartbeats/{number}.json"
+        need(name in files, f"{name}: missing")
+        shown = Disclosure(files[name])
+        leaf, parts = shown.verdicts(chain.first.log_id, {})
+        need(leaf.seq == number and all(verdict == "disclosed" for _, verdict in parts), f"{name}: not the record that it says")
+        need(number < first or leaves.get(number) == shown.leaf_bytes, f"{name}: not the record that was sealed")
+    return "intact"
+
+
+def minimum(chain, data, size):
+    """The first leaf: where the log was pruned, else 0."""
+    if data is None:
+        return 0
+    note = Note(data)
+    match = re.fullmatch(b"watchkeeper/minimum/1\n([^\n]+)\n(0|[1-9][0-9]*)\n", note.text)
+    need(match is not None and match[1].decode() == chain.origin and int(match[2]) <= size, "minimum: not this log's")
+    may = [keys[0] for keys, _, last in chain.generations if last is None or size <= last]
+    signer = [key for key in may if note.by(key)]
+    need(signer, "minimum: nobody signed it who may")
+    note.verify(signer[0])
+    return int(match[2]) // 256 * 256
+
+
+def listed(data):
+    numbers = [int(line) for line in data.decode().splitlines()]
+    need(numbers == sorted(set(numbers), reverse=True), "an index that is not in order")
+    return numbers
+
+
 # --- The command line.
 
 
@@ -1032,6 +1137,8 @@ def answer(kind, *arguments):
             return ledger(*arguments), None
         if kind == "bundle":
             return bundle(*arguments), None
+        if kind == "public":
+            return public(*arguments), None
         with open(arguments[0], "rb") as file:
             _, parts = Disclosure(file.read()).verdicts(unhex(arguments[1], 16), {})
         return ("tampered" if any(verdict == "tampered" for _, verdict in parts) else "intact"), parts
@@ -1045,7 +1152,7 @@ def main(arguments):
             verdict, what = answer(*json.loads(line))
             print(json.dumps([verdict, what]), flush=True)
         return 0
-    if len(arguments) < 2 or arguments[0] not in ("ledger", "bundle", "disclosure"):
+    if len(arguments) < 2 or arguments[0] not in ("ledger", "public", "bundle", "disclosure"):
         print(__doc__, file=sys.stderr)
         return 2
     verdict, what = answer(*arguments)

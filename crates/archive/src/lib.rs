@@ -25,7 +25,8 @@ pub use error::ArchiveError;
 pub use key::{KeyStoreError, SealError, SegmentKey, SegmentKeys, parse_identity};
 pub use manifest::{Change, Dropped, Keeps, Manifest, ManifestError, Object, Pin, Purpose, Segment};
 pub use objects::{
-    Digest, DigestError, DirObjects, LockMode, ObjectError, ObjectName, Objects, Protection, Put, S3Config, S3Objects,
+    Digest, DigestError, DirObjects, LockMode, ObjectError, ObjectName, Objects, Protection, PublicBucket, PublicDir, PublicSite,
+    Put, S3Config, S3Objects,
 };
 pub use segment::{Part, SEGMENT_BYTES_MAX, SEGMENT_RECORDS_MAX, SegmentError, SegmentReader, Span, encode_segment};
 pub use verify::{ArchiveFault, ArchiveReport, LeafOf, VerifyArchiveError, leaves_of};

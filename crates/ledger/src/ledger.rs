@@ -21,6 +21,7 @@ use crate::files::{Disk, TEMPORARY_SUFFIX, read_at_most, walk};
 use crate::key::LogKey;
 use crate::key_chain::{Generation, KEYS_BYTES_MAX, KeyChain, KeyChainError, VKEY_FILE_BYTES_MAX, history_form};
 use crate::leaf::{Leaf, LeafError};
+use crate::minimum::{MINIMUM, MINIMUM_BYTES_MAX, Minimum};
 use crate::note::SignedNote;
 use crate::tile::{TileBuilder, TileId};
 use crate::vkey::VerifierKey;
@@ -146,6 +147,7 @@ impl Ledger {
         ledger.read_keys()?;
         ledger.recover_checkpoint()?;
         ledger.check_key()?;
+        ledger.sign_minimum()?;
         ledger.clean()?;
         drop(lock);
         Ok(ledger)
@@ -254,13 +256,7 @@ impl Ledger {
 
     /// Held while files change, so that a verifier beside a running server reads them between two seals.
     fn lock(&self) -> Result<File, LedgerError> {
-        let dir = File::open(&self.dir).map_err(at(&self.dir))?;
-        match dir.lock() {
-            // Not every file system knows locks; then only one process may look at a time.
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
-            other => other.map_err(at(&self.dir))?,
-        }
-        Ok(dir)
+        locked(&self.dir)
     }
 
     fn sign(&self, checkpoint: &Checkpoint) -> Result<SignedNote, LedgerError> {
@@ -339,12 +335,27 @@ impl Ledger {
             let mut file = read_at_most(&path, KEYS_BYTES_MAX).map_err(at(&path))?.unwrap_or_default();
             file.extend_from_slice(statement.as_bytes());
             ledger.disk.replace(&path, &file).and_then(|()| ledger.disk.sync_dirs()).map_err(at(&path))?;
+            (ledger.keys, ledger.key) = (keys, key);
+            ledger.sign_minimum()?;
             drop(lock);
             Ok(())
         })?;
-        (self.keys, self.key) = (keys, key);
         tracing::info!(number, from, last, "the log's keys were rotated");
         Ok(Rotation { number, from, last, keys: new })
+    }
+
+    /// Has the minimum index of a pruned log signed by the newest key: the one that signed it before may have retired.
+    fn sign_minimum(&mut self) -> Result<(), LedgerError> {
+        let path = self.dir.join(MINIMUM);
+        let Some(note) = read_at_most(&path, MINIMUM_BYTES_MAX).map_err(at(&path))? else { return Ok(()) };
+        // Not in force for the newest key, and in force for an older one: signed before the keys were rotated.
+        if Minimum::open(&note, &self.keys, u64::MAX).is_ok() {
+            return Ok(());
+        }
+        let minimum =
+            Minimum::open(&note, &self.keys, self.sealed_size()).map_err(|error| damaged(MINIMUM, error.to_string()))?;
+        let signed = minimum.sign(&self.key).map_err(CheckpointError::from)?;
+        self.disk.replace(&path, signed.encode().as_bytes()).and_then(|()| self.disk.sync_dirs()).map_err(at(&path))
     }
 
     /// Finds the newest checkpoint and the tiles of its tree, and ends the step in which the last process ended.
@@ -451,19 +462,30 @@ impl Ledger {
     }
 }
 
+/// Locks the ledger's directory for whoever changes its files.
+pub(crate) fn locked(ledger: &Path) -> Result<File, LedgerError> {
+    let dir = File::open(ledger).map_err(at(ledger))?;
+    match dir.lock() {
+        // Not every file system knows locks; then only one process may look at a time.
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => {}
+        other => other.map_err(at(ledger))?,
+    }
+    Ok(dir)
+}
+
 /// Whether a path (relative to the ledger's directory) is one that a ledger writes.
 pub(crate) fn is_file_of_ledger(path: &str) -> bool {
-    [CHECKPOINT, HISTORY, VKEY, KEYS, WITNESSED].contains(&path)
+    [CHECKPOINT, HISTORY, VKEY, KEYS, WITNESSED, MINIMUM].contains(&path)
         || timestamp_size(path).is_some()
         || TileId::parse(path).is_some()
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> LedgerError {
+pub(crate) fn at(path: &Path) -> impl FnOnce(io::Error) -> LedgerError + use<> {
     let path = path.to_owned();
     move |source| LedgerError::File { path, source }
 }
 
-fn damaged(file: impl Into<String>, what: impl Into<String>) -> LedgerError {
+pub(crate) fn damaged(file: impl Into<String>, what: impl Into<String>) -> LedgerError {
     LedgerError::Damaged { file: file.into(), what: what.into() }
 }
 

@@ -12,6 +12,7 @@
 //! ledger/checkpoint      the newest checkpoint, signed with Ed25519 and ML-DSA-44
 //! ledger/checkpoints     every checkpoint by its Ed25519 signature, oldest first, an empty line behind each
 //! ledger/witnessed       the newest checkpoint that witnesses countersigned, with their cosignatures
+//! ledger/minimum         from which index on entries are there, once the log was pruned
 //! ledger/timestamps/<N>   time stamps of checkpoints by others (`<size>.tsr`, RFC 3161)
 //! ledger/tile/<L>/<N>    hashes; ledger/tile/entries/<N> the leaves; `.p/<W>` behind the name of a partial one
 //! ```
@@ -26,9 +27,11 @@ mod key;
 mod key_chain;
 mod leaf;
 mod ledger;
+mod minimum;
 mod note;
 mod policy;
 pub mod proof;
+pub mod public;
 mod signing;
 mod stored;
 mod tile;
@@ -47,6 +50,7 @@ pub use key::{KeyError, LogKey};
 pub use key_chain::{Generation, KeyChain, KeyChainError, history_form};
 pub use leaf::{Field, FieldType, LEAF_BYTES, Leaf, LeafError, fields};
 pub use ledger::{Ledger, LedgerError, Rotation};
+pub use minimum::{Minimum, MinimumError, Pruned, minimum_index, prune};
 pub use note::{NoteError, NoteSignature, SignedNote};
 pub use policy::{Policy, PolicyError, Witnessed};
 pub use signing::SigningKey;
@@ -60,7 +64,10 @@ pub use timestamp::{
 pub use tlog_proof::{TlogProof, TlogProofError};
 pub use tombstone::{ErasedItem, ErasedItems, Erasures, Membership, TOMBSTONE_EVENT, Tombstone, TombstoneError};
 pub use tree::{CompactRange, EMPTY_ROOT, Hash, leaf_hash, node_hash, root_of};
-pub use verify::{Fault, Report, SupplyError, Trust, VerifyError, Visit, verify, verify_against, verify_archived, verify_public};
+pub use verify::{
+    Fault, Report, SupplyError, Trust, VerifyError, Visit, verify, verify_against, verify_archived, verify_public,
+    verify_published,
+};
 pub use vkey::{Algorithm, VerifierKey};
 pub use witnessed::{
     StampedCheckpoint, publish_timestamp, publish_witnessed, published_checkpoint, stamped_checkpoints, stamped_sizes,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::files::read_at_most;
+use crate::public::read_tile;
 use crate::tile::{TILE_HEIGHT, TILE_WIDTH, TileId, TileKind};
 use crate::tree::{CompactRange, EMPTY_ROOT, Hash, node_hash, root_of};
 
@@ -223,8 +223,7 @@ impl TileReader {
     fn hashes(&self, tile: TileId, first: usize, count: usize) -> io::Result<Vec<Hash>> {
         let mut cache = self.cache.borrow_mut();
         if !cache.contains_key(&tile) {
-            let bytes = self
-                .read(tile)?
+            let bytes = read_tile(&self.ledger, tile)?
                 .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, format!("{tile} is missing or has a wrong length")))?;
             if cache.len() >= CACHED_TILES_MAX {
                 cache.clear();
@@ -233,20 +232,6 @@ impl TileReader {
         }
         let hashes = cache.get(&tile).and_then(|bytes| bytes.as_chunks().0.get(first..first + count));
         hashes.map(<[Hash]>::to_vec).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "node is outside the tree"))
-    }
-}
-
-impl TileReader {
-    /// A tile, or the beginning of the wider one that has taken its place since the log has grown.
-    fn read(&self, tile: TileId) -> io::Result<Option<Vec<u8>>> {
-        for width in tile.width..=TILE_WIDTH {
-            let there = TileId { width, ..tile };
-            let Some(mut bytes) = read_at_most(&self.ledger.join(there.to_string()), there.bytes())? else { continue };
-            let is_whole = bytes.len() == there.bytes();
-            bytes.truncate(tile.bytes());
-            return Ok(is_whole.then_some(bytes));
-        }
-        Ok(None)
     }
 }
 

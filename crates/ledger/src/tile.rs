@@ -114,6 +114,11 @@ impl TileKind {
 /// A leaf behind its length.
 pub(crate) const ENTRY_BYTES: usize = 2 + LEAF_BYTES;
 
+/// The leaf in an entry of a bundle.
+pub(crate) fn entry(entry: &[u8; ENTRY_BYTES]) -> Option<&[u8; LEAF_BYTES]> {
+    entry.strip_prefix(&LEAF_LENGTH.to_be_bytes())?.try_into().ok()
+}
+
 fn decimal(text: &str) -> Option<u16> {
     let canonical = text == "0" || (!text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()));
     text.parse().ok().filter(|_| canonical)

@@ -3,6 +3,8 @@
 mod blame;
 mod check;
 mod leaves;
+mod published;
+mod signed;
 mod snapshot;
 
 use std::io;
@@ -13,6 +15,7 @@ use journal::Record;
 use journal::{FrameKeys, Seq};
 
 use crate::policy::Policy;
+use crate::public::{PlaceError, PublicFiles};
 use crate::stored::StoredRecord;
 use crate::timestamp::TsaRoots;
 use crate::tree::{EMPTY_ROOT, Hash};
@@ -42,6 +45,13 @@ pub struct Report {
     pub timestamps: u64,
     /// The newest of them: how many records it covers, and its time in seconds since 1970.
     pub timestamped: Option<(u64, u64)>,
+    /// Where the log was pruned: the first record from which on every leaf was there. Smaller checkpoints are known by their
+    /// signatures alone.
+    pub first_leaf: u64,
+    /// Heartbeats that were disclosed with a published log, and compared with their leaves.
+    pub heartbeats: u64,
+    /// The newest of them: the record, and when it was received, in nanoseconds since 1970.
+    pub heartbeat: Option<(u64, u64)>,
     /// What is worth knowing and no sign of tampering.
     pub notes: Vec<String>,
     /// What was asked for from elsewhere ([`Trust`]) and is not proved, while nothing is wrong with what is there.
@@ -83,6 +93,12 @@ pub enum VerifyError {
     /// There is no record.
     #[error("{0} has neither a journal nor a ledger; give a data directory of Watchkeeper (--data DIR)")]
     NoDataDirectory(PathBuf),
+    /// A public log could not be read.
+    #[error("cannot read the published log: {0}")]
+    Place(#[from] PlaceError),
+    /// Nothing is published there.
+    #[error("no log is published there: there is neither `vkey` nor `checkpoint`; give the prefix of a log (C2SP tlog-tiles)")]
+    NothingPublished,
     /// Archived records could not be read.
     #[error("cannot read the archived records: {0}")]
     Archive(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -144,6 +160,16 @@ pub fn verify_archived(
 /// As [`verify`].
 pub fn verify_public(data_dir: &Path, trust: &Trust) -> Result<Report, VerifyError> {
     verify_from(data_dir, trust, true, &mut |take| read_all(data_dir, None, &mut |_, _| Ok(()), take))
+}
+
+/// Verifies a log where it is published, as an outsider does who has nothing but its address: every leaf, tile and signature that the
+/// newest checkpoint rests on, and what others said of it. Nothing of the place is trusted, no length that it tells either; memory is
+/// that for one unfinished tile of each level. The log must go on from `kept`, a checkpoint of it that the verifier kept.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_published(place: &dyn PublicFiles, trust: &Trust, kept: Option<&[u8]>) -> Result<Report, VerifyError> {
+    ended(|report| published::run(place, trust, kept, report))
 }
 
 /// Why archived records could not be given.
@@ -225,22 +251,12 @@ type Take<'a> = &'a mut dyn FnMut(Given);
 type Source<'a> = &'a mut dyn FnMut(Take<'_>) -> Result<Journaled, Stop>;
 
 fn verify_from(data_dir: &Path, trust: &Trust, sealed_leaves: bool, source: Source<'_>) -> Result<Report, VerifyError> {
-    let mut report = Report {
-        records: 0,
-        sealed: 0,
-        unsealed: 0,
-        checkpoints: 0,
-        root: EMPTY_ROOT,
-        witnessed: 0,
-        witnesses: Vec::new(),
-        timestamps: 0,
-        timestamped: None,
-        key: String::new(),
-        notes: Vec::new(),
-        unmet: Vec::new(),
-        fault: None,
-    };
-    match check::run(data_dir, trust, sealed_leaves, source, &mut report) {
+    ended(|report| check::run(data_dir, trust, sealed_leaves, source, report))
+}
+
+fn ended(run: impl FnOnce(&mut Report) -> Result<(), Stop>) -> Result<Report, VerifyError> {
+    let mut report = Report { root: EMPTY_ROOT, ..Report::default() };
+    match run(&mut report) {
         Ok(()) => {}
         Err(Stop::Fault(fault)) => report.fault = Some(fault),
         Err(Stop::Error(error)) => return Err(error),
@@ -321,6 +337,15 @@ pub(crate) fn verify_memory_against(data_dir: &Path, records: &[Record], trust: 
     verify_from(data_dir, trust, false, &mut |take| {
         records.iter().cloned().map(|record| StoredRecord::whole(record).into()).for_each(take);
         Ok(Journaled { records: Some(records.len() as u64), torn: None })
+    })
+}
+
+/// Verifies a ledger against records in memory, of which some are gone by retention.
+#[cfg(test)]
+pub(crate) fn verify_memory_archived(data_dir: &Path, records: &[Record]) -> Result<Report, VerifyError> {
+    verify_from(data_dir, &Trust::default(), true, &mut |take| {
+        records.iter().cloned().map(|record| StoredRecord::whole(record).into()).for_each(take);
+        Ok(Journaled { records: records.last().map(|record| record.seq.0 + 1), torn: None })
     })
 }
 

@@ -148,11 +148,17 @@ pub struct LedgerConfig {
     pub policy: Option<PathBuf>,
     /// Seconds without an event after which a heartbeat is recorded and sealed.
     pub heartbeat_seconds: u32,
+    /// Where the log is published for everybody to read: `s3://bucket/prefix`, or an absolute path (also as `file://`).
+    pub publish: Option<String>,
+    /// Seconds between two looks whether there is something to publish.
+    pub publish_seconds: u32,
+    /// Credentials for that place of its own, in the place of those in `[s3]`.
+    pub publish_credentials: Option<PathBuf>,
 }
 
 impl Default for LedgerConfig {
     fn default() -> Self {
-        Self { policy: None, heartbeat_seconds: 600 }
+        Self { policy: None, heartbeat_seconds: 600, publish: None, publish_seconds: 10, publish_credentials: None }
     }
 }
 
@@ -231,6 +237,14 @@ pub enum ConfigError {
         /// What is wrong with its entry.
         what: String,
     },
+    /// Where the log is published.
+    #[error("ledger.publish {url}: {what}")]
+    Publish {
+        /// The place.
+        url: String,
+        /// What is wrong with it.
+        what: String,
+    },
     /// The policy.
     #[error("ledger.policy {path}: {what}")]
     Policy {
@@ -295,6 +309,13 @@ impl Config {
             Place { url, s3, write_once, lock_mode }
         });
         Places { evidence: Place { url, s3: self.s3.clone(), write_once, lock_mode }, forensic }
+    }
+
+    /// How the bucket is reached that the log is published in.
+    #[must_use]
+    pub fn publish_s3(&self) -> S3Settings {
+        let credentials = self.ledger.publish_credentials.clone().or_else(|| self.s3.credentials.clone());
+        S3Settings { credentials, ..self.s3.clone() }
     }
 
     /// Refuses what would be unsafe.

@@ -21,6 +21,7 @@ mod outbound;
 mod page;
 pub mod pin;
 mod pipeline;
+pub mod publishing;
 mod room;
 mod root_key;
 mod run_file;

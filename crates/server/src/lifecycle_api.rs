@@ -14,6 +14,7 @@ use crate::http_api::{Api, ApiError, Body, Caller};
 use crate::lifecycle::erase::EraseError;
 use crate::lifecycle::export::{EvidenceError, What};
 use crate::lifecycle::hold::{HoldError, Scope};
+use crate::lifecycle::prune::PruneError;
 use crate::lifecycle::{Asker, Erasure};
 use crate::lifecycle::{HoldFailure, Kept};
 use crate::node::Node;
@@ -29,6 +30,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/api/holds", post(place_hold))
         .route("/api/holds/{name}", axum::routing::delete(release_hold))
         .route("/api/retention/sweep", post(sweep))
+        .route("/api/ledger/prune", post(prune))
         .route("/api/erase", post(erase))
         .route("/api/restore", post(restore))
         .route("/api/evidence", post(evidence))
@@ -84,6 +86,22 @@ async fn sweep(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let spans =
         dropped.iter().map(|span| serde_json::json!({"first": span.first, "end": span.end, "class": span.class.as_str()}));
     Ok(Json(spans.collect::<Vec<_>>()).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PruneRequest {
+    #[serde(default)]
+    before: Option<u64>,
+    #[serde(default)]
+    dry_run: bool,
+}
+
+async fn prune(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+    let request: PruneRequest = body.json()?;
+    let asker = caller.asker();
+    let pruned = waiting(&api, move |node| node.prune(&asker, request.before, request.dry_run)).await?;
+    Ok(Json(pruned?).into_response())
 }
 
 async fn erase(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
@@ -151,6 +169,15 @@ impl From<HoldFailure> for ApiError {
             HoldFailure::Hold(HoldError::Keys(_) | HoldError::Parse(_)) | HoldFailure::Record(_) | HoldFailure::Archive(_) => {
                 Self::stopped(error)
             }
+        }
+    }
+}
+
+impl From<PruneError> for ApiError {
+    fn from(error: PruneError) -> Self {
+        match error {
+            PruneError::Needed { .. } => Self::new(StatusCode::CONFLICT, error),
+            _ => Self::stopped(error),
         }
     }
 }

@@ -331,7 +331,8 @@ impl Node {
         let archive = ArchiveStanding { next_sweep_s: self.lifecycle.next_sweep_s(), ..self.lifecycle.cold.standing() };
         let standing = Standing::of(&self.data, &self.reader()?, archive)?;
         let (witness_failures, time_stamp_failures) = (self.others.witnesses.failures(), self.others.authorities.failures());
-        Ok(Standing { witness_failures, time_stamp_failures, ..standing })
+        let publish_failures = self.others.places.failures();
+        Ok(Standing { witness_failures, time_stamp_failures, publish_failures, ..standing })
     }
 
     pub(crate) fn others(&self) -> &Arc<Others> {

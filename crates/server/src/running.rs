@@ -17,6 +17,7 @@ use crate::config::{Config, ConfigError};
 use crate::http_api::{self, Api};
 use crate::listen::{Listener, tls_acceptor};
 use crate::node::{Node, NodeError, internal};
+use crate::publishing::Publishing;
 use crate::root_key::RootKeyPlace;
 use crate::run_file::RunFile;
 use crate::secrets;
@@ -52,6 +53,7 @@ pub struct Running {
     stop: watch::Sender<bool>,
     witnessing: Option<Witnessing>,
     timestamping: Option<Timestamping>,
+    publishing: Option<Publishing>,
     listeners: Vec<JoinHandle<()>>,
 }
 
@@ -157,9 +159,10 @@ impl Running {
         api.note_start(&addresses, first_key.as_ref().map(|key| &key.info)).await;
         let witnessing = Witnessing::start(node.data().path(), config, node.others())?;
         let timestamping = Timestamping::start(node.data().path(), config, node.others())?;
+        let publishing = Publishing::start(&node, config)?;
         let (stop, stopped) = watch::channel(false);
         let listeners = bound.into_iter().map(|listener| tokio::spawn(listener.serve(stopped.clone()))).collect();
-        Ok(Self { node, gateway, addresses, first_key, stop, witnessing, timestamping, listeners })
+        Ok(Self { node, gateway, addresses, first_key, stop, witnessing, timestamping, publishing, listeners })
     }
 
     /// Where the listeners are.
@@ -210,6 +213,10 @@ impl Running {
         }
         if let Some(witnessing) = self.witnessing {
             drop(tokio::task::spawn_blocking(move || witnessing.stop()).await);
+        }
+        // Last: what the others brought is published, too.
+        if let Some(publishing) = self.publishing {
+            drop(tokio::task::spawn_blocking(move || publishing.stop()).await);
         }
         closed
     }

@@ -13,6 +13,8 @@ use store::{Latest, QueryError, Reader};
 
 use crate::data_dir::DataDir;
 use crate::lifecycle::cold::archive_of;
+use crate::log_keys::key_chain;
+use crate::publishing;
 use crate::watchman::{self, rfc3339};
 
 /// How the watch stands.
@@ -30,6 +32,14 @@ pub struct Standing {
     pub time_stamped: Option<Reached>,
     /// What went wrong last with the authority, as long as the server runs.
     pub time_stamp_failures: Vec<Failure>,
+    /// The newest checkpoint that is published, and when what is published changed last.
+    pub published: Option<Reached>,
+    /// Records that are sealed and not published yet; none where nothing is published.
+    pub unpublished: Option<u64>,
+    /// What went wrong last with the place that the log is published at, as long as the server runs.
+    pub publish_failures: Vec<Failure>,
+    /// Where the log was pruned: entries before this one are gone where retention let them go.
+    pub minimum_index: Option<u64>,
     /// The newest heartbeat in the hot store.
     pub heartbeat: Option<Latest>,
     /// How many gaps the hot store has.
@@ -88,6 +98,7 @@ pub(crate) struct Outcomes(Mutex<BTreeMap<String, Failure>>);
 pub(crate) struct Others {
     pub(crate) witnesses: Outcomes,
     pub(crate) authorities: Outcomes,
+    pub(crate) places: Outcomes,
 }
 
 impl Outcomes {
@@ -136,8 +147,17 @@ impl Standing {
             |(_, origin, note): &(Reached, String, SignedNote)| note.signatures().iter().filter(|by| by.name != *origin).count();
         let stamped = ledger::stamped_sizes(data.path()).ok().and_then(|sizes| sizes.last().copied());
         let is_waiting = reader.event_at(Seq(archive.records))?;
+        let checkpoint = note(ledger::published_checkpoint(data.path()), "checkpoint").map(|(reached, ..)| reached);
+        let public = publishing::reached(data).and_then(|at| reached(&publishing::reached_file(data), at.size, now));
+        let sealed = checkpoint.as_ref().map_or(0, |checkpoint| checkpoint.records);
+        let keys = key_chain(data).ok().flatten();
+        let minimum = keys.and_then(|keys| ledger::minimum_index(data.path(), &keys).ok());
         Ok(Self {
-            checkpoint: note(ledger::published_checkpoint(data.path()), "checkpoint").map(|(reached, ..)| reached),
+            unpublished: public.as_ref().map(|public| sealed.saturating_sub(public.records)),
+            published: public,
+            minimum_index: minimum.filter(|minimum| *minimum > 0),
+            publish_failures: Vec::new(),
+            checkpoint,
             cosignatures: witnessed.as_ref().map_or(0, cosignatures),
             witnessed: witnessed.map(|(reached, ..)| reached),
             time_stamped: stamped.and_then(|size| reached(&data.path().join(format!("ledger/timestamps/{size}.tsr")), size, now)),

@@ -176,7 +176,7 @@ pub(crate) enum Command {
     Rules(Rules),
     /// Prove that the record is whole, offline
     #[command(
-        after_help = "Example:\n  watchkeeper verify /var/lib/watchkeeper\n\nExit: 0 intact, 1 tampered (names the first fault), 2 cannot read, 3 not proved: nothing is wrong, and it is not what --key,\n--policy or --tsa-roots ask for."
+        after_help = "Example:\n  watchkeeper verify /var/lib/watchkeeper\n  watchkeeper verify --public https://logs.example/one --key vkey --policy witnesses --checkpoint kept\n\nExit: 0 intact, 1 tampered (names the first fault), 2 cannot read, 3 not proved: nothing is wrong, and it is not what --key,\n--policy or --tsa-roots ask for."
     )]
     Verify {
         /// The data directory
@@ -196,9 +196,11 @@ pub(crate) enum Command {
         /// the log's own key
         #[arg(long)]
         digests: bool,
-        /// Verify what can be verified without the root key: tree, checkpoints, signatures, digests and checksums, not texts
-        #[arg(long)]
-        public: bool,
+        /// Verify what can be verified without the root key: tree, checkpoints, signatures, digests and checksums, not texts. With
+        /// an address (https://, http://, s3://BUCKET/PREFIX) or a directory: the log that is published there, and, where a data
+        /// directory is named, too, that it goes on from that
+        #[arg(long, value_name = "URL|DIR", num_args = 0..=1)]
+        public: Option<Option<String>>,
         /// Certificates in PEM of the authorities whose RFC 3161 time stamps count; there must be one then
         #[arg(long, value_name = "FILE")]
         tsa_roots: Option<PathBuf>,
@@ -265,6 +267,9 @@ pub(crate) enum Command {
         #[command(flatten)]
         format: Format,
     },
+    /// Look after the ledger
+    #[command(subcommand)]
+    Ledger(Ledger),
     /// Countersign the records of others, so that none of them can show two histories
     #[command(subcommand)]
     Witness(Witness),
@@ -352,6 +357,29 @@ pub(crate) enum Retention {
         /// The server's configuration, where the server does not run
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Ledger {
+    /// Remove the leaves of records that retention has dropped; every proof of what is left still holds
+    #[command(
+        after_help = "Example:\n  watchkeeper ledger prune --dry-run\n  watchkeeper ledger prune\n\nExit: 0 done, or nothing to do; 2 what was asked for is still needed, or cannot be done (docs/guides/auditors.md)."
+    )]
+    Prune {
+        #[command(flatten)]
+        data: Data,
+        /// Keep entries from this index on [default: all that can go, goes]
+        #[arg(long, value_name = "INDEX")]
+        before: Option<u64>,
+        /// Say what would go, and do nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// The server's configuration, where the server does not run
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+        #[command(flatten)]
+        format: Format,
     },
 }
 

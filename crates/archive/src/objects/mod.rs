@@ -1,6 +1,8 @@
 //! Where objects lie: a directory, or an S3 bucket. Objects are written once, under names that follow from their bytes.
 
 mod dir;
+mod network;
+mod public;
 mod s3;
 
 use std::fmt;
@@ -12,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use dir::DirObjects;
 pub(crate) use dir::sync_dir;
+pub use public::{PublicBucket, PublicDir, PublicSite};
 pub use s3::{LockMode, S3Config, S3Objects};
 
 /// A place for objects. Calls block; what they report done is durable.

@@ -7,30 +7,23 @@ use std::fmt;
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use event::Timestamp;
 use futures_util::StreamExt as _;
-use http::{HeaderMap, Method, StatusCode};
+use http::{Method, StatusCode};
 use object_store::ObjectStore as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder, AwsAuthorizer};
-use object_store::client::{HttpClient, HttpConnector as _, HttpRequest, HttpRequestBody, ReqwestConnector};
+use object_store::client::{HttpRequest, HttpRequestBody};
 use object_store::{Certificate, ClientOptions};
 use serde::{Deserialize, Serialize};
-use tokio::runtime::Runtime;
 use zeroize::Zeroizing;
 
+use super::network::{Answer, ERROR_BYTES_MAX, Failed, Network, execute, tried};
 use super::{Digest, ObjectError, ObjectName, Objects, Protection, Put};
-
-/// Tries of a request that the network or the server failed, the first included.
-const TRIES_MAX: u32 = 4;
-
-/// The pause before the second try; it doubles with each.
-const RETRY_PAUSE: Duration = Duration::from_millis(200);
 
 /// Longest time for one request: a gigabyte over a slow line.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(10);
@@ -42,8 +35,13 @@ const ESCAPED: &percent_encoding::AsciiSet =
 /// Largest file of credentials: AWS's own tools keep every profile in one.
 const CREDENTIALS_BYTES_MAX: u64 = 64 * 1024;
 
-/// Longest answer that tells of an error.
-const ERROR_BYTES_MAX: usize = 4096;
+/// A request for one object, beside others.
+pub(super) struct ObjectRequest<'r> {
+    pub(super) name: &'r str,
+    pub(super) headers: &'r [(&'static str, String)],
+    pub(super) body: Bytes,
+    pub(super) bytes_max: u64,
+}
 
 /// A bucket, and what is asked of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,15 +80,7 @@ pub struct S3Objects {
     /// URL of the bucket, no slash behind it.
     base: String,
     store: AmazonS3,
-    client: HttpClient,
-    /// Calls come from any thread, those of other runtimes included; requests run here.
-    runtime: Option<Runtime>,
-}
-
-struct Answer {
-    status: StatusCode,
-    headers: HeaderMap,
-    body: Bytes,
+    network: Network,
 }
 
 impl S3Objects {
@@ -146,36 +136,19 @@ impl S3Objects {
             None => builder.with_endpoint(&base).with_virtual_hosted_style_request(true),
         };
         let store = builder.build().map_err(|error| wrong("bucket", error.to_string()))?;
-        let client = ReqwestConnector::default().connect(&options).map_err(|error| wrong("endpoint", error.to_string()))?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("s3").enable_all().build();
-        let runtime = runtime.map_err(|error| wrong("bucket", format!("no thread for requests: {error}")))?;
-        Ok(Self { config, base, store, client, runtime: Some(runtime) })
+        let network = Network::open(&options).map_err(|what| wrong("endpoint", what))?;
+        Ok(Self { config, base, store, network })
     }
 
-    fn key(&self, name: &ObjectName) -> String {
+    fn key(&self, name: &dyn fmt::Display) -> String {
         if self.config.prefix.is_empty() { name.to_string() } else { format!("{}/{name}", self.config.prefix) }
-    }
-
-    /// Runs a request on the store's own thread and waits for it.
-    fn wait<T: Send + 'static>(
-        &self,
-        name: &dyn fmt::Display,
-        work: impl Future<Output = Result<T, String>> + Send + 'static,
-    ) -> Result<T, ObjectError> {
-        let failed = |what: String| ObjectError::Failed { name: name.to_string(), what };
-        let runtime = self.runtime.as_ref().ok_or_else(|| failed("the store is being closed".to_owned()))?;
-        let (sender, receiver) = mpsc::sync_channel(1);
-        runtime.spawn(async move {
-            let _ = sender.send(work.await);
-        });
-        receiver.recv().map_err(|_| failed("the request was given up".to_owned()))?.map_err(failed)
     }
 
     /// Sends a request; again where the network or the server failed and not the request.
     fn send(
         &self,
         method: Method,
-        name: &ObjectName,
+        name: &dyn fmt::Display,
         query: &[(&str, Option<&str>)],
         headers: &[(&'static str, String)],
         body: Bytes,
@@ -184,8 +157,35 @@ impl S3Objects {
         self.send_to(format!("{}/{}", self.base, self.key(name)), method, name, query, headers, body, bytes_max)
     }
 
+    /// Sends requests for objects by their names at once, each with its headers and body; the answers are in their order.
+    pub(super) fn send_all(&self, method: &Method, requests: Vec<ObjectRequest<'_>>) -> Result<Vec<Answer>, ObjectError> {
+        let name = requests.first().map_or("", |request| request.name).to_owned();
+        let request = |request: ObjectRequest<'_>| {
+            let url = format!("{}/{}", self.base, self.key(&request.name));
+            self.request(url, method.clone(), &request.name, &[], request.headers, request.body, request.bytes_max)
+        };
+        let requests = requests.into_iter().map(request).collect::<Result<Vec<_>, _>>()?;
+        self.network.wait(&name, futures_util::future::try_join_all(requests))
+    }
+
     #[expect(clippy::too_many_arguments, reason = "a request has that many parts")]
     fn send_to(
+        &self,
+        url: String,
+        method: Method,
+        name: &dyn fmt::Display,
+        query: &[(&str, Option<&str>)],
+        headers: &[(&'static str, String)],
+        body: Bytes,
+        bytes_max: u64,
+    ) -> Result<Answer, ObjectError> {
+        let request = self.request(url, method, name, query, headers, body, bytes_max)?;
+        self.network.wait(name, request)
+    }
+
+    /// A request, ready to be sent, and to be tried again.
+    #[expect(clippy::too_many_arguments, reason = "a request has that many parts")]
+    fn request(
         &self,
         mut url: String,
         method: Method,
@@ -194,7 +194,7 @@ impl S3Objects {
         headers: &[(&'static str, String)],
         body: Bytes,
         bytes_max: u64,
-    ) -> Result<Answer, ObjectError> {
+    ) -> Result<impl Future<Output = Result<Answer, String>> + Send + use<>, ObjectError> {
         for (index, (key, value)) in query.iter().enumerate() {
             url.push(if index == 0 { '?' } else { '&' });
             url.push_str(key);
@@ -203,35 +203,48 @@ impl S3Objects {
                 url.extend(percent_encoding::utf8_percent_encode(value, ESCAPED));
             }
         }
-        let mut request = http::Request::builder().method(method).uri(&url);
+        let mut request = http::Request::builder().method(method).uri(url.as_str());
         for (header, value) in headers {
             request = request.header(*header, value);
         }
         let request = request
             .body(HttpRequestBody::from(body.clone()))
             .map_err(|error| ObjectError::Failed { name: name.to_string(), what: error.to_string() })?;
+        let request: HttpRequest = request;
         let digest = Digest::of(&body).0;
-        let (client, credentials, region) = (self.client.clone(), self.store.credentials().clone(), self.config.region.clone());
-        self.wait(name, async move {
-            let mut pause = RETRY_PAUSE;
-            for tried in 1.. {
-                let mut signed: HttpRequest = request.clone();
-                let credential = credentials.get_credential().await.map_err(|error| error.to_string())?;
+        let (client, credentials, region) = (self.network.client(), self.store.credentials().clone(), self.config.region.clone());
+        Ok(tried(move || {
+            let (client, credentials, region, mut signed) =
+                (client.clone(), credentials.clone(), region.clone(), request.clone());
+            async move {
+                let credential = credentials.get_credential().await.map_err(|error| Failed::of_us(error.to_string()))?;
                 AwsAuthorizer::new(&credential, "s3", &region)
                     .try_authorize(&mut signed, Some(&digest))
-                    .map_err(|error| error.to_string())?;
-                let answer = execute(&client, signed, bytes_max).await;
-                let again = match &answer {
-                    Ok(answer) => answer.status.is_server_error() || answer.status == StatusCode::TOO_MANY_REQUESTS,
-                    Err(_) => true,
-                };
-                if !again || tried >= TRIES_MAX {
-                    return answer;
-                }
-                tokio::time::sleep(pause).await;
-                pause *= 2;
+                    .map_err(|error| Failed::of_us(error.to_string()))?;
+                execute(&client, signed, bytes_max).await
             }
-            Err("no try was made".to_owned())
+        }))
+    }
+
+    /// The names of the objects below a directory, which is empty for all, sorted; at most `names_max`.
+    pub(super) fn list_below(&self, dir: &str, names_max: usize) -> Result<Vec<String>, ObjectError> {
+        let store = self.store.clone();
+        let prefix = self.config.prefix.clone();
+        let dir = [prefix.as_str(), dir].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("/");
+        self.network.wait(&self.config.bucket, async move {
+            let under = object_store::path::Path::from(dir.as_str());
+            let mut listed = store.list((!dir.is_empty()).then_some(&under));
+            let mut names = Vec::new();
+            while let Some(object) = listed.next().await {
+                let location = object.map_err(|error| error.to_string())?.location.to_string();
+                let name = if prefix.is_empty() { Some(location.as_str()) } else { location.strip_prefix(&prefix) };
+                names.push(name.unwrap_or(&location).trim_start_matches('/').to_owned());
+                if names.len() > names_max {
+                    return Err(format!("there are more than {names_max} objects"));
+                }
+            }
+            names.sort_unstable();
+            Ok(names)
         })
     }
 
@@ -328,23 +341,7 @@ impl Objects for S3Objects {
     }
 
     fn list(&self, names_max: usize) -> Result<Vec<String>, ObjectError> {
-        let store = self.store.clone();
-        let prefix = self.config.prefix.clone();
-        self.wait(&self.config.bucket.clone(), async move {
-            let under = object_store::path::Path::from(prefix.as_str());
-            let mut listed = store.list((!prefix.is_empty()).then_some(&under));
-            let mut names = Vec::new();
-            while let Some(object) = listed.next().await {
-                let location = object.map_err(|error| error.to_string())?.location.to_string();
-                let name = if prefix.is_empty() { Some(location.as_str()) } else { location.strip_prefix(&prefix) };
-                names.push(name.unwrap_or(&location).trim_start_matches('/').to_owned());
-                if names.len() > names_max {
-                    return Err(format!("there are more than {names_max} objects"));
-                }
-            }
-            names.sort_unstable();
-            Ok(names)
-        })
+        self.list_below("", names_max)
     }
 
     fn is_write_once(&self) -> bool {
@@ -418,15 +415,6 @@ impl Objects for S3Objects {
     }
 }
 
-impl Drop for S3Objects {
-    fn drop(&mut self) {
-        // A runtime that is dropped within another one panics.
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
 impl fmt::Debug for S3Objects {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("S3Objects").field("config", &self.config).finish_non_exhaustive()
@@ -439,22 +427,6 @@ impl LockMode {
             Self::Compliance => "COMPLIANCE",
             Self::Governance => "GOVERNANCE",
         }
-    }
-}
-
-impl Answer {
-    fn header(&self, name: &str) -> Option<String> {
-        self.headers.get(name)?.to_str().ok().map(str::to_owned)
-    }
-
-    /// Whether an element of the answer's XML has a value, in a document in which it can stand but once.
-    fn says(&self, element: &str, value: &str) -> bool {
-        String::from_utf8_lossy(&self.body).contains(&format!("<{element}>{value}</{element}>"))
-    }
-
-    fn refused(&self, name: &dyn fmt::Display) -> ObjectError {
-        let body: String = String::from_utf8_lossy(&self.body).chars().filter(|c| !c.is_control()).take(400).collect();
-        ObjectError::Failed { name: name.to_string(), what: format!("the server answered {} {body}", self.status) }
     }
 }
 
@@ -507,24 +479,6 @@ fn from_file(path: &Path) -> Result<AmazonS3Builder, ObjectError> {
 
 fn version_query(version: Option<&str>) -> Vec<(&'static str, Option<&str>)> {
     version.map(|version| ("versionId", Some(version))).into_iter().collect()
-}
-
-/// One try. At most one byte more than `bytes_max` of the body is taken, so that the caller sees that there is more.
-async fn execute(client: &HttpClient, request: HttpRequest, bytes_max: u64) -> Result<Answer, String> {
-    let response = client.execute(request).await.map_err(|error| error.to_string())?;
-    let (head, body) = response.into_parts();
-    let bytes_max = if head.status.is_success() { bytes_max } else { ERROR_BYTES_MAX as u64 };
-    let mut chunks = body.bytes_stream();
-    let mut taken = BytesMut::new();
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| error.to_string())?;
-        let room = usize::try_from(bytes_max.saturating_add(1)).unwrap_or(usize::MAX).saturating_sub(taken.len());
-        taken.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if chunk.len() >= room {
-            break;
-        }
-    }
-    Ok(Answer { status: head.status, headers: head.headers, body: taken.freeze() })
 }
 
 /// A point in time as S3 writes it, whole seconds, rounded up so that a lock never ends early.

@@ -4,8 +4,8 @@
 
 use super::Stop;
 use super::snapshot::{Snapshot, place};
-use crate::leaf::{LEAF_BYTES, Leaf};
-use crate::tile::{ENTRY_BYTES, LEAF_LENGTH, TILE_WIDTH, TileBuilder, TileId, TileKind};
+use crate::leaf::Leaf;
+use crate::tile::{ENTRY_BYTES, TILE_WIDTH, TileBuilder, TileId, TileKind, entry};
 use crate::tree::{Hash, leaf_hash, root_of};
 
 /// What is wrong, when a tile should be `ours` and is `found`.
@@ -64,10 +64,6 @@ fn is_in_signed_tree(snapshot: &Snapshot, index: u64, hashes: &[u8]) -> Result<b
     let above = snapshot.load(partial.unwrap_or(TileId { kind, index: above, width: TILE_WIDTH }))?.unwrap_or_default();
     let item = usize::try_from(index % width).unwrap_or(usize::MAX);
     Ok(hash_at(&above, item) == Some(root_of(hashes.iter().copied())))
-}
-
-pub(super) fn entry(entry: &[u8; ENTRY_BYTES]) -> Option<&[u8; LEAF_BYTES]> {
-    entry.strip_prefix(&LEAF_LENGTH.to_be_bytes())?.try_into().ok()
 }
 
 fn hash_at(hashes: &[u8], item: usize) -> Option<Hash> {

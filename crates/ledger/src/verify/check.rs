@@ -5,17 +5,17 @@ use std::io::BufRead;
 use std::path::Path;
 
 use super::leaves::{Computed, Leaves};
+use super::signed::{by_stranger, cosigned, known_keys, not_cosigned, stamped_at};
 use super::snapshot::{Snapshot, place};
 use super::{Journaled, Report, Source, Stop, Trust, VerifyError, blame};
 use crate::checkpoint::{Checkpoint, History, HistoryItem, can_be_torn};
 use crate::key_chain::{KeyChain, history_form};
 use crate::leaf::{Leaf, LeafError};
 use crate::ledger::{CHECKPOINT, HISTORY, KEYS, VKEY};
-use crate::note::SignedNote;
+use crate::minimum::upper;
 use crate::policy::Policy;
-use crate::tile::{ENTRY_BYTES, TILE_WIDTH, TileBuilder, TileId, TileKind};
-use crate::timestamp::{TsaRoots, claimed_time, verify_timestamp};
-use crate::vkey::VerifierKey;
+use crate::tile::{ENTRY_BYTES, TILE_WIDTH, TileBuilder, TileId, TileKind, entry};
+use crate::timestamp::TsaRoots;
 use crate::witnessed::{TIMESTAMPS, WITNESSED, timestamp_file};
 
 /// Most time stamps that are told one by one.
@@ -29,14 +29,8 @@ pub(super) fn run(
     report: &mut Report,
 ) -> Result<(), Stop> {
     let mut stranger = None;
-    match pass(data_dir, trust, sealed_leaves, source, report, &mut stranger) {
-        // A log that is whole by another key is another log; one that is not had its key changed.
-        Err(Stop::Fault(fault)) if fault.place != place(KEYS) => Err(match stranger {
-            Some(what) => Stop::fault(place(VKEY), what),
-            None => Stop::Fault(fault),
-        }),
-        other => other,
-    }
+    let passed = pass(data_dir, trust, sealed_leaves, source, report, &mut stranger);
+    by_stranger(passed, stranger, &place(VKEY), &place(KEYS))
 }
 
 fn pass(
@@ -53,26 +47,14 @@ fn pass(
         }
         return not_begun(trust, source, report);
     };
-    report.key = snapshot.keys.first().to_string();
-    for expected in trust.keys.iter().filter(|expected| !snapshot.keys.contains(expected)) {
-        stranger.get_or_insert(format!("is the key {}, and {expected} was expected", report.key));
-        report.unmet.push(format!(
-            "that this is the log whose key is {expected}: {} is another one, {}",
-            place(VKEY),
-            report.key
-        ));
-    }
-    let rotations = snapshot.keys.generations().len() - 1;
-    if rotations > 0 {
-        let newest: Vec<String> = snapshot.keys.newest().iter().map(|key| format!("{:08x}", key.id())).collect();
-        report.notes.push(format!("the log's keys were rotated {rotations} times; the newest are {}", newest.join(" and ")));
-    }
+    *stranger = known_keys(&place(VKEY), &snapshot.keys, trust, report);
     let history = snapshot.history();
     let mut check = Check {
         sealed_leaves,
         log_id: snapshot.keys.first().log_id(),
         sealed: snapshot.sealed(),
-        tiles: TileBuilder::default(),
+        tiles: first_tiles(&snapshot)?,
+        kept: None,
         history: Checkpoints {
             path: snapshot.ledger.join(HISTORY),
             reader: history,
@@ -81,6 +63,7 @@ fn pass(
             torn: None,
             verified: 0,
             witnessed: None,
+            unproved: 0,
         },
         stamps: Stamps {
             due: std::mem::take(&mut snapshot.timestamps),
@@ -94,6 +77,14 @@ fn pass(
     check.witnessed(trust.policy.as_ref(), report)?;
     let result = check.all(source, report);
     report.checkpoints = check.history.verified;
+    report.first_leaf = check.snapshot.first_leaf;
+    if report.first_leaf > 0 {
+        report.notes.push(format!(
+            "the log was pruned: entries before {} are gone where retention let them go; every checkpoint of as many records or more was \
+             proved, and of {} smaller ones the signatures alone",
+            report.first_leaf, check.history.unproved
+        ));
+    }
     (report.timestamps, report.timestamped) = (check.stamps.verified, check.stamps.newest);
     if report.timestamps > 0 && trust.tsa_roots.is_none() {
         let what = "time stamps fit their checkpoints; who gave them was not verified: give the roots with --tsa-roots";
@@ -127,6 +118,8 @@ struct Check<R> {
     log_id: [u8; 16],
     sealed: u64,
     tiles: TileBuilder,
+    /// The newest entry bundle of a pruned log below its first leaf of which a record was given.
+    kept: Option<(TileId, Vec<u8>)>,
 }
 
 /// The signed checkpoints in the order of their sizes.
@@ -139,6 +132,8 @@ struct Checkpoints<R> {
     last: Option<(Option<Vec<u8>>, Vec<u8>)>,
     torn: Option<(u64, usize)>,
     verified: u64,
+    /// Those of trees that were pruned: nobody can compute their roots here.
+    unproved: u64,
     /// The witnessed checkpoint, until it is met in the history.
     witnessed: Option<Checkpoint>,
 }
@@ -161,42 +156,13 @@ struct Signed {
 impl<R: BufRead> Check<R> {
     /// Verifies the signatures of the witnessed checkpoint; that it is one of the log's comes with the history.
     fn witnessed(&mut self, policy: Option<&Policy>, report: &mut Report) -> Result<(), Stop> {
-        let fault = |what: String| Stop::fault(place(WITNESSED), what);
         let Some(bytes) = &self.snapshot.witnessed else {
-            return match policy {
-                Some(policy) if policy.needs_witnesses() => {
-                    report
-                        .unmet
-                        .push(format!("that the log is witnessed: {} is missing, and the policy asks for it", place(WITNESSED)));
-                    Ok(())
-                }
-                _ => Ok(()),
-            };
+            not_cosigned(&place(WITNESSED), policy, report);
+            return Ok(());
         };
-        let checkpoint = self.snapshot.keys.open(bytes).map_err(|error| fault(error.to_string()))?;
-        let note = SignedNote::parse(bytes).map_err(|error| fault(error.to_string()))?;
-        report.witnessed = checkpoint.size;
-        match policy {
-            None => report.notes.push(format!(
-                "{} records are countersigned by witnesses whose signatures were not verified; give their keys with --policy",
-                checkpoint.size
-            )),
-            Some(policy) => {
-                let checked = if policy.logs().is_empty() { policy.check_witnesses(&note) } else { policy.check(&note) };
-                match checked {
-                    Ok(checked) => {
-                        let name = |(key, time): (VerifierKey, u64)| (key.name().to_owned(), time);
-                        report.witnesses = checked.witnesses.into_iter().map(name).collect();
-                    }
-                    Err(error) if !error.is_unmet() => return Err(fault(error.to_string())),
-                    Err(error) => {
-                        report.unmet.push(format!("that {} is witnessed as the policy asks: {error}", place(WITNESSED)))
-                    }
-                }
-                if let Some(more) = self.sealed.checked_sub(checkpoint.size).filter(|more| *more > 0) {
-                    report.notes.push(format!("{more} records are sealed and not yet witnessed"));
-                }
-            }
+        let checkpoint = cosigned(&place(WITNESSED), bytes, &self.snapshot.keys, policy, report)?;
+        if let Some(more) = self.sealed.checked_sub(checkpoint.size).filter(|more| *more > 0 && policy.is_some()) {
+            report.notes.push(format!("{more} records are sealed and not yet witnessed"));
         }
         self.history.witnessed = Some(checkpoint);
         Ok(())
@@ -208,6 +174,7 @@ impl<R: BufRead> Check<R> {
             report.root = published.root;
         }
         self.history.advance(&self.snapshot.keys)?;
+        self.pass_over()?;
         let mut leaves = 0;
         let mut stop = None;
         let log_id = self.log_id;
@@ -259,10 +226,10 @@ impl<R: BufRead> Check<R> {
             let index = from / width;
             let items = (self.sealed - index * width).min(width);
             let tile = TileId { kind: TileKind::Entries, index, width: u16::try_from(items).unwrap_or(TILE_WIDTH) };
-            let Some(bundle) = self.snapshot.load(tile)? else { return Err(Stop::fault(place(tile), "is missing")) };
+            let Some(bundle) = self.snapshot.load(tile)? else { return Err(self.snapshot.missing(tile)) };
             let entries = bundle.as_chunks::<ENTRY_BYTES>().0;
             for seq in from..(index * width + items).min(end) {
-                let leaf = usize::try_from(seq % width).ok().and_then(|at| entries.get(at)).and_then(blame::entry);
+                let leaf = usize::try_from(seq % width).ok().and_then(|at| entries.get(at)).and_then(entry);
                 let ours = leaf.and_then(Leaf::decode).filter(|leaf| leaf.seq == seq && leaf.log_id == self.log_id);
                 let Some(leaf) = ours else {
                     return Err(Stop::fault(place(tile), format!("has no leaf of this log for record {seq}")));
@@ -273,7 +240,44 @@ impl<R: BufRead> Check<R> {
         Ok(())
     }
 
+    /// The checkpoints of trees that are smaller than the first one that can be computed.
+    fn pass_over(&mut self) -> Result<(), Stop> {
+        while let Some(checkpoint) = self.history.next.as_ref().map(|next| next.checkpoint.clone()) {
+            if checkpoint.size >= self.tiles.size() {
+                break;
+            }
+            let stamped = self.history.stamped(&self.stamps, checkpoint.size);
+            self.history.unproved += 1;
+            self.history.behind(&checkpoint, &self.snapshot.keys)?;
+            if let Some(note) = stamped {
+                self.stamps.verify(&self.snapshot, checkpoint.size, &note)?;
+            }
+        }
+        if self.tiles.size() > 0 { self.at_size() } else { Ok(()) }
+    }
+
+    /// A record of which the leaf lies below what was pruned: its bundle was kept for it, and was compared with the tree.
+    fn kept_leaf(&mut self, seq: u64, leaf: Result<Leaf, LeafError>) -> Result<(), Stop> {
+        let leaf = leaf.map_err(|error| Stop::record(seq, error.to_string()))?;
+        let width = u64::from(TILE_WIDTH);
+        let tile = TileId { kind: TileKind::Entries, index: seq / width, width: TILE_WIDTH };
+        if self.kept.as_ref().is_none_or(|(held, _)| *held != tile) {
+            let Some(bundle) = self.snapshot.load(tile)? else { return Err(self.snapshot.missing(tile)) };
+            self.kept = Some((tile, bundle));
+        }
+        let at = usize::try_from(seq % width).unwrap_or(0);
+        let sealed = self.kept.as_ref().and_then(|(_, bundle)| bundle.as_chunks::<ENTRY_BYTES>().0.get(at)).and_then(entry);
+        if sealed == Some(&leaf.encode()) {
+            Ok(())
+        } else {
+            Err(Stop::record(seq, "is not the record that was sealed: its leaf differs from the sealed one"))
+        }
+    }
+
     fn leaf(&mut self, got: u64, leaf: Result<Leaf, LeafError>) -> Result<(), Stop> {
+        if got < self.snapshot.first_leaf {
+            return self.kept_leaf(got, leaf);
+        }
         if self.sealed_leaves {
             self.leaves_until(got)?;
         }
@@ -293,9 +297,11 @@ impl<R: BufRead> Check<R> {
                 stop = compare(snapshot, sealed, tile, bytes).err();
             }
         });
-        if let Some(stop) = stop {
-            return Err(stop);
-        }
+        stop.map_or_else(|| self.at_size(), Err)
+    }
+
+    /// Compares what is said of the tree as it is now.
+    fn at_size(&mut self) -> Result<(), Stop> {
         let stamped = self.history.stamped(&self.stamps, self.tiles.size());
         match self.history.compare(&self.tiles, &self.snapshot.keys) {
             Err(Stop::Fault(fault)) => Err(self.changed_leaf()?.unwrap_or(Stop::Fault(fault))),
@@ -413,29 +419,16 @@ impl<R: BufRead> Check<R> {
 impl Stamps {
     fn verify(&mut self, snapshot: &Snapshot, size: u64, note: &[u8]) -> Result<(), Stop> {
         let answer = snapshot.timestamp(size)?;
-        let claimed = claimed_time(&answer, note).map_err(|error| Stop::fault(place(timestamp_file(size)), error.to_string()))?;
+        let stamped = stamped_at(&place(timestamp_file(size)), &answer, note, self.roots.as_ref())?;
         self.due.remove(&size);
-        let time = match &self.roots {
-            None => claimed,
-            // One that is whole and of a stranger is nothing that anybody changed; it counts for nothing.
-            Some(roots) => match verify_timestamp(&answer, note, roots) {
-                Ok(stamped) => stamped.time,
-                Err(error) if !error.is_unmet() => {
-                    return Err(Stop::fault(place(timestamp_file(size)), error.to_string()));
-                }
-                Err(error) => {
-                    if self.unmet.len() < UNMET_MAX {
-                        self.unmet.push(format!(
-                            "that {} is of an authority whose root was given: {error}",
-                            place(timestamp_file(size))
-                        ));
-                    }
-                    return Ok(());
-                }
-            },
-        };
-        self.verified += 1;
-        self.newest = Some((size, time));
+        match stamped {
+            Ok(time) => {
+                self.verified += 1;
+                self.newest = Some((size, time));
+            }
+            Err(unmet) if self.unmet.len() < UNMET_MAX => self.unmet.push(unmet),
+            Err(_) => {}
+        }
         Ok(())
     }
 }
@@ -458,10 +451,16 @@ impl<R: BufRead> Checkpoints<R> {
             return Err(Stop::fault(format!("{} at byte {offset}", place(HISTORY)), what));
         }
         self.verified += 1;
-        if self.witnessed.as_ref() == Some(&checkpoint) {
+        self.behind(&checkpoint, keys)
+    }
+
+    /// Goes on behind a checkpoint.
+    fn behind(&mut self, checkpoint: &Checkpoint, keys: &KeyChain) -> Result<(), Stop> {
+        if self.witnessed.as_ref() == Some(checkpoint) {
             self.witnessed = None;
         }
         let size = checkpoint.size;
+        self.next = None;
         self.advance(keys)?;
         match &self.next {
             Some(next) if next.checkpoint.size <= size => {
@@ -504,7 +503,27 @@ fn compare(snapshot: &Snapshot, sealed: u64, tile: TileId, bytes: &[u8]) -> Resu
     match snapshot.load(tile)? {
         Some(found) if found == bytes => Ok(()),
         Some(found) => Err(blame::tile(snapshot, tile, bytes, &found)?),
-        None if must_be_there => Err(Stop::fault(place(tile), "is missing")),
+        None if must_be_there => Err(snapshot.missing(tile)),
         None => Ok(()),
     }
+}
+
+/// The tree over what was pruned, out of the tiles above the leaves; what of it is there still is compared with them.
+fn first_tiles(snapshot: &Snapshot) -> Result<TileBuilder, Stop> {
+    let first = snapshot.first_leaf;
+    if first == 0 {
+        return Ok(TileBuilder::default());
+    }
+    let mut load = |tile| snapshot.load_prefix(tile);
+    let mut wrong = upper::check(first, &mut load)?;
+    for tile in &snapshot.kept {
+        if wrong.is_none() {
+            wrong = upper::check_one(*tile, &mut load)?;
+        }
+    }
+    if let Some((tile, what)) = wrong {
+        return Err(Stop::fault(place(tile), what));
+    }
+    let load = |tile| snapshot.load_prefix(tile)?.ok_or_else(|| Stop::fault(place(tile), "is missing"));
+    TileBuilder::resume(first, load)?.ok_or_else(|| Stop::fault(place("tile"), "has a tile of a wrong length"))
 }

@@ -10,8 +10,9 @@ use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, History};
 use crate::files::{TEMPORARY_SUFFIX, read_at_most, walk};
 use crate::key_chain::{KEYS_BYTES_MAX, KeyChain, KeyChainError, VKEY_FILE_BYTES_MAX};
 use crate::ledger::{CHECKPOINT, HISTORY, KEYS, VKEY, is_file_of_ledger};
+use crate::minimum::{MINIMUM, MINIMUM_BYTES_MAX, Minimum, pruned_meanwhile};
 use crate::note::NOTE_BYTES_MAX;
-use crate::tile::{LEVELS, TileId, TileKind};
+use crate::tile::{LEVELS, TILE_WIDTH, TileId, TileKind};
 use crate::timestamp::TIMESTAMP_BYTES_MAX;
 use crate::witnessed::{TIMESTAMPS, WITNESSED, timestamp_file, timestamp_size};
 
@@ -31,6 +32,10 @@ pub(super) struct Snapshot {
     pub(super) witnessed: Option<Vec<u8>>,
     /// Each partial tile that lies there, the published ones and others.
     pub(super) partials: BTreeMap<TileId, Vec<u8>>,
+    /// The first record of which the leaf must be there: 0 in a log that was never pruned.
+    pub(super) first_leaf: u64,
+    /// Full tiles of leaf hashes and entry bundles below that, which are needed still.
+    pub(super) kept: BTreeSet<TileId>,
     /// Of each kind of tile the last full one that lies there.
     pub(super) last_full: BTreeMap<TileKind, u64>,
     /// The sizes of the checkpoints that have a time stamp.
@@ -57,7 +62,6 @@ impl Snapshot {
             return Ok(None);
         }
         let keys = read_keys(&ledger)?;
-        let Listing { partials, last_full, timestamps } = list(&ledger, notes)?;
         let path = ledger.join(CHECKPOINT);
         let published = match read_at_most(&path, CHECKPOINT_BYTES_MAX).map_err(Stop::unreadable(&path))? {
             Some(note) => {
@@ -67,6 +71,16 @@ impl Snapshot {
             }
             None => None,
         };
+        let size = published.as_ref().map_or(0, |(checkpoint, _): &(Checkpoint, Vec<u8>)| checkpoint.size);
+        let minimum = minimum(&ledger, &keys, size)?;
+        if minimum.as_ref().is_some_and(|minimum| minimum.index > size) {
+            return Err(Stop::fault(
+                place(MINIMUM),
+                format!("is beyond the {size} records that the published checkpoint covers"),
+            ));
+        }
+        let first_leaf = minimum.map_or(0, |minimum| minimum.first_leaf());
+        let Listing { partials, kept, last_full, timestamps } = list(&ledger, first_leaf, notes)?;
         let path = ledger.join(HISTORY);
         let history = match journal::open_regular(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
@@ -79,7 +93,7 @@ impl Snapshot {
         let witnessed = ledger.join(WITNESSED);
         let witnessed = read_at_most(&witnessed, NOTE_BYTES_MAX).map_err(Stop::unreadable(&witnessed))?;
         drop(dir);
-        Ok(Some(Self { ledger, keys, published, witnessed, partials, last_full, timestamps, history }))
+        Ok(Some(Self { ledger, keys, published, witnessed, partials, first_leaf, kept, last_full, timestamps, history }))
     }
 
     /// The history up to where it went when the snapshot was taken.
@@ -103,6 +117,28 @@ impl Snapshot {
 }
 
 impl Snapshot {
+    /// A tile, or the beginning of a wider one that is there.
+    pub(super) fn load_prefix(&self, tile: TileId) -> Result<Option<Vec<u8>>, Stop> {
+        let is_wider = |there: &TileId| (there.kind, there.index) == (tile.kind, tile.index) && there.width >= tile.width;
+        let wider = self.partials.keys().find(|there| is_wider(there)).copied();
+        let there = wider.unwrap_or(TileId { width: TILE_WIDTH, ..tile });
+        let Some(mut bytes) = self.load(there)? else { return Ok(None) };
+        if bytes.len() == there.bytes() {
+            bytes.truncate(tile.bytes());
+        }
+        Ok(Some(bytes))
+    }
+
+    /// What a tile that is missing means: a fault, unless the log was pruned since the snapshot was taken.
+    pub(super) fn missing(&self, tile: TileId) -> Stop {
+        match minimum(&self.ledger, &self.keys, self.sealed()) {
+            Ok(Some(now)) if now.first_leaf() > self.first_leaf => {
+                Stop::Error(VerifyError::File { path: self.ledger.join(tile.to_string()), source: pruned_meanwhile() })
+            }
+            _ => Stop::fault(place(tile), "is missing"),
+        }
+    }
+
     /// The time stamp of the checkpoint of that size.
     pub(super) fn timestamp(&self, size: u64) -> Result<Vec<u8>, Stop> {
         let path = self.ledger.join(timestamp_file(size));
@@ -141,15 +177,25 @@ fn read_keys(ledger: &Path) -> Result<KeyChain, Stop> {
     })
 }
 
+/// The minimum index of a log whose published checkpoint covers `size` records, where it was pruned.
+fn minimum(ledger: &Path, keys: &KeyChain, size: u64) -> Result<Option<Minimum>, Stop> {
+    let path = ledger.join(MINIMUM);
+    let Some(note) = read_at_most(&path, MINIMUM_BYTES_MAX).map_err(Stop::unreadable(&path))? else { return Ok(None) };
+    Minimum::open(&note, keys, size).map(Some).map_err(|error| Stop::fault(place(MINIMUM), error.to_string()))
+}
+
 struct Listing {
     partials: BTreeMap<TileId, Vec<u8>>,
+    kept: BTreeSet<TileId>,
     last_full: BTreeMap<TileKind, u64>,
     timestamps: BTreeSet<u64>,
 }
 
 /// Lists the directory; a file that no ledger writes is a fault, because nobody would verify its bytes.
-fn list(ledger: &Path, notes: &mut Vec<String>) -> Result<Listing, Stop> {
+fn list(ledger: &Path, first_leaf: u64, notes: &mut Vec<String>) -> Result<Listing, Stop> {
     let mut partials = Vec::new();
+    let mut kept = BTreeSet::new();
+    let below = first_leaf / u64::from(TILE_WIDTH);
     let mut last_full = BTreeMap::new();
     let mut timestamps = BTreeSet::new();
     let mut temporaries = 0_u64;
@@ -164,6 +210,9 @@ fn list(ledger: &Path, notes: &mut Vec<String>) -> Result<Listing, Stop> {
             if tile.is_full() {
                 let last = last_full.entry(tile.kind).or_insert(0);
                 *last = tile.index.max(*last);
+                if tile.index < below && matches!(tile.kind, TileKind::Entries | TileKind::Hashes(0)) {
+                    kept.insert(tile);
+                }
             } else if partials.len() < PARTIAL_TILES_MAX {
                 partials.push(tile);
             } else {
@@ -203,7 +252,7 @@ fn list(ledger: &Path, notes: &mut Vec<String>) -> Result<Listing, Stop> {
         contents
             .insert(tile, bytes.ok_or_else(|| Stop::Error(VerifyError::File { path, source: io::ErrorKind::NotFound.into() }))?);
     }
-    Ok(Listing { partials: contents, last_full, timestamps })
+    Ok(Listing { partials: contents, kept, last_full, timestamps })
 }
 
 /// `tile`, `tile/0`, `tile/entries/x001`, `tile/entries/x001/234.p` and their like.

@@ -10,6 +10,7 @@ mod job;
 pub mod place;
 mod plan;
 pub mod protect;
+pub mod prune;
 pub mod restore;
 pub mod retention;
 pub(crate) mod search;

@@ -12,7 +12,7 @@ use server::{Config, DataDir, Node, NodeSettings};
 use store::{Cell, Table};
 
 use super::read::encode;
-use crate::cli::{Data, FormatName, Hold, Retention};
+use crate::cli::{Data, FormatName, Hold, Ledger, Retention};
 use crate::local_api::LocalApi;
 use crate::output::{say, table};
 
@@ -168,6 +168,26 @@ pub(super) fn retention(command: Retention) -> anyhow::Result<ExitCode> {
             )?;
             say(&format!("{} segments were dropped", dropped.as_array().map_or(0, Vec::len)))?;
         }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn ledger(command: Ledger) -> anyhow::Result<ExitCode> {
+    let Ledger::Prune { data, before, dry_run, config, format } = command;
+    let pruned: Value = with(
+        &data,
+        config.as_deref(),
+        |api| api.post_patiently("/api/ledger/prune", &json!({ "before": before, "dry_run": dry_run })),
+        |node| Ok(serde_json::to_value(node.prune(&asker(), before, dry_run)?)?),
+    )?;
+    if format.format == FormatName::Table {
+        let (files, bytes, minimum, kept) = (&pruned["files"], &pruned["bytes"], &pruned["minimum"], &pruned["kept"]);
+        let went = if dry_run { "would go" } else { "went" };
+        say(&format!(
+            "{files} tiles and entry bundles {went}, {bytes} bytes; the minimum index is {minimum}, {kept} below it stay"
+        ))?;
+    } else {
+        say(&serde_json::to_string_pretty(&pruned)?)?;
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -12,6 +12,7 @@ mod text;
 mod verify;
 mod witness;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::CommandFactory as _;
@@ -37,14 +38,19 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Detect { rules, events } => rules::detect(&rules, &events),
         Command::Rules(command) => rules::rules(command),
         Command::Verify { target, data, key, checkpoint, policy, tsa_roots, digests, public, config, json } => {
-            let reach = match (public, digests) {
-                (true, _) => Reach::Public,
-                (false, true) => Reach::Decrypted(Depth::Digests),
-                (false, false) => Reach::Decrypted(Depth::Records),
-            };
             let trust = verify::trust(key.as_deref(), policy.as_deref(), tsa_roots.as_deref())?;
+            let (target, reach) = match (public, digests) {
+                (Some(Some(place)), _) if target.is_some() || !verify::is_data_dir(&place) => {
+                    let here = target.or(data.dir);
+                    return verify::published(&place, here.as_deref(), &trust, checkpoint.as_deref(), config.as_deref(), json);
+                }
+                (Some(place), _) => (place.map(PathBuf::from).or(target), Reach::Public),
+                (None, true) => (target, Reach::Decrypted(Depth::Digests)),
+                (None, false) => (target, Reach::Decrypted(Depth::Records)),
+            };
             verify::verify(target, &data, &trust, checkpoint.as_deref(), reach, config.as_deref(), json)
         }
+        Command::Ledger(command) => lifecycle::ledger(command),
         Command::Witness(command) => witness::witness(command),
         Command::Erase { data, subject, alias, reference, wide, config, format } => {
             let erasure = Erasure { subject, aliases: alias, reference, wide };

@@ -197,7 +197,7 @@ fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<Cell>>) {
 
 /// What a path of the status says, in words.
 fn words(path: &str) -> String {
-    const WORDS: [(&str, &str); 46] = [
+    const WORDS: [(&str, &str); 52] = [
         ("progress.recorded", "records on disk"),
         ("progress.sealed", "records sealed"),
         ("progress.indexed", "records indexed"),
@@ -217,6 +217,11 @@ fn words(path: &str) -> String {
         ("watch.time_stamped.records", "time-stamped checkpoint, records"),
         ("watch.time_stamped.at", "time-stamped checkpoint, stamped at"),
         ("watch.time_stamped.age_s", "time-stamped checkpoint, age in seconds"),
+        ("watch.published.records", "published checkpoint, records"),
+        ("watch.published.at", "published checkpoint, put at"),
+        ("watch.published.age_s", "published checkpoint, age in seconds"),
+        ("watch.unpublished", "records sealed and not published yet"),
+        ("watch.minimum_index", "ledger, pruned before record"),
         ("watch.heartbeat.seq", "last heartbeat, record"),
         ("watch.heartbeat.received", "last heartbeat, at"),
         ("watch.heartbeat.name", "last heartbeat, event"),
@@ -243,6 +248,7 @@ fn words(path: &str) -> String {
         ("counts.by_view.", "rows of view "),
         ("watch.witness_failures.", "last failure of a witness, "),
         ("watch.time_stamp_failures.", "last failure of the time-stamping authority, "),
+        ("watch.publish_failures.", "last failure of the public log, "),
         ("version", "version"),
     ];
     for (known, words) in WORDS {

@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use archive::ArchiveReport;
 use keys::Keyring;
-use ledger::{Fault, Policy, Trust, TsaRoots};
+use ledger::public::{PublicFiles, PublishedLog, goes_on_from_published};
+use ledger::{Fault, Policy, Report, Trust, TsaRoots};
 use server::lifecycle::verify::{Depth, Verified};
+use server::publishing::public_files;
 use server::{Config, DataDir, pin};
 
 use crate::cli::Data;
@@ -94,13 +96,68 @@ pub(super) fn verify(
                 .context("the record is encrypted; --public verifies what can be verified without the root key")?,
         ),
     };
-    let places = config.map(Config::read).transpose()?.map(|config| config.places());
+    let config = config.map(Config::read).transpose()?;
+    let places = config.as_ref().map(Config::places);
     let depth = if let Reach::Decrypted(depth) = reach { depth } else { Depth::Digests };
-    let Verified { mut report, archive, forensic, erased } =
-        server::lifecycle::verify::verify(&target, trust, keyring.as_ref(), depth, places.as_ref())?;
-    if report.fault.is_none() {
-        report.fault = goes_on_from(&target, checkpoint, keyring.as_deref())?;
+    let mut verified = server::lifecycle::verify::verify(&target, trust, keyring.as_ref(), depth, places.as_ref())?;
+    if verified.report.fault.is_none() {
+        verified.report.fault = goes_on_from(&target, checkpoint, keyring.as_deref())?;
     }
+    if verified.report.fault.is_none()
+        && let Some((url, place)) = config.as_ref().and_then(public_place).transpose()?
+    {
+        compare(&target, &url, &*place, &mut verified.report)?;
+    }
+    tell(verified, json)
+}
+
+/// Verifies a log where it is published, and that the one here, if one is named, goes on from it.
+pub(super) fn published(
+    url: &str,
+    here: Option<&Path>,
+    trust: &Trust,
+    checkpoint: Option<&Path>,
+    config: Option<&Path>,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let s3 = config.map(Config::read).transpose()?.map(|config| config.publish_s3()).unwrap_or_default();
+    let place = public_files(url, &s3).with_context(|| format!("--public {url}"))?;
+    let kept = checkpoint.map(|path| std::fs::read(path).with_context(|| path.display().to_string())).transpose()?;
+    let report = ledger::verify_published(&*place, trust, kept.as_deref()).with_context(|| format!("--public {url}"))?;
+    let mut verified = Verified { report, archive: None, forensic: None, erased: 0 };
+    if let (None, Some(here)) = (&verified.report.fault, here) {
+        compare(here, url, &*place, &mut verified.report)?;
+    }
+    tell(verified, json)
+}
+
+/// Whether a place is a data directory, or a copy of one, and not a log as it is published.
+pub(super) fn is_data_dir(place: &str) -> bool {
+    ["ledger", "journal", "format"].iter().any(|name| Path::new(place).join(name).exists())
+}
+
+/// Where the configuration says that the log is published.
+fn public_place(config: &Config) -> Option<anyhow::Result<(String, Box<dyn PublicFiles>)>> {
+    let url = config.ledger.publish.clone()?;
+    let place = public_files(&url, &config.publish_s3()).with_context(|| format!("ledger.publish {url}"));
+    Some(place.map(|place| (url, place)))
+}
+
+/// The log here must go on from the one that is published.
+fn compare(here: &Path, url: &str, place: &dyn PublicFiles, report: &mut Report) -> anyhow::Result<()> {
+    match goes_on_from_published(here, place).with_context(|| url.to_owned())? {
+        Ok(PublishedLog { size, behind }) => {
+            let what = format!("{} goes on from the {size} records that are published; {behind} more are sealed", here.display());
+            report.notes.push(what);
+        }
+        Err(fault) => report.fault = Some(fault),
+    }
+    Ok(())
+}
+
+/// Says what was found.
+fn tell(verified: Verified, json: bool) -> anyhow::Result<ExitCode> {
+    let Verified { report, archive, forensic, erased } = verified;
     if json {
         let fault = report.fault.as_ref().map(|fault| serde_json::json!({ "place": fault.place, "what": fault.what }));
         let report = serde_json::json!({
@@ -112,6 +169,9 @@ pub(super) fn verify(
             "erased": erased,
             "timestamps": report.timestamps,
             "timestamped": report.timestamped.map(|(records, time)| serde_json::json!({ "records": records, "time": time })),
+            "first_leaf": report.first_leaf,
+            "heartbeats": report.heartbeats,
+            "heartbeat": report.heartbeat.map(|(record, ns)| serde_json::json!({ "record": record, "received_ns": ns })),
             "log": report.key, "notes": report.notes, "fault": fault,
         });
         say(&serde_json::to_string_pretty(&report)?)?;
@@ -135,6 +195,13 @@ pub(super) fn verify(
         if let (None, Some((records, time))) = (&report.fault, report.timestamped) {
             let time = jiff::Timestamp::from_second(i64::try_from(time)?)?;
             say(&format!("time stamps: {}, the newest of {time} over {records} records", report.timestamps))?;
+        }
+        if let (None, Some((record, ns))) = (&report.fault, report.heartbeat) {
+            let time = jiff::Timestamp::from_nanosecond(i128::from(ns))?;
+            say(&format!(
+                "heartbeats: {} disclosed, the newest is record {record}, of {time} by the log's own clock",
+                report.heartbeats
+            ))?;
         }
         for demand in report.unmet.iter().filter(|_| report.fault.is_none()) {
             say(&format!("NOT PROVED: {}", printable(demand)))?;

@@ -16,12 +16,18 @@ use crate::lifecycle::{ANN, ann_and_bo_with, call};
 use crate::moto::Moto;
 use crate::support::{SOON, Server, Starting, export, json, root_key, rows, run, verify, watchkeeper};
 
-/// Configuration of an archive in a bucket, with credentials in a file.
-fn in_bucket(moto: &Moto, dir: &Path, bucket: &str, more: &str) -> String {
+/// A file with credentials for the server's buckets.
+pub(crate) fn credentials(moto: &Moto, dir: &Path) -> PathBuf {
     let credentials = dir.join("credentials");
     let text = format!("[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n", moto.key, moto.secret);
     fs::write(&credentials, text).unwrap();
     fs::set_permissions(&credentials, fs::Permissions::from_mode(0o600)).unwrap();
+    credentials
+}
+
+/// Configuration of an archive in a bucket, with credentials in a file.
+fn in_bucket(moto: &Moto, dir: &Path, bucket: &str, more: &str) -> String {
+    let credentials = credentials(moto, dir);
     format!(
         "[archive]\nurl = \"s3://{bucket}/tenant-1\"\n{more}\n[s3]\nendpoint = \"{}\"\ncredentials = \"{}\"\n",
         moto.endpoint,
@@ -221,7 +227,7 @@ fn a_changed_object_in_a_bucket_is_named_and_an_outage_proves_nothing() {
 }
 
 /// Passes connections on while it is told to.
-fn proxy(to: &str) -> (String, Arc<AtomicBool>) {
+pub(crate) fn proxy(to: &str) -> (String, Arc<AtomicBool>) {
     let to = to.trim_start_matches("http://").to_owned();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());

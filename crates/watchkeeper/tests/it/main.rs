@@ -27,6 +27,7 @@ mod moto;
 mod pins;
 mod planted_secrets;
 mod power;
+mod public;
 mod rotation;
 mod support;
 mod syscalls;

@@ -1,0 +1,381 @@
+//! Places that a log is published at, for everybody to read: a bucket, a directory that a web server serves, a web site.
+
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use ledger::public::{PlaceError, PublicFiles, PublicPlace};
+use object_store::ClientOptions;
+use object_store::client::{HttpRequest, HttpRequestBody};
+
+use super::network::{Answer, ERROR_BYTES_MAX, Network, execute, tried};
+use super::s3::ObjectRequest;
+use super::{Digest, ObjectError, S3Config, S3Objects, sync_dir};
+
+/// Requests that are under way at once.
+const REQUESTS_AT_ONCE: usize = 16;
+
+/// Most files of one partial tile, one for each width.
+const PARTIALS_MAX: usize = 1_024;
+
+/// Longest time for one file of a web site, each of which has half a megabyte at the most.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long what never changes may be kept by whoever serves it on.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+
+/// What changes is asked for again after some seconds (C2SP tlog-tiles).
+const MUTABLE: &str = "public, max-age=5";
+
+/// A bucket of which anybody may read a part.
+#[derive(Debug)]
+pub struct PublicBucket(S3Objects);
+
+/// A directory that somebody serves, or a copy of one.
+#[derive(Debug, Clone)]
+pub struct PublicDir(PathBuf);
+
+/// A log on a web server. It is only read.
+pub struct PublicSite {
+    base: String,
+    network: Network,
+}
+
+impl PublicBucket {
+    /// Opens a bucket; asks nothing of it yet.
+    ///
+    /// # Errors
+    /// When the configuration or the credentials cannot be used.
+    pub fn open(config: S3Config) -> Result<Self, ObjectError> {
+        S3Objects::open(config).map(Self)
+    }
+
+    fn put_headers(name: &str, bytes: &[u8], is_new: bool) -> Vec<(&'static str, String)> {
+        let mut headers = vec![
+            ("content-type", content_type(name).to_owned()),
+            ("cache-control", if is_new { IMMUTABLE } else { MUTABLE }.to_owned()),
+            ("x-amz-checksum-sha256", STANDARD.encode(Digest::of(bytes).0)),
+            ("x-amz-sdk-checksum-algorithm", "SHA256".to_owned()),
+        ];
+        if is_new {
+            headers.push(("if-none-match", "*".to_owned()));
+        }
+        headers
+    }
+
+    fn read(&self, wanted: &[(String, usize)]) -> Result<Vec<Option<Vec<u8>>>, PlaceError> {
+        let mut files = Vec::with_capacity(wanted.len());
+        for some in wanted.chunks(REQUESTS_AT_ONCE) {
+            let request = |(name, bytes_max): &(String, usize)| (name.clone(), *bytes_max as u64);
+            let asked: Vec<(String, u64)> = some.iter().map(request).collect();
+            let requests = asked.iter().map(|(name, bytes_max)| ObjectRequest {
+                name,
+                headers: &[],
+                body: Bytes::new(),
+                bytes_max: *bytes_max,
+            });
+            let answers = self.0.send_all(&Method::GET, requests.collect()).map_err(failed)?;
+            for ((name, _), answer) in some.iter().zip(answers) {
+                files.push(match answer.status {
+                    StatusCode::NOT_FOUND => None,
+                    status if status.is_success() => Some(answer.body.to_vec()),
+                    _ => return Err(failed(answer.refused(name))),
+                });
+            }
+        }
+        Ok(files)
+    }
+}
+
+impl PublicFiles for PublicBucket {
+    fn get(&self, name: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, PlaceError> {
+        Ok(self.read(&[(name.to_owned(), bytes_max)])?.pop().flatten())
+    }
+
+    fn get_all(&self, wanted: &[(String, usize)]) -> Result<Vec<Option<Vec<u8>>>, PlaceError> {
+        self.read(wanted)
+    }
+}
+
+impl PublicPlace for PublicBucket {
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<(), PlaceError> {
+        self.create_all(&[(name.to_owned(), bytes.to_vec())])
+    }
+
+    fn create_all(&self, files: &[(String, Vec<u8>)]) -> Result<(), PlaceError> {
+        for some in files.chunks(REQUESTS_AT_ONCE) {
+            let headers: Vec<_> = some.iter().map(|(name, bytes)| Self::put_headers(name, bytes, true)).collect();
+            let requests = some.iter().zip(&headers).map(|((name, bytes), headers)| ObjectRequest {
+                name,
+                headers,
+                body: Bytes::copy_from_slice(bytes),
+                bytes_max: ERROR_BYTES_MAX as u64,
+            });
+            let answers = self.0.send_all(&Method::PUT, requests.collect()).map_err(failed)?;
+            for ((name, bytes), answer) in some.iter().zip(answers) {
+                match answer.status {
+                    status if status.is_success() => {}
+                    // Put before, by an earlier try of ours or by somebody else.
+                    StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => match self.get(name, bytes.len())? {
+                        Some(there) if there == *bytes => {}
+                        Some(_) => return Err(PlaceError::Differs(name.clone())),
+                        None => {
+                            let what = "was there a moment ago, and is not now; this is tried again".to_owned();
+                            return Err(PlaceError::Failed { name: name.clone(), what });
+                        }
+                    },
+                    _ => return Err(failed(answer.refused(name))),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), PlaceError> {
+        let headers = Self::put_headers(name, bytes, false);
+        let request =
+            ObjectRequest { name, headers: &headers, body: Bytes::copy_from_slice(bytes), bytes_max: ERROR_BYTES_MAX as u64 };
+        only_success(name, self.0.send_all(&Method::PUT, vec![request]).map_err(failed)?)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), PlaceError> {
+        let request = ObjectRequest { name, headers: &[], body: Bytes::new(), bytes_max: ERROR_BYTES_MAX as u64 };
+        let answers = self.0.send_all(&Method::DELETE, vec![request]).map_err(failed)?;
+        only_success(name, answers.into_iter().filter(|answer| answer.status != StatusCode::NOT_FOUND).collect())
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<String>, PlaceError> {
+        self.0.list_below(dir, PARTIALS_MAX).map_err(failed)
+    }
+}
+
+fn only_success(name: &str, answers: Vec<Answer>) -> Result<(), PlaceError> {
+    match answers.iter().find(|answer| !answer.status.is_success()) {
+        Some(answer) => Err(failed(answer.refused(&name))),
+        None => Ok(()),
+    }
+}
+
+impl PublicDir {
+    /// The directory; made, with those above it, when something is put there.
+    #[must_use]
+    pub fn new(dir: &Path) -> Self {
+        Self(dir.to_owned())
+    }
+
+    /// Writes a file beside its place and makes it durable.
+    fn write_beside(&self, name: &str, bytes: &[u8]) -> io::Result<(PathBuf, PathBuf)> {
+        let path = self.0.join(name);
+        let (Some(parent), Some(file_name)) = (path.parent(), path.file_name()) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
+        let temporary = parent.join(format!(".new-{}", file_name.to_string_lossy()));
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        Ok((temporary, path))
+    }
+}
+
+impl PublicFiles for PublicDir {
+    fn get(&self, name: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, PlaceError> {
+        let read = || {
+            let file = match File::open(self.0.join(name)) {
+                Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+                file => file?,
+            };
+            let mut bytes = Vec::new();
+            file.take((bytes_max as u64).saturating_add(1)).read_to_end(&mut bytes)?;
+            Ok(Some(bytes))
+        };
+        read().map_err(|error: io::Error| by_system(name, &error))
+    }
+}
+
+impl PublicPlace for PublicDir {
+    fn create(&self, name: &str, bytes: &[u8]) -> Result<(), PlaceError> {
+        let write = || {
+            let (temporary, path) = self.write_beside(name, bytes)?;
+            // A link, unlike a rename, never takes the place of another file.
+            let linked = std::fs::hard_link(&temporary, &path);
+            std::fs::remove_file(&temporary)?;
+            path.parent().map_or(Ok(()), sync_dir)?;
+            linked
+        };
+        match write() {
+            Ok(()) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match self.get(name, bytes.len())? {
+                Some(there) if there == bytes => Ok(()),
+                _ => Err(PlaceError::Differs(name.to_owned())),
+            },
+            Err(error) => Err(by_system(name, &error)),
+        }
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), PlaceError> {
+        let write = || {
+            let (temporary, path) = self.write_beside(name, bytes)?;
+            std::fs::rename(&temporary, &path)?;
+            path.parent().map_or(Ok(()), sync_dir)
+        };
+        write().map_err(|error| by_system(name, &error))
+    }
+
+    fn remove(&self, name: &str) -> Result<(), PlaceError> {
+        let path = self.0.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(by_system(name, &error)),
+            _ => {}
+        }
+        // The directory of partial tiles goes with the last of them.
+        if let Some(parent) = path.parent().filter(|parent| parent.extension().is_some_and(|extension| extension == "p")) {
+            drop(std::fs::remove_dir(parent));
+        }
+        Ok(())
+    }
+
+    fn list(&self, dir: &str) -> Result<Vec<String>, PlaceError> {
+        let entries = match std::fs::read_dir(self.0.join(dir)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.map_err(|error| by_system(dir, &error))?,
+        };
+        let mut names = Vec::new();
+        for entry in entries.take(PARTIALS_MAX) {
+            let entry = entry.map_err(|error| by_system(dir, &error))?;
+            names.push(format!("{dir}/{}", entry.file_name().to_string_lossy()));
+        }
+        Ok(names)
+    }
+}
+
+impl PublicSite {
+    /// The log below a URL, `https://` or `http://`: what is read there is verified, so the way need not be trusted.
+    ///
+    /// # Errors
+    /// When it is no such URL.
+    pub fn open(url: &str) -> Result<Self, ObjectError> {
+        let wrong = |what: String| ObjectError::Config { field: "url", what };
+        let uri: http::Uri = url.parse().map_err(|error: http::uri::InvalidUri| wrong(format!("{url:?}: {error}")))?;
+        let is_web = matches!(uri.scheme_str(), Some("https" | "http")) && uri.authority().is_some() && uri.query().is_none();
+        if !is_web {
+            return Err(wrong(format!("{url:?} must begin with https:// or http://, and have no query")));
+        }
+        let options = ClientOptions::new().with_allow_http(true).with_timeout(REQUEST_TIMEOUT);
+        let network = Network::open(&options).map_err(wrong)?;
+        Ok(Self { base: url.trim_end_matches('/').to_owned(), network })
+    }
+
+    fn read(&self, wanted: &[(String, usize)]) -> Result<Vec<Option<Vec<u8>>>, PlaceError> {
+        let mut files = Vec::with_capacity(wanted.len());
+        for some in wanted.chunks(REQUESTS_AT_ONCE) {
+            let first = some.first().map_or("", |(name, _)| name);
+            let request = |(name, bytes_max): &(String, usize)| {
+                let request: HttpRequest = http::Request::builder()
+                    .uri(format!("{}/{name}", self.base))
+                    .header("accept-encoding", "identity")
+                    .body(HttpRequestBody::empty())
+                    .map_err(|error| PlaceError::Failed { name: name.clone(), what: error.to_string() })?;
+                let (client, bytes_max) = (self.network.client(), *bytes_max as u64);
+                Ok(tried(move || {
+                    let (client, request) = (client.clone(), request.clone());
+                    async move { execute(&client, request, bytes_max).await }
+                }))
+            };
+            let requests = some.iter().map(request).collect::<Result<Vec<_>, PlaceError>>()?;
+            let answers = self.network.wait(&first, futures_util::future::try_join_all(requests)).map_err(failed)?;
+            for ((name, _), answer) in some.iter().zip(answers) {
+                files.push(match answer.status {
+                    // A bucket that may not be listed says "forbidden" of what is not there.
+                    StatusCode::NOT_FOUND | StatusCode::GONE | StatusCode::FORBIDDEN => None,
+                    status if status.is_success() => Some(answer.body.to_vec()),
+                    _ => return Err(failed(answer.refused(name))),
+                });
+            }
+        }
+        Ok(files)
+    }
+}
+
+impl std::fmt::Debug for PublicSite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PublicSite").field("base", &self.base).finish_non_exhaustive()
+    }
+}
+
+impl PublicFiles for PublicSite {
+    fn get(&self, name: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, PlaceError> {
+        Ok(self.read(&[(name.to_owned(), bytes_max)])?.pop().flatten())
+    }
+
+    fn get_all(&self, wanted: &[(String, usize)]) -> Result<Vec<Option<Vec<u8>>>, PlaceError> {
+        self.read(wanted)
+    }
+}
+
+/// What a file is served as (C2SP tlog-tiles).
+fn content_type(name: &str) -> &'static str {
+    let is_text = !name.starts_with("tile/") && !name.ends_with(".tsr");
+    match is_text {
+        true if name.ends_with(".json") => "application/json",
+        true => "text/plain; charset=utf-8",
+        false => "application/octet-stream",
+    }
+}
+
+fn failed(error: ObjectError) -> PlaceError {
+    let name = match &error {
+        ObjectError::Failed { name, what } => return PlaceError::Failed { name: name.clone(), what: what.clone() },
+        _ => String::new(),
+    };
+    PlaceError::Failed { name, what: error.to_string() }
+}
+
+fn by_system(name: &str, error: &io::Error) -> PlaceError {
+    PlaceError::Failed { name: name.to_owned(), what: error.to_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_keeps_what_never_changes_and_replaces_what_does() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = PublicDir::new(&dir.path().join("log"));
+        assert_eq!(place.get("checkpoint", 10).unwrap(), None);
+        place.create("tile/0/x001/002", b"one").unwrap();
+        place.create("tile/0/x001/002", b"one").unwrap();
+        assert_eq!(place.create("tile/0/x001/002", b"two"), Err(PlaceError::Differs("tile/0/x001/002".to_owned())));
+        assert_eq!(place.create("tile/0/x001/002", b"on"), Err(PlaceError::Differs("tile/0/x001/002".to_owned())));
+        assert_eq!(place.get("tile/0/x001/002", 1).unwrap().as_deref(), Some(&b"on"[..]), "a longer one is seen to be longer");
+        for text in ["a", "b"] {
+            place.replace("checkpoint", text.as_bytes()).unwrap();
+            assert_eq!(place.get("checkpoint", 10).unwrap().as_deref(), Some(text.as_bytes()));
+        }
+        place.create("tile/0/001.p/7", b"p").unwrap();
+        assert_eq!(place.list("tile/0/001.p").unwrap(), ["tile/0/001.p/7"]);
+        place.remove("tile/0/001.p/7").unwrap();
+        place.remove("tile/0/001.p/7").unwrap();
+        assert_eq!(place.list("tile/0/001.p").unwrap(), Vec::<String>::new());
+        assert!(!dir.path().join("log/tile/0/001.p").exists());
+        let left: Vec<_> = std::fs::read_dir(dir.path().join("log")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+    }
+
+    #[test]
+    fn a_site_is_a_web_address() {
+        for good in ["https://log.example/a", "http://127.0.0.1:1/"] {
+            assert!(PublicSite::open(good).is_ok(), "{good}");
+        }
+        for bad in ["log.example", "ftp://log.example", "https://", "https://log.example/?x", "s3://bucket"] {
+            assert!(PublicSite::open(bad).is_err(), "{bad}");
+        }
+    }
+}
