@@ -1,24 +1,17 @@
 //! Small files of the archive's own directory: there whole or not at all.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::Path;
-
-use crate::objects::sync_dir;
 
 /// Puts a file in its place, durably.
 pub(crate) fn replace(path: &Path, bytes: &[u8], steps: &Steps) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     steps.step()?;
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    steps.step()?;
-    file.sync_all()?;
+    files::write_synced(&temporary, bytes, 0o600)?;
     steps.step()?;
     std::fs::rename(&temporary, path)?;
     steps.step()?;
-    path.parent().map_or(Ok(()), sync_dir)
+    files::sync_dir_of(path)
 }
 
 /// Removes a file, durably. One that is not there is removed already.
@@ -28,12 +21,12 @@ pub(crate) fn remove(path: &Path, steps: &Steps) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
         other => other?,
     }
-    path.parent().map_or(Ok(()), sync_dir)
+    files::sync_dir_of(path)
 }
 
 /// The bytes of a file of at most `bytes_max`; `None` when it is not there.
 pub(crate) fn read(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
-    journal::read_at_most(path, bytes_max)
+    files::read_at_most(path, bytes_max)
 }
 
 /// Where tests end a run. In the program it does nothing.

@@ -227,7 +227,7 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
 
 /// SHA-256 as 64 hexadecimal characters.
 pub(crate) fn sha256_hex(parts: &[&[u8]]) -> String {
-    sha256(parts).iter().map(|byte| format!("{byte:02x}")).collect()
+    event::hex::encode(&sha256(parts))
 }
 
 fn value_of_json(json: serde_json::Value) -> Value<String> {

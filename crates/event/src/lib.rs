@@ -22,6 +22,7 @@ pub mod attr;
 mod attributes;
 mod event;
 mod finding;
+pub mod hex;
 mod id;
 mod identity;
 mod kind;

@@ -197,7 +197,7 @@ impl Bag {
             let mut file = new_file(&path)?;
             file.write_all(bytes).and_then(|()| file.sync_all()).map_err(at(&path))?;
         }
-        File::open(dir).and_then(|dir| dir.sync_all()).map_err(at(dir))
+        files::sync_dir(dir).map_err(at(dir))
     }
 
     /// The bundle as the bytes of a `.tar.gz`, in which it lies below a directory of that name.
@@ -309,7 +309,7 @@ impl Bag {
                 self.read_dir(&path, &format!("{name}/"), depth + 1)?;
             } else if kind.is_file() {
                 let room = bytes_max(&name)?.min(BUNDLE_BYTES_MAX - self.bytes.min(BUNDLE_BYTES_MAX));
-                let file = File::open(&path).map_err(at(&path))?;
+                let file = files::open_regular(&path).map_err(at(&path))?;
                 let size = file.metadata().map_err(at(&path))?.len();
                 if size > room {
                     return Err(BagError::FileTooLarge(name));
@@ -328,11 +328,7 @@ impl Bag {
 
 /// SHA-256 in lower-case hex.
 pub(crate) fn digest(bytes: &[u8]) -> String {
-    hex(&Sha256::of(&[bytes]))
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    event::hex::encode(&Sha256::of(&[bytes]))
 }
 
 /// What a `.tar.gz` must be.

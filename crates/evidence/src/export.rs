@@ -1,7 +1,6 @@
 //! Making a bundle.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use event::{ContentId, Timestamp};
@@ -311,7 +310,7 @@ impl Export<'_> {
             selection: selection.to_owned(),
             selected: selected.to_owned(),
             origin: published.chain.origin().to_owned(),
-            log_id: crate::bag::hex(&published.chain.first().log_id()),
+            log_id: event::hex::encode(&published.chain.first().log_id()),
             tree_size: published.checkpoint.size,
             records_selected: self.about.records_selected,
             not_searched: self.about.not_searched,
@@ -330,11 +329,9 @@ impl Published {
         let ledger = data_dir.join("ledger");
         let file = |name: &str| {
             let path = ledger.join(name);
-            match fs::metadata(&path).and_then(|metadata| {
-                let fits = metadata.len() <= LEDGER_FILE_BYTES_MAX;
-                if fits { fs::read(&path) } else { Err(std::io::ErrorKind::FileTooLarge.into()) }
-            }) {
-                Ok(bytes) => Ok(bytes),
+            match files::read_at_most(&path, LEDGER_FILE_BYTES_MAX) {
+                Ok(Some(bytes)) => Ok(bytes),
+                Ok(None) => Err(ExportError::Ledger { path, source: std::io::ErrorKind::NotFound.into() }),
                 Err(source) => Err(ExportError::Ledger { path, source }),
             }
         };

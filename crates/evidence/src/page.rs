@@ -147,15 +147,14 @@ pub(crate) fn bag_info(about: &Predicate) -> String {
     )
 }
 
-/// A time in UTC with seconds, or nothing where it is beyond the calendar.
+/// A time in UTC with whole seconds.
 pub(crate) fn rfc3339(time: Timestamp) -> String {
     rfc3339_of_seconds(time.unix_ns() / 1_000_000_000)
 }
 
-/// Seconds since 1970 as [`rfc3339`] writes them.
+/// Seconds since 1970 as [`rfc3339`] writes them; nothing where they are beyond what nanoseconds can tell (the year 2554).
 pub(crate) fn rfc3339_of_seconds(seconds: u64) -> String {
-    let seconds = i64::try_from(seconds).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_second(seconds).map(|time| time.to_string()).unwrap_or_default()
+    seconds.checked_mul(1_000_000_000).map(|ns| Timestamp::from_unix_ns(ns).rfc3339()).unwrap_or_default()
 }
 
 /// Text in one line, and without what Markdown would take for markup of its own.

@@ -339,7 +339,7 @@ fn check_statement(statement: &Predicate, log: &Log, groups: &Groups) -> Result<
     let range = (groups.records.keys().next().copied(), groups.records.keys().next_back().copied());
     let said = [statement.records, statement.custody, statement.tombstones];
     let names_log = statement.origin == log.chain.origin()
-        && statement.log_id == crate::bag::hex(&log.chain.first().log_id())
+        && statement.log_id == event::hex::encode(&log.chain.first().log_id())
         && statement.tree_size == log.checkpoint.size;
     if counts != said
         || range != (statement.first, statement.last)

@@ -151,7 +151,7 @@ fn files(dir: &Path) -> Result<(Vec<Seq>, u64), Fault> {
 /// The prepared segment: zeros, perhaps behind a header or the beginning of one. It holds no record, and the next open removes it.
 fn check_next(path: &Path) -> Result<u64, Fault> {
     let fault = |offset, wrong| Fault { file: path.to_owned(), offset, seq: None, wrong };
-    let file = crate::open_regular(path).map_err(|error| fault(0, error.into()))?;
+    let file = files::open_regular(path).map_err(|error| fault(0, error.into()))?;
     let length = file.metadata().map_err(|error| fault(0, error.into()))?.len();
     let mut header = [0; SEGMENT_HEADER_BYTES];
     crate::segment::read_zero_extended(&file, &mut header, 0).map_err(|error| fault(0, error.into()))?;

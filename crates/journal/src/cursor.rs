@@ -1,9 +1,8 @@
 //! Where a consumer of the journal stands, kept in a small file of its own, with a tag: whoever could move a consumer on would make
 //! it pass over records.
 
-use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
@@ -55,16 +54,12 @@ impl Cursor {
     /// [`set`](Self::set).
     pub fn open(path: impl Into<PathBuf>, tag: CursorTag) -> Result<Self, CursorError> {
         let path = path.into();
-        let mut text = Vec::new();
-        match crate::open_regular(&path) {
-            Ok(file) => {
-                file.take(CURSOR_BYTES as u64 + 1)
-                    .read_to_end(&mut text)
-                    .map_err(|error| CursorError::Io { path: path.clone(), error })?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Self { path, seq: Seq(0), tag }),
+        let text = match files::read_at_most(&path, CURSOR_BYTES as u64) {
+            Ok(Some(text)) => text,
+            Ok(None) => return Ok(Self { path, seq: Seq(0), tag }),
+            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Err(CursorError::Damaged { path }),
             Err(error) => return Err(CursorError::Io { path, error }),
-        }
+        };
         match parse(&text, &tag) {
             Some(seq) => Ok(Self { path, seq, tag }),
             None => Err(CursorError::Damaged { path }),
@@ -79,7 +74,8 @@ impl Cursor {
 
     /// Moves the cursor, and returns when the new position is durable.
     pub fn set(&mut self, seq: Seq) -> Result<(), CursorError> {
-        write(&self.path, &line(seq, &self.tag)).map_err(|error| CursorError::Io { path: self.path.clone(), error })?;
+        let written = files::write_atomic(&self.path, line(seq, &self.tag).as_bytes(), 0o600);
+        written.map_err(|error| CursorError::Io { path: self.path.clone(), error })?;
         self.seq = seq;
         Ok(())
     }
@@ -92,10 +88,8 @@ impl std::fmt::Debug for Cursor {
 }
 
 fn line(seq: Seq, tag: &CursorTag) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
     let text = format!("{PREFIX}{:020} ", seq.0);
-    let digits = tag(text.as_bytes()).into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    let digits: String = digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect();
+    let digits = event::hex::encode(&tag(text.as_bytes()));
     format!("{text}{digits}\n")
 }
 
@@ -104,17 +98,6 @@ fn parse(text: &[u8], tag: &CursorTag) -> Option<Seq> {
     let seq = Seq(digits.parse().ok()?);
     // There is one way to write a position, so comparing checks the tag and everything else.
     verify_slices_are_equal(line(seq, tag).as_bytes(), text).ok().map(|()| seq)
-}
-
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    let mut file = File::create(&temporary)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    std::fs::rename(&temporary, path)?;
-    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(dir)?.sync_all()
 }
 
 #[cfg(test)]

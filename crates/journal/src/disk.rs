@@ -68,7 +68,7 @@ impl Disk {
     /// Makes the names in a directory durable.
     pub(crate) fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         on!(self, disk => disk.sync_dir(dir));
-        File::open(dir)?.sync_all()
+        files::sync_dir(dir)
     }
 
     /// Makes an empty file, in the place of one that has the name.

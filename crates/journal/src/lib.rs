@@ -24,7 +24,6 @@ mod reader;
 mod recent;
 mod record;
 mod recovery;
-mod regular;
 mod segment;
 #[cfg(test)]
 mod simulation;
@@ -45,5 +44,4 @@ pub use options::Options;
 pub use reader::{ReadError, Reader};
 pub use record::{RECORD_CONTENTS_MAX, RECORD_VERSION, Record, RecordError, Seq};
 pub use recovery::{OpenError, Recovery};
-pub use regular::{NotRegular, open_regular, read_at_most};
 pub use segment::Torn;

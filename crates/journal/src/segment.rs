@@ -85,7 +85,7 @@ impl Segment {
     pub(crate) fn open_sealed(dir: &Path, first: Seq) -> Result<Self, Fault> {
         let path = dir.join(file_name(first));
         let fault = |wrong| Fault { file: path.clone(), offset: 0, seq: Some(first), wrong };
-        let file = crate::open_regular(&path).map_err(|error| match error.kind() {
+        let file = files::open_regular(&path).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => fault(Wrong::Missing),
             _ => fault(error.into()),
         })?;

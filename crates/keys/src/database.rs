@@ -1,7 +1,7 @@
 //! SQLCipher files: opened with a raw key, so that no password is stretched for every connection.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
@@ -63,7 +63,7 @@ pub(crate) fn open_reader(path: &Path, key: &Secret) -> rusqlite::Result<Connect
     match open(false) {
         // SQLite cannot make its lock file beside it, and where there is no log nobody is writing.
         Err(rusqlite::Error::SqliteFailure(failure, _))
-            if failure.code == ErrorCode::CannotOpen && path.exists() && !with_suffix(path, "-wal").exists() =>
+            if failure.code == ErrorCode::CannotOpen && path.exists() && !files::beside(path, "-wal").exists() =>
         {
             open(true)
         }
@@ -76,13 +76,6 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
     // The first read tells whether the key is right.
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
-}
-
-/// A file that SQLite keeps beside another.
-pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }
 
 fn uri(path: &Path, immutable: bool) -> String {

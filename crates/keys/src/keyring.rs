@@ -13,9 +13,8 @@ use lru::LruCache;
 use rusqlite::{Connection, OptionalExtension as _};
 use zeroize::Zeroizing;
 
-use crate::database::{open_reader, open_writer, with_suffix};
+use crate::database::{open_reader, open_writer};
 use crate::error::KeysError;
-use crate::files::make_private_dir;
 use crate::root::RootKey;
 use crate::secret::{Secret, random};
 use crate::subject::Subject;
@@ -118,20 +117,20 @@ impl Keyring {
     /// # Errors
     /// [`KeysError::Locked`], [`KeysError::WrongRoot`], [`KeysError::Missing`], and whatever the files say.
     pub fn open(dir: &Path, root: Arc<dyn RootKey>) -> Result<Self, KeysError> {
-        make_private_dir(dir).map_err(KeysError::io(dir))?;
+        files::make_private_dir(dir).map_err(KeysError::io(dir))?;
         let lock = lock(dir)?;
         let tenant = match Tenant::read(dir)? {
             Some(tenant) if !tenant.is_new => tenant,
             // Never finished: nothing was kept in it.
             Some(_) => rotate::create(dir, root.as_ref())?,
-            None => match files(dir)?.into_iter().find(|(_, path)| path.extension().is_some_and(|kind| kind == "db")) {
+            None => match generations(dir)?.into_iter().find(|(_, path)| path.extension().is_some_and(|kind| kind == "db")) {
                 Some(_) => return Err(KeysError::Missing { path: dir.join(TENANT_FILE) }),
                 None => rotate::create(dir, root.as_ref())?,
             },
         };
         // What a change that was interrupted left behind.
-        for (_, path) in files(dir)?.into_iter().filter(|(generation, _)| *generation != tenant.generation) {
-            crate::files::remove(&path).map_err(KeysError::io(&path))?;
+        for (_, path) in generations(dir)?.into_iter().filter(|(generation, _)| *generation != tenant.generation) {
+            files::remove(&path).map_err(KeysError::io(&path))?;
         }
         let path = present(file(dir, tenant.generation))?;
         let key = tenant.unwrap(dir, root.as_ref())?;
@@ -145,7 +144,7 @@ impl Keyring {
         match Tenant::read(dir) {
             // A first start that was interrupted has kept nothing.
             Ok(Some(tenant)) => !tenant.is_new,
-            Ok(None) => files(dir).is_ok_and(|files| !files.is_empty()),
+            Ok(None) => generations(dir).is_ok_and(|files| !files.is_empty()),
             Err(_) => true,
         }
     }
@@ -441,7 +440,7 @@ impl Keyring {
         let made = self.made.load(Ordering::Acquire);
         let wal = {
             let db = self.reading()?;
-            with_suffix(&db.path, "-wal")
+            files::beside(&db.path, "-wal")
         };
         // Not the database's own lock: others go on making subjects meanwhile. SQLite holds its locks on other files.
         match File::open(&wal).and_then(|wal| wal.sync_data()) {
@@ -625,12 +624,16 @@ fn file(dir: &Path, generation: u64) -> PathBuf {
 }
 
 fn present(path: PathBuf) -> Result<PathBuf, KeysError> {
-    // SQLite would say no more than that it cannot open the file.
-    if path.try_exists().map_err(KeysError::io(&path))? { Ok(path) } else { Err(KeysError::Missing { path }) }
+    // SQLite would say no more than that it cannot open the file, and would wait for whoever writes to a pipe.
+    match files::is_regular(&path).map_err(KeysError::io(&path))? {
+        true => Ok(path),
+        false if path.symlink_metadata().is_ok() => Err(KeysError::io(&path)(io::Error::other(files::NotRegular))),
+        false => Err(KeysError::Missing { path }),
+    }
 }
 
 /// The files of keyrings in a directory, with those that SQLite keeps beside them, and their generations.
-fn files(dir: &Path) -> Result<Vec<(u64, PathBuf)>, KeysError> {
+fn generations(dir: &Path) -> Result<Vec<(u64, PathBuf)>, KeysError> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).map_err(KeysError::io(dir))? {
         let path = entry.map_err(KeysError::io(dir))?.path();

@@ -13,7 +13,6 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use crate::error::KeysError;
-use crate::files::{hex, make_private_dir, read_at_most, write_new};
 use crate::secret::Secret;
 
 /// Longest root key file. `age-keygen` writes 189 bytes, the private key and two comments.
@@ -67,7 +66,7 @@ pub struct AgeRootKey {
 /// # Errors
 /// [`KeysError::NoRoot`], [`KeysError::Permissions`] where others can read it, [`KeysError::RootForm`].
 pub fn read_root_key(path: &Path) -> Result<Arc<dyn RootKey>, KeysError> {
-    let bytes = read_at_most(path, ROOT_FILE_BYTES_MAX).map_err(KeysError::io(path))?;
+    let bytes = files::read_named_at_most(path, ROOT_FILE_BYTES_MAX as u64).map_err(KeysError::io(path))?;
     let bytes = Zeroizing::new(bytes.ok_or_else(|| KeysError::NoRoot(path.to_owned()))?);
     let mode = std::fs::metadata(path).map_err(KeysError::io(path))?.permissions().mode() & 0o777;
     if mode & 0o077 != 0 {
@@ -97,14 +96,14 @@ pub fn read_root_key(path: &Path) -> Result<Arc<dyn RootKey>, KeysError> {
 /// [`KeysError::Io`], also where a file is already.
 pub fn create_root_key(path: &Path) -> Result<(), KeysError> {
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty() && !parent.is_dir()) {
-        make_private_dir(parent).map_err(KeysError::io(parent))?;
+        files::make_private_dir(parent).map_err(KeysError::io(parent))?;
     }
     let secret = Secret::random()?;
     let mut line = Zeroizing::new(String::with_capacity(128));
     let encoded = Zeroizing::new(STANDARD.encode(secret.expose()));
     // Writing to a string cannot fail.
     let _ = writeln!(line, "{FILE_PREFIX}{}", *encoded);
-    write_new(path, line.as_bytes(), 0o600).map_err(KeysError::io(path))
+    files::write_new(path, line.as_bytes(), 0o600).map_err(KeysError::io(path))
 }
 
 impl FileRootKey {
@@ -114,7 +113,7 @@ impl FileRootKey {
     /// [`KeysError::Root`] when the cryptographic library refuses, which it does not for 32 bytes.
     pub fn new(key: &Secret) -> Result<Self, KeysError> {
         let named = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key.expose()), b"watchkeeper root key id");
-        let id = format!("file:{}", hex(&named.as_ref()[..16]));
+        let id = format!("file:{}", event::hex::encode(&named.as_ref()[..16]));
         match RandomizedNonceKey::new(&AES_256_GCM, key.expose()) {
             Ok(key) => Ok(Self { key, id }),
             Err(_) => Err(KeysError::Root { id, action: "load", reason: "the library refuses it".to_owned() }),

@@ -9,7 +9,6 @@ use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::error::KeysError;
-use crate::files::{hex, read_at_most, write_atomic};
 use crate::root::RootKey;
 use crate::secret::{Secret, random};
 
@@ -50,7 +49,7 @@ impl Tenant {
 
     /// Wraps another key of the same keyring.
     pub(crate) fn with_key(&self, key: &Secret, generation: u64, is_new: bool, root: &dyn RootKey) -> Result<Self, KeysError> {
-        let keyring = if self.keyring.is_empty() { hex(&*random::<16>()?) } else { self.keyring.clone() };
+        let keyring = if self.keyring.is_empty() { event::hex::encode(&*random::<16>()?) } else { self.keyring.clone() };
         let wrapped = STANDARD.encode(root.wrap(key, &keyring)?);
         Ok(Self { version: VERSION, root: root.id(), generation, is_new, keyring, wrapped })
     }
@@ -61,7 +60,9 @@ impl Tenant {
         let damaged = |reason: String| KeysError::Tenant { path: path.clone(), reason };
         let mut before = None;
         let tenant: Self = loop {
-            let Some(bytes) = read_at_most(&path, TENANT_BYTES_MAX).map_err(KeysError::io(&path))? else { return Ok(None) };
+            let Some(bytes) = files::read_at_most(&path, TENANT_BYTES_MAX as u64).map_err(KeysError::io(&path))? else {
+                return Ok(None);
+            };
             match serde_json::from_slice(&bytes) {
                 Ok(tenant) => break tenant,
                 // A file that was replaced between opening and reading is overwritten where it lies; the next look finds the new one.
@@ -83,7 +84,7 @@ impl Tenant {
         let json =
             serde_json::to_vec(self).map_err(|error| KeysError::Tenant { path: path.clone(), reason: error.to_string() })?;
         let old = File::options().write(true).open(&path).ok();
-        write_atomic(&path, &json, 0o600).map_err(io)?;
+        files::write_atomic(&path, &json, 0o600).map_err(io)?;
         if let Some(mut old) = old {
             let overwritten = old
                 .metadata()

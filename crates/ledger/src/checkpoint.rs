@@ -181,7 +181,7 @@ impl<R: BufRead> History<R> {
 /// When the history cannot be read.
 pub fn history_holds(data_dir: &Path, note: &[u8]) -> io::Result<bool> {
     let Some(kept) = history_form(note) else { return Ok(false) };
-    let file = match journal::open_regular(&data_dir.join("ledger").join(HISTORY)) {
+    let file = match files::open_regular(&data_dir.join("ledger").join(HISTORY)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
         file => file?,
     };

@@ -1,13 +1,13 @@
 //! The log's private key.
 
 use std::fmt;
-use std::io::{self, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use crate::files::{read_at_most, sync_dir};
+use crate::disk::read_at_most;
 use crate::key_chain::ORIGIN_BYTES_MAX;
 use crate::note::{NoteError, SignedNote};
 use crate::signing::SigningKey;
@@ -76,7 +76,8 @@ impl LogKey {
 
     /// Writes the key to a new file that only its owner can read; whole or not at all. An existing file stays.
     pub fn save(&self, path: &Path) -> Result<(), KeyError> {
-        write_secret(path, self.to_text().as_bytes()).map_err(|source| KeyError::File { path: path.to_owned(), source })
+        files::write_new(path, self.to_text().as_bytes(), 0o600)
+            .map_err(|source| KeyError::File { path: path.to_owned(), source })
     }
 
     /// Reads the key file, or makes a key for `origin` and writes it where there is none.
@@ -188,24 +189,6 @@ impl LogKey {
         // There is one pair at least, by construction.
         &self.generations[self.generations.len() - 1][0]
     }
-}
-
-/// Writes a secret to a new file that only its owner can read; whole or not at all. An existing file stays.
-pub(crate) fn write_secret(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".tmp");
-    match std::fs::remove_file(&temporary) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
-    }
-    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    // A link fails where a file is already, which a rename would replace.
-    let linked = std::fs::hard_link(&temporary, path);
-    std::fs::remove_file(&temporary)?;
-    linked?;
-    sync_dir(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
 }
 
 fn new_pair(origin: &str) -> Result<Vec<SigningKey>, KeyError> {

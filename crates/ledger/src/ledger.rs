@@ -17,7 +17,7 @@ use serde::Serialize;
 use crate::checkpoint::{
     CHECKPOINT_BYTES_MAX, Checkpoint, CheckpointError, HISTORY_NOTE_BYTES_MAX, History, HistoryItem, can_be_torn,
 };
-use crate::files::{Disk, TEMPORARY_SUFFIX, read_at_most, walk};
+use crate::disk::{Disk, TEMPORARY_SUFFIX, read_at_most, walk};
 use crate::key::LogKey;
 use crate::key_chain::{Generation, KEYS_BYTES_MAX, KeyChain, KeyChainError, VKEY_FILE_BYTES_MAX, history_form};
 use crate::leaf::{Leaf, LeafError};
@@ -398,7 +398,7 @@ impl Ledger {
         /// Longest end of the history that can matter: the published checkpoint and the one behind it.
         const TAIL_BYTES: u64 = 2 * (HISTORY_NOTE_BYTES_MAX as u64 + 1);
         let path = self.dir.join(HISTORY);
-        let mut file = match journal::open_regular(&path) {
+        let mut file = match files::open_regular(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound && published.is_none() => return Ok((0, Vec::new())),
             other => other.map_err(at(&path))?,
         };

@@ -21,7 +21,7 @@
 
 mod checkpoint;
 pub mod disclosure;
-mod files;
+mod disk;
 mod hex;
 mod key;
 mod key_chain;

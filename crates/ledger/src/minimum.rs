@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::files::{Disk, read_at_most, walk};
+use crate::disk::{Disk, read_at_most, walk};
 use crate::key::LogKey;
 use crate::key_chain::{KeyChain, in_history};
 use crate::ledger::{LedgerError, at, damaged, locked};

@@ -21,7 +21,7 @@ use std::path::Path;
 pub use compare::{PublishedLog, goes_on_from_published};
 pub use publish::{Heartbeat, PublishError, Published, publish};
 
-use crate::files::read_at_most;
+use crate::disk::read_at_most;
 use crate::tile::{TILE_WIDTH, TileId};
 use crate::tlog_proof::canonical;
 

@@ -172,7 +172,7 @@ pub fn verify_timestamp(answer: &[u8], text: &[u8], roots: &TsaRoots) -> Result<
     let time = UnixTime::since_unix_epoch(std::time::Duration::from_secs(stamp.time));
     let all = webpki::ALL_VERIFICATION_ALGS;
     certificate.verify_for_usage(all, &roots.0, &intermediates, time, TimeStampingIfAny, None, None).map_err(untrusted)?;
-    let name = sha256(signer).iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = event::hex::encode(&sha256(signer));
     Ok(Timestamped { time: stamp.time, certificate: name })
 }
 

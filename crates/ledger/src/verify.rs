@@ -205,7 +205,7 @@ impl Stop {
     fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| {
-            if journal::NotRegular::is(&source) {
+            if files::NotRegular::is(&source) {
                 // Named as other faults of the ledger are: from the data directory on.
                 let names: Vec<_> = path.iter().map(|name| name.to_string_lossy()).collect();
                 let from = names.iter().rposition(|name| name == "ledger").unwrap_or_default();

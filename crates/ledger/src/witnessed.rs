@@ -8,7 +8,7 @@ use std::io::{self, BufReader};
 use std::path::Path;
 
 use crate::checkpoint::{Checkpoint, History, HistoryItem};
-use crate::files::{Disk, read_at_most};
+use crate::disk::{Disk, read_at_most};
 use crate::ledger::{CHECKPOINT, HISTORY};
 use crate::note::{NOTE_BYTES_MAX, SignedNote};
 use crate::timestamp::TIMESTAMP_BYTES_MAX;
@@ -83,7 +83,7 @@ pub fn stamped_sizes(data_dir: &Path) -> io::Result<BTreeSet<u64>> {
 pub fn stamped_checkpoints(data_dir: &Path, sizes: &BTreeSet<u64>) -> io::Result<Vec<StampedCheckpoint>> {
     let Some(&last) = sizes.last() else { return Ok(Vec::new()) };
     let ledger = data_dir.join("ledger");
-    let mut history = History::new(BufReader::new(File::open(ledger.join(HISTORY))?));
+    let mut history = History::new(BufReader::new(files::open_regular(&ledger.join(HISTORY))?));
     let mut found = Vec::new();
     while let Some(HistoryItem::Note { note, .. }) = history.next()? {
         let parsed = SignedNote::parse(&note).ok().and_then(|note| Checkpoint::parse(note.text()).ok());

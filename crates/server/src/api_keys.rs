@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use keys::{Keyring, KeysError, hex};
+use keys::{Keyring, KeysError};
 
 use crate::access::Role;
 use crate::secrets;
@@ -103,7 +103,7 @@ impl ApiKeys {
         let secret = format!("wk_{}", URL_SAFE_NO_PAD.encode(secrets::random::<32>().map_err(ApiKeyError::Random)?));
         let now = unix_seconds();
         let info = KeyInfo {
-            id: format!("key_{}", hex(&secrets::random::<6>().map_err(ApiKeyError::Random)?)),
+            id: format!("key_{}", event::hex::encode(&secrets::random::<6>().map_err(ApiKeyError::Random)?)),
             name: name.to_owned(),
             role,
             created_unix_s: now,
@@ -158,7 +158,7 @@ impl ApiKeys {
 }
 
 fn digest(secret: &str) -> String {
-    hex(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.as_bytes()).as_ref())
+    event::hex::encode(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, secret.as_bytes()).as_ref())
 }
 
 fn unix_seconds() -> u64 {

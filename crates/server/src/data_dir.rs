@@ -22,6 +22,9 @@ use sanitize::{Sanitizer, TokenKey};
 /// Version of the layout.
 const FORMAT: &str = "watchkeeper data 2\n";
 
+/// Longest `format` that is read.
+const FORMAT_BYTES_MAX: u64 = 4 * 1024;
+
 /// The keyring's names of the key of tokens and of its label.
 const TOKEN_KEY: &str = "token key";
 /// See [`TOKEN_KEY`].
@@ -69,15 +72,15 @@ impl DataDir {
                 }
             }
         }
-        keys::make_private_dir(path).map_err(wrap(path))?;
+        files::make_private_dir(path).map_err(wrap(path))?;
         let dir = Self(path.to_owned());
         if !format.exists() {
-            crate::secrets::write_atomic(&format, FORMAT.as_bytes(), 0o644).map_err(wrap(&format))?;
+            files::write_atomic(&format, FORMAT.as_bytes(), 0o644).map_err(wrap(&format))?;
         }
         dir.check_format()?;
         for sub in ["journal", "ledger", "store", "state", "keys", "run"] {
             let sub = path.join(sub);
-            keys::make_private_dir(&sub).map_err(wrap(&sub))?;
+            files::make_private_dir(&sub).map_err(wrap(&sub))?;
         }
         Ok(dir)
     }
@@ -100,7 +103,8 @@ impl DataDir {
 
     fn check_format(&self) -> Result<(), DataDirError> {
         let path = self.0.join("format");
-        let format = fs::read(&path).map_err(|source| DataDirError::Io { path, source })?;
+        let format = files::read_at_most(&path, FORMAT_BYTES_MAX).and_then(|found| found.ok_or(io::ErrorKind::NotFound.into()));
+        let format = format.map_err(|source| DataDirError::Io { path, source })?;
         if format == FORMAT.as_bytes() {
             Ok(())
         } else {

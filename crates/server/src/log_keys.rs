@@ -123,7 +123,7 @@ pub(crate) fn log_key(keyring: &Keyring) -> Result<LogKey, LogKeyError> {
     }
     // The origin names the log. It is random and says nothing of the operator; an operator may choose another one.
     let id = secrets::random::<8>().map_err(LogKeyError::Random)?;
-    let key = LogKey::generate(&format!("watchkeeper.invalid/{}", keys::hex(&id)))?;
+    let key = LogKey::generate(&format!("watchkeeper.invalid/{}", event::hex::encode(&id)))?;
     // First: a key without a pin says that somebody has taken it away.
     keyring.put_named(LOG_PIN, b"")?;
     keyring.put_named(LOG_KEY, key.to_text().as_bytes())?;
@@ -208,7 +208,7 @@ pub(crate) fn retire(keyring: &Keyring, ledger: &mut Ledger) -> Result<bool, Log
 pub fn key_chain(data: &DataDir) -> Result<Option<KeyChain>, LogKeyError> {
     let read = |name: &str| {
         let path = data.path().join("ledger").join(name);
-        secrets::read_at_most(&path, KEY_CHAIN_BYTES_MAX).map_err(|source| LogKeyError::File { path, source })
+        files::read_at_most(&path, KEY_CHAIN_BYTES_MAX).map_err(|source| LogKeyError::File { path, source })
     };
     let Some(first) = read("vkey")? else { return Ok(None) };
     Ok(Some(KeyChain::parse(&first, read("keys")?.as_deref())?))

@@ -8,7 +8,6 @@ use std::io;
 use keys::{Keyring, KeysError};
 
 use crate::data_dir::DataDir;
-use crate::secrets;
 
 /// The keyring's name of the pin: a checkpoint, or nothing while none was published.
 pub(crate) const LOG_PIN: &str = "log pin";
@@ -44,7 +43,7 @@ pub enum PinError {
 
 /// Whether the ledger still holds the checkpoint that was signed last, as its copy has it.
 pub fn check(data: &DataDir) -> Result<(), PinError> {
-    match secrets::read_at_most(&data.key(COPY), CHECKPOINT_BYTES_MAX)? {
+    match files::read_at_most(&data.key(COPY), CHECKPOINT_BYTES_MAX)? {
         Some(pinned) => compare(data, &pinned, "keys/log.checkpoint"),
         None => Ok(()),
     }
@@ -67,7 +66,7 @@ fn compare(data: &DataDir, pinned: &[u8], from: &'static str) -> Result<(), PinE
     }
     // The history keeps one signature of several. As long as the pinned checkpoint is the published one, that has them all.
     let text = |note: &[u8]| note.windows(2).position(|pair| pair == b"\n\n").map(|end| note[..end].to_vec());
-    match secrets::read_at_most(&data.path().join("ledger/checkpoint"), CHECKPOINT_BYTES_MAX)? {
+    match files::read_at_most(&data.path().join("ledger/checkpoint"), CHECKPOINT_BYTES_MAX)? {
         Some(published) if text(&published) == text(pinned) && published != pinned => Err(PinError::Replaced(from)),
         _ => Ok(()),
     }
@@ -80,8 +79,8 @@ pub fn holds(data: &DataDir, note: &[u8]) -> io::Result<bool> {
 
 /// Pins the checkpoint that has just been published.
 pub(crate) fn set(data: &DataDir, keyring: &Keyring) -> Result<(), PinError> {
-    let note = secrets::read_at_most(&data.path().join("ledger/checkpoint"), CHECKPOINT_BYTES_MAX)?;
+    let note = files::read_at_most(&data.path().join("ledger/checkpoint"), CHECKPOINT_BYTES_MAX)?;
     let note = note.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     keyring.put_named(LOG_PIN, &note)?;
-    Ok(secrets::write_atomic(&data.key(COPY), &note, 0o600)?)
+    Ok(files::write_atomic(&data.key(COPY), &note, 0o600)?)
 }

@@ -107,7 +107,7 @@ impl Pipeline {
     /// What stands for a name in a record where the name itself must not: half of its keyed hash, in the form of a UUID, which the
     /// sanitiser does not take for a secret; where it takes it for anything, as that is recorded.
     pub(crate) fn pseudonym(&self, kind: &str, name: &str) -> String {
-        let digits = keys::hex(&self.subject_namer.tag(kind, name)[..16]);
+        let digits = event::hex::encode(&self.subject_namer.tag(kind, name)[..16]);
         let mut text = String::with_capacity(digits.len() + 4);
         for (at, digit) in digits.chars().enumerate() {
             if matches!(at, 8 | 12 | 16 | 20) {

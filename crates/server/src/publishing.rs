@@ -23,7 +23,6 @@ use crate::lifecycle::spine::Spine;
 use crate::log_keys::key_chain;
 use crate::node::Node;
 use crate::pipeline::Pipeline;
-use crate::secrets;
 use crate::standing::Others;
 use crate::watchman::HEARTBEAT_EVENT;
 
@@ -185,7 +184,7 @@ impl Work {
 
     fn keep(&self) {
         let bytes = serde_json::to_vec(&self.reached).map_err(std::io::Error::other);
-        let kept = bytes.and_then(|bytes| secrets::write_atomic(&reached_file(&self.data), &bytes, 0o600));
+        let kept = bytes.and_then(|bytes| files::write_atomic(&reached_file(&self.data), &bytes, 0o600));
         if let Err(error) = kept {
             tracing::warn!(%error, "how far publication is could not be written down; the place tells it again");
         }

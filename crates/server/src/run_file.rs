@@ -36,11 +36,11 @@ impl RunFile {
 
     /// Reads the file of a server that is (or was) running.
     pub fn read(data: &DataDir) -> Option<Self> {
-        serde_json::from_slice(&secrets::read_at_most(&data.run(Self::NAME), BYTES_MAX).ok()??).ok()
+        serde_json::from_slice(&files::read_at_most(&data.run(Self::NAME), BYTES_MAX).ok()??).ok()
     }
 
     pub(crate) fn write(&self, data: &DataDir) -> io::Result<()> {
-        secrets::write_atomic(&data.run(Self::NAME), &serde_json::to_vec(self)?, 0o600)
+        files::write_atomic(&data.run(Self::NAME), &serde_json::to_vec(self)?, 0o600)
     }
 
     pub(crate) fn remove(data: &DataDir) {
@@ -68,7 +68,7 @@ impl ServerProof {
     /// # Errors
     /// What the system's random generator says.
     pub fn challenge() -> io::Result<String> {
-        Ok(keys::hex(&secrets::random::<{ CHALLENGE_DIGITS / 2 }>()?))
+        Ok(event::hex::encode(&secrets::random::<{ CHALLENGE_DIGITS / 2 }>()?))
     }
 
     /// What the server that listens at an address answers to a challenge, in hexadecimal digits; `None` when that is no challenge.
@@ -76,7 +76,7 @@ impl ServerProof {
     pub fn answer(&self, address: SocketAddr, challenge: &str) -> Option<String> {
         let is_challenge = challenge.len() == CHALLENGE_DIGITS && challenge.bytes().all(|byte| byte.is_ascii_hexdigit());
         // No address has a line feed in it.
-        is_challenge.then(|| keys::hex(&self.0.tag(format!("{address}\n{challenge}").as_bytes())))
+        is_challenge.then(|| event::hex::encode(&self.0.tag(format!("{address}\n{challenge}").as_bytes())))
     }
 
     /// Whether that is what the server of the record answers to the challenge when it is asked at the address.

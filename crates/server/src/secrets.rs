@@ -1,7 +1,4 @@
-//! Random bytes and small files, as the crate `keys` makes them.
-
-pub(crate) use journal::read_at_most;
-pub(crate) use keys::write_atomic;
+//! Random bytes.
 
 use std::io;
 

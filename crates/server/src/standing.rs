@@ -15,7 +15,7 @@ use crate::data_dir::DataDir;
 use crate::lifecycle::cold::archive_of;
 use crate::log_keys::key_chain;
 use crate::publishing;
-use crate::watchman::{self, rfc3339};
+use crate::watchman;
 
 /// How the watch stands.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -108,7 +108,7 @@ impl Outcomes {
         match (failure, failures.get_mut(who)) {
             (None, known) => known.into_iter().for_each(|known| known.is_over = true),
             (Some(what), _) => {
-                let at = rfc3339(Timestamp::now());
+                let at = Timestamp::now().rfc3339();
                 let failure = Failure { who: who.to_owned(), at, what: what.to_owned(), is_over: false };
                 failures.insert(who.to_owned(), failure);
             }
@@ -178,7 +178,7 @@ impl ArchiveStanding {
         Self {
             records: manifest.end(),
             segments: manifest.segments().count(),
-            last_sealed: newest.map(rfc3339),
+            last_sealed: newest.map(Timestamp::rfc3339),
             ..Self::default()
         }
     }
@@ -189,7 +189,7 @@ fn reached(file: &Path, records: u64, now: SystemTime) -> Option<Reached> {
     let since_epoch = at.duration_since(SystemTime::UNIX_EPOCH).ok()?;
     Some(Reached {
         records,
-        at: rfc3339(Timestamp::from_unix_ns(u64::try_from(since_epoch.as_nanos()).ok()?)),
+        at: Timestamp::from_unix_ns(u64::try_from(since_epoch.as_nanos()).ok()?).rfc3339(),
         // A clock that was set back makes it new.
         age_s: now.duration_since(at).unwrap_or_default().as_secs(),
     })

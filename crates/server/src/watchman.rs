@@ -68,15 +68,9 @@ pub(crate) fn watch(
 pub(crate) fn not_running_gap(newest: Timestamp) -> Event<String> {
     let mut gap = internal(Kind::Gap, "recorder.not_running");
     gap.set(attr::GAP_REASON, "not_running");
-    gap.set(Key::of("watchkeeper.gap.from"), rfc3339(newest).as_str());
-    gap.set(Key::of("watchkeeper.gap.to"), rfc3339(gap.observed).as_str());
+    gap.set(Key::of("watchkeeper.gap.from"), newest.rfc3339().as_str());
+    gap.set(Key::of("watchkeeper.gap.to"), gap.observed.rfc3339().as_str());
     gap
-}
-
-/// The time as people and SQL read it; nanoseconds since 1970 where the calendar ends.
-pub(crate) fn rfc3339(time: Timestamp) -> String {
-    jiff::Timestamp::from_nanosecond(i128::from(time.unix_ns()))
-        .map_or_else(|_| time.unix_ns().to_string(), |time| time.to_string())
 }
 
 fn turned_away_gap(count: u64) -> Event<String> {

@@ -164,9 +164,7 @@ impl Attached {
 }
 
 fn wal_of(path: &Path) -> PathBuf {
-    let mut name = path.to_owned().into_os_string();
-    name.push("-wal");
-    PathBuf::from(name)
+    files::beside(path, "-wal")
 }
 
 /// An SQLite URI for a file. What is not plain is percent-encoded.

@@ -11,6 +11,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 
 use crate::error::StoreError;
+use crate::rebuild;
 use crate::schema::{self, SCHEMA_VERSION};
 
 /// Contents of which the writer remembers the number, so that the pieces of a conversation that come again with every
@@ -66,7 +67,12 @@ pub(crate) fn list(dir: &Path) -> Result<BTreeMap<String, PathBuf>, StoreError> 
         Err(error) => return Err(StoreError::directory(dir)(error)),
     };
     for entry in entries {
-        let path = entry.map_err(StoreError::directory(dir))?.path();
+        let entry = entry.map_err(StoreError::directory(dir))?;
+        // SQLite would follow a link, and wait for whoever writes to a pipe.
+        if !entry.file_type().map_err(StoreError::directory(dir))?.is_file() {
+            continue;
+        }
+        let path = entry.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if let Some(day) = name.strip_suffix(".db").filter(|day| is_day(day)) {
             partitions.insert(day.to_owned(), path.clone());
@@ -90,11 +96,16 @@ pub(crate) fn key_id_file(partition: &Path) -> PathBuf {
 /// The id of a partition's key. `None` while it has none.
 pub(crate) fn key_id(partition: &Path) -> Result<Option<KeyId>, StoreError> {
     let path = key_id_file(partition);
-    let Some(bytes) = journal::read_at_most(&path, KEY_ID_BYTES_MAX).map_err(StoreError::directory(&path))? else {
-        return Ok(None);
-    };
-    let id = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim_end().parse().ok());
-    id.map(Some).ok_or_else(|| StoreError::NoKey { path: partition.to_owned() })
+    let no_key = || StoreError::NoKey { path: partition.to_owned() };
+    match files::read_at_most(&path, KEY_ID_BYTES_MAX) {
+        Ok(Some(bytes)) => {
+            let id = std::str::from_utf8(&bytes).ok().and_then(|text| text.trim_end().parse().ok());
+            id.map(Some).ok_or_else(no_key)
+        }
+        Ok(None) => Ok(None),
+        Err(error) if files::NotRegular::is(&error) || error.kind() == std::io::ErrorKind::FileTooLarge => Err(no_key()),
+        Err(error) => Err(StoreError::directory(&path)(error)),
+    }
 }
 
 /// The key of a partition. `None` while it has none.
@@ -107,14 +118,20 @@ impl Partition {
     /// Opens the partition of `day`, making it where there is none.
     pub(crate) fn open(dir: &Path, day: &str, keys: &DataKeys) -> Result<Self, StoreError> {
         let path = dir.join(format!("{day}.db"));
-        let known = if path.exists() { key_of(&path, keys)? } else { None };
+        let known = if files::is_regular(&path).map_err(StoreError::directory(&path))? {
+            key_of(&path, keys)?
+        } else {
+            // SQLite would follow a link that lies there, and wait for whoever writes to a pipe.
+            rebuild::remove_partition(&path)?;
+            None
+        };
         let key = match known {
             Some(key) => key,
             // Each has a key of its own, so that it can be forgotten apart from the others.
             None => {
                 let (id, key) = keys.create()?;
                 let named = key_id_file(&path);
-                keys::write_atomic(&named, format!("{id}\n").as_bytes(), 0o600).map_err(StoreError::directory(&named))?;
+                files::write_atomic(&named, format!("{id}\n").as_bytes(), 0o600).map_err(StoreError::directory(&named))?;
                 key
             }
         };
@@ -134,8 +151,12 @@ impl Partition {
     /// written: then it can be built again.
     pub(crate) fn open_listed(dir: &Path, day: &str, next: u64, keys: &DataKeys) -> Result<Option<Self>, StoreError> {
         let path = dir.join(format!("{day}.db"));
-        if !path.exists() || !matches!(key_id(&path), Ok(Some(_)) | Err(StoreError::Directory { .. })) {
+        if !files::is_regular(&path).map_err(StoreError::directory(&path))? {
             return Ok(None);
+        }
+        match key_id(&path) {
+            Ok(None) | Err(StoreError::NoKey { .. }) => return Ok(None),
+            other => drop(other?),
         }
         let opened = Self::open(dir, day, keys).and_then(|partition| Ok((partition.next()?.unsigned_abs() >= next, partition)));
         match opened {

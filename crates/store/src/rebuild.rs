@@ -56,7 +56,7 @@ impl Rebuild {
             move_partition(path, &store, day)?;
             days.push(day.clone());
         }
-        sync_dir(&store).map_err(StoreError::directory(&store))?;
+        files::sync_dir(&store).map_err(StoreError::directory(&store))?;
         list_days(&store, days.iter().map(String::as_str), &self.keys)?;
         remove_dir(&self.side_dir)?;
         Ok(days)
@@ -70,7 +70,7 @@ impl Rebuild {
         match list(&self.side_dir)?.get(&self.from_day) {
             Some(path) => {
                 move_partition(path, &store, &self.from_day)?;
-                sync_dir(&store).map_err(StoreError::directory(&store))?;
+                files::sync_dir(&store).map_err(StoreError::directory(&store))?;
                 list_days(&store, [self.from_day.as_str()], &self.keys)?;
             }
             None => Days::change(&self.keys, |days| days.remove(&self.from_day))?,
@@ -97,7 +97,7 @@ impl Rebuild {
         live.close()?;
         let error = StoreError::directory(&store);
         let mark = store.join(SWAP_MARK);
-        fs::File::create(&mark).and_then(|file| file.sync_all()).and_then(|()| sync_dir(&store)).map_err(error)?;
+        fs::File::create(&mark).and_then(|file| file.sync_all()).and_then(|()| files::sync_dir(&store)).map_err(error)?;
         let mut unused = Vec::new();
         for (_, path) in list(&store)?.range(self.from_day.clone()..) {
             unused.extend(key_id(path)?);
@@ -106,11 +106,11 @@ impl Rebuild {
         for (day, path) in list(&self.side_dir)?.range(self.from_day.clone()..) {
             move_partition(path, &store, day)?;
         }
-        sync_dir(&store).map_err(StoreError::directory(&store))?;
+        files::sync_dir(&store).map_err(StoreError::directory(&store))?;
         Days::change(&self.keys, |days| days.remove_from(&self.from_day))?;
         let there = list(&store)?;
         list_days(&store, there.range(self.from_day.clone()..).map(|(day, _)| day.as_str()), &self.keys)?;
-        fs::remove_file(&mark).and_then(|()| sync_dir(&store)).map_err(StoreError::directory(&store))?;
+        fs::remove_file(&mark).and_then(|()| files::sync_dir(&store)).map_err(StoreError::directory(&store))?;
         remove_dir(&self.side_dir)?;
         // Copies of the old partitions in backups open no more.
         self.keys.destroy(&unused)?;
@@ -129,7 +129,7 @@ pub(crate) fn settle(store: &Path, keys: &DataKeys) -> Result<(), StoreError> {
     if let Some(data) = store.parent() {
         remove_dir(&data.join(SIDE_DIR))?;
     }
-    fs::remove_file(&mark).and_then(|()| sync_dir(store)).map_err(StoreError::directory(store))
+    fs::remove_file(&mark).and_then(|()| files::sync_dir(store)).map_err(StoreError::directory(store))
 }
 
 /// Removes every partition of a store's directory.
@@ -193,17 +193,10 @@ pub(crate) fn destroy_unused(store: &Path, keys: &DataKeys) -> Result<(), StoreE
 }
 
 pub(crate) fn remove_partition(path: &Path) -> Result<(), StoreError> {
-    let with = |suffix: &str| {
-        let mut name = path.to_owned().into_os_string();
-        name.push(suffix);
-        PathBuf::from(name)
-    };
+    let with = |suffix: &str| files::beside(path, suffix);
     // The name of the key last: a partition without it would be taken for a new one.
     for path in [with(""), with("-wal"), with("-shm"), key_id_file(path)] {
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(StoreError::directory(&path)(error)),
-            _ => {}
-        }
+        files::remove(&path).map_err(StoreError::directory(&path))?;
     }
     Ok(())
 }
@@ -213,8 +206,4 @@ fn remove_dir(dir: &Path) -> Result<(), StoreError> {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::directory(dir)(error)),
         _ => Ok(()),
     }
-}
-
-fn sync_dir(dir: &Path) -> std::io::Result<()> {
-    fs::File::open(dir)?.sync_all()
 }

@@ -322,7 +322,7 @@ fn cell(value: ValueRef<'_>, bytes_left: &mut usize) -> (Cell, bool) {
         ValueRef::Integer(number) => (Cell::Int(number), false),
         ValueRef::Real(number) => (Cell::Real(number), false),
         ValueRef::Text(bytes) => take(String::from_utf8_lossy(bytes).into_owned()),
-        ValueRef::Blob(bytes) => take(bytes.iter().map(|byte| format!("{byte:02x}")).collect()),
+        ValueRef::Blob(bytes) => take(event::hex::encode(bytes)),
     }
 }
 

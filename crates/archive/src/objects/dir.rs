@@ -43,7 +43,7 @@ impl DirObjects {
             let fail = |error| failed(below, &error);
             DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(fail)?;
         }
-        sync_dir(dir).map_err(|error| failed("segments", &error))?;
+        files::sync_dir(dir).map_err(|error| failed("segments", &error))?;
         Ok(objects)
     }
 
@@ -58,10 +58,7 @@ impl DirObjects {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         let temporary = parent.join(format!("{TEMPORARY_PREFIX}{}", file_name.to_string_lossy()));
-        match std::fs::remove_file(&temporary) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
+        files::remove(&temporary)?;
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
         file.set_permissions(Permissions::from_mode(0o400))?;
@@ -69,7 +66,7 @@ impl DirObjects {
         // A link, unlike a rename, never takes the place of another file.
         let linked = std::fs::hard_link(&temporary, &path);
         std::fs::remove_file(&temporary)?;
-        sync_dir(parent)?;
+        files::sync_dir(parent)?;
         match linked {
             Ok(()) => Ok(true),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -102,7 +99,7 @@ impl Objects for DirObjects {
 
     fn get(&self, name: &ObjectName, _: Option<&str>, bytes_max: u64) -> Result<Option<Bytes>, ObjectError> {
         let read = || {
-            let file = journal::open_regular(&self.path(name))?;
+            let file = files::open_regular(&self.path(name))?;
             let mut bytes = Vec::with_capacity(usize::try_from(file.metadata()?.len().min(bytes_max)).unwrap_or(0) + 1);
             file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
             Ok(bytes)
@@ -127,7 +124,7 @@ impl Objects for DirObjects {
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(false),
             other => {
                 other.map_err(fail)?;
-                path.parent().map_or(Ok(()), sync_dir).map_err(fail)?;
+                files::sync_dir_of(&path).map_err(fail)?;
                 Ok(true)
             }
         }
@@ -207,10 +204,6 @@ impl Objects for DirObjects {
         // Lifting a hold leaves the flag to the lock; `delete` takes it off when both are over.
         if self.immutable && on { self.lock(name) } else { Ok(()) }
     }
-}
-
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
 }
 
 fn set_flag(path: &Path, on: bool) -> io::Result<()> {

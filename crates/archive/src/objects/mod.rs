@@ -13,7 +13,6 @@ use event::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use dir::DirObjects;
-pub(crate) use dir::sync_dir;
 pub use public::{PublicBucket, PublicDir, PublicSite};
 pub use s3::{LockMode, S3Config, S3Objects};
 
@@ -198,7 +197,7 @@ impl From<Digest> for String {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&event::hex::encode(&self.0))
     }
 }
 

@@ -16,7 +16,7 @@ use object_store::client::{HttpRequest, HttpRequestBody};
 
 use super::network::{Answer, ERROR_BYTES_MAX, Network, execute, tried};
 use super::s3::ObjectRequest;
-use super::{Digest, ObjectError, S3Config, S3Objects, sync_dir};
+use super::{Digest, ObjectError, S3Config, S3Objects};
 
 /// Requests that are under way at once.
 const REQUESTS_AT_ONCE: usize = 16;
@@ -206,7 +206,7 @@ impl PublicPlace for PublicDir {
             // A link, unlike a rename, never takes the place of another file.
             let linked = std::fs::hard_link(&temporary, &path);
             std::fs::remove_file(&temporary)?;
-            path.parent().map_or(Ok(()), sync_dir)?;
+            path.parent().map_or(Ok(()), files::sync_dir)?;
             linked
         };
         match write() {
@@ -223,7 +223,7 @@ impl PublicPlace for PublicDir {
         let write = || {
             let (temporary, path) = self.write_beside(name, bytes)?;
             std::fs::rename(&temporary, &path)?;
-            path.parent().map_or(Ok(()), sync_dir)
+            path.parent().map_or(Ok(()), files::sync_dir)
         };
         write().map_err(|error| by_system(name, &error))
     }

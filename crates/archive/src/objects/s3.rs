@@ -483,8 +483,8 @@ fn version_query(version: Option<&str>) -> Vec<(&'static str, Option<&str>)> {
 
 /// A point in time as S3 writes it, whole seconds, rounded up so that a lock never ends early.
 fn rfc3339(time: Timestamp) -> Option<String> {
-    let seconds = i64::try_from(time.unix_ns().div_ceil(1_000_000_000)).ok()?;
-    Some(jiff::Timestamp::from_second(seconds).ok()?.to_string())
+    let whole = time.unix_ns().checked_next_multiple_of(1_000_000_000)?;
+    Some(Timestamp::from_unix_ns(whole).rfc3339())
 }
 
 #[cfg(test)]

@@ -48,20 +48,11 @@ pub(crate) fn expand(short: &str, id_of: impl Fn(u32) -> Option<ContentId>) -> O
         let digits = rest.bytes().take(DIGITS_MAX + 1).take_while(u8::is_ascii_digit).count();
         let Some(row) = rest[..digits].parse().ok().filter(|_| rest[digits..].starts_with('"')) else { continue };
         json.push_str(&short[from..start]);
-        push_hex(&id_of(row)?, &mut json);
+        event::hex::push(id_of(row)?.as_bytes(), &mut json);
         from = start + 1 + digits;
     }
     json.push_str(&short[from..]);
     Some(json)
-}
-
-/// As `Display`, which is far slower: a conversation has dozens of ids in each call.
-fn push_hex(id: &ContentId, out: &mut String) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for byte in id.as_bytes() {
-        out.push(char::from(DIGITS[usize::from(byte >> 4)]));
-        out.push(char::from(DIGITS[usize::from(byte & 15)]));
-    }
 }
 
 #[cfg(test)]

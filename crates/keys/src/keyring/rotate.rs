@@ -8,10 +8,9 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
-use super::{Db, TABLES, file, files, now_s};
-use crate::database::{attach_key, open_writer, unlock, with_suffix};
+use super::{Db, TABLES, file, generations, now_s};
+use crate::database::{attach_key, open_writer, unlock};
 use crate::error::KeysError;
-use crate::files::{remove, sync_dir_of};
 use crate::root::RootKey;
 use crate::secret::Secret;
 use crate::tenant::Tenant;
@@ -31,8 +30,8 @@ pub(super) fn create(dir: &Path, root: &dyn RootKey) -> Result<Tenant, KeysError
     let key = Secret::random()?;
     let new = Tenant::wrap(&key, FIRST, true, root)?;
     new.write(dir)?;
-    for (_, left) in files(dir)? {
-        remove(&left).map_err(KeysError::io(&left))?;
+    for (_, left) in generations(dir)? {
+        files::remove(&left).map_err(KeysError::io(&left))?;
     }
     let path = file(dir, FIRST);
     make_empty(&path)?;
@@ -78,7 +77,7 @@ impl Db {
         let key = Secret::random()?;
         let tenant = self.tenant.with_key(&key, generation, false, self.root.as_ref())?;
         if let Err(error) = self.copy(&path, &key, doomed, fresh) {
-            drop(remove(&path));
+            drop(files::remove(&path));
             return Err(error);
         }
         // From here on: which of the two files counts is what `tenant.key` says, and only a new start reads that.
@@ -93,8 +92,8 @@ impl Db {
         // Nothing that is left opens these; the next start removes what stays.
         for suffix in ["", "-wal", "-shm"] {
             if let Err(error) = self.step("the old file goes").and_then(|()| {
-                let old = with_suffix(&old, suffix);
-                remove(&old).map_err(KeysError::io(&old))
+                let old = files::beside(&old, suffix);
+                files::remove(&old).map_err(KeysError::io(&old))
             }) {
                 tracing::warn!(%error, "an old file of the keyring could not be removed");
             }
@@ -187,12 +186,12 @@ fn schema(name: &str) -> String {
 /// An empty file that only its owner can read; SQLite takes it for a new database.
 fn make_empty(path: &Path) -> Result<(), KeysError> {
     for suffix in ["", "-wal", "-shm", "-journal"] {
-        let path = with_suffix(path, suffix);
-        remove(&path).map_err(KeysError::io(&path))?;
+        let path = files::beside(path, suffix);
+        files::remove(&path).map_err(KeysError::io(&path))?;
     }
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map(drop).map_err(KeysError::io(path))
 }
 
 fn sync(path: &Path) -> Result<(), KeysError> {
-    File::open(path).and_then(|file| file.sync_all()).and_then(|()| sync_dir_of(path)).map_err(KeysError::io(path))
+    File::open(path).and_then(|file| file.sync_all()).and_then(|()| files::sync_dir_of(path)).map_err(KeysError::io(path))
 }

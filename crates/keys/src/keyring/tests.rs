@@ -75,7 +75,7 @@ fn what_was_made_is_there_after_a_restart() {
         // Nothing of it is readable in the files.
         for plain in [&key.expose()[..], &token[..], b"token key", b"data_keys", b"SQLite format 3", &[7; 32], &id.as_bytes()[..]]
         {
-            assert!(!contains(dir.path(), plain), "{}", crate::hex(plain));
+            assert!(!contains(dir.path(), plain), "{}", event::hex::encode(plain));
         }
         use std::os::unix::fs::PermissionsExt as _;
         for entry in fs::read_dir(dir.path()).unwrap() {
@@ -182,8 +182,8 @@ fn a_destroyed_key_is_in_no_file_and_opens_with_nothing_that_is_left() {
     let again = keyring.subject(&[1; 32]).unwrap();
     assert!(again.id != subject.id && sign(&again) != sign(&subject), "the same name is another subject now");
     assert_eq!(keyring.subject(&[2; 32]).unwrap().id, other.id);
-    assert_eq!(files(&at).unwrap().iter().map(|(generation, _)| *generation).max(), Some(5));
-    assert!(files(&at).unwrap().iter().all(|(generation, _)| *generation == 5));
+    assert_eq!(generations(&at).unwrap().iter().map(|(generation, _)| *generation).max(), Some(5));
+    assert!(generations(&at).unwrap().iter().all(|(generation, _)| *generation == 5));
     assert!(!contains(&at, key.expose()));
 
     // The copy opens with the tenant key of its own time: the test could find something.
@@ -255,7 +255,7 @@ fn a_change_may_end_at_any_step() {
         assert!(keyring.get(Purpose::Journal, kept).unwrap().is_some());
         assert_eq!(keyring.find_subject(&[1; 32]).unwrap(), Some(subject));
         gone.push(keyring.get(Purpose::Journal, doomed).unwrap().is_none());
-        assert_eq!(files(&at).unwrap().iter().filter(|(_, path)| path.extension().unwrap() == "db").count(), 1);
+        assert_eq!(generations(&at).unwrap().iter().filter(|(_, path)| path.extension().unwrap() == "db").count(), 1);
         // It can be finished.
         keyring.destroy(Purpose::Journal, &[doomed]).unwrap();
         assert!(

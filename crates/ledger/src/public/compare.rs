@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{PublicFiles, read_tile};
 use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
-use crate::files::read_at_most;
+use crate::disk::read_at_most;
 use crate::key_chain::{KEYS_BYTES_MAX, KeyChain, VKEY_FILE_BYTES_MAX};
 use crate::ledger::{CHECKPOINT, KEYS, VKEY};
 use crate::note::NOTE_BYTES_MAX;

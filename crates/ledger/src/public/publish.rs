@@ -16,7 +16,7 @@ use super::{
     read_tile, timestamp_name,
 };
 use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint};
-use crate::files::read_at_most;
+use crate::disk::read_at_most;
 use crate::key_chain::{KEYS_BYTES_MAX, KeyChain, VKEY_FILE_BYTES_MAX};
 use crate::leaf::Leaf;
 use crate::ledger::{CHECKPOINT, KEYS, VKEY};

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Stop, VerifyError};
 use crate::checkpoint::{CHECKPOINT_BYTES_MAX, Checkpoint, History};
-use crate::files::{TEMPORARY_SUFFIX, read_at_most, walk};
+use crate::disk::{TEMPORARY_SUFFIX, read_at_most, walk};
 use crate::key_chain::{KEYS_BYTES_MAX, KeyChain, KeyChainError, VKEY_FILE_BYTES_MAX};
 use crate::ledger::{CHECKPOINT, HISTORY, KEYS, VKEY, is_file_of_ledger};
 use crate::minimum::{MINIMUM, MINIMUM_BYTES_MAX, Minimum, pruned_meanwhile};
@@ -82,7 +82,7 @@ impl Snapshot {
         let first_leaf = minimum.map_or(0, |minimum| minimum.first_leaf());
         let Listing { partials, kept, last_full, timestamps } = list(&ledger, first_leaf, notes)?;
         let path = ledger.join(HISTORY);
-        let history = match journal::open_regular(&path) {
+        let history = match files::open_regular(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             other => {
                 let file = other.map_err(Stop::unreadable(&path))?;

@@ -10,8 +10,8 @@ use zeroize::Zeroizing;
 
 use super::request::AddCheckpoint;
 use crate::checkpoint::Checkpoint;
-use crate::files::{Disk, read_at_most};
-use crate::key::{KeyError, write_secret};
+use crate::disk::{Disk, read_at_most};
+use crate::key::KeyError;
 use crate::note::{NOTE_BYTES_MAX, NoteError, NoteSignature, SignedNote};
 use crate::proof::verify_consistency;
 use crate::signing::SigningKey;
@@ -123,7 +123,7 @@ impl WitnessKey {
             text.push_str(&one.to_text());
             text.push('\n');
         }
-        write_secret(path, text.as_bytes()).map_err(at)?;
+        files::write_new(path, text.as_bytes(), 0o600).map_err(at)?;
         Ok(key)
     }
 }
@@ -266,7 +266,7 @@ impl Reply {
 
 /// The name of a log in URLs and files.
 fn hash_of(origin: &str) -> String {
-    sha256(origin.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
+    event::hex::encode(&sha256(origin.as_bytes()))
 }
 
 #[cfg(test)]

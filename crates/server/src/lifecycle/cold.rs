@@ -14,7 +14,6 @@ use sanitize::Clean;
 use super::place::{self, Place};
 use crate::data_dir::DataDir;
 use crate::log_keys::{LogKeyError, key_chain, sealed_size};
-use crate::secrets;
 use crate::standing::ArchiveStanding;
 
 /// Directory of the archive of evidence in the data directory.
@@ -225,7 +224,7 @@ impl Cold {
         let error = |what: String| ColdError::Pin { path: self.pin_copy.clone(), what };
         let pin = serde_json::to_vec(pin).map_err(|source| error(source.to_string()))?;
         self.keyring.put_named(self.which.pinned, &pin)?;
-        secrets::write_atomic(&self.pin_copy, &pin, 0o600).map_err(|source| error(source.to_string()))
+        files::write_atomic(&self.pin_copy, &pin, 0o600).map_err(|source| error(source.to_string()))
     }
 
     /// How far it is.
@@ -407,7 +406,7 @@ fn read_pins(which: Which, data: &DataDir, keyring: Option<&Arc<Keyring>>) -> Re
     let bad = |source: serde_json::Error| ColdError::BadPin { path: path.clone(), what: source.to_string() };
     let parse = |bytes: &[u8]| serde_json::from_slice::<Pin>(bytes).map_err(bad);
     let kept = keyring.map(|keyring| keyring.named(which.pinned)).transpose()?.flatten();
-    let copy = secrets::read_at_most(&path, PIN_BYTES_MAX);
+    let copy = files::read_at_most(&path, PIN_BYTES_MAX);
     let copy = copy.map_err(|source| ColdError::Pin { path: path.clone(), what: source.to_string() })?;
     let pins = [copy.as_deref(), kept.as_deref().map(Vec::as_slice)].into_iter().flatten();
     let mut pins = pins.map(parse).collect::<Result<Vec<_>, _>>()?;

@@ -16,8 +16,7 @@
 //! 9. the plan is destroyed.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{BufWriter, Write as _};
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -491,14 +490,14 @@ impl Eraser<'_> {
         let dir = self.data.join(ARCHIVE_DIR).join(TOMBSTONES_DIR);
         fs::create_dir_all(&dir).map_err(at(&dir))?;
         let pending = dir.join(format!("{request}{PENDING_SUFFIX}"));
-        write_list(&pending, gone)?;
+        files::write_atomic_with(&pending, 0o600, |file| gone.write(file)).map_err(at(&pending))?;
         let mut event = crate::node::internal(event::Kind::Admin, ledger::TOMBSTONE_EVENT);
         for (key, value) in tombstone.attributes() {
             event.attributes.insert(key, value.map(&mut |text: Clean| text.as_str().to_owned(), &|key: String, _| key));
         }
         self.record(vec![event])?;
         let path = dir.join(format!("{request}{LIST_SUFFIX}"));
-        fs::rename(&pending, &path).and_then(|()| File::open(&dir)?.sync_all()).map_err(at(&path))
+        files::rename(&pending, &path).map_err(at(&path))
     }
 }
 
@@ -524,19 +523,6 @@ fn describe(plan: &Plan, erased: &mut Erased) {
     for stay in &plan.stays {
         *erased.refused.entry(stay.keeper.ground).or_default() += stay.records;
     }
-}
-
-fn write_list(path: &Path, list: &ErasedItems) -> Result<(), EraseError> {
-    let temporary = path.with_extension("tmp");
-    let write = || {
-        let mut file = BufWriter::new(File::create(&temporary)?);
-        list.write(&mut file)?;
-        file.flush()?;
-        file.get_ref().sync_all()?;
-        fs::rename(&temporary, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
-    };
-    write().map_err(at(path))
 }
 
 fn at(path: &Path) -> impl FnOnce(std::io::Error) -> EraseError + '_ {

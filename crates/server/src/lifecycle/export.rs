@@ -1,7 +1,6 @@
 //! Evidence: records with their proofs, put together from wherever they lie.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fs::File;
 use std::io::BufReader;
 use std::time::{Duration, Instant};
 
@@ -325,7 +324,7 @@ impl Node {
         for Trace { seq, request, .. } in erasures {
             // The request names a file: the ledger's own rule for it is checked when the list is compared.
             let Some(request) = request.filter(|request| !request.contains(['/', '.'])) else { continue };
-            let Ok(file) = File::open(dir.join(format!("{request}.jsonl"))) else { continue };
+            let Ok(file) = files::open_regular(&dir.join(format!("{request}.jsonl"))) else { continue };
             let list = ErasedItems::read(&mut BufReader::new(file))?;
             let (records, _) = gather(&self.spine(), &BTreeSet::from([seq]))?;
             found.extend(records.into_iter().map(|record| (record, list.clone())));

@@ -272,8 +272,8 @@ impl Node {
                 class: segment.class.as_str().to_owned(),
                 records: segment.records,
                 bytes: segment.events.bytes + segment.contents.bytes,
-                sealed_at: crate::watchman::rfc3339(segment.sealed_at),
-                until: until.map(crate::watchman::rfc3339),
+                sealed_at: segment.sealed_at.rfc3339(),
+                until: until.map(Timestamp::rfc3339),
             }
         };
         let of = |archive: &'static str, cold: &Cold| -> Vec<SegmentInfo> {
@@ -305,7 +305,7 @@ impl Node {
         event.set(attr::EVENT_OUTCOME, "success");
         // The record of a hold outlives the persons in it: they stand in it under a keyed hash.
         let hidden = |kind, name: &Option<String>| name.as_ref().map(|name| self.pipeline().pseudonym(kind, name));
-        let time = |time: &Option<Timestamp>| time.map(crate::watchman::rfc3339);
+        let time = |time: &Option<Timestamp>| time.map(Timestamp::rfc3339);
         let scope = [hidden("user", user), hidden("session", session), application.clone(), time(from), time(to)];
         for (key, value) in search::HOLD_SCOPE.into_iter().zip(scope) {
             if let Some(value) = value {

@@ -11,7 +11,6 @@ use archive::{DirObjects, LockMode, ObjectError, Objects, S3Config, S3Objects, V
 use serde::{Deserialize, Serialize};
 
 use super::cold::ColdError;
-use crate::secrets;
 
 /// Directory of the objects beside the manifest, where no other place is configured.
 pub(crate) const OBJECTS_DIR: &str = "objects";
@@ -137,14 +136,10 @@ impl std::fmt::Display for Place {
 pub(crate) fn written(dir: &Path) -> Result<Place, ColdError> {
     let path = dir.join(FILE);
     let error = |what: String| ColdError::Place { path: path.clone(), what };
-    match std::fs::metadata(&path) {
-        Err(source) if source.kind() == std::io::ErrorKind::NotFound => return Ok(Place::default()),
-        Err(source) => return Err(error(source.to_string())),
-        Ok(metadata) if metadata.len() > FILE_BYTES_MAX => return Err(error("is too long".to_owned())),
-        Ok(_) => {}
+    match files::read_at_most(&path, FILE_BYTES_MAX).map_err(|source| error(source.to_string()))? {
+        Some(bytes) => serde_json::from_slice(&bytes).map_err(|source| error(source.to_string())),
+        None => Ok(Place::default()),
     }
-    let bytes = std::fs::read(&path).map_err(|source| error(source.to_string()))?;
-    serde_json::from_slice(&bytes).map_err(|source| error(source.to_string()))
 }
 
 /// The place to use, and to write down: the configured one where there is one. Where the archive holds something already, that must
@@ -164,7 +159,7 @@ pub(crate) fn settled(
         let path = dir.join(FILE);
         let error = |what: String| ColdError::Place { path: path.clone(), what };
         let bytes = serde_json::to_vec_pretty(place).map_err(|source| error(source.to_string()))?;
-        secrets::write_atomic(&path, &bytes, 0o600).map_err(|source| error(source.to_string()))?;
+        files::write_atomic(&path, &bytes, 0o600).map_err(|source| error(source.to_string()))?;
     }
     Ok(place.clone())
 }

@@ -10,13 +10,15 @@ use serde::Serialize;
 use super::{Asker, lifecycle_event};
 use crate::consumers::StoreJob;
 use crate::node::Node;
-use crate::watchman::rfc3339;
 
 /// How long it may take: a day of ten million events is a quarter of an hour's work.
 const WITHIN: Duration = Duration::from_secs(3_600);
 
 /// Which days were brought back, and until when they stay.
 const FILE: &str = "state/restored.json";
+
+/// Longest list that is read: thirty thousand days.
+const FILE_BYTES_MAX: u64 = 1024 * 1024;
 
 /// How long they stay: a week.
 const STAYS_NS: u64 = 7 * 86_400 * 1_000_000_000;
@@ -58,7 +60,7 @@ impl Node {
         if from >= to {
             return Err(RestoreError::Times);
         }
-        let mut event = lifecycle_event("archive.restore", "read", &format!("{} to {}", rfc3339(from), rfc3339(to)));
+        let mut event = lifecycle_event("archive.restore", "read", &format!("{} to {}", from.rfc3339(), to.rfc3339()));
         event.identity.user = Some(asker.principal());
         event.set(attr::EVENT_OUTCOME, "success");
         self.pipeline().record_blocking(vec![event], &|| true)?;
@@ -85,13 +87,12 @@ fn note(data: &Path, days: &[String], now: Timestamp) -> std::io::Result<()> {
     restored.retain(|_, until| *until > now);
     let until = Timestamp::from_unix_ns(now.unix_ns().saturating_add(STAYS_NS));
     restored.extend(days.iter().map(|day| (day.clone(), until)));
-    crate::secrets::write_atomic(&data.join(FILE), &serde_json::to_vec(&restored)?, 0o600)
+    files::write_atomic(&data.join(FILE), &serde_json::to_vec(&restored)?, 0o600)
 }
 
 fn read(data: &Path) -> std::io::Result<BTreeMap<String, Timestamp>> {
-    match std::fs::read(data.join(FILE)) {
-        Ok(bytes) => Ok(serde_json::from_slice(&bytes)?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(BTreeMap::new()),
-        Err(error) => Err(error),
+    match files::read_at_most(&data.join(FILE), FILE_BYTES_MAX)? {
+        Some(bytes) => Ok(serde_json::from_slice(&bytes)?),
+        None => Ok(BTreeMap::new()),
     }
 }

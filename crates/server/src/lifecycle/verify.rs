@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use archive::{ArchiveError, ArchiveReport, Item, ManifestError, ObjectName, View};
-use journal::{FrameKeys, Seq, open_regular};
+use files::open_regular;
+use journal::{FrameKeys, Seq};
 use keys::Keyring;
 use ledger::{
     Disclosure, ErasedItems, Erasures, Fault, Report, Selection, StoredBody, StoredContent, StoredField, StoredRecord,

@@ -333,3 +333,51 @@ fn a_day_of_the_store_that_somebody_removes_comes_back_and_is_told() {
     server.stop();
     assert_eq!(verify(&data).0, 0);
 }
+
+#[test]
+fn no_command_waits_for_a_pipe_or_reads_an_endless_file_in_the_data_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, aside) = (dir.path().join("data"), dir.path().join("aside"));
+    recorded(&data, 0);
+    let day = fs::read_dir(data.join("store")).unwrap().map(|entry| entry.unwrap().path());
+    let day = day.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "db")).unwrap();
+    let keyring = fs::read_dir(data.join("keys")).unwrap().map(|entry| entry.unwrap().path());
+    let keyring = keyring.into_iter().find(|path| path.extension().is_some_and(|extension| extension == "db")).unwrap();
+    fs::create_dir_all(data.join("archive")).unwrap();
+    // What is derived, or is there only now and then, is in nobody's way; nothing is believed of the rest.
+    let named = |name: &str| data.join(name);
+    let files = [
+        (named("format"), 2),
+        (named("keys/tenant.key"), 2),
+        (keyring, 2),
+        (named("archive/place.json"), 2),
+        (named("state/detect.cursor"), 2),
+        (named("run/api.json"), 0),
+        (day.with_extension("keyid"), 0),
+        (day, 0),
+    ];
+    for (file, expected) in files {
+        for (kind, target) in [("pipe", None), ("endless", Some("/dev/zero"))] {
+            let was = file.exists();
+            if was {
+                fs::rename(&file, &aside).unwrap();
+            }
+            match target {
+                None => assert!(Command::new("mkfifo").arg(&file).status().unwrap().success()),
+                Some(target) => std::os::unix::fs::symlink(target, &file).unwrap(),
+            }
+            let count = ["query", "SELECT count(*) AS n FROM prompts", "--format", "csv", "--data"];
+            let (code, text) = ends(watchkeeper().args(count).arg(&data));
+            assert_eq!(code, expected, "{kind} {}: {text}", file.display());
+            assert!(code != 0 || text.contains("\n25"), "{kind} {}: {text}", file.display());
+            if file.symlink_metadata().is_ok_and(|metadata| !metadata.is_file()) {
+                fs::remove_file(&file).unwrap();
+            }
+            if was && !file.exists() {
+                fs::rename(&aside, &file).unwrap();
+            }
+        }
+    }
+    drop(fs::remove_dir(data.join("archive")));
+    assert_eq!(verify(&data).0, 0);
+}

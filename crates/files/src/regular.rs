@@ -1,4 +1,4 @@
-//! Reading files that somebody else may have put there: no link is followed, no pipe waited for, no more read than was asked for.
+//! Reading what somebody else may have put there: no link is followed, no pipe waited for, no more read than was asked for.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -46,12 +46,41 @@ pub fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> 
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
         other => other?,
     };
-    let mut bytes = Vec::new();
+    take(file, bytes_max).map(Some)
+}
+
+/// As [`read_at_most`], of a file that a person named, wherever links lead and whatever is there: a secret that is mounted is a link,
+/// one that is passed on may be a pipe.
+///
+/// # Errors
+/// As there, but for [`NotRegular`].
+pub fn read_named_at_most(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> {
+    match File::open(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        opened => take(opened?, bytes_max).map(Some),
+    }
+}
+
+fn take(file: File, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let length = file.metadata()?.len().min(bytes_max);
+    // As long as it becomes: a vector that grows leaves copies of a secret behind.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default().saturating_add(1));
     file.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("has more than {bytes_max} bytes")));
     }
-    Ok(Some(bytes))
+    Ok(bytes)
+}
+
+/// Whether a regular file has the name, for files that another library opens.
+///
+/// # Errors
+/// What the system says, but for "not found".
+pub fn is_regular(path: &Path) -> io::Result<bool> {
+    match std::fs::symlink_metadata(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        metadata => Ok(metadata?.is_file()),
+    }
 }
 
 #[cfg(test)]
@@ -66,6 +95,7 @@ mod tests {
         assert_eq!(read_at_most(&at("file"), 4).unwrap().unwrap(), b"four");
         assert_eq!(read_at_most(&at("file"), 3).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
         assert_eq!(read_at_most(&at("none"), 3).unwrap(), None);
+        assert!(is_regular(&at("file")).unwrap() && !is_regular(&at("none")).unwrap());
         assert_eq!(read_at_most(&at("file/below"), 3).unwrap(), None);
         std::os::unix::fs::symlink(at("file"), at("link")).unwrap();
         std::os::unix::fs::symlink("/dev/zero", at("zero")).unwrap();
@@ -73,7 +103,10 @@ mod tests {
         let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         for name in ["link", "zero", "pipe", "socket", "."] {
             let error = read_at_most(&at(name), 4).unwrap_err();
-            assert!(NotRegular::is(&error), "{name}: {error}");
+            assert!(NotRegular::is(&error) && !is_regular(&at(name)).unwrap(), "{name}: {error}");
         }
+        assert_eq!(read_named_at_most(&at("link"), 4).unwrap().unwrap(), b"four");
+        assert_eq!(read_named_at_most(&at("zero"), 4).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert_eq!(read_named_at_most(&at("none"), 4).unwrap(), None);
     }
 }

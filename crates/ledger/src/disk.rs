@@ -86,7 +86,7 @@ impl Disk {
     pub(crate) fn sync_dirs(&mut self) -> io::Result<()> {
         for dir in std::mem::take(&mut self.dirty) {
             self.step()?;
-            match sync_dir(&dir) {
+            match files::sync_dir(&dir) {
                 // Removed since, with what was in it.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 other => other?,
@@ -146,19 +146,12 @@ impl Disk {
 
 /// Where a file is written before it is renamed.
 pub(crate) fn temporary_of(path: &Path) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(TEMPORARY_SUFFIX);
-    PathBuf::from(name)
-}
-
-/// Makes the names in a directory durable.
-pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
-    File::open(dir)?.sync_all()
+    files::beside(path, TEMPORARY_SUFFIX)
 }
 
 /// The bytes of a file, `max + 1` of them at most, so that a longer one is seen to be longer; `None` when it is not there.
 pub(crate) fn read_at_most(path: &Path, max: usize) -> io::Result<Option<Vec<u8>>> {
-    let file = match journal::open_regular(path) {
+    let file = match files::open_regular(path) {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
         other => other?,
     };

@@ -1,0 +1,12 @@
+//! Small files on a disk that can lose its power and to which others can write: there whole or not at all, read within bounds, and
+//! only where they are files.
+
+#![forbid(unsafe_code)]
+
+mod durable;
+mod regular;
+
+pub use durable::{
+    beside, make_private_dir, remove, rename, sync_dir, sync_dir_of, write_atomic, write_atomic_with, write_new, write_synced,
+};
+pub use regular::{NotRegular, is_regular, open_regular, read_at_most, read_named_at_most};
