@@ -28,6 +28,7 @@ mod attached;
 mod counts;
 mod cut;
 mod days;
+mod erased;
 mod error;
 mod latest;
 mod linear;
@@ -45,6 +46,7 @@ mod write;
 
 pub use attached::Reader;
 pub use counts::Counts;
+pub use erased::Erased;
 pub use error::{QueryError, StoreError};
 pub use latest::Latest;
 pub use partition::{day_of, start_of};

@@ -1,7 +1,7 @@
 //! The tables of a partition.
 
 /// Version of the tables. A partition of another version is refused: the store is derived and can be built again.
-pub(crate) const SCHEMA_VERSION: i64 = 2;
+pub(crate) const SCHEMA_VERSION: i64 = 3;
 
 /// Directions of a piece, as the table has them.
 pub(crate) const INPUT: i64 = 0;
@@ -109,6 +109,15 @@ CREATE INDEX events_call ON events(call_id) WHERE call_id IS NOT NULL;
 CREATE INDEX events_kind ON events(kind);
 
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+
+-- records whose events were erased; kind is NULL where the leaf's is not known
+CREATE TABLE erased (
+  seq INTEGER PRIMARY KEY,
+  time TEXT NOT NULL,
+  time_ns INTEGER NOT NULL,
+  observed_ns INTEGER NOT NULL,
+  kind TEXT
+);
 
 CREATE TABLE contents (
   id INTEGER PRIMARY KEY,

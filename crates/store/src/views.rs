@@ -62,6 +62,7 @@ pub const VIEWS: &[&View] = &[
     &watch::EVALUATIONS,
     &watch::RESPONSE_ACTIONS,
     &watch::GAPS,
+    &watch::ERASED_RECORDS,
     &core::EVENTS,
     &core::PIECES,
     &core::FINDINGS,

@@ -16,6 +16,7 @@ use sanitize::Clean;
 use crate::actions::{self, Texts};
 use crate::aggregates::Aggregates;
 use crate::days::Days;
+use crate::erased::Erased;
 use crate::error::StoreError;
 use crate::partition::{Partition, day_of, key_of, list};
 use crate::rebuild;
@@ -293,6 +294,9 @@ impl Store {
             if current.content(&content.id)?.is_none() {
                 current.add_content(&content.id, content.subject.as_bytes(), row.seq, &content.text)?;
             }
+        }
+        if let Some(erased) = Erased::of(record.seq, event) {
+            return Ok(erased.insert(&current.connection)?);
         }
         let inserted = {
             let mut statement = current.connection.prepare_cached(insert_event())?;

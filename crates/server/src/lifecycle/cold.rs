@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use archive::{Archive, ArchiveError, Item, KeyStoreError, Pin, Purpose, Segment, SegmentKey, SegmentKeys, Span, View};
-use event::{ContentId, Event, Key, KeyId, Kind, Source, SourcePath, Timestamp, attr};
+use event::{ContentId, Event, KeyId, Kind, attr};
 use journal::{Record, Seq};
 use keys::{Keyring, KeysError, Secret};
 use ledger::{LogKey, StoredBody, StoredContent, StoredRecord, VerifierKey};
-use sanitize::Clean;
 
 use super::place::{self, Place};
 use crate::data_dir::DataDir;
@@ -348,7 +347,7 @@ fn current_keys(data: &DataDir) -> Result<Vec<VerifierKey>, ColdError> {
     Ok(chain.map(|chain| chain.since(sealed).cloned().collect()).unwrap_or_default())
 }
 
-/// The records of a span as steps: what is gone is passed over, what was erased leaves a gap.
+/// The records of a span as steps: what is gone is passed over, what was erased leaves what its leaf says.
 pub(crate) fn steps(from: Seq, span: ArchivedSpan) -> Vec<Step> {
     let ArchivedSpan { records, mut contents, end } = span;
     let mut steps = Vec::with_capacity(records.len() + 1);
@@ -371,32 +370,18 @@ pub(crate) fn steps(from: Seq, span: ArchivedSpan) -> Vec<Step> {
     steps
 }
 
-/// A record as it may be read. In the place of an event that was erased stands a gap; contents of others that its record brought
-/// stay.
+/// A record as it may be read. In the place of an event that was erased stands what its leaf says; contents of others that its record
+/// brought stay.
 fn readable(stored: &StoredRecord) -> Record {
     if let Some(record) = stored.for_reading() {
         return record;
     }
-    let mut gap = event::RecordedEvent::<Clean>::new(
-        Kind::Gap,
-        Clean::literal("record.erased"),
-        Source::new(SourcePath::Internal, Key::of("watchkeeper")),
-    );
-    if let StoredBody::Redacted(record) = &stored.body {
-        (gap.time, gap.observed) = (record.time, record.observed);
-    }
-    let mut digest = [0; 32];
-    digest[..8].copy_from_slice(&stored.seq.0.to_be_bytes());
-    gap.id = event::EventId::derived(Timestamp::default(), &digest);
-    gap.attributes.insert(attr::GAP_REASON, event::Value::Text(Clean::literal("erased")));
-    gap.set(attr::GAP_COUNT, 1);
-    Record {
-        seq: stored.seq,
-        commitment_key: [0; 32],
-        blind: [0; 16],
-        event_json: serde_json::to_vec(&gap).unwrap_or_default(),
-        contents: stored.contents_for_reading(),
-    }
+    let (time, observed, kind) = match &stored.body {
+        StoredBody::Redacted(record) => (record.time, record.observed, record.kind),
+        StoredBody::Whole(_) => Default::default(),
+    };
+    let kind = Kind::ALL.into_iter().find(|known| known.code() == kind);
+    store::Erased { seq: stored.seq, time, observed, kind }.as_record(stored.contents_for_reading())
 }
 
 /// The pins, the furthest last: as the keyring has it, and its copy where that differs. A crash leaves the copy behind, a keyring

@@ -81,7 +81,8 @@ impl Node {
         let reader = self.reader()?;
         let mut unindexed = Unindexed { spans: Vec::new(), records: 0, dropped };
         for ((first, end), records) in there {
-            let sql = format!("SELECT count(*) FROM events WHERE seq >= {first} AND seq < {end}");
+            let count = |view: &str| format!("(SELECT count(*) FROM {view} WHERE seq >= {first} AND seq < {end})");
+            let sql = format!("SELECT {} + {}", count("events"), count("erased_records"));
             let table = reader.sql(&sql, &QueryLimits::default())?;
             let indexed = match table.rows.first().map(Vec::as_slice) {
                 Some([Cell::Int(count)]) => count.unsigned_abs(),

@@ -111,3 +111,19 @@ pub(super) const GAPS: View = View {
     from: "{p}.events e WHERE e.kind = 'gap'",
     merge: None,
 };
+
+pub(super) const ERASED_RECORDS: View = View {
+    name: "erased_records",
+    requirement: "",
+    about: "One row for each record whose event was erased: what its leaf in the ledger still says. It has no id, and stands in no other \
+            view.",
+    columns: &[&[
+        column("time", "e.time", "when it began, by the source's clock"),
+        column("time_ns", "e.time_ns", "the same, in nanoseconds since 1970"),
+        column("seq", "e.seq", "its place in the journal, and of its leaf in the ledger"),
+        column("observed", "iso_time(e.observed_ns)", "when Watchkeeper received it, by its own clock"),
+        column("kind", "e.kind", "what kind of event it was"),
+    ]],
+    from: "{p}.erased e",
+    merge: None,
+};

@@ -389,3 +389,19 @@ fn an_older_copy_of_a_day_is_not_taken_for_the_day() {
     let (missed, _store) = mend(Store::open(&dir, &keys).unwrap(), &journal, &dir, &keys);
     assert_eq!((missed, prompts(&dir, &keys)), (vec!["2025-11-21".to_owned()], 6));
 }
+
+#[test]
+fn an_erased_record_stands_in_its_own_view_and_the_contents_that_it_brought_stay() {
+    let mut journal = Journal::new();
+    journal.push(known(Kind::ModelCall, 0).with(|event| event.pieces = vec![said("of somebody else")]));
+    journal.push(known(Kind::ModelCall, 1).with(|event| event.pieces = vec![old(said("of somebody else")), said("theirs")]));
+    let event = journal.records[0].event().unwrap();
+    let erased = store::Erased { seq: Seq(0), time: event.time, observed: event.observed, kind: Some(Kind::ModelCall) };
+    journal.records[0] = erased.as_record(journal.records[0].contents.clone());
+    let store = indexed(&journal);
+    assert_eq!(store.rows("SELECT seq, time, kind FROM erased_records"), [["0", "2025-11-20T12:00:00.000000Z", "model_call"]]);
+    assert_eq!(store.rows("SELECT seq FROM events"), [["1"]]);
+    assert_eq!(store.rows("SELECT count(*) FROM gaps"), [["0"]]);
+    assert_eq!(store.rows("SELECT text FROM pieces ORDER BY ord"), [["of somebody else"], ["theirs"]]);
+    assert_eq!(store.store.next(), Seq(2));
+}
