@@ -1,4 +1,4 @@
-//! OTLP in JSON: traces and logs, from bytes to events.
+//! OTLP in JSON: traces, logs and metrics, from bytes to events.
 #![no_main]
 
 use capture::otlp;
@@ -10,5 +10,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(request) = otlp::logs_from_json(bytes) {
         let _ = otlp::decode_logs(request, event::SourcePath::OtlpHttp);
+    }
+    if let Ok(request) = otlp::metrics_from_json(bytes) {
+        let _ = otlp::decode_metrics(request, event::SourcePath::OtlpHttp);
     }
 });

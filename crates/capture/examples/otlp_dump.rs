@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use event::Value;
 use tokio::net::TcpListener;
-use watchkeeper_capture::otlp::{Dialects, Limits, grpc_router, http_router};
+use watchkeeper_capture::otlp::{Dialects, Limits, Receiver};
 use watchkeeper_capture::{Raw, RawEvent, Receipt, RecordError, Recorder};
 
 struct Printer;
@@ -108,7 +108,8 @@ async fn main() {
     let grpc = TcpListener::bind(&arguments[0]).await.unwrap();
     let http = TcpListener::bind(&arguments[1]).await.unwrap();
     println!("gRPC on {}, HTTP on {}", grpc.local_addr().unwrap(), http.local_addr().unwrap());
-    let grpc = axum::serve(grpc, grpc_router(Arc::clone(&recorder), Limits::default())).into_future();
-    let http = axum::serve(http, http_router(recorder, Limits::default())).into_future();
+    let receiver = Receiver::new(recorder, Limits::default());
+    let grpc = axum::serve(grpc, receiver.grpc()).into_future();
+    let http = axum::serve(http, receiver.http()).into_future();
     tokio::try_join!(grpc, http).unwrap();
 }

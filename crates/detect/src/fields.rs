@@ -15,6 +15,7 @@ pub const CATEGORIES: &[(&str, &str)] = &[
     ("guardrail", "`guardrail`: decisions of guardrails, moderation, approval"),
     ("auth", "`session`, `admin`: sign-in, permissions, keys, configuration"),
     ("gap", "`gap`: what should have been recorded and was not"),
+    ("metric", "`metric`: what an instrumentation measured in sum"),
 ];
 
 /// A field that rules can use.

@@ -156,6 +156,30 @@ keys! {
     DETECTION_EVIDENCE = "watchkeeper.detection.evidence";
     /// Detection: digest of the rule's text, so that it can be replayed with the same version.
     DETECTION_RULE_DIGEST = "watchkeeper.detection.rule_digest";
+    /// Metric: its value; of a histogram the sum.
+    METRIC_VALUE = "watchkeeper.metric.value";
+    /// Metric: how many measurements a histogram or summary holds.
+    METRIC_COUNT = "watchkeeper.metric.count";
+    /// Metric: the smallest measurement of a histogram, where it says so.
+    METRIC_MIN = "watchkeeper.metric.min";
+    /// Metric: the largest measurement of a histogram, where it says so.
+    METRIC_MAX = "watchkeeper.metric.max";
+    /// Metric: its unit, in UCUM as the source writes it (`{token}`, `s`, `USD`).
+    METRIC_UNIT = "watchkeeper.metric.unit";
+    /// Metric: `counter`, `up_down_counter`, `gauge`, `histogram` or `summary`.
+    METRIC_TYPE = "watchkeeper.metric.type";
+    /// Metric: `delta` (since the last report) or `cumulative` (since `watchkeeper.metric.start_ns`).
+    METRIC_TEMPORALITY = "watchkeeper.metric.temporality";
+    /// Metric: when counting began, in nanoseconds since 1970.
+    METRIC_START_NS = "watchkeeper.metric.start_ns";
+    /// The kind of token that a metric counts: `input`, `output`, `cache_read`, `cache_creation` ...
+    GEN_AI_TOKEN_TYPE = "gen_ai.token.type";
+    /// Span: how many log records have brought content to it.
+    JOINED_RECORDS = "watchkeeper.joined.records";
+    /// Log record: the event of the span that its content was joined to.
+    JOINED_TO = "watchkeeper.joined.to";
+    /// Log record whose content belongs to a span: why it stands on its own (`span_not_seen`, `span_recorded_before`, `no_room`).
+    JOIN_MISSED = "watchkeeper.join.missed";
     /// Administration: what was changed.
     ADMIN_OBJECT = "watchkeeper.admin.object";
 }

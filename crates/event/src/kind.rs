@@ -38,11 +38,14 @@ pub enum Kind {
     ResponseAction,
     /// Something that should have been recorded and was not: drops, torn tails, silence, unscanned bytes.
     Gap,
+    /// A sum that an instrumentation measured: tokens, cost, calls, durations (A10). Beside the events that it sums, never
+    /// in their place.
+    Metric,
 }
 
 impl Kind {
     /// Every kind, in the order of its code.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::ModelCall,
         Self::Guardrail,
         Self::Retrieval,
@@ -58,6 +61,7 @@ impl Kind {
         Self::Detection,
         Self::ResponseAction,
         Self::Gap,
+        Self::Metric,
     ];
 
     /// The name that JSON, SQL and rules use.
@@ -79,6 +83,7 @@ impl Kind {
             Self::Detection => "detection",
             Self::ResponseAction => "response_action",
             Self::Gap => "gap",
+            Self::Metric => "metric",
         }
     }
 
@@ -101,6 +106,7 @@ impl Kind {
             Self::Detection => 13,
             Self::ResponseAction => 14,
             Self::Gap => 15,
+            Self::Metric => 16,
         }
     }
 

@@ -67,6 +67,10 @@ pub struct Tls {
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
+    /// Certificates in PEM of those who issue client certificates. With it, callers of OTLP and of the gateway must show one
+    /// (mTLS); it stands for an API key there.
+    #[serde(default)]
+    pub client_ca: Option<PathBuf>,
 }
 
 /// Base URLs of the model providers.
@@ -81,12 +85,41 @@ pub struct Upstream {
     pub fail_open: bool,
 }
 
-/// Who may send events.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Who may send events, and how much at once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Capture {
-    /// Whether OTLP and gateway callers must present a key with the role `sensor` even on loopback. Elsewhere they always must.
+    /// Whether OTLP and gateway callers must present a key with the role `sensor` even on loopback. Elsewhere they always must,
+    /// unless they have shown a client certificate (`tls.client_ca`).
     pub require_key: bool,
+    /// MiB of OTLP requests that may be under way at once. What comes beyond is told to come back.
+    pub otlp_in_flight_mib: u32,
+    /// Milliseconds that OTLP log records with the content of a call wait for its span; 0: not at all.
+    pub otlp_join_ms: u64,
+}
+
+/// Exporters give up after 10 s; the record has to be written within them, too.
+const JOIN_MS_MAX: u64 = 8_000;
+
+/// The largest body of OTLP must fit, and the window of a zstd decoder.
+const IN_FLIGHT_MIB: std::ops::RangeInclusive<u32> = 16..=65_536;
+
+impl Default for Capture {
+    fn default() -> Self {
+        Self { require_key: false, otlp_in_flight_mib: 256, otlp_join_ms: 3_000 }
+    }
+}
+
+impl Capture {
+    /// What OTLP may take.
+    #[must_use]
+    pub fn otlp_limits(&self) -> capture::otlp::Limits {
+        capture::otlp::Limits {
+            in_flight_bytes_max: usize::try_from(self.otlp_in_flight_mib).unwrap_or(usize::MAX).saturating_mul(1024 * 1024),
+            join_window: Duration::from_millis(self.otlp_join_ms),
+            ..capture::otlp::Limits::default()
+        }
+    }
 }
 
 /// Where older records lie, and when they go there.
@@ -264,6 +297,18 @@ pub enum ConfigError {
         /// Where.
         address: SocketAddr,
     },
+    /// A number of `[capture]`.
+    #[error("capture.{field} = {value} is out of bounds: choose {min} to {max}")]
+    Capture {
+        /// Which.
+        field: &'static str,
+        /// What it is.
+        value: u64,
+        /// The least.
+        min: u64,
+        /// The most.
+        max: u64,
+    },
     /// An interval that makes no sense.
     #[error(
         "seal.interval_ms = {0} is out of bounds: choose {min} to {max} milliseconds",
@@ -322,6 +367,15 @@ impl Config {
     pub fn check(&self) -> Result<(), ConfigError> {
         if !SEAL_INTERVAL_MS.contains(&self.seal.interval_ms) {
             return Err(ConfigError::SealInterval(self.seal.interval_ms));
+        }
+        let in_flight = (u64::from(*IN_FLIGHT_MIB.start()), u64::from(*IN_FLIGHT_MIB.end()));
+        for (field, value, (min, max)) in [
+            ("otlp_in_flight_mib", u64::from(self.capture.otlp_in_flight_mib), in_flight),
+            ("otlp_join_ms", self.capture.otlp_join_ms, (0, JOIN_MS_MAX)),
+        ] {
+            if !(min..=max).contains(&value) {
+                return Err(ConfigError::Capture { field, value, min, max });
+            }
         }
         if self.tls.is_some() {
             return Ok(());
@@ -399,13 +453,23 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_capture_out_of_bounds_are_named() {
+        let capture = |text: &str| toml::from_str::<Config>(&format!("[capture]\n{text}")).unwrap().check();
+        capture("otlp_join_ms = 0\notlp_in_flight_mib = 16").unwrap();
+        for bad in ["otlp_join_ms = 8001", "otlp_in_flight_mib = 15"] {
+            let error = capture(bad).unwrap_err().to_string();
+            assert!(error.contains(bad), "{error}");
+        }
+    }
+
+    #[test]
     fn plain_text_stays_on_loopback() {
         let mut config = Config::default();
         config.check().unwrap();
         config.listen.gateway = "0.0.0.0:4000".parse().unwrap();
         let error = config.check().unwrap_err().to_string();
         assert!(error.contains("listen.gateway"), "{error}");
-        config.tls = Some(Tls { certificate: "c.pem".into(), key: "k.pem".into() });
+        config.tls = Some(Tls { certificate: "c.pem".into(), key: "k.pem".into(), client_ca: None });
         config.check().unwrap();
     }
 }

@@ -18,6 +18,7 @@ use store::{QueryError, QueryLimits};
 
 use crate::access::{Access, Role};
 use crate::api_keys::{ApiKeyError, ApiKeys, KeyInfo};
+use crate::listen::ClientCertificate;
 use crate::log_key_api;
 use crate::node::{Node, internal, read_event};
 use crate::page;
@@ -232,6 +233,10 @@ pub(crate) fn require_key(router: Router, api: Arc<Api>, access: Access) -> Rout
             }
             if let Some((_, header)) = &caller {
                 request.headers_mut().remove(header);
+            }
+            // Whoever issued it decided who may send; it is no way to anything else.
+            if caller.is_none() && access == Access::Send && request.extensions().get::<ClientCertificate>().is_some() {
+                return next.run(request).await;
             }
             admit(caller.map(|(caller, _)| caller), access, request, next).await
         }

@@ -13,6 +13,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -32,6 +33,23 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long requests that are under way may take to finish when the server stops.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Requests of one HTTP/2 connection at once: an exporter has a handful, a collector's queue ten.
+const STREAMS_MAX: u32 = 128;
+
+/// Longest head of a request. The longest real ones carry a token of a few KiB.
+const HEAD_BYTES_MAX: u32 = 32 * 1024;
+
+/// How often an HTTP/2 connection is asked whether it is still there, and how long the answer may take.
+const PING_INTERVAL: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Streams that a client may reset before they were answered, until its connection is ended (CVE-2023-44487).
+const RESETS_MAX: usize = 64;
+
+/// That the caller has shown a client certificate which the configuration trusts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ClientCertificate;
+
 /// A bound listener with what it serves.
 pub(crate) struct Listener {
     socket: TcpListener,
@@ -39,8 +57,8 @@ pub(crate) struct Listener {
     tls: Option<TlsAcceptor>,
 }
 
-/// Reads certificate and key.
-pub(crate) fn tls_acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {
+/// Reads certificate and key, and with `of_clients` the certificates under which callers must have theirs, where there are any.
+pub(crate) fn tls_acceptor(tls: &Tls, of_clients: bool) -> io::Result<TlsAcceptor> {
     let name = |path: &std::path::Path| {
         let path = path.display().to_string();
         move |error| io::Error::other(format!("{path}: {error}"))
@@ -50,10 +68,24 @@ pub(crate) fn tls_acceptor(tls: &Tls) -> io::Result<TlsAcceptor> {
         .map_err(name(&tls.certificate))?;
     let key = PrivateKeyDer::from_pem_file(&tls.key).map_err(name(&tls.key))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = rustls::ServerConfig::builder_with_provider(provider)
+    let builder = rustls::ServerConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
         .map_err(io::Error::other)?;
+    let builder = match tls.client_ca.as_ref().filter(|_| of_clients) {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = rustls::RootCertStore::empty();
+            for certificate in CertificateDer::pem_file_iter(path).map_err(name(path))? {
+                let certificate = certificate.map_err(name(path))?;
+                roots.add(certificate).map_err(|error| io::Error::other(format!("{}: {error}", path.display())))?;
+            }
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+            let verifier =
+                verifier.build().map_err(|error| io::Error::other(format!("client_ca {}: {error}", path.display())))?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(io::Error::other)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
@@ -94,9 +126,13 @@ impl Listener {
             tokio::spawn(async move {
                 let _permit = permit;
                 let result = match tls {
-                    None => connection(stream, peer, router, watcher).await,
+                    None => connection(stream, peer, router, watcher, None).await,
                     Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                        Ok(Ok(stream)) => connection(stream, peer, router, watcher).await,
+                        Ok(Ok(stream)) => {
+                            // None are asked for where none are needed, and those that come are verified.
+                            let shown = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
+                            connection(stream, peer, router, watcher, shown.then_some(ClientCertificate)).await
+                        }
                         Ok(Err(error)) => Err(error.into()),
                         Err(_) => Err("TLS handshake took too long".into()),
                     },
@@ -123,17 +159,29 @@ async fn connection<S>(
     peer: SocketAddr,
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
+    certificate: Option<ClientCertificate>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ConnectInfo(peer));
+        if let Some(certificate) = certificate {
+            request.extensions_mut().insert(certificate);
+        }
         request
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
-    builder.http2().timer(TokioTimer::new()).keep_alive_interval(Some(Duration::from_secs(30)));
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(Some(PING_INTERVAL))
+        .keep_alive_timeout(PING_TIMEOUT)
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HEAD_BYTES_MAX)
+        .max_pending_accept_reset_streams(RESETS_MAX)
+        .max_local_error_reset_streams(RESETS_MAX);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
     watcher.watch(connection.into_owned()).await
 }

@@ -94,7 +94,12 @@ impl Running {
     /// Opens the data directory and starts every listener.
     pub async fn start(data: &Path, root: &RootKeyPlace, config: &Config) -> Result<Self, StartError> {
         config.check()?;
-        let tls = config.tls.as_ref().map(tls_acceptor).transpose().map_err(StartError::Tls)?;
+        let acceptor = |of_clients: bool| {
+            let tls = config.tls.as_ref().map(|tls| tls_acceptor(tls, of_clients));
+            tls.transpose().map_err(StartError::Tls)
+        };
+        // People at the console sign in with a key; programs that send show a certificate where one is asked for.
+        let (tls, tls_of_clients) = (acceptor(false)?, acceptor(true)?);
         let witnesses = crate::witnessing::policy_text(config)?;
         let node = Arc::new(Node::open(data, root, &config.node())?.with_witnesses(witnesses));
         let keys = Arc::new(ApiKeys::open(node.keyring().clone())?);
@@ -108,7 +113,7 @@ impl Running {
             http_api::refuse_browsers(if required { http_api::require_key(router, api.clone(), Access::Send) } else { router })
         };
         let recorder = node.recorder();
-        let limits = capture::otlp::Limits::default();
+        let otlp = capture::otlp::Receiver::new(recorder.clone(), config.capture.otlp_limits());
         let gateway = capture::gateway::Config {
             openai_base: config.upstream.openai.clone(),
             anthropic_base: config.upstream.anthropic.clone(),
@@ -121,13 +126,14 @@ impl Running {
         };
         let gateway = Gateway::new(recorder.clone(), gateway)?;
         let routers = [
-            guard(capture::otlp::grpc_router(recorder.clone(), limits.clone()), listen.otlp_grpc),
-            guard(capture::otlp::http_router(recorder.clone(), limits), listen.otlp_http),
+            guard(otlp.grpc(), listen.otlp_grpc),
+            guard(otlp.http(), listen.otlp_http),
             guard(gateway.router(), listen.gateway),
             http_api::router(api.clone()),
         ];
         let mut bound = Vec::new();
         for ((listener, address), router) in listen.all().into_iter().zip(routers) {
+            let tls = if listener == "console" { &tls } else { &tls_of_clients };
             let one = Listener::bind(address, router, tls.clone()).await;
             bound.push(one.map_err(|source| StartError::Bind { listener, address, source })?);
         }

@@ -76,7 +76,7 @@ impl WitnessServer {
             return Err(ConfigError::PlainTextOnNetwork { listener: "witness", address }.into());
         }
         let at = |source| WitnessStartError::Listen { address, source };
-        let tls = options.tls.as_ref().map(tls_acceptor).transpose().map_err(at)?;
+        let tls = options.tls.as_ref().map(|tls| tls_acceptor(tls, false)).transpose().map_err(at)?;
         let witness = Arc::new(Witness::open(&options.state, options.name.as_deref(), options.logs)?);
         let listener = Listener::bind(address, router(witness.clone()), tls).await.map_err(at)?;
         let address = listener.address().map_err(at)?;

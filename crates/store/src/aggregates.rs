@@ -7,7 +7,7 @@ use event::{Direction, Kind, Part, Phase, Role, attr};
 use rusqlite::{Connection, Result, params};
 
 use crate::cut;
-use crate::row::{EventRow, chain, display, proof_name, round};
+use crate::row::{EventRow, chain, display, is_joined, proof_name, round};
 
 /// What a batch adds.
 #[derive(Debug, Default)]
@@ -104,7 +104,7 @@ impl Aggregates {
             keep(&mut session.client_address, client.address.as_deref());
             keep(&mut session.user_agent, client.user_agent.as_deref());
         }
-        if event.kind == Kind::ModelCall && event.phase != Phase::Request {
+        if event.kind == Kind::ModelCall && event.phase != Phase::Request && !is_joined(event) {
             session.model_calls += 1;
             for key in [attr::GEN_AI_USAGE_INPUT_TOKENS, attr::GEN_AI_USAGE_OUTPUT_TOKENS] {
                 session.tokens = session.tokens.saturating_add(row.int(&key).unwrap_or(0).max(0));

@@ -298,9 +298,14 @@ fn is_prompt(meta: &PieceMeta<Clean>) -> bool {
     meta.direction == Direction::Input && meta.role == Role::User && meta.part == Part::Text && !meta.history
 }
 
+/// Whether it is what is left of a log record whose content stands in the event of its span: no call by itself.
+pub(crate) fn is_joined(event: &RecordedEvent<Clean>) -> bool {
+    event.attributes.contains_key(attr::JOINED_TO.as_str())
+}
+
 /// What a model call brought: `error`, `refusal`, `tool_call`, `text`, `reasoning`, `empty`, `not_captured`.
 fn output_class(event: &RecordedEvent<Clean>) -> Option<&'static str> {
-    if event.kind != Kind::ModelCall || event.phase == Phase::Request {
+    if event.kind != Kind::ModelCall || event.phase == Phase::Request || is_joined(event) {
         return None;
     }
     let output =

@@ -46,6 +46,7 @@ pub const VIEWS: &[&View] = &[
     &models::TOKEN_USAGE,
     &models::TOKEN_USAGE_BY_SESSION,
     &models::TOKEN_USAGE_BY_USER_DAY,
+    &models::METRICS,
     &models::SYSTEM_PROMPTS,
     &models::SYSTEM_PROMPT_EVENTS,
     &operations::GUARDRAIL_DECISIONS,

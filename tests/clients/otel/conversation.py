@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import threading
 
 import mock_openai
 
@@ -25,26 +26,31 @@ TOOLS = [
 
 
 def exporters():
-    """Span and log exporters for OTEL_EXPORTER_OTLP_PROTOCOL; their endpoint comes from the environment, too."""
+    """Span, log and metric exporters for OTEL_EXPORTER_OTLP_PROTOCOL; their endpoint comes from the environment, too."""
     protocol = os.environ.get("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
     if protocol == "grpc":
-        os.environ.setdefault("OTEL_EXPORTER_OTLP_INSECURE", "true")
+        if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT", "").startswith("https:"):
+            os.environ.setdefault("OTEL_EXPORTER_OTLP_INSECURE", "true")
         from opentelemetry.exporter.otlp.proto.grpc._log_exporter import OTLPLogExporter
+        from opentelemetry.exporter.otlp.proto.grpc.metric_exporter import OTLPMetricExporter
         from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
     elif protocol == "http/protobuf":
         from opentelemetry.exporter.otlp.proto.http._log_exporter import OTLPLogExporter
+        from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
     else:
         sys.exit(f"OTEL_EXPORTER_OTLP_PROTOCOL must be grpc or http/protobuf, got {protocol!r}")
-    return OTLPSpanExporter(), OTLPLogExporter()
+    return OTLPSpanExporter(), OTLPLogExporter(), OTLPMetricExporter()
 
 
 def providers(service, attributes=None):
-    """Tracer and logger providers that put `attributes` on every span and log record, as an application does that wants
-    to know whose call it was."""
-    from opentelemetry import _logs, trace
+    """Tracer, logger and meter providers; the first two put `attributes` on every span and log record, as an application does
+    that wants to know whose call it was."""
+    from opentelemetry import _logs, metrics, trace
     from opentelemetry.sdk._logs import LoggerProvider
     from opentelemetry.sdk._logs.export import BatchLogRecordProcessor
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -66,7 +72,7 @@ def providers(service, attributes=None):
             return True
 
     resource = Resource.create({"service.name": service, "service.version": "1.2.3"})
-    span_exporter, log_exporter = exporters()
+    span_exporter, log_exporter, metric_exporter = exporters()
     tracer_provider = TracerProvider(resource=resource)
     tracer_provider.add_span_processor(Stamp())
     tracer_provider.add_span_processor(BatchSpanProcessor(span_exporter))
@@ -75,14 +81,25 @@ def providers(service, attributes=None):
     logger_provider.add_log_record_processor(StampLogs())
     logger_provider.add_log_record_processor(BatchLogRecordProcessor(log_exporter))
     _logs.set_logger_provider(logger_provider)
-    return tracer_provider, logger_provider
+    meter_provider = MeterProvider(resource=resource, metric_readers=[PeriodicExportingMetricReader(metric_exporter)])
+    metrics.set_meter_provider(meter_provider)
+    return tracer_provider, logger_provider, meter_provider
 
 
-def finish(service, tracer_provider, logger_provider):
-    """Exports what is left and says what the record must contain."""
-    flushed = tracer_provider.force_flush() and logger_provider.force_flush()
+def finish(service, tracer_provider, logger_provider, meter_provider):
+    """Exports what is left and says what the record must contain. With `--spans-when-told` the spans come when a line comes on
+    the standard input, while the log records are on their way."""
+    if "--spans-when-told" in sys.argv:
+        print("about to export", file=sys.stderr, flush=True)
+        logs = threading.Thread(target=logger_provider.force_flush)
+        logs.start()
+        sys.stdin.readline()
+        tracer_provider.force_flush()
+        logs.join()
+    flushed = tracer_provider.force_flush() and logger_provider.force_flush() and meter_provider.force_flush()
     tracer_provider.shutdown()
     logger_provider.shutdown()
+    meter_provider.shutdown()
     print(
         json.dumps(
             {

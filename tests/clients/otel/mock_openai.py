@@ -65,3 +65,8 @@ def start(port=0):
     server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return f"http://127.0.0.1:{server.server_address[1]}/v1"
+
+
+if __name__ == "__main__":
+    print(start(), flush=True)
+    threading.Event().wait()

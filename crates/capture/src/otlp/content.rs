@@ -84,7 +84,7 @@ fn write_whole(rule: &ContentRule, any: AnyValue, pieces: &mut Pieces) {
         return;
     }
     let text = value::text(any);
-    if text.is_empty() && rule.shape != Shape::Text {
+    if text.is_empty() && !matches!(rule.shape, Shape::Text | Shape::ToolOutput) {
         return;
     }
     match rule.shape {
@@ -103,6 +103,11 @@ fn write_whole(rule: &ContentRule, any: AnyValue, pieces: &mut Pieces) {
             for (index, document) in (0..).zip(messages::read_documents(&text)) {
                 push_document(pieces, rule, index, document);
             }
+        }
+        Shape::ToolOutput => {
+            let part = messages::read_tool_output(text);
+            let message = ChatMessage { parts: vec![part], ..ChatMessage::default() };
+            pieces.push_message(message, rule.direction, rule.role);
         }
         Shape::ToolDefinitions => {
             for (name, definition) in messages::read_tool_definitions(&text) {
@@ -140,6 +145,7 @@ fn write_indexed(rule: &ContentRule, fields: Vec<Field>, pieces: &mut Pieces, le
                 let text = fields.take("embedding.text").unwrap_or_default();
                 pieces.push_alone(rule.direction, rule.role, rule.part, text);
             }
+            Shape::OpenllmetryResults => push_document(pieces, rule, index, openllmetry_result(&mut fields)),
             Shape::OpenllmetryFunctions => {
                 let name = fields.take("name");
                 let definition = serde_json::json!({
@@ -263,6 +269,16 @@ fn openllmetry_message(fields: &mut Fields<'_>) -> ChatMessage {
     if let Some(content) = fields.take("content") {
         message.parts.extend(messages::read_parts(&content));
     }
+    // LiteLLM's, of one call and without its id.
+    if let Some(name) = fields.take("function_call.name") {
+        message.parts.push(ChatPart {
+            part: Part::ToolCall,
+            text: fields.take("function_call.arguments").unwrap_or_default(),
+            name: Some(name),
+            call_id: None,
+            failed: None,
+        });
+    }
     if let Some(refusal) = fields.take("refusal") {
         message.parts.push(ChatPart::new(Part::Text, refusal));
     }
@@ -285,6 +301,16 @@ fn openinference_document(fields: &mut Fields<'_>) -> messages::Document {
         id: fields.take("document.id"),
         text: fields.take("document.content").unwrap_or_default(),
         score: fields.take("document.score").and_then(|score| score.parse().ok()).filter(|score: &f64| score.is_finite()),
+    }
+}
+
+fn openllmetry_result(fields: &mut Fields<'_>) -> messages::Document {
+    // A distance is the other way round; it is the source's own measure all the same.
+    let score = fields.take("score").or_else(|| fields.take("distance"));
+    messages::Document {
+        id: fields.take("id"),
+        text: fields.take("document").or_else(|| fields.take("metadata")).unwrap_or_default(),
+        score: score.and_then(|score| score.parse().ok()).filter(|score: &f64| score.is_finite()),
     }
 }
 

@@ -1,5 +1,7 @@
 //! From OTLP spans and log records to events.
 
+use std::collections::BTreeMap;
+
 use aws_lc_rs::digest::{self, SHA256};
 use event::limits::ATTRIBUTES_MAX;
 use event::{EventId, Key, Principal, SourcePath, SpanId, Status, Timestamp, Trace, TraceId, Value, attr};
@@ -12,7 +14,7 @@ use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 
 use super::dialect::{Dialect, Dialects};
-use super::draft::{Draft, Said};
+use super::draft::{Draft, SPAN_EVENTS_MAX, Said};
 use super::place::{Slots, place};
 use super::value::{self, Losses};
 use crate::{Raw, RawEvent};
@@ -22,15 +24,19 @@ use crate::{Raw, RawEvent};
 pub struct Decoded {
     /// The events, in the order of the request.
     pub events: Vec<RawEvent>,
+    /// The place of each event in the request, from 0: that of its span, log record or metric.
+    pub places: Vec<usize>,
+    /// Which of the events are log records whose content belongs to the event of a span.
+    pub(super) for_spans: Vec<usize>,
     /// What is no event.
     pub rejected: Vec<Rejected>,
 }
 
-/// A span or log record that is not recorded. The rest of its request is (OTLP's partial success).
+/// A span, log record or metric that is not recorded. The rest of its request is (OTLP's partial success).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rejected {
     /// Its place in the request, from 0.
-    pub span: usize,
+    pub place: usize,
     /// Why.
     pub reason: &'static str,
 }
@@ -84,11 +90,12 @@ impl Dialects {
     }
 }
 
-struct Reader<'d> {
-    dialects: &'d Dialects,
-    path: SourcePath,
-    now: Timestamp,
-    decoded: Decoded,
+/// Reads one request.
+pub(super) struct Reader<'d> {
+    pub(super) dialects: &'d Dialects,
+    pub(super) path: SourcePath,
+    pub(super) now: Timestamp,
+    pub(super) decoded: Decoded,
     index: usize,
     buffer: Vec<u8>,
 }
@@ -113,11 +120,16 @@ pub(super) struct ScopeFacts<'d> {
 }
 
 impl<'d> Reader<'d> {
-    fn new(dialects: &'d Dialects, path: SourcePath) -> Self {
+    pub(super) fn new(dialects: &'d Dialects, path: SourcePath) -> Self {
         Self { dialects, path, now: Timestamp::now(), decoded: Decoded::default(), index: 0, buffer: Vec::with_capacity(4096) }
     }
 
-    fn digest_of(&mut self, message: &impl Message, before: &[&[u8]]) -> [u8; 32] {
+    pub(super) fn push(&mut self, place: usize, event: RawEvent) {
+        self.decoded.places.push(place);
+        self.decoded.events.push(event);
+    }
+
+    pub(super) fn digest_of(&mut self, message: &impl Message, before: &[&[u8]]) -> [u8; 32] {
         self.buffer.clear();
         // Cannot fail: a vector grows.
         let _ = message.encode(&mut self.buffer);
@@ -129,7 +141,7 @@ impl<'d> Reader<'d> {
         digest
     }
 
-    fn resource(&mut self, resource: Option<Resource>) -> ResourceFacts {
+    pub(super) fn resource(&mut self, resource: Option<Resource>) -> ResourceFacts {
         let resource = resource.unwrap_or_default();
         let mut facts = ResourceFacts {
             digest: self.digest_of(&resource, &[]),
@@ -176,7 +188,7 @@ impl<'d> Reader<'d> {
         facts
     }
 
-    fn scope(&mut self, resource: &ResourceFacts, scope: Option<InstrumentationScope>) -> ScopeFacts<'d> {
+    pub(super) fn scope(&mut self, resource: &ResourceFacts, scope: Option<InstrumentationScope>) -> ScopeFacts<'d> {
         let scope = scope.unwrap_or_default();
         let name_or_none = |name: String| (!name.is_empty()).then(|| Raw::from(clip(name, NAME_BYTES_MAX)));
         ScopeFacts {
@@ -193,7 +205,7 @@ impl<'d> Reader<'d> {
         if span.name.is_empty() && span.attributes.is_empty() && span.trace_id.is_empty() && span.span_id.is_empty() {
             self.decoded
                 .rejected
-                .push(Rejected { span: index, reason: "the span is empty: no name, no trace_id, no attributes" });
+                .push(Rejected { place: index, reason: "the span is empty: no name, no trace_id, no attributes" });
             return;
         }
         let digest = self.digest_of(&span, &[b"span", &resource.digest, &scope.digest]);
@@ -209,8 +221,29 @@ impl<'d> Reader<'d> {
         draft.losses.items_dropped += u64::from(span.dropped_events_count) + u64::from(span.dropped_links_count);
         let mut chunks = 0_u64;
         let mut span_events = Vec::new();
+        let mut own = Vec::new();
+        let mut listed: BTreeMap<String, u32> = BTreeMap::new();
         for mut event in span.events {
-            if dialect.is_some_and(|dialect| dialect.is_dropped(&event.name)) {
+            if dialect.is_some_and(|dialect| dialect.is_own(&event.name)) {
+                own.push(LogRecord {
+                    time_unix_nano: event.time_unix_nano,
+                    event_name: event.name,
+                    attributes: event.attributes,
+                    dropped_attributes_count: event.dropped_attributes_count,
+                    trace_id: span.trace_id.clone(),
+                    span_id: span.span_id.clone(),
+                    ..LogRecord::default()
+                });
+            } else if dialect.is_some_and(|dialect| dialect.is_listed(&event.name)) {
+                let nth = listed.entry(event.name.clone()).or_default();
+                for mut pair in event.attributes {
+                    if let Some(field) = pair.key.strip_prefix(&event.name) {
+                        pair.key = format!("{}.{nth}{field}", event.name);
+                    }
+                    attributes.push(pair);
+                }
+                *nth += 1;
+            } else if dialect.is_some_and(|dialect| dialect.is_dropped(&event.name)) {
                 chunks += 1;
             } else if dialect.is_some_and(|dialect| dialect.is_inline(&event.name)) {
                 attributes.append(&mut event.attributes);
@@ -253,19 +286,26 @@ impl<'d> Reader<'d> {
         let mut event = draft.finish(resource, scope, self.path, Said { id, name: span.name, time, observed: self.now, trace });
         event.duration_ns = (span.start_time_unix_nano != 0 && span.end_time_unix_nano >= span.start_time_unix_nano)
             .then(|| span.end_time_unix_nano - span.start_time_unix_nano);
-        self.decoded.events.push(event);
+        self.push(index, event);
+        for record in own.into_iter().take(SPAN_EVENTS_MAX) {
+            self.log_at(index, resource, scope, record);
+        }
     }
 
     fn log(&mut self, resource: &ResourceFacts, scope: &ScopeFacts<'d>, record: LogRecord) {
         let index = self.index;
         self.index += 1;
+        self.log_at(index, resource, scope, record);
+    }
+
+    fn log_at(&mut self, index: usize, resource: &ResourceFacts, scope: &ScopeFacts<'d>, record: LogRecord) {
         if record.body.as_ref().is_none_or(|body| body.value.is_none())
             && record.attributes.is_empty()
             && record.event_name.is_empty()
         {
             self.decoded
                 .rejected
-                .push(Rejected { span: index, reason: "the log record is empty: no body, no attributes, no event_name" });
+                .push(Rejected { place: index, reason: "the log record is empty: no body, no attributes, no event_name" });
             return;
         }
         let digest = self.digest_of(&record, &[b"log", &resource.digest, &scope.digest]);
@@ -318,13 +358,17 @@ impl<'d> Reader<'d> {
         }
 
         let name = if name.is_empty() { "log".to_owned() } else { name };
+        let joins_span = draft.joins_span() && trace.is_some_and(|trace| trace.span_id.is_some());
         let event = draft.finish(resource, scope, self.path, Said { id, name, time, observed: self.now, trace });
-        self.decoded.events.push(event);
+        if joins_span && !event.pieces.is_empty() {
+            self.decoded.for_spans.push(self.decoded.events.len());
+        }
+        self.push(index, event);
     }
 }
 
 /// `SeverityNumber` of a log record (1 to 24), as OTel's data model numbers it.
-const LOG_SEVERITY: Key = Key::of("log.severity_number");
+pub(super) const LOG_SEVERITY: Key = Key::of("log.severity_number");
 
 /// `SEVERITY_NUMBER_ERROR`.
 const SEVERITY_ERROR: i32 = 17;

@@ -16,8 +16,14 @@ use super::value;
 const SHIPPED: &[(&str, &str)] = &[
     ("common", include_str!("../../../../content/dialects/common.toml")),
     ("claude-code", include_str!("../../../../content/dialects/claude-code.toml")),
+    ("codex", include_str!("../../../../content/dialects/codex.toml")),
+    ("gemini-cli", include_str!("../../../../content/dialects/gemini-cli.toml")),
+    ("vercel-ai", include_str!("../../../../content/dialects/vercel-ai.toml")),
+    ("mlflow", include_str!("../../../../content/dialects/mlflow.toml")),
+    ("langfuse", include_str!("../../../../content/dialects/langfuse.toml")),
     ("openinference", include_str!("../../../../content/dialects/openinference.toml")),
     ("openllmetry", include_str!("../../../../content/dialects/openllmetry.toml")),
+    ("openlit", include_str!("../../../../content/dialects/openlit.toml")),
     ("otel-genai", include_str!("../../../../content/dialects/otel-genai.toml")),
     ("generic", include_str!("../../../../content/dialects/generic.toml")),
 ];
@@ -121,7 +127,6 @@ pub(super) struct Dialect {
     pub(super) body: Option<Entry>,
     json: Vec<(Key, Vec<(String, Key)>)>,
     inline_span_events: HashSet<String>,
-    drop_span_events: HashSet<String>,
 }
 
 impl Dialects {
@@ -168,7 +173,10 @@ impl Dialects {
             .dialects
             .iter()
             .flat_map(|dialect| dialect.table.scopes.iter().map(move |prefix| (prefix, dialect)))
-            .filter(|(prefix, _)| scope.starts_with(prefix.as_str()))
+            .filter(|(prefix, _)| match prefix.strip_suffix('$') {
+                Some(whole) => scope == whole,
+                None => scope.starts_with(prefix.as_str()),
+            })
             // The longest beginning knows best.
             .max_by_key(|(prefix, _)| prefix.len())
             .map(|(_, dialect)| dialect);
@@ -203,7 +211,17 @@ impl Dialect {
 
     /// Whether a span event of that name is dropped and counted.
     pub(super) fn is_dropped(&self, span_event: &str) -> bool {
-        self.drop_span_events.contains(span_event)
+        self.table.drop_span_events.iter().any(|pattern| fits(pattern, span_event))
+    }
+
+    /// Whether a span event of that name is an event of its own.
+    pub(super) fn is_own(&self, span_event: &str) -> bool {
+        self.table.own_span_events.iter().any(|name| name == span_event)
+    }
+
+    /// Whether span events of that name are the items of a list.
+    pub(super) fn is_listed(&self, span_event: &str) -> bool {
+        self.table.listed_span_events.iter().any(|name| name == span_event)
     }
 
     /// The event name without the dialect's own beginning.
@@ -340,6 +358,8 @@ fn flatten(table: &Table, all: &[Table]) -> Result<Table, DialectError> {
         merged.contents.extend(parent.contents);
         merged.inline_span_events.extend(parent.inline_span_events);
         merged.drop_span_events.extend(parent.drop_span_events);
+        merged.own_span_events.extend(parent.own_span_events);
+        merged.listed_span_events.extend(parent.listed_span_events);
         merged.kind_default = merged.kind_default.or(parent.kind_default);
     }
     Ok(merged)
@@ -450,7 +470,6 @@ fn compile(table: &Table, all: &[Table]) -> Result<Dialect, DialectError> {
         selectors,
         body: (!body.is_empty()).then_some(Entry { selector: None, action: Action::Content(body) }),
         inline_span_events: merged.inline_span_events.iter().cloned().collect(),
-        drop_span_events: merged.drop_span_events.iter().cloned().collect(),
         table: merged,
     })
 }
@@ -502,6 +521,12 @@ mod tests {
             ("com.anthropic.claude_code.events", "", "claude-code"),
             ("whatever", "claude-code", "claude-code"),
             ("opentelemetry.instrumentation.httpx", "", "generic"),
+            ("ai", "", "vercel-ai"),
+            ("aim", "", "generic"),
+            ("langfuse-sdk", "", "langfuse"),
+            ("openlit.instrumentation.openai", "", "openlit"),
+            ("gemini-cli", "", "gemini-cli"),
+            ("codex_otel.log_only", "codex_cli_rs", "codex"),
         ] {
             let found = dialects.by_origin(scope, service).map(|dialect| dialect.name.as_str());
             assert_eq!(found.unwrap_or("generic"), name, "{scope}");
@@ -513,6 +538,9 @@ mod tests {
             ("gen_ai.prompt.0.role", "openllmetry"),
             ("gen_ai.input.messages", "otel-genai"),
             ("mcp.method.name", "otel-genai"),
+            ("ai.operationId", "vercel-ai"),
+            ("mlflow.spanType", "mlflow"),
+            ("langfuse.observation.type", "langfuse"),
         ] {
             let pair = KeyValue { key: key.to_owned(), ..Default::default() };
             let found = dialects.by_content(&[pair], "").map(|dialect| dialect.name.as_str());

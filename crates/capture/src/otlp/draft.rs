@@ -24,7 +24,7 @@ use crate::bound::bound;
 use crate::{Raw, RawEvent};
 
 /// Most span events of one span that are kept; the SDKs stop at 128.
-const SPAN_EVENTS_MAX: usize = 128;
+pub(super) const SPAN_EVENTS_MAX: usize = 128;
 
 /// Most links of one span that are kept; the SDKs stop at 128.
 const SPAN_LINKS_MAX: usize = 128;
@@ -90,6 +90,10 @@ impl<'d> Draft<'d> {
             self.keep_unmapped("body".to_owned(), body);
             return;
         };
+        let mut attributes = attributes;
+        if dialect.table.texts_are_json {
+            attributes.iter_mut().for_each(unquote);
+        }
         let entries: Vec<Option<&'d Entry>> = attributes.iter().map(|pair| dialect.entry(&pair.key)).collect();
         let mut selected = vec![None; dialect.selectors];
         for (pair, entry) in attributes.iter().zip(&entries) {
@@ -146,6 +150,11 @@ impl<'d> Draft<'d> {
                 self.attributes.insert(to.clone(), value.clone());
             }
         }
+        for key in rule.map_or(&[][..], |compiled| &compiled.rule.aside) {
+            if let Some(value) = self.attributes.remove(key.as_str()) {
+                self.unmapped(key.clone(), value, false);
+            }
+        }
         if !found.is_empty() {
             for (key, any) in found.write(&mut self.pieces) {
                 self.keep_unmapped(key, Some(any));
@@ -187,6 +196,11 @@ impl<'d> Draft<'d> {
         }
     }
 
+    /// Whether its content belongs to the event of its span.
+    pub(super) fn joins_span(&self) -> bool {
+        self.rule.is_some_and(|compiled| compiled.rule.joins_span)
+    }
+
     fn keep_unmapped(&mut self, key: String, any: Option<AnyValue>) {
         if let Some(value) = any.and_then(|any| value::attribute(any, &mut self.losses)) {
             self.unmapped(key, value, true);
@@ -201,6 +215,17 @@ impl<'d> Draft<'d> {
             return;
         }
         value::insert_distinct(&mut self.unmapped, key, value, &mut self.losses);
+    }
+
+    /// Counts what is kept in another form.
+    pub(super) fn count_unmapped(&mut self, more: u64) {
+        self.unmapped_count = self.unmapped_count.saturating_add(more);
+    }
+
+    /// Makes it the measurement of a metric, whatever its attributes look like.
+    pub(super) fn measured(&mut self) {
+        self.kind = Kind::Metric;
+        self.phase = Phase::Complete;
     }
 
     pub(super) fn set(&mut self, key: Key, value: Value<Raw>) {
@@ -314,6 +339,7 @@ impl<'d> Draft<'d> {
 
         let mut pieces = self.pieces.finish();
         if matches!(self.kind, Kind::ToolCall | Kind::Guardrail) {
+            learn_call_id(&mut pieces, &mut self.attributes);
             name_tool_pieces(&mut pieces, &self.attributes, if self.kind == Kind::ToolCall { failed } else { None });
         }
         if !pieces.finish_reasons.is_empty() && !self.attributes.contains_key(attr::GEN_AI_RESPONSE_FINISH_REASONS.as_str()) {
@@ -347,6 +373,22 @@ impl<'d> Draft<'d> {
 /// The dialect of events that were read without any table.
 const NO_DIALECT: Key = Key::of("none");
 
+/// A tool span that tells its call's id only in the result: what went in belongs to the call, too. Where that is not the
+/// arguments as the model wrote them (LangChain writes the one value of a tool with one parameter), it must not stand for them.
+fn learn_call_id(pieces: &mut Pieces, attributes: &mut Attributes<Raw>) {
+    let result = pieces.pieces.iter().find(|piece| piece.meta.part == Part::ToolResult);
+    let Some(call_id) = result.and_then(|piece| piece.meta.call_id.clone()) else { return };
+    if attributes.contains_key(attr::GEN_AI_TOOL_CALL_ID.as_str()) {
+        return;
+    }
+    for piece in pieces.pieces.iter_mut().filter(|piece| piece.meta.part == Part::ToolCall) {
+        if !piece.content.expose().trim_start().starts_with('{') {
+            piece.meta.part = Part::Text;
+        }
+    }
+    attributes.insert(attr::GEN_AI_TOOL_CALL_ID, Value::Text(call_id));
+}
+
 /// A tool span tells the tool's name and the call's id once, for all of its pieces.
 fn name_tool_pieces(pieces: &mut Pieces, attributes: &Attributes<Raw>, failed: Option<bool>) {
     let text = |key: Key| attributes.get(&key).and_then(Value::as_text).cloned();
@@ -357,6 +399,16 @@ fn name_tool_pieces(pieces: &mut Pieces, attributes: &Attributes<Raw>, failed: O
         if piece.meta.part == Part::ToolResult {
             piece.meta.failed = piece.meta.failed.or(failed);
         }
+    }
+}
+
+/// A text that is a JSON string becomes what it says.
+fn unquote(pair: &mut KeyValue) {
+    if let Some(AnyValue { value: Some(any_value::Value::StringValue(text)) }) = &mut pair.value
+        && text.starts_with('"')
+        && let Ok(plain) = serde_json::from_str(text)
+    {
+        *text = plain;
     }
 }
 

@@ -1,6 +1,5 @@
 //! What the two listeners have in common: take a body, decode it, record it, say what became of it.
 
-use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +11,10 @@ use http_body_util::BodyExt as _;
 use prost::Message as _;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::compression::Compression;
+use super::join::Joiner;
 use super::salvage::salvage;
-use super::{Decoded, Dialects, Limits, Rejected, json, wire};
+use super::{Decoded, Dialects, Limits, Rejected, json, json_metrics, wire};
 use crate::{RawEvent, RecordError, Recorder};
 
 /// Bodies from here on are decoded on a thread of their own, so that they do not make a neighbour's request wait.
@@ -33,6 +34,7 @@ pub(super) struct Server {
     recorder: Arc<dyn Recorder>,
     pub(super) limits: Limits,
     in_flight: Arc<Semaphore>,
+    joiner: Arc<Joiner>,
 }
 
 /// What is exported.
@@ -40,6 +42,7 @@ pub(super) struct Server {
 pub(super) enum Signal {
     Traces,
     Logs,
+    Metrics,
 }
 
 /// How it is encoded.
@@ -78,8 +81,8 @@ pub(super) struct Held(OwnedSemaphorePermit);
 
 impl Server {
     pub(super) fn new(recorder: Arc<dyn Recorder>, limits: Limits) -> Arc<Self> {
-        let permits = (limits.in_flight_bytes_max / PERMIT_BYTES).min(Semaphore::MAX_PERMITS);
-        Arc::new(Self { recorder, limits, in_flight: Arc::new(Semaphore::new(permits)) })
+        let permits = permits(&limits);
+        Arc::new(Self { recorder, limits, in_flight: Arc::new(Semaphore::new(permits)), joiner: Arc::default() })
     }
 
     /// Reads a body, bounded in size, memory and time. `overhead` is what the protocol's framing adds.
@@ -111,45 +114,78 @@ impl Server {
         signal: Signal,
         encoding: Encoding,
         path: SourcePath,
-        is_gzip: bool,
+        compression: Compression,
         (bytes, mut held): (Bytes, Held),
     ) -> Result<Partial, Refusal> {
         let form = Form { signal, encoding, path };
-        let bytes = if is_gzip {
+        let bytes = if compression == Compression::Identity {
+            bytes
+        } else {
             let server = Arc::clone(self);
-            let (plain, still_held) = blocking(move || server.decompress(&bytes, &mut held).map(|plain| (plain, held))).await??;
+            let work = move || server.decompress(compression, &bytes, &mut held).map(|plain| (plain, held));
+            let (plain, still_held) = blocking(work).await??;
             held = still_held;
             plain
-        } else {
-            bytes
         };
         let held = Arc::new(held);
         let mut decoded = self.decoded(form, bytes.clone(), Arc::clone(&held)).await?;
-        if !decoded.events.is_empty() {
-            let count = decoded.events.len();
-            match self.recorder.record(std::mem::take(&mut decoded.events)).await {
-                Ok(_) => {}
-                // The events are gone; that they are read again is rarer, and costs less, than keeping a copy of all.
-                Err(RecordError::TooLarge { .. }) if count > 1 => {
-                    decoded = self.decoded(form, bytes, Arc::clone(&held)).await?;
-                    self.record_in_parts(&mut decoded).await?;
-                }
-                Err(error) => return Err(error.into()),
+        let recorded = match signal {
+            Signal::Logs => self.record_logs(&mut decoded).await,
+            Signal::Traces => self.record_spans(&mut decoded).await,
+            Signal::Metrics => self.record(std::mem::take(&mut decoded.events)).await,
+        };
+        match recorded {
+            Ok(()) => {}
+            // The events are gone; that they are read again is rarer, and costs less, than keeping a copy of all.
+            Err(RecordError::TooLarge { .. }) if decoded.places.len() > 1 => {
+                decoded = self.decoded(form, bytes, Arc::clone(&held)).await?;
+                self.record_in_parts(&mut decoded).await?;
             }
+            Err(error) => return Err(error.into()),
         }
         drop(held);
         Ok(partial(&decoded))
+    }
+
+    async fn record(&self, events: Vec<RawEvent>) -> Result<(), RecordError> {
+        if events.is_empty() { Ok(()) } else { self.recorder.record(events).await.map(drop) }
+    }
+
+    /// Records spans, and with them the log records that wait for them.
+    async fn record_spans(&self, decoded: &mut Decoded) -> Result<(), RecordError> {
+        let mut events = std::mem::take(&mut decoded.events);
+        let joining = self.joiner.join(&mut events);
+        self.record(events).await?;
+        joining.recorded();
+        Ok(())
+    }
+
+    /// Records log records. Those whose content belongs to a span wait for it, and so does the answer.
+    async fn record_logs(&self, decoded: &mut Decoded) -> Result<(), RecordError> {
+        let events = std::mem::take(&mut decoded.events);
+        if decoded.for_spans.is_empty() || self.limits.join_window.is_zero() {
+            return self.record(events).await;
+        }
+        let (mut for_spans, mut alone) = (Vec::new(), Vec::new());
+        let mut indexes = decoded.for_spans.iter().peekable();
+        for (index, event) in events.into_iter().enumerate() {
+            if indexes.next_if(|for_span| **for_span == index).is_some() { for_spans.push(event) } else { alone.push(event) }
+        }
+        // Whoever waits holds memory: there is none to wait in when half of it is taken.
+        let has_room = self.in_flight.available_permits() > permits(&self.limits) / 2;
+        let count = for_spans.len();
+        let waiting = self.joiner.hold(for_spans, has_room, &mut alone);
+        tracing::debug!(count, "log records wait for their spans");
+        self.record(alone).await?;
+        self.record(waiting.end(self.limits.join_window).await).await
     }
 
     /// Records what does not fit into one record of the journal: by halves, down to single events. What does not fit
     /// alone is rejected. After any other error the client sends all again, and what is recorded already is
     /// recognised by its ids.
     async fn record_in_parts(&self, decoded: &mut Decoded) -> Result<(), RecordError> {
-        let mut places = (0..).filter({
-            let rejected: BTreeSet<usize> = decoded.rejected.iter().map(|rejected| rejected.span).collect();
-            move |place| !rejected.contains(place)
-        });
-        let events: Vec<(usize, RawEvent)> = places.by_ref().zip(decoded.events.drain(..)).collect();
+        let places = std::mem::take(&mut decoded.places);
+        let events: Vec<(usize, RawEvent)> = places.into_iter().zip(decoded.events.drain(..)).collect();
         let middle = events.len().div_ceil(2);
         let mut parts = split(events, middle);
         while let Some(part) = parts.pop() {
@@ -157,7 +193,7 @@ impl Server {
             match self.recorder.record(copy).await {
                 Ok(_) => {}
                 Err(RecordError::TooLarge { .. }) => match part.as_slice() {
-                    [(place, _)] => decoded.rejected.push(Rejected { span: *place, reason: "it is too large to record" }),
+                    [(place, _)] => decoded.rejected.push(Rejected { place: *place, reason: "it is too large to record" }),
                     _ => {
                         let middle = part.len().div_ceil(2);
                         parts.extend(split(part, middle));
@@ -166,7 +202,7 @@ impl Server {
                 Err(error) => return Err(error),
             }
         }
-        decoded.rejected.sort_by_key(|rejected| rejected.span);
+        decoded.rejected.sort_by_key(|rejected| rejected.place);
         Ok(())
     }
 
@@ -196,20 +232,27 @@ impl Server {
                 let (request, left_out) = protobuf(bytes, wire::Message::Logs, bytes_max)?;
                 with_left_out(dialects.decode_logs(request, path), &left_out)
             }
+            (Signal::Metrics, Encoding::Protobuf) => {
+                let (request, left_out) = protobuf(bytes, wire::Message::Metrics, bytes_max)?;
+                with_left_out(dialects.decode_metrics(request, path), &left_out)
+            }
+            (Signal::Metrics, Encoding::Json) => dialects.decode_metrics(json_metrics::metrics(&bytes, bytes_max)?, path),
             (Signal::Traces, Encoding::Json) => dialects.decode_traces(json::traces(&bytes, bytes_max)?, path),
             (Signal::Logs, Encoding::Json) => dialects.decode_logs(json::logs(&bytes, bytes_max)?, path),
         })
     }
 
-    fn decompress(&self, bytes: &[u8], held: &mut Held) -> Result<Bytes, Refusal> {
+    fn decompress(&self, compression: Compression, bytes: &[u8], held: &mut Held) -> Result<Bytes, Refusal> {
         let bytes_max = self.limits.decompressed_bytes_max;
-        let mut decoder = flate2::read::MultiGzDecoder::new(bytes).take(bytes_max as u64 + 1);
+        let name = compression.as_str();
+        let broken = |error| Refusal::Malformed(format!("the body is not {name}, as its encoding says: {error}"));
+        // Given back at the end of this, unlike what the body itself takes.
+        let _working = self.hold(compression.working_bytes())?;
+        let mut decoder = compression.reader(bytes).map_err(broken)?.take(bytes_max as u64 + 1);
         let mut out = Vec::new();
         let mut chunk = [0; 32 * 1024];
         loop {
-            let count = decoder
-                .read(&mut chunk)
-                .map_err(|error| Refusal::Malformed(format!("the body is not gzip, as content-encoding says: {error}")))?;
+            let count = decoder.read(&mut chunk).map_err(broken)?;
             if count == 0 {
                 return Ok(out.into());
             }
@@ -228,6 +271,11 @@ impl Server {
             retry_after: RETRY_AFTER,
         })
     }
+}
+
+/// How many permits stand for all bytes that may be in flight.
+fn permits(limits: &Limits) -> usize {
+    (limits.in_flight_bytes_max / PERMIT_BYTES).min(Semaphore::MAX_PERMITS)
 }
 
 /// What is exported, and how.
@@ -273,17 +321,20 @@ fn with_left_out(mut decoded: Decoded, left_out: &[usize]) -> Decoded {
     if left_out.is_empty() {
         return decoded;
     }
+    let rejected = decoded.rejected.iter_mut().map(|rejected| &mut rejected.place);
+    let mut places: Vec<&mut usize> = decoded.places.iter_mut().chain(rejected).collect();
+    places.sort();
     let mut before = left_out.iter().peekable();
     let mut shift = 0;
-    for rejected in &mut decoded.rejected {
-        while before.next_if(|place| **place <= rejected.span + shift).is_some() {
+    for place in places {
+        while before.next_if(|left_out| **left_out <= *place + shift).is_some() {
             shift += 1;
         }
-        rejected.span += shift;
+        *place += shift;
     }
     let reason = "it is malformed: not the protobuf of its type, or a text that is not UTF-8";
-    decoded.rejected.extend(left_out.iter().map(|span| Rejected { span: *span, reason }));
-    decoded.rejected.sort_by_key(|rejected| rejected.span);
+    decoded.rejected.extend(left_out.iter().map(|place| Rejected { place: *place, reason }));
+    decoded.rejected.sort_by_key(|rejected| rejected.place);
     decoded
 }
 
@@ -303,7 +354,7 @@ fn partial(decoded: &Decoded) -> Partial {
         return Partial::default();
     }
     let reasons: Vec<String> =
-        decoded.rejected.iter().take(REASONS_MAX).map(|rejected| format!("#{}: {}", rejected.span, rejected.reason)).collect();
+        decoded.rejected.iter().take(REASONS_MAX).map(|rejected| format!("#{}: {}", rejected.place, rejected.reason)).collect();
     Partial { rejected: i64::try_from(decoded.rejected.len()).unwrap_or(i64::MAX), message: reasons.join("; ") }
 }
 
@@ -374,6 +425,14 @@ pub(super) struct RpcDuration {
 }
 
 impl Refusal {
+    /// Tells the operator, who otherwise hears of it from the clients alone.
+    pub(super) fn log(&self) {
+        match self {
+            Self::Unavailable { reason, .. } => tracing::debug!(reason, "an export was told to come back"),
+            refused => tracing::debug!(reason = %refused, "an export was refused"),
+        }
+    }
+
     /// The gRPC code.
     pub(super) const fn code(&self) -> tonic::Code {
         match self {

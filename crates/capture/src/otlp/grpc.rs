@@ -1,6 +1,6 @@
-//! OTLP over gRPC: `TraceService/Export` and `LogsService/Export`, plain or gzip.
+//! OTLP over gRPC: `TraceService/Export`, `LogsService/Export` and `MetricsService/Export`, plain or compressed.
 //!
-//! The two calls are unary, so their framing is read here: one message, five bytes in front of it. A generated server
+//! The calls are unary, so their framing is read here: one message, five bytes in front of it. A generated server
 //! would decode before anything of ours has seen the bytes, and the bounds on memory ([`super::wire`]) come first.
 
 use std::sync::Arc;
@@ -19,27 +19,22 @@ use http_body::Frame;
 use http_body_util::StreamBody;
 use prost::Message as _;
 
-use super::Limits;
+use super::compression::{Compression, SUPPORTED};
 use super::export::{Encoding, Partial, Refusal, Server, Signal};
 use super::http::protobuf_response;
-use crate::Recorder;
 
 /// In front of each message: a flag (compressed or not) and its length.
 const PREFIX_BYTES: usize = 5;
 
 /// The routes of the gRPC listener (4317 by custom); HTTP/2, with or without TLS.
-pub fn grpc_router(recorder: Arc<dyn Recorder>, limits: Limits) -> Router {
+pub(super) fn router(server: Arc<Server>) -> Router {
+    let route = |signal| post(move |State(server), request| export(server, signal, request));
     Router::new()
-        .route(
-            "/opentelemetry.proto.collector.trace.v1.TraceService/Export",
-            post(|State(server), request| export(server, Signal::Traces, request)),
-        )
-        .route(
-            "/opentelemetry.proto.collector.logs.v1.LogsService/Export",
-            post(|State(server), request| export(server, Signal::Logs, request)),
-        )
+        .route("/opentelemetry.proto.collector.trace.v1.TraceService/Export", route(Signal::Traces))
+        .route("/opentelemetry.proto.collector.logs.v1.LogsService/Export", route(Signal::Logs))
+        .route("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", route(Signal::Metrics))
         .fallback(unimplemented_method)
-        .with_state(Server::new(recorder, limits))
+        .with_state(server)
 }
 
 async fn export(server: Arc<Server>, signal: Signal, request: Request) -> Response {
@@ -49,7 +44,7 @@ async fn export(server: Arc<Server>, signal: Signal, request: Request) -> Respon
         *response.status_mut() = StatusCode::UNSUPPORTED_MEDIA_TYPE;
         return response;
     }
-    match run(&server, signal, &parts.headers, body).await {
+    match run(&server, signal, &parts.headers, body).await.inspect_err(Refusal::log) {
         Ok(partial) => success(protobuf_response(signal, partial)),
         Err(refusal) => {
             let details = refusal.status().encode_to_vec();
@@ -61,12 +56,13 @@ async fn export(server: Arc<Server>, signal: Signal, request: Request) -> Respon
 async fn run(server: &Arc<Server>, signal: Signal, headers: &HeaderMap, body: Body) -> Result<Partial, Refusal> {
     let (bytes, held) = server.read(body, PREFIX_BYTES).await?;
     let (is_compressed, message) = unframe(bytes)?;
-    let is_gzip = match (is_compressed, headers.get("grpc-encoding").map(HeaderValue::as_bytes)) {
-        (false, _) => false,
-        (true, Some(b"gzip")) => true,
-        (true, _) => return Err(Refusal::UnsupportedEncoding("grpc-encoding must be gzip or identity".to_owned())),
+    let named = headers.get("grpc-encoding").map_or(b"".as_slice(), HeaderValue::as_bytes);
+    let compression = match (is_compressed, Compression::of_name(named)) {
+        (false, _) => Compression::Identity,
+        (true, Some(compression)) if compression != Compression::Identity => compression,
+        (true, _) => return Err(Refusal::UnsupportedEncoding(format!("grpc-encoding must be {SUPPORTED}"))),
     };
-    server.export(signal, Encoding::Protobuf, SourcePath::OtlpGrpc, is_gzip, (message, held)).await
+    server.export(signal, Encoding::Protobuf, SourcePath::OtlpGrpc, compression, (message, held)).await
 }
 
 /// The one message of a unary call, and whether it is compressed.
@@ -110,7 +106,7 @@ fn failure(status: tonic::Status) -> Response {
 
 fn describe(response: &mut Response) {
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
-    response.headers_mut().insert("grpc-accept-encoding", HeaderValue::from_static("identity,gzip"));
+    response.headers_mut().insert("grpc-accept-encoding", HeaderValue::from_static("identity,gzip,deflate,zstd"));
 }
 
 async fn unimplemented_method(request: Request) -> Response {
@@ -119,11 +115,7 @@ async fn unimplemented_method(request: Request) -> Response {
         *response.status_mut() = StatusCode::NOT_FOUND;
         return response;
     }
-    let message = if request.uri().path().contains("metrics") {
-        "metrics are not recorded; send traces and logs, and set OTEL_METRICS_EXPORTER=none"
-    } else {
-        "there are TraceService/Export and LogsService/Export of OTLP here, and nothing else"
-    };
+    let message = "there are TraceService/Export, LogsService/Export and MetricsService/Export of OTLP here, and nothing else";
     failure(tonic::Status::unimplemented(message))
 }
 

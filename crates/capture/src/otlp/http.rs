@@ -1,4 +1,4 @@
-//! OTLP over HTTP: `POST /v1/traces` and `/v1/logs`, protobuf or JSON, plain or gzip.
+//! OTLP over HTTP: `POST /v1/traces`, `/v1/logs` and `/v1/metrics`, protobuf or JSON, plain or compressed.
 
 use std::sync::Arc;
 
@@ -11,20 +11,22 @@ use event::SourcePath;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ORIGIN, RETRY_AFTER};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use opentelemetry_proto::tonic::collector::logs::v1::{ExportLogsPartialSuccess, ExportLogsServiceResponse};
+use opentelemetry_proto::tonic::collector::metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceResponse};
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTracePartialSuccess, ExportTraceServiceResponse};
 use prost::Message as _;
 
 use super::Limits;
+use super::compression::{Compression, SUPPORTED};
 use super::export::{Encoding, Partial, Refusal, RpcStatus, Server, Signal};
-use crate::Recorder;
 
 /// The routes of the HTTP listener (4318 by custom).
-pub fn http_router(recorder: Arc<dyn Recorder>, limits: Limits) -> Router {
+pub(super) fn router(server: Arc<Server>) -> Router {
+    let route = |signal| post(move |State(server), request| export(server, signal, request));
     Router::new()
-        .route("/v1/traces", post(|State(server), request| export(server, Signal::Traces, request)))
-        .route("/v1/logs", post(|State(server), request| export(server, Signal::Logs, request)))
-        .route("/v1/metrics", post(metrics))
-        .with_state(Server::new(recorder, limits))
+        .route("/v1/traces", route(Signal::Traces))
+        .route("/v1/logs", route(Signal::Logs))
+        .route("/v1/metrics", route(Signal::Metrics))
+        .with_state(server)
 }
 
 async fn export(server: Arc<Server>, signal: Signal, request: Request) -> Response {
@@ -40,7 +42,7 @@ async fn export(server: Arc<Server>, signal: Signal, request: Request) -> Respon
         let message = "content-type must be application/x-protobuf or application/json".to_owned();
         return refuse(Encoding::Json, StatusCode::UNSUPPORTED_MEDIA_TYPE, tonic::Code::InvalidArgument, message);
     };
-    match run(&server, signal, encoding, &parts.headers, body).await {
+    match run(&server, signal, encoding, &parts.headers, body).await.inspect_err(Refusal::log) {
         Ok(partial) => success(signal, encoding, partial),
         Err(refusal) => refused(encoding, &refusal),
     }
@@ -53,10 +55,9 @@ async fn run(
     headers: &HeaderMap,
     body: Body,
 ) -> Result<Partial, Refusal> {
-    let is_gzip = match headers.get(CONTENT_ENCODING).map(HeaderValue::as_bytes) {
-        None | Some(b"" | b"identity") => false,
-        Some(b"gzip" | b"x-gzip") => true,
-        Some(_) => return Err(Refusal::UnsupportedEncoding("content-encoding must be gzip or identity".to_owned())),
+    let named = headers.get(CONTENT_ENCODING).map_or(b"".as_slice(), HeaderValue::as_bytes);
+    let Some(compression) = Compression::of_name(named) else {
+        return Err(Refusal::UnsupportedEncoding(format!("content-encoding must be {SUPPORTED}")));
     };
     let claimed = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if claimed.is_some_and(|length| length > server.limits.body_bytes_max) {
@@ -66,13 +67,7 @@ async fn run(
         )));
     }
     let body = server.read(body, 0).await?;
-    server.export(signal, encoding, SourcePath::OtlpHttp, is_gzip, body).await
-}
-
-async fn metrics(request: Request) -> Response {
-    let encoding = encoding(request.headers()).unwrap_or(Encoding::Json);
-    let message = "metrics are not recorded; send traces and logs, and set OTEL_METRICS_EXPORTER=none".to_owned();
-    refuse(encoding, StatusCode::NOT_IMPLEMENTED, tonic::Code::Unimplemented, message)
+    server.export(signal, encoding, SourcePath::OtlpHttp, compression, body).await
 }
 
 fn check_origin<'a>(headers: &'a HeaderMap, limits: &Limits) -> Result<(), &'a HeaderValue> {
@@ -96,7 +91,11 @@ fn success(signal: Signal, encoding: Encoding, partial: Partial) -> Response {
     let body = match (encoding, signal) {
         (Encoding::Json, _) if is_full => b"{}".to_vec(),
         (Encoding::Json, signal) => {
-            let rejected = if signal == Signal::Traces { "rejectedSpans" } else { "rejectedLogRecords" };
+            let rejected = match signal {
+                Signal::Traces => "rejectedSpans",
+                Signal::Logs => "rejectedLogRecords",
+                Signal::Metrics => "rejectedDataPoints",
+            };
             serde_json::json!({ "partialSuccess": { rejected: partial.rejected.to_string(), "errorMessage": partial.message } })
                 .to_string()
                 .into_bytes()
@@ -118,6 +117,10 @@ pub(super) fn protobuf_response(signal: Signal, partial: Partial) -> Vec<u8> {
         Signal::Logs => {
             let partial = ExportLogsPartialSuccess { rejected_log_records: rejected, error_message };
             ExportLogsServiceResponse { partial_success: (!is_full).then_some(partial) }.encode_to_vec()
+        }
+        Signal::Metrics => {
+            let partial = ExportMetricsPartialSuccess { rejected_data_points: rejected, error_message };
+            ExportMetricsServiceResponse { partial_success: (!is_full).then_some(partial) }.encode_to_vec()
         }
     }
 }

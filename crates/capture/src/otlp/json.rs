@@ -21,7 +21,7 @@ use super::json_values::{
 };
 
 /// Most memory that a request may take when it is decoded, where the caller does not say.
-const DECODED_BYTES_MAX: usize = 256 * 1024 * 1024;
+pub(super) const DECODED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 /// Why bytes are not an OTLP request in JSON.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -53,7 +53,7 @@ pub(super) fn logs(bytes: &[u8], bytes_max: usize) -> Result<ExportLogsServiceRe
     read::<JsonLogs>(bytes, bytes_max).map(|json| ExportLogsServiceRequest { resource_logs: json.resource_logs })
 }
 
-fn read<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, JsonError> {
+pub(super) fn read<T: DeserializeOwned>(bytes: &[u8], bytes_max: usize) -> Result<T, JsonError> {
     BYTES_LEFT.set(bytes_max);
     let error = match serde_json::from_slice::<Object<T>>(bytes) {
         Ok(request) => return Ok(request.0),
@@ -131,7 +131,7 @@ impl From<JsonResourceLogs> for ResourceLogs {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct JsonResource {
+pub(super) struct JsonResource {
     #[serde(default, deserialize_with = "list::<_, JsonPair, _>")]
     attributes: Vec<KeyValue>,
     #[serde(default, alias = "dropped_attributes_count", deserialize_with = "number")]
@@ -180,7 +180,7 @@ impl From<JsonScopeLogs> for ScopeLogs {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct JsonScope {
+pub(super) struct JsonScope {
     #[serde(default, deserialize_with = "text")]
     name: String,
     #[serde(default, deserialize_with = "text")]
@@ -376,7 +376,7 @@ impl From<JsonLogRecord> for LogRecord {
 }
 
 #[derive(Deserialize)]
-struct JsonPair {
+pub(super) struct JsonPair {
     #[serde(default, deserialize_with = "text")]
     key: String,
     #[serde(default, deserialize_with = "object::<_, JsonAny, _>")]

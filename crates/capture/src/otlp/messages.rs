@@ -75,8 +75,13 @@ pub(super) fn read_messages(text: &str, mut each: impl FnMut(ChatMessage)) {
             }
         }
         Some(b'{') => {
-            if let Ok(wrapped) = serde_json::from_str::<Wrapped<'_>>(text) {
-                wrapped.messages.into_iter().for_each(|element| each(read_message(element)));
+            if let Ok(wrapped) = serde_json::from_str::<Wrapped<'_>>(text)
+                && let Some(elements) = wrapped.messages.or(wrapped.choices)
+            {
+                if let Some(system) = optional(wrapped.system) {
+                    each(ChatMessage { role: Some(Role::System), ..plain(system) });
+                }
+                elements.into_iter().for_each(|element| each(read_message(element)));
                 return;
             }
             if let Ok(element) = serde_json::from_str::<&RawValue>(text) {
@@ -163,6 +168,36 @@ pub(super) fn read_message(element: &RawValue) -> ChatMessage {
 
 /// A message of this length at most is a role and nothing else.
 const EMPTY_MESSAGE_BYTES_MAX: usize = 48;
+
+/// Reads what a tool returned: LangChain writes the message that it makes of it, `{"type": "tool", "data": {"content": ...}}`.
+pub(super) fn read_tool_output(text: String) -> ChatPart {
+    #[derive(Deserialize)]
+    struct Output<'a> {
+        #[serde(borrow)]
+        r#type: Cow<'a, str>,
+        #[serde(borrow)]
+        data: ToolMessage<'a>,
+    }
+    #[derive(Deserialize)]
+    struct ToolMessage<'a> {
+        #[serde(borrow)]
+        content: &'a RawValue,
+        #[serde(borrow, default)]
+        tool_call_id: Option<Cow<'a, str>>,
+        #[serde(borrow, default)]
+        status: Option<Cow<'a, str>>,
+    }
+    match serde_json::from_str::<Output<'_>>(&text) {
+        Ok(Output { r#type, data }) if r#type == "tool" => ChatPart {
+            part: Part::ToolResult,
+            text: result_text(data.content).into_owned(),
+            name: None,
+            call_id: data.tool_call_id.map(Cow::into_owned),
+            failed: data.status.map(|status| status == "error"),
+        },
+        _ => ChatPart::new(Part::ToolResult, text),
+    }
+}
 
 /// The name and JSON text of each tool definition of a list.
 pub(super) fn read_tool_definitions(text: &str) -> Vec<(Option<String>, String)> {
@@ -323,8 +358,15 @@ impl From<PlainMessage<'_>> for ChatMessage {
 
 #[derive(Deserialize)]
 struct Wrapped<'a> {
-    #[serde(borrow)]
-    messages: Vec<&'a RawValue>,
+    /// A request.
+    #[serde(borrow, default)]
+    messages: Option<Vec<&'a RawValue>>,
+    /// A response.
+    #[serde(borrow, default)]
+    choices: Option<Vec<&'a RawValue>>,
+    /// Anthropic's and Vercel's system prompt, beside the messages.
+    #[serde(borrow, default)]
+    system: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -375,13 +417,13 @@ struct PartIn<'a> {
     call_id: Option<&'a RawValue>,
     #[serde(borrow, default)]
     tool_use_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, alias = "toolCallId")]
     tool_call_id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, alias = "toolName")]
     name: Option<&'a RawValue>,
     #[serde(borrow, default)]
     function: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow, default, alias = "args")]
     arguments: Option<&'a RawValue>,
     #[serde(borrow, default)]
     input: Option<&'a RawValue>,
@@ -432,10 +474,12 @@ fn read_part(element: &RawValue) -> ChatPart {
         "reasoning" | "thinking" => {
             ChatPart::new(Part::Reasoning, text().or_else(|| optional(part.thinking)).unwrap_or_default())
         }
-        "tool_call" | "tool_use" | "function_call" | "function" | "server_tool_call" | "server_tool_use" => {
+        "tool_call" | "tool-call" | "tool_use" | "function_call" | "function" | "server_tool_call" | "server_tool_use" => {
             read_tool_call(element)
         }
-        "tool_call_response" | "tool_result" | "function_call_output" | "server_tool_call_response" => ChatPart {
+        // Vercel's list of calls has no types.
+        "" if part.tool_call_id.is_some() && part.name.is_some() => read_tool_call(element),
+        "tool_call_response" | "tool-result" | "tool_result" | "function_call_output" | "server_tool_call_response" => ChatPart {
             part: Part::ToolResult,
             text: [part.response, part.result, part.server_tool_call_response, part.content, part.output]
                 .into_iter()
@@ -486,13 +530,19 @@ fn read_tool_call(element: &RawValue) -> ChatPart {
         part: Part::ToolCall,
         text: arguments.map(|raw| text_of(raw).into_owned()).unwrap_or_default(),
         name,
-        call_id: optional(call.call_id).or_else(|| optional(call.id)),
+        call_id: [call.call_id, call.id, call.tool_call_id].into_iter().find_map(optional),
         failed: None,
     }
 }
 
 /// The text of a tool's result: of a list of text blocks their texts, else the text or JSON that it is.
 fn result_text(raw: &RawValue) -> Cow<'_, str> {
+    // Vercel's: {"type": "json" or "text", "value": ...}.
+    if raw.get().starts_with('{')
+        && let Ok(typed) = serde_json::from_str::<TypedValue<'_>>(raw.get())
+    {
+        return text_of(typed.value);
+    }
     if raw.get().starts_with('[')
         && let Ok(blocks) = serde_json::from_str::<Vec<&RawValue>>(raw.get())
         && !blocks.is_empty()
@@ -514,6 +564,15 @@ fn text_of(raw: &RawValue) -> Cow<'_, str> {
         Some(b'n') => Cow::Borrowed(""),
         _ => Cow::Borrowed(json),
     }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TypedValue<'a> {
+    #[serde(borrow, rename = "type")]
+    _type: Cow<'a, str>,
+    #[serde(borrow)]
+    value: &'a RawValue,
 }
 
 #[derive(Deserialize)]

@@ -70,6 +70,23 @@ impl Pieces {
         }
     }
 
+    /// Adds the pieces of another event: each of its messages at the next position of the conversation.
+    pub(super) fn push_again(&mut self, pieces: Vec<Piece<Raw>>) {
+        let mut position = None;
+        for Piece { mut meta, content, .. } in pieces {
+            // Definitions and documents are numbered by themselves and take no turn.
+            if !matches!(meta.part, Part::ToolDefinition | Part::Document) {
+                let (of, at) = match position {
+                    Some((of, at)) if of == meta.message => (of, at),
+                    _ => (meta.message, self.take_position(meta.direction, meta.role)),
+                };
+                position = Some((of, at));
+                meta.message = at;
+            }
+            self.push(meta, content.expose().to_owned());
+        }
+    }
+
     /// Whether there is content in that direction.
     pub(super) fn has(&self, direction: Direction) -> bool {
         self.pieces.iter().any(|piece| piece.meta.direction == direction && piece.meta.part != Part::ToolDefinition)

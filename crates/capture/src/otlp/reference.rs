@@ -22,7 +22,10 @@ pub(super) fn write(dialects: &Dialects) -> String {
             ("Keys that begin with", &table.keys),
             ("Events that begin with", &table.events),
             ("Span events whose attributes are read as the span's", &table.inline_span_events),
+            ("Span events that are events of their own", &table.own_span_events),
+            ("Span events that are the items of a list", &table.listed_span_events),
             ("Span events that are dropped and counted", &table.drop_span_events),
+            ("Metrics that begin with", &table.metrics),
         ] {
             if !names.is_empty() {
                 let _ = writeln!(out, "\n{what}: {}.", list(names));

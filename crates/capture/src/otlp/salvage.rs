@@ -2,6 +2,7 @@
 //! one of them must not be able to make its neighbours' vanish.
 
 use opentelemetry_proto::tonic::logs::v1::LogRecord;
+use opentelemetry_proto::tonic::metrics::v1::Metric;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
 
@@ -15,11 +16,11 @@ const LEFT_OUT_MAX: usize = 65_536;
 pub(super) struct Salvaged {
     /// The request without what cannot be decoded.
     pub(super) bytes: Vec<u8>,
-    /// The places in the request, from 0, of the spans or log records that were left out.
+    /// The places in the request, from 0, of the spans, log records or metrics that were left out.
     pub(super) left_out: Vec<usize>,
 }
 
-/// Leaves out every span or log record that cannot be decoded. `None` when that saves nothing: the request is broken
+/// Leaves out every span, log record or metric that cannot be decoded. `None` when that saves nothing: the request is broken
 /// around them, or there is no bad one. `bytes_max` bounds what one of them may take decoded.
 pub(super) fn salvage(bytes: &[u8], message: Message, bytes_max: usize) -> Option<Salvaged> {
     let mut salvage = Salvage { bytes_max, index: 0, left_out: Vec::new() };
@@ -30,7 +31,7 @@ pub(super) fn salvage(bytes: &[u8], message: Message, bytes_max: usize) -> Optio
 
 struct Salvage {
     bytes_max: usize,
-    /// The place of the next span or log record.
+    /// The place of the next span, log record or metric.
     index: usize,
     left_out: Vec<usize>,
 }
@@ -41,7 +42,7 @@ impl Salvage {
         while !bytes.is_empty() {
             let field = next_field(&mut bytes).ok()?;
             match field.message_of(message) {
-                Some(child @ (Message::Span | Message::LogRecord)) => {
+                Some(child @ (Message::Span | Message::LogRecord | Message::Metric)) => {
                     if self.is_good(field.content, child) {
                         kept.extend_from_slice(field.whole);
                     } else if self.left_out.len() >= LEFT_OUT_MAX {
@@ -52,7 +53,14 @@ impl Salvage {
                     self.index += 1;
                 }
                 // Three levels, whatever is sent: none of these is inside of one of its kind.
-                Some(child @ (Message::ResourceSpans | Message::ResourceLogs | Message::ScopeSpans | Message::ScopeLogs)) => {
+                Some(
+                    child @ (Message::ResourceSpans
+                    | Message::ResourceLogs
+                    | Message::ResourceMetrics
+                    | Message::ScopeSpans
+                    | Message::ScopeLogs
+                    | Message::ScopeMetrics),
+                ) => {
                     let content = self.without_bad(field.content, child)?;
                     prost::encoding::encode_key(field.number, prost::encoding::WireType::LengthDelimited, &mut kept);
                     prost::encoding::encode_varint(content.len() as u64, &mut kept);
@@ -69,6 +77,7 @@ impl Salvage {
         wire::check(bytes, message, self.bytes_max).is_ok()
             && match message {
                 Message::LogRecord => LogRecord::decode(bytes).is_ok(),
+                Message::Metric => Metric::decode(bytes).is_ok(),
                 _ => Span::decode(bytes).is_ok(),
             }
     }

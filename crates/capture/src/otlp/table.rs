@@ -16,7 +16,7 @@ pub(super) struct Table {
     /// Tables whose entries hold here, too, where this one says nothing else.
     #[serde(default)]
     pub(super) extends: Vec<String>,
-    /// Beginnings of scope names that are its own.
+    /// Beginnings of scope names that are its own; a `$` at the end stands for the end of the name.
     #[serde(default)]
     pub(super) scopes: Vec<String>,
     /// `service.name`s that are its own.
@@ -58,10 +58,22 @@ pub(super) struct Table {
     /// Where the content is, in the order in which it stands in a conversation.
     #[serde(default, rename = "content")]
     pub(super) contents: Vec<ContentRule>,
+    /// Beginnings of the names of metrics that are recorded.
+    #[serde(default)]
+    pub(super) metrics: Vec<String>,
     /// Span events that carry attributes of their span.
     #[serde(default)]
     pub(super) inline_span_events: Vec<String>,
-    /// Span events that are dropped and counted.
+    /// Span events that are events of their own, read as log records of their name.
+    #[serde(default)]
+    pub(super) own_span_events: Vec<String>,
+    /// Span events of which each is an item of a list: the attribute `NAME.field` of the nth becomes `NAME.n.field`.
+    #[serde(default)]
+    pub(super) listed_span_events: Vec<String>,
+    /// Whether texts are JSON strings, with quotes.
+    #[serde(default)]
+    pub(super) texts_are_json: bool,
+    /// Span events that are dropped and counted; a `*` at the end stands for any ending.
     #[serde(default)]
     pub(super) drop_span_events: Vec<String>,
 }
@@ -101,6 +113,12 @@ pub(super) struct KindRule {
     /// count is counted once.
     #[serde(default)]
     pub(super) left_to_span: Vec<String>,
+    /// Canonical attributes that another record of the same thing has, too: kept aside, so that they count once.
+    #[serde(default)]
+    pub(super) aside: Vec<String>,
+    /// Whether the content of a log record belongs to the event of its span.
+    #[serde(default)]
+    pub(super) joins_span: bool,
 }
 
 /// Where content is and how it is laid out.
@@ -144,6 +162,8 @@ pub(super) enum Shape {
     GenaiMessage,
     /// A list of parts of one message: JSON text or structured.
     GenaiParts,
+    /// What a tool returned: a text, or a message of LangChain that holds it, with the id of its call.
+    ToolOutput,
     /// A list of documents: JSON text or structured.
     GenaiDocuments,
     /// A list of tool definitions: JSON text or structured.
@@ -160,6 +180,8 @@ pub(super) enum Shape {
     OpenllmetryIndexed,
     /// `PREFIX.N.name`, `.description`, `.parameters`.
     OpenllmetryFunctions,
+    /// `PREFIX.N.document`, `.id`, `.distance` or `.score`.
+    OpenllmetryResults,
 }
 
 impl Shape {
@@ -173,6 +195,7 @@ impl Shape {
                 | Self::OpeninferenceEmbeddings
                 | Self::OpenllmetryIndexed
                 | Self::OpenllmetryFunctions
+                | Self::OpenllmetryResults
         )
     }
 }

@@ -7,9 +7,14 @@ use std::fmt;
 use std::mem::size_of;
 
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
+use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, ArrayValue, EntityRef, InstrumentationScope, KeyValue, KeyValueList};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
+use opentelemetry_proto::tonic::metrics::v1::{
+    Exemplar, ExponentialHistogramDataPoint, HistogramDataPoint, Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics,
+    SummaryDataPoint, exponential_histogram_data_point, summary_data_point,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status, span};
 
@@ -23,18 +28,34 @@ const DEPTH_MAX: usize = 100;
 pub(super) enum Message {
     Traces,
     Logs,
+    Metrics,
     ResourceSpans,
     ResourceLogs,
+    ResourceMetrics,
     Resource,
     Entity,
     ScopeSpans,
     ScopeLogs,
+    ScopeMetrics,
     Scope,
     Span,
     SpanEvent,
     SpanLink,
     SpanStatus,
     LogRecord,
+    Metric,
+    /// Gauge or sum.
+    Numbers,
+    Histogram,
+    ExponentialHistogram,
+    Summary,
+    NumberPoint,
+    HistogramPoint,
+    ExponentialPoint,
+    SummaryPoint,
+    Buckets,
+    Quantile,
+    Exemplar,
     Pair,
     Any,
     List,
@@ -96,21 +117,38 @@ impl Message {
         Some(match (self, field) {
             (Self::Traces, 1) => (Self::ResourceSpans, "resource_spans"),
             (Self::Logs, 1) => (Self::ResourceLogs, "resource_logs"),
-            (Self::ResourceSpans | Self::ResourceLogs, 1) => (Self::Resource, "resource"),
+            (Self::Metrics, 1) => (Self::ResourceMetrics, "resource_metrics"),
+            (Self::ResourceSpans | Self::ResourceLogs | Self::ResourceMetrics, 1) => (Self::Resource, "resource"),
             (Self::ResourceSpans, 2) => (Self::ScopeSpans, "scope_spans"),
             (Self::ResourceLogs, 2) => (Self::ScopeLogs, "scope_logs"),
-            (Self::Resource, 1) | (Self::Scope, 3) | (Self::SpanEvent, 3) | (Self::SpanLink, 4) | (Self::LogRecord, 6) => {
-                (Self::Pair, "attributes")
-            }
+            (Self::ResourceMetrics, 2) => (Self::ScopeMetrics, "scope_metrics"),
+            (Self::Resource | Self::ExponentialPoint, 1)
+            | (Self::Scope | Self::SpanEvent, 3)
+            | (Self::SpanLink, 4)
+            | (Self::LogRecord, 6)
+            | (Self::NumberPoint | Self::SummaryPoint | Self::Exemplar, 7)
+            | (Self::Span | Self::HistogramPoint, 9)
+            | (Self::Metric, 12) => (Self::Pair, "attributes"),
             (Self::Resource, 3) => (Self::Entity, "entity_refs"),
-            (Self::ScopeSpans | Self::ScopeLogs, 1) => (Self::Scope, "scope"),
+            (Self::ScopeSpans | Self::ScopeLogs | Self::ScopeMetrics, 1) => (Self::Scope, "scope"),
             (Self::ScopeSpans, 2) => (Self::Span, "spans"),
             (Self::ScopeLogs, 2) => (Self::LogRecord, "log_records"),
-            (Self::Span, 9) => (Self::Pair, "attributes"),
             (Self::Span, 11) => (Self::SpanEvent, "events"),
             (Self::Span, 13) => (Self::SpanLink, "links"),
             (Self::Span, 15) => (Self::SpanStatus, "status"),
             (Self::LogRecord, 5) => (Self::Any, "body"),
+            (Self::ScopeMetrics, 2) => (Self::Metric, "metrics"),
+            (Self::Metric, 5 | 7) => (Self::Numbers, "data"),
+            (Self::Metric, 9) => (Self::Histogram, "histogram"),
+            (Self::Metric, 10) => (Self::ExponentialHistogram, "exponential_histogram"),
+            (Self::Metric, 11) => (Self::Summary, "summary"),
+            (Self::Numbers, 1) => (Self::NumberPoint, "data_points"),
+            (Self::Histogram, 1) => (Self::HistogramPoint, "data_points"),
+            (Self::ExponentialHistogram, 1) => (Self::ExponentialPoint, "data_points"),
+            (Self::Summary, 1) => (Self::SummaryPoint, "data_points"),
+            (Self::NumberPoint, 5) | (Self::HistogramPoint, 8) | (Self::ExponentialPoint, 11) => (Self::Exemplar, "exemplars"),
+            (Self::ExponentialPoint, 8 | 9) => (Self::Buckets, "buckets"),
+            (Self::SummaryPoint, 6) => (Self::Quantile, "quantile_values"),
             (Self::Pair, 2) => (Self::Any, "value"),
             (Self::Any, 5) => (Self::List, "array_value"),
             (Self::Any, 6) => (Self::Pairs, "kvlist_value"),
@@ -125,6 +163,19 @@ impl Message {
         match self {
             Self::Traces => size_of::<ExportTraceServiceRequest>(),
             Self::Logs => size_of::<ExportLogsServiceRequest>(),
+            Self::Metrics => size_of::<ExportMetricsServiceRequest>(),
+            Self::ResourceMetrics => size_of::<ResourceMetrics>(),
+            Self::ScopeMetrics => size_of::<ScopeMetrics>(),
+            Self::Metric => size_of::<Metric>(),
+            // Part of their metric.
+            Self::Numbers | Self::Histogram | Self::ExponentialHistogram | Self::Summary => 0,
+            Self::NumberPoint => size_of::<NumberDataPoint>() + size_of::<RawEvent>(),
+            Self::HistogramPoint => size_of::<HistogramDataPoint>() + size_of::<RawEvent>(),
+            Self::ExponentialPoint => size_of::<ExponentialHistogramDataPoint>() + size_of::<RawEvent>(),
+            Self::SummaryPoint => size_of::<SummaryDataPoint>() + size_of::<RawEvent>(),
+            Self::Buckets => size_of::<exponential_histogram_data_point::Buckets>(),
+            Self::Quantile => size_of::<summary_data_point::ValueAtQuantile>(),
+            Self::Exemplar => size_of::<Exemplar>(),
             Self::ResourceSpans => size_of::<ResourceSpans>(),
             Self::ResourceLogs => size_of::<ResourceLogs>(),
             Self::Resource => size_of::<Resource>(),
@@ -193,6 +244,10 @@ pub(super) fn next_field<'b>(bytes: &mut &'b [u8]) -> Result<Field<'b>, &'static
 fn walk(mut bytes: &[u8], message: Message, depth: usize, budget: &mut Budget) -> Result<(), WireError> {
     let malformed = |problem| WireError::Malformed { path: Path::default(), problem };
     budget.charge(message.cost())?;
+    if message == Message::Buckets {
+        // A count of one byte on the wire is a number of eight.
+        budget.charge(bytes.len().saturating_mul(size_of::<u64>()))?;
+    }
     let mut index = 0;
     while !bytes.is_empty() {
         let field = next_field(&mut bytes).map_err(malformed)?;

@@ -92,6 +92,7 @@ fn category(kind: Kind) -> &'static str {
         Kind::Guardrail => "guardrail",
         Kind::Session | Kind::Admin => "auth",
         Kind::Gap => "gap",
+        Kind::Metric => "metric",
         _ => "llm",
     }
 }

@@ -193,6 +193,55 @@ pub(super) const TOKEN_USAGE_BY_USER_DAY: View = View {
     ),
 };
 
+pub(super) const METRICS: View = View {
+    name: "metrics",
+    requirement: "A10",
+    about: "One row for each data point of a metric that a dialect knows: tokens, cost, calls, durations, as an instrumentation sums \
+            them. They tell of the same calls as `token_usage`, and are all there is of agents that report nothing else. The row \
+            `metrics.unmapped` counts the points of metrics that no dialect knows.",
+    columns: &[
+        WHEN,
+        WHO,
+        MODEL,
+        &[
+            column("session_id", "e.session_id", "session or conversation"),
+            column("name", "e.name", "the metric: `gen_ai.client.token.usage`, `claude_code.cost.usage` ..."),
+            column("value", "e.attributes ->> '$.\"watchkeeper.metric.value\"'", "its value; of a histogram the sum"),
+            column("unit", "e.attributes ->> '$.\"watchkeeper.metric.unit\"'", "unit, as the source writes it"),
+            column("count", "e.attributes ->> '$.\"watchkeeper.metric.count\"'", "measurements in a histogram or summary"),
+            column(
+                "type",
+                "e.attributes ->> '$.\"watchkeeper.metric.type\"'",
+                "`counter`, `up_down_counter`, `gauge`, `histogram` or `summary`",
+            ),
+            column(
+                "temporality",
+                "e.attributes ->> '$.\"watchkeeper.metric.temporality\"'",
+                "`delta` (since the report before; to be summed) or `cumulative` (since `since`; the newest counts)",
+            ),
+            column(
+                "since",
+                "iso_time(CAST(e.attributes ->> '$.\"watchkeeper.metric.start_ns\"' AS INTEGER))",
+                "when counting began",
+            ),
+            column(
+                "token_type",
+                "e.attributes ->> '$.\"gen_ai.token.type\"'",
+                "which tokens: `input`, `output`, `cacheRead` ..., in the source's words",
+            ),
+            column("tool", "e.tool_name", "the tool, where the metric is of one"),
+            column(
+                "unmapped",
+                "e.attributes ->> '$.\"watchkeeper.unmapped.count\"'",
+                "attributes that no dialect knows; of `metrics.unmapped` the points",
+            ),
+            column("attributes", "e.attributes", "everything that is known of it (JSON)"),
+        ],
+    ],
+    from: "{p}.events e WHERE e.kind = 'metric'",
+    merge: None,
+};
+
 pub(super) const SYSTEM_PROMPTS: View = View {
     name: "system_prompts",
     requirement: "A9",

@@ -264,6 +264,44 @@ fn steps_installations_data_calls_and_administration() {
 }
 
 #[test]
+fn metrics_and_joined_log_records() {
+    let store = index_all([
+        known(Kind::Metric, 0).with(|event| {
+            event.name = "gen_ai.client.token.usage".to_owned();
+            event.set(attr::METRIC_VALUE, 99);
+            event.set(attr::METRIC_COUNT, 2);
+            event.set(attr::METRIC_TYPE, "histogram");
+            event.set(attr::METRIC_TEMPORALITY, "cumulative");
+            event.set(attr::METRIC_START_NS, 1_763_640_000_000_000_000);
+            event.set(attr::GEN_AI_TOKEN_TYPE, "input");
+            event.set(attr::GEN_AI_REQUEST_MODEL, "gpt-4o");
+        }),
+        known(Kind::ModelCall, 1).with(|event| {
+            event.set(attr::GEN_AI_USAGE_INPUT_TOKENS, 7);
+            event.set(attr::JOINED_RECORDS, 1);
+            event.pieces = vec![said("q"), answer("a")];
+        }),
+        // What is left of the log record that brought the answer is no second call.
+        known(Kind::ModelCall, 1).with(|event| {
+            event.phase = Phase::Response;
+            event.set(attr::JOINED_TO, "the span");
+        }),
+    ]);
+    for (sql, expected) in [
+        (
+            "SELECT name, value, count, type, temporality, since, token_type, model, user_id FROM metrics",
+            "gen_ai.client.token.usage|99|2|histogram|cumulative|2025-11-20T12:00:00.000000Z|input|gpt-4o|ada",
+        ),
+        ("SELECT count(*) FROM responses", "1"),
+        ("SELECT sum(input_tokens), count(*) FROM token_usage", "7|1"),
+        ("SELECT model_calls FROM user_sessions", "1"),
+        ("SELECT count(*) FROM events", "3"),
+    ] {
+        check(&store, sql, &[expected]);
+    }
+}
+
+#[test]
 fn system_prompts_have_versions() {
     let call = |seconds: u64, system: &str| {
         known(Kind::ModelCall, seconds).with(|event| {

@@ -14,7 +14,7 @@ use crate::output::say;
 
 pub(super) fn witness(command: Witness) -> anyhow::Result<ExitCode> {
     let Witness::Serve { listen, state, name, log, certificate, key } = command;
-    let tls = certificate.zip(key).map(|(certificate, key)| Tls { certificate, key });
+    let tls = certificate.zip(key).map(|(certificate, key)| Tls { certificate, key, client_ca: None });
     serve(listen, state, name, &log, tls)
 }
 

@@ -65,14 +65,14 @@ fn gateway_server() -> (tempfile::TempDir, Upstream, Server) {
 }
 
 /// The only row of a query.
-fn one(server: &Server, sql: &str) -> Value {
+pub(crate) fn one(server: &Server, sql: &str) -> Value {
     let rows = server.query(sql);
     assert_eq!(rows.len(), 1, "{sql}: {rows:#?}");
     rows.into_iter().next().unwrap()
 }
 
 /// That a row has these values; JSON text is compared as JSON.
-fn assert_row(found: &Value, expected: &Value) {
+pub(crate) fn assert_row(found: &Value, expected: &Value) {
     for (column, value) in expected.as_object().unwrap() {
         let same = match (&found[column], value) {
             (Value::String(text), Value::Object(_)) => serde_json::from_str::<Value>(text).ok().as_ref() == Some(value),

@@ -24,6 +24,7 @@ mod kms;
 mod lifecycle;
 #[path = "../../../archive/src/objects/moto.rs"]
 mod moto;
+mod otlp;
 mod pins;
 mod planted_secrets;
 mod power;

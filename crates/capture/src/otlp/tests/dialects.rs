@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 use super::support::{lines, log, span};
 
 /// Checks that the event of a span has exactly these lines (without the one of the resource's unmapped attribute).
-fn check_span(scope: &str, name: &str, attributes: &Json, expected: &[&str]) {
+pub(super) fn check_span(scope: &str, name: &str, attributes: &Json, expected: &[&str]) {
     let event = span(scope, name, attributes);
     // `cloud.region` of the resource is unmapped in every one of them.
     let lines: Vec<String> = lines(&event).into_iter().filter(|line| line != "watchkeeper.unmapped.count = 1").collect();
@@ -15,7 +15,7 @@ fn check_span(scope: &str, name: &str, attributes: &Json, expected: &[&str]) {
     assert!(event.trace.is_some_and(|trace| trace.parent_span_id.is_some()));
 }
 
-fn check_log(scope: &str, event_name: &str, body: &Json, attributes: &Json, expected: &[&str]) {
+pub(super) fn check_log(scope: &str, event_name: &str, body: &Json, attributes: &Json, expected: &[&str]) {
     assert_eq!(lines(&log(scope, event_name, body, attributes)), expected, "{scope} {event_name}");
 }
 
@@ -243,6 +243,22 @@ fn openinference_spans() {
             "#1 Output Tool ToolResult <look>: a cat",
         ],
     );
+    // LangChain's tool spans: the one value that went in, and the message that came out.
+    check_span(
+        "openinference.instrumentation.langchain",
+        "look",
+        &json!({"openinference.span.kind": "TOOL", "tool.name": "look", "input.value": "Oslo",
+            "output.value": "{\"type\":\"tool\",\"data\":{\"content\":\"a cat\",\"tool_call_id\":\"c1\",\"status\":\"success\"}}"}),
+        &[
+            "tool_call Complete",
+            "gen_ai.operation.name = execute_tool",
+            "gen_ai.tool.call.id = c1",
+            "gen_ai.tool.name = look",
+            "openinference.span.kind = TOOL",
+            "#0 Input Assistant Text: Oslo",
+            "#1 Output Tool ToolResult <look> <c1> succeeded: a cat",
+        ],
+    );
     check_span(
         "my.app",
         "search",
@@ -377,14 +393,41 @@ fn claude_code_logs_and_spans() {
             "permission_mode_changed",
             json!({"from_mode": "default", "to_mode": "bypassPermissions"}),
             "admin Complete",
-            vec!["from_mode = default", "to_mode = bypassPermissions"],
+            vec![
+                "event.action = update",
+                "from_mode = default",
+                "to_mode = bypassPermissions",
+                "watchkeeper.admin.object = permission mode",
+            ],
+            vec![],
+        ),
+        (
+            "mcp_server_connection",
+            json!({"status": "connected", "transport_type": "stdio", "server_scope": "project", "server_name": "docs"}),
+            "installation Complete",
+            vec![
+                "event.outcome = success",
+                "mcp.server.name = docs",
+                "package.name = docs",
+                "package.reference = stdio",
+                "package.type = mcp",
+                "server_scope = project",
+                "transport_type = stdio",
+            ],
+            vec![],
+        ),
+        (
+            "skill_activated",
+            json!({"skill.name": "review", "skill.source": "user"}),
+            "installation Complete",
+            vec!["package.name = review", "package.reference = user", "package.type = skill", "skill.source = user"],
             vec![],
         ),
         (
             "plugin_installed",
             json!({"plugin.name": "fmt", "plugin.version": "1"}),
             "installation Complete",
-            vec!["package.name = fmt", "package.version = 1"],
+            vec!["package.name = fmt", "package.type = plugin", "package.version = 1"],
             vec![],
         ),
         ("auth", json!({"success": "true"}), "session Complete", vec!["event.outcome = success"], vec![]),

@@ -201,7 +201,7 @@ fn an_empty_span_is_rejected_and_its_neighbours_are_not() {
     *spans = json!([good, {}, good]);
     let decoded = decode_traces(traces_from_json(request.to_string().as_bytes()).unwrap(), SourcePath::Import);
     assert_eq!(decoded.events.len(), 2);
-    assert_eq!(decoded.rejected.iter().map(|rejected| rejected.span).collect::<Vec<_>>(), [1]);
+    assert_eq!(decoded.rejected.iter().map(|rejected| rejected.place).collect::<Vec<_>>(), [1]);
 }
 
 #[test]

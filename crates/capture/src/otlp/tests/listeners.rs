@@ -13,6 +13,7 @@ use http::{Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_client::LogsServiceClient;
+use opentelemetry_proto::tonic::collector::metrics::v1::metrics_service_client::MetricsServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_client::TraceServiceClient;
 use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
 use opentelemetry_proto::tonic::trace::v1::Span;
@@ -23,8 +24,16 @@ use tower::ServiceExt as _;
 
 use super::support::{FakeRecorder, log_request, span_request};
 use crate::otlp::export::{RetryInfo, RpcStatus};
-use crate::otlp::{Limits, grpc_router, http_router, logs_from_json, traces_from_json};
+use crate::otlp::{Limits, Receiver, logs_from_json, metrics_from_json, traces_from_json};
 use crate::{RecordError, Recorder};
+
+fn http_router(recorder: Arc<dyn Recorder>, limits: Limits) -> Router {
+    Receiver::new(recorder, limits).http()
+}
+
+fn grpc_router(recorder: Arc<dyn Recorder>, limits: Limits) -> Router {
+    Receiver::new(recorder, limits).grpc()
+}
 
 const PROTOBUF: &str = "application/x-protobuf";
 const JSON: &str = "application/json";
@@ -39,6 +48,12 @@ fn span_request_message() -> ExportTraceServiceRequest {
 
 fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), Compression::fast());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap()
 }
@@ -65,6 +80,8 @@ async fn http_takes_both_encodings_plain_and_compressed() {
     for (content_type, encoding, body_bytes, answer) in [
         (PROTOBUF, "identity", protobuf.clone(), b"".to_vec()),
         (PROTOBUF, "gzip", gzip(&protobuf), b"".to_vec()),
+        (PROTOBUF, "Deflate", deflate(&protobuf), b"".to_vec()),
+        (PROTOBUF, "zstd", zstd::encode_all(&*protobuf, 1).unwrap(), b"".to_vec()),
         ("application/json; charset=utf-8", "", json.clone(), b"{}".to_vec()),
         (JSON, "gzip", gzip(&json), b"{}".to_vec()),
         (PROTOBUF, "", Vec::new(), b"".to_vec()),
@@ -78,8 +95,8 @@ async fn http_takes_both_encodings_plain_and_compressed() {
     let request = post("/v1/logs", &[("content-type", JSON)], log_request("", "x", &json!("y"), &json!({})).to_string());
     assert_eq!(router.oneshot(request).await.unwrap().status(), StatusCode::OK);
     let events = recorder.events.lock().unwrap();
-    assert_eq!(events.len(), 5);
-    assert!(events[..4].iter().all(|event| event.id == events[0].id && event.source.path == SourcePath::OtlpHttp));
+    assert_eq!(events.len(), 7);
+    assert!(events[..6].iter().all(|event| event.id == events[0].id && event.source.path == SourcePath::OtlpHttp));
 }
 
 #[tokio::test]
@@ -154,11 +171,53 @@ async fn a_malformed_span_does_not_take_its_neighbours_along() {
 }
 
 #[tokio::test]
+async fn grpc_saves_the_neighbours_of_what_is_malformed_too() {
+    let mut bytes = spans(&["a", "bad!", "b"]).encode_to_vec();
+    let at = bytes.windows(4).position(|window| window == b"bad!").unwrap();
+    bytes[at] = 0xff;
+    let recorder = Arc::new(FakeRecorder::default());
+    let router = grpc_router(Arc::clone(&recorder) as Arc<dyn Recorder>, Limits::default());
+    for (encoding, message) in [("identity", bytes.clone()), ("zstd", zstd::encode_all(&*bytes, 1).unwrap())] {
+        let flag = u8::from(encoding != "identity");
+        let frame = [&[flag][..], &u32::try_from(message.len()).unwrap().to_be_bytes(), &message].concat();
+        let headers = [("content-type", "application/grpc"), ("grpc-encoding", encoding)];
+        let path = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
+        let response = router.clone().oneshot(post(path, &headers, frame)).await.unwrap();
+        assert!(response.headers()["grpc-accept-encoding"].to_str().unwrap().contains("zstd"));
+        let answer = ExportTraceServiceResponse::decode(&body(response).await[5..]).unwrap().partial_success.unwrap();
+        assert_eq!(answer.rejected_spans, 1);
+        assert!(answer.error_message.starts_with("#1: it is malformed"), "{}", answer.error_message);
+    }
+    let names: Vec<String> = recorder.events.lock().unwrap().iter().map(|event| event.name.expose().to_owned()).collect();
+    assert_eq!(names, ["a", "b", "a", "b"]);
+}
+
+#[tokio::test]
+async fn metrics_tell_of_a_partial_success_over_both_protocols() {
+    let point = json!({"timeUnixNano": "1700000000000000000", "asInt": "7"});
+    let metrics = json!([{"name": "gen_ai.x", "gauge": {"dataPoints": [point]}}, {"name": "gen_ai.y"}]);
+    let request = json!({"resourceMetrics": [{"scopeMetrics": [{"scope": {"name": "x"}, "metrics": metrics}]}]});
+    let recorder = Arc::new(FakeRecorder::default());
+    let receiver = Receiver::new(Arc::clone(&recorder) as Arc<dyn Recorder>, Limits::default());
+    let response = receiver.http().oneshot(post("/v1/metrics", &[("content-type", JSON)], request.to_string())).await.unwrap();
+    let answer: serde_json::Value = serde_json::from_slice(&body(response).await).unwrap();
+    assert_eq!(answer["partialSuccess"]["rejectedDataPoints"], "1");
+    let request = metrics_from_json(request.to_string().as_bytes()).unwrap();
+    let mut client = MetricsServiceClient::new(channel(serve(receiver.grpc()).await).await);
+    let answer = client.export(request).await.unwrap().into_inner().partial_success.unwrap();
+    assert_eq!((answer.rejected_data_points, &*answer.error_message), (1, "#1: the metric has no data"));
+    let events = recorder.events.lock().unwrap();
+    assert_eq!(events.len(), 2);
+    assert_eq!(events[0].id, events[1].id);
+}
+
+#[tokio::test]
 async fn http_refuses_with_a_reason() {
     let recorder = Arc::new(FakeRecorder::default());
     let router = http_router(Arc::clone(&recorder) as Arc<dyn Recorder>, small_limits());
     let good = span_json().to_string();
     let bomb = gzip(&vec![b' '; 200_000]);
+    let zstd_bomb = zstd::encode_all(&*vec![b' '; 1 << 20], 1).unwrap();
     let deep = format!(r#"{{"resourceSpans":{}{}}}"#, "[".repeat(1_500), "]".repeat(1_500));
     for (path, headers, body_bytes, status, reason) in [
         ("/v1/traces", vec![("content-type", "text/plain")], good.clone().into_bytes(), 415, "content-type"),
@@ -191,7 +250,9 @@ async fn http_refuses_with_a_reason() {
         ("/v1/traces", vec![("content-type", PROTOBUF)], b"\x0a\x02\x12\x09".to_vec(), 400, "resource_spans[0]"),
         ("/v1/traces", vec![("content-type", JSON)], vec![b' '; 5000], 413, "4096"),
         ("/v1/traces", vec![("content-type", JSON), ("content-encoding", "gzip")], bomb, 413, "65536"),
-        ("/v1/metrics", vec![("content-type", JSON)], b"{}".to_vec(), 501, "metrics"),
+        ("/v1/logs", vec![("content-type", JSON), ("content-encoding", "zstd")], zstd_bomb, 413, "65536"),
+        ("/v1/logs", vec![("content-type", JSON), ("content-encoding", "zstd")], gzip(b"{}"), 400, "zstd"),
+        ("/v1/metrics", vec![("content-type", JSON)], b"{\"resourceMetrics\":7}".to_vec(), 400, "resourceMetrics"),
     ] {
         let is_protobuf = headers.contains(&("content-type", PROTOBUF));
         let response = router.clone().oneshot(post(path, &headers, body_bytes)).await.unwrap();
@@ -303,13 +364,15 @@ async fn grpc_refuses_with_a_code() {
         (path, vec![("grpc-encoding", "br")], frame(1, 1, b"x"), "12"),
         (path, vec![("grpc-encoding", "gzip")], bomb, "3"),
         (path, vec![], vec![0; 5000], "3"),
-        ("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", vec![], frame(0, 0, b""), "12"),
+        ("/opentelemetry.proto.collector.metrics.v1.MetricsService/Export", vec![], frame(0, 0, b""), "0"),
+        ("/opentelemetry.proto.collector.profiles.v1development.ProfilesService/Export", vec![], frame(0, 0, b""), "12"),
     ] {
         let mut headers = headers;
         headers.push(("content-type", "application/grpc+proto"));
         let response = router.clone().oneshot(post(path, &headers, body)).await.unwrap();
         assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(response.headers()["grpc-status"], code, "{headers:?}");
+        let status = response.headers().get("grpc-status").map_or("0", |status| status.to_str().unwrap());
+        assert_eq!(status, code, "{headers:?}");
     }
     let response = router.oneshot(post(path, &[("content-type", JSON)], "{}")).await.unwrap();
     assert_eq!(response.status(), StatusCode::UNSUPPORTED_MEDIA_TYPE);
