@@ -33,11 +33,12 @@ use crate::room::{Failure, when_there_is_room};
 use crate::sealer::{RotationJob, Sealer};
 use crate::watchman;
 
-/// Records in one transaction of the store.
-const INDEX_BATCH_MAX: usize = 4_096;
+/// Records in one transaction of the store, when so many wait: each transaction writes every page that it has touched, so a
+/// store that lags behind catches up sooner with large ones.
+const INDEX_BATCH_MAX: usize = 16_384;
 
 /// Bytes of records in one transaction of the store.
-const INDEX_BATCH_BYTES_MAX: usize = 32 * 1024 * 1024;
+const INDEX_BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Records after which the detector begins anew, warmed up with the records before: what it knows at any record depends on the
 /// journal alone and not on when the program was started, so that a replay gives the same detections (invariant I3).

@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use event::ContentId;
 use keys::DataKeys;
 use rusqlite::limits::Limit;
-use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use sanitize::Clean;
 
 use crate::error::StoreError;
-use crate::partition::{key_of, list};
+use crate::partition::{content_key, key_of, list};
 use crate::schema::SCHEMA_VERSION;
 use crate::text::{register, unpack};
 use crate::views::VIEWS;
@@ -58,11 +58,11 @@ impl Reader {
     pub fn content(&self, id: &ContentId) -> Result<Option<Clean>, StoreError> {
         self.with(|attached| {
             for schema in &attached.schemas {
-                let sql = format!("SELECT data FROM {schema}.contents WHERE content_id = ?1");
+                let sql = format!("SELECT data FROM {schema}.contents WHERE content_key = ?1 AND content_id = ?2");
                 let text = attached
                     .connection
                     .prepare_cached(&sql)?
-                    .query_row([&id.as_bytes()[..]], |row| Ok(unpack(row.get_ref(0)?)?.map(|text| Clean::recorded(&text))))
+                    .query_row(params![content_key(id), &id.as_bytes()[..]], |row| Ok(unpack(row.get_ref(0)?)?.map(|text| Clean::recorded(&text))))
                     .optional()?;
                 if let Some(text) = text {
                     return Ok(text);

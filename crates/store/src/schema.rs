@@ -121,13 +121,16 @@ CREATE TABLE erased (
 
 CREATE TABLE contents (
   id INTEGER PRIMARY KEY,
-  content_id BLOB NOT NULL UNIQUE,
+  content_id BLOB NOT NULL,
+  -- the first eight bytes of `content_id`: an index on it is a third as large, and its pages stay in the cache
+  content_key INTEGER NOT NULL,
   subject BLOB NOT NULL,
   -- the first event here that refers to it
   seq INTEGER NOT NULL,
   bytes INTEGER NOT NULL,
   data NOT NULL
 );
+CREATE INDEX contents_key ON contents(content_key);
 CREATE VIRTUAL TABLE contents_fts USING fts5(
   text, content='', columnsize=0, detail=none, tokenize='unicode61 remove_diacritics 2'
 );
@@ -204,8 +207,8 @@ CREATE TABLE actions (
 CREATE INDEX actions_session ON actions(session_id, call_id);
 CREATE INDEX actions_trace ON actions(trace_id, call_id);
 CREATE INDEX actions_scope ON actions(scope, call_id);
-CREATE INDEX actions_args_session ON actions(args_hash, session_id);
-CREATE INDEX actions_args_trace ON actions(args_hash, trace_id);
+CREATE INDEX actions_args_session ON actions(session_id, args_hash);
+CREATE INDEX actions_args_trace ON actions(trace_id, args_hash);
 CREATE INDEX actions_exchange ON actions(exchange);
 CREATE INDEX actions_time ON actions(time);
 

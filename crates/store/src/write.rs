@@ -18,7 +18,7 @@ use crate::aggregates::Aggregates;
 use crate::days::Days;
 use crate::erased::Erased;
 use crate::error::StoreError;
-use crate::partition::{Partition, day_of, key_of, list};
+use crate::partition::{Partition, content_key, day_of, key_of, list};
 use crate::rebuild;
 use crate::row::{EventRow, part_code, role_code, round};
 use crate::schema::{EVENT_COLUMNS, INPUT, OUTPUT};
@@ -419,8 +419,8 @@ fn decode(record: &Record) -> RecordedEvent<Clean> {
 
 fn read_text(connection: &Connection, id: &ContentId) -> rusqlite::Result<Option<String>> {
     connection
-        .prepare_cached("SELECT data FROM contents WHERE content_id = ?1")?
-        .query_row([&id.as_bytes()[..]], |row| Ok(crate::text::unpack(row.get_ref(0)?)?.map(Cow::into_owned)))
+        .prepare_cached("SELECT data FROM contents WHERE content_key = ?1 AND content_id = ?2")?
+        .query_row(params![content_key(id), &id.as_bytes()[..]], |row| Ok(crate::text::unpack(row.get_ref(0)?)?.map(Cow::into_owned)))
         .optional()
         .map(Option::flatten)
 }
