@@ -1,4 +1,4 @@
-//! Tables that count up: sessions, agents' identities, system prompts. Gathered in memory for a batch and written once
+//! Tables that count up: sessions, agents' identities, system prompts, tallies. Gathered in memory for a batch and written once
 //! before its commit, because most events of a batch touch the same few rows.
 
 use std::collections::HashMap;
@@ -15,7 +15,19 @@ pub(crate) struct Aggregates {
     sessions: HashMap<String, Session>,
     identities: HashMap<[String; 8], Span>,
     prompts: HashMap<(String, String, i64), Prompt>,
+    kinds: HashMap<&'static str, i64>,
+    contents: i64,
+    content_bytes: i64,
 }
+
+/// Tally of the texts of a partition.
+pub(crate) const CONTENTS: &str = "contents";
+
+/// Tally of their bytes before compression.
+pub(crate) const CONTENT_BYTES: &str = "content_bytes";
+
+/// What stands before a kind in the name of the tally of its events.
+pub(crate) const KIND_PREFIX: &str = "kind:";
 
 #[derive(Debug, Default, Clone, Copy)]
 struct Span {
@@ -63,6 +75,7 @@ impl Span {
 impl Aggregates {
     /// Adds an event. `contents` are the numbers of its pieces' contents, in their order.
     pub(crate) fn add(&mut self, row: &EventRow<'_>, contents: &[i64]) {
+        *self.kinds.entry(row.event.kind.as_str()).or_default() += 1;
         // What Watchkeeper itself says of a session is not part of it.
         if !matches!(row.event.kind, Kind::Detection | Kind::ResponseAction | Kind::Gap) {
             self.add_session(row);
@@ -71,6 +84,12 @@ impl Aggregates {
         if matches!(row.event.kind, Kind::ModelCall | Kind::SystemPrompt) && row.event.phase != Phase::Response {
             self.add_prompts(row, contents);
         }
+    }
+
+    /// Adds a text that was stored.
+    pub(crate) fn add_content(&mut self, text: &str) {
+        self.contents += 1;
+        self.content_bytes = self.content_bytes.saturating_add(crate::row::integer(text.len() as u64));
     }
 
     fn add_session(&mut self, row: &EventRow<'_>) {
@@ -233,6 +252,14 @@ impl Aggregates {
                 prompt.model,
                 prompt.score,
             ])?;
+        }
+        let mut statement = connection
+            .prepare_cached("INSERT INTO tallies VALUES (?1, ?2) ON CONFLICT DO UPDATE SET value = value + excluded.value")?;
+        for (kind, events) in self.kinds.drain() {
+            statement.execute(params![format!("{KIND_PREFIX}{kind}"), events])?;
+        }
+        for (name, value) in [(CONTENTS, &mut self.contents), (CONTENT_BYTES, &mut self.content_bytes)] {
+            statement.execute(params![name, std::mem::take(value)])?;
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use sanitize::Clean;
 
 use crate::error::StoreError;
-use crate::partition::{content_key, key_of, list};
+use crate::partition::{content_key, key_of, list, log_of};
 use crate::schema::SCHEMA_VERSION;
 use crate::text::{register, unpack};
 use crate::views::VIEWS;
@@ -62,7 +62,9 @@ impl Reader {
                 let text = attached
                     .connection
                     .prepare_cached(&sql)?
-                    .query_row(params![content_key(id), &id.as_bytes()[..]], |row| Ok(unpack(row.get_ref(0)?)?.map(|text| Clean::recorded(&text))))
+                    .query_row(params![content_key(id), &id.as_bytes()[..]], |row| {
+                        Ok(unpack(row.get_ref(0)?)?.map(|text| Clean::recorded(&text)))
+                    })
                     .optional()?;
                 if let Some(text) = text {
                     return Ok(text);
@@ -130,7 +132,7 @@ impl Attached {
         };
         let version = match attach("mode=ro") {
             // A copy on a read-only medium: SQLite cannot make its lock file beside it, and nobody can write.
-            Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && !wal_of(path).exists() => {
+            Err(error) if error.sqlite_error_code() == Some(ErrorCode::CannotOpen) && !log_of(path).exists() => {
                 let _ = self.connection.execute(&format!("DETACH {schema}"), []);
                 attach("mode=ro&immutable=1")
             }
@@ -161,10 +163,6 @@ impl Attached {
         }
         Ok(())
     }
-}
-
-fn wal_of(path: &Path) -> PathBuf {
-    files::beside(path, "-wal")
 }
 
 /// An SQLite URI for a file. What is not plain is percent-encoded.

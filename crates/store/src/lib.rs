@@ -45,7 +45,7 @@ mod views;
 mod write;
 
 pub use attached::Reader;
-pub use counts::Counts;
+pub use counts::{Counts, VIEWS_TIME_MAX};
 pub use erased::Erased;
 pub use error::{QueryError, StoreError};
 pub use latest::Latest;

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use event::{ContentId, KeyId, Timestamp};
 use keys::{DataKeys, Secret};
@@ -31,6 +32,14 @@ const CHECKPOINT_PAGES: i64 = 16_384;
 
 /// Longest file that names a key: 32 digits and a line feed, and some to spare for whoever edits it.
 const KEY_ID_BYTES_MAX: u64 = 64;
+
+/// Bytes of the write-ahead log from which the writer waits for readers to leave, so that it can begin anew. SQLite folds the log
+/// into the file beside readers, but goes on at its end while one of them is in it: a reader that is always there, or slow,
+/// makes it grow until the disk is full. Every reader is bounded in time.
+pub(crate) const LOG_BYTES_MAX: u64 = 512 * 1024 * 1024;
+
+/// How long the writer waits for readers, and then goes on: it must be able to stop.
+const READERS_WAIT: Duration = Duration::from_secs(10);
 
 /// A day's partition, open for writing.
 #[derive(Debug)]
@@ -187,7 +196,7 @@ impl Partition {
         // Without it SQLite compiles a statement again for every value that is bound where a value might choose the plan.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
-        connection.busy_timeout(std::time::Duration::from_secs(10))?;
+        connection.busy_timeout(READERS_WAIT)?;
         Ok(connection)
     }
 
@@ -213,6 +222,23 @@ impl Partition {
     /// Puts every commit on disk.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(())).map_err(StoreError::partition(&self.path))
+    }
+
+    /// Keeps the write-ahead log from growing without end: where it is larger than `bytes_max`, waits for the readers that are in
+    /// it, at most [`READERS_WAIT`], and empties it. The journal holds what is not indexed meanwhile.
+    pub(crate) fn bound_log(&self, bytes_max: u64) -> Result<(), StoreError> {
+        let log = log_of(&self.path);
+        if !std::fs::metadata(&log).is_ok_and(|log| log.len() > bytes_max) {
+            return Ok(());
+        }
+        let is_busy: bool = self
+            .connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))
+            .map_err(StoreError::partition(&self.path))?;
+        if is_busy {
+            tracing::warn!(path = %log.display(), "the store waited for a reader that did not end: its write-ahead log grows");
+        }
+        Ok(())
     }
 
     /// Folds the write-ahead log into the file, where no reader stands in the way, and closes it.
@@ -241,7 +267,9 @@ impl Partition {
     /// Stores a content that does not stand here yet, and its words.
     pub(crate) fn add_content(&mut self, id: &ContentId, subject: &[u8], seq: i64, text: &str) -> rusqlite::Result<i64> {
         self.connection
-            .prepare_cached("INSERT INTO contents(content_id, content_key, subject, seq, bytes, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?
+            .prepare_cached(
+                "INSERT INTO contents(content_id, content_key, subject, seq, bytes, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+            )?
             .execute(params![
                 &id.as_bytes()[..],
                 content_key(id),
@@ -271,6 +299,11 @@ impl Partition {
     pub(crate) fn forget(&mut self) {
         self.known.clear();
     }
+}
+
+/// The write-ahead log of a partition.
+pub(crate) fn log_of(partition: &Path) -> PathBuf {
+    files::beside(partition, "-wal")
 }
 
 /// The column `content_key` of a content: its id begins with a hash, so eight bytes of it tell nearly all contents apart.
@@ -304,5 +337,28 @@ mod tests {
         }
         assert_eq!(list(dir.path()).unwrap().into_keys().collect::<Vec<_>>(), ["2025-11-20"]);
         assert!(list(&dir.path().join("none")).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_log_that_grows_under_a_reader_is_emptied_when_it_has_left() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = keys::FileRootKey::new(&Secret::random().unwrap()).unwrap();
+        let keyring = keys::Keyring::open(&dir.path().join("keys"), std::sync::Arc::new(root)).unwrap();
+        let keys = DataKeys::new(std::sync::Arc::new(keyring), keys::Purpose::Store);
+        let partition = Partition::open(dir.path(), "2025-11-20", &keys).unwrap();
+        partition.connection.busy_timeout(Duration::from_millis(10)).unwrap();
+        let reader = Partition::open(dir.path(), "2025-11-20", &keys).unwrap();
+        partition.set_next(1).unwrap();
+        reader.connection.execute_batch("BEGIN; SELECT * FROM meta").unwrap();
+        partition.set_next(2).unwrap();
+        let bytes = || std::fs::metadata(log_of(&partition.path)).unwrap().len();
+        partition.bound_log(u64::MAX).unwrap();
+        assert!(bytes() > 0);
+        partition.bound_log(0).unwrap();
+        assert!(bytes() > 0, "the reader is still in it");
+        reader.connection.execute_batch("COMMIT").unwrap();
+        partition.bound_log(0).unwrap();
+        assert_eq!(bytes(), 0);
+        assert_eq!(partition.next().unwrap(), 2);
     }
 }

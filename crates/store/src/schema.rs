@@ -1,7 +1,7 @@
 //! The tables of a partition.
 
 /// Version of the tables. A partition of another version is refused: the store is derived and can be built again.
-pub(crate) const SCHEMA_VERSION: i64 = 3;
+pub(crate) const SCHEMA_VERSION: i64 = 4;
 
 /// Directions of a piece, as the table has them.
 pub(crate) const INPUT: i64 = 0;
@@ -118,6 +118,9 @@ CREATE TABLE erased (
   observed_ns INTEGER NOT NULL,
   kind TEXT
 );
+
+-- What `status` tells, counted up with each batch: counting millions of rows takes minutes.
+CREATE TABLE tallies (name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE contents (
   id INTEGER PRIMARY KEY,

@@ -28,7 +28,7 @@ const PATTERN_BYTES_MAX: i32 = 256;
 
 /// Steps of SQLite's machine between two looks at the clock: some microseconds, and with values of the largest size
 /// still a fraction of a second.
-const STEPS_PER_LOOK: i32 = 100;
+pub(crate) const STEPS_PER_LOOK: i32 = 100;
 
 /// Between two looks at the memory of the process: the kernel takes some 20 µs to tell, and a query fills 30 MB in that time at most.
 const MEMORY_LOOK: Duration = Duration::from_millis(5);

@@ -18,7 +18,7 @@ use crate::aggregates::Aggregates;
 use crate::days::Days;
 use crate::erased::Erased;
 use crate::error::StoreError;
-use crate::partition::{Partition, content_key, day_of, key_of, list};
+use crate::partition::{LOG_BYTES_MAX, Partition, content_key, day_of, key_of, list};
 use crate::rebuild;
 use crate::row::{EventRow, part_code, role_code, round};
 use crate::schema::{EVENT_COLUMNS, INPUT, OUTPUT};
@@ -274,6 +274,9 @@ impl Store {
         }
         self.execute("COMMIT")?;
         self.next = Some(next);
+        if let Some(current) = &self.current {
+            current.bound_log(LOG_BYTES_MAX)?;
+        }
         Ok(count)
     }
 
@@ -293,6 +296,7 @@ impl Store {
         for content in &record.contents {
             if current.content(&content.id)?.is_none() {
                 current.add_content(&content.id, content.subject.as_bytes(), row.seq, &content.text)?;
+                self.aggregates.add_content(&content.text);
             }
         }
         if let Some(erased) = Erased::of(record.seq, event) {
@@ -325,6 +329,7 @@ impl Store {
             return Ok(number);
         }
         if let Some(text) = self.older_text(&current.day, &content.id)? {
+            self.aggregates.add_content(&text);
             return Ok(current.add_content(&content.id, content.subject.as_bytes(), seq, &text)?);
         }
         tracing::warn!(content = %content.id, "an event refers to a content that neither a record nor a partition has");
@@ -420,7 +425,9 @@ fn decode(record: &Record) -> RecordedEvent<Clean> {
 fn read_text(connection: &Connection, id: &ContentId) -> rusqlite::Result<Option<String>> {
     connection
         .prepare_cached("SELECT data FROM contents WHERE content_key = ?1 AND content_id = ?2")?
-        .query_row(params![content_key(id), &id.as_bytes()[..]], |row| Ok(crate::text::unpack(row.get_ref(0)?)?.map(Cow::into_owned)))
+        .query_row(params![content_key(id), &id.as_bytes()[..]], |row| {
+            Ok(crate::text::unpack(row.get_ref(0)?)?.map(Cow::into_owned))
+        })
         .optional()
         .map(Option::flatten)
 }
