@@ -6,6 +6,7 @@
 //! its content in the span's event, and beside that an event without content, with the log record's id, so that an export
 //! that is sent again is recognised, also by a later process. What no span comes for is recorded on its own and says so.
 
+use std::collections::btree_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -274,10 +275,13 @@ fn merge(span: &mut RawEvent, logs: Vec<RawEvent>) {
             if COUNTS.contains(&key) {
                 count(span, key, value.as_int().unwrap_or(0));
             } else if key != LOG_SEVERITY && key != attr::UNMAPPED_COUNT && span.attributes.get(&key) != Some(&value) {
-                if span.attributes.contains_key(&key) {
-                    span.unmapped.entry(format!("log.{key}").into()).or_insert(value);
-                } else {
-                    span.attributes.insert(key, value);
+                match span.attributes.entry(key) {
+                    Entry::Vacant(place) => {
+                        place.insert(value);
+                    }
+                    Entry::Occupied(taken) => {
+                        span.unmapped.entry(format!("log.{}", taken.key()).into()).or_insert(value);
+                    }
                 }
             }
         }

@@ -62,13 +62,11 @@ impl Receiver {
     }
 
     /// The routes of the gRPC listener (4317 by custom); HTTP/2, with or without TLS.
-    #[must_use]
     pub fn grpc(&self) -> Router {
         grpc::router(self.0.clone())
     }
 
     /// The routes of the HTTP listener (4318 by custom).
-    #[must_use]
     pub fn http(&self) -> Router {
         http::router(self.0.clone())
     }
