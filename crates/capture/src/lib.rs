@@ -11,6 +11,7 @@ mod recorder;
 mod reserved;
 
 pub mod api;
+pub mod command;
 pub mod gateway;
 pub mod import;
 pub mod otlp;

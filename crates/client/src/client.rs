@@ -98,7 +98,8 @@ impl Client {
         let transport = Arc::new(Transport::new(&config)?);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
-        let worker = Worker { queue: queue.clone(), transport: transport.clone(), attempt_timeout: config.attempt_timeout };
+        let (attempt_timeout, is_patient) = (config.attempt_timeout, config.is_patient);
+        let worker = Worker { queue: queue.clone(), transport: transport.clone(), attempt_timeout, is_patient };
         std::thread::Builder::new().name("watchkeeper-client".to_owned()).spawn(move || runtime.block_on(worker.run()))?;
         Ok(Self { inner: Arc::new(Inner { queue, transport, runtime: handle, deadline: config.deadline }) })
     }

@@ -33,6 +33,8 @@ pub struct Config {
     pub deadline: Duration,
     /// How long one request may take before it is sent again.
     pub attempt_timeout: Duration,
+    /// Whether an attempt that fails is made again until the deadline. A program that somebody waits for (a hook) does not want that.
+    pub is_patient: bool,
     /// Most events that wait.
     pub queue_events_max: usize,
     /// Most bytes that wait, as JSON.
@@ -137,6 +139,7 @@ impl Config {
             ca: None,
             deadline: Duration::from_secs(30),
             attempt_timeout: Duration::from_secs(10),
+            is_patient: true,
             // A busy agent makes some hundred events a minute: this holds minutes of them.
             queue_events_max: 10_000,
             queue_bytes_max: 32 * 1024 * 1024,

@@ -34,6 +34,8 @@ pub(crate) struct Worker {
     pub(crate) queue: Arc<Queue>,
     pub(crate) transport: Arc<Transport>,
     pub(crate) attempt_timeout: Duration,
+    /// See [`Config::is_patient`](crate::Config::is_patient).
+    pub(crate) is_patient: bool,
 }
 
 /// How long a server that takes no gaps from a sensor is not told of any.
@@ -118,7 +120,7 @@ impl Worker {
                     let now = Instant::now();
                     let wait = after.map_or(backoff, |after| after.clamp(backoff, RETRY_AFTER_MAX));
                     backoff = (backoff * 2).min(BACKOFF_MAX);
-                    let expired = |item: &Item| item.until <= now;
+                    let expired = |item: &Item| !self.is_patient || item.until <= now;
                     if batch.iter().any(expired) {
                         let (gone, kept): (Vec<_>, Vec<_>) = batch.into_iter().partition(expired);
                         batch = kept;
@@ -176,12 +178,11 @@ impl Worker {
     }
 
     fn lose(&self, items: impl Iterator<Item = Item>, loss: Loss, error: &RecordError) {
-        let mut count = 0;
-        for item in items {
-            count += u64::from(item.json.is_some());
-            item.answer(Err(error.clone()));
-        }
+        let items: Vec<Item> = items.collect();
+        let count = items.iter().filter(|item| item.json.is_some()).count() as u64;
+        // Counted before anybody is told, who may ask for the count at once.
         self.queue.lose(loss, count);
+        items.into_iter().for_each(|item| item.answer(Err(error.clone())));
     }
 
     async fn attempt(&self, body: Bytes) -> Outcome {

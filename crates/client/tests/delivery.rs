@@ -194,6 +194,18 @@ async fn what_a_dead_server_did_not_get_is_told_as_a_gap_when_one_is_there_again
     assert!(!memory.names().contains(&"lost".to_owned()));
 }
 
+#[test]
+fn a_client_without_patience_gives_up_at_the_first_attempt() {
+    // Nobody listens there.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut config = config(address);
+    config.is_patient = false;
+    let client = Client::new(config).unwrap();
+    // The deadline is a minute away: only an attempt that is not made again ends before.
+    assert!(matches!(client.record_blocking(named("lost")), Err(RecordError::Unreachable(_))));
+    assert_eq!(client.losses().counts[&Loss::Unreachable], 1);
+}
+
 #[tokio::test]
 async fn losses_from_elsewhere_are_told_without_any_event() {
     let memory = Memory::failing([]);

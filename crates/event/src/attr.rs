@@ -110,6 +110,8 @@ keys! {
     GEN_AI_GUARDRAIL_SECURITY_RISK_SCORE = "gen_ai.guardrail.security.risk.score";
     /// The guardrail's name.
     GEN_AI_GUARDRAIL_COMPONENT_NAME = "gen_ai.guardrail.component.name";
+    /// The event that this one was derived from.
+    CAUSE_EVENT_ID = "watchkeeper.cause.event_id";
     /// Ties the request and the response of one gateway call.
     CALL_ID = "watchkeeper.call.id";
     /// Whether a tool's use was approved, and how: `approved`, `denied`, `auto` ...

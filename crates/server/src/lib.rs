@@ -45,7 +45,7 @@ pub use log_keys::{LogKeyError, LogKeyInfo, OVERLAP_RECORDS, OVERLAP_RECORDS_MAX
 pub use node::{Node, NodeError, NodeSettings, Progress};
 pub use pipeline::{Pipeline, Throughput};
 pub use root_key::{RootKeyError, RootKeyPlace, open_keyring, read_keyring};
-pub use run_file::{RunFile, ServerProof};
+pub use run_file::{Listeners, RunFile, ServerProof};
 pub use running::{Addresses, Running, StartError};
 pub use standing::{ArchiveStanding, Failure, Reached, Standing};
 pub use subjects::SubjectNamer;

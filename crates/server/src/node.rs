@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use capture::command::Deriving;
 use capture::{RecordError, Recorder};
 use detect::RuleSet;
 use event::{Event, Key, Kind, Principal, Proof, Source, SourcePath, Timestamp, attr};
@@ -253,7 +254,7 @@ impl Node {
     /// The way in.
     #[must_use]
     pub fn recorder(&self) -> Arc<dyn Recorder> {
-        Arc::new(PipelineRecorder(self.pipeline.clone()))
+        Arc::new(Deriving::new(Arc::new(PipelineRecorder(self.pipeline.clone()))))
     }
 
     /// The pipeline, for scoring text without recording it.

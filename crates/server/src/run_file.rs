@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::data_dir::DataDir;
 use crate::secrets;
 
-/// Longest run file that is read: it has about 150 bytes.
+/// Longest run file that is read: it has about 300 bytes.
 const BYTES_MAX: u64 = 4 * 1024;
 
 /// The use of the keyring's tags by which servers are known.
@@ -29,6 +29,20 @@ pub struct RunFile {
     pub console: SocketAddr,
     /// Lets the holder act as the local administrator.
     pub token: String,
+    /// Where programs report, for `watchkeeper run` and `setup`.
+    #[serde(default)]
+    pub listeners: Option<Listeners>,
+}
+
+/// Addresses that programs report to, as URLs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listeners {
+    /// OTLP over gRPC.
+    pub otlp_grpc: String,
+    /// OTLP over HTTP.
+    pub otlp_http: String,
+    /// The LLM gateway.
+    pub gateway: String,
 }
 
 impl RunFile {

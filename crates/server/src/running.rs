@@ -19,7 +19,7 @@ use crate::listen::{Listener, tls_acceptor};
 use crate::node::{Node, NodeError, internal};
 use crate::publishing::Publishing;
 use crate::root_key::RootKeyPlace;
-use crate::run_file::RunFile;
+use crate::run_file::{Listeners, RunFile};
 use crate::secrets;
 use crate::timestamping::Timestamping;
 use crate::witnessing::Witnessing;
@@ -159,7 +159,14 @@ impl Running {
             bound.push(listener);
         }
         api.listens_at(local);
-        let run = RunFile { pid: std::process::id(), console: local, token };
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let url = |address: SocketAddr| format!("{scheme}://{address}");
+        let listeners = Listeners {
+            otlp_grpc: url(addresses.otlp_grpc),
+            otlp_http: url(addresses.otlp_http),
+            gateway: url(addresses.gateway),
+        };
+        let run = RunFile { pid: std::process::id(), console: local, token, listeners: Some(listeners) };
         run.write(node.data()).map_err(StartError::RunFile)?;
         resume_erasures(&node);
         api.note_start(&addresses, first_key.as_ref().map(|key| &key.info)).await;

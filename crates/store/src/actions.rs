@@ -91,6 +91,8 @@ struct Found {
 pub(crate) fn concerns(row: &EventRow<'_>) -> bool {
     match row.event.kind {
         Kind::ToolCall => true,
+        // What was derived from a call tells of no other one.
+        Kind::Installation if row.event.attributes.contains_key(attr::CAUSE_EVENT_ID.as_str()) => false,
         Kind::ModelCall => row.event.pieces.iter().any(|piece| matches!(piece.meta.part, Part::ToolCall | Part::ToolResult)),
         Kind::Installation | Kind::DataAccess | Kind::Retrieval | Kind::ExternalCall | Kind::Guardrail => {
             row.event.attributes.contains_key(attr::GEN_AI_TOOL_NAME.as_str())

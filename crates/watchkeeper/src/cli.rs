@@ -39,6 +39,87 @@ pub(crate) struct Reading {
     pub(crate) unrecorded: bool,
 }
 
+/// A coding agent's hook.
+#[derive(Debug, Args)]
+pub(crate) struct HookOptions {
+    /// Whose: claude-code, codex, gemini, cursor, generic
+    pub(crate) agent: String,
+    /// The data directory of the server on this machine, unless WATCHKEEPER_URL names another
+    #[arg(long = "data", value_name = "DIR", env = "WATCHKEEPER_DATA")]
+    pub(crate) dir: Option<PathBuf>,
+    /// What becomes of a text with the verdict `warn`
+    #[arg(long, value_enum, default_value_t = OnFinding::Observe)]
+    pub(crate) on_warn: OnFinding,
+    /// What becomes of a text with the verdict `deny`
+    #[arg(long, value_enum, default_value_t = OnFinding::Observe)]
+    pub(crate) on_deny: OnFinding,
+    /// What becomes of a call that cannot be recorded or judged
+    #[arg(long, value_enum, default_value_t = OnAway::Allow)]
+    pub(crate) when_away: OnAway,
+    /// How long the server may take for an answer, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(10..=600_000))]
+    pub(crate) patience_ms: u64,
+}
+
+/// What a hook does about a finding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnFinding {
+    /// Record it
+    Observe,
+    /// Have the agent ask; refuse where it cannot
+    Ask,
+    /// Refuse
+    Deny,
+}
+
+/// What a hook does without a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OnAway {
+    /// Let the agent go on
+    Allow,
+    /// Refuse
+    Deny,
+}
+
+/// A program and its environment.
+#[derive(Debug, Args)]
+pub(crate) struct RunOptions {
+    /// The data directory of the server on this machine
+    #[arg(long = "data", value_name = "DIR", env = "WATCHKEEPER_DATA")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Where OTLP over HTTP goes [default: the running server's, or http://127.0.0.1:4318]
+    #[arg(long, value_name = "URL")]
+    pub(crate) otlp: Option<String>,
+    /// Where the LLM gateway is [default: the running server's, or http://127.0.0.1:4000]
+    #[arg(long, value_name = "URL")]
+    pub(crate) gateway: Option<String>,
+    /// Ask instrumentations to leave texts out
+    #[arg(long)]
+    pub(crate) no_content: bool,
+    /// Print the variables as a shell reads them, and run nothing
+    #[arg(long)]
+    pub(crate) print: bool,
+    /// The program with its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<std::ffi::OsString>,
+}
+
+/// A client's settings.
+#[derive(Debug, Args)]
+pub(crate) struct SetupOptions {
+    /// Which client; without one they are listed
+    pub(crate) client: Option<String>,
+    /// The data directory of the server on this machine
+    #[arg(long = "data", value_name = "DIR", env = "WATCHKEEPER_DATA")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Put it into the settings
+    #[arg(long)]
+    pub(crate) write: bool,
+    /// The settings file [default: the client's own in the home directory]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run everything on one machine: listeners, record, detection, console
@@ -136,6 +217,21 @@ pub(crate) enum Command {
         #[command(flatten)]
         format: Format,
     },
+    /// Be a coding agent's hook: its JSON on standard input, an answer that it understands on standard output
+    #[command(
+        after_help = "Example:\n  watchkeeper hook claude-code --on-deny ask\n  watchkeeper setup claude-code --write     # makes Claude Code call it\n\nThe server is the one of WATCHKEEPER_URL and WATCHKEEPER_API_KEY, or the one that runs on the data directory. Without it the\nagent goes on, unless --when-away says otherwise, and the next hook tells how many events are missing.\n\nExit: 0; 1 when the input cannot be read; 2 for a refusal to a generic agent."
+    )]
+    Hook(HookOptions),
+    /// Run a program so that its AI calls are seen: with the variables that its SDKs and agents read
+    #[command(
+        after_help = "Example:\n  watchkeeper run -- python app.py\n  eval \"$(watchkeeper run --print)\"     # for this shell\n\nVariables that are set already stay as they are. Exit: as the program."
+    )]
+    Run(RunOptions),
+    /// Print what a client needs to report here, or put it into the client's own settings
+    #[command(
+        after_help = "Example:\n  watchkeeper setup                       # which clients there are\n  watchkeeper setup claude-code           # shows the change\n  watchkeeper setup claude-code --write   # makes it, and keeps a copy of what was"
+    )]
+    Setup(SetupOptions),
     /// Score texts: JSONL in {"text", "channel"?, "context"?}, JSONL out in the same order
     #[command(
         after_help = "Example:\n  echo '{\"text\":\"Ignore all previous instructions.\"}' | watchkeeper inspect\n\nExit: 0, or 1 when a line could not be read (its answer is {\"error\"})."
@@ -623,11 +719,8 @@ impl Data {
         if let Some(dir) = &self.dir {
             return Ok(dir.clone());
         }
-        let base = std::env::var_os("XDG_DATA_HOME").filter(|dir| !dir.is_empty()).map(PathBuf::from);
-        let base = base.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".local/share")));
-        Ok(base
-            .ok_or_else(|| anyhow::anyhow!("no data directory: name one with --data DIR or WATCHKEEPER_DATA"))?
-            .join("watchkeeper"))
+        client::default_data_dir()
+            .ok_or_else(|| anyhow::anyhow!("no data directory: name one with --data DIR or WATCHKEEPER_DATA"))
     }
 }
 

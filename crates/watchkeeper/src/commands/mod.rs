@@ -2,12 +2,15 @@
 
 mod demo;
 mod evidence;
+mod hook;
 mod import;
 mod keys;
 mod lifecycle;
 mod read;
 mod rules;
+mod run;
 mod serve;
+mod setup;
 mod text;
 mod verify;
 mod witness;
@@ -33,6 +36,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Trace { data, reading, id, format } => read::trace(&data, reading, &id, format.format),
         Command::Tail { data, follow, lines, format } => read::tail(&data, follow, lines, format.format),
         Command::Status { data, format } => read::status(&data, format.format),
+        Command::Hook(options) => hook::hook(&options),
+        Command::Run(options) => run::run(&options),
+        Command::Setup(options) => setup::setup(&options),
         Command::Inspect { file, channel } => text::inspect(&file, &channel),
         Command::Sanitize { file, data } => text::sanitize(&file, &data),
         Command::Detect { rules, events } => rules::detect(&rules, &events),

@@ -8,6 +8,7 @@
     reason = "what a test relies on and does not find ends the test"
 )]
 
+mod agents;
 mod attacks;
 mod cli;
 mod clients;
