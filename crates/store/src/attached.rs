@@ -10,7 +10,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use sanitize::Clean;
 
 use crate::error::StoreError;
-use crate::partition::{content_key, key_of, list, log_of};
+use crate::partition::{FILES, content_key, key_of, list, log_of};
 use crate::schema::SCHEMA_VERSION;
 use crate::text::{register, unpack};
 use crate::views::VIEWS;
@@ -96,11 +96,22 @@ impl Attached {
         connection.set_prepared_statement_cache_capacity(256);
         register(&connection)?;
         let room = usize::try_from(connection.limit(Limit::SQLITE_LIMIT_ATTACHED)?).unwrap_or(0).min(PARTITIONS_MAX);
+        let _files = FILES.read().unwrap_or_else(PoisonError::into_inner);
         let partitions = list(dir)?;
         let left_out = partitions.len().saturating_sub(room);
         let mut attached = Self { connection, schemas: Vec::new(), days: Vec::new(), left_out };
         for (day, path) in partitions.iter().rev() {
-            let is_ready = attached.schemas.len() >= room || attached.attach(day, path, keys)?;
+            let is_ready = match attached.schemas.len() >= room {
+                true => true,
+                false => match attached.attach(day, path, keys) {
+                    // Another process has removed it meanwhile.
+                    Err(_) if !path.exists() => {
+                        let _ = attached.connection.execute(&format!("DETACH {}", schema_of(day)), []);
+                        continue;
+                    }
+                    ready => ready?,
+                },
+            };
             // A file that its writer is just making is looked at again next time.
             if is_ready {
                 attached.days.insert(0, day.clone());
@@ -122,8 +133,7 @@ impl Attached {
     fn attach(&mut self, day: &str, path: &Path, keys: &DataKeys) -> Result<bool, StoreError> {
         let Some(key) = key_of(path, keys)? else { return Ok(false) };
         let key = keys::attach_key(&key);
-        // A day has digits and hyphens only.
-        let schema = format!("d{}", day.replace('-', ""));
+        let schema = schema_of(day);
         let attach = |mode: &str| {
             let sql = format!("ATTACH ?1 AS {schema} KEY ?2");
             self.connection
@@ -163,6 +173,11 @@ impl Attached {
         }
         Ok(())
     }
+}
+
+/// The schema of a day. A day has digits and hyphens only.
+fn schema_of(day: &str) -> String {
+    format!("d{}", day.replace('-', ""))
 }
 
 /// An SQLite URI for a file. What is not plain is percent-encoded.

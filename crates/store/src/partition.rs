@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::RwLock;
 use std::time::Duration;
 
 use event::{ContentId, KeyId, Timestamp};
@@ -40,6 +41,10 @@ pub(crate) const LOG_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// How long the writer waits for readers, and then goes on: it must be able to stop.
 const READERS_WAIT: Duration = Duration::from_secs(10);
+
+/// Held for reading while partitions are listed and opened, for writing while one is removed: a file that is half removed is taken
+/// for a damaged one, or made again.
+pub(crate) static FILES: RwLock<()> = RwLock::new(());
 
 /// A day's partition, open for writing.
 #[derive(Debug)]

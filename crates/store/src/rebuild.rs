@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use journal::{Record, Seq};
 use keys::DataKeys;
 
 use crate::days::Days;
 use crate::error::StoreError;
-use crate::partition::{Partition, key_id, key_id_file, list};
+use crate::partition::{FILES, Partition, key_id, key_id_file, list};
 use crate::write::{STORE_DIR, Store};
 
 /// Where partitions are built.
@@ -151,6 +152,7 @@ pub fn drop_before(
     let store = data.join(STORE_DIR);
     let (mut dropped, mut unused) = (Vec::new(), Vec::new());
     for (old, path) in list(&store)?.range(..day.to_owned()).filter(|(old, _)| !keep.contains(*old)) {
+        let _files = FILES.write().unwrap_or_else(PoisonError::into_inner);
         if Partition::open(&store, old, keys)?.next()?.unsigned_abs() > archived.0 {
             continue;
         }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::PoisonError;
 
 use event::{ContentId, ContentRef, EventId, Key, Kind, RecordedEvent, Source, SourcePath, Timestamp, attr};
 use journal::{ContentEntry, Record, Seq};
@@ -18,7 +19,7 @@ use crate::aggregates::Aggregates;
 use crate::days::Days;
 use crate::erased::Erased;
 use crate::error::StoreError;
-use crate::partition::{LOG_BYTES_MAX, Partition, content_key, day_of, key_of, list};
+use crate::partition::{FILES, LOG_BYTES_MAX, Partition, content_key, day_of, key_of, list};
 use crate::rebuild;
 use crate::row::{EventRow, part_code, role_code, round};
 use crate::schema::{EVENT_COLUMNS, INPUT, OUTPUT};
@@ -74,6 +75,7 @@ impl Store {
             Err(std::fs::TryLockError::Error(error)) => return Err(StoreError::directory(&dir)(error)),
         }
         rebuild::settle(&dir, keys)?;
+        let _files = FILES.read().unwrap_or_else(PoisonError::into_inner);
         if is_listed && list(&dir)?.is_empty() {
             // Somebody removed all of it: it is filled from the start, as a new one is.
             Days::change(keys, Days::clear)?;
@@ -234,6 +236,7 @@ impl Store {
         }
         self.previous = None;
         self.older.retain(|(open, _)| open != day);
+        let _files = FILES.read().unwrap_or_else(PoisonError::into_inner);
         let partition = Partition::open(&self.dir, day, &self.keys)?;
         self.enter(partition)
     }
@@ -337,6 +340,7 @@ impl Store {
     }
 
     fn older_text(&mut self, current: &str, id: &ContentId) -> Result<Option<String>, StoreError> {
+        let _files = FILES.read().unwrap_or_else(PoisonError::into_inner);
         for (day, path) in list(&self.dir)?.into_iter().rev().filter(|(day, _)| day != current) {
             let error = StoreError::partition(&path);
             let position = self.older.iter().position(|(open, _)| *open == day);

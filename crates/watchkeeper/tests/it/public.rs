@@ -343,7 +343,8 @@ fn entries_whose_retention_is_over_are_pruned_and_the_rest_is_proved() {
 
     let server = Server::start_with(&data, &config);
     record(&server, 900, 5);
-    assert!(run(&["retention", "sweep"], &data).status.success());
+    let swept = run(&["retention", "sweep"], &data);
+    assert!(swept.status.success(), "{}", String::from_utf8_lossy(&swept.stderr));
     published(&data, sealed(&data));
     let tile = |name: &str| (data.join("ledger/tile").join(name).exists(), place.join("tile").join(name).exists());
     let would = json(&["ledger", "prune", "--dry-run", "--format", "json"], &data);

@@ -221,7 +221,8 @@ pub(crate) fn run(arguments: &[&str], data: &Path) -> Output {
 /// Runs a command that must succeed and gives its JSON.
 pub(crate) fn json(arguments: &[&str], data: &Path) -> Value {
     let output = run(arguments, data);
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {} {}", said(&output.stderr), said(&output.stdout));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
