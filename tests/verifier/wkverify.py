@@ -5,7 +5,8 @@ Written from docs/reference/record-format.md and evidence-bundle.md, and not fro
 and so that a fault of the program is not also a fault of its verifier. Python 3.11 and its standard library; ML-DSA-44 signatures
 are verified where the package `cryptography` is installed, and passed over elsewhere.
 
-    wkverify.py ledger DIR [RECORDS]   DIR/ledger; RECORDS: a disclosure of every record, one a line, in order
+    wkverify.py ledger DIR [RECORDS]   DIR/ledger; RECORDS: a disclosure of every record, one a line, in order, or its leaf alone
+                                       where it was dropped (`watchkeeper evidence disclose --all`)
     wkverify.py public DIR             a log as it is published, or a copy of that; DIR/ledger of a pruned log, too
     wkverify.py bundle PATH [KEY]      an evidence bundle, a directory or a .tar.gz; KEY: a key of the log, from elsewhere
     wkverify.py disclosure FILE LOGID  a record shown in part, against its own leaf (hex log id)
@@ -978,6 +979,11 @@ def ledger(directory, records=None):
         leaves = []
         with open(records, "rb") as lines:
             for seq, line in enumerate(lines):
+                if line.startswith(b'{"format":"wkleaf/1",'):
+                    alone = unjson(line)
+                    only(alone, "format", "leaf")
+                    leaves.append(unhex(alone["leaf"], 102))
+                    continue
                 shown = Disclosure(line)
                 leaf, parts = shown.verdicts(chain.first.log_id, {})
                 need(leaf.seq == seq, f"record {seq}: another one stands in its place")

@@ -64,6 +64,8 @@ pub struct Export<'a> {
 pub struct About {
     /// Who takes it out.
     pub exported_by: String,
+    /// Who they say they are, which nobody has checked.
+    pub operator: Option<String>,
     /// Why.
     pub reason: String,
     /// When.
@@ -303,6 +305,7 @@ impl Export<'_> {
         Predicate {
             software: format!("watchkeeper {}", env!("CARGO_PKG_VERSION")),
             exported_by: self.about.exported_by.clone(),
+            operator_asserted: self.about.operator.clone(),
             exported_at: page::rfc3339(self.about.at),
             reason: self.about.reason.clone(),
             withheld: self.about.withheld.clone(),

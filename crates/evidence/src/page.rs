@@ -46,6 +46,7 @@ pub(crate) fn index(about: &Predicate, shown: &BTreeMap<u64, Disclosure>, custod
     let withheld = if about.withheld.is_empty() { "nothing".to_owned() } else { about.withheld.join(", ") };
     for (name, value) in [
         ("Exported by", about.exported_by.as_str()),
+        ("Operator (asserted)", about.operator_asserted.as_deref().unwrap_or("not said")),
         ("At", &about.exported_at),
         ("Reason", &about.reason),
         ("Withheld", &withheld),

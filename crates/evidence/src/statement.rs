@@ -45,8 +45,10 @@ pub enum StatementError {
 pub struct Predicate {
     /// The program that wrote the bundle.
     pub software: String,
-    /// Who took it out.
+    /// Who took it out, as the server knows them: a user of its machine, or the holder of a key.
     pub exported_by: String,
+    /// Who they say they are, which nobody has checked; none where they said nothing.
+    pub operator_asserted: Option<String>,
     /// When, by the exporter's clock, RFC 3339.
     pub exported_at: String,
     /// Why.

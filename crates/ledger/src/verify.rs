@@ -140,7 +140,8 @@ pub fn verify_against(data_dir: &Path, trust: &Trust, journal_keys: &dyn FrameKe
 /// Verifies a data directory as [`verify_against`] does, whose oldest records are not in the journal any more: `archived` is
 /// asked for those from 0 up to the seq that it is given, which is the journal's first, whole or as redaction left them. It may
 /// leave out records that were dropped, or that it does not want to read: their leaves are then taken from the entry bundles, and
-/// whoever leaves them out answers for it.
+/// whoever leaves them out answers for it. `seen` gets every record, of the archive and of the journal, before it is compared with its
+/// leaf: what it makes of them counts when there is no fault.
 ///
 /// # Errors
 /// As [`verify`], and when `archived` could not read.
@@ -149,8 +150,14 @@ pub fn verify_archived(
     trust: &Trust,
     journal_keys: &dyn FrameKeys,
     archived: &mut dyn FnMut(Seq, Visit<'_>) -> Result<(), SupplyError>,
+    seen: &mut dyn FnMut(&StoredRecord),
 ) -> Result<Report, VerifyError> {
-    verify_from(data_dir, trust, true, &mut |take| read_records(data_dir, journal_keys, archived, take))
+    verify_from(data_dir, trust, true, &mut |take| {
+        read_records(data_dir, journal_keys, archived, &mut |given: Given| {
+            seen(&given.stored);
+            take(given);
+        })
+    })
 }
 
 /// Verifies what anybody can see who has no key: tree, checkpoints and signatures, by the leaves in the entry bundles; and of the

@@ -155,7 +155,12 @@ fn records_that_left_the_journal_are_verified_as_the_archive_gives_them() {
             records.iter().cloned().for_each(visit);
             Ok(())
         };
-        verify_archived(dir.path(), &Trust::default(), &*keys(), &mut archived).unwrap()
+        let mut seen = 0;
+        let report = verify_archived(dir.path(), &Trust::default(), &*keys(), &mut archived, &mut |_| seen += 1).unwrap();
+        if report.fault.is_none() {
+            assert_eq!(seen, report.records - (first - records.len()) as u64);
+        }
+        report
     };
     let report = given(&all[..first]);
     assert_eq!((report.fault, report.records, report.checkpoints), (None, 60, 12));

@@ -29,8 +29,8 @@ pub struct Config {
     pub capture: Capture,
     /// What unlocks the data directory.
     pub keys: Keys,
-    /// How long records are kept.
-    pub retention: retention::Settings,
+    /// How long records are kept. Without the table the policy stands that stood before.
+    pub retention: Option<retention::Settings>,
     /// Where older records lie.
     pub archive: Archive,
     /// How buckets are reached.

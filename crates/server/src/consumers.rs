@@ -2,9 +2,10 @@
 //! stands between a caller and its acknowledgement, and each continues after a restart where it stopped.
 
 mod archiving;
+mod days;
 mod indexing;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -118,6 +119,8 @@ impl Drop for DetectorHeld {
 pub(crate) enum StoreJob {
     /// Build the days anew, from that of this time on.
     Rebuild { from: Timestamp, done: Sender<Result<(), String>> },
+    /// Build these days anew.
+    Days { days: BTreeSet<String>, done: Sender<Result<(), String>> },
     /// Bring back days that have left, with what was received in this time.
     Restore { from: Timestamp, to: Timestamp, done: Sender<Result<Restored, String>> },
 }
@@ -284,6 +287,11 @@ impl Consumers {
             Ok(outcome) => outcome,
             Err(_) => Err(self.failure().unwrap_or_else(|| "the store could not be built anew in time".to_owned())),
         }
+    }
+
+    /// Builds some days of the store anew.
+    pub(crate) fn rebuild_days(&self, days: BTreeSet<String>, timeout: Duration) -> Result<(), String> {
+        self.shared.rebuild_days(days, timeout)
     }
 
     /// Lets the log have other keys.

@@ -11,17 +11,19 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json};
-use event::{Channel, Event, Kind, Principal, Proof, attr};
+use event::{Channel, Event, Kind, Proof, attr};
 use keys::KeysError;
 use serde::{Deserialize, Serialize};
 use store::{QueryError, QueryLimits};
 
 use crate::access::{Access, Role};
 use crate::api_keys::{ApiKeyError, ApiKeys, KeyInfo};
+use crate::asker::Asker;
 use crate::listen::ClientCertificate;
 use crate::log_key_api;
 use crate::node::{Node, internal, read_event};
 use crate::page;
+use crate::peer::Ends;
 use crate::run_file::ServerProof;
 use crate::running::Addresses;
 use crate::watchman;
@@ -44,6 +46,9 @@ pub(crate) const NOT_VALID: &str =
 
 /// Carries a key where `Authorization` is somebody else's.
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-watchkeeper-key");
+
+/// The name that the caller gives for themselves; nobody checks it.
+const OPERATOR_HEADER: HeaderName = HeaderName::from_static("x-watchkeeper-operator");
 
 /// Rows of a page of live events or of a search at the most.
 const ROWS_MAX: usize = 1_000;
@@ -70,9 +75,25 @@ pub(crate) struct Api {
 /// Who is calling.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
-    pub(crate) id: String,
+    pub(crate) asker: Asker,
     role: Role,
-    pub(crate) proof: Proof,
+}
+
+impl Caller {
+    /// Whoever holds one of our keys.
+    fn with_key(key: KeyInfo) -> Self {
+        let asker = Asker { id: key.id, name: Some(key.name), operator: None, proof: Proof::ApiKey };
+        Self { asker, role: key.role }
+    }
+
+    /// With what the connection and the headers tell: the user of this machine who holds the local token, and the name that the caller
+    /// gives for themselves.
+    fn told_by(self, request: &Request) -> Self {
+        let uid = request.extensions().get::<Ends>().filter(|_| self.asker.proof == Proof::Local).and_then(Ends::peer_uid);
+        let asker = uid.map_or(self.asker, Asker::of_user);
+        let operator = request.headers().get(&OPERATOR_HEADER).and_then(|name| std::str::from_utf8(name.as_bytes()).ok());
+        Self { asker: asker.with_operator(operator.map(str::to_owned)), ..self }
+    }
 }
 
 impl Api {
@@ -114,16 +135,15 @@ impl Api {
         let bearer = || headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ");
         let (secret, name) = own.map(|key| (key, KEY_HEADER)).or_else(|| Some((bearer()?, header::AUTHORIZATION)))?;
         if aws_lc_rs::constant_time::verify_slices_are_equal(secret.as_bytes(), self.local_token.as_bytes()).is_ok() {
-            return Some((Caller { id: "local".to_owned(), role: Role::Admin, proof: Proof::Local }, name));
+            let asker = Asker { id: "local".to_owned(), name: None, operator: None, proof: Proof::Local };
+            return Some((Caller { asker, role: Role::Admin }, name));
         }
-        let key = self.keys.check(secret)?;
-        Some((Caller { id: key.id, role: key.role, proof: Proof::ApiKey }, name))
+        Some((Caller::with_key(self.keys.check(secret)?), name))
     }
 
     /// Who has signed in at the page.
     fn by_session(&self, headers: &HeaderMap) -> Option<Caller> {
-        let key = self.keys.by_id(&self.sessions.key_id(headers)?)?;
-        Some(Caller { id: key.id, role: key.role, proof: Proof::ApiKey })
+        Some(Caller::with_key(self.keys.by_id(&self.sessions.key_id(headers)?)?))
     }
 
     /// Records what the program did or saw done. A record that cannot be written is logged: the journal has stopped, which
@@ -146,7 +166,7 @@ impl Api {
 
     /// Records that somebody reads contents, before they get to see any.
     async fn note_read(&self, caller: &Caller, action: &str, object: &str) -> Result<(), ApiError> {
-        if self.record(vec![read_event(&caller.id, caller.proof, action, object)]).await {
+        if self.record(vec![read_event(&caller.asker, action, object)]).await {
             Ok(())
         } else {
             Err(ApiError::unavailable("reading contents is recorded, and the record cannot be written"))
@@ -283,6 +303,7 @@ async fn admit(caller: Option<Caller>, access: Access, mut request: Request, nex
             ApiError { status: StatusCode::FORBIDDEN, message }.into_response()
         }
         Some(caller) => {
+            let caller = caller.told_by(&request);
             request.extensions_mut().insert(caller);
             next.run(request).await
         }
@@ -468,7 +489,7 @@ async fn prove(
     Extension(caller): Extension<Caller>,
     Query(query): Query<ProofQuery>,
 ) -> Result<Response, ApiError> {
-    if caller.proof != Proof::Local {
+    if caller.asker.proof != Proof::Local {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "this is for commands on the server's own machine"));
     }
     let local = *api.local.get().ok_or_else(|| ApiError::unavailable("the server is not ready yet"))?;
@@ -494,9 +515,7 @@ impl Api {
 
     async fn note_admin(&self, caller: &Caller, name: &str, action: &str, object: &str) {
         let mut event = internal(Kind::Admin, name);
-        let mut user = Principal::asserted(caller.id.clone());
-        user.proof = caller.proof;
-        event.identity.user = Some(user);
+        caller.asker.sign(&mut event);
         event.set(attr::EVENT_ACTION, action);
         event.set(attr::ADMIN_OBJECT, object);
         self.record(vec![event]).await;
@@ -518,10 +537,7 @@ impl Api {
         event.set(attr::EVENT_ACTION, "login");
         event.set(attr::EVENT_OUTCOME, if key.is_some() { "success" } else { "failure" });
         if let Some(key) = key {
-            let mut user = Principal::asserted(key.id.clone());
-            user.name = Some(key.name.clone());
-            user.proof = Proof::ApiKey;
-            event.identity.user = Some(user);
+            Caller::with_key(key.clone()).asker.sign(&mut event);
         }
         let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
         event.identity.client = Some(event::Client {

@@ -4,6 +4,7 @@
 
 mod access;
 mod api_keys;
+mod asker;
 mod cache;
 pub mod config;
 mod consumers;
@@ -19,6 +20,7 @@ mod log_keys;
 mod node;
 mod outbound;
 mod page;
+mod peer;
 pub mod pin;
 mod pipeline;
 pub mod publishing;
@@ -37,6 +39,7 @@ mod witnessing;
 
 pub use access::{Access, Role};
 pub use api_keys::{ApiKeyError, ApiKeys, KeyInfo, NewKey};
+pub use asker::{Asker, OPERATOR_BYTES_MAX};
 pub use config::{Config, ConfigError};
 pub use data_dir::{DataDir, DataDirError, ephemeral_sanitizer, sanitizer};
 pub use frame_keys::frame_keys;

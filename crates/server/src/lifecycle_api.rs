@@ -11,11 +11,11 @@ use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
 use crate::http_api::{Api, ApiError, Body, Caller};
+use crate::lifecycle::Erasure;
 use crate::lifecycle::erase::EraseError;
 use crate::lifecycle::export::{EvidenceError, What};
 use crate::lifecycle::hold::{HoldError, Scope};
 use crate::lifecycle::prune::PruneError;
-use crate::lifecycle::{Asker, Erasure};
 use crate::lifecycle::{HoldFailure, Kept};
 use crate::node::Node;
 
@@ -34,6 +34,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/api/erase", post(erase))
         .route("/api/restore", post(restore))
         .route("/api/evidence", post(evidence))
+        .route("/api/evidence/disclosures", post(disclosures))
         .with_state(api)
 }
 
@@ -47,12 +48,12 @@ struct HoldRequest {
 }
 
 async fn list_holds(State(api): State<Arc<Api>>) -> Response {
-    Json(api.node().holds()).into_response()
+    Json(api.node().holds_shown()).into_response()
 }
 
 async fn place_hold(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
     let request: HoldRequest = body.json()?;
-    let asker = caller.asker();
+    let asker = caller.asker;
     waiting(&api, move |node| node.place_hold(&asker, &request.name, &request.reason, request.scope)).await??;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -71,7 +72,7 @@ async fn release_hold(
     Path(name): Path<String>,
     Query(release): Query<Release>,
 ) -> Result<Response, ApiError> {
-    let asker = caller.asker();
+    let asker = caller.asker;
     waiting(&api, move |node| node.release_hold(&asker, &name, &release.reason)).await??;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
@@ -81,11 +82,18 @@ async fn retention(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     Ok(Json(kept).into_response())
 }
 
-async fn sweep(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
-    let dropped = waiting(&api, |node| node.sweep()).await?.map_err(ApiError::stopped)?;
-    let spans =
-        dropped.iter().map(|span| serde_json::json!({"first": span.first, "end": span.end, "class": span.class.as_str()}));
-    Ok(Json(spans.collect::<Vec<_>>()).into_response())
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SweepRequest {
+    /// The asker's word for a clock that is not believed.
+    #[serde(default)]
+    clock_is_right: bool,
+}
+
+async fn sweep(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+    let request: SweepRequest = body.json()?;
+    let swept = waiting(&api, move |node| node.sweep(&caller.asker, request.clock_is_right)).await?;
+    Ok(Json(swept.map_err(ApiError::stopped)?).into_response())
 }
 
 #[derive(Deserialize)]
@@ -99,14 +107,14 @@ struct PruneRequest {
 
 async fn prune(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
     let request: PruneRequest = body.json()?;
-    let asker = caller.asker();
+    let asker = caller.asker;
     let pruned = waiting(&api, move |node| node.prune(&asker, request.before, request.dry_run)).await?;
     Ok(Json(pruned?).into_response())
 }
 
 async fn erase(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
     let request: Erasure = body.json()?;
-    let asker = caller.asker();
+    let asker = caller.asker;
     let erased = waiting(&api, move |node| node.erase(&asker, &request)).await?;
     Ok(Json(erased?).into_response())
 }
@@ -120,7 +128,7 @@ struct RestoreRequest {
 
 async fn restore(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
     let request: RestoreRequest = body.json()?;
-    let asker = caller.asker();
+    let asker = caller.asker;
     let restored = waiting(&api, move |node| node.restore(&asker, request.from, request.to)).await?;
     Ok(Json(restored.map_err(ApiError::stopped)?).into_response())
 }
@@ -137,12 +145,32 @@ struct EvidenceRequest {
 /// The bundle as `.tar.gz`.
 async fn evidence(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
     let request: EvidenceRequest = body.json()?;
-    let asker = caller.asker();
+    let asker = caller.asker;
     let packed = waiting(&api, move |node| {
         let (bag, _) = node.export(&asker, &request.what, &request.withhold, &request.reason)?;
         Ok::<_, EvidenceError>(bag.to_tar_gz("evidence")?)
     });
     Ok(([(header::CONTENT_TYPE, "application/gzip")], packed.await??).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DisclosureRequest {
+    first: u64,
+    #[serde(default)]
+    end: Option<u64>,
+    reason: String,
+}
+
+/// Records as disclosures, as many as fit into an answer.
+async fn disclosures(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let DisclosureRequest { first, end, reason } = body.json()?;
+    let disclosed = waiting(&api, move |node| node.disclose(&caller.asker, first, end, &reason)).await?;
+    Ok(Json(disclosed?).into_response())
 }
 
 /// Runs what may take long on a thread that may wait.
@@ -152,12 +180,6 @@ pub(crate) async fn waiting<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let node = api.node().clone();
     tokio::task::spawn_blocking(move || work(&node)).await.map_err(ApiError::stopped)
-}
-
-impl Caller {
-    pub(crate) fn asker(&self) -> Asker {
-        Asker { id: self.id.clone(), proof: self.proof }
-    }
 }
 
 impl From<HoldFailure> for ApiError {

@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use crate::config::Tls;
+use crate::peer::Ends;
 
 /// Connections of one listener at once. Further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 4_096;
@@ -120,18 +121,19 @@ impl Listener {
             };
             // Without it the last small frame of a streamed answer waits 40 ms for an acknowledgement (Nagle).
             drop(stream.set_nodelay(true));
+            let ends = stream.local_addr().map_or(Ends { peer, own: peer }, |own| Ends { peer, own });
             let router = self.router.clone();
             let tls = self.tls.clone();
             let watcher = graceful.watcher();
             tokio::spawn(async move {
                 let _permit = permit;
                 let result = match tls {
-                    None => connection(stream, peer, router, watcher, None).await,
+                    None => connection(stream, ends, router, watcher, None).await,
                     Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                         Ok(Ok(stream)) => {
                             // None are asked for where none are needed, and those that come are verified.
                             let shown = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
-                            connection(stream, peer, router, watcher, shown.then_some(ClientCertificate)).await
+                            connection(stream, ends, router, watcher, shown.then_some(ClientCertificate)).await
                         }
                         Ok(Err(error)) => Err(error.into()),
                         Err(_) => Err("TLS handshake took too long".into()),
@@ -156,7 +158,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 
 async fn connection<S>(
     stream: S,
-    peer: SocketAddr,
+    ends: Ends,
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
     certificate: Option<ClientCertificate>,
@@ -165,7 +167,8 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(ConnectInfo(ends.peer));
+        request.extensions_mut().insert(ends);
         if let Some(certificate) = certificate {
             request.extensions_mut().insert(certificate);
         }

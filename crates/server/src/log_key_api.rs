@@ -33,7 +33,7 @@ pub(crate) async fn rotate(
 ) -> Result<Response, ApiError> {
     let request: RotateRequest = body.json()?;
     let overlap = request.overlap.unwrap_or(OVERLAP_RECORDS);
-    let asker = caller.asker();
+    let asker = caller.asker;
     let rotation = waiting(&api, move |node| node.rotate_log_keys(&asker, overlap)).await??;
     Ok(Json(rotation).into_response())
 }

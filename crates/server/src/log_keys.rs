@@ -19,8 +19,8 @@ use keys::{Keyring, KeysError};
 use ledger::{KeyChain, Ledger, LedgerError, LogKey, Rotation};
 use serde::Serialize;
 
+use crate::asker::Asker;
 use crate::data_dir::DataDir;
-use crate::lifecycle::Asker;
 use crate::lifecycle::cold::{Cold, ColdError, lifecycle_event};
 use crate::node::internal;
 use crate::pin::LOG_PIN;
@@ -271,7 +271,9 @@ pub(crate) fn rotation_event(rotation: &Rotation, asker: Option<&Asker>) -> Even
     let object =
         format!("rotation {number}: the new keys sign from {from} records on, the old ones up to {last}: {}", keys.join(" "));
     let mut event = lifecycle_event("log_key.rotate", "rotate", &object);
-    event.identity.user = asker.map(Asker::principal);
+    if let Some(asker) = asker {
+        asker.sign(&mut event);
+    }
     event.set(attr::EVENT_OUTCOME, "success");
     event
 }

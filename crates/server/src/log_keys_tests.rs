@@ -18,7 +18,7 @@ fn node(dir: &Path) -> Node {
 }
 
 fn note(node: &Node) {
-    node.note_read("ada", "read", "something").unwrap();
+    node.note_read(&asker(), "read", "something").unwrap();
     assert!(node.flush(std::time::Duration::from_secs(60)));
 }
 
@@ -73,7 +73,7 @@ fn archive(node: &Node) {
 }
 
 fn asker() -> Asker {
-    Asker { id: "ada".to_owned(), proof: event::Proof::Local }
+    Asker::of_process()
 }
 
 /// Copies the directory between all steps of a rotation: what a process leaves that ends there.

@@ -7,25 +7,27 @@ use std::time::{Duration, Instant};
 use capture::command::Deriving;
 use capture::{RecordError, Recorder};
 use detect::RuleSet;
-use event::{Event, Key, Kind, Principal, Proof, Source, SourcePath, Timestamp, attr};
+use event::{Event, Key, Kind, Source, SourcePath, Timestamp, attr};
 use inspect::Inspector;
 use journal::{Journal, Options, Seq};
 use keys::{DataKeys, Keyring, KeysError, Purpose};
 use ledger::Rotation;
 use store::QueryError;
 
+use crate::asker::Asker;
 use crate::config::Seal;
 use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError, sanitizer};
 use crate::frame_keys::frame_keys;
+use crate::lifecycle::Lifecycle;
 use crate::lifecycle::archiver::Archiver;
 use crate::lifecycle::cold::{Cold, ColdError, EVIDENCE, FORENSIC};
 use crate::lifecycle::forensic::{self, Forensic};
 use crate::lifecycle::hold::{HoldError, Holds};
+use crate::lifecycle::kept_policy::{KeptPolicy, PolicyError};
 use crate::lifecycle::place::Place;
-use crate::lifecycle::retention::{self, Policy, RetentionError};
+use crate::lifecycle::retention;
 use crate::lifecycle::spine::Spine;
-use crate::lifecycle::{Asker, Lifecycle};
 use crate::log_keys::{self, LogKeyError};
 use crate::pipeline::{Pipeline, PipelineRecorder};
 use crate::root_key::{RootKeyError, RootKeyPlace, open_keyring};
@@ -58,8 +60,8 @@ pub struct NodeSettings {
     pub rules: Option<PathBuf>,
     /// How often is sealed.
     pub seal: Seal,
-    /// How long what is kept.
-    pub retention: retention::Settings,
+    /// How long what is kept; without it, as it stands: the keyring has the policy that the last one said.
+    pub retention: Option<retention::Settings>,
     /// Where the archive's objects lie; without it, where they did.
     pub place: Option<Place>,
     /// What goes to the forensic archive, if anything does.
@@ -76,7 +78,7 @@ impl Default for NodeSettings {
         Self {
             rules: None,
             seal: Seal::default(),
-            retention: retention::Settings::default(),
+            retention: None,
             place: None,
             forensic: None,
             archive_after: None,
@@ -124,9 +126,9 @@ pub enum NodeError {
     /// The archive does not open.
     #[error(transparent)]
     Cold(#[from] ColdError),
-    /// The retention classes cannot be used.
+    /// The retention policy cannot be used.
     #[error(transparent)]
-    Retention(#[from] RetentionError),
+    Policy(#[from] PolicyError),
     /// The legal holds cannot be read.
     #[error(transparent)]
     Hold(#[from] HoldError),
@@ -201,7 +203,7 @@ impl Node {
             pipeline.record_blocking(unrecorded, &|| false).map_err(LogKeyError::from)?;
             log_keys::note_recorded(&keyring, rotations)?;
         }
-        let policy = Arc::new(Policy::new(&settings.retention)?);
+        let policy = Arc::new(kept_policy(&keyring, settings, newest_at_open, &pipeline)?);
         let holds = Arc::new(Holds::open(keyring.clone())?);
         let archiver = Arc::new(Mutex::new(Archiver {
             journal: journal.clone(),
@@ -215,12 +217,13 @@ impl Node {
             after: settings.archive_after.unwrap_or_default(),
             file_since: Instant::now(),
             swept: None,
+            told_of_clock: false,
             holds_due: true,
         }));
         if settings.archive_after.is_some() {
             consumers.start_archiver(archiver.clone(), pipeline.clone())?;
             if let (Some(cold), Some(wanted)) = (&forensic, &settings.forensic) {
-                let (cold, policy) = (cold.clone(), policy.clone());
+                let (cold, policy) = (cold.clone(), policy.policy.clone());
                 let (data, min_severity) = (data.clone(), wanted.min_severity);
                 consumers.start_forensic(Forensic { cold, spine, data, store_keys, policy, min_severity }, &keyring)?;
             }
@@ -356,9 +359,8 @@ impl Node {
     }
 
     /// Records that somebody reads contents, before they get to see any.
-    pub fn note_read(&self, user: &str, action: &str, object: &str) -> Result<(), RecordError> {
-        let event = read_event(user, Proof::Local, action, object);
-        self.pipeline.record_blocking(vec![event], &|| true).map(drop)
+    pub fn note_read(&self, asker: &Asker, action: &str, object: &str) -> Result<(), RecordError> {
+        self.pipeline.record_blocking(vec![read_event(asker, action, object)], &|| true).map(drop)
     }
 
     /// Gives the log a new pair of keys. The old one signs with it for `overlap` more records, and is destroyed then. It is done, and
@@ -402,6 +404,20 @@ fn forensic_archive(
     Ok(Some(Arc::new(Cold::open(FORENSIC, data, keyring, log_key, place)?)))
 }
 
+/// The retention policy that stands; another one that is wanted stands when it is recorded.
+fn kept_policy(
+    keyring: &Arc<Keyring>,
+    settings: &NodeSettings,
+    newest: Option<Timestamp>,
+    pipeline: &Pipeline,
+) -> Result<KeptPolicy, NodeError> {
+    let (policy, change) = KeptPolicy::open(keyring.clone(), settings.retention.as_ref(), &Asker::of_process(), newest)?;
+    let Some(change) = change else { return Ok(policy) };
+    let recorded = pipeline.record_blocking(vec![change.event()], &|| false);
+    recorded.map_err(|error| NodeError::Consumer(format!("cannot record the change of the retention policy: {error}")))?;
+    Ok(policy.change(change)?)
+}
+
 /// An event of this program itself.
 pub(crate) fn internal(kind: Kind, name: &str) -> Event<String> {
     let mut event = Event::new(kind, name, Source::new(SourcePath::Internal, Key::of("watchkeeper")));
@@ -413,13 +429,11 @@ pub(crate) fn internal(kind: Kind, name: &str) -> Event<String> {
 }
 
 /// That somebody reads contents: who, how, what.
-pub(crate) fn read_event(caller: &str, proof: Proof, action: &str, object: &str) -> Event<String> {
+pub(crate) fn read_event(asker: &Asker, action: &str, object: &str) -> Event<String> {
     /// Longest description of what is read, in characters.
     const OBJECT_CHARS_MAX: usize = 4_096;
     let mut event = internal(Kind::DataAccess, "record.read");
-    let mut user = Principal::asserted(caller.to_owned());
-    user.proof = proof;
-    event.identity.user = Some(user);
+    asker.sign(&mut event);
     event.set(attr::EVENT_ACTION, action);
     event.set(attr::DB_OPERATION_NAME, "read");
     event.set(attr::DB_SYSTEM_NAME, "watchkeeper");

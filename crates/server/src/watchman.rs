@@ -136,7 +136,7 @@ mod tests {
         // Longer than the test takes: only a watchman that does not wait would speak.
         let node = node(dir.path(), Duration::from_secs(3_600));
         for _ in 0..3 {
-            node.note_read("ada", "read", "something").unwrap();
+            node.note_read(&crate::asker::Asker::of_process(), "read", "something").unwrap();
             std::thread::sleep(2 * LOOK);
         }
         assert!(node.flush(Duration::from_secs(60)));

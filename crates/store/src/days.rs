@@ -66,9 +66,9 @@ impl Days {
         self.0.remove(day);
     }
 
-    /// Takes the days from that one on off the list.
-    pub(crate) fn remove_from(&mut self, day: &str) {
-        self.0.split_off(day);
+    /// Takes days off the list.
+    pub(crate) fn remove_where(&mut self, is_gone: impl Fn(&str) -> bool) {
+        self.0.retain(|day, _| !is_gone(day));
     }
 
     /// Takes every day off the list.

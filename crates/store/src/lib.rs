@@ -50,7 +50,7 @@ pub use erased::Erased;
 pub use error::{QueryError, StoreError};
 pub use latest::Latest;
 pub use partition::{day_of, start_of};
-pub use rebuild::{Rebuild, drop_before};
+pub use rebuild::{Rebuild, days, drop_before};
 pub use search::Hit;
 pub use sql::{Cell, QueryLimits, Table};
 pub use tail::TailRow;

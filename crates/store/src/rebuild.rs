@@ -93,6 +93,15 @@ impl Rebuild {
     /// Takes the place of the live partitions of those days. A crash on the way leaves a store that is built from the start when
     /// it is opened.
     pub fn finish(self, live: Store) -> Result<Store, StoreError> {
+        self.swap(live, |_| true)
+    }
+
+    /// As [`Rebuild::finish`], for some days alone; one of which there are no records any more goes. The others stay as they are.
+    pub fn replace(self, live: Store, days: &BTreeSet<String>) -> Result<Store, StoreError> {
+        self.swap(live, |day| days.contains(day))
+    }
+
+    fn swap(self, live: Store, is_wanted: impl Fn(&str) -> bool) -> Result<Store, StoreError> {
         let store = live.dir().to_owned();
         self.side.close()?;
         live.close()?;
@@ -100,17 +109,22 @@ impl Rebuild {
         let mark = store.join(SWAP_MARK);
         fs::File::create(&mark).and_then(|file| file.sync_all()).and_then(|()| files::sync_dir(&store)).map_err(error)?;
         let mut unused = Vec::new();
-        for (_, path) in list(&store)?.range(self.from_day.clone()..) {
+        for (_, path) in list(&store)?.range(self.from_day.clone()..).filter(|(day, _)| is_wanted(day)) {
             unused.extend(key_id(path)?);
             remove_partition(path)?;
         }
         for (day, path) in list(&self.side_dir)?.range(self.from_day.clone()..) {
-            move_partition(path, &store, day)?;
+            if is_wanted(day) {
+                move_partition(path, &store, day)?;
+            } else {
+                unused.extend(key_id(path)?);
+            }
         }
         files::sync_dir(&store).map_err(StoreError::directory(&store))?;
-        Days::change(&self.keys, |days| days.remove_from(&self.from_day))?;
+        Days::change(&self.keys, |days| days.remove_where(|day| *day >= *self.from_day && is_wanted(day)))?;
         let there = list(&store)?;
-        list_days(&store, there.range(self.from_day.clone()..).map(|(day, _)| day.as_str()), &self.keys)?;
+        let built = there.range(self.from_day.clone()..).map(|(day, _)| day.as_str()).filter(|day| is_wanted(day));
+        list_days(&store, built, &self.keys)?;
         fs::remove_file(&mark).and_then(|()| files::sync_dir(&store)).map_err(StoreError::directory(&store))?;
         remove_dir(&self.side_dir)?;
         // Copies of the old partitions in backups open no more.
@@ -137,6 +151,11 @@ pub(crate) fn settle(store: &Path, keys: &DataKeys) -> Result<(), StoreError> {
 pub(crate) fn remove_all(store: &Path, keys: &DataKeys) -> Result<(), StoreError> {
     Days::change(keys, Days::clear)?;
     list(store)?.into_values().try_for_each(|path| remove_partition(&path))
+}
+
+/// The days that the store has.
+pub fn days(data: &Path) -> Result<BTreeSet<String>, StoreError> {
+    Ok(list(&data.join(STORE_DIR))?.into_keys().collect())
 }
 
 /// Removes the partitions of days before `day` whose records are all below `archived`, but for those in `keep`, and destroys their

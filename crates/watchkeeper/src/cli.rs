@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use server::RootKeyPlace;
+use server::{OPERATOR_BYTES_MAX, RootKeyPlace};
 
 /// The security flight recorder for AI systems. It keeps the watch, and keeps the log.
 #[derive(Debug, Parser)]
@@ -29,6 +29,14 @@ pub(crate) struct Root {
     /// The root key, an age identity, or aws-kms://ARN of a key in AWS KMS [default: $XDG_CONFIG_HOME/watchkeeper/root.key or ~/.config/watchkeeper/root.key]
     #[arg(long = "root-key", value_name = "FILE|URI", env = "WATCHKEEPER_ROOT_KEY")]
     pub(crate) root_key: Option<PathBuf>,
+}
+
+/// Who asks.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Operator {
+    /// Your name, where several people share this account; it is recorded as what you say, beside what the system knows
+    #[arg(long, value_name = "NAME", env = "WATCHKEEPER_OPERATOR")]
+    operator: Option<String>,
 }
 
 /// Reading contents.
@@ -297,6 +305,10 @@ pub(crate) enum Command {
         /// directory is named, too, that it goes on from that
         #[arg(long, value_name = "URL|DIR", num_args = 0..=1)]
         public: Option<Option<String>>,
+        /// Take for not proved (exit 3) what may be lawful and yet leaves something to trust: gaps, erasures that have not ended, ends of
+        /// retention that no event tells of, and records that were not read
+        #[arg(long)]
+        strict: bool,
         /// Certificates in PEM of the authorities whose RFC 3161 time stamps count; there must be one then
         #[arg(long, value_name = "FILE")]
         tsa_roots: Option<PathBuf>,
@@ -314,6 +326,8 @@ pub(crate) enum Command {
     Erase {
         #[command(flatten)]
         data: Data,
+        #[command(flatten)]
+        operator: Operator,
         /// Their id, as the applications send it in `user.id`
         #[arg(long, value_name = "ID")]
         subject: String,
@@ -339,14 +353,18 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Retention(Retention),
     /// Bring days back from the archive, so that queries see them
-    #[command(after_help = "Example:\n  watchkeeper restore --from 2026-03-01T09:00:00Z --to 2026-03-01T10:00:00Z")]
+    #[command(
+        after_help = "Example:\n  watchkeeper restore --from 2026-03-01T09:00:00Z --to 2026-03-01T10:00:00Z\n  watchkeeper restore --from 2026-03-01 --to 2026-03-02     # both days, in UTC"
+    )]
     Restore {
         #[command(flatten)]
         data: Data,
-        /// Received at this time or later (RFC 3339)
+        #[command(flatten)]
+        operator: Operator,
+        /// Received at this time or later (RFC 3339, or a date)
         #[arg(long, value_name = "TIME")]
         from: String,
-        /// Received before this time (RFC 3339)
+        /// Received before this time (RFC 3339), or up to the end of this date
         #[arg(long, value_name = "TIME")]
         to: String,
         #[command(flatten)]
@@ -387,6 +405,8 @@ pub(crate) enum Hold {
     Place {
         #[command(flatten)]
         data: Data,
+        #[command(flatten)]
+        operator: Operator,
         /// Its name: the case
         name: String,
         /// Why
@@ -401,10 +421,10 @@ pub(crate) enum Hold {
         /// Only records of this application
         #[arg(long, value_name = "NAME")]
         application: Option<String>,
-        /// Only records received at this time or later (RFC 3339)
+        /// Only records received at this time or later (RFC 3339, or a date)
         #[arg(long, value_name = "TIME")]
         from: Option<String>,
-        /// Only records received before this time (RFC 3339)
+        /// Only records received before this time (RFC 3339), or up to the end of this date
         #[arg(long, value_name = "TIME")]
         to: Option<String>,
     },
@@ -413,6 +433,8 @@ pub(crate) enum Hold {
     Release {
         #[command(flatten)]
         data: Data,
+        #[command(flatten)]
+        operator: Operator,
         /// Its name
         name: String,
         /// Why; it is recorded
@@ -445,14 +467,21 @@ pub(crate) enum Retention {
         #[command(flatten)]
         format: Format,
     },
-    /// Drop now what is over and no hold covers; a running server does it every hour
+    /// Drop now what is over and nothing keeps; a running server does it every hour
     #[command(after_help = "Example:\n  watchkeeper retention sweep")]
     Sweep {
         #[command(flatten)]
         data: Data,
+        #[command(flatten)]
+        operator: Operator,
+        /// Vouch for the clock where it is further ahead of the newest record than a week, so that nothing is dropped by it; it is recorded
+        #[arg(long)]
+        clock_is_right: bool,
         /// The server's configuration, where the server does not run
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
+        #[command(flatten)]
+        format: Format,
     },
 }
 
@@ -465,6 +494,8 @@ pub(crate) enum Ledger {
     Prune {
         #[command(flatten)]
         data: Data,
+        #[command(flatten)]
+        operator: Operator,
         /// Keep entries from this index on [default: all that can go, goes]
         #[arg(long, value_name = "INDEX")]
         before: Option<u64>,
@@ -488,6 +519,8 @@ pub(crate) enum Evidence {
     Export {
         #[command(flatten)]
         data: Data,
+        #[command(flatten)]
+        operator: Operator,
         /// Every record of this session
         #[arg(long, value_name = "ID", group = "what")]
         session: Option<String>,
@@ -509,6 +542,25 @@ pub(crate) enum Evidence {
         withhold: Vec<String>,
         /// A new `.tar.gz` or `.tgz`, or a new directory
         #[arg(long, value_name = "PATH")]
+        out: PathBuf,
+    },
+    /// Write every record as a disclosure, one a line, for a verifier of your own; that you did is recorded
+    #[command(
+        after_help = "Example:\n  watchkeeper evidence disclose --all --reason audit --out records.jsonl\n  python3 tests/verifier/wkverify.py ledger /var/lib/watchkeeper records.jsonl"
+    )]
+    Disclose {
+        #[command(flatten)]
+        data: Data,
+        #[command(flatten)]
+        operator: Operator,
+        /// Every record that is sealed
+        #[arg(long, required = true)]
+        all: bool,
+        /// Why: it stands in the record
+        #[arg(long)]
+        reason: String,
+        /// A new file
+        #[arg(long, value_name = "FILE")]
         out: PathBuf,
     },
     /// Show what a bundle holds, with a verdict for each field, text and token: disclosed, withheld, erased, tampered or unknown
@@ -699,6 +751,19 @@ pub(crate) enum ImportFormat {
     OtlpProto,
     /// Events of POST /v1/events, one a line
     Events,
+}
+
+impl Operator {
+    /// The name, where one is given.
+    pub(crate) fn name(&self) -> anyhow::Result<Option<String>> {
+        let fits = |name: &String| (1..=OPERATOR_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control);
+        match &self.operator {
+            Some(name) if !fits(name) => {
+                anyhow::bail!("--operator: a name of 1 to {OPERATOR_BYTES_MAX} bytes in one line is needed")
+            }
+            name => Ok(name.clone()),
+        }
+    }
 }
 
 impl Root {

@@ -29,6 +29,7 @@ const PATIENT_TIMEOUT: Duration = Duration::from_secs(3_600);
 /// The API of the running server.
 pub(crate) struct LocalApi {
     run: RunFile,
+    operator: Option<String>,
     client: Client<HttpConnector, Full<Bytes>>,
     runtime: tokio::runtime::Runtime,
 }
@@ -40,7 +41,7 @@ impl LocalApi {
         let Some(run) = RunFile::read(dir) else { return Ok(None) };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let client = Client::builder(TokioExecutor::new()).build_http();
-        let api = Self { run, client, runtime };
+        let api = Self { run, operator: None, client, runtime };
         let challenge = ServerProof::challenge()?;
         let path = format!("/api/proof?challenge={challenge}");
         let answer = match api.send(http::Method::GET, &path, Bytes::new(), PROOF_TIMEOUT) {
@@ -61,6 +62,11 @@ impl LocalApi {
             api.run.console
         ));
         Ok(None)
+    }
+
+    /// With the name that whoever asks gives for themselves.
+    pub(crate) fn with_operator(self, operator: Option<String>) -> Self {
+        Self { operator, ..self }
     }
 
     pub(crate) fn get<T: DeserializeOwned>(&self, path: &str) -> anyhow::Result<T> {
@@ -96,8 +102,12 @@ impl LocalApi {
         let request = http::Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.run.console))
-            .header("authorization", format!("Bearer {}", self.run.token))
-            .body(Full::new(body))?;
+            .header("authorization", format!("Bearer {}", self.run.token));
+        let request = match &self.operator {
+            Some(operator) => request.header("x-watchkeeper-operator", http::HeaderValue::from_bytes(operator.as_bytes())?),
+            None => request,
+        };
+        let request = request.body(Full::new(body))?;
         self.runtime.block_on(async {
             let response =
                 tokio::time::timeout(timeout, self.client.request(request)).await.context("the server does not answer")??;

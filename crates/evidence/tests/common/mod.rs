@@ -210,6 +210,7 @@ impl Log {
             policy: self.cosigned.as_ref().map(|(_, policy)| policy.as_bytes()),
             about: About {
                 exported_by: "auditor <ann>".to_owned(),
+                operator: None,
                 reason: "case 12 & more".to_owned(),
                 withheld: Vec::new(),
                 witnessed: self.cosigned.as_ref().map(|_| true),

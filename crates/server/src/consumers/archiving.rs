@@ -9,6 +9,7 @@ use keys::Keyring;
 use super::{Consumers, IDLE, Shared, open_cursor};
 use crate::lifecycle::archiver::{Archiver, ArchiverError};
 use crate::lifecycle::forensic::Forensic;
+use crate::lifecycle::{REBUILT_WITHIN, stale};
 use crate::node::{NodeError, internal};
 use crate::pipeline::Pipeline;
 
@@ -96,5 +97,12 @@ fn look_after_archive(shared: &Shared, archiver: &Mutex<Archiver>, pipeline: &Pi
     archiver.rotate_if_due()?;
     archiver.archive(shared.seen(), Timestamp::now())?;
     archiver.sweep_if_due(pipeline, Timestamp::now())?;
+    let days = stale::due(&archiver.keyring, Timestamp::now(), false)?;
+    if !days.is_empty() && !shared.stopping() {
+        match shared.rebuild_days(days.clone(), REBUILT_WITHIN) {
+            Ok(()) => stale::done(&archiver.keyring, &days)?,
+            Err(why) => tracing::warn!(why, "days of the hot store still have rows of records that were dropped"),
+        }
+    }
     Ok(())
 }

@@ -21,7 +21,7 @@ const DAYS_LOOK: Duration = Duration::from_secs(5);
 
 /// How far the order of the record and that of its times can be apart: the longest that an event waits between being stamped and
 /// being written.
-const RECEIVED_SLACK_NS: u64 = 60 * 1_000_000_000;
+pub(super) const RECEIVED_SLACK_NS: u64 = 60 * 1_000_000_000;
 
 /// Writes the store from the record.
 pub(super) struct Indexer<'a> {
@@ -44,6 +44,12 @@ impl Indexer<'_> {
             match job {
                 Some(StoreJob::Rebuild { from, done }) => {
                     store = self.rebuild(store, from)?;
+                    reader = spine.reader(store.next());
+                    shared.moved(&shared.indexed, store.next().0);
+                    drop(done.send(Ok(())));
+                }
+                Some(StoreJob::Days { days, done }) => {
+                    store = super::days::rebuild(self, store, &days)?;
                     reader = spine.reader(store.next());
                     shared.moved(&shared.indexed, store.next().0);
                     drop(done.send(Ok(())));
@@ -161,6 +167,6 @@ impl Indexer<'_> {
                 rebuild.skip(to);
             }
         }
-        Ok(Restored { days: rebuild.install(data.path())?, records })
+        Ok(Restored { days: rebuild.install(data.path())?, records, there: Vec::new(), without: 0 })
     }
 }

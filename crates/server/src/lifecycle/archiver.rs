@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use archive::{ArchiveError, Class, Sealing, Span};
-use event::{ContentRef, Timestamp};
+use event::{ContentRef, Event, Key, Timestamp, attr};
 use journal::{Journal, Record, Seq};
 use keys::{DataKeys, Keyring, KeysError, Purpose};
 use ledger::{StoredContent, StoredRecord};
+use serde::Serialize;
 
 use super::cold::{Cold, ColdError, lifecycle_event};
 use super::hold::{Hold, Holds};
-use super::retention::Policy;
+use super::kept_policy::{Jumped, KeptPolicy, PolicyError};
 use super::target::Sessions;
+use crate::asker::Asker;
 use crate::pipeline::Pipeline;
 
 /// Most records of one span: with the bytes below it bounds the memory of whoever reads the span.
@@ -24,6 +26,12 @@ const SPAN_FILES_MAX: usize = 2;
 
 /// How often retention is looked at.
 const SWEEP: Duration = Duration::from_secs(3_600);
+
+/// The event that tells of the end of a retention, and where it has the records and their class.
+pub(crate) const DROP_EVENT: &str = "retention.drop";
+pub(crate) const DROPPED_FIRST: &str = "watchkeeper.retention.first";
+pub(crate) const DROPPED_END: &str = "watchkeeper.retention.end";
+pub(crate) const DROPPED_CLASS: &str = "watchkeeper.retention.class";
 
 const NANOSECONDS: u64 = 1_000_000_000;
 const DAY_NS: u64 = 86_400 * NANOSECONDS;
@@ -37,13 +45,15 @@ pub(crate) struct Archiver {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) data: PathBuf,
     pub(crate) store_keys: DataKeys,
-    pub(crate) policy: Arc<Policy>,
+    pub(crate) policy: Arc<KeptPolicy>,
     pub(crate) holds: Arc<Holds>,
     /// How long records stay in an open file of the journal at the most.
     pub(crate) after: Duration,
     /// When the journal's newest file was begun, as far as this process knows.
     pub(crate) file_since: Instant,
     pub(crate) swept: Option<Instant>,
+    /// Whether it is recorded that the clock is not believed.
+    pub(crate) told_of_clock: bool,
     /// Whether the holds that stand may not be those of the archive's segments yet: a process can end between the two.
     pub(crate) holds_due: bool,
 }
@@ -72,9 +82,54 @@ pub enum ArchiverError {
     /// A key cannot be destroyed.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// The policy that stands, or the clock.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The store's writer.
+    #[error("{0}")]
+    Consumer(String),
+    /// What must be recorded first cannot be.
+    #[error("it cannot be recorded, so it is not done: {0}")]
+    Record(#[from] capture::RecordError),
     /// A retention class has a name that the archive refuses.
     #[error("retention class {0:?} is not a name that the archive takes: lower-case letters, digits and hyphens")]
     Class(String),
+}
+
+/// Records that lie in a segment of the archive, or did.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Stretch {
+    /// The first record.
+    pub first: u64,
+    /// One past the last.
+    pub end: u64,
+    /// The retention class.
+    pub class: String,
+}
+
+/// What stays although its time is over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Staying {
+    /// Which records.
+    #[serde(flatten)]
+    pub span: Stretch,
+    /// What keeps them.
+    pub why: String,
+}
+
+/// What became of records whose time is over.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Swept {
+    /// They are gone.
+    pub dropped: Vec<Stretch>,
+    /// They stay for now.
+    pub stay: Vec<Staying>,
+}
+
+impl From<Span> for Stretch {
+    fn from(span: Span) -> Self {
+        Self { first: span.first, end: span.end, class: span.class.as_str().to_owned() }
+    }
 }
 
 impl ArchiverError {
@@ -126,6 +181,8 @@ impl Archiver {
     }
 
     fn seal(&self, first: Seq, end: Seq, now: Timestamp) -> Result<(), ArchiverError> {
+        let now = self.policy.sealing_time(now);
+        let policy = &self.policy.policy;
         let mut reader = self.journal.reader(first)?;
         let records = std::iter::from_fn(|| {
             let record = match reader.next() {
@@ -137,7 +194,7 @@ impl Archiver {
         // A file of the journal brings every content to which its events refer.
         let nobody = |_: &ContentRef| -> Result<Option<StoredContent>, archive::SegmentError> { Ok(None) };
         let lock_until = |class: &Class| self.locked_until(class, now);
-        let keeps = |class: &Class| self.policy.class(class.as_str()).map(super::retention::Class::keeps);
+        let keeps = |class: &Class| policy.class(class.as_str()).map(super::retention::Class::keeps);
         let sealing = Sealing { contents: &nobody, lock_until: &lock_until, keeps: &keeps, root: None, now };
         let sealed = self.cold.change(|archive| archive.seal(first.0, end.0, records, &sealing).map_err(ColdError::from))?;
         for segment in sealed {
@@ -148,7 +205,7 @@ impl Archiver {
 
     /// Until when objects of a class are locked that are written now.
     fn locked_until(&self, class: &Class, now: Timestamp) -> Option<Timestamp> {
-        let class = self.policy.class(class.as_str()).filter(|_| self.cold.is_write_once())?;
+        let class = self.policy.policy.class(class.as_str()).filter(|_| self.cold.is_write_once())?;
         class.locked_until(now)
     }
 
@@ -188,9 +245,9 @@ impl Archiver {
 
     fn class(&self, record: &Record) -> Result<Class, ArchiverError> {
         let name = match record.event() {
-            Ok(event) => self.policy.class_of(&event).to_owned(),
+            Ok(event) => self.policy.policy.class_of(&event).to_owned(),
             // It is kept as the others are; the store makes a gap of it.
-            Err(_) => self.policy.default_class().to_owned(),
+            Err(_) => self.policy.policy.default_class().to_owned(),
         };
         name.parse().map_err(|_| ArchiverError::Class(name))
     }
@@ -200,19 +257,18 @@ impl Archiver {
         Some(SWEEP.saturating_sub(self.swept?.elapsed()))
     }
 
-    /// Drops segments whose time is over and that no hold covers. What was dropped is recorded.
-    pub(crate) fn sweep_if_due(&mut self, pipeline: &Pipeline, now: Timestamp) -> Result<Vec<Span>, ArchiverError> {
+    /// Drops segments whose time is over and that nothing keeps. What was dropped is recorded.
+    pub(crate) fn sweep_if_due(&mut self, pipeline: &Pipeline, now: Timestamp) -> Result<(), ArchiverError> {
         if self.swept.is_some_and(|swept| swept.elapsed() < SWEEP) {
-            return Ok(Vec::new());
+            return Ok(());
         }
         self.swept = Some(Instant::now());
-        self.cool(now)?;
-        self.sweep(pipeline, now)
+        self.sweep(pipeline, now, None).map(drop)
     }
 
     /// Takes days out of the hot store that no class wants there any longer. The archive has them.
     pub(crate) fn cool(&self, now: Timestamp) -> Result<(), ArchiverError> {
-        let hot_ns = u64::from(self.policy.hot_days()).saturating_mul(DAY_NS);
+        let hot_ns = u64::from(self.policy.policy.hot_days()).saturating_mul(DAY_NS);
         let before = Timestamp::from_unix_ns(now.unix_ns().saturating_sub(hot_ns));
         let day = store::day_of(before.unix_ns());
         let restored = super::restore::restored(&self.data, now)?;
@@ -223,52 +279,92 @@ impl Archiver {
         Ok(())
     }
 
-    /// Drops segments whose time is over at `now`.
-    pub(crate) fn sweep(&self, pipeline: &Pipeline, now: Timestamp) -> Result<Vec<Span>, ArchiverError> {
-        let mut dropped = Vec::new();
-        for cold in self.archives() {
-            dropped.extend(self.sweep_one(cold, pipeline, now)?);
+    /// Takes days out of the hot store, and drops segments, whose time is over at `now`: because somebody asks for it, or because it is
+    /// time.
+    pub(crate) fn sweep(&mut self, pipeline: &Pipeline, now: Timestamp, asker: Option<&Asker>) -> Result<Swept, ArchiverError> {
+        let jumped = self.policy.believes(now)?.err();
+        match &jumped {
+            None => self.cool(now)?,
+            Some(jumped) => self.tell_of_clock(pipeline, jumped),
         }
-        Ok(dropped)
+        let mut swept = Swept::default();
+        for cold in self.archives() {
+            self.sweep_one(cold, pipeline, now, asker, jumped, &mut swept)?;
+        }
+        Ok(swept)
     }
 
-    fn sweep_one(&self, cold: &Cold, pipeline: &Pipeline, now: Timestamp) -> Result<Vec<Span>, ArchiverError> {
-        let over: Vec<Span> = {
+    /// Records, once, that nothing is dropped because the clock is not believed.
+    fn tell_of_clock(&mut self, pipeline: &Pipeline, jumped: &Jumped) {
+        tracing::warn!(%jumped, "no retention ends until `watchkeeper retention sweep --clock-is-right` says that the clock is right");
+        if !std::mem::replace(&mut self.told_of_clock, true) {
+            let mut event = lifecycle_event("retention.waits", "delete", &jumped.to_string());
+            event.set(attr::EVENT_OUTCOME, "failure");
+            // It is in the log of the program, too.
+            drop(pipeline.record_blocking(vec![event], &|| true));
+        }
+    }
+
+    fn sweep_one(
+        &self,
+        cold: &Cold,
+        pipeline: &Pipeline,
+        now: Timestamp,
+        asker: Option<&Asker>,
+        jumped: Option<Jumped>,
+        swept: &mut Swept,
+    ) -> Result<(), ArchiverError> {
+        let over: Vec<archive::Segment> = {
             let archive = cold.lock();
-            let segments = archive.view().manifest().segments();
-            // A segment was written after the last of its records had been received.
-            let is_over = |segment: &&archive::Segment| {
-                let (sealed_s, now_s) = (segment.sealed_at.unix_ns() / NANOSECONDS, now.unix_ns() / NANOSECONDS);
-                let class = self.policy.class(segment.class.as_str()).filter(|class| class.name != super::retention::OWN_CLASS);
-                // A class that says less by now does not shorten what was promised when the records were sealed.
-                let least = segment.keeps.map_or(0, |keeps| super::retention::days_ns(keeps.min_days));
-                let promised = now.unix_ns() >= segment.sealed_at.unix_ns().saturating_add(least);
-                promised && class.is_some_and(|class| class.is_over(sealed_s, now_s))
-            };
-            segments.filter(is_over).map(archive::Segment::span).collect()
+            let is_over = |segment: &&archive::Segment| self.policy.policy.end_of(segment).is_some_and(|end| now >= end);
+            archive.view().manifest().segments().filter(is_over).cloned().collect()
         };
         let sessions = if over.is_empty() { None } else { Some(self.sessions()?) };
-        let mut dropped = Vec::new();
-        for span in over {
-            if let Some(hold) = self.covering(cold, &span, sessions.as_ref())? {
-                tracing::info!(hold = hold.name, first = span.first, end = span.end, "a hold keeps records whose time is over");
+        for segment in over {
+            let span = segment.span();
+            if let Some(why) = self.stays(cold, &segment, now, jumped, sessions.as_ref())? {
+                tracing::info!(why, first = span.first, end = span.end, "records stay whose time is over");
+                swept.stay.push(Staying { span: span.into(), why });
                 continue;
+            }
+            // Copies are not in the store.
+            if std::ptr::eq(cold, &*self.cold) {
+                super::stale::note(&self.keyring, &self.data, cold, &segment, now)?;
             }
             let why = format!("retention class {}", span.class.as_str());
             cold.change(|archive| archive.drop_segment(&span, &why, now).map_err(ColdError::from))?;
-            let object = format!("records {} to {} of class {}", span.first, span.end, span.class.as_str());
             // The manifest tells of it, too: a record that cannot be written now stops nothing.
-            if let Err(error) = pipeline.record_blocking(vec![lifecycle_event("retention.drop", "delete", &object)], &|| true) {
+            if let Err(error) = pipeline.record_blocking(vec![dropped_event(&segment, asker)], &|| true) {
                 tracing::error!(%error, "the end of a retention was not recorded");
             }
-            dropped.push(span);
+            swept.dropped.push(span.into());
         }
-        // Objects whose keys were destroyed while a lock held them.
-        let swept = cold.change(|archive| archive.sweep(now).map_err(ColdError::from))?;
-        if swept > 0 {
-            tracing::info!(objects = swept, "locks have ended: objects were deleted that nothing opens");
+        if jumped.is_none() {
+            // Objects whose keys were destroyed while a lock held them.
+            let deleted = cold.change(|archive| archive.sweep(now).map_err(ColdError::from))?;
+            if deleted > 0 {
+                tracing::info!(objects = deleted, "locks have ended: objects were deleted that nothing opens");
+            }
         }
-        Ok(dropped)
+        Ok(())
+    }
+
+    /// What keeps a segment whose time is over.
+    fn stays(
+        &self,
+        cold: &Cold,
+        segment: &archive::Segment,
+        now: Timestamp,
+        jumped: Option<Jumped>,
+        sessions: Option<&Sessions>,
+    ) -> Result<Option<String>, ArchiverError> {
+        if let Some(jumped) = jumped {
+            return Ok(Some(jumped.to_string()));
+        }
+        if let Some(until) = self.policy.grace(segment.sealed_at).filter(|until| now < *until) {
+            return Ok(Some(format!("the policy was changed behind it, and is applied to it from {} on", until.rfc3339())));
+        }
+        Ok(self.covering(cold, &segment.span(), sessions)?.map(|hold| format!("hold {}", hold.name)))
     }
 
     /// Who takes part in which session, in the whole archive.
@@ -307,4 +403,21 @@ impl Archiver {
         let covers = |event| holds.iter().find(|hold| hold.scope.covers_for(&event, sessions)).cloned();
         Ok(events().find_map(covers))
     }
+}
+
+/// That the retention of a segment has ended, and who asked for that; nobody did where it was time.
+fn dropped_event(segment: &archive::Segment, asker: Option<&Asker>) -> Event<String> {
+    let archive::Segment { first, end, class, records, .. } = segment;
+    let mut event = lifecycle_event(DROP_EVENT, "delete", &format!("records {first} to {end} of class {}", class.as_str()));
+    if let Some(asker) = asker {
+        asker.sign(&mut event);
+    }
+    event.set(Key::of("watchkeeper.retention.asked"), if asker.is_some() { "request" } else { "schedule" });
+    event.set(Key::of(DROPPED_CLASS), class.as_str());
+    let numbers =
+        [(Key::of(DROPPED_FIRST), first), (Key::of(DROPPED_END), end), (Key::of("watchkeeper.retention.records"), records)];
+    for (key, number) in numbers {
+        event.set(key, i64::try_from(*number).unwrap_or(i64::MAX));
+    }
+    event
 }

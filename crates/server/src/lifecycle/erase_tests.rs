@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use event::{EventId, Kind, Principal, Proof};
+use event::{EventId, Kind, Principal};
 use tempfile::TempDir;
 
 use super::super::{Asker, Erasure};
@@ -63,7 +63,7 @@ impl World {
 }
 
 fn asker() -> Asker {
-    Asker { id: "op".to_owned(), proof: Proof::Local }
+    Asker::of_process()
 }
 
 fn say(node: &Node, kind: Kind, user: Option<&str>) -> EventId {

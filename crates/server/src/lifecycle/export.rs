@@ -15,11 +15,12 @@ use store::{Cell, QueryError, QueryLimits, Table};
 use super::cold::{ARCHIVE_DIR, ColdError};
 use super::erase::TOMBSTONES_DIR;
 use super::hold::{Hold, Scope};
+use super::lifecycle_event;
 use super::search::{Trace, Unindexed, quoted};
 use super::spine::{Spine, SpineError};
 use super::target::Sessions;
 use super::withhold::{Withhold, WithholdError};
-use super::{Asker, lifecycle_event};
+use crate::asker::Asker;
 use crate::log_keys::{LogKeyError, log_key};
 use crate::node::Node;
 use crate::pipeline::Pipeline;
@@ -28,7 +29,7 @@ use crate::pipeline::Pipeline;
 const RECORDS_MAX: usize = 10_000;
 
 /// How long the event that tells of the export may take to be sealed.
-const SEALED_WITHIN: Duration = Duration::from_secs(60);
+pub(super) const SEALED_WITHIN: Duration = Duration::from_secs(60);
 
 /// How long witnesses may take to cosign a checkpoint that covers the export: they are asked every two seconds, and one that failed
 /// is left alone for fifteen.
@@ -41,7 +42,7 @@ const WITNESSED_LOOK: Duration = Duration::from_millis(100);
 const CUSTODY_MAX: usize = 10_000;
 
 /// Longest reason, selection or name, in bytes.
-const TEXT_BYTES_MAX: usize = 4_096;
+pub(super) const TEXT_BYTES_MAX: usize = 4_096;
 
 /// What to take out.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -122,6 +123,17 @@ pub enum EvidenceError {
     /// A list of what was erased.
     #[error("list of erased items: {0}")]
     Tombstone(#[from] ledger::TombstoneError),
+    /// A record has no leaf: `verify` names it as well.
+    #[error("record {seq} cannot be disclosed: {source}")]
+    Leaf {
+        /// Its place.
+        seq: u64,
+        /// Why.
+        source: ledger::LeafError,
+    },
+    /// A disclosure cannot be written.
+    #[error("disclosure: {0}")]
+    Json(#[from] serde_json::Error),
     /// The witnessed checkpoint.
     #[error("ledger/witnessed: {0}")]
     Witnessed(std::io::Error),
@@ -160,7 +172,7 @@ impl Node {
         let content = |id| contents.get(&id).cloned();
         let shown = withhold.of(&records, &content)?;
         let mut event = lifecycle_event("evidence.export", "read", &what.to_string());
-        event.identity.user = Some(asker.principal());
+        asker.sign(&mut event);
         event.set(attr::EVENT_OUTCOME, "success");
         event.set(event::Key::of("watchkeeper.evidence.reason"), reason);
         event.set(event::Key::of("watchkeeper.evidence.records"), i64::try_from(records.len()).unwrap_or(i64::MAX));
@@ -181,7 +193,8 @@ impl Node {
         let witnessed = policy.map(|policy| self.witnessed(policy, size)).transpose()?.flatten();
         let key = log_key(self.keyring())?;
         let about = About {
-            exported_by: asker.id.clone(),
+            exported_by: asker.to_string(),
+            operator: asker.operator.clone(),
             reason: reason.to_owned(),
             withheld: names,
             witnessed: policy.map(|_| witnessed.is_some()),
@@ -257,6 +270,7 @@ impl Node {
         let named = Named::of(records);
         let covering = Covering::of(self.holds(), records, self.pipeline());
         let is_of_selection = |trace: &Trace| match trace.name.as_str() {
+            super::disclose::EVENT => true,
             "evidence.export" => trace.object == object,
             "hold.place" | "hold.release" => covering.has(trace),
             ledger::TOMBSTONE_EVENT => trace.request.is_some(),

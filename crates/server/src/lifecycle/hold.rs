@@ -31,6 +31,29 @@ pub struct Hold {
     pub scope: Scope,
     /// When it was placed.
     pub placed: Timestamp,
+    /// Who placed it; not known of holds from before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub placed_by: Option<String>,
+}
+
+/// A hold as people and their programs are shown it: its times as RFC 3339 has them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Shown {
+    name: String,
+    reason: String,
+    scope: ShownScope,
+    placed: String,
+    placed_by: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct ShownScope {
+    #[serde(flatten)]
+    scope: Scope,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    to: Option<String>,
 }
 
 /// What a hold covers: records for which everything that is set here holds. Nothing set: every record.
@@ -146,6 +169,15 @@ impl Holds {
     }
 }
 
+impl From<Hold> for Shown {
+    fn from(hold: Hold) -> Self {
+        let Hold { name, reason, scope, placed, placed_by } = hold;
+        let (from, to) = (scope.from.map(Timestamp::rfc3339), scope.to.map(Timestamp::rfc3339));
+        let scope = ShownScope { scope: Scope { from: None, to: None, ..scope }, from, to };
+        Self { name, reason, scope, placed: placed.rfc3339(), placed_by }
+    }
+}
+
 impl Hold {
     fn check(&self) -> Result<(), HoldError> {
         let fits = |text: &str| !text.is_empty() && text.len() <= TEXT_BYTES_MAX;
@@ -213,7 +245,7 @@ mod tests {
     }
 
     fn hold(name: &str, scope: Scope) -> Hold {
-        Hold { name: name.to_owned(), reason: "case 7".to_owned(), scope, placed: Timestamp::from_unix_ns(1) }
+        Hold { name: name.to_owned(), reason: "case 7".to_owned(), scope, placed: Timestamp::from_unix_ns(1), placed_by: None }
     }
 
     fn event(user: &str, session: &str, observed: u64) -> RecordedEvent<String> {
@@ -238,6 +270,17 @@ mod tests {
         assert!(matches!(again.release("a"), Err(HoldError::Unknown(_))));
         drop(again);
         assert!(Holds::open(keyring(dir.path())).unwrap().list().is_empty());
+    }
+
+    #[test]
+    fn times_are_shown_as_people_read_them() {
+        let scope = Scope { user: Some("jo".into()), from: Some(Timestamp::from_unix_ns(0)), ..Scope::default() };
+        let shown = Shown::from(Hold { placed_by: Some("ann (uid:7)".into()), ..hold("a", scope) });
+        let expected = serde_json::json!({
+            "name": "a", "reason": "case 7", "scope": { "user": "jo", "from": "1970-01-01T00:00:00Z" },
+            "placed": "1970-01-01T00:00:00.000000001Z", "placed_by": "ann (uid:7)",
+        });
+        assert_eq!(serde_json::to_value(shown).unwrap(), expected);
     }
 
     #[test]

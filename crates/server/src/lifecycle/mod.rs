@@ -2,11 +2,13 @@
 
 pub(crate) mod archiver;
 pub mod cold;
+pub mod disclose;
 pub mod erase;
 pub mod export;
 pub mod forensic;
 pub mod hold;
 mod job;
+pub(crate) mod kept_policy;
 pub mod place;
 mod plan;
 pub mod protect;
@@ -15,27 +17,37 @@ pub mod restore;
 pub mod retention;
 pub(crate) mod search;
 pub mod spine;
+pub(crate) mod stale;
 pub mod target;
+pub mod told;
 pub mod verify;
 pub mod withhold;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use archive::Span;
 use capture::RecordError;
-use event::{Key, Principal, Proof, Timestamp, attr};
+use event::{Key, Proof, Timestamp, attr};
 use serde::{Deserialize, Serialize};
 
-use self::archiver::{Archiver, ArchiverError};
+use self::archiver::{Archiver, ArchiverError, Swept};
 use self::cold::Cold;
 pub(crate) use self::cold::lifecycle_event;
 use self::erase::{EraseError, Erased, Eraser};
 use self::hold::{Hold, HoldError, Holds, Scope};
 use self::job::JobError;
+use self::kept_policy::KeptPolicy;
 use self::retention::{Class, Policy};
 use self::spine::Spine;
 use self::target::Target;
+use crate::asker::Asker;
 use crate::node::Node;
+
+/// Where the request of an erasure has what it is known by elsewhere.
+const REFERENCE: &str = "watchkeeper.erasure.reference";
+
+/// How long days of the hot store may take that are built anew: a day of ten million events is a quarter of an hour's work.
+pub(crate) const REBUILT_WITHIN: Duration = Duration::from_secs(3_600);
 
 /// Longest id of a subject, in bytes.
 const SUBJECT_BYTES_MAX: usize = 1_024;
@@ -45,18 +57,9 @@ pub(crate) struct Lifecycle {
     pub(crate) cold: Arc<Cold>,
     /// The forensic archive, where there is one.
     pub(crate) forensic: Option<Arc<Cold>>,
-    pub(crate) policy: Arc<Policy>,
+    pub(crate) policy: Arc<KeptPolicy>,
     pub(crate) holds: Arc<Holds>,
     pub(crate) archiver: Arc<Mutex<Archiver>>,
-}
-
-/// Who asks for something that changes what is kept.
-#[derive(Debug, Clone)]
-pub struct Asker {
-    /// The key's id, or the name of the user of this machine.
-    pub id: String,
-    /// How that was proved.
-    pub proof: Proof,
 }
 
 /// What is asked for when a person is to be erased.
@@ -104,8 +107,10 @@ pub struct Kept {
     pub classes: Vec<Class>,
     /// The class of records that no rule names.
     pub default: String,
+    /// When this policy began to hold (RFC 3339); none where no other one ever did.
+    pub since: Option<String>,
     /// The holds that stand.
-    pub holds: Vec<Hold>,
+    pub holds: Vec<hold::Shown>,
     /// The segments of the archive.
     pub segments: Vec<SegmentInfo>,
     /// The first record that the journal still holds.
@@ -120,7 +125,8 @@ impl Kept {
         Self {
             classes: policy.classes().cloned().collect(),
             default: policy.default_class().to_owned(),
-            holds: node.holds(),
+            since: Some(node.lifecycle().policy.changed).filter(|at| at.unix_ns() > 0).map(Timestamp::rfc3339),
+            holds: node.holds_shown(),
             segments: node.segments(),
             journal_first: node.journal().first().0,
         }
@@ -173,9 +179,9 @@ impl Node {
         let target = Target::new(self.pipeline().sanitizer(), subject, aliases);
         let request = format!("erasure-{}", event::EventId::random());
         let mut event = lifecycle_event("erasure.requested", "delete", &request);
-        event.identity.user = Some(asker.principal());
+        asker.sign(&mut event);
         if let Some(reference) = &asked.reference {
-            event.set(event::Key::of("watchkeeper.erasure.reference"), reference.as_str());
+            event.set(event::Key::of(REFERENCE), reference.as_str());
         }
         self.pipeline().record_blocking(vec![event], &|| true)?;
         self.erasing(|eraser| eraser.erase(target, asked.wide, &request))
@@ -199,7 +205,7 @@ impl Node {
             cold: &lifecycle.cold,
             forensic: lifecycle.forensic.as_ref(),
             archiver: &mut archiver,
-            policy: &lifecycle.policy,
+            policy: &lifecycle.policy.policy,
             holds: &lifecycle.holds,
             keyring: self.keyring(),
             pipeline: self.pipeline(),
@@ -215,7 +221,13 @@ impl Node {
     /// See [`HoldFailure`].
     pub fn place_hold(&self, asker: &Asker, name: &str, reason: &str, scope: Scope) -> Result<(), HoldFailure> {
         let placed = Timestamp::now();
-        let hold = Hold { name: name.to_owned(), reason: reason.to_owned(), scope: self.as_recorded(scope), placed };
+        let hold = Hold {
+            name: name.to_owned(),
+            reason: reason.to_owned(),
+            scope: self.as_recorded(scope),
+            placed,
+            placed_by: Some(asker.to_string()),
+        };
         // Nothing is dropped or erased between the record of the hold and its standing.
         let mut archiver = self.lifecycle().archiver();
         self.lifecycle().holds.check(&hold)?;
@@ -242,20 +254,42 @@ impl Node {
         self.lifecycle().holds.list()
     }
 
+    /// The holds that stand, for people.
+    #[must_use]
+    pub fn holds_shown(&self) -> Vec<hold::Shown> {
+        self.holds().into_iter().map(hold::Shown::from).collect()
+    }
+
     /// How long what is kept.
     #[must_use]
     pub fn retention(&self) -> &Policy {
-        &self.lifecycle().policy
+        &self.lifecycle().policy.policy
     }
 
-    /// Drops what is over and no hold covers. Gives what was dropped.
+    /// Drops what is over and nothing keeps. `clock_is_right` is the asker's word for a clock that is not believed, which is recorded.
     ///
     /// # Errors
     /// When a segment can neither be read nor dropped.
-    pub fn sweep(&self) -> Result<Vec<Span>, ArchiverError> {
-        let (archiver, now) = (self.lifecycle().archiver(), Timestamp::now());
-        archiver.cool(now)?;
-        archiver.sweep(self.pipeline(), now)
+    pub fn sweep(&self, asker: &Asker, clock_is_right: bool) -> Result<Swept, ArchiverError> {
+        let (mut archiver, now) = (self.lifecycle().archiver(), Timestamp::now());
+        if clock_is_right {
+            self.vouch(asker, now)?;
+        }
+        let swept = archiver.sweep(self.pipeline(), now, Some(asker))?;
+        let days = stale::due(self.keyring(), now, true)?;
+        if !days.is_empty() {
+            self.consumers().rebuild_days(days.clone(), REBUILT_WITHIN).map_err(ArchiverError::Consumer)?;
+            stale::done(self.keyring(), &days)?;
+        }
+        Ok(swept)
+    }
+
+    /// Believes the clock, on somebody's word.
+    fn vouch(&self, asker: &Asker, now: Timestamp) -> Result<(), ArchiverError> {
+        let policy = &self.lifecycle().policy;
+        let Some(event) = policy.vouched_event(asker, now) else { return Ok(()) };
+        self.pipeline().record_blocking(vec![event], &|| true)?;
+        Ok(policy.vouch(now)?)
     }
 
     /// What the archive holds, oldest first.
@@ -263,8 +297,7 @@ impl Node {
     pub fn segments(&self) -> Vec<SegmentInfo> {
         let lifecycle = self.lifecycle();
         let info = |archive: &'static str, segment: &archive::Segment| {
-            let class = lifecycle.policy.class(segment.class.as_str());
-            let until = class.and_then(|class| class.end_of(segment.sealed_at));
+            let until = lifecycle.policy.policy.end_of(segment);
             SegmentInfo {
                 archive,
                 first: segment.first,
@@ -301,7 +334,7 @@ impl Node {
     fn note_hold(&self, asker: &Asker, name: &str, action: &str, hold: &Hold, reason: &str) -> Result<(), HoldFailure> {
         let Scope { user, session, application, from, to } = &hold.scope;
         let mut event = lifecycle_event(name, action, &hold.name);
-        event.identity.user = Some(asker.principal());
+        asker.sign(&mut event);
         event.set(attr::EVENT_OUTCOME, "success");
         // The record of a hold outlives the persons in it: they stand in it under a keyed hash.
         let hidden = |kind, name: &Option<String>| name.as_ref().map(|name| self.pipeline().pseudonym(kind, name));
@@ -324,12 +357,4 @@ impl Node {
 fn hold_archive(archiver: &mut Archiver) -> Result<(), HoldFailure> {
     archiver.holds_due = true;
     archiver.hold_all(Timestamp::now()).map_err(|error| HoldFailure::Archive(Box::new(error)))
-}
-
-impl Asker {
-    pub(crate) fn principal(&self) -> Principal<String> {
-        let mut principal = Principal::asserted(self.id.clone());
-        principal.proof = self.proof;
-        principal
-    }
 }

@@ -370,7 +370,7 @@ fn can_name(path: &str) -> bool {
 }
 
 /// The content of which an item tells.
-fn content_of(path: &str) -> Option<ContentId> {
+pub(super) fn content_of(path: &str) -> Option<ContentId> {
     path.strip_prefix("content/")?.split('/').next()?.parse().ok()
 }
 
@@ -378,7 +378,7 @@ fn event_of(stored: &StoredRecord) -> Option<RecordedEvent<Clean>> {
     stored.for_reading().and_then(|record| record.event().ok())
 }
 
-fn observed_of(stored: &StoredRecord) -> Timestamp {
+pub(super) fn observed_of(stored: &StoredRecord) -> Timestamp {
     match &stored.body {
         StoredBody::Redacted(record) => record.observed,
         StoredBody::Whole(record) => record.event().map(|event| event.observed).unwrap_or_default(),

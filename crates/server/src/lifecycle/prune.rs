@@ -6,10 +6,10 @@ use capture::RecordError;
 use event::attr;
 use ledger::{Checkpoint, LedgerError, Pruned};
 
-use super::Asker;
 use super::archiver::ArchiverError;
 use super::cold::{Cold, ColdError, lifecycle_event};
 use super::retention::OWN_CLASS;
+use crate::asker::Asker;
 use crate::log_keys::{LogKeyError, key_chain, log_key};
 use crate::node::Node;
 use crate::publishing;
@@ -81,7 +81,7 @@ impl Node {
         if key.is_some() && pruned.files > 0 {
             let object = format!("entries before {}: {} tiles and bundles", pruned.minimum, pruned.files);
             let mut event = lifecycle_event("retention.prune", "delete", &object);
-            event.identity.user = Some(asker.principal());
+            asker.sign(&mut event);
             event.set(attr::EVENT_OUTCOME, "success");
             self.pipeline().record_blocking(vec![event], &|| true)?;
         }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use event::{Timestamp, attr};
 use serde::Serialize;
 
-use super::{Asker, lifecycle_event};
+use super::lifecycle_event;
+use crate::asker::Asker;
 use crate::consumers::StoreJob;
 use crate::node::Node;
 
@@ -23,6 +24,11 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// How long they stay: a week.
 const STAYS_NS: u64 = 7 * 86_400 * 1_000_000_000;
 
+const DAY_NS: u64 = 86_400 * 1_000_000_000;
+
+/// Most days of which it is told what became: a hundred years.
+const DAYS_MAX: u64 = 36_525;
+
 /// What was brought back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Restored {
@@ -30,6 +36,10 @@ pub struct Restored {
     pub days: Vec<String>,
     /// How many records.
     pub records: u64,
+    /// Days of that time that the hot store had already.
+    pub there: Vec<String>,
+    /// How many days of that time have no record, neither there nor in the archive.
+    pub without: u64,
 }
 
 /// Why nothing was brought back.
@@ -61,20 +71,32 @@ impl Node {
             return Err(RestoreError::Times);
         }
         let mut event = lifecycle_event("archive.restore", "read", &format!("{} to {}", from.rfc3339(), to.rfc3339()));
-        event.identity.user = Some(asker.principal());
+        asker.sign(&mut event);
         event.set(attr::EVENT_OUTCOME, "success");
         self.pipeline().record_blocking(vec![event], &|| true)?;
+        let wanted = days_between(from, to);
+        let had = store::days(self.data().path()).map_err(|error| RestoreError::Store(error.to_string()))?;
+        let there: Vec<String> = wanted.intersection(&had).cloned().collect();
         let (done, waits) = std::sync::mpsc::channel();
         self.consumers().ask(StoreJob::Restore { from, to, done });
         match waits.recv_timeout(WITHIN) {
             Ok(outcome) => {
                 let restored = outcome.map_err(RestoreError::Store)?;
                 note(self.data().path(), &restored.days, Timestamp::now())?;
-                Ok(restored)
+                let found = restored.days.iter().chain(&there).filter(|day| wanted.contains(*day)).count();
+                let without = wanted.len().saturating_sub(found) as u64;
+                Ok(Restored { there, without, ..restored })
             }
             Err(_) => Err(RestoreError::Store("the archive could not be read in time; try a shorter time".to_owned())),
         }
     }
+}
+
+/// The days of a time.
+fn days_between(from: Timestamp, to: Timestamp) -> BTreeSet<String> {
+    let (first, last) = (from.unix_ns() / DAY_NS, to.unix_ns().saturating_sub(1) / DAY_NS);
+    // Somebody may ask for everything: what is not of this record's time needs no name.
+    (first..=last.min(first + DAYS_MAX)).map(|day| store::day_of(day * DAY_NS)).collect()
 }
 
 /// The days that were brought back and stay.

@@ -3,7 +3,7 @@
 //! Classes are data (`content/retention/classes.toml`, and the operator's own in the configuration). A record's class is
 //! chosen when it is archived: the first rule that matches it, else the default.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use event::{Kind, RecordedEvent, SourcePath, Timestamp};
@@ -118,7 +118,8 @@ pub enum RetentionError {
 }
 
 /// Which class a record belongs to, and what the classes say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Policy {
     classes: BTreeMap<String, Class>,
     rules: Vec<Rule>,
@@ -176,6 +177,25 @@ impl Policy {
         self.classes.values()
     }
 
+    /// When records that lie in a segment are to be dropped; none where their class has no end. A class that says less by now does not
+    /// shorten the least days that were promised when they were sealed, and the program's own class has no end.
+    pub(crate) fn end_of(&self, segment: &archive::Segment) -> Option<Timestamp> {
+        let class = self.class(segment.class.as_str()).filter(|class| class.name != OWN_CLASS)?;
+        let promised = segment.keeps.map_or(0, |keeps| days_ns(keeps.min_days));
+        // A segment was sealed after the last of its records had been received.
+        let promised = Timestamp::from_unix_ns(segment.sealed_at.unix_ns().saturating_add(promised));
+        Some(class.end_of(segment.sealed_at)?.max(promised))
+    }
+
+    /// Everything that it says, a line for each class and rule, so that two policies can be compared.
+    pub(crate) fn lines(&self) -> BTreeSet<String> {
+        let json = |value: serde_json::Result<String>| value.unwrap_or_default();
+        let classes = self.classes.values().map(|class| format!("class {}", json(serde_json::to_string(class))));
+        let rules = self.rules.iter().enumerate();
+        let rules = rules.map(|(number, rule)| format!("rule {number} {}", json(serde_json::to_string(rule))));
+        classes.chain(rules).chain([format!("default {}", self.default)]).collect()
+    }
+
     /// The days after which nothing of any class in use stays in the hot store.
     #[must_use]
     pub fn hot_days(&self) -> u32 {
@@ -190,12 +210,6 @@ pub(crate) fn days_ns(days: u32) -> u64 {
 }
 
 impl Class {
-    /// Whether records that were received until `last_s` are to be dropped at `now_s` (Unix seconds).
-    #[must_use]
-    pub fn is_over(&self, last_s: u64, now_s: u64) -> bool {
-        self.max_days.is_some_and(|days| now_s >= last_s.saturating_add(u64::from(days.max(self.min_days)) * DAY_S))
-    }
-
     /// Until when objects that are written at `now` are to be locked, on storage that can.
     #[must_use]
     pub fn locked_until(&self, now: Timestamp) -> Option<Timestamp> {
@@ -206,8 +220,7 @@ impl Class {
     /// When records that were received until `last` are to be dropped.
     #[must_use]
     pub fn end_of(&self, last: Timestamp) -> Option<Timestamp> {
-        let days = u64::from(self.max_days?.max(self.min_days));
-        Some(Timestamp::from_unix_ns(last.unix_ns().saturating_add(days * DAY_S * 1_000_000_000)))
+        Some(Timestamp::from_unix_ns(last.unix_ns().saturating_add(days_ns(self.max_days?.max(self.min_days)))))
     }
 
     /// What it says, to be sealed with its records.
@@ -304,9 +317,9 @@ mod tests {
     #[test]
     fn a_minimum_stands_against_dropping_and_where_the_law_asks_against_erasure() {
         let class = |name: &str| presets().iter().find(|class| class.name == name).unwrap();
-        let day = |days: u64| days * DAY_S;
-        assert!(!class("soc2").is_over(0, day(399)) && class("soc2").is_over(0, day(400)));
-        assert!(!class("hipaa").is_over(0, day(100_000)));
+        let day = |days: u32| Timestamp::from_unix_ns(days_ns(days));
+        assert_eq!(class("soc2").end_of(day(1)), Some(day(401)));
+        assert_eq!(class("hipaa").end_of(day(1)), None);
         assert!(!class("soc2").keeps().by_law && class("hipaa").keeps().by_law);
     }
 }

@@ -42,7 +42,7 @@ pub(crate) struct Trace {
 }
 
 /// Names of the events of custody, of kind `admin`; and, of kind `data_access`, the reads.
-const ADMIN: [&str; 4] = ["evidence.export", "hold.place", "hold.release", ledger::TOMBSTONE_EVENT];
+const ADMIN: [&str; 5] = [super::disclose::EVENT, "evidence.export", "hold.place", "hold.release", ledger::TOMBSTONE_EVENT];
 const READ: &str = "record.read";
 
 /// Where an event of a hold has its scope: user, session, application, and the times from and to which it goes (RFC 3339).
@@ -59,7 +59,7 @@ pub(crate) const HOLD_SCOPE: [&str; 5] = [
 const HOLD: &str = "hold.";
 
 /// Where an event of an erasure has its request.
-const REQUEST: &str = "watchkeeper.erasure.request";
+pub(crate) const REQUEST: &str = "watchkeeper.erasure.request";
 
 impl Node {
     /// What the store does not have of what is there.
@@ -282,7 +282,7 @@ pub(crate) fn quoted(text: &str) -> String {
 mod tests {
     use std::time::Duration;
 
-    use event::{Event, Proof, Source};
+    use event::{Event, Source};
 
     use super::*;
     use crate::lifecycle::Asker;
@@ -299,7 +299,7 @@ mod tests {
         forged.set(attr::ADMIN_OBJECT, "case-of-another");
         let forged: Vec<_> = std::iter::repeat_n(forged, 20).collect();
         node.pipeline().record_blocking(forged.clone(), &|| true).unwrap();
-        let asker = Asker { id: "ann".to_owned(), proof: Proof::Local };
+        let asker = Asker::of_process();
         let at = |ns| Some(Timestamp::from_unix_ns(ns));
         let scope = Scope {
             user: Some("jo@example.org".to_owned()),
@@ -309,7 +309,7 @@ mod tests {
             to: at(1_790_000_001_000_000_000),
         };
         node.place_hold(&asker, "case-17", "letter", scope.clone()).unwrap();
-        node.note_read("ann", "trace", "s-17").unwrap();
+        node.note_read(&asker, "trace", "s-17").unwrap();
         node.pipeline().record_blocking(forged, &|| true).unwrap();
         assert!(node.flush(Duration::from_secs(60)));
         let unindexed = node.unindexed().unwrap();

@@ -1,24 +1,26 @@
 //! Verification of a whole data directory: ledger, journal, archive, erasures.
 
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufReader;
 use std::path::Path;
 use std::sync::Arc;
 
-use archive::{ArchiveError, ArchiveReport, Item, ManifestError, ObjectName, View};
+use archive::{ArchiveError, ArchiveReport, Dropped, Item, ManifestError, ObjectName, Purpose, View};
 use files::open_regular;
-use journal::{FrameKeys, Seq};
+use journal::Seq;
 use keys::Keyring;
 use ledger::{
     Disclosure, ErasedItems, Erasures, Fault, Report, Selection, StoredBody, StoredContent, StoredField, StoredRecord,
-    StoredSpan, SupplyError, Tombstone, Trust, VerifyError, Visit,
+    StoredSpan, SupplyError, Tombstone, TombstoneError, Trust, VerifyError, Visit,
 };
 
+use super::archiver::Stretch;
 use super::cold::{ARCHIVE_DIR, ColdError, EVIDENCE, FORENSIC, Which, archive_of, forensic_of};
 use super::erase::{LIST_SUFFIX, PENDING_SUFFIX, TOMBSTONES_DIR};
 use super::job::items_under_way;
 use super::place::Place;
+use super::told::{DropTold, Listener, Readable, Told};
 use crate::data_dir::DataDir;
 use crate::frame_keys::frame_keys;
 use crate::log_keys::key_chain;
@@ -47,7 +49,7 @@ pub enum Depth {
 }
 
 /// What verification found.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Verified {
     /// The ledger and the journal. `fault` is the first of all.
     pub report: Report,
@@ -57,6 +59,34 @@ pub struct Verified {
     pub forensic: Option<ArchiveReport>,
     /// Things that are gone and that a tombstone covers.
     pub erased: u64,
+    /// Things that are gone by an erasure that has not come to its tombstone.
+    pub under_way: u64,
+    /// What the record says of what is not in it; of records that were not read, nothing.
+    pub told: Told,
+}
+
+impl Verified {
+    /// What is lawful, or may be, and yet leaves a part of the record to trust: every gap, an erasure that has not ended, ends of
+    /// retention that no event tells of, and records that were not read.
+    #[must_use]
+    pub fn doubts(&self, reach: Option<Depth>) -> Vec<String> {
+        let mut doubts = Vec::new();
+        if reach != Some(Depth::Records) {
+            doubts.push("not every record was read, so gaps and erasures are not known".to_owned());
+        }
+        if let Some(gap) = self.told.gaps.list.first() {
+            doubts.push(format!("{} gaps, the first told by record {}: {}", self.told.gaps.count(), gap.record, gap.reason));
+        }
+        if self.under_way > 0 {
+            doubts.push(format!("{} things are gone by an erasure that has not ended", self.under_way));
+        }
+        let untold = self.told.drops.list.iter().filter(|drop| drop.told.is_none() && reach == Some(Depth::Records));
+        for DropTold { span, .. } in untold {
+            let Stretch { first, end, class } = span;
+            doubts.push(format!("records {first} to {end} of class {class} were dropped, and no event tells of it"));
+        }
+        doubts
+    }
 }
 
 /// Verifies a data directory, or a copy of one, from its files. Without a keyring the journal and the archive are not decrypted: what
@@ -72,8 +102,9 @@ pub fn verify(
     places: Option<&Places>,
 ) -> Result<Verified, VerifyError> {
     let place = places.map(|places| &places.evidence);
+    let mut drops = Vec::new();
     let Some(keyring) = keyring else {
-        let mut verified = Verified { report: ledger::verify_public(dir, trust)?, archive: None, forensic: None, erased: 0 };
+        let mut verified = Verified { report: ledger::verify_public(dir, trust)?, ..Verified::default() };
         verified
             .report
             .notes
@@ -81,17 +112,21 @@ pub fn verify(
         if verified.report.fault.is_none() {
             let view = opened(dir, None, place)?;
             verified.report.fault = match view {
-                Ok(view) => objects(dir, view.as_ref(), &mut verified)?,
+                Ok(view) => {
+                    drops.extend(view.iter().flat_map(dropped));
+                    objects(dir, view.as_ref(), &mut verified)?
+                }
                 Err(fault) => Some(fault),
             };
         }
         if verified.report.fault.is_none() {
-            verified.report.fault = copies(dir, None, places, &mut verified, None)?;
+            verified.report.fault = copies(dir, None, places, &mut verified, None, &mut drops)?;
         }
+        verified.told = Listener::default().end(drops);
         return Ok(verified);
     };
     let view = opened(dir, Some(keyring), place)?;
-    let mut erased = Erased::default();
+    let mut erased = Erased::expecting(dir)?;
     let from_journal = Cell::new(0);
     let mut archive = |until: Seq, visit: Visit<'_>| -> Result<(), SupplyError> {
         from_journal.set(until.0);
@@ -111,7 +146,6 @@ pub fn verify(
                 // What the journal still holds, too, is taken from there.
                 Item::Record(stored) if stored.seq >= until => break,
                 Item::Record(stored) => {
-                    erased.look(&stored);
                     given += 1;
                     visit(*stored);
                 }
@@ -128,7 +162,7 @@ pub fn verify(
         Ok(())
     };
     // Objects first: the digest of a changed one says more than that it does not decrypt.
-    let mut early = Verified { report: Report::default(), archive: None, forensic: None, erased: 0 };
+    let mut early = Verified::default();
     let broken = match &view {
         Ok(view) => objects(dir, view.as_ref(), &mut early)?,
         Err(_) => None,
@@ -138,7 +172,7 @@ pub fn verify(
         return Ok(early);
     }
     let keys = frame_keys(keyring.clone());
-    let mut report = ledger::verify_archived(dir, trust, &*keys, &mut archive)?;
+    let mut report = ledger::verify_archived(dir, trust, &*keys, &mut archive, &mut |stored| erased.look(stored))?;
     if let Ok(Some(view)) = &view {
         name_segment(&mut report, view, from_journal.get());
     }
@@ -155,21 +189,33 @@ pub fn verify(
     }
     if verified.report.fault.is_none() {
         let records = (depth == Depth::Records).then_some(&mut erased);
-        verified.report.fault = copies(dir, Some(keyring), places, &mut verified, records)?;
+        drops.extend(view.iter().flatten().flat_map(dropped));
+        verified.report.fault = copies(dir, Some(keyring), places, &mut verified, records, &mut drops)?;
     }
     if verified.report.fault.is_none() && depth == Depth::Records {
         let is_whole = !matches!(&view, Ok(Some(view)) if view.manifest().dropped().next().is_some());
         let items = items_under_way(keyring).map_err(|error| VerifyError::Archive(Box::new(error)))?;
         erased.under_way.add_items(&items);
-        let mut under_way = 0;
-        verified.report.fault = erased.judge(dir, &*keys, is_whole, &mut verified.erased, &mut under_way)?;
-        if under_way > 0 {
+        verified.report.fault = erased.judge(dir, is_whole, &mut verified.erased, &mut verified.under_way)?;
+        if verified.under_way > 0 {
+            let under_way = verified.under_way;
             let note = format!("{under_way} things are gone by an erasure that has not ended: its tombstone is still to come");
             verified.report.notes.push(note);
+        }
+        verified.told = erased.listener.end(drops);
+        if let Some(Readable { request, record, path }) = verified.told.readable.list.first() {
+            let what = format!(
+                "{} things are readable that a tombstone calls erased; the first is {path} of record {record}, by {request}: erase again, \
+                 and find out who brought it back",
+                verified.told.readable.count()
+            );
+            verified.report.unmet.push(what);
         }
         if let Ok(Some(view)) = &view {
             name_segment(&mut verified.report, view, from_journal.get());
         }
+    } else {
+        verified.told = Listener::default().end(drops);
     }
     Ok(verified)
 }
@@ -209,6 +255,7 @@ fn copies(
     places: Option<&Places>,
     verified: &mut Verified,
     erased: Option<&mut Erased>,
+    drops: &mut Vec<(Purpose, Dropped)>,
 ) -> Result<Option<Fault>, VerifyError> {
     let place = places.and_then(|places| places.forensic.as_ref());
     let view = match judged(forensic_of(&DataDir::unchecked(dir), keyring, place), FORENSIC)? {
@@ -216,6 +263,7 @@ fn copies(
         Ok(None) => return Ok(None),
         Err(fault) => return Ok(Some(fault)),
     };
+    drops.extend(dropped(&view));
     let unreadable = |error: &dyn std::fmt::Display| VerifyError::File {
         path: dir.join(FORENSIC.dir),
         source: std::io::Error::other(error.to_string()),
@@ -273,6 +321,12 @@ fn place_of(view: &View, seq: u64) -> String {
     }
 }
 
+/// What an archive's manifest says of ends of retention.
+fn dropped(view: &View) -> impl Iterator<Item = (Purpose, Dropped)> {
+    let purpose = view.manifest().purpose();
+    view.manifest().dropped().map(move |dropped| (purpose, dropped.clone()))
+}
+
 /// Verifies the archive's objects against its manifest.
 fn objects(dir: &Path, view: Option<&View>, verified: &mut Verified) -> Result<Option<Fault>, VerifyError> {
     let Some(view) = view else { return Ok(None) };
@@ -307,10 +361,27 @@ struct Erased {
     tombstones: Vec<StoredRecord>,
     /// What erasures take that have not come to their tombstone, as the keyring says.
     under_way: Erasures,
+    /// The lists of what was erased, by their names below the data directory; nobody has vouched for them yet.
+    lists: BTreeMap<String, Result<ErasedItems, TombstoneError>>,
+    listener: Listener,
 }
 
 impl Erased {
+    /// With the lists that are there, so that what they name can be looked for.
+    fn expecting(dir: &Path) -> Result<Self, VerifyError> {
+        let mut erased = Self::default();
+        for name in lists(dir)? {
+            let list = read_list(dir, &name)?;
+            if let Some(Ok(list)) = &list {
+                erased.listener.expect_gone(request_of(&name), list);
+            }
+            erased.lists.extend(list.map(|list| (name, list)));
+        }
+        Ok(erased)
+    }
+
     fn look(&mut self, stored: &StoredRecord) {
+        self.listener.look(stored);
         self.gone.extend(missing(stored).into_iter().map(|what| (stored.seq.0, what)));
         if let StoredBody::Whole(record) = &stored.body
             && names_tombstone(&record.event_json)
@@ -321,27 +392,13 @@ impl Erased {
 
     /// What is gone must be covered by a tombstone of the log, and each list must be one that a tombstone commits to. A tombstone
     /// can only be missed where `is_whole` says that nothing was dropped at the end of its retention.
-    fn judge(
-        mut self,
-        dir: &Path,
-        keys: &dyn FrameKeys,
-        is_whole: bool,
-        erased: &mut u64,
-        under_way: &mut u64,
-    ) -> Result<Option<Fault>, VerifyError> {
+    fn judge(&mut self, dir: &Path, is_whole: bool, erased: &mut u64, under_way: &mut u64) -> Result<Option<Fault>, VerifyError> {
         // A record and its copies lack the same.
         self.gone.sort_unstable();
         self.gone.dedup();
-        let mut lists = lists(dir)?;
-        if self.gone.is_empty() && self.tombstones.is_empty() && lists.is_empty() {
+        if self.gone.is_empty() && self.tombstones.is_empty() && self.lists.is_empty() {
             return Ok(None);
         }
-        let in_journal = journal::check(dir, Some(keys), |record| {
-            if names_tombstone(&record.event_json) {
-                self.tombstones.push(StoredRecord::whole(record.clone()));
-            }
-        });
-        in_journal.map_err(VerifyError::Journal)?;
         let log_id = match log_id(dir) {
             Ok(log_id) => log_id,
             Err(fault) => return Ok(Some(fault)),
@@ -349,25 +406,25 @@ impl Erased {
         let mut covered = Erasures::default();
         for (leaf, tombstone) in self.tombstones.iter().filter_map(|stored| tombstone(stored, log_id)) {
             let name = format!("{ARCHIVE_DIR}/{TOMBSTONES_DIR}/{}{LIST_SUFFIX}", tombstone.request);
-            lists.remove(&name);
             // An erasure that ends between its tombstone and the last name of its list leaves that under the name before.
             let before = format!("{ARCHIVE_DIR}/{TOMBSTONES_DIR}/{}{PENDING_SUFFIX}", tombstone.request);
-            let file = match open_regular(&dir.join(&name)).or_else(|error| open_regular(&dir.join(before)).map_err(|_| error)) {
-                Ok(file) => file,
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    return Ok(Some(fault(&name, format!("is missing, and the tombstone of record {leaf} commits to it"))));
-                }
-                Err(source) => return Err(VerifyError::File { path: dir.join(name), source }),
+            let list = match self.lists.remove(&name) {
+                Some(list) => Some(list),
+                // One that came meanwhile.
+                None => read_list(dir, &name)?.map_or_else(|| read_list(dir, &before), |list| Ok(Some(list)))?,
             };
-            let list = ErasedItems::read(&mut BufReader::new(file));
+            let Some(list) = list else {
+                return Ok(Some(fault(&name, format!("is missing, and the tombstone of record {leaf} commits to it"))));
+            };
             if let Err(error) = list.and_then(|list| covered.add_list(leaf, &tombstone, &list)) {
                 return Ok(Some(fault(&name, error.to_string())));
             }
+            self.listener.believe(tombstone.request);
         }
-        if let Some(name) = lists.first().filter(|_| is_whole) {
+        if let Some((name, _)) = self.lists.first_key_value().filter(|_| is_whole) {
             return Ok(Some(fault(name, "is the list of an erasure that no tombstone of the log tells of".to_owned())));
         }
-        for (leaf, what) in self.gone {
+        for (leaf, what) in std::mem::take(&mut self.gone) {
             if covered.covers(leaf, &what).is_none() && covered.covers(leaf, "event").is_none() {
                 if self.under_way.covers(leaf, &what).is_some() || self.under_way.covers(leaf, "event").is_some() {
                     *under_way += 1;
@@ -398,6 +455,21 @@ fn lists(dir: &Path) -> Result<BTreeSet<String>, VerifyError> {
         }
     }
     Ok(lists)
+}
+
+/// A list of what was erased, if it is there.
+fn read_list(dir: &Path, name: &str) -> Result<Option<Result<ErasedItems, TombstoneError>>, VerifyError> {
+    match open_regular(&dir.join(name)) {
+        Ok(file) => Ok(Some(ErasedItems::read(&mut BufReader::new(file)))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(VerifyError::File { path: dir.join(name), source }),
+    }
+}
+
+/// The request of a list, which is its name.
+fn request_of(name: &str) -> &str {
+    let file = name.rsplit_once('/').map_or(name, |(_, file)| file);
+    file.strip_suffix(LIST_SUFFIX).unwrap_or(file)
 }
 
 /// Few records are tombstones, and most do not even hold the word.
@@ -434,7 +506,7 @@ fn tombstone(stored: &StoredRecord, log_id: [u8; 16]) -> Option<(u64, Tombstone)
 #[cfg(test)]
 mod tests {
     use archive::{Kept, Segment};
-    use event::{Proof, Timestamp};
+    use event::Timestamp;
 
     use super::*;
     use crate::lifecycle::{Asker, Erasure};
@@ -447,15 +519,16 @@ mod tests {
         let root = RootKeyPlace::new(Some(&dir.path().join("root.key"))).unwrap();
         let node = Node::open(&data, &root, &NodeSettings::default()).unwrap();
         for number in 0..3 {
-            node.note_read("ann", "query", &format!("SELECT {number}")).unwrap();
+            node.note_read(&Asker::of_process(), "query", &format!("SELECT {number}")).unwrap();
         }
         // An erasure of nobody archives everything.
         let nobody = Erasure { subject: "nobody-at-all".to_owned(), ..Erasure::default() };
-        node.erase(&Asker { id: "ann".to_owned(), proof: Proof::Local }, &nobody).unwrap();
+        node.erase(&Asker::of_process(), &nobody).unwrap();
         let intact = |node: Node| {
             node.close().unwrap();
             let keyring = read_keyring(&DataDir::unchecked(&data), &root).unwrap();
-            verify(&data, &Trust::default(), Some(&keyring), Depth::Records, None).unwrap().report.fault
+            let verified = verify(&data, &Trust::default(), Some(&keyring), Depth::Records, None).unwrap();
+            verified.report.fault
         };
         assert_eq!(intact(node), None);
 

@@ -1,23 +1,28 @@
 //! `watchkeeper evidence`.
 
+use std::cell::RefCell;
+use std::fs::OpenOptions;
+use std::io::{BufWriter, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use evidence::{Bag, Destination, Overall, Predicate, Report, Trust};
 use ledger::Verdict;
 use serde_json::json;
+use server::lifecycle::disclose::Disclosed;
 use server::lifecycle::export::What;
 use store::{Cell, Table};
 
-use super::lifecycle::{asker, with};
+use super::lifecycle::with;
 use super::verify::NOT_PROVED;
-use crate::cli::{Evidence, FormatName, Trusted};
+use crate::cli::{Data, Evidence, FormatName, Operator, Trusted};
 use crate::output::{printable, say, table};
 
 pub(super) fn evidence(command: Evidence) -> anyhow::Result<ExitCode> {
     match command {
-        Evidence::Export { data, session, incident, query, forensic, reason, withhold, out } => {
+        Evidence::Export { data, operator, session, incident, query, forensic, reason, withhold, out } => {
             let what = match (session, incident, query, forensic) {
                 (Some(id), None, None, None) => What::Session(id),
                 (None, Some(id), None, None) => What::Incident(id),
@@ -30,9 +35,10 @@ pub(super) fn evidence(command: Evidence) -> anyhow::Result<ExitCode> {
             let body = json!({ "what": what, "reason": reason, "withhold": withhold });
             let bag = with(
                 &data,
+                &operator,
                 None,
                 |api| Ok(Bag::from_tar_gz(&api.post_for_bytes("/api/evidence", &body)?)?),
-                |node| Ok(node.export(&asker(), &what, &withhold, &reason)?.0),
+                |node, asker| Ok(node.export(asker, &what, &withhold, &reason)?.0),
             )?;
             destination.write(&bag)?;
             say(&format!(
@@ -42,6 +48,11 @@ pub(super) fn evidence(command: Evidence) -> anyhow::Result<ExitCode> {
                 out.display(),
                 data.path()?.join("ledger/vkey").display(),
             ))?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Evidence::Disclose { data, operator, all: _, reason, out } => {
+            let count = disclose(&data, &operator, &reason, &out)?;
+            say(&format!("{}: {count} records, one a line", out.display()))?;
             Ok(ExitCode::SUCCESS)
         }
         Evidence::Show { bundle, trust, format } => {
@@ -65,6 +76,41 @@ pub(super) fn evidence(command: Evidence) -> anyhow::Result<ExitCode> {
             conclude(&report)
         }
     }
+}
+
+/// Writes every record as a disclosure into a file that nobody else can read. Gives how many.
+fn disclose(data: &Data, operator: &Operator, reason: &str, out: &Path) -> anyhow::Result<u64> {
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(out);
+    let file = RefCell::new(BufWriter::new(file.with_context(|| out.display().to_string())?));
+    let all = |mut page: Box<dyn FnMut(u64, Option<u64>) -> anyhow::Result<Disclosed> + '_>| {
+        let (mut next, mut end) = (0, None);
+        while end.is_none_or(|end| next < end) {
+            let disclosed = page(next, end)?;
+            if disclosed.next <= next && disclosed.next < disclosed.end {
+                bail!("the records from {next} on were not given");
+            }
+            for record in &disclosed.records {
+                writeln!(file.borrow_mut(), "{record}")?;
+            }
+            (next, end) = (disclosed.next, Some(disclosed.end));
+        }
+        Ok(next)
+    };
+    let count = with(
+        data,
+        operator,
+        None,
+        |api| {
+            all(Box::new(|first, end| {
+                api.post_patiently("/api/evidence/disclosures", &json!({ "first": first, "end": end, "reason": reason }))
+            }))
+        },
+        |node, asker| all(Box::new(|first, end| Ok(node.disclose(asker, first, end, reason)?))),
+    )?;
+    let mut file = file.into_inner();
+    file.flush()?;
+    file.get_ref().sync_all()?;
+    Ok(count)
 }
 
 fn verified(bundle: &Path, trusted: &Trusted) -> anyhow::Result<Report> {
@@ -95,6 +141,7 @@ fn said(statement: &Predicate) -> Table {
     };
     let rows = [
         ("exported by", statement.exported_by.clone()),
+        ("operator (asserted)", statement.operator_asserted.clone().unwrap_or_else(|| "not said".to_owned())),
         ("at", statement.exported_at.clone()),
         ("reason", statement.reason.clone()),
         ("selection", format!("{} {}", statement.selection, statement.selected)),

@@ -8,8 +8,8 @@ use keys::Keyring;
 use server::{ApiKeys, DataDir, Role, RootKeyPlace};
 use store::{Cell, Table};
 
-use super::lifecycle::{asker, with};
-use crate::cli::{Data, FormatName, Keys, Rotated};
+use super::lifecycle::with;
+use crate::cli::{Data, FormatName, Keys, Operator, Rotated};
 use crate::local_api::LocalApi;
 use crate::output::{complain, say, table};
 
@@ -114,9 +114,10 @@ fn rotate(data: &Data, what: Rotated, overlap: Option<u64>, new_root: Option<&Pa
 fn rotate_log(data: &Data, overlap: u64) -> anyhow::Result<()> {
     let rotation: serde_json::Value = with(
         data,
+        &Operator::default(),
         None,
         |api| api.post("/api/log-key/rotate", &serde_json::json!({ "overlap": overlap })),
-        |node| Ok(serde_json::to_value(node.rotate_log_keys(&asker(), overlap)?)?),
+        |node, asker| Ok(serde_json::to_value(node.rotate_log_keys(asker, overlap)?)?),
     )?;
     let of = |key: &str| rotation[key].as_u64().unwrap_or_default();
     let (number, from, last) = (of("number"), of("from"), of("last"));

@@ -12,6 +12,7 @@ mod run;
 mod serve;
 mod setup;
 mod text;
+mod told;
 mod verify;
 mod witness;
 
@@ -43,28 +44,29 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sanitize { file, data } => text::sanitize(&file, &data),
         Command::Detect { rules, events } => rules::detect(&rules, &events),
         Command::Rules(command) => rules::rules(command),
-        Command::Verify { target, data, key, checkpoint, policy, tsa_roots, digests, public, config, json } => {
+        Command::Verify { target, data, key, checkpoint, policy, tsa_roots, digests, public, strict, config, json } => {
             let trust = verify::trust(key.as_deref(), policy.as_deref(), tsa_roots.as_deref())?;
+            let saying = verify::Saying { strict, json };
             let (target, reach) = match (public, digests) {
                 (Some(Some(place)), _) if target.is_some() || !verify::is_data_dir(&place) => {
                     let here = target.or(data.dir);
-                    return verify::published(&place, here.as_deref(), &trust, checkpoint.as_deref(), config.as_deref(), json);
+                    return verify::published(&place, here.as_deref(), &trust, checkpoint.as_deref(), config.as_deref(), saying);
                 }
                 (Some(place), _) => (place.map(PathBuf::from).or(target), Reach::Public),
                 (None, true) => (target, Reach::Decrypted(Depth::Digests)),
                 (None, false) => (target, Reach::Decrypted(Depth::Records)),
             };
-            verify::verify(target, &data, &trust, checkpoint.as_deref(), reach, config.as_deref(), json)
+            verify::verify(target, &data, &trust, checkpoint.as_deref(), reach, config.as_deref(), saying)
         }
         Command::Ledger(command) => lifecycle::ledger(command),
         Command::Witness(command) => witness::witness(command),
-        Command::Erase { data, subject, alias, reference, wide, config, format } => {
+        Command::Erase { data, operator, subject, alias, reference, wide, config, format } => {
             let erasure = Erasure { subject, aliases: alias, reference, wide };
-            lifecycle::erase(&data, &erasure, config.as_deref(), format.format)
+            lifecycle::erase(&data, &operator, &erasure, config.as_deref(), format.format)
         }
         Command::Hold(command) => lifecycle::hold(command),
         Command::Retention(command) => lifecycle::retention(command),
-        Command::Restore { data, from, to, format } => lifecycle::restore(&data, &from, &to, format.format),
+        Command::Restore { data, operator, from, to, format } => lifecycle::restore(&data, &operator, &from, &to, format.format),
         Command::Evidence(command) => evidence::evidence(command),
         Command::Keys(command) => keys::keys(command),
         Command::Completions { shell } => {

@@ -8,7 +8,7 @@ use anyhow::Context as _;
 use keys::{DataKeys, Purpose};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
-use server::{DataDir, Node, NodeSettings, RootKeyPlace, Standing};
+use server::{Asker, DataDir, Node, NodeSettings, RootKeyPlace, Standing};
 use store::{Cell, QueryLimits, Reader, Table};
 
 use crate::cli::{Data, FormatName, Reading};
@@ -137,8 +137,7 @@ fn reader(dir: &DataDir, root: &RootKeyPlace) -> anyhow::Result<Reader> {
 
 fn note_read(dir: &DataDir, root: &RootKeyPlace, action: &str, object: &str) -> anyhow::Result<()> {
     let node = Node::open(dir.path(), root, &NodeSettings::default())?;
-    let user = std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).unwrap_or_else(|_| "local".to_owned());
-    let noted = node.note_read(&user, action, object).context("the record cannot be written");
+    let noted = node.note_read(&Asker::of_process(), action, object).context("the record cannot be written");
     node.flush(NOTE_PATIENCE);
     node.close()?;
     noted

@@ -12,6 +12,7 @@ use server::lifecycle::verify::{Depth, Verified};
 use server::publishing::public_files;
 use server::{Config, DataDir, pin};
 
+use super::told::say_told;
 use crate::cli::Data;
 use crate::output::{printable, say};
 
@@ -28,6 +29,15 @@ pub(super) enum Reach {
     Public,
     /// All of it.
     Decrypted(Depth),
+}
+
+/// How the verdict is found and said.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Saying {
+    /// What leaves something to trust is not proved.
+    pub(super) strict: bool,
+    /// For programs.
+    pub(super) json: bool,
 }
 
 /// What the caller knows of the log from elsewhere.
@@ -85,7 +95,7 @@ pub(super) fn verify(
     checkpoint: Option<&Path>,
     reach: Reach,
     config: Option<&Path>,
-    json: bool,
+    saying: Saying,
 ) -> anyhow::Result<ExitCode> {
     let target = target.map_or_else(|| data.path(), Ok)?;
     is_data(&target)?;
@@ -100,6 +110,10 @@ pub(super) fn verify(
     let places = config.as_ref().map(Config::places);
     let depth = if let Reach::Decrypted(depth) = reach { depth } else { Depth::Digests };
     let mut verified = server::lifecycle::verify::verify(&target, trust, keyring.as_ref(), depth, places.as_ref())?;
+    if saying.strict {
+        let doubts = verified.doubts(keyring.is_some().then_some(depth));
+        verified.report.unmet.extend(doubts);
+    }
     if verified.report.fault.is_none() {
         verified.report.fault = goes_on_from(&target, checkpoint, keyring.as_deref())?;
     }
@@ -108,7 +122,7 @@ pub(super) fn verify(
     {
         compare(&target, &url, &*place, &mut verified.report)?;
     }
-    tell(verified, json)
+    tell(verified, saying)
 }
 
 /// Verifies a log where it is published, and that the one here, if one is named, goes on from it.
@@ -118,17 +132,21 @@ pub(super) fn published(
     trust: &Trust,
     checkpoint: Option<&Path>,
     config: Option<&Path>,
-    json: bool,
+    saying: Saying,
 ) -> anyhow::Result<ExitCode> {
     let s3 = config.map(Config::read).transpose()?.map(|config| config.publish_s3()).unwrap_or_default();
     let place = public_files(url, &s3).with_context(|| format!("--public {url}"))?;
     let kept = checkpoint.map(|path| std::fs::read(path).with_context(|| path.display().to_string())).transpose()?;
     let report = ledger::verify_published(&*place, trust, kept.as_deref()).with_context(|| format!("--public {url}"))?;
-    let mut verified = Verified { report, archive: None, forensic: None, erased: 0 };
+    let mut verified = Verified { report, ..Verified::default() };
+    if saying.strict {
+        let doubts = verified.doubts(None);
+        verified.report.unmet.extend(doubts);
+    }
     if let (None, Some(here)) = (&verified.report.fault, here) {
         compare(here, url, &*place, &mut verified.report)?;
     }
-    tell(verified, json)
+    tell(verified, saying)
 }
 
 /// Whether a place is a data directory, or a copy of one, and not a log as it is published.
@@ -156,9 +174,9 @@ fn compare(here: &Path, url: &str, place: &dyn PublicFiles, report: &mut Report)
 }
 
 /// Says what was found.
-fn tell(verified: Verified, json: bool) -> anyhow::Result<ExitCode> {
-    let Verified { report, archive, forensic, erased } = verified;
-    if json {
+fn tell(verified: Verified, saying: Saying) -> anyhow::Result<ExitCode> {
+    let Verified { report, archive, forensic, erased, told, .. } = verified;
+    if saying.json {
         let fault = report.fault.as_ref().map(|fault| serde_json::json!({ "place": fault.place, "what": fault.what }));
         let report = serde_json::json!({
             "intact": report.fault.is_none() && report.unmet.is_empty(), "unmet": report.unmet, "records": report.records, "sealed": report.sealed,
@@ -167,6 +185,7 @@ fn tell(verified: Verified, json: bool) -> anyhow::Result<ExitCode> {
             "archive": archive.map(of_archive),
             "forensic": forensic.map(of_archive),
             "erased": erased,
+            "told": told,
             "timestamps": report.timestamps,
             "timestamped": report.timestamped.map(|(records, time)| serde_json::json!({ "records": records, "time": time })),
             "first_leaf": report.first_leaf,
@@ -182,6 +201,9 @@ fn tell(verified: Verified, json: bool) -> anyhow::Result<ExitCode> {
         if report.fault.is_none() && !report.witnesses.is_empty() {
             let names: Vec<&str> = report.witnesses.iter().map(|(name, _)| name.as_str()).collect();
             say(&format!("witnessed: {} records by {}", report.witnessed, printable(&names.join(", "))))?;
+        }
+        if report.fault.is_none() {
+            say_told(&told)?;
         }
         if let Some(archive) = archive.filter(|_| report.fault.is_none()) {
             say(&format!(

@@ -385,7 +385,9 @@ fn days_come_back_from_the_archive() {
     let server = Server::start(&data);
     let output = run(&["restore", "--from", "2020-01-01T00:00:00Z", "--to", "2040-01-01T00:00:00Z"], &data);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(String::from_utf8_lossy(&output.stdout).contains("nothing to bring back"));
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("nothing was brought back") && text.contains("days have no record"), "{text}");
+    assert!(text.contains("in the hot store already: 20"), "{text}");
     let after: BTreeSet<String> = rows("SELECT prompt FROM prompts", &data).iter().map(Value::to_string).collect();
     assert_eq!(after, before);
     server.stop();

@@ -28,6 +28,7 @@ mod moto;
 mod otlp;
 mod pins;
 mod planted_secrets;
+mod policy;
 mod power;
 mod public;
 mod rotation;

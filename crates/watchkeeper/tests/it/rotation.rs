@@ -97,7 +97,7 @@ fn the_logs_keys_are_rotated_and_whoever_verifies_follows() {
     server.settle();
     let events = rows(sql, &data);
     assert_eq!(events.iter().map(|row| row["name"].as_str().unwrap()).collect::<Vec<_>>(), ["log_key.rotate", "log_key.retire"]);
-    assert_eq!(events[0]["user_id"], "local");
+    assert_eq!(events[0]["user_id"], format!("uid:{}", nix::unistd::geteuid()));
     server.stop();
 
     let (code, text) = rotate(&data, 0);

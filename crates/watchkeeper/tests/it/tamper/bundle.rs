@@ -139,6 +139,7 @@ impl<'k> Log<'k> {
             policy,
             about: About {
                 exported_by: "auditor".to_owned(),
+                operator: None,
                 reason: "case 17".to_owned(),
                 at: Timestamp::from_unix_ns(1_700_000_000_000_000_000),
                 chosen: Chosen::Session(format!("session-{session}")),
