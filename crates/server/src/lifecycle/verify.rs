@@ -53,7 +53,7 @@ pub enum Depth {
 pub struct Verified {
     /// The ledger and the journal. `fault` is the first of all.
     pub report: Report,
-    /// The archive, where there is one.
+    /// The archive, where there is one. Its records were compared with their leaves where the journal has them no more.
     pub archive: Option<ArchiveReport>,
     /// The forensic archive, where there is one.
     pub forensic: Option<ArchiveReport>,
@@ -127,7 +127,7 @@ pub fn verify(
     };
     let view = opened(dir, Some(keyring), place)?;
     let mut erased = Erased::expecting(dir)?;
-    let from_journal = Cell::new(0);
+    let (from_journal, compared) = (Cell::new(0), Cell::new(0));
     let mut archive = |until: Seq, visit: Visit<'_>| -> Result<(), SupplyError> {
         from_journal.set(until.0);
         let view = match &view {
@@ -159,6 +159,7 @@ pub fn verify(
             let what = format!("has {given} records, and its manifest lists {listed}");
             return Err(SupplyError::Fault(fault(ARCHIVE_DIR, what)));
         }
+        compared.set(given);
         Ok(())
     };
     // Objects first: the digest of a changed one says more than that it does not decrypt.
@@ -177,6 +178,9 @@ pub fn verify(
         name_segment(&mut report, view, from_journal.get());
     }
     let mut verified = Verified { report, ..early };
+    if let Some(archive) = verified.archive.as_mut().filter(|_| verified.report.fault.is_none()) {
+        archive.compared = compared.get();
+    }
     if let Ok(Some(view)) = &view
         && verified.report.fault.is_none()
     {
@@ -528,6 +532,12 @@ mod tests {
             node.close().unwrap();
             let keyring = read_keyring(&DataDir::unchecked(&data), &root).unwrap();
             let verified = verify(&data, &Trust::default(), Some(&keyring), Depth::Records, None).unwrap();
+            if verified.report.fault.is_none() {
+                let archive = verified.archive.unwrap();
+                assert!(archive.records > 3 && archive.compared == archive.records, "{archive:?}");
+                let digests = verify(&data, &Trust::default(), Some(&keyring), Depth::Digests, None).unwrap();
+                assert_eq!(digests.archive.unwrap().compared, 0);
+            }
             verified.report.fault
         };
         assert_eq!(intact(node), None);
