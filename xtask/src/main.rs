@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let count = |default| arguments.get(1).map_or(default, String::as_str);
     let result = match arguments.first().map(String::as_str) {
         Some("setup") => setup(),
-        Some("test") => setup().and_then(|()| cargo(&["test", "--workspace"], &[])),
+        Some("test") => setup().and_then(|()| cargo(&["test", "--workspace", "--no-fail-fast"], &[])),
         Some("lint") => lint(),
         Some("docs") => cargo(&["test", "--workspace", "--lib"], &[("WATCHKEEPER_WRITE_DOCS", "1")]),
         Some("faults") => faults(),

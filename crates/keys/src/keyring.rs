@@ -7,34 +7,30 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_lc_rs::hmac;
 use event::{KeyId, SubjectId, Timestamp};
 use lru::LruCache;
-use rusqlite::{Connection, OptionalExtension as _};
+use rusqlite::OptionalExtension as _;
 use zeroize::Zeroizing;
 
-use crate::database::{open_reader, open_writer};
+use crate::database::open_writer;
 use crate::error::KeysError;
 use crate::root::RootKey;
 use crate::secret::{Secret, random};
 use crate::subject::Subject;
 use crate::tenant::{TENANT_FILE, Tenant};
 
+mod db;
 mod rotate;
 #[cfg(test)]
 mod tests;
+
+use db::{Db, READER_ATTEMPTS, file, present};
 
 /// Held by the one process that writes.
 const LOCK_FILE: &str = "keyring.lock";
 
 /// How many subjects' keys are kept in memory: 100,000 take about 25 MB.
 const SUBJECTS_CACHED: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
-
-/// How often a reader looks again when the tenant key changes under its hands.
-const READER_ATTEMPTS: u32 = 20;
-
-/// Between two of these looks.
-const READER_PAUSE: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// The tables. `key IS NULL` is a destroyed key.
 const TABLES: [&str; 3] = [
@@ -82,21 +78,6 @@ pub struct Keyring {
     /// Held while this process may write.
     lock: Option<File>,
 }
-
-struct Db {
-    root: Arc<dyn RootKey>,
-    tenant: Tenant,
-    path: PathBuf,
-    connection: Connection,
-    /// Why nothing may be changed any more.
-    failed: Option<String>,
-    #[cfg(test)]
-    on_step: Option<OnStep>,
-}
-
-/// What a test does at each step of a change.
-#[cfg(test)]
-type OnStep = Box<dyn FnMut(&str) -> Result<(), KeysError> + Send>;
 
 impl Purpose {
     /// As the keyring has it.
@@ -213,15 +194,16 @@ impl Keyring {
     /// # Errors
     /// [`KeysError::Database`].
     pub fn get(&self, purpose: Purpose, id: KeyId) -> Result<Option<Secret>, KeysError> {
-        let db = self.reading()?;
-        let row = db.ask(|connection| {
-            connection
-                .prepare_cached("SELECT key FROM data_keys WHERE id = ?1 AND purpose = ?2")?
-                .query_row((&id.as_bytes()[..], purpose.as_str()), |row| row.get::<_, Option<Vec<u8>>>(0))
-                .optional()
-        })?;
-        let Some(Some(key)) = row else { return Ok(None) };
-        Secret::from_slice(&Zeroizing::new(key)).map(Some).ok_or_else(|| db.foreign(format!("key {id}")))
+        self.read(|db| {
+            let row = db.ask(|connection| {
+                connection
+                    .prepare_cached("SELECT key FROM data_keys WHERE id = ?1 AND purpose = ?2")?
+                    .query_row((&id.as_bytes()[..], purpose.as_str()), |row| row.get::<_, Option<Vec<u8>>>(0))
+                    .optional()
+            })?;
+            let Some(Some(key)) = row else { return Ok(None) };
+            Secret::from_slice(&Zeroizing::new(key)).map(Some).ok_or_else(|| db.foreign(format!("key {id}")))
+        })
     }
 
     /// What became of a data key.
@@ -229,11 +211,13 @@ impl Keyring {
     /// # Errors
     /// [`KeysError::Database`].
     pub fn state(&self, id: KeyId) -> Result<KeyState, KeysError> {
-        let row = self.reading()?.ask(|connection| {
-            connection
-                .prepare_cached("SELECT key IS NULL, destroyed_s FROM data_keys WHERE id = ?1")?
-                .query_row([&id.as_bytes()[..]], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, Option<i64>>(1)?)))
-                .optional()
+        let row = self.read(|db| {
+            db.ask(|connection| {
+                connection
+                    .prepare_cached("SELECT key IS NULL, destroyed_s FROM data_keys WHERE id = ?1")?
+                    .query_row([&id.as_bytes()[..]], |row| Ok((row.get::<_, bool>(0)?, row.get::<_, Option<i64>>(1)?)))
+                    .optional()
+            })
         })?;
         Ok(match row {
             None => KeyState::Unknown,
@@ -248,20 +232,20 @@ impl Keyring {
     /// # Errors
     /// [`KeysError::Database`].
     pub fn live(&self, purpose: Purpose) -> Result<Vec<(KeyId, u64)>, KeysError> {
-        let db = self.reading()?;
-        let rows = db.ask(|connection| {
-            connection
-                .prepare_cached(
-                    "SELECT id, created_s FROM data_keys WHERE purpose = ?1 AND key IS NOT NULL ORDER BY created_s, id",
-                )?
-                .query_map([purpose.as_str()], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?)))?
-                .collect::<rusqlite::Result<Vec<_>>>()
-        })?;
-        rows.into_iter()
-            .map(|(id, at)| {
-                KeyId::from_slice(&id).map(|id| (id, at.unsigned_abs())).ok_or_else(|| db.foreign("the id of a key".to_owned()))
-            })
-            .collect()
+        self.read(|db| {
+            let rows = db.ask(|connection| {
+                connection
+                    .prepare_cached(
+                        "SELECT id, created_s FROM data_keys WHERE purpose = ?1 AND key IS NOT NULL ORDER BY created_s, id",
+                    )?
+                    .query_map([purpose.as_str()], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?)))?
+                    .collect::<rusqlite::Result<Vec<_>>>()
+            })?;
+            let foreign = || db.foreign("the id of a key".to_owned());
+            rows.into_iter()
+                .map(|(id, at)| KeyId::from_slice(&id).map(|id| (id, at.unsigned_abs())).ok_or_else(foreign))
+                .collect()
+        })
     }
 
     /// Destroys data keys of a purpose, and rotates the tenant key. When this returns, no file of the directory opens what they
@@ -291,7 +275,7 @@ impl Keyring {
     /// # Errors
     /// [`KeysError::Database`].
     pub fn named(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeysError> {
-        self.reading()?.named(name)
+        self.read(|db| db.named(name))
     }
 
     /// A secret of `N` random bytes by its name, made when there is none.
@@ -299,11 +283,9 @@ impl Keyring {
     /// # Errors
     /// [`KeysError::Value`] when what is there has another length.
     pub fn named_or_create<const N: usize>(&self, name: &str) -> Result<Zeroizing<[u8; N]>, KeysError> {
-        let db = self.reading()?;
-        let bytes = match db.named(name)? {
+        let bytes = match self.named(name)? {
             Some(bytes) => bytes,
             None => {
-                drop(db);
                 let db = self.writing()?;
                 // Another thread may have been here.
                 match db.named(name)? {
@@ -368,18 +350,19 @@ impl Keyring {
         if let Some(known) = self.cached().get(tag) {
             return Ok(known.clone());
         }
-        let db = self.reading()?;
-        let (subject, is_new) = match db.subject(tag)? {
-            Some(subject) => (subject, false),
-            None if self.lock.is_none() => return Err(KeysError::ReadOnly(self.dir.clone())),
-            None => (db.usable()?.make_subject(tag)?, true),
-        };
-        // Under the database's lock, so that a destruction cannot come between the row and its copy.
-        self.cached().put(*tag, subject.clone());
-        if is_new {
-            self.made.fetch_add(1, Ordering::Release);
-        }
-        Ok(subject)
+        self.read(|db| {
+            let (subject, is_new) = match db.subject(tag)? {
+                Some(subject) => (subject, false),
+                None if self.lock.is_none() => return Err(KeysError::ReadOnly(self.dir.clone())),
+                None => (db.usable()?.make_subject(tag)?, true),
+            };
+            // Under the database's lock, so that a destruction cannot come between the row and its copy.
+            self.cached().put(*tag, subject.clone());
+            if is_new {
+                self.made.fetch_add(1, Ordering::Release);
+            }
+            Ok(subject)
+        })
     }
 
     /// The id of a name's subject, if there is one.
@@ -387,7 +370,7 @@ impl Keyring {
     /// # Errors
     /// [`KeysError::Database`].
     pub fn find_subject(&self, tag: &[u8; 32]) -> Result<Option<SubjectId>, KeysError> {
-        Ok(self.reading()?.subject(tag)?.map(|subject| subject.id))
+        Ok(self.read(|db| db.subject(tag))?.map(|subject| subject.id))
     }
 
     /// Destroys a subject as [`Keyring::destroy`] does a key: its key, its id and the keyed hash of its name. Gives the id that it
@@ -482,11 +465,24 @@ impl Keyring {
     /// The database as it is now: a reader follows a writer that has changed the tenant key.
     fn reading(&self) -> Result<MutexGuard<'_, Db>, KeysError> {
         let mut db = self.db.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.lock.is_none() && Tenant::read(&self.dir)?.is_some_and(|tenant| tenant != db.tenant) {
+        if self.lock.is_none() && db.is_replaced(&self.dir)? {
             *db = Db::read(&self.dir, db.root.clone())?;
             self.cached().clear();
         }
         Ok(db)
+    }
+
+    /// Asks the database. What a reader could not read because the writer took the file away meanwhile is asked of the one that
+    /// replaced it: there are file systems on which nothing more can be had of a file that was removed while it is open.
+    fn read<T>(&self, ask: impl Fn(&Db) -> Result<T, KeysError>) -> Result<T, KeysError> {
+        let mut attempt = 0;
+        loop {
+            let db = self.reading()?;
+            match ask(&db) {
+                Err(_) if self.lock.is_none() && attempt < READER_ATTEMPTS && db.is_replaced(&self.dir)? => attempt += 1,
+                other => return other,
+            }
+        }
     }
 
     fn writing(&self) -> Result<MutexGuard<'_, Db>, KeysError> {
@@ -499,115 +495,6 @@ impl Keyring {
     }
 }
 
-impl Db {
-    fn new(root: Arc<dyn RootKey>, tenant: Tenant, path: PathBuf, connection: Connection) -> Self {
-        Self {
-            root,
-            tenant,
-            path,
-            connection,
-            failed: None,
-            #[cfg(test)]
-            on_step: None,
-        }
-    }
-
-    /// Opens what the tenant's file names, and looks again when that changes meanwhile.
-    fn read(dir: &Path, root: Arc<dyn RootKey>) -> Result<Self, KeysError> {
-        let mut attempt = 0;
-        loop {
-            let tenant =
-                Tenant::read(dir)?.filter(|tenant| !tenant.is_new).ok_or_else(|| KeysError::NoKeyring(dir.to_owned()))?;
-            let path = file(dir, tenant.generation);
-            let key = tenant.unwrap(dir, root.as_ref())?;
-            match present(path.clone()).and_then(|path| open_reader(&path, &key).map_err(KeysError::database(&path))) {
-                Ok(connection) => return Ok(Self::new(root, tenant, path, connection)),
-                Err(_) if attempt < READER_ATTEMPTS && Tenant::read(dir)?.is_none_or(|now| now != tenant) => {
-                    attempt += 1;
-                    std::thread::sleep(READER_PAUSE);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    fn usable(&self) -> Result<&Self, KeysError> {
-        self.failed.as_ref().map_or(Ok(self), |reason| Err(KeysError::Failed(reason.clone())))
-    }
-
-    fn ask<T>(&self, ask: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, KeysError> {
-        ask(&self.connection).map_err(KeysError::database(&self.path))
-    }
-
-    fn foreign(&self, what: String) -> KeysError {
-        KeysError::Value { path: self.path.clone(), what }
-    }
-
-    fn named(&self, name: &str) -> Result<Option<Zeroizing<Vec<u8>>>, KeysError> {
-        let value = self.ask(|connection| {
-            connection
-                .prepare_cached("SELECT value FROM secrets WHERE name = ?1")?
-                .query_row([name], |row| row.get::<_, Vec<u8>>(0))
-                .optional()
-        })?;
-        Ok(value.map(Zeroizing::new))
-    }
-
-    fn put_named(&self, name: &str, value: &[u8]) -> Result<(), KeysError> {
-        self.ask(|connection| {
-            connection
-                .prepare_cached(
-                    "INSERT INTO secrets (name, value) VALUES (?1, ?2) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-                )?
-                .execute((name, value))
-        })
-        .map(drop)
-    }
-
-    fn subject(&self, tag: &[u8; 32]) -> Result<Option<Subject>, KeysError> {
-        let row = self.ask(|connection| {
-            connection
-                .prepare_cached("SELECT id, key FROM subjects WHERE tag = ?1")?
-                .query_row([&tag[..]], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Vec<u8>>(1)?)))
-                .optional()
-        })?;
-        let Some((id, key)) = row else { return Ok(None) };
-        let id = SubjectId::from_slice(&id).ok_or_else(|| self.foreign("the id of a subject".to_owned()))?;
-        Ok(Some(Subject { id, key: hmac::Key::new(hmac::HMAC_SHA256, &Zeroizing::new(key)) }))
-    }
-
-    fn make_subject(&self, tag: &[u8; 32]) -> Result<Subject, KeysError> {
-        let id = loop {
-            // All zeros is no id.
-            if let Some(id) = SubjectId::from_bytes(*random::<16>()?) {
-                break id;
-            }
-        };
-        let key = random::<32>()?;
-        self.ask(|connection| {
-            // One fsync for many subjects comes with `Keyring::sync`.
-            connection.execute_batch("PRAGMA synchronous = NORMAL")?;
-            let made = connection
-                .prepare_cached("INSERT INTO subjects (tag, id, key, created_s) VALUES (?1, ?2, ?3, ?4)")
-                .and_then(|mut insert| insert.execute((&tag[..], &id.as_bytes()[..], &key[..], now_s())));
-            connection.execute_batch("PRAGMA synchronous = FULL")?;
-            made
-        })?;
-        Ok(Subject { id, key: hmac::Key::new(hmac::HMAC_SHA256, &key[..]) })
-    }
-
-    #[cfg(test)]
-    fn step(&mut self, name: &str) -> Result<(), KeysError> {
-        self.on_step.as_mut().map_or(Ok(()), |on_step| on_step(name))
-    }
-
-    #[cfg(not(test))]
-    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "the tests' version has a use for both")]
-    fn step(&mut self, _: &str) -> Result<(), KeysError> {
-        Ok(())
-    }
-}
-
 fn lock(dir: &Path) -> Result<File, KeysError> {
     let path = dir.join(LOCK_FILE);
     let lock = File::options().create(true).truncate(false).write(true).open(&path).map_err(KeysError::io(&path))?;
@@ -615,20 +502,6 @@ fn lock(dir: &Path) -> Result<File, KeysError> {
         Ok(()) => Ok(lock),
         Err(fs::TryLockError::WouldBlock) => Err(KeysError::Locked(dir.to_owned())),
         Err(fs::TryLockError::Error(error)) => Err(KeysError::io(&path)(error)),
-    }
-}
-
-/// The keyring's file of a generation.
-fn file(dir: &Path, generation: u64) -> PathBuf {
-    dir.join(format!("keyring-{generation}.db"))
-}
-
-fn present(path: PathBuf) -> Result<PathBuf, KeysError> {
-    // SQLite would say no more than that it cannot open the file, and would wait for whoever writes to a pipe.
-    match files::is_regular(&path).map_err(KeysError::io(&path))? {
-        true => Ok(path),
-        false if path.symlink_metadata().is_ok() => Err(KeysError::io(&path)(io::Error::other(files::NotRegular))),
-        false => Err(KeysError::Missing { path }),
     }
 }
 

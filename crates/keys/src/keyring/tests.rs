@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::AtomicUsize;
 
+use aws_lc_rs::hmac;
 use proptest::prelude::*;
 
 use super::*;
@@ -354,6 +355,34 @@ fn readers_do_not_stumble_over_a_change() {
         }
         done.store(true, Ordering::Relaxed);
     });
+}
+
+/// Where a file that was removed can be read no more, as on some network and sandbox file systems.
+#[test]
+fn a_reader_whose_file_went_asks_the_one_that_replaced_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let own = root();
+    let writer = Keyring::open(dir.path(), own.clone()).unwrap();
+    let (id, key) = writer.create(Purpose::Store).unwrap();
+    let reader = Keyring::open_existing(dir.path(), own.clone()).unwrap();
+    let asked = std::cell::Cell::new(0);
+    let lost = || KeysError::Database { path: dir.path().to_owned(), source: rusqlite::Error::InvalidQuery };
+    let answer = reader.read(|db| {
+        if asked.replace(asked.get() + 1) < 2 {
+            writer.rotate_tenant().unwrap();
+            return Err(lost());
+        }
+        db.ask(|connection| connection.query_row("SELECT key FROM data_keys", [], |row| row.get::<_, Vec<u8>>(0)))
+    });
+    assert_eq!((answer.unwrap(), asked.get()), (key.expose().to_vec(), 3));
+    assert!(reader.get(Purpose::Store, id).unwrap().is_some());
+    // Nothing was replaced: the error stands.
+    asked.set(0);
+    let failed: Result<(), _> = reader.read(|_| {
+        asked.set(asked.get() + 1);
+        Err(lost())
+    });
+    assert!(failed.is_err() && asked.get() == 1);
 }
 
 #[test]
