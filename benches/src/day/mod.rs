@@ -1,6 +1,7 @@
 //! A day of events: written through the real pipeline, archived, verified, asked, rebuilt, and weighed on the disk.
 
 mod reads;
+mod restore;
 mod sessions;
 mod words;
 mod write;
@@ -81,7 +82,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
             free as f64 / 1e9
         ));
     }
-    let mut lines = vec!["| what | measured | goal |".to_owned(), "|---|--:|--:|".to_owned()];
+    let mut lines = Lines::new();
     if let Some(traces) = &options.traces {
         let data = options.dir.join("traces");
         let written = write::write(&data, &root, recorded(traces)?, None)?;
@@ -94,6 +95,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     let data = options.dir.join("day");
     let begin = day_begin();
     let day = Day::new(options.seed, options.events, begin);
+    let began = Timestamp::now();
     let written = write::write(&data, &root, Box::new(day), options.minutes.map(|minutes| Duration::from_secs(minutes * 60)))?;
     lines.push(format!("| **a day of {} events, seed {}** | | |", thousands(written.events), options.seed));
     if let Some(cut) = &written.cut {
@@ -106,12 +108,12 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     verify(&mut lines, &program, &data, &written, &["--digests"])?;
     asked(&mut lines, &reads::read(&program, &data, &written)?);
     rebuild(&mut lines, &data, &root)?;
-    print_lines(&lines);
+    restored(&mut lines, &program, &data, (began, &written))?;
     drop(scratch);
     Ok(())
 }
 
-fn rates(lines: &mut Vec<String>, written: &Written) {
+fn rates(lines: &mut Lines, written: &Written) {
     for (what, time, goal) in [
         ("acknowledged: sanitised, inspected, on disk", written.acknowledged, ""),
         ("sealed", written.sealed, ""),
@@ -139,7 +141,7 @@ fn rates(lines: &mut Vec<String>, written: &Written) {
 }
 
 /// Moves what the journal still holds to the archive: until then its newest file is no place of rest.
-fn archive(lines: &mut Vec<String>, data: &Path, root: &RootKeyPlace) -> anyhow::Result<()> {
+fn archive(lines: &mut Lines, data: &Path, root: &RootKeyPlace) -> anyhow::Result<()> {
     let settings = NodeSettings { archive_after: Some(Duration::ZERO), ..NodeSettings::default() };
     let began = Instant::now();
     let node = Node::open(data, root, &settings)?;
@@ -164,7 +166,7 @@ fn archive(lines: &mut Vec<String>, data: &Path, root: &RootKeyPlace) -> anyhow:
     Ok(())
 }
 
-fn disk(lines: &mut Vec<String>, data: &Path, written: &Written) -> anyhow::Result<()> {
+fn disk(lines: &mut Lines, data: &Path, written: &Written) -> anyhow::Result<()> {
     let raw = written.raw_bytes;
     lines.push(format!(
         "| raw JSON, every text in every event | {} MB, {} bytes/event | |",
@@ -195,7 +197,7 @@ fn disk(lines: &mut Vec<String>, data: &Path, written: &Written) -> anyhow::Resu
     Ok(())
 }
 
-fn verify(lines: &mut Vec<String>, program: &Program, data: &Path, written: &Written, options: &[&str]) -> anyhow::Result<()> {
+fn verify(lines: &mut Lines, program: &Program, data: &Path, written: &Written, options: &[&str]) -> anyhow::Result<()> {
     let began = Instant::now();
     let output = program.command().arg("verify").arg(data).arg("--json").args(options).stderr(Stdio::inherit()).output()?;
     let time = began.elapsed();
@@ -214,7 +216,7 @@ fn verify(lines: &mut Vec<String>, program: &Program, data: &Path, written: &Wri
     Ok(())
 }
 
-fn asked(lines: &mut Vec<String>, reads: &Reads) {
+fn asked(lines: &mut Lines, reads: &Reads) {
     lines.push(format!("| `serve`: start to ready | {} | |", human(reads.start)));
     for Asked { what, times, found } in &reads.asked {
         let goal = if what.starts_with("trace") { "p95 10 ms" } else { "p95 200 ms" };
@@ -229,7 +231,7 @@ fn asked(lines: &mut Vec<String>, reads: &Reads) {
 }
 
 /// The store is derived: it is deleted and built again.
-fn rebuild(lines: &mut Vec<String>, data: &Path, root: &RootKeyPlace) -> anyhow::Result<()> {
+fn rebuild(lines: &mut Lines, data: &Path, root: &RootKeyPlace) -> anyhow::Result<()> {
     let store = data.join("store");
     fs::remove_dir_all(&store).with_context(|| store.display().to_string())?;
     let began = Instant::now();
@@ -244,6 +246,21 @@ fn rebuild(lines: &mut Vec<String>, data: &Path, root: &RootKeyPlace) -> anyhow:
         human(time),
         thousands(per_second(records, time))
     ));
+    Ok(())
+}
+
+/// An hour of the day: a 24th of what was received, from the middle.
+fn restored(lines: &mut Lines, program: &Program, data: &Path, (began, written): (Timestamp, &Written)) -> anyhow::Result<()> {
+    let hour = u64::try_from(written.acknowledged.as_nanos() / 24)?;
+    let at = |hours: u64| Timestamp::from_unix_ns(began.unix_ns() + hours * hour);
+    if let Some(restored) = restore::restore(program, data, at(11), at(12))? {
+        lines.push(format!(
+            "| restore of a 24th of what was received, {} records, from the archive alone | {} ({} records/s) | |",
+            thousands(restored.records),
+            human(restored.time),
+            thousands(per_second(restored.records, restored.time))
+        ));
+    }
     Ok(())
 }
 
@@ -370,9 +387,19 @@ fn say(line: &str) {
     eprintln!("{line}");
 }
 
-#[allow(clippy::print_stdout)]
-fn print_lines(lines: &[String]) {
-    for line in lines {
+/// The table, line by line as it comes: hours lie between the first line and the last.
+struct Lines;
+
+impl Lines {
+    fn new() -> Self {
+        let mut lines = Self;
+        lines.push("| what | measured | goal |".to_owned());
+        lines.push("|---|--:|--:|".to_owned());
+        lines
+    }
+
+    #[allow(clippy::print_stdout, clippy::unused_self, clippy::needless_pass_by_value)]
+    fn push(&mut self, line: String) {
         println!("{line}");
     }
 }

@@ -1,7 +1,8 @@
 //! Asks a running server as a person would, and takes the time. Every read of contents is recorded before it is answered.
 
+use std::ffi::OsStr;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -42,29 +43,7 @@ pub(super) struct Reads {
 
 /// Starts the server and asks it.
 pub(super) fn read(program: &Program, data: &Path, written: &Written) -> anyhow::Result<Reads> {
-    let began = Instant::now();
-    let child = program
-        .command()
-        .args(["serve", "--any-port", "--data"])
-        .arg(data)
-        .stdout(Stdio::null())
-        .spawn()
-        .with_context(|| program.binary.display().to_string())?;
-    let mut server = Server(child);
-    let dir = DataDir::existing(data)?;
-    let run = loop {
-        if let Some(run) = RunFile::read(&dir).filter(|run| run.pid == server.0.id()) {
-            break run;
-        }
-        if let Some(status) = server.0.try_wait()? {
-            bail!("the server did not start: {status}");
-        }
-        if began.elapsed() > START {
-            bail!("the server did not start within {START:?}");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    let start = began.elapsed();
+    let (server, run, start) = Server::start(program.command(), data, &[])?;
     let api = Api {
         run,
         client: Client::builder(TokioExecutor::new()).build_http(),
@@ -131,10 +110,30 @@ impl Api {
 }
 
 /// Ends with the program that started it.
-struct Server(Child);
+pub(super) struct Server(Child);
 
 impl Server {
-    fn stop(mut self) -> anyhow::Result<()> {
+    /// Starts `watchkeeper serve` on a data directory; gives where it answers, too, and how long it took until then.
+    pub(super) fn start(mut command: Command, data: &Path, options: &[&OsStr]) -> anyhow::Result<(Self, RunFile, Duration)> {
+        let began = Instant::now();
+        let child = command.args(["serve", "--any-port", "--data"]).arg(data).args(options).stdout(Stdio::null()).spawn();
+        let mut server = Self(child.with_context(|| format!("{command:?}"))?);
+        let dir = DataDir::existing(data)?;
+        loop {
+            if let Some(run) = RunFile::read(&dir).filter(|run| run.pid == server.0.id()) {
+                return Ok((server, run, began.elapsed()));
+            }
+            if let Some(status) = server.0.try_wait()? {
+                bail!("the server did not start: {status}");
+            }
+            if began.elapsed() > START {
+                bail!("the server did not start within {START:?}");
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(super) fn stop(mut self) -> anyhow::Result<()> {
         let pid = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
         let status = self.0.wait()?;
