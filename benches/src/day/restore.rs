@@ -32,9 +32,12 @@ pub(super) fn restore(program: &Program, data: &Path, from: Timestamp, to: Times
     };
     let config = data.with_file_name("restore.toml");
     fs::write(&config, CONFIG)?;
+    let options = [OsStr::new("--config"), config.as_os_str()];
+    // A weaker policy is heeded after a day of grace: it is given before the clock goes ahead.
+    Server::start(program.command(), data, &options)?.0.stop()?;
     let mut command = program.command();
     command.env("LD_PRELOAD", library).env("FAKETIME", LATER).env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    let (server, _, _) = Server::start(command, data, &[OsStr::new("--config"), config.as_os_str()])?;
+    let (server, _, _) = Server::start(command, data, &options)?;
     // Its own clock says that today's day is over.
     let run = |arguments: &[&str]| -> anyhow::Result<Vec<u8>> {
         let output = program.command().args(arguments).arg("--data").arg(data).output()?;
