@@ -17,6 +17,9 @@ const LATER: &str = "+3d";
 /// Nothing stays in the hot store for longer than its day.
 const CONFIG: &str = "[retention]\ndefault = \"brief\"\n[[retention.class]]\nname = \"brief\"\nhot_days = 0\n";
 
+/// What `erase` ends with when no record names the subject.
+const NOBODY: i32 = 3;
+
 /// What was brought back, and how long it took.
 #[derive(Debug)]
 pub(super) struct Restored {
@@ -41,11 +44,13 @@ pub(super) fn restore(program: &Program, data: &Path, from: Timestamp, to: Times
     // Its own clock says that today's day is over.
     let run = |arguments: &[&str]| -> anyhow::Result<Vec<u8>> {
         let output = program.command().args(arguments).arg("--data").arg(data).output()?;
-        if !output.status.success() {
+        if !matches!(output.status.code(), Some(0 | NOBODY)) {
             bail!("watchkeeper {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
         }
         Ok(output.stdout)
     };
+    // A day leaves when the archive has all of it; an erasure moves everything there, though it finds nobody.
+    run(&["erase", "--subject", "nobody of this name"])?;
     run(&["retention", "sweep"])?;
     let day = data.join("store").join(format!("{}.db", &from.rfc3339()[..10]));
     if day.exists() {
