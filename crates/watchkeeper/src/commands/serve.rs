@@ -17,8 +17,8 @@ pub(super) fn serve(data: &Data, config: Option<&Path>, any_port: bool) -> anyho
     }
     let (data, root) = (data.path()?, data.root.or(config.keys.root.as_deref())?);
     runtime()?.block_on(async {
-        let running = Running::start(&data, &root, &config).await?;
         let stop = StopSignals::listen()?;
+        let running = Running::start(&data, &root, &config).await?;
         announce(&running, config.tls.is_some())?;
         stop.wait().await;
         say("stopping: finishing what is under way")?;
@@ -55,7 +55,8 @@ pub(super) fn announce(running: &Running, tls: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Ctrl-C and SIGTERM. Listened for before `ready` is said: whoever waits for that word may send one at once.
+/// Ctrl-C and SIGTERM. Listened for before the start: whoever waits for the run file or for `ready` may send one at once, and a
+/// start that was asked to stop ends as every stop does, with the record closed.
 pub(super) struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
