@@ -251,9 +251,11 @@ fn rebuild(lines: &mut Lines, data: &Path, root: &RootKeyPlace) -> anyhow::Resul
 
 /// An hour of the day: a 24th of what was received, from the middle.
 fn restored(lines: &mut Lines, program: &Program, data: &Path, (began, written): (Timestamp, &Written)) -> anyhow::Result<()> {
-    let hour = u64::try_from(written.acknowledged.as_nanos() / 24)?;
-    let at = |hours: u64| Timestamp::from_unix_ns(began.unix_ns() + hours * hour);
-    if let Some(restored) = restore::restore(program, data, at(11), at(12))? {
+    let hour = written.acknowledged / 24;
+    let from = Timestamp::from_unix_ns(began.unix_ns() + u64::try_from(hour.as_nanos() * 11)?);
+    // Short runs have little in a moment.
+    let to = Timestamp::from_unix_ns(from.unix_ns() + u64::try_from(hour.max(Duration::from_secs(1)).as_nanos())?);
+    if let Some(restored) = restore::restore(program, data, from, to)? {
         lines.push(format!(
             "| restore of a 24th of what was received, {} records, from the archive alone | {} ({} records/s) | |",
             thousands(restored.records),
