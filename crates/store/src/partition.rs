@@ -31,6 +31,9 @@ const CACHE_KIB: i64 = -196_608;
 /// writer rewrite the same index pages for every few batches.
 const CHECKPOINT_PAGES: i64 = 16_384;
 
+/// Page cache of a partition that is built aside, in KiB as [`CACHE_KIB`]: a day of ten million events has 200 MiB of content keys.
+const CACHE_ASIDE_KIB: i64 = -393_216;
+
 /// Longest file that names a key: 32 digits and a line feed, and some to spare for whoever edits it.
 const KEY_ID_BYTES_MAX: u64 = 64;
 
@@ -46,6 +49,16 @@ const READERS_WAIT: Duration = Duration::from_secs(10);
 /// for a damaged one, or made again.
 pub(crate) static FILES: RwLock<()> = RwLock::new(());
 
+/// How a partition is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Beside readers; what was committed stays over a power cut, or is missing with its cursor.
+    Live,
+    /// Where nobody reads it, as fast as it goes: it is nothing until [`Partition::finish`] has made it whole, and is thrown away
+    /// after a crash.
+    Aside,
+}
+
 /// A day's partition, open for writing.
 #[derive(Debug)]
 pub(crate) struct Partition {
@@ -56,6 +69,7 @@ pub(crate) struct Partition {
     /// The connection.
     pub(crate) connection: Connection,
     known: LruCache<ContentId, i64>,
+    way: Way,
 }
 
 /// The day of a time (nanoseconds since 1970), as partitions are named.
@@ -132,6 +146,11 @@ pub(crate) fn key_of(partition: &Path, keys: &DataKeys) -> Result<Option<Secret>
 impl Partition {
     /// Opens the partition of `day`, making it where there is none.
     pub(crate) fn open(dir: &Path, day: &str, keys: &DataKeys) -> Result<Self, StoreError> {
+        Self::open_for(dir, day, keys, Way::Live)
+    }
+
+    /// As [`Partition::open`]. One that is opened [`Way::Aside`] must be finished.
+    pub(crate) fn open_for(dir: &Path, day: &str, keys: &DataKeys, way: Way) -> Result<Self, StoreError> {
         let path = dir.join(format!("{day}.db"));
         let known = if files::is_regular(&path).map_err(StoreError::directory(&path))? {
             key_of(&path, keys)?
@@ -151,15 +170,18 @@ impl Partition {
             }
         };
         let error = StoreError::partition(&path);
-        let connection = Self::connect(&path, &key).map_err(error)?;
+        let connection = Self::connect(&path, &key, way).map_err(error)?;
         let found: i64 =
             connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(StoreError::partition(&path))?;
         match found {
             SCHEMA_VERSION => {}
-            0 => connection.execute_batch(&format!("BEGIN;{}COMMIT;", schema::create())).map_err(StoreError::partition(&path))?,
+            0 => {
+                let create = if way == Way::Aside { schema::create_aside() } else { schema::create() };
+                connection.execute_batch(&format!("BEGIN;{create}COMMIT;")).map_err(StoreError::partition(&path))?;
+            }
             found => return Err(StoreError::Schema { path, found, expected: SCHEMA_VERSION }),
         }
-        Ok(Self { day: day.to_owned(), path, connection, known: LruCache::new(KNOWN_CONTENTS_MAX) })
+        Ok(Self { day: day.to_owned(), path, connection, known: LruCache::new(KNOWN_CONTENTS_MAX), way })
     }
 
     /// Opens the partition of a day that must be there and hold the records before `next`. `None` when it is not, or is not what was
@@ -186,18 +208,27 @@ impl Partition {
         }
     }
 
-    fn connect(path: &Path, key: &Secret) -> rusqlite::Result<Connection> {
+    fn connect(path: &Path, key: &Secret, way: Way) -> rusqlite::Result<Connection> {
         let connection = Connection::open_with_flags(
             path,
             OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
         )?;
         keys::unlock(&connection, key)?;
-        connection.pragma_update(None, "journal_mode", "wal")?;
-        // The journal is what is durable. NORMAL keeps the file consistent over a power cut, and may lose the newest
-        // commits, rows and cursor together.
-        connection.pragma_update(None, "synchronous", "normal")?;
-        connection.pragma_update(None, "cache_size", CACHE_KIB)?;
-        connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+        match way {
+            Way::Live => {
+                connection.pragma_update(None, "journal_mode", "wal")?;
+                // The journal is what is durable. NORMAL keeps the file consistent over a power cut, and may lose the newest
+                // commits, rows and cursor together.
+                connection.pragma_update(None, "synchronous", "normal")?;
+                connection.pragma_update(None, "cache_size", CACHE_KIB)?;
+                connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+            }
+            Way::Aside => {
+                connection.pragma_update(None, "journal_mode", "off")?;
+                connection.pragma_update(None, "synchronous", "off")?;
+                connection.pragma_update(None, "cache_size", CACHE_ASIDE_KIB)?;
+            }
+        }
         // Without it SQLite compiles a statement again for every value that is bound where a value might choose the plan.
         connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
         connection.set_prepared_statement_cache_capacity(STATEMENTS_MAX);
@@ -224,6 +255,55 @@ impl Partition {
             .map(drop)
     }
 
+    /// Begins to write. One that is built aside goes on in the transaction that it is in.
+    pub(crate) fn begin(&self) -> Result<(), StoreError> {
+        if !self.connection.is_autocommit() {
+            return Ok(());
+        }
+        self.connection.execute_batch("BEGIN IMMEDIATE").map_err(StoreError::partition(&self.path))
+    }
+
+    /// Ends what was written, and keeps the log small. One that is built aside writes its pages once, when they fall out of the
+    /// cache or at the end.
+    pub(crate) fn commit(&self) -> Result<(), StoreError> {
+        if self.way == Way::Aside {
+            return Ok(());
+        }
+        self.connection.execute_batch("COMMIT").map_err(StoreError::partition(&self.path))?;
+        self.bound_log(LOG_BYTES_MAX)
+    }
+
+    /// Takes back what was written since [`Partition::begin`]. One that is built aside cannot: it is done for. Whether it can be used.
+    pub(crate) fn roll_back(&mut self) -> bool {
+        self.forget();
+        if self.connection.is_autocommit() {
+            return true;
+        }
+        if self.way == Way::Aside {
+            return false;
+        }
+        let rolled_back = self.connection.execute_batch("ROLLBACK");
+        if let Err(error) = &rolled_back {
+            tracing::error!(%error, "the store could not roll back; it is opened again");
+        }
+        rolled_back.is_ok()
+    }
+
+    /// Forgets what was remembered of a transaction that is rolled back.
+    pub(crate) fn forget(&mut self) {
+        self.known.clear();
+    }
+
+    /// Makes one that was built aside what one that was written live is. Then it is on disk.
+    fn finish(&self) -> rusqlite::Result<()> {
+        if !self.connection.is_autocommit() {
+            self.connection.execute_batch("COMMIT")?;
+        }
+        self.connection.execute_batch(&format!("BEGIN;{}COMMIT;", schema::FINISH))?;
+        self.connection.pragma_update(None, "synchronous", "full")?;
+        self.connection.pragma_update(None, "journal_mode", "wal")
+    }
+
     /// Puts every commit on disk.
     pub(crate) fn sync(&self) -> Result<(), StoreError> {
         self.connection.query_row("PRAGMA wal_checkpoint(FULL)", [], |_| Ok(())).map_err(StoreError::partition(&self.path))
@@ -246,11 +326,27 @@ impl Partition {
         Ok(())
     }
 
+    /// Lets go of it with every commit on disk, for another day's.
+    pub(crate) fn leave(self) -> Result<(), StoreError> {
+        match self.way {
+            Way::Live => self.sync(),
+            Way::Aside => self.close(),
+        }
+    }
+
     /// Folds the write-ahead log into the file, where no reader stands in the way, and closes it.
     pub(crate) fn close(self) -> Result<(), StoreError> {
-        let Self { connection, path, .. } = self;
+        if self.way == Way::Aside {
+            self.finish().map_err(StoreError::partition(&self.path))?;
+        }
+        let Self { connection, path, way, .. } = self;
         connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())).map_err(StoreError::partition(&path))?;
-        connection.close().map_err(|(_, error)| StoreError::partition(&path)(error))
+        connection.close().map_err(|(_, error)| StoreError::partition(&path)(error))?;
+        if way == Way::Aside {
+            // Its pages were written without waiting for the disk.
+            std::fs::File::open(&path).and_then(|file| file.sync_all()).map_err(StoreError::directory(&path))?;
+        }
+        Ok(())
     }
 
     /// The number of a content that stands here.
@@ -298,11 +394,6 @@ impl Partition {
             .query_row([number], |row| Ok(crate::text::unpack(row.get_ref(0)?)?.map(std::borrow::Cow::into_owned)))
             .optional()
             .map(Option::flatten)
-    }
-
-    /// Forgets what was remembered of a transaction that is rolled back.
-    pub(crate) fn forget(&mut self) {
-        self.known.clear();
     }
 }
 

@@ -101,12 +101,6 @@ pub(crate) const EVENT_COLUMNS: [&str; 65] = [
 /// of its pieces again in every call, so a reference must cost a few bytes.
 pub(crate) const TABLES: &str = "
 CREATE UNIQUE INDEX events_id ON events(id, variant);
-CREATE INDEX events_time ON events(time);
-CREATE INDEX events_trace ON events(trace_id) WHERE trace_id IS NOT NULL;
-CREATE INDEX events_session ON events(session_id) WHERE session_id IS NOT NULL;
-CREATE INDEX events_user ON events(user_id) WHERE user_id IS NOT NULL;
-CREATE INDEX events_call ON events(call_id) WHERE call_id IS NOT NULL;
-CREATE INDEX events_kind ON events(kind);
 
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 
@@ -137,9 +131,6 @@ CREATE INDEX contents_key ON contents(content_key);
 CREATE VIRTUAL TABLE contents_fts USING fts5(
   text, content='', columnsize=0, detail=none, tokenize='unicode61 remove_diacritics 2'
 );
--- The index gathers a batch's words in memory (8 MiB; 1 MiB would cut a batch of 2,000 events into pieces that have to
--- be merged again), and merges eight pieces at a time.
-INSERT INTO contents_fts(contents_fts, rank) VALUES ('hashsize', 8388608), ('automerge', 8);
 
 CREATE TABLE pieces (
   seq INTEGER NOT NULL,
@@ -213,7 +204,6 @@ CREATE INDEX actions_scope ON actions(scope, call_id);
 CREATE INDEX actions_args_session ON actions(session_id, args_hash);
 CREATE INDEX actions_args_trace ON actions(trace_id, args_hash);
 CREATE INDEX actions_exchange ON actions(exchange);
-CREATE INDEX actions_time ON actions(time);
 
 CREATE TABLE sessions (
   session_id TEXT PRIMARY KEY,
@@ -266,7 +256,36 @@ CREATE TABLE prompts_seen (
 ) WITHOUT ROWID;
 ";
 
+/// What readers need and the writer does not. A partition that is built aside gets it at its end: an index that is sorted once
+/// costs a tenth of one into which millions of keys are put in no order. The index of words gathers those of a batch in memory
+/// (8 MiB; 1 MiB would cut a batch of 2,000 events into pieces that have to be merged again), and merges eight pieces at a time.
+const FOR_READERS: &str = "
+CREATE INDEX IF NOT EXISTS events_time ON events(time);
+CREATE INDEX IF NOT EXISTS events_trace ON events(trace_id) WHERE trace_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_session ON events(session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_user ON events(user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_call ON events(call_id) WHERE call_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_kind ON events(kind);
+CREATE INDEX IF NOT EXISTS actions_time ON actions(time);
+INSERT INTO contents_fts(contents_fts, rank) VALUES ('hashsize', 8388608), ('automerge', 8);
+";
+
+/// Words of a partition that is built aside are gathered in eight times the memory: there is less to merge.
+const WORDS_ASIDE: &str = "INSERT INTO contents_fts(contents_fts, rank) VALUES ('hashsize', 67108864), ('automerge', 8);";
+
 /// The statements that make a partition.
 pub(crate) fn create() -> String {
+    format!("{}{FOR_READERS}", create_tables())
+}
+
+/// The statements that make a partition that nobody reads yet.
+pub(crate) fn create_aside() -> String {
+    format!("{}{WORDS_ASIDE}", create_tables())
+}
+
+/// What makes a partition of [`create_aside`] one of [`create`].
+pub(crate) const FINISH: &str = FOR_READERS;
+
+fn create_tables() -> String {
     format!("CREATE TABLE events ({});{TABLES}PRAGMA user_version = {SCHEMA_VERSION};", EVENT_COLUMNS.join(", "))
 }

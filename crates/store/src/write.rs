@@ -19,7 +19,7 @@ use crate::aggregates::Aggregates;
 use crate::days::Days;
 use crate::erased::Erased;
 use crate::error::StoreError;
-use crate::partition::{FILES, LOG_BYTES_MAX, Partition, content_key, day_of, key_of, list};
+use crate::partition::{FILES, Partition, Way, content_key, day_of, key_of, list};
 use crate::rebuild;
 use crate::row::{EventRow, part_code, role_code, round};
 use crate::schema::{EVENT_COLUMNS, INPUT, OUTPUT};
@@ -223,12 +223,15 @@ impl Store {
             return Ok(());
         }
         // At most one partition has commits that are not on disk.
-        let left = self.current.take();
-        if let Some(left) = &left {
-            left.sync()?;
-        }
+        let left = match self.current.take() {
+            Some(left) => {
+                let stands = (left.day.clone(), left.next()?.unsigned_abs());
+                left.leave()?;
+                Some(stands)
+            }
+            None => None,
+        };
         if self.is_listed {
-            let left = left.map(|left| left.next().map(|next| (left.day, next.unsigned_abs()))).transpose()?;
             Days::change(&self.keys, |days| {
                 left.iter().for_each(|(day, next)| days.set(day, *next));
                 days.enter(day);
@@ -237,7 +240,8 @@ impl Store {
         self.previous = None;
         self.older.retain(|(open, _)| open != day);
         let _files = FILES.read().unwrap_or_else(PoisonError::into_inner);
-        let partition = Partition::open(&self.dir, day, &self.keys)?;
+        let way = if self.is_listed { Way::Live } else { Way::Aside };
+        let partition = Partition::open_for(&self.dir, day, &self.keys, way)?;
         self.enter(partition)
     }
 
@@ -254,7 +258,9 @@ impl Store {
 
     /// Indexes the first record and those after it that are of the same day. Gives how many they were.
     fn run(&mut self, day: &str, first: &Record, event: RecordedEvent<Clean>, rest: &[Record]) -> Result<usize, StoreError> {
-        self.execute("BEGIN IMMEDIATE")?;
+        if let Some(current) = &self.current {
+            current.begin()?;
+        }
         self.record(first, &event)?;
         let mut due = first.seq.0 + 1;
         let mut count = 1;
@@ -274,12 +280,9 @@ impl Store {
         if let Some(current) = &self.current {
             let error = StoreError::partition(&current.path);
             self.aggregates.flush(&current.connection).and_then(|()| current.set_next(next)).map_err(error)?;
+            current.commit()?;
         }
-        self.execute("COMMIT")?;
         self.next = Some(next);
-        if let Some(current) = &self.current {
-            current.bound_log(LOG_BYTES_MAX)?;
-        }
         Ok(count)
     }
 
@@ -365,22 +368,11 @@ impl Store {
         Ok(None)
     }
 
-    fn execute(&self, sql: &str) -> Result<(), StoreError> {
-        let Some(current) = &self.current else { return Ok(()) };
-        current.connection.execute_batch(sql).map_err(StoreError::partition(&current.path))
-    }
-
     fn roll_back(&mut self) {
         self.aggregates.clear();
         self.settled.clear();
-        if let Some(current) = &mut self.current {
-            current.forget();
-            if !current.connection.is_autocommit()
-                && let Err(error) = current.connection.execute_batch("ROLLBACK")
-            {
-                tracing::error!(%error, "the store could not roll back; it is opened again");
-                self.current = None;
-            }
+        if self.current.as_mut().is_some_and(|current| !current.roll_back()) {
+            self.current = None;
         }
     }
 }

@@ -19,6 +19,13 @@ use crate::room::Failure;
 /// How often a store with nothing to do looks whether its days are there, which costs a listing and a row of the keyring.
 const DAYS_LOOK: Duration = Duration::from_secs(5);
 
+/// An empty store is built aside when there are at least so many records: that is faster several times over, but nobody sees
+/// anything of it before its end.
+const ASIDE_MIN: u64 = 50_000;
+
+/// How long a store that lags behind goes on when it is time to stop. It continues from its cursor at the next start.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
+
 /// How far the order of the record and that of its times can be apart: the longest that an event waits between being stamped and
 /// being written.
 pub(super) const RECEIVED_SLACK_NS: u64 = 60 * 1_000_000_000;
@@ -36,9 +43,18 @@ impl Indexer<'_> {
     pub(super) fn run(&self, store: Store) -> Result<(), Failure> {
         let Self { shared, spine, .. } = self;
         let mut store = self.mended(store)?;
+        if store.next() == Seq(0) && spine.journal.end().0 >= ASIDE_MIN {
+            store = self.filled(store)?;
+            shared.moved(&shared.indexed, store.next().0);
+        }
         let mut reader = spine.reader(store.next());
         let mut looked = Instant::now();
+        let mut stopping: Option<Instant> = None;
         loop {
+            if shared.stopping() && stopping.get_or_insert_with(Instant::now).elapsed() > STOP_WITHIN {
+                tracing::warn!(next = store.next().0, "the store is behind the record; it goes on at the next start");
+                return Ok(());
+            }
             let job = shared.jobs.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
             // Whoever asked may have gone: what is sent then is dropped.
             match job {
@@ -81,6 +97,29 @@ impl Indexer<'_> {
             }
             shared.moved(&shared.indexed, store.next().0);
         }
+    }
+
+    /// Fills an empty store with what is recorded by now. When it is time to stop it stays empty, and is filled at the next start.
+    fn filled(&self, store: Store) -> Result<Store, Failure> {
+        let Self { spine, data, keys, .. } = self;
+        let end = spine.journal.end();
+        tracing::info!(records = end.0, "the store is empty: it is built from the record, and can be read when that is done");
+        let mut rebuild = Rebuild::begin(data.path(), &store::day_of(0), keys)?;
+        let mut reader = spine.reader(Seq(0));
+        while rebuild.next() < end {
+            let batch = read_batch(&mut reader, INDEX_BATCH_MAX)?;
+            if batch.is_empty() {
+                break;
+            }
+            if self.shared.stopping() {
+                return Ok(store);
+            }
+            rebuild.index(&batch.records)?;
+            if let Some(to) = batch.skip {
+                rebuild.skip(to);
+            }
+        }
+        Ok(rebuild.finish(store)?)
     }
 
     /// Builds the days that are missing, and says so in the record: the store is derived, but whoever looked meanwhile saw less.

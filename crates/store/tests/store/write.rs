@@ -289,6 +289,71 @@ fn days_that_are_built_anew_take_the_place_of_the_old_ones() {
     assert_eq!(store::drop_before(&dir, "2025-11-21", all, &none, &indexed.keys).unwrap(), ["2025-11-20"]);
 }
 
+/// Everything in a partition but the segments of its word index, which depend on how the words were gathered.
+fn dump(dir: &std::path::Path, day: &str, keys: &keys::DataKeys) -> Vec<String> {
+    let connection = unlocked(&dir.join(format!("store/{day}.db")), keys);
+    let text = |sql: &str| -> Vec<String> {
+        let mut statement = connection.prepare(sql).unwrap();
+        let columns = statement.column_count();
+        let row = |row: &rusqlite::Row<'_>| {
+            Ok((0..columns)
+                .map(|at| format!("{:?}", row.get_unwrap::<_, rusqlite::types::Value>(at)))
+                .collect::<Vec<_>>()
+                .join("|"))
+        };
+        statement.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap()
+    };
+    let mut dump = text("PRAGMA journal_mode");
+    dump.extend(text("PRAGMA integrity_check"));
+    dump.extend(text("SELECT type, name, sql FROM sqlite_schema ORDER BY name"));
+    dump.extend(text("SELECT * FROM contents_fts_config ORDER BY 1"));
+    dump.extend(text("SELECT rowid FROM contents_fts WHERE contents_fts MATCH 'text' ORDER BY 1"));
+    for table in
+        ["events", "contents", "pieces", "findings", "actions", "sessions", "identities", "prompts_seen", "tallies", "meta"]
+    {
+        let mut rows = text(&format!("SELECT * FROM {table}"));
+        rows.sort();
+        dump.extend(rows);
+    }
+    dump
+}
+
+#[test]
+fn a_day_that_is_built_aside_is_what_a_day_that_was_written_live_is() {
+    let mut journal = three_days();
+    // Across midnight: the call on one day, its result on the next, and back to the day before within the slack.
+    const MIDNIGHT: u64 = 3 * 86_400 + 43_200;
+    for (seconds, piece) in [
+        (MIDNIGHT - 5, call("c1", "read_file", r#"{"path":"a text"}"#)),
+        (MIDNIGHT + 5, result("c1", "what the text said")),
+        (MIDNIGHT - 1, said("a late text")),
+        (MIDNIGHT + 900, said("a text of the next day")),
+        (MIDNIGHT - 700, said("a text of a clock that is behind")),
+    ] {
+        journal.push(known(Kind::ModelCall, seconds).with(|event| event.pieces = vec![piece.clone()]));
+    }
+    let live = indexed(&journal);
+    drop((live.store, live.reader));
+    let aside = tempfile::tempdir().unwrap();
+    let keys = data_keys(aside.path());
+    let empty = Store::open(aside.path(), &keys).unwrap();
+    let mut rebuild = store::Rebuild::begin(aside.path(), "1970-01-01", &keys).unwrap();
+    for records in journal.records.chunks(2) {
+        rebuild.index(records).unwrap();
+    }
+    let store = rebuild.finish(empty).unwrap();
+    assert_eq!(store.next().0, journal.records.len() as u64);
+    drop(store);
+    let days = store::days(live.dir.path()).unwrap();
+    assert_eq!(store::days(aside.path()).unwrap(), days);
+    assert!(days.len() >= 5, "{days:?}");
+    for day in &days {
+        let (live, aside) = (dump(live.dir.path(), day, &live.keys), dump(aside.path(), day, &keys));
+        assert!(live.iter().any(|row| row.contains("events_trace")));
+        assert_eq!(live, aside, "{day}");
+    }
+}
+
 #[test]
 fn a_swap_that_was_interrupted_leaves_a_store_that_is_filled_from_the_start() {
     let journal = three_days();
