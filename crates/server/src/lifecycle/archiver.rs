@@ -14,6 +14,7 @@ use serde::Serialize;
 use super::cold::{Cold, ColdError, lifecycle_event};
 use super::hold::{Hold, Holds};
 use super::kept_policy::{Jumped, KeptPolicy, PolicyError};
+use super::noted_days::NotedDaysError;
 use super::target::Sessions;
 use crate::asker::Asker;
 use crate::pipeline::Pipeline;
@@ -85,6 +86,9 @@ pub enum ArchiverError {
     /// The policy that stands, or the clock.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// Which days of the hot store stay, or are to be built anew.
+    #[error(transparent)]
+    Days(#[from] NotedDaysError),
     /// The store's writer.
     #[error("{0}")]
     Consumer(String),
@@ -139,7 +143,7 @@ impl ArchiverError {
             Self::Cold(error) => error.may_pass(),
             Self::Archive(error) => error.may_pass(),
             // A root key in a service that does not answer, or does not for now.
-            Self::Io(_) | Self::Keys(KeysError::Root { .. }) => true,
+            Self::Io(_) | Self::Keys(KeysError::Root { .. }) | Self::Days(NotedDaysError::Keys(KeysError::Root { .. })) => true,
             error => crate::room::is_lacking(error),
         }
     }
@@ -271,7 +275,7 @@ impl Archiver {
         let hot_ns = u64::from(self.policy.policy.hot_days()).saturating_mul(DAY_NS);
         let before = Timestamp::from_unix_ns(now.unix_ns().saturating_sub(hot_ns));
         let day = store::day_of(before.unix_ns());
-        let restored = super::restore::restored(&self.data, now)?;
+        let restored = super::restore::restored(&self.keyring, now)?;
         let cooled = store::drop_before(&self.data, &day, self.cold.end(), &restored, &self.store_keys)?;
         if !cooled.is_empty() {
             tracing::info!(days = cooled.len(), "days left the hot store; `watchkeeper restore` brings them back");

@@ -9,6 +9,7 @@ pub mod forensic;
 pub mod hold;
 mod job;
 pub(crate) mod kept_policy;
+mod noted_days;
 pub mod place;
 mod plan;
 pub mod protect;

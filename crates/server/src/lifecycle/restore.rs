@@ -1,13 +1,14 @@
 //! Bringing records back from the archive into the hot store, for an old case.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use event::{Timestamp, attr};
+use keys::Keyring;
 use serde::Serialize;
 
 use super::lifecycle_event;
+use super::noted_days::{NotedDays, NotedDaysError};
 use crate::asker::Asker;
 use crate::consumers::StoreJob;
 use crate::node::Node;
@@ -15,11 +16,8 @@ use crate::node::Node;
 /// How long it may take: a day of ten million events is a quarter of an hour's work.
 const WITHIN: Duration = Duration::from_secs(3_600);
 
-/// Which days were brought back, and until when they stay.
-const FILE: &str = "state/restored.json";
-
-/// Longest list that is read: thirty thousand days.
-const FILE_BYTES_MAX: u64 = 1024 * 1024;
+/// The days that were brought back, and until when each stays.
+const RESTORED: NotedDays = NotedDays("days that were restored");
 
 /// How long they stay: a week.
 const STAYS_NS: u64 = 7 * 86_400 * 1_000_000_000;
@@ -52,8 +50,8 @@ pub enum RestoreError {
     #[error("the restore cannot be recorded: {0}")]
     Record(#[from] capture::RecordError),
     /// The list of days that were brought back.
-    #[error("state/restored.json: {0}")]
-    Io(#[from] std::io::Error),
+    #[error(transparent)]
+    Days(#[from] NotedDaysError),
     /// The archive or the store.
     #[error("{0}")]
     Store(String),
@@ -82,7 +80,7 @@ impl Node {
         match waits.recv_timeout(WITHIN) {
             Ok(outcome) => {
                 let restored = outcome.map_err(RestoreError::Store)?;
-                note(self.data().path(), &restored.days, Timestamp::now())?;
+                note(self.keyring(), &restored.days, Timestamp::now())?;
                 let found = restored.days.iter().chain(&there).filter(|day| wanted.contains(*day)).count();
                 let without = wanted.len().saturating_sub(found) as u64;
                 Ok(Restored { there, without, ..restored })
@@ -100,21 +98,40 @@ fn days_between(from: Timestamp, to: Timestamp) -> BTreeSet<String> {
 }
 
 /// The days that were brought back and stay.
-pub(crate) fn restored(data: &Path, now: Timestamp) -> std::io::Result<BTreeSet<String>> {
-    Ok(read(data)?.into_iter().filter(|(_, until)| *until > now).map(|(day, _)| day).collect())
+pub(crate) fn restored(keyring: &Keyring, now: Timestamp) -> Result<BTreeSet<String>, NotedDaysError> {
+    Ok(RESTORED.read(keyring)?.into_iter().filter(|(_, until)| *until > now).map(|(day, _)| day).collect())
 }
 
-fn note(data: &Path, days: &[String], now: Timestamp) -> std::io::Result<()> {
-    let mut restored = read(data)?;
-    restored.retain(|_, until| *until > now);
+fn note(keyring: &Keyring, days: &[String], now: Timestamp) -> Result<(), NotedDaysError> {
     let until = Timestamp::from_unix_ns(now.unix_ns().saturating_add(STAYS_NS));
-    restored.extend(days.iter().map(|day| (day.clone(), until)));
-    files::write_atomic(&data.join(FILE), &serde_json::to_vec(&restored)?, 0o600)
+    RESTORED.change(keyring, |restored| {
+        restored.retain(|_, until| *until > now);
+        restored.extend(days.iter().map(|day| (day.clone(), until)));
+    })
 }
 
-fn read(data: &Path) -> std::io::Result<BTreeMap<String, Timestamp>> {
-    match files::read_at_most(&data.join(FILE), FILE_BYTES_MAX)? {
-        Some(bytes) => Ok(serde_json::from_slice(&bytes)?),
-        None => Ok(BTreeMap::new()),
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data_dir::DataDir;
+    use crate::root_key::{RootKeyPlace, open_keyring};
+
+    #[test]
+    fn days_stay_for_a_week_and_for_another_when_they_are_restored_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::create(&dir.path().join("data")).unwrap();
+        let keyring = open_keyring(&data, &RootKeyPlace::new(Some(&dir.path().join("root.key"))).unwrap()).unwrap().0;
+        let at = |days: u64| Timestamp::from_unix_ns(days * DAY_NS);
+        let stay = |now: u64| restored(&keyring, at(now)).unwrap().into_iter().collect::<Vec<_>>();
+        assert_eq!(stay(0), Vec::<String>::new());
+        note(&keyring, &["2026-03-01".to_owned(), "2026-03-02".to_owned()], at(100)).unwrap();
+        note(&keyring, &["2026-03-02".to_owned()], at(103)).unwrap();
+        assert_eq!(stay(106), ["2026-03-01", "2026-03-02"]);
+        assert_eq!(stay(107), ["2026-03-02"]);
+        note(&keyring, &[], at(111)).unwrap();
+        assert_eq!(RESTORED.read(&keyring).unwrap().len(), 0, "what is over is forgotten");
+        keyring.put_named(RESTORED.0, b"of another version").unwrap();
+        assert!(note(&keyring, &["2026-03-03".to_owned()], at(111)).is_err() && restored(&keyring, at(0)).is_err());
+        assert_eq!(keyring.named(RESTORED.0).unwrap().unwrap()[..], *b"of another version");
     }
 }

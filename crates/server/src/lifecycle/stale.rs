@@ -2,7 +2,7 @@
 //! left: at once where somebody asks for the end of the retention, else within a day, so that each day is built anew once and not with
 //! each of its segments.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -12,11 +12,12 @@ use keys::Keyring;
 
 use super::archiver::ArchiverError;
 use super::cold::Cold;
-use super::kept_policy::{PolicyError, later};
+use super::kept_policy::later;
+use super::noted_days::{NotedDays, NotedDaysError};
 use super::plan::observed_of;
 
-/// The keyring's name of the list.
-const NAME: &str = "days of dropped records";
+/// The days, and since when each waits.
+const WAITING: NotedDays = NotedDays("days of dropped records");
 
 /// How long a day waits for the rest of its segments.
 const WAITS: Duration = Duration::from_secs(86_400);
@@ -30,37 +31,21 @@ pub(crate) fn note(keyring: &Keyring, data: &Path, cold: &Cold, segment: &Segmen
     }
     let days: BTreeSet<String> =
         cold.segment(&segment.span())?.iter().map(|stored| store::day_of(observed_of(stored).unix_ns())).collect();
-    let mut noted = list(keyring)?;
-    let before = noted.len();
-    for day in days.intersection(&there) {
-        noted.entry(day.clone()).or_insert(now);
-    }
-    if noted.len() > before {
-        write(keyring, &noted)?;
+    let noted = WAITING.read(keyring)?;
+    let new: Vec<&String> = days.intersection(&there).filter(|day| !noted.contains_key(*day)).collect();
+    if !new.is_empty() {
+        WAITING.change(keyring, |noted| noted.extend(new.into_iter().map(|day| (day.clone(), now))))?;
     }
     Ok(())
 }
 
 /// The days that are to be built anew now: all of them, or those that have waited.
-pub(crate) fn due(keyring: &Keyring, now: Timestamp, all: bool) -> Result<BTreeSet<String>, PolicyError> {
+pub(crate) fn due(keyring: &Keyring, now: Timestamp, all: bool) -> Result<BTreeSet<String>, NotedDaysError> {
     let is_due = |noted: &Timestamp| all || now >= later(*noted, WAITS);
-    Ok(list(keyring)?.into_iter().filter(|(_, noted)| is_due(noted)).map(|(day, _)| day).collect())
+    Ok(WAITING.read(keyring)?.into_iter().filter(|(_, noted)| is_due(noted)).map(|(day, _)| day).collect())
 }
 
 /// Forgets days that were built anew.
-pub(crate) fn done(keyring: &Keyring, days: &BTreeSet<String>) -> Result<(), PolicyError> {
-    let mut noted = list(keyring)?;
-    noted.retain(|day, _| !days.contains(day));
-    write(keyring, &noted)
-}
-
-fn list(keyring: &Keyring) -> Result<BTreeMap<String, Timestamp>, PolicyError> {
-    match keyring.named(NAME)? {
-        Some(bytes) => Ok(serde_json::from_slice(&bytes)?),
-        None => Ok(BTreeMap::new()),
-    }
-}
-
-fn write(keyring: &Keyring, noted: &BTreeMap<String, Timestamp>) -> Result<(), PolicyError> {
-    Ok(keyring.put_named(NAME, &serde_json::to_vec(noted)?)?)
+pub(crate) fn done(keyring: &Keyring, days: &BTreeSet<String>) -> Result<(), NotedDaysError> {
+    WAITING.change(keyring, |noted| noted.retain(|day, _| !days.contains(day)))
 }
