@@ -72,11 +72,14 @@ pub trait PublicPlace: PublicFiles {
         files.iter().try_for_each(|(name, bytes)| self.create(name, bytes))
     }
 
-    /// Puts a file in the place of the one that is there; readers see the one or the other.
+    /// Puts a file in the place of the one that has the bytes `before`, or where there is none: the place compares and puts in one step,
+    /// so that of two who publish at once only one does. Readers see the one file or the other. One with the same bytes that is there
+    /// already is taken as put.
     ///
     /// # Errors
-    /// [`PlaceError::Failed`] when the place does not answer.
-    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), PlaceError>;
+    /// [`PlaceError::Changed`] when there is another one than `before`, which stays; [`PlaceError::Taken`] where somebody else publishes
+    /// for good; [`PlaceError::Failed`] when the place does not answer.
+    fn exchange(&self, name: &str, before: Option<&[u8]>, bytes: &[u8]) -> Result<(), PlaceError>;
 
     /// Removes a file, if it is there.
     ///
@@ -102,6 +105,17 @@ pub enum PlaceError {
         /// What happened.
         what: String,
     },
+    /// Somebody else put a file while this was published.
+    #[error(
+        "{0} was changed at the place while it was published: another server publishes there (a copy of this record?), and nothing is \
+         put over what it put; stop one of the two, and keep both records"
+    )]
+    Changed(String),
+    /// Somebody else publishes at the place, as long as they run.
+    #[error(
+        "another process publishes there and holds the lock {0}: stop one of the two, and give each record a place of its own"
+    )]
+    Taken(String),
     /// What never changes is there with other bytes.
     #[error(
         "{0} is published with other bytes; published tiles are never replaced: find out who wrote it (a copy of this record, another \

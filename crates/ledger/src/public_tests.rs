@@ -22,6 +22,8 @@ pub(crate) struct Memory {
     /// Calls that it still answers; `None` for all.
     left: Cell<Option<u64>>,
     calls: Cell<u64>,
+    /// What somebody else puts there just before the file of that name is exchanged.
+    meanwhile: RefCell<Option<(&'static str, Vec<u8>)>>,
 }
 
 impl Memory {
@@ -57,9 +59,17 @@ impl PublicPlace for Memory {
         if there == bytes { Ok(()) } else { Err(PlaceError::Differs(name.to_owned())) }
     }
 
-    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), PlaceError> {
+    fn exchange(&self, name: &str, before: Option<&[u8]>, bytes: &[u8]) -> Result<(), PlaceError> {
         self.call(name)?;
-        self.files.borrow_mut().insert(name.to_owned(), bytes.to_vec());
+        let mut files = self.files.borrow_mut();
+        if let Some((_, theirs)) = self.meanwhile.borrow_mut().take_if(|(file, _)| *file == name) {
+            files.insert(name.to_owned(), theirs);
+        }
+        let there = files.get(name).map(Vec::as_slice);
+        if there != before && there != Some(bytes) {
+            return Err(PlaceError::Changed(name.to_owned()));
+        }
+        files.insert(name.to_owned(), bytes.to_vec());
         Ok(())
     }
 
@@ -325,6 +335,49 @@ fn a_roll_back_a_fork_and_another_log_are_named_on_both_sides_and_nothing_is_put
     let grown = log(&ours, &[600, 700]);
     publish_all(grown.path(), &place, &mut Published::default(), &ours).unwrap();
     assert_eq!(intact(&place).sealed, 700);
+}
+
+#[test]
+fn of_two_who_publish_at_once_the_second_stops_and_no_fork_is_published() {
+    let ours = records(700);
+    let mut others = records(700);
+    others[650].blind[0] ^= 1;
+    let log = |records: &[Record], sizes: &[usize]| {
+        let dir = tempfile::tempdir().unwrap();
+        seal_at(&mut Ledger::open(dir.path(), key()).unwrap(), records, sizes).unwrap();
+        dir
+    };
+    let checkpoint = |dir: &Path| std::fs::read(dir.join("ledger/checkpoint")).unwrap();
+    for (first, second) in [(690, 690), (690, 695), (695, 690)] {
+        let place = Memory::default();
+        publish_all(log(&ours, &[600]).path(), &place, &mut Published::default(), &ours).unwrap();
+        // A copy of the record goes on as another history. Both have seen the checkpoint of 600 records; the other one's is put first.
+        let (here, copy) = (log(&ours, &[600, first]), log(&others, &[600, second]));
+        let theirs = checkpoint(copy.path());
+        *place.meanwhile.borrow_mut() = Some(("checkpoint", theirs.clone()));
+        let error = publish_all(here.path(), &place, &mut Published::default(), &ours).unwrap_err();
+        assert!(matches!(&error, PublishError::Place(PlaceError::Changed(name)) if name == "checkpoint"), "{error}");
+        assert!(!error.may_pass(), "{error}");
+        assert_eq!(place.files.borrow()["checkpoint"], theirs, "nothing is put over what the other one put");
+        // And so it stays.
+        let error = publish_all(here.path(), &place, &mut Published::default(), &ours).unwrap_err();
+        assert!(!error.may_pass(), "{error}");
+        assert_eq!(place.files.borrow()["checkpoint"], theirs);
+    }
+    // The same for what else changes; and an answer that was lost on the way is no other publisher.
+    let place = Memory::default();
+    let here = log(&ours, &[600]);
+    publish_all(here.path(), &place, &mut Published::default(), &ours).unwrap();
+    let witness = SigningKey::generate(Algorithm::Ed25519Cosignature, "witness.example").unwrap();
+    cosign(here.path(), &witness);
+    *place.meanwhile.borrow_mut() = Some(("witnessed", b"another".to_vec()));
+    let error = publish_all(here.path(), &place, &mut Published::default(), &ours).unwrap_err();
+    assert!(matches!(&error, PublishError::Place(PlaceError::Changed(name)) if name == "witnessed"), "{error}");
+    place.files.borrow_mut().remove("witnessed");
+    let own = std::fs::read(here.path().join("ledger/witnessed")).unwrap();
+    *place.meanwhile.borrow_mut() = Some(("witnessed", own));
+    publish_all(here.path(), &place, &mut Published::default(), &ours).unwrap();
+    intact(&place);
 }
 
 #[test]

@@ -1,22 +1,21 @@
 //! Places that a log is published at, for everybody to read: a bucket, a directory that a web server serves, a web site.
 
-use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use ledger::public::{PlaceError, PublicFiles, PublicPlace};
 use object_store::ClientOptions;
 use object_store::client::{HttpRequest, HttpRequestBody};
 
-use super::network::{Answer, ERROR_BYTES_MAX, Network, execute, tried};
-use super::s3::ObjectRequest;
-use super::{Digest, ObjectError, S3Config, S3Objects};
+use super::network::{Answer, Network, execute, tried};
+use super::s3::{Ask, checksum};
+use super::{ObjectError, S3Config, S3Objects};
 
 /// Requests that are under way at once.
 const REQUESTS_AT_ONCE: usize = 16;
@@ -33,13 +32,24 @@ const IMMUTABLE: &str = "public, max-age=31536000, immutable";
 /// What changes is asked for again after some seconds (C2SP tlog-tiles).
 const MUTABLE: &str = "public, max-age=5";
 
+/// Held by the one process that publishes to a directory, as long as it runs.
+const LOCK_FILE: &str = ".lock";
+
+/// The mode of published files and of their directories: whoever serves them is somebody else.
+const FILE_MODE: u32 = 0o644;
+const DIR_MODE: u32 = 0o755;
+
 /// A bucket of which anybody may read a part.
 #[derive(Debug)]
 pub struct PublicBucket(S3Objects);
 
 /// A directory that somebody serves, or a copy of one.
-#[derive(Debug, Clone)]
-pub struct PublicDir(PathBuf);
+#[derive(Debug)]
+pub struct PublicDir {
+    dir: PathBuf,
+    /// Taken with the first file that is put.
+    lock: Mutex<Option<File>>,
+}
 
 /// A log on a web server. It is only read.
 pub struct PublicSite {
@@ -56,50 +66,36 @@ impl PublicBucket {
         S3Objects::open(config).map(Self)
     }
 
-    fn put_headers(name: &str, bytes: &[u8], is_new: bool) -> Vec<(&'static str, String)> {
-        let mut headers = vec![
-            ("content-type", content_type(name).to_owned()),
-            ("cache-control", if is_new { IMMUTABLE } else { MUTABLE }.to_owned()),
-            ("x-amz-checksum-sha256", STANDARD.encode(Digest::of(bytes).0)),
-            ("x-amz-sdk-checksum-algorithm", "SHA256".to_owned()),
-        ];
-        if is_new {
-            headers.push(("if-none-match", "*".to_owned()));
-        }
+    fn put_headers(name: &str, bytes: &[u8], cached: &str, condition: (&'static str, String)) -> Vec<(&'static str, String)> {
+        let mut headers = vec![("content-type", content_type(name).to_owned()), ("cache-control", cached.to_owned()), condition];
+        headers.extend(checksum(bytes));
         headers
     }
 
-    fn read(&self, wanted: &[(String, usize)]) -> Result<Vec<Option<Vec<u8>>>, PlaceError> {
-        let mut files = Vec::with_capacity(wanted.len());
+    /// What the bucket answers to a request for each of these files; `None` for those that are not there.
+    fn answers(&self, wanted: &[(String, usize)]) -> Result<Vec<Option<Answer>>, PlaceError> {
+        let mut answers = Vec::with_capacity(wanted.len());
         for some in wanted.chunks(REQUESTS_AT_ONCE) {
-            let request = |(name, bytes_max): &(String, usize)| (name.clone(), *bytes_max as u64);
-            let asked: Vec<(String, u64)> = some.iter().map(request).collect();
-            let requests = asked.iter().map(|(name, bytes_max)| ObjectRequest {
-                name,
-                headers: &[],
-                body: Bytes::new(),
-                bytes_max: *bytes_max,
-            });
-            let answers = self.0.send_all(&Method::GET, requests.collect()).map_err(failed)?;
-            for ((name, _), answer) in some.iter().zip(answers) {
-                files.push(match answer.status {
+            let asks = some.iter().map(|(name, bytes_max)| Ask::new(Method::GET, name).up_to(*bytes_max as u64));
+            for ((name, _), answer) in some.iter().zip(self.0.send_all(asks.collect()).map_err(failed)?) {
+                answers.push(match answer.status {
                     StatusCode::NOT_FOUND => None,
-                    status if status.is_success() => Some(answer.body.to_vec()),
+                    status if status.is_success() => Some(answer),
                     _ => return Err(failed(answer.refused(name))),
                 });
             }
         }
-        Ok(files)
+        Ok(answers)
     }
 }
 
 impl PublicFiles for PublicBucket {
     fn get(&self, name: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, PlaceError> {
-        Ok(self.read(&[(name.to_owned(), bytes_max)])?.pop().flatten())
+        Ok(self.get_all(&[(name.to_owned(), bytes_max)])?.pop().flatten())
     }
 
     fn get_all(&self, wanted: &[(String, usize)]) -> Result<Vec<Option<Vec<u8>>>, PlaceError> {
-        self.read(wanted)
+        Ok(self.answers(wanted)?.into_iter().map(|answer| answer.map(|answer| answer.body.to_vec())).collect())
     }
 }
 
@@ -110,14 +106,15 @@ impl PublicPlace for PublicBucket {
 
     fn create_all(&self, files: &[(String, Vec<u8>)]) -> Result<(), PlaceError> {
         for some in files.chunks(REQUESTS_AT_ONCE) {
-            let headers: Vec<_> = some.iter().map(|(name, bytes)| Self::put_headers(name, bytes, true)).collect();
-            let requests = some.iter().zip(&headers).map(|((name, bytes), headers)| ObjectRequest {
-                name,
-                headers,
-                body: Bytes::copy_from_slice(bytes),
-                bytes_max: ERROR_BYTES_MAX as u64,
-            });
-            let answers = self.0.send_all(&Method::PUT, requests.collect()).map_err(failed)?;
+            let headers: Vec<_> = some
+                .iter()
+                .map(|(name, bytes)| Self::put_headers(name, bytes, IMMUTABLE, ("if-none-match", "*".to_owned())))
+                .collect();
+            let asks = some
+                .iter()
+                .zip(&headers)
+                .map(|((name, bytes), headers)| Ask::new(Method::PUT, name).headers(headers).body(Bytes::copy_from_slice(bytes)));
+            let answers = self.0.send_all(asks.collect()).map_err(failed)?;
             for ((name, bytes), answer) in some.iter().zip(answers) {
                 match answer.status {
                     status if status.is_success() => {}
@@ -137,17 +134,39 @@ impl PublicPlace for PublicBucket {
         Ok(())
     }
 
-    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), PlaceError> {
-        let headers = Self::put_headers(name, bytes, false);
-        let request =
-            ObjectRequest { name, headers: &headers, body: Bytes::copy_from_slice(bytes), bytes_max: ERROR_BYTES_MAX as u64 };
-        only_success(name, self.0.send_all(&Method::PUT, vec![request]).map_err(failed)?)
+    fn exchange(&self, name: &str, before: Option<&[u8]>, bytes: &[u8]) -> Result<(), PlaceError> {
+        let bytes_max = before.map_or(0, <[u8]>::len);
+        let there = self.answers(&[(name.to_owned(), bytes_max)])?.pop().flatten();
+        let changed = || PlaceError::Changed(name.to_owned());
+        let condition = match (&there, before) {
+            (None, None) => ("if-none-match", "*".to_owned()),
+            (Some(answer), Some(before)) if answer.body[..] == *before => {
+                let what = "the server tells no ETag of it, without which two who publish would not see each other".to_owned();
+                let tag = answer.header("etag").ok_or(PlaceError::Failed { name: name.to_owned(), what })?;
+                ("if-match", tag)
+            }
+            _ => return Err(changed()),
+        };
+        let headers = Self::put_headers(name, bytes, MUTABLE, condition);
+        let ask = Ask::new(Method::PUT, &name).headers(&headers).body(Bytes::copy_from_slice(bytes));
+        let answer = self.0.send(ask).map_err(failed)?;
+        match answer.status {
+            status if status.is_success() => Ok(()),
+            // Put by an earlier try of ours, or by somebody else; or gone.
+            StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT | StatusCode::NOT_FOUND => {
+                if self.get(name, bytes.len())?.as_deref() == Some(bytes) { Ok(()) } else { Err(changed()) }
+            }
+            _ => Err(failed(answer.refused(&name))),
+        }
     }
 
     fn remove(&self, name: &str) -> Result<(), PlaceError> {
-        let request = ObjectRequest { name, headers: &[], body: Bytes::new(), bytes_max: ERROR_BYTES_MAX as u64 };
-        let answers = self.0.send_all(&Method::DELETE, vec![request]).map_err(failed)?;
-        only_success(name, answers.into_iter().filter(|answer| answer.status != StatusCode::NOT_FOUND).collect())
+        let answer = self.0.send(Ask::new(Method::DELETE, &name)).map_err(failed)?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Ok(()),
+            status if status.is_success() => Ok(()),
+            _ => Err(failed(answer.refused(&name))),
+        }
     }
 
     fn list(&self, dir: &str) -> Result<Vec<String>, PlaceError> {
@@ -155,39 +174,38 @@ impl PublicPlace for PublicBucket {
     }
 }
 
-fn only_success(name: &str, answers: Vec<Answer>) -> Result<(), PlaceError> {
-    match answers.iter().find(|answer| !answer.status.is_success()) {
-        Some(answer) => Err(failed(answer.refused(&name))),
-        None => Ok(()),
-    }
-}
-
 impl PublicDir {
     /// The directory; made, with those above it, when something is put there.
     #[must_use]
     pub fn new(dir: &Path) -> Self {
-        Self(dir.to_owned())
+        Self { dir: dir.to_owned(), lock: Mutex::new(None) }
     }
 
-    /// Writes a file beside its place and makes it durable.
-    fn write_beside(&self, name: &str, bytes: &[u8]) -> io::Result<(PathBuf, PathBuf)> {
-        let path = self.0.join(name);
-        let (Some(parent), Some(file_name)) = (path.parent(), path.file_name()) else {
-            return Err(io::ErrorKind::InvalidInput.into());
-        };
-        DirBuilder::new().recursive(true).mode(0o755).create(parent)?;
-        let temporary = parent.join(format!(".new-{}", file_name.to_string_lossy()));
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        Ok((temporary, path))
+    /// Makes sure that nobody else publishes here as long as this is there, and that the directory of a file is.
+    fn to_put(&self, name: &str) -> Result<PathBuf, PlaceError> {
+        let by_system = |error: io::Error| by_system(name, &error);
+        let path = self.dir.join(name);
+        let parent = path.parent().ok_or_else(|| by_system(io::ErrorKind::InvalidInput.into()))?;
+        DirBuilder::new().recursive(true).mode(DIR_MODE).create(parent).map_err(by_system)?;
+        let mut held = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.is_none() {
+            let lock_path = self.dir.join(LOCK_FILE);
+            let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(FILE_MODE).open(&lock_path);
+            let lock = lock.map_err(by_system)?;
+            match lock.try_lock() {
+                Ok(()) => *held = Some(lock),
+                Err(TryLockError::WouldBlock) => return Err(PlaceError::Taken(lock_path.display().to_string())),
+                Err(TryLockError::Error(error)) => return Err(by_system(error)),
+            }
+        }
+        Ok(path)
     }
 }
 
 impl PublicFiles for PublicDir {
     fn get(&self, name: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, PlaceError> {
         let read = || {
-            let file = match File::open(self.0.join(name)) {
+            let file = match File::open(self.dir.join(name)) {
                 Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
                 file => file?,
             };
@@ -201,39 +219,33 @@ impl PublicFiles for PublicDir {
 
 impl PublicPlace for PublicDir {
     fn create(&self, name: &str, bytes: &[u8]) -> Result<(), PlaceError> {
-        let write = || {
-            let (temporary, path) = self.write_beside(name, bytes)?;
-            // A link, unlike a rename, never takes the place of another file.
-            let linked = std::fs::hard_link(&temporary, &path);
-            std::fs::remove_file(&temporary)?;
-            path.parent().map_or(Ok(()), files::sync_dir)?;
-            linked
-        };
-        match write() {
-            Ok(()) => Ok(()),
+        let path = self.to_put(name)?;
+        match files::write_new(&path, bytes, FILE_MODE) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match self.get(name, bytes.len())? {
                 Some(there) if there == bytes => Ok(()),
                 _ => Err(PlaceError::Differs(name.to_owned())),
             },
-            Err(error) => Err(by_system(name, &error)),
+            written => written.map_err(|error| by_system(name, &error)),
         }
     }
 
-    fn replace(&self, name: &str, bytes: &[u8]) -> Result<(), PlaceError> {
-        let write = || {
-            let (temporary, path) = self.write_beside(name, bytes)?;
-            std::fs::rename(&temporary, &path)?;
-            path.parent().map_or(Ok(()), files::sync_dir)
-        };
-        write().map_err(|error| by_system(name, &error))
+    fn exchange(&self, name: &str, before: Option<&[u8]>, bytes: &[u8]) -> Result<(), PlaceError> {
+        let path = self.to_put(name)?;
+        let bytes_max = bytes.len().max(before.map_or(0, <[u8]>::len));
+        // Under the lock: whoever else writes here is no publisher.
+        let there = self.get(name, bytes_max)?;
+        if there.as_deref() == Some(bytes) {
+            return Ok(());
+        }
+        if there.as_deref() != before {
+            return Err(PlaceError::Changed(name.to_owned()));
+        }
+        files::write_atomic(&path, bytes, FILE_MODE).map_err(|error| by_system(name, &error))
     }
 
     fn remove(&self, name: &str) -> Result<(), PlaceError> {
-        let path = self.0.join(name);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(by_system(name, &error)),
-            _ => {}
-        }
+        let path = self.to_put(name)?;
+        files::remove(&path).map_err(|error| by_system(name, &error))?;
         // The directory of partial tiles goes with the last of them.
         if let Some(parent) = path.parent().filter(|parent| parent.extension().is_some_and(|extension| extension == "p")) {
             drop(std::fs::remove_dir(parent));
@@ -242,7 +254,7 @@ impl PublicPlace for PublicDir {
     }
 
     fn list(&self, dir: &str) -> Result<Vec<String>, PlaceError> {
-        let entries = match std::fs::read_dir(self.0.join(dir)) {
+        let entries = match std::fs::read_dir(self.dir.join(dir)) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries.map_err(|error| by_system(dir, &error))?,
         };
@@ -355,18 +367,39 @@ mod tests {
         assert_eq!(place.create("tile/0/x001/002", b"two"), Err(PlaceError::Differs("tile/0/x001/002".to_owned())));
         assert_eq!(place.create("tile/0/x001/002", b"on"), Err(PlaceError::Differs("tile/0/x001/002".to_owned())));
         assert_eq!(place.get("tile/0/x001/002", 1).unwrap().as_deref(), Some(&b"on"[..]), "a longer one is seen to be longer");
-        for text in ["a", "b"] {
-            place.replace("checkpoint", text.as_bytes()).unwrap();
+        for (before, text) in [(None, "a"), (Some("a"), "b"), (Some("a"), "b")] {
+            place.exchange("checkpoint", before.map(str::as_bytes), text.as_bytes()).unwrap();
             assert_eq!(place.get("checkpoint", 10).unwrap().as_deref(), Some(text.as_bytes()));
         }
+        for before in [None, Some("a"), Some("bb"), Some("")] {
+            let changed = place.exchange("checkpoint", before.map(str::as_bytes), b"c");
+            assert_eq!(changed, Err(PlaceError::Changed("checkpoint".to_owned())), "{before:?}");
+        }
+        assert_eq!(place.get("checkpoint", 10).unwrap().as_deref(), Some(&b"b"[..]));
         place.create("tile/0/001.p/7", b"p").unwrap();
         assert_eq!(place.list("tile/0/001.p").unwrap(), ["tile/0/001.p/7"]);
         place.remove("tile/0/001.p/7").unwrap();
         place.remove("tile/0/001.p/7").unwrap();
         assert_eq!(place.list("tile/0/001.p").unwrap(), Vec::<String>::new());
         assert!(!dir.path().join("log/tile/0/001.p").exists());
-        let left: Vec<_> = std::fs::read_dir(dir.path().join("log")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert_eq!(left.len(), 2, "{left:?}");
+        let mut left: Vec<_> =
+            std::fs::read_dir(dir.path().join("log")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [LOCK_FILE, "checkpoint", "tile"]);
+    }
+
+    #[test]
+    fn one_at_a_time_publishes_to_a_directory_and_everybody_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let (first, second) = (PublicDir::new(dir.path()), PublicDir::new(dir.path()));
+        first.create("vkey", b"key").unwrap();
+        let taken = PlaceError::Taken(dir.path().join(LOCK_FILE).display().to_string());
+        assert_eq!(second.create("vkey", b"key"), Err(taken.clone()));
+        assert_eq!(second.exchange("checkpoint", None, b"a"), Err(taken.clone()));
+        assert_eq!(second.remove("vkey"), Err(taken));
+        assert_eq!(second.get("vkey", 10).unwrap().as_deref(), Some(&b"key"[..]));
+        drop(first);
+        second.exchange("checkpoint", None, b"a").unwrap();
     }
 
     #[test]

@@ -35,12 +35,15 @@ const ESCAPED: &percent_encoding::AsciiSet =
 /// Largest file of credentials: AWS's own tools keep every profile in one.
 const CREDENTIALS_BYTES_MAX: u64 = 64 * 1024;
 
-/// A request for one object, beside others.
-pub(super) struct ObjectRequest<'r> {
-    pub(super) name: &'r str,
-    pub(super) headers: &'r [(&'static str, String)],
-    pub(super) body: Bytes,
-    pub(super) bytes_max: u64,
+/// What is asked of the bucket: of one of its objects, or of itself.
+pub(super) struct Ask<'r> {
+    method: Method,
+    name: &'r dyn fmt::Display,
+    query: Vec<(&'static str, Option<&'r str>)>,
+    headers: &'r [(&'static str, String)],
+    body: Bytes,
+    /// Longest answer.
+    bytes_max: u64,
 }
 
 /// A bucket, and what is asked of it.
@@ -144,57 +147,30 @@ impl S3Objects {
         if self.config.prefix.is_empty() { name.to_string() } else { format!("{}/{name}", self.config.prefix) }
     }
 
-    /// Sends a request; again where the network or the server failed and not the request.
-    fn send(
-        &self,
-        method: Method,
-        name: &dyn fmt::Display,
-        query: &[(&str, Option<&str>)],
-        headers: &[(&'static str, String)],
-        body: Bytes,
-        bytes_max: u64,
-    ) -> Result<Answer, ObjectError> {
-        self.send_to(format!("{}/{}", self.base, self.key(name)), method, name, query, headers, body, bytes_max)
+    /// Sends a request for an object; again where the network or the server failed and not the request.
+    pub(super) fn send(&self, ask: Ask<'_>) -> Result<Answer, ObjectError> {
+        let name = ask.name;
+        self.network.wait(name, self.request(self.url(name), ask)?)
     }
 
-    /// Sends requests for objects by their names at once, each with its headers and body; the answers are in their order.
-    pub(super) fn send_all(&self, method: &Method, requests: Vec<ObjectRequest<'_>>) -> Result<Vec<Answer>, ObjectError> {
-        let name = requests.first().map_or("", |request| request.name).to_owned();
-        let request = |request: ObjectRequest<'_>| {
-            let url = format!("{}/{}", self.base, self.key(&request.name));
-            self.request(url, method.clone(), &request.name, &[], request.headers, request.body, request.bytes_max)
-        };
-        let requests = requests.into_iter().map(request).collect::<Result<Vec<_>, _>>()?;
+    /// Sends requests for objects at once; the answers are in their order.
+    pub(super) fn send_all(&self, asks: Vec<Ask<'_>>) -> Result<Vec<Answer>, ObjectError> {
+        let name = asks.first().map_or_else(String::new, |ask| ask.name.to_string());
+        let requests = asks.into_iter().map(|ask| self.request(self.url(ask.name), ask)).collect::<Result<Vec<_>, _>>()?;
         self.network.wait(&name, futures_util::future::try_join_all(requests))
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a request has that many parts")]
-    fn send_to(
-        &self,
-        url: String,
-        method: Method,
-        name: &dyn fmt::Display,
-        query: &[(&str, Option<&str>)],
-        headers: &[(&'static str, String)],
-        body: Bytes,
-        bytes_max: u64,
-    ) -> Result<Answer, ObjectError> {
-        let request = self.request(url, method, name, query, headers, body, bytes_max)?;
-        self.network.wait(name, request)
+    fn url(&self, name: &dyn fmt::Display) -> String {
+        format!("{}/{}", self.base, self.key(name))
     }
 
     /// A request, ready to be sent, and to be tried again.
-    #[expect(clippy::too_many_arguments, reason = "a request has that many parts")]
     fn request(
         &self,
         mut url: String,
-        method: Method,
-        name: &dyn fmt::Display,
-        query: &[(&str, Option<&str>)],
-        headers: &[(&'static str, String)],
-        body: Bytes,
-        bytes_max: u64,
+        ask: Ask<'_>,
     ) -> Result<impl Future<Output = Result<Answer, String>> + Send + use<>, ObjectError> {
+        let Ask { method, name, query, headers, body, bytes_max } = ask;
         for (index, (key, value)) in query.iter().enumerate() {
             url.push(if index == 0 { '?' } else { '&' });
             url.push_str(key);
@@ -249,13 +225,13 @@ impl S3Objects {
     }
 
     /// Asks for a part of the bucket's own configuration.
-    fn bucket_says(&self, what: &str) -> Result<Answer, ObjectError> {
+    fn bucket_says(&self, what: &'static str) -> Result<Answer, ObjectError> {
         let name = format!("bucket {}", self.config.bucket);
-        self.send_to(self.base.clone(), Method::GET, &name, &[(what, None)], &[], Bytes::new(), ERROR_BYTES_MAX as u64)
+        self.network.wait(&name, self.request(self.base.clone(), Ask::new(Method::GET, &name).asking(what))?)
     }
 
     fn head(&self, name: &ObjectName, version: Option<&str>) -> Result<Option<Answer>, ObjectError> {
-        let answer = self.send(Method::HEAD, name, &version_query(version), &[], Bytes::new(), ERROR_BYTES_MAX as u64)?;
+        let answer = self.send(Ask::new(Method::HEAD, name).version(version))?;
         match answer.status {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(None),
             status if status.is_success() => Ok(Some(answer)),
@@ -273,16 +249,12 @@ impl S3Objects {
 
 impl Objects for S3Objects {
     fn put(&self, name: &ObjectName, bytes: &Bytes, lock_until: Option<Timestamp>) -> Result<Put, ObjectError> {
-        let mut headers = vec![
-            ("if-none-match", "*".to_owned()),
-            ("content-type", "application/octet-stream".to_owned()),
-            ("x-amz-checksum-sha256", STANDARD.encode(Digest::of(bytes).0)),
-            ("x-amz-sdk-checksum-algorithm", "SHA256".to_owned()),
-        ];
+        let mut headers = vec![("if-none-match", "*".to_owned()), ("content-type", "application/octet-stream".to_owned())];
+        headers.extend(checksum(bytes));
         let lock = lock_until.map(|until| self.lock_headers(name, until)).transpose()?.flatten();
         let is_locked = lock.is_some();
         headers.extend(lock.into_iter().flatten());
-        let answer = self.send(Method::PUT, name, &[], &headers, bytes.clone(), ERROR_BYTES_MAX as u64)?;
+        let answer = self.send(Ask::new(Method::PUT, name).headers(&headers).body(bytes.clone()))?;
         let version = match answer.status {
             status if status.is_success() => answer.header("x-amz-version-id"),
             // Put before, by an earlier try of ours or by somebody else.
@@ -311,7 +283,7 @@ impl Objects for S3Objects {
     }
 
     fn get(&self, name: &ObjectName, version: Option<&str>, bytes_max: u64) -> Result<Option<Bytes>, ObjectError> {
-        let answer = self.send(Method::GET, name, &version_query(version), &[], Bytes::new(), bytes_max)?;
+        let answer = self.send(Ask::new(Method::GET, name).version(version).up_to(bytes_max))?;
         match answer.status {
             StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Ok(None),
             // A version of that form was never given out here.
@@ -327,7 +299,7 @@ impl Objects for S3Objects {
     }
 
     fn delete(&self, name: &ObjectName, version: Option<&str>) -> Result<bool, ObjectError> {
-        let answer = self.send(Method::DELETE, name, &version_query(version), &[], Bytes::new(), ERROR_BYTES_MAX as u64)?;
+        let answer = self.send(Ask::new(Method::DELETE, name).version(version))?;
         match answer.status {
             StatusCode::NOT_FOUND => Ok(true),
             status if status.is_success() => Ok(true),
@@ -392,15 +364,10 @@ impl Objects for S3Objects {
         }
         let status = if on { "ON" } else { "OFF" };
         let body = format!("<LegalHold xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\"><Status>{status}</Status></LegalHold>");
-        let body = Bytes::from(body);
-        let mut query = vec![("legal-hold", None)];
-        query.extend(version_query(version));
-        let headers = [
-            ("content-type", "application/xml".to_owned()),
-            ("x-amz-checksum-sha256", STANDARD.encode(Digest::of(&body).0)),
-            ("x-amz-sdk-checksum-algorithm", "SHA256".to_owned()),
-        ];
-        let answer = self.send(Method::PUT, name, &query, &headers, body, ERROR_BYTES_MAX as u64)?;
+        let mut headers = vec![("content-type", "application/xml".to_owned())];
+        headers.extend(checksum(body.as_bytes()));
+        let ask = Ask::new(Method::PUT, name).asking("legal-hold").version(version).headers(&headers).body(Bytes::from(body));
+        let answer = self.send(ask)?;
         if !answer.status.is_success() {
             return Err(answer.refused(name));
         }
@@ -412,6 +379,38 @@ impl Objects for S3Objects {
                 what: "the bucket took the hold and does not report it".to_owned(),
             })
         }
+    }
+}
+
+impl<'r> Ask<'r> {
+    /// A request without a body, whose answer is no longer than an error.
+    pub(super) fn new(method: Method, name: &'r impl fmt::Display) -> Self {
+        Self { method, name, query: Vec::new(), headers: &[], body: Bytes::new(), bytes_max: ERROR_BYTES_MAX as u64 }
+    }
+
+    /// For a part of what is there, such as its legal hold.
+    fn asking(mut self, what: &'static str) -> Self {
+        self.query.push((what, None));
+        self
+    }
+
+    /// For one version of it.
+    fn version(mut self, version: Option<&'r str>) -> Self {
+        self.query.extend(version.map(|version| ("versionId", Some(version))));
+        self
+    }
+
+    pub(super) fn headers(self, headers: &'r [(&'static str, String)]) -> Self {
+        Self { headers, ..self }
+    }
+
+    pub(super) fn body(self, body: Bytes) -> Self {
+        Self { body, ..self }
+    }
+
+    /// With an answer of at most so many bytes.
+    pub(super) fn up_to(self, bytes_max: u64) -> Self {
+        Self { bytes_max, ..self }
     }
 }
 
@@ -477,8 +476,9 @@ fn from_file(path: &Path) -> Result<AmazonS3Builder, ObjectError> {
     })
 }
 
-fn version_query(version: Option<&str>) -> Vec<(&'static str, Option<&str>)> {
-    version.map(|version| ("versionId", Some(version))).into_iter().collect()
+/// The headers by which the server sees that a body arrived as it was sent.
+pub(super) fn checksum(body: &[u8]) -> [(&'static str, String); 2] {
+    [("x-amz-checksum-sha256", STANDARD.encode(Digest::of(body).0)), ("x-amz-sdk-checksum-algorithm", "SHA256".to_owned())]
 }
 
 /// A point in time as S3 writes it, whole seconds, rounded up so that a lock never ends early.

@@ -1,4 +1,12 @@
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use ledger::public::{PlaceError, PublicFiles as _, PublicPlace as _};
+
 use super::*;
+use crate::objects::PublicBucket;
 use crate::objects::s3::tests::moto::Moto;
 
 #[path = "moto.rs"]
@@ -41,6 +49,82 @@ fn objects_in_a_bucket() {
     a_delete_marker_or_a_forged_version_changes_nothing(&server);
     wrong_credentials_and_buckets_without_a_lock_are_told(&server);
     the_archive_lives_in_a_bucket(&server);
+    of_two_who_put_a_public_file_the_second_is_told(&server);
+}
+
+fn of_two_who_put_a_public_file_the_second_is_told(server: &Moto) {
+    server.boto("bucket", &["logs", "plain"]);
+    let dir = tempfile::tempdir().unwrap();
+    let credentials = dir.path().join("credentials");
+    let text = format!("[default]\naws_access_key_id = {}\naws_secret_access_key = {}\n", server.key, server.secret);
+    files::write_new(&credentials, text.as_bytes(), 0o600).unwrap();
+    let config = S3Config { credentials: Some(credentials), ..server.config("logs", None) };
+    let place = PublicBucket::open(config.clone()).unwrap();
+    let changed = Err(PlaceError::Changed("checkpoint".to_owned()));
+    let now = || place.get("checkpoint", 10).unwrap();
+    assert_eq!(place.exchange("checkpoint", Some(b"a"), b"b"), changed);
+    place.exchange("checkpoint", None, b"a").unwrap();
+    assert_eq!(
+        (place.exchange("checkpoint", None, b"b"), place.exchange("checkpoint", Some(b"aa"), b"b")),
+        (changed.clone(), changed)
+    );
+    place.exchange("checkpoint", Some(b"a"), b"b").unwrap();
+    assert_eq!(now().as_deref(), Some(&b"b"[..]));
+
+    // Somebody puts another one between the look and the put.
+    for (before, name) in [(None, "keys"), (Some(&b"b"[..]), "checkpoint")] {
+        let key = format!("tenant/one/{name}");
+        let (endpoint, did) = before_the_first_put(server, &key);
+        let raced = PublicBucket::open(S3Config { endpoint: Some(endpoint), ..config.clone() }).unwrap();
+        assert_eq!(raced.exchange(name, before, b"ours"), Err(PlaceError::Changed(name.to_owned())));
+        assert!(did.load(Ordering::SeqCst), "nobody came between");
+        assert_eq!(place.get(name, 10).unwrap().as_deref(), Some(&b"theirs"[..]));
+    }
+}
+
+/// A server in front of moto that, before it passes on the first request to put something, puts something there itself. Gives its
+/// address, and whether it did.
+fn before_the_first_put(server: &Moto, key: &str) -> (String, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let moto = server.endpoint.trim_start_matches("http://").to_owned();
+    let config = S3Config { prefix: String::new(), ..server.config("logs", None) };
+    let other = S3Objects::with_access_key(config, &server.key, &server.secret).unwrap();
+    let (key, did) = (key.to_owned(), Arc::new(AtomicBool::new(false)));
+    let has_done = did.clone();
+    std::thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let mut server = TcpStream::connect(&moto).unwrap();
+            let mut request = request_of(&mut client);
+            if request.starts_with(b"PUT ") && !has_done.swap(true, Ordering::SeqCst) {
+                let put = Ask::new(Method::PUT, &key).body(Bytes::from_static(b"theirs"));
+                assert!(other.send(put).unwrap().status.is_success());
+            }
+            // One request a connection, so that each passes here.
+            let line = request.windows(2).position(|window| window == b"\r\n").unwrap();
+            request.splice(line..line, *b"\r\nconnection: close");
+            server.write_all(&request).unwrap();
+            std::io::copy(&mut server, &mut client).unwrap();
+        }
+    });
+    (address, did)
+}
+
+/// The bytes of one HTTP/1.1 request.
+fn request_of(client: &mut TcpStream) -> Vec<u8> {
+    let (mut request, mut bytes) = (Vec::new(), [0; 4096]);
+    loop {
+        let read = client.read(&mut bytes).unwrap();
+        request.extend_from_slice(&bytes[..read]);
+        let head = request.windows(4).position(|window| window == b"\r\n\r\n");
+        let length = head.map(|head| {
+            let head = String::from_utf8_lossy(&request[..head]).to_ascii_lowercase();
+            head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok()).unwrap_or(0)
+        });
+        if read == 0 || head.zip(length).is_some_and(|(head, length)| request.len() >= head + 4 + length) {
+            return request;
+        }
+    }
 }
 
 fn put_once_and_read_back(server: &Moto) {

@@ -129,13 +129,14 @@ pub fn publish(
 ) -> Result<(), PublishError> {
     let mut log = Log { dir: data_dir, ledger: data_dir.join("ledger"), place, keys: None, minimum: None };
     let Some((checkpoint, note)) = log.here()? else { return Ok(()) };
-    let before = log.there()?;
+    let (before, note_before) = log.there()?.unzip();
     reached.size = before.as_ref().map_or(0, |before| before.size);
     log.go_on(before.as_ref(), &checkpoint)?;
     log.put_keys()?;
     if reached.size < checkpoint.size {
         log.put_tiles(reached.size, &checkpoint)?;
-        place.replace(CHECKPOINT, &note)?;
+        // Only over the one that this goes on from: who else publishes here meanwhile would make a fork of it.
+        place.exchange(CHECKPOINT, note_before.as_deref(), &note)?;
         let was = std::mem::replace(&mut reached.size, checkpoint.size);
         log.remove_partials(was, checkpoint.size)?;
     }
@@ -194,11 +195,20 @@ impl Log<'_> {
         self.keys.as_ref().ok_or_else(|| damaged(VKEY, "is missing"))
     }
 
-    /// The checkpoint that is published, if one is.
-    fn there(&self) -> Result<Option<Checkpoint>, PublishError> {
-        let Some(note) = self.place.get(CHECKPOINT, NOTE_BYTES_MAX)? else { return Ok(None) };
-        let opened = self.keys()?.chain.open(&note);
-        opened.map(Some).map_err(|error| PublishError::OtherLog { file: CHECKPOINT, what: error.to_string() })
+    /// The checkpoint that is published, if one is, and its bytes.
+    fn there(&self) -> Result<Option<(Checkpoint, Vec<u8>)>, PublishError> {
+        let Some(note) = self.published(CHECKPOINT, NOTE_BYTES_MAX)? else { return Ok(None) };
+        let opened = self.keys()?.chain.open(&note).map_err(|error| other_log(CHECKPOINT, error))?;
+        Ok(Some((opened, note)))
+    }
+
+    /// The bytes of a published file that changes.
+    fn published(&self, file: &'static str, bytes_max: usize) -> Result<Option<Vec<u8>>, PublishError> {
+        let bytes = self.place.get(file, bytes_max)?;
+        if bytes.as_ref().is_some_and(|bytes| bytes.len() > bytes_max) {
+            return Err(other_log(file, format!("it has more than {bytes_max} bytes")));
+        }
+        Ok(bytes)
     }
 
     /// That the ledger's tree goes on from the published one.
@@ -226,20 +236,18 @@ impl Log<'_> {
     fn put_keys(&self) -> Result<(), PublishError> {
         let Keys { first, rotations, .. } = self.keys()?;
         match self.place.create(VKEY, first) {
-            Err(PlaceError::Differs(_)) => {
-                return Err(PublishError::OtherLog { file: VKEY, what: "it names other keys".to_owned() });
-            }
+            Err(PlaceError::Differs(_)) => return Err(other_log(VKEY, "it names other keys")),
             other => other?,
         }
         let Some(rotations) = rotations else { return Ok(()) };
-        let there = self.place.get(KEYS, KEYS_BYTES_MAX)?.unwrap_or_default();
-        if there == *rotations {
+        let there = self.published(KEYS, KEYS_BYTES_MAX)?;
+        if there.as_ref() == Some(rotations) {
             return Ok(());
         }
-        if !rotations.starts_with(&there) {
-            return Err(PublishError::OtherLog { file: KEYS, what: "it tells of other rotations".to_owned() });
+        if !rotations.starts_with(there.as_deref().unwrap_or_default()) {
+            return Err(other_log(KEYS, "it tells of other rotations"));
         }
-        Ok(self.place.replace(KEYS, rotations)?)
+        Ok(self.place.exchange(KEYS, there.as_deref(), rotations)?)
     }
 
     /// The tiles that the tree of `checkpoint` has and that of `from` records had not. They are computed from the leaves, and nothing
@@ -337,9 +345,10 @@ impl Log<'_> {
         if witnessed.size > checkpoint.size {
             return Ok(());
         }
-        if let Some(there) = self.place.get(WITNESSED, NOTE_BYTES_MAX)? {
-            let known = keys.open(&there).map_err(|error| PublishError::OtherLog { file: WITNESSED, what: error.to_string() })?;
-            if there == note || known.size > witnessed.size {
+        let there = self.published(WITNESSED, NOTE_BYTES_MAX)?;
+        if let Some(there) = &there {
+            let known = keys.open(there).map_err(|error| other_log(WITNESSED, error))?;
+            if *there == note || known.size > witnessed.size {
                 return Ok(());
             }
         }
@@ -347,7 +356,7 @@ impl Log<'_> {
             .map_err(|error| damaged("tile", error))?;
         verify_consistency(witnessed.size, &witnessed.root, checkpoint.size, &checkpoint.root, &hashes)
             .map_err(|_| damaged(WITNESSED, "signs a root that this log does not have"))?;
-        Ok(self.place.replace(WITNESSED, &note)?)
+        Ok(self.place.exchange(WITNESSED, there.as_deref(), &note)?)
     }
 
     fn put_timestamps(&self, checkpoint: &Checkpoint, reached: &mut u64) -> Result<(), PublishError> {
@@ -362,7 +371,8 @@ impl Log<'_> {
             self.place.create(&format!("{name}.tsr"), &stamped.answer)?;
         }
         let index = encode_index(new.iter().rev().chain(sizes.iter().rev()).copied());
-        self.place.replace(TIMESTAMP_INDEX, index.as_bytes())?;
+        let there = self.published(TIMESTAMP_INDEX, INDEX_BYTES_MAX)?;
+        self.place.exchange(TIMESTAMP_INDEX, there.as_deref(), index.as_bytes())?;
         *reached = last;
         Ok(())
     }
@@ -386,12 +396,12 @@ impl Log<'_> {
             at = end;
         }
         if !new.is_empty() {
-            let there = self.place.get(HEARTBEAT_INDEX, INDEX_BYTES_MAX)?.unwrap_or_default();
-            let known = parse_index(&there)
-                .ok_or_else(|| PublishError::OtherLog { file: HEARTBEAT_INDEX, what: "it is no list of records".to_owned() })?;
+            let there = self.published(HEARTBEAT_INDEX, INDEX_BYTES_MAX)?;
+            let known = parse_index(there.as_deref().unwrap_or_default())
+                .ok_or_else(|| other_log(HEARTBEAT_INDEX, "it is no list of records"))?;
             let known = known.into_iter().filter(|seq| new.first().is_some_and(|first| seq < first));
             let index = encode_index(new.iter().rev().copied().chain(known));
-            self.place.replace(HEARTBEAT_INDEX, index.as_bytes())?;
+            self.place.exchange(HEARTBEAT_INDEX, there.as_deref(), index.as_bytes())?;
         }
         *reached = at;
         Ok(())
@@ -400,8 +410,9 @@ impl Log<'_> {
     /// Takes away what was pruned here, behind the note that says so.
     fn prune(&self, reached: &mut u64) -> Result<(), PublishError> {
         let Some((minimum, note)) = &self.minimum else { return Ok(()) };
-        if self.place.get(MINIMUM, MINIMUM_BYTES_MAX)?.as_ref() != Some(note) {
-            self.place.replace(MINIMUM, note)?;
+        let there = self.published(MINIMUM, MINIMUM_BYTES_MAX)?;
+        if there.as_ref() != Some(note) {
+            self.place.exchange(MINIMUM, there.as_deref(), note)?;
         }
         for index in *reached / WIDTH..minimum.index / WIDTH {
             for kind in [TileKind::Entries, TileKind::Hashes(0)] {
@@ -421,4 +432,8 @@ const WIDTH: u64 = TILE_WIDTH as u64;
 
 fn damaged(file: impl ToString, what: impl ToString) -> PublishError {
     PublishError::Damaged { file: file.to_string(), what: what.to_string() }
+}
+
+fn other_log(file: &'static str, what: impl ToString) -> PublishError {
+    PublishError::OtherLog { file, what: what.to_string() }
 }
