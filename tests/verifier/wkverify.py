@@ -5,8 +5,9 @@ Written from docs/reference/record-format.md and evidence-bundle.md, and not fro
 and so that a fault of the program is not also a fault of its verifier. Python 3.11 and its standard library; ML-DSA-44 signatures
 are verified where the package `cryptography` is installed, and passed over elsewhere.
 
-    wkverify.py ledger DIR [RECORDS]   DIR/ledger; RECORDS: a disclosure of every record, one a line, in order, or its leaf alone
-                                       where it was dropped (`watchkeeper evidence disclose --all`)
+    wkverify.py ledger DIR [RECORDS]   DIR/ledger; RECORDS: a disclosure of every record, one a line, in order; its leaf alone where it
+                                       was dropped, and a line for several whose leaves were pruned, too
+                                       (`watchkeeper evidence disclose --all`); incomplete where it does not tell of every sealed one
     wkverify.py public DIR             a log as it is published, or a copy of that; DIR/ledger of a pruned log, too
     wkverify.py bundle PATH [KEY]      an evidence bundle, a directory or a .tar.gz; KEY: a key of the log, from elsewhere
     wkverify.py disclosure FILE LOGID  a record shown in part, against its own leaf (hex log id)
@@ -965,31 +966,27 @@ def ledger(directory, records=None):
         known = any((one.size, one.root) == (witnessed.size, witnessed.root) for one, _ in history)
         need(known, "ledger/witnessed: not a checkpoint of the history")
 
-    if records is None:
-        leaves = []
-        size = max([published.size if published else 0] + [one.size for one, _ in history])
-        for index in range((size + 255) // 256):
-            width = min(256, size - index * 256)
-            data = files.get(tile_name("entries", index, width), b"")
-            need(len(data) == 104 * width, f"ledger/{tile_name('entries', index, width)}: missing or of a wrong length")
-            for at in range(0, len(data), 104):
-                need(data[at : at + 2] == b"\0\x66", "an entry of a wrong length")
-                leaves.append(data[at + 2 : at + 104])
-    else:
-        leaves = []
-        with open(records, "rb") as lines:
-            for seq, line in enumerate(lines):
-                if line.startswith(b'{"format":"wkleaf/1",'):
-                    alone = unjson(line)
-                    only(alone, "format", "leaf")
-                    leaves.append(unhex(alone["leaf"], 102))
-                    continue
-                shown = Disclosure(line)
-                leaf, parts = shown.verdicts(chain.first.log_id, {})
-                need(leaf.seq == seq, f"record {seq}: another one stands in its place")
-                tampered = [part for part, verdict in parts if verdict == "tampered"]
-                need(not tampered, f"record {seq}: {tampered} is not what was recorded")
-                leaves.append(shown.leaf_bytes)
+    sealed = published.size if published else 0
+    first = minimum(chain, files.get("minimum"), sealed)
+    size = max([sealed] + [one.size for one, _ in history])
+    shown, pruned, told = read_records(records, chain) if records else ({}, [], None)
+    is_all = told is None or told >= sealed
+    verdict = ("intact", None) if is_all else ("incomplete", f"the file does not tell of the records from {told} on, which are sealed")
+    if first:
+        pruned_ledger(files, chain, history, sealed, first, shown, pruned)
+        return verdict
+    need(not pruned, "the records' file tells of a pruned log, and this one is whole")
+    leaves = []
+    for seq in range(max(size, told or 0)):
+        if seq in shown:
+            leaves.append(shown[seq])
+            continue
+        index, width = seq // 256, min(256, size - seq // 256 * 256)
+        data = files.get(tile_name("entries", index, width), b"")
+        need(len(data) == 104 * width, f"ledger/{tile_name('entries', index, width)}: missing or of a wrong length")
+        entry = data[seq % 256 * 104 :][:104]
+        need(entry[:2] == b"\0\x66", "an entry of a wrong length")
+        leaves.append(entry[2:])
     for seq, leaf in enumerate(leaves):
         leaf = Leaf(leaf)
         need(leaf.seq == seq and leaf.log_id == chain.first.log_id, f"leaf {seq}: of another place or log")
@@ -998,12 +995,11 @@ def ledger(directory, records=None):
         need(checkpoint.size <= len(leaves), f"the checkpoint of {checkpoint.size} signs more records than there are")
         need(root_of(hashes[: checkpoint.size]) == checkpoint.root, f"the checkpoint of {checkpoint.size} has another root")
 
-    sealed = published.size if published else 0
     required = tiles_of(leaves[:sealed])
     possible = dict(required)
     for name, data in tiles_of(leaves).items():
         possible.setdefault(name, data)
-    others = {"vkey", "keys", "checkpoint", "checkpoints", "witnessed"}
+    others = {"vkey", "keys", "checkpoint", "checkpoints", "witnessed", "minimum"}
     for name, data in files.items():
         if name in others or (name.endswith(".tmp") and (name[:-4] in others or re.match("tile/", name))):
             continue
@@ -1026,7 +1022,69 @@ def ledger(directory, records=None):
         need(data == possible[name], f"ledger/{name}: is changed")
     for name in required:
         need(name in files, f"ledger/{name}: missing")
-    return "intact"
+    return verdict
+
+
+def read_records(path, chain):
+    """What a file of disclosures tells: the leaf of each record, the stretches that were pruned, and one past the last record."""
+    leaves, pruned, seq = {}, [], 0
+    with open(path, "rb") as lines:
+        for line in lines:
+            if line.startswith(b'{"format":"wkpruned/1",'):
+                gone = unjson(line)
+                only(gone, "format", "first", "end")
+                need(is_number(gone["first"], 64) and is_number(gone["end"], 64), f"record {seq}: not a stretch of records")
+                need(gone["first"] == seq < gone["end"], f"record {seq}: another one stands in its place")
+                pruned.append((seq, gone["end"]))
+                seq = gone["end"]
+                continue
+            if line.startswith(b'{"format":"wkleaf/1",'):
+                alone = unjson(line)
+                only(alone, "format", "leaf")
+                leaves[seq] = unhex(alone["leaf"], 102)
+            else:
+                shown = Disclosure(line)
+                leaf, parts = shown.verdicts(chain.first.log_id, {})
+                need(leaf.seq == seq, f"record {seq}: another one stands in its place")
+                tampered = [part for part, verdict in parts if verdict == "tampered"]
+                need(not tampered, f"record {seq}: {tampered} is not what was recorded")
+                leaves[seq] = shown.leaf_bytes
+            seq += 1
+    return leaves, pruned, seq
+
+
+def pruned_ledger(files, chain, history, size, first, shown, pruned):
+    """A ledger without the leaves of records that were dropped (section 16)."""
+    tree = Tree(files, chain, size, first)
+    for checkpoint, _ in history:
+        # The newest may not be published yet, and its tiles not whole.
+        if first <= checkpoint.size <= size:
+            need(tree.root_at(checkpoint.size) == checkpoint.root, f"the checkpoint of {checkpoint.size} has another root")
+        need(checkpoint.size <= size or checkpoint is history[-1][0], f"the checkpoint of {checkpoint.size} is not published")
+    for seq, leaf in shown.items():
+        need(Leaf(leaf).seq == seq and Leaf(leaf).log_id == chain.first.log_id, f"leaf {seq}: of another place or log")
+        need(seq >= size or tree.leaves.get(seq) == leaf, f"record {seq}: not the one that was sealed")
+    for start, end in pruned:
+        gone = end <= first and not any(seq in tree.leaves for seq in range(start, end))
+        need(gone, f"records {start} to {end - 1}: not pruned, and not shown")
+    others = {"vkey", "keys", "checkpoint", "checkpoints", "witnessed", "minimum"}
+    for name, data in files.items():
+        if name in others or (name.endswith(".tmp") and (name[:-4] in others or re.match("tile/|timestamps/", name))):
+            continue
+        stamp = re.fullmatch("timestamps/(0|[1-9][0-9]*)\\.tsr", name, re.ASCII)
+        if stamp:
+            stamped = [entry for one, entry in history if one.size == int(stamp[1])]
+            need(stamped and stamped_hash(data) == sha256(stamped[0]), f"ledger/{name}: not a time stamp of a checkpoint of that size")
+            continue
+        match = re.fullmatch("tile/(entries|[0-7])/((?:x\\d{3}/)*\\d{3})(?:\\.p/([1-9]\\d{0,2}))?", name, re.ASCII)
+        need(match, f"ledger/{name}: does not belong here")
+        kind = match[1] if match[1] == "entries" else int(match[1])
+        index, width = int(match[2].replace("x", "").replace("/", "")), int(match[3] or 256)
+        need(tile_name(kind, index, width) == name, f"ledger/{name}: does not belong here")
+        # What is longer than the tree was written before it was sealed, and proves nothing yet.
+        known = tree.tile(kind, index, must=False) or []
+        is_part = b"".join(known)[: len(data)] == data if width <= len(known) else index * 256 + width > tree.items(kind)
+        need(is_part and len(data) == width * (104 if kind == "entries" else 32), f"ledger/{name}: is changed")
 
 
 # --- A log where it is published, or a copy of that (sections 16 and 17).
@@ -1043,55 +1101,10 @@ def public(directory):
     checkpoint, _ = chain.open(files["checkpoint"])
     size, first = checkpoint.size, minimum(chain, files.get("minimum"), checkpoint.size)
 
-    def tile(kind, index, must=True):
-        items = size if kind == "entries" else size >> 8 * kind
-        width, each = min(256, items - index * 256), 104 if kind == "entries" else 32
-        data = files.get(tile_name(kind, index, width))
-        if data is None and width < 256:
-            data = files.get(tile_name(kind, index, 256), b"")[: width * each]
-        if data is None and not must:
-            return None
-        need(data is not None and len(data) == width * each, f"{tile_name(kind, index, width)}: missing or of a wrong length")
-        return [data[at : at + each] for at in range(0, len(data), each)]
-
-    levels, leaves = [{}], {}
-    for index in range((size + 255) // 256):
-        must = index * 256 >= first
-        entries, hashes = tile("entries", index, must), tile(0, index, must)
-        for at, entry in enumerate(entries or []):
-            seq, leaf = index * 256 + at, entry[2:]
-            need(entry[:2] == b"\0\x66" and Leaf(leaf).seq == seq and Leaf(leaf).log_id == chain.first.log_id, f"leaf {seq}: of another place or log")
-            need(hashes is None or hashes[at] == sha256(b"\0", leaf), f"leaf {seq}: not the one of its tile")
-            leaves[seq] = leaf
-        if entries and not hashes:
-            hashes = [sha256(b"\0", entry[2:]) for entry in entries]
-        levels[0].update({index * 256 + at: one for at, one in enumerate(hashes or [])})
-    while size >> 8 * len(levels):
-        level, items = len(levels), size >> 8 * len(levels)
-        levels.append({index * 256 + at: one for index in range((items + 255) // 256) for at, one in enumerate(tile(level, index))})
-        for item in range(items):
-            below = [levels[level - 1].get(item * 256 + at) for at in range(256)]
-            known = all(below) or (level == 1 and not any(below) and item * 256 < first)
-            need(known and (not any(below) or root_of(below) == levels[level][item]), f"tile {level}, item {item}: not the root of what is below it")
-
-    def root_at(count):
-        """The root of the first records, from the perfect subtrees that the tiles have."""
-        roots = []
-        for level in reversed(range(len(levels))):
-            items = count >> 8 * level
-            edge = [levels[level].get(at) for at in range(items // 256 * 256, items)]
-            need(all(edge), f"nothing is known of the tree of {count} records")
-            for bit in reversed(range(8)):
-                if len(edge) >> bit & 1 and edge:
-                    roots.append(root_of(edge[: 1 << bit]))
-                    edge = edge[1 << bit :]
-        root = roots.pop()
-        while roots:
-            root = node(roots.pop(), root)
-        return root
+    tree = Tree(files, chain, size, first)
 
     def signs(one, name):
-        need(one.size <= size and (one.size < first or root_at(one.size) == one.root), f"{name}: another root")
+        need(one.size <= size and (one.size < first or tree.root_at(one.size) == one.root), f"{name}: another root")
 
     signs(checkpoint, "checkpoint")
     if "witnessed" in files:
@@ -1109,8 +1122,66 @@ def public(directory):
         shown = Disclosure(files[name])
         leaf, parts = shown.verdicts(chain.first.log_id, {})
         need(leaf.seq == number and all(verdict == "disclosed" for _, verdict in parts), f"{name}: not the record that it says")
-        need(number < first or leaves.get(number) == shown.leaf_bytes, f"{name}: not the record that was sealed")
+        need(number < first or tree.leaves.get(number) == shown.leaf_bytes, f"{name}: not the record that was sealed")
     return "intact"
+
+
+class Tree:
+    """The tree that a log's tiles have, where those below the first leaf may be missing (section 16)."""
+
+    def __init__(self, files, chain, size, first):
+        self.files, self.size, self.levels, self.leaves = files, size, [{}], {}
+        for index in range((size + 255) // 256):
+            must = index * 256 >= first
+            entries, hashes = self.tile("entries", index, must), self.tile(0, index, must)
+            for at, entry in enumerate(entries or []):
+                seq, leaf = index * 256 + at, entry[2:]
+                need(entry[:2] == b"\0\x66" and Leaf(leaf).seq == seq and Leaf(leaf).log_id == chain.first.log_id, f"leaf {seq}: of another place or log")
+                need(hashes is None or hashes[at] == sha256(b"\0", leaf), f"leaf {seq}: not the one of its tile")
+                self.leaves[seq] = leaf
+            if entries and not hashes:
+                hashes = [sha256(b"\0", entry[2:]) for entry in entries]
+            self.levels[0].update({index * 256 + at: one for at, one in enumerate(hashes or [])})
+        while self.items(len(self.levels)):
+            level, items = len(self.levels), self.items(len(self.levels))
+            tiles = range((items + 255) // 256)
+            self.levels.append({index * 256 + at: one for index in tiles for at, one in enumerate(self.tile(level, index))})
+            for item in range(items):
+                below = [self.levels[level - 1].get(item * 256 + at) for at in range(256)]
+                known = all(below) or (level == 1 and not any(below) and item * 256 < first)
+                need(known and (not any(below) or root_of(below) == self.levels[level][item]), f"tile {level}, item {item}: not the root of what is below it")
+
+    def items(self, kind):
+        return self.size if kind == "entries" else self.size >> 8 * kind
+
+    def tile(self, kind, index, must=True):
+        """The items of a tile, as it is at this size."""
+        width, each = min(256, self.items(kind) - index * 256), 104 if kind == "entries" else 32
+        if width <= 0:
+            return None
+        data = self.files.get(tile_name(kind, index, width))
+        if data is None and width < 256:
+            data = self.files.get(tile_name(kind, index, 256), b"")[: width * each]
+        if data is None and not must:
+            return None
+        need(data is not None and len(data) == width * each, f"{tile_name(kind, index, width)}: missing or of a wrong length")
+        return [data[at : at + each] for at in range(0, len(data), each)]
+
+    def root_at(self, count):
+        """The root of the first records, from the perfect subtrees that the tiles have."""
+        roots = []
+        for level in reversed(range(len(self.levels))):
+            items = count >> 8 * level
+            edge = [self.levels[level].get(at) for at in range(items // 256 * 256, items)]
+            need(all(edge), f"nothing is known of the tree of {count} records")
+            for bit in reversed(range(8)):
+                if len(edge) >> bit & 1 and edge:
+                    roots.append(root_of(edge[: 1 << bit]))
+                    edge = edge[1 << bit :]
+        root = roots.pop()
+        while roots:
+            root = node(roots.pop(), root)
+        return root
 
 
 def minimum(chain, data, size):
@@ -1140,7 +1211,7 @@ def answer(kind, *arguments):
     """(verdict, fault or parts)"""
     try:
         if kind == "ledger":
-            return ledger(*arguments), None
+            return ledger(*arguments)
         if kind == "bundle":
             return bundle(*arguments), None
         if kind == "public":

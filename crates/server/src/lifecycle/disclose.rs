@@ -1,7 +1,8 @@
-//! Every record as a disclosure, for a verifier of somebody else's: with all that is left of it, and of one that was dropped its leaf.
+//! Every record as a disclosure, for a verifier of somebody else's: with all that is left of it; of one that was dropped its leaf; and
+//! where the log was pruned, which records have none any more.
 
 use journal::Seq;
-use ledger::{Disclosure, Selection};
+use ledger::{Disclosure, Selection, TILE_WIDTH};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -21,10 +22,14 @@ pub(crate) const EVENT: &str = "evidence.disclose";
 /// What the line of a record begins with that was dropped at the end of its retention.
 const LEAF_FORMAT: &str = "wkleaf/1";
 
+/// What the line of records begins with whose leaves were pruned, too.
+const PRUNED_FORMAT: &str = "wkpruned/1";
+
 /// Records that follow each other.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Disclosed {
-    /// A value for each of them, in order: a disclosure (`wkdisclosure/1`), or the leaf alone (`wkleaf/1`).
+    /// A value for each of them, in order: a disclosure (`wkdisclosure/1`), or the leaf alone (`wkleaf/1`). One value for several whose
+    /// leaves were pruned (`wkpruned/1`).
     pub records: Vec<Box<RawValue>>,
     /// The record with which the next answer begins.
     pub next: u64,
@@ -36,6 +41,13 @@ pub struct Disclosed {
 struct LeafLine {
     format: &'static str,
     leaf: String,
+}
+
+#[derive(Serialize)]
+struct PrunedLine {
+    format: &'static str,
+    first: u64,
+    end: u64,
 }
 
 impl Node {
@@ -62,9 +74,23 @@ impl Node {
         let chain = key_chain(self.data())?.ok_or(EvidenceError::NotSealed)?;
         let log_id = chain.first().log_id();
         let mut leaves = archive::leaves_of(&self.data().path().join("ledger"), sealed);
-        let mut leaf = |seq: u64| {
-            let leaf = leaves(seq).map_err(SpineError::Io)?.ok_or(SpineError::Lost(seq))?;
-            Ok::<_, EvidenceError>(serde_json::to_string(&LeafLine { format: LEAF_FORMAT, leaf: event::hex::encode(&leaf) })?)
+        let minimum = ledger::minimum_index(self.data().path(), &chain)?;
+        let width = u64::from(TILE_WIDTH);
+        // What is said of records that were dropped, and the record behind them.
+        let mut dropped = |seq: u64| {
+            let bundle_end = seq - seq % width + width;
+            let (line, next) = match leaves(seq) {
+                Ok(leaf) => {
+                    let leaf = event::hex::encode(&leaf.ok_or(SpineError::Lost(seq))?);
+                    (serde_json::to_string(&LeafLine { format: LEAF_FORMAT, leaf })?, seq + 1)
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound && bundle_end <= minimum => {
+                    let line = PrunedLine { format: PRUNED_FORMAT, first: seq, end: bundle_end.min(end) };
+                    (serde_json::to_string(&line)?, line.end)
+                }
+                Err(error) => return Err(SpineError::Io(error).into()),
+            };
+            Ok::<_, EvidenceError>((line, next))
         };
         let mut disclosed = Disclosed { records: Vec::new(), next: first, end };
         let mut bytes = 0;
@@ -74,17 +100,17 @@ impl Node {
             while disclosed.next < end.min(behind.0) && bytes < PAGE_BYTES {
                 let seq = disclosed.next;
                 while stretch.next_if(|stored| stored.seq.0 < seq).is_some() {}
-                let line = match stretch.next_if(|stored| stored.seq.0 == seq) {
+                let (line, next) = match stretch.next_if(|stored| stored.seq.0 == seq) {
                     Some(stored) => {
                         let shown = Disclosure::of(&stored, log_id, &Selection::all());
                         let shown = shown.map_err(|source| EvidenceError::Leaf { seq, source })?;
-                        serde_json::to_string(&shown)?
+                        (serde_json::to_string(&shown)?, seq + 1)
                     }
-                    None => leaf(seq)?,
+                    None => dropped(seq)?,
                 };
                 bytes += line.len();
                 disclosed.records.push(RawValue::from_string(line)?);
-                disclosed.next += 1;
+                disclosed.next = next;
             }
         }
         Ok(disclosed)

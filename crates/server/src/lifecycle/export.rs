@@ -111,6 +111,9 @@ pub enum EvidenceError {
     /// The keyring.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// The ledger.
+    #[error(transparent)]
+    Ledger(#[from] ledger::LedgerError),
     /// The log's key.
     #[error(transparent)]
     LogKey(#[from] LogKeyError),

@@ -1,14 +1,15 @@
 //! Pruning of the ledger: entries go whose records retention has dropped. What a proof of anything that is still there needs stays.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use archive::Segment;
 use capture::RecordError;
-use event::attr;
-use ledger::{Checkpoint, LedgerError, Pruned};
+use event::{Timestamp, attr};
+use ledger::{Checkpoint, LedgerError, Pruned, TILE_WIDTH};
+use serde::Serialize;
 
 use super::archiver::ArchiverError;
 use super::cold::{Cold, ColdError, lifecycle_event};
-use super::retention::OWN_CLASS;
 use crate::asker::Asker;
 use crate::log_keys::{LogKeyError, key_chain, log_key};
 use crate::node::Node;
@@ -44,10 +45,42 @@ pub enum PruneError {
     Record(#[from] RecordError),
 }
 
+/// What pruning took, or would take, and what keeps the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Pruning {
+    /// What went.
+    #[serde(flatten)]
+    pub pruned: Pruned,
+    /// The largest index that could be asked for.
+    pub limit: u64,
+    /// What stands behind it.
+    pub why: String,
+    /// Records before the minimum index that are still kept, by class. The tiles and entry bundles that hold their leaves stay.
+    pub keeping: Vec<Keeping>,
+}
+
+/// Records of a class that are still kept, of those whose neighbours' leaves may go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Keeping {
+    /// The retention class.
+    pub class: String,
+    /// The first of them.
+    pub first: u64,
+    /// How many.
+    pub records: u64,
+}
+
 /// How far can be pruned.
 struct Limit {
     index: u64,
     why: String,
+}
+
+/// What of the records before an index is still kept.
+struct Kept {
+    /// The first record of each bundle that holds the leaf of one.
+    leaves: BTreeSet<u64>,
+    keeping: Vec<Keeping>,
 }
 
 impl Limit {
@@ -59,47 +92,56 @@ impl Limit {
 }
 
 impl Node {
-    /// Prunes the ledger (C2SP tlog-tiles): entry bundles and tiles of leaf hashes before `before`, or before the first record that
-    /// is still kept, are removed. Records that are kept for good, which tell of erasures, holds and retention, keep theirs. With
-    /// `dry_run` nothing is done, and what it would be is told.
+    /// Prunes the ledger (C2SP tlog-tiles): entry bundles and tiles of leaf hashes before `before`, or before the first record whose
+    /// retention has an end that is still to come, are removed. Those that hold the leaf of a record that is still kept stay: of what
+    /// tells of erasures, holds and retention, and of classes without an end. Where nothing can go, the minimum index stays as it is.
+    /// With `dry_run` nothing is done, and what it would be is told.
     ///
     /// # Errors
     /// [`PruneError::Needed`] when a record, a witness or the public log still needs what was asked for.
-    pub fn prune(&self, asker: &Asker, before: Option<u64>, dry_run: bool) -> Result<Pruned, PruneError> {
+    pub fn prune(&self, asker: &Asker, before: Option<u64>, dry_run: bool) -> Result<Pruning, PruneError> {
         // As long as this is held, nobody changes the archive.
         let archiver = self.lifecycle().archiver();
-        let limit = self.prunable()?;
-        let index = before.unwrap_or(limit.index);
-        if index > limit.index {
-            return Err(PruneError::Needed { asked: index, limit: limit.index, why: limit.why });
+        let Limit { index: limit, why } = self.prunable()?;
+        let index = before.unwrap_or(limit);
+        if index > limit {
+            return Err(PruneError::Needed { asked: index, limit, why });
         }
-        let kept = own_records(&self.lifecycle().cold, index)?;
+        let dir = self.data().path();
         let keys = key_chain(self.data())?.ok_or(LogKeyError::Stopped("there is no ledger".to_owned()))?;
-        let key = if dry_run { None } else { Some(log_key(self.keyring())?) };
-        let pruned = ledger::prune(self.data().path(), &keys, key.as_ref(), index, &kept)?;
+        let known = ledger::minimum_index(dir, &keys)?;
+        let Kept { leaves, keeping } = self.kept(index.max(known))?;
+        let mut pruned = ledger::prune(dir, &keys, None, index, &leaves)?;
+        if pruned.files == 0 {
+            // Readers who were away would lose by a larger one, and nobody would gain.
+            pruned.minimum = known;
+        } else if !dry_run {
+            pruned = ledger::prune(dir, &keys, Some(&log_key(self.keyring())?), index, &leaves)?;
+        }
         drop(archiver);
-        if key.is_some() && pruned.files > 0 {
+        if !dry_run && pruned.files > 0 {
             let object = format!("entries before {}: {} tiles and bundles", pruned.minimum, pruned.files);
             let mut event = lifecycle_event("retention.prune", "delete", &object);
             asker.sign(&mut event);
             event.set(attr::EVENT_OUTCOME, "success");
             self.pipeline().record_blocking(vec![event], &|| true)?;
         }
-        Ok(pruned)
+        Ok(Pruning { pruned, limit, why, keeping })
+    }
+
+    fn archives(&self) -> impl Iterator<Item = &Cold> {
+        let lifecycle = self.lifecycle();
+        std::iter::once(&lifecycle.cold).chain(&lifecycle.forensic).map(|cold| &**cold)
     }
 
     fn prunable(&self) -> Result<Limit, PruneError> {
-        let lifecycle = self.lifecycle();
+        let (lifecycle, now) = (self.lifecycle(), Timestamp::now());
         let first = self.journal().first().0;
         let mut limit = Limit { index: first, why: format!("the journal has the records from {first} on") };
-        let archives = std::iter::once(&lifecycle.cold).chain(&lifecycle.forensic);
-        for (cold, is_evidence) in archives.zip([true, false]) {
-            for segment in cold.segments() {
-                if !is_evidence || segment.class.as_str() != OWN_CLASS {
-                    limit.lower(segment.first, || {
-                        format!("records {} to {} of class {} are kept", segment.first, segment.end - 1, segment.class.as_str())
-                    });
-                }
+        for segment in self.archives().flat_map(Cold::segments) {
+            // What is kept for good would stand in the way for good.
+            if let Some(end) = lifecycle.policy.policy.end_of(&segment) {
+                limit.lower(segment.first, || kept_until(&segment, end, now));
             }
         }
         let end = lifecycle.cold.end().0;
@@ -118,13 +160,48 @@ impl Node {
         }
         Ok(limit)
     }
+
+    fn kept(&self, index: u64) -> Result<Kept, ColdError> {
+        let width = u64::from(TILE_WIDTH);
+        let mut leaves = BTreeSet::new();
+        let mut classes: BTreeMap<String, Keeping> = BTreeMap::new();
+        for cold in self.archives() {
+            for segment in cold.segments().into_iter().filter(|segment| segment.first < index) {
+                let mut records = 0;
+                let mut first = u64::MAX;
+                let mut keep = |seq: u64| {
+                    leaves.insert(seq - seq % width);
+                    records += 1;
+                    first = first.min(seq);
+                };
+                if segment.records == segment.end - segment.first {
+                    // All of its span: nothing needs to be read.
+                    (segment.first..segment.end.min(index)).for_each(&mut keep);
+                } else {
+                    let there = cold.segment(&segment.span())?;
+                    there.iter().map(|stored| stored.seq.0).filter(|seq| *seq < index).for_each(&mut keep);
+                }
+                if records > 0 {
+                    let class = segment.class.as_str();
+                    let kept = Keeping { class: class.to_owned(), first, records: 0 };
+                    let kept = classes.entry(class.to_owned()).or_insert(kept);
+                    (kept.first, kept.records) = (kept.first.min(first), kept.records + records);
+                }
+            }
+        }
+        Ok(Kept { leaves, keeping: classes.into_values().collect() })
+    }
 }
 
-/// The records before an index that are kept for good.
-fn own_records(cold: &Cold, index: u64) -> Result<BTreeSet<u64>, ColdError> {
-    let mut kept = BTreeSet::new();
-    for segment in cold.segments().into_iter().filter(|segment| segment.class.as_str() == OWN_CLASS && segment.first < index) {
-        kept.extend(cold.segment(&segment.span())?.iter().map(|stored| stored.seq.0).filter(|seq| *seq < index));
+/// Why a segment is still there whose retention has an end.
+fn kept_until(segment: &Segment, end: Timestamp, now: Timestamp) -> String {
+    let Segment { first, end: behind, class, .. } = segment;
+    let records = format!("records {first} to {} of class {}", behind.saturating_sub(1), class.as_str());
+    if end > now {
+        format!("{records} are kept until {}", end.rfc3339())
+    } else {
+        format!(
+            "{records} are kept although their time is over; `watchkeeper retention sweep` drops them, or says what holds them"
+        )
     }
-    Ok(kept)
 }

@@ -52,7 +52,7 @@ pub(super) fn evidence(command: Evidence) -> anyhow::Result<ExitCode> {
         }
         Evidence::Disclose { data, operator, all: _, reason, out } => {
             let count = disclose(&data, &operator, &reason, &out)?;
-            say(&format!("{}: {count} records, one a line", out.display()))?;
+            say(&format!("{}: {count} records", out.display()))?;
             Ok(ExitCode::SUCCESS)
         }
         Evidence::Show { bundle, trust, format } => {

@@ -214,6 +214,14 @@ pub(super) fn ledger(command: Ledger) -> anyhow::Result<ExitCode> {
         say(&format!(
             "{files} tiles and entry bundles {went}, {bytes} bytes; the minimum index is {minimum}, {kept} below it stay"
         ))?;
+        for keeping in pruned["keeping"].as_array().into_iter().flatten() {
+            let (class, records, first) =
+                (&keeping["class"].as_str().unwrap_or_default(), &keeping["records"], &keeping["first"]);
+            say(&format!(
+                "kept below it, with the leaves beside them: {records} records of class {class}, the first is {first}"
+            ))?;
+        }
+        say(&format!("none from {} on: {}", pruned["limit"], pruned["why"].as_str().unwrap_or_default()))?;
     } else {
         say(&serde_json::to_string_pretty(&pruned)?)?;
     }

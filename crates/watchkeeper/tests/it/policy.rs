@@ -1,12 +1,15 @@
 //! The retention policy that stands, who asked for what, and what verification tells of it: through the binary.
 
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
 use crate::clients::python;
 use crate::lifecycle::call;
-use crate::support::{Server, export, json, root, root_key, rows, run, verify, watchkeeper};
+use crate::support::{Server, chat_spans, export, json, root, root_key, rows, run, verify, watchkeeper, wkverify};
 
 /// The user under whom the tests run, as the program names them.
 fn this_user() -> String {
@@ -144,21 +147,69 @@ fn what_was_dropped_is_told_and_the_second_verifier_reads_every_record() {
     assert_eq!(records.matches("{\"format\":\"wkleaf/1\"").count(), 1, "one record was dropped");
     assert!(records.contains("evidence.disclose"));
 
-    let script = root().join("tests/verifier/wkverify.py");
-    let second = |records: &std::path::Path| {
-        let output = Command::new(python("verifier")).arg(&script).arg("ledger").arg(&data).arg(records).output().unwrap();
-        (output.status.code(), stdout(&output))
-    };
-    assert_eq!(second(&path), (Some(0), "intact\n".to_owned()));
+    let second = |records: &Path| wkverify(&["ledger", data.to_str().unwrap(), records.to_str().unwrap()]);
+    assert_eq!(second(&path), (0, "intact\n".to_owned()));
     let changed = dir.path().join("changed.jsonl");
     std::fs::write(&changed, records.replacen("evidence.disclose", "evidence.disclosE", 1)).unwrap();
-    assert_eq!(second(&changed).0, Some(1));
+    assert_eq!(second(&changed).0, 1);
 
     let (code, text) = verify(&data);
     assert_eq!(code, 0, "{text}");
     let told = text.lines().find(|line| line.starts_with("dropped: 1 records of class short in ")).unwrap();
     assert!(told.contains(&format!("asked for by {}", this_user())), "{told}");
     assert_eq!(verified(&data, &["--strict"])["unmet"].as_array().map(Vec::len), Some(0));
+}
+
+#[test]
+fn what_is_disclosed_while_the_server_goes_on_recording_is_whole_up_to_a_record() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = Server::start_with(&data, "[archive]\nafter_minutes = 0\n");
+    assert!(export(&server.otlp_http, &chat_spans("before", 0, 300)));
+    let (stop, otlp) = (Arc::new(AtomicBool::new(false)), server.otlp_http.clone());
+    let is_over = stop.clone();
+    let recording = std::thread::spawn(move || {
+        for number in (1_000..).step_by(5) {
+            if is_over.load(Ordering::SeqCst) {
+                return;
+            }
+            assert!(export(&otlp, &chat_spans("meanwhile", number, 5)));
+        }
+    });
+    let disclosed = |name: &str| {
+        let path = dir.path().join(name);
+        let output = run(&["evidence", "disclose", "--all", "--reason", "audit", "--out", path.to_str().unwrap()], &data);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        path
+    };
+    // The files of the journal move to the archive meanwhile.
+    let parts: Vec<_> = (0..4).map(|number| disclosed(&format!("{number}.jsonl"))).collect();
+    stop.store(true, Ordering::SeqCst);
+    recording.join().unwrap();
+    server.stop();
+    let whole = disclosed("whole.jsonl");
+    let records = std::fs::read_to_string(&whole).unwrap();
+    let second = |records: &Path| wkverify(&["ledger", data.to_str().unwrap(), records.to_str().unwrap()]);
+    assert_eq!(second(&whole), (0, "intact\n".to_owned()));
+    let mut lines = 300;
+    for part in &parts {
+        let text = std::fs::read_to_string(part).unwrap();
+        assert!(records.starts_with(&text) && text.lines().count() > lines, "{}", part.display());
+        lines = text.lines().count();
+        // The verifier says that there is more, and that nothing of this was changed.
+        let (code, said) = second(part);
+        assert!(code == 3 && said.contains(&format!("from {lines} on")), "{code} {said}");
+    }
+    let cut = dir.path().join("cut.jsonl");
+    std::fs::write(
+        &cut,
+        records.lines().take(7).chain(records.lines().skip(8)).map(|line| format!("{line}\n")).collect::<String>(),
+    )
+    .unwrap();
+    let (code, said) = second(&cut);
+    assert!(code == 1 && said.contains("record 7"), "{code} {said}");
+    let (code, text) = verify(&data);
+    assert_eq!(code, 0, "{text}");
 }
 
 #[test]

@@ -14,7 +14,9 @@ use crate::clients::python;
 use crate::cold::{credentials, proxy};
 use crate::crash::faketime;
 use crate::moto::Moto;
-use crate::support::{SOON, Server, Starting, chat_spans, export, http, json, root, rows, run, verify, watchkeeper};
+use crate::support::{
+    SOON, Server, Starting, attribute, chat_spans, export, http, json, rows, run, verify, watchkeeper, wkverify,
+};
 use crate::timestamps::authority;
 use crate::witness::Witness;
 
@@ -53,10 +55,7 @@ fn public(arguments: &[&str]) -> (i32, String) {
 
 /// What the second verifier says of a log as it is published.
 fn second(dir: &Path) -> (i32, String) {
-    let script = root().join("tests/verifier/wkverify.py");
-    let output = Command::new(python("verifier")).arg(script).arg("public").arg(dir).output().unwrap();
-    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    (output.status.code().unwrap(), text)
+    wkverify(&["public", dir.to_str().unwrap()])
 }
 
 fn record(server: &Server, first: u64, count: u64) {
@@ -319,62 +318,120 @@ fn entries_whose_retention_is_over_are_pruned_and_the_rest_is_proved() {
     let place = dir.path().join("www");
     let config = format!(
         "[archive]\nafter_minutes = 0\n[ledger]\npublish = \"{}\"\npublish_seconds = 1\nheartbeat_seconds = 3600\n\
-         [retention]\ndefault = \"brief\"\n[[retention.class]]\nname = \"brief\"\nhot_days = 1\nmax_days = 1\n",
+         [retention]\ndefault = \"brief\"\n[[retention.class]]\nname = \"brief\"\nhot_days = 1\nmax_days = 1\n\
+         [[retention.rule]]\napplication = \"clinic\"\nclass = \"hipaa\"\n",
         place.display()
     );
     let under = ["env".to_owned(), format!("LD_PRELOAD={}", library.display()), "FAKETIME=-3d".to_owned()];
     let under = [under.as_slice(), &["FAKETIME_DONT_FAKE_MONOTONIC=1".to_owned()]].concat();
     let server = Starting::spawn(&data, &config, &under).ready().unwrap_or_else(|why| panic!("{why}"));
-    record(&server, 0, 600);
+    record(&server, 0, 300);
+    // A class without an end keeps its records, and its leaves, and stands in nobody's way.
+    let mut clinic = chat_spans("clinic-session", 10_000, 3);
+    clinic.resource_spans[0].resource.as_mut().unwrap().attributes = vec![attribute("service.name", "clinic")];
+    assert!(export(&server.otlp_http, &clinic));
+    record(&server, 300, 297);
     published(&data, 600);
     // What tells of holds and of the policy is kept for good, and its leaves with it.
     assert!(run(&["hold", "place", "case-1", "--reason", "r", "--session", "nobody"], &data).status.success());
     assert!(run(&["hold", "release", "case-1"], &data).status.success());
-    record(&server, 600, 300);
+    record(&server, 600, 700);
     let archived = |data: &Path| {
         let segments = json(&["retention", "show", "--segments", "--format", "json"], data);
         segments.as_array().unwrap().iter().map(|row| row["end"].as_u64().unwrap()).max().unwrap_or(0)
     };
-    until("the past is not archived", || archived(&data) > 900);
-    let refused = run(&["ledger", "prune", "--before", "256"], &data);
-    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(refused.status.code() == Some(2) && why.contains("are kept"), "{why}");
+    until("the past is not archived", || archived(&data) > 1_300);
+    // Why nothing goes is said, by class and first record; and readers are told of nothing.
+    let said = |output: &std::process::Output| {
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    };
+    let refused = run(&["ledger", "prune", "--before", "1200"], &data);
+    let why = said(&refused);
+    assert!(refused.status.code() == Some(2) && why.contains("of class brief are kept until 20"), "{why}");
+    let nothing = run(&["ledger", "prune"], &data);
+    let why = said(&nothing);
+    assert!(nothing.status.success() && why.contains("0 tiles and entry bundles went"), "{why}");
+    assert!(why.contains("the minimum index is 0") && why.contains("of class brief are kept until 20"), "{why}");
+    assert!(!data.join("ledger/minimum").exists());
     server.stop();
 
     let server = Server::start_with(&data, &config);
-    record(&server, 900, 5);
+    record(&server, 1_300, 5);
     let swept = run(&["retention", "sweep"], &data);
     assert!(swept.status.success(), "{}", String::from_utf8_lossy(&swept.stderr));
     published(&data, sealed(&data));
     let tile = |name: &str| (data.join("ledger/tile").join(name).exists(), place.join("tile").join(name).exists());
     let would = json(&["ledger", "prune", "--dry-run", "--format", "json"], &data);
-    assert!(would["files"].as_u64().unwrap() >= 2 && tile("entries/001") == (true, true), "{would}");
+    assert!(would["files"].as_u64().unwrap() >= 4 && tile("entries/003") == (true, true), "{would}");
     let pruned = json(&["ledger", "prune", "--format", "json"], &data);
     assert_eq!((&pruned["files"], &pruned["minimum"]), (&would["files"], &would["minimum"]));
-    assert!(pruned["minimum"].as_u64().unwrap() > 768 && pruned["kept"].as_u64().unwrap() >= 3, "{pruned}");
+    assert!(pruned["minimum"].as_u64().unwrap() > 1_280 && pruned["kept"].as_u64().unwrap() >= 6, "{pruned}");
+    let keeping = pruned["keeping"].as_array().unwrap();
+    let of = |class: &str| keeping.iter().find(|row| row["class"] == class).map(|row| row["records"].as_u64().unwrap());
+    assert!(of("hipaa") == Some(3) && of("record") >= Some(3) && of("brief").is_none(), "{pruned}");
     assert_eq!(rows("SELECT name FROM admin_events WHERE name = 'retention.prune'", &data).len(), 1);
     server.settle();
     published(&data, sealed(&data));
-    until("the published entries do not go", || tile("entries/001") == (false, false));
-    assert_eq!(tile("0/001"), (false, false));
+    until("the published entries do not go", || tile("entries/003") == (false, false));
+    assert_eq!(tile("0/003"), (false, false));
     assert_eq!(tile("entries/000"), (true, true), "the leaf of the first start's policy is in the first bundle");
+    assert_eq!(tile("entries/001"), (true, true), "the clinic's leaves are in the second bundle");
     assert_eq!(tile("entries/002"), (true, true), "the hold's leaf is in the third bundle");
     assert_eq!(status(&data, "watch.minimum_index"), pruned["minimum"]);
 
-    // A record of after is still evidence.
-    let bundle = dir.path().join("case.tar.gz");
+    // A record of after is still evidence, and one from below that is kept.
+    let vkey = data.join("ledger/vkey");
     let query = "SELECT seq FROM admin_events WHERE name = 'retention.prune'";
-    let arguments = ["evidence", "export", "--query", query, "--reason", "r", "--out", bundle.to_str().unwrap()];
-    let output = run(&arguments, &data);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for (what, of, records) in [("--query", query, 1), ("--session", "clinic-session", 3)] {
+        let bundle = dir.path().join(format!("case{what}.tar.gz"));
+        let output = run(&["evidence", "export", what, of, "--reason", "r", "--out", bundle.to_str().unwrap()], &data);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let verified =
+            watchkeeper().args(["evidence", "verify", "--json"]).arg(&bundle).arg("--key").arg(&vkey).output().unwrap();
+        let report: Value = serde_json::from_slice(&verified.stdout).unwrap();
+        assert_eq!((&report["fault"], report["records"].as_array().unwrap().len()), (&Value::Null, records), "{report}");
+        let key = fs::read_to_string(&vkey).unwrap();
+        let (code, said) = wkverify(&["bundle", bundle.to_str().unwrap(), key.lines().next().unwrap()]);
+        assert_eq!(Some(code), verified.status.code(), "{said}");
+    }
+    // Every record is disclosed, with what is left of it, and of what was pruned the stretch.
+    let disclosed = |name: &str| {
+        let path = dir.path().join(name);
+        let output = run(&["evidence", "disclose", "--all", "--reason", "audit", "--out", path.to_str().unwrap()], &data);
+        assert!(output.status.success(), "{}", said(&output));
+        path
+    };
+    let through_server = disclosed("through-server.jsonl");
     server.stop();
+    let alone = disclosed("records.jsonl");
+    let text = fs::read_to_string(&alone).unwrap();
+    assert!(text.starts_with(&fs::read_to_string(&through_server).unwrap()), "a record is disclosed in one way");
+    assert_eq!(text.matches("{\"format\":\"wkpruned/1\",\"first\":768,\"end\":1024}\n").count(), 1);
+    assert!(text.matches("{\"format\":\"wkpruned/1\"").count() == 2 && text.matches("{\"format\":\"wkleaf/1\"").count() > 500);
+    let against = |records: &Path| wkverify(&["ledger", data.to_str().unwrap(), records.to_str().unwrap()]);
+    assert_eq!(against(&alone), (0, "intact\n".to_owned()));
+    let (code, said_of_part) = against(&through_server);
+    assert!(code == 3 && said_of_part.contains("which are sealed"), "{said_of_part}");
+    // Whoever calls pruned what is there, or leaves a record out, is found.
+    for (from, to) in [
+        ("{\"format\":\"wkpruned/1\",\"first\":768,\"end\":1024}\n", ""),
+        ("\"first\":768,\"end\":1024}", "\"first\":768,\"end\":1025}"),
+        ("clinic", "klinic"),
+    ] {
+        let changed = dir.path().join("changed.jsonl");
+        assert!(text.contains(from), "{from}");
+        fs::write(&changed, text.replacen(from, to, 1)).unwrap();
+        assert_eq!(against(&changed).0, 1, "{from}");
+    }
     let (code, text) = verify(&data);
     assert!(code == 0 && text.contains("the log was pruned"), "{code} {text}");
     let (code, text) = public(&[place.to_str().unwrap(), data.to_str().unwrap()]);
     assert!(code == 0 && text.contains("the log was pruned"), "{code} {text}");
-    // It starts again, goes on, and stays whole.
+    // It starts again, builds its store anew out of what there is, goes on, and stays whole.
+    fs::remove_dir_all(data.join("store")).unwrap();
     let server = Server::start_with(&data, &config);
-    record(&server, 1_000, 300);
+    record(&server, 2_000, 300);
+    assert_eq!(rows("SELECT seq FROM events WHERE session_id = 'clinic-session'", &data).len(), 3);
     published(&data, sealed(&data));
     server.stop();
     assert_eq!(verify(&data).0, 0);

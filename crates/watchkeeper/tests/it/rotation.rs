@@ -1,13 +1,11 @@
 //! The log gets other signing keys, under a running server and behind a stopped one, and everybody who verifies follows.
 
 use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::clients::python;
-use crate::support::{SOON, Server, chat_spans, export, json, root, rows, run, verify, watchkeeper};
+use crate::support::{SOON, Server, chat_spans, export, json, rows, run, verify, watchkeeper, wkverify};
 use crate::witness::Witness;
 
 fn pairs(data: &Path) -> Vec<Value> {
@@ -122,12 +120,10 @@ fn the_logs_keys_are_rotated_and_whoever_verifies_follows() {
     let output = command.args(["evidence", "verify"]).arg(&bundle).arg("--key").arg(&pair).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
     // And the second verifier says the same.
-    let script = root().join("tests/verifier/wkverify.py");
     let key = std::fs::read_to_string(&pair).unwrap().lines().next().unwrap().to_owned();
-    for (kind, what, more) in [("ledger", &data, None), ("bundle", &bundle, Some(key))] {
-        let output = Command::new(python("verifier")).arg(&script).arg(kind).arg(what).args(more).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert_eq!(output.status.code(), Some(0), "{kind}: {text}");
+    for arguments in [vec!["ledger", data.to_str().unwrap()], vec!["bundle", bundle.to_str().unwrap(), &key]] {
+        let (code, text) = wkverify(&arguments);
+        assert_eq!(code, 0, "{arguments:?}: {text}");
     }
 
     // The archive's manifest and the pin went along: the keys that are gone sign nothing more.

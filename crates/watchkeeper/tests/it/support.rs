@@ -252,6 +252,14 @@ pub(crate) fn verify(data: &Path) -> (i32, String) {
     (output.status.code().unwrap(), text)
 }
 
+/// The exit code and the output of the second verifier.
+pub(crate) fn wkverify(arguments: &[&str]) -> (i32, String) {
+    let script = root().join("tests/verifier/wkverify.py");
+    let output = Command::new(crate::clients::python("verifier")).arg(script).args(arguments).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    (output.status.code().unwrap(), text)
+}
+
 /// Feeds a command's standard input.
 pub(crate) fn feed(command: &mut Command, input: &[u8]) -> Output {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
