@@ -7,7 +7,7 @@ use crate::key::tests::MemoryKeys;
 use crate::objects::{DirObjects, ObjectError, Protection, Put};
 use crate::segment::tests::{content, conversation, record};
 use crate::segment::time_of;
-use crate::{Item, KeyStoreError, SegmentKey};
+use crate::{Item, KeyStoreError, Manifest, ManifestError, SegmentKey};
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix_ns(1_800_000_000_000_000_000);
 

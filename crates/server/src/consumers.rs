@@ -3,6 +3,7 @@
 
 mod archiving;
 mod days;
+mod detecting;
 mod indexing;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -12,22 +13,20 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use capture::RecordError;
-use detect::{Engine, RuleSet, Skipped};
-use event::{ContentId, ContentRef, Event, Key, Kind, Timestamp, attr};
-use journal::{Cursor, Journal, Record, Seq};
+use detect::RuleSet;
+use event::Timestamp;
+use journal::{Cursor, Record, Seq};
 use keys::{DataKeys, Keyring, Purpose};
 use ledger::Rotation;
-use lru::LruCache;
-use sanitize::Clean;
 use store::Store;
 
+use self::detecting::{DETECT_CURSOR, Detector, Ran, detect_cursor};
 use crate::data_dir::DataDir;
 use crate::lifecycle::cold::{Cold, Step};
 use crate::lifecycle::restore::Restored;
 use crate::lifecycle::spine::{Spine, SpineReader};
 use crate::log_keys::LogKeyError;
-use crate::node::{NodeError, NodeSettings, Progress, internal};
+use crate::node::{NodeError, NodeSettings, Progress};
 use crate::pin;
 use crate::pipeline::Pipeline;
 use crate::room::{Failure, when_there_is_room};
@@ -40,26 +39,6 @@ const INDEX_BATCH_MAX: usize = 16_384;
 
 /// Bytes of records in one transaction of the store.
 const INDEX_BATCH_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// Records after which the detector begins anew, warmed up with the records before: what it knows at any record depends on the
-/// journal alone and not on when the program was started, so that a replay gives the same detections (invariant I3).
-const DETECT_EPOCH_RECORDS: u64 = 1 << 17;
-
-/// Records before an epoch that the detector reads, without speaking, to know the sessions that are open.
-const DETECT_WARM_UP_RECORDS: u64 = 1 << 14;
-
-/// Records after which the detector writes its cursor.
-const DETECT_BATCH_MAX: usize = 1_024;
-
-/// Bytes of contents that the detector keeps at hand: more than a segment of the journal holds, and a segment brings every
-/// content that its events refer to.
-const DETECT_CONTENT_BYTES_MAX: usize = 256 * 1024 * 1024;
-
-/// Detections in one append: bounded, so that a burst fits into a commit.
-const DETECT_APPEND_MAX: usize = 64;
-
-/// The detector's cursor below `state/`.
-const DETECT_CURSOR: &str = "detect.cursor";
 
 /// How often whoever waits for other keys of the log looks whether anybody still seals.
 const ROTATION_LOOK: Duration = Duration::from_millis(500);
@@ -341,27 +320,6 @@ fn open_cursor(data: &DataDir, keyring: &Keyring, name: &str) -> Result<Cursor, 
     Ok(Cursor::open(data.state(name), Arc::new(move |bytes| tags.tag(bytes)))?)
 }
 
-/// The detector's cursor. One that stands behind the journal's end has seen records that are no more. Detection begins anew then, and
-/// the record says so.
-fn detect_cursor(data: &DataDir, keyring: &Keyring, journal: &Journal, pipeline: &Pipeline) -> Result<Cursor, NodeError> {
-    let mut cursor = open_cursor(data, keyring, DETECT_CURSOR)?;
-    let beyond = cursor.get().0.saturating_sub(journal.end().0);
-    if beyond > 0 {
-        tracing::error!(
-            cursor = cursor.get().0,
-            end = journal.end().0,
-            "detection was further than the record goes; it begins anew"
-        );
-        let mut gap = internal(Kind::Gap, "detection.rewound");
-        gap.set(attr::GAP_REASON, "detection_beyond_record");
-        gap.set(attr::GAP_COUNT, i64::try_from(beyond).unwrap_or(i64::MAX));
-        let recorded = pipeline.record_blocking(vec![gap], &|| false);
-        recorded.map_err(|error| NodeError::Consumer(format!("cannot record that detection begins anew: {error}")))?;
-        cursor.set(Seq(0))?;
-    }
-    Ok(cursor)
-}
-
 /// Says what became of a consumer when its thread ends, however it ends.
 struct Report<'a> {
     shared: &'a Shared,
@@ -457,182 +415,4 @@ fn read_batch(reader: &mut SpineReader, most: usize) -> Result<Batch, Failure> {
         }
     }
     Ok(batch)
-}
-
-/// Why the detector ended.
-enum Ran {
-    /// The program stops.
-    Stopped,
-    /// It was made to wait, and begins anew.
-    Held,
-}
-
-struct Detector {
-    rules: RuleSet,
-    engine: Engine,
-    /// Contents by id, the most recently met; see [`DETECT_CONTENT_BYTES_MAX`].
-    contents: LruCache<ContentId, Clean>,
-    content_bytes: usize,
-    unreadable: u64,
-    /// What has been told of what the engine left out.
-    told: Skipped,
-}
-
-impl Detector {
-    fn new(rules: RuleSet) -> Result<Self, Failure> {
-        let engine = Engine::new(rules.again()?);
-        Ok(Self { rules, engine, contents: LruCache::unbounded(), content_bytes: 0, unreadable: 0, told: Skipped::default() })
-    }
-
-    fn run(mut self, shared: &Shared, spine: &Spine, pipeline: &Pipeline, mut cursor: Cursor) -> Result<Ran, Failure> {
-        let done = cursor.get();
-        // The state at `done` is that of its epoch, so it is built the way it was built when the epoch began.
-        let mut epoch = Epoch::of(done);
-        let mut reader = spine.reader_with_contents(epoch.warm_up)?;
-        loop {
-            if shared.hold_detector() {
-                return Ok(Ran::Held);
-            }
-            let batch = read_batch(&mut reader, DETECT_BATCH_MAX)?;
-            let before = |to: Seq| Seq(to.0.saturating_sub(1));
-            let Some(last) = batch.skip.map(before).or_else(|| batch.records.last().map(|record| record.seq)) else {
-                if shared.stopping() {
-                    return Ok(Ran::Stopped);
-                }
-                reader.wait(IDLE);
-                continue;
-            };
-            let mut detections = Vec::new();
-            for record in &batch.records {
-                if record.seq.0 >= epoch.end {
-                    epoch = Epoch::of(record.seq);
-                    self.warm_up(spine, &epoch)?;
-                }
-                let found = self.observe(record, epoch.warm_up);
-                // What stands before the cursor was detected in an earlier run; it is read for the state alone.
-                if record.seq >= done && record.seq.0 >= epoch.begin {
-                    detections.extend(found.into_iter().map(detect::Detection::into_event));
-                }
-            }
-            if last >= done {
-                detections.extend(self.left_out());
-            }
-            record_detections(pipeline, detections, &|| shared.stopping())?;
-            if last >= done {
-                let next = Seq(last.0 + 1);
-                cursor.set(next)?;
-                shared.moved(&shared.detected, next.0);
-            }
-        }
-    }
-
-    /// What the rules were not shown since the last time, because an event went beyond their bounds: told in a gap.
-    fn left_out(&mut self) -> Option<Event<String>> {
-        let now = self.engine.skipped();
-        let counts = [
-            (Key::of("watchkeeper.gap.calls"), now.calls, self.told.calls),
-            (Key::of("watchkeeper.gap.bytes"), now.bytes, self.told.bytes),
-            (Key::of("watchkeeper.gap.values"), now.values, self.told.values),
-            (Key::of("watchkeeper.gap.flow_bytes"), now.flow_bytes, self.told.flow_bytes),
-            (Key::of("watchkeeper.gap.evidence_bytes"), now.unsearched, self.told.unsearched),
-            (Key::of("watchkeeper.gap.detections"), now.detections, self.told.detections),
-        ];
-        self.told = now;
-        let mut gap = internal(Kind::Gap, "detection.bounds");
-        gap.set(attr::GAP_REASON, "detection_bounds");
-        let mut any = false;
-        for (key, now, told) in counts {
-            if now > told {
-                any = true;
-                gap.set(key, i64::try_from(now - told).unwrap_or(i64::MAX));
-            }
-        }
-        any.then_some(gap)
-    }
-
-    /// Begins anew with what comes before an epoch.
-    fn warm_up(&mut self, spine: &Spine, epoch: &Epoch) -> Result<(), Failure> {
-        self.engine = Engine::new(self.rules.again()?);
-        self.told = Skipped::default();
-        let mut reader = spine.reader_with_contents(epoch.warm_up)?;
-        while let Some(step) = reader.next()? {
-            match step {
-                Step::Record(record) if record.seq.0 < epoch.begin => drop(self.observe(&record, epoch.warm_up)),
-                Step::Skip(to) if to.0 < epoch.begin => {}
-                _ => break,
-            }
-        }
-        Ok(())
-    }
-
-    /// What the record shows; nothing for records before `from`, which only bring contents.
-    fn observe(&mut self, record: &Record, from: Seq) -> Vec<detect::Detection> {
-        for content in &record.contents {
-            self.content_bytes += content.text.len();
-            if let Some((_, old)) = self.contents.push(content.id, content.text.clone()) {
-                self.content_bytes -= old.len();
-            }
-        }
-        while self.content_bytes > DETECT_CONTENT_BYTES_MAX {
-            let Some((_, old)) = self.contents.pop_lru() else { break };
-            self.content_bytes -= old.len();
-        }
-        if record.seq < from {
-            return Vec::new();
-        }
-        match record.event() {
-            Ok(event) => {
-                self.engine.observe(record.seq, &event, &mut |reference: &ContentRef| self.contents.get(&reference.id).cloned())
-            }
-            Err(error) => {
-                // The store makes a gap of it; the others go on.
-                self.unreadable += 1;
-                tracing::error!(seq = record.seq.0, %error, unreadable = self.unreadable, "rules do not see this record");
-                Vec::new()
-            }
-        }
-    }
-}
-
-/// A stretch of the journal that the detector sees with one state.
-struct Epoch {
-    warm_up: Seq,
-    begin: u64,
-    end: u64,
-}
-
-impl Epoch {
-    fn of(seq: Seq) -> Self {
-        let begin = seq.0 - seq.0 % DETECT_EPOCH_RECORDS;
-        Self { warm_up: Seq(begin.saturating_sub(DETECT_WARM_UP_RECORDS)), begin, end: begin + DETECT_EPOCH_RECORDS }
-    }
-}
-
-/// Records detections. One that an earlier run recorded just before it ended has the same id and is not recorded again; one
-/// that no commit can hold is told in a gap.
-fn record_detections(
-    pipeline: &Pipeline,
-    mut detections: Vec<Event<String>>,
-    stopping: &dyn Fn() -> bool,
-) -> Result<(), Failure> {
-    while !detections.is_empty() {
-        let rest = detections.split_off(detections.len().min(DETECT_APPEND_MAX));
-        match pipeline.record_blocking(detections.clone(), stopping) {
-            Ok(_) => {}
-            Err(RecordError::TooLarge { .. }) if detections.len() > 1 => {
-                for one in detections {
-                    record_detections(pipeline, vec![one], stopping)?;
-                }
-            }
-            Err(RecordError::TooLarge { .. }) => {
-                let mut gap = internal(Kind::Gap, "detection.too_large");
-                gap.set(attr::GAP_REASON, "detection_too_large");
-                gap.set(attr::GAP_COUNT, 1);
-                pipeline.record_blocking(vec![gap], stopping)?;
-            }
-            Err(error) => return Err(error.into()),
-        }
-        detections = rest;
-    }
-    Ok(())
 }

@@ -9,6 +9,7 @@ mod shell;
 mod spec;
 mod table;
 mod walk;
+mod words;
 
 pub use derive::{Deriving, installations_in};
 pub use table::{Table, TableError};
