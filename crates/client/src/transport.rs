@@ -89,7 +89,7 @@ impl Transport {
             .body(Full::new(body))
             .map_err(|error| error.to_string())?;
         let exchange = async {
-            let response = self.http.request(request).await.map_err(|error| chain(&error))?;
+            let response = self.http.request(request).await.map_err(|error| event::with_causes(&error))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?.to_bytes();
             let seconds = head.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
@@ -110,15 +110,4 @@ fn read_roots(path: &Path) -> Result<RootCertStore, ConfigError> {
         return Err(wrong("there is no certificate in it".to_owned()));
     }
     Ok(roots)
-}
-
-/// An error with its causes: those of the HTTP client say little by themselves.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -20,6 +20,7 @@
 
 pub mod attr;
 mod attributes;
+mod causes;
 mod event;
 mod finding;
 pub mod hex;
@@ -33,6 +34,7 @@ pub mod taxonomy;
 mod time;
 
 pub use attributes::{Attributes, Key, KeyError, Value};
+pub use causes::with_causes;
 pub use event::{Event, RecordedEvent, Source, SourcePath, Status, Trace};
 pub use finding::{Finding, Inspection, Risk, RuleId, Verdict};
 pub use id::{ContentId, EventId, IdError, KeyId, SpanId, SubjectId, TraceId};

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use event::KeyId;
 use zeroize::Zeroizing;
 
+use crate::authenticator::Authenticator;
 use crate::error::KeysError;
 use crate::keyring::{Keyring, Purpose};
 use crate::secret::Secret;
@@ -46,6 +47,14 @@ impl DataKeys {
     /// As there.
     pub fn destroy(&self, ids: &[KeyId]) -> Result<(), KeysError> {
         self.keyring.destroy(self.purpose, ids)
+    }
+
+    /// As [`Keyring::authenticator`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn authenticator(&self, usage: &str) -> Result<Authenticator, KeysError> {
+        self.keyring.authenticator(usage)
     }
 
     /// What is noted of the files of the purpose, where nobody without the root key can change it.

@@ -32,10 +32,7 @@ pub fn unlock(connection: &Connection, key: &Secret) -> rusqlite::Result<()> {
 pub fn attach_key(key: &Secret) -> Zeroizing<String> {
     let mut text = Zeroizing::new(String::with_capacity(67));
     text.push_str("x'");
-    for byte in key.expose() {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
+    event::hex::push(key.expose(), &mut text);
     text.push('\'');
     text
 }

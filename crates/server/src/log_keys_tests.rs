@@ -186,7 +186,7 @@ fn a_manifest_that_a_retired_key_signed_is_not_believed() {
     // As a thief of the retired key would go on: from the manifest as it is.
     let (keyring, _) = open_keyring(&data, &root(dir.path())).unwrap();
     let objects = Arc::new(archive::DirObjects::open(&at.join("objects"), false).unwrap());
-    let keys = Arc::new(crate::lifecycle::cold::KeyringSegmentKeys { keyring, purpose: keys::Purpose::Segment });
+    let keys = Arc::new(crate::lifecycle::cold::KeyringSegmentKeys(keys::DataKeys::new(keyring, keys::Purpose::Segment)));
     let known = [old.verifiers(), key_chain(&data).unwrap().unwrap().newest().to_vec()].concat();
     let purpose = archive::Purpose::Evidence;
     archive::Archive::open(&at, purpose, objects, keys, Arc::new(old), &known, None).unwrap();

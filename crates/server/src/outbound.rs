@@ -60,22 +60,11 @@ impl Outbound {
     pub(crate) async fn send(&self, request: Request<Bytes>) -> Result<(u16, Bytes), String> {
         let request = request.map(Full::new);
         let exchange = async {
-            let response = self.client.request(request).await.map_err(|error| chain(&error))?;
+            let response = self.client.request(request).await.map_err(|error| event::with_causes(&error))?;
             let status = response.status().as_u16();
             let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
             Ok((status, body.to_bytes()))
         };
         tokio::time::timeout(ANSWER_TIMEOUT, exchange).await.unwrap_or_else(|_| Err("no answer in time".to_owned()))
     }
-}
-
-/// An error with its causes: those of the HTTP client say little by themselves.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

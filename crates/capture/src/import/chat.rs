@@ -69,7 +69,7 @@ pub(super) fn decode_chat(line: &[u8], context: LineContext) -> Result<Vec<RawEv
 
 fn named_by_content(line: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, line.trim_ascii());
-    format!("chat-{}", digest.as_ref()[..8].iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    format!("chat-{}", event::hex::encode(&digest.as_ref()[..8]))
 }
 
 fn openai_message(message: &Value, at: usize) -> Result<Message, LineError> {

@@ -376,7 +376,7 @@ const SEVERITY_ERROR: i32 = 17;
 /// The place in a trace. Ids that are none are kept aside and counted.
 fn trace(trace_id: &[u8], span_id: &[u8], parent_span_id: &[u8], draft: &mut Draft<'_>) -> Option<Trace> {
     let mut keep = |name: &str, bytes: &[u8]| {
-        let hex: String = bytes.iter().take(64).map(|byte| format!("{byte:02x}")).collect();
+        let hex = event::hex::encode(&bytes[..bytes.len().min(64)]);
         draft.unmapped(name.to_owned(), Value::Text(hex.into()), true);
     };
     let trace = TraceId::from_slice(trace_id);

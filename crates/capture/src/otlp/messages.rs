@@ -292,7 +292,7 @@ fn blob_reference(mime_type: &str, data: &str) -> String {
     let mime_type = if mime_type.is_empty() { "application/octet-stream" } else { mime_type };
     let mime_type = &mime_type[..mime_type.floor_char_boundary(128)];
     let digest = digest(&SHA256, data.as_bytes());
-    let short: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    let short = event::hex::encode(&digest.as_ref()[..16]);
     format!("blob:{mime_type};{} bytes encoded;sha256={short}", data.len())
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use archive::{Archive, ArchiveError, Item, KeyStoreError, Pin, Purpose, Segment, SegmentKey, SegmentKeys, Span, View};
 use event::{ContentId, Event, KeyId, Kind, attr};
 use journal::{Record, Seq};
-use keys::{Keyring, KeysError, Secret};
+use keys::{DataKeys, Keyring, KeysError, Secret};
 use ledger::{LogKey, StoredBody, StoredContent, StoredRecord, VerifierKey};
 
 use super::place::{self, Place};
@@ -53,10 +53,7 @@ pub(crate) struct Which {
 const PIN_BYTES_MAX: u64 = 4 * 1024;
 
 /// Keys of segments in the keyring.
-pub(crate) struct KeyringSegmentKeys {
-    pub(crate) keyring: Arc<Keyring>,
-    pub(crate) purpose: keys::Purpose,
-}
+pub(crate) struct KeyringSegmentKeys(pub(crate) DataKeys);
 
 /// The archive, open for writing.
 pub(crate) struct Cold {
@@ -167,7 +164,7 @@ impl Cold {
         };
         let place = place::settled(&dir, place, view)?;
         let objects = place.open(&dir)?;
-        let keys = Arc::new(KeyringSegmentKeys { keyring: keyring.clone(), purpose: which.keys });
+        let keys = Arc::new(KeyringSegmentKeys(DataKeys::new(keyring.clone(), which.keys)));
         // The archive signs its manifests with the log's key.
         let key = Arc::new(LogKey::from_text(&log_key.to_text())?);
         let earlier = current_keys(data)?;
@@ -322,7 +319,7 @@ fn view_of(
         },
     };
     let keys = keyring.map(|keyring| {
-        let keys = KeyringSegmentKeys { keyring: keyring.clone(), purpose: which.keys };
+        let keys = KeyringSegmentKeys(DataKeys::new(keyring.clone(), which.keys));
         Arc::new(keys) as Arc<dyn SegmentKeys>
     });
     let mut log_keys = current_keys(data)?;
@@ -419,20 +416,20 @@ impl ColdError {
 
 impl SegmentKeys for KeyringSegmentKeys {
     fn create(&self) -> Result<(KeyId, SegmentKey), KeyStoreError> {
-        let (id, secret) = self.keyring.create(self.purpose).map_err(wrap)?;
+        let (id, secret) = self.0.create().map_err(wrap)?;
         Ok((id, segment_key(&secret)))
     }
 
     fn get(&self, id: KeyId) -> Result<Option<SegmentKey>, KeyStoreError> {
-        Ok(self.keyring.get(self.purpose, id).map_err(wrap)?.as_ref().map(segment_key))
+        Ok(self.0.get(id).map_err(wrap)?.as_ref().map(segment_key))
     }
 
     fn destroy(&self, ids: &[KeyId]) -> Result<(), KeyStoreError> {
-        self.keyring.destroy(self.purpose, ids).map_err(wrap)
+        self.0.destroy(ids).map_err(wrap)
     }
 
     fn tag(&self, bytes: &[u8]) -> Result<[u8; 32], KeyStoreError> {
-        Ok(self.keyring.authenticator("archive").map_err(wrap)?.tag(bytes))
+        Ok(self.0.authenticator("archive").map_err(wrap)?.tag(bytes))
     }
 }
 

@@ -151,7 +151,7 @@ impl State {
         let session = call.session()?;
         let name = format!("{}\0{session}", call.agent().as_str());
         let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes());
-        let key: String = digest.as_ref().iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let key = event::hex::encode(&digest.as_ref()[..16]);
         let before = self.modes.iter().position(|(known, _)| *known == key).map(|at| self.modes.remove(at).1);
         if call.step() == Step::SessionEnd {
             return None;
