@@ -83,8 +83,7 @@ fn disclose(data: &Data, operator: &Operator, reason: &str, out: &Path) -> anyho
     let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(out);
     let file = RefCell::new(BufWriter::new(file.with_context(|| out.display().to_string())?));
     let all = |mut page: Box<dyn FnMut(u64, Option<u64>) -> anyhow::Result<Disclosed> + '_>| {
-        let (mut next, mut end) = (0, None);
-        while end.is_none_or(|end| next < end) {
+        let mut take = |next: u64, end: Option<u64>| {
             let disclosed = page(next, end)?;
             if disclosed.next <= next && disclosed.next < disclosed.end {
                 bail!("the records from {next} on were not given");
@@ -92,7 +91,15 @@ fn disclose(data: &Data, operator: &Operator, reason: &str, out: &Path) -> anyho
             for record in &disclosed.records {
                 writeln!(file.borrow_mut(), "{record}")?;
             }
-            (next, end) = (disclosed.next, Some(disclosed.end));
+            Ok((disclosed.next, disclosed.end))
+        };
+        let (mut next, end) = take(0, None)?;
+        if next < end {
+            while next < end {
+                (next, _) = take(next, Some(end))?;
+            }
+            // Each page is recorded: the last one tells of that, and with it of every record that is sealed then.
+            (next, _) = take(next, None)?;
         }
         Ok(next)
     };
