@@ -20,10 +20,11 @@ pub struct Fault {
 }
 
 impl Fault {
-    /// Whether the file could not be read, or not be opened with a key, so that nothing can be said of its records.
+    /// Whether the file, or its key, could not be read, so that nothing can be said of its records. A key that is not there is another
+    /// matter: a keyring has the key of every file that its journal wrote and still has.
     #[must_use]
     pub fn is_unreadable(&self) -> bool {
-        matches!(self.wrong, Wrong::Unreadable(_) | Wrong::Keyring(_) | Wrong::NoKey(_))
+        matches!(self.wrong, Wrong::Unreadable(_) | Wrong::Keyring(_))
     }
 }
 

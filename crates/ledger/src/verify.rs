@@ -327,7 +327,8 @@ fn read_all(
             let torn = checked.torn.map(|torn| Torn { place: at(&torn.file, torn.offset, Some(torn.seq)), bytes: torn.bytes });
             Ok(Journaled { records: Some(checked.end.0), torn })
         }
-        Err(fault) if fault.is_unreadable() => Err(Stop::Error(VerifyError::Journal(fault))),
+        // A file that went while it was read, and its key with it, was archived meanwhile.
+        Err(fault) if fault.is_unreadable() || !fault.file.exists() => Err(Stop::Error(VerifyError::Journal(fault))),
         Err(fault) => Err(Stop::fault(at(&fault.file, fault.offset, fault.seq), fault.wrong.to_string())),
     }
 }

@@ -58,7 +58,7 @@ fn without_its_key_a_file_is_named_and_says_only_its_structure() {
     keyring.gone.store(true, Ordering::SeqCst);
     let file = segment_files(dir.path()).remove(0);
     let Err(ReadError::Fault(fault)) = reader.next() else { panic!("read without a key") };
-    assert!(matches!(fault.wrong, Wrong::NoKey(_)) && fault.file == file && fault.is_unreadable());
+    assert!(matches!(fault.wrong, Wrong::NoKey(_)) && fault.file == file && !fault.is_unreadable());
     assert!(fault.to_string().contains("its key was destroyed, or the keyring is another one"), "{fault}");
     journal.close().unwrap();
 

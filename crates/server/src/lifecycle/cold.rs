@@ -385,11 +385,15 @@ fn readable(stored: &StoredRecord) -> Record {
 /// that was brought back alone leaves it ahead.
 fn read_pins(which: Which, data: &DataDir, keyring: Option<&Arc<Keyring>>) -> Result<Vec<Pin>, ColdError> {
     let path = data.key(which.pin);
-    let bad = |source: serde_json::Error| ColdError::BadPin { path: path.clone(), what: source.to_string() };
-    let parse = |bytes: &[u8]| serde_json::from_slice::<Pin>(bytes).map_err(bad);
+    let bad = |what: String| ColdError::BadPin { path: path.clone(), what };
+    let parse = |bytes: &[u8]| serde_json::from_slice::<Pin>(bytes).map_err(|source| bad(source.to_string()));
     let kept = keyring.map(|keyring| keyring.named(which.pinned)).transpose()?.flatten();
     let copy = files::read_at_most(&path, PIN_BYTES_MAX);
-    let copy = copy.map_err(|source| ColdError::Pin { path: path.clone(), what: source.to_string() })?;
+    let copy = copy.map_err(|source| match source.kind() {
+        // Something else lies in its place, and no waiting changes that.
+        std::io::ErrorKind::FileTooLarge => bad(source.to_string()),
+        _ => ColdError::Pin { path: path.clone(), what: source.to_string() },
+    })?;
     let pins = [copy.as_deref(), kept.as_deref().map(Vec::as_slice)].into_iter().flatten();
     let mut pins = pins.map(parse).collect::<Result<Vec<_>, _>>()?;
     pins.sort_by_key(|pin| pin.generation);

@@ -166,9 +166,14 @@ fn files_of(bag: &Bag) -> Files {
 
 /// The files as a bundle, with whatever manifests are among them.
 pub(super) fn bag_of(files: &Files) -> Bag {
+    bag_if_any(files).unwrap()
+}
+
+/// `None` where no bundle can hold them: a large file under the name of a small one is refused before anything is read of it.
+pub(super) fn bag_if_any(files: &Files) -> Option<Bag> {
     let mut bag = Bag::default();
-    files.iter().for_each(|(name, bytes)| bag.put(name, bytes.clone()).unwrap());
-    bag
+    files.iter().try_for_each(|(name, bytes)| bag.put(name, bytes.clone())).ok()?;
+    Some(bag)
 }
 
 impl Bundles {

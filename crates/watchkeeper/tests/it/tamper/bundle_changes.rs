@@ -8,7 +8,7 @@ use ledger::LogKey;
 use serde_json::{Value, json};
 
 use super::Change;
-use super::bundle::{Bundles, bag_of};
+use super::bundle::{Bundles, bag_if_any, bag_of};
 use super::files::{Files, any_of, blank_in, cut_in, delete_in, flip_in, lengthen_in, replace, swap, swap_in, touched};
 use crate::faults::Rng;
 
@@ -133,6 +133,7 @@ pub(super) fn changes(bundles: &Bundles) -> Vec<(&'static str, Change<'_>)> {
             if !make(rng, bundles, files) {
                 return None;
             }
+            bag_if_any(files)?;
             // What is made anew only then is not what was changed; what the change itself touched is.
             let mut named = touched(&bundles.now, files);
             let hand = hands[rng.index(hands.len())];
