@@ -23,17 +23,30 @@ const SWAP_MARK: &str = "swapping";
 #[derive(Debug)]
 pub struct Rebuild {
     side: Store,
-    side_dir: PathBuf,
+    side_dir: SideDir,
     from_day: String,
     keys: DataKeys,
+}
+
+/// The directory in which it is built, removed when this goes, whatever came of it: on a full disk a part of a store would stand in
+/// the way of what is to be recorded.
+#[derive(Debug)]
+struct SideDir(PathBuf);
+
+impl Drop for SideDir {
+    fn drop(&mut self) {
+        if let Err(error) = remove_dir(&self.0) {
+            tracing::warn!(%error, "what was built aside could not be removed; the next start tries again");
+        }
+    }
 }
 
 impl Rebuild {
     /// Begins to build the partitions from a day on (`2026-11-20`). What an earlier attempt has left is removed.
     pub fn begin(data: &Path, from_day: &str, keys: &DataKeys) -> Result<Self, StoreError> {
-        let side_dir = data.join(SIDE_DIR);
-        remove_dir(&side_dir)?;
-        let side = Store::open_in(side_dir.clone(), keys, false)?;
+        abandon(data)?;
+        let side_dir = SideDir(data.join(SIDE_DIR));
+        let side = Store::open_in(side_dir.0.clone(), keys, false)?;
         Ok(Self { side, side_dir, from_day: from_day.to_owned(), keys: keys.clone() })
     }
 
@@ -50,7 +63,7 @@ impl Rebuild {
         self.side.close()?;
         let there = list(&store)?;
         let mut days = Vec::new();
-        for (day, path) in list(&self.side_dir)?.range(self.from_day.clone()..) {
+        for (day, path) in list(&self.side_dir.0)?.range(self.from_day.clone()..) {
             if there.contains_key(day) {
                 continue;
             }
@@ -59,7 +72,6 @@ impl Rebuild {
         }
         files::sync_dir(&store).map_err(StoreError::directory(&store))?;
         list_days(&store, days.iter().map(String::as_str), &self.keys)?;
-        remove_dir(&self.side_dir)?;
         Ok(days)
     }
 
@@ -68,7 +80,7 @@ impl Rebuild {
     pub fn mend(self, data: &Path) -> Result<(), StoreError> {
         let store = data.join(STORE_DIR);
         self.side.close()?;
-        match list(&self.side_dir)?.get(&self.from_day) {
+        match list(&self.side_dir.0)?.get(&self.from_day) {
             Some(path) => {
                 move_partition(path, &store, &self.from_day)?;
                 files::sync_dir(&store).map_err(StoreError::directory(&store))?;
@@ -76,7 +88,7 @@ impl Rebuild {
             }
             None => Days::change(&self.keys, |days| days.remove(&self.from_day))?,
         }
-        remove_dir(&self.side_dir)
+        Ok(())
     }
 
     /// Passes over records that are not there any more.
@@ -113,7 +125,7 @@ impl Rebuild {
             unused.extend(key_id(path)?);
             remove_partition(path)?;
         }
-        for (day, path) in list(&self.side_dir)?.range(self.from_day.clone()..) {
+        for (day, path) in list(&self.side_dir.0)?.range(self.from_day.clone()..) {
             if is_wanted(day) {
                 move_partition(path, &store, day)?;
             } else {
@@ -126,11 +138,15 @@ impl Rebuild {
         let built = there.range(self.from_day.clone()..).map(|(day, _)| day.as_str()).filter(|day| is_wanted(day));
         list_days(&store, built, &self.keys)?;
         fs::remove_file(&mark).and_then(|()| files::sync_dir(&store)).map_err(StoreError::directory(&store))?;
-        remove_dir(&self.side_dir)?;
         // Copies of the old partitions in backups open no more.
         self.keys.destroy(&unused)?;
         Store::open_in(store, &self.keys, true)
     }
+}
+
+/// Removes what a build that did not end has left. Only while nobody builds.
+pub(crate) fn abandon(data: &Path) -> Result<(), StoreError> {
+    remove_dir(&data.join(SIDE_DIR))
 }
 
 /// Removes what an interrupted swap has left: every partition, when it had begun.
@@ -142,7 +158,7 @@ pub(crate) fn settle(store: &Path, keys: &DataKeys) -> Result<(), StoreError> {
     tracing::warn!("the store was being rebuilt when the last run ended; it is filled from the start");
     remove_all(store, keys)?;
     if let Some(data) = store.parent() {
-        remove_dir(&data.join(SIDE_DIR))?;
+        abandon(data)?;
     }
     fs::remove_file(&mark).and_then(|()| files::sync_dir(store)).map_err(StoreError::directory(store))
 }

@@ -61,13 +61,14 @@ impl Store {
     /// Each partition has a key of its own. Those of partitions that are gone are destroyed.
     pub fn open(dir: &Path, keys: &DataKeys) -> Result<Self, StoreError> {
         let store = Self::open_in(dir.join(STORE_DIR), keys, true)?;
+        rebuild::abandon(dir)?;
         rebuild::destroy_unused(&store.dir, keys)?;
         Ok(store)
     }
 
     /// Opens the store whose partitions lie in `dir`, and with `is_listed` must be those of the keyring's list.
     pub(crate) fn open_in(dir: PathBuf, keys: &DataKeys, is_listed: bool) -> Result<Self, StoreError> {
-        std::fs::create_dir_all(&dir).map_err(StoreError::directory(&dir))?;
+        files::make_private_dir(&dir).map_err(StoreError::directory(&dir))?;
         let lock = File::create(dir.join("writer.lock")).map_err(StoreError::directory(&dir))?;
         match lock.try_lock() {
             Ok(()) => {}

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use store::Store;
 
-use super::indexing::{Indexer, RECEIVED_SLACK_NS};
-use super::{INDEX_BATCH_MAX, Shared, StoreJob, read_batch};
+use super::indexing::{Built, Indexer, RECEIVED_SLACK_NS};
+use super::{Shared, StoreJob};
 use crate::room::Failure;
 
 /// How often whoever waits for days of the store looks whether it is time to stop.
@@ -31,29 +31,17 @@ impl Shared {
 }
 
 /// Builds some days of the store anew, out of what is left of their records.
-pub(super) fn rebuild(indexer: &Indexer<'_>, store: Store, days: &BTreeSet<String>) -> Result<Store, Failure> {
+pub(super) fn rebuild(indexer: &Indexer<'_>, store: Store, days: &BTreeSet<String>) -> Result<Built, Failure> {
     let Indexer { spine, data, keys, .. } = indexer;
-    let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok(store) };
+    let (Some(first), Some(last)) = (days.first(), days.last()) else { return Ok((store, true)) };
     let begin = store::start_of(first).unwrap_or_default();
     let mut rebuild = store::Rebuild::begin(data.path(), first, keys)?;
     let mut reader = spine.reader(spine.start_of_day(begin)?);
-    let end = store.next();
-    loop {
-        let batch = read_batch(&mut reader, INDEX_BATCH_MAX)?;
-        let observed = batch.records.iter().filter_map(|record| record.event().ok()).map(|event| event.observed.unix_ns()).min();
+    // What came meanwhile is indexed afterwards.
+    let is_whole = indexer.build(&mut rebuild, &mut reader, store.next(), &mut |records| {
+        let observed = records.iter().filter_map(|record| record.event().ok()).map(|event| event.observed.unix_ns()).min();
         // The day behind the last one is far enough on: callers are stamped side by side.
-        let is_behind = observed.is_some_and(|observed| store::day_of(observed.saturating_sub(RECEIVED_SLACK_NS)) > *last);
-        if batch.is_empty() || is_behind {
-            break;
-        }
-        rebuild.index(&batch.records)?;
-        if let Some(to) = batch.skip {
-            rebuild.skip(to);
-        }
-        // What came meanwhile is indexed afterwards.
-        if rebuild.next() >= end {
-            break;
-        }
-    }
-    Ok(rebuild.replace(store, days)?)
+        observed.is_some_and(|observed| store::day_of(observed.saturating_sub(RECEIVED_SLACK_NS)) > *last)
+    })?;
+    Ok(if is_whole { (rebuild.replace(store, days)?, true) } else { (store, false) })
 }

@@ -168,9 +168,12 @@ fn a_partition_is_unreadable_without_its_key_and_its_copies_are_when_it_is_built
         [["the harbour master's words"]]
     );
     let before = std::fs::read(dir.join("store/2025-11-20.keyid")).unwrap();
+    // Whoever opens the store is its only writer, and removes what nobody builds any more.
+    let before_it = Store::open(&dir, &store.keys).unwrap();
     let mut rebuild = store::Rebuild::begin(&dir, "2025-11-20", &store.keys).unwrap();
     rebuild.index(&journal.records).unwrap();
-    let built = rebuild.finish(Store::open(&dir, &store.keys).unwrap()).unwrap();
+    let built = rebuild.finish(before_it).unwrap();
+    assert!(!dir.join("store.rebuild").exists());
     assert_ne!(std::fs::read(dir.join("store/2025-11-20.keyid")).unwrap(), before);
     assert_eq!(rows(&Reader::open(&dir, &store.keys).unwrap(), "SELECT prompt FROM prompts"), [["the harbour master's words"]]);
     assert!(matches!(Reader::open(copy.path(), &store.keys), Err(StoreError::NoKey { .. })));
