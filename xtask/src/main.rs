@@ -67,6 +67,7 @@ fn setup() -> anyhow::Result<()> {
     let environments = [
         ("archive", "archive/requirements.txt"),
         ("gateway", "gateway/requirements.txt"),
+        ("mcp", "mcp/requirements.txt"),
         ("otel-genai", "otel/requirements-otel-genai.txt"),
         ("otel-v2", "otel/requirements-otel-v2.txt"),
         ("openinference", "otel/requirements-openinference.txt"),
@@ -85,6 +86,22 @@ fn setup() -> anyhow::Result<()> {
             .context("python3 with venv is needed (Debian: apt-get install python3-venv)")?;
         let pip = environment.join("bin/pip");
         run(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(clients.join(requirements)))?;
+        std::fs::write(marker, wanted)?;
+    }
+    // Programs of npm, at the versions and digests of their lock file.
+    for name in ["mcp"] {
+        let wanted = std::fs::read_to_string(clients.join(name).join("package-lock.json"))?;
+        let environment = root.join("target/clients").join(name);
+        let marker = environment.join("installed-npm.json");
+        if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
+            continue;
+        }
+        say(&format!("setup: {name} (npm)"));
+        for file in ["package.json", "package-lock.json"] {
+            std::fs::copy(clients.join(name).join(file), environment.join(file)).with_context(|| file.to_owned())?;
+        }
+        let install = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error", "--prefix"];
+        run(Command::new("npm").args(install).arg(&environment)).context("npm is needed (Debian: apt-get install npm)")?;
         std::fs::write(marker, wanted)?;
     }
     Ok(())

@@ -122,7 +122,7 @@ fn escaped(text: &str) -> usize {
     text.chars().map(escaped_char).sum()
 }
 
-const fn escaped_char(character: char) -> usize {
+pub(crate) const fn escaped_char(character: char) -> usize {
     match character {
         '"' | '\\' => 2,
         '\0'..='\x1f' => ESCAPED_BYTES,
@@ -150,7 +150,7 @@ fn is_small(key: &str, value: &Value<Raw>) -> bool {
         && escaped(key) + value.as_text().map_or(0, |text| escaped(text.expose())) <= SMALL_BYTES_MAX
 }
 
-fn add(attributes: &mut BTreeMap<Key, Value<Raw>>, key: Key, count: usize) {
+pub(crate) fn add(attributes: &mut BTreeMap<Key, Value<Raw>>, key: Key, count: usize) {
     if count > 0 {
         let before = attributes.get(&key).and_then(Value::as_int).unwrap_or(0);
         attributes.insert(key, Value::Int(before.saturating_add(i64::try_from(count).unwrap_or(i64::MAX))));

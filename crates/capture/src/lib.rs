@@ -14,6 +14,7 @@ pub mod api;
 pub mod command;
 pub mod gateway;
 pub mod import;
+pub mod mcp;
 pub mod otlp;
 
 pub use raw::{Raw, RawEvent};

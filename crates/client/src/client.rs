@@ -163,6 +163,25 @@ impl Client {
         self.block_on(self.scored(text, channel, patience))?
     }
 
+    /// Posts JSON to another route of the server and gives its answer, once: for what is no event. Nothing of it is queued.
+    ///
+    /// # Errors
+    /// When it does not answer within `patience`, or refuses.
+    pub async fn ask(&self, path: &'static str, body: Vec<u8>, patience: Duration) -> Result<Bytes, RecordError> {
+        let transport = self.inner.transport.clone();
+        let asked = self.inner.runtime.spawn(async move {
+            let answer = transport.post(path, "application/json", body.into(), patience).await;
+            let answer = answer.map_err(RecordError::Unreachable)?;
+            match answer.status {
+                StatusCode::OK => Ok(answer.body),
+                StatusCode::PAYLOAD_TOO_LARGE => Err(RecordError::TooLarge),
+                status if status.is_client_error() => Err(RecordError::Refused(message(&answer.body))),
+                status => Err(RecordError::Unreachable(format!("{status}: {}", message(&answer.body)))),
+            }
+        });
+        asked.await.unwrap_or(Err(RecordError::Closed))
+    }
+
     /// What was lost and what the server has not been told of.
     #[must_use]
     pub fn losses(&self) -> Losses {

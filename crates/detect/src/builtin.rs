@@ -34,6 +34,7 @@ rules![
     "logprob-harvest",
     "markdown-image-exfiltration",
     "mcp-server-added",
+    "mcp-tool-changed",
     "model-call-burst",
     "obfuscated-payload",
     "package-from-url",

@@ -60,6 +60,36 @@ keys! {
     MCP_RESOURCE_URI = "mcp.resource.uri";
     /// The MCP server's name, where the source tells it.
     MCP_SERVER_NAME = "mcp.server.name";
+    /// The MCP server's version, as it says.
+    MCP_SERVER_VERSION = "mcp.server.version";
+    /// Version of MCP that the two sides speak.
+    MCP_PROTOCOL_VERSION = "mcp.protocol.version";
+    /// Id of a JSON-RPC request, as text.
+    JSONRPC_REQUEST_ID = "jsonrpc.request.id";
+    /// Code of an RPC error, as text.
+    RPC_RESPONSE_STATUS_CODE = "rpc.response.status_code";
+    /// `pipe` (stdio) or `tcp`.
+    NETWORK_TRANSPORT = "network.transport";
+    /// Name of a prompt template.
+    GEN_AI_PROMPT_NAME = "gen_ai.prompt.name";
+    /// MCP: under which name the proxy knows the server. The server's own name is `mcp.server.name`.
+    MCP_PROXY_SERVER = "watchkeeper.mcp.server";
+    /// MCP: who sent the request or notification, `client` or `server`.
+    MCP_SENDER = "watchkeeper.mcp.sender";
+    /// MCP: what is wrong with a message: `malformed`, `ambiguous`, `too_large`, `id_reused`, `unmatched_response` ...
+    MCP_ANOMALY = "watchkeeper.mcp.anomaly";
+    /// MCP: what became of a tool's definition: `first_seen`, `added`, `changed`, `removed`.
+    MCP_TOOL_CHANGE = "watchkeeper.mcp.tool.change";
+    /// MCP: SHA-256 of the tool's definition (RFC 8785, sanitised).
+    MCP_TOOL_HASH = "watchkeeper.mcp.tool.hash";
+    /// MCP: the same of the definition that was pinned before.
+    MCP_TOOL_HASH_BEFORE = "watchkeeper.mcp.tool.hash_before";
+    /// MCP: where the definition differs from the one before, as JSON pointers (list).
+    MCP_TOOL_PATHS = "watchkeeper.mcp.tool.paths";
+    /// MCP: messages that were counted and have no event of their own, by method (map).
+    MCP_COUNTED = "watchkeeper.mcp.counted";
+    /// How many events of this source could not be recorded before this one.
+    EVENTS_UNRECORDED = "watchkeeper.events.unrecorded";
     /// Why it failed.
     ERROR_TYPE = "error.type";
     /// Host of the other side.

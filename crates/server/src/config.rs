@@ -1,5 +1,6 @@
 //! Configuration: plain values with safe defaults, read from TOML.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,6 +26,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// A directory of Sigma rules that are used beside those shipped.
     pub rules: Option<PathBuf>,
+    /// MCP servers that are reached through this one.
+    pub mcp: Mcp,
     /// What capture does without a key.
     pub capture: Capture,
     /// What unlocks the data directory.
@@ -57,6 +60,8 @@ pub struct Listen {
     pub gateway: SocketAddr,
     /// The console and the API.
     pub console: SocketAddr,
+    /// MCP servers, each at `/NAME`; nothing listens while there are none.
+    pub mcp: SocketAddr,
 }
 
 /// Certificate and key, PEM files.
@@ -83,6 +88,91 @@ pub struct Upstream {
     pub anthropic: String,
     /// Whether a call goes on when its record cannot be written. Off: the caller gets a 503.
     pub fail_open: bool,
+}
+
+/// MCP servers that are reached through this one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Mcp {
+    /// The servers by their names, which are their paths.
+    pub servers: BTreeMap<String, McpServer>,
+}
+
+/// One MCP server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct McpServer {
+    /// Its endpoint (streamable HTTP).
+    pub url: String,
+    /// Tools that may be called, `NAME` or `BEGINNING*`; all by default.
+    #[serde(default)]
+    pub allow: Vec<String>,
+    /// Tools that may not be called, whatever `allow` says.
+    #[serde(default)]
+    pub deny: Vec<String>,
+    /// What happens to a call that is not allowed.
+    #[serde(default)]
+    pub mode: McpMode,
+    /// What happens when the server changes the definition of a tool.
+    #[serde(default)]
+    pub on_drift: McpOnDrift,
+    /// Whether a result waits until it is recorded.
+    #[serde(default)]
+    pub hold_results: bool,
+    /// Whether a message goes on when it cannot be recorded.
+    #[serde(default)]
+    pub fail_open: bool,
+    /// Whether requests without a trace context get one.
+    #[serde(default)]
+    pub add_trace: bool,
+}
+
+/// What happens to a call that is not allowed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum McpMode {
+    /// It passes, and the record says that it would not have.
+    #[default]
+    Observe,
+    /// It is answered with an error.
+    Block,
+}
+
+/// What happens when a server changes the definition of a tool.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum McpOnDrift {
+    /// It is recorded.
+    #[default]
+    Record,
+    /// The list is kept from the client, and the tool from being called, until an operator approves it.
+    Block,
+}
+
+impl McpServer {
+    /// What its clients may ask it for.
+    #[must_use]
+    pub fn policy(&self) -> capture::mcp::Policy {
+        capture::mcp::Policy {
+            allow: self.allow.clone(),
+            deny: self.deny.clone(),
+            mode: match self.mode {
+                McpMode::Observe => capture::mcp::Mode::Observe,
+                McpMode::Block => capture::mcp::Mode::Block,
+            },
+            on_drift: match self.on_drift {
+                McpOnDrift::Record => capture::mcp::OnDrift::Record,
+                McpOnDrift::Block => capture::mcp::OnDrift::Block,
+            },
+            hold_results: self.hold_results,
+            on_record_failure: if self.fail_open {
+                capture::gateway::OnRecordFailure::FailOpen
+            } else {
+                capture::gateway::OnRecordFailure::FailClosed
+            },
+            adds_trace: self.add_trace,
+        }
+    }
 }
 
 /// Who may send events, and how much at once.
@@ -392,22 +482,34 @@ impl Config {
 impl Listen {
     /// Every listener with the name of its field.
     #[must_use]
-    pub fn all(&self) -> [(&'static str, SocketAddr); 4] {
-        [("otlp_grpc", self.otlp_grpc), ("otlp_http", self.otlp_http), ("gateway", self.gateway), ("console", self.console)]
+    pub fn all(&self) -> [(&'static str, SocketAddr); 5] {
+        [
+            ("otlp_grpc", self.otlp_grpc),
+            ("otlp_http", self.otlp_http),
+            ("gateway", self.gateway),
+            ("console", self.console),
+            ("mcp", self.mcp),
+        ]
     }
 
     /// Every listener on loopback, on a port that the system picks.
     #[must_use]
     pub fn any_port() -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { otlp_grpc: any, otlp_http: any, gateway: any, console: any }
+        Self { otlp_grpc: any, otlp_http: any, gateway: any, console: any, mcp: any }
     }
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
-        Self { otlp_grpc: loopback(4317), otlp_http: loopback(4318), gateway: loopback(4000), console: loopback(7700) }
+        Self {
+            otlp_grpc: loopback(4317),
+            otlp_http: loopback(4318),
+            gateway: loopback(4000),
+            console: loopback(7700),
+            mcp: loopback(4010),
+        }
     }
 }
 

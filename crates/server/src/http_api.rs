@@ -192,6 +192,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         Router::new()
             .route("/v1/inspect", post(inspect))
             .with_state(api.clone())
+            .merge(crate::mcp_api::sensors(&api))
             .merge(capture::api::router(recorder, capture::api::Limits::default())),
         &api,
         Access::Send,
@@ -203,6 +204,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
             .route("/api/detections", get(detections))
             .route("/api/log-key", get(log_key_api::show))
             .with_state(api.clone())
+            .merge(crate::mcp_api::shown(&api))
             .merge(crate::lifecycle_api::shown(api.clone())),
         &api,
         Access::ReadRecord,
@@ -224,6 +226,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
             .route("/api/log-key/rotate", post(log_key_api::rotate))
             .route("/api/proof", get(prove))
             .with_state(api.clone())
+            .merge(crate::mcp_api::administered(&api))
             .merge(crate::lifecycle_api::router(api.clone())),
         &api,
         Access::Administer,
@@ -265,7 +268,7 @@ pub(crate) fn require_key(router: Router, api: Arc<Api>, access: Access) -> Rout
 
 /// Refuses requests that a web page has made its reader's browser send: a page must not be able to feed the record or to
 /// spend the provider's keys. Pages with a server of their own call from there.
-pub(crate) fn refuse_browsers(router: Router) -> Router {
+pub fn refuse_browsers(router: Router) -> Router {
     router.layer(middleware::from_fn(|mut request: Request, next: Next| async move {
         if request.headers().contains_key(header::ORIGIN) {
             let message = "requests with an Origin header are refused: a web page must not reach this listener through a browser";
@@ -552,6 +555,10 @@ impl Api {
 pub(crate) struct Body(bytes::Bytes);
 
 impl Body {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
     pub(crate) fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, ApiError> {
         serde_json::from_slice(&self.0).map_err(|error| ApiError::bad_request(format!("body: {error}")))
     }

@@ -32,6 +32,7 @@ use crate::log_keys::{self, LogKeyError};
 use crate::pipeline::{Pipeline, PipelineRecorder};
 use crate::root_key::{RootKeyError, RootKeyPlace, open_keyring};
 use crate::standing::{ArchiveStanding, Others, Standing};
+use crate::tool_pins::ToolPins;
 use crate::watchman;
 
 /// How long [`Node::close`] waits for the consumers to catch up before it gives up on them. They continue where they
@@ -46,6 +47,7 @@ pub struct Node {
     journal: Journal,
     consumers: Consumers,
     lifecycle: Lifecycle,
+    tool_pins: Arc<ToolPins>,
     newest_at_open: Option<Timestamp>,
     /// The policy by which its checkpoints are witnessed.
     witnesses: Option<String>,
@@ -229,8 +231,10 @@ impl Node {
             }
         }
         let lifecycle = Lifecycle { cold, forensic, policy, holds, archiver };
+        let tool_pins = Arc::new(ToolPins::new(keyring.clone(), pipeline.clone()));
         Ok(Self {
             data,
+            tool_pins,
             keyring,
             pipeline,
             journal,
@@ -278,6 +282,11 @@ impl Node {
     /// Whatever the store says.
     pub fn reader(&self) -> Result<store::Reader, store::StoreError> {
         store::Reader::open(self.data.path(), &DataKeys::new(self.keyring.clone(), Purpose::Store))
+    }
+
+    /// The definitions of MCP tools as they were seen first.
+    pub(crate) fn tool_pins(&self) -> &Arc<ToolPins> {
+        &self.tool_pins
     }
 
     pub(crate) fn journal(&self) -> &Journal {

@@ -42,12 +42,15 @@ pub struct Addresses {
     pub gateway: SocketAddr,
     /// The console and the API.
     pub console: SocketAddr,
+    /// MCP servers, where there are any.
+    pub mcp: Option<SocketAddr>,
 }
 
 /// A server that listens.
 pub struct Running {
     node: Arc<Node>,
     gateway: Gateway,
+    mcp: Option<capture::mcp::http::HttpProxy>,
     addresses: Addresses,
     first_key: Option<NewKey>,
     stop: watch::Sender<bool>,
@@ -72,6 +75,9 @@ pub enum StartError {
     /// The gateway cannot be made.
     #[error("gateway")]
     Gateway(#[from] capture::gateway::GatewayError),
+    /// The proxies in front of MCP servers cannot be made.
+    #[error(transparent)]
+    Mcp(#[from] crate::mcp_proxies::McpError),
     /// A listener cannot be bound.
     #[error("cannot listen on listen.{listener} = {address}: {source}; is another server running?")]
     Bind {
@@ -125,12 +131,15 @@ impl Running {
             ..capture::gateway::Config::default()
         };
         let gateway = Gateway::new(recorder.clone(), gateway)?;
-        let routers = [
+        let mcp = crate::mcp_proxies::proxies(&node, config)?;
+        let mut routers = vec![
             guard(otlp.grpc(), listen.otlp_grpc),
             guard(otlp.http(), listen.otlp_http),
             guard(gateway.router(), listen.gateway),
             http_api::router(api.clone()),
         ];
+        // The last of the listeners: it has no router, and is not bound, while there are no MCP servers.
+        routers.extend(mcp.as_ref().map(|mcp| guard(mcp.router(), listen.mcp)));
         let mut bound = Vec::new();
         for ((listener, address), router) in listen.all().into_iter().zip(routers) {
             let tls = if listener == "console" { &tls } else { &tls_of_clients };
@@ -141,7 +150,8 @@ impl Running {
             let (listener, address) = listen.all()[index];
             bound[index].address().map_err(|source| StartError::Bind { listener, address, source })
         };
-        let addresses = Addresses { otlp_grpc: at(0)?, otlp_http: at(1)?, gateway: at(2)?, console: at(3)? };
+        let mcp_address = mcp.is_some().then(|| at(4)).transpose()?;
+        let addresses = Addresses { otlp_grpc: at(0)?, otlp_http: at(1)?, gateway: at(2)?, console: at(3)?, mcp: mcp_address };
 
         // Made only when the server is sure to start: a key is shown once, and one that nobody saw is lost.
         let first_key = match keys.list().is_empty() {
@@ -175,7 +185,7 @@ impl Running {
         let publishing = Publishing::start(&node, config)?;
         let (stop, stopped) = watch::channel(false);
         let listeners = bound.into_iter().map(|listener| tokio::spawn(listener.serve(stopped.clone()))).collect();
-        Ok(Self { node, gateway, addresses, first_key, stop, witnessing, timestamping, publishing, listeners })
+        Ok(Self { node, gateway, mcp, addresses, first_key, stop, witnessing, timestamping, publishing, listeners })
     }
 
     /// Where the listeners are.
@@ -208,6 +218,11 @@ impl Running {
             tracing::warn!("some gateway calls were still under way; their outcome is not recorded");
         }
         drop(self.gateway);
+        if let Some(mcp) = self.mcp
+            && tokio::time::timeout(OUTCOMES_TIMEOUT, mcp.end()).await.is_err()
+        {
+            tracing::warn!("some MCP sessions were still under way; their end is not recorded");
+        }
         let node = self.node;
         let pipeline = node.pipeline().clone();
         let noted = tokio::task::spawn_blocking(move || pipeline.record_blocking(vec![stop_event()], &|| true)).await;

@@ -156,6 +156,11 @@ pub(crate) enum Command {
         #[arg(long)]
         exit: bool,
     },
+    /// Stand between an MCP client and a server: pass everything on, record it, and compare the server's tools with those seen first
+    #[command(
+        after_help = "Example:\n  watchkeeper mcp -- npx -y @modelcontextprotocol/server-filesystem /srv/docs\n  watchkeeper mcp --url https://mcp.example/mcp --header-env Authorization=MCP_AUTHORIZATION\n  watchkeeper mcp --pins\n\nThe server to report to is that of WATCHKEEPER_URL and WATCHKEEPER_API_KEY, or the one that runs on --data.\nExit: the command's own code; 2 when it cannot start."
+    )]
+    Mcp(Box<McpArgs>),
     /// Import recorded agent traces, chats, OTLP files or events
     #[command(
         after_help = "Example:\n  watchkeeper import traces.jsonl --data ./record\n\nExit: 0 all lines imported, 1 some lines refused (each is named), 2 nothing could be done."
@@ -396,6 +401,72 @@ pub(crate) enum Command {
         /// The shell
         shell: clap_complete::Shell,
     },
+}
+
+/// What the MCP proxy is told.
+#[derive(Debug, Args)]
+pub(crate) struct McpArgs {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// The server's URL (streamable HTTP); the client speaks over standard input and output
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// With --url: speak HTTP to the client, on this loopback address, at /NAME
+    #[arg(long, value_name = "ADDR", requires = "url")]
+    pub(crate) listen: Option<std::net::SocketAddr>,
+    /// The server's name in the record; its pinned tools belong to it [default: made from the command or URL]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// With --url: a header whose value is in a variable, such as Authorization=TOKEN; may be given several times
+    #[arg(long, value_name = "NAME=VARIABLE")]
+    pub(crate) header_env: Vec<String>,
+    /// The end user on whose behalf
+    #[arg(long, env = "WATCHKEEPER_USER")]
+    pub(crate) user: Option<String>,
+    /// The conversation [default: one for each start]
+    #[arg(long, env = "WATCHKEEPER_SESSION")]
+    pub(crate) session: Option<String>,
+    /// The application [default: what the client calls itself]
+    #[arg(long, env = "WATCHKEEPER_APPLICATION")]
+    pub(crate) application: Option<String>,
+    /// The agent
+    #[arg(long, env = "WATCHKEEPER_AGENT")]
+    pub(crate) agent: Option<String>,
+    /// A tool that may be called, NAME or BEGINNING*; all without it; may be given several times
+    #[arg(long, value_name = "TOOL")]
+    pub(crate) allow: Vec<String>,
+    /// A tool that may not be called, whatever --allow says; may be given several times
+    #[arg(long, value_name = "TOOL")]
+    pub(crate) deny: Vec<String>,
+    /// Let pass what --allow and --deny would stop, and record that
+    #[arg(long)]
+    pub(crate) observe: bool,
+    /// Keep a changed definition of a tool from the client, and the tool from being called, until it is approved
+    #[arg(long)]
+    pub(crate) block_drift: bool,
+    /// Hand out a result only when it is recorded; requests always wait
+    #[arg(long)]
+    pub(crate) hold_results: bool,
+    /// Let messages pass that cannot be recorded
+    #[arg(long)]
+    pub(crate) fail_open: bool,
+    /// Add a trace context to requests that have none
+    #[arg(long)]
+    pub(crate) add_trace: bool,
+    /// Show the tools whose definitions are pinned
+    #[arg(long, conflicts_with_all = ["url", "command", "approve"])]
+    pub(crate) pins: bool,
+    /// Take the changed definitions of this server's tools for the pinned ones
+    #[arg(long, value_name = "SERVER", conflicts_with_all = ["url", "command"])]
+    pub(crate) approve: Option<String>,
+    /// With --approve: only this tool
+    #[arg(long, value_name = "TOOL", requires = "approve")]
+    pub(crate) tool: Option<String>,
+    #[command(flatten)]
+    pub(crate) format: Format,
+    /// The command that starts the server
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -15,16 +15,16 @@ const HEADER_TEXT_BYTES_MAX: usize = 4 * 1024;
 
 /// Who calls.
 #[derive(Debug, Clone)]
-pub(super) struct Caller {
-    pub(super) identity: Identity<Raw>,
-    pub(super) session: Option<Raw>,
-    pub(super) trace: Option<Trace>,
+pub(crate) struct Caller {
+    pub(crate) identity: Identity<Raw>,
+    pub(crate) session: Option<Raw>,
+    pub(crate) trace: Option<Trace>,
     /// How the request authenticates itself upstream. Never the credential.
-    pub(super) auth_method: &'static str,
+    pub(crate) auth_method: &'static str,
 }
 
 impl Caller {
-    pub(super) fn of(parts: &Parts) -> Self {
+    pub(crate) fn of(parts: &Parts) -> Self {
         let headers = &parts.headers;
         let (auth_method, credential) = credential(headers);
         let user_agent = text(headers, "user-agent");
@@ -87,7 +87,7 @@ fn product(user_agent: &str) -> Option<Principal<Raw>> {
 }
 
 /// W3C Trace Context: the caller's span is the parent of the call.
-fn traceparent(value: &str) -> Option<Trace> {
+pub(crate) fn traceparent(value: &str) -> Option<Trace> {
     let mut fields = value.trim().split('-');
     let version = fields.next()?;
     if version.len() != 2 || version == "ff" {

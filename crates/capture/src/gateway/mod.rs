@@ -22,7 +22,7 @@ mod answer;
 pub mod anthropic;
 mod budget;
 mod call;
-mod caller;
+pub(crate) mod caller;
 pub mod decode;
 mod dispatch;
 pub(crate) mod json;
@@ -31,7 +31,7 @@ mod passthrough;
 mod relay;
 pub mod sse;
 mod target;
-mod upstream;
+pub(crate) mod upstream;
 
 use std::future::Future;
 use std::io;

@@ -169,7 +169,7 @@ impl Base {
 }
 
 /// A path as it may be recorded: without segments that look like keys (`/bot12:TOKEN/`).
-pub(super) fn recorded_path(path: &str) -> String {
+pub(crate) fn recorded_path(path: &str) -> String {
     let segments = path.split('/').map(|segment| if is_token(&unescaped(segment)) { REDACTED } else { segment });
     segments.collect::<Vec<_>>().join("/")
 }
@@ -204,7 +204,7 @@ fn unescaped(text: &str) -> String {
 }
 
 /// The headers of a request that go on, and those of an answer that come back.
-pub(super) fn forwarded(headers: &HeaderMap) -> HeaderMap {
+pub(crate) fn forwarded(headers: &HeaderMap) -> HeaderMap {
     let mut named: Vec<HeaderName> = Vec::new();
     for value in headers.get_all(header::CONNECTION) {
         let names = value.to_str().unwrap_or_default().split(',');

@@ -6,6 +6,7 @@ mod hook;
 mod import;
 mod keys;
 mod lifecycle;
+mod mcp;
 mod read;
 mod rules;
 mod run;
@@ -31,6 +32,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve { data, config, any_port } => serve::serve(&data, config.as_deref(), any_port),
         Command::Demo { dir, root, exit } => demo::demo(dir, &root, exit),
+        Command::Mcp(args) => mcp::mcp(&args),
         Command::Import { data, files, format } => import::import(&data, &files, format),
         Command::Query { data, reading, sql, format } => read::query(&data, reading, &sql, format.format),
         Command::Search { data, reading, text, limit, format } => read::search(&data, reading, &text, limit, format.format),

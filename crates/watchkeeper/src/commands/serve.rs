@@ -44,6 +44,9 @@ pub(super) fn announce(running: &Running, tls: bool) -> anyhow::Result<()> {
     say(&format!("OTLP/gRPC  {scheme}://{}", addresses.otlp_grpc))?;
     say(&format!("OTLP/HTTP  {scheme}://{}", addresses.otlp_http))?;
     say(&format!("gateway    {scheme}://{}", addresses.gateway))?;
+    if let Some(mcp) = addresses.mcp {
+        say(&format!("MCP        {scheme}://{mcp}"))?;
+    }
     say(&format!("console    {scheme}://{}", addresses.console))?;
     if let Some(key) = running.first_key() {
         say(&format!(

@@ -23,6 +23,7 @@ mod hostile;
 mod keys;
 mod kms;
 mod lifecycle;
+mod mcp;
 #[path = "../../../archive/src/objects/moto.rs"]
 mod moto;
 mod otlp;

@@ -94,7 +94,12 @@ fn nothing_planted_reaches_the_disk_or_the_log() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let upstream = echo_upstream();
-    let server = Server::start_with(&data, &format!("[upstream]\nopenai = \"{upstream}\"\nanthropic = \"{upstream}\"\n"));
+    let server = Server::start_with(
+        &data,
+        &format!(
+            "[upstream]\nopenai = \"{upstream}\"\nanthropic = \"{upstream}\"\n[mcp.servers.echo]\nurl = \"{upstream}/mcp\"\n"
+        ),
+    );
     let key = server.key.clone().unwrap();
     let bearer = format!("Bearer {key}");
     let own = ("our own admin key", key.clone());
@@ -103,6 +108,7 @@ fn nothing_planted_reaches_the_disk_or_the_log() {
         otlp_logs(&server, value);
         gateway(&server, value);
         api(&server, &bearer, value);
+        mcp(&server, &bearer, value, nth);
         let body = json!({ "text": sentence(value), "channel": "user" }).to_string();
         assert_eq!(http(&server.console, "POST", "/v1/inspect", &[("authorization", &bearer)], body.as_bytes()).status, 200);
         // Reading leaves an event: what is asked for must not leak through it.
@@ -340,6 +346,32 @@ fn api(server: &Server, bearer: &str, value: &str) {
         wrong.to_string().as_bytes(),
     );
     http(&server.console, "GET", "/api/status", &[("authorization", &format!("Bearer {}", value.replace('\n', " ")))], b"");
+}
+
+/// Messages of the MCP proxy, and definitions of tools, which are kept beside the record.
+fn mcp(server: &Server, bearer: &str, value: &str, nth: usize) {
+    let flat = value.replace('\n', " ");
+    let headers =
+        [("content-type", "application/json"), ("mcp-session-id", flat.as_str()), ("x-watchkeeper-user", flat.as_str())];
+    for message in [
+        json!({ "id": sentence(value), "method": "tools/call", "params": { "name": value, "arguments": { value: sentence(value) }, "_meta": { value: value } } }),
+        json!({ "id": 1, "method": "resources/read", "params": { "uri": format!("memo://notes?about={}", sentence(value)), value: 1 } }),
+        json!({ "id": 2, "result": { "content": [{ "type": "text", "text": sentence(value) }] } }),
+        json!({ "method": sentence(value), "params": { "a": sentence(value) } }),
+    ] {
+        http(&server.mcp, "POST", "/echo", &headers, message.to_string().as_bytes());
+    }
+    http(&server.mcp, "POST", "/echo", &headers, sentence(value).as_bytes());
+    for description in ["first", "second"] {
+        let definition = json!({ "name": value, "description": format!("{description}: {}", sentence(value)) }).to_string();
+        let listing = json!({
+            "event": { "kind": "installation", "source": { "path": "mcp" }, "session.id": flat },
+            "name": flat, "identity": format!("{nth} {flat}"), "place": sentence(value), "server_name": flat, "server_version": "1.0",
+            "block": false, "tools": [{ "name": value, "definition": definition }], "all": [value],
+        });
+        let answer = http(&server.console, "POST", "/v1/mcp/tools", &[("authorization", bearer)], listing.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
+    }
 }
 
 fn import(dir: &Path, data: &Path, planted: &[(&'static str, String)]) {

@@ -45,6 +45,7 @@ pub(crate) struct Server {
     pub(crate) otlp_http: String,
     pub(crate) gateway: String,
     pub(crate) console: String,
+    pub(crate) mcp: String,
     pub(crate) key: Option<String>,
     pub(crate) log: PathBuf,
 }
@@ -157,6 +158,7 @@ impl Starting {
             otlp_http: String::new(),
             gateway: String::new(),
             console: String::new(),
+            mcp: String::new(),
             key: None,
             log: log.to_owned(),
         };
@@ -190,6 +192,7 @@ impl Starting {
                             "OTLP/HTTP" => server.otlp_http = value,
                             "gateway" => server.gateway = value,
                             "console" => server.console = value,
+                            "MCP" => server.mcp = value,
                             "admin key" => server.key = Some(value),
                             _ => {}
                         }
