@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""A stand-in for the commercial models: speaks enough of OpenAI chat completions and Anthropic messages for tests.
+"""A stand-in for the commercial models: speaks enough of OpenAI chat completions and Anthropic messages for tests; more APIs of theirs,
+of Gemini and of Bedrock are in other_apis.py.
 
 It is NOT a model and knows nothing. It answers deterministically, so that a test can say what must have been recorded:
 
@@ -22,6 +23,8 @@ import json
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import other_apis
 
 CREATED = 1_700_000_000
 ARGUMENTS = {"city": "Paris"}
@@ -200,10 +203,16 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self._body()
         path = self.path.split("?")[0]
+        if whole := other_apis.by_path(other_apis.WHOLE, path):
+            return self._json(200, whole(json.loads(body)))
+        if "multipart/form-data" in self.headers.get("content-type", ""):
+            return self._json(200, other_apis.by_path(other_apis.FORMS, path) or {})
         if path.endswith("/chat/completions"):
             speaker = OpenAi
         elif path.endswith("/messages"):
             speaker = Anthropic
+        elif speaker := other_apis.by_path(other_apis.SPEAKERS, path):
+            pass
         else:
             return self._json(200, {"object": "list", "data": [], "model": "stand-in", "usage": {"prompt_tokens": 1, "total_tokens": 1}})
         try:
@@ -219,7 +228,7 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(0.02)
         if model.startswith("error-"):
             return self._json(500, answer.error())
-        if request.get("stream"):
+        if request.get("stream") or path.endswith((":streamGenerateContent", "-stream")):
             return self._stream(answer, model, slow)
         if model.startswith("malformed-"):
             return self._send(200, "application/json", b'{"choices": [')
@@ -230,7 +239,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _stream(self, answer, model, slow):
         self.send_response(200)
-        self.send_header("content-type", "text/event-stream; charset=utf-8")
+        binary = isinstance(answer, other_apis.Converse)
+        self.send_header("content-type", "application/vnd.amazon.eventstream" if binary else "text/event-stream; charset=utf-8")
         self.send_header("transfer-encoding", "chunked")
         self.end_headers()
         for index, event in enumerate(answer.events()):
@@ -241,7 +251,7 @@ class Handler(BaseHTTPRequestHandler):
                 return
             if index == 3 and model.startswith("malformed-"):
                 event = "data: {this is not JSON\n\n"
-            data = event.encode()
+            data = event if isinstance(event, bytes) else event.encode()
             self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
             self.wfile.flush()
         self.wfile.write(b"0\r\n\r\n")

@@ -89,7 +89,7 @@ fn setup() -> anyhow::Result<()> {
         std::fs::write(marker, wanted)?;
     }
     // Programs of npm, at the versions and digests of their lock file.
-    for name in ["mcp"] {
+    for name in ["mcp", "gateway-js"] {
         let wanted = std::fs::read_to_string(clients.join(name).join("package-lock.json"))?;
         let environment = root.join("target/clients").join(name);
         let marker = environment.join("installed-npm.json");
@@ -97,6 +97,7 @@ fn setup() -> anyhow::Result<()> {
             continue;
         }
         say(&format!("setup: {name} (npm)"));
+        std::fs::create_dir_all(&environment)?;
         for file in ["package.json", "package-lock.json"] {
             std::fs::copy(clients.join(name).join(file), environment.join(file)).with_context(|| file.to_owned())?;
         }

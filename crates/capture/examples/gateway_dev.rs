@@ -12,7 +12,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use watchkeeper_capture::gateway::{self, Config};
+use watchkeeper_capture::gateway::{self, Config, Upstreams};
 use watchkeeper_capture::{RawEvent, Receipt, RecordError, Recorder};
 
 #[derive(Default)]
@@ -72,11 +72,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listen = arguments.next().unwrap_or_else(|| "127.0.0.1:4000".to_owned());
     let mut config = Config::default();
     if let Some(base) = arguments.next() {
-        config.anthropic_base.clone_from(&base);
-        config.openai_base = base;
+        config.upstreams = Upstreams::all_at(&base);
     }
     if let Some(base) = arguments.next() {
-        config.anthropic_base = base;
+        config.upstreams.anthropic = Some(base);
     }
     let recorder = Shown { is_quiet: std::env::var_os("QUIET").is_some(), ..Shown::default() };
     let router = gateway::router(Arc::new(recorder), config)?;

@@ -168,8 +168,24 @@ keys! {
     GAP_COUNT = "watchkeeper.gap.count";
     /// What the gateway added to the call, in microseconds.
     GATEWAY_OVERHEAD_US = "watchkeeper.gateway.overhead_us";
-    /// How a stream ended: `complete`, `client_disconnect`, `upstream_error`, `malformed`.
+    /// How a stream ended: `complete`, `client_disconnect`, `upstream_error`, `malformed`, `blocked`.
     STREAM_END = "watchkeeper.stream.end";
+    /// Why a guardrail decided as it did: risk, rule and score, in words.
+    GUARD_REASON = "watchkeeper.guard.reason";
+    /// How long the decision took, in microseconds.
+    GUARD_LATENCY_US = "watchkeeper.guard.latency_us";
+    /// What the policy says of a call that cannot be judged: `open` or `closed`.
+    GUARD_ON_FAILURE = "watchkeeper.guard.on_failure";
+    /// Values that were replaced before a text went on.
+    GUARD_REDACTIONS = "watchkeeper.guard.redactions";
+    /// What the policy says of a call that cannot be recorded: `open` or `closed`.
+    RECORD_ON_FAILURE = "watchkeeper.record.on_failure";
+    /// Bytes of text of an answer that were scanned before they were handed out.
+    ANSWER_SCANNED_BYTES = "watchkeeper.answer.scanned_bytes";
+    /// Bytes of text of an answer that were handed out without having been scanned.
+    ANSWER_UNSCANNED_BYTES = "watchkeeper.answer.unscanned_bytes";
+    /// The virtual key that a call came with.
+    GATEWAY_KEY = "watchkeeper.gateway.key";
     /// Detection: the rule.
     DETECTION_RULE = "watchkeeper.detection.rule";
     /// Detection: its title.

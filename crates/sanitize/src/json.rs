@@ -13,8 +13,9 @@ const DEPTH_MAX: usize = 512;
 /// Shortest number that can be sensitive.
 const NUMBER_BYTES_MIN: usize = 3;
 
-/// Everything sensitive in the JSON text, in order and without overlap; `None` when it is no JSON.
-pub(crate) fn find_all(key: &TokenKey, raw: &str) -> Option<Vec<Match>> {
+/// Everything sensitive in the JSON text, in order and without overlap; `None` when it is no JSON. `is_left` says of a value, by its
+/// key and its text as it is written, that it stays as it is.
+pub(crate) fn find_all(key: &TokenKey, raw: &str, is_left: &dyn Fn(Option<&str>, &str) -> bool) -> Option<Vec<Match>> {
     serde_json::from_str::<IgnoredAny>(raw).ok()?;
     let bytes = raw.as_bytes();
     let mut found = Vec::new();
@@ -46,7 +47,9 @@ pub(crate) fn find_all(key: &TokenKey, raw: &str) -> Option<Vec<Match>> {
                     }
                 } else {
                     let hint = Hint { key: keys.last().and_then(|key| key.as_deref()) };
-                    decoded.find(key, hint, &mut found);
+                    if !is_left(hint.key, raw.get(at + 1..end)?) {
+                        decoded.find(key, hint, &mut found);
+                    }
                 }
                 at = end + 1;
             }
@@ -54,7 +57,9 @@ pub(crate) fn find_all(key: &TokenKey, raw: &str) -> Option<Vec<Match>> {
                 let len = bytes[at..].iter().take_while(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')).count();
                 if len >= NUMBER_BYTES_MIN {
                     let hint = Hint { key: keys.last().and_then(|key| key.as_deref()) };
-                    found.extend(number(key, raw, at..at + len, hint));
+                    if !is_left(hint.key, raw.get(at..at + len)?) {
+                        found.extend(number(key, raw, at..at + len, hint));
+                    }
                 }
                 at += len;
             }

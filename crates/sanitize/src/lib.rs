@@ -35,5 +35,5 @@ mod view;
 pub use clean::Clean;
 pub use events::ContentCache;
 pub use kind::{Action, SensitiveType};
-pub use sanitizer::{Cleaned, Counts, Replacement, Sanitizer};
+pub use sanitizer::{Cleaned, Counts, Edit, Replacement, Sanitizer};
 pub use token::TokenKey;

@@ -37,6 +37,19 @@ pub struct Cleaned {
     pub replacements: Vec<Replacement>,
 }
 
+/// What has to be written in the place of what, for a text that is to go on with everything else as it was. Offsets are bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edit {
+    /// First byte that is replaced.
+    pub start: usize,
+    /// One past the last.
+    pub end: usize,
+    /// What comes in its place.
+    pub text: String,
+    /// What it was.
+    pub kind: SensitiveType,
+}
+
 /// One replacement. Offsets are Unicode code points of the text that was given, not of the clean one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replacement {
@@ -68,7 +81,7 @@ impl Sanitizer {
     /// keeps its layout; a number that is replaced becomes a string. What is no JSON goes through [`Self::text`].
     #[must_use]
     pub fn json(&self, raw: &str) -> Cleaned {
-        match crate::json::find_all(&self.key, raw) {
+        match crate::json::find_all(&self.key, raw, &|_, _| false) {
             Some(matches) => self.replace(raw, &matches),
             None => self.text(raw),
         }
@@ -90,6 +103,41 @@ impl Sanitizer {
         Clean::attest(token)
     }
 
+    /// What would have to be replaced in free text, in order and without overlap.
+    #[must_use]
+    pub fn text_edits(&self, raw: &str) -> Vec<Edit> {
+        self.edits(&layer::find_all(&self.key, raw, Hint::default()))
+    }
+
+    /// What would have to be replaced in JSON text, in order and without overlap; `None` when it is no JSON. `is_left` says of a
+    /// value, by its key and its text as it is written, that it stays as it is: bytes of a picture, a signature.
+    #[must_use]
+    pub fn json_edits(&self, raw: &str, is_left: &dyn Fn(Option<&str>, &str) -> bool) -> Option<Vec<Edit>> {
+        crate::json::find_all(&self.key, raw, is_left).map(|matches| self.edits(&matches))
+    }
+
+    fn edits(&self, matches: &[Match]) -> Vec<Edit> {
+        let edit = |one: &Match| Edit { start: one.start, end: one.end, text: self.written(one), kind: one.value.kind };
+        matches.iter().map(edit).collect()
+    }
+
+    /// What is written in the place of a match.
+    fn written(&self, one: &Match) -> String {
+        let mut text = String::new();
+        if one.quoted {
+            text.push('"');
+        }
+        self.key.mint(&one.value, &mut text);
+        for value in &one.more {
+            text.push(' ');
+            self.key.mint(value, &mut text);
+        }
+        if one.quoted {
+            text.push('"');
+        }
+        text
+    }
+
     pub(crate) fn text_with(&self, raw: &str, hint: Hint<'_>) -> Cleaned {
         self.replace(raw, &layer::find_all(&self.key, raw, hint))
     }
@@ -105,17 +153,7 @@ impl Sanitizer {
         for one in matches {
             let (Some(kept), Some(replaced)) = (raw.get(from..one.start), raw.get(one.start..one.end)) else { continue };
             text.push_str(kept);
-            if one.quoted {
-                text.push('"');
-            }
-            self.key.mint(&one.value, &mut text);
-            for value in &one.more {
-                text.push(' ');
-                self.key.mint(value, &mut text);
-            }
-            if one.quoted {
-                text.push('"');
-            }
+            text.push_str(&self.written(one));
             let start = points + code_points(kept);
             points = start + code_points(replaced);
             let kind = one.value.kind;

@@ -6,16 +6,18 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use archive::LockMode;
+use capture::gateway::Upstreams;
 use detect::Severity;
 use serde::{Deserialize, Serialize};
 
+use crate::gateway_config::{GatewayConfig, GatewayConfigError};
 use crate::lifecycle::place::{Place, S3Settings};
 use crate::lifecycle::verify::Places;
 use crate::lifecycle::{forensic, retention};
 use crate::node::NodeSettings;
 
 /// Everything that `watchkeeper serve` can be told. Every field has a default.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where to listen.
@@ -24,6 +26,8 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// Where the gateway forwards to.
     pub upstream: Upstream,
+    /// What the gateway does beside recording.
+    pub gateway: GatewayConfig,
     /// A directory of Sigma rules that are used beside those shipped.
     pub rules: Option<PathBuf>,
     /// MCP servers that are reached through this one.
@@ -82,10 +86,16 @@ pub struct Tls {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Upstream {
-    /// For `/v1/chat/completions` and everything under `/openai`.
+    /// For OpenAI's paths and everything under `/openai`.
     pub openai: String,
     /// For `/v1/messages` and everything under `/anthropic`.
     pub anthropic: String,
+    /// For Gemini's paths and everything under `/gemini`.
+    pub gemini: String,
+    /// A resource of Azure OpenAI, for `/openai/deployments` and everything under `/azure`; without it these are refused.
+    pub azure: Option<String>,
+    /// The Bedrock runtime of a region, for `/model` and everything under `/bedrock`; without it these are refused.
+    pub bedrock: Option<String>,
     /// Whether a call goes on when its record cannot be written. Off: the caller gets a 503.
     pub fail_open: bool,
 }
@@ -344,6 +354,9 @@ pub enum ConfigError {
         /// Names the field.
         source: Box<toml::de::Error>,
     },
+    /// The gateway.
+    #[error(transparent)]
+    Gateway(#[from] GatewayConfigError),
     /// A witness.
     #[error("witness {url}: {what}")]
     Witness {
@@ -529,7 +542,28 @@ impl Default for Seal {
 
 impl Default for Upstream {
     fn default() -> Self {
-        Self { openai: "https://api.openai.com".to_owned(), anthropic: "https://api.anthropic.com".to_owned(), fail_open: false }
+        Self {
+            openai: "https://api.openai.com".to_owned(),
+            anthropic: "https://api.anthropic.com".to_owned(),
+            gemini: "https://generativelanguage.googleapis.com".to_owned(),
+            azure: None,
+            bedrock: None,
+            fail_open: false,
+        }
+    }
+}
+
+impl Upstream {
+    /// As the gateway takes it.
+    #[must_use]
+    pub fn upstreams(&self) -> Upstreams {
+        Upstreams {
+            openai: Some(self.openai.clone()),
+            azure: self.azure.clone(),
+            anthropic: Some(self.anthropic.clone()),
+            gemini: Some(self.gemini.clone()),
+            bedrock: self.bedrock.clone(),
+        }
     }
 }
 

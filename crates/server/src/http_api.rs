@@ -1,5 +1,6 @@
 //! The HTTP API of the console's origin, with who may use which route.
 
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -247,9 +248,34 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
 /// Lets only callers with a key that has the permission through to a listener that sends on what it gets: the key goes no
 /// further, and signing in at the page is no way in.
 pub(crate) fn require_key(router: Router, api: Arc<Api>, access: Access) -> Router {
+    require_key_unless(router, api, access, |_| false)
+}
+
+/// As [`require_key`], except that a caller who presents a virtual key in the place of a provider's has shown who it is: the gateway puts
+/// the provider's key there. `virtual_keys` are the ids of these.
+pub(crate) fn require_gateway_key(router: Router, api: Arc<Api>, virtual_keys: HashSet<String>) -> Router {
+    let (keys, virtual_keys) = (api.keys.clone(), Arc::new(virtual_keys));
+    let is_virtual = move |request: &Request| {
+        let presented = capture::gateway::keys::presented_key(request.headers(), request.uri());
+        let key = presented.filter(|_| !virtual_keys.is_empty()).and_then(|secret| keys.check(&secret));
+        key.is_some_and(|key| key.role.allows(Access::Send) && virtual_keys.contains(&key.id))
+    };
+    require_key_unless(router, api, Access::Send, is_virtual)
+}
+
+fn require_key_unless(
+    router: Router,
+    api: Arc<Api>,
+    access: Access,
+    is_judged_elsewhere: impl Fn(&Request) -> bool + Clone + Send + Sync + 'static,
+) -> Router {
     router.layer(middleware::from_fn(move |mut request: Request, next: Next| {
         let api = api.clone();
+        let passes = is_judged_elsewhere(&request);
         async move {
+            if passes {
+                return next.run(request).await;
+            }
             let caller = api.by_key(request.headers());
             if caller.is_none() && request.headers().contains_key(&KEY_HEADER) {
                 return ApiError::unauthorized(NOT_VALID).into_response();

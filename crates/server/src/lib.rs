@@ -10,6 +10,8 @@ pub mod config;
 mod consumers;
 mod data_dir;
 mod frame_keys;
+pub mod gateway_config;
+mod guard;
 mod http_api;
 mod kms;
 pub mod lifecycle;

@@ -230,7 +230,8 @@ impl Pipeline {
             .map_err(|error| RecordError::Stopped { reason: format!("event does not serialise: {error}") })
     }
 
-    fn process(&self, meta: &PieceMeta<Clean>, raw: &str) -> Arc<Processed> {
+    /// Sanitises and inspects a text, unless it is known by heart.
+    pub(crate) fn process(&self, meta: &PieceMeta<Clean>, raw: &str) -> Arc<Processed> {
         let key = CacheKey::of(meta.channel(), meta.part, raw);
         if let Some(known) = self.cache.get(&key) {
             return known;

@@ -8,12 +8,14 @@ use std::time::Duration;
 use axum::Router;
 use base64::Engine as _;
 use capture::gateway::Gateway;
+use capture::gateway::keys::KeyChecker;
 use event::{Kind, attr};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api_keys::{ApiKeyError, ApiKeys, NewKey};
 use crate::config::{Config, ConfigError};
+use crate::guard::PipelineGuard;
 use crate::http_api::{self, Api};
 use crate::listen::{Listener, tls_acceptor};
 use crate::node::{Node, NodeError, internal};
@@ -96,6 +98,15 @@ pub enum StartError {
     RunFile(std::io::Error),
 }
 
+/// The keys with which events may be sent, as virtual keys.
+struct SensorKeys(Arc<ApiKeys>);
+
+impl KeyChecker for SensorKeys {
+    fn check(&self, secret: &str) -> Option<String> {
+        self.0.check(secret).filter(|key| key.role.allows(Access::Send)).map(|key| key.id)
+    }
+}
+
 impl Running {
     /// Opens the data directory and starts every listener.
     pub async fn start(data: &Path, root: &RootKeyPlace, config: &Config) -> Result<Self, StartError> {
@@ -118,24 +129,36 @@ impl Running {
             let required = config.capture.require_key || !address.ip().is_loopback();
             http_api::refuse_browsers(if required { http_api::require_key(router, api.clone(), Access::Send) } else { router })
         };
+        let virtual_keys = config.gateway.key.iter().map(|key| key.api_key.clone());
+        let virtual_keys: std::collections::HashSet<String> = virtual_keys.collect();
+        let guard_gateway = |router: Router, address: SocketAddr| {
+            let required = config.capture.require_key || !address.ip().is_loopback();
+            http_api::refuse_browsers(if required {
+                http_api::require_gateway_key(router, api.clone(), virtual_keys.clone())
+            } else {
+                router
+            })
+        };
         let recorder = node.recorder();
         let otlp = capture::otlp::Receiver::new(recorder.clone(), config.capture.otlp_limits());
         let gateway = capture::gateway::Config {
-            openai_base: config.upstream.openai.clone(),
-            anthropic_base: config.upstream.anthropic.clone(),
+            upstreams: config.upstream.upstreams(),
             on_record_failure: if config.upstream.fail_open {
                 capture::gateway::OnRecordFailure::FailOpen
             } else {
                 capture::gateway::OnRecordFailure::FailClosed
             },
+            policies: config.gateway.policies().map_err(ConfigError::from)?,
+            virtual_keys: config.gateway.virtual_keys().map_err(ConfigError::from)?,
             ..capture::gateway::Config::default()
         };
-        let gateway = Gateway::new(recorder.clone(), gateway)?;
+        let judge = Arc::new(PipelineGuard(node.pipeline().clone()));
+        let gateway = Gateway::guarded(recorder.clone(), gateway, Some(judge), Some(Arc::new(SensorKeys(keys.clone()))))?;
         let mcp = crate::mcp_proxies::proxies(&node, config)?;
         let mut routers = vec![
             guard(otlp.grpc(), listen.otlp_grpc),
             guard(otlp.http(), listen.otlp_http),
-            guard(gateway.router(), listen.gateway),
+            guard_gateway(gateway.router(), listen.gateway),
             http_api::router(api.clone()),
         ];
         // The last of the listeners: it has no router, and is not bound, while there are no MCP servers.

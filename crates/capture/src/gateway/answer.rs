@@ -6,6 +6,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 
+use super::bedrock::event_stream;
 use super::header;
 use super::target::Provider;
 use crate::{Receipt, RecordError};
@@ -47,18 +48,47 @@ impl Failure {
         }
     }
 
+    /// What the provider calls an error of this status.
+    fn provider_kind(&self, provider: Provider) -> &'static str {
+        match (provider, self.status.as_u16()) {
+            (Provider::Anthropic, 413) => "request_too_large",
+            (Provider::Anthropic, 401) => "authentication_error",
+            (Provider::Anthropic, 403) => "permission_error",
+            (Provider::Anthropic, 429) => "rate_limit_error",
+            (Provider::Anthropic, 503) => "overloaded_error",
+            (Provider::Anthropic, 500..) => "api_error",
+            (Provider::OpenAi | Provider::Azure, 429) => "rate_limit_error",
+            (Provider::OpenAi | Provider::Azure, 500..) => "server_error",
+            (Provider::Gemini, 401) => "UNAUTHENTICATED",
+            (Provider::Gemini, 403) => "PERMISSION_DENIED",
+            (Provider::Gemini, 404) => "NOT_FOUND",
+            (Provider::Gemini, 429) => "RESOURCE_EXHAUSTED",
+            (Provider::Gemini, 503) => "UNAVAILABLE",
+            (Provider::Gemini, 504) => "DEADLINE_EXCEEDED",
+            (Provider::Gemini, 500..) => "INTERNAL",
+            (Provider::Gemini, _) => "INVALID_ARGUMENT",
+            (Provider::Bedrock, 401 | 403) => "AccessDeniedException",
+            (Provider::Bedrock, 404) => "ResourceNotFoundException",
+            (Provider::Bedrock, 408 | 504) => "ModelTimeoutException",
+            (Provider::Bedrock, 429) => "ThrottlingException",
+            (Provider::Bedrock, 503) => "ServiceUnavailableException",
+            (Provider::Bedrock, 500..) => "InternalServerException",
+            (Provider::Bedrock, _) => "ValidationException",
+            _ => "invalid_request_error",
+        }
+    }
+
     /// The error as the provider would write it.
     pub(super) fn body(&self, provider: Provider) -> serde_json::Value {
-        let kind = match (self.status.as_u16(), provider) {
-            (413, Provider::Anthropic) => "request_too_large",
-            (400..500, _) => "invalid_request_error",
-            (503, Provider::Anthropic) => "overloaded_error",
-            (_, Provider::Anthropic) => "api_error",
-            (_, Provider::OpenAi) => "server_error",
-        };
+        let kind = self.provider_kind(provider);
         let message = format!("watchkeeper gateway: {}", self.message);
         match provider {
-            Provider::OpenAi => {
+            Provider::Gemini => serde_json::json!({"error": {
+                "code": self.status.as_u16(), "message": message, "status": kind,
+                "details": [{"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": self.kind, "domain": "watchkeeper"}],
+            }}),
+            Provider::Bedrock => serde_json::json!({"message": message, "code": self.kind}),
+            Provider::OpenAi | Provider::Azure => {
                 serde_json::json!({"error": {"message": message, "type": kind, "param": null, "code": self.kind}})
             }
             Provider::Anthropic => {
@@ -69,6 +99,11 @@ impl Failure {
 
     /// The error as an event of a stream.
     pub(super) fn event(&self, provider: Provider) -> Bytes {
+        if provider == Provider::Bedrock {
+            let kind = self.provider_kind(provider);
+            let name = format!("{}{}", kind[..1].to_ascii_lowercase(), &kind[1..]);
+            return event_stream::write("exception", &name, self.body(provider).to_string().as_bytes()).into();
+        }
         let name = if provider == Provider::Anthropic { "event: error\n" } else { "" };
         Bytes::from(format!("{name}data: {}\n\n", self.body(provider)))
     }
@@ -80,6 +115,9 @@ impl Failure {
         headers.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(wait) = self.retry_after {
             headers.insert(http::header::RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        if provider == Provider::Bedrock {
+            headers.insert("x-amzn-errortype", HeaderValue::from_static(self.provider_kind(provider)));
         }
         receipts.write(headers);
         response
@@ -119,5 +157,8 @@ mod tests {
         let anthropic = failure.body(Provider::Anthropic);
         assert_eq!((&anthropic["type"], &anthropic["error"]["type"]), (&"error".into(), &"api_error".into()));
         assert!(failure.event(Provider::Anthropic).starts_with(b"event: error\ndata: {"));
+        let gemini = failure.body(Provider::Gemini);
+        assert_eq!((&gemini["error"]["status"], &gemini["error"]["code"]), (&"INTERNAL".into(), &502.into()));
+        assert!(failure.body(Provider::Bedrock)["message"].as_str().unwrap().contains("no route"));
     }
 }

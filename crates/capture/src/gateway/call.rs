@@ -10,12 +10,16 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::answer::{Failure, Receipts};
+use super::api::{Api, StreamDecode};
 use super::budget::Budget;
 use super::caller::Caller;
-use super::decode::{ModelRequest, ModelResponse, Progress};
+use super::decode::{ModelRequest, ModelResponse};
+use super::guard::Guard;
+use super::keys::{Grant, Keys};
+use super::policy::{Policy, Ruling};
 use super::target::{Provider, Target};
 use super::upstream::{Upstream, recorded_path};
-use super::{Config, OnRecordFailure, anthropic, openai};
+use super::{Config, OnRecordFailure};
 use crate::bound::bound;
 use crate::{Raw, RawEvent, Receipt, RecordError, Recorder};
 
@@ -28,6 +32,9 @@ pub(super) struct Shared {
     pub(super) upstream: Upstream,
     pub(super) config: Config,
     pub(super) budget: Budget,
+    pub(super) keys: Keys,
+    pub(super) policies: Vec<Arc<Policy>>,
+    pub(super) guard: Option<Arc<dyn Guard>>,
     /// Every record under way holds a receiver of it, so that a shutdown can wait for the last one.
     pub(super) background: watch::Sender<()>,
 }
@@ -36,13 +43,6 @@ pub(super) struct Shared {
 pub(super) struct Pending {
     task: JoinHandle<Result<Receipt, RecordError>>,
     wait_max: Duration,
-}
-
-/// Reads the stream of either provider.
-#[derive(Debug)]
-pub(super) enum StreamDecoder {
-    OpenAi(Box<openai::StreamDecoder>),
-    Anthropic(Box<anthropic::StreamDecoder>),
 }
 
 /// What became of a call, as it is learnt.
@@ -59,6 +59,8 @@ pub(super) struct Outcome {
     pub(super) overhead: Option<Duration>,
     pub(super) error: Option<Cow<'static, str>>,
     pub(super) stream_end: Option<&'static str>,
+    /// Bytes of text that were scanned before they were handed out, and that were not.
+    pub(super) coverage: Option<(u64, u64)>,
     pub(super) response: Option<ModelResponse>,
 }
 
@@ -66,9 +68,16 @@ pub(super) struct Outcome {
 pub(super) struct Call {
     pub(super) shared: Arc<Shared>,
     pub(super) provider: Provider,
+    pub(super) api: Option<&'static Api>,
     pub(super) outcome: Outcome,
-    pub(super) decoder: Option<StreamDecoder>,
+    pub(super) decoder: Option<Box<dyn StreamDecode>>,
     pub(super) call_id: String,
+    /// The policy that it is under.
+    pub(super) policy: Option<Arc<Policy>>,
+    /// What a virtual key lets it do.
+    pub(super) grant: Option<Grant>,
+    /// What was decided on its request, and on its answer, until that is recorded.
+    pub(super) ruling: Option<Ruling>,
     started: Instant,
     /// Whether the request has an event of its own.
     is_request_recorded: bool,
@@ -84,18 +93,20 @@ pub(super) mod stream_end {
     pub(in super::super) const CLIENT_DISCONNECT: &str = "client_disconnect";
     /// The upstream broke off, fell silent or reported an error.
     pub(in super::super) const UPSTREAM_ERROR: &str = "upstream_error";
+    /// The policy stopped it.
+    pub(in super::super) const BLOCKED: &str = "blocked";
     /// It could not be read to the end.
     pub(in super::super) const MALFORMED: &str = "malformed";
 }
 
 impl Shared {
-    /// Starts recording an event.
-    pub(super) fn record(self: &Arc<Self>, mut event: RawEvent) -> Pending {
-        bound(&mut event);
+    /// Starts recording an event, and others with it.
+    pub(super) fn record(self: &Arc<Self>, mut events: Vec<RawEvent>) -> Pending {
+        events.iter_mut().for_each(bound);
         let shared = Arc::clone(self);
         let under_way = self.background.subscribe();
         let task = tokio::spawn(async move {
-            let receipts = shared.record_patiently(event).await;
+            let receipts = shared.record_patiently(events).await;
             drop(under_way);
             receipts?.first().copied().ok_or_else(|| RecordError::Stopped { reason: "the recorder gave no receipt".to_owned() })
         });
@@ -104,13 +115,13 @@ impl Shared {
 
     /// A request can be refused when too much is under way. The outcome of one that went upstream cannot be asked for again, so
     /// it waits for its turn, as long as its client does.
-    async fn record_patiently(&self, event: RawEvent) -> Result<Vec<Receipt>, RecordError> {
+    async fn record_patiently(&self, events: Vec<RawEvent>) -> Result<Vec<Receipt>, RecordError> {
         let until = tokio::time::Instant::now() + self.config.limits.record_wait;
-        if event.phase == Phase::Request {
-            return self.recorder.record(vec![event]).await;
+        if events.first().is_some_and(|event| event.phase == Phase::Request) {
+            return self.recorder.record(events).await;
         }
         loop {
-            match self.recorder.record(vec![event.clone()]).await {
+            match self.recorder.record(events.clone()).await {
                 Err(RecordError::Busy { .. }) if tokio::time::Instant::now() < until => {
                     tokio::time::sleep(OUTCOME_RETRY).await;
                 }
@@ -119,16 +130,9 @@ impl Shared {
         }
     }
 
-    /// What to do about a record: the receipt, none when the call passes without, or the refusal.
-    pub(super) fn judge(&self, recorded: Result<Receipt, RecordError>) -> Result<Option<Receipt>, Failure> {
-        match (recorded, self.config.on_record_failure) {
-            (Ok(receipt), _) => Ok(Some(receipt)),
-            (Err(error), OnRecordFailure::FailClosed) => Err(Failure::unrecorded(&error)),
-            (Err(error), OnRecordFailure::FailOpen) => {
-                tracing::error!(%error, "a call passes unrecorded, as configured");
-                Ok(None)
-            }
-        }
+    /// The policy of a call.
+    pub(super) fn policy(&self, route: &str, model: &str, principal: Option<&str>) -> Option<Arc<Policy>> {
+        self.policies.iter().find(|policy| policy.is_for(route, model, principal)).cloned()
     }
 }
 
@@ -143,57 +147,15 @@ impl Pending {
     }
 }
 
-impl StreamDecoder {
-    pub(super) fn new(provider: Provider) -> Self {
-        match provider {
-            Provider::OpenAi => Self::OpenAi(Box::default()),
-            Provider::Anthropic => Self::Anthropic(Box::default()),
-        }
-    }
-
-    /// Reads an event.
-    pub(super) fn event(&mut self, data: &[u8]) -> Progress {
-        match self {
-            Self::OpenAi(decoder) => decoder.event(data),
-            Self::Anthropic(decoder) => decoder.event(data),
-        }
-    }
-
-    /// Whether an event is the final one, without reading it.
-    pub(super) fn is_last(&self, name: &[u8], data: &[u8]) -> bool {
-        match self {
-            Self::OpenAi(_) => data == b"[DONE]",
-            Self::Anthropic(_) => name == b"message_stop",
-        }
-    }
-
-    pub(super) fn has_finished(&self) -> bool {
-        match self {
-            Self::OpenAi(decoder) => decoder.has_finished(),
-            Self::Anthropic(decoder) => decoder.has_finished(),
-        }
-    }
-
-    /// Everything that came so far.
-    pub(super) fn take(&mut self) -> ModelResponse {
-        match self {
-            Self::OpenAi(decoder) => decoder.take(),
-            Self::Anthropic(decoder) => decoder.take(),
-        }
-    }
-}
-
 impl Call {
     /// A call that begins now. `started` is when its head had come.
-    pub(super) fn new(shared: Arc<Shared>, target: &Target, parts: &Parts, started: Instant) -> Self {
-        let caller = Caller::of(parts);
-        let base = shared.upstream.base(target.provider);
+    pub(super) fn new(shared: Arc<Shared>, target: &Target, parts: &Parts, grant: Option<Grant>, started: Instant) -> Self {
+        let mut caller = Caller::of(parts);
+        if let Some(grant) = &grant {
+            grant.identify(&mut caller);
+        }
         let call_id = uuid::Uuid::now_v7().hyphenated().to_string();
-        let (kind, dialect) = if target.is_model_call {
-            (Kind::ModelCall, target.provider.dialect())
-        } else {
-            (Kind::ExternalCall, event::Key::of("http"))
-        };
+        let (kind, dialect) = (target.api.map_or(Kind::ExternalCall, |api| api.kind), target.dialect());
         let name = format!("{} {}", parts.method, recorded_path(target.path_and_query.split('?').next().unwrap_or_default()));
         let mut event: RawEvent = Event::new(kind, name, Source::new(SourcePath::Gateway, dialect));
         event.identity = caller.identity;
@@ -203,11 +165,20 @@ impl Call {
         event.set(attr::GEN_AI_PROVIDER_NAME, target.provider.name());
         event.set(attr::AUTH_METHOD, caller.auth_method);
         event.set(attr::HTTP_REQUEST_METHOD, parts.method.as_str());
-        event.set(attr::URL_FULL, base.recorded_url(target).as_str());
-        event.set(attr::SERVER_ADDRESS, base.host());
-        event.set(attr::SERVER_PORT, i64::from(base.port()));
+        if let Some(base) = shared.upstream.base(target.provider) {
+            event.set(attr::URL_FULL, base.recorded_url(target).as_str());
+            event.set(attr::SERVER_ADDRESS, base.host());
+            event.set(attr::SERVER_PORT, i64::from(base.port()));
+        }
+        if let Some(grant) = &grant {
+            event.set(attr::GATEWAY_KEY, grant.entry.key.api_key.as_str());
+        }
         Self {
             provider: target.provider,
+            api: target.api,
+            policy: None,
+            grant,
+            ruling: None,
             outcome: Outcome::default(),
             decoder: None,
             call_id,
@@ -221,7 +192,7 @@ impl Call {
     /// Starts recording the request.
     pub(super) fn record_request(&mut self, request: Option<ModelRequest>, body_bytes: Option<u64>) -> Pending {
         let mut event = match (&mut self.template, request) {
-            (Some(template), Some(request)) => describe(template, request),
+            (Some(template), Some(request)) => describe(template, request, self.api),
             (Some(template), None) => template.clone(),
             // A request is recorded once, and before its outcome.
             (None, _) => Event::new(Kind::Gap, "gateway call", Source::new(SourcePath::Gateway, event::Key::of("http"))),
@@ -232,19 +203,60 @@ impl Call {
         if let Some(bytes) = body_bytes {
             event.set(attr::HTTP_REQUEST_BODY_SIZE, whole(bytes));
         }
-        self.shared.record(event)
+        let events = self.with_ruling(event);
+        self.shared.record(events)
+    }
+
+    /// An event of the call, with the decision that is to be recorded with it.
+    fn with_ruling(&mut self, mut event: RawEvent) -> Vec<RawEvent> {
+        let Some(ruling) = self.ruling.take() else { return vec![event] };
+        ruling.describe(&mut event.attributes);
+        let decision = ruling.is_notable().then(|| ruling.event(&event, &event.pieces));
+        std::iter::once(event).chain(decision).collect()
+    }
+
+    /// Finds the policy for a model; what it says of failures is recorded with the call.
+    pub(super) fn choose_policy(&mut self, model: &str) {
+        let principal = self.grant.as_ref().map(|grant| grant.entry.key.principal.as_str());
+        let route = self.api.map_or("http", |api| api.name);
+        self.policy = self.shared.policy(route, model, principal);
+        let says = match self.on_record_failure() {
+            OnRecordFailure::FailClosed => "closed",
+            OnRecordFailure::FailOpen => "open",
+        };
+        if let Some(template) = self.template.as_mut().filter(|_| self.policy.is_some()) {
+            template.set(attr::RECORD_ON_FAILURE, says);
+        }
+    }
+
+    fn on_record_failure(&self) -> OnRecordFailure {
+        let of_policy = self.policy.as_ref().and_then(|policy| policy.on_record_failure);
+        of_policy.unwrap_or(self.shared.config.on_record_failure)
+    }
+
+    /// What to do about a record: the receipt, none when the call passes without, or the refusal.
+    pub(super) fn judge(&self, recorded: Result<Receipt, RecordError>) -> Result<Option<Receipt>, Failure> {
+        match (recorded, self.on_record_failure()) {
+            (Ok(receipt), _) => Ok(Some(receipt)),
+            (Err(error), OnRecordFailure::FailClosed) => Err(Failure::unrecorded(&error)),
+            (Err(error), OnRecordFailure::FailOpen) => {
+                tracing::error!(%error, "a call passes unrecorded, as configured");
+                Ok(None)
+            }
+        }
     }
 
     /// Starts recording the outcome.
     pub(super) fn record_outcome(&mut self) -> Option<Pending> {
         let event = self.outcome_event()?;
-        Some(self.shared.record(event))
+        let events = self.with_ruling(event);
+        Some(self.shared.record(events))
     }
 
     /// Records the outcome and waits for it. `None`: it passes unrecorded.
     pub(super) async fn commit(&mut self) -> Result<Option<Receipt>, Failure> {
         match self.record_outcome() {
-            Some(mut pending) => self.shared.judge(pending.durable().await),
+            Some(mut pending) => self.judge(pending.durable().await),
             None => Ok(None),
         }
     }
@@ -258,7 +270,7 @@ impl Call {
     ) -> http::Response<axum::body::Body> {
         let mut receipts = self.receipts(None, self.started.elapsed());
         if let (Some(template), Some(evidence)) = (&mut self.template, evidence) {
-            *template = describe(template, evidence);
+            *template = describe(template, evidence, self.api);
         }
         self.outcome.request_bytes = body_bytes;
         self.outcome.http_status = Some(failure.status.as_u16());
@@ -288,9 +300,14 @@ impl Call {
         let outcome = std::mem::take(&mut self.outcome);
         event.id = EventId::random();
         event.phase = if self.is_request_recorded { Phase::Response } else { Phase::Complete };
+        if event.phase == Phase::Response
+            && let Some(api) = self.api
+        {
+            event.kind = api.answer_kind;
+        }
         event.observed = event::Timestamp::now();
         event.duration_ns = Some(nanoseconds(self.started.elapsed()));
-        let response = outcome.response.or_else(|| self.decoder.as_mut().map(StreamDecoder::take));
+        let response = outcome.response.or_else(|| self.decoder.as_mut().map(|decoder| decoder.take()));
         let mut error = outcome.error;
         if let Some(response) = response {
             error = error.or_else(|| response.error.map(Cow::Owned));
@@ -322,6 +339,16 @@ impl Call {
         if let Some(overhead) = outcome.overhead {
             event.set(attr::GATEWAY_OVERHEAD_US, i64::try_from(overhead.as_micros()).unwrap_or(i64::MAX));
         }
+        if let Some((scanned, unscanned)) = outcome.coverage {
+            event.set(attr::ANSWER_SCANNED_BYTES, whole(scanned));
+            event.set(attr::ANSWER_UNSCANNED_BYTES, whole(unscanned));
+        }
+        if let Some(grant) = &self.grant {
+            let count =
+                |key: event::Key| event.attributes.get(&key).and_then(Value::as_int).and_then(|count| u64::try_from(count).ok());
+            let counts = [attr::GEN_AI_USAGE_INPUT_TOKENS, attr::GEN_AI_USAGE_OUTPUT_TOKENS].map(|key| count(key).unwrap_or(0));
+            grant.count_tokens(counts.into_iter().fold(0, u64::saturating_add));
+        }
         if let Some(end) = outcome.stream_end {
             event.set(attr::STREAM_END, end);
         }
@@ -344,11 +371,14 @@ impl Drop for Call {
 }
 
 /// Puts what a request says into the template of both events; returns the request's event.
-fn describe(template: &mut RawEvent, request: ModelRequest) -> RawEvent {
+fn describe(template: &mut RawEvent, request: ModelRequest, api: Option<&Api>) -> RawEvent {
     let model = request.model.unwrap_or_default();
-    template.name = Raw::from(if model.is_empty() { "chat".to_owned() } else { format!("chat {model}") });
-    template.set(attr::GEN_AI_OPERATION_NAME, "chat");
-    template.set(attr::GEN_AI_REQUEST_STREAM, request.stream);
+    if let Some(api) = api.filter(|api| api.kind == Kind::ModelCall) {
+        let operation = api.operation;
+        template.name = Raw::from(if model.is_empty() { operation.to_owned() } else { format!("{operation} {model}") });
+        template.set(attr::GEN_AI_OPERATION_NAME, operation);
+        template.set(attr::GEN_AI_REQUEST_STREAM, request.stream);
+    }
     if !model.is_empty() {
         template.set(attr::GEN_AI_REQUEST_MODEL, model.as_str());
     }

@@ -26,7 +26,13 @@ pub(crate) struct Caller {
 impl Caller {
     pub(crate) fn of(parts: &Parts) -> Self {
         let headers = &parts.headers;
-        let (auth_method, credential) = credential(headers);
+        let (mut auth_method, mut credential) = credential(headers);
+        // Gemini takes its key in the query, too.
+        if credential.is_none()
+            && let Some(key) = key_in_query(parts)
+        {
+            (auth_method, credential) = ("api_key", Some(key));
+        }
         let user_agent = text(headers, "user-agent");
         let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip().to_string());
         let application = text(headers, header::APPLICATION).map(Principal::asserted);
@@ -58,6 +64,11 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 fn credential(headers: &HeaderMap) -> (&'static str, Option<String>) {
     if let Some(value) = headers.get(http::header::AUTHORIZATION).map(HeaderValue::as_bytes) {
         let value = String::from_utf8_lossy(&value[..value.len().min(HEADER_TEXT_BYTES_MAX)]).into_owned();
+        if value.starts_with("AWS4-") {
+            // Of a signature, whose it is: the access key's id is no secret.
+            let id = value.split_once("Credential=").and_then(|(_, rest)| rest.split(['/', ',']).next());
+            return ("sigv4", id.filter(|id| !id.is_empty()).map(str::to_owned));
+        }
         let (scheme, secret) = value.split_once(' ').unwrap_or(("", &value));
         let method = match scheme.to_ascii_lowercase().as_str() {
             "bearer" => "bearer",
@@ -67,10 +78,16 @@ fn credential(headers: &HeaderMap) -> (&'static str, Option<String>) {
         let secret = secret.trim();
         return (method, (!secret.is_empty()).then(|| secret.to_owned()));
     }
-    match text(headers, "x-api-key").or_else(|| text(headers, "api-key")) {
+    match ["x-api-key", "api-key", "x-goog-api-key"].into_iter().find_map(|name| text(headers, name)) {
         Some(key) => ("api_key", Some(key)),
         None => ("none", None),
     }
+}
+
+fn key_in_query(parts: &Parts) -> Option<String> {
+    let key = parts.uri.query()?.split('&').find_map(|parameter| parameter.strip_prefix("key="))?;
+    let key = percent_encoding::percent_decode_str(&key[..key.len().min(HEADER_TEXT_BYTES_MAX)]).decode_utf8_lossy().into_owned();
+    (!key.is_empty()).then_some(key)
 }
 
 /// The application by its user agent's first product: `Name/1.2` or, as the SDKs of OpenAI and Anthropic write it,

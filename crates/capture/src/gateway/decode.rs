@@ -1,4 +1,4 @@
-//! What both providers' requests and responses are read into.
+//! What the providers' requests and responses are read into.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -52,6 +52,12 @@ pub enum DecodeError {
     NotUtf8 {
         /// Where.
         offset: usize,
+    },
+    /// Not a form.
+    #[error("the body is not a form (multipart/form-data) that can be read: {reason}")]
+    NotForm {
+        /// What is wrong.
+        reason: String,
     },
     /// Not one JSON object.
     #[error("the body is not a JSON object that can be read one way only: {reason}")]

@@ -7,22 +7,25 @@ use std::time::{Duration, Instant};
 use axum::body::Body;
 use axum::extract::State;
 use bytes::{Bytes, BytesMut};
-use event::{Direction, Part, Piece, PieceMeta, Role};
+use event::{Direction, Kind, Part, Piece, PieceMeta, Role};
 use flate2::read::MultiGzDecoder;
 use http::request::Parts;
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::answer::{Failure, Receipts};
+use super::api::{Api, Asked};
+use super::bedrock::event_stream;
 use super::budget::Share;
-use super::call::{Call, Pending, Shared, StreamDecoder};
+use super::call::{Call, Pending, Shared};
 use super::decode::{DecodeError, ModelRequest, ModelResponse};
-use super::relay::{Relay, relayed};
+use super::policy::Action;
+use super::relay::{Framer, Relay, relayed};
 use super::target::{Provider, Target, has_dot_segments};
 use super::upstream::forwarded;
-use super::{anthropic, json, openai, passthrough};
+use super::{enforce, json, passthrough, sse};
 use crate::{Raw, Receipt};
 
 /// Bodies above this are decoded on a thread that may block: decoding takes some 2 ms per MiB, and a neighbour's call
@@ -42,22 +45,68 @@ const DISCARD_TIME_MAX: Duration = Duration::from_secs(5);
 /// Takes any request below the gateway's paths.
 pub(super) async fn dispatch(State(shared): State<Arc<Shared>>, request: axum::extract::Request) -> Response<Body> {
     let started = Instant::now();
-    let (parts, body) = request.into_parts();
-    let target = Target::of(&parts);
-    let call = Call::new(shared, &target, &parts, started);
+    let (mut parts, body) = request.into_parts();
+    let has_azure = shared.upstream.base(Provider::Azure).is_some();
+    let mut target = Target::of(&parts, has_azure);
+    let grant = match shared.keys.admit(&mut parts, target.provider) {
+        Ok(Some(grant)) => {
+            // The key may have stood in the query.
+            target = Target::of(&parts, has_azure);
+            Some(grant)
+        }
+        Ok(None) => None,
+        Err(failure) => {
+            let call = Call::new(shared, &target, &parts, None, started);
+            return call.refuse(failure, None, content_length(&parts.headers)).await;
+        }
+    };
+    let is_configured = shared.upstream.base(target.provider).is_some();
+    let mut call = Call::new(shared, &target, &parts, grant, started);
+    if !is_configured {
+        let field = target.provider.field();
+        let message = format!("there is no upstream for this path; set upstream.{field} in the gateway's configuration");
+        let failure = Failure::new(StatusCode::NOT_FOUND, "upstream_unconfigured", message);
+        return call.refuse(failure, None, content_length(&parts.headers)).await;
+    }
     if has_dot_segments(parts.uri.path()) {
         let message = "the path has a segment . or .., which could lead out of the upstream's base; write it without";
         let failure = Failure::new(StatusCode::BAD_REQUEST, "path_refused", message);
         return call.refuse(failure, None, content_length(&parts.headers)).await;
     }
-    if target.is_model_call {
-        model_call(call, &target, parts, body).await
-    } else {
-        passthrough::pass(call, &target, parts, body).await
+    let is_upload = target.asked.boundary.is_some();
+    match target.api {
+        // An upload may be larger than anything that is read.
+        Some(_) if is_upload && is_beyond(&parts.headers, call.shared.config.limits.request_bytes_max) => {
+            call.choose_policy("");
+            unread_call(call, &target, parts, body).await
+        }
+        Some(api) => model_call(call, api, &target, parts, body).await,
+        None => {
+            call.choose_policy("");
+            unread_call(call, &target, parts, body).await
+        }
     }
 }
 
-async fn model_call(mut call: Call, target: &Target, parts: Parts, body: Body) -> Response<Body> {
+/// Passes a call on unread, unless its policy wants what it cannot have.
+async fn unread_call(mut call: Call, target: &Target, parts: Parts, body: Body) -> Response<Body> {
+    if let Some(policy) = call.policy.clone().filter(|policy| policy.judges_requests() || policy.answers > Action::Flag) {
+        let ruling = policy.unjudged("guardrail_unsupported");
+        if ruling.action == Action::Block {
+            let failure = enforce::refusal(&ruling);
+            call.ruling = Some(ruling);
+            return call.refuse(failure, None, content_length(&parts.headers)).await;
+        }
+        call.ruling = Some(ruling);
+    }
+    passthrough::pass(call, target, parts, body).await
+}
+
+fn is_beyond(headers: &HeaderMap, bytes_max: usize) -> bool {
+    content_length(headers).is_some_and(|bytes| bytes > bytes_max as u64)
+}
+
+async fn model_call(mut call: Call, api: &'static Api, target: &Target, parts: Parts, body: Body) -> Response<Body> {
     let shared = Arc::clone(&call.shared);
     let mut share = shared.budget.share();
     let body = match read_body(&parts.headers, body, &mut share, &shared).await {
@@ -68,7 +117,7 @@ async fn model_call(mut call: Call, target: &Target, parts: Parts, body: Body) -
         }
     };
     let received = Instant::now();
-    let request = match decode_request(call.provider, &body).await {
+    let request = match decode_request(api, &target.asked, &parts.method, &body).await {
         Ok(request) => request,
         Err(error) => {
             let failure = Failure::new(StatusCode::BAD_REQUEST, "request_malformed", error.to_string());
@@ -76,7 +125,12 @@ async fn model_call(mut call: Call, target: &Target, parts: Parts, body: Body) -
             return call.refuse(failure, Some(evidence(&body)), bytes).await;
         }
     };
-    let pending = call.record_request(Some(request), Some(body.len() as u64));
+    let received_bytes = Some(body.len() as u64);
+    let body = match enforce::request(&mut call, &request, target, &parts, body).await {
+        Ok(body) => body,
+        Err(failure) => return call.refuse(failure, Some(request), received_bytes).await,
+    };
+    let pending = call.record_request(Some(request), received_bytes);
     let (answered, receipt, upstream_time) = match exchange(&mut call, target, parts, Body::from(body), pending).await {
         Ok(exchanged) => exchanged,
         Err(refusal) => return refusal,
@@ -85,15 +139,27 @@ async fn model_call(mut call: Call, target: &Target, parts: Parts, body: Body) -
     let overhead = received.elapsed().saturating_sub(upstream_time);
     call.outcome.overhead = Some(overhead);
     match answered {
-        Ok(response) if is_event_stream(response.headers()) => {
-            let (mut head, body) = response.into_parts();
-            call.outcome.http_status = Some(head.status.as_u16());
-            call.decoder = Some(StreamDecoder::new(call.provider));
-            head.headers = forwarded(&head.headers);
-            call.receipts(receipt, overhead).write(&mut head.headers);
-            Response::from_parts(head, relayed(Relay::events(call, body)))
-        }
-        Ok(response) => whole_answer(call, response, receipt, received, upstream_time).await,
+        Ok(response) => match (Framer::of(response.headers()), api.stream) {
+            (Some(framer), Some(decoder)) => {
+                if api.deltas.is_empty()
+                    && let Some(failure) = enforce::unmaskable(&mut call)
+                {
+                    return failed_answer(call, failure, receipt, overhead).await;
+                }
+                let (mut head, body) = response.into_parts();
+                call.outcome.http_status = Some(head.status.as_u16());
+                call.decoder = Some(decoder());
+                head.headers = forwarded(&head.headers);
+                call.receipts(receipt, overhead).write(&mut head.headers);
+                Response::from_parts(head, relayed(Relay::events(call, body, framer)))
+            }
+            (Some(_), None) => match enforce::unmaskable(&mut call) {
+                None => passthrough::answer(call, response, receipt, overhead),
+                Some(failure) => failed_answer(call, failure, receipt, overhead).await,
+            },
+            (None, _) if is_media(response.headers()) => passthrough::answer(call, response, receipt, overhead),
+            (None, _) => whole_answer(call, api, response, receipt, received, upstream_time).await,
+        },
         Err(failure) => failed_answer(call, failure, receipt, overhead).await,
     }
 }
@@ -118,7 +184,7 @@ pub(super) async fn exchange(
     let (answered, upstream_time) = tokio::select! {
         biased;
         recorded = pending.durable() => {
-            match shared.judge(recorded) {
+            match call.judge(recorded) {
                 Ok(receipt) => judged = Some(receipt),
                 // The upstream call is dropped: its answer must not be seen.
                 Err(failure) => return Err(refused(call, failure)),
@@ -129,7 +195,7 @@ pub(super) async fn exchange(
     };
     let receipt = match judged {
         Some(receipt) => receipt,
-        None => match shared.judge(pending.durable().await) {
+        None => match call.judge(pending.durable().await) {
             Ok(receipt) => receipt,
             Err(failure) => return Err(refused(call, failure)),
         },
@@ -138,7 +204,9 @@ pub(super) async fn exchange(
 }
 
 async fn send(shared: &Shared, target: &Target, parts: Parts, body: Body) -> Result<Response<Incoming>, Failure> {
-    let base = shared.upstream.base(target.provider);
+    let Some(base) = shared.upstream.base(target.provider) else {
+        return Err(Failure::new(StatusCode::NOT_FOUND, "upstream_unconfigured", "there is no upstream for this path"));
+    };
     let url = base.url(target).map_err(|error| {
         Failure::new(StatusCode::BAD_REQUEST, "url_malformed", format!("the path cannot be passed on: {error}"))
     })?;
@@ -146,7 +214,10 @@ async fn send(shared: &Shared, target: &Target, parts: Parts, body: Body) -> Res
     *request.method_mut() = parts.method;
     *request.uri_mut() = url;
     *request.headers_mut() = forwarded(&parts.headers);
-    if let Some(length) = parts.headers.get(header::CONTENT_LENGTH) {
+    // A body that is held says itself how long it is: it may have been redacted.
+    if request.body().size_hint().exact().is_none()
+        && let Some(length) = parts.headers.get(header::CONTENT_LENGTH)
+    {
         request.headers_mut().insert(header::CONTENT_LENGTH, length.clone());
     }
     let idle = shared.config.limits.upstream_idle;
@@ -193,6 +264,7 @@ pub(super) async fn failed_answer(
 /// Collects an answer, records it and hands it on. What is larger than is recorded passes on as a stream.
 async fn whole_answer(
     mut call: Call,
+    api: &'static Api,
     response: Response<Incoming>,
     receipt: Option<Receipt>,
     received: Instant,
@@ -230,6 +302,10 @@ async fn whole_answer(
         call.outcome.response_bytes += data.len() as u64;
         frames.push(data);
         if bytes > limits.response_recorded_bytes_max || share.cover(bytes).is_err() {
+            if let Some(failure) = enforce::unmaskable(&mut call) {
+                keep_partial(&mut call, &frames);
+                return failed_answer(call, failure, receipt, received.elapsed().saturating_sub(upstream_time)).await;
+            }
             // Too large to hold: it passes on, and only its end is withheld.
             call.outcome.response = Some(unread_answer(&frames));
             call.receipts(receipt, received.elapsed().saturating_sub(upstream_time)).write(&mut head.headers);
@@ -241,8 +317,16 @@ async fn whole_answer(
     }
     upstream_time += reading.elapsed();
     let body = joined(frames);
+    let is_text = is_plain_text(&head.headers);
     let gzip = encoding.as_ref().is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"));
-    let decoded = decode_response(call.provider, &body, gzip, limits.response_recorded_bytes_max).await;
+    let decoded = decode_response(api, &body, gzip, is_text, limits.response_recorded_bytes_max).await;
+    let body = match enforce::answer(&mut call, &decoded, body).await {
+        Ok(body) => body,
+        Err(failure) => {
+            call.outcome.response = Some(decoded);
+            return failed_answer(call, failure, receipt, received.elapsed().saturating_sub(upstream_time)).await;
+        }
+    };
     call.outcome.response = Some(decoded);
     let overhead = received.elapsed().saturating_sub(upstream_time);
     call.outcome.overhead = Some(overhead);
@@ -277,28 +361,29 @@ fn unread_answer(frames: &[Bytes]) -> ModelResponse {
     response
 }
 
-async fn decode_request(provider: Provider, body: &Bytes) -> Result<ModelRequest, DecodeError> {
-    let decode = match provider {
-        Provider::OpenAi => openai::decode_request,
-        Provider::Anthropic => anthropic::decode_request,
-    };
-    if body.len() <= DECODE_INLINE_BYTES_MAX {
-        return decode(body);
+async fn decode_request(api: &'static Api, asked: &Asked, method: &Method, body: &Bytes) -> Result<ModelRequest, DecodeError> {
+    // A request may have no body: what is asked for stands in the path.
+    if body.is_empty() && method == Method::GET || body.is_empty() && api.kind == Kind::ExternalCall {
+        return Ok(ModelRequest { model: asked.model.clone(), stream: asked.streams, ..ModelRequest::default() });
     }
-    let body = body.clone();
+    if body.len() <= DECODE_INLINE_BYTES_MAX {
+        return api.read_request(asked, body);
+    }
+    let (body, asked) = (body.clone(), asked.clone());
     let gone = || Err(DecodeError::NotJson { reason: "decoding failed unexpectedly".to_owned() });
-    tokio::task::spawn_blocking(move || decode(&body)).await.unwrap_or_else(|_| gone())
+    tokio::task::spawn_blocking(move || api.read_request(&asked, &body)).await.unwrap_or_else(|_| gone())
 }
 
-async fn decode_response(provider: Provider, body: &Bytes, gzip: bool, bytes_max: usize) -> ModelResponse {
+async fn decode_response(api: &'static Api, body: &Bytes, gzip: bool, is_text: bool, bytes_max: usize) -> ModelResponse {
     let decode = move |body: &Bytes| {
         let plain = if gzip { gunzip(body, bytes_max) } else { None };
         let body = plain.as_deref().unwrap_or(body);
-        let decoded = match provider {
-            Provider::OpenAi => openai::decode_response(body),
-            Provider::Anthropic => anthropic::decode_response(body),
-        };
-        decoded.unwrap_or_else(|_| ModelResponse {
+        if is_text {
+            let text = json::cut(String::from_utf8_lossy(body).into_owned()).0;
+            let meta = PieceMeta::new(Direction::Output, Role::Assistant, Part::Text);
+            return ModelResponse { pieces: vec![Piece::new(meta, Raw::from(text))], ..ModelResponse::default() };
+        }
+        api.read_answer(body).unwrap_or_else(|_| ModelResponse {
             error: Some("response_malformed".to_owned()),
             ..unread_answer(&[Bytes::copy_from_slice(&body[..body.len().min(EVIDENCE_BYTES_MAX)])])
         })
@@ -426,12 +511,36 @@ pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn is_event_stream(headers: &HeaderMap) -> bool {
-    let is_events = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .is_some_and(|kind| kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream"));
-    is_events && !headers.contains_key(header::CONTENT_ENCODING)
+fn content_type(headers: &HeaderMap) -> String {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    kind.trim_start().to_ascii_lowercase()
+}
+
+impl Framer {
+    /// How a stream is framed; `None` for an answer in one piece.
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        let kind = content_type(headers);
+        if headers.contains_key(header::CONTENT_ENCODING) {
+            None
+        } else if kind.starts_with("text/event-stream") {
+            Some(Self::ServerSent(sse::Parser::new()))
+        } else if kind.starts_with("application/vnd.amazon.eventstream") {
+            Some(Self::Amazon(event_stream::Parser::default()))
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether an answer is sound or a picture: counted, and not read.
+fn is_media(headers: &HeaderMap) -> bool {
+    let kind = content_type(headers);
+    ["audio/", "video/", "image/"].iter().any(|media| kind.starts_with(media))
+}
+
+/// Whether an answer is text without a form of its own: a transcript.
+fn is_plain_text(headers: &HeaderMap) -> bool {
+    ["text/plain", "text/vtt", "application/x-subrip"].iter().any(|text| content_type(headers).starts_with(text))
 }
 
 /// The innermost cause, which says what happened; the outer ones only say where.

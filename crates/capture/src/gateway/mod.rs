@@ -1,4 +1,5 @@
-//! The LLM gateway: takes OpenAI and Anthropic calls, passes them on, and records what was asked and answered.
+//! The LLM gateway: takes calls of OpenAI, Azure OpenAI, Anthropic, Gemini and Bedrock, passes them on, and records what was asked
+//! and answered.
 //!
 //! # Output commit
 //!
@@ -20,15 +21,25 @@
 
 mod answer;
 pub mod anthropic;
+pub mod api;
+pub mod bedrock;
 mod budget;
 mod call;
 pub(crate) mod caller;
 pub mod decode;
 mod dispatch;
+mod enforce;
+pub mod gemini;
+pub mod guard;
 pub(crate) mod json;
+pub mod keys;
+mod mask;
+mod multipart;
 pub mod openai;
 mod passthrough;
+pub mod policy;
 mod relay;
+mod shape;
 pub mod sse;
 mod target;
 pub(crate) mod upstream;
@@ -48,7 +59,12 @@ use tokio::sync::watch;
 use crate::Recorder;
 use budget::Budget;
 use call::Shared;
+use guard::Guard;
+use keys::{KeyChecker, Keys, VirtualKey};
+use policy::Policy;
 use upstream::Upstream;
+
+pub use target::Provider;
 
 /// Names of the headers that the gateway reads and writes. None of them is sent upstream.
 pub mod header {
@@ -75,16 +91,34 @@ pub mod header {
 }
 
 /// How the gateway behaves.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Config {
-    /// Where OpenAI calls go, without `/v1`. A path before that is kept.
-    pub openai_base: String,
-    /// Where Anthropic calls go, without `/v1`.
-    pub anthropic_base: String,
+    /// Where calls go.
+    pub upstreams: Upstreams,
     /// What happens to a call that cannot be recorded.
     pub on_record_failure: OnRecordFailure,
+    /// What becomes of a call by what is in it: the first that fits decides.
+    pub policies: Vec<Policy>,
+    /// Keys of ours that stand for keys of providers.
+    pub virtual_keys: Vec<VirtualKey>,
     /// Bounds on sizes and times.
     pub limits: Limits,
+}
+
+/// Where the calls of each provider go: base URLs without `/v1`. A path before that is kept. Calls for a provider without one are
+/// refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upstreams {
+    /// OpenAI, or whatever speaks like it.
+    pub openai: Option<String>,
+    /// A resource of Azure OpenAI: `https://NAME.openai.azure.com`.
+    pub azure: Option<String>,
+    /// Anthropic.
+    pub anthropic: Option<String>,
+    /// Gemini.
+    pub gemini: Option<String>,
+    /// The Bedrock runtime of a region: `https://bedrock-runtime.REGION.amazonaws.com`.
+    pub bedrock: Option<String>,
 }
 
 /// What happens to a call that cannot be recorded.
@@ -119,13 +153,35 @@ pub struct Limits {
     pub record_wait: Duration,
 }
 
-impl Default for Config {
+impl Default for Upstreams {
     fn default() -> Self {
         Self {
-            openai_base: "https://api.openai.com".to_owned(),
-            anthropic_base: "https://api.anthropic.com".to_owned(),
-            on_record_failure: OnRecordFailure::default(),
-            limits: Limits::default(),
+            openai: Some("https://api.openai.com".to_owned()),
+            azure: None,
+            anthropic: Some("https://api.anthropic.com".to_owned()),
+            gemini: Some("https://generativelanguage.googleapis.com".to_owned()),
+            bedrock: None,
+        }
+    }
+}
+
+impl Upstreams {
+    /// All calls go to one place: for tests and demonstrations.
+    #[must_use]
+    pub fn all_at(base: &str) -> Self {
+        let base = || Some(base.to_owned());
+        Self { openai: base(), azure: base(), anthropic: base(), gemini: base(), bedrock: base() }
+    }
+
+    /// Where a provider is.
+    #[must_use]
+    pub fn of(&self, provider: Provider) -> Option<&str> {
+        match provider {
+            Provider::OpenAi => self.openai.as_deref(),
+            Provider::Azure => self.azure.as_deref(),
+            Provider::Anthropic => self.anthropic.as_deref(),
+            Provider::Gemini => self.gemini.as_deref(),
+            Provider::Bedrock => self.bedrock.as_deref(),
         }
     }
 }
@@ -170,19 +226,32 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Builds a gateway that records with `recorder`. Opens no connection yet.
+    /// Builds a gateway that records with `recorder`. Opens no connection yet. Nothing judges its calls: policies that ask for it take
+    /// that for a failure.
     pub fn new(recorder: Arc<dyn Recorder>, config: Config) -> Result<Self, GatewayError> {
+        Self::guarded(recorder, config, None, None)
+    }
+
+    /// As [`Self::new`], with who judges texts and who knows our keys.
+    pub fn guarded(
+        recorder: Arc<dyn Recorder>,
+        mut config: Config,
+        guard: Option<Arc<dyn Guard>>,
+        checker: Option<Arc<dyn KeyChecker>>,
+    ) -> Result<Self, GatewayError> {
         let upstream = Upstream::new(&config)?;
         let budget = Budget::new(config.limits.buffered_bytes_max);
-        Ok(Self { shared: Arc::new(Shared { recorder, upstream, config, budget, background: watch::Sender::new(()) }) })
+        let keys = Keys::new(checker, std::mem::take(&mut config.virtual_keys));
+        let policies = std::mem::take(&mut config.policies).into_iter().map(Arc::new).collect();
+        let background = watch::Sender::new(());
+        Ok(Self { shared: Arc::new(Shared { recorder, upstream, config, budget, keys, policies, guard, background }) })
     }
 
     /// Its routes. For the client's address, serve it with [`serve`] or with connect info of type [`SocketAddr`].
     pub fn router(&self) -> Router {
-        Router::new()
-            .route("/v1/{*rest}", any(dispatch::dispatch))
-            .route("/openai/{*rest}", any(dispatch::dispatch))
-            .route("/anthropic/{*rest}", any(dispatch::dispatch))
+        let roots = ["v1", "v1beta", "v1alpha", "upload", "model"].into_iter().chain(Provider::ALL.map(Provider::field));
+        roots
+            .fold(Router::new(), |router, root| router.route(&format!("/{root}/{{*rest}}"), any(dispatch::dispatch)))
             .with_state(Arc::clone(&self.shared))
     }
 

@@ -11,6 +11,7 @@ use http::request::Parts;
 use http::{Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
+use hyper::body::Incoming;
 
 use super::answer::Failure;
 use super::call::Call;
@@ -18,6 +19,7 @@ use super::dispatch::{content_length, exchange, failed_answer};
 use super::relay::{Relay, relayed};
 use super::target::Target;
 use super::upstream::forwarded;
+use crate::Receipt;
 
 /// Passes a request on.
 pub(super) async fn pass(mut call: Call, target: &Target, parts: Parts, body: Body) -> Response<Body> {
@@ -44,20 +46,28 @@ pub(super) async fn pass(mut call: Call, target: &Target, parts: Parts, body: Bo
     call.outcome.overhead = Some(overhead);
     call.outcome.request_bytes = Some(sent.load(Ordering::Relaxed));
     match answered {
-        Ok(response) => {
-            let (mut head, body) = response.into_parts();
-            call.outcome.http_status = Some(head.status.as_u16());
-            let length = content_length(&head.headers);
-            head.headers = forwarded(&head.headers);
-            if let Some(length) = length {
-                head.headers.insert(header::CONTENT_LENGTH, length.into());
-            }
-            call.receipts(receipt, overhead).write(&mut head.headers);
-            let has_no_body = body.is_end_stream();
-            Response::from_parts(head, relayed(Relay::plain(call, body, Vec::new(), if has_no_body { Some(0) } else { length })))
-        }
+        Ok(response) => answer(call, response, receipt, overhead),
         Err(failure) => failed_answer(call, failure, receipt, overhead).await,
     }
+}
+
+/// Passes an answer on unread.
+pub(super) fn answer(
+    mut call: Call,
+    response: Response<Incoming>,
+    receipt: Option<Receipt>,
+    overhead: Duration,
+) -> Response<Body> {
+    let (mut head, body) = response.into_parts();
+    call.outcome.http_status = Some(head.status.as_u16());
+    let length = content_length(&head.headers);
+    head.headers = forwarded(&head.headers);
+    if let Some(length) = length {
+        head.headers.insert(header::CONTENT_LENGTH, length.into());
+    }
+    call.receipts(receipt, overhead).write(&mut head.headers);
+    let has_no_body = body.is_end_stream();
+    Response::from_parts(head, relayed(Relay::plain(call, body, Vec::new(), if has_no_body { Some(0) } else { length })))
 }
 
 #[derive(Debug, thiserror::Error)]

@@ -11,9 +11,12 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::answer::Failure;
+use super::bedrock::event_stream;
 use super::call::{Call, stream_end};
 use super::decode::Progress;
 use super::dispatch::{root_cause, silent_upstream};
+use super::mask::{Frame, Mask};
+use super::policy::{Action, OnGuardFailure};
 use super::sse;
 
 /// How long an upstream may take to close a stream whose final event has come, and how much it may still send, before
@@ -32,13 +35,36 @@ pub(super) struct Relay {
     ready: VecDeque<Bytes>,
     state: State,
     saw_last: bool,
+    /// Holds the texts of a stream until they are scanned.
+    mask: Option<Mask>,
 }
 
 enum Framing {
-    /// Server-sent events that are read.
-    Events(sse::Parser),
+    /// Events that are read.
+    Events(Framer),
     /// Bytes that are counted; `left` of them are to come, where that is known.
     Plain { left: Option<u64> },
+}
+
+/// How the events of a stream are framed.
+pub(super) enum Framer {
+    /// Server-sent events.
+    ServerSent(sse::Parser),
+    /// Amazon's binary messages.
+    Amazon(event_stream::Parser),
+}
+
+impl Framer {
+    fn push(
+        &mut self,
+        chunk: &[u8],
+        on_event: impl FnMut(sse::Event<'_>) -> ControlFlow<()>,
+    ) -> Result<sse::Pushed, sse::Unreadable> {
+        match self {
+            Self::ServerSent(parser) => parser.push(chunk, on_event),
+            Self::Amazon(parser) => parser.push(chunk, on_event),
+        }
+    }
 }
 
 enum State {
@@ -50,6 +76,13 @@ enum State {
     },
     Cut,
     Over,
+}
+
+/// An event of a chunk.
+struct Whole {
+    end: usize,
+    name: Vec<u8>,
+    data: Vec<u8>,
 }
 
 /// The connection to the client is cut.
@@ -64,8 +97,18 @@ pub(super) fn relayed(relay: Relay) -> Body {
 
 impl Relay {
     /// A stream of events, read by the call's decoder.
-    pub(super) fn events(call: Call, upstream: Incoming) -> Self {
-        Self::new(call, upstream, Framing::Events(sse::Parser::new()), Vec::new(), false)
+    pub(super) fn events(call: Call, upstream: Incoming, framer: Framer) -> Self {
+        let frame = match framer {
+            Framer::ServerSent(_) => Frame::ServerSent,
+            Framer::Amazon(_) => Frame::Amazon,
+        };
+        let policy = call.policy.clone().filter(|policy| policy.answers > Action::Flag);
+        let deltas = call.api.map_or(&[][..], |api| api.deltas);
+        let mask = match (policy, call.shared.guard.clone()) {
+            (Some(policy), Some(guard)) if !deltas.is_empty() => Some(Mask::new(guard, policy, frame, deltas)),
+            _ => None,
+        };
+        Self { mask, ..Self::new(call, upstream, Framing::Events(framer), Vec::new(), false) }
     }
 
     /// Bytes that are not read. `begun` has come already; `length` is that of the whole.
@@ -84,6 +127,7 @@ impl Relay {
             ready: begun.into(),
             state: State::Reading,
             saw_last: false,
+            mask: None,
         };
         if ends {
             // Everything has come: only the last piece has to wait.
@@ -130,13 +174,20 @@ impl Relay {
                     self.absorb(data);
                 }
             }
-            Ok(None) => self.end(None),
+            Ok(None) => {
+                self.flush_mask();
+                if matches!(self.state, State::Reading) {
+                    self.end(None);
+                }
+            }
             Ok(Some(Err(error))) => {
                 tracing::debug!(cause = root_cause(&error), "the upstream broke off its answer");
+                self.flush_mask();
                 self.end(Some("upstream_error"));
                 self.state = State::Ending { cut: true };
             }
             Err(_) => {
+                self.flush_mask();
                 let failure = silent_upstream(idle);
                 self.end(Some(failure.kind));
                 // In a stream the client can be told; elsewhere it is cut off.
@@ -182,13 +233,31 @@ impl Relay {
             call.outcome.unread_bytes += chunk.len() as u64;
         }
         let decoder = &mut call.decoder;
+        let is_masked = self.mask.is_some();
+        let mut events: Vec<Whole> = Vec::new();
         let pushed = parser.push(&chunk, |event| {
+            if is_masked {
+                events.push(Whole { end: event.end, name: event.name.to_vec(), data: event.data.to_vec() });
+            }
             let last = decoder.as_mut().is_some_and(|decoder| {
-                if is_recorded { decoder.event(event.data) == Progress::Last } else { decoder.is_last(event.name, event.data) }
+                if is_recorded {
+                    decoder.event(event.name, event.data) == Progress::Last
+                } else {
+                    decoder.is_last(event.name, event.data)
+                }
             });
             if last { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
         let Ok(pushed) = pushed else {
+            if let Some(mask) = &mut self.mask {
+                if self.call.policy.as_ref().is_some_and(|policy| policy.on_guard_failure == OnGuardFailure::Closed) {
+                    return self.block();
+                }
+                mask.note_unscanned(self.pending.len() + chunk.len());
+                let held = mask.finish();
+                self.ready.extend(held);
+            }
+            let call = &mut self.call;
             // It goes on unread: the client may understand what we do not.
             call.outcome.stream_end = Some(stream_end::MALFORMED);
             call.outcome.error = Some("stream_malformed".into());
@@ -200,6 +269,9 @@ impl Relay {
             self.framing = Framing::Plain { left: None };
             return;
         };
+        if is_masked {
+            return self.mask_events(&chunk, events, pushed);
+        }
         if pushed.complete > 0 {
             if self.pending.is_empty() {
                 self.ready.push_back(chunk.slice(..pushed.complete));
@@ -213,6 +285,63 @@ impl Relay {
             self.saw_last = true;
             self.end(None);
         }
+    }
+
+    /// Puts events through the window, and passes on what comes out.
+    fn mask_events(&mut self, chunk: &Bytes, events: Vec<Whole>, pushed: sse::Pushed) {
+        let Some(mask) = &mut self.mask else { return };
+        let mut from = 0;
+        for event in events {
+            let raw = if self.pending.is_empty() {
+                chunk.slice(from..event.end)
+            } else {
+                self.pending.extend_from_slice(&chunk[from..event.end]);
+                self.pending.split().freeze()
+            };
+            from = event.end;
+            mask.push(raw, &event.name, &event.data);
+            self.ready.extend(mask.ready());
+            if mask.is_blocked() {
+                return self.block();
+            }
+        }
+        if pushed.last.is_some() {
+            self.saw_last = true;
+            self.flush_mask();
+            if matches!(self.state, State::Reading) {
+                // The final event waits for the record, as it does without a window.
+                if let Some(last) = self.ready.pop_back() {
+                    self.pending.extend_from_slice(&last);
+                }
+                self.end(None);
+            }
+        } else {
+            self.pending.extend_from_slice(&chunk[from..]);
+        }
+    }
+
+    /// Lets everything out of the window that may go.
+    fn flush_mask(&mut self) {
+        if let Some(mask) = &mut self.mask {
+            let last = mask.finish();
+            if mask.is_blocked() {
+                return self.block();
+            }
+            self.ready.extend(last);
+        }
+    }
+
+    /// The policy stops the answer here: what is held is never handed out.
+    fn block(&mut self) {
+        self.end(None);
+        let outcome = &mut self.call.outcome;
+        outcome.stream_end = Some(stream_end::BLOCKED);
+        outcome.error = Some("guardrail_blocked".into());
+        let reason = self.mask.as_ref().map(|mask| mask.ruling().reason()).unwrap_or_default();
+        let message = format!("the policy does not let this answer pass: {reason}");
+        let failure = Failure::new(http::StatusCode::BAD_REQUEST, "guardrail_blocked", message);
+        self.pending.clear();
+        self.pending.extend_from_slice(&failure.event(self.call.provider));
     }
 
     /// The answer is over.
@@ -252,7 +381,14 @@ impl Relay {
     /// Records the outcome, then gives what was withheld.
     async fn close(&mut self, cut: bool) -> Bytes {
         let is_events = matches!(self.framing, Framing::Events(_));
+        let is_server_sent = matches!(self.framing, Framing::Events(Framer::ServerSent(_)));
         let provider = self.call.provider;
+        if let Some(mask) = &self.mask {
+            self.call.outcome.coverage = Some(mask.coverage());
+            self.call.ruling = Some(mask.ruling());
+        } else if is_events {
+            self.flag().await;
+        }
         let committed = self.call.commit().await;
         let withheld = self.pending.split();
         self.state = if cut { State::Cut } else { State::Over };
@@ -261,13 +397,24 @@ impl Relay {
         }
         match committed {
             Ok(Some(_)) => withheld.freeze(),
-            Ok(None) if is_events => {
+            Ok(None) if is_server_sent => {
                 let mut said = BytesMut::from(&b": watchkeeper: this answer was not recorded\n\n"[..]);
                 said.extend_from_slice(&withheld);
                 said.freeze()
             }
             Ok(None) => withheld.freeze(),
             Err(unrecorded) => self.refuse_end(&unrecorded, is_events, provider),
+        }
+    }
+
+    /// A policy that only flags judges a stream when it is over.
+    async fn flag(&mut self) {
+        let policy = self.call.policy.clone().filter(|policy| policy.answers == Action::Flag);
+        if let (Some(policy), Some(guard), Some(response)) = (policy, self.call.shared.guard.clone(), &self.call.outcome.response)
+        {
+            let ruling = policy.judge_answer(&guard, &response.pieces).await;
+            self.call.outcome.coverage = Some((0, ruling.coverage().0));
+            self.call.ruling = Some(ruling);
         }
     }
 

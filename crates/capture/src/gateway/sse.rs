@@ -17,6 +17,8 @@ pub struct Event<'a> {
     pub name: &'a [u8],
     /// The `data` fields, joined with newlines. Bytes: UTF-8 is for the reader to check.
     pub data: &'a [u8],
+    /// Where in the chunk it ended.
+    pub end: usize,
 }
 
 /// What a chunk brought.
@@ -28,10 +30,16 @@ pub struct Pushed {
     pub last: Option<usize>,
 }
 
-/// The stream cannot be read any further.
+/// The stream cannot be read any further; it is passed on unread from there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a server-sent event is longer than {EVENT_BYTES_MAX} bytes; the stream is passed on unread from there")]
-pub struct EventTooLong;
+pub enum Unreadable {
+    /// An event is too long.
+    #[error("an event of the stream is longer than {EVENT_BYTES_MAX} bytes")]
+    TooLong,
+    /// A message of a binary stream is not what its check says.
+    #[error("a message of the stream is damaged: its lengths or its CRC-32 are wrong")]
+    Check,
+}
 
 /// Reads a stream of events.
 #[derive(Debug, Default)]
@@ -56,7 +64,7 @@ impl Parser {
     }
 
     /// Reads a chunk and hands over every event that ends in it. `ControlFlow::Break` says that this was the final one.
-    pub fn push(&mut self, chunk: &[u8], mut on_event: impl FnMut(Event<'_>) -> ControlFlow<()>) -> Result<Pushed, EventTooLong> {
+    pub fn push(&mut self, chunk: &[u8], mut on_event: impl FnMut(Event<'_>) -> ControlFlow<()>) -> Result<Pushed, Unreadable> {
         let mut pushed = Pushed::default();
         let mut at = 0;
         if self.after_cr && !chunk.is_empty() {
@@ -80,7 +88,7 @@ impl Parser {
             }
             self.event_bytes += next - at;
             if self.event_bytes > EVENT_BYTES_MAX {
-                return Err(EventTooLong);
+                return Err(Unreadable::TooLong);
             }
             let line = &chunk[at..end];
             at = next;
@@ -99,7 +107,7 @@ impl Parser {
             }
             let flow = if self.has_data {
                 let data = self.data.strip_suffix(b"\n").unwrap_or(&self.data);
-                on_event(Event { name: &self.name, data })
+                on_event(Event { name: &self.name, data, end: at })
             } else {
                 ControlFlow::Continue(())
             };
@@ -116,7 +124,7 @@ impl Parser {
         let rest = &chunk[at..];
         self.event_bytes += rest.len();
         if self.event_bytes > EVENT_BYTES_MAX {
-            return Err(EventTooLong);
+            return Err(Unreadable::TooLong);
         }
         self.line.extend_from_slice(rest);
         Ok(pushed)
@@ -226,11 +234,11 @@ mod tests {
         let mut parser = Parser::new();
         let chunk = vec![b'x'; 1024 * 1024];
         let outcome = (0..20).find_map(|_| parser.push(&chunk, |_| ControlFlow::Continue(())).err());
-        assert_eq!(outcome, Some(EventTooLong));
+        assert_eq!(outcome, Some(Unreadable::TooLong));
         let mut parser = Parser::new();
         let lines = b"data: x\n".repeat(128 * 1024);
         let outcome = (0..20).find_map(|_| parser.push(&lines, |_| ControlFlow::Continue(())).err());
-        assert_eq!(outcome, Some(EventTooLong));
+        assert_eq!(outcome, Some(Unreadable::TooLong));
     }
 
     proptest! {

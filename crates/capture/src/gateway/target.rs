@@ -6,65 +6,141 @@ use event::Key;
 use http::request::Parts;
 use percent_encoding::{percent_decode, percent_decode_str};
 
+use super::api::{self, Api, Asked};
+use super::multipart;
+
 /// Whose API it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Provider {
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Provider {
+    /// OpenAI, and the many servers that speak like it.
     OpenAi,
+    /// Azure OpenAI: OpenAI's API below a resource of one's own, by deployments.
+    Azure,
+    /// Anthropic.
     Anthropic,
+    /// Gemini, and Vertex AI.
+    Gemini,
+    /// Amazon Bedrock.
+    Bedrock,
 }
 
 /// Where a request goes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) struct Target {
     pub(super) provider: Provider,
     /// Path and query at the upstream.
     pub(super) path_and_query: String,
-    /// Whether the body is a model call in a form that we read.
-    pub(super) is_model_call: bool,
+    /// The API, when it is one that is read.
+    pub(super) api: Option<&'static Api>,
+    /// What the path and the head say.
+    pub(super) asked: Asked,
 }
 
 impl Provider {
-    /// `gen_ai.provider.name`
-    pub(super) const fn name(self) -> &'static str {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::OpenAi, Self::Azure, Self::Anthropic, Self::Gemini, Self::Bedrock];
+
+    /// `gen_ai.provider.name`, in OpenTelemetry's words.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
         match self {
             Self::OpenAi => "openai",
+            Self::Azure => "azure.ai.openai",
             Self::Anthropic => "anthropic",
+            Self::Gemini => "gcp.gemini",
+            Self::Bedrock => "aws.bedrock",
         }
     }
 
-    /// The dialect that its calls are read with.
-    pub(super) const fn dialect(self) -> Key {
+    /// The field of the configuration, and the prefix of paths.
+    #[must_use]
+    pub const fn field(self) -> &'static str {
         match self {
-            Self::OpenAi => Key::of("openai.chat"),
-            Self::Anthropic => Key::of("anthropic.messages"),
+            Self::OpenAi => "openai",
+            Self::Azure => "azure",
+            Self::Anthropic => "anthropic",
+            Self::Gemini => "gemini",
+            Self::Bedrock => "bedrock",
+        }
+    }
+
+    /// Whose API it speaks.
+    pub(super) const fn speaks(self) -> Self {
+        match self {
+            Self::Azure => Self::OpenAi,
+            other => other,
         }
     }
 }
 
+/// The ends of paths, in lower case, that only Gemini has.
+const GEMINI_ACTIONS: [&str; 7] = [
+    ":generatecontent",
+    ":streamgeneratecontent",
+    ":counttokens",
+    ":embedcontent",
+    ":batchembedcontents",
+    ":batchgeneratecontent",
+    ":predict",
+];
+
 impl Target {
     /// Reads the path. How it is written decides nothing: a call must not escape reading because of a double slash
-    /// or an escaped letter that the upstream undoes.
-    pub(super) fn of(parts: &Parts) -> Self {
+    /// or an escaped letter that the upstream undoes. `has_azure`: whether there is an upstream of Azure.
+    pub(super) fn of(parts: &Parts, has_azure: bool) -> Self {
         let whole = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        let (prefix, path_and_query) = if let Some(rest) = strip(whole, "/openai") {
-            (Some(Provider::OpenAi), rest)
-        } else if let Some(rest) = strip(whole, "/anthropic") {
-            (Some(Provider::Anthropic), rest)
-        } else {
-            (None, whole)
+        let prefix = Provider::ALL.into_iter().find_map(|provider| {
+            let prefix = format!("/{}", provider.field());
+            strip(whole, &prefix).map(|rest| (provider, rest))
+        });
+        let (prefix, path_and_query) = match prefix {
+            // Clients of Azure write `/openai/deployments/NAME/...?api-version=` below their resource.
+            Some((Provider::OpenAi, rest)) if has_azure && is_azure(parts, rest) => (Some(Provider::Azure), whole),
+            Some((provider, rest)) => (Some(provider), rest),
+            None => (None, whole),
         };
         let path = path_and_query.split(['?', '#']).next().unwrap_or_default();
         let plain = normalized(path);
-        let provider = prefix.unwrap_or_else(|| {
-            let speaks_anthropic = plain.starts_with("v1/messages") || parts.headers.contains_key("anthropic-version");
-            if speaks_anthropic { Provider::Anthropic } else { Provider::OpenAi }
-        });
-        let is_model_call = parts.method == http::Method::POST
-            && match provider {
-                Provider::OpenAi => plain == "chat/completions" || plain.ends_with("/chat/completions"),
-                Provider::Anthropic => plain == "v1/messages" || plain.ends_with("/v1/messages"),
-            };
-        Self { provider, path_and_query: path_and_query.to_owned(), is_model_call }
+        let segments: Vec<&str> = plain.split('/').collect();
+        let provider = prefix.unwrap_or_else(|| by_shape(parts, &segments));
+        let (api, mut asked) = match api::find(provider, &parts.method, &segments) {
+            Some((api, asked)) => (Some(api), asked),
+            None => (None, Asked::default()),
+        };
+        let content_type = parts.headers.get(http::header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        asked.boundary = content_type.and_then(multipart::boundary);
+        Self { provider, path_and_query: path_and_query.to_owned(), api, asked }
+    }
+
+    /// The dialect of its records.
+    pub(super) fn dialect(&self) -> Key {
+        Key::of(self.api.map_or("http", |api| api.name))
+    }
+}
+
+fn is_azure(parts: &Parts, rest: &str) -> bool {
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    normalized(path).to_ascii_lowercase().starts_with("deployments/")
+        || query.split('&').any(|parameter| parameter.to_ascii_lowercase().starts_with("api-version="))
+        || parts.headers.contains_key("api-key")
+}
+
+/// The provider of a path that names none.
+fn by_shape(parts: &Parts, segments: &[&str]) -> Provider {
+    let lower: Vec<String> = segments.iter().map(|segment| segment.to_ascii_lowercase()).collect();
+    let at = |index: usize| lower.get(index).map_or("", String::as_str);
+    let last = lower.last().map_or("", String::as_str);
+    if at(0) == "model" {
+        Provider::Bedrock
+    } else if matches!(at(0), "v1beta" | "v1alpha" | "upload")
+        || GEMINI_ACTIONS.iter().any(|action| last.ends_with(action))
+        || parts.headers.contains_key("x-goog-api-key")
+    {
+        Provider::Gemini
+    } else if (at(0) == "v1" && at(1) == "messages") || parts.headers.contains_key("anthropic-version") {
+        Provider::Anthropic
+    } else {
+        Provider::OpenAi
     }
 }
 
@@ -97,7 +173,7 @@ pub(super) fn has_dot_segments(path: &str) -> bool {
     true
 }
 
-/// A path as any server may come to understand it: unescaped, in lower case, without empty and dot segments.
+/// A path as any server may come to understand it: unescaped, without empty and dot segments. Its case decides nothing.
 fn normalized(path: &str) -> String {
     let decoded = percent_decode_str(path).decode_utf8_lossy();
     let mut segments: Vec<&str> = Vec::new();
@@ -110,7 +186,7 @@ fn normalized(path: &str) -> String {
             segment => segments.push(segment),
         }
     }
-    segments.join("/").to_ascii_lowercase()
+    segments.join("/")
 }
 
 #[cfg(test)]
@@ -122,34 +198,62 @@ mod tests {
         if let Some(name) = header {
             request = request.header(name, "x");
         }
-        Target::of(&request.body(()).unwrap().into_parts().0)
+        Target::of(&request.body(()).unwrap().into_parts().0, false)
     }
 
     #[test]
     fn paths_lead_to_their_provider() {
-        use Provider::{Anthropic, OpenAi};
+        use Provider::{Anthropic, Bedrock, Gemini, OpenAi};
         let cases = [
-            ("/v1/chat/completions", None, OpenAi, "/v1/chat/completions", true),
-            ("/openai/v1/chat/completions?x=1", None, OpenAi, "/v1/chat/completions?x=1", true),
-            ("/openai/deployments/d/chat/completions", None, OpenAi, "/deployments/d/chat/completions", true),
-            ("/v1/messages", None, Anthropic, "/v1/messages", true),
-            ("/v1/messages?beta=true", None, Anthropic, "/v1/messages?beta=true", true),
-            ("/anthropic/v1/messages", None, Anthropic, "/v1/messages", true),
-            ("/v1/messages/count_tokens", None, Anthropic, "/v1/messages/count_tokens", false),
-            ("/v1/models", None, OpenAi, "/v1/models", false),
-            ("/v1/models", Some("anthropic-version"), Anthropic, "/v1/models", false),
-            ("/v1/threads/t/messages", None, OpenAi, "/v1/threads/t/messages", false),
-            ("/v1/embeddings", None, OpenAi, "/v1/embeddings", false),
+            ("/v1/chat/completions", None, OpenAi, "/v1/chat/completions", Some("openai.chat")),
+            ("/openai/v1/chat/completions?x=1", None, OpenAi, "/v1/chat/completions?x=1", Some("openai.chat")),
+            ("/openai/deployments/d/chat/completions", None, OpenAi, "/deployments/d/chat/completions", Some("openai.chat")),
+            ("/v1/messages", None, Anthropic, "/v1/messages", Some("anthropic.messages")),
+            ("/v1/messages?beta=true", None, Anthropic, "/v1/messages?beta=true", Some("anthropic.messages")),
+            ("/anthropic/v1/messages", None, Anthropic, "/v1/messages", Some("anthropic.messages")),
+            ("/v1/messages/count_tokens", None, Anthropic, "/v1/messages/count_tokens", Some("anthropic.count_tokens")),
+            ("/v1/models", None, OpenAi, "/v1/models", None),
+            ("/v1/models", Some("anthropic-version"), Anthropic, "/v1/models", None),
+            ("/v1/threads/t/messages", None, OpenAi, "/v1/threads/t/messages", None),
+            ("/v1/embeddings", None, OpenAi, "/v1/embeddings", Some("openai.embeddings")),
+            ("/v1/responses", None, OpenAi, "/v1/responses", Some("openai.responses")),
+            ("/v1/models/g:generateContent", None, Gemini, "/v1/models/g:generateContent", Some("gemini.generate")),
+            (
+                "/v1beta/models/g:streamGenerateContent?alt=sse",
+                None,
+                Gemini,
+                "/v1beta/models/g:streamGenerateContent?alt=sse",
+                Some("gemini.generate"),
+            ),
+            ("/gemini/v1beta/models", None, Gemini, "/v1beta/models", None),
+            ("/model/a.b-v1%3A0/converse", None, Bedrock, "/model/a.b-v1%3A0/converse", Some("bedrock.converse")),
+            ("/bedrock/model/m/invoke", None, Bedrock, "/model/m/invoke", Some("bedrock.invoke")),
             // The same call, written so that a reader that compares texts does not see it.
-            ("/v1//chat/completions/", None, OpenAi, "/v1//chat/completions/", true),
-            ("/v1/%63hat%2Fcompletions", None, OpenAi, "/v1/%63hat%2Fcompletions", true),
-            ("/v1/x/../Chat/./completions", None, OpenAi, "/v1/x/../Chat/./completions", true),
-            ("/v1/%6dessages", None, Anthropic, "/v1/%6dessages", true),
+            ("/v1//chat/completions/", None, OpenAi, "/v1//chat/completions/", Some("openai.chat")),
+            ("/v1/%63hat%2Fcompletions", None, OpenAi, "/v1/%63hat%2Fcompletions", Some("openai.chat")),
+            ("/v1/x/../Chat/./completions", None, OpenAi, "/v1/x/../Chat/./completions", Some("openai.chat")),
+            ("/v1/%6dessages", None, Anthropic, "/v1/%6dessages", Some("anthropic.messages")),
         ];
-        for (path, header, provider, upstream, is_model_call) in cases {
-            let expected = Target { provider, path_and_query: upstream.to_owned(), is_model_call };
-            assert_eq!(target(path, header), expected, "{path}");
+        for (path, header, provider, upstream, api) in cases {
+            let target = target(path, header);
+            let found = (target.provider, target.path_and_query.as_str(), target.api.map(|api| api.name));
+            assert_eq!(found, (provider, upstream, api), "{path}");
         }
+    }
+
+    #[test]
+    fn azure_is_known_by_its_deployments_where_it_is_configured() {
+        let of = |path: &str, has_azure| {
+            let parts = http::Request::post(path).body(()).unwrap().into_parts().0;
+            let target = Target::of(&parts, has_azure);
+            (target.provider, target.path_and_query, target.asked.model)
+        };
+        let path = "/openai/deployments/prod/chat/completions?api-version=2024-10-21";
+        let model = Some("prod".to_owned());
+        assert_eq!(of(path, true), (Provider::Azure, path.to_owned(), model.clone()));
+        assert_eq!(of(path, false), (Provider::OpenAi, path["/openai".len()..].to_owned(), model.clone()));
+        assert_eq!(of(&format!("/azure{path}"), false), (Provider::Azure, path.to_owned(), model));
+        assert_eq!(of("/openai/v1/chat/completions", true).0, Provider::OpenAi);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The other side: where it is, what is sent there, and the connections to it.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -56,8 +57,7 @@ const REDACTED: &str = "REDACTED";
 /// The other side.
 pub(super) struct Upstream {
     client: Client<HttpsConnector<HttpConnector>, Body>,
-    openai: Base,
-    anthropic: Base,
+    bases: HashMap<Provider, Base>,
 }
 
 /// Where an upstream is.
@@ -71,8 +71,12 @@ pub(super) struct Base {
 
 impl Upstream {
     pub(super) fn new(config: &Config) -> Result<Self, GatewayError> {
-        let openai = Base::parse("openai_base", &config.openai_base)?;
-        let anthropic = Base::parse("anthropic_base", &config.anthropic_base)?;
+        let mut bases = HashMap::new();
+        for provider in Provider::ALL {
+            if let Some(url) = config.upstreams.of(provider) {
+                bases.insert(provider, Base::parse(provider.field(), url)?);
+            }
+        }
         let mut http = HttpConnector::new();
         http.enforce_http(false);
         http.set_nodelay(true);
@@ -80,7 +84,7 @@ impl Upstream {
         http.set_connect_timeout(Some(config.limits.upstream_connect));
         let builder = HttpsConnectorBuilder::new();
         let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let builder = if [&openai, &anthropic].into_iter().any(|base| base.scheme == Scheme::HTTPS) {
+        let builder = if bases.values().any(|base| base.scheme == Scheme::HTTPS) {
             builder.with_provider_and_native_roots(provider).map_err(GatewayError::Roots)?
         } else {
             // No TLS upstream: do not ask the system for authorities that it may not have.
@@ -95,14 +99,12 @@ impl Upstream {
             .pool_idle_timeout(POOL_IDLE)
             .pool_max_idle_per_host(POOL_IDLE_MAX)
             .build(connector);
-        Ok(Self { client, openai, anthropic })
+        Ok(Self { client, bases })
     }
 
-    pub(super) fn base(&self, provider: Provider) -> &Base {
-        match provider {
-            Provider::OpenAi => &self.openai,
-            Provider::Anthropic => &self.anthropic,
-        }
+    /// Where a provider is; `None` when the configuration names none.
+    pub(super) fn base(&self, provider: Provider) -> Option<&Base> {
+        self.bases.get(&provider)
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -204,7 +206,10 @@ fn unescaped(text: &str) -> String {
 }
 
 /// The headers of a request that go on, and those of an answer that come back.
+///
+/// What is signed goes on as it came, `host` and our own headers included: AWS refuses a request without it.
 pub(crate) fn forwarded(headers: &HeaderMap) -> HeaderMap {
+    let signed = signed_headers(headers);
     let mut named: Vec<HeaderName> = Vec::new();
     for value in headers.get_all(header::CONNECTION) {
         let names = value.to_str().unwrap_or_default().split(',');
@@ -216,11 +221,23 @@ pub(crate) fn forwarded(headers: &HeaderMap) -> HeaderMap {
             || matches!(name.as_str(), "keep-alive" | "proxy-connection")
             || name.as_str().starts_with(own_header::PREFIX)
             || named.contains(name);
-        if !stays {
+        if !stays || signed.iter().any(|signed| signed.eq_ignore_ascii_case(name.as_str())) {
             forwarded.append(name.clone(), value.clone());
         }
     }
     forwarded
+}
+
+/// What the signature of AWS (SigV4) covers: `SignedHeaders=host;x-amz-date`.
+fn signed_headers(headers: &HeaderMap) -> Vec<&str> {
+    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let rest = if is_sigv4(headers) { value.split_once("SignedHeaders=").map(|(_, rest)| rest) } else { None };
+    rest.and_then(|rest| rest.split(',').next()).into_iter().flat_map(|names| names.split(';')).map(str::trim).collect()
+}
+
+/// Whether a request is signed as AWS does it: nothing that the signature covers can be changed.
+pub(super) fn is_sigv4(headers: &HeaderMap) -> bool {
+    headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"))
 }
 
 fn without_userinfo(url: &str) -> String {
@@ -232,10 +249,11 @@ fn without_userinfo(url: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::api::Asked;
     use super::*;
 
     fn target(path: &str) -> Target {
-        Target { provider: Provider::OpenAi, path_and_query: path.to_owned(), is_model_call: false }
+        Target { provider: Provider::OpenAi, path_and_query: path.to_owned(), api: None, asked: Asked::default() }
     }
 
     #[test]
@@ -314,5 +332,10 @@ mod tests {
         let mut names: Vec<_> = forwarded(&headers).keys().map(ToString::to_string).collect();
         names.sort();
         assert_eq!(names, ["authorization", "traceparent"]);
+        let signature = "AWS4-HMAC-SHA256 Credential=AK/x, SignedHeaders=host;x-watchkeeper-user;x-amz-date, Signature=ab";
+        headers.insert("authorization", signature.parse().unwrap());
+        headers.insert("host", "bedrock-runtime.eu-central-1.amazonaws.com".parse().unwrap());
+        let kept = forwarded(&headers);
+        assert!(kept.contains_key("host") && kept.contains_key("x-watchkeeper-user") && !kept.contains_key("accept-encoding"));
     }
 }

@@ -17,7 +17,7 @@ pub(crate) fn python(environment: &str) -> PathBuf {
 }
 
 /// Runs a client and gives what it says that it sent and saw.
-fn client(environment: &str, script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Value {
+pub(crate) fn client(environment: &str, script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Value {
     let mut command = Command::new(python(environment));
     command.arg(root().join("tests/clients").join(script)).args(arguments);
     command.env("no_proxy", "127.0.0.1,localhost").env_remove("http_proxy").env_remove("HTTP_PROXY");
@@ -28,13 +28,13 @@ fn client(environment: &str, script: &str, arguments: &[&str], variables: &[(&st
 }
 
 /// The stand-in for the commercial models.
-struct Upstream {
+pub(crate) struct Upstream {
     child: Child,
-    base: String,
+    pub(crate) base: String,
 }
 
 impl Upstream {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let mut child = Command::new("python3")
             .arg(root().join("tests/clients/upstream.py"))
             .arg("0")

@@ -19,6 +19,7 @@ mod evidence;
 mod faults;
 mod full_disk;
 mod gaps;
+mod gateway;
 mod hostile;
 mod keys;
 mod kms;

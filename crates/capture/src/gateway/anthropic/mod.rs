@@ -1,5 +1,6 @@
 //! Anthropic messages: the request, the response, the stream.
 
+pub(super) mod batch;
 mod stream;
 
 use event::{Attributes, Direction, Key, Part, PieceMeta, Role, Value, attr};

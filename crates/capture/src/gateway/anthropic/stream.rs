@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use event::{Direction, Part, PieceMeta, Role};
 use serde_json::value::RawValue;
 
+use super::super::api::StreamDecode;
 use super::super::decode::{MALFORMED_EVENTS, ModelResponse, Pieces, Progress, Text, add, map_fields};
 use super::super::json::Object;
 use super::{RESPONSE_FIELDS, RESPONSE_HANDLED, Usage, block, finish, read_error};
@@ -34,9 +35,9 @@ struct Block {
     input: Text,
 }
 
-impl StreamDecoder {
-    /// Reads one event's data. The event's name says nothing that its data does not (`type`), and is not needed.
-    pub fn event(&mut self, data: &[u8]) -> Progress {
+impl StreamDecode for StreamDecoder {
+    /// The event's name says nothing that its data does not (`type`), and is not needed.
+    fn event(&mut self, _name: &[u8], data: &[u8]) -> Progress {
         let object = std::str::from_utf8(data).ok().and_then(|text| Object::parse(text).ok());
         let kind = object.as_ref().and_then(|object| object.text("type"));
         let (Some(object), Some(kind)) = (object, kind) else {
@@ -88,14 +89,15 @@ impl StreamDecoder {
         Progress::More
     }
 
-    /// Whether the model said that it has finished, though the stream's end marker may be missing.
-    #[must_use]
-    pub fn has_finished(&self) -> bool {
+    fn is_last(&self, name: &[u8], _data: &[u8]) -> bool {
+        name == b"message_stop"
+    }
+
+    fn has_finished(&self) -> bool {
         self.stop_reason.is_some()
     }
 
-    /// Everything that came so far, as one response.
-    pub fn take(&mut self) -> ModelResponse {
+    fn take(&mut self) -> ModelResponse {
         let this = std::mem::take(self);
         let mut pieces = this.pieces;
         for block in this.blocks.into_values() {
@@ -109,7 +111,9 @@ impl StreamDecoder {
         response.pieces = pieces.finish(&mut response.attributes);
         response
     }
+}
 
+impl StreamDecoder {
     fn delta(&mut self, object: &Object<'_>) {
         let block = object.int("index").and_then(|index| self.blocks.get_mut(&index));
         let (Some(block), Some(delta)) = (block, object.object("delta")) else {

@@ -3,6 +3,7 @@
 use event::{Part, Role};
 use proptest::prelude::*;
 
+use super::super::api::StreamDecode as _;
 use super::super::decode::Progress;
 use super::*;
 
@@ -127,10 +128,10 @@ fn a_stream_is_put_together() {
         r#"{"type":"content_block_delta","index":2,"delta":{"type":"input_json_delta","partial_json":"1}"}}"#,
         r#"{"type":"message_delta","delta":{"stop_reason":"tool_use"},"usage":{"output_tokens":8}}"#,
     ] {
-        assert_eq!(decoder.event(data.as_bytes()), Progress::More);
+        assert_eq!(decoder.event(b"", data.as_bytes()), Progress::More);
     }
     assert!(decoder.has_finished());
-    assert_eq!(decoder.event(br#"{"type":"message_stop"}"#), Progress::Last);
+    assert_eq!(decoder.event(b"", br#"{"type":"message_stop"}"#), Progress::Last);
     let response = decoder.take();
     assert_eq!(response.attributes[&attr::GEN_AI_USAGE_INPUT_TOKENS], Value::Int(3));
     assert_eq!(response.attributes[&attr::GEN_AI_USAGE_OUTPUT_TOKENS], Value::Int(8));
@@ -149,10 +150,11 @@ fn a_block_that_starts_twice_is_kept_twice_and_an_error_is_an_error() {
     let mut decoder = StreamDecoder::default();
     for text in ["first", "second"] {
         decoder.event(
+            b"",
             format!(r#"{{"type":"content_block_start","index":0,"content_block":{{"type":"text","text":"{text}"}}}}"#).as_bytes(),
         );
     }
-    decoder.event(br#"{"type":"error","error":{"type":"overloaded_error","message":"later"}}"#);
+    decoder.event(b"", br#"{"type":"error","error":{"type":"overloaded_error","message":"later"}}"#);
     let response = decoder.take();
     assert_eq!(response.error.as_deref(), Some("overloaded_error"));
     let texts: Vec<_> = response.pieces.iter().map(|piece| piece.content.expose()).collect();
@@ -165,7 +167,7 @@ proptest! {
         let _ = decode_request(&bytes);
         let _ = decode_response(&bytes);
         let mut decoder = StreamDecoder::default();
-        decoder.event(&bytes);
+        decoder.event(b"", &bytes);
         decoder.take();
     }
 
@@ -176,7 +178,7 @@ proptest! {
         let _ = decode_request(body.as_bytes());
         let _ = decode_response(body.as_bytes());
         let mut decoder = StreamDecoder::default();
-        decoder.event(body.as_bytes());
+        decoder.event(b"", body.as_bytes());
         decoder.take();
     }
 }

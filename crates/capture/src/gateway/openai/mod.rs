@@ -1,5 +1,8 @@
 //! OpenAI chat completions: the request, the response, the stream. Also what the many servers speak that follow it.
 
+pub(super) mod batch;
+pub(super) mod others;
+pub mod responses;
 mod stream;
 
 use event::{Attributes, Direction, Key, Part, PieceMeta, Role, Value, attr};
@@ -146,7 +149,7 @@ fn read_usage(usage: &Object<'_>, attributes: &mut Attributes<Raw>) {
 }
 
 /// Reads `{"error": {"message", "type", "code"}}`; the message becomes a piece, its type is returned.
-fn read_error(error: &RawValue, pieces: &mut Pieces) -> String {
+pub(super) fn read_error(error: &RawValue, pieces: &mut Pieces) -> String {
     let meta = PieceMeta::new(Direction::Output, Role::System, Part::Body);
     match Object::of(error) {
         Some(object) => {
@@ -161,7 +164,7 @@ fn read_error(error: &RawValue, pieces: &mut Pieces) -> String {
     }
 }
 
-fn tool_definition(tool: &RawValue, pieces: &mut Pieces) {
+pub(super) fn tool_definition(tool: &RawValue, pieces: &mut Pieces) {
     let object = Object::of(tool);
     let name = object
         .as_ref()
@@ -245,7 +248,7 @@ fn tool_call(function: &Object<'_>, arguments: &str, id: Option<String>, meta: P
 }
 
 /// The `content` of a message: a text, or parts.
-fn content_parts(message: &Object<'_>, meta: &PieceMeta<Raw>, pieces: &mut Pieces) {
+pub(super) fn content_parts(message: &Object<'_>, meta: &PieceMeta<Raw>, pieces: &mut Pieces) {
     let Some(content) = message.get("content") else { return };
     if let Some(text) = json::text(content) {
         return pieces.push(meta.clone(), text);
@@ -263,8 +266,19 @@ fn content_parts(message: &Object<'_>, meta: &PieceMeta<Raw>, pieces: &mut Piece
                 let url = part.object("image_url").and_then(|image| image.text("url")).or_else(|| part.text("image_url"));
                 url.map(|url| (Part::Media, media_reference(&url)))
             }
-            (Some(part), Some("input_audio")) => part.object("input_audio").map(|audio| (Part::Media, audio_reference(&audio))),
+            (Some(part), Some("input_audio")) => match part.text("transcript") {
+                Some(transcript) => Some((meta.part, transcript)),
+                None => Some((Part::Media, audio_reference(&part.object("input_audio").unwrap_or(part)))),
+            },
             (Some(part), Some("file")) => part.object("file").map(|file| (Part::Media, file_reference(&file))),
+            (Some(part), Some("input_image")) => {
+                let url = part.text("image_url").map(|url| media_reference(&url));
+                url.or_else(|| part.text("file_id").map(|file| format!("file {file}"))).map(|reference| (Part::Media, reference))
+            }
+            (Some(part), Some("input_file")) => Some((Part::Media, file_reference(&part))),
+            // Of sound, what was said in it.
+            (Some(part), Some("output_audio" | "audio")) => part.text("transcript").map(|text| (meta.part, text)),
+            (Some(part), Some("summary_text" | "reasoning_text")) => part.text("text").map(|text| (Part::Reasoning, text)),
             _ => json::text(raw).map(|text| (meta.part, text)),
         };
         match read {
@@ -276,11 +290,14 @@ fn content_parts(message: &Object<'_>, meta: &PieceMeta<Raw>, pieces: &mut Piece
 
 fn audio_reference(audio: &Object<'_>) -> String {
     let format = audio.text("format").unwrap_or_default();
-    format!("audio/{format}, {} characters", audio.get("data").map_or(0, |data| data.get().len().saturating_sub(2)))
+    format!(
+        "audio/{format}, {} characters",
+        audio.get("data").or_else(|| audio.get("audio")).map_or(0, |data| data.get().len().saturating_sub(2))
+    )
 }
 
 fn file_reference(file: &Object<'_>) -> String {
-    let name = file.text("filename").or_else(|| file.text("file_id")).unwrap_or_default();
+    let name = ["filename", "file_id", "file_url"].into_iter().find_map(|key| file.text(key)).unwrap_or_default();
     match file.get("file_data") {
         Some(data) => format!("file {name}, {} characters", data.get().len().saturating_sub(2)),
         None => format!("file {name}"),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use event::{Direction, Part, PieceMeta, Role};
 
+use super::super::api::StreamDecode;
 use super::super::decode::{MALFORMED_EVENTS, ModelResponse, Pieces, Progress, Text, add, map_fields};
 use super::super::json::{self, Object};
 use super::{Logprobs, RESPONSE_FIELDS, RESPONSE_HANDLED, finish, read_error, read_usage};
@@ -46,9 +47,8 @@ struct Call {
     arguments: Text,
 }
 
-impl StreamDecoder {
-    /// Reads one event's data.
-    pub fn event(&mut self, data: &[u8]) -> Progress {
+impl StreamDecode for StreamDecoder {
+    fn event(&mut self, _name: &[u8], data: &[u8]) -> Progress {
         if data == b"[DONE]" {
             return Progress::Last;
         }
@@ -64,14 +64,15 @@ impl StreamDecoder {
         Progress::More
     }
 
-    /// Whether the model said that it has finished, though the stream's end marker may be missing.
-    #[must_use]
-    pub fn has_finished(&self) -> bool {
+    fn is_last(&self, _name: &[u8], data: &[u8]) -> bool {
+        data == b"[DONE]"
+    }
+
+    fn has_finished(&self) -> bool {
         !self.finish_reasons.is_empty()
     }
 
-    /// Everything that came so far, as one response.
-    pub fn take(&mut self) -> ModelResponse {
+    fn take(&mut self) -> ModelResponse {
         let mut this = std::mem::take(self);
         let mut pieces = this.pieces;
         for (index, mut choice) in this.choices {
@@ -100,7 +101,9 @@ impl StreamDecoder {
         response.pieces = pieces.finish(&mut response.attributes);
         response
     }
+}
 
+impl StreamDecoder {
     fn chunk(&mut self, chunk: &Object<'_>) {
         if !self.seen_head {
             self.seen_head = true;
@@ -125,9 +128,14 @@ impl StreamDecoder {
                 self.finish_reasons.push(reason);
             }
             self.logprobs.read(&choice);
-            let Some(delta) = choice.object("delta") else { continue };
-            let choice = self.choices.entry(index).or_default();
-            self.dropped += choice.add(&delta);
+            let entry = self.choices.entry(index).or_default();
+            // Completions of the older kind have their text in the choice itself.
+            if let Some(text) = choice.text("text") {
+                entry.content.add(&text);
+            }
+            if let Some(delta) = choice.object("delta") {
+                self.dropped += entry.add(&delta);
+            }
         }
     }
 }

@@ -3,6 +3,7 @@
 use event::{Part, Role};
 use proptest::prelude::*;
 
+use super::super::api::StreamDecode as _;
 use super::super::decode::Progress;
 use super::*;
 
@@ -149,10 +150,10 @@ fn a_stream_is_put_together() {
         r#"{"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}"#,
         r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#,
     ] {
-        assert_eq!(decoder.event(data.as_bytes()), Progress::More);
+        assert_eq!(decoder.event(b"", data.as_bytes()), Progress::More);
     }
     assert!(decoder.has_finished());
-    assert_eq!(decoder.event(b"[DONE]"), Progress::Last);
+    assert_eq!(decoder.event(b"", b"[DONE]"), Progress::Last);
     let response = decoder.take();
     assert_eq!(response.attributes[&attr::GEN_AI_RESPONSE_ID], Value::from("r1"));
     assert_eq!(response.attributes[&attr::GEN_AI_USAGE_OUTPUT_TOKENS], Value::Int(2));
@@ -170,9 +171,9 @@ fn a_stream_is_put_together() {
 #[test]
 fn a_stream_of_nonsense_is_counted_and_bounded() {
     let mut decoder = StreamDecoder::default();
-    decoder.event(b"{not json");
+    decoder.event(b"", b"{not json");
     for index in 0..2_000 {
-        decoder.event(format!(r#"{{"choices":[{{"index":{index},"delta":{{"content":"x"}}}}]}}"#).as_bytes());
+        decoder.event(b"", format!(r#"{{"choices":[{{"index":{index},"delta":{{"content":"x"}}}}]}}"#).as_bytes());
     }
     let response = decoder.take();
     assert_eq!(response.malformed_events, 1);
@@ -186,7 +187,7 @@ proptest! {
         let _ = decode_request(&bytes);
         let _ = decode_response(&bytes);
         let mut decoder = StreamDecoder::default();
-        decoder.event(&bytes);
+        decoder.event(b"", &bytes);
         decoder.take();
     }
 
@@ -196,6 +197,6 @@ proptest! {
         let body = format!(r#"{{"{key}":{value}}}"#);
         let _ = decode_request(body.as_bytes());
         let _ = decode_response(body.as_bytes());
-        StreamDecoder::default().event(body.as_bytes());
+        StreamDecoder::default().event(b"", body.as_bytes());
     }
 }

@@ -3,5 +3,7 @@
 
 mod commit;
 mod hostile;
+mod policy;
 mod support;
 mod traffic;
+pub(super) mod warden;

@@ -11,7 +11,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::gateway::{Config, Limits, OnRecordFailure, router, serve};
+use crate::gateway::guard::Guard;
+use crate::gateway::keys::KeyChecker;
+use crate::gateway::{Config, Gateway, Limits, OnRecordFailure, Upstreams, serve};
 use crate::{RawEvent, Receipt, RecordError, Recorder};
 
 /// Longer than anything here takes; a test that runs into it has failed.
@@ -65,35 +67,30 @@ impl Stage {
     }
 
     pub(super) async fn with(requests: usize, outcomes: usize, limits: Limits, on_record_failure: OnRecordFailure) -> Self {
-        let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let base = format!("http://{}", upstream.local_addr().unwrap());
-        let (calls, received) = mpsc::unbounded_channel();
-        tokio::spawn(async move {
-            while let Ok((mut connection, _)) = upstream.accept().await {
-                let calls = calls.clone();
-                tokio::spawn(async move {
-                    connection.set_nodelay(true).unwrap();
-                    if let Some(request) = read_request(&mut connection).await {
-                        let _ = calls.send((request, connection));
-                    }
-                });
-            }
-        });
-        Self::build(requests, outcomes, &base, limits, on_record_failure, received).await
+        let (base, received) = upstream().await;
+        let config = Config { upstreams: Upstreams::all_at(&base), on_record_failure, limits, ..Config::default() };
+        Self::build(requests, outcomes, config, None, None, received).await
+    }
+
+    /// A gateway with policies and keys; its recorder lets everything through.
+    pub(super) async fn guarded(config: Config, guard: Option<Arc<dyn Guard>>, checker: Option<Arc<dyn KeyChecker>>) -> Self {
+        let (base, received) = upstream().await;
+        Self::build(OPEN, OPEN, Config { upstreams: Upstreams::all_at(&base), ..config }, guard, checker, received).await
     }
 
     /// A gateway before an upstream of the test's own.
     pub(super) async fn to(base: &str) -> Self {
         let (_, received) = mpsc::unbounded_channel();
-        Self::build(OPEN, OPEN, base, Limits::default(), OnRecordFailure::FailClosed, received).await
+        let config = Config { upstreams: Upstreams::all_at(base), ..Config::default() };
+        Self::build(OPEN, OPEN, config, None, None, received).await
     }
 
     async fn build(
         requests: usize,
         outcomes: usize,
-        base: &str,
-        limits: Limits,
-        on_record_failure: OnRecordFailure,
+        config: Config,
+        guard: Option<Arc<dyn Guard>>,
+        checker: Option<Arc<dyn KeyChecker>>,
         upstream: mpsc::UnboundedReceiver<(String, TcpStream)>,
     ) -> Self {
         let (arrived, events) = mpsc::unbounded_channel();
@@ -104,12 +101,16 @@ impl Stage {
             recorded: Mutex::new(0),
             arrived,
         });
-        let config = Config { openai_base: base.to_owned(), anthropic_base: base.to_owned(), on_record_failure, limits };
-        let routes = router(recorder.clone(), config).unwrap();
+        let routes = Gateway::guarded(recorder.clone(), config, guard, checker).unwrap().router();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let gateway = listener.local_addr().unwrap();
         tokio::spawn(serve(listener, routes, std::future::pending()));
         Self { gateway, recorder, events, upstream }
+    }
+
+    /// Whether no call has arrived upstream that the test has not taken.
+    pub(super) fn no_call(&mut self) -> bool {
+        self.upstream.try_recv().is_err()
     }
 
     /// From now on nothing can be recorded.
@@ -140,6 +141,25 @@ impl Stage {
     pub(super) async fn chat(&self, body: &str) -> Client {
         self.send("POST /v1/chat/completions HTTP/1.1\r\ncontent-type: application/json", body).await
     }
+}
+
+/// An upstream that hands every request to the test, with the connection to answer on.
+async fn upstream() -> (String, mpsc::UnboundedReceiver<(String, TcpStream)>) {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", upstream.local_addr().unwrap());
+    let (calls, received) = mpsc::unbounded_channel();
+    tokio::spawn(async move {
+        while let Ok((mut connection, _)) = upstream.accept().await {
+            let calls = calls.clone();
+            tokio::spawn(async move {
+                connection.set_nodelay(true).unwrap();
+                if let Some(request) = read_request(&mut connection).await {
+                    let _ = calls.send((request, connection));
+                }
+            });
+        }
+    });
+    (base, received)
 }
 
 /// The client's side of a connection.

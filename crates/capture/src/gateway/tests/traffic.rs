@@ -66,9 +66,9 @@ async fn an_error_of_the_upstream_passes_with_its_status_and_is_recorded() {
 async fn every_other_path_passes_and_is_recorded_as_a_call_outside() {
     let mut stage = Stage::new(OPEN, 0).await;
     let mut client =
-        stage.send("POST /v1/embeddings?api_key=k1&x=1 HTTP/1.1\r\nauthorization: Bearer not-a-key", "[1,2,3]").await;
+        stage.send("POST /v1/assistants?api_key=k1&x=1 HTTP/1.1\r\nauthorization: Bearer not-a-key", "[1,2,3]").await;
     let (request, mut upstream) = stage.call().await;
-    assert!(request.starts_with("POST /v1/embeddings?api_key=k1&x=1 ") && request.ends_with("[1,2,3]"), "{request}");
+    assert!(request.starts_with("POST /v1/assistants?api_key=k1&x=1 ") && request.ends_with("[1,2,3]"), "{request}");
     answer(&mut upstream, "200 OK", "{\"data\":[]}").await;
     client.until("\r\n\r\n").await;
     let (event, response) = (stage.event().await, stage.event().await);
@@ -78,7 +78,7 @@ async fn every_other_path_passes_and_is_recorded_as_a_call_outside() {
     assert!(client.all().await.ends_with("{\"data\":[]}"));
     assert_eq!((event.kind, event.phase, response.phase), (Kind::ExternalCall, Phase::Request, Phase::Response));
     let url = attribute(&response, attr::URL_FULL.as_str());
-    assert!(url.ends_with("/v1/embeddings?api_key=REDACTED&x=1"), "{url}");
+    assert!(url.ends_with("/v1/assistants?api_key=REDACTED&x=1"), "{url}");
     assert_eq!(attribute(&response, attr::AUTH_METHOD.as_str()), "bearer");
     assert_eq!(response.attribute(attr::HTTP_REQUEST_BODY_SIZE.as_str()).unwrap().as_int(), Some(7));
     assert_eq!(response.attribute(attr::HTTP_RESPONSE_BODY_SIZE.as_str()).unwrap().as_int(), Some(11));

@@ -1,0 +1,336 @@
+//! Virtual keys: keys of ours that callers present in the place of a provider's. Each stands for a principal, and for the provider's
+//! keys, the models and the rate that it may use.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use event::{Principal, Proof};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::answer::Failure;
+use super::caller::Caller;
+use super::policy::fits;
+use super::target::Provider;
+
+/// How our keys begin: a credential of that form is never passed on, known or not.
+pub const PREFIX: &str = "wk_";
+
+/// The window of the rate limit.
+const WINDOW: Duration = Duration::from_secs(60);
+
+/// The window of the limit on tokens.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Headers in which clients present the key of a provider.
+const CREDENTIALS: [HeaderName; 4] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
+
+/// Says whether a key of ours is valid, and which one it is.
+pub trait KeyChecker: Send + Sync + 'static {
+    /// The id of the key, when it is one and has neither ended nor been revoked.
+    fn check(&self, secret: &str) -> Option<String>;
+}
+
+/// What a virtual key stands for.
+#[derive(Clone, PartialEq, Eq)]
+pub struct VirtualKey {
+    /// The id of the API key that callers present.
+    pub api_key: String,
+    /// Who calls: recorded as the application, proved by the key.
+    pub principal: String,
+    /// The keys that go upstream, by provider. Calls for others are refused.
+    pub provider_keys: HashMap<Provider, Secret>,
+    /// The models that may be asked for (`gpt-4o*`); all of them when empty.
+    pub models: Vec<String>,
+    /// Calls within a minute at the most.
+    pub requests_per_minute: Option<u32>,
+    /// Tokens within a day at the most, as providers count them. A call that begins below the limit may end above it.
+    pub tokens_per_day: Option<u64>,
+    /// Calls at once at the most.
+    pub concurrent: Option<u32>,
+}
+
+/// A provider's key. It is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a key, without the white space around it.
+    #[must_use]
+    pub fn new(secret: &str) -> Self {
+        Self(secret.trim().to_owned())
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+impl fmt::Debug for VirtualKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VirtualKey({} for {})", self.api_key, self.principal)
+    }
+}
+
+/// The virtual keys of a gateway.
+pub(super) struct Keys {
+    checker: Option<Arc<dyn KeyChecker>>,
+    entries: HashMap<String, Arc<Entry>>,
+}
+
+/// A virtual key and what was used of it.
+pub(super) struct Entry {
+    pub(super) key: VirtualKey,
+    used: Mutex<Used>,
+    concurrent: Option<Arc<Semaphore>>,
+}
+
+#[derive(Debug)]
+struct Used {
+    minute: Instant,
+    requests: u32,
+    day: Instant,
+    tokens: u64,
+}
+
+/// A call under a virtual key.
+pub(super) struct Grant {
+    pub(super) entry: Arc<Entry>,
+    _slot: Option<OwnedSemaphorePermit>,
+}
+
+impl Keys {
+    pub(super) fn new(checker: Option<Arc<dyn KeyChecker>>, keys: Vec<VirtualKey>) -> Self {
+        let entry = |key: VirtualKey| {
+            let now = Instant::now();
+            let concurrent = key.concurrent.map(|calls| Arc::new(Semaphore::new(calls as usize)));
+            let used = Mutex::new(Used { minute: now, requests: 0, day: now, tokens: 0 });
+            (key.api_key.clone(), Arc::new(Entry { key, used, concurrent }))
+        };
+        Self { checker, entries: keys.into_iter().map(entry).collect() }
+    }
+
+    /// The grant of a call that presents a key of ours; `None` when it presents none. Its credential becomes the provider's.
+    pub(super) fn admit(&self, parts: &mut Parts, provider: Provider) -> Result<Option<Grant>, Failure> {
+        let Some(secret) = presented_key(&parts.headers, &parts.uri) else { return Ok(None) };
+        let unknown = || {
+            let message = "this key of the gateway is not valid, has ended, was revoked, or stands for no provider's key";
+            Failure::new(StatusCode::UNAUTHORIZED, "virtual_key_invalid", message)
+        };
+        let id = self.checker.as_ref().and_then(|checker| checker.check(&secret)).ok_or_else(unknown)?;
+        let entry = self.entries.get(&id).ok_or_else(unknown)?;
+        let upstream = entry.key.provider_keys.get(&provider).ok_or_else(|| {
+            let message = format!("this key may not be used for {}", provider.field());
+            Failure::new(StatusCode::FORBIDDEN, "provider_not_allowed", message)
+        })?;
+        let slot = match &entry.concurrent {
+            Some(calls) => Some(
+                Arc::clone(calls).try_acquire_owned().map_err(|_| limited("too many calls at once", Duration::from_secs(1)))?,
+            ),
+            None => None,
+        };
+        entry.count()?;
+        replace(parts, provider, upstream)?;
+        Ok(Some(Grant { entry: Arc::clone(entry), _slot: slot }))
+    }
+}
+
+impl Grant {
+    /// Whether the model may be asked for.
+    pub(super) fn allows(&self, model: &str) -> Result<(), Failure> {
+        let models = &self.entry.key.models;
+        if models.is_empty() || models.iter().any(|pattern| fits(pattern, model)) {
+            return Ok(());
+        }
+        let message = format!("this key may not be used for the model {model:?}; it may be for {}", models.join(", "));
+        Err(Failure::new(StatusCode::FORBIDDEN, "model_not_allowed", message))
+    }
+
+    /// Who calls, as far as the key proves it.
+    pub(super) fn identify(&self, caller: &mut Caller) {
+        let key = &self.entry.key;
+        caller.identity.application = Some(Principal { proof: Proof::ApiKey, ..Principal::asserted(key.principal.as_str()) });
+        // The caller never had the provider's key, and the record has neither.
+        caller.identity.credential = None;
+        caller.auth_method = "virtual_key";
+    }
+
+    /// Counts the tokens of an answer.
+    pub(super) fn count_tokens(&self, tokens: u64) {
+        let mut used = self.entry.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.tokens = used.tokens.saturating_add(tokens);
+    }
+}
+
+impl Entry {
+    /// Counts a call, or refuses it.
+    fn count(&self) -> Result<(), Failure> {
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if now.duration_since(used.minute) >= WINDOW {
+            (used.minute, used.requests) = (now, 0);
+        }
+        if now.duration_since(used.day) >= DAY {
+            (used.day, used.tokens) = (now, 0);
+        }
+        if self.key.tokens_per_day.is_some_and(|most| used.tokens >= most) {
+            return Err(limited("the tokens of the day are used up", DAY.saturating_sub(now.duration_since(used.day))));
+        }
+        if self.key.requests_per_minute.is_some_and(|most| used.requests >= most) {
+            return Err(limited("too many calls within a minute", WINDOW.saturating_sub(now.duration_since(used.minute))));
+        }
+        used.requests = used.requests.saturating_add(1);
+        Ok(())
+    }
+}
+
+fn limited(what: &str, wait: Duration) -> Failure {
+    let message = format!("the limit of this key is reached: {what}");
+    Failure { retry_after: Some(wait), ..Failure::new(StatusCode::TOO_MANY_REQUESTS, "key_limited", message) }
+}
+
+fn query_keys(uri: &Uri) -> impl Iterator<Item = &str> {
+    uri.query().into_iter().flat_map(|query| query.split('&')).filter_map(|parameter| parameter.strip_prefix("key="))
+}
+
+/// Puts the provider's key where that provider looks for it, and takes every other credential off.
+fn replace(parts: &mut Parts, provider: Provider, secret: &Secret) -> Result<(), Failure> {
+    let unusable = |_| {
+        Failure::new(StatusCode::BAD_GATEWAY, "provider_key_unusable", "the provider's key has characters that no header takes")
+    };
+    for name in &CREDENTIALS {
+        parts.headers.remove(name);
+    }
+    let bearer = || HeaderValue::from_str(&format!("Bearer {}", secret.0));
+    let plain = || HeaderValue::from_str(&secret.0);
+    let (name, value) = match provider {
+        Provider::OpenAi | Provider::Bedrock => (CREDENTIALS[0].clone(), bearer()),
+        Provider::Anthropic => (CREDENTIALS[1].clone(), plain()),
+        Provider::Azure => (CREDENTIALS[2].clone(), plain()),
+        Provider::Gemini => (CREDENTIALS[3].clone(), plain()),
+    };
+    let mut value = value.map_err(unusable)?;
+    value.set_sensitive(true);
+    parts.headers.insert(name, value);
+    if query_keys(&parts.uri).next().is_some() {
+        parts.uri = without_key(&parts.uri)
+            .ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST, "url_malformed", "the query cannot be read"))?;
+    }
+    Ok(())
+}
+
+fn without_key(uri: &Uri) -> Option<Uri> {
+    let kept: Vec<&str> = uri.query()?.split('&').filter(|parameter| !parameter.starts_with("key=")).collect();
+    let path = if kept.is_empty() { uri.path().to_owned() } else { format!("{}?{}", uri.path(), kept.join("&")) };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(path.parse::<PathAndQuery>().ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// The key of ours that a request presents in the place of a provider's.
+#[must_use]
+pub fn presented_key(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    let of = |value: &HeaderValue| {
+        let text = value.to_str().ok()?.trim();
+        let secret = text.split_once(' ').map_or(text, |(_, secret)| secret.trim());
+        secret.starts_with(PREFIX).then(|| secret.to_owned())
+    };
+    let in_headers = CREDENTIALS.iter().flat_map(|name| headers.get_all(name)).find_map(of);
+    in_headers.or_else(|| query_keys(uri).find(|key| key.starts_with(PREFIX)).map(str::to_owned))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct One;
+
+    impl KeyChecker for One {
+        fn check(&self, secret: &str) -> Option<String> {
+            (secret == "wk_good").then(|| "key_1".to_owned())
+        }
+    }
+
+    fn keys(more: impl FnOnce(&mut VirtualKey)) -> Keys {
+        let mut key = VirtualKey {
+            api_key: "key_1".to_owned(),
+            principal: "support".to_owned(),
+            provider_keys: HashMap::from([
+                (Provider::OpenAi, Secret::new("not-a-key\n")),
+                (Provider::Gemini, Secret::new("not-a-key")),
+            ]),
+            models: Vec::new(),
+            requests_per_minute: None,
+            tokens_per_day: None,
+            concurrent: None,
+        };
+        more(&mut key);
+        Keys::new(Some(Arc::new(One)), vec![key])
+    }
+
+    fn request(path: &str, name: &str, value: &str) -> Parts {
+        http::Request::post(path).header(name, value).body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn our_key_becomes_the_providers() {
+        let keys = keys(|_| {});
+        let mut parts = request("/v1/chat/completions", "authorization", concat!("Bearer ", "wk_good"));
+        let grant = keys.admit(&mut parts, Provider::OpenAi).unwrap().unwrap();
+        assert_eq!(grant.entry.key.principal, "support");
+        assert_eq!(parts.headers["authorization"], concat!("Bearer ", "not-a-key"));
+        let mut parts = request("/v1beta/models/g:generateContent?key=wk_good&alt=sse", "x-other", "1");
+        keys.admit(&mut parts, Provider::Gemini).unwrap().unwrap();
+        assert_eq!(parts.uri.to_string(), "/v1beta/models/g:generateContent?alt=sse");
+        assert_eq!(parts.headers["x-goog-api-key"], "not-a-key");
+        let mut parts = request("/v1/chat/completions", "authorization", concat!("Bearer ", "of-the-provider"));
+        assert!(keys.admit(&mut parts, Provider::OpenAi).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_not_valid_never_goes_on() {
+        let keys = keys(|_| {});
+        for (name, value, provider, kind) in [
+            ("authorization", concat!("Bearer ", "wk_bad"), Provider::OpenAi, "virtual_key_invalid"),
+            ("x-api-key", "wk_bad", Provider::Anthropic, "virtual_key_invalid"),
+            ("x-api-key", "wk_good", Provider::Anthropic, "provider_not_allowed"),
+        ] {
+            let failure = keys.admit(&mut request("/v1/x", name, value), provider).err().unwrap();
+            assert_eq!(failure.kind, kind);
+        }
+        assert!(Keys::new(None, Vec::new()).admit(&mut request("/v1/x", "x-api-key", "wk_good"), Provider::Anthropic).is_err());
+    }
+
+    #[test]
+    fn limits_are_kept() {
+        let admit =
+            |keys: &Keys| keys.admit(&mut request("/v1/x", "authorization", concat!("Bearer ", "wk_good")), Provider::OpenAi);
+        let rated = keys(|key| key.requests_per_minute = Some(1));
+        admit(&rated).unwrap();
+        assert_eq!(admit(&rated).err().unwrap().status, StatusCode::TOO_MANY_REQUESTS);
+        let at_once = keys(|key| key.concurrent = Some(1));
+        let held = admit(&at_once).unwrap();
+        assert!(admit(&at_once).is_err());
+        drop(held);
+        let grant = admit(&at_once).unwrap().unwrap();
+        drop(grant);
+        let daily = keys(|key| key.tokens_per_day = Some(10));
+        admit(&daily).unwrap().unwrap().count_tokens(10);
+        assert!(admit(&daily).is_err());
+        let models = keys(|key| key.models = vec!["gpt-4o*".to_owned()]);
+        let grant = admit(&models).unwrap().unwrap();
+        assert!(grant.allows("gpt-4o-mini").is_ok());
+        assert_eq!(grant.allows("o3").unwrap_err().kind, "model_not_allowed");
+    }
+}

@@ -1,0 +1,330 @@
+//! Policies: what becomes of a call by what is in it. The first that fits a call decides; without one a call is only recorded.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use event::{Attributes, Event, EventId, Finding, Kind, Phase, Piece, Status, Value, attr};
+
+use super::OnRecordFailure;
+use super::decode::list;
+use super::guard::{Guard, Judgement};
+use crate::{Raw, RawEvent};
+
+/// The name of the guardrail in records.
+const COMPONENT: &str = "watchkeeper.gateway";
+
+/// Findings that a record of a decision names. The event of the call has them all.
+const REASONS_MAX: usize = 4;
+
+/// What is done about something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Action {
+    /// Nothing: it is recorded with what inspection says of it, and costs the call no time.
+    #[default]
+    Observe,
+    /// It is judged before it goes on, and the decision is recorded.
+    Flag,
+    /// Sensitive values are replaced before it goes on.
+    Redact,
+    /// It does not go on.
+    Block,
+}
+
+/// What becomes of a call that cannot be judged in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnGuardFailure {
+    /// It is refused.
+    #[default]
+    Closed,
+    /// It goes on, and the record says so.
+    Open,
+}
+
+/// A policy.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Policy {
+    /// `gen_ai.guardrail.security.policy.id`
+    pub id: String,
+    /// The APIs that it is for (`openai.chat`, `anthropic.*`); all of them when empty. Calls that are passed on unread are `http`.
+    pub routes: Vec<String>,
+    /// The models that it is for (`gpt-4o*`); all of them when empty.
+    pub models: Vec<String>,
+    /// The principals of virtual keys that it is for; everybody when empty. What a caller only says of itself does not count.
+    pub principals: Vec<String>,
+    /// What is done about an attack in a request.
+    pub attacks: Action,
+    /// What is done about sensitive values in a request.
+    pub sensitive: Action,
+    /// What is done about sensitive values, and attacks, in an answer.
+    pub answers: Action,
+    /// The least score that counts as an attack.
+    pub score_min: f32,
+    /// How long judging may take.
+    pub budget: Duration,
+    /// What becomes of a call that cannot be judged.
+    pub on_guard_failure: OnGuardFailure,
+    /// What becomes of a call that cannot be recorded, where it is not as for all.
+    pub on_record_failure: Option<OnRecordFailure>,
+}
+
+/// A decision on a request or an answer.
+#[derive(Debug, Clone)]
+pub(super) struct Ruling {
+    policy: Arc<Policy>,
+    pub(super) action: Action,
+    judgement: Judgement,
+    /// Why nothing could be judged.
+    failure: Option<&'static str>,
+    latency: Duration,
+    redactions: usize,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            id: String::new(),
+            routes: Vec::new(),
+            models: Vec::new(),
+            principals: Vec::new(),
+            attacks: Action::Observe,
+            sensitive: Action::Observe,
+            answers: Action::Observe,
+            score_min: event::Verdict::DENY_SCORE_MIN,
+            budget: Duration::from_millis(250),
+            on_guard_failure: OnGuardFailure::Closed,
+            on_record_failure: None,
+        }
+    }
+}
+
+impl Policy {
+    /// Whether it is for such a call.
+    pub(super) fn is_for(&self, route: &str, model: &str, principal: Option<&str>) -> bool {
+        let any = |patterns: &[String], name: &str| patterns.is_empty() || patterns.iter().any(|pattern| fits(pattern, name));
+        let is_named = |name: &str| self.principals.iter().any(|pattern| fits(pattern, name));
+        // What is not read has no model, and is meant only where it is named.
+        let route_fits =
+            if route == "http" { self.routes.iter().any(|pattern| pattern == "http") } else { any(&self.routes, route) };
+        route_fits && any(&self.models, model) && (self.principals.is_empty() || principal.is_some_and(is_named))
+    }
+
+    /// Whether a request has to be judged before it goes on.
+    pub(super) fn judges_requests(&self) -> bool {
+        self.attacks > Action::Observe || self.sensitive > Action::Observe
+    }
+
+    /// Decides on the pieces of a request or an answer.
+    async fn judge(
+        self: &Arc<Self>,
+        guard: &Arc<dyn Guard>,
+        pieces: Vec<Piece<Raw>>,
+        attacks: Action,
+        sensitive: Action,
+    ) -> Ruling {
+        let started = Instant::now();
+        let judging = tokio::task::spawn_blocking({
+            let guard = Arc::clone(guard);
+            move || guard.judge(&pieces)
+        });
+        let (judgement, failure) = match tokio::time::timeout(self.budget, judging).await {
+            Ok(Ok(judgement)) if judgement.unscanned_bytes > 0 => (judgement, Some("guardrail_incomplete")),
+            Ok(Ok(judgement)) => (judgement, None),
+            Ok(Err(_)) => (Judgement::default(), Some("guardrail_failed")),
+            Err(_) => (Judgement::default(), Some("guardrail_timeout")),
+        };
+        let mut action = Action::Observe;
+        if judgement.score >= self.score_min {
+            action = action.max(attacks);
+        }
+        if judgement.sensitive_values > 0 {
+            action = action.max(sensitive);
+        }
+        if failure.is_some() && self.on_guard_failure == OnGuardFailure::Closed {
+            action = Action::Block;
+        }
+        Ruling { policy: Arc::clone(self), action, judgement, failure, latency: started.elapsed(), redactions: 0 }
+    }
+
+    /// Decides on a request.
+    pub(super) async fn judge_request(self: &Arc<Self>, guard: &Arc<dyn Guard>, pieces: &[Piece<Raw>]) -> Ruling {
+        self.judge(guard, pieces.to_vec(), self.attacks, self.sensitive).await
+    }
+
+    /// Decides on an answer in one piece.
+    pub(super) async fn judge_answer(self: &Arc<Self>, guard: &Arc<dyn Guard>, pieces: &[Piece<Raw>]) -> Ruling {
+        // An attack in an answer cannot be redacted away: it is flagged.
+        let attacks = if self.answers == Action::Redact { Action::Flag } else { self.answers };
+        self.judge(guard, pieces.to_vec(), attacks, self.answers).await
+    }
+
+    /// A decision that was made on a stream as it passed.
+    pub(super) fn ruled(self: &Arc<Self>, action: Action, judgement: Judgement, latency: Duration, redactions: usize) -> Ruling {
+        Ruling { policy: Arc::clone(self), action, judgement, failure: None, latency, redactions }
+    }
+
+    /// A call that cannot be judged at all. `None`: it goes on.
+    pub(super) fn unjudged(self: &Arc<Self>, failure: &'static str) -> Ruling {
+        let action = match self.on_guard_failure {
+            OnGuardFailure::Closed => Action::Block,
+            OnGuardFailure::Open => Action::Observe,
+        };
+        Ruling {
+            policy: Arc::clone(self),
+            action,
+            judgement: Judgement::default(),
+            failure: Some(failure),
+            latency: Duration::ZERO,
+            redactions: 0,
+        }
+    }
+}
+
+impl Ruling {
+    /// Whether there is anything to record beside the call itself.
+    pub(super) fn is_notable(&self) -> bool {
+        self.action > Action::Observe || self.failure.is_some()
+    }
+
+    /// Why it was decided so, in words.
+    pub(super) fn reason(&self) -> String {
+        if let Some(failure) = self.failure {
+            return format!("{failure}: the texts could not be judged in full within {} ms", self.policy.budget.as_millis());
+        }
+        let mut reasons: Vec<String> = Vec::new();
+        if self.judgement.score >= self.policy.score_min {
+            let of = |finding: &Finding| format!("{} ({}, {:.2})", finding.risk.as_str(), finding.rule.as_str(), finding.score);
+            reasons.extend(self.judgement.findings.iter().take(REASONS_MAX).map(of));
+        }
+        if self.judgement.sensitive_values > 0 {
+            let kinds: Vec<_> = self.judgement.sensitive.iter().map(String::as_str).collect();
+            reasons.push(format!("{} sensitive values: {}", self.judgement.sensitive_values, kinds.join(", ")));
+        }
+        reasons.join("; ")
+    }
+
+    /// The kind of error that a caller is told.
+    pub(super) fn refusal(&self) -> &'static str {
+        self.failure.unwrap_or("guardrail_blocked")
+    }
+
+    /// Whether the refusal is the guardrail's own failure.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failure.is_some()
+    }
+
+    /// So many values were replaced.
+    pub(super) fn note_redactions(&mut self, count: usize) {
+        self.redactions += count;
+        if count > 0 {
+            self.action = self.action.max(Action::Redact);
+        }
+    }
+
+    /// Bytes of text that were scanned, and that were not.
+    pub(super) fn coverage(&self) -> (u64, u64) {
+        (self.judgement.scanned_bytes, self.judgement.unscanned_bytes)
+    }
+
+    /// The decision could not be carried out.
+    pub(super) fn fail(&mut self, failure: &'static str) {
+        *self = Self { latency: self.latency, ..self.policy.unjudged(failure) };
+    }
+
+    /// What the event of the call says of the decision.
+    pub(super) fn describe(&self, attributes: &mut Attributes<Raw>) {
+        let mut set = |key, value: Value<Raw>| {
+            attributes.insert(key, value);
+        };
+        let verdict = match (self.failure, self.action) {
+            (Some(_), _) => "audit",
+            (None, Action::Block) => "deny",
+            (None, Action::Redact) => "modify",
+            (None, Action::Flag) => "warn",
+            (None, Action::Observe) => "allow",
+        };
+        let action = match self.action {
+            Action::Block => "block",
+            Action::Redact => "modify",
+            Action::Flag | Action::Observe => "allow",
+        };
+        set(attr::GEN_AI_GUARDRAIL_COMPONENT_NAME, COMPONENT.into());
+        set(attr::GEN_AI_GUARDRAIL_SECURITY_POLICY_ID, self.policy.id.as_str().into());
+        set(attr::GEN_AI_GUARDRAIL_VERDICT_TYPE, verdict.into());
+        set(attr::GEN_AI_GUARDRAIL_ACTION_TYPE, action.into());
+        set(attr::GEN_AI_GUARDRAIL_SECURITY_RISK_SCORE, Value::double(f64::from(self.judgement.score)));
+        let mut risks: Vec<String> = self.judgement.findings.iter().map(|finding| finding.risk.as_str().to_owned()).collect();
+        if self.judgement.sensitive_values > 0 {
+            risks.push(event::Risk::SensitiveInfoDisclosure.as_str().to_owned());
+        }
+        risks.sort_unstable();
+        risks.dedup();
+        if !risks.is_empty() {
+            set(attr::GEN_AI_GUARDRAIL_SECURITY_RISK_CATEGORY, list(risks));
+        }
+        let reason = self.reason();
+        if !reason.is_empty() {
+            set(attr::GUARD_REASON, reason.as_str().into());
+        }
+        let on_failure = match self.policy.on_guard_failure {
+            OnGuardFailure::Closed => "closed",
+            OnGuardFailure::Open => "open",
+        };
+        set(attr::GUARD_ON_FAILURE, on_failure.into());
+        set(attr::GUARD_LATENCY_US, Value::Int(i64::try_from(self.latency.as_micros()).unwrap_or(i64::MAX)));
+        if self.redactions > 0 {
+            set(attr::GUARD_REDACTIONS, Value::Int(i64::try_from(self.redactions).unwrap_or(i64::MAX)));
+        }
+    }
+
+    /// The event of the decision, with the newest of the texts that it is about: also of what never reached the model.
+    pub(super) fn event(&self, call: &RawEvent, pieces: &[Piece<Raw>]) -> RawEvent {
+        let mut event: RawEvent = Event::new(Kind::Guardrail, "guardrail", call.source.clone());
+        event.id = EventId::random();
+        event.phase = Phase::Complete;
+        event.identity = call.identity.clone();
+        event.session = call.session.clone();
+        event.trace = call.trace;
+        event.status = if self.action == Action::Block { Status::Error } else { Status::Ok };
+        for key in [attr::CALL_ID, attr::GEN_AI_REQUEST_MODEL, attr::GEN_AI_PROVIDER_NAME] {
+            if let Some(value) = call.attributes.get(&key) {
+                event.attributes.insert(key, value.clone());
+            }
+        }
+        self.describe(&mut event.attributes);
+        event.pieces = pieces
+            .iter()
+            .filter(|piece| !piece.meta.history && piece.meta.part != event::Part::ToolDefinition)
+            .cloned()
+            .collect();
+        event
+    }
+}
+
+/// Whether a name fits a pattern: the name itself, or one with `*` at its end.
+pub(super) fn fits(pattern: &str, name: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(start) => name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start)),
+        None => name.eq_ignore_ascii_case(pattern),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_policy_fits_by_route_model_and_proven_principal() {
+        let policy = Policy {
+            routes: vec!["openai.*".to_owned()],
+            models: vec!["gpt-4o*".to_owned()],
+            principals: vec!["support".to_owned()],
+            ..Policy::default()
+        };
+        assert!(policy.is_for("openai.chat", "GPT-4o-mini", Some("support")));
+        assert!(!policy.is_for("anthropic.messages", "gpt-4o", Some("support")));
+        assert!(!policy.is_for("openai.chat", "gpt-3", Some("support")));
+        assert!(!policy.is_for("openai.chat", "gpt-4o", None));
+        assert!(Policy::default().is_for("gemini.generate", "", None));
+        assert!(!Policy::default().is_for("http", "", None));
+    }
+}

@@ -1,0 +1,50 @@
+//! Who judges in tests: the real sanitiser and the real inspector, as the server puts them together.
+
+use std::sync::Arc;
+
+use event::Piece;
+use inspect::Inspector;
+use sanitize::{Sanitizer, TokenKey};
+
+use crate::Raw;
+use crate::gateway::guard::{Edit, Guard, Judgement};
+
+pub(crate) struct Warden {
+    sanitizer: Sanitizer,
+    inspector: Inspector,
+}
+
+impl Warden {
+    pub(crate) fn guard() -> Arc<dyn Guard> {
+        Arc::new(Self { sanitizer: Sanitizer::new(TokenKey::new([7; 32], "t")), inspector: Inspector::builtin().unwrap() })
+    }
+}
+
+fn edit(edit: sanitize::Edit) -> Edit {
+    Edit { start: edit.start, end: edit.end, text: edit.text }
+}
+
+impl Guard for Warden {
+    fn judge(&self, pieces: &[Piece<Raw>]) -> Judgement {
+        let mut judgement = Judgement::default();
+        for piece in pieces {
+            let text = piece.content.expose();
+            let cleaned = self.sanitizer.text(text);
+            let report = self.inspector.inspect(&cleaned.text, piece.meta.channel(), None);
+            judgement.score = judgement.score.max(report.score);
+            judgement.findings.extend(report.findings);
+            judgement.sensitive_values += u32::try_from(cleaned.replacements.len()).unwrap();
+            judgement.sensitive.extend(cleaned.replacements.iter().map(|one| one.kind.as_str().to_owned()));
+            judgement.scanned_bytes += report.scanned_bytes;
+        }
+        judgement
+    }
+
+    fn text_edits(&self, text: &str) -> Vec<Edit> {
+        self.sanitizer.text_edits(text).into_iter().map(edit).collect()
+    }
+
+    fn json_edits(&self, json: &str, is_left: &dyn Fn(Option<&str>, &str) -> bool) -> Option<Vec<Edit>> {
+        self.sanitizer.json_edits(json, is_left).map(|edits| edits.into_iter().map(edit).collect())
+    }
+}
