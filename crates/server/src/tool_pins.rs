@@ -15,7 +15,7 @@ use keys::{Keyring, KeysError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
-use crate::lifecycle::Asker;
+use crate::asker::Asker;
 use crate::node::internal;
 use crate::pipeline::{Pipeline, PipelineRecorder};
 

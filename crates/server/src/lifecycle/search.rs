@@ -285,7 +285,7 @@ mod tests {
     use event::{Event, Source};
 
     use super::*;
-    use crate::lifecycle::Asker;
+    use crate::asker::Asker;
     use crate::node::NodeSettings;
     use crate::root_key::RootKeyPlace;
 
