@@ -6,10 +6,13 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use event::{Principal, Proof};
 use http::request::Parts;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
+use percent_encoding::percent_decode_str;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::Failure;
@@ -19,6 +22,12 @@ use super::target::Provider;
 
 /// How our keys begin: a credential of that form is never passed on, known or not.
 pub const PREFIX: &str = "wk_";
+
+/// Characters of one of our keys after [`PREFIX`]: 32 random bytes in base64url.
+const SECRET_CHARS: usize = 43;
+
+/// How often a query may be escaped over and over before it is read: a chain of servers undoes one level each.
+const ESCAPES_MAX: usize = 4;
 
 /// The window of the rate limit.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -33,6 +42,9 @@ const CREDENTIALS: [HeaderName; 4] = [
     HeaderName::from_static("api-key"),
     HeaderName::from_static("x-goog-api-key"),
 ];
+
+/// The parameter of a query in which Gemini's clients present their key.
+const QUERY_KEY: &str = "key";
 
 /// Says whether a key of ours is valid, and which one it is.
 pub trait KeyChecker: Send + Sync + 'static {
@@ -123,10 +135,12 @@ impl Keys {
 
     /// The grant of a call that presents a key of ours; `None` when it presents none. Its credential becomes the provider's.
     pub(super) fn admit(&self, parts: &mut Parts, provider: Provider) -> Result<Option<Grant>, Failure> {
-        let Some(secret) = presented_key(&parts.headers, &parts.uri) else { return Ok(None) };
         let unknown = || {
             let message = "this key of the gateway is not valid, has ended, was revoked, or stands for no provider's key";
             Failure::new(StatusCode::UNAUTHORIZED, "virtual_key_invalid", message)
+        };
+        let Some(secret) = presented_key(&parts.headers, &parts.uri) else {
+            return if holds_our_key(parts) { Err(misplaced()) } else { Ok(None) };
         };
         let id = self.checker.as_ref().and_then(|checker| checker.check(&secret)).ok_or_else(unknown)?;
         let entry = self.entries.get(&id).ok_or_else(unknown)?;
@@ -200,8 +214,67 @@ fn limited(what: &str, wait: Duration) -> Failure {
     Failure { retry_after: Some(wait), ..Failure::new(StatusCode::TOO_MANY_REQUESTS, "key_limited", message) }
 }
 
-fn query_keys(uri: &Uri) -> impl Iterator<Item = &str> {
-    uri.query().into_iter().flat_map(|query| query.split('&')).filter_map(|parameter| parameter.strip_prefix("key="))
+fn misplaced() -> Failure {
+    let message = "a key of the gateway stands where it cannot be taken for one, or twice; send it once, as Authorization: Bearer KEY, \
+                   x-api-key, api-key, x-goog-api-key or key in the query";
+    Failure::new(StatusCode::UNAUTHORIZED, "virtual_key_invalid", message)
+}
+
+/// Whether something that would go upstream is a key of ours, or looks like one where a credential stands.
+fn holds_our_key(parts: &Parts) -> bool {
+    let in_headers = parts.headers.iter().any(|(name, value)| {
+        let text = String::from_utf8_lossy(value.as_bytes());
+        // Our own headers never go on.
+        if name.as_str().starts_with(super::header::PREFIX) {
+            false
+        } else if CREDENTIALS.contains(name) {
+            is_ours(&text, 0) || of_basic(&text).is_some_and(|text| is_ours(&text, 0))
+        } else {
+            is_ours(&text, SECRET_CHARS)
+        }
+    });
+    in_headers || parts.uri.query().is_some_and(query_is_ours)
+}
+
+fn query_is_ours(query: &str) -> bool {
+    let mut query = query.to_owned();
+    for _ in 0..ESCAPES_MAX {
+        if is_ours(&query, 0) {
+            return true;
+        }
+        let decoded = percent_decode_str(&query).decode_utf8_lossy().into_owned();
+        if decoded == query {
+            return false;
+        }
+        query = decoded;
+    }
+    // Escaped more often than anybody does in good faith: it is not known what it says.
+    true
+}
+
+/// Whether a word of the text begins as our keys do, with at least so many characters behind.
+fn is_ours(text: &str, chars_min: usize) -> bool {
+    let is_of_key = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-');
+    memchr::memmem::find_iter(text.as_bytes(), PREFIX.as_bytes()).any(|at| {
+        let begins = at == 0 || !is_of_key(text.as_bytes()[at - 1]);
+        begins && text.bytes().skip(at + PREFIX.len()).take_while(|byte| is_of_key(*byte)).take(chars_min).count() >= chars_min
+    })
+}
+
+/// What a credential in base64 says (`Basic`, RFC 7617).
+fn of_basic(text: &str) -> Option<String> {
+    let (scheme, encoded) = text.trim().split_once(char::is_whitespace)?;
+    let bytes = BASE64.decode(encoded.trim()).ok().filter(|_| scheme.eq_ignore_ascii_case("basic"))?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The parameters of a query: as they are written, their name and their value.
+fn parameters(uri: &Uri) -> impl Iterator<Item = (&str, String, String)> {
+    let plain = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    uri.query().into_iter().flat_map(|query| query.split('&')).map(move |parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        (parameter, plain(name), plain(value))
+    })
 }
 
 /// Puts the provider's key where that provider looks for it, and takes every other credential off.
@@ -221,17 +294,21 @@ fn replace(parts: &mut Parts, provider: Provider, secret: &Secret) -> Result<(),
         Provider::Gemini => (CREDENTIALS[3].clone(), plain()),
     };
     let mut value = value.map_err(unusable)?;
-    value.set_sensitive(true);
-    parts.headers.insert(name, value);
-    if query_keys(&parts.uri).next().is_some() {
+    if parameters(&parts.uri).any(|(_, name, _)| name == QUERY_KEY) {
         parts.uri = without_key(&parts.uri)
             .ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST, "url_malformed", "the query cannot be read"))?;
     }
+    if holds_our_key(parts) {
+        return Err(misplaced());
+    }
+    value.set_sensitive(true);
+    parts.headers.insert(name, value);
     Ok(())
 }
 
 fn without_key(uri: &Uri) -> Option<Uri> {
-    let kept: Vec<&str> = uri.query()?.split('&').filter(|parameter| !parameter.starts_with("key=")).collect();
+    let kept: Vec<&str> =
+        parameters(uri).filter(|(_, name, _)| name != QUERY_KEY).map(|(parameter, _, _)| parameter).collect();
     let path = if kept.is_empty() { uri.path().to_owned() } else { format!("{}?{}", uri.path(), kept.join("&")) };
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(path.parse::<PathAndQuery>().ok()?);
@@ -242,12 +319,12 @@ fn without_key(uri: &Uri) -> Option<Uri> {
 #[must_use]
 pub fn presented_key(headers: &HeaderMap, uri: &Uri) -> Option<String> {
     let of = |value: &HeaderValue| {
-        let text = value.to_str().ok()?.trim();
-        let secret = text.split_once(' ').map_or(text, |(_, secret)| secret.trim());
-        secret.starts_with(PREFIX).then(|| secret.to_owned())
+        let text = String::from_utf8_lossy(value.as_bytes());
+        text.split_whitespace().find(|word| word.starts_with(PREFIX)).map(str::to_owned)
     };
     let in_headers = CREDENTIALS.iter().flat_map(|name| headers.get_all(name)).find_map(of);
-    in_headers.or_else(|| query_keys(uri).find(|key| key.starts_with(PREFIX)).map(str::to_owned))
+    let in_query = || parameters(uri).find(|(_, name, value)| name == QUERY_KEY && value.starts_with(PREFIX));
+    in_headers.or_else(|| in_query().map(|(_, _, value)| value))
 }
 
 #[cfg(test)]
@@ -310,6 +387,43 @@ mod tests {
             assert_eq!(failure.kind, kind);
         }
         assert!(Keys::new(None, Vec::new()).admit(&mut request("/v1/x", "x-api-key", "wk_good"), Provider::Anthropic).is_err());
+    }
+
+    #[test]
+    fn a_key_is_known_however_it_is_written_and_goes_on_nowhere() {
+        let gemini = "/v1beta/models/g:generateContent";
+        for (path, name, value) in [
+            (format!("{gemini}?key=wk%5Fgood"), "x-other", "1"),
+            (format!("{gemini}?%6bey=wk_good"), "x-other", "1"),
+            (gemini.to_owned(), "authorization", concat!("Bearer\t", "wk_good")),
+            (gemini.to_owned(), "authorization", concat!("bearer   ", "wk_good")),
+        ] {
+            let mut parts = request(&path, name, value);
+            assert!(keys(|_| {}).admit(&mut parts, Provider::Gemini).unwrap().is_some(), "{path} {value}");
+            assert!(!parts.uri.to_string().contains("good") && parts.headers["x-goog-api-key"] == "not-a-key");
+            assert!(!parts.headers.contains_key("authorization"));
+        }
+        // What is no way to present a key is refused, not passed on.
+        let whole = format!("{PREFIX}{}", "a".repeat(SECRET_CHARS));
+        let basic = format!("Basic {}", BASE64.encode("user:wk_good"));
+        for (path, name, value) in [
+            ("/v1/x?api_key=wk_good".to_owned(), "x-other", "1"),
+            ("/v1/x?key=wk%255Fgood".to_owned(), "x-other", "1"),
+            ("/v1/x?a=1;key=wk_good".to_owned(), "x-other", "1"),
+            ("/v1/x".to_owned(), "authorization", "Bearer=wk_good"),
+            ("/v1/x".to_owned(), "authorization", basic.as_str()),
+            ("/v1/x".to_owned(), "x-other", whole.as_str()),
+        ] {
+            let failure = keys(|_| {}).admit(&mut request(&path, name, value), Provider::OpenAi).err();
+            assert_eq!(failure.map(|failure| failure.kind), Some("virtual_key_invalid"), "{path} {value}");
+        }
+        let mut twice = request("/v1/x?token=wk_good", "authorization", concat!("Bearer ", "wk_good"));
+        assert!(keys(|_| {}).admit(&mut twice, Provider::OpenAi).is_err(), "a second copy goes on");
+        // Another's key may have the letters of ours within.
+        for value in [concat!("Bearer ", "sk-abwk_cd"), concat!("Bearer ", "sk-wk_cd")] {
+            assert!(keys(|_| {}).admit(&mut request("/v1/x", "authorization", value), Provider::OpenAi).unwrap().is_none());
+        }
+        assert!(keys(|_| {}).admit(&mut request("/v1/x", "x-project", "wk_7"), Provider::OpenAi).unwrap().is_none());
     }
 
     #[test]
