@@ -7,7 +7,8 @@ use event::{Client, Identity, Principal, Proof, SpanId, Trace, TraceId};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
-use super::header;
+use super::upstream::Signature;
+use super::{header, json};
 use crate::Raw;
 
 /// Longest text that is taken from a header, in bytes. Keys, names and user agents are far shorter.
@@ -62,13 +63,12 @@ fn text(headers: &HeaderMap, name: &str) -> Option<String> {
 
 /// The credential and how it is presented.
 fn credential(headers: &HeaderMap) -> (&'static str, Option<String>) {
+    if let Some(signature) = Signature::of(headers) {
+        // Of a signature, whose it is.
+        return ("sigv4", Some(json::cut_at(signature.access_key, HEADER_TEXT_BYTES_MAX).0));
+    }
     if let Some(value) = headers.get(http::header::AUTHORIZATION).map(HeaderValue::as_bytes) {
         let value = String::from_utf8_lossy(&value[..value.len().min(HEADER_TEXT_BYTES_MAX)]).into_owned();
-        if value.starts_with("AWS4-") {
-            // Of a signature, whose it is: the access key's id is no secret.
-            let id = value.split_once("Credential=").and_then(|(_, rest)| rest.split(['/', ',']).next());
-            return ("sigv4", id.filter(|id| !id.is_empty()).map(str::to_owned));
-        }
         let (scheme, secret) = value.split_once(' ').unwrap_or(("", &value));
         let method = match scheme.to_ascii_lowercase().as_str() {
             "bearer" => "bearer",

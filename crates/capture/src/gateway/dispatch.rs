@@ -24,7 +24,7 @@ use super::decode::{DecodeError, ModelRequest, ModelResponse};
 use super::policy::Action;
 use super::relay::{Framer, Relay, relayed};
 use super::target::{Provider, Target, has_dot_segments};
-use super::upstream::forwarded;
+use super::upstream::{Signature, forwarded, forwarded_signed};
 use super::{enforce, json, passthrough, sse};
 use crate::{Raw, Receipt};
 
@@ -213,7 +213,12 @@ async fn send(shared: &Shared, target: &Target, parts: Parts, body: Body) -> Res
     let mut request = Request::new(body);
     *request.method_mut() = parts.method;
     *request.uri_mut() = url;
-    *request.headers_mut() = forwarded(&parts.headers);
+    // Only Bedrock checks such a signature; elsewhere it would be a caller's list of headers that it wants to have passed.
+    let signature = Signature::of(&parts.headers).filter(|_| target.provider == Provider::Bedrock);
+    *request.headers_mut() = match signature {
+        Some(signature) => forwarded_signed(&parts.headers, &signature, base.host()),
+        None => forwarded(&parts.headers),
+    };
     // A body that is held says itself how long it is: it may have been redacted.
     if request.body().size_hint().exact().is_none()
         && let Some(length) = parts.headers.get(header::CONTENT_LENGTH)

@@ -12,8 +12,8 @@ use super::call::Call;
 use super::decode::{ModelRequest, ModelResponse};
 use super::guard::{Guard, edited, is_opaque};
 use super::policy::{Action, Ruling};
-use super::target::Target;
-use super::upstream::is_sigv4;
+use super::target::{Provider, Target};
+use super::upstream::Signature;
 
 /// What a caller is told of a call that does not go on.
 pub(super) fn refusal(ruling: &Ruling) -> Failure {
@@ -45,7 +45,8 @@ pub(super) async fn request(
     let mut kept = body.clone();
     if ruling.action == Action::Redact {
         // What is signed cannot be changed, and a form is not rewritten.
-        let is_fixed = is_sigv4(&parts.headers) || target.asked.boundary.is_some();
+        let is_signed = target.provider == Provider::Bedrock && Signature::of(&parts.headers).is_some();
+        let is_fixed = is_signed || target.asked.boundary.is_some();
         match redacted(call.shared.guard.clone().filter(|_| !is_fixed), body).await {
             Some((redacted, count)) => {
                 ruling.note_redactions(count);

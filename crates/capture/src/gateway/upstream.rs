@@ -206,10 +206,23 @@ fn unescaped(text: &str) -> String {
 }
 
 /// The headers of a request that go on, and those of an answer that come back.
-///
-/// What is signed goes on as it came, `host` and our own headers included: AWS refuses a request without it.
 pub(crate) fn forwarded(headers: &HeaderMap) -> HeaderMap {
-    let signed = signed_headers(headers);
+    passing(headers, |_| false)
+}
+
+/// As [`forwarded`], for a request that AWS's signature covers: what is signed goes on as it came, our own headers included, for AWS
+/// refuses a request without it. Never what belongs to the connection, and `host` only where it is that of the upstream: whoever
+/// writes a signature down chooses what it names.
+pub(super) fn forwarded_signed(headers: &HeaderMap, signature: &Signature, host: &str) -> HeaderMap {
+    let names_upstream = headers.get(header::HOST).and_then(|value| value.to_str().ok()?.parse::<Authority>().ok());
+    let names_upstream = names_upstream.is_some_and(|named| named.host().eq_ignore_ascii_case(host));
+    passing(headers, |name| {
+        signature.headers.iter().any(|signed| signed == name.as_str())
+            && if *name == header::HOST { names_upstream } else { !of_connection(name) }
+    })
+}
+
+fn passing(headers: &HeaderMap, is_kept: impl Fn(&HeaderName) -> bool) -> HeaderMap {
     let mut named: Vec<HeaderName> = Vec::new();
     for value in headers.get_all(header::CONNECTION) {
         let names = value.to_str().unwrap_or_default().split(',');
@@ -218,26 +231,65 @@ pub(crate) fn forwarded(headers: &HeaderMap) -> HeaderMap {
     let mut forwarded = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         let stays = NOT_FORWARDED.contains(name)
-            || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+            || of_connection(name)
             || name.as_str().starts_with(own_header::PREFIX)
             || named.contains(name);
-        if !stays || signed.iter().any(|signed| signed.eq_ignore_ascii_case(name.as_str())) {
+        if !stays || is_kept(name) {
             forwarded.append(name.clone(), value.clone());
         }
     }
     forwarded
 }
 
-/// What the signature of AWS (SigV4) covers: `SignedHeaders=host;x-amz-date`.
-fn signed_headers(headers: &HeaderMap) -> Vec<&str> {
-    let value = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let rest = if is_sigv4(headers) { value.split_once("SignedHeaders=").map(|(_, rest)| rest) } else { None };
-    rest.and_then(|rest| rest.split(',').next()).into_iter().flat_map(|names| names.split(';')).map(str::trim).collect()
+/// Whether a header belongs to one connection, or says how long the body on it is.
+fn of_connection(name: &HeaderName) -> bool {
+    const OURS: [HeaderName; 8] = [
+        header::CONNECTION,
+        header::CONTENT_LENGTH,
+        header::TRANSFER_ENCODING,
+        header::TE,
+        header::TRAILER,
+        header::UPGRADE,
+        header::PROXY_AUTHORIZATION,
+        header::EXPECT,
+    ];
+    OURS.contains(name) || matches!(name.as_str(), "keep-alive" | "proxy-connection")
 }
 
-/// Whether a request is signed as AWS does it: nothing that the signature covers can be changed.
-pub(super) fn is_sigv4(headers: &HeaderMap) -> bool {
-    headers.get(header::AUTHORIZATION).is_some_and(|value| value.as_bytes().starts_with(b"AWS4-"))
+/// How AWS signs requests (SigV4).
+const SIGNATURE_ALGORITHM: &str = "AWS4-HMAC-SHA256";
+
+/// What a signature of AWS says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Signature {
+    /// The access key's id, which is no secret.
+    pub(super) access_key: String,
+    /// The headers that it covers, in lower case.
+    headers: Vec<String>,
+}
+
+impl Signature {
+    /// Reads `AWS4-HMAC-SHA256 Credential=ID/DATE/REGION/SERVICE/aws4_request, SignedHeaders=host;x-amz-date, Signature=...`; `None` when
+    /// the request has no signature of exactly that form.
+    pub(super) fn of(headers: &HeaderMap) -> Option<Self> {
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let value = values.next()?.to_str().ok().filter(|_| values.next().is_none())?;
+        let (algorithm, fields) = value.split_once(' ')?;
+        let mut fields = fields.split(',').map(|field| field.trim().split_once('='));
+        let mut field = |name: &str| fields.next().flatten().filter(|(field, _)| *field == name).map(|(_, value)| value);
+        let (credential, signed, signature) = (field("Credential")?, field("SignedHeaders")?, field("Signature")?);
+        let (access_key, scope) = credential.split_once('/')?;
+        let is_whole = algorithm == SIGNATURE_ALGORITHM
+            && !access_key.is_empty()
+            && scope.split('/').count() == 4
+            && scope.ends_with("/aws4_request")
+            && signature.len() == 64
+            && signature.bytes().all(|byte| byte.is_ascii_hexdigit())
+            && fields.next().is_none();
+        let headers = signed.split(';').map(|name| name.parse::<HeaderName>().ok().map(|name| name.as_str().to_owned()));
+        let headers = headers.collect::<Option<Vec<_>>>().filter(|_| is_whole)?;
+        Some(Self { access_key: access_key.to_owned(), headers })
+    }
 }
 
 fn without_userinfo(url: &str) -> String {
@@ -332,10 +384,65 @@ mod tests {
         let mut names: Vec<_> = forwarded(&headers).keys().map(ToString::to_string).collect();
         names.sort();
         assert_eq!(names, ["authorization", "traceparent"]);
-        let signature = "AWS4-HMAC-SHA256 Credential=AK/x, SignedHeaders=host;x-watchkeeper-user;x-amz-date, Signature=ab";
-        headers.insert("authorization", signature.parse().unwrap());
-        headers.insert("host", "bedrock-runtime.eu-central-1.amazonaws.com".parse().unwrap());
-        let kept = forwarded(&headers);
-        assert!(kept.contains_key("host") && kept.contains_key("x-watchkeeper-user") && !kept.contains_key("accept-encoding"));
+    }
+
+    /// A signature over the headers.
+    fn signed(headers: &str) -> HeaderMap {
+        let value = format!(
+            "AWS4-HMAC-SHA256 Credential=AKID/20261121/eu-central-1/bedrock/aws4_request, SignedHeaders={headers}, Signature={}",
+            "0a".repeat(32)
+        );
+        HeaderMap::from_iter([(header::AUTHORIZATION, value.parse().unwrap())])
+    }
+
+    #[test]
+    fn what_is_signed_goes_on_and_nothing_of_the_connection_or_of_another_host() {
+        let mut headers = signed("connection;content-length;expect;host;te;transfer-encoding;upgrade;x-amz-date;x-watchkeeper-user");
+        let host = "bedrock-runtime.eu-central-1.amazonaws.com";
+        for (name, value) in [
+            ("host", host),
+            ("connection", "x-amz-date, upgrade"),
+            ("upgrade", "h2c"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("content-length", "3"),
+            ("expect", "100-continue"),
+            ("x-amz-date", "20261121T000000Z"),
+            ("x-watchkeeper-user", "u"),
+            ("x-watchkeeper-agent", "not signed"),
+        ] {
+            headers.insert(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        let signature = Signature::of(&headers).unwrap();
+        assert_eq!(signature.access_key, "AKID");
+        let names = |host: &str| {
+            let mut names: Vec<_> = forwarded_signed(&headers, &signature, host).keys().map(ToString::to_string).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(host), ["authorization", "host", "x-amz-date", "x-watchkeeper-user"]);
+        assert_eq!(names("127.0.0.1"), ["authorization", "x-amz-date", "x-watchkeeper-user"]);
+        // Without a provider that checks it, a signature means nothing.
+        assert_eq!(forwarded(&headers).keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["authorization"]);
+    }
+
+    #[test]
+    fn only_a_whole_signature_is_one() {
+        let whole = signed("host;x-amz-date");
+        let value = whole["authorization"].to_str().unwrap().to_owned();
+        assert!(Signature::of(&whole).is_some());
+        for wrong in [
+            value.replace("AWS4-HMAC-SHA256", "AWS4-"),
+            value.replace("AWS4-HMAC-SHA256", "AWS4-HMAC-SHA256x"),
+            value.replace("/aws4_request", ""),
+            value.replace("SignedHeaders=host;x-amz-date, ", ""),
+            value.replace("x-amz-date", "x amz"),
+            value.replace("Signature=0a", "Signature="),
+            format!("{value}, Signature=ab"),
+            format!("Bearer {value}"),
+        ] {
+            let headers = HeaderMap::from_iter([(header::AUTHORIZATION, wrong.parse().unwrap())]);
+            assert_eq!(Signature::of(&headers), None, "{wrong}");
+        }
     }
 }

@@ -117,11 +117,15 @@ async fn a_signed_request_is_never_changed() {
     for (on_guard_failure, status) in [(OnGuardFailure::Closed, "503"), (OnGuardFailure::Open, "200")] {
         let mut stage = stage(Policy { sensitive: Action::Redact, on_guard_failure, ..Policy::default() }).await;
         let body = r#"{"messages":[{"role":"user","content":[{"text":"ann.lee@example.com"}]}]}"#;
-        let head = "POST /model/m/converse HTTP/1.1\r\nauthorization: AWS4-HMAC-SHA256 Credential=AK/x, SignedHeaders=host;x-amz-date, Signature=ab";
-        let client = stage.send(head, body).await;
+        let head = format!(
+            "POST /model/m/converse HTTP/1.1\r\nauthorization: AWS4-HMAC-SHA256 Credential=AKID/20261121/eu-central-1/bedrock/aws4_request, \
+             SignedHeaders=host;x-amz-date, Signature={}",
+            "0a".repeat(32)
+        );
+        let client = stage.send(&head, body).await;
         if on_guard_failure == OnGuardFailure::Open {
             let (request, mut upstream) = stage.call().await;
-            assert!(request.ends_with(body) && request.contains("host: gateway"), "{request}");
+            assert!(request.ends_with(body) && request.contains("host: 127.0.0.1:"), "the host of a stranger goes on: {request}");
             answer(&mut upstream, "200 OK", "{}").await;
         }
         let seen = client.all().await;
