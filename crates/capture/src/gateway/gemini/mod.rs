@@ -100,8 +100,10 @@ fn read_request(object: &Object<'_>) -> ModelRequest {
         }
     }
     let mut pieces = Pieces::default();
-    for raw in object.items("tools") {
-        let functions = Object::of(raw).and_then(|tool| either(&tool, "functionDeclarations")).and_then(json::items);
+    for raw in object.get("tools").map(listed).unwrap_or_default() {
+        let functions: Option<Vec<&RawValue>> = Object::of(raw)
+            .map(|tool| both(&tool, "functionDeclarations").flat_map(listed).collect())
+            .filter(|functions: &Vec<_>| !functions.is_empty());
         let definition = |name: Option<String>| PieceMeta {
             name: name.map(Raw::from),
             ..PieceMeta::new(Direction::Input, Role::System, Part::ToolDefinition)
@@ -121,14 +123,13 @@ fn read_request(object: &Object<'_>) -> ModelRequest {
         }
     }
     let mut first = 0;
-    if let Some(system) = either(object, "systemInstruction") {
+    for system in both(object, "systemInstruction") {
         pieces.message(0, Role::System);
         content(system, Direction::Input, Some(Role::System), 0, &mut pieces);
         first = 1;
     }
     if let Some(contents) = object.get("contents") {
-        let contents = json::items(contents).unwrap_or_else(|| vec![contents]);
-        for (index, raw) in contents.into_iter().enumerate() {
+        for (index, raw) in listed(contents).into_iter().enumerate() {
             content(raw, Direction::Input, None, position(index).saturating_add(first), &mut pieces);
         }
     }
@@ -155,16 +156,25 @@ pub fn decode_response(body: &[u8]) -> Result<ModelResponse, DecodeError> {
 
 /// A field under its name, or under its name in snake case.
 fn either<'a>(object: &Object<'a>, name: &str) -> Option<&'a RawValue> {
-    object.get(name).or_else(|| {
-        let mut snake = String::with_capacity(name.len() + 4);
-        for letter in name.chars() {
-            if letter.is_ascii_uppercase() {
-                snake.push('_');
-            }
-            snake.push(letter.to_ascii_lowercase());
+    both(object, name).next()
+}
+
+/// A field under its name, and under its name in snake case: which of the two the API takes is not known here.
+fn both<'a>(object: &Object<'a>, name: &str) -> impl Iterator<Item = &'a RawValue> + use<'a> {
+    let mut snake = String::with_capacity(name.len() + 4);
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() {
+            snake.push('_');
         }
-        object.get(&snake)
-    })
+        snake.push(letter.to_ascii_lowercase());
+    }
+    let second = if snake == name { None } else { object.get(&snake) };
+    object.get(name).into_iter().chain(second)
+}
+
+/// The items of a list. What is none is the only one: the API takes it so.
+fn listed(raw: &RawValue) -> Vec<&RawValue> {
+    json::items(raw).unwrap_or_else(|| vec![raw])
 }
 
 /// A `Content`: `{"role", "parts"}`; a bare text counts as one of the user.
@@ -181,7 +191,7 @@ fn content(raw: &RawValue, direction: Direction, role: Option<Role>, index: u32,
     let meta = PieceMeta { message: index, ..PieceMeta::new(direction, role, Part::Text) };
     match object {
         Some(object) => {
-            for part in object.items("parts") {
+            for part in object.get("parts").map(listed).unwrap_or_default() {
                 match read_part(part, &meta) {
                     Some((meta, text)) => pieces.push(meta, text),
                     None => pieces.push_unread(direction, role, index, part),

@@ -123,3 +123,14 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_no_list_is_its_only_item_and_both_spellings_are_read() {
+    let request = decode_request(
+        br#"{"contents":{"parts":{"text":"one"}},"systemInstruction":{"parts":{"text":"two"}},"system_instruction":{"parts":[{"text":"three"}]},
+            "tools":{"functionDeclarations":{"name":"f"},"function_declarations":[{"name":"g"}]}}"#,
+    )
+    .unwrap();
+    let texts: Vec<_> = request.pieces.iter().map(|piece| piece.content.expose()).collect();
+    assert_eq!(texts, [r#"{"name":"f"}"#, r#"{"name":"g"}"#, "two", "three", "one"]);
+}
