@@ -99,6 +99,12 @@ pub struct VirtualKeyConfig {
     /// The models that it may ask for; all of them without it.
     #[serde(default)]
     pub models: Vec<String>,
+    /// The APIs that it may use; all that are read without it, but for what names an object by its id.
+    #[serde(default)]
+    pub routes: Vec<String>,
+    /// Whether it may use paths that pass unread.
+    #[serde(default)]
+    pub unread: bool,
     /// Calls within a minute at the most.
     #[serde(default)]
     pub requests_per_minute: Option<u32>,
@@ -229,6 +235,8 @@ impl VirtualKeyConfig {
             principal: self.principal.clone(),
             provider_keys,
             models: self.models.clone(),
+            routes: self.routes.clone(),
+            unread: self.unread,
             requests_per_minute: self.requests_per_minute,
             tokens_per_day: self.tokens_per_day,
             concurrent: self.concurrent,

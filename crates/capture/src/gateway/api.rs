@@ -17,6 +17,9 @@ pub struct Asked {
     pub streams: bool,
     /// The boundary of a multipart body.
     pub boundary: Option<String>,
+    /// Whether it is about an object that is named by its id (a stored response, a file, a batch): the call names no model, and the object may
+    /// be another caller's.
+    pub is_of_object: bool,
 }
 
 /// Reads a request's body.
@@ -86,8 +89,11 @@ impl Api {
             Reader::Shape(shape) => shape.request(asked, body),
             Reader::Functions(read, _) => read(asked, body),
         }?;
-        if request.model.is_none() {
-            request.model.clone_from(&asked.model);
+        // What the path names counts: the provider goes by it.
+        if let Some(model) = &asked.model {
+            let plain = |name: &str| name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
+            let named = request.model.replace(model.clone());
+            request.other_model = named.filter(|named| !named.is_empty() && plain(named) != plain(model));
         }
         request.stream |= asked.streams;
         Ok(request)
@@ -111,15 +117,30 @@ pub(super) struct Route {
     path: &'static str,
     /// Whether the path itself says that the answer is a stream.
     streams: bool,
+    /// Whether it is about an object that is named by its id.
+    is_of_object: bool,
     api: &'static Api,
 }
 
 const fn route(provider: Provider, method: Method, path: &'static str, api: &'static Api) -> Route {
-    Route { provider, method, path, streams: false, api }
+    Route { provider, method, path, streams: false, is_of_object: false, api }
 }
 
 const fn streaming(provider: Provider, path: &'static str, api: &'static Api) -> Route {
-    Route { provider, method: Method::POST, path, streams: true, api }
+    Route { streams: true, ..route(provider, Method::POST, path, api) }
+}
+
+const fn of_object(provider: Provider, method: Method, path: &'static str, api: &'static Api) -> Route {
+    Route { is_of_object: true, ..route(provider, method, path, api) }
+}
+
+/// The names of the APIs that are read, each once: policies and keys name them so.
+#[must_use]
+pub fn names() -> Vec<&'static str> {
+    let mut names: Vec<_> = ROUTES.iter().map(|route| route.api.name).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// The API at a path of segments, and what the path says.
@@ -129,8 +150,10 @@ pub(super) fn find(provider: Provider, method: &Method, segments: &[&str]) -> Op
             return None;
         }
         let named = matched(route.path, segments)?;
-        let model = named.or_else(|| deployment(segments)).or_else(|| bedrock_model(provider, segments));
-        Some((route.api, Asked { model, streams: route.streams, boundary: None }))
+        // What stands for `*` elsewhere is the id of an object.
+        let model = named.filter(|_| provider == Provider::Gemini);
+        let model = model.or_else(|| deployment(segments)).or_else(|| bedrock_model(provider, segments));
+        Some((route.api, Asked { model, streams: route.streams, boundary: None, is_of_object: route.is_of_object }))
     })
 }
 
@@ -175,6 +198,12 @@ fn bedrock_model(provider: Provider, segments: &[&str]) -> Option<String> {
 /// Where chat completions, and completions of the older kind, have pieces of texts.
 const CHAT_DELTAS: &[&str] = &[
     "choices[].delta.content",
+    // Of those who write a list of parts.
+    "choices[].delta.content[].text",
+    "choices[].delta.content[].thinking[].text",
+    "choices[].delta.audio.transcript",
+    "choices[].delta.reasoning_details[].text",
+    "choices[].delta.reasoning_details[].summary",
     "choices[].delta.refusal",
     "choices[].delta.reasoning_content",
     "choices[].delta.reasoning",
@@ -272,8 +301,8 @@ static ROUTES: &[Route] = &[
     route(Provider::OpenAi, Method::POST, "chat/completions", &CHAT),
     route(Provider::OpenAi, Method::POST, "completions", &COMPLETIONS),
     route(Provider::OpenAi, Method::POST, "responses", &RESPONSES),
-    route(Provider::OpenAi, Method::GET, "responses/*", &RESPONSES),
-    route(Provider::OpenAi, Method::POST, "responses/*/cancel", &RESPONSES),
+    of_object(Provider::OpenAi, Method::GET, "responses/*", &RESPONSES),
+    of_object(Provider::OpenAi, Method::POST, "responses/*/cancel", &RESPONSES),
     route(Provider::OpenAi, Method::POST, "responses/input_tokens", &RESPONSES),
     route(Provider::OpenAi, Method::POST, "responses/compact", &RESPONSES),
     route(Provider::OpenAi, Method::POST, "embeddings", &EMBEDDINGS),
@@ -285,13 +314,16 @@ static ROUTES: &[Route] = &[
     route(Provider::OpenAi, Method::POST, "audio/transcriptions", &TRANSCRIPTIONS),
     route(Provider::OpenAi, Method::POST, "audio/translations", &TRANSCRIPTIONS),
     route(Provider::OpenAi, Method::POST, "files", &FILES),
-    route(Provider::OpenAi, Method::GET, "files/*/content", &FILE_CONTENT),
-    route(Provider::OpenAi, Method::POST, "batches", &BATCHES),
-    route(Provider::OpenAi, Method::GET, "batches/*", &BATCHES),
+    of_object(Provider::OpenAi, Method::GET, "files/*/content", &FILE_CONTENT),
+    // Its requests stand in a file that it names.
+    of_object(Provider::OpenAi, Method::POST, "batches", &BATCHES),
+    of_object(Provider::OpenAi, Method::GET, "batches/*", &BATCHES),
     route(Provider::Anthropic, Method::POST, "messages", &MESSAGES),
     route(Provider::Anthropic, Method::POST, "messages/count_tokens", &COUNT_TOKENS),
     route(Provider::Anthropic, Method::POST, "messages/batches", &MESSAGE_BATCHES),
-    route(Provider::Anthropic, Method::GET, "messages/batches/*/results", &BATCH_RESULTS),
+    of_object(Provider::Anthropic, Method::GET, "messages/batches/*/results", &BATCH_RESULTS),
+    // Anthropic's own OpenAI-compatible endpoint.
+    route(Provider::Anthropic, Method::POST, "chat/completions", &CHAT),
     route(Provider::Gemini, Method::POST, "*:generateContent", &GENERATE),
     streaming(Provider::Gemini, "*:streamGenerateContent", &GENERATE),
     route(Provider::Gemini, Method::POST, "*:countTokens", &GEMINI_COUNT),
@@ -335,9 +367,40 @@ mod tests {
             (Provider::Anthropic, "v1/messages/batches", Some(("anthropic.batches", None, false))),
             (Provider::Anthropic, "v1/models", None),
             (Provider::OpenAi, "completions", Some(("openai.completions", None, false))),
+            (Provider::Anthropic, "v1/chat/completions", Some(("openai.chat", None, false))),
+            (Provider::OpenAi, "v1/responses/resp_1/cancel", Some(("openai.responses", None, false))),
         ];
         for (provider, path, expected) in cases {
             assert_eq!(at(provider, path), expected, "{path}");
+        }
+    }
+
+    #[test]
+    fn an_id_is_no_model() {
+        for (provider, path) in [
+            (Provider::OpenAi, "v1/responses/resp_1"),
+            (Provider::OpenAi, "v1/files/file_1/content"),
+            (Provider::OpenAi, "v1/batches/batch_1"),
+            (Provider::Anthropic, "v1/messages/batches/msgbatch_1/results"),
+        ] {
+            let segments: Vec<&str> = path.split('/').collect();
+            let (_, asked) = find(provider, &Method::GET, &segments).unwrap();
+            assert_eq!((asked.model, asked.is_of_object), (None, true), "{path}");
+        }
+        assert!(names().contains(&"openai.chat") && names().is_sorted());
+    }
+
+    #[test]
+    fn the_model_of_the_path_counts_and_another_in_the_body_is_known() {
+        let asked = Asked { model: Some("prod".to_owned()), ..Asked::default() };
+        for (body, other) in [
+            (r#"{"messages":[]}"#, None),
+            (r#"{"model":"Prod","messages":[]}"#, None),
+            (r#"{"model":"models/prod","messages":[]}"#, None),
+            (r#"{"model":"o3","messages":[]}"#, Some("o3".to_owned())),
+        ] {
+            let request = CHAT.read_request(&asked, body.as_bytes()).unwrap();
+            assert_eq!((request.model.as_deref(), request.other_model), (Some("prod"), other), "{body}");
         }
     }
 }

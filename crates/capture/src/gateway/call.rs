@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event::{Event, EventId, Kind, Phase, Principal, Source, SourcePath, Status, Value, attr};
+use event::{Event, EventId, Kind, Phase, Piece, Principal, Source, SourcePath, Status, Value, attr};
 use http::request::Parts;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,6 +15,7 @@ use super::budget::Budget;
 use super::caller::Caller;
 use super::decode::{ModelRequest, ModelResponse};
 use super::guard::Guard;
+use super::judging::Bench;
 use super::keys::{Grant, Keys};
 use super::policy::{Policy, Ruling};
 use super::target::{Provider, Target};
@@ -26,6 +27,12 @@ use crate::{Raw, RawEvent, Receipt, RecordError, Recorder};
 /// How soon an outcome that could not be recorded, because too much was under way, is tried again.
 const OUTCOME_RETRY: Duration = Duration::from_millis(50);
 
+/// Text in a request from which on it goes upstream only after it is recorded, in bytes: what is too large for a record is larger than that.
+const RECORDED_FIRST_BYTES_MIN: u64 = 1024 * 1024;
+
+/// Bytes of text for a token, where a provider says nothing of its count: what OpenAI and Anthropic name for English.
+const BYTES_PER_TOKEN: u64 = 4;
+
 /// What all calls share.
 pub(super) struct Shared {
     pub(super) recorder: Arc<dyn Recorder>,
@@ -35,6 +42,7 @@ pub(super) struct Shared {
     pub(super) keys: Keys,
     pub(super) policies: Vec<Arc<Policy>>,
     pub(super) guard: Option<Arc<dyn Guard>>,
+    pub(super) bench: Bench,
     /// Every record under way holds a receiver of it, so that a shutdown can wait for the last one.
     pub(super) background: watch::Sender<()>,
 }
@@ -43,6 +51,8 @@ pub(super) struct Shared {
 pub(super) struct Pending {
     task: JoinHandle<Result<Receipt, RecordError>>,
     wait_max: Duration,
+    /// Whether it is so large that it may have no place in the record: nothing goes upstream before that is known.
+    pub(super) is_large: bool,
 }
 
 /// What became of a call, as it is learnt.
@@ -81,6 +91,8 @@ pub(super) struct Call {
     started: Instant,
     /// Whether the request has an event of its own.
     is_request_recorded: bool,
+    /// Bytes of text in the request.
+    asked_bytes: u64,
     /// What both events have in common; taken when the outcome is recorded.
     template: Option<RawEvent>,
 }
@@ -103,6 +115,7 @@ impl Shared {
     /// Starts recording an event, and others with it.
     pub(super) fn record(self: &Arc<Self>, mut events: Vec<RawEvent>) -> Pending {
         events.iter_mut().for_each(bound);
+        let is_large = events.iter().map(|event| text_bytes(&event.pieces)).sum::<u64>() > RECORDED_FIRST_BYTES_MIN;
         let shared = Arc::clone(self);
         let under_way = self.background.subscribe();
         let task = tokio::spawn(async move {
@@ -110,16 +123,26 @@ impl Shared {
             drop(under_way);
             receipts?.first().copied().ok_or_else(|| RecordError::Stopped { reason: "the recorder gave no receipt".to_owned() })
         });
-        Pending { task, wait_max: self.config.limits.record_wait }
+        Pending { task, wait_max: self.config.limits.record_wait, is_large }
     }
 
     /// A request can be refused when too much is under way. The outcome of one that went upstream cannot be asked for again, so
     /// it waits for its turn, as long as its client does.
-    async fn record_patiently(&self, events: Vec<RawEvent>) -> Result<Vec<Receipt>, RecordError> {
-        let until = tokio::time::Instant::now() + self.config.limits.record_wait;
-        if events.first().is_some_and(|event| event.phase == Phase::Request) {
-            return self.recorder.record(events).await;
+    async fn record_patiently(self: &Arc<Self>, mut events: Vec<RawEvent>) -> Result<Vec<Receipt>, RecordError> {
+        let bare: Vec<RawEvent> = events.iter_mut().map(without_contents).collect();
+        let recorded = if events.first().is_some_and(|event| event.phase == Phase::Request) {
+            self.recorder.record(events).await
+        } else {
+            self.record_in_turn(events).await
+        };
+        if let Err(error @ (RecordError::TooLarge { .. } | RecordError::Busy { .. })) = &recorded {
+            self.record_bare(bare, Failure::unrecorded(error).kind);
         }
+        recorded
+    }
+
+    async fn record_in_turn(&self, events: Vec<RawEvent>) -> Result<Vec<Receipt>, RecordError> {
+        let until = tokio::time::Instant::now() + self.config.limits.record_wait;
         loop {
             match self.recorder.record(events.clone()).await {
                 Err(RecordError::Busy { .. }) if tokio::time::Instant::now() < until => {
@@ -130,9 +153,24 @@ impl Shared {
         }
     }
 
+    /// The call may have gone upstream already: that it did is recorded, without what it said, as soon as there is room. Nobody waits for it.
+    fn record_bare(self: &Arc<Self>, mut events: Vec<RawEvent>, why: &'static str) {
+        for event in &mut events {
+            event.set(attr::ERROR_TYPE, why);
+            event.status = Status::Error;
+        }
+        let (shared, under_way) = (Arc::clone(self), self.background.subscribe());
+        tokio::spawn(async move {
+            if let Err(error) = shared.record_in_turn(events).await {
+                tracing::error!(%error, "of a call nothing at all is recorded");
+            }
+            drop(under_way);
+        });
+    }
+
     /// The policy of a call.
-    pub(super) fn policy(&self, route: &str, model: &str, principal: Option<&str>) -> Option<Arc<Policy>> {
-        self.policies.iter().find(|policy| policy.is_for(route, model, principal)).cloned()
+    pub(super) fn policy(&self, route: &str, models: &[&str], principal: Option<&str>) -> Option<Arc<Policy>> {
+        self.policies.iter().find(|policy| policy.is_for(route, models, principal)).cloned()
     }
 }
 
@@ -184,6 +222,7 @@ impl Call {
             call_id,
             started,
             is_request_recorded: false,
+            asked_bytes: 0,
             template: Some(event),
             shared,
         }
@@ -198,6 +237,7 @@ impl Call {
             (None, _) => Event::new(Kind::Gap, "gateway call", Source::new(SourcePath::Gateway, event::Key::of("http"))),
         };
         self.is_request_recorded = true;
+        self.asked_bytes = text_bytes(&event.pieces);
         event.id = EventId::random();
         event.phase = Phase::Request;
         if let Some(bytes) = body_bytes {
@@ -215,11 +255,11 @@ impl Call {
         std::iter::once(event).chain(decision).collect()
     }
 
-    /// Finds the policy for a model; what it says of failures is recorded with the call.
-    pub(super) fn choose_policy(&mut self, model: &str) {
+    /// Finds the policy for the models that are asked for; what it says of failures is recorded with the call.
+    pub(super) fn choose_policy(&mut self, models: &[&str]) {
         let principal = self.grant.as_ref().map(|grant| grant.entry.key.principal.as_str());
         let route = self.api.map_or("http", |api| api.name);
-        self.policy = self.shared.policy(route, model, principal);
+        self.policy = self.shared.policy(route, models, principal);
         let says = match self.on_record_failure() {
             OnRecordFailure::FailClosed => "closed",
             OnRecordFailure::FailOpen => "open",
@@ -344,10 +384,13 @@ impl Call {
             event.set(attr::ANSWER_UNSCANNED_BYTES, whole(unscanned));
         }
         if let Some(grant) = &self.grant {
-            let count =
-                |key: event::Key| event.attributes.get(&key).and_then(Value::as_int).and_then(|count| u64::try_from(count).ok());
-            let counts = [attr::GEN_AI_USAGE_INPUT_TOKENS, attr::GEN_AI_USAGE_OUTPUT_TOKENS].map(|key| count(key).unwrap_or(0));
-            grant.count_tokens(counts.into_iter().fold(0, u64::saturating_add));
+            let is_estimated = self.is_request_recorded
+                && self.api.is_some_and(|api| api.kind == Kind::ModelCall)
+                && outcome.http_status.is_none_or(|status| status < 400);
+            let is_whole = outcome.stream_end.is_none_or(|end| end == stream_end::COMPLETE);
+            let asked_bytes = if is_estimated { self.asked_bytes } else { 0 };
+            let said_bytes = if is_estimated { text_bytes(&event.pieces) } else { 0 };
+            grant.count_tokens(tokens(&event, asked_bytes, said_bytes, is_whole));
         }
         if let Some(end) = outcome.stream_end {
             event.set(attr::STREAM_END, end);
@@ -396,10 +439,58 @@ fn describe(template: &mut RawEvent, request: ModelRequest, api: Option<&Api>) -
     event
 }
 
+/// The tokens of a call as the provider counts them; where it does not say, or did not come to say it, by the bytes of the texts.
+fn tokens(event: &RawEvent, asked_bytes: u64, said_bytes: u64, is_whole: bool) -> u64 {
+    let count = |key: event::Key| event.attributes.get(&key).and_then(Value::as_int).and_then(|count| u64::try_from(count).ok());
+    let (asked, said) = (asked_bytes.div_ceil(BYTES_PER_TOKEN), said_bytes.div_ceil(BYTES_PER_TOKEN));
+    let input = count(attr::GEN_AI_USAGE_INPUT_TOKENS).unwrap_or(asked);
+    let output = match count(attr::GEN_AI_USAGE_OUTPUT_TOKENS) {
+        Some(counted) if is_whole => counted,
+        // What stands at the beginning of a stream that breaks off is no count of the rest.
+        counted => counted.unwrap_or(0).max(said),
+    };
+    input.saturating_add(output)
+}
+
+fn text_bytes(pieces: &[Piece<Raw>]) -> u64 {
+    pieces.iter().map(|piece| piece.content.expose().len() as u64).sum()
+}
+
+/// The same event without what was said in it.
+fn without_contents(event: &mut RawEvent) -> RawEvent {
+    let (pieces, unmapped) = (std::mem::take(&mut event.pieces), std::mem::take(&mut event.unmapped));
+    let mut bare = event.clone();
+    let cut = bare.attribute(attr::CONTENT_BYTES_CUT.as_str()).and_then(Value::as_int).unwrap_or(0);
+    bare.set(attr::CONTENT_BYTES_CUT, cut.saturating_add(whole(text_bytes(&pieces))));
+    (event.pieces, event.unmapped) = (pieces, unmapped);
+    bare
+}
+
 fn whole(bytes: u64) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
 fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_are_estimated_where_nobody_counts_them() {
+        let event = |counts: &[(event::Key, i64)]| {
+            let mut event: RawEvent =
+                Event::new(Kind::ModelCall, "x", Source::new(SourcePath::Gateway, event::Key::of("openai.chat")));
+            for (key, count) in counts {
+                event.set(key.clone(), *count);
+            }
+            event
+        };
+        let (input, output) = (attr::GEN_AI_USAGE_INPUT_TOKENS, attr::GEN_AI_USAGE_OUTPUT_TOKENS);
+        assert_eq!(tokens(&event(&[(input.clone(), 7), (output.clone(), 5)]), 400, 400, true), 12);
+        assert_eq!(tokens(&event(&[]), 401, 40, true), 101 + 10);
+        assert_eq!(tokens(&event(&[(input, 7), (output, 1)]), 400, 40, false), 7 + 10, "it broke off");
+    }
 }

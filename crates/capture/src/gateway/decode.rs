@@ -13,6 +13,10 @@ use crate::Raw;
 pub struct ModelRequest {
     /// The model that is asked for.
     pub model: Option<String>,
+    /// The models that the requests of a batch ask for, each once; an empty name where one could not be read.
+    pub batched: Vec<String>,
+    /// The model that the body names though the path names another.
+    pub other_model: Option<String>,
     /// Whether the response is asked for as a stream.
     pub stream: bool,
     /// The end user, where the body names one.
@@ -25,6 +29,32 @@ pub struct ModelRequest {
     pub unmapped: BTreeMap<Raw, Value<Raw>>,
     /// The messages and the tools.
     pub pieces: Vec<Piece<Raw>>,
+}
+
+impl ModelRequest {
+    /// Every model that is asked for; none where the body names none.
+    pub(super) fn models(&self) -> Vec<&str> {
+        if self.batched.is_empty() {
+            self.model.as_deref().filter(|model| !model.is_empty()).into_iter().collect()
+        } else {
+            self.batched.iter().map(String::as_str).collect()
+        }
+    }
+
+    /// Takes over a request of a batch.
+    pub(super) fn add_batched(&mut self, one: Option<Self>, pieces: &mut Pieces) {
+        let one = one.unwrap_or_default();
+        let model = one.model.unwrap_or_default();
+        if !self.batched.contains(&model) {
+            self.batched.push(model.clone());
+        }
+        self.model = self.model.take().or_else(|| Some(model).filter(|model| !model.is_empty()));
+        self.user = self.user.take().or(one.user);
+        add_left_out(&mut self.attributes, &one.attributes);
+        for piece in one.pieces {
+            pieces.push(piece.meta, piece.content.expose().to_owned());
+        }
+    }
 }
 
 /// A response of a model, as far as it could be read.
@@ -132,6 +162,14 @@ pub(super) fn add(attributes: &mut Attributes<Raw>, key: Key, count: usize) {
     }
     let before = attributes.get(&key).and_then(Value::as_int).unwrap_or(0);
     attributes.insert(key, Value::Int(before.saturating_add(i64::try_from(count).unwrap_or(i64::MAX))));
+}
+
+/// Carries over what was left out of one of many bodies in a file.
+pub(super) fn add_left_out(all: &mut Attributes<Raw>, one: &Attributes<Raw>) {
+    for key in [attr::ITEMS_DROPPED, attr::CONTENT_BYTES_CUT] {
+        let count = one.get(&key).and_then(Value::as_int).and_then(|count| usize::try_from(count).ok());
+        add(all, key, count.unwrap_or(0));
+    }
 }
 
 /// Collects pieces within the limits of an event. When there are too many, the oldest give way: the newest turn is

@@ -21,6 +21,7 @@ use super::bedrock::event_stream;
 use super::budget::Share;
 use super::call::{Call, Pending, Shared};
 use super::decode::{DecodeError, ModelRequest, ModelResponse};
+use super::judging::Form;
 use super::policy::Action;
 use super::relay::{Framer, Relay, relayed};
 use super::target::{Provider, Target, has_dot_segments};
@@ -73,16 +74,24 @@ pub(super) async fn dispatch(State(shared): State<Arc<Shared>>, request: axum::e
         let failure = Failure::new(StatusCode::BAD_REQUEST, "path_refused", message);
         return call.refuse(failure, None, content_length(&parts.headers)).await;
     }
+    if matches!(parts.method, Method::TRACE | Method::CONNECT) {
+        let message = "TRACE and CONNECT are not passed on: they would show or tunnel what goes upstream";
+        let failure = Failure::new(StatusCode::METHOD_NOT_ALLOWED, "method_refused", message);
+        return call.refuse(failure, None, content_length(&parts.headers)).await;
+    }
+    // An upload may be larger than anything that is read.
     let is_upload = target.asked.boundary.is_some();
-    match target.api {
-        // An upload may be larger than anything that is read.
-        Some(_) if is_upload && is_beyond(&parts.headers, call.shared.config.limits.request_bytes_max) => {
-            call.choose_policy("");
-            unread_call(call, &target, parts, body).await
-        }
+    let is_too_large = is_upload && is_beyond(&parts.headers, call.shared.config.limits.request_bytes_max);
+    let read = target.api.filter(|_| !is_too_large);
+    if let Some(grant) = &call.grant
+        && let Err(failure) = grant.allows_route(read.map(|api| api.name), target.asked.is_of_object)
+    {
+        return call.refuse(failure, None, content_length(&parts.headers)).await;
+    }
+    match read {
         Some(api) => model_call(call, api, &target, parts, body).await,
         None => {
-            call.choose_policy("");
+            call.choose_policy(&[]);
             unread_call(call, &target, parts, body).await
         }
     }
@@ -116,8 +125,9 @@ async fn model_call(mut call: Call, api: &'static Api, target: &Target, parts: P
             return call.refuse(failure, None, claimed).await;
         }
     };
+    let share = Arc::new(share);
     let received = Instant::now();
-    let request = match decode_request(api, &target.asked, &parts.method, &body).await {
+    let mut request = match decode_request(api, &target.asked, &parts.method, &body).await {
         Ok(request) => request,
         Err(error) => {
             let failure = Failure::new(StatusCode::BAD_REQUEST, "request_malformed", error.to_string());
@@ -126,7 +136,7 @@ async fn model_call(mut call: Call, api: &'static Api, target: &Target, parts: P
         }
     };
     let received_bytes = Some(body.len() as u64);
-    let body = match enforce::request(&mut call, &request, target, &parts, body).await {
+    let body = match enforce::request(&mut call, &mut request, target, &parts, body, &share).await {
         Ok(body) => body,
         Err(failure) => return call.refuse(failure, Some(request), received_bytes).await,
     };
@@ -157,7 +167,10 @@ async fn model_call(mut call: Call, api: &'static Api, target: &Target, parts: P
                 None => passthrough::answer(call, response, receipt, overhead),
                 Some(failure) => failed_answer(call, failure, receipt, overhead).await,
             },
-            (None, _) if is_media(response.headers()) => passthrough::answer(call, response, receipt, overhead),
+            (None, _) if is_media(response.headers()) => match enforce::unmaskable(&mut call) {
+                None => passthrough::answer(call, response, receipt, overhead),
+                Some(failure) => failed_answer(call, failure, receipt, overhead).await,
+            },
             (None, _) => whole_answer(call, api, response, receipt, received, upstream_time).await,
         },
         Err(failure) => failed_answer(call, failure, receipt, overhead).await,
@@ -181,9 +194,15 @@ pub(super) async fn exchange(
         (answered, sent_at.elapsed())
     });
     let mut judged = None;
+    if pending.is_large {
+        match call.judge(pending.durable().await) {
+            Ok(receipt) => judged = Some(receipt),
+            Err(failure) => return Err(refused(call, failure)),
+        }
+    }
     let (answered, upstream_time) = tokio::select! {
         biased;
-        recorded = pending.durable() => {
+        recorded = pending.durable(), if judged.is_none() => {
             match call.judge(recorded) {
                 Ok(receipt) => judged = Some(receipt),
                 // The upstream call is dropped: its answer must not be seen.
@@ -279,7 +298,7 @@ async fn whole_answer(
     let limits = &shared.config.limits;
     let (mut head, mut body) = response.into_parts();
     call.outcome.http_status = Some(head.status.as_u16());
-    let encoding = head.headers.get(header::CONTENT_ENCODING).cloned();
+    let packing = Packing::of(&head.headers);
     let length = content_length(&head.headers);
     head.headers = forwarded(&head.headers);
     let mut share = shared.budget.share();
@@ -322,17 +341,27 @@ async fn whole_answer(
     }
     upstream_time += reading.elapsed();
     let body = joined(frames);
-    let is_text = is_plain_text(&head.headers);
-    let gzip = encoding.as_ref().is_some_and(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"gzip"));
-    let decoded = decode_response(api, &body, gzip, is_text, limits.response_recorded_bytes_max).await;
-    let body = match enforce::answer(&mut call, &decoded, body).await {
+    let form = if is_plain_text(&head.headers) { Form::Text } else { Form::Json };
+    let plain = unpacked(packing, &body, limits.response_recorded_bytes_max).await;
+    let is_readable = plain.is_some();
+    let plain = plain.unwrap_or_else(|| body.clone());
+    let mut decoded = decode_response(api, &plain, form == Form::Text).await;
+    let enforced = if !enforce::changes_answers(&call) {
+        // What is judged alone goes on as it came.
+        enforce::answer(&mut call, &mut decoded, plain, form, &Arc::new(share)).await.map(|_| body)
+    } else if is_readable {
+        head.headers.remove(header::CONTENT_ENCODING);
+        enforce::answer(&mut call, &mut decoded, plain, form, &Arc::new(share)).await
+    } else {
+        enforce::unmaskable(&mut call).map_or(Ok(body), Err)
+    };
+    call.outcome.response = Some(decoded);
+    let body = match enforced {
         Ok(body) => body,
         Err(failure) => {
-            call.outcome.response = Some(decoded);
             return failed_answer(call, failure, receipt, received.elapsed().saturating_sub(upstream_time)).await;
         }
     };
-    call.outcome.response = Some(decoded);
     let overhead = received.elapsed().saturating_sub(upstream_time);
     call.outcome.overhead = Some(overhead);
     let provider = call.provider;
@@ -379,25 +408,65 @@ async fn decode_request(api: &'static Api, asked: &Asked, method: &Method, body:
     tokio::task::spawn_blocking(move || api.read_request(&asked, &body)).await.unwrap_or_else(|_| gone())
 }
 
-async fn decode_response(api: &'static Api, body: &Bytes, gzip: bool, is_text: bool, bytes_max: usize) -> ModelResponse {
+async fn decode_response(api: &'static Api, body: &Bytes, is_text: bool) -> ModelResponse {
     let decode = move |body: &Bytes| {
-        let plain = if gzip { gunzip(body, bytes_max) } else { None };
-        let body = plain.as_deref().unwrap_or(body);
         if is_text {
-            let text = json::cut(String::from_utf8_lossy(body).into_owned()).0;
+            let (text, cut) = json::cut(String::from_utf8_lossy(body).into_owned());
             let meta = PieceMeta::new(Direction::Output, Role::Assistant, Part::Text);
-            return ModelResponse { pieces: vec![Piece::new(meta, Raw::from(text))], ..ModelResponse::default() };
+            let mut response = ModelResponse { pieces: vec![Piece::new(meta, Raw::from(text))], ..ModelResponse::default() };
+            super::decode::add(&mut response.attributes, event::attr::CONTENT_BYTES_CUT, cut);
+            return response;
         }
         api.read_answer(body).unwrap_or_else(|_| ModelResponse {
             error: Some("response_malformed".to_owned()),
-            ..unread_answer(&[Bytes::copy_from_slice(&body[..body.len().min(EVIDENCE_BYTES_MAX)])])
+            ..unread_answer(std::slice::from_ref(body))
         })
     };
-    if body.len() <= DECODE_INLINE_BYTES_MAX && !gzip {
+    if body.len() <= DECODE_INLINE_BYTES_MAX {
         return decode(body);
     }
     let body = body.clone();
     tokio::task::spawn_blocking(move || decode(&body)).await.unwrap_or_default()
+}
+
+/// How an answer is packed, though it was asked for as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    Plain,
+    Gzip,
+    /// In a way, or in more ways than one, that is not undone here.
+    Other,
+}
+
+impl Packing {
+    fn of(headers: &HeaderMap) -> Self {
+        let all = headers.get_all(header::CONTENT_ENCODING).iter();
+        let named: Vec<String> = all
+            .flat_map(|value| {
+                let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+                value.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>()
+            })
+            .filter(|name| !name.is_empty() && name != "identity")
+            .collect();
+        match named.as_slice() {
+            [] => Self::Plain,
+            [one] if one == "gzip" || one == "x-gzip" => Self::Gzip,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// An answer as it is; `None` when that cannot be had.
+async fn unpacked(packing: Packing, body: &Bytes, bytes_max: usize) -> Option<Bytes> {
+    match packing {
+        Packing::Plain => Some(body.clone()),
+        Packing::Other => None,
+        Packing::Gzip => {
+            let body = body.clone();
+            let plain = tokio::task::spawn_blocking(move || gunzip(&body, bytes_max));
+            plain.await.ok().flatten().map(Bytes::from)
+        }
+    }
 }
 
 /// Unpacks what an upstream packed though it was asked not to. `None` when it is too large or not what it says.
@@ -525,7 +594,7 @@ impl Framer {
     /// How a stream is framed; `None` for an answer in one piece.
     fn of(headers: &HeaderMap) -> Option<Self> {
         let kind = content_type(headers);
-        if headers.contains_key(header::CONTENT_ENCODING) {
+        if Packing::of(headers) != Packing::Plain {
             None
         } else if kind.starts_with("text/event-stream") {
             Some(Self::ServerSent(sse::Parser::new()))

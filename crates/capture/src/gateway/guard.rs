@@ -48,10 +48,34 @@ pub struct Edit {
 }
 
 impl Judgement {
+    /// Adds what was seen in other texts.
+    pub(super) fn add(&mut self, other: Self) {
+        self.score = self.score.max(other.score);
+        self.findings.extend(other.findings);
+        self.findings.sort_by(|a, b| b.score.total_cmp(&a.score));
+        self.sensitive.extend(other.sensitive);
+        self.sensitive_values = self.sensitive_values.saturating_add(other.sensitive_values);
+        self.scanned_bytes += other.scanned_bytes;
+        self.unscanned_bytes += other.unscanned_bytes;
+    }
+
+    /// Notes the sensitive values that the edits of a whole body replace: those of its texts, and all others.
+    pub(super) fn note_edits(&mut self, edits: &[Edit]) {
+        self.sensitive_values = self.sensitive_values.max(u32::try_from(edits.len()).unwrap_or(u32::MAX));
+        self.sensitive.extend(edits.iter().map(|edit| edit.kind().to_owned()));
+    }
+
     /// What is advised for its score.
     #[must_use]
     pub fn verdict(&self) -> Verdict {
         Verdict::of_score(self.score)
+    }
+}
+
+impl Edit {
+    /// The type of what is replaced: a token (`<EMAIL:...>`) says what it stands for.
+    pub(super) fn kind(&self) -> &str {
+        self.text.trim_start_matches(['"', '<']).split([':', '>']).next().unwrap_or_default()
     }
 }
 

@@ -63,6 +63,11 @@ pub struct VirtualKey {
     pub provider_keys: HashMap<Provider, Secret>,
     /// The models that may be asked for (`gpt-4o*`); all of them when empty.
     pub models: Vec<String>,
+    /// The APIs that may be used (`openai.chat`, `anthropic.*`). When empty: all that are read, without what names an object by its id (a
+    /// stored response, a file, a batch), for those of other callers lie under the same key of the provider.
+    pub routes: Vec<String>,
+    /// Whether paths may be used that pass unread: with the provider's key they reach everything that is its owner's.
+    pub unread: bool,
     /// Calls within a minute at the most.
     pub requests_per_minute: Option<u32>,
     /// Tokens within a day at the most, as providers count them. A call that begins below the limit may end above it.
@@ -169,6 +174,27 @@ impl Grant {
         }
         let message = format!("this key may not be used for the model {model:?}; it may be for {}", models.join(", "));
         Err(Failure::new(StatusCode::FORBIDDEN, "model_not_allowed", message))
+    }
+
+    /// Whether an API may be used, or what passes unread (`None`).
+    pub(super) fn allows_route(&self, route: Option<&str>, is_of_object: bool) -> Result<(), Failure> {
+        let key = &self.entry.key;
+        let what = match route {
+            None if key.unread => return Ok(()),
+            None => "what passes unread; its entry would need unread = true".to_owned(),
+            Some(route) if key.routes.iter().any(|pattern| fits(pattern, route)) => return Ok(()),
+            Some(_) if key.routes.is_empty() && !is_of_object => return Ok(()),
+            Some(route) if key.routes.is_empty() => {
+                format!("objects of {route}, which may be another caller's; its entry would need {route:?} in routes")
+            }
+            Some(route) => format!("{route}; its entry would need that in routes"),
+        };
+        Err(Failure::new(StatusCode::FORBIDDEN, "route_not_allowed", format!("this key may not be used for {what}")))
+    }
+
+    /// Whether it may be used for some models alone.
+    pub(super) fn names_models(&self) -> bool {
+        !self.entry.key.models.is_empty()
     }
 
     /// Who calls, as far as the key proves it.
@@ -307,8 +333,7 @@ fn replace(parts: &mut Parts, provider: Provider, secret: &Secret) -> Result<(),
 }
 
 fn without_key(uri: &Uri) -> Option<Uri> {
-    let kept: Vec<&str> =
-        parameters(uri).filter(|(_, name, _)| name != QUERY_KEY).map(|(parameter, _, _)| parameter).collect();
+    let kept: Vec<&str> = parameters(uri).filter(|(_, name, _)| name != QUERY_KEY).map(|(parameter, _, _)| parameter).collect();
     let path = if kept.is_empty() { uri.path().to_owned() } else { format!("{}?{}", uri.path(), kept.join("&")) };
     let mut parts = uri.clone().into_parts();
     parts.path_and_query = Some(path.parse::<PathAndQuery>().ok()?);
@@ -348,6 +373,8 @@ mod tests {
                 (Provider::Gemini, Secret::new("not-a-key")),
             ]),
             models: Vec::new(),
+            routes: Vec::new(),
+            unread: false,
             requests_per_minute: None,
             tokens_per_day: None,
             concurrent: None,
@@ -446,5 +473,28 @@ mod tests {
         let grant = admit(&models).unwrap().unwrap();
         assert!(grant.allows("gpt-4o-mini").is_ok());
         assert_eq!(grant.allows("o3").unwrap_err().kind, "model_not_allowed");
+    }
+
+    #[test]
+    fn a_key_reaches_what_is_read_and_no_more_unless_it_is_said() {
+        let allows = |more: fn(&mut VirtualKey), route: Option<&str>, is_of_object: bool| {
+            let keys = keys(more);
+            let mut parts = request("/v1/x", "authorization", concat!("Bearer ", "wk_good"));
+            keys.admit(&mut parts, Provider::OpenAi).unwrap().unwrap().allows_route(route, is_of_object).is_ok()
+        };
+        let (plain, chat, unread): (fn(&mut VirtualKey), fn(&mut VirtualKey), fn(&mut VirtualKey)) =
+            (|_| {}, |key| key.routes = vec!["openai.responses".to_owned()], |key| key.unread = true);
+        for (key, route, is_of_object, expected) in [
+            (plain, Some("openai.chat"), false, true),
+            (plain, Some("openai.files"), true, false),
+            (plain, None, false, false),
+            (chat, Some("openai.responses"), true, true),
+            (chat, Some("openai.chat"), false, false),
+            (chat, None, false, false),
+            (unread, None, false, true),
+            (unread, Some("openai.responses"), true, false),
+        ] {
+            assert_eq!(allows(key, route, is_of_object), expected, "{route:?} {is_of_object}");
+        }
     }
 }

@@ -18,7 +18,8 @@ use serde_json::value::RawValue;
 use super::bedrock::event_stream;
 use super::guard::{Edit, Guard, Judgement, edited, is_opaque};
 use super::json::{self, Object};
-use super::policy::{Action, Policy, Ruling};
+use super::judging::{joined, spelled_out};
+use super::policy::{Action, OnGuardFailure, Policy, Ruling};
 use crate::Raw;
 
 /// Text that is always held: longer than any value that has spaces in it (cards, IBANs, telephone numbers, `password: ...`).
@@ -34,7 +35,11 @@ const CONTEXT_BYTES: usize = 256;
 const STEP_BYTES: usize = 256;
 
 /// Most bytes of events that wait behind a text that is held.
-const QUEUE_BYTES_MAX: usize = 1024 * 1024;
+const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Held text from which on it is scanned again only when it has grown by an eighth: a text without white space is held long, and must not be
+/// scanned with each event.
+const RESCAN_BYTES_MIN: usize = 512;
 
 /// Most texts of one answer that are told apart; further ones are scanned event by event.
 const CHANNELS_MAX: usize = 4_096;
@@ -68,6 +73,8 @@ pub(super) struct Mask {
     scanned_bytes: u64,
     unscanned_bytes: u64,
     is_blocked: bool,
+    /// Why it could not be masked to its end.
+    failure: Option<&'static str>,
 }
 
 /// A text that comes in pieces.
@@ -79,6 +86,8 @@ struct Channel {
     base: u64,
     /// Up to where in `text` everything may go.
     released: usize,
+    /// Up to where in the whole text was scanned last.
+    scanned_to: u64,
     masks: VecDeque<MaskedRange>,
 }
 
@@ -122,6 +131,7 @@ impl Mask {
             scanned_bytes: 0,
             unscanned_bytes: 0,
             is_blocked: false,
+            failure: None,
         }
     }
 
@@ -134,13 +144,11 @@ impl Mask {
         self.queued_bytes += held.raw.len();
         let touched: Vec<String> = held.pieces.iter().map(|piece| piece.channel.clone()).collect();
         self.queue.push_back(held);
-        let too_much = self.queued_bytes > QUEUE_BYTES_MAX;
-        if too_much {
-            self.release_all();
-        } else {
-            for name in touched {
-                self.advance(&name, false);
-            }
+        for name in touched {
+            self.advance(&name, false);
+        }
+        if self.queued_bytes > QUEUE_BYTES_MAX && self.is_stuck() {
+            self.give_up_waiting();
         }
         self.latency += started.elapsed();
     }
@@ -169,6 +177,12 @@ impl Mask {
         self.is_blocked
     }
 
+    /// The answer must not go on, because it cannot be masked any further.
+    pub(super) fn stop(&mut self, failure: &'static str) {
+        self.is_blocked = true;
+        self.failure = Some(failure);
+    }
+
     /// Bytes that go on unread from here.
     pub(super) fn note_unscanned(&mut self, bytes: usize) {
         self.unscanned_bytes += bytes as u64;
@@ -188,7 +202,7 @@ impl Mask {
         } else {
             Action::Observe
         };
-        self.policy.ruled(action, self.judgement.clone(), self.latency, self.redactions)
+        self.policy.ruled(action, self.judgement.clone(), self.failure, self.latency, self.redactions)
     }
 
     /// Finds the pieces of texts in an event, and what is sensitive in the rest of it.
@@ -210,12 +224,16 @@ impl Mask {
                 }
             });
         }
+        let spelled = spelled_out(&held.data);
         let edits = self.guard.json_edits(&held.data, &is_opaque).unwrap_or_default();
-        held.edits = edits
-            .into_iter()
-            .filter(|edit| !found.iter().any(|(_, _, literal)| edit.start < literal.end && literal.start < edit.end))
-            .collect();
-        self.note(&held.edits);
+        let is_apart = |edit: &Edit| {
+            let overlaps = |other: &Range<usize>| edit.start < other.end && other.start < edit.end;
+            !found.iter().any(|(_, _, literal)| overlaps(literal))
+                && !spelled.iter().any(|other| overlaps(&(other.start..other.end)))
+        };
+        let edits: Vec<Edit> = edits.into_iter().filter(is_apart).collect();
+        self.note(&edits);
+        held.edits = joined(spelled, edits);
         for (place, text, literal) in found {
             if self.channels.len() >= CHANNELS_MAX && !self.channels.contains_key(&place) {
                 // Too many texts to join: this piece stands for itself.
@@ -241,11 +259,7 @@ impl Mask {
         }
         self.judgement.sensitive_values =
             self.judgement.sensitive_values.saturating_add(u32::try_from(edits.len()).unwrap_or(u32::MAX));
-        for edit in edits {
-            // `<EMAIL:...>`: a token says what it stands for.
-            let kind = edit.text.trim_start_matches(['"', '<']).split([':', '>']).next().unwrap_or_default();
-            self.judgement.sensitive.insert(kind.to_owned());
-        }
+        self.judgement.sensitive.extend(edits.iter().map(|edit| edit.kind().to_owned()));
         if self.policy.answers == Action::Block {
             self.is_blocked = true;
         } else {
@@ -255,6 +269,23 @@ impl Mask {
 
     fn is_released(&self, piece: &Delta) -> bool {
         self.channels.get(&piece.channel).is_none_or(|channel| channel.base + channel.released as u64 >= piece.range.end)
+    }
+
+    /// Whether what waits in front waits for a text to go on.
+    fn is_stuck(&self) -> bool {
+        self.queue.front().is_some_and(|held| !held.pieces.iter().all(|piece| self.is_released(piece)))
+    }
+
+    /// Too much waits behind a text that does not go on. Let out as it is, it could be the first half of a value: a closed policy stops the answer
+    /// for that.
+    fn give_up_waiting(&mut self) {
+        if self.policy.on_guard_failure == OnGuardFailure::Closed {
+            return self.stop("guardrail_incomplete");
+        }
+        let held: usize = self.channels.values().map(|channel| channel.text.len() - channel.released).sum();
+        self.unscanned_bytes += held as u64;
+        self.release_all();
+        self.scanned_bytes = self.scanned_bytes.saturating_sub(held as u64);
     }
 
     fn release_all(&mut self) {
@@ -271,6 +302,11 @@ impl Mask {
         if held == 0 || (!all && held <= OVERLAP_BYTES) {
             return;
         }
+        let end = channel.base + channel.text.len() as u64;
+        if !all && held > RESCAN_BYTES_MIN && held <= HOLD_BYTES_MAX && end - channel.scanned_to < held as u64 / 8 {
+            return;
+        }
+        channel.scanned_to = end;
         let edits = self.guard.text_edits(&channel.text);
         let cut = channel.safe(&edits, all);
         let is_judged = self.policy.answers == Action::Block;

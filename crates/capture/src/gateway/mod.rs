@@ -32,6 +32,7 @@ mod enforce;
 pub mod gemini;
 pub mod guard;
 pub(crate) mod json;
+mod judging;
 pub mod keys;
 mod mask;
 mod multipart;
@@ -60,6 +61,7 @@ use crate::Recorder;
 use budget::Budget;
 use call::Shared;
 use guard::Guard;
+use judging::Bench;
 use keys::{KeyChecker, Keys, VirtualKey};
 use policy::Policy;
 use upstream::Upstream;
@@ -244,7 +246,19 @@ impl Gateway {
         let keys = Keys::new(checker, std::mem::take(&mut config.virtual_keys));
         let policies = std::mem::take(&mut config.policies).into_iter().map(Arc::new).collect();
         let background = watch::Sender::new(());
-        Ok(Self { shared: Arc::new(Shared { recorder, upstream, config, budget, keys, policies, guard, background }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                recorder,
+                upstream,
+                config,
+                budget,
+                keys,
+                policies,
+                guard,
+                bench: Bench::new(),
+                background,
+            }),
+        })
     }
 
     /// Its routes. For the client's address, serve it with [`serve`] or with connect info of type [`SocketAddr`].

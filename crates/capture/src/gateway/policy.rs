@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use event::{Attributes, Event, EventId, Finding, Kind, Phase, Piece, Status, Value, attr};
 
 use super::OnRecordFailure;
 use super::decode::list;
 use super::guard::{Guard, Judgement};
+use super::judging::{Bench, Judged, Subject, Wanted};
 use crate::{Raw, RawEvent};
 
 /// The name of the guardrail in records.
@@ -67,6 +69,15 @@ pub struct Policy {
     pub on_record_failure: Option<OnRecordFailure>,
 }
 
+/// A decision, and what it rests on.
+pub(super) struct Decision {
+    pub(super) ruling: Ruling,
+    /// Texts that no piece has and that are evidence of something.
+    pub(super) beside: Vec<Piece<Raw>>,
+    /// The body without what is sensitive in it, and how much that was; `None` when it cannot be rewritten.
+    pub(super) rewritten: Option<(Bytes, usize)>,
+}
+
 /// A decision on a request or an answer.
 #[derive(Debug, Clone)]
 pub(super) struct Ruling {
@@ -99,13 +110,15 @@ impl Default for Policy {
 
 impl Policy {
     /// Whether it is for such a call.
-    pub(super) fn is_for(&self, route: &str, model: &str, principal: Option<&str>) -> bool {
+    pub(super) fn is_for(&self, route: &str, models: &[&str], principal: Option<&str>) -> bool {
         let any = |patterns: &[String], name: &str| patterns.is_empty() || patterns.iter().any(|pattern| fits(pattern, name));
         let is_named = |name: &str| self.principals.iter().any(|pattern| fits(pattern, name));
-        // What is not read has no model, and is meant only where it is named.
+        // A call that names no model (a stored answer that is fetched) must be no way past the policy of its model.
+        let model_fits = models.is_empty() || models.iter().any(|model| any(&self.models, model));
+        // What is not read is meant only where it is named.
         let route_fits =
             if route == "http" { self.routes.iter().any(|pattern| pattern == "http") } else { any(&self.routes, route) };
-        route_fits && any(&self.models, model) && (self.principals.is_empty() || principal.is_some_and(is_named))
+        route_fits && model_fits && (self.principals.is_empty() || principal.is_some_and(is_named))
     }
 
     /// Whether a request has to be judged before it goes on.
@@ -113,53 +126,62 @@ impl Policy {
         self.attacks > Action::Observe || self.sensitive > Action::Observe
     }
 
-    /// Decides on the pieces of a request or an answer.
+    /// Decides on a request or an answer.
     async fn judge(
         self: &Arc<Self>,
+        bench: &Bench,
         guard: &Arc<dyn Guard>,
-        pieces: Vec<Piece<Raw>>,
+        subject: Subject,
         attacks: Action,
         sensitive: Action,
-    ) -> Ruling {
+    ) -> Decision {
         let started = Instant::now();
-        let judging = tokio::task::spawn_blocking({
-            let guard = Arc::clone(guard);
-            move || guard.judge(&pieces)
-        });
-        let (judgement, failure) = match tokio::time::timeout(self.budget, judging).await {
-            Ok(Ok(judgement)) if judgement.unscanned_bytes > 0 => (judgement, Some("guardrail_incomplete")),
-            Ok(Ok(judgement)) => (judgement, None),
-            Ok(Err(_)) => (Judgement::default(), Some("guardrail_failed")),
-            Err(_) => (Judgement::default(), Some("guardrail_timeout")),
+        let wanted = Wanted { sensitive: sensitive > Action::Observe, score_min: self.score_min };
+        let judging = bench.judge(Arc::clone(guard), subject, wanted);
+        let (judged, failure) = match tokio::time::timeout(self.budget, judging).await {
+            Ok(Some(judged)) if judged.judgement.unscanned_bytes > 0 => (judged, Some("guardrail_incomplete")),
+            Ok(Some(judged)) => (judged, None),
+            Ok(None) => (Judged::default(), Some("guardrail_failed")),
+            Err(_) => (Judged::default(), Some("guardrail_timeout")),
         };
-        let mut action = Action::Observe;
+        let Judged { judgement, beside, rewritten } = judged;
+        let mut decided = Action::Observe;
         if judgement.score >= self.score_min {
-            action = action.max(attacks);
+            decided = decided.max(attacks);
         }
         if judgement.sensitive_values > 0 {
-            action = action.max(sensitive);
+            decided = decided.max(sensitive);
         }
-        if failure.is_some() && self.on_guard_failure == OnGuardFailure::Closed {
-            action = Action::Block;
-        }
-        Ruling { policy: Arc::clone(self), action, judgement, failure, latency: started.elapsed(), redactions: 0 }
+        let is_closed = failure.is_some() && self.on_guard_failure == OnGuardFailure::Closed;
+        let action = if is_closed { Action::Block } else { decided };
+        // What is found suffices for a refusal, whatever else could not be judged.
+        let failure = failure.filter(|_| decided < Action::Block);
+        let ruling = Ruling { policy: Arc::clone(self), action, judgement, failure, latency: started.elapsed(), redactions: 0 };
+        Decision { ruling, beside, rewritten }
     }
 
     /// Decides on a request.
-    pub(super) async fn judge_request(self: &Arc<Self>, guard: &Arc<dyn Guard>, pieces: &[Piece<Raw>]) -> Ruling {
-        self.judge(guard, pieces.to_vec(), self.attacks, self.sensitive).await
+    pub(super) async fn judge_request(self: &Arc<Self>, bench: &Bench, guard: &Arc<dyn Guard>, subject: Subject) -> Decision {
+        self.judge(bench, guard, subject, self.attacks, self.sensitive).await
     }
 
     /// Decides on an answer in one piece.
-    pub(super) async fn judge_answer(self: &Arc<Self>, guard: &Arc<dyn Guard>, pieces: &[Piece<Raw>]) -> Ruling {
+    pub(super) async fn judge_answer(self: &Arc<Self>, bench: &Bench, guard: &Arc<dyn Guard>, subject: Subject) -> Decision {
         // An attack in an answer cannot be redacted away: it is flagged.
         let attacks = if self.answers == Action::Redact { Action::Flag } else { self.answers };
-        self.judge(guard, pieces.to_vec(), attacks, self.answers).await
+        self.judge(bench, guard, subject, attacks, self.answers).await
     }
 
     /// A decision that was made on a stream as it passed.
-    pub(super) fn ruled(self: &Arc<Self>, action: Action, judgement: Judgement, latency: Duration, redactions: usize) -> Ruling {
-        Ruling { policy: Arc::clone(self), action, judgement, failure: None, latency, redactions }
+    pub(super) fn ruled(
+        self: &Arc<Self>,
+        action: Action,
+        judgement: Judgement,
+        failure: Option<&'static str>,
+        latency: Duration,
+        redactions: usize,
+    ) -> Ruling {
+        Ruling { policy: Arc::clone(self), action, judgement, failure, latency, redactions }
     }
 
     /// A call that cannot be judged at all. `None`: it goes on.
@@ -188,7 +210,7 @@ impl Ruling {
     /// Why it was decided so, in words.
     pub(super) fn reason(&self) -> String {
         if let Some(failure) = self.failure {
-            return format!("{failure}: the texts could not be judged in full within {} ms", self.policy.budget.as_millis());
+            return format!("{failure}: {}", self.explained(failure));
         }
         let mut reasons: Vec<String> = Vec::new();
         if self.judgement.score >= self.policy.score_min {
@@ -200,6 +222,19 @@ impl Ruling {
             reasons.push(format!("{} sensitive values: {}", self.judgement.sensitive_values, kinds.join(", ")));
         }
         reasons.join("; ")
+    }
+
+    fn explained(&self, failure: &str) -> String {
+        match failure {
+            "guardrail_timeout" => format!("judging took longer than {} ms (budget_ms)", self.policy.budget.as_millis()),
+            "guardrail_incomplete" => "some of what it says is beyond a limit, and was not judged".to_owned(),
+            "guardrail_unsupported" => {
+                "it cannot be judged or rewritten: it is signed, encoded, a form, too large, or written in a way that is not read"
+                    .to_owned()
+            }
+            "guardrail_missing" => "this gateway has nobody who judges".to_owned(),
+            _ => "judging failed; the log of the server says why".to_owned(),
+        }
     }
 
     /// The kind of error that a caller is told.
@@ -223,6 +258,24 @@ impl Ruling {
     /// Bytes of text that were scanned, and that were not.
     pub(super) fn coverage(&self) -> (u64, u64) {
         (self.judgement.scanned_bytes, self.judgement.unscanned_bytes)
+    }
+
+    /// As a decision on what has gone already: nothing can be kept back any more.
+    pub(super) fn afterwards(self) -> Self {
+        Self { action: self.action.min(Action::Flag), ..self }
+    }
+
+    /// Adds what was found in the whole of an answer whose sensitive values were masked as it passed.
+    pub(super) fn add(&mut self, whole: Self) {
+        if self.action == Action::Block {
+            return;
+        }
+        if whole.judgement.score >= self.policy.score_min {
+            self.action = self.action.max(Action::Flag);
+        }
+        self.judgement.score = whole.judgement.score;
+        self.judgement.findings = whole.judgement.findings;
+        self.failure = whole.failure;
     }
 
     /// The decision could not be carried out.
@@ -320,11 +373,13 @@ mod tests {
             principals: vec!["support".to_owned()],
             ..Policy::default()
         };
-        assert!(policy.is_for("openai.chat", "GPT-4o-mini", Some("support")));
-        assert!(!policy.is_for("anthropic.messages", "gpt-4o", Some("support")));
-        assert!(!policy.is_for("openai.chat", "gpt-3", Some("support")));
-        assert!(!policy.is_for("openai.chat", "gpt-4o", None));
-        assert!(Policy::default().is_for("gemini.generate", "", None));
-        assert!(!Policy::default().is_for("http", "", None));
+        assert!(policy.is_for("openai.chat", &["GPT-4o-mini"], Some("support")));
+        assert!(!policy.is_for("anthropic.messages", &["gpt-4o"], Some("support")));
+        assert!(!policy.is_for("openai.chat", &["gpt-3"], Some("support")));
+        assert!(policy.is_for("openai.chat", &["gpt-3", "gpt-4o"], Some("support")), "one request of a batch suffices");
+        assert!(policy.is_for("openai.responses", &[], Some("support")), "without a model");
+        assert!(!policy.is_for("openai.chat", &["gpt-4o"], None));
+        assert!(Policy::default().is_for("gemini.generate", &[], None));
+        assert!(!Policy::default().is_for("http", &[], None));
     }
 }

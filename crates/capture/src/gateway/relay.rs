@@ -2,10 +2,12 @@
 
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use event::Direction;
 use futures_util::{FutureExt as _, stream};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -15,8 +17,11 @@ use super::bedrock::event_stream;
 use super::call::{Call, stream_end};
 use super::decode::Progress;
 use super::dispatch::{root_cause, silent_upstream};
+use super::enforce;
+use super::json::Object;
+use super::judging::{Subject, left_out};
 use super::mask::{Frame, Mask};
-use super::policy::{Action, OnGuardFailure};
+use super::policy::{Action, OnGuardFailure, Policy, Ruling};
 use super::sse;
 
 /// How long an upstream may take to close a stream whose final event has come, and how much it may still send, before
@@ -24,6 +29,9 @@ use super::sse;
 const CLOSE_TIME_MAX: Duration = Duration::from_millis(250);
 /// See [`CLOSE_TIME_MAX`].
 const CLOSE_BYTES_MAX: usize = 64 * 1024;
+
+/// Events up to this size are masked where they are read. Beyond it the thread's other work is handed over first.
+const MASK_INLINE_BYTES_MAX: usize = 64 * 1024;
 
 /// An answer on its way. Dropped before its end, it records that the client left.
 pub(super) struct Relay {
@@ -175,6 +183,7 @@ impl Relay {
                 }
             }
             Ok(None) => {
+                self.finish_event();
                 self.flush_mask();
                 if matches!(self.state, State::Reading) {
                     self.end(None);
@@ -182,11 +191,13 @@ impl Relay {
             }
             Ok(Some(Err(error))) => {
                 tracing::debug!(cause = root_cause(&error), "the upstream broke off its answer");
+                self.drop_event();
                 self.flush_mask();
                 self.end(Some("upstream_error"));
                 self.state = State::Ending { cut: true };
             }
             Err(_) => {
+                self.drop_event();
                 self.flush_mask();
                 let failure = silent_upstream(idle);
                 self.end(Some(failure.kind));
@@ -251,6 +262,7 @@ impl Relay {
         let Ok(pushed) = pushed else {
             if let Some(mask) = &mut self.mask {
                 if self.call.policy.as_ref().is_some_and(|policy| policy.on_guard_failure == OnGuardFailure::Closed) {
+                    mask.stop("guardrail_unsupported");
                     return self.block();
                 }
                 mask.note_unscanned(self.pending.len() + chunk.len());
@@ -270,7 +282,8 @@ impl Relay {
             return;
         };
         if is_masked {
-            return self.mask_events(&chunk, events, pushed);
+            let bytes = self.pending.len() + chunk.len();
+            return where_it_may_wait(bytes, || self.mask_events(&chunk, events, pushed));
         }
         if pushed.complete > 0 {
             if self.pending.is_empty() {
@@ -320,6 +333,35 @@ impl Relay {
         }
     }
 
+    /// The stream is over within an event. Some clients take it for one all the same, so it goes through the window as if the blank line
+    /// were there that ends it; what is no whole JSON is of use to nobody, and could be the rest of a value: it is dropped.
+    fn finish_event(&mut self) {
+        const BLANK_LINE: &[u8] = b"\n\n";
+        if self.mask.is_some() && matches!(self.framing, Framing::Events(Framer::ServerSent(_))) {
+            let mut is_whole = false;
+            let read = sse::Parser::new().push(&[&self.pending[..], BLANK_LINE].concat(), |event| {
+                let text = std::str::from_utf8(event.data).unwrap_or_default();
+                is_whole = event.data == b"[DONE]" || Object::parse(text).is_ok();
+                ControlFlow::Continue(())
+            });
+            if is_whole && read.is_ok() {
+                self.absorb(Bytes::from_static(BLANK_LINE));
+                self.call.outcome.response_bytes -= BLANK_LINE.len() as u64;
+            }
+        }
+        if matches!(self.state, State::Reading) {
+            self.drop_event();
+        }
+    }
+
+    /// What has come of an event that does not end is never handed out where answers are masked.
+    fn drop_event(&mut self) {
+        if self.mask.is_some() {
+            self.call.outcome.unread_bytes += self.pending.len() as u64;
+            self.pending.clear();
+        }
+    }
+
     /// Lets everything out of the window that may go.
     fn flush_mask(&mut self) {
         if let Some(mask) = &mut self.mask {
@@ -334,12 +376,11 @@ impl Relay {
     /// The policy stops the answer here: what is held is never handed out.
     fn block(&mut self) {
         self.end(None);
+        let Some(mask) = &self.mask else { return };
+        let failure = enforce::refusal(&mask.ruling());
         let outcome = &mut self.call.outcome;
         outcome.stream_end = Some(stream_end::BLOCKED);
-        outcome.error = Some("guardrail_blocked".into());
-        let reason = self.mask.as_ref().map(|mask| mask.ruling().reason()).unwrap_or_default();
-        let message = format!("the policy does not let this answer pass: {reason}");
-        let failure = Failure::new(http::StatusCode::BAD_REQUEST, "guardrail_blocked", message);
+        outcome.error = Some(failure.kind.into());
         self.pending.clear();
         self.pending.extend_from_slice(&failure.event(self.call.provider));
     }
@@ -383,11 +424,17 @@ impl Relay {
         let is_events = matches!(self.framing, Framing::Events(_));
         let is_server_sent = matches!(self.framing, Framing::Events(Framer::ServerSent(_)));
         let provider = self.call.provider;
+        let whole = if is_events { self.judged_whole().await } else { None };
         if let Some(mask) = &self.mask {
             self.call.outcome.coverage = Some(mask.coverage());
-            self.call.ruling = Some(mask.ruling());
-        } else if is_events {
-            self.flag().await;
+            let mut ruling = mask.ruling();
+            if let Some(whole) = whole {
+                ruling.add(whole);
+            }
+            self.call.ruling = Some(ruling);
+        } else if let Some(whole) = whole.filter(|_| self.call.ruling.is_none()) {
+            self.call.outcome.coverage = Some((0, whole.coverage().0));
+            self.call.ruling = Some(whole.afterwards());
         }
         let committed = self.call.commit().await;
         let withheld = self.pending.split();
@@ -407,15 +454,14 @@ impl Relay {
         }
     }
 
-    /// A policy that only flags judges a stream when it is over.
-    async fn flag(&mut self) {
-        let policy = self.call.policy.clone().filter(|policy| policy.answers == Action::Flag);
-        if let (Some(policy), Some(guard), Some(response)) = (policy, self.call.shared.guard.clone(), &self.call.outcome.response)
-        {
-            let ruling = policy.judge_answer(&guard, &response.pieces).await;
-            self.call.outcome.coverage = Some((0, ruling.coverage().0));
-            self.call.ruling = Some(ruling);
-        }
+    /// A policy that flags attacks in answers judges the whole of a stream when it is over: what is split over its events is seen so, and
+    /// nothing is kept back for it.
+    async fn judged_whole(&self) -> Option<Ruling> {
+        let flags = |policy: &Arc<Policy>| matches!(policy.answers, Action::Flag | Action::Redact);
+        let policy = self.call.policy.clone().filter(flags)?;
+        let (guard, response) = (self.call.shared.guard.clone()?, self.call.outcome.response.as_ref()?);
+        let subject = Subject::of_pieces(Direction::Output, response.pieces.clone(), left_out(&response.attributes));
+        Some(policy.judge_answer(&self.call.shared.bench, &guard, subject).await.ruling)
     }
 
     /// The end is not handed out: in a stream the client is told, elsewhere the connection is cut.
@@ -428,6 +474,12 @@ impl Relay {
             Bytes::new()
         }
     }
+}
+
+/// Does what takes long for much text, so that neighbours' calls do not wait for it.
+fn where_it_may_wait(bytes: usize, work: impl FnOnce()) {
+    let has_others = tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread;
+    if bytes > MASK_INLINE_BYTES_MAX && has_others { tokio::task::block_in_place(work) } else { work() }
 }
 
 /// Reads an answer that is over to its very end, so that its connection can be used again.

@@ -397,7 +397,8 @@ mod tests {
 
     #[test]
     fn what_is_signed_goes_on_and_nothing_of_the_connection_or_of_another_host() {
-        let mut headers = signed("connection;content-length;expect;host;te;transfer-encoding;upgrade;x-amz-date;x-watchkeeper-user");
+        let mut headers =
+            signed("connection;content-length;expect;host;te;transfer-encoding;upgrade;x-amz-date;x-watchkeeper-user");
         let host = "bedrock-runtime.eu-central-1.amazonaws.com";
         for (name, value) in [
             ("host", host),

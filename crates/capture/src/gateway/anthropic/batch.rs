@@ -3,7 +3,7 @@
 use event::{Direction, Part, PieceMeta, Role, attr};
 use serde_json::value::RawValue;
 
-use super::super::decode::{DecodeError, ModelRequest, ModelResponse, Pieces, body_object};
+use super::super::decode::{DecodeError, ModelRequest, ModelResponse, Pieces, add_left_out, body_object};
 use super::super::json::Object;
 use super::super::openai::batch::add_usage;
 use super::super::shape::{Shape, Side};
@@ -25,16 +25,11 @@ pub(in super::super) fn decode_request(body: &[u8]) -> Result<ModelRequest, Deco
     let mut pieces = Pieces::default();
     for raw in object.items("requests") {
         let params = Object::of(raw).and_then(|one| one.get("params"));
-        match params.and_then(|params| super::decode_request(params.get().as_bytes()).ok()) {
-            Some(one) => {
-                request.model = request.model.take().or(one.model);
-                request.user = request.user.take().or(one.user);
-                for piece in one.pieces {
-                    pieces.push(piece.meta, piece.content.expose().to_owned());
-                }
-            }
-            None => pieces.push_unread(Direction::Input, Role::User, 0, raw),
+        let one = params.and_then(|params| super::decode_request(params.get().as_bytes()).ok());
+        if one.is_none() {
+            pieces.push_unread(Direction::Input, Role::User, 0, raw);
         }
+        request.add_batched(one, &mut pieces);
     }
     request.pieces = pieces.finish(&mut request.attributes);
     Ok(request)
@@ -59,6 +54,7 @@ pub(in super::super) fn decode_results(body: &[u8]) -> Result<ModelResponse, Dec
         match message.and_then(|message| super::decode_response(message.as_bytes()).ok()) {
             Some(one) => {
                 add_usage(&mut response.attributes, &one.attributes);
+                add_left_out(&mut response.attributes, &one.attributes);
                 for piece in one.pieces {
                     pieces.push(piece.meta, piece.content.expose().to_owned());
                 }
@@ -85,6 +81,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!((request.model.as_deref(), texts(&request.pieces)), (Some("c"), vec!["one", "two", "7"]));
+        assert_eq!(request.models(), ["c", ""], "one of them cannot be read");
         let results = concat!(
             r#"{"custom_id":"a","result":{"type":"succeeded","message":{"model":"c1","content":[{"type":"text","text":"hi"}],"usage":{"input_tokens":2,"output_tokens":1}}}}"#,
             "\n",

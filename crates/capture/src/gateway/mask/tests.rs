@@ -107,6 +107,54 @@ fn what_must_not_go_stops_the_answer() {
 }
 
 #[test]
+fn what_waits_too_long_behind_a_text_is_not_let_out_half_seen() {
+    let of = |place: u32, delta: &str| serde_json::json!({"type": "t.delta", "output_index": place, "delta": delta}).to_string();
+    for on_guard_failure in [OnGuardFailure::Closed, OnGuardFailure::Open] {
+        let policy = Policy { answers: Action::Redact, on_guard_failure, ..Policy::default() };
+        let mut mask = Mask::new(Warden::guard(), Arc::new(policy), Frame::ServerSent, &["delta"]);
+        let mut out = send(&mut mask, &of(0, "ann.lee@"));
+        let words = "word ".repeat(50_000);
+        for _ in 0..=QUEUE_BYTES_MAX / words.len() {
+            out.extend(send(&mut mask, &of(1, &words)));
+        }
+        let seen = String::from_utf8(out.concat()).unwrap();
+        let is_open = on_guard_failure == OnGuardFailure::Open;
+        assert_eq!((mask.is_blocked(), seen.contains("ann.lee")), (!is_open, is_open));
+        if is_open {
+            assert!(mask.coverage().1 >= "ann.lee@".len() as u64, "{:?}", mask.coverage());
+        } else {
+            assert!(mask.ruling().reason().starts_with("guardrail_incomplete"), "{}", mask.ruling().reason());
+        }
+    }
+}
+
+#[test]
+fn what_spells_a_text_out_and_parts_of_lists_are_masked_too() {
+    let mut mask = Mask::new(
+        Warden::guard(),
+        Arc::new(Policy { answers: Action::Redact, ..Policy::default() }),
+        Frame::ServerSent,
+        &["choices[].delta.content", "choices[].delta.content[].text"],
+    );
+    let of = |text: &str| {
+        serde_json::json!({"choices": [{"index": 0, "delta": {"content": [{"type": "text", "text": text}]},
+            "logprobs": {"content": [{"token": text, "top_logprobs": []}]}}]})
+        .to_string()
+    };
+    let mut out = send(&mut mask, &of("to ann.lee@exa"));
+    out.extend(send(&mut mask, &of("mple.com today")));
+    out.extend(mask.finish());
+    let seen = String::from_utf8(out.concat()).unwrap();
+    assert!(
+        seen.contains("<EMAIL:")
+            && !seen.contains("ann.lee@")
+            && !seen.contains("mple.com")
+            && seen.contains("\"logprobs\":null"),
+        "{seen}"
+    );
+}
+
+#[test]
 fn a_binary_message_is_written_anew_with_right_checks() {
     let policy = Policy { answers: Action::Redact, ..Policy::default() };
     let mut mask = Mask::new(Warden::guard(), Arc::new(policy), Frame::Amazon, &["delta.text"]);

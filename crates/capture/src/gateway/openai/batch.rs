@@ -59,18 +59,11 @@ fn requests(lines: &str, request: &mut ModelRequest, pieces: &mut Pieces) {
                 _ => super::others::COMPLETIONS.request(&Asked::default(), body).ok(),
             }
         });
-        match read {
-            Some(one) => {
-                request.model = request.model.take().or(one.model);
-                for piece in one.pieces {
-                    pieces.push(piece.meta, piece.content.expose().to_owned());
-                }
-            }
-            None => {
-                pieces.note_unmapped();
-                pieces.push(PieceMeta::new(Direction::Input, Role::User, Part::Body), line.to_owned());
-            }
+        if read.is_none() {
+            pieces.note_unmapped();
+            pieces.push(PieceMeta::new(Direction::Input, Role::User, Part::Body), line.to_owned());
         }
+        request.add_batched(read, pieces);
     }
 }
 
@@ -98,6 +91,7 @@ pub(in super::super) fn decode_output(body: &[u8]) -> Result<ModelResponse, Deco
             match read {
                 Some(one) => {
                     add_usage(&mut response.attributes, &one.attributes);
+                    super::super::decode::add_left_out(&mut response.attributes, &one.attributes);
                     for piece in one.pieces {
                         pieces.push(piece.meta, piece.content.expose().to_owned());
                     }
@@ -156,7 +150,7 @@ mod tests {
         let request = decode_upload(&asked, form("batch").as_bytes()).unwrap();
         let size = format!("file b.jsonl, application/octet-stream, {} bytes", file.len());
         assert_eq!(texts(&request.pieces), [size.as_str(), "one", "two", "broken"]);
-        assert_eq!(request.model.as_deref(), Some("m"));
+        assert_eq!((request.model.as_deref(), request.models()), (Some("m"), vec!["m", ""]));
         let other = decode_upload(&asked, form("assistants").as_bytes()).unwrap();
         assert_eq!(texts(&other.pieces), [size.as_str()]);
         assert_eq!(other.attributes[&event::attr::CONTENT_BYTES_CUT], Value::Int(i64::try_from(file.len()).unwrap()));

@@ -7,6 +7,7 @@ use event::{Direction, Part, PieceMeta, Role};
 use super::super::api::StreamDecode;
 use super::super::decode::{MALFORMED_EVENTS, ModelResponse, Pieces, Progress, Text, add, map_fields};
 use super::super::json::{self, Object};
+use super::super::shape::each;
 use super::{Logprobs, RESPONSE_FIELDS, RESPONSE_HANDLED, finish, read_error, read_usage};
 use crate::Raw;
 
@@ -154,6 +155,21 @@ impl Choice {
                     text.add(&more);
                 }
             }
+        }
+        // Parts in the place of a text, and what was said in sound.
+        for (path, is_reasoning) in [
+            ("content[].text", false),
+            ("content[].thinking[].text", true),
+            ("audio.transcript", false),
+            ("reasoning_details[].text", true),
+            ("reasoning_details[].summary", true),
+        ] {
+            let text = if is_reasoning { &mut self.reasoning } else { &mut self.content };
+            each(delta, path, &mut |_, raw| {
+                if let Some(more) = json::text(raw) {
+                    text.add(&more);
+                }
+            });
         }
         for raw in delta.items("tool_calls") {
             let Some(call) = Object::of(raw) else { continue };

@@ -2,6 +2,7 @@
 //! when it is told to.
 
 mod commit;
+mod evasion;
 mod hostile;
 mod policy;
 mod support;

@@ -246,6 +246,8 @@ async fn a_virtual_key_stands_for_a_principal_and_the_providers_key() {
         principal: "support".to_owned(),
         provider_keys: HashMap::from([(Provider::OpenAi, Secret::new("of-the-provider"))]),
         models: vec!["m".to_owned()],
+        routes: Vec::new(),
+        unread: false,
         requests_per_minute: Some(2),
         tokens_per_day: None,
         concurrent: None,

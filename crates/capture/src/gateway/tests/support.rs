@@ -24,6 +24,7 @@ pub(super) struct Gated {
     pub(super) requests: Semaphore,
     pub(super) outcomes: Semaphore,
     error: Mutex<Option<RecordError>>,
+    text_bytes_max: Mutex<usize>,
     recorded: Mutex<u64>,
     arrived: mpsc::UnboundedSender<RawEvent>,
 }
@@ -35,8 +36,12 @@ impl Recorder for Gated {
             for event in events {
                 let gate = if event.phase == Phase::Request { &self.requests } else { &self.outcomes };
                 let event_id = event.id;
+                let text_bytes: usize = event.pieces.iter().map(|piece| piece.content.expose().len()).sum();
                 let _ = self.arrived.send(event);
                 gate.acquire().await.unwrap().forget();
+                if text_bytes > *self.text_bytes_max.lock().unwrap() {
+                    return Err(RecordError::TooLarge { bytes: text_bytes, bytes_max: 0 });
+                }
                 if let Some(error) = self.error.lock().unwrap().clone() {
                     return Err(error);
                 }
@@ -98,6 +103,7 @@ impl Stage {
             requests: Semaphore::new(requests),
             outcomes: Semaphore::new(outcomes),
             error: Mutex::new(None),
+            text_bytes_max: Mutex::new(usize::MAX),
             recorded: Mutex::new(0),
             arrived,
         });
@@ -116,6 +122,11 @@ impl Stage {
     /// From now on nothing can be recorded.
     pub(super) fn break_recorder(&self) {
         *self.recorder.error.lock().unwrap() = Some(RecordError::Stopped { reason: "disk full".to_owned() });
+    }
+
+    /// From now on events with more text than this cannot be recorded.
+    pub(super) fn refuse_large(&self, text_bytes_max: usize) {
+        *self.recorder.text_bytes_max.lock().unwrap() = text_bytes_max;
     }
 
     /// The next event that came to be recorded.

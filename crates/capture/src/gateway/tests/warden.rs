@@ -36,6 +36,7 @@ impl Guard for Warden {
             judgement.sensitive_values += u32::try_from(cleaned.replacements.len()).unwrap();
             judgement.sensitive.extend(cleaned.replacements.iter().map(|one| one.kind.as_str().to_owned()));
             judgement.scanned_bytes += report.scanned_bytes;
+            judgement.unscanned_bytes += report.unscanned_bytes;
         }
         judgement
     }
