@@ -1,16 +1,24 @@
 //! The part of the configuration that is the gateway's: policies, and virtual keys with what they stand for.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use capture::gateway::api::names;
 use capture::gateway::keys::{Secret, VirtualKey};
-use capture::gateway::policy::{Action, OnGuardFailure, Policy};
+use capture::gateway::policy::{Action, OnGuardFailure, Policy, fits};
 use capture::gateway::{OnRecordFailure, Provider};
 use serde::{Deserialize, Serialize};
 
 /// Longest time that judging a request may take, in milliseconds: longer than that no caller waits for it.
 const BUDGET_MS_MAX: u64 = 10_000;
+
+/// Longest file of a provider's key: they are below 1 KiB.
+const SECRET_BYTES_MAX: u64 = 16 * 1024;
+
+/// The route of what passes unread.
+const UNREAD: &str = "http";
 
 /// What the gateway does beside recording.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -148,13 +156,45 @@ pub enum GatewayConfigError {
 impl GatewayConfig {
     /// The policies, as the gateway takes them.
     pub fn policies(&self) -> Result<Vec<Policy>, GatewayConfigError> {
+        for (at, policy) in self.policy.iter().enumerate() {
+            let wrong = |what: String| Err(GatewayConfigError::Policy { id: policy.id.clone(), what });
+            if self.policy[..at].iter().any(|other| other.id == policy.id) {
+                return wrong("another policy has this id, by which records name it; give each its own".to_owned());
+            }
+            // One that fits nobody is a typo, and would leave everybody without a policy.
+            for pattern in &policy.principals {
+                if !self.key.iter().any(|key| fits(pattern, &key.principal)) {
+                    return wrong(format!("principals: {pattern:?} fits no principal of a [[gateway.key]]; name one of these"));
+                }
+            }
+        }
         self.policy.iter().map(PolicyConfig::policy).collect()
     }
 
     /// The virtual keys with their secrets, which are read here.
     pub fn virtual_keys(&self) -> Result<Vec<VirtualKey>, GatewayConfigError> {
+        for (at, key) in self.key.iter().enumerate() {
+            if self.key[..at].iter().any(|other| other.api_key == key.api_key) {
+                let what = "another entry has this api_key; a key stands for one principal".to_owned();
+                return Err(GatewayConfigError::Key { api_key: key.api_key.clone(), what });
+            }
+        }
         self.key.iter().map(VirtualKeyConfig::virtual_key).collect()
     }
+}
+
+/// What is wrong with patterns of names; `known` are all names that there are, where that is known.
+fn wrong_pattern(field: &str, patterns: &[String], known: Option<&[&str]>) -> Option<String> {
+    patterns.iter().find_map(|pattern| {
+        let start = pattern.strip_suffix('*').unwrap_or(pattern);
+        if pattern.trim() != pattern || pattern.is_empty() || start.contains('*') {
+            return Some(format!(
+                "{field}: {pattern:?} is no name and no beginning of one; write a name, or a beginning with * at its end"
+            ));
+        }
+        let known = known.filter(|known| !known.iter().any(|name| fits(pattern, name)))?;
+        Some(format!("{field}: {pattern:?} fits none of {}", known.join(", ")))
+    })
 }
 
 impl PolicyConfig {
@@ -165,6 +205,15 @@ impl PolicyConfig {
         }
         if self.attacks == ActionConfig::Redact {
             return wrong("attacks = \"redact\": an attack cannot be taken out of a text; choose observe, flag or block");
+        }
+        let known: Vec<&str> = names().into_iter().chain([UNREAD]).collect();
+        let patterns = [
+            ("routes", &self.routes, Some(known.as_slice())),
+            ("models", &self.models, None),
+            ("principals", &self.principals, None),
+        ];
+        if let Some(what) = patterns.into_iter().find_map(|(field, patterns, known)| wrong_pattern(field, patterns, known)) {
+            return wrong(&what);
         }
         if !(0.0..=1.0).contains(&self.score_min) {
             return wrong("score_min is out of bounds: choose 0 to 1");
@@ -208,6 +257,22 @@ impl From<ActionConfig> for Action {
 impl VirtualKeyConfig {
     fn virtual_key(&self) -> Result<VirtualKey, GatewayConfigError> {
         let wrong = |what: String| GatewayConfigError::Key { api_key: self.api_key.clone(), what };
+        if self.api_key.trim().is_empty() || self.principal.trim().is_empty() {
+            return Err(wrong("api_key and principal must not be empty: the id of a key, and who calls with it".to_owned()));
+        }
+        let patterns = [("routes", &self.routes, Some(names())), ("models", &self.models, None)];
+        if let Some(what) =
+            patterns.into_iter().find_map(|(field, patterns, known)| wrong_pattern(field, patterns, known.as_deref()))
+        {
+            return Err(wrong(what));
+        }
+        if self.provider_keys.is_empty() {
+            return Err(wrong("provider_keys names no provider, so that nothing could be called; name one".to_owned()));
+        }
+        let limits = [self.requests_per_minute.map(u64::from), self.tokens_per_day, self.concurrent.map(u64::from)];
+        if limits.contains(&Some(0)) {
+            return Err(wrong("a limit of 0 lets nothing pass; revoke the key instead, or leave the limit out".to_owned()));
+        }
         let mut provider_keys = HashMap::new();
         for (name, source) in &self.provider_keys {
             let provider = Provider::ALL.into_iter().find(|provider| provider.field() == name).ok_or_else(|| {
@@ -218,8 +283,10 @@ impl VirtualKeyConfig {
                 std::env::var(variable).map_err(|_| wrong(format!("provider_keys.{name}: the variable {variable} is not set")))?
             } else if let Some(path) = source.strip_prefix("file:") {
                 let path = PathBuf::from(path);
-                std::fs::read_to_string(&path)
-                    .map_err(|error| wrong(format!("provider_keys.{name}: {}: {error}", path.display())))?
+                let read = files::read_named_at_most(&path, SECRET_BYTES_MAX)
+                    .and_then(|bytes| bytes.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
+                    .and_then(|bytes| String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8")));
+                read.map_err(|error| wrong(format!("provider_keys.{name}: {}: {error}", path.display())))?
             } else {
                 return Err(wrong(format!(
                     "provider_keys.{name} must be env:VARIABLE or file:/path; a key does not belong in here"
@@ -268,6 +335,48 @@ mod tests {
             assert!(error.contains(named), "{error}");
         }
         assert!(read("[[policy]]\nid = \"p\"\nattack = \"block\"").is_err());
+    }
+
+    #[test]
+    fn what_would_never_fit_is_named() {
+        let key = "[[key]]\napi_key = \"key_1\"\nprincipal = \"support\"\nprovider_keys = { openai = \"env:PATH\" }\n";
+        let policy = "[[policy]]\nid = \"p\"\n";
+        let problem = |text: String| {
+            let config = read(&text).unwrap();
+            config.policies().err().or_else(|| config.virtual_keys().err()).map(|error| error.to_string())
+        };
+        for (more, named) in [
+            ("routes = [\"openai.*\", \"http\"]\nmodels = [\"gpt-4o*\", \"*\"]\nprincipals = [\"sup*\"]", None),
+            ("routes = [\"openai.chta\"]", Some("routes: \"openai.chta\" fits none of")),
+            ("routes = [\"*.chat\"]", Some("routes: \"*.chat\" is no name")),
+            ("models = [\"*mini\"]", Some("models: \"*mini\"")),
+            ("models = [\"\"]", Some("models")),
+            ("principals = [\"sales\"]", Some("principals: \"sales\" fits no principal")),
+        ] {
+            let problem = problem(format!("{policy}{more}\n{key}"));
+            assert_eq!(problem.is_some(), named.is_some(), "{more}: {problem:?}");
+            assert!(
+                named.is_none_or(|named| problem.as_deref().is_some_and(|problem| problem.contains(named))),
+                "{more}: {problem:?}"
+            );
+        }
+        for (text, named) in [
+            (format!("{key}routes = [\"openai.chat\"]\nunread = true\nconcurrent = 1"), None),
+            (format!("{key}routes = [\"http\"]"), Some("routes")),
+            (format!("{key}concurrent = 0"), Some("limit of 0")),
+            (format!("{key}{key}"), Some("another entry")),
+            (key.replace("support", " "), Some("principal")),
+            (key.replace("openai = \"env:PATH\"", ""), Some("no provider")),
+            (format!("{policy}{policy}"), Some("another policy")),
+            (key.replace("env:PATH", "file:/dev/zero"), Some("provider_keys.openai: /dev/zero")),
+        ] {
+            let problem = problem(text.clone());
+            assert_eq!(problem.is_some(), named.is_some(), "{text}: {problem:?}");
+            assert!(
+                named.is_none_or(|named| problem.as_deref().is_some_and(|problem| problem.contains(named))),
+                "{text}: {problem:?}"
+            );
+        }
     }
 
     #[test]

@@ -354,7 +354,8 @@ impl Ruling {
 }
 
 /// Whether a name fits a pattern: the name itself, or one with `*` at its end.
-pub(super) fn fits(pattern: &str, name: &str) -> bool {
+#[must_use]
+pub fn fits(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start)),
         None => name.eq_ignore_ascii_case(pattern),
