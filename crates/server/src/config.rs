@@ -1,6 +1,6 @@
 //! Configuration: plain values with safe defaults, read from TOML.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -66,6 +66,8 @@ pub struct Listen {
     pub console: SocketAddr,
     /// MCP servers, each at `/NAME`; nothing listens while there are none.
     pub mcp: SocketAddr,
+    /// Names under which listeners on loopback are called from elsewhere (by a proxy on this machine, say), beside `localhost`.
+    pub hosts: Vec<String>,
 }
 
 /// Certificate and key, PEM files.
@@ -492,6 +494,25 @@ impl Config {
     }
 }
 
+impl Config {
+    /// Names of hosts under which listeners on loopback may be called: those that are set, and those of the upstreams, for Bedrock's clients sign
+    /// the name of Bedrock's own host.
+    #[must_use]
+    pub fn known_hosts(&self) -> HashSet<String> {
+        let upstream = &self.upstream;
+        let urls = [
+            Some(&upstream.openai),
+            Some(&upstream.anthropic),
+            Some(&upstream.gemini),
+            upstream.azure.as_ref(),
+            upstream.bedrock.as_ref(),
+        ];
+        let of_urls =
+            urls.into_iter().flatten().filter_map(|url| Some(url.parse::<axum::http::Uri>().ok()?.host()?.to_ascii_lowercase()));
+        of_urls.chain(self.listen.hosts.iter().map(|host| host.to_ascii_lowercase())).collect()
+    }
+}
+
 impl Listen {
     /// Every listener with the name of its field.
     #[must_use]
@@ -509,7 +530,7 @@ impl Listen {
     #[must_use]
     pub fn any_port() -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { otlp_grpc: any, otlp_http: any, gateway: any, console: any, mcp: any }
+        Self { otlp_grpc: any, otlp_http: any, gateway: any, console: any, mcp: any, hosts: Vec::new() }
     }
 }
 
@@ -522,6 +543,7 @@ impl Default for Listen {
             gateway: loopback(4000),
             console: loopback(7700),
             mcp: loopback(4010),
+            hosts: Vec::new(),
         }
     }
 }

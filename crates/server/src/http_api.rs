@@ -296,14 +296,47 @@ fn require_key_unless(
 /// spend the provider's keys. Pages with a server of their own call from there.
 pub fn refuse_browsers(router: Router) -> Router {
     router.layer(middleware::from_fn(|mut request: Request, next: Next| async move {
-        if request.headers().contains_key(header::ORIGIN) {
-            let message = "requests with an Origin header are refused: a web page must not reach this listener through a browser";
+        // Browsers name the site of the page with every request, also where they send no origin.
+        let site = request.headers().get("sec-fetch-site").map(HeaderValue::as_bytes);
+        if request.headers().contains_key(header::ORIGIN) || site.is_some_and(|site| site != b"none" && site != b"same-origin") {
+            let message = "requests of web pages (with Origin, or Sec-Fetch-Site) are refused: none must reach this listener through a browser";
             return ApiError { status: StatusCode::FORBIDDEN, message: message.to_owned() }.into_response();
         }
         // Browsers send cookies to every port of a host; none of them is for here.
         request.headers_mut().remove(header::COOKIE);
         next.run(request).await
     }))
+}
+
+/// Refuses requests for a host whose name a stranger's name server could have given this machine's address (DNS rebinding): to the
+/// browser a page from there is of the same origin, and may read the answers. `hosts` are the names under which the listener is known,
+/// beside addresses, `localhost`, names without a dot and those below `.internal` and `.localhost`, which no public name server has.
+pub fn refuse_strange_hosts(router: Router, hosts: HashSet<String>) -> Router {
+    let hosts = Arc::new(hosts);
+    router.layer(middleware::from_fn(move |request: Request, next: Next| {
+        let host = host_of(&request).filter(|host| is_strange(host, &hosts));
+        async move {
+            let Some(host) = host else { return next.run(request).await };
+            let message = format!("the host {host:?} is not known here; where this listener is meant, add it to listen.hosts");
+            ApiError { status: StatusCode::FORBIDDEN, message }.into_response()
+        }
+    }))
+}
+
+/// The name of the host that is asked for, in lower case and without a port.
+fn host_of(request: &Request) -> Option<String> {
+    let header = request.headers().get(header::HOST).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let named = header.or_else(|| request.uri().authority().map(|authority| authority.as_str().to_owned()))?;
+    let host = match named.strip_prefix('[') {
+        Some(address) => address.split(']').next().unwrap_or_default(),
+        None => named.split(':').next().unwrap_or_default(),
+    };
+    Some(host.trim_end_matches('.').to_ascii_lowercase())
+}
+
+fn is_strange(host: &str, hosts: &HashSet<String>) -> bool {
+    let is_public = host.contains('.') && !host.ends_with(".localhost") && !host.ends_with(".internal");
+    is_public && host.parse::<std::net::IpAddr>().is_err() && !hosts.contains(host)
 }
 
 fn guarded(router: Router, api: &Arc<Api>, access: Access) -> Router {
@@ -668,5 +701,38 @@ impl From<ApiKeyError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         (self.status, Json(serde_json::json!({ "error": { "message": self.message } }))).into_response()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_that_no_stranger_can_answer_for_are_known() {
+        let hosts = HashSet::from(["llm.example.com".to_owned()]);
+        let host = |value: &str| {
+            host_of(&axum::http::Request::builder().header("host", value).body(axum::body::Body::empty()).unwrap()).unwrap()
+        };
+        for (value, strange) in [
+            ("localhost:4000", false),
+            ("app.localhost", false),
+            ("127.0.0.1", false),
+            ("[::1]:4000", false),
+            ("192.168.1.7:4000", false),
+            ("gateway", false),
+            ("host.docker.internal", false),
+            ("LLM.example.com.:443", false),
+            ("evil.example.com", true),
+            ("127.0.0.1.nip.io", true),
+            ("localhost.evil.com", true),
+            ("llm.example.com.evil.com", true),
+        ] {
+            assert_eq!(is_strange(&host(value), &hosts), strange, "{value}");
+        }
+        assert_eq!(
+            host_of(&axum::http::Request::builder().uri("http://a.b:1/x").body(axum::body::Body::empty()).unwrap()).as_deref(),
+            Some("a.b")
+        );
     }
 }

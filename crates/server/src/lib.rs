@@ -48,7 +48,7 @@ pub use asker::{Asker, OPERATOR_BYTES_MAX};
 pub use config::{Config, ConfigError};
 pub use data_dir::{DataDir, DataDirError, ephemeral_sanitizer, sanitizer};
 pub use frame_keys::frame_keys;
-pub use http_api::refuse_browsers;
+pub use http_api::{refuse_browsers, refuse_strange_hosts};
 pub use kms::{KmsError, KmsKey};
 pub use log_keys::{LogKeyError, LogKeyInfo, OVERLAP_RECORDS, OVERLAP_RECORDS_MAX, key_chain, log_keys};
 pub use node::{Node, NodeError, NodeSettings, Progress};

@@ -139,6 +139,17 @@ impl Running {
                 router
             })
         };
+        for id in &virtual_keys {
+            if keys.by_id(id).is_none_or(|key| !key.role.allows(Access::Send)) {
+                tracing::warn!(
+                    "gateway.key {id:?}: no API key with the role sensor has this id (any more), so nobody can call with it"
+                );
+            }
+        }
+        // Nobody's browser speaks gRPC.
+        let known = |router: Router, address: SocketAddr| {
+            if address.ip().is_loopback() { http_api::refuse_strange_hosts(router, config.known_hosts()) } else { router }
+        };
         let recorder = node.recorder();
         let otlp = capture::otlp::Receiver::new(recorder.clone(), config.capture.otlp_limits());
         let gateway = capture::gateway::Config {
@@ -157,12 +168,12 @@ impl Running {
         let mcp = crate::mcp_proxies::proxies(&node, config)?;
         let mut routers = vec![
             guard(otlp.grpc(), listen.otlp_grpc),
-            guard(otlp.http(), listen.otlp_http),
-            guard_gateway(gateway.router(), listen.gateway),
-            http_api::router(api.clone()),
+            known(guard(otlp.http(), listen.otlp_http), listen.otlp_http),
+            known(guard_gateway(gateway.router(), listen.gateway), listen.gateway),
+            known(http_api::router(api.clone()), listen.console),
         ];
         // The last of the listeners: it has no router, and is not bound, while there are no MCP servers.
-        routers.extend(mcp.as_ref().map(|mcp| guard(mcp.router(), listen.mcp)));
+        routers.extend(mcp.as_ref().map(|mcp| known(guard(mcp.router(), listen.mcp), listen.mcp)));
         let mut bound = Vec::new();
         for ((listener, address), router) in listen.all().into_iter().zip(routers) {
             let tls = if listener == "console" { &tls } else { &tls_of_clients };

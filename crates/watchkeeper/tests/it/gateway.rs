@@ -20,12 +20,16 @@ fn server_with(more: &str) -> (tempfile::TempDir, Upstream, Server) {
 }
 
 /// Prompts, responses and tokens of plain calls, as the SDK has them.
-fn plain_rows(server: &Server, calls: &Value) {
-    for call in calls.as_array().unwrap() {
+fn plain_rows(server: &Server, calls: &Value, count: usize) {
+    let calls = calls.as_array().unwrap();
+    assert_eq!(calls.len(), count, "{calls:?}");
+    for call in calls {
         let session = call["session"].as_str().unwrap();
         let of = |view: &str| server.query(&format!("SELECT * FROM {view} WHERE session_id = '{session}'"));
-        for row in of("prompts") {
-            assert_row(&row, &json!({ "prompt": call["prompt"], "user_id": "user-7" }));
+        let prompts = of("prompts");
+        assert!(!prompts.is_empty(), "{session}");
+        for row in &prompts {
+            assert_row(row, &json!({ "prompt": call["prompt"], "user_id": "user-7" }));
         }
         let responses = of("responses");
         assert!(!responses.is_empty(), "{session}");
@@ -33,8 +37,10 @@ fn plain_rows(server: &Server, calls: &Value) {
             assert_row(row, &json!({ "response": call["text"], "user_id": "user-7", "status": "ok" }));
         }
         let usage = &call["usage"];
-        for row in of("token_usage") {
-            assert_row(&row, &json!({ "input_tokens": usage["input"], "output_tokens": usage["output"] }));
+        let counted = of("token_usage");
+        assert!(!counted.is_empty(), "{session}");
+        for row in &counted {
+            assert_row(row, &json!({ "input_tokens": usage["input"], "output_tokens": usage["output"] }));
         }
     }
 }
@@ -44,11 +50,13 @@ fn the_sdks_of_openai_anthropic_google_and_aws_use_every_api() {
     let (_dir, _upstream, server) = server_with("");
     let said = client("gateway", "gateway/other_apis.py", &[], &[("WATCHKEEPER_GATEWAY", &server.gateway)]);
     server.settle();
-    plain_rows(&server, &said["plain"]);
-    plain_rows(&server, &said["bedrock"]);
+    plain_rows(&server, &said["plain"], 5);
+    plain_rows(&server, &said["bedrock"], 2);
     let models = server.query("SELECT DISTINCT model FROM prompts WHERE session_id = 'azure'");
     assert_eq!(models[0]["model"], "prod", "the deployment is the model");
-    for call in said["tools"].as_array().unwrap() {
+    let tools = said["tools"].as_array().unwrap();
+    assert_eq!(tools.len(), 3, "{tools:?}");
+    for call in tools {
         let session = call["session"].as_str().unwrap();
         let parse = |key: &str| serde_json::from_str::<Value>(call[key].as_str().unwrap()).unwrap();
         let action = one(&server, &format!("SELECT * FROM agent_actions WHERE session_id = '{session}'"));
@@ -92,23 +100,49 @@ fn the_javascript_sdks_through_the_gateway() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     server.settle();
-    assert_eq!(said["plain"].as_array().unwrap().len(), 5);
-    plain_rows(&server, &said["plain"]);
+    plain_rows(&server, &said["plain"], 5);
     server.stop();
 }
 
 /// A request over a connection of its own; everything that comes back.
 fn post(server: &Server, path: &str, headers: &[(&str, &str)], body: &str) -> String {
-    let address = server.gateway.trim_start_matches("http://").trim_end_matches('/');
-    let mut connection = TcpStream::connect(address).unwrap();
-    connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let head = format!("POST {path} HTTP/1.1\r\nhost: g\r\nconnection: close\r\n{headers}content-length: {}\r\n\r\n", body.len());
-    connection.write_all(head.as_bytes()).unwrap();
-    connection.write_all(body.as_bytes()).unwrap();
+    exchange(&server.gateway, &(head + body))
+}
+
+/// What comes back for these bytes.
+fn exchange(base: &str, request: &str) -> String {
+    let mut connection = TcpStream::connect(base.trim_start_matches("http://").trim_end_matches('/')).unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    connection.write_all(request.as_bytes()).unwrap();
     let mut seen = Vec::new();
     connection.read_to_end(&mut seen).unwrap();
     String::from_utf8_lossy(&seen).into_owned()
+}
+
+#[test]
+fn a_page_behind_a_name_that_it_chose_reads_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = "[upstream]\nopenai = \"http://127.0.0.1:1\"\n";
+    let server = Server::start_with(&dir.path().join("data"), config);
+    for base in [&server.gateway, &server.console, &server.otlp_http] {
+        for (headers, refused) in [
+            ("host: rebound.evil.example:4000", true),
+            ("host: 127.0.0.1.evil.example", true),
+            ("host: localhost\r\nsec-fetch-site: cross-site", base != &server.console),
+            ("host: localhost:4000\r\nsec-fetch-site: none", false),
+            ("host: 127.0.0.1", false),
+            ("host: [::1]:4000", false),
+            ("host: watchkeeper", false),
+            ("host: host.docker.internal:4000", false),
+            ("host: api.anthropic.com", false),
+        ] {
+            let seen = exchange(base, &format!("GET /v1/models HTTP/1.1\r\n{headers}\r\nconnection: close\r\n\r\n"));
+            assert_eq!(seen.starts_with("HTTP/1.1 403"), refused, "{base} {headers}: {seen}");
+        }
+    }
+    server.stop();
 }
 
 fn chat(text: &str, stream: bool) -> String {

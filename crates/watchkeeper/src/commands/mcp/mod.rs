@@ -99,6 +99,8 @@ async fn listen_at(address: std::net::SocketAddr, path: &str, http: &HttpProxy) 
     say("ready")?;
     let (stopping, mut stopped) = watch::channel(false);
     let router = server::refuse_browsers(http.router());
+    let router =
+        if address.ip().is_loopback() { server::refuse_strange_hosts(router, std::collections::HashSet::new()) } else { router };
     let serving = capture::gateway::serve(listener, router, async move { drop(stopped.wait_for(|stop| *stop).await) });
     let serving = tokio::spawn(serving);
     stop.wait().await;
