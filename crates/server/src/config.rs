@@ -495,8 +495,8 @@ impl Config {
 }
 
 impl Config {
-    /// Names of hosts under which listeners on loopback may be called: those that are set, and those of the upstreams, for Bedrock's clients sign
-    /// the name of Bedrock's own host.
+    /// Names of hosts under which listeners on loopback may be called: those that are set, and those of the upstreams, for Bedrock's
+    /// clients sign the name of Bedrock's own host.
     #[must_use]
     pub fn known_hosts(&self) -> HashSet<String> {
         let upstream = &self.upstream;

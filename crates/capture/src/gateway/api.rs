@@ -17,8 +17,8 @@ pub struct Asked {
     pub streams: bool,
     /// The boundary of a multipart body.
     pub boundary: Option<String>,
-    /// Whether it is about an object that is named by its id (a stored response, a file, a batch): the call names no model, and the object may
-    /// be another caller's.
+    /// Whether it is about an object that is named by its id (a stored response, a file, a batch): the call names no model, and the
+    /// object may be another caller's.
     pub is_of_object: bool,
 }
 

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use event::{Event, EventId, Kind, Phase, Piece, Principal, Source, SourcePath, Status, Value, attr};
 use http::request::Parts;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use super::answer::{Failure, Receipts};
@@ -27,8 +28,12 @@ use crate::{Raw, RawEvent, Receipt, RecordError, Recorder};
 /// How soon an outcome that could not be recorded, because too much was under way, is tried again.
 const OUTCOME_RETRY: Duration = Duration::from_millis(50);
 
-/// Text in a request from which on it goes upstream only after it is recorded, in bytes: what is too large for a record is larger than that.
+/// Text in a request from which on it goes upstream only after it is recorded, in bytes: what is too large for a record is larger
+/// than that.
 const RECORDED_FIRST_BYTES_MIN: u64 = 1024 * 1024;
+
+/// Records without contents that wait for room at the most: some KiB each.
+pub(super) const BARE_RECORDS_MAX: usize = 4_096;
 
 /// Bytes of text for a token, where a provider says nothing of its count: what OpenAI and Anthropic name for English.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -43,6 +48,10 @@ pub(super) struct Shared {
     pub(super) policies: Vec<Arc<Policy>>,
     pub(super) guard: Option<Arc<dyn Guard>>,
     pub(super) bench: Bench,
+    /// Whether the recorder had no room the last time.
+    pub(super) is_full: AtomicBool,
+    /// Places for records without contents that wait for room.
+    pub(super) bare_records: Arc<Semaphore>,
     /// Every record under way holds a receiver of it, so that a shutdown can wait for the last one.
     pub(super) background: watch::Sender<()>,
 }
@@ -51,8 +60,9 @@ pub(super) struct Shared {
 pub(super) struct Pending {
     task: JoinHandle<Result<Receipt, RecordError>>,
     wait_max: Duration,
-    /// Whether it is so large that it may have no place in the record: nothing goes upstream before that is known.
-    pub(super) is_large: bool,
+    /// Whether it may find no place in the record, because it is large or the recorder was full: nothing goes upstream before that is
+    /// known.
+    pub(super) goes_first: bool,
 }
 
 /// What became of a call, as it is learnt.
@@ -116,6 +126,7 @@ impl Shared {
     pub(super) fn record(self: &Arc<Self>, mut events: Vec<RawEvent>) -> Pending {
         events.iter_mut().for_each(bound);
         let is_large = events.iter().map(|event| text_bytes(&event.pieces)).sum::<u64>() > RECORDED_FIRST_BYTES_MIN;
+        let goes_first = is_large || self.is_full.load(Ordering::Relaxed);
         let shared = Arc::clone(self);
         let under_way = self.background.subscribe();
         let task = tokio::spawn(async move {
@@ -123,7 +134,7 @@ impl Shared {
             drop(under_way);
             receipts?.first().copied().ok_or_else(|| RecordError::Stopped { reason: "the recorder gave no receipt".to_owned() })
         });
-        Pending { task, wait_max: self.config.limits.record_wait, is_large }
+        Pending { task, wait_max: self.config.limits.record_wait, goes_first }
     }
 
     /// A request can be refused when too much is under way. The outcome of one that went upstream cannot be asked for again, so
@@ -135,6 +146,7 @@ impl Shared {
         } else {
             self.record_in_turn(events).await
         };
+        self.is_full.store(matches!(recorded, Err(RecordError::Busy { .. })), Ordering::Relaxed);
         if let Err(error @ (RecordError::TooLarge { .. } | RecordError::Busy { .. })) = &recorded {
             self.record_bare(bare, Failure::unrecorded(error).kind);
         }
@@ -153,8 +165,13 @@ impl Shared {
         }
     }
 
-    /// The call may have gone upstream already: that it did is recorded, without what it said, as soon as there is room. Nobody waits for it.
+    /// The call may have gone upstream already: that it did is recorded, without what it said, as soon as there is room. Nobody waits
+    /// for it.
     fn record_bare(self: &Arc<Self>, mut events: Vec<RawEvent>, why: &'static str) {
+        let Ok(place) = Arc::clone(&self.bare_records).try_acquire_owned() else {
+            tracing::error!(why, "of a call nothing at all is recorded: too many others wait for that");
+            return;
+        };
         for event in &mut events {
             event.set(attr::ERROR_TYPE, why);
             event.status = Status::Error;
@@ -164,7 +181,7 @@ impl Shared {
             if let Err(error) = shared.record_in_turn(events).await {
                 tracing::error!(%error, "of a call nothing at all is recorded");
             }
-            drop(under_way);
+            drop((under_way, place));
         });
     }
 

@@ -8,7 +8,6 @@ use axum::body::Body;
 use axum::extract::State;
 use bytes::{Bytes, BytesMut};
 use event::{Direction, Kind, Part, Piece, PieceMeta, Role};
-use flate2::read::MultiGzDecoder;
 use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
@@ -22,6 +21,7 @@ use super::budget::Share;
 use super::call::{Call, Pending, Shared};
 use super::decode::{DecodeError, ModelRequest, ModelResponse};
 use super::judging::Form;
+use super::packing::{Packing, unpacked};
 use super::policy::Action;
 use super::relay::{Framer, Relay, relayed};
 use super::target::{Provider, Target, has_dot_segments};
@@ -194,7 +194,7 @@ pub(super) async fn exchange(
         (answered, sent_at.elapsed())
     });
     let mut judged = None;
-    if pending.is_large {
+    if pending.goes_first {
         match call.judge(pending.durable().await) {
             Ok(receipt) => judged = Some(receipt),
             Err(failure) => return Err(refused(call, failure)),
@@ -427,54 +427,6 @@ async fn decode_response(api: &'static Api, body: &Bytes, is_text: bool) -> Mode
     }
     let body = body.clone();
     tokio::task::spawn_blocking(move || decode(&body)).await.unwrap_or_default()
-}
-
-/// How an answer is packed, though it was asked for as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Packing {
-    Plain,
-    Gzip,
-    /// In a way, or in more ways than one, that is not undone here.
-    Other,
-}
-
-impl Packing {
-    fn of(headers: &HeaderMap) -> Self {
-        let all = headers.get_all(header::CONTENT_ENCODING).iter();
-        let named: Vec<String> = all
-            .flat_map(|value| {
-                let value = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
-                value.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>()
-            })
-            .filter(|name| !name.is_empty() && name != "identity")
-            .collect();
-        match named.as_slice() {
-            [] => Self::Plain,
-            [one] if one == "gzip" || one == "x-gzip" => Self::Gzip,
-            _ => Self::Other,
-        }
-    }
-}
-
-/// An answer as it is; `None` when that cannot be had.
-async fn unpacked(packing: Packing, body: &Bytes, bytes_max: usize) -> Option<Bytes> {
-    match packing {
-        Packing::Plain => Some(body.clone()),
-        Packing::Other => None,
-        Packing::Gzip => {
-            let body = body.clone();
-            let plain = tokio::task::spawn_blocking(move || gunzip(&body, bytes_max));
-            plain.await.ok().flatten().map(Bytes::from)
-        }
-    }
-}
-
-/// Unpacks what an upstream packed though it was asked not to. `None` when it is too large or not what it says.
-fn gunzip(body: &[u8], bytes_max: usize) -> Option<Vec<u8>> {
-    let mut plain = Vec::new();
-    let limit = bytes_max as u64 + 1;
-    std::io::Read::read_to_end(&mut std::io::Read::take(MultiGzDecoder::new(body), limit), &mut plain).ok()?;
-    (plain.len() <= bytes_max).then_some(plain)
 }
 
 /// Reads a request's body within the limits.

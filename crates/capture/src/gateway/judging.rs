@@ -1,7 +1,7 @@
 //! What is judged of a body, and rewritten in it: pure work, on threads that may wait.
 //!
-//! Beside the pieces that were read of a JSON body every other text in it is judged: a field that no decoder knows must be no way past a
-//! policy.
+//! Beside the pieces that were read of a JSON body every other text in it is judged: a field that no decoder knows must be no way
+//! past a policy.
 
 use std::borrow::Cow;
 use std::collections::HashSet;

@@ -37,8 +37,8 @@ const STEP_BYTES: usize = 256;
 /// Most bytes of events that wait behind a text that is held.
 const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Held text from which on it is scanned again only when it has grown by an eighth: a text without white space is held long, and must not be
-/// scanned with each event.
+/// Held text from which on it is scanned again only when it has grown by an eighth: a text without white space is held long, and must
+/// not be scanned with each event.
 const RESCAN_BYTES_MIN: usize = 512;
 
 /// Most texts of one answer that are told apart; further ones are scanned event by event.
@@ -276,8 +276,8 @@ impl Mask {
         self.queue.front().is_some_and(|held| !held.pieces.iter().all(|piece| self.is_released(piece)))
     }
 
-    /// Too much waits behind a text that does not go on. Let out as it is, it could be the first half of a value: a closed policy stops the answer
-    /// for that.
+    /// Too much waits behind a text that does not go on. Let out as it is, it could be the first half of a value: a closed policy stops
+    /// the answer for that.
     fn give_up_waiting(&mut self) {
         if self.policy.on_guard_failure == OnGuardFailure::Closed {
             return self.stop("guardrail_incomplete");

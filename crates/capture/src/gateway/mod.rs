@@ -37,6 +37,7 @@ pub mod keys;
 mod mask;
 mod multipart;
 pub mod openai;
+mod packing;
 mod passthrough;
 pub mod policy;
 mod relay;
@@ -49,17 +50,18 @@ use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::Router;
 use axum::routing::any;
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::Recorder;
 use budget::Budget;
-use call::Shared;
+use call::{BARE_RECORDS_MAX, Shared};
 use guard::Guard;
 use judging::Bench;
 use keys::{KeyChecker, Keys, VirtualKey};
@@ -256,6 +258,8 @@ impl Gateway {
                 policies,
                 guard,
                 bench: Bench::new(),
+                is_full: AtomicBool::new(false),
+                bare_records: Arc::new(Semaphore::new(BARE_RECORDS_MAX)),
                 background,
             }),
         })

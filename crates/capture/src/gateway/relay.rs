@@ -456,7 +456,7 @@ impl Relay {
 
     /// A policy that flags attacks in answers judges the whole of a stream when it is over: what is split over its events is seen so, and
     /// nothing is kept back for it.
-    async fn judged_whole(&self) -> Option<Ruling> {
+    async fn judged_whole(&mut self) -> Option<Ruling> {
         let flags = |policy: &Arc<Policy>| matches!(policy.answers, Action::Flag | Action::Redact);
         let policy = self.call.policy.clone().filter(flags)?;
         let (guard, response) = (self.call.shared.guard.clone()?, self.call.outcome.response.as_ref()?);
