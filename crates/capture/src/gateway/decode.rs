@@ -44,7 +44,7 @@ impl ModelRequest {
     /// Takes over a request of a batch.
     pub(super) fn add_batched(&mut self, one: Option<Self>, pieces: &mut Pieces) {
         let one = one.unwrap_or_default();
-        let model = one.model.unwrap_or_default();
+        let model = one.model.filter(|_| self.batched.len() < BATCHED_MODELS_MAX).unwrap_or_default();
         if !self.batched.contains(&model) {
             self.batched.push(model.clone());
         }
@@ -114,6 +114,9 @@ pub(super) fn body_object(bytes: &[u8]) -> Result<Object<'_>, DecodeError> {
 
 /// How a top-level number, text or flag becomes an attribute: the provider's name for it and ours.
 pub(super) type Field = (&'static str, Key);
+
+/// Most models of one batch that are told apart: batches are made for one. Further ones count as not readable.
+const BATCHED_MODELS_MAX: usize = 256;
 
 /// `gen_ai.request.top_p`
 pub(super) const TOP_P: Key = Key::of("gen_ai.request.top_p");

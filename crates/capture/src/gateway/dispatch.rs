@@ -151,7 +151,8 @@ async fn model_call(mut call: Call, api: &'static Api, target: &Target, parts: P
     match answered {
         Ok(response) => match (Framer::of(response.headers()), api.stream) {
             (Some(framer), Some(decoder)) => {
-                if api.deltas.is_empty()
+                // Without anybody who judges there is no window either.
+                if (api.deltas.is_empty() || shared.guard.is_none())
                     && let Some(failure) = enforce::unmaskable(&mut call)
                 {
                     return failed_answer(call, failure, receipt, overhead).await;

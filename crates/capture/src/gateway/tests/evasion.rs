@@ -233,6 +233,18 @@ async fn the_beginning_of_an_event_is_not_handed_out_past_the_window() {
 }
 
 #[tokio::test]
+async fn a_stream_that_nobody_can_mask_does_not_pass() {
+    let config = Config { policies: vec![answers(Action::Redact, OnGuardFailure::Closed)], ..Config::default() };
+    let mut stage = Stage::guarded(config, None, None).await;
+    let client = stage.chat(ASK_STREAM).await;
+    let (_, mut upstream) = stage.call().await;
+    begin_stream(&mut upstream).await;
+    chunk(&mut upstream, delta("write to ann.lee@example.com ")).await;
+    let seen = client.all().await;
+    assert!(seen.starts_with("HTTP/1.1 503") && seen.contains("guardrail_unsupported") && !seen.contains("ann.lee"), "{seen}");
+}
+
+#[tokio::test]
 async fn an_attack_in_a_masked_stream_is_flagged() {
     let policy = Policy { score_min: 0.3, ..answers(Action::Redact, OnGuardFailure::Closed) };
     let mut stage = stage(policy).await;
