@@ -74,7 +74,10 @@ pub(super) struct Wanted {
 
 impl Bench {
     pub(super) fn new() -> Self {
-        let seats = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self::with_seats(std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+    }
+
+    pub(super) fn with_seats(seats: usize) -> Self {
         Self { seats: Arc::new(Semaphore::new(seats)) }
     }
 

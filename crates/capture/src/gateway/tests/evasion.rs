@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use event::{Kind, Piece, limits};
+use event::{Direction, Kind, Piece, limits};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use tokio::io::AsyncWriteExt as _;
@@ -13,7 +13,9 @@ use tokio::net::TcpStream;
 use super::support::*;
 use super::warden::Warden;
 use crate::Raw;
+use crate::gateway::budget::Budget;
 use crate::gateway::guard::{Edit, Guard, Judgement};
+use crate::gateway::judging::{Bench, Subject, Wanted};
 use crate::gateway::keys::{KeyChecker, Secret, VirtualKey};
 use crate::gateway::policy::{Action, OnGuardFailure, Policy};
 use crate::gateway::{Config, Provider};
@@ -149,6 +151,28 @@ async fn each_way_in_which_judging_fails_is_said() {
         *may_end.0.lock().unwrap() = true;
         may_end.1.notify_all();
     }
+}
+
+#[tokio::test]
+async fn work_that_was_given_up_keeps_its_seat_and_its_memory_until_it_ends() {
+    const BYTES: usize = 64 * 1024;
+    let soon = Duration::from_millis(30);
+    let may_end = Arc::new((Mutex::new(false), Condvar::new()));
+    let budget = Budget::new(BYTES);
+    let mut share = budget.share();
+    share.cover(BYTES).unwrap();
+    let subject = |held| Subject { held, ..Subject::of_pieces(Direction::Input, Vec::new(), 0) };
+    let (bench, wanted) = (Bench::with_seats(1), Wanted { sensitive: false, score_min: 0.8 });
+    let slow = Arc::new(Slow { may_end: Arc::clone(&may_end), fails: false });
+    let first = bench.judge(slow, subject(Some(Arc::new(share))), wanted);
+    assert!(tokio::time::timeout(soon, first).await.is_err());
+    let second = bench.judge(Warden::guard(), subject(None), wanted);
+    assert!(tokio::time::timeout(soon, second).await.is_err(), "the seat was given away");
+    assert!(budget.share().cover(1).is_err(), "memory that is in use was given back");
+    *may_end.0.lock().unwrap() = true;
+    may_end.1.notify_all();
+    assert!(patiently(bench.judge(Warden::guard(), subject(None), wanted)).await.is_some());
+    budget.share().cover(BYTES).unwrap();
 }
 
 /// Answers with a head of its own.
