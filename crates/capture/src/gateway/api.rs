@@ -127,11 +127,11 @@ const fn route(provider: Provider, method: Method, path: &'static str, api: &'st
 }
 
 const fn streaming(provider: Provider, path: &'static str, api: &'static Api) -> Route {
-    Route { streams: true, ..route(provider, Method::POST, path, api) }
+    Route { provider, method: Method::POST, path, streams: true, is_of_object: false, api }
 }
 
 const fn of_object(provider: Provider, method: Method, path: &'static str, api: &'static Api) -> Route {
-    Route { is_of_object: true, ..route(provider, method, path, api) }
+    Route { provider, method, path, streams: false, is_of_object: true, api }
 }
 
 /// The names of the APIs that are read, each once: policies and keys name them so.

@@ -82,11 +82,14 @@ impl Bench {
     }
 
     /// Judges when there is a seat. `None`: the guard failed.
-    pub(super) async fn judge(&self, guard: Arc<dyn Guard>, subject: Subject, wanted: Wanted) -> Option<Judged> {
+    pub(super) async fn judge(&self, guard: Arc<dyn Guard>, mut subject: Subject, wanted: Wanted) -> Option<Judged> {
         let seat = Arc::clone(&self.seats).acquire_owned().await.ok()?;
         let judging = tokio::task::spawn_blocking(move || {
             let judged = subject.judge(&*guard, wanted);
-            drop((subject, seat));
+            // The body goes before its memory and its seat are given away.
+            let held = subject.held.take();
+            drop(subject);
+            drop((held, seat));
             judged
         });
         judging.await.ok()

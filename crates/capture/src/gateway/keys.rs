@@ -477,12 +477,13 @@ mod tests {
 
     #[test]
     fn a_key_reaches_what_is_read_and_no_more_unless_it_is_said() {
-        let allows = |more: fn(&mut VirtualKey), route: Option<&str>, is_of_object: bool| {
+        type Change = fn(&mut VirtualKey);
+        let allows = |more: Change, route: Option<&str>, is_of_object: bool| {
             let keys = keys(more);
             let mut parts = request("/v1/x", "authorization", concat!("Bearer ", "wk_good"));
             keys.admit(&mut parts, Provider::OpenAi).unwrap().unwrap().allows_route(route, is_of_object).is_ok()
         };
-        let (plain, chat, unread): (fn(&mut VirtualKey), fn(&mut VirtualKey), fn(&mut VirtualKey)) =
+        let (plain, chat, unread): (Change, Change, Change) =
             (|_| {}, |key| key.routes = vec!["openai.responses".to_owned()], |key| key.unread = true);
         for (key, route, is_of_object, expected) in [
             (plain, Some("openai.chat"), false, true),

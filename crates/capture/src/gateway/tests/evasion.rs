@@ -313,6 +313,7 @@ async fn keyed(more: impl FnOnce(&mut VirtualKey)) -> Stage {
 
 #[tokio::test]
 async fn a_key_reaches_the_models_and_the_paths_that_it_is_for() {
+    type Change = fn(&mut VirtualKey);
     const KEY: &str = concat!(" HTTP/1.1\r\nauthorization: Bearer ", "wk_good");
     let batch = r#"{"requests":[{"custom_id":"a","params":{"model":"small","messages":[]}},{"custom_id":"b","params":{"model":"large","messages":[]}}]}"#;
     let line = |model: &str| {
@@ -348,7 +349,7 @@ async fn a_key_reaches_the_models_and_the_paths_that_it_is_for() {
     ] {
         refused(&mut keyed(|_| {}).await, &head, body, kind).await;
     }
-    let allowed: [(String, fn(&mut VirtualKey)); 3] = [
+    let allowed: [(String, Change); 3] = [
         (format!("GET /v1/responses/resp_1{KEY}"), |key| key.routes = vec!["openai.responses".to_owned()]),
         (format!("GET /v1/models{KEY}"), |key| key.unread = true),
         (format!("POST /azure/openai/deployments/small/chat/completions{KEY}"), |_| {}),
