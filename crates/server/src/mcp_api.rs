@@ -1,5 +1,6 @@
 //! MCP: the proxies of the configuration, and what proxies beside their servers (`watchkeeper mcp`) ask.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::extract::State;
@@ -52,19 +53,20 @@ async fn list(State(held): State<Held>) -> Result<Response, ApiError> {
 #[serde(deny_unknown_fields)]
 struct ApproveRequest {
     server: String,
-    tool: Option<String>,
+    hashes: BTreeSet<String>,
 }
 
 async fn approve(State(held): State<Held>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
     let request: ApproveRequest = body.json()?;
-    let approved = held.pins.approve(caller.asker.clone(), request.server, request.tool).await?;
+    let approved = held.pins.approve(caller.asker.clone(), request.server, request.hashes).await?;
     Ok(Json(serde_json::json!({ "approved": approved })).into_response())
 }
 
 impl From<PinsError> for ApiError {
     fn from(error: PinsError) -> Self {
         let status = match &error {
-            PinsError::Unknown { .. } => StatusCode::NOT_FOUND,
+            PinsError::Unknown { .. } | PinsError::NoServer { .. } => StatusCode::NOT_FOUND,
+            PinsError::Ambiguous { .. } => StatusCode::CONFLICT,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error)

@@ -456,12 +456,12 @@ pub(crate) struct McpArgs {
     /// Show the tools whose definitions are pinned
     #[arg(long, conflicts_with_all = ["url", "command", "approve"])]
     pub(crate) pins: bool,
-    /// Take the changed definitions of this server's tools for the pinned ones
-    #[arg(long, value_name = "SERVER", conflicts_with_all = ["url", "command"])]
+    /// Take definitions that wait for the pinned ones: of the server with this id, or with this name where one alone has it
+    #[arg(long, value_name = "SERVER", requires = "hash", conflicts_with_all = ["url", "command"])]
     pub(crate) approve: Option<String>,
-    /// With --approve: only this tool
-    #[arg(long, value_name = "TOOL", requires = "approve")]
-    pub(crate) tool: Option<String>,
+    /// With --approve: the hash of a definition that waits, as --pins shows it; may be given several times
+    #[arg(long, value_name = "HASH", requires = "approve")]
+    pub(crate) hash: Vec<String>,
     #[command(flatten)]
     pub(crate) format: Format,
     /// The command that starts the server

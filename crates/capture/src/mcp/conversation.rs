@@ -8,7 +8,7 @@ use event::attr;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::session::{Drifted, Reading, ServerInfo, Session, Side, Who};
-use super::{Limits, OnDrift, Pins, Policy, answer, trace};
+use super::{Compared, Limits, OnDrift, Pins, Policy, answer, trace};
 use crate::gateway::OnRecordFailure;
 use crate::{RawEvent, RecordError, Recorder};
 
@@ -17,6 +17,9 @@ const READ_INLINE_BYTES_MAX: usize = 256 * 1024;
 
 /// Records of one conversation that may be under way while its messages go on. Beyond them the next message waits.
 const BESIDE_MAX: u32 = 64;
+
+/// Most tools that are named to a client whose list is withheld.
+const NAMES_TOLD_MAX: usize = 16;
 
 /// How soon a record is tried again when too much was under way.
 const RETRY: Duration = Duration::from_millis(50);
@@ -283,12 +286,11 @@ impl Conversation {
                     for tool in listed {
                         drifted.remove(&tool);
                     }
-                    if compared.drifted.is_empty() {
+                    if compared.drifted.is_empty() && compared.uncompared == 0 {
                         continue;
                     }
-                    let names = compared.drifted.join(", ");
+                    withheld = Some(why_withheld(&compared));
                     drifted.extend(compared.drifted);
-                    withheld = Some(format!("the server has changed the definition of {names}; an operator has to approve it"));
                 }
                 Ok(_) => {}
                 Err(error) if policy.on_drift == OnDrift::Block && policy.on_record_failure == OnRecordFailure::FailClosed => {
@@ -352,6 +354,17 @@ impl Shared {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+/// What the client is told in the place of a list.
+fn why_withheld(compared: &Compared) -> String {
+    let named = compared.drifted.iter().take(NAMES_TOLD_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = compared.drifted.len().saturating_sub(NAMES_TOLD_MAX);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    match (compared.drifted.is_empty(), compared.uncompared) {
+        (false, _) => format!("definitions of the server are not the pinned ones: {named}{more}; an operator has to approve them"),
+        (true, count) => format!("the server lists {count} tools more than are compared; an operator has to split it"),
     }
 }
 

@@ -15,8 +15,15 @@ use crate::bound::bound;
 use crate::gateway::json::{self, Object};
 use crate::{Raw, RawEvent};
 
-/// Most tools of one page of a list that are compared.
-const TOOLS_MAX: usize = 4_096;
+/// Most tools of one page of a list that are compared, and most of one server that are pinned: some servers have hundreds.
+pub const TOOLS_MAX: usize = 4_096;
+
+/// Longest name of a tool that is kept as it is, in bytes. MCP recommends 128 characters at most; a longer one goes by its
+/// beginning and its digest.
+const NAME_BYTES_MAX: usize = 256;
+
+/// How much of a longer name is kept, in bytes.
+const NAME_BYTES_KEPT: usize = 160;
 
 /// Most names that are remembered from page to page, to see at the end which tools are gone.
 const NAMES_MAX: usize = 16_384;
@@ -35,6 +42,12 @@ pub struct Listing {
     pub template: RawEvent,
     /// The definitions.
     pub tools: Vec<Tool>,
+    /// How many more there were, of which nothing is known: a page has more than [`TOOLS_MAX`].
+    pub uncompared: usize,
+    /// Whether this is the first page of a list.
+    pub begins: bool,
+    /// Whether it is the last one.
+    pub ends: bool,
     /// Every tool of the server, when this was the last page of a list that was read from its first.
     pub all: Option<BTreeSet<String>>,
 }
@@ -42,7 +55,7 @@ pub struct Listing {
 /// A tool's definition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tool {
-    /// Its name.
+    /// Its name, as [`known_name`] has it.
     pub name: String,
     /// All of its definition, as RFC 8785 writes it.
     pub definition: String,
@@ -64,7 +77,7 @@ pub struct Change {
 /// What happened to a tool's definition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// The server has a tool that it did not have.
+    /// The server has a tool that it did not have, or has it again as it was.
     Added,
     /// The definition is another.
     Changed,
@@ -80,31 +93,31 @@ pub(super) struct Pages {
 }
 
 impl Pages {
-    /// A page is asked for.
-    pub(super) fn asked(&mut self, has_cursor: bool) {
-        if !has_cursor {
-            self.names.clear();
-            self.is_from_start = true;
-        }
-    }
-
-    /// A page has come.
+    /// A page has come. `begins`: it was asked for without a cursor, and so is the first one.
     pub(super) fn listed(
         &mut self,
         server: &ServerInfo,
         server_name: Option<(String, Option<String>)>,
         template: RawEvent,
+        begins: bool,
         result: &Object<'_>,
     ) -> Listing {
-        let tools = tools(&result.items("tools"));
+        if begins {
+            self.names.clear();
+            self.is_from_start = true;
+        }
+        let items = result.items("tools");
+        let uncompared = items.len().saturating_sub(TOOLS_MAX);
+        let tools = tools(&items);
         self.names.extend(tools.iter().map(|tool| tool.name.clone()));
-        if self.names.len() > NAMES_MAX {
+        // Of what was not read nobody can say that it is gone.
+        if uncompared > 0 || self.names.len() > NAMES_MAX {
             self.is_from_start = false;
             self.names.clear();
         }
-        let is_last = result.get("nextCursor").is_none();
-        let all = (is_last && std::mem::take(&mut self.is_from_start)).then(|| std::mem::take(&mut self.names));
-        Listing { server: server.clone(), server_name, template, tools, all }
+        let ends = result.get("nextCursor").is_none();
+        let all = (ends && std::mem::take(&mut self.is_from_start)).then(|| std::mem::take(&mut self.names));
+        Listing { server: server.clone(), server_name, template, tools, uncompared, begins, ends, all }
     }
 }
 
@@ -177,6 +190,19 @@ impl Listing {
         event
     }
 
+    /// That definitions were not compared, because there are too many.
+    #[must_use]
+    pub fn not_compared(&self, count: usize) -> RawEvent {
+        let mut event = self.event("mcp.tools.not_compared");
+        event.set(attr::PACKAGE_TYPE, "mcp_server");
+        event.set(attr::PACKAGE_NAME, self.server.name.as_str());
+        event.set(attr::EVENT_ACTION, "read");
+        event.set(attr::MCP_ANOMALY, "not_pinned");
+        crate::bound::add(&mut event.attributes, attr::ITEMS_DROPPED, count);
+        bound(&mut event);
+        event
+    }
+
     fn event(&self, name: &str) -> RawEvent {
         let mut event = self.template.clone();
         event.id = EventId::random();
@@ -196,6 +222,16 @@ impl ChangeKind {
             Self::Removed => "removed",
         }
     }
+}
+
+/// The name under which a tool is known: its own, or for a very long one its beginning and its SHA-256.
+#[must_use]
+pub fn known_name(name: &str) -> String {
+    if name.len() <= NAME_BYTES_MAX {
+        return name.to_owned();
+    }
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, name.as_bytes());
+    format!("{}... sha256:{}", json::cut_at(name.to_owned(), NAME_BYTES_KEPT).0, event::hex::encode(digest.as_ref()))
 }
 
 /// What a JSON text is in RFC 8785. A text that two readers may understand differently, or that is too deep, stays as it is.
@@ -271,7 +307,7 @@ fn tools(items: &[&RawValue]) -> Vec<Tool> {
 
 fn name(raw: &RawValue) -> String {
     // A definition with a key twice has a name for somebody.
-    Object::of(raw).and_then(|tool| tool.text("name")).unwrap_or_else(|| json::cut_at(raw.get().to_owned(), 256).0)
+    known_name(&Object::of(raw).and_then(|tool| tool.text("name")).unwrap_or_else(|| raw.get().to_owned()))
 }
 
 fn definition(tool: &str, direction: Direction) -> PieceMeta<Raw> {
@@ -341,8 +377,10 @@ impl<'de> Deserialize<'de> for Strict {
 
 #[cfg(test)]
 mod tests {
+    use event::{Key, Source, SourcePath};
     use proptest::prelude::*;
 
+    use super::super::session::Transport;
     use super::*;
 
     #[test]
@@ -380,6 +418,44 @@ mod tests {
         let tools = tools(&json::items(&items).unwrap());
         assert_eq!(tools.len(), 2);
         assert!(tools[0].definition.contains('x') && tools[0].definition.contains('y'));
+    }
+
+    fn page(pages: &mut Pages, begins: bool, result: &serde_json::Value) -> Listing {
+        let text = result.to_string();
+        let template = RawEvent::new(Kind::Installation, "x", Source::new(SourcePath::Mcp, Key::of("mcp")));
+        let server = ServerInfo {
+            name: "n".to_owned(),
+            transport: Transport::Pipe,
+            identity: "n".to_owned(),
+            place: "n".to_owned(),
+            address: None,
+        };
+        pages.listed(&server, None, template, begins, &Object::parse(&text).unwrap())
+    }
+
+    #[test]
+    fn a_list_is_known_whole_only_from_its_first_page_to_its_last() {
+        let mut pages = Pages::default();
+        let named = |name: &str| serde_json::json!([{ "name": name }]);
+        let first = page(&mut pages, true, &serde_json::json!({ "tools": named("a"), "nextCursor": "1" }));
+        assert!(first.begins && !first.ends && first.all.is_none());
+        let last = page(&mut pages, false, &serde_json::json!({ "tools": named("b") }));
+        assert_eq!(last.all.unwrap().into_iter().collect::<Vec<_>>(), ["a", "b"]);
+        let stray = page(&mut pages, false, &serde_json::json!({ "tools": named("c") }));
+        assert!(stray.ends && stray.all.is_none());
+        // Beyond the bound nothing is said to be compared, or to be gone.
+        let many: Vec<_> = (0..TOOLS_MAX + 2).map(|n| serde_json::json!({ "name": n.to_string() })).collect();
+        let many = page(&mut pages, true, &serde_json::json!({ "tools": many }));
+        assert_eq!((many.tools.len(), many.uncompared, many.all), (TOOLS_MAX, 2, None));
+    }
+
+    #[test]
+    fn long_names_stay_apart_and_short() {
+        let long = "n".repeat(10_000);
+        assert_eq!(known_name("read_file"), "read_file");
+        assert!(known_name(&long).len() <= NAME_BYTES_MAX);
+        assert_ne!(known_name(&long), known_name(&format!("{long}n")));
+        assert_eq!(known_name(&known_name(&long)), known_name(&long));
     }
 
     proptest! {

@@ -57,8 +57,10 @@ pub trait Pins: Send + Sync + 'static {
 /// What a comparison found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Compared {
-    /// Tools whose definition is not the pinned one.
+    /// Tools whose definition is not a pinned one: it is another, it is new, or there is no room for its pin.
     pub drifted: Vec<String>,
+    /// How many more were not even read.
+    pub uncompared: usize,
 }
 
 /// Bounds on sizes and times.

@@ -31,13 +31,14 @@ pub enum Mode {
     Block,
 }
 
-/// What happens when a server changes the definition of a tool.
+/// What happens when a server changes the definition of a tool, or has a new tool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnDrift {
     /// It is recorded, and the new definition is the pinned one.
     #[default]
     Record,
-    /// The list is answered with an error and the tool is not called until an operator approves the new definition.
+    /// The list is answered with an error and the tool is not called until an operator approves the new definition. What cannot be
+    /// compared is treated as changed.
     Block,
 }
 

@@ -6,15 +6,12 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::listing::{Listing, Tool};
+use super::listing::{Listing, TOOLS_MAX, Tool, known_name};
 use super::session::{ServerInfo, Transport};
 use super::{Compared, OnDrift};
 use crate::api::decode_events;
 
-/// Most tools in one request.
-const TOOLS_MAX: usize = 4_096;
-
-/// Longest name of a server or a tool, and longest place, in bytes.
+/// Longest name and longest place of a server, in bytes.
 const TEXT_BYTES_MAX: usize = 16 * 1024;
 
 #[derive(Serialize, Deserialize)]
@@ -29,6 +26,12 @@ struct Body<'a> {
     server_version: Option<String>,
     block: bool,
     tools: Vec<BodyTool>,
+    #[serde(default)]
+    uncompared: usize,
+    #[serde(default)]
+    begins: bool,
+    #[serde(default)]
+    ends: bool,
     all: Option<BTreeSet<String>>,
 }
 
@@ -42,6 +45,8 @@ struct BodyTool {
 #[derive(Serialize, Deserialize)]
 struct Answer {
     drifted: Vec<String>,
+    #[serde(default)]
+    uncompared: usize,
 }
 
 /// Why a request is none.
@@ -82,6 +87,9 @@ pub fn encode(listing: &Listing, on_drift: OnDrift, event: &str) -> Result<Vec<u
         server_version,
         block: on_drift == OnDrift::Block,
         tools: tools.collect(),
+        uncompared: listing.uncompared,
+        begins: listing.begins,
+        ends: listing.ends,
         all: listing.all.clone(),
     };
     Ok(serde_json::to_vec(&body)?)
@@ -97,29 +105,28 @@ pub fn decode(bytes: &[u8]) -> Result<(Listing, OnDrift), RemoteError> {
     for (field, text) in [("name", &body.name), ("identity", &body.identity), ("place", &body.place)] {
         bounded(field, text.len(), TEXT_BYTES_MAX)?;
     }
-    for tool in &body.tools {
-        bounded("tools.name", tool.name.len(), TEXT_BYTES_MAX)?;
-    }
     let mut events = decode_events(body.event.get().as_bytes())?;
     let template = events.swap_remove(0);
     let server =
         ServerInfo { name: body.name, transport: Transport::Pipe, identity: body.identity, place: body.place, address: None };
-    let tools = body.tools.into_iter().map(|tool| Tool { name: tool.name, definition: tool.definition }).collect();
+    let tools = body.tools.into_iter().map(|tool| Tool { name: known_name(&tool.name), definition: tool.definition }).collect();
+    let all = body.all.map(|all| all.iter().map(|name| known_name(name)).collect());
     let server_name = body.server_name.map(|name| (name, body.server_version));
     let on_drift = if body.block { OnDrift::Block } else { OnDrift::Record };
-    Ok((Listing { server, server_name, template, tools, all: body.all }, on_drift))
+    let (uncompared, begins, ends) = (body.uncompared, body.begins, body.ends);
+    Ok((Listing { server, server_name, template, tools, uncompared, begins, ends, all }, on_drift))
 }
 
 /// Writes an answer.
 #[must_use]
 pub fn answer(compared: &Compared) -> serde_json::Value {
-    serde_json::json!({ "drifted": compared.drifted })
+    serde_json::json!({ "drifted": compared.drifted, "uncompared": compared.uncompared })
 }
 
 /// Reads an answer.
 pub fn read_answer(bytes: &[u8]) -> Result<Compared, RemoteError> {
     let answer: Answer = serde_json::from_slice(bytes)?;
-    Ok(Compared { drifted: answer.drifted })
+    Ok(Compared { drifted: answer.drifted, uncompared: answer.uncompared })
 }
 
 #[cfg(test)]
@@ -142,14 +149,18 @@ mod tests {
             server_name: Some(("s".to_owned(), None)),
             template,
             tools: vec![Tool { name: "t".to_owned(), definition: "{}".to_owned() }],
+            uncompared: 3,
+            begins: true,
+            ends: true,
             all: Some(BTreeSet::from(["t".to_owned()])),
         };
         let event = r#"{"kind":"installation","name":"mcp.tools","source":{"path":"mcp","dialect":"mcp"}}"#;
         let bytes = encode(&listing, OnDrift::Block, event).unwrap();
         let (came, on_drift) = decode(&bytes).unwrap();
         assert_eq!((came.server, came.tools, came.all, on_drift), (listing.server, listing.tools, listing.all, OnDrift::Block));
+        assert_eq!((came.uncompared, came.begins, came.ends), (3, true, true));
         assert_eq!((came.template.kind, came.template.source.path), (Kind::Installation, SourcePath::Mcp));
-        let compared = Compared { drifted: vec!["t".to_owned()] };
+        let compared = Compared { drifted: vec!["t".to_owned()], uncompared: 2 };
         assert_eq!(read_answer(answer(&compared).to_string().as_bytes()).unwrap(), compared);
         for wrong in [
             "",

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use event::{Direction, Event, EventId, Identity, Key, Kind, Phase, Principal, Source, SourcePath, Status, Trace, Value, attr};
 use serde_json::value::RawValue;
 
-use super::listing::{Listing, Pages};
+use super::listing::{Listing, Pages, known_name};
 use super::message::{Frame, Id, Message, Outcome, Params, Unreadable, is_ambiguous, read};
 use super::pieces::{Pieces, evidence};
 use super::policy::Policy;
@@ -331,9 +331,6 @@ impl Session {
         if params.is_unreadable() || params.object().is_some_and(|object| is_ambiguous(&object, &["name", "arguments", "uri"])) {
             event.set(attr::MCP_ANOMALY, "ambiguous");
         }
-        if method == "tools/list" && side == Side::Client {
-            self.pages.asked(params.text("cursor").is_some());
-        }
         if side == Side::Client {
             self.input_responses(params, reading);
         }
@@ -352,7 +349,8 @@ impl Session {
                 }
             }
         }
-        let waiting = Waiting::new(method, template);
+        let mut waiting = Waiting::new(method, template);
+        waiting.begins_list = params.text("cursor").is_none();
         if self.waiting(side).put(id.clone(), waiting) {
             reading.waits.push(id);
         } else {
@@ -376,9 +374,8 @@ impl Session {
             return None;
         }
         let name = params.text("name").unwrap_or_default();
-        if self.drifted.lock().unwrap_or_else(PoisonError::into_inner).contains(&name) {
-            let reason =
-                format!("the definition of the tool {name:?} is not the one that was seen first; an operator has to approve it");
+        if self.drifted.lock().unwrap_or_else(PoisonError::into_inner).contains(&known_name(&name)) {
+            let reason = format!("the definition of the tool {name:?} is not a pinned one; an operator has to approve it");
             return Some(Ruling { policy: "mcp.drift", reason, is_blocked: true });
         }
         if self.policy.allows(&name) {
@@ -453,7 +450,7 @@ impl Session {
         if waiting.method == "ping" {
             return;
         }
-        let (method, is_cancelled) = (waiting.method.clone(), waiting.is_cancelled);
+        let (method, is_cancelled, begins_list) = (waiting.method.clone(), waiting.is_cancelled, waiting.begins_list);
         let mut event = waiting.outcome();
         // The server may have told its name only now.
         if let Some((name, _)) = &self.server_name {
@@ -468,7 +465,7 @@ impl Session {
                 event.status = Status::Ok;
                 results::result(&mut event, side, &method, result);
                 if side == Side::Server {
-                    self.told_by_result(&method, result, &event, reading);
+                    self.told_by_result(&method, begins_list, result, &event, reading);
                 }
             }
         }
@@ -476,7 +473,7 @@ impl Session {
     }
 
     /// What else the server's results tell: instructions, definitions of tools, questions to the client.
-    fn told_by_result(&mut self, method: &str, result: &RawValue, event: &RawEvent, reading: &mut Reading) {
+    fn told_by_result(&mut self, method: &str, begins_list: bool, result: &RawValue, event: &RawEvent, reading: &mut Reading) {
         let Some(members) = Object::of(result) else { return };
         if let Some(instructions) = members.text("instructions").filter(|_| matches!(method, "initialize" | "server/discover")) {
             reading.events.push(results::instructions(event, instructions));
@@ -484,7 +481,7 @@ impl Session {
         if method == "tools/list" {
             let template = self.event(Kind::Installation, Side::Server, "mcp.tools");
             let server = self.server_name.clone();
-            reading.listings.push(self.pages.listed(&self.server, server, template, &members));
+            reading.listings.push(self.pages.listed(&self.server, server, template, begins_list, &members));
         }
         // MCP 2026-07-28: what the server asks comes in a result, and the answers come with the request's next try.
         for (key, raw) in members.object("inputRequests").iter().flat_map(Object::entries) {

@@ -53,7 +53,7 @@ impl Pins for Kept {
                 }
             }
             self.listings.lock().unwrap().push(listing);
-            Ok(Compared { drifted })
+            Ok(Compared { drifted, uncompared: 0 })
         })
     }
 }

@@ -18,6 +18,8 @@ pub(super) struct Waiting {
     template: RawEvent,
     since: Instant,
     pub(super) is_cancelled: bool,
+    /// It asks for the first page of a list.
+    pub(super) begins_list: bool,
 }
 
 /// The requests of one side that wait.
@@ -29,7 +31,7 @@ pub(super) struct Waitings {
 
 impl Waiting {
     pub(super) fn new(method: &str, template: RawEvent) -> Self {
-        Self { method: method.to_owned(), template, since: Instant::now(), is_cancelled: false }
+        Self { method: method.to_owned(), template, since: Instant::now(), is_cancelled: false, begins_list: false }
     }
 
     /// The event of the answer.

@@ -118,14 +118,14 @@ fn pins(args: &McpArgs) -> anyhow::Result<ExitCode> {
         bail!("no server runs on {}; the pins are asked of the server", data.display());
     };
     if let Some(server) = &args.approve {
-        let request = serde_json::json!({ "server": server, "tool": args.tool });
+        let request = serde_json::json!({ "server": server, "hashes": args.hash });
         let approved: serde_json::Value = api.post("/api/mcp/approve", &request)?;
         let names: Vec<&str> = approved["approved"].as_array().into_iter().flatten().filter_map(|name| name.as_str()).collect();
         say(&format!("approved: {}", names.join(", ")))?;
         return Ok(ExitCode::SUCCESS);
     }
     let pinned: Vec<serde_json::Map<String, serde_json::Value>> = api.get("/api/mcp/tools")?;
-    let columns = ["server", "tool", "hash", "waits_for_approval", "waiting_hash"].map(str::to_owned).to_vec();
+    let columns = ["id", "server", "tool", "hash", "waits_for_approval", "waiting_hash", "listed"].map(str::to_owned).to_vec();
     let cell = |value: Option<&serde_json::Value>| match value {
         None | Some(serde_json::Value::Null) => Cell::Null,
         Some(serde_json::Value::String(text)) => Cell::Text(text.clone()),
