@@ -111,7 +111,9 @@ pub(crate) enum PinsError {
     #[error("the pins of MCP tools in the keyring: {0}")]
     Parse(#[from] serde_json::Error),
     /// There is nothing to approve.
-    #[error("no definition of {server:?} with the hash {hash:?} waits for approval; `watchkeeper mcp --pins` shows those that do now")]
+    #[error(
+        "no definition of {server:?} with the hash {hash:?} waits for approval; `watchkeeper mcp --pins` shows those that do now"
+    )]
     Unknown {
         /// The server.
         server: String,
@@ -178,7 +180,8 @@ impl ToolPins {
         let _alone = self.alone.lock().await;
         blocking(move || {
             let (key, mut pins) = this.find(&server)?;
-            let waits = |hash: &String| pins.tools.values().any(|pin| pin.waiting.as_ref().is_some_and(|waiting| waiting.hash == *hash));
+            let waits =
+                |hash: &String| pins.tools.values().any(|pin| pin.waiting.as_ref().is_some_and(|waiting| waiting.hash == *hash));
             let missing = if hashes.is_empty() { Some(String::new()) } else { hashes.iter().find(|hash| !waits(hash)).cloned() };
             if let Some(hash) = missing {
                 return Err(PinsError::Unknown { server, hash });
@@ -234,13 +237,14 @@ impl ToolPins {
             let compared = Compared { drifted, uncompared: listing.uncompared };
             return Ok(Weighed { pins: None, events: vec![full(listing)], compared });
         }
-        let mut pins = found
-            .unwrap_or_else(|| ServerPins { name: self.name(&listing.server.name), is_open: true, ..ServerPins::default() });
+        let mut pins =
+            found.unwrap_or_else(|| ServerPins { name: self.name(&listing.server.name), is_open: true, ..ServerPins::default() });
         // Another list has begun: what was not in the first one is new.
         pins.is_open &= is_new || !listing.begins;
         pins.blocks |= on_drift == OnDrift::Block;
         let mut room = TEXTS_BYTES_MAX.saturating_sub(pins.text_bytes());
-        let mut weighed = Weighed { compared: Compared { uncompared: listing.uncompared, ..Compared::default() }, ..Weighed::default() };
+        let mut weighed =
+            Weighed { compared: Compared { uncompared: listing.uncompared, ..Compared::default() }, ..Weighed::default() };
         let mut unpinned = listing.uncompared;
         let mut hashes = Vec::new();
         for tool in &listing.tools {
@@ -367,7 +371,15 @@ impl Weighed {
         }
     }
 
-    fn tell(&mut self, listing: &Listing, tool: &Tool, kind: ChangeKind, before: Option<&Definition>, now: &Definition, is_blocked: bool) {
+    fn tell(
+        &mut self,
+        listing: &Listing,
+        tool: &Tool,
+        kind: ChangeKind,
+        before: Option<&Definition>,
+        now: &Definition,
+        is_blocked: bool,
+    ) {
         let before = before.map(|known| (known.text.clone(), known.hash.clone()));
         let text = if now.text.is_empty() { &tool.definition } else { &now.text };
         let change = Change { tool: tool.name.clone(), kind, before, after: Some((text.clone(), now.hash.clone())) };

@@ -128,8 +128,8 @@ impl<W: Write + Send + 'static> Bridge<W> {
             match Limited::new(response.into_body(), self.conversation.limits().message_bytes_max).collect().await {
                 Ok(body) => {
                     let body = body.to_bytes();
-                    if !body.trim_ascii().is_empty() {
-                        self.tell(body).await;
+                    if !body.trim_ascii().is_empty() && !self.tell(body).await {
+                        return self.fail(&message, "withheld", "the answer cannot be read, and is withheld").await;
                     }
                 }
                 Err(error) => return self.fail(&message, "upstream_error", &error.to_string()).await,
@@ -157,6 +157,7 @@ impl<W: Write + Send + 'static> Bridge<W> {
                 });
                 let Ok(pushed) = pushed else {
                     tracing::error!("an event of the MCP server is too long; its stream is closed");
+                    let _ = self.conversation.server_begins_too_large(&chunk).await;
                     return None;
                 };
                 if let Some(message) = message.filter(|message| !message.is_empty()) {
@@ -199,9 +200,10 @@ impl<W: Write + Send + 'static> Bridge<W> {
         }
     }
 
-    /// Hands a message of the server to the client.
-    async fn tell(&self, message: Bytes) {
+    /// Hands a message of the server to the client. False: there is nothing to hand on.
+    async fn tell(&self, message: Bytes) -> bool {
         let passage = self.conversation.server_message(message).await;
+        let is_told = passage.onward != Onward::Nothing;
         match passage.onward {
             Onward::Message(message) | Onward::Instead(message) => self.say(&message),
             Onward::Nothing => {}
@@ -211,6 +213,7 @@ impl<W: Write + Send + 'static> Bridge<W> {
         {
             drop(self.upstream.send(request).await);
         }
+        is_told
     }
 
     /// Tells the client that its requests get no answer.
@@ -268,7 +271,7 @@ impl<W: Write + Send + 'static> Bridge<W> {
         let mut heads = Heads { method: None, is_request: false, headers: HeaderMap::new() };
         let frame = read(message);
         let first = frame.messages.first();
-        if let Some(Ok(Message::Request { method, params, .. } | Message::Notification { method, params })) = first {
+        if let Some(Ok(Message::Request { method, params, .. } | Message::Notification { method, params, .. })) = first {
             heads.is_request = matches!(first, Some(Ok(Message::Request { .. })));
             heads.method = Some(method.clone());
             if let Some(value) = header_value(method) {

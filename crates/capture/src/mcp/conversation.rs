@@ -131,6 +131,11 @@ impl Conversation {
         self.shared.limits
     }
 
+    /// Whether anything is refused, so that what is not read must not pass.
+    pub(super) fn is_enforced(&self) -> bool {
+        self.shared.policy.is_enforced()
+    }
+
     /// Whether it has one request and its answer.
     pub(super) fn is_one_exchange(&self) -> bool {
         self.is_one_exchange
@@ -363,7 +368,9 @@ fn why_withheld(compared: &Compared) -> String {
     let more = compared.drifted.len().saturating_sub(NAMES_TOLD_MAX);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     match (compared.drifted.is_empty(), compared.uncompared) {
-        (false, _) => format!("definitions of the server are not the pinned ones: {named}{more}; an operator has to approve them"),
+        (false, _) => {
+            format!("definitions of the server are not the pinned ones: {named}{more}; an operator has to approve them")
+        }
         (true, count) => format!("the server lists {count} tools more than are compared; an operator has to split it"),
     }
 }

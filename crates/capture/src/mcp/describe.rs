@@ -3,7 +3,7 @@
 use event::{Key, Kind, Part, PieceMeta, Role, Value, attr};
 use serde_json::value::RawValue;
 
-use super::message::{Id, Params};
+use super::message::Params;
 use super::pieces::Pieces;
 use super::session::{Side, with_pieces};
 use crate::gateway::json::{self, Object};
@@ -88,14 +88,6 @@ pub(super) fn request(event: &mut RawEvent, sender: Side, method: &str, params: 
             rest(event, &members, &["data"]);
         }
         _ => generic(event, sender, &members, params),
-    }
-}
-
-/// An id among the parameters.
-pub(super) fn id(raw: &RawValue) -> Option<Id> {
-    match json::text(raw) {
-        Some(text) => Some(Id::Text(text)),
-        None => json::int(raw).map(|id| Id::Number(id.to_string())),
     }
 }
 

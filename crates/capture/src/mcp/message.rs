@@ -16,6 +16,9 @@ const ID_BYTES_MAX: usize = 1_024;
 /// Longest name of a method, in bytes.
 const METHOD_BYTES_MAX: usize = 256;
 
+/// Beyond it not every whole number is a double (2^53), and an id in digits is only itself.
+const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
+
 /// The members of a message. Any other spelling of them is ambiguous.
 const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "error"];
 
@@ -23,8 +26,8 @@ const MEMBERS: [&str; 6] = ["jsonrpc", "id", "method", "params", "result", "erro
 pub(super) enum Message<'a> {
     /// Asks for an answer.
     Request { id: Id, method: String, params: Params<'a> },
-    /// Tells something.
-    Notification { method: String, params: Params<'a> },
+    /// Tells something. An id of `null` asks for no answer in JSON-RPC, and is not allowed in MCP; some libraries answer to it.
+    Notification { method: String, params: Params<'a>, has_null_id: bool },
     /// Answers. An error that belongs to no request has no id.
     Response { id: Option<Id>, outcome: Outcome<'a> },
 }
@@ -77,11 +80,12 @@ impl Unreadable {
 }
 
 impl Id {
-    fn of(raw: &RawValue) -> Option<Self> {
+    /// Reads an id. What is neither text nor number, or too long, is none.
+    pub(super) fn of(raw: &RawValue) -> Option<Self> {
         let id = match json::text(raw) {
             Some(text) => Self::Text(text),
             None => match raw.get().as_bytes().first()? {
-                b'-' | b'0'..=b'9' => Self::Number(json::int(raw).map_or_else(|| raw.get().to_owned(), |id| id.to_string())),
+                b'-' | b'0'..=b'9' => Self::Number(number(raw)),
                 _ => return None,
             },
         };
@@ -101,6 +105,17 @@ impl Id {
             Self::Text(text) => serde_json::Value::from(text.as_str()).to_string(),
             Self::Number(number) => number.clone(),
         }
+    }
+}
+
+/// A number as it is written most simply: to many libraries 1 and 1.0 are one id.
+fn number(raw: &RawValue) -> String {
+    if let Some(whole) = json::int(raw) {
+        return whole.to_string();
+    }
+    match json::number(raw) {
+        Some(number) if number.fract() == 0.0 && number.abs() < WHOLE_MAX => format!("{number:.0}"),
+        _ => raw.get().to_owned(),
     }
 }
 
@@ -165,7 +180,10 @@ fn message(text: &str) -> Result<Message<'_>, Unreadable> {
         let params = Params(members.get("params"));
         return Ok(match id {
             Some(id) => Message::Request { id, method, params },
-            None => Message::Notification { method, params },
+            None => {
+                let has_null_id = members.entries().any(|(key, _)| key == "id");
+                Message::Notification { method, params, has_null_id }
+            }
         });
     }
     match (result, error) {
@@ -206,7 +224,9 @@ mod tests {
             .iter()
             .map(|message| match message {
                 Ok(Message::Request { id, method, .. }) => format!("request {} {method}", id.json()),
-                Ok(Message::Notification { method, .. }) => format!("notification {method}"),
+                Ok(Message::Notification { method, has_null_id, .. }) => {
+                    format!("notification {method}{}", if *has_null_id { " null" } else { "" })
+                }
                 Ok(Message::Response { id, outcome: Outcome::Result(_) }) => {
                     format!("result {}", id.as_ref().map_or_else(|| "-".to_owned(), Id::json))
                 }
@@ -225,12 +245,15 @@ mod tests {
             (r#"{"jsonrpc":"2.0","id":1,"method":"ping"}"#, "request 1 ping"),
             (r#" {"id":"1","method":"tools/call","params":{}} "#, "request \"1\" tools/call"),
             (r#"{"method":"notifications/x"}"#, "notification notifications/x"),
-            (r#"{"id":null,"method":"x"}"#, "notification x"),
+            (r#"{"id":null,"method":"x"}"#, "notification x null"),
             (r#"{"id":7,"result":{}}"#, "result 7"),
             (r#"{"id":7,"result":null}"#, "result 7"),
             (r#"{"id":7,"error":{"code":-32601,"message":"no"}}"#, "error 7 Some(-32601) no"),
             (r#"{"error":{"code":-1,"message":"no"}}"#, "error - Some(-1) no"),
             (r#"{"id":1.5,"result":0}"#, "result 1.5"),
+            (r#"{"id":1.0,"result":0}"#, "result 1"),
+            (r#"{"id":-2e0,"method":"x"}"#, "request -2 x"),
+            (r#"{"id":1e300,"result":0}"#, "result 1e300"),
             (r#"[{"id":1,"method":"a"},{"method":"b"},3]"#, "batch: request 1 a, notification b, malformed"),
         ];
         for (text, expected) in cases {

@@ -27,6 +27,7 @@ mod pieces;
 mod policy;
 pub mod remote;
 mod results;
+mod rulings;
 mod session;
 pub mod stdio;
 mod trace;

@@ -6,13 +6,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use event::{Direction, Event, EventId, Identity, Key, Kind, Phase, Principal, Source, SourcePath, Status, Trace, Value, attr};
+use event::{Direction, Event, Identity, Key, Kind, Phase, Principal, Source, SourcePath, Status, Trace, Value, attr};
 use serde_json::value::RawValue;
 
 use super::listing::{Listing, Pages, known_name};
-use super::message::{Frame, Id, Message, Outcome, Params, Unreadable, is_ambiguous, read};
+use super::message::{Frame, Id, Message, Outcome, Params, Unreadable, read};
 use super::pieces::{Pieces, evidence};
 use super::policy::Policy;
+use super::rulings::{AMBIGUOUS, Ruling, TOO_MANY, denied, fail, guardrail, is_result_unclear, is_unclear};
 use super::waiting::{Waiting, Waitings};
 use super::{answer, describe, results};
 use crate::bound::bound;
@@ -194,7 +195,9 @@ impl Session {
             match message {
                 Err(unreadable) => self.unreadable(side, unreadable, bytes, &mut reading),
                 Ok(Message::Request { id, method, params }) => self.request(side, id, &method, params, &mut reading),
-                Ok(Message::Notification { method, params }) => self.notification(side, &method, params, &mut reading),
+                Ok(Message::Notification { method, params, has_null_id }) => {
+                    self.notification(side, &method, params, has_null_id, &mut reading);
+                }
                 Ok(Message::Response { id, outcome }) => self.response(side, id, &outcome, &mut reading),
             }
         }
@@ -214,9 +217,7 @@ impl Session {
         event.status = Status::Error;
         evidence(&mut event, side.direction(), begun);
         let mut reading = Reading { events: vec![event], ..Reading::default() };
-        if side == Side::Client && self.policy.is_enforced() {
-            reading.refused = Some("the message is too large to be read, and what cannot be read cannot be allowed".to_owned());
-        }
+        self.refuse_unread("the message is too large to be read", &mut reading);
         self.finish(&mut reading.events);
         reading
     }
@@ -304,6 +305,8 @@ impl Session {
             let waiting = Waiting::new(method, self.event(Kind::AgentStep, side, method));
             if self.waiting(side).put(id.clone(), waiting) {
                 reading.waits.push(id);
+            } else {
+                self.refuse_unread(TOO_MANY, reading);
             }
             return;
         }
@@ -328,7 +331,7 @@ impl Session {
         if self.waiting(side).holds(&id) {
             event.set(attr::MCP_ANOMALY, "id_reused");
         }
-        if params.is_unreadable() || params.object().is_some_and(|object| is_ambiguous(&object, &["name", "arguments", "uri"])) {
+        if is_unclear(params) {
             event.set(attr::MCP_ANOMALY, "ambiguous");
         }
         if side == Side::Client {
@@ -337,12 +340,9 @@ impl Session {
         match self.verdict(side, method, params, &event) {
             None => {}
             Some(ruling) => {
-                reading.events.push(self.guardrail(&template, &ruling));
+                reading.events.push(guardrail(&template, &ruling));
                 if ruling.is_blocked {
-                    event.phase = Phase::Complete;
-                    event.set(attr::APPROVAL_STATUS, "denied");
-                    event.set(attr::APPROVAL_SOURCE, "config");
-                    fail(&mut event, "blocked_by_policy");
+                    denied(&mut event);
                     reading.refused = Some(ruling.reason);
                     reading.events.push(event);
                     return;
@@ -355,20 +355,30 @@ impl Session {
             reading.waits.push(id);
         } else {
             event.set(attr::MCP_ANOMALY, "not_followed");
+            self.refuse_unread(TOO_MANY, reading);
         }
         reading.events.push(event);
     }
 
+    /// Where anything is refused, so is what is not read. Whether it is.
+    fn refuse_unread(&self, why: &str, reading: &mut Reading) -> bool {
+        let is_enforced = self.policy.is_enforced();
+        if is_enforced {
+            reading.refused = Some(format!("{why}, and what cannot be read cannot be allowed"));
+        }
+        is_enforced
+    }
+
     /// Whether a request may go on, where something is to be said of it.
     fn verdict(&self, side: Side, method: &str, params: Params<'_>, event: &RawEvent) -> Option<Ruling> {
-        if side == Side::Server {
-            return None;
-        }
         let is_ambiguous =
             event.attributes.get(attr::MCP_ANOMALY.as_str()).and_then(Value::as_text).map(Raw::expose) == Some("ambiguous");
         if is_ambiguous && self.policy.is_enforced() {
-            let reason = "the parameters can be understood in two ways, and what cannot be read cannot be allowed".to_owned();
+            let reason = format!("{AMBIGUOUS}, and what cannot be read cannot be allowed");
             return Some(Ruling { policy: "mcp.unreadable", reason, is_blocked: true });
+        }
+        if side == Side::Server {
+            return None;
         }
         if method != "tools/call" {
             return None;
@@ -385,41 +395,40 @@ impl Session {
         Some(Ruling { policy: "mcp.tools", reason, is_blocked: self.policy.blocks_tools() })
     }
 
-    /// What a decision leaves in the record.
-    fn guardrail(&self, template: &RawEvent, ruling: &Ruling) -> RawEvent {
-        let mut event = template.clone();
-        event.id = EventId::random();
-        event.kind = Kind::Guardrail;
-        event.name = Raw::from("mcp.policy");
-        event.attributes.remove(attr::GEN_AI_OPERATION_NAME.as_str());
-        event.set(attr::GEN_AI_GUARDRAIL_COMPONENT_NAME, "watchkeeper.mcp");
-        event.set(attr::GEN_AI_GUARDRAIL_SECURITY_POLICY_ID, ruling.policy);
-        event.set(attr::GEN_AI_GUARDRAIL_VERDICT_TYPE, "deny");
-        event.set(attr::GEN_AI_GUARDRAIL_ACTION_TYPE, if ruling.is_blocked { "block" } else { "allow" });
-        event.unmapped.insert(Raw::from("reason"), Value::Text(Raw::from(ruling.reason.as_str())));
-        event
-    }
-
-    fn notification(&mut self, side: Side, method: &str, params: Params<'_>, reading: &mut Reading) {
+    /// Something that asks for no answer. A request that has no id is one to us, and still a request to a server that is not strict:
+    /// what is said of requests is said of it.
+    fn notification(&mut self, side: Side, method: &str, params: Params<'_>, has_null_id: bool, reading: &mut Reading) {
         self.learn_from_meta(side, params);
         let has_text = params.text("message").is_some();
         if method == "notifications/progress" && !has_text {
             return self.count(method);
         }
-        let mut event = self.event(Kind::AgentStep, side, method);
+        let is_request = !method.starts_with("notifications/");
+        let kind = if is_request { describe::kind(side, method) } else { Kind::AgentStep };
+        let mut event = self.event(kind, side, method);
         event.set(attr::MCP_METHOD_NAME, method);
         if method == "notifications/cancelled"
-            && let Some(id) = params.object().and_then(|object| object.get("requestId").and_then(describe::id))
+            && let Some(id) = params.object().and_then(|object| object.get("requestId").and_then(Id::of))
         {
             event.set(attr::JSONRPC_REQUEST_ID, id.text());
             self.waiting(side).cancel(&id);
         }
+        let template = event.clone();
         describe::request(&mut event, side, method, params);
-        if params.is_unreadable() {
+        if has_null_id || is_request {
+            event.set(attr::MCP_ANOMALY, "no_id");
+        }
+        if has_null_id && self.refuse_unread("the id of the request is null", reading) {
+            denied(&mut event);
+        }
+        if is_unclear(params) {
             event.set(attr::MCP_ANOMALY, "ambiguous");
-            if side == Side::Client && self.policy.is_enforced() {
-                reading.refused =
-                    Some("the parameters can be understood in two ways, and what cannot be read cannot be allowed".to_owned());
+        }
+        if let Some(ruling) = self.verdict(side, method, params, &event) {
+            reading.events.push(guardrail(&template, &ruling));
+            if ruling.is_blocked {
+                denied(&mut event);
+                reading.refused = Some(ruling.reason);
             }
         }
         reading.events.push(event);
@@ -436,6 +445,10 @@ impl Session {
             // An error without an id is how a server answers what it could not read; it belongs to no request.
             if id.is_some() || matches!(outcome, Outcome::Result(_)) {
                 event.set(attr::MCP_ANOMALY, "unmatched_response");
+                // A client that is not strict takes it for the answer to what it asked: `"1"` for 1.
+                if side == Side::Server {
+                    self.refuse_unread("the answer belongs to no request", reading);
+                }
             }
             if let Some(id) = id {
                 event.set(attr::JSONRPC_REQUEST_ID, id.text());
@@ -464,6 +477,10 @@ impl Session {
             Outcome::Result(result) => {
                 event.status = Status::Ok;
                 results::result(&mut event, side, &method, result);
+                if is_result_unclear(&method, result) {
+                    event.set(attr::MCP_ANOMALY, "ambiguous");
+                    self.refuse_unread("the result can be understood in two ways", reading);
+                }
                 if side == Side::Server {
                     self.told_by_result(&method, begins_list, result, &event, reading);
                 }
@@ -491,6 +508,8 @@ impl Session {
             let mut asked = Reading::default();
             self.request(Side::Server, id, &method, Params(ask.get("params")), &mut asked);
             reading.events.append(&mut asked.events);
+            reading.waits.append(&mut asked.waits);
+            reading.refused = reading.refused.take().or(asked.refused);
         }
     }
 
@@ -510,9 +529,7 @@ impl Session {
         fail(&mut event, why.anomaly());
         evidence(&mut event, side.direction(), bytes);
         reading.events.push(event);
-        if side == Side::Client && self.policy.is_enforced() {
-            reading.refused = Some(format!("{why}, and what cannot be read cannot be allowed"));
-        }
+        self.refuse_unread(&why.to_string(), reading);
     }
 
     /// MCP 2026-07-28 has no `initialize`: each request says who sends it.
@@ -587,23 +604,11 @@ impl Session {
     }
 }
 
-/// Why a request does not go on, or would not.
-struct Ruling {
-    policy: &'static str,
-    reason: String,
-    is_blocked: bool,
-}
-
 impl Reading {
     /// What the sender of a message that does not go on is told. `None` when nothing in it asks for an answer.
     pub(super) fn answer(&self, code: i64, why: &str) -> Option<Vec<u8>> {
         answer::errors(&self.asks, code, why)
     }
-}
-
-fn fail(event: &mut RawEvent, why: &str) {
-    event.status = Status::Error;
-    event.set(attr::ERROR_TYPE, why);
 }
 
 /// Under which id a question in a result waits. No client can have such a one in the same map: it is for requests of servers.

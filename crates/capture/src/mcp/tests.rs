@@ -330,6 +330,65 @@ fn what_the_policy_denies_goes_no_further() {
     assert_eq!(reading.events[1].phase, Phase::Request);
 }
 
+#[test]
+fn what_a_server_says_unreadably_goes_no_further_where_there_is_a_policy() {
+    let long = format!("[{}]", vec![r#"{"method":"notifications/x"}"#; message::BATCH_MAX + 1].join(","));
+    let cases: [(&[u8], &str); 12] = [
+        (br#"{"id":1,"result":{"tools":[]},"result":{"tools":[{"name":"hidden"}]}}"#, "ambiguous"),
+        (br#"{"id":1,"result":{"tools":[],"tools":[{"name":"hidden"}]}}"#, "ambiguous"),
+        (br#"{"id":1,"result":{"tools":[],"Tools":[{"name":"hidden"}]}}"#, "ambiguous"),
+        (br#"{"id":1,"result":{"tools":{"name":"hidden"}}}"#, "ambiguous"),
+        (br#"{"id":1,"result":{"tools":[{"name":"a","name":"hidden"}]}}"#, "ambiguous"),
+        (br#"{"id":"1","result":{"tools":[{"name":"hidden"}]}}"#, "unmatched_response"),
+        (br#"{"id":null,"result":{"tools":[{"name":"hidden"}]}}"#, "unmatched_response"),
+        (b"{\"id\":1,\"result\":{\"tools\":[{\"name\":\"\xff\"}]}}", "malformed"),
+        (b"some words for the log", "malformed"),
+        (long.as_bytes(), "batch_too_long"),
+        (br#"{"method":"notifications/x","params":{"a":1,"a":2}}"#, "ambiguous"),
+        (br#"{"id":9,"method":"sampling/createMessage","params":{"messages":[],"messages":[]}}"#, "ambiguous"),
+    ];
+    for (message, anomaly) in cases {
+        for is_enforced in [true, false] {
+            let on_drift = if is_enforced { OnDrift::Block } else { OnDrift::Record };
+            let mut session = session(Policy { on_drift, ..Policy::default() });
+            one(&mut session, Side::Client, &json!({"id":1,"method":"tools/list"}));
+            let reading = session.read(Side::Server, message);
+            let told = String::from_utf8_lossy(message);
+            assert_eq!(reading.refused.is_some(), is_enforced, "{told}");
+            let found: Vec<_> = reading.events.iter().map(|event| text(event, &attr::MCP_ANOMALY)).collect();
+            assert!(found.iter().any(|found| found == anomaly), "{told}: {found:?}");
+        }
+    }
+    // 1.0 is 1, to whoever asked and to us.
+    let mut session = session(Policy { on_drift: OnDrift::Block, ..Policy::default() });
+    one(&mut session, Side::Client, &json!({"id":1,"method":"tools/list"}));
+    let reading = session.read(Side::Server, br#"{"id":1.0,"result":{"tools":[{"name":"seen"}]}}"#);
+    assert!(reading.refused.is_none() && reading.listings.len() == 1);
+    assert!(session.too_large(Side::Server, b"{").refused.is_some());
+}
+
+#[test]
+fn a_call_without_an_id_is_judged_as_one() {
+    let policy = || Policy { deny: vec!["rm".to_owned()], mode: Mode::Block, ..Policy::default() };
+    for (message, is_refused) in [
+        (json!({"method":"tools/call","params":{"name":"rm"}}), true),
+        (json!({"method":"tools/call","params":{"name":"ok"}}), false),
+        (json!({"id":null,"method":"tools/call","params":{"name":"rm"}}), true),
+        (json!({"id":null,"method":"tools/call","params":{"name":"ok"}}), true),
+        (json!({"id":null,"method":"notifications/x"}), true),
+        (json!({"method":"notifications/x"}), false),
+    ] {
+        let reading = session(policy()).read(Side::Client, &bytes(&message));
+        assert_eq!(reading.refused.is_some(), is_refused, "{message}");
+        let event = reading.events.last().unwrap();
+        assert_eq!(text(event, &attr::APPROVAL_STATUS) == "denied", is_refused, "{message}");
+        let is_call = message["method"] == "tools/call";
+        assert_eq!(event.kind == Kind::ToolCall, is_call, "{message}");
+        assert_eq!(text(event, &attr::MCP_ANOMALY) == "no_id", is_call || is_refused, "{message}");
+        assert!(session(Policy::default()).read(Side::Client, &bytes(&message)).refused.is_none());
+    }
+}
+
 fn proxy(kept: &Arc<Kept>, policy: Policy) -> Proxy {
     let limits = Limits { message_bytes_max: 4_096, ..Limits::default() };
     Proxy::new(server(), policy, limits, kept.clone(), kept.clone())

@@ -389,9 +389,7 @@ fn a_server_that_changes_its_tools_is_told_and_stopped_where_that_is_asked_for()
 
 /// Sends definitions as a proxy beside its server does. `tools`: names and descriptions.
 fn list(server: &Server, identity: &str, block: bool, pages: (bool, bool), tools: &[(&str, &str)]) -> Value {
-    let definition = |(name, description): &(&str, &str)| {
-        json!({ "name": name, "definition": json!({ "name": name, "description": description }).to_string() })
-    };
+    let definition = |(name, description): &(&str, &str)| json!({ "name": name, "definition": json!({ "name": name, "description": description }).to_string() });
     let names: Vec<&str> = tools.iter().map(|(name, _)| *name).collect();
     let body = json!({
         "event": { "kind": "installation", "source": { "path": "mcp" } },
@@ -508,7 +506,7 @@ fn bytes_pass_as_they_came_and_a_process_is_what_it_was() {
         "SELECT DISTINCT attributes ->> '$.\"watchkeeper.mcp.anomaly\"' AS anomaly FROM events WHERE source = 'mcp' AND anomaly IS NOT NULL ORDER BY 1",
     );
     let anomalies: Vec<&str> = anomalies.iter().filter_map(|row| row["anomaly"].as_str()).collect();
-    assert_eq!(anomalies, ["malformed", "too_large", "unmatched_response"]);
+    assert_eq!(anomalies, ["malformed", "no_id", "too_large", "unmatched_response"]);
 
     let words = proxy(&server.data, &["--", "sh", "-c", "echo complaint >&2; cat > /dev/null; exit 7"]);
     let output = feed(Command::new(&words[0]).args(&words[1..]), b"");
