@@ -6,6 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod bound;
+mod budget;
+mod outbound;
+mod pattern;
 mod raw;
 mod recorder;
 mod reserved;

@@ -12,7 +12,6 @@ use tokio::task::JoinHandle;
 
 use super::answer::{Failure, Receipts};
 use super::api::{Api, StreamDecode};
-use super::budget::Budget;
 use super::caller::Caller;
 use super::decode::{ModelRequest, ModelResponse};
 use super::guard::Guard;
@@ -23,6 +22,7 @@ use super::target::{Provider, Target};
 use super::upstream::{Upstream, recorded_path};
 use super::{Config, OnRecordFailure};
 use crate::bound::bound;
+use crate::budget::Budget;
 use crate::{Raw, RawEvent, Receipt, RecordError, Recorder};
 
 /// How soon an outcome that could not be recorded, because too much was under way, is tried again.

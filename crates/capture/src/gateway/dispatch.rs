@@ -17,7 +17,6 @@ use hyper::body::Incoming;
 use super::answer::{Failure, Receipts};
 use super::api::{Api, Asked};
 use super::bedrock::event_stream;
-use super::budget::Share;
 use super::call::{Call, Pending, Shared};
 use super::decode::{DecodeError, ModelRequest, ModelResponse};
 use super::judging::Form;
@@ -27,6 +26,8 @@ use super::relay::{Framer, Relay, relayed};
 use super::target::{Provider, Target, has_dot_segments};
 use super::upstream::{Signature, forwarded, forwarded_signed};
 use super::{enforce, json, passthrough, sse};
+use crate::budget::Share;
+use crate::outbound::root_cause;
 use crate::{Raw, Receipt};
 
 /// Bodies above this are decoded on a thread that may block: decoding takes some 2 ms per MiB, and a neighbour's call
@@ -568,13 +569,4 @@ fn is_media(headers: &HeaderMap) -> bool {
 /// Whether an answer is text without a form of its own: a transcript.
 fn is_plain_text(headers: &HeaderMap) -> bool {
     ["text/plain", "text/vtt", "application/x-subrip"].iter().any(|text| content_type(headers).starts_with(text))
-}
-
-/// The innermost cause, which says what happened; the outer ones only say where.
-pub(super) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }

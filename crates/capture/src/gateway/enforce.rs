@@ -8,7 +8,7 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::answer::Failure;
-use super::budget::Share;
+use crate::budget::Share;
 use super::call::Call;
 use super::decode::{ModelRequest, ModelResponse, add};
 use super::judging::{Form, Subject, left_out};

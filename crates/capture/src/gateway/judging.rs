@@ -12,7 +12,7 @@ use event::{Attributes, Direction, Part, Piece, PieceMeta, Role, Value, attr, li
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
-use super::budget::Share;
+use crate::budget::Share;
 use super::guard::{Edit, Guard, Judgement, edited, is_opaque};
 use super::json::{self, Object};
 use super::multipart;

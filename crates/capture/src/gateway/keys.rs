@@ -17,8 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::answer::Failure;
 use super::caller::Caller;
-use super::policy::fits;
 use super::target::Provider;
+use crate::pattern::fits;
 
 /// How our keys begin: a credential of that form is never passed on, known or not.
 pub const PREFIX: &str = "wk_";

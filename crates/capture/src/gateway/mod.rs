@@ -23,7 +23,6 @@ mod answer;
 pub mod anthropic;
 pub mod api;
 pub mod bedrock;
-mod budget;
 mod call;
 pub(crate) mod caller;
 pub mod decode;
@@ -60,7 +59,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use crate::Recorder;
-use budget::Budget;
+use crate::budget::Budget;
 use call::{BARE_RECORDS_MAX, Shared};
 use guard::Guard;
 use judging::Bench;

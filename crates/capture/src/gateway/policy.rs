@@ -10,6 +10,7 @@ use super::OnRecordFailure;
 use super::decode::list;
 use super::guard::{Guard, Judgement};
 use super::judging::{Bench, Judged, Subject, Wanted};
+use crate::pattern::fits;
 use crate::{Raw, RawEvent};
 
 /// The name of the guardrail in records.
@@ -350,15 +351,6 @@ impl Ruling {
             .cloned()
             .collect();
         event
-    }
-}
-
-/// Whether a name fits a pattern: the name itself, or one with `*` at its end.
-#[must_use]
-pub fn fits(pattern: &str, name: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(start) => name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start)),
-        None => name.eq_ignore_ascii_case(pattern),
     }
 }
 

@@ -16,13 +16,14 @@ use super::answer::Failure;
 use super::bedrock::event_stream;
 use super::call::{Call, stream_end};
 use super::decode::Progress;
-use super::dispatch::{root_cause, silent_upstream};
+use super::dispatch::silent_upstream;
 use super::enforce;
 use super::json::Object;
 use super::judging::{Subject, left_out};
 use super::mask::{Frame, Mask};
 use super::policy::{Action, OnGuardFailure, Policy, Ruling};
 use super::sse;
+use crate::outbound::root_cause;
 
 /// How long an upstream may take to close a stream whose final event has come, and how much it may still send, before
 /// its connection is closed instead of used again.

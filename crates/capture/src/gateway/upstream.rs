@@ -1,27 +1,16 @@
 //! The other side: where it is, what is sent there, and the connections to it.
 
 use std::collections::HashMap;
-use std::time::Duration;
 
 use axum::body::Body;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, Request, Response, Uri, header};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::percent_decode_str;
-use rustls::{ClientConfig, RootCertStore};
 
 use super::target::{Provider, Target};
 use super::{Config, GatewayError, header as own_header};
-
-/// How long an idle connection is kept: shorter than the keep-alive of common load balancers (60 s), so that we close first.
-const POOL_IDLE: Duration = Duration::from_secs(50);
-
-/// Idle connections kept per upstream.
-const POOL_IDLE_MAX: usize = 512;
+use crate::outbound::{Client, client, without_userinfo};
 
 /// Headers that belong to one connection (RFC 9110, section 7.6.1), or that are set anew.
 const NOT_FORWARDED: [HeaderName; 11] = [
@@ -56,7 +45,7 @@ const REDACTED: &str = "REDACTED";
 
 /// The other side.
 pub(super) struct Upstream {
-    client: Client<HttpsConnector<HttpConnector>, Body>,
+    client: Client,
     bases: HashMap<Provider, Base>,
 }
 
@@ -77,28 +66,9 @@ impl Upstream {
                 bases.insert(provider, Base::parse(provider.field(), url)?);
             }
         }
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_keepalive(Some(Duration::from_secs(30)));
-        http.set_connect_timeout(Some(config.limits.upstream_connect));
-        let builder = HttpsConnectorBuilder::new();
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let builder = if bases.values().any(|base| base.scheme == Scheme::HTTPS) {
-            builder.with_provider_and_native_roots(provider).map_err(GatewayError::Roots)?
-        } else {
-            // No TLS upstream: do not ask the system for authorities that it may not have.
-            let config = ClientConfig::builder_with_provider(provider.into())
-                .with_safe_default_protocol_versions()
-                .map_err(|error| GatewayError::Roots(std::io::Error::other(error)))?;
-            builder.with_tls_config(config.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
-        };
-        let connector = builder.https_or_http().enable_http1().wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(POOL_IDLE_MAX)
-            .build(connector);
+        // No TLS upstream: do not ask the system for authorities that it may not have.
+        let needs_tls = bases.values().any(|base| base.scheme == Scheme::HTTPS);
+        let client = client(needs_tls, config.limits.upstream_connect).map_err(GatewayError::Roots)?;
         Ok(Self { client, bases })
     }
 
@@ -289,13 +259,6 @@ impl Signature {
         let headers = signed.split(';').map(|name| name.parse::<HeaderName>().ok().map(|name| name.as_str().to_owned()));
         let headers = headers.collect::<Option<Vec<_>>>().filter(|_| is_whole)?;
         Some(Self { access_key: access_key.to_owned(), headers })
-    }
-}
-
-fn without_userinfo(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &url[..scheme], &url[at + 1..]),
-        _ => url.to_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! What a client may ask a server for.
 
 use crate::gateway::OnRecordFailure;
+use crate::pattern::fits;
 
 /// What a client may ask a server for, and what must be on disk before a message goes on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -46,7 +47,7 @@ impl Policy {
     /// Whether the lists allow a tool.
     #[must_use]
     pub fn allows(&self, tool: &str) -> bool {
-        let names = |patterns: &[String]| patterns.iter().any(|pattern| matches(pattern, tool));
+        let names = |patterns: &[String]| patterns.iter().any(|pattern| fits(pattern, tool));
         !names(&self.deny) && (self.allow.is_empty() || names(&self.allow))
     }
 
@@ -61,13 +62,6 @@ impl Policy {
     }
 }
 
-fn matches(pattern: &str, tool: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(beginning) => tool.starts_with(beginning),
-        None => pattern == tool,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,10 +69,11 @@ mod tests {
     #[test]
     fn deny_goes_before_allow_and_stars_stand_at_the_end() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let cases: [(&[&str], &[&str], &str, bool); 7] = [
+        let cases: [(&[&str], &[&str], &str, bool); 8] = [
             (&[], &[], "any", true),
             (&[], &["rm"], "rm", false),
             (&[], &["rm"], "rmdir", true),
+            (&[], &["rm"], "Rm", false),
             (&[], &["write_*"], "write_file", false),
             (&["read_*"], &[], "read_file", true),
             (&["read_*"], &[], "write_file", false),

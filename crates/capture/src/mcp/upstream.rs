@@ -5,22 +5,16 @@ use std::time::Duration;
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use super::session::{ServerInfo, Transport};
 use crate::gateway::upstream::recorded_path;
+use crate::outbound::{Client, client, root_cause, without_userinfo};
 
 /// Longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest wait for the head of an answer: tools work for minutes.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(600);
-
-/// How long an idle connection is kept: shorter than the keep-alive of common load balancers (60 s), so that we close first.
-const POOL_IDLE: Duration = Duration::from_secs(50);
 
 /// Why a server cannot be reached over HTTP, or a proxy cannot be made.
 #[derive(Debug, thiserror::Error)]
@@ -44,30 +38,13 @@ pub enum HttpError {
 /// Connections to servers.
 #[derive(Clone)]
 pub(super) struct Upstream {
-    client: Client<HttpsConnector<HttpConnector>, Body>,
+    client: Client,
 }
 
 impl Upstream {
     /// `needs_tls`: whether any server is reached with it. Without, the system needs no certificate authorities.
     pub(super) fn new(needs_tls: bool) -> Result<Self, HttpError> {
-        let mut http = HttpConnector::new();
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let builder = HttpsConnectorBuilder::new();
-        let builder = if needs_tls {
-            builder.with_provider_and_native_roots(provider).map_err(HttpError::Roots)?
-        } else {
-            let config = rustls::ClientConfig::builder_with_provider(provider.into())
-                .with_safe_default_protocol_versions()
-                .map_err(|error| HttpError::Roots(std::io::Error::other(error)))?;
-            builder.with_tls_config(config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
-        };
-        let connector = builder.https_or_http().enable_http1().wrap_connector(http);
-        let client =
-            Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).pool_idle_timeout(POOL_IDLE).build(connector);
-        Ok(Self { client })
+        Ok(Self { client: client(needs_tls, CONNECT_TIMEOUT).map_err(HttpError::Roots)? })
     }
 
     /// Sends a request and waits for the head of the answer.
@@ -85,11 +62,7 @@ impl Upstream {
 /// # Errors
 /// [`HttpError::Url`].
 pub fn upstream(name: &str, url: &str) -> Result<(Uri, ServerInfo), HttpError> {
-    let without_userinfo = match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &url[..scheme], &url[at + 1..]),
-        _ => url.to_owned(),
-    };
-    let wrong = |problem| HttpError::Url { url: without_userinfo.clone(), problem };
+    let wrong = |problem| HttpError::Url { url: without_userinfo(url), problem };
     let uri: Uri = url.parse().map_err(|_| wrong("is not a URL"))?;
     let authority = uri.authority().ok_or_else(|| wrong("has no host"))?;
     if authority.as_str().contains('@') {
@@ -125,15 +98,6 @@ pub(super) fn is_json(headers: &HeaderMap) -> bool {
 fn is_type(headers: &HeaderMap, kind: &str) -> bool {
     let text = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
     String::from_utf8_lossy(text).trim_start().to_ascii_lowercase().starts_with(kind)
-}
-
-/// The innermost cause, which says what happened; the outer ones only say where.
-fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string()
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use super::support::*;
 use super::warden::Warden;
 use crate::Raw;
-use crate::gateway::budget::Budget;
+use crate::budget::Budget;
 use crate::gateway::guard::{Edit, Guard, Judgement};
 use crate::gateway::judging::{Bench, Subject, Wanted};
 use crate::gateway::keys::{KeyChecker, Secret, VirtualKey};

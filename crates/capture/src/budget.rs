@@ -8,35 +8,35 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const UNIT_BYTES: usize = 1_024;
 
 /// Memory that bodies may take.
-pub(super) struct Budget {
+pub(crate) struct Budget {
     units: Arc<Semaphore>,
 }
 
 /// No memory is left for another body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Exhausted;
+pub(crate) struct Exhausted;
 
 /// Memory that one body takes; given back when dropped.
-pub(super) struct Share {
+pub(crate) struct Share {
     units: Arc<Semaphore>,
     permit: Option<OwnedSemaphorePermit>,
     covered_bytes: usize,
 }
 
 impl Budget {
-    pub(super) fn new(bytes: usize) -> Self {
+    pub(crate) fn new(bytes: usize) -> Self {
         Self { units: Arc::new(Semaphore::new((bytes / UNIT_BYTES).min(Semaphore::MAX_PERMITS))) }
     }
 
     /// A share of nothing yet.
-    pub(super) fn share(&self) -> Share {
+    pub(crate) fn share(&self) -> Share {
         Share { units: Arc::clone(&self.units), permit: None, covered_bytes: 0 }
     }
 }
 
 impl Share {
     /// Makes the share cover `bytes` in all. Never waits: waiting bodies would hold what others wait for.
-    pub(super) fn cover(&mut self, bytes: usize) -> Result<(), Exhausted> {
+    pub(crate) fn cover(&mut self, bytes: usize) -> Result<(), Exhausted> {
         let more = bytes.saturating_sub(self.covered_bytes).div_ceil(UNIT_BYTES);
         if more == 0 {
             return Ok(());
