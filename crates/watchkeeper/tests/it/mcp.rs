@@ -513,6 +513,15 @@ fn bytes_pass_as_they_came_and_a_process_is_what_it_was() {
     assert_eq!(output.status.code(), Some(7));
     assert!(String::from_utf8_lossy(&output.stderr).contains("complaint"));
 
+    // The proxy's key and server are not the command's.
+    let told = dir.path().join("environment");
+    let words = proxy(&server.data, &["--", "sh", "-c", "env > \"$1\"", "sh", told.to_str().unwrap()]);
+    let mut command = Command::new(&words[0]);
+    command.args(&words[1..]).env("WATCHKEEPER_URL", &server.console).env("WATCHKEEPER_API_KEY", server.key.as_ref().unwrap());
+    assert!(feed(&mut command, b"").status.success());
+    let told = std::fs::read_to_string(told).unwrap();
+    assert!(told.contains("PATH=") && !told.contains("WATCHKEEPER_API_KEY") && !told.contains("WATCHKEEPER_URL"));
+
     // A signal reaches the server.
     let words = proxy(
         &server.data,

@@ -29,10 +29,13 @@ pub(super) fn wrap(runtime: &Runtime, command: &[String], conversation: &Arc<Con
             (signal(SignalKind::hangup())?, Signal::HUP),
         ])
     })?;
+    // The key is the proxy's: with it a server could write its own record, and its own pins.
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
+        .env_remove("WATCHKEEPER_URL")
+        .env_remove("WATCHKEEPER_API_KEY")
         .spawn()
         .with_context(|| format!("cannot start {program}"))?;
     let input = Lines::new(Closable(child.stdin.take()));
