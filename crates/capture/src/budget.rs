@@ -50,6 +50,12 @@ impl Share {
         self.covered_bytes += more * UNIT_BYTES;
         Ok(())
     }
+
+    /// Gives everything back.
+    pub(crate) fn clear(&mut self) {
+        self.permit = None;
+        self.covered_bytes = 0;
+    }
 }
 
 #[cfg(test)]
@@ -67,5 +73,7 @@ mod tests {
         second.cover(UNIT_BYTES).unwrap();
         drop(first);
         second.cover(10 * UNIT_BYTES).unwrap();
+        second.clear();
+        budget.share().cover(10 * UNIT_BYTES).unwrap();
     }
 }

@@ -116,6 +116,9 @@ pub struct Mcp {
 pub struct McpServer {
     /// Its endpoint (streamable HTTP).
     pub url: String,
+    /// Headers that every request to it has, by name, each with the variable of the environment that holds its value.
+    #[serde(default)]
+    pub header_env: BTreeMap<String, String>,
     /// Tools that may be called, `NAME` or `BEGINNING*`; all by default.
     #[serde(default)]
     pub allow: Vec<String>,

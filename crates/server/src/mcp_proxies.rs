@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use capture::mcp::http::{HttpError, HttpProxy, Route};
-use capture::mcp::{Limits, Proxy};
+use capture::mcp::http::{HeaderError, HttpError, HttpProxy, Route};
+use capture::mcp::{Limits, Proxy, Who};
 
 use crate::config::Config;
 use crate::node::Node;
@@ -28,6 +28,16 @@ pub enum McpError {
         /// What is wrong.
         source: HttpError,
     },
+    /// A header cannot be sent.
+    #[error(
+        "mcp.servers.{name}.header_env: {source}; give the name of a header and that of a variable of the server's environment"
+    )]
+    Header {
+        /// Which server.
+        name: String,
+        /// What is wrong.
+        source: HeaderError,
+    },
     /// There is no client to be had.
     #[error("mcp: {0}")]
     Client(HttpError),
@@ -48,7 +58,10 @@ pub(crate) fn proxies(node: &Arc<Node>, config: &Config) -> Result<Option<HttpPr
             capture::mcp::http::upstream(name, &server.url).map_err(|source| McpError::Url { name: name.clone(), source })?;
         let pins = Arc::new(Comparer(node.tool_pins().clone()));
         let proxy = Proxy::new(info, server.policy(), Limits::default(), node.recorder(), pins);
-        routes.push(Route { name: name.clone(), proxy, url });
+        let pairs = server.header_env.iter().map(|(header, variable)| (header.as_str(), variable.as_str()));
+        let headers = capture::mcp::http::headers_of(pairs, |variable| std::env::var(variable).ok())
+            .map_err(|source| McpError::Header { name: name.clone(), source })?;
+        routes.push(Route { name: name.clone(), proxy, url, headers, who: Who::default() });
     }
     HttpProxy::new(routes).map(Some).map_err(McpError::Client)
 }

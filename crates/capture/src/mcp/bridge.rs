@@ -9,16 +9,18 @@ use axum::body::Body;
 use base64::Engine as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Limited};
+use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
 use super::answer;
+use super::body::{ANSWER_IDLE, BODIES_BYTES_MAX, collect};
 use super::conversation::{Conversation, Onward};
-use super::message::{Message, read};
+use super::message::{Message, asked, read};
 use super::stdio::Lines;
-use super::upstream::{HttpError, Upstream, is_event_stream, is_json};
+use super::upstream::{Form, HttpError, Upstream};
+use crate::budget::Budget;
 use crate::gateway::sse;
 
 /// Requests that may be under way at once.
@@ -48,6 +50,7 @@ pub struct Bridge<W> {
     headers: HeaderMap,
     conversation: Arc<Conversation>,
     session: Mutex<Option<HeaderValue>>,
+    budget: Budget,
     out: Lines<W>,
 }
 
@@ -58,7 +61,7 @@ impl<W: Write + Send + 'static> Bridge<W> {
     /// [`HttpError::Roots`].
     pub fn new(url: Uri, headers: HeaderMap, conversation: Arc<Conversation>, out: Lines<W>) -> Result<Self, HttpError> {
         let upstream = Upstream::new(url.scheme_str() == Some("https"))?;
-        Ok(Self { upstream, url, headers, conversation, session: Mutex::new(None), out })
+        Ok(Self { upstream, url, headers, conversation, session: Mutex::new(None), budget: Budget::new(BODIES_BYTES_MAX), out })
     }
 
     /// Passes on the client's lines until there are no more, and ends the session.
@@ -119,20 +122,30 @@ impl<W: Write + Send + 'static> Bridge<W> {
             }
         }
         let status = response.status();
-        if is_event_stream(response.headers()) {
+        let form = Form::of(response.headers());
+        if form == Form::Events {
             // A stream that breaks off before the answer is gone on with where it has ids to go on from (2025-03-26 to 2025-11-25).
             if let Some(last) = self.events(response).await {
                 self.resume(last).await;
             }
-        } else if is_json(response.headers()) {
-            match Limited::new(response.into_body(), self.conversation.limits().message_bytes_max).collect().await {
-                Ok(body) => {
-                    let body = body.to_bytes();
-                    if !body.trim_ascii().is_empty() && !self.tell(body).await {
-                        return self.fail(&message, "withheld", "the answer cannot be read, and is withheld").await;
+        } else {
+            let bytes_max = self.conversation.limits().message_bytes_max;
+            let body = match collect(response.into_body(), bytes_max, ANSWER_IDLE, &mut self.budget.share()).await {
+                Ok(body) => body,
+                Err(error) => return self.fail(&message, error.error_type(), &error.to_string()).await,
+            };
+            if !body.trim_ascii().is_empty() {
+                let is_told = match form {
+                    Form::Json => self.tell(body).await,
+                    // A line that is no message is nothing to a client.
+                    _ => {
+                        let _ = self.conversation.server_sends_unread(&body).await;
+                        false
                     }
+                };
+                if !is_told && status.is_success() {
+                    return self.fail(&message, "unread", "the answer of the MCP server cannot be read, and is withheld").await;
                 }
-                Err(error) => return self.fail(&message, "upstream_error", &error.to_string()).await,
             }
         }
         if !status.is_success() {
@@ -186,7 +199,7 @@ impl<W: Write + Send + 'static> Bridge<W> {
             }
             let Ok(request) = self.request(Method::GET, headers, Bytes::new()) else { return };
             match self.upstream.send(request).await {
-                Ok(response) if response.status() == StatusCode::OK && is_event_stream(response.headers()) => {
+                Ok(response) if response.status() == StatusCode::OK && Form::of(response.headers()) == Form::Events => {
                     match self.events(response).await {
                         Some(broken_at) => last = Some(broken_at),
                         None => return,
@@ -218,17 +231,9 @@ impl<W: Write + Send + 'static> Bridge<W> {
 
     /// Tells the client that its requests get no answer.
     async fn fail(&self, message: &Bytes, error: &str, why: &str) {
-        let asked: Vec<_> = read(message)
-            .messages
-            .into_iter()
-            .filter_map(|message| match message {
-                Ok(Message::Request { id, .. }) => Some(id),
-                _ => None,
-            })
-            .collect();
         let unanswered = self.conversation.failed(message, error).await;
         if unanswered > 0
-            && let Some(told) = answer::errors(&asked, answer::REFUSED, why)
+            && let Some(told) = answer::errors(&asked(message), answer::REFUSED, why)
         {
             self.say(&told);
         }

@@ -234,8 +234,35 @@ impl Conversation {
         }
     }
 
+    /// Takes the beginning of an answer of the server whose form is none that is read. Whether it may go on; if not, what the server
+    /// is told.
+    pub(super) async fn server_sends_unread(self: &Arc<Self>, begun: &[u8]) -> Result<(), Option<Bytes>> {
+        let reading = self.session().unread(Side::Server, begun);
+        self.passes(Side::Server, reading).await
+    }
+
+    /// Takes a request of the transport's own. Whether it may go on; if not, what the client is told.
+    pub(super) async fn transport_request(
+        self: &Arc<Self>,
+        who: Who,
+        method: &'static str,
+        is_known: bool,
+    ) -> Result<(), Option<Bytes>> {
+        let reading = {
+            let mut session = self.session();
+            session.set_who(who);
+            session.transport(method, is_known)
+        };
+        self.passes(Side::Client, reading).await
+    }
+
     async fn too_large(self: &Arc<Self>, side: Side, begun: &[u8]) -> Result<(), Option<Bytes>> {
         let reading = self.session().too_large(side, begun);
+        self.passes(side, reading).await
+    }
+
+    /// Records what has no bytes of its own.
+    async fn passes(self: &Arc<Self>, side: Side, reading: Reading) -> Result<(), Option<Bytes>> {
         let passage = self.commit(side, reading, Bytes::new()).await;
         if matches!(passage.onward, Onward::Message(_)) { Ok(()) } else { Err(passage.back) }
     }

@@ -6,7 +6,6 @@
 //! Headers and bodies pass as they came, `Last-Event-ID` and event ids among them.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,23 +13,25 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::routing::any;
-use bytes::{Bytes, BytesMut};
-use futures_util::stream;
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use super::answer;
+use super::body::{ANSWER_IDLE, BODIES_BYTES_MAX, BodyError, Held, collect};
 use super::conversation::{Conversation, Onward, Proxy};
+use super::events::Relay;
+use super::message::asked;
+use super::pieces::EVIDENCE_BYTES_MAX;
 use super::session::Who;
-use super::upstream::{Upstream, is_event_stream, is_json};
+use super::upstream::{Form, Upstream};
+use crate::budget::Budget;
 use crate::gateway::caller::Caller;
 use crate::gateway::header as own_header;
-use crate::gateway::sse;
 use crate::gateway::upstream::forwarded;
 
-pub use super::upstream::{HttpError, upstream};
+pub use super::upstream::{HeaderError, HttpError, headers_of, upstream};
 
 /// The session's header.
 const SESSION: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -43,7 +44,7 @@ const SESSIONS_MAX: usize = 4_096;
 /// Longest id of a session, in bytes.
 const SESSION_BYTES_MAX: usize = 1_024;
 
-/// How long a body may take.
+/// How long a body of a client may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A server behind its path.
@@ -54,6 +55,10 @@ pub struct Route {
     pub proxy: Proxy,
     /// Its endpoint.
     pub url: Uri,
+    /// Headers that every request to it has, whatever the client sends: the credential, as a rule.
+    pub headers: HeaderMap,
+    /// On whose behalf clients speak that do not say it.
+    pub who: Who,
 }
 
 /// A reverse proxy in front of MCP servers. Cheap to clone.
@@ -65,11 +70,15 @@ pub struct HttpProxy {
 struct Shared {
     routes: BTreeMap<String, Served>,
     upstream: Upstream,
+    /// For the bodies of all of them.
+    budget: Budget,
 }
 
 struct Served {
     proxy: Proxy,
     url: Uri,
+    headers: HeaderMap,
+    who: Who,
     sessions: Mutex<Sessions>,
 }
 
@@ -86,10 +95,12 @@ impl HttpProxy {
     /// [`HttpError::Roots`].
     pub fn new(routes: Vec<Route>) -> Result<Self, HttpError> {
         let upstream = Upstream::new(routes.iter().any(|route| route.url.scheme_str() == Some("https")))?;
-        let routes = routes
-            .into_iter()
-            .map(|route| (route.name, Served { proxy: route.proxy, url: route.url, sessions: Mutex::default() }));
-        Ok(Self { shared: Arc::new(Shared { routes: routes.collect(), upstream }) })
+        let served = |route: Route| {
+            let Route { name, proxy, url, headers, who } = route;
+            (name, Served { proxy, url, headers, who, sessions: Mutex::default() })
+        };
+        let routes = routes.into_iter().map(served).collect();
+        Ok(Self { shared: Arc::new(Shared { routes, upstream, budget: Budget::new(BODIES_BYTES_MAX) }) })
     }
 
     /// Its routes.
@@ -114,24 +125,40 @@ impl Served {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The conversation of a request: that of its session, or one of its own as long as the server has not said that there is such a
-    /// session.
+    /// On whose behalf a request comes: what it says, and else what the operator said.
+    fn who(&self, parts: &Parts) -> Who {
+        let (mut who, said) = (who(parts), self.who.clone());
+        who.session = who.session.or(said.session);
+        let identity = &mut who.identity;
+        identity.user = identity.user.take().or(said.identity.user);
+        identity.application = identity.application.take().or(said.identity.application);
+        identity.agent = identity.agent.take().or(said.identity.agent);
+        who
+    }
+
+    /// The conversation of a request: that of its session, or one of its own. An id that the server has not issued here makes none that
+    /// is kept: anybody can send one.
     fn conversation(&self, parts: &Parts) -> Arc<Conversation> {
-        let known = session_id(&parts.headers).and_then(|id| self.sessions().by_id.get(&id).cloned());
-        let conversation = known.unwrap_or_else(|| self.proxy.exchange(who(parts)));
+        let id = session_id(&parts.headers);
+        let known = id.as_ref().and_then(|id| self.sessions().by_id.get(id).cloned());
+        let conversation = known.unwrap_or_else(|| {
+            let exchange = self.proxy.exchange(self.who(parts));
+            if let Some(id) = &id {
+                exchange.session().set_transport_session(id);
+            }
+            exchange
+        });
         if let Some(version) = parts.headers.get(&PROTOCOL).and_then(|value| value.to_str().ok()) {
             conversation.session().set_protocol(version);
         }
         conversation
     }
 
-    /// The conversation of an answer: a session begins with the answer to `initialize`, or where the server knows one that is not known
-    /// here any more.
-    fn settle(&self, parts: &Parts, response: &Response<Incoming>, conversation: Arc<Conversation>) -> Arc<Conversation> {
-        let id = session_id(response.headers())
-            .or_else(|| session_id(&parts.headers).filter(|_| response.status().is_success() && parts.method != Method::DELETE));
-        match id {
-            Some(id) if conversation.is_one_exchange() => {
+    /// The conversation of an answer: a session begins where the server issues its id, with the answer to `initialize`.
+    fn settle(&self, response: &Response<Incoming>, conversation: Arc<Conversation>) -> Arc<Conversation> {
+        let issued = session_id(response.headers()).filter(|id| !self.sessions().by_id.contains_key(id));
+        match issued {
+            Some(id) if conversation.is_one_exchange() && response.status().is_success() => {
                 let whole = self.proxy.conversation(Who::default());
                 whole.take_over(&conversation);
                 self.keep(id, whole.clone());
@@ -144,14 +171,16 @@ impl Served {
     fn keep(&self, id: String, conversation: Arc<Conversation>) {
         conversation.session().set_transport_session(&id);
         let mut sessions = self.sessions();
-        if sessions.by_id.insert(id.clone(), conversation).is_none() {
+        let mut ended: Vec<_> = sessions.by_id.insert(id.clone(), conversation).into_iter().collect();
+        if ended.is_empty() {
             sessions.order.push_back(id);
         }
         while sessions.by_id.len() > SESSIONS_MAX {
             let Some(oldest) = sessions.order.pop_front() else { break };
-            if let Some(conversation) = sessions.by_id.remove(&oldest) {
-                tokio::spawn(async move { conversation.end("too many sessions").await });
-            }
+            ended.extend(sessions.by_id.remove(&oldest));
+        }
+        for conversation in ended {
+            tokio::spawn(async move { conversation.end("too many sessions").await });
         }
     }
 
@@ -172,20 +201,28 @@ async fn serve(State(shared): State<Arc<Shared>>, Path(name): Path<String>, requ
         return post(&shared, served, &conversation, parts, body).await;
     }
     // GET opens the stream of the session, DELETE ends it. Neither has a body.
-    let is_delete = parts.method == Method::DELETE;
-    let sent = send(&shared, served, &parts, Body::empty()).await;
-    match sent {
+    let method = method(&parts.method);
+    let is_known = matches!(method, "GET" | "DELETE");
+    if let Err(back) = conversation.transport_request(served.who(&parts), method, is_known).await {
+        end(&conversation).await;
+        let status = if is_known { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::METHOD_NOT_ALLOWED };
+        return plain(status, back.map(|back| back.to_vec()).unwrap_or_default());
+    }
+    match send(&shared, served, &parts, Body::empty()).await {
         Ok(response) => {
-            if is_delete
+            if method == "DELETE"
                 && response.status().is_success()
                 && let Some(ended) = session_id(&parts.headers).and_then(|id| served.forget(&id))
             {
                 ended.end("closed by the client").await;
             }
-            let conversation = served.settle(&parts, &response, conversation);
-            answered(conversation, response, Bytes::new()).await
+            let conversation = served.settle(&response, conversation);
+            answered(&shared, conversation, response, Bytes::new()).await
         }
-        Err(error) => plain(StatusCode::BAD_GATEWAY, answer::unasked(answer::REFUSED, &error.to_string())),
+        Err(error) => {
+            end(&conversation).await;
+            plain(StatusCode::BAD_GATEWAY, answer::unasked(answer::REFUSED, &error.to_string()))
+        }
     }
 }
 
@@ -196,23 +233,29 @@ async fn post(shared: &Shared, served: &Served, conversation: &Arc<Conversation>
         let why = "a body with a content-encoding cannot be read; send it without";
         return plain(StatusCode::UNSUPPORTED_MEDIA_TYPE, answer::unasked(answer::INVALID_REQUEST, why));
     }
-    let message = match tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            let _ = conversation.client_begins_too_large(&[]).await;
-            let why = format!("the message is larger than {bytes_max} bytes");
-            return plain(StatusCode::PAYLOAD_TOO_LARGE, answer::unasked(answer::INVALID_REQUEST, &why));
-        }
-        Ok(Err(error)) => {
-            let why = format!("the body broke off: {error}");
-            return plain(StatusCode::BAD_REQUEST, answer::unasked(answer::INVALID_REQUEST, &why));
-        }
-        Err(_) => {
-            let why = format!("the body took longer than {} s", BODY_TIMEOUT.as_secs());
-            return plain(StatusCode::REQUEST_TIMEOUT, answer::unasked(answer::INVALID_REQUEST, &why));
+    // Held until the request is answered: it is in memory as long.
+    let mut share = shared.budget.share();
+    let body = match tokio::time::timeout(BODY_TIMEOUT, collect(body, bytes_max, BODY_TIMEOUT, &mut share)).await {
+        Ok(body) => body,
+        Err(_) => Err(BodyError::Slow { idle: BODY_TIMEOUT }),
+    };
+    let message = match body {
+        Ok(message) => message,
+        Err(error) => {
+            let status = match &error {
+                BodyError::TooLarge { .. } => {
+                    let _ = conversation.client_begins_too_large(&[]).await;
+                    StatusCode::PAYLOAD_TOO_LARGE
+                }
+                BodyError::Broken(_) => StatusCode::BAD_REQUEST,
+                BodyError::Slow { .. } => StatusCode::REQUEST_TIMEOUT,
+                BodyError::Full => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            end(conversation).await;
+            return plain(status, answer::unasked(answer::INVALID_REQUEST, &format!("the message cannot be taken: {error}")));
         }
     };
-    let passage = conversation.client_message_of(who(&parts), message).await;
+    let passage = conversation.client_message_of(served.who(&parts), message).await;
     let Onward::Message(message) = passage.onward else {
         // A refused request is answered as the server would answer it; what asks for nothing is refused as HTTP does.
         let is_request = passage.back.as_ref().is_some_and(|back| !answer::is_unasked(back));
@@ -225,8 +268,8 @@ async fn post(shared: &Shared, served: &Served, conversation: &Arc<Conversation>
             plain(StatusCode::BAD_GATEWAY, answer::unasked(answer::REFUSED, &error.to_string()))
         }
         Ok(response) => {
-            let conversation = served.settle(&parts, &response, conversation.clone());
-            answered(conversation, response, message).await
+            let conversation = served.settle(&response, conversation.clone());
+            answered(shared, conversation, response, message).await
         }
     }
 }
@@ -236,171 +279,82 @@ async fn send(shared: &Shared, served: &Served, parts: &Parts, body: Body) -> Re
     *request.method_mut() = parts.method.clone();
     *request.uri_mut() = served.url.clone();
     *request.headers_mut() = forwarded(&parts.headers);
+    for (name, value) in &served.headers {
+        request.headers_mut().insert(name.clone(), value.clone());
+    }
     shared.upstream.send(request).await
 }
 
 /// Hands on an answer. `message` is the client's, which it answers.
-async fn answered(conversation: Arc<Conversation>, response: Response<Incoming>, message: Bytes) -> Response<Body> {
+async fn answered(
+    shared: &Shared,
+    conversation: Arc<Conversation>,
+    response: Response<Incoming>,
+    message: Bytes,
+) -> Response<Body> {
     let (mut head, body) = response.into_parts();
-    let is_packed = head.headers.contains_key(header::CONTENT_ENCODING);
+    let form = Form::of(&head.headers);
     head.headers = forwarded(&head.headers);
-    if is_event_stream(&head.headers) && !is_packed {
-        return Response::from_parts(head, Relay::new(conversation, body).into_body());
+    let mut share = shared.budget.share();
+    // What is packed may have no end.
+    let is_unread = form == Form::PackedEvents;
+    if is_unread && conversation.server_sends_unread(&[]).await.is_err() {
+        return withheld(&conversation, head, &message).await;
+    }
+    if matches!(form, Form::Events | Form::PackedEvents) {
+        return Response::from_parts(head, Relay::new(conversation, body, share, is_unread).into_body());
     }
     let bytes_max = conversation.limits().message_bytes_max;
-    let whole = match Limited::new(body, bytes_max).collect().await {
-        Ok(body) => body.to_bytes(),
+    let whole = match collect(body, bytes_max, ANSWER_IDLE, &mut share).await {
+        Ok(body) => body,
         Err(error) => {
-            let why = if error.is::<LengthLimitError>() { "response_too_large" } else { "upstream_error" };
-            conversation.failed(&message, why).await;
+            conversation.failed(&message, error.error_type()).await;
             end(&conversation).await;
-            return plain(
-                StatusCode::BAD_GATEWAY,
-                answer::unasked(answer::REFUSED, &format!("the answer cannot be handed on: {error}")),
-            );
+            let why = format!("the answer cannot be handed on: {error}");
+            return plain(StatusCode::BAD_GATEWAY, answer::unasked(answer::REFUSED, &why));
         }
     };
-    let mut onward = whole.clone();
-    if is_json(&head.headers) && !is_packed && !whole.is_empty() {
-        match conversation.server_message(whole).await.onward {
-            Onward::Message(same) => onward = same,
-            Onward::Instead(error) => onward = error,
-            Onward::Nothing => onward = Bytes::new(),
-        }
-    }
-    if !head.status.is_success() || is_packed {
+    let onward = if whole.trim_ascii().is_empty() {
+        Onward::Message(whole)
+    } else if form == Form::Json {
+        conversation.server_message(whole).await.onward
+    } else {
+        let begun = whole.slice(..whole.len().min(EVIDENCE_BYTES_MAX));
+        let ruled = conversation.server_sends_unread(&begun).await;
+        if ruled.is_ok() { Onward::Message(whole) } else { Onward::Nothing }
+    };
+    let (Onward::Message(onward) | Onward::Instead(onward)) = onward else {
+        return withheld(&conversation, head, &message).await;
+    };
+    if !head.status.is_success() || form == Form::Unread {
         // A refusal of HTTP, which may or may not have been a message, too: then nothing waits any more.
         conversation.failed(&message, &head.status.as_u16().to_string()).await;
     }
     end(&conversation).await;
-    Response::from_parts(head, Body::from(onward))
+    Response::from_parts(head, Body::new(Held::new(onward, share)))
+}
+
+/// The answer in the place of one that must not be seen. What HTTP itself says of it stays: a client that is not let in learns where to
+/// ask for a token.
+async fn withheld(conversation: &Arc<Conversation>, mut head: http::response::Parts, message: &Bytes) -> Response<Body> {
+    conversation.failed(message, "withheld").await;
+    end(conversation).await;
+    let why = "the answer of the MCP server cannot be read, or cannot be recorded, and is withheld";
+    match answer::errors(&asked(message), answer::REFUSED, why) {
+        Some(errors) if head.status.is_success() => plain(StatusCode::BAD_GATEWAY, errors),
+        _ => {
+            for name in [header::CONTENT_TYPE, header::CONTENT_ENCODING] {
+                head.headers.remove(name);
+            }
+            Response::from_parts(head, Body::empty())
+        }
+    }
 }
 
 /// The end of an answer is the end of a conversation that had only this.
 async fn end(conversation: &Arc<Conversation>) {
     if conversation.is_one_exchange() {
         conversation.end("answered").await;
-    }
-}
-
-/// A stream of events on its way: each is a message, which is recorded before it goes on where that is asked for.
-struct Relay {
-    conversation: Arc<Conversation>,
-    upstream: Incoming,
-    parser: sse::Parser,
-    /// The beginning of an event.
-    pending: BytesMut,
-    ready: VecDeque<Bytes>,
-    chunk: Bytes,
-    /// An event was too long: what follows is not read any more.
-    is_unread: bool,
-    is_over: bool,
-}
-
-impl Relay {
-    fn new(conversation: Arc<Conversation>, upstream: Incoming) -> Self {
-        Self {
-            conversation,
-            upstream,
-            parser: sse::Parser::new(),
-            pending: BytesMut::new(),
-            ready: VecDeque::new(),
-            chunk: Bytes::new(),
-            is_unread: false,
-            is_over: false,
-        }
-    }
-
-    fn into_body(self) -> Body {
-        Body::from_stream(stream::unfold(self, |mut relay| async move { relay.next().await.map(|piece| (piece, relay)) }))
-    }
-
-    async fn next(&mut self) -> Option<Result<Bytes, hyper::Error>> {
-        loop {
-            if let Some(piece) = self.ready.pop_front() {
-                return Some(Ok(piece));
-            }
-            if self.is_over {
-                return None;
-            }
-            if self.chunk.is_empty() {
-                match self.upstream.frame().await {
-                    Some(Ok(frame)) => self.chunk = frame.into_data().unwrap_or_default(),
-                    Some(Err(error)) => {
-                        self.is_over = true;
-                        return Some(Err(error));
-                    }
-                    None => {
-                        self.is_over = true;
-                        // An event without its end says nothing; its bytes pass as they came.
-                        let rest = self.pending.split().freeze();
-                        return (!rest.is_empty()).then_some(Ok(rest));
-                    }
-                }
-                continue;
-            }
-            self.absorb().await;
-        }
-    }
-
-    /// Takes the next event of the chunk.
-    async fn absorb(&mut self) {
-        if self.is_unread {
-            self.ready.push_back(std::mem::take(&mut self.chunk));
-            return;
-        }
-        let mut message = None;
-        let pushed = self.parser.push(&self.chunk, |event| {
-            message = Some(Bytes::copy_from_slice(event.data));
-            ControlFlow::Break(())
-        });
-        let Ok(pushed) = pushed else {
-            let begun = self.pending.split().freeze();
-            let may_pass = self.conversation.server_begins_too_large(&begun).await.is_ok();
-            self.is_unread = true;
-            self.is_over = !may_pass;
-            if may_pass {
-                self.ready.push_back(begun);
-                self.ready.push_back(std::mem::take(&mut self.chunk));
-            }
-            return;
-        };
-        let Some(end) = pushed.last else {
-            // Comments and blank lines, and the beginning of the next event.
-            self.pending.extend_from_slice(&std::mem::take(&mut self.chunk));
-            if pushed.complete > 0 && !self.parser.is_inside_event() {
-                self.ready.push_back(self.pending.split().freeze());
-            }
-            return;
-        };
-        self.pending.extend_from_slice(&self.chunk[..end]);
-        self.chunk = self.chunk.slice(end..);
-        let event = self.pending.split().freeze();
-        let message = message.unwrap_or_default();
-        // An event without data names an id to resume from (2025-11-25).
-        if message.is_empty() {
-            self.ready.push_back(event);
-            return;
-        }
-        match self.conversation.server_message(message).await.onward {
-            Onward::Message(_) => self.ready.push_back(event),
-            Onward::Instead(error) => {
-                let told = [&b"event: message\ndata: "[..], &error, b"\n\n"].concat();
-                self.ready.push_back(told.into());
-            }
-            Onward::Nothing => {}
-        }
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        if self.conversation.is_one_exchange()
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
-        {
-            let conversation = self.conversation.clone();
-            runtime.spawn(async move { conversation.end("closed").await });
-        }
     }
 }
 
@@ -411,6 +365,12 @@ fn who(parts: &Parts) -> Who {
         caller.identity.application = None;
     }
     Who { identity: caller.identity, session: caller.session, trace: caller.trace }
+}
+
+/// A method as the record has it (OpenTelemetry): whoever sends can make up others.
+fn method(method: &Method) -> &'static str {
+    let known = ["GET", "DELETE", "HEAD", "OPTIONS", "PUT", "PATCH", "TRACE", "CONNECT"];
+    known.into_iter().find(|known| *known == method.as_str()).unwrap_or("_OTHER")
 }
 
 fn session_id(headers: &HeaderMap) -> Option<String> {
@@ -424,3 +384,6 @@ fn plain(status: StatusCode, body: Vec<u8>) -> Response<Body> {
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
+
+#[cfg(test)]
+mod tests;

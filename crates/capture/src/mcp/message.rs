@@ -158,6 +158,15 @@ pub(super) fn read(bytes: &[u8]) -> Frame<'_> {
     }
 }
 
+/// The ids of the requests in one frame.
+pub(super) fn asked(bytes: &[u8]) -> Vec<Id> {
+    let ids = read(bytes).messages.into_iter().filter_map(|message| match message {
+        Ok(Message::Request { id, .. }) => Some(id),
+        _ => None,
+    });
+    ids.collect()
+}
+
 fn message(text: &str) -> Result<Message<'_>, Unreadable> {
     if !text.starts_with('{') {
         return Err(match serde_json::from_str::<&RawValue>(text) {

@@ -17,9 +17,11 @@
 //! and a message that they do not know would not be the same any more.
 
 mod answer;
+mod body;
 pub mod bridge;
 mod conversation;
 mod describe;
+mod events;
 pub mod http;
 pub mod listing;
 mod message;

@@ -8,6 +8,9 @@ use super::session::{Side, text, with_pieces};
 use crate::gateway::json::{self, Object};
 use crate::{Raw, RawEvent};
 
+/// Members of a result that only asks (2026-07-28).
+const ASKING: [&str; 4] = ["resultType", "inputRequests", "requestState", "_meta"];
+
 /// Puts a result into the event.
 pub(super) fn result(event: &mut RawEvent, sender: Side, method: &str, raw: &RawValue) {
     let Some(members) = Object::of(raw) else { return body(event, sender, raw) };
@@ -15,7 +18,10 @@ pub(super) fn result(event: &mut RawEvent, sender: Side, method: &str, raw: &Raw
         // The questions have events of their own.
         event.status = Status::Unset;
         event.unmapped.insert(Raw::from("resultType"), Value::Text(Raw::from("input_required")));
-        return;
+        // What else is in it is read by clients that do not know of such results.
+        if members.entries().all(|(key, _)| ASKING.contains(&key)) {
+            return;
+        }
     }
     match (sender, method) {
         (Side::Server, "tools/call") => tool_result(event, &members),

@@ -10,7 +10,7 @@ use event::{Direction, Event, Identity, Key, Kind, Phase, Principal, Source, Sou
 use serde_json::value::RawValue;
 
 use super::listing::{Listing, Pages, known_name};
-use super::message::{Frame, Id, Message, Outcome, Params, Unreadable, read};
+use super::message::{Frame, Id, Message, Outcome, Params, Unreadable, asked, read};
 use super::pieces::{Pieces, evidence};
 use super::policy::Policy;
 use super::rulings::{AMBIGUOUS, Ruling, TOO_MANY, denied, fail, guardrail, is_result_unclear, is_unclear};
@@ -211,13 +211,35 @@ impl Session {
 
     /// What is recorded of a message that is too large to be read. `begun` is its beginning.
     pub(super) fn too_large(&mut self, side: Side, begun: &[u8]) -> Reading {
+        self.not_read(side, "too_large", "the message is too large to be read", begun)
+    }
+
+    /// What is recorded of an answer whose form is none that is read: its headers say so, or it broke off.
+    pub(super) fn unread(&mut self, side: Side, begun: &[u8]) -> Reading {
+        self.not_read(side, "unread", "the answer is not in a form that is read", begun)
+    }
+
+    fn not_read(&mut self, side: Side, anomaly: &'static str, why: &str, begun: &[u8]) -> Reading {
         let mut event = self.event(Kind::AgentStep, side, "message");
-        event.set(attr::MCP_ANOMALY, "too_large");
-        event.set(attr::ERROR_TYPE, "too_large");
-        event.status = Status::Error;
+        event.set(attr::MCP_ANOMALY, anomaly);
+        fail(&mut event, anomaly);
         evidence(&mut event, side.direction(), begun);
         let mut reading = Reading { events: vec![event], ..Reading::default() };
-        self.refuse_unread("the message is too large to be read", &mut reading);
+        self.refuse_unread(why, &mut reading);
+        self.finish(&mut reading.events);
+        reading
+    }
+
+    /// What is recorded of a request of the transport's own: it has no message. `is_known`: MCP has such requests.
+    pub(super) fn transport(&mut self, method: &'static str, is_known: bool) -> Reading {
+        let mut event = self.event(Kind::AgentStep, Side::Client, &format!("http {method}"));
+        event.set(attr::HTTP_REQUEST_METHOD, method);
+        let mut reading = Reading::default();
+        if !is_known {
+            fail(&mut event, "method_not_allowed");
+            reading.refused = Some("MCP has no requests of this HTTP method".to_owned());
+        }
+        reading.events.push(event);
         self.finish(&mut reading.events);
         reading
     }
@@ -231,11 +253,8 @@ impl Session {
 
     /// Requests of a message that will not be answered: why is in `error`.
     pub(super) fn failed(&mut self, bytes: &[u8], error: &str) -> Vec<RawEvent> {
-        let asked = read(bytes).messages.into_iter().filter_map(|message| match message {
-            Ok(Message::Request { id, .. }) => Some(id),
-            _ => None,
-        });
-        let mut events: Vec<RawEvent> = asked.filter_map(|id| self.asked.take_newest(&id)).map(Waiting::outcome).collect();
+        let mut events: Vec<RawEvent> =
+            asked(bytes).into_iter().filter_map(|id| self.asked.take_newest(&id)).map(Waiting::outcome).collect();
         events.iter_mut().for_each(|event| fail(event, error));
         self.finish(&mut events);
         events

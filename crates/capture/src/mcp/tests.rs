@@ -15,15 +15,15 @@ use crate::{RawEvent, Receipt, Recorder};
 
 /// Keeps what it is given.
 #[derive(Default)]
-struct Kept {
-    events: Mutex<Vec<RawEvent>>,
-    fails: Mutex<bool>,
-    listings: Mutex<Vec<Listing>>,
+pub(super) struct Kept {
+    pub(super) events: Mutex<Vec<RawEvent>>,
+    pub(super) fails: Mutex<bool>,
+    pub(super) listings: Mutex<Vec<Listing>>,
     pinned: Mutex<BTreeMap<String, String>>,
 }
 
 impl Kept {
-    fn names(&self) -> Vec<String> {
+    pub(super) fn names(&self) -> Vec<String> {
         self.events.lock().unwrap().iter().map(|event| event.name.expose().to_owned()).collect()
     }
 }
@@ -72,7 +72,7 @@ fn session(policy: Policy) -> Session {
     Session::new(Arc::new(server()), Arc::new(policy), Drifted::default(), Who::default())
 }
 
-fn text(event: &RawEvent, key: &event::Key) -> String {
+pub(super) fn text(event: &RawEvent, key: &event::Key) -> String {
     event.attribute(key.as_str()).and_then(Value::as_text).map(|text| text.expose().to_owned()).unwrap_or_default()
 }
 
@@ -251,6 +251,12 @@ fn what_a_server_asks_in_a_result_is_told_with_its_answer() {
     let kinds: Vec<_> = reading.events.iter().map(|event| (event.kind, event.phase)).collect();
     assert_eq!(kinds, [(Kind::ModelCall, Phase::Response), (Kind::ToolCall, Phase::Request)]);
     assert_eq!(pieces(&reading.events[0]), [(Role::Assistant, Part::Text, "Said.".to_owned())]);
+    // A client that does not know of such results takes the rest of it for the answer.
+    let reading = session.read(
+        Side::Server,
+        &bytes(&json!({"id":2,"result":{"resultType":"input_required","content":[{"type":"text","text":"hidden"}]}})),
+    );
+    assert_eq!(pieces(&reading.events[0]), [(Role::Tool, Part::ToolResult, "hidden".to_owned())]);
 }
 
 #[test]
@@ -389,7 +395,7 @@ fn a_call_without_an_id_is_judged_as_one() {
     }
 }
 
-fn proxy(kept: &Arc<Kept>, policy: Policy) -> Proxy {
+pub(super) fn proxy(kept: &Arc<Kept>, policy: Policy) -> Proxy {
     let limits = Limits { message_bytes_max: 4_096, ..Limits::default() };
     Proxy::new(server(), policy, limits, kept.clone(), kept.clone())
 }

@@ -19,7 +19,7 @@ use capture::mcp::stdio::Lines;
 use capture::mcp::{Limits, Mode, OnDrift, Policy, Proxy, ServerInfo, Transport, Who};
 use client::{Client, Config};
 use event::Principal;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use server::DataDir;
 use store::{Cell, Table};
 use tokio::sync::{mpsc, watch};
@@ -77,7 +77,13 @@ pub(super) fn mcp(args: &McpArgs) -> anyhow::Result<ExitCode> {
             }
             let (uri, server) = url_server(args, url)?;
             let path = args.name.clone().unwrap_or_else(|| "mcp".to_owned());
-            let http = HttpProxy::new(vec![Route { name: path.clone(), proxy: proxy(server), url: uri }])?;
+            let http = HttpProxy::new(vec![Route {
+                name: path.clone(),
+                proxy: proxy(server),
+                url: uri,
+                headers: headers(args)?,
+                who: told(args),
+            }])?;
             runtime.block_on(listen_at(*listen, &path, &http))?;
             ExitCode::SUCCESS
         }
@@ -148,14 +154,21 @@ fn policy(args: &McpArgs) -> Policy {
     }
 }
 
-fn who(args: &McpArgs) -> Who {
+/// On whose behalf, as the options tell.
+fn told(args: &McpArgs) -> Who {
     let mut who = Who::default();
     let principal = |id: &Option<String>| id.as_deref().filter(|id| !id.is_empty()).map(Principal::asserted);
     who.identity.user = principal(&args.user);
     who.identity.application = principal(&args.application);
     who.identity.agent = principal(&args.agent);
-    let session = args.session.clone().filter(|id| !id.is_empty());
-    who.session = Some(Raw::from(session.unwrap_or_else(|| format!("mcp-{}", event::EventId::random()))));
+    who.session = args.session.as_deref().filter(|id| !id.is_empty()).map(Raw::from);
+    who
+}
+
+/// As [`told`], for a start that is one conversation.
+fn who(args: &McpArgs) -> Who {
+    let mut who = told(args);
+    who.session.get_or_insert_with(|| Raw::from(format!("mcp-{}", event::EventId::random())));
     who
 }
 
@@ -190,18 +203,12 @@ fn name_of(command: &[String]) -> String {
 
 /// Headers whose values are in variables: a command line can be read by everybody on the machine.
 fn headers(args: &McpArgs) -> anyhow::Result<HeaderMap> {
-    let mut headers = HeaderMap::new();
-    for pair in &args.header_env {
-        let (name, variable) = pair.split_once('=').with_context(|| format!("--header-env {pair:?} is not NAME=VARIABLE"))?;
-        let value =
-            std::env::var(variable).with_context(|| format!("--header-env {name}: the variable {variable} is not set"))?;
-        let name: HeaderName = name.parse().with_context(|| format!("--header-env: {name:?} is no name of a header"))?;
-        let mut value =
-            HeaderValue::from_str(&value).with_context(|| format!("--header-env: {variable} holds no value for a header"))?;
-        value.set_sensitive(true);
-        headers.insert(name, value);
-    }
-    Ok(headers)
+    let pairs = args
+        .header_env
+        .iter()
+        .map(|pair| pair.split_once('=').with_context(|| format!("--header-env {pair:?} is not NAME=VARIABLE")));
+    let pairs = pairs.collect::<anyhow::Result<Vec<_>>>()?;
+    capture::mcp::http::headers_of(pairs, |variable| std::env::var(variable).ok()).context("--header-env")
 }
 
 /// The lines of standard input, read by a thread of their own.
