@@ -116,9 +116,6 @@ pub struct Mcp {
 pub struct McpServer {
     /// Its endpoint (streamable HTTP).
     pub url: String,
-    /// Headers that every request to it has, by name, each with the variable of the environment that holds its value.
-    #[serde(default)]
-    pub header_env: BTreeMap<String, String>,
     /// Tools that may be called, `NAME` or `BEGINNING*`; all by default.
     #[serde(default)]
     pub allow: Vec<String>,
@@ -140,6 +137,9 @@ pub struct McpServer {
     /// Whether requests without a trace context get one.
     #[serde(default)]
     pub add_trace: bool,
+    /// Headers that every request to it has, by name, each with the variable of the environment that holds its value.
+    #[serde(default)]
+    pub header_env: BTreeMap<String, String>,
 }
 
 /// What happens to a call that is not allowed.
