@@ -131,11 +131,6 @@ impl Conversation {
         self.shared.limits
     }
 
-    /// Whether anything is refused, so that what is not read must not pass.
-    pub(super) fn is_enforced(&self) -> bool {
-        self.shared.policy.is_enforced()
-    }
-
     /// Whether it has one request and its answer.
     pub(super) fn is_one_exchange(&self) -> bool {
         self.is_one_exchange

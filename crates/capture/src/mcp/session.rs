@@ -374,7 +374,9 @@ impl Session {
             reading.waits.push(id);
         } else {
             event.set(attr::MCP_ANOMALY, "not_followed");
-            self.refuse_unread(TOO_MANY, reading);
+            if self.refuse_unread(TOO_MANY, reading) {
+                denied(&mut event);
+            }
         }
         reading.events.push(event);
     }
@@ -539,6 +541,7 @@ impl Session {
             let mut answered = Reading::default();
             self.response(Side::Client, Some(Id::Text(input_id(key))), &Outcome::Result(raw), &mut answered);
             reading.events.append(&mut answered.events);
+            reading.refused = reading.refused.take().or(answered.refused);
         }
     }
 
