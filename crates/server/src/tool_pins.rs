@@ -182,7 +182,7 @@ impl ToolPins {
             let (key, mut pins) = this.find(&server)?;
             let waits =
                 |hash: &String| pins.tools.values().any(|pin| pin.waiting.as_ref().is_some_and(|waiting| waiting.hash == *hash));
-            let missing = if hashes.is_empty() { Some(String::new()) } else { hashes.iter().find(|hash| !waits(*hash)).cloned() };
+            let missing = if hashes.is_empty() { Some(String::new()) } else { hashes.iter().find(|hash| !waits(hash)).cloned() };
             if let Some(hash) = missing {
                 return Err(PinsError::Unknown { server, hash });
             }

@@ -36,11 +36,14 @@ async fn answered(mut stream: TcpStream, answer: Vec<u8>, asked: mpsc::Unbounded
     loop {
         let mut chunk = [0; 4_096];
         let read = stream.read(&mut chunk).await.unwrap();
+        if read == 0 {
+            return;
+        }
         request.extend_from_slice(&chunk[..read]);
         let told = String::from_utf8_lossy(&request).to_lowercase();
         let Some((head, body)) = told.split_once("\r\n\r\n") else { continue };
         let length = head.split_once("content-length: ").map_or(0, |(_, rest)| rest.split('\r').next().unwrap().parse().unwrap());
-        if read == 0 || body.len() >= length {
+        if body.len() >= length {
             break;
         }
     }
