@@ -11,10 +11,12 @@ mod outbound;
 mod pattern;
 mod raw;
 mod recorder;
+mod recording;
 mod reserved;
 
 pub mod api;
 pub mod command;
+pub mod egress;
 pub mod gateway;
 pub mod import;
 pub mod mcp;

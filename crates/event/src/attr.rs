@@ -96,6 +96,16 @@ keys! {
     SERVER_ADDRESS = "server.address";
     /// Port of the other side.
     SERVER_PORT = "server.port";
+    /// Address that was connected to, where `server.address` is a name.
+    NETWORK_PEER_ADDRESS = "network.peer.address";
+    /// Port of that address.
+    NETWORK_PEER_PORT = "network.peer.port";
+    /// The name that a TLS client asked for (SNI).
+    TLS_CLIENT_SERVER_NAME = "tls.client.server_name";
+    /// Bytes from the client to the server, whatever they hold (ECS).
+    SOURCE_BYTES = "source.bytes";
+    /// Bytes from the server to the client, whatever they hold (ECS).
+    DESTINATION_BYTES = "destination.bytes";
     /// The whole URL, credentials removed.
     URL_FULL = "url.full";
     /// HTTP method.
@@ -168,7 +178,8 @@ keys! {
     GAP_COUNT = "watchkeeper.gap.count";
     /// What the gateway added to the call, in microseconds.
     GATEWAY_OVERHEAD_US = "watchkeeper.gateway.overhead_us";
-    /// How a stream ended: `complete`, `client_disconnect`, `upstream_error`, `malformed`, `blocked`.
+    /// How a stream ended: `complete`, `client_disconnect`, `upstream_error`, `malformed`, `blocked`; a tunnel of the egress
+    /// proxy also `client_closed`, `upstream_closed`, `idle`, `proxy_stopped`.
     STREAM_END = "watchkeeper.stream.end";
     /// Why a guardrail decided as it did: risk, rule and score, in words.
     GUARD_REASON = "watchkeeper.guard.reason";
@@ -186,6 +197,11 @@ keys! {
     ANSWER_UNSCANNED_BYTES = "watchkeeper.answer.unscanned_bytes";
     /// The virtual key that a call came with.
     GATEWAY_KEY = "watchkeeper.gateway.key";
+    /// How the egress proxy saw a call: `http` (plain text), `tunnel` (bytes of a CONNECT), `intercepted` (TLS that it ended
+    /// itself).
+    EGRESS_MODE = "watchkeeper.egress.mode";
+    /// The API key with which a caller of the egress proxy showed who it is (its id).
+    EGRESS_KEY = "watchkeeper.egress.key";
     /// Detection: the rule.
     DETECTION_RULE = "watchkeeper.detection.rule";
     /// Detection: its title.

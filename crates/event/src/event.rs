@@ -123,6 +123,8 @@ pub enum SourcePath {
     Api,
     /// The MCP proxy.
     Mcp,
+    /// The egress proxy.
+    Egress,
     /// A coding agent's hook.
     Hook,
     /// `watchkeeper import`.

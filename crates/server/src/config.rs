@@ -10,6 +10,7 @@ use capture::gateway::Upstreams;
 use detect::Severity;
 use serde::{Deserialize, Serialize};
 
+use crate::egress_config::{EgressConfig, EgressConfigError};
 use crate::gateway_config::{GatewayConfig, GatewayConfigError};
 use crate::lifecycle::place::{Place, S3Settings};
 use crate::lifecycle::verify::Places;
@@ -32,6 +33,8 @@ pub struct Config {
     pub rules: Option<PathBuf>,
     /// MCP servers that are reached through this one.
     pub mcp: Mcp,
+    /// The forward proxy for calls to everywhere else.
+    pub egress: EgressConfig,
     /// What capture does without a key.
     pub capture: Capture,
     /// What unlocks the data directory.
@@ -66,6 +69,8 @@ pub struct Listen {
     pub console: SocketAddr,
     /// MCP servers, each at `/NAME`; nothing listens while there are none.
     pub mcp: SocketAddr,
+    /// The egress proxy; nothing listens unless `egress.enabled`.
+    pub egress: SocketAddr,
     /// Names under which listeners on loopback are called from elsewhere (by a proxy on this machine, say), beside `localhost`.
     pub hosts: Vec<String>,
 }
@@ -362,6 +367,9 @@ pub enum ConfigError {
     /// The gateway.
     #[error(transparent)]
     Gateway(#[from] GatewayConfigError),
+    /// The egress proxy.
+    #[error(transparent)]
+    Egress(#[from] EgressConfigError),
     /// A witness.
     #[error("witness {url}: {what}")]
     Witness {
@@ -519,13 +527,14 @@ impl Config {
 impl Listen {
     /// Every listener with the name of its field.
     #[must_use]
-    pub fn all(&self) -> [(&'static str, SocketAddr); 5] {
+    pub fn all(&self) -> [(&'static str, SocketAddr); 6] {
         [
             ("otlp_grpc", self.otlp_grpc),
             ("otlp_http", self.otlp_http),
             ("gateway", self.gateway),
             ("console", self.console),
             ("mcp", self.mcp),
+            ("egress", self.egress),
         ]
     }
 
@@ -533,7 +542,7 @@ impl Listen {
     #[must_use]
     pub fn any_port() -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { otlp_grpc: any, otlp_http: any, gateway: any, console: any, mcp: any, hosts: Vec::new() }
+        Self { otlp_grpc: any, otlp_http: any, gateway: any, console: any, mcp: any, egress: any, hosts: Vec::new() }
     }
 }
 
@@ -546,6 +555,7 @@ impl Default for Listen {
             gateway: loopback(4000),
             console: loopback(7700),
             mcp: loopback(4010),
+            egress: loopback(4020),
             hosts: Vec::new(),
         }
     }

@@ -43,6 +43,9 @@ pub struct Listeners {
     pub otlp_http: String,
     /// The LLM gateway.
     pub gateway: String,
+    /// The egress proxy, where there is one.
+    #[serde(default)]
+    pub egress: Option<String>,
 }
 
 impl RunFile {

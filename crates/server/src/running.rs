@@ -6,7 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{self, Next};
 use base64::Engine as _;
+use capture::egress::{Admitted, Egress};
 use capture::gateway::Gateway;
 use capture::gateway::keys::KeyChecker;
 use event::{Kind, attr};
@@ -17,7 +20,7 @@ use crate::api_keys::{ApiKeyError, ApiKeys, NewKey};
 use crate::config::{Config, ConfigError};
 use crate::guard::PipelineGuard;
 use crate::http_api::{self, Api};
-use crate::listen::{Listener, tls_acceptor};
+use crate::listen::{ClientCertificate, Listener, tls_acceptor};
 use crate::node::{Node, NodeError, internal};
 use crate::publishing::Publishing;
 use crate::root_key::RootKeyPlace;
@@ -46,6 +49,8 @@ pub struct Addresses {
     pub console: SocketAddr,
     /// MCP servers, where there are any.
     pub mcp: Option<SocketAddr>,
+    /// The egress proxy, where it is enabled.
+    pub egress: Option<SocketAddr>,
 }
 
 /// A server that listens.
@@ -53,6 +58,7 @@ pub struct Running {
     node: Arc<Node>,
     gateway: Gateway,
     mcp: Option<capture::mcp::http::HttpProxy>,
+    egress: Option<Egress>,
     addresses: Addresses,
     first_key: Option<NewKey>,
     stop: watch::Sender<bool>,
@@ -80,6 +86,9 @@ pub enum StartError {
     /// The proxies in front of MCP servers cannot be made.
     #[error(transparent)]
     Mcp(#[from] crate::mcp_proxies::McpError),
+    /// The egress proxy cannot be made.
+    #[error(transparent)]
+    Egress(#[from] crate::egress_proxy::EgressProxyError),
     /// A listener cannot be bound.
     #[error("cannot listen on listen.{listener} = {address}: {source}; is another server running?")]
     Bind {
@@ -164,28 +173,39 @@ impl Running {
             ..capture::gateway::Config::default()
         };
         let judge = Arc::new(PipelineGuard(node.pipeline().clone()));
-        let gateway = Gateway::guarded(recorder.clone(), gateway, Some(judge), Some(Arc::new(SensorKeys(keys.clone()))))?;
+        let sensors = Arc::new(SensorKeys(keys.clone()));
+        let gateway = Gateway::guarded(recorder.clone(), gateway, Some(judge), Some(sensors.clone()))?;
+        let egress = crate::egress_proxy::proxy(&node, config, sensors)?;
         let mcp = crate::mcp_proxies::proxies(&node, config)?;
-        let mut routers = vec![
-            guard(otlp.grpc(), listen.otlp_grpc),
-            known(guard(otlp.http(), listen.otlp_http), listen.otlp_http),
-            known(guard_gateway(gateway.router(), listen.gateway), listen.gateway),
-            known(http_api::router(api.clone()), listen.console),
+        // In the order of `listen.all()`. What has no router is not bound.
+        let routers = [
+            Some(guard(otlp.grpc(), listen.otlp_grpc)),
+            Some(known(guard(otlp.http(), listen.otlp_http), listen.otlp_http)),
+            Some(known(guard_gateway(gateway.router(), listen.gateway), listen.gateway)),
+            Some(known(http_api::router(api.clone()), listen.console)),
+            mcp.as_ref().map(|mcp| known(guard(mcp.router(), listen.mcp), listen.mcp)),
+            // It asks for keys itself: they come in another header. Pages cannot make a browser send what a proxy is sent.
+            egress.as_ref().map(|egress| admit_certificates(egress.router())),
         ];
-        // The last of the listeners: it has no router, and is not bound, while there are no MCP servers.
-        routers.extend(mcp.as_ref().map(|mcp| known(guard(mcp.router(), listen.mcp), listen.mcp)));
         let mut bound = Vec::new();
-        for ((listener, address), router) in listen.all().into_iter().zip(routers) {
+        let mut at = [None; 6];
+        for (index, ((listener, address), router)) in listen.all().into_iter().zip(routers).enumerate() {
+            let Some(router) = router else { continue };
             let tls = if listener == "console" { &tls } else { &tls_of_clients };
-            let one = Listener::bind(address, router, tls.clone()).await;
-            bound.push(one.map_err(|source| StartError::Bind { listener, address, source })?);
+            let bind = |source| StartError::Bind { listener, address, source };
+            let one = Listener::bind(address, router, tls.clone()).await.map_err(bind)?;
+            at[index] = Some(one.address().map_err(bind)?);
+            bound.push(one);
         }
-        let at = |index: usize| -> Result<SocketAddr, StartError> {
-            let (listener, address) = listen.all()[index];
-            bound[index].address().map_err(|source| StartError::Bind { listener, address, source })
+        let of = |index: usize, asked: SocketAddr| at[index].unwrap_or(asked);
+        let addresses = Addresses {
+            otlp_grpc: of(0, listen.otlp_grpc),
+            otlp_http: of(1, listen.otlp_http),
+            gateway: of(2, listen.gateway),
+            console: of(3, listen.console),
+            mcp: at[4],
+            egress: at[5],
         };
-        let mcp_address = mcp.is_some().then(|| at(4)).transpose()?;
-        let addresses = Addresses { otlp_grpc: at(0)?, otlp_http: at(1)?, gateway: at(2)?, console: at(3)?, mcp: mcp_address };
 
         // Made only when the server is sure to start: a key is shown once, and one that nobody saw is lost.
         let first_key = match keys.list().is_empty() {
@@ -209,7 +229,11 @@ impl Running {
             otlp_grpc: url(addresses.otlp_grpc),
             otlp_http: url(addresses.otlp_http),
             gateway: url(addresses.gateway),
+            egress: addresses.egress.map(url),
         };
+        if let Some(egress) = &egress {
+            egress.protect(at.into_iter().flatten().chain([local]).collect());
+        }
         let run = RunFile { pid: std::process::id(), console: local, token, listeners: Some(listeners) };
         run.write(node.data()).map_err(StartError::RunFile)?;
         resume_erasures(&node);
@@ -219,7 +243,7 @@ impl Running {
         let publishing = Publishing::start(&node, config)?;
         let (stop, stopped) = watch::channel(false);
         let listeners = bound.into_iter().map(|listener| tokio::spawn(listener.serve(stopped.clone()))).collect();
-        Ok(Self { node, gateway, mcp, addresses, first_key, stop, witnessing, timestamping, publishing, listeners })
+        Ok(Self { node, gateway, mcp, egress, addresses, first_key, stop, witnessing, timestamping, publishing, listeners })
     }
 
     /// Where the listeners are.
@@ -257,6 +281,11 @@ impl Running {
         {
             tracing::warn!("some MCP sessions were still under way; their end is not recorded");
         }
+        if let Some(egress) = self.egress
+            && tokio::time::timeout(OUTCOMES_TIMEOUT, egress.end()).await.is_err()
+        {
+            tracing::warn!("some calls through the egress proxy were still under way; their end is not recorded");
+        }
         let node = self.node;
         let pipeline = node.pipeline().clone();
         let noted = tokio::task::spawn_blocking(move || pipeline.record_blocking(vec![stop_event()], &|| true)).await;
@@ -282,6 +311,16 @@ impl Running {
         }
         closed
     }
+}
+
+/// A caller who has shown a client certificate needs no key.
+fn admit_certificates(router: Router) -> Router {
+    router.layer(middleware::from_fn(|mut request: Request, next: Next| async move {
+        if request.extensions().get::<ClientCertificate>().is_some() {
+            request.extensions_mut().insert(Admitted);
+        }
+        next.run(request).await
+    }))
 }
 
 /// Ends what was interrupted of erasures, beside the rest of the work.

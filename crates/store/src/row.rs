@@ -412,6 +412,7 @@ const fn path_name(path: SourcePath) -> &'static str {
         SourcePath::Gateway => "gateway",
         SourcePath::Api => "api",
         SourcePath::Mcp => "mcp",
+        SourcePath::Egress => "egress",
         SourcePath::Hook => "hook",
         SourcePath::Import => "import",
         SourcePath::Internal => "internal",

@@ -392,6 +392,9 @@ pub(crate) enum Command {
     /// Countersign the records of others, so that none of them can show two histories
     #[command(subcommand)]
     Witness(Witness),
+    /// The egress proxy: the certificate that its clients are to trust
+    #[command(subcommand)]
+    Egress(Egress),
     /// Make, list and revoke API keys; change the key that encrypts the record's keys
     #[command(subcommand)]
     Keys(Keys),
@@ -714,6 +717,18 @@ pub(crate) enum Witness {
         /// The certificate's private key, PEM
         #[arg(long, value_name = "FILE", requires = "certificate")]
         key: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Egress {
+    /// Print the certificate of the authority that vouches for intercepted hosts, in PEM; it is made when there is none
+    #[command(
+        after_help = "Example:\n  watchkeeper egress ca > egress-ca.pem\n  curl --cacert egress-ca.pem --proxy http://127.0.0.1:4020 https://api.example.com/\n\nIts clients trust it beside the authorities that they have: docs/guides/egress.md."
+    )]
+    Ca {
+        #[command(flatten)]
+        data: Data,
     },
 }
 

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use super::bedrock::event_stream;
 use super::header;
 use super::target::Provider;
-use crate::{Receipt, RecordError};
+use crate::{Receipt, RecordError, recording};
 
 /// A refusal or failure that the gateway tells the client of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,9 +40,9 @@ impl Failure {
     pub(super) fn unrecorded(error: &RecordError) -> Self {
         let message = format!("the call was not made known to you because it cannot be recorded: {error}");
         match error {
-            RecordError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "record_too_large", message),
+            RecordError::TooLarge { .. } => Self::new(StatusCode::PAYLOAD_TOO_LARGE, recording::TOO_LARGE, message),
             RecordError::Busy { retry_after } => {
-                Self { retry_after: Some(*retry_after), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "recorder_busy", message) }
+                Self { retry_after: Some(*retry_after), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, recording::BUSY, message) }
             }
             RecordError::Stopped { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, "recorder_stopped", message),
         }

@@ -2,13 +2,10 @@
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use event::{Event, EventId, Kind, Phase, Piece, Principal, Source, SourcePath, Status, Value, attr};
 use http::request::Parts;
-use tokio::sync::{Semaphore, watch};
-use tokio::task::JoinHandle;
 
 use super::answer::{Failure, Receipts};
 use super::api::{Api, StreamDecode};
@@ -21,26 +18,16 @@ use super::policy::{Policy, Ruling};
 use super::target::{Provider, Target};
 use super::upstream::{Upstream, recorded_path};
 use super::{Config, OnRecordFailure};
-use crate::bound::bound;
 use crate::budget::Budget;
-use crate::{Raw, RawEvent, Receipt, RecordError, Recorder};
-
-/// How soon an outcome that could not be recorded, because too much was under way, is tried again.
-const OUTCOME_RETRY: Duration = Duration::from_millis(50);
-
-/// Text in a request from which on it goes upstream only after it is recorded, in bytes: what is too large for a record is larger
-/// than that.
-const RECORDED_FIRST_BYTES_MIN: u64 = 1024 * 1024;
-
-/// Records without contents that wait for room at the most: some KiB each.
-pub(super) const BARE_RECORDS_MAX: usize = 4_096;
+use crate::recording::{Pending, Recording, text_bytes};
+use crate::{Raw, RawEvent, Receipt, RecordError};
 
 /// Bytes of text for a token, where a provider says nothing of its count: what OpenAI and Anthropic name for English.
 const BYTES_PER_TOKEN: u64 = 4;
 
 /// What all calls share.
 pub(super) struct Shared {
-    pub(super) recorder: Arc<dyn Recorder>,
+    pub(super) recording: Recording,
     pub(super) upstream: Upstream,
     pub(super) config: Config,
     pub(super) budget: Budget,
@@ -48,21 +35,6 @@ pub(super) struct Shared {
     pub(super) policies: Vec<Arc<Policy>>,
     pub(super) guard: Option<Arc<dyn Guard>>,
     pub(super) bench: Bench,
-    /// Whether the recorder had no room the last time.
-    pub(super) is_full: AtomicBool,
-    /// Places for records without contents that wait for room.
-    pub(super) bare_records: Arc<Semaphore>,
-    /// Every record under way holds a receiver of it, so that a shutdown can wait for the last one.
-    pub(super) background: watch::Sender<()>,
-}
-
-/// A record under way. Dropping it does not stop it.
-pub(super) struct Pending {
-    task: JoinHandle<Result<Receipt, RecordError>>,
-    wait_max: Duration,
-    /// Whether it may find no place in the record, because it is large or the recorder was full: nothing goes upstream before that is
-    /// known.
-    pub(super) goes_first: bool,
 }
 
 /// What became of a call, as it is learnt.
@@ -122,83 +94,9 @@ pub(super) mod stream_end {
 }
 
 impl Shared {
-    /// Starts recording an event, and others with it.
-    pub(super) fn record(self: &Arc<Self>, mut events: Vec<RawEvent>) -> Pending {
-        events.iter_mut().for_each(bound);
-        let is_large = events.iter().map(|event| text_bytes(&event.pieces)).sum::<u64>() > RECORDED_FIRST_BYTES_MIN;
-        let goes_first = is_large || self.is_full.load(Ordering::Relaxed);
-        let shared = Arc::clone(self);
-        let under_way = self.background.subscribe();
-        let task = tokio::spawn(async move {
-            let receipts = shared.record_patiently(events).await;
-            drop(under_way);
-            receipts?.first().copied().ok_or_else(|| RecordError::Stopped { reason: "the recorder gave no receipt".to_owned() })
-        });
-        Pending { task, wait_max: self.config.limits.record_wait, goes_first }
-    }
-
-    /// A request can be refused when too much is under way. The outcome of one that went upstream cannot be asked for again, so
-    /// it waits for its turn, as long as its client does.
-    async fn record_patiently(self: &Arc<Self>, mut events: Vec<RawEvent>) -> Result<Vec<Receipt>, RecordError> {
-        let bare: Vec<RawEvent> = events.iter_mut().map(without_contents).collect();
-        let recorded = if events.first().is_some_and(|event| event.phase == Phase::Request) {
-            self.recorder.record(events).await
-        } else {
-            self.record_in_turn(events).await
-        };
-        self.is_full.store(matches!(recorded, Err(RecordError::Busy { .. })), Ordering::Relaxed);
-        if let Err(error @ (RecordError::TooLarge { .. } | RecordError::Busy { .. })) = &recorded {
-            self.record_bare(bare, Failure::unrecorded(error).kind);
-        }
-        recorded
-    }
-
-    async fn record_in_turn(&self, events: Vec<RawEvent>) -> Result<Vec<Receipt>, RecordError> {
-        let until = tokio::time::Instant::now() + self.config.limits.record_wait;
-        loop {
-            match self.recorder.record(events.clone()).await {
-                Err(RecordError::Busy { .. }) if tokio::time::Instant::now() < until => {
-                    tokio::time::sleep(OUTCOME_RETRY).await;
-                }
-                recorded => return recorded,
-            }
-        }
-    }
-
-    /// The call may have gone upstream already: that it did is recorded, without what it said, as soon as there is room. Nobody waits
-    /// for it.
-    fn record_bare(self: &Arc<Self>, mut events: Vec<RawEvent>, why: &'static str) {
-        let Ok(place) = Arc::clone(&self.bare_records).try_acquire_owned() else {
-            tracing::error!(why, "of a call nothing at all is recorded: too many others wait for that");
-            return;
-        };
-        for event in &mut events {
-            event.set(attr::ERROR_TYPE, why);
-            event.status = Status::Error;
-        }
-        let (shared, under_way) = (Arc::clone(self), self.background.subscribe());
-        tokio::spawn(async move {
-            if let Err(error) = shared.record_in_turn(events).await {
-                tracing::error!(%error, "of a call nothing at all is recorded");
-            }
-            drop((under_way, place));
-        });
-    }
-
     /// The policy of a call.
     pub(super) fn policy(&self, route: &str, models: &[&str], principal: Option<&str>) -> Option<Arc<Policy>> {
         self.policies.iter().find(|policy| policy.is_for(route, models, principal)).cloned()
-    }
-}
-
-impl Pending {
-    /// Waits until the event is on disk.
-    pub(super) async fn durable(&mut self) -> Result<Receipt, RecordError> {
-        match tokio::time::timeout(self.wait_max, &mut self.task).await {
-            Ok(Ok(recorded)) => recorded,
-            Ok(Err(_)) => Err(RecordError::Stopped { reason: "the recorder failed unexpectedly".to_owned() }),
-            Err(_) => Err(RecordError::Busy { retry_after: Duration::from_secs(1) }),
-        }
     }
 }
 
@@ -261,7 +159,7 @@ impl Call {
             event.set(attr::HTTP_REQUEST_BODY_SIZE, whole(bytes));
         }
         let events = self.with_ruling(event);
-        self.shared.record(events)
+        self.shared.recording.record(events)
     }
 
     /// An event of the call, with the decision that is to be recorded with it.
@@ -307,7 +205,7 @@ impl Call {
     pub(super) fn record_outcome(&mut self) -> Option<Pending> {
         let event = self.outcome_event()?;
         let events = self.with_ruling(event);
-        Some(self.shared.record(events))
+        Some(self.shared.recording.record(events))
     }
 
     /// Records the outcome and waits for it. `None`: it passes unrecorded.
@@ -467,20 +365,6 @@ fn tokens(event: &RawEvent, asked_bytes: u64, said_bytes: u64, is_whole: bool) -
         counted => counted.unwrap_or(0).max(said),
     };
     input.saturating_add(output)
-}
-
-fn text_bytes(pieces: &[Piece<Raw>]) -> u64 {
-    pieces.iter().map(|piece| piece.content.expose().len() as u64).sum()
-}
-
-/// The same event without what was said in it.
-fn without_contents(event: &mut RawEvent) -> RawEvent {
-    let (pieces, unmapped) = (std::mem::take(&mut event.pieces), std::mem::take(&mut event.unmapped));
-    let mut bare = event.clone();
-    let cut = bare.attribute(attr::CONTENT_BYTES_CUT.as_str()).and_then(Value::as_int).unwrap_or(0);
-    bare.set(attr::CONTENT_BYTES_CUT, cut.saturating_add(whole(text_bytes(&pieces))));
-    (event.pieces, event.unmapped) = (pieces, unmapped);
-    bare
 }
 
 fn whole(bytes: u64) -> i64 {

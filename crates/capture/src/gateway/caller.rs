@@ -14,6 +14,10 @@ use crate::Raw;
 /// Longest text that is taken from a header, in bytes. Keys, names and user agents are far shorter.
 const HEADER_TEXT_BYTES_MAX: usize = 4 * 1024;
 
+/// Headers in which APIs take their keys.
+const API_KEYS: [&str; 7] =
+    ["x-api-key", "api-key", "x-goog-api-key", "apikey", "x-auth-token", "private-token", "x-vault-token"];
+
 /// Who calls.
 #[derive(Debug, Clone)]
 pub(crate) struct Caller {
@@ -33,6 +37,8 @@ impl Caller {
             && let Some(key) = key_in_query(parts)
         {
             (auth_method, credential) = ("api_key", Some(key));
+        } else if auth_method == "none" && is_signed_url(parts) {
+            auth_method = "sigv4";
         }
         let user_agent = text(headers, "user-agent");
         let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(address)| address.ip().to_string());
@@ -73,13 +79,17 @@ fn credential(headers: &HeaderMap) -> (&'static str, Option<String>) {
         let method = match scheme.to_ascii_lowercase().as_str() {
             "bearer" => "bearer",
             "basic" => "basic",
+            "digest" => "digest",
+            "negotiate" | "ntlm" => "negotiate",
             _ => "other",
         };
         let secret = secret.trim();
         return (method, (!secret.is_empty()).then(|| secret.to_owned()));
     }
-    match ["x-api-key", "api-key", "x-goog-api-key"].into_iter().find_map(|name| text(headers, name)) {
+    match API_KEYS.into_iter().find_map(|name| text(headers, name)) {
         Some(key) => ("api_key", Some(key)),
+        // Cookies hold more than a credential, and change: nothing is known by one.
+        None if headers.contains_key(http::header::COOKIE) => ("cookie", None),
         None => ("none", None),
     }
 }
@@ -88,6 +98,12 @@ fn key_in_query(parts: &Parts) -> Option<String> {
     let key = parts.uri.query()?.split('&').find_map(|parameter| parameter.strip_prefix("key="))?;
     let key = percent_encoding::percent_decode_str(&key[..key.len().min(HEADER_TEXT_BYTES_MAX)]).decode_utf8_lossy().into_owned();
     (!key.is_empty()).then_some(key)
+}
+
+/// Whether the URL itself is signed as AWS does it.
+fn is_signed_url(parts: &Parts) -> bool {
+    let mut parameters = parts.uri.query().unwrap_or_default().split('&');
+    parameters.any(|parameter| parameter.to_ascii_lowercase().starts_with("x-amz-signature="))
 }
 
 /// The application by its user agent's first product: `Name/1.2` or, as the SDKs of OpenAI and Anthropic write it,
@@ -146,6 +162,24 @@ mod tests {
         assert_eq!(caller.auth_method, "bearer");
         assert_eq!(caller.session.unwrap().expose(), "s1");
         assert_eq!(caller.trace.unwrap().parent_span_id.unwrap().to_string(), "b7ad6b7169203331");
+    }
+
+    #[test]
+    fn how_a_request_shows_who_it_is() {
+        let method = |headers: &[(&str, &str)]| caller(headers).auth_method;
+        for (headers, expected) in [
+            (&[("authorization", "Basic eDp5")][..], "basic"),
+            (&[("authorization", "Digest username=x")], "digest"),
+            (&[("authorization", "AWS4-HMAC-SHA256 Credential=AK/x, Signature=ab")], "sigv4"),
+            (&[("private-token", "t")], "api_key"),
+            (&[("cookie", "session=1")], "cookie"),
+            (&[("cookie", "session=1"), ("authorization", "Bearer t")], "bearer"),
+            (&[], "none"),
+        ] {
+            assert_eq!(method(headers), expected, "{headers:?}");
+        }
+        let signed = http::Request::get("http://h/x?a=1&X-Amz-Signature=ab").body(()).unwrap().into_parts().0;
+        assert_eq!(Caller::of(&signed).auth_method, "sigv4");
     }
 
     #[test]

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 use super::answer::{Failure, Receipts};
 use super::api::{Api, Asked};
 use super::bedrock::event_stream;
-use super::call::{Call, Pending, Shared};
+use super::call::{Call, Shared};
 use super::decode::{DecodeError, ModelRequest, ModelResponse};
 use super::judging::Form;
 use super::packing::{Packing, unpacked};
@@ -28,6 +28,7 @@ use super::upstream::{Signature, forwarded, forwarded_signed};
 use super::{enforce, json, passthrough, sse};
 use crate::budget::Share;
 use crate::outbound::root_cause;
+use crate::recording::Pending;
 use crate::{Raw, Receipt};
 
 /// Bodies above this are decoded on a thread that may block: decoding takes some 2 ms per MiB, and a neighbour's call
@@ -535,7 +536,7 @@ fn joined(mut frames: Vec<Bytes>) -> Bytes {
     frames.concat().into()
 }
 
-pub(super) fn content_length(headers: &HeaderMap) -> Option<u64> {
+pub(crate) fn content_length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 

@@ -26,7 +26,7 @@ pub mod bedrock;
 mod call;
 pub(crate) mod caller;
 pub mod decode;
-mod dispatch;
+pub(crate) mod dispatch;
 mod enforce;
 pub mod gemini;
 pub mod guard;
@@ -37,7 +37,7 @@ mod mask;
 mod multipart;
 pub mod openai;
 mod packing;
-mod passthrough;
+pub(crate) mod passthrough;
 pub mod policy;
 mod relay;
 mod shape;
@@ -56,11 +56,11 @@ use axum::Router;
 use axum::routing::any;
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
 
 use crate::Recorder;
 use crate::budget::Budget;
-use call::{BARE_RECORDS_MAX, Shared};
+use crate::recording::Recording;
+use call::Shared;
 use guard::Guard;
 use judging::Bench;
 use keys::{KeyChecker, Keys, VirtualKey};
@@ -246,22 +246,9 @@ impl Gateway {
         let budget = Budget::new(config.limits.buffered_bytes_max);
         let keys = Keys::new(checker, std::mem::take(&mut config.virtual_keys));
         let policies = std::mem::take(&mut config.policies).into_iter().map(Arc::new).collect();
-        let background = watch::Sender::new(());
-        Ok(Self {
-            shared: Arc::new(Shared {
-                recorder,
-                upstream,
-                config,
-                budget,
-                keys,
-                policies,
-                guard,
-                bench: Bench::new(),
-                is_full: AtomicBool::new(false),
-                bare_records: Arc::new(Semaphore::new(BARE_RECORDS_MAX)),
-                background,
-            }),
-        })
+        let recording = Recording::new(recorder, config.limits.record_wait);
+        let bench = Bench::new();
+        Ok(Self { shared: Arc::new(Shared { recording, upstream, config, budget, keys, policies, guard, bench }) })
     }
 
     /// Its routes. For the client's address, serve it with [`serve`] or with connect info of type [`SocketAddr`].
@@ -274,7 +261,7 @@ impl Gateway {
 
     /// Waits until every record that is under way has been written: call it after the listener has stopped.
     pub async fn drained(&self) {
-        self.shared.background.closed().await;
+        self.shared.recording.drained().await;
     }
 }
 

@@ -81,7 +81,7 @@ enum PassError {
 }
 
 /// The body, counted and bounded as it passes.
-fn counted(body: Body, sent: Arc<AtomicU64>, bytes_max: u64, idle: Duration) -> Body {
+pub(crate) fn counted(body: Body, sent: Arc<AtomicU64>, bytes_max: u64, idle: Duration) -> Body {
     Body::from_stream(stream::try_unfold((body, sent), move |(mut body, sent)| async move {
         loop {
             let frame = match tokio::time::timeout(idle, body.frame()).await {

@@ -115,20 +115,7 @@ impl Base {
 
     /// The URL of a path below, as it may be recorded: without what may be a secret.
     pub(super) fn recorded_url(&self, target: &Target) -> String {
-        let (path, query) = match target.path_and_query.split_once('?') {
-            Some((path, query)) => (path, Some(query)),
-            None => (target.path_and_query.as_str(), None),
-        };
-        let mut url = format!("{}://{}{}{}", self.scheme, self.authority, self.path, recorded_path(path));
-        let mut separator = '?';
-        // Some servers take `;` for `&`.
-        for parameter in query.into_iter().flat_map(|query| query.split_inclusive(['&', ';'])) {
-            url.push(separator);
-            let next = parameter.chars().next_back().filter(|end| matches!(end, '&' | ';'));
-            push_parameter(&mut url, parameter.strip_suffix(['&', ';']).unwrap_or(parameter));
-            separator = next.unwrap_or('&');
-        }
-        url
+        format!("{}://{}{}{}", self.scheme, self.authority, self.path, recorded_path_and_query(&target.path_and_query))
     }
 
     pub(super) fn host(&self) -> &str {
@@ -138,6 +125,24 @@ impl Base {
     pub(super) fn port(&self) -> u16 {
         self.authority.port_u16().unwrap_or(if self.scheme == Scheme::HTTPS { 443 } else { 80 })
     }
+}
+
+/// A path and its query as they may be recorded: without what may be a secret.
+pub(crate) fn recorded_path_and_query(path_and_query: &str) -> String {
+    let (path, query) = match path_and_query.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (path_and_query, None),
+    };
+    let mut recorded = recorded_path(path);
+    let mut separator = '?';
+    // Some servers take `;` for `&`.
+    for parameter in query.into_iter().flat_map(|query| query.split_inclusive(['&', ';'])) {
+        recorded.push(separator);
+        let next = parameter.chars().next_back().filter(|end| matches!(end, '&' | ';'));
+        push_parameter(&mut recorded, parameter.strip_suffix(['&', ';']).unwrap_or(parameter));
+        separator = next.unwrap_or('&');
+    }
+    recorded
 }
 
 /// A path as it may be recorded: without segments that look like keys (`/bot12:TOKEN/`).
@@ -193,11 +198,7 @@ pub(super) fn forwarded_signed(headers: &HeaderMap, signature: &Signature, host:
 }
 
 fn passing(headers: &HeaderMap, is_kept: impl Fn(&HeaderName) -> bool) -> HeaderMap {
-    let mut named: Vec<HeaderName> = Vec::new();
-    for value in headers.get_all(header::CONNECTION) {
-        let names = value.to_str().unwrap_or_default().split(',');
-        named.extend(names.filter_map(|name| name.trim().to_ascii_lowercase().parse::<HeaderName>().ok()));
-    }
+    let named = named_by_connection(headers);
     let mut forwarded = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
         let stays = NOT_FORWARDED.contains(name)
@@ -224,6 +225,13 @@ fn of_connection(name: &HeaderName) -> bool {
         header::EXPECT,
     ];
     OURS.contains(name) || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+}
+
+/// Headers that belong to this connection because `Connection` names them.
+pub(crate) fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
+    let values = headers.get_all(header::CONNECTION).into_iter();
+    let names = values.flat_map(|value| value.to_str().unwrap_or_default().split(','));
+    names.filter_map(|name| name.trim().to_ascii_lowercase().parse().ok()).collect()
 }
 
 /// How AWS signs requests (SigV4).

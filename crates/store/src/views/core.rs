@@ -32,7 +32,7 @@ pub(super) const EVENTS: View = View {
             column(
                 "source",
                 "e.source_path",
-                "the way in: `otlp_grpc`, `otlp_http`, `gateway`, `api`, `mcp`, `hook`, `import`, `internal`",
+                "the way in: `otlp_grpc`, `otlp_http`, `gateway`, `api`, `mcp`, `egress`, `hook`, `import`, `internal`",
             ),
             column("dialect", "e.dialect", "dialect that its attributes were read with"),
             column("scope", "e.scope", "instrumentation scope"),

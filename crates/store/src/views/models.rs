@@ -41,7 +41,11 @@ pub(super) const PROMPTS: View = View {
             column("credential", "e.credential", "credential that was presented (a keyed hash)"),
             column("client_address", "e.client_address", "network address of the client"),
             column("user_agent", "e.user_agent", "user agent of the client"),
-            column("source", "e.source_path", "the way in: `otlp_grpc`, `otlp_http`, `gateway`, `api`, `mcp`, `hook`, `import`"),
+            column(
+                "source",
+                "e.source_path",
+                "the way in: `otlp_grpc`, `otlp_http`, `gateway`, `api`, `mcp`, `egress`, `hook`, `import`",
+            ),
         ],
     ],
     from: "{p}.events e WHERE e.has_prompt = 1",

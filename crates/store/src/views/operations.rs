@@ -218,6 +218,17 @@ pub(super) const EXTERNAL_CALLS: View = View {
             column("url", "e.url", "the URL, credentials removed"),
             column("destination", "e.server_address", "host"),
             column("port", "e.attributes ->> '$.\"server.port\"'", "port"),
+            column("address", "e.attributes ->> '$.\"network.peer.address\"'", "address that was connected to"),
+            column(
+                "server_name",
+                "e.attributes ->> '$.\"tls.client.server_name\"'",
+                "name that a TLS client asked for in a tunnel (SNI)",
+            ),
+            column(
+                "egress_mode",
+                "e.attributes ->> '$.\"watchkeeper.egress.mode\"'",
+                "how the egress proxy saw it: `http`, `tunnel`, `intercepted`",
+            ),
             column("method", "e.attributes ->> '$.\"http.request.method\"'", "HTTP method"),
             column(
                 "auth_method",
@@ -225,8 +236,17 @@ pub(super) const EXTERNAL_CALLS: View = View {
                 "how it was authenticated: `bearer`, `api_key`, `none` ...",
             ),
             column("status_code", "e.http_status", "HTTP status"),
-            column("bytes_out", "e.attributes ->> '$.\"http.request.body.size\"'", "bytes sent"),
-            column("bytes_in", "e.attributes ->> '$.\"http.response.body.size\"'", "bytes received"),
+            column(
+                "bytes_out",
+                "coalesce(e.attributes ->> '$.\"http.request.body.size\"', e.attributes ->> '$.\"source.bytes\"')",
+                "bytes sent: of the body, of a tunnel all",
+            ),
+            column(
+                "bytes_in",
+                "coalesce(e.attributes ->> '$.\"http.response.body.size\"', e.attributes ->> '$.\"destination.bytes\"')",
+                "bytes received: of the body, of a tunnel all",
+            ),
+            column("ended_by", "e.attributes ->> '$.\"watchkeeper.stream.end\"'", "how a stream or tunnel ended"),
             column("tool", "e.tool_name", "tool that made it, if any"),
             column("credential", "e.credential", "credential of the caller (a keyed hash)"),
         ],

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod demo;
+mod egress;
 mod evidence;
 mod hook;
 mod import;
@@ -70,6 +71,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Retention(command) => lifecycle::retention(command),
         Command::Restore { data, operator, from, to, format } => lifecycle::restore(&data, &operator, &from, &to, format.format),
         Command::Evidence(command) => evidence::evidence(command),
+        Command::Egress(command) => egress::egress(command),
         Command::Keys(command) => keys::keys(command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "watchkeeper", &mut crate::output::stdout());

@@ -12,21 +12,36 @@ use crate::cli::RunOptions;
 use crate::output::{complain, say};
 
 /// Variables that send a program's traffic elsewhere: where the caller has set one, it is theirs.
-const PLACES: [&str; 6] = [
+const PLACES: [&str; 7] = [
     "OPENAI_BASE_URL",
     "OPENAI_API_BASE",
     "ANTHROPIC_BASE_URL",
+    "GOOGLE_GEMINI_BASE_URL",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
     "GEMINI_TELEMETRY_OTLP_ENDPOINT",
 ];
 
+/// Variables that name a forward proxy. Programs read one case or the other, curl the lower one alone for `http://`.
+const PROXIES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"];
+
+/// What a proxy is not asked for: this machine, where the listeners are that see more than it does.
+const NO_PROXY: [&str; 2] = ["NO_PROXY", "no_proxy"];
+/// See [`NO_PROXY`].
+const LOCAL: &str = "localhost,127.0.0.1,::1";
+
 pub(super) fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
     let listeners = listeners(options.dir.as_deref(), options.otlp.as_deref(), options.gateway.as_deref())?;
     let key = std::env::var("WATCHKEEPER_API_KEY").ok().filter(|key| !key.is_empty());
-    let variables = variables(&listeners, key.as_deref(), options.no_content);
     let is_set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    let wanted: BTreeMap<_, _> = variables.into_iter().filter(|(name, _)| !is_set(name)).collect();
+    let variables = variables(&listeners, key.as_deref(), options.no_content);
+    let mut wanted: BTreeMap<_, _> = variables.into_iter().filter(|(name, _)| !is_set(name)).collect();
+    let own_proxy = PROXIES.into_iter().find(|name| listeners.egress.is_some() && is_set(name));
+    match (&listeners.egress, own_proxy) {
+        (Some(egress), None) => wanted.extend(proxies(egress, key.as_deref(), std::env::var("NO_PROXY").ok().as_deref())),
+        (Some(_), Some(name)) => complain(&format!("{name} is set and stays as it is: other calls are not seen here")),
+        (None, _) => {}
+    }
     if options.print {
         for (name, value) in &wanted {
             say(&format!("export {name}={}", quoted(value)))?;
@@ -59,6 +74,7 @@ pub(super) fn listeners(dir: Option<&Path>, otlp: Option<&str>, gateway: Option<
         otlp_grpc: "http://127.0.0.1:4317".to_owned(),
         otlp_http: "http://127.0.0.1:4318".to_owned(),
         gateway: "http://127.0.0.1:4000".to_owned(),
+        egress: None,
     };
     let dir = dir.map(Path::to_owned).or_else(client::default_data_dir);
     let running = dir.and_then(|dir| RunFile::read(&DataDir::unchecked(&dir))?.listeners);
@@ -82,10 +98,12 @@ pub(super) fn variables(to: &Listeners, key: Option<&str>, no_content: bool) -> 
         ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
         ("OTEL_TRACES_EXPORTER", "otlp"),
         ("OTEL_LOGS_EXPORTER", "otlp"),
-        ("OTEL_METRICS_EXPORTER", "none"),
+        ("OTEL_METRICS_EXPORTER", "otlp"),
         ("OTEL_SEMCONV_STABILITY_OPT_IN", "gen_ai_latest_experimental"),
         // SDKs of OpenAI and Anthropic, and what is built on them.
         ("ANTHROPIC_BASE_URL", to.gateway.as_str()),
+        // SDKs of Google and Gemini CLI.
+        ("GOOGLE_GEMINI_BASE_URL", to.gateway.as_str()),
         // Claude Code.
         ("CLAUDE_CODE_ENABLE_TELEMETRY", "1"),
         // Gemini CLI.
@@ -115,6 +133,21 @@ pub(super) fn variables(to: &Listeners, key: Option<&str>, no_content: bool) -> 
     variables
 }
 
+/// The environment of the egress proxy. `not_through` is what the caller keeps from proxies already.
+pub(super) fn proxies(egress: &str, key: Option<&str>, not_through: Option<&str>) -> BTreeMap<&'static str, String> {
+    // As user and password: some programs send neither where one of them is missing.
+    let url = match (egress.split_once("://"), key) {
+        (Some((scheme, place)), Some(key)) => format!("{scheme}://key:{key}@{place}"),
+        _ => egress.to_owned(),
+    };
+    let local = match not_through.filter(|others| !others.is_empty()) {
+        Some(others) => format!("{others},{LOCAL}"),
+        None => LOCAL.to_owned(),
+    };
+    let proxies = PROXIES.into_iter().map(|name| (name, url.clone()));
+    proxies.chain(NO_PROXY.into_iter().map(|name| (name, local.clone()))).collect()
+}
+
 /// A value as a POSIX shell reads it.
 pub(super) fn quoted(value: &str) -> String {
     let is_plain = |next: char| next.is_ascii_alphanumeric() || "-_./:%=+,@".contains(next);
@@ -122,5 +155,19 @@ pub(super) fn quoted(value: &str) -> String {
         value.to_owned()
     } else {
         format!("'{}'", value.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_proxy_is_named_in_both_cases_and_keeps_away_from_this_machine() {
+        let named = proxies("http://127.0.0.1:4020", Some("wk_a"), Some("intranet.example"));
+        assert_eq!(named["https_proxy"], "http://key:wk_a@127.0.0.1:4020");
+        assert_eq!(named["HTTP_PROXY"], named["https_proxy"]);
+        assert_eq!(named["no_proxy"], "intranet.example,localhost,127.0.0.1,::1");
+        assert_eq!(proxies("http://127.0.0.1:4020", None, None)["HTTPS_PROXY"], "http://127.0.0.1:4020");
     }
 }

@@ -47,6 +47,9 @@ pub(super) fn announce(running: &Running, tls: bool) -> anyhow::Result<()> {
     if let Some(mcp) = addresses.mcp {
         say(&format!("MCP        {scheme}://{mcp}"))?;
     }
+    if let Some(egress) = addresses.egress {
+        say(&format!("egress     {scheme}://{egress}"))?;
+    }
     say(&format!("console    {scheme}://{}", addresses.console))?;
     if let Some(key) = running.first_key() {
         say(&format!(

@@ -15,6 +15,7 @@ mod clients;
 mod cold;
 mod crash;
 mod demo;
+mod egress;
 mod evidence;
 mod faults;
 mod full_disk;

@@ -319,7 +319,7 @@ fn a_client_certificate_stands_for_a_key() {
 }
 
 /// An authority, and a server and a client with certificates of it; a stranger's certificate, of the same key, is of nobody.
-fn certificates(dir: &Path) {
+pub(crate) fn certificates(dir: &Path) {
     let openssl = |arguments: &str| {
         let output = Command::new("openssl").args(arguments.split(' ')).current_dir(dir).output().unwrap();
         assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));

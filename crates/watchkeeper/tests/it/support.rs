@@ -46,6 +46,7 @@ pub(crate) struct Server {
     pub(crate) gateway: String,
     pub(crate) console: String,
     pub(crate) mcp: String,
+    pub(crate) egress: String,
     pub(crate) key: Option<String>,
     pub(crate) log: PathBuf,
 }
@@ -159,6 +160,7 @@ impl Starting {
             gateway: String::new(),
             console: String::new(),
             mcp: String::new(),
+            egress: String::new(),
             key: None,
             log: log.to_owned(),
         };
@@ -193,6 +195,7 @@ impl Starting {
                             "gateway" => server.gateway = value,
                             "console" => server.console = value,
                             "MCP" => server.mcp = value,
+                            "egress" => server.egress = value,
                             "admin key" => server.key = Some(value),
                             _ => {}
                         }

@@ -160,9 +160,12 @@ fn snippets(to: &Listeners) -> Vec<(&'static str, &'static str, String)> {
         let all = run::variables(to, None, false);
         names.iter().filter_map(|name| Some(format!("export {name}={}\n", run::quoted(all.get(name)?)))).collect::<String>()
     };
-    vec![
+    let proxies = to.egress.as_deref().map(|egress| run::proxies(egress, None, None)).unwrap_or_default();
+    let proxies = proxies.iter().map(|(name, value)| format!("export {name}={}\n", run::quoted(value))).collect::<String>();
+    let mut snippets = vec![
         ("openai", "OpenAI's SDKs, through the gateway", exports(&["OPENAI_BASE_URL"])),
         ("anthropic", "Anthropic's SDKs, through the gateway", exports(&["ANTHROPIC_BASE_URL"])),
+        ("gemini-sdk", "Google's SDKs, through the gateway", exports(&["GOOGLE_GEMINI_BASE_URL"])),
         (
             "opentelemetry",
             "anything with an OpenTelemetry SDK",
@@ -206,7 +209,11 @@ fn snippets(to: &Listeners) -> Vec<(&'static str, &'static str, String)> {
                 to.otlp_http
             ),
         ),
-    ]
+    ];
+    if !proxies.is_empty() {
+        snippets.push(("proxy", "every other call of a program, through the egress proxy", proxies));
+    }
+    snippets
 }
 
 impl Settings {

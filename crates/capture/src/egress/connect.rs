@@ -1,0 +1,105 @@
+//! Connections to destinations. A name is resolved once, and what was judged is what is connected to: a name that leads elsewhere
+//! a moment later (DNS rebinding) changes nothing.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use http::StatusCode;
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+
+use super::Shared;
+use super::answer::Failure;
+use super::policy::Ruling;
+use super::target::Target;
+
+/// Addresses of one name that are tried.
+const ADDRESSES_MAX: usize = 16;
+
+/// A connection to a destination.
+pub(super) struct Opened {
+    pub(super) stream: TcpStream,
+    pub(super) peer: SocketAddr,
+}
+
+impl Shared {
+    /// Resolves, judges and connects. The ruling is there whether it succeeds or not.
+    pub(super) async fn open(&self, target: &Target) -> (Option<Ruling>, Result<Opened, Failure>) {
+        let resolved = match self.resolve(target).await {
+            Ok(resolved) => resolved,
+            Err(failure) => return (None, Err(failure)),
+        };
+        let judged = self.config.policy.judge(&target.host, &resolved, self.config.is_local);
+        if let Some(ruling) = judged.ruling.as_ref().filter(|ruling| ruling.is_blocked) {
+            let failure = Failure::denied(kind_of(ruling), &ruling.reason);
+            return (judged.ruling, Err(failure));
+        }
+        match self.connect(&judged.addresses, target).await {
+            Ok(opened) if self.is_own(&opened, target) => {
+                let reason = format!("{} is a listener of this server", opened.peer);
+                let ruling = Ruling { policy: "egress.protected", reason, is_blocked: true };
+                let failure = Failure::denied(kind_of(&ruling), &ruling.reason);
+                (Some(ruling), Err(failure))
+            }
+            connected => (judged.ruling, connected),
+        }
+    }
+
+    async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, Failure> {
+        if let Ok(ip) = target.host.parse::<IpAddr>() {
+            return Ok(vec![SocketAddr::new(ip, target.port)]);
+        }
+        let looking = async {
+            // The system's resolver holds a thread for each question.
+            let _turn = self.lookups.acquire().await.map_err(io::Error::other)?;
+            lookup_host((target.host.as_str(), target.port)).await.map(|found| found.take(ADDRESSES_MAX).collect::<Vec<_>>())
+        };
+        match timeout(self.config.limits.resolve, looking).await {
+            Ok(Ok(found)) if !found.is_empty() => Ok(found),
+            Ok(found) => {
+                let cause = found.err().map_or_else(|| "no address".to_owned(), |error| error.to_string());
+                Err(Failure::new(StatusCode::BAD_GATEWAY, "dns_error", format!("{} does not resolve: {cause}", target.host)))
+            }
+            Err(_) => Err(Failure::new(StatusCode::GATEWAY_TIMEOUT, "dns_timeout", format!("no answer for {}", target.host))),
+        }
+    }
+
+    /// Tries one address after the other, all within the time for one connection.
+    async fn connect(&self, addresses: &[SocketAddr], target: &Target) -> Result<Opened, Failure> {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        let trying = async {
+            for address in addresses {
+                match TcpStream::connect(address).await {
+                    Ok(stream) => {
+                        drop(stream.set_nodelay(true));
+                        return Some(Opened { stream, peer: *address });
+                    }
+                    Err(error) => last = error,
+                }
+            }
+            None
+        };
+        let connected = timeout(self.config.limits.connect, trying).await;
+        match connected {
+            Ok(Some(opened)) => Ok(opened),
+            Ok(None) => Err(Failure::unreachable(&last, &target.authority(0))),
+            Err(_) => Err(Failure::unreachable(&io::ErrorKind::TimedOut.into(), &target.authority(0))),
+        }
+    }
+
+    /// Whether a connection leads to a listener of this server: it would be asked in its own name, or in a circle.
+    fn is_own(&self, opened: &Opened, target: &Target) -> bool {
+        let peer = opened.peer.ip().to_canonical();
+        // A connection to an address of this machine comes from that address.
+        let is_here = peer.is_loopback() || opened.stream.local_addr().is_ok_and(|own| own.ip().to_canonical() == peer);
+        let listeners = self.listeners.get().into_iter().flatten();
+        let mut own = listeners.filter(|own| own.port() == opened.peer.port());
+        own.any(|own| own.ip().to_canonical() == peer || (own.ip().is_unspecified() && is_here))
+            && !self.config.policy.allow_protected.iter().any(|pattern| pattern.fits(&target.host, peer))
+    }
+}
+
+/// The error of a refusal in RFC 9209.
+pub(super) fn kind_of(ruling: &Ruling) -> &'static str {
+    if ruling.policy == "egress.protected" { "destination_ip_prohibited" } else { "http_request_denied" }
+}

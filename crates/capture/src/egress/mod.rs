@@ -1,0 +1,186 @@
+//! The egress proxy: an HTTP/1.1 forward proxy (RFC 9110, section 3.7) for what agents and applications ask of the world, and the
+//! record of it.
+//!
+//! ```text
+//! dispatch ─ who asks? ─┬─ http://HOST/PATH ──── resolve, judge, connect ─ forward ─────────────► answer
+//!                       └─ CONNECT HOST:PORT ─── resolve, judge, connect ─┬─ tunnel: bytes both ways
+//!                                                                         └─ listed: TLS ends here ─ forward, per request
+//! ```
+//!
+//! # What is promised
+//!
+//! - Each call has an event when it begins and one when it has ended, whatever way it ends. The first is on disk before the caller
+//!   gets anything, the second before the end of an answer is handed out ([`OnRecordFailure`]: what happens when it cannot be).
+//! - Credentials are never recorded: how a request shows who it is, is.
+//! - What was judged is what is connected to: a name is resolved once.
+//! - Bodies are counted and not read. TLS is ended here only for hosts that the operator lists.
+//!
+//! HTTP/2 is not offered inside of an intercepted connection: clients fall back to HTTP/1.1.
+
+mod answer;
+mod authority;
+mod call;
+mod caller;
+mod connect;
+mod dispatch;
+mod forward;
+mod intercept;
+mod policy;
+mod target;
+mod tunnel;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::Router;
+use rustls::pki_types::CertificateDer;
+use tokio::sync::{Semaphore, watch};
+
+pub use authority::{Authority, AuthorityError, Kept};
+pub use policy::{Mode, Pattern, PatternError, Policy};
+
+use crate::Recorder;
+use crate::gateway::OnRecordFailure;
+use crate::gateway::keys::KeyChecker;
+use crate::recording::Recording;
+use intercept::Interception;
+
+/// Questions to the system's resolver at once.
+const LOOKUPS_MAX: usize = 64;
+
+/// How the proxy behaves.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Config {
+    /// Which destinations may be reached.
+    pub policy: Policy,
+    /// Whether callers must show a key of ours. A client certificate stands for one ([`Admitted`]).
+    pub require_key: bool,
+    /// Whether the listener is on loopback: its callers reach what listens there by themselves.
+    pub is_local: bool,
+    /// What happens to a call that cannot be recorded.
+    pub on_record_failure: OnRecordFailure,
+    /// Bounds on numbers and times.
+    pub limits: Limits,
+}
+
+/// What is intercepted.
+pub struct Intercept {
+    /// Hosts whose TLS ends here.
+    pub hosts: Vec<Pattern>,
+    /// Who vouches for them.
+    pub authority: Authority,
+    /// Authorities beside the system's under which the hosts may have their certificates.
+    pub roots: Vec<CertificateDer<'static>>,
+}
+
+/// Bounds on numbers and times.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Tunnels and intercepted connections at once; what comes beyond gets a 503. Each holds 32 KiB and two sockets.
+    pub tunnels_max: usize,
+    /// Longest wait for the address of a name.
+    pub resolve: Duration,
+    /// Longest wait for a connection, over all addresses of a name.
+    pub connect: Duration,
+    /// Longest wait for a TLS handshake, and for a client to take its tunnel.
+    pub handshake: Duration,
+    /// Longest silence of a client that sends a request's head or body.
+    pub client_idle: Duration,
+    /// Longest silence of a destination before and within its answer: models that reason take minutes.
+    pub answer: Duration,
+    /// Longest time in which nothing passes through a tunnel in either direction.
+    pub tunnel_idle: Duration,
+    /// Longest wait for a record to become durable.
+    pub record_wait: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            tunnels_max: 1_024,
+            resolve: Duration::from_secs(10),
+            connect: Duration::from_secs(10),
+            handshake: Duration::from_secs(10),
+            client_idle: Duration::from_secs(30),
+            answer: Duration::from_secs(600),
+            tunnel_idle: Duration::from_secs(900),
+            record_wait: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why a proxy cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum EgressError {
+    /// There are no certificate authorities to check intercepted hosts with.
+    #[error(
+        "no authorities for intercepted hosts: {0}; install ca-certificates, set SSL_CERT_FILE, or name some in egress.roots"
+    )]
+    Roots(io::Error),
+}
+
+/// In the extensions of a request: the caller has shown otherwise that it may use the proxy.
+#[derive(Debug, Clone, Copy)]
+pub struct Admitted;
+
+/// The proxy. Cheap to clone.
+#[derive(Clone)]
+pub struct Egress {
+    shared: Arc<Shared>,
+}
+
+/// What all calls share.
+struct Shared {
+    config: Config,
+    recording: Recording,
+    checker: Option<Arc<dyn KeyChecker>>,
+    interception: Option<Interception>,
+    /// Our own listeners, once they are known.
+    listeners: OnceLock<Vec<SocketAddr>>,
+    tunnels: Arc<Semaphore>,
+    lookups: Semaphore,
+    stop: watch::Sender<bool>,
+}
+
+impl Egress {
+    /// A proxy that records with `recorder`. Opens no connection yet.
+    ///
+    /// # Errors
+    /// [`EgressError::Roots`] where something is to be intercepted.
+    pub fn new(
+        recorder: Arc<dyn Recorder>,
+        config: Config,
+        checker: Option<Arc<dyn KeyChecker>>,
+        intercept: Option<Intercept>,
+    ) -> Result<Self, EgressError> {
+        let interception = intercept.map(Interception::new).transpose()?;
+        let recording = Recording::new(recorder, config.limits.record_wait);
+        let tunnels = Arc::new(Semaphore::new(config.limits.tunnels_max));
+        let lookups = Semaphore::new(LOOKUPS_MAX);
+        let (listeners, stop) = (OnceLock::new(), watch::Sender::new(false));
+        Ok(Self { shared: Arc::new(Shared { config, recording, checker, interception, listeners, tunnels, lookups, stop }) })
+    }
+
+    /// Its one route, which takes whatever is asked. Serve it with connect info of type [`SocketAddr`].
+    pub fn router(&self) -> Router {
+        Router::new().fallback(dispatch::dispatch).with_state(self.shared.clone())
+    }
+
+    /// Names the listeners of this server, which are not reached through it. Counts once.
+    pub fn protect(&self, listeners: Vec<SocketAddr>) {
+        drop(self.shared.listeners.set(listeners));
+    }
+
+    /// Ends every tunnel and waits until all of them, and every call, are recorded: call it after the listener has stopped.
+    pub async fn end(&self) {
+        self.shared.stop.send_replace(true);
+        let all = u32::try_from(self.shared.config.limits.tunnels_max).unwrap_or(u32::MAX);
+        drop(self.shared.tunnels.acquire_many(all).await);
+        self.shared.recording.drained().await;
+    }
+}
+
+#[cfg(test)]
+mod tests;
