@@ -1,5 +1,6 @@
 //! A tunnel: bytes both ways as they come, counted. Of a TLS handshake the name is read that the client asks for.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -158,6 +159,8 @@ impl Clock {
                     self.tick();
                     return Ok(count);
                 }
+                // TLS that is closed without saying so, as many do.
+                Ok(Err(error)) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
                 Ok(Err(_)) => return Err(Fault::Read),
                 Err(_) if self.is_idle() => return Err(Fault::Idle),
                 Err(_) => {}

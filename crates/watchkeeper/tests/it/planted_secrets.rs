@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use base64::Engine as _;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value};
 use opentelemetry_proto::tonic::logs::v1::{LogRecord, ResourceLogs, ScopeLogs};
@@ -97,7 +98,8 @@ fn nothing_planted_reaches_the_disk_or_the_log() {
     let server = Server::start_with(
         &data,
         &format!(
-            "[upstream]\nopenai = \"{upstream}\"\nanthropic = \"{upstream}\"\n[mcp.servers.echo]\nurl = \"{upstream}/mcp\"\n"
+            "[upstream]\nopenai = \"{upstream}\"\nanthropic = \"{upstream}\"\n[mcp.servers.echo]\nurl = \"{upstream}/mcp\"\n\
+             [egress]\nenabled = true\n"
         ),
     );
     let key = server.key.clone().unwrap();
@@ -109,6 +111,7 @@ fn nothing_planted_reaches_the_disk_or_the_log() {
         gateway(&server, value);
         api(&server, &bearer, value);
         mcp(&server, &bearer, value, nth);
+        egress(&server, &upstream, value);
         let body = json!({ "text": sentence(value), "channel": "user" }).to_string();
         assert_eq!(http(&server.console, "POST", "/v1/inspect", &[("authorization", &bearer)], body.as_bytes()).status, 200);
         // Reading leaves an event: what is asked for must not leak through it.
@@ -346,6 +349,29 @@ fn api(server: &Server, bearer: &str, value: &str) {
         wrong.to_string().as_bytes(),
     );
     http(&server.console, "GET", "/api/status", &[("authorization", &format!("Bearer {}", value.replace('\n', " ")))], b"");
+}
+
+/// Calls through the egress proxy: in each header, in the URL, as user and as password of the proxy.
+fn egress(server: &Server, upstream: &str, value: &str) {
+    let flat = value.replace('\n', " ");
+    let basic = |text: String| format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(text));
+    let presented = [basic(format!("{}:", flat.replace(':', "-"))), basic(format!("key:{flat}")), format!("Bearer {flat}")];
+    for proxy_authorization in &presented {
+        let mut headers = vec![
+            ("proxy-authorization", proxy_authorization.as_str()),
+            ("authorization", flat.as_str()),
+            ("cookie", flat.as_str()),
+            ("x-api-key", flat.as_str()),
+            ("user-agent", flat.as_str()),
+        ];
+        let own = ["x-watchkeeper-user", "x-watchkeeper-session", "x-watchkeeper-application", "x-watchkeeper-agent"];
+        headers.extend(own.map(|name| (name, flat.as_str())));
+        let url = format!("{upstream}/files/{0}?token={0}&about={0}&{0}={0}", encode(value));
+        http(&server.egress, "POST", &url, &headers, sentence(value).as_bytes());
+        http(&server.egress, "POST", &url, &headers[1..], sentence(value).as_bytes());
+        // Nobody listens there: the answer is an error.
+        http(&server.egress, "CONNECT", "127.0.0.1:9", &headers[1..], b"");
+    }
 }
 
 /// Messages of the MCP proxy, and definitions of tools, which are kept beside the record.
