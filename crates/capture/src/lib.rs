@@ -21,6 +21,7 @@ pub mod gateway;
 pub mod import;
 pub mod mcp;
 pub mod otlp;
+pub mod sql;
 
 pub use raw::{Raw, RawEvent};
 pub use recorder::{Receipt, RecordError, Recorder};

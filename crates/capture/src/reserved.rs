@@ -1,13 +1,14 @@
 //! Names under which only Watchkeeper itself speaks: what it did with the record, and who read it. An auditor goes by them, so
 //! nothing that comes from outside bears one.
 
-use event::Principal;
+use event::{Principal, attr};
 
 use crate::{Raw, RawEvent};
 
 /// Beginnings of names.
-const PREFIXES: [&str; 12] = [
+const PREFIXES: [&str; 13] = [
     "archive.",
+    "configuration.",
     "detection.",
     "erasure.",
     "evidence.",
@@ -22,7 +23,7 @@ const PREFIXES: [&str; 12] = [
 ];
 
 /// Whole names.
-const NAMES: [&str; 4] = ["journal.recovered", "server.start", "server.stop", "sign_in"];
+const NAMES: [&str; 5] = ["journal.recovered", "server.start", "server.stop", "sign_in", "sign_out"];
 
 /// The application that Watchkeeper itself is.
 const APPLICATION: &str = "watchkeeper";
@@ -53,6 +54,10 @@ pub fn mark_reported(event: &mut RawEvent) {
     let application: Option<&mut Principal<Raw>> = event.identity.application.as_mut();
     if let Some(application) = application.filter(|application| is_reserved_application(application.id.expose())) {
         application.id = mark(&application.id);
+    }
+    // Only a look-up of ours says that a place was looked up.
+    if let Some(value) = event.attributes.remove(&attr::GEO_DATABASE) {
+        event.unmapped.insert(Raw::from(format!("{REPORTED}{}", attr::GEO_DATABASE)), value);
     }
 }
 

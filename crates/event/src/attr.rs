@@ -126,6 +126,20 @@ keys! {
     DB_OPERATION_NAME = "db.operation.name";
     /// Rows that came back.
     DB_RESPONSE_RETURNED_ROWS = "db.response.returned_rows";
+    /// Which of the `db.*` attributes were read out of the query's text, because the source did not tell them (list).
+    DB_DERIVED = "watchkeeper.db.derived";
+    /// Country of the client (ISO 3166-1 alpha-2).
+    GEO_COUNTRY_ISO_CODE = "geo.country.iso_code";
+    /// Region of the client (ISO 3166-2).
+    GEO_REGION_ISO_CODE = "geo.region.iso_code";
+    /// City of the client.
+    GEO_LOCALITY_NAME = "geo.locality.name";
+    /// Number of the autonomous system that the client's address belongs to (ECS: as.number).
+    AS_NUMBER = "as.number";
+    /// Who runs that autonomous system (ECS: as.organization.name).
+    AS_ORGANIZATION_NAME = "as.organization.name";
+    /// Which database the place of the client was looked up in, with the day it was made; absent where the source told the place.
+    GEO_DATABASE = "watchkeeper.geo.database";
     /// What kind of action it was (ECS): `read`, `write`, `create`, `delete`, `login` ...
     EVENT_ACTION = "event.action";
     /// How it ended (ECS): `success`, `failure`, `unknown`.
@@ -246,4 +260,8 @@ keys! {
     JOIN_MISSED = "watchkeeper.join.missed";
     /// Administration: what was changed.
     ADMIN_OBJECT = "watchkeeper.admin.object";
+    /// Administration: what the object was before, as text or JSON; absent where there was nothing.
+    ADMIN_BEFORE = "watchkeeper.admin.before";
+    /// Administration: what the object is since then, as text or JSON; absent where there is nothing any more.
+    ADMIN_AFTER = "watchkeeper.admin.after";
 }

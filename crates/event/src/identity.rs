@@ -46,7 +46,7 @@ pub struct Principal<T> {
 }
 
 /// The network side of a request (`client.*` of OTel).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(bound(deserialize = "T: Deserialize<'de>"))]
 pub struct Client<T> {
     /// `client.address`.

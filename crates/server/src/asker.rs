@@ -1,6 +1,6 @@
 //! Who asks for something that is recorded with their name.
 
-use event::{Event, Key, Principal, Proof};
+use event::{Client, Event, Key, Principal, Proof};
 
 /// Where an event has the name that its asker gave for themselves.
 pub(crate) const OPERATOR: &str = "watchkeeper.operator.asserted";
@@ -19,6 +19,10 @@ pub struct Asker {
     pub operator: Option<String>,
     /// How `id` was proved.
     pub proof: Proof,
+    /// Where the request came from, where it came over the network.
+    pub client: Option<Client<String>>,
+    /// The sign-in at the console that it belongs to.
+    pub session: Option<String>,
 }
 
 impl Asker {
@@ -26,7 +30,7 @@ impl Asker {
     #[must_use]
     pub fn of_user(uid: u32) -> Self {
         let name = nix::unistd::User::from_uid(uid.into()).ok().flatten().map(|user| user.name);
-        Self { id: format!("uid:{uid}"), name, operator: None, proof: Proof::Local }
+        Self { id: format!("uid:{uid}"), name, operator: None, proof: Proof::Local, client: None, session: None }
     }
 
     /// The user under whom this process runs (its effective user id).
@@ -41,6 +45,11 @@ impl Asker {
         Self { operator: operator.filter(|name| (1..=OPERATOR_BYTES_MAX).contains(&name.len())), ..self }
     }
 
+    /// Who asks from there.
+    pub(crate) fn from_client(self, client: Option<Client<String>>) -> Self {
+        Self { client, ..self }
+    }
+
     /// As events name who acts.
     pub(crate) fn principal(&self) -> Principal<String> {
         Principal { name: self.name.clone(), proof: self.proof, ..Principal::asserted(self.id.clone()) }
@@ -49,6 +58,8 @@ impl Asker {
     /// Puts them into an event that tells of what they asked for.
     pub(crate) fn sign(&self, event: &mut Event<String>) {
         event.identity.user = Some(self.principal());
+        event.identity.client.clone_from(&self.client);
+        event.session.clone_from(&self.session);
         if let Some(operator) = &self.operator {
             event.set(Key::of(OPERATOR), operator.as_str());
         }

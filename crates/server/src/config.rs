@@ -11,7 +11,9 @@ use detect::Severity;
 use serde::{Deserialize, Serialize};
 
 use crate::egress_config::{EgressConfig, EgressConfigError};
+use crate::forwarded::Network;
 use crate::gateway_config::{GatewayConfig, GatewayConfigError};
+use crate::geoip::GeoipConfig;
 use crate::lifecycle::place::{Place, S3Settings};
 use crate::lifecycle::verify::Places;
 use crate::lifecycle::{forensic, retention};
@@ -37,6 +39,8 @@ pub struct Config {
     pub egress: EgressConfig,
     /// What capture does without a key.
     pub capture: Capture,
+    /// Where the addresses of clients are looked up.
+    pub geoip: GeoipConfig,
     /// What unlocks the data directory.
     pub keys: Keys,
     /// How long records are kept. Without the table the policy stands that stood before.
@@ -73,6 +77,8 @@ pub struct Listen {
     pub egress: SocketAddr,
     /// Names under which listeners on loopback are called from elsewhere (by a proxy on this machine, say), beside `localhost`.
     pub hosts: Vec<String>,
+    /// Proxies in front of the listeners, whose `X-Forwarded-For` is believed. None by default: anybody can write that header.
+    pub trusted_proxies: Vec<Network>,
 }
 
 /// Certificate and key, PEM files.
@@ -447,6 +453,7 @@ impl Config {
         NodeSettings {
             rules: self.rules.clone(),
             seal: self.seal.clone(),
+            geoip: self.geoip.clone(),
             retention: self.retention.clone(),
             place: Some(self.places().evidence),
             forensic: self
@@ -542,7 +549,16 @@ impl Listen {
     #[must_use]
     pub fn any_port() -> Self {
         let any = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self { otlp_grpc: any, otlp_http: any, gateway: any, console: any, mcp: any, egress: any, hosts: Vec::new() }
+        Self {
+            otlp_grpc: any,
+            otlp_http: any,
+            gateway: any,
+            console: any,
+            mcp: any,
+            egress: any,
+            hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
+        }
     }
 }
 
@@ -557,6 +573,7 @@ impl Default for Listen {
             mcp: loopback(4010),
             egress: loopback(4020),
             hosts: Vec::new(),
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -611,6 +628,14 @@ mod tests {
         assert_eq!(toml::from_str::<Config>("").unwrap(), Config::default());
         let error = toml::from_str::<Config>("[listen]\ngatewey = \"127.0.0.1:1\"").unwrap_err().to_string();
         assert!(error.contains("gatewey"), "{error}");
+    }
+
+    #[test]
+    fn a_proxy_that_is_no_network_is_named() {
+        let listen = |proxies: &str| toml::from_str::<Config>(&format!("[listen]\ntrusted_proxies = {proxies}"));
+        assert_eq!(listen("[\"10.0.0.0/8\", \"::1\"]").unwrap().listen.trusted_proxies.len(), 2);
+        let error = listen("[\"proxy.example\"]").unwrap_err().to_string();
+        assert!(error.contains("proxy.example") && error.contains("10.0.0.0/8"), "{error}");
     }
 
     #[test]

@@ -6,13 +6,13 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{ConnectInfo, Path, Query, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json};
-use event::{Channel, Event, Kind, Proof, attr};
+use event::{Channel, Client, Event, Key, Kind, Proof, attr};
 use keys::KeysError;
 use serde::{Deserialize, Serialize};
 use store::{QueryError, QueryLimits};
@@ -83,7 +83,7 @@ pub(crate) struct Caller {
 impl Caller {
     /// Whoever holds one of our keys.
     fn with_key(key: KeyInfo) -> Self {
-        let asker = Asker { id: key.id, name: Some(key.name), operator: None, proof: Proof::ApiKey };
+        let asker = Asker { id: key.id, name: Some(key.name), operator: None, proof: Proof::ApiKey, client: None, session: None };
         Self { asker, role: key.role }
     }
 
@@ -93,7 +93,9 @@ impl Caller {
         let uid = request.extensions().get::<Ends>().filter(|_| self.asker.proof == Proof::Local).and_then(Ends::peer_uid);
         let asker = uid.map_or(self.asker, Asker::of_user);
         let operator = request.headers().get(&OPERATOR_HEADER).and_then(|name| std::str::from_utf8(name.as_bytes()).ok());
-        Self { asker: asker.with_operator(operator.map(str::to_owned)), ..self }
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
+        let client = peer.map(|peer| client_of(peer, request.headers()));
+        Self { asker: asker.with_operator(operator.map(str::to_owned)).from_client(client), ..self }
     }
 }
 
@@ -114,20 +116,28 @@ impl Api {
         &self.node
     }
 
-    /// Records that the server has started, and that the first key was made.
-    pub(crate) async fn note_start(&self, addresses: &Addresses, first_key: Option<&KeyInfo>) {
+    /// Records that the server has started, what the configuration says otherwise than before, and that the first key was made.
+    /// Whether it was recorded.
+    pub(crate) async fn note_start(
+        &self,
+        addresses: &Addresses,
+        first_key: Option<&KeyInfo>,
+        changes: Vec<Event<String>>,
+    ) -> bool {
         let mut started = internal(Kind::Admin, "server.start");
         started.set(attr::EVENT_ACTION, "start");
         started.set(attr::ADMIN_OBJECT, format!("console {}", addresses.console).as_str());
         let mut events: Vec<_> = self.node.newest_at_open().map(watchman::not_running_gap).into_iter().collect();
         events.push(started);
+        events.extend(changes);
         if let Some(key) = first_key {
             let mut made = internal(Kind::Admin, "key.create");
             made.set(attr::EVENT_ACTION, "create");
             made.set(attr::ADMIN_OBJECT, format!("{} ({})", key.id, key.role.as_str()).as_str());
+            made.set(attr::ADMIN_AFTER, shown(key).as_str());
             events.push(made);
         }
-        self.record(events).await;
+        self.record(events).await
     }
 
     /// Who presents one of our keys, and in which header.
@@ -136,7 +146,8 @@ impl Api {
         let bearer = || headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ");
         let (secret, name) = own.map(|key| (key, KEY_HEADER)).or_else(|| Some((bearer()?, header::AUTHORIZATION)))?;
         if aws_lc_rs::constant_time::verify_slices_are_equal(secret.as_bytes(), self.local_token.as_bytes()).is_ok() {
-            let asker = Asker { id: "local".to_owned(), name: None, operator: None, proof: Proof::Local };
+            let asker =
+                Asker { id: "local".to_owned(), name: None, operator: None, proof: Proof::Local, client: None, session: None };
             return Some((Caller { asker, role: Role::Admin }, name));
         }
         Some((Caller::with_key(self.keys.check(secret)?), name))
@@ -144,7 +155,10 @@ impl Api {
 
     /// Who has signed in at the page.
     fn by_session(&self, headers: &HeaderMap) -> Option<Caller> {
-        Some(Caller::with_key(self.keys.by_id(&self.sessions.key_id(headers)?)?))
+        let page::SignedIn { id, key_id } = self.sessions.of(headers)?;
+        let mut caller = Caller::with_key(self.keys.by_id(&key_id)?);
+        caller.asker.session = Some(id);
+        Some(caller)
     }
 
     /// Records what the program did or saw done. A record that cannot be written is logged: the journal has stopped, which
@@ -565,21 +579,27 @@ async fn rotate_keyring(State(api): State<Arc<Api>>, Extension(caller): Extensio
     let rotated = tokio::task::spawn_blocking(move || keyring.rotate_tenant()).await;
     let rotated = rotated.map_err(|error| ApiError::unavailable(error.to_string()))?;
     rotated.map_err(|error| ApiError::unavailable(error.to_string()))?;
-    api.note_admin(&caller, "tenant_key.rotate", "rotate", "the tenant key").await;
+    api.note_admin(&caller, "tenant_key.rotate", "rotate", "the tenant key", None).await;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
 impl Api {
     async fn note_key(&self, caller: &Caller, action: &str, key: &KeyInfo) {
         let object = format!("{} ({}, {})", key.id, key.role.as_str(), key.name);
-        self.note_admin(caller, &format!("key.{action}"), action, &object).await;
+        let changed = if action == "delete" { attr::ADMIN_BEFORE } else { attr::ADMIN_AFTER };
+        self.note_admin(caller, &format!("key.{action}"), action, &object, Some((changed, shown(key)))).await;
     }
 
-    async fn note_admin(&self, caller: &Caller, name: &str, action: &str, object: &str) {
+    /// Records what a caller has administered; `told` is what the object was before, or is since then.
+    async fn note_admin(&self, caller: &Caller, name: &str, action: &str, object: &str, told: Option<(Key, String)>) {
         let mut event = internal(Kind::Admin, name);
         caller.asker.sign(&mut event);
         event.set(attr::EVENT_ACTION, action);
         event.set(attr::ADMIN_OBJECT, object);
+        event.set(attr::EVENT_OUTCOME, "success");
+        if let Some((key, text)) = told {
+            event.set(key, text.as_str());
+        }
         self.record(vec![event]).await;
     }
 
@@ -593,21 +613,46 @@ impl Api {
         self.keys.check(secret)
     }
 
-    /// Records a sign-in, or an attempt at one.
-    pub(crate) async fn note_sign_in(&self, key: Option<&KeyInfo>, peer: SocketAddr, headers: &HeaderMap) {
-        let mut event = internal(Kind::Session, "sign_in");
-        event.set(attr::EVENT_ACTION, "login");
-        event.set(attr::EVENT_OUTCOME, if key.is_some() { "success" } else { "failure" });
+    /// Records a sign-in, or an attempt at one, or a sign-out.
+    pub(crate) async fn note_session(&self, name: &str, key: Option<&KeyInfo>, session: Option<String>, client: Client<String>) {
+        let mut event = internal(Kind::Session, name);
+        event.set(attr::EVENT_ACTION, if name == SIGN_OUT { "logout" } else { "login" });
+        event.set(attr::EVENT_OUTCOME, if session.is_some() { "success" } else { "failure" });
+        event.set(attr::AUTH_METHOD, "api_key");
         if let Some(key) = key {
             Caller::with_key(key.clone()).asker.sign(&mut event);
         }
-        let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-        event.identity.client = Some(event::Client {
-            address: Some(peer.ip().to_string()),
-            user_agent: agent.map(|agent| agent.chars().take(USER_AGENT_CHARS_MAX).collect()),
-        });
+        event.session = session;
+        event.identity.client = Some(client);
         self.record(vec![event]).await;
     }
+
+    /// The key with that id, if it has not ended.
+    pub(crate) fn key_by_id(&self, id: &str) -> Option<KeyInfo> {
+        self.keys.by_id(id)
+    }
+}
+
+/// Names of events of sessions at the page.
+pub(crate) const SIGN_IN: &str = "sign_in";
+/// See [`SIGN_IN`].
+pub(crate) const SIGN_OUT: &str = "sign_out";
+
+/// Where a request came from.
+pub(crate) fn client_of(peer: SocketAddr, headers: &HeaderMap) -> Client<String> {
+    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    Client {
+        address: Some(peer.ip().to_canonical().to_string()),
+        user_agent: agent.map(|agent| agent.chars().take(USER_AGENT_CHARS_MAX).collect()),
+    }
+}
+
+/// What a key is, as JSON, without what it could be used by.
+fn shown(key: &KeyInfo) -> String {
+    let KeyInfo { id, name, role, created_unix_s, expires_unix_s, .. } = key;
+    let time = |seconds: &u64| event::Timestamp::from_unix_ns(seconds.saturating_mul(1_000_000_000)).rfc3339();
+    let expires = expires_unix_s.as_ref().map(time);
+    serde_json::json!({ "id": id, "name": name, "role": role, "created": time(created_unix_s), "expires": expires }).to_string()
 }
 
 /// A body within the limit, read before the handler runs.

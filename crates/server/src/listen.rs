@@ -20,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use crate::config::Tls;
+use crate::forwarded::{Network, client_of};
 use crate::peer::Ends;
 
 /// Connections of one listener at once. Further ones wait in the kernel's queue.
@@ -56,6 +57,7 @@ pub(crate) struct Listener {
     socket: TcpListener,
     router: Router,
     tls: Option<TlsAcceptor>,
+    trusted_proxies: Arc<[Network]>,
 }
 
 /// Reads certificate and key, and with `of_clients` the certificates under which callers must have theirs, where there are any.
@@ -93,7 +95,12 @@ pub(crate) fn tls_acceptor(tls: &Tls, of_clients: bool) -> io::Result<TlsAccepto
 
 impl Listener {
     pub(crate) async fn bind(address: SocketAddr, router: Router, tls: Option<TlsAcceptor>) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await?, router, tls })
+        Ok(Self { socket: TcpListener::bind(address).await?, router, tls, trusted_proxies: Arc::default() })
+    }
+
+    /// Behind proxies whose word is taken on where a request comes from.
+    pub(crate) fn behind(self, trusted_proxies: Arc<[Network]>) -> Self {
+        Self { trusted_proxies, ..self }
     }
 
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
@@ -124,16 +131,17 @@ impl Listener {
             let ends = stream.local_addr().map_or(Ends { peer, own: peer }, |own| Ends { peer, own });
             let router = self.router.clone();
             let tls = self.tls.clone();
+            let trusted = self.trusted_proxies.clone();
             let watcher = graceful.watcher();
             tokio::spawn(async move {
                 let _permit = permit;
                 let result = match tls {
-                    None => connection(stream, ends, router, watcher, None).await,
+                    None => connection(stream, ends, trusted, router, watcher, None).await,
                     Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                         Ok(Ok(stream)) => {
                             // None are asked for where none are needed, and those that come are verified.
                             let shown = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
-                            connection(stream, ends, router, watcher, shown.then_some(ClientCertificate)).await
+                            connection(stream, ends, trusted, router, watcher, shown.then_some(ClientCertificate)).await
                         }
                         Ok(Err(error)) => Err(error.into()),
                         Err(_) => Err("TLS handshake took too long".into()),
@@ -159,6 +167,7 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 async fn connection<S>(
     stream: S,
     ends: Ends,
+    trusted: Arc<[Network]>,
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
     certificate: Option<ClientCertificate>,
@@ -167,7 +176,10 @@ where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let service = router.map_request(move |mut request: http::Request<hyper::body::Incoming>| {
-        request.extensions_mut().insert(ConnectInfo(ends.peer));
+        // Behind a proxy the port of the client is not known.
+        let client = client_of(ends.peer.ip(), request.headers(), &trusted);
+        let client = if client == ends.peer.ip() { ends.peer } else { SocketAddr::new(client, 0) };
+        request.extensions_mut().insert(ConnectInfo(client));
         request.extensions_mut().insert(ends);
         if let Some(certificate) = certificate {
             request.extensions_mut().insert(certificate);

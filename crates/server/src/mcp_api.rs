@@ -58,7 +58,7 @@ struct ApproveRequest {
 
 async fn approve(State(held): State<Held>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
     let request: ApproveRequest = body.json()?;
-    let approved = held.pins.approve(caller.asker.clone(), request.server, request.hashes).await?;
+    let approved = held.pins.approve(caller.asker, request.server, request.hashes).await?;
     Ok(Json(serde_json::json!({ "approved": approved })).into_response())
 }
 

@@ -19,6 +19,7 @@ use crate::config::Seal;
 use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError, sanitizer};
 use crate::frame_keys::frame_keys;
+use crate::geoip::{GeoipConfig, GeoipError, Places};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::archiver::Archiver;
 use crate::lifecycle::cold::{Cold, ColdError, EVIDENCE, FORENSIC};
@@ -62,6 +63,8 @@ pub struct NodeSettings {
     pub rules: Option<PathBuf>,
     /// How often is sealed.
     pub seal: Seal,
+    /// Where the addresses of clients are looked up.
+    pub geoip: GeoipConfig,
     /// How long what is kept; without it, as it stands: the keyring has the policy that the last one said.
     pub retention: Option<retention::Settings>,
     /// Where the archive's objects lie; without it, where they did.
@@ -80,6 +83,7 @@ impl Default for NodeSettings {
         Self {
             rules: None,
             seal: Seal::default(),
+            geoip: GeoipConfig::default(),
             retention: None,
             place: None,
             forensic: None,
@@ -113,6 +117,12 @@ pub enum NodeError {
     /// The store does not open.
     #[error("store")]
     Store(#[from] store::StoreError),
+    /// A file of places cannot be used.
+    #[error(transparent)]
+    Geoip(#[from] GeoipError),
+    /// What the configuration said before is not known.
+    #[error(transparent)]
+    Configuration(#[from] crate::configuration::ConfigurationError),
     /// The rules do not load.
     #[error("rules")]
     Rules(#[from] detect::RuleError),
@@ -172,7 +182,9 @@ impl Node {
         let options = Options { first: cold.end(), ..Options::default() };
         let (journal, recovery) = Journal::open(data.path(), options, frame_keys(keyring.clone()))?;
         let sanitizer = sanitizer(&keyring)?;
-        let pipeline = Arc::new(Pipeline::new(sanitizer, Inspector::builtin()?, keyring.clone(), journal.clone())?);
+        let pipeline =
+            Pipeline::new(sanitizer, Inspector::builtin()?, Places::open(&settings.geoip)?, keyring.clone(), journal.clone())?;
+        let pipeline = Arc::new(pipeline);
         let spine = Spine { journal: journal.clone(), cold: cold.clone() };
         let newest_at_open = newest(&spine)?;
         let mut rule_set = RuleSet::builtin()?;

@@ -15,7 +15,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lru::LruCache;
 
-use crate::http_api::{Api, ApiError, Body, NOT_VALID};
+use crate::http_api::{Api, ApiError, Body, NOT_VALID, SIGN_IN, SIGN_OUT, client_of};
 use crate::secrets;
 
 /// How long a sign-in lasts.
@@ -46,8 +46,17 @@ pub(crate) struct Sessions {
 }
 
 struct Session {
-    key_id: String,
+    signed_in: SignedIn,
     until: Instant,
+}
+
+/// A sign-in.
+#[derive(Debug, Clone)]
+pub(crate) struct SignedIn {
+    /// Names it in the record. Not the token, by which one could go on with it.
+    pub(crate) id: String,
+    /// The key that it stands for.
+    pub(crate) key_id: String,
 }
 
 impl Default for Sessions {
@@ -72,9 +81,10 @@ impl Sessions {
         entry.1 += 1;
     }
 
-    /// Starts a session of the key and gives its token.
-    fn start(&self, key_id: String) -> std::io::Result<String> {
+    /// Starts a session of the key and gives its token and its id.
+    fn start(&self, key_id: String) -> std::io::Result<(String, String)> {
         let token = URL_SAFE_NO_PAD.encode(secrets::random::<32>()?);
+        let id = format!("console-{}", event::hex::encode(&secrets::random::<6>()?));
         let mut sessions = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         sessions.retain(|_, session| session.until > now);
@@ -83,21 +93,23 @@ impl Sessions {
         {
             sessions.remove(&oldest);
         }
-        sessions.insert(token.clone(), Session { key_id, until: now + SESSION_LIFETIME });
-        Ok(token)
+        let signed_in = SignedIn { id: id.clone(), key_id };
+        sessions.insert(token.clone(), Session { signed_in, until: now + SESSION_LIFETIME });
+        Ok((token, id))
     }
 
-    /// The key that the cookie of a request stands for.
-    pub(crate) fn key_id(&self, headers: &HeaderMap) -> Option<String> {
+    /// The sign-in that the cookie of a request stands for.
+    pub(crate) fn of(&self, headers: &HeaderMap) -> Option<SignedIn> {
         let token = cookie(headers)?;
         let sessions = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        sessions.get(token).filter(|session| session.until > Instant::now()).map(|session| session.key_id.clone())
+        sessions.get(token).filter(|session| session.until > Instant::now()).map(|session| session.signed_in.clone())
     }
 
-    fn end(&self, headers: &HeaderMap) {
-        if let Some(token) = cookie(headers) {
-            self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(token);
-        }
+    /// Ends the sign-in and gives it.
+    fn end(&self, headers: &HeaderMap) -> Option<SignedIn> {
+        let token = cookie(headers)?;
+        let ended = self.open.lock().unwrap_or_else(PoisonError::into_inner).remove(token)?;
+        (ended.until > Instant::now()).then_some(ended.signed_in)
     }
 }
 
@@ -150,15 +162,20 @@ async fn sign_in(
     if key.is_none() {
         api.sessions.note_failure(peer.ip());
     }
-    api.note_sign_in(key.as_ref(), peer, &headers).await;
-    let key = key.ok_or_else(|| ApiError::unauthorized(NOT_VALID))?;
-    let token = api.sessions.start(key.id.clone()).map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let started = key.as_ref().map(|key| api.sessions.start(key.id.clone())).transpose();
+    let started = started.map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let (token, id) = started.unzip();
+    api.note_session(SIGN_IN, key.as_ref(), id, client_of(peer, &headers)).await;
+    let (key, token) = key.zip(token).ok_or_else(|| ApiError::unauthorized(NOT_VALID))?;
     let cookie = format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}", SESSION_LIFETIME.as_secs());
     Ok(([(header::SET_COOKIE, cookie)], axum::Json(serde_json::json!({ "role": key.role }))).into_response())
 }
 
-async fn sign_out(State(api): State<Arc<Api>>, headers: HeaderMap) -> Response {
-    api.sessions.end(&headers);
+async fn sign_out(State(api): State<Arc<Api>>, ConnectInfo(peer): ConnectInfo<SocketAddr>, headers: HeaderMap) -> Response {
+    if let Some(SignedIn { id, key_id }) = api.sessions.end(&headers) {
+        let key = api.key_by_id(&key_id);
+        api.note_session(SIGN_OUT, key.as_ref(), Some(id), client_of(peer, &headers)).await;
+    }
     ([(header::SET_COOKIE, format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0"))], StatusCode::NO_CONTENT)
         .into_response()
 }

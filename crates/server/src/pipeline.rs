@@ -16,6 +16,7 @@ use sanitize::{Clean, Counts, Sanitizer};
 use tokio::sync::{RwLock, RwLockReadGuard, Semaphore};
 
 use crate::cache::{Cache, CacheKey, Processed};
+use crate::geoip::Places;
 use crate::room;
 use crate::subjects::SubjectNamer;
 
@@ -35,6 +36,7 @@ const OWN_RETRY: Duration = Duration::from_millis(20);
 pub struct Pipeline {
     sanitizer: Sanitizer,
     inspector: Inspector,
+    places: Places,
     keyring: Arc<Keyring>,
     subject_namer: SubjectNamer,
     cache: Cache,
@@ -67,12 +69,14 @@ impl Pipeline {
     pub(crate) fn new(
         sanitizer: Sanitizer,
         inspector: Inspector,
+        places: Places,
         keyring: Arc<Keyring>,
         journal: Journal,
     ) -> Result<Self, KeysError> {
         Ok(Self {
             sanitizer,
             inspector,
+            places,
             subject_namer: SubjectNamer::open(&keyring)?,
             keyring,
             cache: Cache::new(),
@@ -216,8 +220,10 @@ impl Pipeline {
         }
     }
 
-    /// Sanitises and inspects an event and commits to its contents.
-    fn prepare<R: AsRef<str>>(&self, event: Event<R>) -> Result<Append, RecordError> {
+    /// Looks up where its client is, sanitises and inspects an event and commits to its contents. The order matters: of a sanitised
+    /// address no place is known.
+    fn prepare<R: AsRef<str> + From<String>>(&self, mut event: Event<R>) -> Result<Append, RecordError> {
+        self.places.tell(&mut event);
         let mut processed: Vec<Arc<Processed>> = Vec::with_capacity(event.pieces.len());
         let clean = self.sanitizer.event_with(event, &mut |meta, raw| {
             let one = self.process(meta, raw.as_ref());

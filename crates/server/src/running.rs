@@ -17,7 +17,10 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::api_keys::{ApiKeyError, ApiKeys, NewKey};
+use crate::asker::Asker;
 use crate::config::{Config, ConfigError};
+use crate::configuration::Configuration;
+use crate::forwarded::Network;
 use crate::guard::PipelineGuard;
 use crate::http_api::{self, Api};
 use crate::listen::{ClientCertificate, Listener, tls_acceptor};
@@ -187,6 +190,7 @@ impl Running {
             // It asks for keys itself: they come in another header. Pages cannot make a browser send what a proxy is sent.
             egress.as_ref().map(|egress| admit_certificates(egress.router())),
         ];
+        let trusted_proxies: Arc<[Network]> = listen.trusted_proxies.clone().into();
         let mut bound = Vec::new();
         let mut at = [None; 6];
         for (index, ((listener, address), router)) in listen.all().into_iter().zip(routers).enumerate() {
@@ -195,7 +199,7 @@ impl Running {
             let bind = |source| StartError::Bind { listener, address, source };
             let one = Listener::bind(address, router, tls.clone()).await.map_err(bind)?;
             at[index] = Some(one.address().map_err(bind)?);
-            bound.push(one);
+            bound.push(one.behind(trusted_proxies.clone()));
         }
         let of = |index: usize, asked: SocketAddr| at[index].unwrap_or(asked);
         let addresses = Addresses {
@@ -237,7 +241,11 @@ impl Running {
         let run = RunFile { pid: std::process::id(), console: local, token, listeners: Some(listeners) };
         run.write(node.data()).map_err(StartError::RunFile)?;
         resume_erasures(&node);
-        api.note_start(&addresses, first_key.as_ref().map(|key| &key.info)).await;
+        let configuration = Configuration::of(config).map_err(NodeError::from)?;
+        let changes = configuration.changes(node.keyring(), &Asker::of_process()).map_err(NodeError::from)?;
+        if api.note_start(&addresses, first_key.as_ref().map(|key| &key.info), changes).await {
+            configuration.keep(node.keyring()).map_err(NodeError::from)?;
+        }
         let witnessing = Witnessing::start(node.data().path(), config, node.others())?;
         let timestamping = Timestamping::start(node.data().path(), config, node.others())?;
         let publishing = Publishing::start(&node, config)?;

@@ -191,13 +191,15 @@ impl ToolPins {
             for pin in pins.tools.values_mut() {
                 let Some(waiting) = pin.waiting.take_if(|waiting| hashes.contains(&waiting.hash)) else { continue };
                 let mut event = internal(Kind::Admin, "mcp.tool.approve");
-                event.identity.user = Some(asker.principal());
+                asker.sign(&mut event);
                 event.set(attr::EVENT_ACTION, "approve");
                 event.set(attr::ADMIN_OBJECT, format!("{name} ({id}) {}", pin.name).as_str());
                 if let Some(pinned) = &pin.pinned {
                     event.set(attr::MCP_TOOL_HASH_BEFORE, pinned.hash.as_str());
+                    event.set(attr::ADMIN_BEFORE, pinned.hash.as_str());
                 }
                 event.set(attr::MCP_TOOL_HASH, waiting.hash.as_str());
+                event.set(attr::ADMIN_AFTER, waiting.hash.as_str());
                 this.pipeline.record_blocking(vec![event], &|| true)?;
                 pin.pinned = Some(waiting);
                 approved.push(pin.name.clone());

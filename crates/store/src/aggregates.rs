@@ -3,11 +3,12 @@
 
 use std::collections::HashMap;
 
-use event::{Direction, Kind, Part, Phase, Role, attr};
+use event::{Direction, Key, Kind, Part, Phase, PieceMeta, Role, attr};
 use rusqlite::{Connection, Result, params};
+use sanitize::Clean;
 
 use crate::cut;
-use crate::row::{EventRow, chain, display, is_joined, proof_name, round};
+use crate::row::{EventRow, Fnv, chain, display, is_joined, proof_name, round};
 
 /// What a batch adds.
 #[derive(Debug, Default)]
@@ -19,6 +20,9 @@ pub(crate) struct Aggregates {
     contents: i64,
     content_bytes: i64,
 }
+
+/// Longest text of what is told of a session's client, in bytes: addresses and names are shorter, and so are user agents of people.
+const CLIENT_TEXT_BYTES_MAX: usize = 1_024;
 
 /// Tally of the texts of a partition.
 pub(crate) const CONTENTS: &str = "contents";
@@ -45,9 +49,7 @@ struct Session {
     user_proof: Option<&'static str>,
     application: Option<String>,
     agent: Option<String>,
-    client_address: Option<String>,
-    user_agent: Option<String>,
-    geolocation: Option<String>,
+    client: Option<String>,
     model_calls: i64,
     tokens: i64,
     score: Option<f64>,
@@ -81,7 +83,7 @@ impl Aggregates {
             self.add_session(row);
             self.add_identity(row);
         }
-        if matches!(row.event.kind, Kind::ModelCall | Kind::SystemPrompt) && row.event.phase != Phase::Response {
+        if has_system_prompt(row) {
             self.add_prompts(row, contents);
         }
     }
@@ -105,9 +107,6 @@ impl Aggregates {
             let at =
                 if action.contains("out") || action.contains("end") { &mut session.logout_ns } else { &mut session.login_ns };
             at.get_or_insert(row.time_ns);
-            if session.geolocation.is_none() {
-                session.geolocation = geolocation(row);
-            }
         }
         let identity = &event.identity;
         let keep = |slot: &mut Option<String>, value: Option<&str>| {
@@ -119,9 +118,10 @@ impl Aggregates {
         keep(&mut session.application, row.application());
         keep(&mut session.agent, row.agent());
         session.user_proof = session.user_proof.or(identity.user.as_ref().map(|user| proof_name(user.proof)));
-        if let Some(client) = &identity.client {
-            keep(&mut session.client_address, client.address.as_deref());
-            keep(&mut session.user_agent, client.user_agent.as_deref());
+        if let Some(client) = client(row)
+            && session.client.as_ref().is_none_or(|first| client < *first)
+        {
+            session.client = Some(client);
         }
         if event.kind == Kind::ModelCall && event.phase != Phase::Request && !is_joined(event) {
             session.model_calls += 1;
@@ -154,9 +154,7 @@ impl Aggregates {
 
     fn add_prompts(&mut self, row: &EventRow<'_>, contents: &[i64]) {
         for (piece, content) in row.event.pieces.iter().zip(contents) {
-            let meta = &piece.meta;
-            let is_text = matches!(meta.part, Part::Text | Part::Body);
-            if meta.direction != Direction::Input || meta.role != Role::System || !is_text || *content == 0 {
+            if !is_system_text(&piece.meta) || *content == 0 {
                 continue;
             }
             let text = |text: Option<&str>| text.map(str::to_owned);
@@ -180,14 +178,12 @@ impl Aggregates {
     /// Writes what was gathered, inside the transaction.
     pub(crate) fn flush(&mut self, connection: &Connection) -> Result<()> {
         let mut statement = connection.prepare_cached(
-            "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)
+            "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
              ON CONFLICT DO UPDATE SET first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns),
                login_ns = coalesce(login_ns, excluded.login_ns), logout_ns = coalesce(logout_ns, excluded.logout_ns),
                user_id = coalesce(user_id, excluded.user_id), user_proof = coalesce(user_proof, excluded.user_proof),
                application = coalesce(application, excluded.application), agent = coalesce(agent, excluded.agent),
-               client_address = coalesce(client_address, excluded.client_address),
-               user_agent = coalesce(user_agent, excluded.user_agent),
-               geolocation = coalesce(geolocation, excluded.geolocation), events = events + excluded.events,
+               client = coalesce(min(client, excluded.client), client, excluded.client), events = events + excluded.events,
                model_calls = model_calls + excluded.model_calls, tokens = tokens + excluded.tokens,
                score = coalesce(max(score, excluded.score), score, excluded.score)",
         )?;
@@ -202,9 +198,7 @@ impl Aggregates {
                 session.user_proof,
                 session.application,
                 session.agent,
-                session.client_address,
-                session.user_agent,
-                session.geolocation,
+                session.client,
                 session.span.events,
                 session.model_calls,
                 session.tokens,
@@ -270,23 +264,72 @@ impl Aggregates {
     }
 }
 
-/// ECS's and OTel's `client.geo.*`, `geo.*`, `source.geo.*`, as `City, Region, Country`.
-fn geolocation(row: &EventRow<'_>) -> Option<String> {
-    let find = |names: &[&str]| {
-        ["client.geo.", "geo.", "source.geo."]
-            .iter()
-            .flat_map(|prefix| names.iter().map(move |name| format!("{prefix}{name}")))
-            .find_map(|key| {
-                let event = row.event;
-                let value = event.attribute(&key).or_else(|| event.unmapped.get(key.as_str()))?;
-                value.as_text().map(ToString::to_string)
-            })
+/// Whether its system texts are what an agent was told.
+fn has_system_prompt(row: &EventRow<'_>) -> bool {
+    matches!(row.event.kind, Kind::ModelCall | Kind::SystemPrompt) && row.event.phase != Phase::Response
+}
+
+fn is_system_text(meta: &PieceMeta<Clean>) -> bool {
+    meta.direction == Direction::Input && meta.role == Role::System && matches!(meta.part, Part::Text | Part::Body)
+}
+
+/// Notes the event where the agent's system prompt is another one than that of its call before. Here alone: views compare the first
+/// notes of a partition with the last of the one before, so that a partition that is built anew brings the same.
+pub(crate) fn note_prompt(connection: &Connection, row: &EventRow<'_>) -> Result<()> {
+    if !has_system_prompt(row) {
+        return Ok(());
+    }
+    let mut digest = Fnv::default();
+    let mut texts = row.event.pieces.iter().filter(|piece| is_system_text(&piece.meta)).peekable();
+    if texts.peek().is_none() {
+        return Ok(());
+    }
+    // Ids of contents are keyed hashes, so that nobody can choose one prompt to be taken for another.
+    texts.for_each(|piece| digest.field(piece.content.id.as_bytes()));
+    connection
+        .prepare_cached(
+            "INSERT INTO prompt_runs(seq, application, agent, digest) SELECT ?1, ?2, ?3, ?4 WHERE ?4 IS NOT
+               (SELECT digest FROM prompt_runs WHERE application = ?2 AND agent = ?3 ORDER BY seq DESC LIMIT 1)",
+        )?
+        .execute(params![row.seq, row.application().unwrap_or_default(), row.agent().unwrap_or_default(), digest.finish()])
+        .map(drop)
+}
+
+/// From where, with what and how somebody came, as a JSON list: how well it tells of the session, the time with leading zeros, and
+/// then address, user agent, place, country, city, number and name of the autonomous system, way of authentication. The least text is
+/// the first of those that tell best, whatever order events come in; a sign-in tells best, an event without an address least.
+fn client(row: &EventRow<'_>) -> Option<String> {
+    let client = row.event.identity.client.as_ref();
+    let text = |text: Option<&Clean>| text.map(|text| cut::head(text, CLIENT_TEXT_BYTES_MAX).to_owned());
+    let address = text(client.and_then(|client| client.address.as_ref()));
+    let agent = text(client.and_then(|client| client.user_agent.as_ref()));
+    let own = |key: &Key| row.text(key).map(|text| cut::head(&text, CLIENT_TEXT_BYTES_MAX).to_owned());
+    let find = |key: Option<Key>, names: &[&str]| key.and_then(|key| own(&key)).or_else(|| told_apart(row, names));
+    let city = find(Some(attr::GEO_LOCALITY_NAME), &["city_name", "locality.name", "city"]);
+    let region = find(Some(attr::GEO_REGION_ISO_CODE), &["region_name", "region_iso_code", "region.iso_code"]);
+    let country = find(Some(attr::GEO_COUNTRY_ISO_CODE), &["country_iso_code", "country.iso_code", "country"]);
+    let country_name = find(None, &["country_name"]).or_else(|| country.clone());
+    let place: Vec<&str> = [&city, &region, &country_name].into_iter().flatten().map(String::as_str).collect();
+    let place = (!place.is_empty()).then(|| place.join(", "));
+    let auth = own(&attr::AUTH_METHOD);
+    if address.is_none() && agent.is_none() && place.is_none() && auth.is_none() {
+        return None;
+    }
+    let rank = match (row.event.kind, &address) {
+        (Kind::Session, Some(_)) => 0,
+        (_, Some(_)) => 1,
+        (Kind::Session, None) => 2,
+        (_, None) => 3,
     };
-    let parts = [
-        find(&["city_name", "locality.name", "city"]),
-        find(&["region_name", "region_iso_code", "region.iso_code"]),
-        find(&["country_name", "country_iso_code", "country.iso_code", "country"]),
-    ];
-    let place: Vec<String> = parts.into_iter().flatten().collect();
-    (!place.is_empty()).then(|| place.join(", "))
+    let time = format!("{:020}", row.time_ns);
+    let (number, organization) = (row.int(&attr::AS_NUMBER), own(&attr::AS_ORGANIZATION_NAME));
+    serde_json::to_string(&(rank, time, address, agent, place, country, city, number, organization, auth)).ok()
+}
+
+/// A part of a place as ECS's and OTel's `client.geo.*`, `geo.*` and `source.geo.*` tell it where no dialect knew them.
+fn told_apart(row: &EventRow<'_>, names: &[&str]) -> Option<String> {
+    let mut keys =
+        ["client.geo.", "geo.", "source.geo."].iter().flat_map(|prefix| names.iter().map(move |name| format!("{prefix}{name}")));
+    let value = keys.find_map(|key| row.event.unmapped.get(key.as_str()))?;
+    value.as_text().map(|text| cut::head(text, CLIENT_TEXT_BYTES_MAX).to_owned())
 }

@@ -55,5 +55,5 @@ pub use search::Hit;
 pub use sql::{Cell, QueryLimits, Table};
 pub use tail::TailRow;
 pub use trace::{TraceAction, TraceDetection, TraceEvent, TraceFinding, TracePiece, TraceView};
-pub use views::{Column, VIEWS, View, reference};
+pub use views::{Column, VIEWS, View, categories, reference};
 pub use write::Store;

@@ -1,7 +1,7 @@
 //! The tables of a partition.
 
 /// Version of the tables. A partition of another version is refused: the store is derived and can be built again.
-pub(crate) const SCHEMA_VERSION: i64 = 4;
+pub(crate) const SCHEMA_VERSION: i64 = 5;
 
 /// Directions of a piece, as the table has them.
 pub(crate) const INPUT: i64 = 0;
@@ -215,9 +215,8 @@ CREATE TABLE sessions (
   user_proof TEXT,
   application TEXT,
   agent TEXT,
-  client_address TEXT,
-  user_agent TEXT,
-  geolocation TEXT,
+  -- where it was first seen from: see `client` in `aggregates`
+  client TEXT,
   events INTEGER NOT NULL,
   model_calls INTEGER NOT NULL,
   tokens INTEGER NOT NULL,
@@ -254,6 +253,16 @@ CREATE TABLE prompts_seen (
   score REAL,
   PRIMARY KEY (application, agent, content)
 ) WITHOUT ROWID;
+
+-- The events from which on an application's agent has another system prompt than with its call before, in this partition.
+CREATE TABLE prompt_runs (
+  seq INTEGER PRIMARY KEY,
+  application TEXT NOT NULL,
+  agent TEXT NOT NULL,
+  -- of the ids of all texts of the prompt
+  digest INTEGER NOT NULL
+);
+CREATE INDEX prompt_runs_agent ON prompt_runs(application, agent, seq);
 ";
 
 /// What readers need and the writer does not. A partition that is built aside gets it at its end: an index that is sorted once

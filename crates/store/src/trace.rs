@@ -267,11 +267,21 @@ fn events(
     found: &mut Vec<Found>,
     bytes_left: &mut usize,
 ) -> Result<(), QueryError> {
+    // Spans of databases and of HTTP clients tell no session: those of the session's traces belong to it, as far as they are of the
+    // same application and tell none of another.
+    let which = match column {
+        "session_id" => format!(
+            "seq IN (SELECT seq FROM {schema}.events WHERE session_id = ?1 UNION SELECT t.seq FROM (SELECT DISTINCT trace_id, application \
+             FROM {schema}.events WHERE session_id = ?1 AND trace_id IS NOT NULL) s JOIN {schema}.events t ON t.trace_id = s.trace_id \
+             WHERE t.session_id IS NULL AND t.application IS s.application)"
+        ),
+        column => format!("{column} = ?1"),
+    };
     let sql = format!(
         "SELECT seq, id, time_ns, duration_ns, kind, phase, name, trace_id, span_id, parent_span_id, session_id, user_id,
            application, agent, coalesce(response_model, request_model), tool_name, status, error_type, input_tokens,
            output_tokens, score, verdict, attributes
-         FROM {schema}.events WHERE {column} = ?1 ORDER BY seq LIMIT ?2"
+         FROM {schema}.events WHERE {which} ORDER BY seq LIMIT ?2"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![value, crate::row::integer(EVENTS_MAX as u64 + 1)])?;

@@ -4,12 +4,15 @@
 //! message shows, so they cannot drift apart.
 
 mod agents;
+mod categories;
 mod core;
 mod models;
 mod operations;
 mod watch;
 
 use std::fmt::Write as _;
+
+pub use categories::categories;
 
 /// A view.
 #[derive(Debug)]
@@ -48,6 +51,7 @@ pub const VIEWS: &[&View] = &[
     &models::TOKEN_USAGE_BY_USER_DAY,
     &models::METRICS,
     &models::SYSTEM_PROMPTS,
+    &models::SYSTEM_PROMPT_CHANGES,
     &models::SYSTEM_PROMPT_EVENTS,
     &operations::GUARDRAIL_DECISIONS,
     &operations::RETRIEVALS,
@@ -59,6 +63,7 @@ pub const VIEWS: &[&View] = &[
     &operations::EXTERNAL_CALLS,
     &operations::ADMIN_EVENTS,
     &agents::USER_SESSIONS,
+    &agents::SESSION_CLIENTS,
     &watch::DETECTIONS,
     &watch::EVALUATIONS,
     &watch::RESPONSE_ACTIONS,
@@ -120,7 +125,7 @@ pub fn reference() -> String {
          <!-- Made from `crates/store/src/views`; a test keeps it true. To write it: \
          `cargo xtask docs`. -->\n\n\
          What `watchkeeper query \"SQL\"` can read. SQLite's dialect; one SELECT a query. Ids A1 to A14 are the log \
-         categories of the requirements.\n\n\
+         [categories](categories.md) of the requirements.\n\n\
          - Times are UTC, ISO 8601 with microseconds, as the source claims them. They sort and compare as text, and `time` \
          has an index: `WHERE time >= '2025-11-20T10'`, `WHERE time > strftime('%FT%T', 'now', '-1 hour')`, \
          `ORDER BY time DESC LIMIT 50`. `time_ns` is the same in nanoseconds since 1970, for arithmetic.\n\

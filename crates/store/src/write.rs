@@ -15,7 +15,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use sanitize::Clean;
 
 use crate::actions::{self, Texts};
-use crate::aggregates::Aggregates;
+use crate::aggregates::{self, Aggregates};
 use crate::days::Days;
 use crate::erased::Erased;
 use crate::error::StoreError;
@@ -322,6 +322,7 @@ impl Store {
         }
         insert_pieces(&current.connection, &row, &numbers)?;
         self.aggregates.add(&row, &numbers);
+        aggregates::note_prompt(&current.connection, &row)?;
         if actions::concerns(&row) {
             let texts = Brought(record.contents.iter().map(|content| (content.id, content)).collect());
             actions::record(current, self.previous.as_mut(), &row, &texts, &mut self.settled)?;

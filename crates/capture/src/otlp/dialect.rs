@@ -291,6 +291,7 @@ pub(super) fn type_of(key: &str) -> Type {
         attr::HTTP_REQUEST_BODY_SIZE,
         attr::HTTP_RESPONSE_BODY_SIZE,
         attr::DB_RESPONSE_RETURNED_ROWS,
+        attr::AS_NUMBER,
     ];
     const NUMBERS: &[Key] = &[
         attr::GEN_AI_REQUEST_TEMPERATURE,

@@ -342,6 +342,9 @@ impl<'d> Draft<'d> {
             learn_call_id(&mut pieces, &mut self.attributes);
             name_tool_pieces(&mut pieces, &self.attributes, if self.kind == Kind::ToolCall { failed } else { None });
         }
+        if self.kind == Kind::DataAccess {
+            crate::sql::tell(&pieces.pieces, &mut self.attributes);
+        }
         if !pieces.finish_reasons.is_empty() && !self.attributes.contains_key(attr::GEN_AI_RESPONSE_FINISH_REASONS.as_str()) {
             let reasons = pieces.finish_reasons.drain(..).map(|reason| Value::Text(reason.into())).collect();
             self.attributes.insert(attr::GEN_AI_RESPONSE_FINISH_REASONS, Value::List(reasons));

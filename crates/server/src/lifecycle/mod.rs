@@ -341,11 +341,17 @@ impl Node {
         let hidden = |kind, name: &Option<String>| name.as_ref().map(|name| self.pipeline().pseudonym(kind, name));
         let time = |time: &Option<Timestamp>| time.map(Timestamp::rfc3339);
         let scope = [hidden("user", user), hidden("session", session), application.clone(), time(from), time(to)];
+        let mut stands = Vec::new();
         for (key, value) in search::HOLD_SCOPE.into_iter().zip(scope) {
             if let Some(value) = value {
                 event.set(Key::of(key), value.as_str());
+                stands.push(format!("{} {value}", key.trim_start_matches("watchkeeper.hold.").trim_end_matches(".hash")));
             }
         }
+        let stands =
+            if stands.is_empty() { "stands for everything".to_owned() } else { format!("stands for {}", stands.join(", ")) };
+        // One that is placed was not there before, and one that is released is not there any more.
+        event.set(if action == "delete" { attr::ADMIN_BEFORE } else { attr::ADMIN_AFTER }, stands.as_str());
         if !reason.is_empty() {
             event.set(Key::of("watchkeeper.hold.reason"), reason);
         }

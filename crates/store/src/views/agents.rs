@@ -128,7 +128,9 @@ pub(super) const AGENTS: View = View {
 pub(super) const USER_SESSIONS: View = View {
     name: "user_sessions",
     requirement: "A14",
-    about: "One row for each session: of sign-ins that were reported, and of conversations that other events name.",
+    about: "One row for each session: of sign-ins that were reported, and of conversations that other events name. Address, place, user \
+            agent and way of authentication are those of the sign-in, or else of the first event that tells an address; \
+            `session_clients` has every one.",
     columns: &[&[
         column("session_id", "s.session_id", "session or conversation; `event:` and an id for a sign-in without one"),
         column("user_id", "s.user_id", "end user"),
@@ -140,21 +142,68 @@ pub(super) const USER_SESSIONS: View = View {
         column("logout_time", "s.logout_ns", "sign-out, where one was reported"),
         column("first_seen", "s.first_ns", "first event"),
         column("last_seen", "s.last_ns", "last event"),
-        column("ip_address", "s.client_address", "network address of the client (sanitised where the policy says so)"),
-        column("geolocation", "s.geolocation", "place, where the source gives one: city, region, country"),
-        column("user_agent", "s.user_agent", "user agent of the client"),
+        column("ip_address", "s.client", "network address of the client (sanitised where the policy says so)"),
+        column("geolocation", "NULL", "place: city, region, country; as the source tells it, or looked up (`[geoip]`)"),
+        column("country", "NULL", "country (ISO 3166-1 alpha-2)"),
+        column("city", "NULL", "city"),
+        column("as_number", "NULL", "number of the autonomous system of the address"),
+        column("as_organization", "NULL", "who runs it"),
+        column("user_agent", "NULL", "user agent of the client"),
+        column("auth_method", "NULL", "how it was authenticated: `api_key`, `bearer`, `password` ..."),
         column("events", "s.events", "number of events"),
         column("model_calls", "s.model_calls", "calls of models that are over"),
         column("total_tokens", "s.tokens", "input and output tokens"),
         column("risk_score", "s.score", "highest score of its events, 0 to 1"),
     ]],
     from: "{p}.sessions s",
+    // The least text is that of the sign-in, or of the first event that tells most: see the table.
     merge: Some(
-        "SELECT session_id, max(user_id) AS user_id, max(user_proof) AS user_proof, max(application) AS application, \
-         max(agent) AS agent, iso_time(coalesce(min(login_time), min(first_seen))) AS login_time, \
-         max(login_reported) AS login_reported, iso_time(max(logout_time)) AS logout_time, \
-         iso_time(min(first_seen)) AS first_seen, iso_time(max(last_seen)) AS last_seen, max(ip_address) AS ip_address, \
-         max(geolocation) AS geolocation, max(user_agent) AS user_agent, sum(events) AS events, sum(model_calls) AS model_calls, \
-         sum(total_tokens) AS total_tokens, max(risk_score) AS risk_score FROM {rows} GROUP BY session_id",
+        "SELECT session_id, user_id, user_proof, application, agent, login_time, login_reported, logout_time, first_seen, last_seen, \
+         client ->> 2 AS ip_address, client ->> 4 AS geolocation, client ->> 5 AS country, client ->> 6 AS city, \
+         client ->> 7 AS as_number, client ->> 8 AS as_organization, client ->> 3 AS user_agent, client ->> 9 AS auth_method, \
+         events, model_calls, total_tokens, risk_score FROM (SELECT session_id, max(user_id) AS user_id, max(user_proof) AS user_proof, \
+         max(application) AS application, max(agent) AS agent, iso_time(coalesce(min(login_time), min(first_seen))) AS login_time, \
+         max(login_reported) AS login_reported, iso_time(max(logout_time)) AS logout_time, iso_time(min(first_seen)) AS first_seen, \
+         iso_time(max(last_seen)) AS last_seen, min(ip_address) AS client, sum(events) AS events, sum(model_calls) AS model_calls, \
+         sum(total_tokens) AS total_tokens, max(risk_score) AS risk_score FROM {rows} GROUP BY session_id)",
+    ),
+};
+
+pub(super) const SESSION_CLIENTS: View = View {
+    name: "session_clients",
+    requirement: "A14",
+    about: "One row for each address, user agent and place that a session was seen from. More than one address of a session is worth a \
+            look: a person moved, or a session was taken over.",
+    columns: &[&[
+        column("session_id", "e.session_id", "session or conversation"),
+        column("user_id", "e.user_id", "end user"),
+        column("application", "e.application", "application or service"),
+        column("ip_address", "e.client_address", "network address of the client (sanitised where the policy says so)"),
+        column("user_agent", "e.user_agent", "user agent of the client"),
+        column("country", "e.attributes ->> '$.\"geo.country.iso_code\"'", "country (ISO 3166-1 alpha-2)"),
+        column("region", "e.attributes ->> '$.\"geo.region.iso_code\"'", "region (ISO 3166-2)"),
+        column("city", "e.attributes ->> '$.\"geo.locality.name\"'", "city"),
+        column("as_number", "e.attributes ->> '$.\"as.number\"'", "number of the autonomous system of the address"),
+        column("as_organization", "e.attributes ->> '$.\"as.organization.name\"'", "who runs it"),
+        column(
+            "geo_database",
+            "e.attributes ->> '$.\"watchkeeper.geo.database\"'",
+            "database in which the place was looked up, with its day; NULL where the source told the place",
+        ),
+        column(
+            "auth_method",
+            "e.attributes ->> '$.\"watchkeeper.auth.method\"'",
+            "how it was authenticated: `api_key`, `bearer`, `password` ...",
+        ),
+        column("first_seen", "e.time_ns", "first event"),
+        column("last_seen", "e.time_ns", "last event"),
+        column("events", "1", "number of events"),
+    ]],
+    from: "{p}.events e WHERE e.session_id IS NOT NULL AND e.client_address IS NOT NULL AND e.kind <> 'detection'",
+    merge: Some(
+        "SELECT session_id, user_id, application, ip_address, user_agent, country, region, city, as_number, as_organization, \
+         geo_database, auth_method, iso_time(min(first_seen)) AS first_seen, iso_time(max(last_seen)) AS last_seen, \
+         sum(events) AS events FROM {rows} GROUP BY session_id, user_id, application, ip_address, user_agent, country, region, city, \
+         as_number, as_organization, geo_database, auth_method",
     ),
 };

@@ -260,6 +260,7 @@ pub(super) const SYSTEM_PROMPTS: View = View {
         ),
         column("system_prompt", "text_of(c.data)", "the text, sanitised"),
         column("content_id", "lower(hex(c.content_id))", "id of the text: equal when the text is equal"),
+        column("content_id_before", "NULL", "id of the version before; NULL for the first one"),
         column("first_seen", "s.first_ns", "first use"),
         column("last_seen", "s.last_ns", "last use"),
         column("uses", "s.uses", "calls that used it"),
@@ -274,12 +275,54 @@ pub(super) const SYSTEM_PROMPTS: View = View {
     // SQLite takes the bare columns of a group from the row that has the minimum.
     merge: Some(
         "SELECT application, agent, row_number() OVER (PARTITION BY application, agent ORDER BY first_ns, content_id) AS version, \
-         system_prompt, content_id, iso_time(first_ns) AS first_seen, iso_time(last_ns) AS last_seen, uses, first_event_id, \
+         system_prompt, content_id, lag(content_id) OVER (PARTITION BY application, agent ORDER BY first_ns, content_id) \
+         AS content_id_before, iso_time(first_ns) AS first_seen, iso_time(last_ns) AS last_seen, uses, first_event_id, \
          session_id, user_id, credential, model, risk_score FROM (SELECT application, agent, system_prompt, content_id, \
          min(first_seen) AS first_ns, max_last AS last_ns, total AS uses, first_event_id, session_id, user_id, credential, model, \
          worst AS risk_score FROM (SELECT *, max(last_seen) OVER same AS max_last, sum(uses) OVER same AS total, \
          max(risk_score) OVER same AS worst FROM {rows} WINDOW same AS (PARTITION BY application, agent, content_id)) \
          GROUP BY application, agent, content_id)",
+    ),
+};
+
+pub(super) const SYSTEM_PROMPT_CHANGES: View = View {
+    name: "system_prompt_changes",
+    requirement: "A9",
+    about: "One row for each call with which an application's agent began to use another system prompt than with its call before, in the \
+            order of the journal: also where it went back to an older one, which is no new version. Nobody has to report a change for it \
+            to stand here.",
+    columns: &[
+        WHEN,
+        WHERE,
+        &[
+            column("application", "r.application", "application or service; empty when the source names none"),
+            column("agent", "r.agent", "agent; empty when the source names none"),
+            column("user_id", "e.user_id", "on whose behalf the call was made"),
+            column("credential", "e.credential", "credential that was presented (a keyed hash)"),
+            column("client_address", "e.client_address", "network address of the client"),
+            column("agent_version", "e.agent_version", "the agent's version"),
+            column("application_version", "e.application_version", "the application's version"),
+            column("change", "NULL", "`first`, `new` (never seen of this agent), or `back` (to one that was seen before)"),
+            column(
+                "system_prompt",
+                "(SELECT texts_of(c.data ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
+                  WHERE p.seq = e.seq AND p.direction = 0 AND p.role = 0 AND p.part IN (0, 9))",
+                "the text from then on, sanitised",
+            ),
+            column("system_prompt_before", "NULL", "the text until then; NULL for the first one"),
+            column("event_id_before", "NULL", "event that brought the text until then"),
+            column("prompt", "r.digest", "a number that is the same where the text is"),
+        ],
+    ],
+    from: "{p}.prompt_runs r JOIN {p}.events e ON e.seq = r.seq",
+    // The first run of a partition goes on with the last one of the partition before, unless it differs.
+    merge: Some(
+        "SELECT time, time_ns, event_id, seq, trace_id, span_id, session_id, turn, call_id, application, agent, user_id, credential, \
+         client_address, agent_version, application_version, CASE WHEN prompt_before IS NULL THEN 'first' WHEN nth = 1 THEN 'new' \
+         ELSE 'back' END AS change, system_prompt, text_before AS system_prompt_before, id_before AS event_id_before, prompt \
+         FROM (SELECT *, lag(prompt) OVER runs AS prompt_before, lag(system_prompt) OVER runs AS text_before, \
+         lag(event_id) OVER runs AS id_before, row_number() OVER (PARTITION BY application, agent, prompt ORDER BY seq) AS nth \
+         FROM {rows} WINDOW runs AS (PARTITION BY application, agent ORDER BY seq)) WHERE prompt_before IS NOT prompt",
     ),
 };
 
@@ -295,7 +338,7 @@ pub(super) const SYSTEM_PROMPT_EVENTS: View = View {
             column(
                 "action",
                 "coalesce(e.attributes ->> '$.\"event.action\"', e.name)",
-                "what was done: `read`, `update`, `create` ...",
+                "what was done: `read` (a request for access), `update`, `create` ...",
             ),
             column("outcome", "e.attributes ->> '$.\"event.outcome\"'", "`success`, `failure` or `unknown`"),
             column("object", "e.attributes ->> '$.\"watchkeeper.admin.object\"'", "which prompt"),
@@ -307,6 +350,8 @@ pub(super) const SYSTEM_PROMPT_EVENTS: View = View {
             ),
             column("credential", "e.credential", "credential that was presented (a keyed hash)"),
             column("client_address", "e.client_address", "network address of the client"),
+            column("before", "e.attributes ->> '$.\"watchkeeper.admin.before\"'", "what it was, where the source tells"),
+            column("after", "e.attributes ->> '$.\"watchkeeper.admin.after\"'", "what it is since then, where the source tells"),
         ],
         OUTCOME,
     ],

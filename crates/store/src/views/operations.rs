@@ -153,41 +153,84 @@ pub(super) const INSTALLATIONS: View = View {
     merge: None,
 };
 
+/// A column of the event, or of its trace where all that is told there agrees: spans of databases tell neither user nor session, the
+/// spans around them do. Only within one application, so that nobody can put a name to another's access.
+macro_rules! of_trace {
+    ($column:literal) => {
+        concat!(
+            "coalesce(e.",
+            $column,
+            ", (SELECT CASE WHEN count(DISTINCT t.",
+            $column,
+            ") = 1 THEN max(t.",
+            $column,
+            ") END FROM {p}.events t WHERE t.trace_id = e.trace_id AND t.application IS e.application))"
+        )
+    };
+}
+
 pub(super) const DATA_ACCESS: View = View {
     name: "data_access",
     requirement: "A8",
-    about: "One row for each read or write of a data store.",
+    about: "One row for each read or write of a data store, Watchkeeper's own contents included. User, session and agent are those of the \
+            trace where the event itself names none, and all events of the same application in that trace name the same.",
     columns: &[
         WHEN,
-        WHERE,
-        WHO,
         &[
+            column("trace_id", "e.trace_id", "W3C trace"),
+            column("span_id", "e.span_id", "span within the trace"),
+            column("session_id", of_trace!("session_id"), "session or conversation"),
+            column("turn", "e.turn", "turn of the conversation, where the source tells it"),
+            column("call_id", "e.call_id", "joins the request and the response of one call"),
+            column("user_id", of_trace!("user_id"), "end user"),
+            column(
+                "user_told_by",
+                "CASE WHEN e.user_id IS NOT NULL THEN 'event' WHEN (SELECT count(DISTINCT t.user_id) FROM {p}.events t \
+                  WHERE t.trace_id = e.trace_id AND t.application IS e.application) = 1 THEN 'trace' END",
+                "who names the user: `event` (this one) or `trace` (the others around it)",
+            ),
+            column("application", "e.application", "application or service"),
+            column("agent", of_trace!("agent"), "agent that acted"),
             column("store_system", "e.attributes ->> '$.\"db.system.name\"'", "database system"),
             column(
                 "store",
-                "coalesce(e.attributes ->> '$.\"db.namespace\"', e.attributes ->> '$.\"gen_ai.data_source.id\"', e.server_address)",
-                "which store",
+                "coalesce(e.attributes ->> '$.\"db.namespace\"', e.attributes ->> '$.\"gen_ai.data_source.id\"', e.server_address, \
+                  e.attributes ->> '$.\"db.system.name\"')",
+                "which store; its system where the source names none",
             ),
             column(
                 "object",
                 "coalesce(e.attributes ->> '$.\"db.collection.name\"', e.attributes ->> '$.\"mcp.resource.uri\"', e.url)",
-                "which table, index, file or resource",
+                "which table, index, file or resource; several with commas between them",
             ),
             column(
                 "operation",
                 "coalesce(e.attributes ->> '$.\"db.operation.name\"', e.attributes ->> '$.\"event.action\"', e.operation)",
-                "the operation, in the source's words",
+                "the operation, in the source's words; several of one text with `; ` between them",
             ),
             column(
                 "access",
                 "CASE lower(coalesce(e.attributes ->> '$.\"event.action\"', e.attributes ->> '$.\"db.operation.name\"', '')) \
-                  WHEN '' THEN NULL WHEN 'read' THEN 'read' WHEN 'select' THEN 'read' WHEN 'get' THEN 'read' WHEN 'find' THEN 'read' \
+                  WHEN '' THEN NULL WHEN 'begin' THEN NULL WHEN 'commit' THEN NULL WHEN 'rollback' THEN NULL WHEN 'use' THEN NULL \
+                  WHEN 'read' THEN 'read' WHEN 'select' THEN 'read' WHEN 'get' THEN 'read' WHEN 'find' THEN 'read' \
                   WHEN 'query' THEN 'read' WHEN 'search' THEN 'read' WHEN 'scan' THEN 'read' WHEN 'list' THEN 'read' \
-                  WHEN 'show' THEN 'read' WHEN 'fetch' THEN 'read' WHEN 'count' THEN 'read' WHEN 'aggregate' THEN 'read' ELSE 'write' END",
-                "`read` or `write`; an operation that is not known to read counts as `write`",
+                  WHEN 'show' THEN 'read' WHEN 'fetch' THEN 'read' WHEN 'count' THEN 'read' WHEN 'aggregate' THEN 'read' \
+                  WHEN 'explain' THEN 'read' WHEN 'describe' THEN 'read' WHEN 'trace' THEN 'read' WHEN 'values' THEN 'read' \
+                  ELSE 'write' END",
+                "`read` or `write`; an operation that is not known to read counts as `write`; NULL for `begin`, `commit` and the like",
+            ),
+            column(
+                "derived",
+                "e.attributes ->> '$.\"watchkeeper.db.derived\"'",
+                "what was read out of the query's text, because the source did not tell it (JSON list)",
             ),
             column("rows", "e.attributes ->> '$.\"db.response.returned_rows\"'", "rows that came back"),
-            column("bytes", "e.attributes ->> '$.\"http.response.body.size\"'", "bytes that came back"),
+            column(
+                "bytes",
+                "coalesce(e.attributes ->> '$.\"http.response.body.size\"', (SELECT sum(c.bytes) FROM {p}.pieces p JOIN {p}.contents c \
+                  ON c.id = p.content WHERE p.seq = e.seq AND p.direction = 1))",
+                "bytes that came back; those of the recorded text where the source does not tell",
+            ),
             column(
                 "query",
                 "(SELECT texts_of(c.data ORDER BY p.ord) FROM {p}.pieces p JOIN {p}.contents c ON c.id = p.content \
@@ -196,6 +239,7 @@ pub(super) const DATA_ACCESS: View = View {
             ),
             column("tool", "e.tool_name", "tool that did it"),
             column("credential", "e.credential", "credential that was presented (a keyed hash)"),
+            column("client_address", "e.client_address", "network address of the client"),
             column("risk_score", "e.score", "highest score of its findings, 0 to 1"),
         ],
         OUTCOME,
@@ -275,6 +319,26 @@ pub(super) const ADMIN_EVENTS: View = View {
             ),
             column("name", "e.name", "name of the operation"),
             column("object", "e.attributes ->> '$.\"watchkeeper.admin.object\"'", "what was changed"),
+            column(
+                "before",
+                "coalesce(e.attributes ->> '$.\"watchkeeper.admin.before\"', e.attributes ->> '$.\"watchkeeper.retention.old\"')",
+                "what the object was, as text or JSON; NULL where there was nothing, or the source does not tell",
+            ),
+            column(
+                "after",
+                "coalesce(e.attributes ->> '$.\"watchkeeper.admin.after\"', e.attributes ->> '$.\"watchkeeper.retention.new\"')",
+                "what it is since then",
+            ),
+            column(
+                "reason",
+                "coalesce(e.attributes ->> '$.\"watchkeeper.hold.reason\"', e.attributes ->> '$.\"watchkeeper.evidence.reason\"')",
+                "why, where that was asked for",
+            ),
+            column(
+                "operator",
+                "e.attributes ->> '$.\"watchkeeper.operator.asserted\"'",
+                "who the caller says they are; checked by nobody",
+            ),
             column(
                 "outcome",
                 "coalesce(e.attributes ->> '$.\"event.outcome\"', CASE e.status WHEN 'ok' THEN 'success' WHEN 'error' THEN 'failure' END)",

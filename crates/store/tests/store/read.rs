@@ -105,6 +105,24 @@ fn a_trace_is_a_tree_with_texts_actions_and_detections() {
 }
 
 #[test]
+fn a_session_has_what_its_traces_bring_without_naming_it() {
+    let query = |application: &str| {
+        span(1, 2, Some(1)).with(|event| {
+            event.kind = Kind::DataAccess;
+            event.session = None;
+            event.identity.application = Some(event::Principal::asserted(application));
+        })
+    };
+    let other = span(2, 3, Some(1)).with(|event| event.session = Some("s2".to_owned()));
+    let store = index_all([span(0, 1, None), query("shop"), query("stranger"), other]);
+    let names = |id: &str| -> Vec<String> {
+        store.reader.trace(id).unwrap().events.iter().map(|event| format!("{} {}", event.depth, event.kind)).collect()
+    };
+    assert_eq!(names("s1"), ["0 agent_step", "1 data_access"]);
+    assert_eq!(names("0af7651916cd43dd8448eb211c80319c").len(), 4, "a trace has everything of it");
+}
+
+#[test]
 fn a_chain_of_ten_thousand_spans_is_only_long() {
     let chain = (1..=3_000u32).map(|n| {
         let id = |n: u32| SpanId::from_bytes(u64::from(n).to_be_bytes());

@@ -2,9 +2,11 @@
 
 use event::{Client, Direction, Kind, Part, Phase, Principal, Proof, Risk, Role, Status, Value, attr};
 
+use store::{Reader, Store};
+
 use crate::fixture::{
-    Indexed, With, answer, call, check, event, failed, finding, gateway, index_all, inspected, known, list, old, piece, result,
-    said,
+    Indexed, Journal, With, answer, call, check, event, failed, finding, gateway, index_all, indexed, inspected, known, list,
+    old, piece, result, rows, said,
 };
 
 #[test]
@@ -223,6 +225,8 @@ fn steps_installations_data_calls_and_administration() {
         known(Kind::Admin, 5).with(|event| {
             event.set(attr::EVENT_ACTION, "create");
             event.set(attr::ADMIN_OBJECT, "api_key:ci");
+            event.set(attr::ADMIN_AFTER, "{\"role\":\"sensor\"}");
+            event.identity.client = Some(Client { address: Some("192.0.2.7".to_owned()), user_agent: None });
             event.status = Status::Ok;
         }),
         known(Kind::Gap, 6).with(|event| {
@@ -248,7 +252,10 @@ fn steps_installations_data_calls_and_administration() {
             "SELECT url, destination, auth_method, status_code, bytes_out, bytes_in FROM external_calls",
             "https://api.example/v1|api.example|bearer|200|10|20",
         ),
-        ("SELECT action, object, outcome, user_id FROM admin_events", "create|api_key:ci|success|ada"),
+        (
+            "SELECT action, object, before, after, outcome, user_id, client_address FROM admin_events",
+            "create|api_key:ci|-|{\"role\":\"sensor\"}|success|ada|192.0.2.7",
+        ),
         ("SELECT reason, count FROM gaps", "queue_full|3"),
         // the tool that installed is an action of the agent, too
         ("SELECT tool, arguments FROM agent_actions", "bash|pip install left-pad==1.0"),
@@ -329,6 +336,101 @@ fn system_prompts_have_versions() {
         ],
     );
     check(&store, "SELECT action, outcome, system_prompt FROM system_prompt_events", &["update|success|You are calm."]);
+    check(
+        &store,
+        "SELECT new.version, old.version FROM system_prompts new LEFT JOIN system_prompts old ON old.content_id = new.content_id_before \
+         ORDER BY new.version",
+        &["1|-", "2|1", "3|2"],
+    );
+}
+
+#[test]
+fn a_change_of_an_agents_system_prompt_is_told_once_also_over_days_and_backwards() {
+    let call = |seconds: u64, agent: &str, system: &[&str]| {
+        known(Kind::ModelCall, seconds).with(|event| {
+            event.identity.agent = Some(Principal::asserted(agent));
+            event.pieces = system.iter().map(|text| piece(Direction::Input, Role::System, Part::Text, text)).collect();
+            event.pieces.push(said("q"));
+        })
+    };
+    let mut journal = Journal::new();
+    journal.extend([
+        call(0, "buyer", &["kind"]),
+        // another agent of the application has its own
+        call(1, "seller", &["greedy"]),
+        call(2, "buyer", &["kind"]),
+        // a call without one says nothing
+        call(3, "buyer", &[]),
+        call(4, "buyer", &["rude"]),
+        call(5, "buyer", &["kind", "and careful"]),
+        // the next day begins with what was last
+        call(86_400, "buyer", &["kind", "and careful"]),
+        call(86_401, "buyer", &["kind"]),
+        // what a model answers is no prompt
+        call(86_402, "buyer", &["never"]).with(|event| event.phase = Phase::Response),
+    ]);
+    let store = indexed(&journal);
+    let sql = "SELECT agent, change, replace(system_prompt_before, char(10), '/'), replace(system_prompt, char(10), '/'), seq, user_id, \
+               session_id FROM system_prompt_changes ORDER BY seq";
+    let expected = [
+        "buyer|first|-|kind|0|ada|s1",
+        "seller|first|-|greedy|1|ada|s1",
+        "buyer|new|kind|rude|4|ada|s1",
+        "buyer|new|rude|kind/and careful|5|ada|s1",
+        "buyer|back|kind/and careful|kind|7|ada|s1",
+    ];
+    check(&store, sql, &expected);
+    let before = "SELECT count(*) FROM system_prompt_changes c JOIN events e ON e.event_id = c.event_id_before";
+    check(&store, before, &["3"]);
+    // Built anew from the same journal, a record at a time, it says the same.
+    let Indexed { dir, keys, store, .. } = store;
+    drop(store);
+    let mut store = Store::rebuild(dir.path(), &keys).unwrap();
+    journal.records.iter().for_each(|record| store.index(std::slice::from_ref(record)).unwrap());
+    let reader = Reader::open(dir.path(), &keys).unwrap();
+    let found: Vec<String> = rows(&reader, sql).into_iter().map(|row| row.join("|")).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn bytes_of_a_read_are_those_that_came_back() {
+    let read = |seconds: u64| {
+        known(Kind::DataAccess, seconds).with(|event| {
+            event.set(attr::MCP_RESOURCE_URI, "file:///notes");
+            event.set(attr::EVENT_ACTION, "read");
+            event.pieces = vec![
+                piece(Direction::Input, Role::Assistant, Part::Query, "not counted"),
+                piece(Direction::Output, Role::Tool, Part::Document, "five!"),
+            ];
+        })
+    };
+    let told = read(1).with(|event| event.set(attr::HTTP_RESPONSE_BODY_SIZE, 99));
+    check(
+        &index_all([read(0), told]),
+        "SELECT object, access, bytes FROM data_access ORDER BY seq",
+        &["file:///notes|read|5", "file:///notes|read|99"],
+    );
+}
+
+#[test]
+fn a_query_is_of_the_user_whose_trace_it_is_in() {
+    let query = |seconds: u64| {
+        event(Kind::DataAccess, seconds).with(|event| {
+            event.trace = known(Kind::DataAccess, 0).trace;
+            event.identity.application = Some(Principal::asserted("shop"));
+            event.set(attr::DB_SYSTEM_NAME, "sqlite");
+            event.set(attr::DB_OPERATION_NAME, "SELECT");
+        })
+    };
+    let sql = "SELECT user_id, user_told_by, session_id, agent FROM data_access ORDER BY seq";
+    check(&index_all([query(0), known(Kind::AgentStep, 1)]), sql, &["ada|trace|s1|buyer"]);
+    let named = query(0).with(|event| event.identity.user = Some(Principal::asserted("bob")));
+    check(&index_all([named, known(Kind::AgentStep, 1)]), sql, &["bob|event|s1|buyer"]);
+    // Two users in one trace, or one of another application: nobody is named.
+    let other = known(Kind::AgentStep, 1).with(|event| event.identity.user = Some(Principal::asserted("eve")));
+    check(&index_all([query(0), known(Kind::AgentStep, 1), other]), sql, &["-|-|s1|buyer"]);
+    let stranger = known(Kind::AgentStep, 1).with(|event| event.identity.application = Some(Principal::asserted("else")));
+    check(&index_all([query(0), stranger]), sql, &["-|-|-|-"]);
 }
 
 #[test]
@@ -355,6 +457,54 @@ fn user_sessions() {
         &["ada|2025-11-20T12:00:01.000000Z|1|2025-11-21T13:00:00.000000Z|192.0.2.7|Bern, CH|curl/8|3|1|4|0.5"],
     );
     check(&store, "SELECT count(*) FROM user_sessions", &["2"]);
+}
+
+#[test]
+fn a_session_is_from_where_its_sign_in_came_and_every_other_place_is_listed() {
+    let from = |kind: Kind, seconds: u64, address: &str, country: &str, number: i64| {
+        known(kind, seconds).with(|event| {
+            event.identity.client = Some(Client { address: Some(address.to_owned()), user_agent: Some("agent/1".to_owned()) });
+            event.set(attr::GEO_COUNTRY_ISO_CODE, country);
+            event.set(attr::GEO_LOCALITY_NAME, "Bern");
+            event.set(attr::AS_NUMBER, number);
+            event.set(attr::AS_ORGANIZATION_NAME, "Example Net");
+            event.set(attr::GEO_DATABASE, "GeoLite2-City 2025-11-01");
+            event.set(attr::AUTH_METHOD, if kind == Kind::Session { "password" } else { "bearer" });
+        })
+    };
+    let sql = "SELECT ip_address, geolocation, country, city, as_number, as_organization, user_agent, auth_method, first_seen, last_seen \
+               FROM user_sessions";
+    let expected =
+        "192.0.2.7|Bern, CH|CH|Bern|64500|Example Net|agent/1|password|2025-11-20T12:00:00.000000Z|2025-11-21T12:00:00.000000Z";
+    let events = [
+        // told of first, but no sign-in
+        from(Kind::ModelCall, 0, "198.51.100.1", "NO", 64_501),
+        from(Kind::Session, 1, "192.0.2.7", "CH", 64_500),
+        from(Kind::ModelCall, 2, "192.0.2.7", "CH", 64_500),
+        from(Kind::ModelCall, 86_400, "203.0.113.9", "US", 64_502),
+    ];
+    let store = index_all(events.clone());
+    check(&store, sql, &[expected]);
+    check(
+        &store,
+        "SELECT ip_address, user_agent, country, as_number, auth_method, geo_database, events FROM session_clients ORDER BY first_seen",
+        &[
+            "198.51.100.1|agent/1|NO|64501|bearer|GeoLite2-City 2025-11-01|1",
+            "192.0.2.7|agent/1|CH|64500|password|GeoLite2-City 2025-11-01|1",
+            "192.0.2.7|agent/1|CH|64500|bearer|GeoLite2-City 2025-11-01|1",
+            "203.0.113.9|agent/1|US|64502|bearer|GeoLite2-City 2025-11-01|1",
+        ],
+    );
+    // Whatever order they come in, within a day.
+    let [first, sign_in, call, later] = events;
+    check(&index_all([call, sign_in, first, later]), sql, &[expected]);
+    // Without a sign-in it is the first event that tells an address.
+    let store = index_all([
+        known(Kind::ModelCall, 0).with(|event| event.set(attr::AUTH_METHOD, "bearer")),
+        from(Kind::ModelCall, 1, "198.51.100.1", "NO", 64_501),
+        from(Kind::ModelCall, 2, "192.0.2.7", "CH", 64_500),
+    ]);
+    check(&store, "SELECT ip_address, country FROM user_sessions", &["198.51.100.1|NO"]);
 }
 
 fn detection() -> crate::fixture::Ev {

@@ -281,10 +281,25 @@ fn cell_text(value: &Value) -> String {
     value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned)
 }
 
-/// The events in order, each text once, findings beside the texts that they are in.
+/// What an event was about, by the columns and attributes that say it shortest: the model, the tool, the store and what in it.
+fn subject(event: &Value) -> String {
+    const FACTS: [&str; 6] =
+        ["db.system.name", "db.operation.name", "db.collection.name", "gen_ai.data_source.id", "mcp.resource.uri", "url.full"];
+    let columns = ["model", "tool"].into_iter().map(|column| &event[column]);
+    let facts = FACTS.into_iter().map(|key| &event["attributes"][key]);
+    let mut known: Vec<String> = columns.chain(facts).map(cell_text).filter(|text| !text.is_empty()).collect();
+    known.extend(event["error"].as_str().map(|error| format!("failed: {error}")));
+    known.dedup();
+    if known.is_empty() { String::new() } else { printable(&format!("  [{}]", known.join(" "))) }
+}
+
+/// The events as a tree, each text once, findings beside the texts that they are in.
 fn show_trace(view: &Value) -> anyhow::Result<()> {
+    /// Deeper events stand no further to the right.
+    const DEPTH_MAX: u64 = 16;
     let mut shown = std::collections::HashSet::new();
     for event in view["events"].as_array().into_iter().flatten() {
+        let indent = "  ".repeat(usize::try_from(event["depth"].as_u64().unwrap_or(0).min(DEPTH_MAX)).unwrap_or(0));
         let text = |key: &str| printable(&cell_text(&event[key]));
         let phase = if event["phase"] == "complete" { String::new() } else { format!(" ({})", text("phase")) };
         let who = ["user_id", "application", "agent"]
@@ -293,7 +308,8 @@ fn show_trace(view: &Value) -> anyhow::Result<()> {
             .filter(|who| !who.is_empty())
             .collect::<Vec<_>>()
             .join(" / ");
-        say(&format!("{}  {}{phase}  {}  {who}", text("time"), text("kind"), text("name")))?;
+        let subject = subject(event);
+        say(&format!("{}  {indent}{}{phase}  {}{subject}  {who}", text("time"), text("kind"), text("name")))?;
         let mut repeated = 0;
         for piece in event["pieces"].as_array().into_iter().flatten() {
             let part = |key: &str| printable(&cell_text(&piece[key]));
@@ -301,14 +317,21 @@ fn show_trace(view: &Value) -> anyhow::Result<()> {
                 repeated += 1;
                 continue;
             }
-            say(&format!("    {} {} {}: {}", part("role"), part("part"), part("name"), part("text")))?;
+            say(&format!("    {indent}{} {} {}: {}", part("role"), part("part"), part("name"), part("text")))?;
             for finding in piece["findings"].as_array().into_iter().flatten() {
                 let of = |key: &str| printable(&cell_text(&finding[key]));
-                say(&format!("        ! {} {} ({}, {}..{})", of("risk"), of("technique"), of("rule"), of("start"), of("end")))?;
+                say(&format!(
+                    "        {indent}! {} {} ({}, {}..{})",
+                    of("risk"),
+                    of("technique"),
+                    of("rule"),
+                    of("start"),
+                    of("end")
+                ))?;
             }
         }
         if repeated > 0 {
-            say(&format!("    ({repeated} texts as before)"))?;
+            say(&format!("    {indent}({repeated} texts as before)"))?;
         }
     }
     for detection in view["detections"].as_array().into_iter().flatten() {

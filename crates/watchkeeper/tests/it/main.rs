@@ -35,6 +35,7 @@ mod policy;
 mod power;
 mod public;
 mod rotation;
+mod sessions;
 mod support;
 mod syscalls;
 mod tamper;

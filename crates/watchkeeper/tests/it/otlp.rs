@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::clients::{assert_row, one, python};
-use crate::support::{SOON, Server, http, root};
+use crate::support::{self, SOON, Server, http, root};
 
 const PROTOBUF: &[(&str, &str)] = &[("content-type", "application/x-protobuf")];
 
@@ -102,6 +102,78 @@ fn openai_agents_with_a_tool() {
 fn langgraph_agent_with_a_tool() {
     let (_dir, server, said) = received("langgraph_agent");
     conversation(&server, &said);
+    server.stop();
+}
+
+#[test]
+fn langgraph_agent_with_retrieval_tool_and_database() {
+    let (_dir, server, said) = received("langgraph_database");
+    conversation(&server, &said);
+    let (session, user) = (said["session"].as_str().unwrap(), &said["user"]);
+    let documents = server.query("SELECT document, user_id FROM retrievals ORDER BY rank");
+    let expected: Vec<Value> =
+        said["documents"].as_array().unwrap().iter().map(|text| json!({ "document": text, "user_id": user })).collect();
+    assert_eq!(documents, expected);
+    let found = one(&server, "SELECT DISTINCT query, retrieval_source, access_decision FROM retrievals");
+    assert_row(
+        &found,
+        &json!({ "query": said["question"], "retrieval_source": "VectorStoreRetriever", "access_decision": "allowed" }),
+    );
+    let action = one(&server, "SELECT time FROM agent_actions");
+    assert!(action["time"].is_string(), "{action:#}");
+    // The instrumentation of SQLite tells the statement, and neither user nor session.
+    let accesses = server.query("SELECT * FROM data_access WHERE application = 'emitter-langgraph-database' ORDER BY time_ns");
+    assert_eq!(accesses.len(), 2, "{accesses:#?}");
+    for (row, (object, operation, access)) in
+        accesses.iter().zip([("weather, asked", "SELECT", "read"), ("asked", "INSERT", "write")])
+    {
+        let expected = json!({
+            "store_system": "sqlite", "store": "sqlite", "object": object, "operation": operation, "access": access,
+            "user_id": user, "session_id": session, "user_told_by": "trace",
+            "derived": "[\"db.operation.name\",\"db.collection.name\"]",
+        });
+        assert_row(row, &expected);
+        assert!(row["query"].as_str().unwrap().starts_with(operation), "{row:#}");
+    }
+
+    // One picture, by the trace as by the session: prompt, look-up, model, tool, database, answer.
+    let tree = [
+        "0 agent_step POST /ask",
+        "1 agent_step weather agent",
+        "2 agent_step look_up",
+        "3 retrieval VectorStoreRetriever",
+        "2 agent_step answer",
+        "3 model_call ChatOpenAI",
+        "3 agent_step tools_condition",
+        "2 agent_step tools",
+        "3 tool_call get_weather",
+        "4 data_access SELECT",
+        "2 agent_step answer",
+        "3 model_call ChatOpenAI",
+        "3 agent_step tools_condition",
+        "1 data_access INSERT",
+    ];
+    let trace_id = accesses[0]["trace_id"].as_str().unwrap();
+    for id in [trace_id, session] {
+        let view = support::json(&["trace", id, "--format", "json"], &server.data);
+        let text = |event: &Value, key: &str| event[key].as_str().unwrap().to_owned();
+        let events = view["events"].as_array().unwrap();
+        let found: Vec<String> =
+            events.iter().map(|event| format!("{} {} {}", event["depth"], text(event, "kind"), text(event, "name"))).collect();
+        assert_eq!(found, tree, "{id}");
+    }
+    let shown = support::run(&["trace", session], &server.data);
+    let shown = String::from_utf8(shown.stdout).unwrap();
+    for line in [
+        "      retrieval  VectorStoreRetriever",
+        "      tool_call  get_weather  [get_weather]",
+        "        data_access  SELECT  [sqlite SELECT weather, asked]",
+        said["question"].as_str().unwrap(),
+        said["answer"].as_str().unwrap(),
+        "SELECT w.report FROM weather w",
+    ] {
+        assert!(shown.contains(line), "{line:?} is not in {shown}");
+    }
     server.stop();
 }
 

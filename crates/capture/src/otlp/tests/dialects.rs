@@ -477,7 +477,14 @@ fn what_is_not_ai() {
         "my.database",
         "SELECT",
         &json!({"db.system": "postgresql", "db.statement": "select 1", "db.name": "shop"}),
-        &["data_access Complete", "db.namespace = shop", "db.system.name = postgresql", "#0 Input Assistant Query: select 1"],
+        &[
+            "data_access Complete",
+            "db.namespace = shop",
+            "db.operation.name = SELECT",
+            "db.system.name = postgresql",
+            "watchkeeper.db.derived = [db.operation.name]",
+            "#0 Input Assistant Query: select 1",
+        ],
     );
     check_log(
         "my.app",
