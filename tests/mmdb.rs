@@ -72,15 +72,19 @@ fn encode(value: &Value, to: &mut Vec<u8>) {
             head(2, text.len(), to);
             to.extend(text.as_bytes());
         }
-        Value::Number(number) => {
-            head(6, 4, to);
-            to.extend(u32::try_from(number.as_u64().unwrap()).unwrap().to_be_bytes());
-        }
+        Value::Number(number) => number_of(6, 4, number.as_u64().unwrap(), to),
         Value::Object(fields) => {
             head(7, fields.len(), to);
             for (key, value) in fields {
                 encode(&Value::String(key.clone()), to);
-                encode(value, to);
+                match (key.as_str(), value) {
+                    // The metadata have numbers of other sizes.
+                    ("build_epoch", value) => number_of(9, 8, value.as_u64().unwrap(), to),
+                    ("binary_format_major_version" | "binary_format_minor_version" | "ip_version" | "record_size", value) => {
+                        number_of(5, 2, value.as_u64().unwrap(), to);
+                    }
+                    (_, value) => encode(value, to),
+                }
             }
         }
         Value::Array(items) => {
@@ -89,6 +93,12 @@ fn encode(value: &Value, to: &mut Vec<u8>) {
         }
         other => panic!("no test needs {other}"),
     }
+}
+
+/// A number of so many bytes.
+fn number_of(kind: u8, bytes: usize, number: u64, to: &mut Vec<u8>) {
+    head(kind, bytes, to);
+    to.extend(&number.to_be_bytes()[8 - bytes..]);
 }
 
 /// Type and size; the types from 8 on have a byte of their own.

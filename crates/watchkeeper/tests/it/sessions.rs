@@ -90,10 +90,8 @@ fn a_session_is_told_with_its_sign_in_and_where_it_came_from() {
     let own = server.query(&format!("SELECT name FROM events WHERE session_id = '{id}' ORDER BY seq"));
     let own: Vec<&str> = own.iter().map(|row| row["name"].as_str().unwrap()).collect();
     assert_eq!(own, ["sign_in", "record.read", "sign_out"]);
-    let refused = one(
-        &server,
-        "SELECT s.user_id, s.country FROM events e JOIN user_sessions s ON s.session_id = 'event:' || e.event_id",
-    );
+    let refused =
+        one(&server, "SELECT s.user_id, s.country FROM events e JOIN user_sessions s ON s.session_id = 'event:' || e.event_id");
     assert_row(&refused, &json!({ "user_id": null, "country": "CH" }));
     let places = server.query("SELECT * FROM session_clients WHERE session_id = 'talk' ORDER BY first_seen");
     assert_eq!(places.len(), 2, "{places:#?}");
