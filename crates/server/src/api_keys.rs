@@ -74,6 +74,14 @@ pub enum ApiKeyError {
 }
 
 impl KeyInfo {
+    /// What it is, as JSON, without what it could be used by.
+    pub(crate) fn shown(&self) -> String {
+        let time = |seconds: u64| event::Timestamp::from_unix_ns(seconds.saturating_mul(1_000_000_000)).rfc3339();
+        let (created, expires) = (time(self.created_unix_s), self.expires_unix_s.map(time));
+        serde_json::json!({ "id": self.id, "name": self.name, "role": self.role, "created": created, "expires": expires })
+            .to_string()
+    }
+
     fn is_live(&self) -> bool {
         self.expires_unix_s.is_none_or(|end| unix_seconds() < end)
     }

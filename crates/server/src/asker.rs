@@ -1,5 +1,8 @@
 //! Who asks for something that is recorded with their name.
 
+use std::net::SocketAddr;
+
+use axum::http::{HeaderMap, header};
 use event::{Client, Event, Key, Principal, Proof};
 
 /// Where an event has the name that its asker gave for themselves.
@@ -7,6 +10,9 @@ pub(crate) const OPERATOR: &str = "watchkeeper.operator.asserted";
 
 /// Longest name that an asker may give for themselves, in bytes.
 pub const OPERATOR_BYTES_MAX: usize = 256;
+
+/// Longest user agent that is taken of an asker, in characters.
+const USER_AGENT_CHARS_MAX: usize = 256;
 
 /// Who asks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +78,15 @@ impl std::fmt::Display for Asker {
             Some(name) => write!(f, "{name} ({})", self.id),
             None => f.write_str(&self.id),
         }
+    }
+}
+
+/// Where a request came from.
+pub(crate) fn client_of(peer: SocketAddr, headers: &HeaderMap) -> Client<String> {
+    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    Client {
+        address: Some(peer.ip().to_canonical().to_string()),
+        user_agent: agent.map(|agent| agent.chars().take(USER_AGENT_CHARS_MAX).collect()),
     }
 }
 

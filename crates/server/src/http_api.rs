@@ -12,14 +12,14 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json};
-use event::{Channel, Client, Event, Key, Kind, Proof, attr};
+use event::{Channel, Event, Key, Kind, Proof, attr};
 use keys::KeysError;
 use serde::{Deserialize, Serialize};
 use store::{QueryError, QueryLimits};
 
 use crate::access::{Access, Role};
 use crate::api_keys::{ApiKeyError, ApiKeys, KeyInfo};
-use crate::asker::Asker;
+use crate::asker::{Asker, client_of};
 use crate::listen::ClientCertificate;
 use crate::log_key_api;
 use crate::node::{Node, internal, read_event};
@@ -37,9 +37,6 @@ const SIGN_IN_BYTES_MAX: usize = 4 * 1024;
 
 /// How long a body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Longest user agent that a sign-in leaves in the record, in characters.
-const USER_AGENT_CHARS_MAX: usize = 256;
 
 /// What a caller with a wrong key is told.
 pub(crate) const NOT_VALID: &str =
@@ -82,7 +79,7 @@ pub(crate) struct Caller {
 
 impl Caller {
     /// Whoever holds one of our keys.
-    fn with_key(key: KeyInfo) -> Self {
+    pub(crate) fn with_key(key: KeyInfo) -> Self {
         let asker = Asker { id: key.id, name: Some(key.name), operator: None, proof: Proof::ApiKey, client: None, session: None };
         Self { asker, role: key.role }
     }
@@ -134,7 +131,7 @@ impl Api {
             let mut made = internal(Kind::Admin, "key.create");
             made.set(attr::EVENT_ACTION, "create");
             made.set(attr::ADMIN_OBJECT, format!("{} ({})", key.id, key.role.as_str()).as_str());
-            made.set(attr::ADMIN_AFTER, shown(key).as_str());
+            made.set(attr::ADMIN_AFTER, key.shown().as_str());
             events.push(made);
         }
         self.record(events).await
@@ -163,7 +160,7 @@ impl Api {
 
     /// Records what the program did or saw done. A record that cannot be written is logged: the journal has stopped, which
     /// every further request says, too.
-    async fn record(&self, events: Vec<Event<String>>) -> bool {
+    pub(crate) async fn record(&self, events: Vec<Event<String>>) -> bool {
         let pipeline = self.node.pipeline().clone();
         let recorded = tokio::task::spawn_blocking(move || pipeline.record_blocking(events, &|| true)).await;
         match recorded {
@@ -587,7 +584,7 @@ impl Api {
     async fn note_key(&self, caller: &Caller, action: &str, key: &KeyInfo) {
         let object = format!("{} ({}, {})", key.id, key.role.as_str(), key.name);
         let changed = if action == "delete" { attr::ADMIN_BEFORE } else { attr::ADMIN_AFTER };
-        self.note_admin(caller, &format!("key.{action}"), action, &object, Some((changed, shown(key)))).await;
+        self.note_admin(caller, &format!("key.{action}"), action, &object, Some((changed, key.shown()))).await;
     }
 
     /// Records what a caller has administered; `told` is what the object was before, or is since then.
@@ -613,46 +610,10 @@ impl Api {
         self.keys.check(secret)
     }
 
-    /// Records a sign-in, or an attempt at one, or a sign-out.
-    pub(crate) async fn note_session(&self, name: &str, key: Option<&KeyInfo>, session: Option<String>, client: Client<String>) {
-        let mut event = internal(Kind::Session, name);
-        event.set(attr::EVENT_ACTION, if name == SIGN_OUT { "logout" } else { "login" });
-        event.set(attr::EVENT_OUTCOME, if session.is_some() { "success" } else { "failure" });
-        event.set(attr::AUTH_METHOD, "api_key");
-        if let Some(key) = key {
-            Caller::with_key(key.clone()).asker.sign(&mut event);
-        }
-        event.session = session;
-        event.identity.client = Some(client);
-        self.record(vec![event]).await;
-    }
-
     /// The key with that id, if it has not ended.
     pub(crate) fn key_by_id(&self, id: &str) -> Option<KeyInfo> {
         self.keys.by_id(id)
     }
-}
-
-/// Names of events of sessions at the page.
-pub(crate) const SIGN_IN: &str = "sign_in";
-/// See [`SIGN_IN`].
-pub(crate) const SIGN_OUT: &str = "sign_out";
-
-/// Where a request came from.
-pub(crate) fn client_of(peer: SocketAddr, headers: &HeaderMap) -> Client<String> {
-    let agent = headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
-    Client {
-        address: Some(peer.ip().to_canonical().to_string()),
-        user_agent: agent.map(|agent| agent.chars().take(USER_AGENT_CHARS_MAX).collect()),
-    }
-}
-
-/// What a key is, as JSON, without what it could be used by.
-fn shown(key: &KeyInfo) -> String {
-    let KeyInfo { id, name, role, created_unix_s, expires_unix_s, .. } = key;
-    let time = |seconds: &u64| event::Timestamp::from_unix_ns(seconds.saturating_mul(1_000_000_000)).rfc3339();
-    let expires = expires_unix_s.as_ref().map(time);
-    serde_json::json!({ "id": id, "name": name, "role": role, "created": time(created_unix_s), "expires": expires }).to_string()
 }
 
 /// A body within the limit, read before the handler runs.

@@ -13,9 +13,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use event::{Client, Kind, attr};
 use lru::LruCache;
 
-use crate::http_api::{Api, ApiError, Body, NOT_VALID, SIGN_IN, SIGN_OUT, client_of};
+use crate::api_keys::KeyInfo;
+use crate::asker::client_of;
+use crate::http_api::{Api, ApiError, Body, Caller, NOT_VALID};
+use crate::node::internal;
 use crate::secrets;
 
 /// How long a sign-in lasts.
@@ -35,6 +39,11 @@ const FAILING_ADDRESSES_MAX: NonZeroUsize = NonZeroUsize::new(10_000).unwrap();
 
 /// Where one signs in.
 pub(crate) const SIGN_IN_PATH: &str = "/api/session";
+
+/// Names of the events of sign-ins and sign-outs.
+const SIGN_IN: &str = "sign_in";
+/// See [`SIGN_IN`].
+const SIGN_OUT: &str = "sign_out";
 
 /// Name of the cookie.
 const COOKIE: &str = "wk_session";
@@ -165,7 +174,7 @@ async fn sign_in(
     let started = key.as_ref().map(|key| api.sessions.start(key.id.clone())).transpose();
     let started = started.map_err(|error| ApiError::bad_request(error.to_string()))?;
     let (token, id) = started.unzip();
-    api.note_session(SIGN_IN, key.as_ref(), id, client_of(peer, &headers)).await;
+    note(&api, SIGN_IN, key.as_ref(), id, client_of(peer, &headers)).await;
     let (key, token) = key.zip(token).ok_or_else(|| ApiError::unauthorized(NOT_VALID))?;
     let cookie = format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}", SESSION_LIFETIME.as_secs());
     Ok(([(header::SET_COOKIE, cookie)], axum::Json(serde_json::json!({ "role": key.role }))).into_response())
@@ -174,8 +183,22 @@ async fn sign_in(
 async fn sign_out(State(api): State<Arc<Api>>, ConnectInfo(peer): ConnectInfo<SocketAddr>, headers: HeaderMap) -> Response {
     if let Some(SignedIn { id, key_id }) = api.sessions.end(&headers) {
         let key = api.key_by_id(&key_id);
-        api.note_session(SIGN_OUT, key.as_ref(), Some(id), client_of(peer, &headers)).await;
+        note(&api, SIGN_OUT, key.as_ref(), Some(id), client_of(peer, &headers)).await;
     }
     ([(header::SET_COOKIE, format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0"))], StatusCode::NO_CONTENT)
         .into_response()
+}
+
+/// Records a sign-in, or an attempt at one, or a sign-out.
+async fn note(api: &Api, name: &str, key: Option<&KeyInfo>, session: Option<String>, client: Client<String>) {
+    let mut event = internal(Kind::Session, name);
+    event.set(attr::EVENT_ACTION, if name == SIGN_OUT { "logout" } else { "login" });
+    event.set(attr::EVENT_OUTCOME, if session.is_some() { "success" } else { "failure" });
+    event.set(attr::AUTH_METHOD, "api_key");
+    if let Some(key) = key {
+        Caller::with_key(key.clone()).asker.sign(&mut event);
+    }
+    event.session = session;
+    event.identity.client = Some(client);
+    api.record(vec![event]).await;
 }
