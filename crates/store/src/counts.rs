@@ -11,7 +11,7 @@ use crate::aggregates::{CONTENT_BYTES, CONTENTS, KIND_PREFIX};
 use crate::attached::Reader;
 use crate::error::QueryError;
 use crate::sql::STEPS_PER_LOOK;
-use crate::views::VIEWS;
+use crate::views::{VIEWS, View};
 
 /// How long counting the rows of all views may take: `status` is asked by people and by probes, and millions of rows take minutes.
 pub const VIEWS_TIME_MAX: Duration = Duration::from_secs(2);
@@ -79,7 +79,7 @@ impl Reader {
 
 fn count_views(connection: &Connection, schemas: &[String], counts: &mut Counts) -> Result<(), QueryError> {
     // Those that group rows last: over millions of events they take what time there is.
-    let (plain, grouped): (Vec<_>, Vec<_>) = VIEWS.iter().partition(|view| view.merge.is_none());
+    let (plain, grouped): (Vec<&View>, Vec<&View>) = VIEWS.iter().copied().partition(|view| view.merge.is_none());
     for view in plain.into_iter().chain(grouped) {
         let rows = connection.prepare_cached(&view.count(schemas))?.query_row([], |row| row.get::<_, i64>(0));
         match rows {
