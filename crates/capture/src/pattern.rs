@@ -2,7 +2,7 @@
 
 /// Whether a name fits a pattern: the name itself, or its beginning and `*`. The case of ASCII letters does not matter: a list that
 /// forbids must not be evaded by it.
-pub(crate) fn fits(pattern: &str, name: &str) -> bool {
+pub fn fits(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(start) => name.get(..start.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(start)),
         None => name.eq_ignore_ascii_case(pattern),

@@ -52,7 +52,7 @@ impl Asker {
     }
 
     /// Who asks from there.
-    pub(crate) fn from_client(self, client: Option<Client<String>>) -> Self {
+    pub(crate) fn with_client(self, client: Option<Client<String>>) -> Self {
         Self { client, ..self }
     }
 

@@ -92,7 +92,7 @@ impl Caller {
         let operator = request.headers().get(&OPERATOR_HEADER).and_then(|name| std::str::from_utf8(name.as_bytes()).ok());
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
         let client = peer.map(|peer| client_of(peer, request.headers()));
-        Self { asker: asker.with_operator(operator.map(str::to_owned)).from_client(client), ..self }
+        Self { asker: asker.with_operator(operator.map(str::to_owned)).with_client(client), ..self }
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event::{Event, EventId, Kind, Phase, Piece, Principal, Source, SourcePath, Status, Value, attr};
+use event::{Event, EventId, Kind, Phase, Principal, Source, SourcePath, Status, Value, attr};
 use http::request::Parts;
 
 use super::answer::{Failure, Receipts};

@@ -8,7 +8,6 @@ use http::StatusCode;
 use http::request::Parts;
 
 use super::answer::Failure;
-use crate::budget::Share;
 use super::call::Call;
 use super::decode::{ModelRequest, ModelResponse, add};
 use super::judging::{Form, Subject, left_out};
@@ -17,6 +16,7 @@ use super::policy::{Action, Decision, Ruling};
 use super::target::{Provider, Target};
 use super::upstream::Signature;
 use crate::Raw;
+use crate::budget::Share;
 
 /// What a caller is told of a call that does not go on.
 pub(super) fn refusal(ruling: &Ruling) -> Failure {

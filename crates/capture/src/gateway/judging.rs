@@ -12,11 +12,11 @@ use event::{Attributes, Direction, Part, Piece, PieceMeta, Role, Value, attr, li
 use serde_json::value::RawValue;
 use tokio::sync::Semaphore;
 
-use crate::budget::Share;
 use super::guard::{Edit, Guard, Judgement, edited, is_opaque};
 use super::json::{self, Object};
 use super::multipart;
 use crate::Raw;
+use crate::budget::Share;
 
 /// Shortest text without white space that is judged beside the pieces, in bytes: ids, names and models are shorter.
 const WORD_BYTES_MIN: usize = 64;

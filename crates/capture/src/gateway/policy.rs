@@ -10,7 +10,7 @@ use super::OnRecordFailure;
 use super::decode::list;
 use super::guard::{Guard, Judgement};
 use super::judging::{Bench, Judged, Subject, Wanted};
-use crate::pattern::fits;
+pub use crate::pattern::fits;
 use crate::{Raw, RawEvent};
 
 /// The name of the guardrail in records.
