@@ -52,6 +52,12 @@ pub(crate) struct Options {
     /// Send no more events after so many minutes, and go on with what is there
     #[arg(long)]
     minutes: Option<u64>,
+    /// Part of the day that is brought back from the archive: the 24th is an hour of it
+    #[arg(long, default_value_t = 24, value_parser = clap::value_parser!(u32).range(2..))]
+    part: u32,
+    /// Do not build the deleted store anew
+    #[arg(long)]
+    no_rebuild: bool,
     /// Recorded agent sessions (`agent-traces`) to be weighed, too
     #[arg(long)]
     traces: Option<PathBuf>,
@@ -107,8 +113,10 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<()> {
     verify(&mut lines, &program, &data, &written, &[])?;
     verify(&mut lines, &program, &data, &written, &["--digests"])?;
     asked(&mut lines, &reads::read(&program, &data, &written)?);
-    rebuild(&mut lines, &data, &root)?;
-    restored(&mut lines, &program, &data, (began, &written))?;
+    if !options.no_rebuild {
+        rebuild(&mut lines, &data, &root)?;
+    }
+    restored(&mut lines, &program, &data, (began, &written), options.part)?;
     drop(scratch);
     Ok(())
 }
@@ -249,15 +257,21 @@ fn rebuild(lines: &mut Lines, data: &Path, root: &RootKeyPlace) -> anyhow::Resul
     Ok(())
 }
 
-/// An hour of the day: a 24th of what was received, from the middle.
-fn restored(lines: &mut Lines, program: &Program, data: &Path, (began, written): (Timestamp, &Written)) -> anyhow::Result<()> {
-    let hour = written.acknowledged / 24;
-    let from = Timestamp::from_unix_ns(began.unix_ns() + u64::try_from(hour.as_nanos() * 11)?);
+/// A part of what was received, from the middle: an hour of the day is a 24th.
+fn restored(
+    lines: &mut Lines,
+    program: &Program,
+    data: &Path,
+    (began, written): (Timestamp, &Written),
+    part: u32,
+) -> anyhow::Result<()> {
+    let hour = written.acknowledged / part;
+    let from = Timestamp::from_unix_ns(began.unix_ns() + u64::try_from(hour.as_nanos() * u128::from(part.div_ceil(2) - 1))?);
     // Short runs have little in a moment.
     let to = Timestamp::from_unix_ns(from.unix_ns() + u64::try_from(hour.max(Duration::from_secs(1)).as_nanos())?);
     if let Some(restored) = restore::restore(program, data, from, to)? {
         lines.push(format!(
-            "| restore of a 24th of what was received, {} records, from the archive alone | {} ({} records/s) | |",
+            "| restore of 1/{part} of what was received, {} records, from the archive alone | {} ({} records/s) | |",
             thousands(restored.records),
             human(restored.time),
             thousands(per_second(restored.records, restored.time))

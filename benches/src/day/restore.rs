@@ -14,11 +14,15 @@ use super::{Program, say};
 /// How far the clock of the server is set ahead: the day is over then, and the clock is still believed.
 const LATER: &str = "+3d";
 
-/// Nothing stays in the hot store for longer than its day.
-const CONFIG: &str = "[retention]\ndefault = \"brief\"\n[[retention.class]]\nname = \"brief\"\nhot_days = 0\n";
+/// Nothing stays in the hot store for longer than its day, and nothing in the journal: a day leaves when the archive has all of it.
+const CONFIG: &str =
+    "[archive]\nafter_minutes = 0\n[retention]\ndefault = \"brief\"\n[[retention.class]]\nname = \"brief\"\nhot_days = 0\n";
 
-/// What `erase` ends with when no record names the subject.
-const NOBODY: i32 = 3;
+/// How long the day may take to leave: what the journal still holds is archived before.
+const LEAVE: Duration = Duration::from_secs(600);
+
+/// How often it is tried.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// What was brought back, and how long it took.
 #[derive(Debug)]
@@ -44,17 +48,22 @@ pub(super) fn restore(program: &Program, data: &Path, from: Timestamp, to: Times
     // Its own clock says that today's day is over.
     let run = |arguments: &[&str]| -> anyhow::Result<Vec<u8>> {
         let output = program.command().args(arguments).arg("--data").arg(data).output()?;
-        if !matches!(output.status.code(), Some(0 | NOBODY)) {
+        if !output.status.success() {
             bail!("watchkeeper {}: {}", arguments.join(" "), String::from_utf8_lossy(&output.stderr));
         }
         Ok(output.stdout)
     };
-    // A day leaves when the archive has all of it; an erasure moves everything there, though it finds nobody.
-    run(&["erase", "--subject", "nobody of this name"])?;
-    run(&["retention", "sweep"])?;
     let day = data.join("store").join(format!("{}.db", &from.rfc3339()[..10]));
-    if day.exists() {
-        bail!("{} is in the hot store still", day.display());
+    let began = Instant::now();
+    loop {
+        run(&["retention", "sweep"])?;
+        if !day.exists() {
+            break;
+        }
+        if began.elapsed() > LEAVE {
+            bail!("{} is in the hot store still", day.display());
+        }
+        std::thread::sleep(SWEEP);
     }
     let began = Instant::now();
     let restored = run(&["restore", "--from", &from.rfc3339(), "--to", &to.rfc3339(), "--format", "json"])?;
