@@ -49,4 +49,10 @@ pub enum RecordError {
         /// What happened.
         reason: String,
     },
+    /// What takes events, or what it needs for that, cannot be used now: a server that is away, a key that cannot be read.
+    #[error("nothing can be recorded at the moment: {reason}")]
+    Unavailable {
+        /// What happened.
+        reason: String,
+    },
 }

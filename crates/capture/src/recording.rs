@@ -68,7 +68,10 @@ impl Recording {
         let task = tokio::spawn(async move {
             let receipts = recording.record_patiently(events).await;
             drop(under_way);
-            receipts?.first().copied().ok_or_else(|| RecordError::Stopped { reason: "the recorder gave no receipt".to_owned() })
+            receipts?
+                .first()
+                .copied()
+                .ok_or_else(|| RecordError::Unavailable { reason: "the recorder gave no receipt".to_owned() })
         });
         Pending { task, wait_max: self.wait_max, goes_first }
     }
@@ -91,7 +94,7 @@ impl Recording {
         match &recorded {
             Err(RecordError::TooLarge { .. }) => self.record_bare(bare, TOO_LARGE),
             Err(RecordError::Busy { .. }) => self.record_bare(bare, BUSY),
-            Ok(_) | Err(RecordError::Stopped { .. }) => {}
+            Ok(_) | Err(RecordError::Stopped { .. } | RecordError::Unavailable { .. }) => {}
         }
         recorded
     }
@@ -147,7 +150,7 @@ impl Pending {
     pub(crate) async fn durable(&mut self) -> Result<Receipt, RecordError> {
         match tokio::time::timeout(self.wait_max, &mut self.task).await {
             Ok(Ok(recorded)) => recorded,
-            Ok(Err(_)) => Err(RecordError::Stopped { reason: "the recorder failed unexpectedly".to_owned() }),
+            Ok(Err(_)) => Err(RecordError::Unavailable { reason: "the recorder failed unexpectedly".to_owned() }),
             Err(_) => Err(RecordError::Busy { retry_after: Duration::from_secs(1) }),
         }
     }

@@ -1,12 +1,13 @@
 //! Names under which only Watchkeeper itself speaks: what it did with the record, and who read it. An auditor goes by them, so
 //! nothing that comes from outside bears one.
 
-use event::{Principal, attr};
+use event::{Key, Principal, SourcePath, Value, attr};
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::{Raw, RawEvent};
 
 /// Beginnings of names.
-const PREFIXES: [&str; 13] = [
+const PREFIXES: [&str; 14] = [
     "archive.",
     "configuration.",
     "detection.",
@@ -15,6 +16,7 @@ const PREFIXES: [&str; 13] = [
     "hold.",
     "key.",
     "log_key.",
+    "publication.",
     "record.",
     "recorder.",
     "retention.",
@@ -23,7 +25,10 @@ const PREFIXES: [&str; 13] = [
 ];
 
 /// Whole names.
-const NAMES: [&str; 5] = ["journal.recovered", "server.start", "server.stop", "sign_in", "sign_out"];
+const NAMES: [&str; 6] = ["journal.recovered", "mcp.tool.approve", "server.start", "server.stop", "sign_in", "sign_out"];
+
+/// What only a proxy of ours says of a call.
+const OF_PROXIES: [Key; 3] = [attr::EGRESS_MODE, attr::EGRESS_KEY, attr::RECORD_ON_FAILURE];
 
 /// The application that Watchkeeper itself is.
 const APPLICATION: &str = "watchkeeper";
@@ -34,15 +39,41 @@ const REPORTED: &str = "reported.";
 /// Whether only Watchkeeper itself records events of that name.
 #[must_use]
 pub(crate) fn is_reserved_name(name: &str) -> bool {
-    // As people read it: spaces around it and capitals make no other name.
-    let name = name.trim().to_lowercase();
-    NAMES.contains(&name.as_str()) || PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+    let name = as_read(name);
+    NAMES.iter().any(|reserved| rest_behind(&name, reserved).is_some_and(<[char]>::is_empty))
+        || PREFIXES.iter().any(|reserved| rest_behind(&name, reserved).is_some())
+}
+
+/// A name as people read it: capitals, and what cannot be seen, make no other name.
+fn as_read(name: &str) -> Vec<char> {
+    let is_seen = |letter: &char| letter.is_alphanumeric() || matches!(letter, '.' | '_' | '-' | ' ');
+    let letters: Vec<char> = name.nfkc().filter(is_seen).flat_map(char::to_lowercase).filter(is_seen).collect();
+    let begin = letters.iter().take_while(|letter| **letter == ' ').count();
+    let end = letters.len() - letters[begin..].iter().rev().take_while(|letter| **letter == ' ').count();
+    letters[begin..end].to_vec()
+}
+
+/// What stands behind a reserved beginning. A letter of another script may look like the one that it stands for: up to every other one
+/// counts as it.
+fn rest_behind<'a>(name: &'a [char], reserved: &str) -> Option<&'a [char]> {
+    let mut foreign = 0;
+    let mut count = 0;
+    for (letter, wanted) in name.iter().zip(reserved.chars()) {
+        count += 1;
+        if *letter != wanted {
+            foreign += 1;
+            if letter.is_ascii() {
+                return None;
+            }
+        }
+    }
+    (count == reserved.len() && foreign * 2 <= count).then(|| &name[count..])
 }
 
 /// Whether that is the application that Watchkeeper itself is.
 #[must_use]
 pub(crate) fn is_reserved_application(id: &str) -> bool {
-    id.trim().eq_ignore_ascii_case(APPLICATION)
+    rest_behind(&as_read(id), APPLICATION).is_some_and(<[char]>::is_empty)
 }
 
 /// Puts `reported.` before what is reserved in an event from outside. It is recorded, because what was sent is evidence, too.
@@ -55,9 +86,20 @@ pub fn mark_reported(event: &mut RawEvent) {
     if let Some(application) = application.filter(|application| is_reserved_application(application.id.expose())) {
         application.id = mark(&application.id);
     }
-    // Only a look-up of ours says that a place was looked up.
-    if let Some(value) = event.attributes.remove(&attr::GEO_DATABASE) {
-        event.unmapped.insert(Raw::from(format!("{REPORTED}{}", attr::GEO_DATABASE)), value);
+    let is_of_proxy = matches!(event.source.path, SourcePath::Gateway | SourcePath::Egress | SourcePath::Mcp);
+    // Only a look-up of ours says that a place was looked up, and only a proxy how it passed a call on.
+    for key in std::iter::once(attr::GEO_DATABASE).chain(OF_PROXIES.into_iter().filter(|_| !is_of_proxy)) {
+        if let Some(value) = event.attributes.remove(&key) {
+            event.unmapped.insert(Raw::from(format!("{REPORTED}{key}")), value);
+        }
+    }
+    // Hooks are ours, too, and run on the caller's machine: theirs is `watchkeeper hook`.
+    if !is_of_proxy
+        && event.source.path != SourcePath::Hook
+        && let Some(Value::Text(component)) = event.attributes.get_mut(&attr::GEN_AI_GUARDRAIL_COMPONENT_NAME)
+        && rest_behind(&as_read(component.expose()), APPLICATION).is_some()
+    {
+        *component = mark(component);
     }
 }
 
@@ -75,11 +117,48 @@ mod tests {
             mark_reported(&mut event);
             (event.name.expose().to_owned(), event.identity.application.unwrap().id.expose().to_owned())
         };
-        for name in ["hold.place", "erasure.done", "record.read", " Hold.Place", "sign_in", "key.create"] {
+        for name in [
+            "hold.place",
+            "erasure.done",
+            "record.read",
+            " Hold.Place",
+            "sign_in",
+            "key.create",
+            "mcp.tool.approve",
+            "hold\u{200b}.release",
+            "\u{200b}configuration.change",
+            "cOnfigurat\u{131}on.change",
+            "h\u{43e}ld.place",
+            "\u{ff48}\u{ff4f}\u{ff4c}\u{ff44}.place",
+            "sign\u{ad}_in",
+        ] {
             assert_eq!(marked(name, "Watchkeeper"), (format!("reported.{name}"), "reported.Watchkeeper".to_owned()));
         }
-        for name in ["chat gpt-4o", "hold", "threshold.place", "records", "reported.hold.place"] {
+        for name in [
+            "chat gpt-4o",
+            "hold",
+            "threshold.place",
+            "records",
+            "reported.hold.place",
+            "sign_in_page",
+            "\u{6570}\u{636e}\u{5e93}\u{64cd}\u{4f5c}.\u{67e5}",
+        ] {
             assert_eq!(marked(name, "watchkeeper-demo"), (name.to_owned(), "watchkeeper-demo".to_owned()));
         }
+    }
+
+    #[test]
+    fn what_only_a_proxy_of_ours_says_is_reported_when_others_say_it() {
+        let told = |path: SourcePath| {
+            let mut event: RawEvent = Event::new(Kind::ExternalCall, "call", Source::new(path, Key::of("x")));
+            event.set(attr::EGRESS_MODE, "intercepted");
+            event.set(attr::RECORD_ON_FAILURE, "closed");
+            event.set(attr::GEN_AI_GUARDRAIL_COMPONENT_NAME, "Watchkeeper.egress");
+            mark_reported(&mut event);
+            let component = event.attribute(attr::GEN_AI_GUARDRAIL_COMPONENT_NAME.as_str()).and_then(Value::as_text).cloned();
+            (event.attributes.len(), event.unmapped.len(), component.map(|text| text.expose().to_owned()))
+        };
+        assert_eq!(told(SourcePath::Egress), (3, 0, Some("Watchkeeper.egress".to_owned())));
+        assert_eq!(told(SourcePath::Api), (1, 2, Some("reported.Watchkeeper.egress".to_owned())));
     }
 }

@@ -78,7 +78,7 @@ pub enum RecordError {
     #[error("the server refuses the event: {0}")]
     Refused(String),
     /// The server did not take it in its time. It is lost and counted.
-    #[error("the server did not take the event in time: {0}")]
+    #[error("the server was not reached: {0}")]
     Unreachable(String),
     /// Nobody knows yet: it is still being sent, and may be recorded.
     #[error("the server has not confirmed the event in time; it may still be recorded")]

@@ -235,7 +235,10 @@ pub(crate) fn resolve(place: &Place) -> Result<(String, Secret), String> {
 
 fn read_run_file(data: &Path) -> Result<RunFile, String> {
     let path = data.join("run/api.json");
-    let away = |why: String| format!("no server runs on {}: {why}", data.display());
+    let away = |why: String| {
+        let data = data.display();
+        format!("no server runs on {data} ({why}); start `watchkeeper serve --data {data}`, or set WATCHKEEPER_URL")
+    };
     let mut bytes = Vec::new();
     let file = std::fs::File::open(&path).map_err(|error| away(error.to_string()))?;
     file.take(RUN_FILE_BYTES_MAX).read_to_end(&mut bytes).map_err(|error| away(error.to_string()))?;

@@ -3,9 +3,11 @@
 
 #![forbid(unsafe_code)]
 
+mod descriptors;
 mod durable;
 mod regular;
 
+pub use descriptors::is_out_of_descriptors;
 pub use durable::{
     beside, make_private_dir, remove, rename, sync_dir, sync_dir_of, write_atomic, write_atomic_with, write_new, write_synced,
 };

@@ -421,9 +421,10 @@ fn no_segment() -> Failure {
     Failure::Stop("finding the segment", io::Error::other("none is open"))
 }
 
-/// Whether an error says that there is no room, rather than that the disk is broken.
+/// Whether an error says that there is no room, on the disk or for another open file, rather than that the disk is broken.
 pub(crate) fn is_disk_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge)
+        || files::is_out_of_descriptors(error)
 }
 
 /// Makes a file of zeros that will be the next segment.

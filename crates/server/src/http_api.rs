@@ -42,6 +42,14 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) const NOT_VALID: &str =
     "this key is not valid, has ended or was revoked; an administrator can make one with `watchkeeper keys create`";
 
+/// What a caller without a key is told at a listener that takes events.
+const SENSOR_KEY_NEEDED: &str = "a key is needed: send `x-watchkeeper-key: wk_...`, or `Authorization: Bearer wk_...` where that is not a \
+                                 provider's; an administrator makes one with `watchkeeper keys create --role sensor NAME`";
+
+/// The same at the console and its API.
+const KEY_NEEDED: &str = "a key is needed: send `Authorization: Bearer wk_...` or `x-watchkeeper-key: wk_...`; the first start printed \
+                          one, and `watchkeeper keys create --role ROLE NAME` makes others";
+
 /// Carries a key where `Authorization` is somebody else's.
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-watchkeeper-key");
 
@@ -298,7 +306,7 @@ fn require_key_unless(
             if caller.is_none() && access == Access::Send && request.extensions().get::<ClientCertificate>().is_some() {
                 return next.run(request).await;
             }
-            admit(caller.map(|(caller, _)| caller), access, request, next).await
+            admit(caller.map(|(caller, _)| caller), access, SENSOR_KEY_NEEDED, request, next).await
         }
     }))
 }
@@ -360,17 +368,15 @@ fn guarded(router: Router, api: &Arc<Api>, access: Access) -> Router {
                 return ApiError::unauthorized(NOT_VALID).into_response();
             }
             let caller = by_key.or_else(|| api.by_session(request.headers()));
-            admit(caller, access, request, next).await
+            let needed = if access == Access::Send { SENSOR_KEY_NEEDED } else { KEY_NEEDED };
+            admit(caller, access, needed, request, next).await
         }
     }))
 }
 
-async fn admit(caller: Option<Caller>, access: Access, mut request: Request, next: Next) -> Response {
+async fn admit(caller: Option<Caller>, access: Access, needed: &str, mut request: Request, next: Next) -> Response {
     match caller {
-        None => ApiError::unauthorized(
-            "a key is needed: send `Authorization: Bearer wk_...` or `x-watchkeeper-key: wk_...`; the first start printed one",
-        )
-        .into_response(),
+        None => ApiError::unauthorized(needed).into_response(),
         Some(caller) if !caller.role.allows(access) => {
             let message = format!("a key with the role {} may not do this", caller.role.as_str());
             ApiError { status: StatusCode::FORBIDDEN, message }.into_response()

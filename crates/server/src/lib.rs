@@ -10,6 +10,7 @@ pub mod config;
 mod configuration;
 mod consumers;
 mod data_dir;
+mod descriptors;
 pub mod egress_config;
 mod egress_proxy;
 mod forwarded;

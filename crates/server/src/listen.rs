@@ -23,8 +23,8 @@ use crate::config::Tls;
 use crate::forwarded::{Network, client_of};
 use crate::peer::Ends;
 
-/// Connections of one listener at once. Further ones wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 4_096;
+/// Connections of one listener at once, where there are descriptors for so many. Further ones wait in the kernel's queue.
+pub(crate) const CONNECTIONS_MAX: usize = 4_096;
 
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -58,6 +58,7 @@ pub(crate) struct Listener {
     router: Router,
     tls: Option<TlsAcceptor>,
     trusted_proxies: Arc<[Network]>,
+    connections_max: usize,
 }
 
 /// Reads certificate and key, and with `of_clients` the certificates under which callers must have theirs, where there are any.
@@ -95,7 +96,13 @@ pub(crate) fn tls_acceptor(tls: &Tls, of_clients: bool) -> io::Result<TlsAccepto
 
 impl Listener {
     pub(crate) async fn bind(address: SocketAddr, router: Router, tls: Option<TlsAcceptor>) -> io::Result<Self> {
-        Ok(Self { socket: TcpListener::bind(address).await?, router, tls, trusted_proxies: Arc::default() })
+        let socket = TcpListener::bind(address).await?;
+        Ok(Self { socket, router, tls, trusted_proxies: Arc::default(), connections_max: CONNECTIONS_MAX })
+    }
+
+    /// With so many connections at once at the most.
+    pub(crate) fn at_most(self, connections_max: usize) -> Self {
+        Self { connections_max, ..self }
     }
 
     /// Behind proxies whose word is taken on where a request comes from.
@@ -110,7 +117,7 @@ impl Listener {
     /// Serves until `stop` becomes true, then lets requests under way finish.
     pub(crate) async fn serve(self, mut stop: watch::Receiver<bool>) {
         let graceful = GracefulShutdown::new();
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        let connections = Arc::new(Semaphore::new(self.connections_max));
         loop {
             let Ok(permit) = connections.clone().acquire_owned().await else { break };
             let accepted = tokio::select! {

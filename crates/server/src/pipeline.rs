@@ -233,7 +233,7 @@ impl Pipeline {
         });
         let (recorded, contents) = self.commit(clean, &processed).map_err(key_error)?;
         Append::of(&recorded, contents)
-            .map_err(|error| RecordError::Stopped { reason: format!("event does not serialise: {error}") })
+            .map_err(|error| RecordError::Unavailable { reason: format!("event does not serialise: {error}") })
     }
 
     /// Sanitises and inspects a text, unless it is known by heart.
@@ -329,13 +329,13 @@ impl Recorder for PipelineRecorder {
                 let pipeline = pipeline.clone();
                 tokio::task::spawn_blocking(move || pipeline.prepare_all(events))
                     .await
-                    .map_err(|error| RecordError::Stopped { reason: error.to_string() })??
+                    .map_err(|error| RecordError::Unavailable { reason: error.to_string() })??
             };
             // A record whose subject a power cut took could not be found when the subject is to be erased.
             if pipeline.keyring.is_unsynced() {
                 let keyring = pipeline.keyring.clone();
                 let synced = tokio::task::spawn_blocking(move || keyring.sync()).await;
-                synced.map_err(|error| RecordError::Stopped { reason: error.to_string() })?.map_err(key_error)?;
+                synced.map_err(|error| RecordError::Unavailable { reason: error.to_string() })?.map_err(key_error)?;
             }
             let ids: Vec<_> = appends.iter().map(Append::id).collect();
             let turned_away = |error| {
@@ -353,7 +353,7 @@ impl Recorder for PipelineRecorder {
 fn key_error(error: KeysError) -> RecordError {
     match room::is_lacking(&error) {
         true => RecordError::Busy { retry_after: RETRY_AFTER },
-        false => RecordError::Stopped { reason: error.to_string() },
+        false => RecordError::Unavailable { reason: error.to_string() },
     }
 }
 

@@ -1,8 +1,11 @@
-//! A full disk is a state that ends: what does not get its room waits for it, and goes on from what is durable.
+//! A full disk is a state that ends, and so are too many open files: what does not get its room waits for it, and goes on from what is
+//! durable.
 
 use std::error::Error;
 use std::io;
 use std::time::Duration;
+
+use crate::descriptors;
 
 /// Why a consumer ends.
 pub(crate) type Failure = Box<dyn Error + Send + Sync>;
@@ -16,15 +19,19 @@ const STEP: Duration = Duration::from_millis(50);
 /// SQLite's name for "the index of the write-ahead log could not be made longer" (`SQLITE_IOERR_SHMSIZE`).
 const SHM_SIZE: i32 = 4874;
 
-/// Whether an error, or what caused it, says that the disk has no room.
+/// Whether an error, or what caused it, says that the disk has no room, or that too many files are open.
 pub(crate) fn is_lacking(error: &(dyn Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| (*error).source()).any(|cause| {
         if let Some(error) = cause.downcast_ref::<io::Error>() {
-            return matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
+            return matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+                || descriptors::is_lacking(error);
         }
         match cause.downcast_ref::<rusqlite::Error>() {
             Some(rusqlite::Error::SqliteFailure(error, _)) => {
-                error.code == rusqlite::ErrorCode::DiskFull || error.extended_code == SHM_SIZE
+                error.code == rusqlite::ErrorCode::DiskFull
+                    || error.extended_code == SHM_SIZE
+                    // SQLite does not say why.
+                    || (error.code == rusqlite::ErrorCode::CannotOpen && descriptors::are_lacking())
             }
             _ => false,
         }
@@ -46,7 +53,7 @@ pub(crate) fn when_there_is_room(
         if !is_lacking(&*error) {
             return Err(error);
         }
-        tracing::warn!(consumer = name, %error, "the disk is full; this goes on when there is room");
+        tracing::warn!(consumer = name, %error, "no room on the disk or for open files; this goes on when there is");
         for _ in 0..RETRY.as_millis() / STEP.as_millis() {
             if stopping() {
                 break;
@@ -64,6 +71,7 @@ mod tests {
     fn a_full_disk_is_found_below_what_failed() {
         let full = || io::Error::from(io::ErrorKind::StorageFull);
         assert!(is_lacking(&full()));
+        assert!(is_lacking(&io::Error::from(rustix::io::Errno::MFILE)));
         assert!(is_lacking(&ledger::LedgerError::File { path: "tile".into(), source: full() }));
         assert!(is_lacking(&journal::CursorError::Io { path: "cursor".into(), error: full() }));
         assert!(!is_lacking(&io::Error::other("broken")));

@@ -23,7 +23,7 @@ use crate::configuration::Configuration;
 use crate::forwarded::Network;
 use crate::guard::PipelineGuard;
 use crate::http_api::{self, Api};
-use crate::listen::{ClientCertificate, Listener, tls_acceptor};
+use crate::listen::{CONNECTIONS_MAX, ClientCertificate, Listener, tls_acceptor};
 use crate::node::{Node, NodeError, internal};
 use crate::publishing::Publishing;
 use crate::root_key::RootKeyPlace;
@@ -123,6 +123,8 @@ impl Running {
     /// Opens the data directory and starts every listener.
     pub async fn start(data: &Path, root: &RootKeyPlace, config: &Config) -> Result<Self, StartError> {
         config.check()?;
+        // Before anything else opens files.
+        let connections_max = crate::descriptors::connections(CONNECTIONS_MAX);
         let acceptor = |of_clients: bool| {
             let tls = config.tls.as_ref().map(|tls| tls_acceptor(tls, of_clients));
             tls.transpose().map_err(StartError::Tls)
@@ -197,7 +199,7 @@ impl Running {
             let Some(router) = router else { continue };
             let tls = if listener == "console" { &tls } else { &tls_of_clients };
             let bind = |source| StartError::Bind { listener, address, source };
-            let one = Listener::bind(address, router, tls.clone()).await.map_err(bind)?;
+            let one = Listener::bind(address, router, tls.clone()).await.map_err(bind)?.at_most(connections_max);
             at[index] = Some(one.address().map_err(bind)?);
             bound.push(one.behind(trusted_proxies.clone()));
         }

@@ -423,7 +423,7 @@ impl Pins for Comparer {
         let pins = Arc::clone(&self.0);
         Box::pin(async move {
             let _alone = pins.alone.lock().await;
-            let stopped = |error: &dyn std::fmt::Display| RecordError::Stopped { reason: error.to_string() };
+            let stopped = |error: &dyn std::fmt::Display| RecordError::Unavailable { reason: error.to_string() };
             let key = pins.key(&listing.server.identity).map_err(|error| stopped(&error))?;
             let (this, of) = (Arc::clone(&pins), key.clone());
             let weighed = blocking(move || this.weigh(&of, &listing, on_drift)).await.map_err(|error| stopped(&error))?;
@@ -455,5 +455,5 @@ fn full(listing: &Listing) -> RawEvent {
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, PinsError> + Send + 'static) -> Result<T, PinsError> {
     tokio::task::spawn_blocking(work)
         .await
-        .unwrap_or_else(|error| Err(PinsError::Record(RecordError::Stopped { reason: error.to_string() })))
+        .unwrap_or_else(|error| Err(PinsError::Record(RecordError::Unavailable { reason: error.to_string() })))
 }

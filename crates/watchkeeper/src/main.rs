@@ -7,6 +7,7 @@ mod commands;
 mod local_api;
 mod output;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -18,7 +19,8 @@ fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     let filter =
         tracing_subscriber::EnvFilter::try_from_env("WATCHKEEPER_LOG").unwrap_or_else(|_| "warn,watchkeeper=info".into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let is_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(is_terminal).with_writer(std::io::stderr).init();
     match commands::run(cli) {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,

@@ -81,7 +81,7 @@ async fn events(State(api): State<Api>, request: Request) -> Response<Body> {
             answer(StatusCode::OK, &json!({ "receipts": receipts }))
         }
         Ok(Err(error)) => unrecorded(&error),
-        Err(_) => unrecorded(&RecordError::Stopped { reason: "the recorder failed unexpectedly".to_owned() }),
+        Err(_) => unrecorded(&RecordError::Unavailable { reason: "the recorder failed unexpectedly".to_owned() }),
     }
 }
 
@@ -117,7 +117,9 @@ fn unrecorded(error: &RecordError) -> Response<Body> {
             (StatusCode::SERVICE_UNAVAILABLE, "send the same request again later", Some(retry_after.as_secs().max(1)))
         }
         RecordError::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "send the events in several requests", None),
-        RecordError::Stopped { .. } => (StatusCode::SERVICE_UNAVAILABLE, "an operator has to look at the server", None),
+        RecordError::Stopped { .. } | RecordError::Unavailable { .. } => {
+            (StatusCode::SERVICE_UNAVAILABLE, "an operator has to look at the server", None)
+        }
     };
     let mut response = answer(
         status,

@@ -64,7 +64,7 @@ impl Recorder for Deriving {
                     derive(&mut events);
                     events
                 });
-                events = both.await.map_err(|error| RecordError::Stopped { reason: error.to_string() })?;
+                events = both.await.map_err(|error| RecordError::Unavailable { reason: error.to_string() })?;
             } else if bytes > 0 {
                 derive(&mut events);
             }

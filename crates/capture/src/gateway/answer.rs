@@ -45,6 +45,7 @@ impl Failure {
                 Self { retry_after: Some(*retry_after), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, recording::BUSY, message) }
             }
             RecordError::Stopped { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, "recorder_stopped", message),
+            RecordError::Unavailable { .. } => Self::new(StatusCode::SERVICE_UNAVAILABLE, "recorder_unavailable", message),
         }
     }
 

@@ -20,6 +20,7 @@ use super::bedrock::event_stream;
 use super::call::{Call, Shared};
 use super::decode::{DecodeError, ModelRequest, ModelResponse};
 use super::judging::Form;
+use super::keys::Refused;
 use super::packing::{Packing, unpacked};
 use super::policy::Action;
 use super::relay::{Framer, Relay, relayed};
@@ -58,8 +59,8 @@ pub(super) async fn dispatch(State(shared): State<Arc<Shared>>, request: axum::e
             Some(grant)
         }
         Ok(None) => None,
-        Err(failure) => {
-            let call = Call::new(shared, &target, &parts, None, started);
+        Err(Refused { failure, grant }) => {
+            let call = Call::new(shared, &target, &parts, grant, started);
             return call.refuse(failure, None, content_length(&parts.headers)).await;
         }
     };

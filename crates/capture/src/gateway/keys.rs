@@ -127,6 +127,25 @@ pub(super) struct Grant {
     _slot: Option<OwnedSemaphorePermit>,
 }
 
+/// A call that may not be made.
+pub(super) struct Refused {
+    pub(super) failure: Failure,
+    /// Under whose key it was to be made, where that is known: the record names them.
+    pub(super) grant: Option<Grant>,
+}
+
+impl std::fmt::Debug for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.failure.fmt(f)
+    }
+}
+
+impl From<Failure> for Refused {
+    fn from(failure: Failure) -> Self {
+        Self { failure, grant: None }
+    }
+}
+
 impl Keys {
     pub(super) fn new(checker: Option<Arc<dyn KeyChecker>>, keys: Vec<VirtualKey>) -> Self {
         let entry = |key: VirtualKey| {
@@ -139,16 +158,23 @@ impl Keys {
     }
 
     /// The grant of a call that presents a key of ours; `None` when it presents none. Its credential becomes the provider's.
-    pub(super) fn admit(&self, parts: &mut Parts, provider: Provider) -> Result<Option<Grant>, Failure> {
+    pub(super) fn admit(&self, parts: &mut Parts, provider: Provider) -> Result<Option<Grant>, Refused> {
         let unknown = || {
             let message = "this key of the gateway is not valid, has ended, was revoked, or stands for no provider's key";
             Failure::new(StatusCode::UNAUTHORIZED, "virtual_key_invalid", message)
         };
         let Some(secret) = presented_key(&parts.headers, &parts.uri) else {
-            return if holds_our_key(parts) { Err(misplaced()) } else { Ok(None) };
+            return if holds_our_key(parts) { Err(misplaced().into()) } else { Ok(None) };
         };
         let id = self.checker.as_ref().and_then(|checker| checker.check(&secret)).ok_or_else(unknown)?;
         let entry = self.entries.get(&id).ok_or_else(unknown)?;
+        self.grant(entry, parts, provider).map(Some).map_err(|failure| {
+            // Whose limits it is that a call runs into is known.
+            Refused { failure, grant: Some(Grant { entry: Arc::clone(entry), _slot: None }) }
+        })
+    }
+
+    fn grant(&self, entry: &Arc<Entry>, parts: &mut Parts, provider: Provider) -> Result<Grant, Failure> {
         let upstream = entry.key.provider_keys.get(&provider).ok_or_else(|| {
             let message = format!("this key may not be used for {}", provider.field());
             Failure::new(StatusCode::FORBIDDEN, "provider_not_allowed", message)
@@ -161,7 +187,7 @@ impl Keys {
         };
         entry.count()?;
         replace(parts, provider, upstream)?;
-        Ok(Some(Grant { entry: Arc::clone(entry), _slot: slot }))
+        Ok(Grant { entry: Arc::clone(entry), _slot: slot })
     }
 }
 
@@ -410,7 +436,7 @@ mod tests {
             ("x-api-key", "wk_bad", Provider::Anthropic, "virtual_key_invalid"),
             ("x-api-key", "wk_good", Provider::Anthropic, "provider_not_allowed"),
         ] {
-            let failure = keys.admit(&mut request("/v1/x", name, value), provider).err().unwrap();
+            let failure = keys.admit(&mut request("/v1/x", name, value), provider).err().unwrap().failure;
             assert_eq!(failure.kind, kind);
         }
         assert!(Keys::new(None, Vec::new()).admit(&mut request("/v1/x", "x-api-key", "wk_good"), Provider::Anthropic).is_err());
@@ -441,7 +467,8 @@ mod tests {
             ("/v1/x".to_owned(), "authorization", basic.as_str()),
             ("/v1/x".to_owned(), "x-other", whole.as_str()),
         ] {
-            let failure = keys(|_| {}).admit(&mut request(&path, name, value), Provider::OpenAi).err();
+            let failure =
+                keys(|_| {}).admit(&mut request(&path, name, value), Provider::OpenAi).err().map(|refused| refused.failure);
             assert_eq!(failure.map(|failure| failure.kind), Some("virtual_key_invalid"), "{path} {value}");
         }
         let mut twice = request("/v1/x?token=wk_good", "authorization", concat!("Bearer ", "wk_good"));
@@ -459,7 +486,7 @@ mod tests {
             |keys: &Keys| keys.admit(&mut request("/v1/x", "authorization", concat!("Bearer ", "wk_good")), Provider::OpenAi);
         let rated = keys(|key| key.requests_per_minute = Some(1));
         admit(&rated).unwrap();
-        assert_eq!(admit(&rated).err().unwrap().status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(admit(&rated).err().unwrap().failure.status, StatusCode::TOO_MANY_REQUESTS);
         let at_once = keys(|key| key.concurrent = Some(1));
         let held = admit(&at_once).unwrap();
         assert!(admit(&at_once).is_err());

@@ -361,7 +361,7 @@ impl Shared {
         });
         match tokio::time::timeout(self.limits.record_wait, task).await {
             Ok(Ok(recorded)) => recorded,
-            Ok(Err(_)) => Err(RecordError::Stopped { reason: "the recorder failed unexpectedly".to_owned() }),
+            Ok(Err(_)) => Err(RecordError::Unavailable { reason: "the recorder failed unexpectedly".to_owned() }),
             Err(_) => Err(RecordError::Busy { retry_after: Duration::from_secs(1) }),
         }
     }

@@ -384,6 +384,10 @@ impl From<RecordError> for Refusal {
                 reason: "the journal has stopped; the operator has to look".to_owned(),
                 retry_after: RETRY_AFTER_STOPPED,
             },
+            RecordError::Unavailable { .. } => Self::Unavailable {
+                reason: "nothing can be recorded at the moment; the operator has to look".to_owned(),
+                retry_after: RETRY_AFTER_STOPPED,
+            },
         }
     }
 }

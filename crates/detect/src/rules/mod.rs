@@ -330,6 +330,10 @@ mod tests {
             fired.extend(runner.next(&event).into_iter().map(|hit| (index, hit.title)));
         }
         assert_eq!(fired, [(3, "Many".to_owned())]);
+        // Events without a user are not those of one user.
+        for second in 100..110 {
+            assert!(runner.next(&serde_json::json!({"k": "v", "@timestamp": second})).is_empty());
+        }
     }
 
     #[test]

@@ -201,6 +201,8 @@ pub(crate) struct Sigma {
     engine: CorrelationEngine,
     index: HashMap<String, usize>,
     silent: HashSet<usize>,
+    /// The correlations that count by group.
+    grouped: HashSet<usize>,
     needles: evidence::Needles,
 }
 
@@ -224,6 +226,7 @@ impl Sigma {
             engine: CorrelationEngine::new(CorrelationConfig::default()),
             index: HashMap::new(),
             silent: HashSet::new(),
+            grouped: HashSet::new(),
             needles: evidence::Needles::default(),
         }
     }
@@ -234,6 +237,7 @@ impl Sigma {
         let mut index = HashMap::new();
         let mut names: HashMap<String, usize> = HashMap::new();
         let mut needles = evidence::Needles::default();
+        let mut grouped = HashSet::new();
         for (position, document) in documents.clone().enumerate() {
             let header = document.header();
             index.extend(header.id.clone().map(|id| (id, position)));
@@ -243,7 +247,10 @@ impl Sigma {
                     needles.add(rule.id.as_deref().unwrap_or_default(), rule);
                     collection.rules.push(rule.as_ref().clone());
                 }
-                Parsed::Correlation(rule) => collection.correlations.push(rule.as_ref().clone()),
+                Parsed::Correlation(rule) => {
+                    grouped.extend((!rule.group_by.is_empty()).then_some(position));
+                    collection.correlations.push(rule.as_ref().clone());
+                }
                 Parsed::Filter(filter) => collection.filters.push(filter.as_ref().clone()),
             }
         }
@@ -263,7 +270,7 @@ impl Sigma {
             correlations.flat_map(|one| one.references().unwrap_or(&[])).filter_map(|name| names.get(name).copied()).collect()
         };
         let silent = referred(false).difference(&referred(true)).copied().collect();
-        Ok(Self { engine, index, silent, needles })
+        Ok(Self { engine, index, silent, grouped, needles })
     }
 
     /// The rules that match, in their order; with `category`, only those of our log source.
@@ -336,6 +343,8 @@ impl Sigma {
         }
         let (events, group) = match &result.body {
             ResultBody::Detection(_) => (Vec::new(), String::new()),
+            // Events that say nothing of what is grouped by have nothing in common: strangers are not one user.
+            ResultBody::Correlation(body) if self.grouped.contains(&rule) && body.group_key.is_empty() => return None,
             ResultBody::Correlation(body) => {
                 (body.event_refs.iter().flatten().filter_map(|event| event.id.clone()).collect(), format!("{:?}", body.group_key))
             }

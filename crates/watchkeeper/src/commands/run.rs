@@ -61,7 +61,8 @@ pub(super) fn run(options: &RunOptions) -> anyhow::Result<ExitCode> {
         command.env("OTEL_SERVICE_NAME", name);
     }
     if let Some(dir) = &options.dir {
-        command.env("WATCHKEEPER_DATA", dir);
+        // The program may go elsewhere.
+        command.env("WATCHKEEPER_DATA", std::path::absolute(dir)?);
     }
     // The program takes this one's place: signals, exit code and standard streams are its own.
     let error = command.exec();
@@ -77,7 +78,13 @@ pub(super) fn listeners(dir: Option<&Path>, otlp: Option<&str>, gateway: Option<
         egress: None,
     };
     let dir = dir.map(Path::to_owned).or_else(client::default_data_dir);
-    let running = dir.and_then(|dir| RunFile::read(&DataDir::unchecked(&dir))?.listeners);
+    let running = dir.as_ref().and_then(|dir| RunFile::read(&DataDir::unchecked(dir))?.listeners);
+    if running.is_none() && (otlp.is_none() || gateway.is_none()) {
+        let dir = dir.map_or_else(String::new, |dir| format!(" on {}", dir.display()));
+        complain(&format!(
+            "no server runs{dir}: these are the usual addresses; start `watchkeeper serve`, or name it with --data"
+        ));
+    }
     let mut listeners = running.unwrap_or_else(usual);
     for (given, into) in [(otlp, &mut listeners.otlp_http), (gateway, &mut listeners.gateway)] {
         if let Some(url) = given {

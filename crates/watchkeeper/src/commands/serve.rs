@@ -13,8 +13,8 @@ use crate::output::say;
 pub(super) fn serve(data: &Data, config: Option<&Path>, any_port: bool) -> anyhow::Result<ExitCode> {
     let mut config = config.map_or_else(|| Ok(Config::default()), Config::read)?;
     if any_port {
-        config.listen =
-            server::config::Listen { trusted_proxies: config.listen.trusted_proxies, ..server::config::Listen::any_port() };
+        let server::config::Listen { hosts, trusted_proxies, .. } = config.listen;
+        config.listen = server::config::Listen { hosts, trusted_proxies, ..server::config::Listen::any_port() };
     }
     let (data, root) = (data.path()?, data.root.or(config.keys.root.as_deref())?);
     runtime()?.block_on(async {

@@ -215,7 +215,7 @@ fn a_virtual_key_stands_for_the_providers_key_until_it_is_revoked() {
     std::fs::write(&provider_key, "not-a-key-of-openai\n").unwrap();
     let config = format!(
         "[capture]\nrequire_key = true\n[upstream]\nopenai = \"{}\"\n[[gateway.key]]\napi_key = \"{id}\"\nprincipal = \"support\"\n\
-         provider_keys = {{ openai = \"file:{}\" }}\nmodels = [\"stand-in-*\"]\n",
+         provider_keys = {{ openai = \"file:{}\" }}\nmodels = [\"stand-in-*\"]\nrequests_per_minute = 2\n",
         upstream.base,
         provider_key.display()
     );
@@ -228,7 +228,12 @@ fn a_virtual_key_stands_for_the_providers_key_until_it_is_revoked() {
     assert!(seen.starts_with("HTTP/1.1 200") && seen.contains("You said: hello"), "{seen}");
     let seen = call(&chat("hello", false).replace("stand-in-gpt", "o3"));
     assert!(seen.starts_with("HTTP/1.1 403") && seen.contains("model_not_allowed"), "{seen}");
+    let seen = call(&chat("hello", false));
+    assert!(seen.starts_with("HTTP/1.1 429") && seen.contains("key_limited"), "{seen}");
     server.settle();
+    // Who has used up a key is found by its principal, not by what the caller says of itself.
+    let refused = "SELECT DISTINCT application FROM responses WHERE session_id = 'virtual' AND error = 'key_limited'";
+    assert_row(&one(&server, refused), &json!({ "application": "support" }));
     let row =
         one(&server, "SELECT DISTINCT application, user_id FROM prompts WHERE session_id = 'virtual' AND model = 'stand-in-gpt'");
     assert_row(&row, &json!({ "application": "support" }));

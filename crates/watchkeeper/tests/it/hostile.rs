@@ -7,7 +7,8 @@ use opentelemetry_proto::tonic::common::v1::{AnyValue, KeyValue, any_value};
 use prost::Message as _;
 use serde_json::{Value, json};
 
-use crate::support::{SOON, Server, attribute, chat_spans, export, http, verify};
+use crate::support::{SOON, Server, Starting, attribute, chat_spans, export, http, verify};
+use crate::volume::{has_program, skip};
 
 /// Most memory that the server may hold after everything below, in MiB.
 const RESIDENT_MIB_MAX: u64 = 700;
@@ -187,4 +188,41 @@ fn gzip_of_zeros(mib: usize) -> Vec<u8> {
         encoder.write_all(&block).unwrap();
     }
     encoder.finish().unwrap()
+}
+
+/// Connections that are opened without a word, many more than there are file descriptors.
+const SILENT_CONNECTIONS: usize = 300;
+
+#[test]
+fn connections_do_not_take_the_files_of_the_record() {
+    if !has_program("prlimit") {
+        return skip("hostile::connections_do_not_take_the_files_of_the_record", "prlimit is not there");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let (data, config, log) = (dir.path().join("data"), dir.path().join("watchkeeper.toml"), dir.path().join("log"));
+    std::fs::write(&config, "").unwrap();
+    let few = ["prlimit", "--nofile=160:160"].map(str::to_owned);
+    let server = Starting::spawn_with(&data, &config, &log, &few).ready().unwrap();
+    let connect = |base: &str| {
+        let address: SocketAddr = base.trim_start_matches("http://").parse().unwrap();
+        TcpStream::connect_timeout(&address, SOON)
+    };
+    let bases = [&server.otlp_http, &server.otlp_grpc, &server.gateway];
+    let silent: Vec<_> = (0..SILENT_CONNECTIONS).filter_map(|n| connect(bases[n % bases.len()]).ok()).collect();
+    assert!(silent.len() > 160, "{} connections", silent.len());
+    // The API has places of its own.
+    let health = || http(&server.console, "GET", "/healthz", &[], b"").status;
+    assert_eq!(health(), 200);
+    drop(silent);
+    let body = chat_spans("few", 1, 5).encode_to_vec();
+    let send = || http(&server.otlp_http, "POST", "/v1/traces", &[("content-type", "application/x-protobuf")], &body).status;
+    // The server notices one after the other that they are gone.
+    let began = std::time::Instant::now();
+    while send() != 200 {
+        assert!(began.elapsed() < SOON, "{}", std::fs::read_to_string(&log).unwrap());
+    }
+    server.settle();
+    assert_eq!(health(), 200, "{}", std::fs::read_to_string(&log).unwrap());
+    server.stop();
+    assert_eq!(verify(&data).0, 0);
 }

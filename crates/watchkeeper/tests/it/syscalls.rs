@@ -22,8 +22,9 @@ const FAULTS_OF_A_DIRECTORY: u64 = 10;
 /// How long the load runs in one life.
 const LOAD: Duration = Duration::from_millis(120);
 
-/// How long a server may take to end after it was asked to.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a server may take to end after it was asked to: less than systemd waits (90 s). SQLite tries for 10 s to get a lock that
+/// fails, in each consumer that needs a key.
+const PATIENCE: Duration = Duration::from_secs(80);
 
 /// One fault: the call, which one of a thread's calls, what happens, and whether the directory is new.
 #[derive(Debug, Clone)]

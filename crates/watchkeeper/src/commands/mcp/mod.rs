@@ -25,7 +25,7 @@ use store::{Cell, Table};
 use tokio::sync::{mpsc, watch};
 
 use self::report::Report;
-use crate::cli::McpArgs;
+use crate::cli::{FormatName, McpArgs};
 use crate::local_api::LocalApi;
 use crate::output::{complain, say};
 
@@ -131,6 +131,10 @@ fn pins(args: &McpArgs) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let pinned: Vec<serde_json::Map<String, serde_json::Value>> = api.get("/api/mcp/tools")?;
+    if args.format.format == FormatName::Json {
+        say(&serde_json::to_string_pretty(&pinned)?)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let columns = ["id", "server", "tool", "hash", "waits_for_approval", "waiting_hash", "listed"].map(str::to_owned).to_vec();
     let cell = |value: Option<&serde_json::Value>| match value {
         None | Some(serde_json::Value::Null) => Cell::Null,

@@ -57,7 +57,7 @@ impl Report {
                 }
             }
         }
-        if away { Err(RecordError::Stopped { reason: "the server is away".to_owned() }) } else { Ok(receipts) }
+        if away { Err(RecordError::Unavailable { reason: "the server is away".to_owned() }) } else { Ok(receipts) }
     }
 }
 
@@ -75,7 +75,7 @@ impl Pins for Report {
     ) -> Pin<Box<dyn Future<Output = Result<Compared, RecordError>> + Send + '_>> {
         Box::pin(async move {
             if self.is_away() {
-                return Err(RecordError::Stopped { reason: "the server is away".to_owned() });
+                return Err(RecordError::Unavailable { reason: "the server is away".to_owned() });
             }
             let template = serde_json::to_string(&outgoing(&listing.template)).map_err(|error| failed(&error))?;
             let body = remote::encode(&listing, on_drift, &template).map_err(|error| failed(&error))?;
@@ -96,7 +96,7 @@ fn stopped(error: &client::RecordError) -> RecordError {
 }
 
 fn failed(error: &dyn std::fmt::Display) -> RecordError {
-    RecordError::Stopped { reason: error.to_string() }
+    RecordError::Unavailable { reason: error.to_string() }
 }
 
 /// An event as the API takes it.

@@ -14,7 +14,7 @@ use server::Listeners;
 use self::json::Node;
 use super::run;
 use crate::cli::SetupOptions;
-use crate::output::say;
+use crate::output::{complain, say};
 
 /// Longest settings file that is read.
 const SETTINGS_BYTES_MAX: u64 = 4 * 1024 * 1024;
@@ -249,6 +249,13 @@ impl Settings {
         if !options.write {
             say("\nNothing was changed. --write puts it there, and keeps a copy of what was.")?;
             return Ok(ExitCode::SUCCESS);
+        }
+        let dir = options.dir.clone().or_else(client::default_data_dir);
+        if dir.as_ref().is_none_or(|dir| !dir.exists()) && std::env::var_os("WATCHKEEPER_URL").is_none() {
+            let dir = dir.map_or_else(String::new, |dir| format!(" {}", dir.display()));
+            complain(&format!(
+                "there is no record at{dir} yet: until a server runs there (or --data names another), the hook records nothing"
+            ));
         }
         let kept = replace(&path, &after)?;
         match kept {
