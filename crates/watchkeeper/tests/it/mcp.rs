@@ -354,7 +354,7 @@ fn a_server_that_changes_its_tools_is_told_and_stopped_where_that_is_asked_for()
     let call = session.ask("tools/call", &json!({"name":"add","arguments":{}}));
     assert!(call["error"]["message"].as_str().unwrap().contains("approve"), "{call:#}");
     let pins = run_json(&["mcp", "--pins", "--format", "json"], &server.data);
-    let waiting: Vec<&Value> = pins.as_array().unwrap().iter().filter(|row| row["waits_for_approval"] == "true").collect();
+    let waiting: Vec<&Value> = pins.as_array().unwrap().iter().filter(|row| row["waits_for_approval"] == true).collect();
     assert_eq!((waiting.len(), &waiting[0]["tool"], &waiting[0]["server"]), (1, &json!("add"), &json!("calculator")), "{pins:#}");
     let approve = |hash: &str| {
         watchkeeper().args(["mcp", "--approve", "calculator", "--hash", hash, "--data"]).arg(&server.data).output().unwrap()
@@ -441,7 +441,7 @@ fn a_tool_that_goes_and_comes_back_is_compared_with_what_it_was() {
     list(&server, "two", true, WHOLE, &all);
     assert_eq!(drifted(&list(&server, "two", true, WHOLE, &poisoned)), json!(["add"]));
     let pins = run_json(&["mcp", "--pins", "--format", "json"], &server.data);
-    let waiting: Vec<&Value> = pins.as_array().unwrap().iter().filter(|row| row["waits_for_approval"] == "true").collect();
+    let waiting: Vec<&Value> = pins.as_array().unwrap().iter().filter(|row| row["waits_for_approval"] == true).collect();
     assert_eq!(waiting.len(), 2, "{pins:#}");
     let new = waiting.iter().find(|row| row["tool"] == "div").unwrap();
     assert!(new["hash"].is_null());
