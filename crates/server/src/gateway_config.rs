@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -283,6 +284,9 @@ impl VirtualKeyConfig {
                 std::env::var(variable).map_err(|_| wrong(format!("provider_keys.{name}: the variable {variable} is not set")))?
             } else if let Some(path) = source.strip_prefix("file:") {
                 let path = PathBuf::from(path);
+                if std::fs::metadata(&path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
+                    tracing::warn!(path = %path.display(), "a provider's key that others than its owner can read: chmod 600");
+                }
                 let read = files::read_named_at_most(&path, SECRET_BYTES_MAX)
                     .and_then(|bytes| bytes.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
                     .and_then(|bytes| String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8")));

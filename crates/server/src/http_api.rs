@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Path, Query, Request, State};
@@ -12,7 +12,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json};
-use event::{Channel, Event, Key, Kind, Proof, attr};
+use event::{Channel, Client, Event, Key, Kind, Proof, attr};
 use keys::KeysError;
 use serde::{Deserialize, Serialize};
 use store::{QueryError, QueryLimits};
@@ -25,6 +25,7 @@ use crate::log_key_api;
 use crate::node::{Node, internal, read_event};
 use crate::page;
 use crate::peer::Ends;
+use crate::refusals::Refusals;
 use crate::run_file::ServerProof;
 use crate::running::Addresses;
 use crate::watchman;
@@ -41,6 +42,11 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What a caller with a wrong key is told.
 pub(crate) const NOT_VALID: &str =
     "this key is not valid, has ended or was revoked; an administrator can make one with `watchkeeper keys create`";
+
+/// Why a request was refused, in the record.
+const WRONG_KEY: &str = "a key that is not valid";
+/// See [`WRONG_KEY`].
+const NO_KEY: &str = "no key of ours";
 
 /// What a caller without a key is told at a listener that takes events.
 const SENSOR_KEY_NEEDED: &str = "a key is needed: send `x-watchkeeper-key: wk_...`, or `Authorization: Bearer wk_...` where that is not a \
@@ -76,6 +82,7 @@ pub(crate) struct Api {
     local: OnceLock<SocketAddr>,
     /// Sign-ins of the page.
     pub(crate) sessions: page::Sessions,
+    refusals: Refusals,
 }
 
 /// Who is calling.
@@ -107,7 +114,8 @@ impl Caller {
 impl Api {
     pub(crate) fn new(node: Arc<Node>, keys: Arc<ApiKeys>, local_token: String) -> Result<Self, KeysError> {
         let proof = ServerProof::new(node.keyring())?;
-        Ok(Self { node, keys, local_token, proof, local: OnceLock::new(), sessions: page::Sessions::default() })
+        let (sessions, refusals) = (page::Sessions::default(), Refusals::default());
+        Ok(Self { node, keys, local_token, proof, local: OnceLock::new(), sessions, refusals })
     }
 
     /// Says where it listens for local commands, once that is known.
@@ -156,6 +164,28 @@ impl Api {
             return Some((Caller { asker, role: Role::Admin }, name));
         }
         Some((Caller::with_key(self.keys.check(secret)?), name))
+    }
+
+    /// That a request is refused for want of a key, or for a wrong one; told a few times a minute for each address.
+    fn refusal(&self, request: &Request, why: &str) -> Option<Event<String>> {
+        let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+        let (address, count) = self.refusals.note(peer.ip().to_canonical(), Instant::now())?;
+        let mut event = internal(Kind::Session, "key.refused");
+        event.set(attr::EVENT_ACTION, "login");
+        event.set(attr::EVENT_OUTCOME, "failure");
+        event.set(attr::AUTH_METHOD, "api_key");
+        event.set(attr::ADMIN_OBJECT, format!("{why}, {count} within a minute").as_str());
+        let client = client_of(*peer, request.headers());
+        event.identity.client = Some(Client { address: Some(address.to_string()), ..client });
+        Some(event)
+    }
+
+    /// What a caller without a key, or with a wrong one, is told.
+    async fn refuse(&self, refusal: Option<Event<String>>, message: &str) -> Response {
+        if let Some(event) = refusal {
+            self.record(vec![event]).await;
+        }
+        ApiError::unauthorized(message).into_response()
     }
 
     /// Who has signed in at the page.
@@ -297,7 +327,8 @@ fn require_key_unless(
             }
             let caller = api.by_key(request.headers());
             if caller.is_none() && request.headers().contains_key(&KEY_HEADER) {
-                return ApiError::unauthorized(NOT_VALID).into_response();
+                let refusal = api.refusal(&request, WRONG_KEY);
+                return api.refuse(refusal, NOT_VALID).await;
             }
             if let Some((_, header)) = &caller {
                 request.headers_mut().remove(header);
@@ -305,6 +336,10 @@ fn require_key_unless(
             // Whoever issued it decided who may send; it is no way to anything else.
             if caller.is_none() && access == Access::Send && request.extensions().get::<ClientCertificate>().is_some() {
                 return next.run(request).await;
+            }
+            if caller.is_none() {
+                let refusal = api.refusal(&request, NO_KEY);
+                return api.refuse(refusal, SENSOR_KEY_NEEDED).await;
             }
             admit(caller.map(|(caller, _)| caller), access, SENSOR_KEY_NEEDED, request, next).await
         }
@@ -365,7 +400,8 @@ fn guarded(router: Router, api: &Arc<Api>, access: Access) -> Router {
         async move {
             let by_key = api.by_key(request.headers()).map(|(caller, _)| caller);
             if by_key.is_none() && [KEY_HEADER, header::AUTHORIZATION].iter().any(|name| request.headers().contains_key(name)) {
-                return ApiError::unauthorized(NOT_VALID).into_response();
+                let refusal = api.refusal(&request, WRONG_KEY);
+                return api.refuse(refusal, NOT_VALID).await;
             }
             let caller = by_key.or_else(|| api.by_session(request.headers()));
             let needed = if access == Access::Send { SENSOR_KEY_NEEDED } else { KEY_NEEDED };

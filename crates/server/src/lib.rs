@@ -34,6 +34,7 @@ mod peer;
 pub mod pin;
 mod pipeline;
 pub mod publishing;
+mod refusals;
 mod room;
 mod root_key;
 mod run_file;

@@ -241,3 +241,21 @@ fn a_prompt_that_is_judged_says_by_what_and_how_sure() {
     assert!(decision["risk_categories"].is_string() && decision["moderation_decision"].is_string(), "{decision:#}");
     server.stop();
 }
+
+#[test]
+fn keys_that_are_tried_are_told_of_and_do_not_fill_the_record() {
+    let (_dir, _upstream, server) = server_with("[capture]\nrequire_key = true\n");
+    for _ in 0..12 {
+        let wrong = [JSON, ("authorization", "Bearer wk_0123456789"), ("user-agent", "guess/1")];
+        assert_eq!(http(&server.console, "POST", "/v1/events", &wrong, b"{\"kind\": \"tool_call\"}").status, 401);
+    }
+    let without = http(&server.otlp_http, "POST", "/v1/traces", &[JSON], b"{}");
+    assert_eq!(without.status, 401);
+    assert!(String::from_utf8_lossy(&without.body).contains("keys create --role sensor"), "{}", without.head);
+    server.settle();
+    let told = server.query("SELECT attributes FROM events WHERE name = 'key.refused' ORDER BY seq");
+    let told: Vec<Value> = told.iter().map(|row| serde_json::from_str(row["attributes"].as_str().unwrap()).unwrap()).collect();
+    let objects: Vec<&str> = told.iter().map(|attributes| attributes["watchkeeper.admin.object"].as_str().unwrap()).collect();
+    assert_eq!(objects, ["a key that is not valid, 1 within a minute", "a key that is not valid, 10 within a minute"]);
+    server.stop();
+}
