@@ -22,6 +22,9 @@ pub(super) const NOT_PROVED: u8 = 3;
 /// Longest file of keys: a line for each that the log ever had.
 const KEYS_BYTES_MAX: u64 = 1 << 20;
 
+/// What a data directory, or a copy of a part of it, has at least one of.
+const PARTS: [&str; 5] = ["format", "journal", "ledger", "archive", "keys"];
+
 /// What can be looked into.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Reach {
@@ -78,12 +81,15 @@ fn key_text(key: &str) -> anyhow::Result<String> {
 
 /// Says of what is no data directory what it is.
 fn is_data(target: &Path) -> anyhow::Result<()> {
-    let metadata = target.metadata().with_context(|| target.display().to_string())?;
+    let metadata = target.metadata().with_context(|| format!("{}; name the data directory of a record", target.display()))?;
     if !metadata.is_dir() || target.join("bagit.txt").exists() {
         anyhow::bail!(
             "{} is no data directory; `watchkeeper evidence verify` verifies bundles, which are a .tar.gz or a directory with bagit.txt",
             target.display()
         );
+    }
+    if !PARTS.iter().any(|part| target.join(part).exists()) {
+        anyhow::bail!("{} holds no record; name the data directory of one, or a copy of it", target.display());
     }
     Ok(())
 }

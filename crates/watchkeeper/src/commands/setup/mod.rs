@@ -144,6 +144,9 @@ pub(super) fn setup(options: &SetupOptions) -> anyhow::Result<ExitCode> {
     if let Some(agent) = AGENTS.iter().find(|agent| agent.client == client) {
         return agent.setup(options);
     }
+    if client == "proxy" && listeners.egress.is_none() {
+        bail!("the egress proxy is off, or no server runs there: set egress.enabled = true, and start the server");
+    }
     let Some((_, _, lines)) = snippets(&listeners).into_iter().find(|(name, ..)| *name == client) else {
         bail!("there is no client {client:?}; `watchkeeper setup` lists those that there are");
     };
