@@ -3,6 +3,7 @@
 
     python3 benches/compare.py ingest      OTLP/HTTP, 2 KB spans, durable: beside Arize Phoenix
     python3 benches/compare.py gateway     chat completions, upstream of 20 ms: beside the Portkey gateway
+    python3 benches/compare.py streams     first text and delay of each event of a stream, masked and not: beside the direct connection
 
 Needs `cargo build --release -p watchkeeper -p watchkeeper-benches` first. Rates differ from machine to machine; the ratios and the
 CPU time per span or call are what to look at.
@@ -228,6 +229,34 @@ def gateway():
     print(f"CPU per call, Portkey : Watchkeeper = {peer['cpu_ms_per_call'] / own['cpu_ms_per_call']:.1f} : 1")
 
 
+def streams():
+    """The same streams direct, through the gateway, and masked, in turns, so that what else the machine does hits all of them."""
+    rounds, names = 5, ("direct", "watchkeeper", "watchkeeper, masking")
+    results = {name: [] for name in names}
+    with tempfile.TemporaryDirectory() as scratch:
+        upstream = Server([LOAD, "upstream", "19003", "--delay-ms", "20", "--event-ms", "5"], 19003)
+        policy = '[[gateway.policy]]\nid = "masked"\nmodels = ["masked"]\nanswers = "redact"\n'
+        server = watchkeeper(f"{scratch}/streams", '[upstream]\nopenai = "http://127.0.0.1:19003"\n' + policy)
+        for _ in range(rounds):
+            for name, port, model in zip(names, (19003, 14000, 14000), ("stand-in", "stand-in", "masked")):
+                results[name].append(load("calls", f"http://127.0.0.1:{port}", "--stream", "--count", 60, "--warm-up", 10, "--connections", 2, "--model", model))
+        server.stop()
+        upstream.stop()
+    figures = ("first_byte", "first_text", "event", "event_own", "")
+    median = {
+        name: {f"{figure}{'_' if figure else ''}{at}_ms": sorted(one[f"{figure}{'_' if figure else ''}{at}_ms"] for one in of)[rounds // 2]
+               for figure in figures for at in ("p50", "p99")}
+        for name, of in results.items()
+    }
+    direct = median["direct"]
+    for name in names:
+        row = {"what": name}
+        for figure, value in median[name].items():
+            added = f"  (added {value - direct[figure]:.3f}, ratio {value / max(direct[figure], 0.001):.2f})" if name != "direct" else ""
+            row[figure or "whole"] = f"{value:.3f}{added}"
+        report([row])
+
+
 def report(rows):
     for row in rows:
         print(row.pop("what"))
@@ -240,4 +269,4 @@ if __name__ == "__main__":
     if not LOAD.exists() or not (RELEASE / "watchkeeper").exists():
         sys.exit("first: cargo build --release -p watchkeeper -p watchkeeper-benches")
     what = sys.argv[1] if len(sys.argv) == 2 else ""
-    {"ingest": ingest, "gateway": gateway}.get(what, lambda: sys.exit(__doc__))()
+    {"ingest": ingest, "gateway": gateway, "streams": streams}.get(what, lambda: sys.exit(__doc__))()

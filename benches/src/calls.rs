@@ -1,8 +1,8 @@
-//! Chat completions through a gateway.
+//! Chat completions through a gateway: how long they take, when the first text of a stream comes, and how late each of its events is.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::header::{HeaderName, HeaderValue};
@@ -14,17 +14,47 @@ use serde_json::json;
 
 use crate::{print, quantile_ms};
 
-/// Calls before the clock starts: connections are open and caches warm.
-const WARM_UP: u64 = 100;
-
-pub(crate) async fn run(
-    url: &str,
+/// What to call.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Base URL, up to and without /v1
+    url: String,
+    /// Calls in all
+    #[arg(long, default_value_t = 2_000)]
     count: u64,
+    /// Calls before the clock starts: connections are open and caches warm then
+    #[arg(long, default_value_t = 100)]
+    warm_up: u64,
+    /// Calls under way at once
+    #[arg(long, default_value_t = 1)]
     connections: usize,
+    /// Ask for streams; the time to the first byte and to the first text is then measured, too
+    #[arg(long)]
     stream: bool,
-    headers: &[String],
-    model: &str,
-) -> anyhow::Result<()> {
+    /// More headers, `name: value`
+    #[arg(long = "header")]
+    headers: Vec<String>,
+    /// The model to ask for
+    #[arg(long, default_value = "stand-in")]
+    model: String,
+}
+
+/// What the calls took.
+#[derive(Debug, Default)]
+struct Times {
+    whole: Vec<Duration>,
+    /// To the first byte of the body, and to the first text in it.
+    first_byte: Vec<Duration>,
+    first_text: Vec<Duration>,
+    /// From when the upstream sent an event until the client had it.
+    event: Vec<Duration>,
+    /// The same, without what the event waited for later ones: from when the upstream sent the newest event by then.
+    own: Vec<Duration>,
+}
+
+pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+    let Options { url, count, warm_up, connections, stream, headers, model } = options;
+    let (count, warm_up, stream) = (*count, *warm_up, *stream);
     let mut extra = Vec::new();
     for header in headers {
         let (name, value) = header.split_once(':').ok_or_else(|| anyhow::anyhow!("--header {header}: must be `name: value`"))?;
@@ -35,20 +65,20 @@ pub(crate) async fn run(
     connector.set_nodelay(true);
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build(connector);
     let next = Arc::new(AtomicU64::new(0));
-    let times = Arc::new(Mutex::new((Vec::new(), Vec::new())));
+    let times = Arc::new(Mutex::new(Times::default()));
     let mut workers = tokio::task::JoinSet::new();
     let began = Arc::new(Mutex::new(None::<Instant>));
-    for _ in 0..connections {
+    for _ in 0..*connections {
         let (client, uri, extra, next, times, began) =
             (client.clone(), uri.clone(), extra.clone(), next.clone(), times.clone(), began.clone());
-        let model = model.to_owned();
+        let model = model.clone();
         workers.spawn(async move {
             loop {
                 let nth = next.fetch_add(1, Ordering::Relaxed);
-                if nth >= count + WARM_UP {
+                if nth >= count + warm_up {
                     return anyhow::Ok(());
                 }
-                if nth >= WARM_UP {
+                if nth >= warm_up {
                     began.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(Instant::now);
                 }
                 let body = json!({ "model": model, "stream": stream, "user": "bench", "messages": [
@@ -62,15 +92,21 @@ pub(crate) async fn run(
                 let response = client.request(request.body(Full::new(Bytes::from(body.to_string())))?).await?;
                 anyhow::ensure!(response.status().is_success(), "{}", response.status());
                 let mut body = response.into_body();
+                let mut arrivals = Arrivals::default();
                 let mut first = None;
                 while let Some(frame) = body.frame().await {
-                    frame?;
-                    first.get_or_insert_with(|| sent.elapsed());
+                    let now = sent.elapsed();
+                    first.get_or_insert(now);
+                    if let Some(data) = frame?.data_ref().filter(|_| stream) {
+                        arrivals.push(data, now);
+                    }
                 }
-                if nth >= WARM_UP {
+                if nth >= warm_up {
                     let mut times = times.lock().unwrap_or_else(PoisonError::into_inner);
-                    times.0.push(sent.elapsed());
-                    times.1.push(first.unwrap_or(Duration::ZERO));
+                    times.whole.push(sent.elapsed());
+                    times.first_byte.push(first.unwrap_or(Duration::ZERO));
+                    times.first_text.extend(arrivals.first_text);
+                    arrivals.add_to(&mut times);
                 }
             }
         });
@@ -79,14 +115,63 @@ pub(crate) async fn run(
         worker??;
     }
     let seconds = began.lock().unwrap_or_else(PoisonError::into_inner).map_or(0.0, |began| began.elapsed().as_secs_f64());
-    let (mut whole, mut first) = std::mem::take(&mut *times.lock().unwrap_or_else(PoisonError::into_inner));
-    whole.sort_unstable();
-    first.sort_unstable();
+    let mut times = std::mem::take(&mut *times.lock().unwrap_or_else(PoisonError::into_inner));
     #[allow(clippy::cast_precision_loss)]
-    let per_second = whole.len() as f64 / seconds;
-    print(&json!({
-        "calls": whole.len(), "calls_per_s": per_second, "p50_ms": quantile_ms(&whole, 0.5), "p99_ms": quantile_ms(&whole, 0.99),
-        "first_byte_p50_ms": quantile_ms(&first, 0.5), "first_byte_p99_ms": quantile_ms(&first, 0.99),
-    }));
+    let per_second = times.whole.len() as f64 / seconds;
+    let mut said = json!({ "calls": times.whole.len(), "calls_per_s": per_second });
+    for (name, of) in [
+        ("", &mut times.whole),
+        ("first_byte_", &mut times.first_byte),
+        ("first_text_", &mut times.first_text),
+        ("event_", &mut times.event),
+        ("event_own_", &mut times.own),
+    ] {
+        of.sort_unstable();
+        for (quantile, label) in [(0.5, "p50"), (0.99, "p99")] {
+            said[format!("{name}{label}_ms")] = quantile_ms(of, quantile).into();
+        }
+    }
+    print(&said);
     Ok(())
+}
+
+/// The events of one stream, as they come.
+#[derive(Debug, Default)]
+struct Arrivals {
+    /// What has come of an event that has not ended.
+    begun: Vec<u8>,
+    first_text: Option<Duration>,
+    /// When the upstream sent an event, and when it came, in nanoseconds of the wall clock, which both share.
+    events: Vec<(u64, u64)>,
+}
+
+impl Arrivals {
+    fn push(&mut self, data: &[u8], now: Duration) {
+        let came = wall_clock_ns();
+        self.begun.extend_from_slice(data);
+        while let Some(end) = self.begun.windows(2).position(|window| window == b"\n\n") {
+            let event: Vec<u8> = self.begun.drain(..end + 2).collect();
+            let event = String::from_utf8_lossy(&event);
+            let text = event.split_once("\"content\":\"").is_some_and(|(_, text)| !text.starts_with('"'));
+            if text {
+                self.first_text.get_or_insert(now);
+            }
+            let sent = event.lines().find_map(|line| line.strip_prefix("id: ")?.parse().ok());
+            self.events.extend(sent.map(|sent| (sent, came)));
+        }
+    }
+
+    fn add_to(&self, times: &mut Times) {
+        for (sent, came) in &self.events {
+            let newest = self.events.iter().map(|(sent, _)| *sent).filter(|sent| sent <= came).max().unwrap_or(*sent);
+            times.event.push(Duration::from_nanos(came.saturating_sub(*sent)));
+            times.own.push(Duration::from_nanos(came.saturating_sub(newest)));
+        }
+    }
+}
+
+/// The time of day: the same in the upstream's process.
+pub(crate) fn wall_clock_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }

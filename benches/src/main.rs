@@ -45,25 +45,7 @@ enum Command {
         seconds: u64,
     },
     /// Call chat completions through a gateway; prints JSON
-    Calls {
-        /// Base URL, up to and without /v1
-        url: String,
-        /// Calls in all
-        #[arg(long, default_value_t = 2_000)]
-        count: u64,
-        /// Calls under way at once
-        #[arg(long, default_value_t = 1)]
-        connections: usize,
-        /// Ask for streams; the time to the first byte of the body is then measured, too
-        #[arg(long)]
-        stream: bool,
-        /// More headers, `name: value`
-        #[arg(long = "header")]
-        headers: Vec<String>,
-        /// The model to ask for
-        #[arg(long, default_value = "stand-in")]
-        model: String,
-    },
+    Calls(calls::Options),
     /// Write a day of events through the pipeline, then verify, ask and rebuild it, and weigh it on the disk; prints a table
     Day(day::Options),
     /// Stand in for a model: answers chat completions after a delay
@@ -73,6 +55,9 @@ enum Command {
         /// Milliseconds before the answer
         #[arg(long, default_value_t = 20)]
         delay_ms: u64,
+        /// Milliseconds between the events of a stream; without it they come at once
+        #[arg(long)]
+        event_ms: Option<u64>,
     },
 }
 
@@ -91,10 +76,10 @@ async fn load(command: Command) -> anyhow::Result<()> {
         Command::Spans { url, count, batch, connections, texts, seconds } => {
             spans::run(&url, count, batch, connections, texts == "agent", Duration::from_secs(seconds)).await
         }
-        Command::Calls { url, count, connections, stream, headers, model } => {
-            calls::run(&url, count, connections, stream, &headers, &model).await
+        Command::Calls(options) => calls::run(&options).await,
+        Command::Upstream { port, delay_ms, event_ms } => {
+            upstream::run(port, Duration::from_millis(delay_ms), event_ms.map(Duration::from_millis)).await
         }
-        Command::Upstream { port, delay_ms } => upstream::run(port, Duration::from_millis(delay_ms)).await,
     }
 }
 

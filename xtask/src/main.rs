@@ -18,6 +18,8 @@ const HELP: &str = "cargo xtask COMMAND
   syscalls  every system call of the way to the disk fails or is the last one; `syscalls FAULTS` for a sample
   full-disk a disk that fills and is freed, 20 rounds; `full-disk ROUNDS` for another number
   crash     SIGKILL under load, 300 rounds; `crash ROUNDS` for another number
+  streams   500 streams through the gateway at once; `streams COUNT` for another number
+  soak      an hour of mixed load and faults on the gateway, with flat memory and no connection left over; `soak MINUTES`
   simulate  2,000 cycles of the journal on a simulated disk that does its worst; `simulate CYCLES` for another number
   tamper    10,000 changes of records, archives and bundles, and more of them by the binary, each found and named; `tamper CHANGES`
   fuzz      every fuzz target for 10 minutes each (needs a nightly toolchain and cargo-fuzz); `fuzz SECONDS` for another time
@@ -38,6 +40,8 @@ fn main() -> ExitCode {
         Some("syscalls") => long_test("syscalls::", ("WATCHKEEPER_SYSCALL_FAULTS", count("0"))),
         Some("full-disk") => long_test("full_disk::", ("WATCHKEEPER_FULL_DISK_ROUNDS", count("20"))),
         Some("crash") => long_test("crash::", ("WATCHKEEPER_CRASH_ROUNDS", count("300"))),
+        Some("streams") => long_test("streams::", ("WATCHKEEPER_STREAMS", count("500"))),
+        Some("soak") => long_test("soak::memory", ("WATCHKEEPER_SOAK_MINUTES", count("60"))),
         Some("simulate") => {
             let test = ["test", "--package", "watchkeeper-journal", "--lib", "--", "simulated::", "--nocapture"];
             cargo(&test, &[("WATCHKEEPER_SIM_CYCLES", count("2000"))])

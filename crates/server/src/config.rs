@@ -111,7 +111,12 @@ pub struct Upstream {
     pub bedrock: Option<String>,
     /// Whether a call goes on when its record cannot be written. Off: the caller gets a 503.
     pub fail_open: bool,
+    /// How long an upstream may say nothing, before its answer and within it, in seconds.
+    pub idle_seconds: u64,
 }
+
+/// Reasoning models think for minutes, and SDKs wait for 10 of them by default; after an hour nobody does.
+const UPSTREAM_IDLE_SECONDS: std::ops::RangeInclusive<u64> = 1..=3_600;
 
 /// MCP servers that are reached through this one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -419,9 +424,9 @@ pub enum ConfigError {
         /// Where.
         address: SocketAddr,
     },
-    /// A number of `[capture]`.
-    #[error("capture.{field} = {value} is out of bounds: choose {min} to {max}")]
-    Capture {
+    /// A number.
+    #[error("{field} = {value} is out of bounds: choose {min} to {max}")]
+    Number {
         /// Which.
         field: &'static str,
         /// What it is.
@@ -493,11 +498,12 @@ impl Config {
         }
         let in_flight = (u64::from(*IN_FLIGHT_MIB.start()), u64::from(*IN_FLIGHT_MIB.end()));
         for (field, value, (min, max)) in [
-            ("otlp_in_flight_mib", u64::from(self.capture.otlp_in_flight_mib), in_flight),
-            ("otlp_join_ms", self.capture.otlp_join_ms, (0, JOIN_MS_MAX)),
+            ("capture.otlp_in_flight_mib", u64::from(self.capture.otlp_in_flight_mib), in_flight),
+            ("capture.otlp_join_ms", self.capture.otlp_join_ms, (0, JOIN_MS_MAX)),
+            ("upstream.idle_seconds", self.upstream.idle_seconds, UPSTREAM_IDLE_SECONDS.into_inner()),
         ] {
             if !(min..=max).contains(&value) {
-                return Err(ConfigError::Capture { field, value, min, max });
+                return Err(ConfigError::Number { field, value, min, max });
             }
         }
         if self.tls.is_some() {
@@ -601,11 +607,18 @@ impl Default for Upstream {
             azure: None,
             bedrock: None,
             fail_open: false,
+            idle_seconds: capture::gateway::Limits::default().upstream_idle.as_secs(),
         }
     }
 }
 
 impl Upstream {
+    /// What the gateway's calls may take.
+    #[must_use]
+    pub fn limits(&self) -> capture::gateway::Limits {
+        capture::gateway::Limits { upstream_idle: Duration::from_secs(self.idle_seconds), ..capture::gateway::Limits::default() }
+    }
+
     /// As the gateway takes it.
     #[must_use]
     pub fn upstreams(&self) -> Upstreams {
@@ -655,6 +668,18 @@ mod tests {
         for bad in ["otlp_join_ms = 8001", "otlp_in_flight_mib = 15"] {
             let error = capture(bad).unwrap_err().to_string();
             assert!(error.contains(bad), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_silence_of_an_upstream_is_bounded() {
+        let upstream = |seconds| toml::from_str::<Config>(&format!("[upstream]\nidle_seconds = {seconds}")).unwrap();
+        assert_eq!(upstream(2).upstream.limits().upstream_idle, Duration::from_secs(2));
+        assert_eq!(Config::default().upstream.limits(), capture::gateway::Limits::default());
+        for (seconds, good) in [(0, false), (1, true), (3_600, true), (3_601, false)] {
+            let error = upstream(seconds).check().err().map(|error| error.to_string());
+            assert_eq!(error.is_none(), good, "{error:?}");
+            assert!(error.is_none_or(|error| error.contains("upstream.idle_seconds")));
         }
     }
 

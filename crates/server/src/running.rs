@@ -175,7 +175,7 @@ impl Running {
             },
             policies: config.gateway.policies().map_err(ConfigError::from)?,
             virtual_keys: config.gateway.virtual_keys().map_err(ConfigError::from)?,
-            ..capture::gateway::Config::default()
+            limits: config.upstream.limits(),
         };
         let judge = Arc::new(PipelineGuard(node.pipeline().clone()));
         let sensors = Arc::new(SensorKeys(keys.clone()));

@@ -112,7 +112,7 @@ fn recorded_again(trail: &Trail, server: &Server) {
 }
 
 /// Takes all the space that is left.
-fn fill(volume: &Volume) -> PathBuf {
+pub(crate) fn fill(volume: &Volume) -> PathBuf {
     let path = volume.path().join("ballast");
     let mut file = File::create(&path).unwrap();
     for piece in [1 << 20, 1 << 12, 1] {
@@ -123,6 +123,6 @@ fn fill(volume: &Volume) -> PathBuf {
 }
 
 /// Whether an answer tells the caller to come back.
-fn is_retryable(answer: &Answer) -> bool {
+pub(crate) fn is_retryable(answer: &Answer) -> bool {
     [429, 503].contains(&answer.status) && answer.head.to_ascii_lowercase().contains("retry-after:")
 }

@@ -1,7 +1,7 @@
-//! The gateway through the real binary: every API with a real SDK, policies, virtual keys, and many streams at once.
+//! The gateway through the real binary: every API with a real SDK, policies, virtual keys. Streams: `streams`; faults: `gateway_faults`.
 
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -240,58 +240,5 @@ fn a_virtual_key_stands_for_the_providers_key_until_it_is_revoked() {
     keys(&["revoke", &id]);
     let seen = call(&chat("hello", false));
     assert!(seen.starts_with("HTTP/1.1 401"), "{seen}");
-    server.stop();
-}
-
-#[test]
-fn many_streams_are_held_at_once() {
-    /// Streams at once; `WATCHKEEPER_STREAMS=500` for the long form.
-    const STREAMS: usize = 60;
-    let streams = std::env::var("WATCHKEEPER_STREAMS").ok().and_then(|count| count.parse().ok()).unwrap_or(STREAMS);
-    // An upstream that begins every stream and ends none before all have begun.
-    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
-    let base = format!("http://{}", upstream.local_addr().unwrap());
-    let feeding = std::thread::spawn(move || {
-        let mut open = Vec::new();
-        for connection in upstream.incoming().take(streams) {
-            let mut connection = connection.unwrap();
-            let mut request = Vec::new();
-            let mut buffer = [0; 4_096];
-            while !request.ends_with(b"\"stream\":true}") {
-                let read = connection.read(&mut buffer).unwrap();
-                request.extend_from_slice(&buffer[..read]);
-            }
-            connection.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n").unwrap();
-            connection.write_all(b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"begun\"}}]}\n\n").unwrap();
-            open.push(connection);
-        }
-        let held = open.len();
-        for mut connection in open {
-            let end = b"data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\" and done\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
-            connection.write_all(end).unwrap();
-        }
-        held
-    });
-    let dir = tempfile::tempdir().unwrap();
-    let server = Server::start_with(&dir.path().join("data"), &format!("[upstream]\nopenai = \"{base}\"\n"));
-    std::thread::scope(|scope| {
-        let server = &server;
-        let calls: Vec<_> = (0..streams)
-            .map(|at| {
-                scope.spawn(move || {
-                    post(server, "/v1/chat/completions", &[("x-watchkeeper-session", &format!("s{at}"))], &chat("go", true))
-                })
-            })
-            .collect();
-        for call in calls {
-            let seen = call.join().unwrap();
-            assert!(seen.contains("begun") && seen.contains("and done") && seen.contains("[DONE]"), "{seen}");
-        }
-    });
-    assert_eq!(feeding.join().unwrap(), streams);
-    server.settle();
-    let rows = one(&server, "SELECT count(*) AS n FROM responses WHERE response = 'begun and done'");
-    assert_eq!(rows["n"], streams);
-    println!("{streams} streams were held at once, and each was recorded");
     server.stop();
 }

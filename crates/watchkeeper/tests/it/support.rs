@@ -19,9 +19,10 @@ use tempfile::TempDir;
 /// How long anything that should happen soon may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
-/// The binary under test.
+/// The binary under test: the one that was built with the tests, or the one that `WATCHKEEPER_BINARY` names.
 pub(crate) fn watchkeeper() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_watchkeeper"));
+    let binary = std::env::var_os("WATCHKEEPER_BINARY").unwrap_or_else(|| env!("CARGO_BIN_EXE_watchkeeper").into());
+    let mut command = Command::new(binary);
     command.env_remove("WATCHKEEPER_DATA").env("WATCHKEEPER_ROOT_KEY", root_key());
     command
 }
@@ -89,14 +90,40 @@ impl Server {
 
     /// Resident memory in MiB.
     pub(crate) fn resident_mib(&self) -> u64 {
+        self.resident_kib() / 1024
+    }
+
+    /// Resident memory in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() / 1024
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+
+    /// Whether it runs, and how it ended if it does not: state and exit code of proc_pid_stat(5).
+    pub(crate) fn state(&self) -> String {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap_or_default();
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        format!("is in state {:?}, exit code {:?}", fields.first(), fields.last())
+    }
+
+    /// How many sockets it has open, and how many other files.
+    pub(crate) fn open_files(&self) -> (usize, usize) {
+        let links = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap();
+        // One that was closed meanwhile has no link.
+        let names = links.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+        let (sockets, files): (Vec<_>, Vec<_>) = names.partition(|name| name.to_string_lossy().starts_with("socket:"));
+        (sockets.len(), files.len())
     }
 
     /// Waits until everything recorded is detected, indexed and sealed, and gives the status.
     pub(crate) fn settle(&self) -> Value {
-        let until = Instant::now() + SOON;
+        self.settle_within(SOON)
+    }
+
+    /// As [`Server::settle`], after so much that it takes longer.
+    pub(crate) fn settle_within(&self, patience: Duration) -> Value {
+        let until = Instant::now() + patience;
         loop {
             let status = json(&["status", "--format", "json"], &self.data);
             let of = |what: &str| {
@@ -146,8 +173,10 @@ impl Starting {
         };
         command.args(["serve", "--any-port", "--data"]).arg(data).arg("--config").arg(config);
         let stderr = std::fs::File::options().create(true).append(true).open(log).unwrap();
-        let mut child =
-            command.env("WATCHKEEPER_LOG", "debug").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
+        if std::env::var_os("WATCHKEEPER_LOG").is_none() {
+            command.env("WATCHKEEPER_LOG", "debug");
+        }
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
         let (sender, lines) = mpsc::channel();
         let stdout = child.stdout.take().unwrap();
         // What it says is read to the end, so that it never waits for us.

@@ -218,11 +218,11 @@ fn faults(calls: &BTreeMap<String, u64>) -> Vec<Fault> {
 }
 
 /// The server stays our own child (`-D`), and only the calls of interest are stopped at.
-fn strace(arguments: &[&str]) -> Vec<String> {
+pub(crate) fn strace(arguments: &[&str]) -> Vec<String> {
     ["strace", "-f", "-D", "-qq", "--seccomp-bpf"].iter().chain(arguments).map(|&argument| argument.to_owned()).collect()
 }
 
-fn can_trace(test: &str) -> bool {
+pub(crate) fn can_trace(test: &str) -> bool {
     let can = has_program("strace")
         && std::process::Command::new("strace")
             .args(["-qq", "-e", "trace=none", "true"])
