@@ -59,6 +59,8 @@ pub(super) struct Api {
     pub(super) stream: Option<fn() -> Box<dyn StreamDecode>>,
     /// Where the pieces of texts stand in an event of a stream; a stream of an API without them cannot be masked.
     pub(super) deltas: &'static [&'static str],
+    /// Whether it is spoken over a WebSocket.
+    pub(super) is_socket: bool,
 }
 
 /// How bodies are read.
@@ -72,11 +74,15 @@ pub(super) enum Reader {
 
 impl Api {
     const fn model_call(name: &'static str, operation: &'static str, reader: Reader) -> Self {
-        Self { name, operation, kind: Kind::ModelCall, answer_kind: Kind::ModelCall, reader, stream: None, deltas: &[] }
+        Self { name, operation, kind: Kind::ModelCall, answer_kind: Kind::ModelCall, reader, stream: None, deltas: &[], is_socket: false }
     }
 
     const fn streamed(self, stream: fn() -> Box<dyn StreamDecode>, deltas: &'static [&'static str]) -> Self {
         Self { stream: Some(stream), deltas, ..self }
+    }
+
+    const fn over_socket(self) -> Self {
+        Self { is_socket: true, ..self }
     }
 
     const fn of_kind(self, kind: Kind, answer_kind: Kind) -> Self {
@@ -195,6 +201,11 @@ fn bedrock_model(provider: Provider, segments: &[&str]) -> Option<String> {
     (!name.is_empty()).then(|| name.join("/"))
 }
 
+/// A request without a body.
+fn no_request(_: &Asked, _: &[u8]) -> Result<ModelRequest, DecodeError> {
+    Ok(ModelRequest::default())
+}
+
 /// Where chat completions, and completions of the older kind, have pieces of texts.
 const CHAT_DELTAS: &[&str] = &[
     "choices[].delta.content",
@@ -224,6 +235,13 @@ static RESPONSES: Api = Api::model_call(
     Reader::Functions(|_, body| openai::responses::decode_request(body), openai::responses::decode_response),
 )
 .streamed(|| Box::<openai::responses::StreamDecoder>::default(), &["delta"]);
+/// A connection of the realtime API.
+static REALTIME: Api = Api::model_call("openai.realtime", "chat", Reader::Functions(no_request, openai::responses::decode_response))
+    .of_kind(Kind::ExternalCall, Kind::ExternalCall)
+    .over_socket();
+/// A response on it.
+pub(super) static REALTIME_RESPONSE: Api =
+    Api::model_call("openai.realtime", "chat", Reader::Functions(no_request, openai::responses::decode_response));
 static EMBEDDINGS: Api = Api::model_call("openai.embeddings", "embeddings", Reader::Shape(&openai::others::EMBEDDINGS));
 static MODERATIONS: Api = Api::model_call(
     "openai.moderations",
@@ -245,7 +263,7 @@ static FILES: Api = Api::model_call(
 static FILE_CONTENT: Api = Api::model_call(
     "openai.files",
     "download",
-    Reader::Functions(|_, _| Ok(ModelRequest::default()), openai::batch::decode_output),
+    Reader::Functions(no_request, openai::batch::decode_output),
 )
 .of_kind(Kind::ExternalCall, Kind::ExternalCall);
 static BATCHES: Api = Api::model_call("openai.batches", "batch", Reader::Shape(&openai::others::BATCHES))
@@ -269,7 +287,7 @@ static MESSAGE_BATCHES: Api = Api::model_call(
 static BATCH_RESULTS: Api = Api::model_call(
     "anthropic.batches",
     "chat",
-    Reader::Functions(|_, _| Ok(ModelRequest::default()), anthropic::batch::decode_results),
+    Reader::Functions(no_request, anthropic::batch::decode_results),
 );
 static GENERATE: Api = Api::model_call(
     "gemini.generate",
@@ -305,6 +323,7 @@ static ROUTES: &[Route] = &[
     of_object(Provider::OpenAi, Method::POST, "responses/*/cancel", &RESPONSES),
     route(Provider::OpenAi, Method::POST, "responses/input_tokens", &RESPONSES),
     route(Provider::OpenAi, Method::POST, "responses/compact", &RESPONSES),
+    route(Provider::OpenAi, Method::GET, "realtime", &REALTIME),
     route(Provider::OpenAi, Method::POST, "embeddings", &EMBEDDINGS),
     route(Provider::OpenAi, Method::POST, "moderations", &MODERATIONS),
     route(Provider::OpenAi, Method::POST, "images/generations", &IMAGES),

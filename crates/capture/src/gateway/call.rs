@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use event::{Event, EventId, Kind, Phase, Principal, Source, SourcePath, Status, Value, attr};
 use http::request::Parts;
+use tokio::sync::watch;
 
 use super::answer::{Failure, Receipts};
 use super::api::{Api, StreamDecode};
@@ -22,6 +23,9 @@ use crate::budget::Budget;
 use crate::recording::{Pending, Recording, text_bytes};
 use crate::{Raw, RawEvent, Receipt, RecordError};
 
+/// The call id of the connection that a call came on.
+const CONNECTION_ID: event::Key = event::Key::of("watchkeeper.connection.call_id");
+
 /// Bytes of text for a token, where a provider says nothing of its count: what OpenAI and Anthropic name for English.
 const BYTES_PER_TOKEN: u64 = 4;
 
@@ -30,7 +34,9 @@ pub(super) struct Shared {
     pub(super) recording: Recording,
     pub(super) upstream: Upstream,
     pub(super) config: Config,
-    pub(super) budget: Budget,
+    pub(super) budget: Arc<Budget>,
+    /// Whether the gateway stops; every connection that stays open has a receiver of it.
+    pub(super) stopping: watch::Sender<bool>,
     pub(super) keys: Keys,
     pub(super) policies: Vec<Arc<Policy>>,
     pub(super) guard: Option<Arc<dyn Guard>>,
@@ -67,7 +73,7 @@ pub(super) struct Call {
     /// The policy that it is under.
     pub(super) policy: Option<Arc<Policy>>,
     /// What a virtual key lets it do.
-    pub(super) grant: Option<Grant>,
+    pub(super) grant: Option<Arc<Grant>>,
     /// What was decided on its request, and on its answer, until that is recorded.
     pub(super) ruling: Option<Ruling>,
     started: Instant,
@@ -130,7 +136,7 @@ impl Call {
             provider: target.provider,
             api: target.api,
             policy: None,
-            grant,
+            grant: grant.map(Arc::new),
             ruling: None,
             outcome: Outcome::default(),
             decoder: None,
@@ -141,6 +147,61 @@ impl Call {
             template: Some(event),
             shared,
         }
+    }
+
+    /// A call within this one: a response on a connection that stays open. It shares who calls, its key and its policy.
+    pub(super) fn within(&self, api: &'static Api) -> Self {
+        let call_id = uuid::Uuid::now_v7().hyphenated().to_string();
+        let template = self.template.clone().map(|mut event| {
+            event.kind = api.kind;
+            event.set(CONNECTION_ID, self.call_id.as_str());
+            event.set(attr::CALL_ID, call_id.as_str());
+            event.observed = event::Timestamp::now();
+            event
+        });
+        Self {
+            shared: Arc::clone(&self.shared),
+            provider: self.provider,
+            api: Some(api),
+            policy: self.policy.clone(),
+            grant: self.grant.clone(),
+            ruling: None,
+            outcome: Outcome::default(),
+            decoder: None,
+            call_id,
+            started: Instant::now(),
+            is_request_recorded: false,
+            asked_bytes: 0,
+            template,
+        }
+    }
+
+    /// Notes the session that the provider names, where the caller named none.
+    pub(super) fn note_session(&mut self, id: &str) {
+        if let Some(template) = self.template.as_mut().filter(|template| template.session.is_none()) {
+            template.session = Some(Raw::from(id));
+        }
+    }
+
+    /// Puts what it asks into the event that tells all of it; used where a call has one event.
+    pub(super) fn describe(&mut self, request: ModelRequest) {
+        if let Some(template) = &mut self.template {
+            *template = describe(template, request, self.api);
+        }
+    }
+
+    /// Notes something of a connection on its last event.
+    pub(super) fn note(&mut self, key: event::Key, value: impl Into<Value<Raw>>) {
+        if let Some(template) = &mut self.template {
+            template.set(key, value);
+        }
+    }
+
+    /// Records a request that does not go on, or was never answered: one event tells all of it.
+    pub(super) fn record_alone(mut self, request: ModelRequest, error: Option<&'static str>) -> Option<Pending> {
+        self.describe(request);
+        self.outcome.error = error.map(Cow::Borrowed);
+        self.record_outcome()
     }
 
     /// Starts recording the request.

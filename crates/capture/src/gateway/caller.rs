@@ -7,6 +7,7 @@ use event::{Client, Identity, Principal, Proof, SpanId, Trace, TraceId};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue};
 
+use super::keys::{SUBPROTOCOL_KEY, subprotocols};
 use super::upstream::Signature;
 use super::{header, json};
 use crate::Raw;
@@ -86,7 +87,8 @@ fn credential(headers: &HeaderMap) -> (&'static str, Option<String>) {
         let secret = secret.trim();
         return (method, (!secret.is_empty()).then(|| secret.to_owned()));
     }
-    match API_KEYS.into_iter().find_map(|name| text(headers, name)) {
+    let in_subprotocol = || subprotocols(headers).find_map(|name| Some(name.strip_prefix(SUBPROTOCOL_KEY)?.to_owned()));
+    match API_KEYS.into_iter().find_map(|name| text(headers, name)).or_else(in_subprotocol) {
         Some(key) => ("api_key", Some(key)),
         // Cookies hold more than a credential, and change: nothing is known by one.
         None if headers.contains_key(http::header::COOKIE) => ("cookie", None),
@@ -95,7 +97,10 @@ fn credential(headers: &HeaderMap) -> (&'static str, Option<String>) {
 }
 
 fn key_in_query(parts: &Parts) -> Option<String> {
-    let key = parts.uri.query()?.split('&').find_map(|parameter| parameter.strip_prefix("key="))?;
+    let key = parts.uri.query()?.split('&').find_map(|parameter| {
+        // Azure's realtime API takes it there, too.
+        parameter.strip_prefix("key=").or_else(|| parameter.strip_prefix("api-key="))
+    })?;
     let key = percent_encoding::percent_decode_str(&key[..key.len().min(HEADER_TEXT_BYTES_MAX)]).decode_utf8_lossy().into_owned();
     (!key.is_empty()).then_some(key)
 }

@@ -26,7 +26,7 @@ use super::policy::Action;
 use super::relay::{Framer, Relay, relayed};
 use super::target::{Provider, Target, has_dot_segments};
 use super::upstream::{Signature, forwarded, forwarded_signed};
-use super::{enforce, json, passthrough, sse};
+use super::{enforce, json, passthrough, realtime, sse};
 use crate::budget::Share;
 use crate::outbound::root_cause;
 use crate::recording::Pending;
@@ -92,6 +92,7 @@ pub(super) async fn dispatch(State(shared): State<Arc<Shared>>, request: axum::e
         return call.refuse(failure, None, content_length(&parts.headers)).await;
     }
     match read {
+        Some(api) if api.is_socket => realtime::connect(call, &target, parts).await,
         Some(api) => model_call(call, api, &target, parts, body).await,
         None => {
             call.choose_policy(&[]);
@@ -242,6 +243,9 @@ async fn send(shared: &Shared, target: &Target, parts: Parts, body: Body) -> Res
         Some(signature) => forwarded_signed(&parts.headers, &signature, base.host()),
         None => forwarded(&parts.headers),
     };
+    if target.api.is_some_and(|api| api.is_socket) {
+        realtime::ask_for_upgrade(request.headers_mut());
+    }
     // A body that is held says itself how long it is: it may have been redacted.
     if request.body().size_hint().exact().is_none()
         && let Some(length) = parts.headers.get(header::CONTENT_LENGTH)

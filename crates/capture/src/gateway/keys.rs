@@ -46,6 +46,9 @@ const CREDENTIALS: [HeaderName; 4] = [
 /// The parameter of a query in which Gemini's clients present their key.
 const QUERY_KEY: &str = "key";
 
+/// How a subprotocol of a WebSocket begins that brings a key: browsers have no other way.
+pub(super) const SUBPROTOCOL_KEY: &str = "openai-insecure-api-key.";
+
 /// Says whether a key of ours is valid, and which one it is.
 pub trait KeyChecker: Send + Sync + 'static {
     /// The id of the key, when it is one and has neither ended nor been revoked.
@@ -232,6 +235,11 @@ impl Grant {
         caller.auth_method = "virtual_key";
     }
 
+    /// Counts a call on a connection that stays open, or refuses it.
+    pub(super) fn count_call(&self) -> Result<(), Failure> {
+        self.entry.count()
+    }
+
     /// Counts the tokens of an answer.
     pub(super) fn count_tokens(&self, tokens: u64) {
         let mut used = self.entry.used.lock().unwrap_or_else(PoisonError::into_inner);
@@ -268,7 +276,7 @@ fn limited(what: &str, wait: Duration) -> Failure {
 
 fn misplaced() -> Failure {
     let message = "a key of the gateway stands where it cannot be taken for one, or twice; send it once, as Authorization: Bearer KEY, \
-                   x-api-key, api-key, x-goog-api-key or key in the query";
+                   x-api-key, api-key, x-goog-api-key, key in the query or the subprotocol openai-insecure-api-key.KEY";
     Failure::new(StatusCode::UNAUTHORIZED, "virtual_key_invalid", message)
 }
 
@@ -279,7 +287,7 @@ fn holds_our_key(parts: &Parts) -> bool {
         // Our own headers never go on.
         if name.as_str().starts_with(super::header::PREFIX) {
             false
-        } else if CREDENTIALS.contains(name) {
+        } else if CREDENTIALS.contains(name) || *name == header::SEC_WEBSOCKET_PROTOCOL {
             is_ours(&text, 0) || of_basic(&text).is_some_and(|text| is_ours(&text, 0))
         } else {
             is_ours(&text, SECRET_CHARS)
@@ -337,6 +345,11 @@ fn replace(parts: &mut Parts, provider: Provider, secret: &Secret) -> Result<(),
     for name in &CREDENTIALS {
         parts.headers.remove(name);
     }
+    let named: Vec<String> = subprotocols(&parts.headers).filter(|name| !name.starts_with(SUBPROTOCOL_KEY)).collect();
+    parts.headers.remove(header::SEC_WEBSOCKET_PROTOCOL);
+    if let Some(named) = HeaderValue::from_str(&named.join(", ")).ok().filter(|_| !named.is_empty()) {
+        parts.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, named);
+    }
     let bearer = || HeaderValue::from_str(&format!("Bearer {}", secret.0));
     let plain = || HeaderValue::from_str(&secret.0);
     let (name, value) = match provider {
@@ -374,8 +387,20 @@ pub fn presented_key(headers: &HeaderMap, uri: &Uri) -> Option<String> {
         text.split_whitespace().find(|word| word.starts_with(PREFIX)).map(str::to_owned)
     };
     let in_headers = CREDENTIALS.iter().flat_map(|name| headers.get_all(name)).find_map(of);
+    let in_protocols = || subprotocols(headers).find_map(|name| Some(name.strip_prefix(SUBPROTOCOL_KEY)?.to_owned()));
+    let in_headers = in_headers.or_else(|| in_protocols().filter(|key| key.starts_with(PREFIX)));
     let in_query = || parameters(uri).find(|(_, name, value)| name == QUERY_KEY && value.starts_with(PREFIX));
     in_headers.or_else(|| in_query().map(|(_, _, value)| value))
+}
+
+/// The subprotocols that a WebSocket is asked for with.
+pub(super) fn subprotocols(headers: &HeaderMap) -> impl Iterator<Item = String> {
+    let values = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+    let names = values.flat_map(|value| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        value.split(',').map(|name| name.trim().to_owned()).collect::<Vec<_>>()
+    });
+    names.filter(|name| !name.is_empty())
 }
 
 #[cfg(test)]

@@ -16,6 +16,8 @@
 //! answer ─┬─ in one piece: collect, decode, record, send
 //!         └─ as a stream: relay (parse, decode, pass on; withhold the end until recorded)
 //! ```
+//! A WebSocket (OpenAI's realtime API) is a connection with many calls: see [`realtime`].
+//!
 //! Upstream connections are HTTP/1.1, one call each: on a shared HTTP/2 connection one client that does not read would
 //! use up the window of its neighbours. `TCP_NODELAY` is set on both sides and every frame is flushed.
 
@@ -39,6 +41,7 @@ pub mod openai;
 mod packing;
 pub(crate) mod passthrough;
 pub mod policy;
+mod realtime;
 mod relay;
 mod shape;
 pub mod sse;
@@ -55,6 +58,7 @@ use axum::Router;
 use axum::routing::any;
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 use crate::Recorder;
 use crate::budget::Budget;
@@ -242,12 +246,13 @@ impl Gateway {
         checker: Option<Arc<dyn KeyChecker>>,
     ) -> Result<Self, GatewayError> {
         let upstream = Upstream::new(&config)?;
-        let budget = Budget::new(config.limits.buffered_bytes_max);
+        let budget = Arc::new(Budget::new(config.limits.buffered_bytes_max));
         let keys = Keys::new(checker, std::mem::take(&mut config.virtual_keys));
         let policies = std::mem::take(&mut config.policies).into_iter().map(Arc::new).collect();
         let recording = Recording::new(recorder, config.limits.record_wait);
         let bench = Bench::new();
-        Ok(Self { shared: Arc::new(Shared { recording, upstream, config, budget, keys, policies, guard, bench }) })
+        let stopping = watch::Sender::new(false);
+        Ok(Self { shared: Arc::new(Shared { recording, upstream, config, budget, stopping, keys, policies, guard, bench }) })
     }
 
     /// Its routes. For the client's address, serve it with [`serve`] or with connect info of type [`SocketAddr`].
@@ -258,8 +263,11 @@ impl Gateway {
             .with_state(Arc::clone(&self.shared))
     }
 
-    /// Waits until every record that is under way has been written: call it after the listener has stopped.
+    /// Ends the connections that are still open, and waits until every record that is under way has been written: call it after the
+    /// listener has stopped.
     pub async fn drained(&self) {
+        self.shared.stopping.send_replace(true);
+        self.shared.stopping.closed().await;
         self.shared.recording.drained().await;
     }
 }

@@ -279,6 +279,15 @@ impl Ruling {
         self.failure = whole.failure;
     }
 
+    /// Adds a decision on what was said later.
+    pub(super) fn merge(&mut self, later: Self) {
+        self.action = self.action.max(later.action);
+        self.judgement.add(later.judgement);
+        self.failure = self.failure.or(later.failure);
+        self.latency += later.latency;
+        self.redactions += later.redactions;
+    }
+
     /// The decision could not be carried out.
     pub(super) fn fail(&mut self, failure: &'static str) {
         *self = Self { latency: self.latency, ..self.policy.unjudged(failure) };

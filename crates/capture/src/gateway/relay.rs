@@ -478,7 +478,7 @@ impl Relay {
 }
 
 /// Does what takes long for much text, so that neighbours' calls do not wait for it.
-fn where_it_may_wait(bytes: usize, work: impl FnOnce()) {
+pub(super) fn where_it_may_wait(bytes: usize, work: impl FnOnce()) {
     let has_others = tokio::runtime::Handle::current().runtime_flavor() == tokio::runtime::RuntimeFlavor::MultiThread;
     if bytes > MASK_INLINE_BYTES_MAX && has_others { tokio::task::block_in_place(work) } else { work() }
 }

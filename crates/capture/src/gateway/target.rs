@@ -7,7 +7,7 @@ use http::request::Parts;
 use percent_encoding::{percent_decode, percent_decode_str};
 
 use super::api::{self, Api, Asked};
-use super::multipart;
+use super::{multipart, realtime};
 
 /// Whose API it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -104,6 +104,8 @@ impl Target {
         let segments: Vec<&str> = plain.split('/').collect();
         let provider = prefix.unwrap_or_else(|| by_shape(parts, &segments));
         let (api, mut asked) = match api::find(provider, &parts.method, &segments) {
+            // Without an upgrade there is no conversation to read.
+            Some((api, _)) if api.is_socket && !realtime::is_upgrade(&parts.headers) => (None, Asked::default()),
             Some((api, asked)) => (Some(api), asked),
             None => (None, Asked::default()),
         };
@@ -121,7 +123,10 @@ impl Target {
 fn is_azure(parts: &Parts, rest: &str) -> bool {
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     normalized(path).to_ascii_lowercase().starts_with("deployments/")
-        || query.split('&').any(|parameter| parameter.to_ascii_lowercase().starts_with("api-version="))
+        || query.split('&').map(str::to_ascii_lowercase).any(|parameter| {
+            // Connections of the realtime API name their deployment so.
+            parameter.starts_with("api-version=") || parameter.starts_with("deployment=")
+        })
         || parts.headers.contains_key("api-key")
 }
 

@@ -36,6 +36,7 @@ mod planted_secrets;
 mod policy;
 mod power;
 mod public;
+mod realtime;
 mod rotation;
 mod sessions;
 mod soak;

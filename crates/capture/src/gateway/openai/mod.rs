@@ -2,6 +2,7 @@
 
 pub(super) mod batch;
 pub(super) mod others;
+pub mod realtime;
 pub mod responses;
 mod stream;
 

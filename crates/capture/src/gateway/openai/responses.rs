@@ -64,6 +64,14 @@ const RESPONSE_HANDLED: &[&str] = &[
     "safety_identifier",
     "background",
     "input_tokens",
+    // Of the realtime API.
+    "status_details",
+    "conversation_id",
+    "modalities",
+    "output_modalities",
+    "voice",
+    "audio",
+    "output_audio_format",
 ];
 
 /// How an item that is no message is read: its type, what it is, where its text stands, its tool's name, its id. An item that brings
@@ -214,14 +222,16 @@ pub(in super::super) fn read_response(object: &Object<'_>) -> ModelResponse {
     let mut response = ModelResponse::default();
     map_fields(object, RESPONSE_FIELDS, RESPONSE_HANDLED, &mut response.attributes, &mut response.unmapped);
     let mut pieces = Pieces::default();
-    if let Some(error) = object.get("error") {
+    let details = object.object("status_details");
+    if let Some(error) = object.get("error").or_else(|| details.as_ref().and_then(|details| details.get("error"))) {
         response.error = Some(read_error(error, &mut pieces));
     }
     read_usage(object, &mut response.attributes);
     for (index, raw) in object.items("output").into_iter().enumerate() {
         response.refused |= item(raw, Direction::Output, position(index), &mut pieces);
     }
-    let reason = object.object("incomplete_details").and_then(|details| details.text("reason")).or_else(|| object.text("status"));
+    let reason = object.object("incomplete_details").or(details).and_then(|details| details.text("reason"));
+    let reason = reason.or_else(|| object.text("status"));
     finish(&mut response, reason);
     response.pieces = pieces.finish(&mut response.attributes);
     response
@@ -366,6 +376,7 @@ struct Begun {
 /// The end of an event's type, and what its `delta` belongs to.
 const DELTAS: &[(&str, DeltaOf)] = &[
     ("output_text.delta", DeltaOf::Text),
+    ("response.text.delta", DeltaOf::Text),
     ("refusal.delta", DeltaOf::Text),
     ("audio_transcript.delta", DeltaOf::Text),
     ("audio.transcript.delta", DeltaOf::Text),
@@ -385,7 +396,7 @@ enum DeltaOf {
 }
 
 /// Events after which nothing follows.
-const LAST: &[&str] = &["response.completed", "response.failed", "response.incomplete", "error"];
+const LAST: &[&str] = &["response.completed", "response.failed", "response.incomplete", "response.done", "error"];
 
 impl StreamDecode for StreamDecoder {
     fn event(&mut self, _name: &[u8], data: &[u8]) -> Progress {
@@ -405,7 +416,7 @@ impl StreamDecode for StreamDecoder {
             "response.created" | "response.queued" | "response.in_progress" => {
                 self.head = object.object("response").map(|response| read_response(&response));
             }
-            "response.completed" | "response.failed" | "response.incomplete" => {
+            "response.completed" | "response.failed" | "response.incomplete" | "response.done" => {
                 self.end = object.object("response").map(|response| read_response(&response));
             }
             "error" => {

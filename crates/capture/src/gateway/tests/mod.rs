@@ -5,6 +5,7 @@ mod commit;
 mod evasion;
 mod hostile;
 mod policy;
+mod realtime;
 mod support;
 mod traffic;
 pub(super) mod warden;
