@@ -1,4 +1,4 @@
-//! The gateway's decoders: requests and responses of every provider, and streams cut at any byte.
+//! The gateway's decoders: requests and responses of every provider, streams cut at any byte, and events of realtime connections.
 #![no_main]
 
 use std::ops::ControlFlow;
@@ -27,6 +27,15 @@ fuzz_target!(|bytes: &[u8]| {
     ] {
         let _ = decode(bytes);
     }
+    // Both sides of a realtime connection, an event on each line.
+    let mut talk = openai::realtime::Conversation::default();
+    for line in bytes.split(|byte| *byte == b'\n') {
+        if let Ok(said) = openai::realtime::read_client(line) {
+            let _ = talk.say(said);
+        }
+        let _ = talk.hear(line);
+    }
+    let _ = talk.rest();
     // The first byte says how long the pieces of the stream are.
     let Some((size, stream)) = bytes.split_first() else { return };
     let mut decoders: Vec<Box<dyn StreamDecode>> = vec![

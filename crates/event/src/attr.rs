@@ -254,7 +254,7 @@ keys! {
     GEN_AI_TOKEN_TYPE = "gen_ai.token.type";
     /// Span: how many log records have brought content to it.
     JOINED_RECORDS = "watchkeeper.joined.records";
-    /// Log record: the event of the span that its content was joined to.
+    /// Log record: the event of the span that its content was joined to, or, where it has content itself, that it completes.
     JOINED_TO = "watchkeeper.joined.to";
     /// Log record whose content belongs to a span: why it stands on its own (`span_not_seen`, `span_recorded_before`, `no_room`).
     JOIN_MISSED = "watchkeeper.join.missed";

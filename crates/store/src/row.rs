@@ -298,14 +298,15 @@ fn is_prompt(meta: &PieceMeta<Clean>) -> bool {
     meta.direction == Direction::Input && meta.role == Role::User && meta.part == Part::Text && !meta.history
 }
 
-/// Whether it is what is left of a log record whose content stands in the event of its span: no call by itself.
+/// Whether it is a log record of a call whose span has an event of its own: no call by itself. Its content stands there, or, where it came
+/// after the span, in itself.
 pub(crate) fn is_joined(event: &RecordedEvent<Clean>) -> bool {
     event.attributes.contains_key(attr::JOINED_TO.as_str())
 }
 
 /// What a model call brought: `error`, `refusal`, `tool_call`, `text`, `reasoning`, `empty`, `not_captured`.
 fn output_class(event: &RecordedEvent<Clean>) -> Option<&'static str> {
-    if event.kind != Kind::ModelCall || event.phase == Phase::Request || is_joined(event) {
+    if event.kind != Kind::ModelCall || event.phase == Phase::Request || (is_joined(event) && event.pieces.is_empty()) {
         return None;
     }
     let output =

@@ -4,7 +4,8 @@
 //! records and the call as a span; two exporters bring them in either order. A log record of that sort waits for its span,
 //! unacknowledged, for [`Limits::join_window`](super::Limits). What then becomes of it is on disk before either is acknowledged:
 //! its content in the span's event, and beside that an event without content, with the log record's id, so that an export
-//! that is sent again is recognised, also by a later process. What no span comes for is recorded on its own and says so.
+//! that is sent again is recognised, also by a later process. What no span comes for is recorded on its own and says so. So is what comes
+//! after its span: an event that is recorded does not change, so the log record keeps its content and names the span's event.
 
 use std::collections::btree_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -42,7 +43,7 @@ struct State {
     held_ids: HashSet<EventId>,
     /// Spans that came, the oldest first. None are remembered until somebody sends log records of this sort.
     is_used: bool,
-    spans: HashSet<SpanKey>,
+    spans: HashMap<SpanKey, EventId>,
     spans_in_order: VecDeque<SpanKey>,
 }
 
@@ -101,8 +102,10 @@ impl Joiner {
                 alone.push(event);
                 continue;
             };
-            if state.spans.contains(&key) {
-                alone.push(missed(event, RECORDED_BEFORE));
+            if let Some(span) = state.spans.get(&key) {
+                let mut event = missed(event, RECORDED_BEFORE);
+                event.attributes.insert(attr::JOINED_TO, Value::Text(span.to_string().into()));
+                alone.push(event);
             } else if !has_room || state.held_count >= HELD_MAX || !state.held_ids.insert(event.id) {
                 // One that waits already was sent again before it was answered.
                 alone.push(missed(event, NO_ROOM));
@@ -128,7 +131,7 @@ impl Joiner {
             }
             for (index, event) in events.iter().enumerate() {
                 let Some(key) = key_of(event) else { continue };
-                state.remember(key);
+                state.remember(key, event.id);
                 if let Some(held) = state.held.remove(&key) {
                     state.held_count -= held.len();
                     taken.push((index, held));
@@ -149,8 +152,8 @@ impl Joiner {
 }
 
 impl State {
-    fn remember(&mut self, key: SpanKey) {
-        if self.spans.insert(key) {
+    fn remember(&mut self, key: SpanKey, id: EventId) {
+        if self.spans.insert(key, id).is_none() {
             self.spans_in_order.push_back(key);
         }
         if self.spans_in_order.len() > SPANS_MAX

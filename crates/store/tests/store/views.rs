@@ -292,16 +292,22 @@ fn metrics_and_joined_log_records() {
             event.phase = Phase::Response;
             event.set(attr::JOINED_TO, "the span");
         }),
+        // One that came after its span has the answer itself, and is no second call either.
+        known(Kind::ModelCall, 1).with(|event| {
+            event.phase = Phase::Response;
+            event.set(attr::JOINED_TO, "the span");
+            event.pieces = vec![answer("late")];
+        }),
     ]);
     for (sql, expected) in [
         (
             "SELECT name, value, count, type, temporality, since, token_type, model, user_id FROM metrics",
             "gen_ai.client.token.usage|99|2|histogram|cumulative|2025-11-20T12:00:00.000000Z|input|gpt-x|ada",
         ),
-        ("SELECT count(*) FROM responses", "1"),
+        ("SELECT group_concat(response) FROM (SELECT response FROM responses ORDER BY response)", "a,late"),
         ("SELECT sum(input_tokens), count(*) FROM token_usage", "7|1"),
         ("SELECT model_calls FROM user_sessions", "1"),
-        ("SELECT count(*) FROM events", "3"),
+        ("SELECT count(*) FROM events", "4"),
     ] {
         check(&store, sql, &[expected]);
     }

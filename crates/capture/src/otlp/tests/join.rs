@@ -132,7 +132,11 @@ async fn what_no_span_comes_for_stands_on_its_own_and_says_so() {
     let (not_seen, before) = (Some("span_not_seen".to_owned()), Some("span_recorded_before".to_owned()));
     assert_eq!(why, [not_seen.clone(), not_seen.clone(), not_seen, None, before]);
     assert_eq!(events[2].phase, Phase::Response);
-    assert!(events.iter().all(|event| event.attribute(attr::JOINED_TO.as_str()).is_none()));
+    // The last came after its span, and says which event that is; its content is its own.
+    let (late, before) = events.split_last().unwrap();
+    assert!(before.iter().all(|event| event.attribute(attr::JOINED_TO.as_str()).is_none()));
+    let joined_to = late.attribute(attr::JOINED_TO.as_str()).and_then(|to| to.as_text()).map(|to| to.expose().to_owned());
+    assert_eq!((joined_to, late.pieces.len()), (Some(events[3].id.to_string()), 1));
 }
 
 #[tokio::test]
