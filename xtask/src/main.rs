@@ -2,6 +2,9 @@
 
 #![forbid(unsafe_code)]
 
+mod clients;
+mod matrix;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
@@ -11,6 +14,8 @@ const HELP: &str = "cargo xtask COMMAND
 
   setup     make what the tests need: a Python environment for each real client, and for the second verifier (needs python3 with venv)
   test      setup, then every test
+  matrix    every real client, live: SDKs, frameworks, instrumentations, MCP servers, at the versions that files pin (2 GB are
+            installed); prints what each left in the record and writes docs/reference/clients.md
   lint      formatting, clippy with warnings as errors, licences and sources of dependencies
   docs      write the reference pages and schemas that are generated from code
   faults    100 cycles of the suites below in all, as CI runs them (as root: power and full-disk mount file systems on files)
@@ -33,6 +38,7 @@ fn main() -> ExitCode {
     let result = match arguments.first().map(String::as_str) {
         Some("setup") => setup(),
         Some("test") => setup().and_then(|()| cargo(&["test", "--workspace", "--no-fail-fast"], &[])),
+        Some("matrix") => matrix::matrix(),
         Some("lint") => lint(),
         Some("docs") => cargo(&["test", "--workspace", "--lib"], &[("WATCHKEEPER_WRITE_DOCS", "1")]),
         Some("faults") => faults(),
@@ -66,50 +72,7 @@ fn main() -> ExitCode {
 
 /// One environment for each file of requirements: the versions that they need exclude each other.
 fn setup() -> anyhow::Result<()> {
-    let root = root()?;
-    let clients = root.join("tests/clients");
-    let environments = [
-        ("archive", "archive/requirements.txt"),
-        ("gateway", "gateway/requirements.txt"),
-        ("mcp", "mcp/requirements.txt"),
-        ("otel-genai", "otel/requirements-otel-genai.txt"),
-        ("otel-v2", "otel/requirements-otel-v2.txt"),
-        ("openinference", "otel/requirements-openinference.txt"),
-        ("openllmetry", "otel/requirements-openllmetry.txt"),
-        ("verifier", "../verifier/requirements.txt"),
-    ];
-    for (name, requirements) in environments {
-        let wanted = std::fs::read_to_string(clients.join(requirements)).with_context(|| requirements.to_owned())?;
-        let environment = root.join("target/clients").join(name);
-        let marker = environment.join("installed.txt");
-        if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
-            continue;
-        }
-        say(&format!("setup: {name}"));
-        run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&environment))
-            .context("python3 with venv is needed (Debian: apt-get install python3-venv)")?;
-        let pip = environment.join("bin/pip");
-        run(Command::new(pip).args(["install", "--quiet", "--disable-pip-version-check", "-r"]).arg(clients.join(requirements)))?;
-        std::fs::write(marker, wanted)?;
-    }
-    // Programs of npm, at the versions and digests of their lock file.
-    for name in ["mcp", "gateway-js"] {
-        let wanted = std::fs::read_to_string(clients.join(name).join("package-lock.json"))?;
-        let environment = root.join("target/clients").join(name);
-        let marker = environment.join("installed-npm.json");
-        if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
-            continue;
-        }
-        say(&format!("setup: {name} (npm)"));
-        std::fs::create_dir_all(&environment)?;
-        for file in ["package.json", "package-lock.json"] {
-            std::fs::copy(clients.join(name).join(file), environment.join(file)).with_context(|| file.to_owned())?;
-        }
-        let install = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error", "--prefix"];
-        run(Command::new("npm").args(install).arg(&environment)).context("npm is needed (Debian: apt-get install npm)")?;
-        std::fs::write(marker, wanted)?;
-    }
-    Ok(())
+    clients::make(clients::SMALL)
 }
 
 fn lint() -> anyhow::Result<()> {

@@ -1,0 +1,148 @@
+//! The environments of the real clients that the tests run: Python's and npm's, each at the versions that a file names.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Context as _;
+
+use crate::{root, run, say};
+
+/// An environment.
+#[derive(Clone, Copy)]
+pub(crate) struct Environment {
+    /// Its folder below `target/clients`.
+    pub(crate) name: &'static str,
+    /// What goes into it, below `tests/clients`.
+    pub(crate) from: From,
+}
+
+/// What goes into an environment.
+#[derive(Clone, Copy)]
+pub(crate) enum From {
+    /// Requirements of pip.
+    Python(&'static str),
+    /// A folder with package.json and package-lock.json.
+    Npm(&'static str),
+}
+
+use From::{Npm, Python};
+
+const fn environment(name: &'static str, from: From) -> Environment {
+    Environment { name, from }
+}
+
+/// What every run of the tests needs.
+pub(crate) const SMALL: &[Environment] = &[
+    environment("archive", Python("archive/requirements.txt")),
+    environment("gateway", Python("gateway/requirements.txt")),
+    environment("mcp", Python("mcp/requirements.txt")),
+    environment("otel-genai", Python("otel/requirements-otel-genai.txt")),
+    environment("otel-v2", Python("otel/requirements-otel-v2.txt")),
+    environment("openinference", Python("otel/requirements-openinference.txt")),
+    environment("openllmetry", Python("otel/requirements-openllmetry.txt")),
+    environment("verifier", Python("../verifier/requirements.txt")),
+    // Beside Python's: a new environment of Python's takes the folder whole, so these come after it.
+    environment("mcp", Npm("mcp")),
+    environment("gateway-js", Npm("gateway-js")),
+];
+
+/// Where the environments of frameworks are, below `target/clients`.
+pub(crate) const FRAMEWORKS_FOLDER: &str = "frameworks";
+
+/// What the matrix needs beside: 2 GB, which is too much for every run.
+pub(crate) const FRAMEWORKS: &[Environment] = &[
+    environment("frameworks/chroma", Python("otel/frameworks/requirements-chroma.txt")),
+    environment("frameworks/langgraph", Python("otel/frameworks/requirements-langgraph.txt")),
+    environment("frameworks/litellm", Python("otel/frameworks/requirements-litellm.txt")),
+    environment("frameworks/llamaindex", Python("otel/frameworks/requirements-llamaindex.txt")),
+    environment("frameworks/openlit", Python("otel/frameworks/requirements-openlit.txt")),
+    environment("frameworks/openai_agents", Python("otel/frameworks/requirements-openai_agents.txt")),
+    environment("frameworks/vercel_ai", Npm("otel/frameworks/vercel_ai")),
+    environment("frameworks/mcp_bridge", Npm("mcp/bridge")),
+];
+
+/// Makes the environments that are not there as their files want them.
+pub(crate) fn make(environments: &[Environment]) -> anyhow::Result<()> {
+    environments.iter().try_for_each(|environment| environment.make())
+}
+
+impl Environment {
+    /// Its folder.
+    fn folder(&self) -> anyhow::Result<PathBuf> {
+        Ok(root()?.join("target/clients").join(self.name))
+    }
+
+    /// The file that says what goes into it: all of it, where that is a lock file.
+    fn wanted(&self) -> anyhow::Result<String> {
+        let clients = root()?.join("tests/clients");
+        let path = match self.from {
+            Python(requirements) => clients.join(requirements),
+            Npm(folder) => clients.join(folder).join("package-lock.json"),
+        };
+        std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+    }
+
+    fn make(&self) -> anyhow::Result<()> {
+        let (folder, wanted) = (self.folder()?, self.wanted()?);
+        // What was installed, written when that went well: half an environment is made anew.
+        let marker = folder.join(match self.from {
+            Python(_) => "installed.txt",
+            Npm(_) => "installed-npm.json",
+        });
+        if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
+            return Ok(());
+        }
+        say(&format!("setup: {}", self.name));
+        std::fs::create_dir_all(&folder)?;
+        // npm takes a folder that is reached through a link for another package, which its lock file does not know.
+        let folder = folder.canonicalize()?;
+        match self.from {
+            Python(requirements) => install_python(&folder, requirements)?,
+            Npm(from) => install_npm(&folder, from)?,
+        }
+        std::fs::write(marker, wanted)?;
+        Ok(())
+    }
+}
+
+fn install_python(folder: &Path, requirements: &str) -> anyhow::Result<()> {
+    run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))
+        .context("python3 with venv is needed (Debian: apt-get install python3-venv)")?;
+    let install = ["install", "--quiet", "--disable-pip-version-check", "-r"];
+    run(Command::new(folder.join("bin/pip")).args(install).arg(root()?.join("tests/clients").join(requirements)))
+}
+
+/// At the versions and digests of the lock file.
+fn install_npm(folder: &Path, from: &str) -> anyhow::Result<()> {
+    let from = root()?.join("tests/clients").join(from);
+    for file in ["package.json", "package-lock.json"] {
+        std::fs::copy(from.join(file), folder.join(file)).with_context(|| file.to_owned())?;
+    }
+    let install = ["ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel", "error", "--prefix"];
+    run(Command::new("npm").args(install).arg(folder).current_dir(folder)).context("npm is needed (Debian: apt-get install npm)")
+}
+
+/// The version at which a package is pinned, in requirements or package.json.
+pub(crate) fn pinned(environment: &str, package: &str) -> anyhow::Result<String> {
+    let all = SMALL.iter().chain(FRAMEWORKS).filter(|known| known.name == environment);
+    for known in all {
+        let found = match known.from {
+            Python(_) => {
+                let wanted = known.wanted()?;
+                let lines = wanted.lines().filter_map(|line| line.split_once("==")).map(|(name, version)| {
+                    // `moto[server]==5`
+                    (name.split('[').next().unwrap_or(name).to_ascii_lowercase().replace('_', "-"), version.trim().to_owned())
+                });
+                lines.into_iter().find(|(name, _)| name == package).map(|(_, version)| version)
+            }
+            Npm(_) => {
+                let lock: serde_json::Value = serde_json::from_str(&known.wanted()?)?;
+                lock["packages"][format!("node_modules/{package}")]["version"].as_str().map(str::to_owned)
+            }
+        };
+        if let Some(version) = found {
+            return Ok(version);
+        }
+    }
+    anyhow::bail!("{environment} does not pin {package}")
+}
