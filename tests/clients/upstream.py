@@ -8,7 +8,10 @@ It is NOT a model and knows nothing. It answers deterministically, so that a tes
 * the last message is a tool result: ``The tool said: <result>``
 * else: ``You said: <text of the last user message>``
 
-both in one piece and as a stream. Models with these prefixes misbehave:
+both in one piece and as a stream. With ``logprobs`` each piece of an answer has a probability of one half. Models with these prefixes
+are special:
+
+* ``cached-``     says that half of what was read came from a cache
 
 * ``slow-``       20 ms before the answer, and between the events of a stream
 * ``error-``      500 with the provider's error body
@@ -20,6 +23,7 @@ Standard library only. Usage: ``upstream.py [PORT]``; prints ``listening on http
 """
 
 import json
+import math
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -89,7 +93,7 @@ class OpenAi:
             "prompt_tokens": read,
             "completion_tokens": tokens(written),
             "total_tokens": read + tokens(written),
-            "prompt_tokens_details": {"cached_tokens": 0},
+            "prompt_tokens_details": {"cached_tokens": read // 2 if self.model.startswith("cached-") else 0},
             "completion_tokens_details": {"reasoning_tokens": 0},
         }
         self.finish = "tool_calls" if self.calls_tool else "stop"
@@ -99,7 +103,11 @@ class OpenAi:
         if self.calls_tool:
             function = {"name": "get_weather", "arguments": json.dumps(ARGUMENTS)}
             message["tool_calls"] = [{"id": "call_1", "type": "function", "function": function}]
-        choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish}
+        logprobs = None
+        if self.body.get("logprobs"):
+            told = {"logprob": math.log(0.5), "bytes": None, "top_logprobs": []}
+            logprobs = {"content": [{"token": piece, **told} for piece in pieces_of(self.text)], "refusal": None}
+        choice = {"index": 0, "message": message, "logprobs": logprobs, "finish_reason": self.finish}
         return {
             "id": "chatcmpl-1",
             "object": "chat.completion",

@@ -13,21 +13,21 @@ pub(crate) struct Environment {
     /// Its folder below `target/clients`.
     pub(crate) name: &'static str,
     /// What goes into it, below `tests/clients`.
-    pub(crate) from: From,
+    pub(crate) from: Pinned,
 }
 
 /// What goes into an environment.
 #[derive(Clone, Copy)]
-pub(crate) enum From {
+pub(crate) enum Pinned {
     /// Requirements of pip.
     Python(&'static str),
     /// A folder with package.json and package-lock.json.
     Npm(&'static str),
 }
 
-use From::{Npm, Python};
+use Pinned::{Npm, Python};
 
-const fn environment(name: &'static str, from: From) -> Environment {
+const fn environment(name: &'static str, from: Pinned) -> Environment {
     Environment { name, from }
 }
 

@@ -213,6 +213,9 @@ pub(crate) enum Command {
         reading: Reading,
         /// A trace id, session id or event id
         id: String,
+        /// Show long texts whole
+        #[arg(long)]
+        full: bool,
         #[command(flatten)]
         format: Format,
     },

@@ -1,9 +1,9 @@
-// The real JavaScript SDKs against the gateway: openai, @anthropic-ai/sdk, and Vercel's ai with both. Prints one JSON object: what was
-// sent and what came back, for a test to compare with what was recorded. WATCHKEEPER_GATEWAY is the gateway's address.
+// The real JavaScript SDKs against the gateway: openai, @anthropic-ai/sdk, and Vercel's ai with both, each also with a tool. Prints one
+// JSON object: what was sent and what came back, for a test to compare with what was recorded. WATCHKEEPER_GATEWAY is the gateway's address.
 import Anthropic from '@anthropic-ai/sdk';
 import { createAnthropic } from '@ai-sdk/anthropic';
 import { createOpenAI } from '@ai-sdk/openai';
-import { generateText, streamText } from 'ai';
+import { generateText, jsonSchema, stepCountIs, streamText, tool } from 'ai';
 import OpenAI from 'openai';
 
 const gateway = process.env.WATCHKEEPER_GATEWAY.replace(/\/$/, '');
@@ -15,6 +15,10 @@ const anthropic = (session) =>
   new Anthropic({ baseURL: gateway, apiKey: 'not-a-key-anthropic', maxRetries: 0, defaultHeaders: headers(session) });
 const ask = (prompt) => [{ role: 'user', content: prompt }];
 const said = [];
+const tools = [];
+const question = 'What is the weather in Paris?';
+const schema = { type: 'object', properties: { city: { type: 'string' } }, required: ['city'] };
+const result = JSON.stringify({ celsius: 21 });
 
 {
   const [session, prompt] = ['js-openai', 'Hello from JavaScript 👋'];
@@ -54,4 +58,36 @@ const said = [];
   const usage = await answer.usage;
   said.push({ session, prompt, text, usage: { input: usage.inputTokens, output: usage.outputTokens } });
 }
-console.log(JSON.stringify({ plain: said }, null, 2));
+{
+  const session = 'js-openai-tool';
+  const weather = { type: 'function', function: { name: 'get_weather', parameters: schema } };
+  const messages = ask(question);
+  const chat = () => openai(session).chat.completions.create({ model: 'stand-in-gpt', messages, tools: [weather] });
+  const message = (await chat()).choices[0].message;
+  const call = message.tool_calls[0];
+  messages.push(message, { role: 'tool', tool_call_id: call.id, content: result });
+  await chat();
+  tools.push({ session, tool: call.function.name, arguments: call.function.arguments, result });
+}
+{
+  const session = 'js-anthropic-tool';
+  const messages = ask(question);
+  const weather = { name: 'get_weather', input_schema: schema };
+  const chat = () => anthropic(session).messages.create({ model: 'stand-in-claude', max_tokens: 50, messages, tools: [weather] });
+  const content = (await chat()).content;
+  const call = content.find((block) => block.type === 'tool_use');
+  messages.push({ role: 'assistant', content });
+  messages.push({ role: 'user', content: [{ type: 'tool_result', tool_use_id: call.id, content: result }] });
+  await chat();
+  tools.push({ session, tool: call.name, arguments: JSON.stringify(call.input), result });
+}
+{
+  const session = 'js-ai-tool';
+  const provider = createOpenAI({ baseURL: `${gateway}/v1`, apiKey: 'not-a-key-openai', headers: headers(session) });
+  const get_weather = tool({ description: 'The weather.', inputSchema: jsonSchema(schema), execute: async () => JSON.parse(result) });
+  const model = provider('stand-in-gpt');
+  const answer = await generateText({ model, prompt: question, tools: { get_weather }, stopWhen: stepCountIs(3), maxRetries: 0 });
+  const call = answer.steps[0].toolCalls[0];
+  tools.push({ session, tool: call.toolName, arguments: JSON.stringify(call.input), result });
+}
+console.log(JSON.stringify({ plain: said, tools }, null, 2));

@@ -4,8 +4,14 @@ import json
 import os
 import sys
 import threading
+import time
 
 import mock_openai
+
+# Another day's clock: for trends. OpenTelemetry takes the function when it is imported, which is after this.
+if BEHIND := int(os.environ.get("EMITTER_CLOCK_BEHIND_S", "0")):
+    real_time_ns = time.time_ns
+    time.time_ns = lambda: real_time_ns() - BEHIND * 10**9
 
 USER = "user-4711"
 SESSION = "session-0815"

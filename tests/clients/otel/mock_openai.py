@@ -1,4 +1,5 @@
-"""A stand-in for OpenAI's chat completions: asks for the weather tool first, answers when it has the result."""
+"""A stand-in for OpenAI's chat completions: asks for the weather tool first, answers when it has the result. Of other tools it calls
+those that it knows, each once: a hand-off (`transfer_to_...`), then a command."""
 
 import json
 import threading
@@ -9,16 +10,33 @@ TOOL = "get_weather"
 ARGUMENTS = '{"city":"Oslo"}'
 CALL_ID = "call_mock_1"
 ANSWER = "It is 7 degrees and raining in Oslo."
+COMMAND_TOOL = "run_command"
+COMMAND = "pip install 'requests==2.31.0' --index-url https://pypi.example/simple"
 
 
-def completion(messages):
-    has_result = any(message.get("role") == "tool" for message in messages)
-    if has_result:
+def next_call(request):
+    """The tool that is called next and its arguments; nothing when there is nothing left to call."""
+    messages = request["messages"]
+    called = {call["function"]["name"] for message in messages for call in message.get("tool_calls") or []}
+    offered = [tool["function"]["name"] for tool in request.get("tools") or []]
+    for name in offered:
+        if name.startswith("transfer_to_") and name not in called:
+            return name, "{}"
+    if COMMAND_TOOL in offered:
+        return None if COMMAND_TOOL in called else (COMMAND_TOOL, json.dumps({"command": COMMAND}))
+    return None if any(message.get("role") == "tool" for message in messages) else (TOOL, ARGUMENTS)
+
+
+def completion(request):
+    call = next_call(request)
+    if call is None:
         message = {"role": "assistant", "content": ANSWER}
     else:
-        call = {"id": CALL_ID, "type": "function", "function": {"name": TOOL, "arguments": ARGUMENTS}}
+        name, arguments = call
+        call = {"id": CALL_ID if name == TOOL else f"call_{name}", "type": "function", "function": {"name": name, "arguments": arguments}}
         message = {"role": "assistant", "content": None, "tool_calls": [call]}
-    finish_reason = "stop" if has_result else "tool_calls"
+    has_result = any(message.get("role") == "tool" for message in request["messages"])
+    finish_reason = "stop" if call is None else "tool_calls"
     usage = {"prompt_tokens": 57 if has_result else 42, "completion_tokens": 11 if has_result else 9}
     usage["total_tokens"] = usage["prompt_tokens"] + usage["completion_tokens"]
     return message, finish_reason, usage
@@ -31,7 +49,7 @@ class Handler(BaseHTTPRequestHandler):
         request = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if not self.path.endswith("/chat/completions"):
             return self.answer(404, json.dumps({"error": {"message": "no such path"}}).encode(), "application/json")
-        message, finish_reason, usage = completion(request["messages"])
+        message, finish_reason, usage = completion(request)
         common = {"id": "chatcmpl-mock-1", "created": 1700000000, "model": MODEL, "system_fingerprint": "fp_mock"}
         if not request.get("stream"):
             choice = {"index": 0, "message": message, "finish_reason": finish_reason, "logprobs": None}

@@ -189,6 +189,9 @@ fn event(raw: &RawValue) -> Result<RawEvent, InputError> {
     }
     tool(&fields, &mut event)?;
     messages(&fields, &mut event)?;
+    if kind == Kind::DataAccess {
+        crate::sql::tell(&event.pieces, &mut event.attributes);
+    }
     bound(&mut event);
     Ok(event)
 }

@@ -310,6 +310,7 @@ impl<'d> Draft<'d> {
             (None, None) if self.dialect.is_some_and(Dialect::agent_is_service) => resource.application.clone(),
             (None, None) => None,
         };
+        event.identity.delegation = self.slot(Slot::Delegator, resource).map(Principal::asserted).into_iter().collect();
         let (address, user_agent) = (self.slot(Slot::ClientAddress, resource), self.slot(Slot::UserAgent, resource));
         if address.is_some() || user_agent.is_some() {
             event.identity.client = Some(event::Client { address, user_agent });

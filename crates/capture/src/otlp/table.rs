@@ -218,6 +218,8 @@ pub(super) enum Slot {
     AgentName,
     /// The agent's version.
     AgentVersion,
+    /// The agent for which the agent acts: it handed over, or delegated.
+    Delegator,
     /// The client's address.
     ClientAddress,
     /// The client's user agent.
@@ -228,7 +230,7 @@ pub(super) enum Slot {
 
 impl Slot {
     /// How many there are.
-    pub(super) const COUNT: usize = 10;
+    pub(super) const COUNT: usize = 11;
 }
 
 fn text_part() -> Part {

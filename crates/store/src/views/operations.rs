@@ -215,7 +215,7 @@ pub(super) const DATA_ACCESS: View = View {
                   WHEN 'read' THEN 'read' WHEN 'select' THEN 'read' WHEN 'get' THEN 'read' WHEN 'find' THEN 'read' \
                   WHEN 'query' THEN 'read' WHEN 'search' THEN 'read' WHEN 'scan' THEN 'read' WHEN 'list' THEN 'read' \
                   WHEN 'show' THEN 'read' WHEN 'fetch' THEN 'read' WHEN 'count' THEN 'read' WHEN 'aggregate' THEN 'read' \
-                  WHEN 'explain' THEN 'read' WHEN 'describe' THEN 'read' WHEN 'trace' THEN 'read' WHEN 'values' THEN 'read' \
+                  WHEN 'explain' THEN 'read' WHEN 'describe' THEN 'read' WHEN 'trace' THEN 'read' WHEN 'values' THEN 'read' WHEN 'peek' THEN 'read' \
                   ELSE 'write' END",
                 "`read` or `write`; an operation that is not known to read counts as `write`; NULL for `begin`, `commit` and the like",
             ),

@@ -8,6 +8,7 @@ mod import;
 mod keys;
 mod lifecycle;
 mod mcp;
+mod picture;
 mod read;
 mod rules;
 mod run;
@@ -37,7 +38,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Import { data, files, format } => import::import(&data, &files, format),
         Command::Query { data, reading, sql, format } => read::query(&data, reading, &sql, format.format),
         Command::Search { data, reading, text, limit, format } => read::search(&data, reading, &text, limit, format.format),
-        Command::Trace { data, reading, id, format } => read::trace(&data, reading, &id, format.format),
+        Command::Trace { data, reading, id, full, format } => read::trace(&data, reading, &id, full, format.format),
         Command::Tail { data, follow, lines, format } => read::tail(&data, follow, lines, format.format),
         Command::Status { data, format } => read::status(&data, format.format),
         Command::Hook(options) => hook::hook(&options),

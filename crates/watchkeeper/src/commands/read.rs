@@ -11,6 +11,7 @@ use serde_json::Value;
 use server::{Asker, DataDir, Node, NodeSettings, RootKeyPlace, Standing};
 use store::{Cell, QueryLimits, Reader, Table};
 
+use super::picture;
 use crate::cli::{Data, FormatName, Reading};
 use crate::local_api::LocalApi;
 use crate::output::{complain, printable, say, table};
@@ -44,13 +45,13 @@ pub(super) fn search(data: &Data, reading: Reading, text: &str, limit: usize, fo
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn trace(data: &Data, reading: Reading, id: &str, format: FormatName) -> anyhow::Result<ExitCode> {
+pub(super) fn trace(data: &Data, reading: Reading, id: &str, full: bool, format: FormatName) -> anyhow::Result<ExitCode> {
     let view: Value = match open(data)? {
         Place::Server(api) => api.get(&format!("/api/trace/{}", encode(id)))?,
         Place::Files(dir) => serde_json::to_value(files(&dir, data, reading, "trace", id)?.trace(id)?)?,
     };
     if format == FormatName::Table {
-        show_trace(&view)?;
+        picture::lines(&view, full).iter().try_for_each(|line| say(line))?;
     } else {
         say(&serde_json::to_string_pretty(&view)?)?;
     }
@@ -279,66 +280,4 @@ fn show_rows(rows: &Value, format: FormatName) -> anyhow::Result<()> {
 
 fn cell_text(value: &Value) -> String {
     value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, str::to_owned)
-}
-
-/// What an event was about, by the columns and attributes that say it shortest: the model, the tool, the store and what in it.
-fn subject(event: &Value) -> String {
-    const FACTS: [&str; 6] =
-        ["db.system.name", "db.operation.name", "db.collection.name", "gen_ai.data_source.id", "mcp.resource.uri", "url.full"];
-    let columns = ["model", "tool"].into_iter().map(|column| &event[column]);
-    let facts = FACTS.into_iter().map(|key| &event["attributes"][key]);
-    let mut known: Vec<String> = columns.chain(facts).map(cell_text).filter(|text| !text.is_empty()).collect();
-    known.extend(event["error"].as_str().map(|error| format!("failed: {error}")));
-    known.dedup();
-    if known.is_empty() { String::new() } else { printable(&format!("  [{}]", known.join(" "))) }
-}
-
-/// The events as a tree, each text once, findings beside the texts that they are in.
-fn show_trace(view: &Value) -> anyhow::Result<()> {
-    /// Deeper events stand no further to the right.
-    const DEPTH_MAX: u64 = 16;
-    let mut shown = std::collections::HashSet::new();
-    for event in view["events"].as_array().into_iter().flatten() {
-        let indent = "  ".repeat(usize::try_from(event["depth"].as_u64().unwrap_or(0).min(DEPTH_MAX)).unwrap_or(0));
-        let text = |key: &str| printable(&cell_text(&event[key]));
-        let phase = if event["phase"] == "complete" { String::new() } else { format!(" ({})", text("phase")) };
-        let who = ["user_id", "application", "agent"]
-            .map(text)
-            .into_iter()
-            .filter(|who| !who.is_empty())
-            .collect::<Vec<_>>()
-            .join(" / ");
-        let subject = subject(event);
-        say(&format!("{}  {indent}{}{phase}  {}{subject}  {who}", text("time"), text("kind"), text("name")))?;
-        let mut repeated = 0;
-        for piece in event["pieces"].as_array().into_iter().flatten() {
-            let part = |key: &str| printable(&cell_text(&piece[key]));
-            if !shown.insert((part("role"), part("part"), part("content_id"))) {
-                repeated += 1;
-                continue;
-            }
-            say(&format!("    {indent}{} {} {}: {}", part("role"), part("part"), part("name"), part("text")))?;
-            for finding in piece["findings"].as_array().into_iter().flatten() {
-                let of = |key: &str| printable(&cell_text(&finding[key]));
-                say(&format!(
-                    "        {indent}! {} {} ({}, {}..{})",
-                    of("risk"),
-                    of("technique"),
-                    of("rule"),
-                    of("start"),
-                    of("end")
-                ))?;
-            }
-        }
-        if repeated > 0 {
-            say(&format!("    {indent}({repeated} texts as before)"))?;
-        }
-    }
-    for detection in view["detections"].as_array().into_iter().flatten() {
-        let of = |key: &str| printable(&cell_text(&detection[key]));
-        let carried = detection["evidence"].as_array().into_iter().flatten().find(|part| part["what"] == "shared_value");
-        let carried = carried.map(|part| format!(": {}", printable(&cell_text(&part["value"])))).unwrap_or_default();
-        say(&format!("DETECTED {} {} {} {} {}{carried}", of("time"), of("severity"), of("technique"), of("title"), of("grade")))?;
-    }
-    Ok(())
 }

@@ -2,11 +2,12 @@
 //! `tests/clients` in a virtual environment of its own, which `cargo xtask setup` makes.
 
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use serde_json::{Value, json};
 
+use crate::asked;
 use crate::support::{Server, root};
 
 /// The Python of a client's environment.
@@ -18,13 +19,21 @@ pub(crate) fn python(environment: &str) -> PathBuf {
 
 /// Runs a client and gives what it says that it sent and saw.
 pub(crate) fn client(environment: &str, script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Value {
-    let mut command = Command::new(python(environment));
+    client_of(&python(environment), script, arguments, variables)
+}
+
+/// As [`client`], with a Python of one's own.
+pub(crate) fn client_of(python: &Path, script: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Value {
+    let mut command = Command::new(python);
     command.arg(root().join("tests/clients").join(script)).args(arguments);
     command.env("no_proxy", "127.0.0.1,localhost").env_remove("http_proxy").env_remove("HTTP_PROXY");
     let output = command.envs(variables.iter().copied()).output().unwrap();
     let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(output.status.success(), "{script}: {complaint}");
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{script}: {error}: {complaint}"))
+    // What a framework says before is its own.
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let from = if said.starts_with('{') { 0 } else { said.find("\n{").map_or(0, |at| at + 1) };
+    serde_json::from_str(&said[from..]).unwrap_or_else(|error| panic!("{script}: {error}: {complaint}"))
 }
 
 /// The stand-in for the commercial models.
@@ -74,6 +83,7 @@ pub(crate) fn one(server: &Server, sql: &str) -> Value {
 /// That a row has these values; JSON text is compared as JSON.
 pub(crate) fn assert_row(found: &Value, expected: &Value) {
     for (column, value) in expected.as_object().unwrap() {
+        asked::column(column);
         let same = match (&found[column], value) {
             (Value::String(text), Value::Object(_)) => serde_json::from_str::<Value>(text).ok().as_ref() == Some(value),
             (found, value) => found == value,

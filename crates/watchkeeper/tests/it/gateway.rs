@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use crate::clients::{Upstream, assert_row, client, one};
 use crate::support::{Server, root, watchkeeper};
 
-fn server_with(more: &str) -> (tempfile::TempDir, Upstream, Server) {
+/// A server in front of the stand-in for models, in the place of every provider.
+pub(crate) fn server_with(more: &str) -> (tempfile::TempDir, Upstream, Server) {
     let dir = tempfile::tempdir().unwrap();
     let upstream = Upstream::start();
     let base = &upstream.base;
@@ -20,7 +21,7 @@ fn server_with(more: &str) -> (tempfile::TempDir, Upstream, Server) {
 }
 
 /// Prompts, responses and tokens of plain calls, as the SDK has them.
-fn plain_rows(server: &Server, calls: &Value, count: usize) {
+pub(crate) fn plain_rows(server: &Server, calls: &Value, count: usize) {
     let calls = calls.as_array().unwrap();
     assert_eq!(calls.len(), count, "{calls:?}");
     for call in calls {
@@ -45,6 +46,19 @@ fn plain_rows(server: &Server, calls: &Value, count: usize) {
     }
 }
 
+/// Actions of calls with a tool, as the SDK has them.
+pub(crate) fn tool_rows(server: &Server, calls: &Value, count: usize) {
+    let calls = calls.as_array().unwrap();
+    assert_eq!(calls.len(), count, "{calls:?}");
+    for call in calls {
+        let session = call["session"].as_str().unwrap();
+        let parse = |key: &str| serde_json::from_str::<Value>(call[key].as_str().unwrap()).unwrap();
+        let action = one(server, &format!("SELECT * FROM agent_actions WHERE session_id = '{session}'"));
+        assert_row(&action, &json!({ "tool": call["tool"], "user_id": "user-7" }));
+        assert_row(&action, &json!({ "parameters": parse("arguments"), "result": parse("result") }));
+    }
+}
+
 #[test]
 fn the_sdks_of_openai_anthropic_google_and_aws_use_every_api() {
     let (_dir, _upstream, server) = server_with("");
@@ -54,14 +68,7 @@ fn the_sdks_of_openai_anthropic_google_and_aws_use_every_api() {
     plain_rows(&server, &said["bedrock"], 2);
     let models = server.query("SELECT DISTINCT model FROM prompts WHERE session_id = 'azure'");
     assert_eq!(models[0]["model"], "prod", "the deployment is the model");
-    let tools = said["tools"].as_array().unwrap();
-    assert_eq!(tools.len(), 3, "{tools:?}");
-    for call in tools {
-        let session = call["session"].as_str().unwrap();
-        let parse = |key: &str| serde_json::from_str::<Value>(call[key].as_str().unwrap()).unwrap();
-        let action = one(&server, &format!("SELECT * FROM agent_actions WHERE session_id = '{session}'"));
-        assert_row(&action, &json!({ "tool": call["tool"], "parameters": parse("arguments"), "result": parse("result") }));
-    }
+    tool_rows(&server, &said["tools"], 3);
     let of = |view: &str, session: &str| one(&server, &format!("SELECT * FROM {view} WHERE session_id = '{session}'"));
     assert_row(&of("prompts", "embeddings"), &json!({ "prompt": said["embeddings"]["prompt"] }));
     assert_row(&of("token_usage", "embeddings"), &json!({ "input_tokens": said["embeddings"]["usage"]["input"] }));
@@ -101,6 +108,7 @@ fn the_javascript_sdks_through_the_gateway() {
     let said: Value = serde_json::from_slice(&output.stdout).unwrap();
     server.settle();
     plain_rows(&server, &said["plain"], 5);
+    tool_rows(&server, &said["tools"], 3);
     server.stop();
 }
 

@@ -9,6 +9,7 @@
 )]
 
 mod agents;
+mod asked;
 mod attacks;
 mod cli;
 mod clients;
@@ -18,6 +19,7 @@ mod demo;
 mod egress;
 mod evidence;
 mod faults;
+mod fields;
 mod full_disk;
 mod gaps;
 mod gateway;
@@ -27,6 +29,7 @@ mod hostile;
 mod keys;
 mod kms;
 mod lifecycle;
+mod matrix;
 mod mcp;
 #[path = "../../../archive/src/objects/moto.rs"]
 mod moto;

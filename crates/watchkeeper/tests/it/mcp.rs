@@ -4,11 +4,11 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::clients::python;
+use crate::clients::{assert_row, python};
 use crate::support::{SOON, Server, feed, http, json as run_json, root, watchkeeper};
 
 /// A program that npm has installed.
@@ -31,7 +31,7 @@ fn proxy(data: &Path, options: &[&str]) -> Vec<String> {
 }
 
 /// Runs a client of the Python SDK and gives what it says.
-fn client(script_name: &str, words: &[String]) -> Value {
+pub(crate) fn client(script_name: &str, words: &[String]) -> Value {
     let output = Command::new(python("mcp"))
         .arg(script(script_name))
         .args(words)
@@ -44,6 +44,20 @@ fn client(script_name: &str, words: &[String]) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{script_name}: {error}: {complaint}"))
 }
 
+/// A port that nobody had a moment ago.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Waits until somebody listens there.
+pub(crate) fn wait_for_port(port: u16, patience: Duration) {
+    let until = Instant::now() + patience;
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(Instant::now() < until, "nobody listens on {port}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
 /// `server-everything` over HTTP.
 struct Everything {
     child: Child,
@@ -52,7 +66,7 @@ struct Everything {
 
 impl Everything {
     fn start() -> Self {
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free_port();
         let child = Command::new(npm("mcp-server-everything"))
             .arg("streamableHttp")
             .env("PORT", port.to_string())
@@ -60,11 +74,7 @@ impl Everything {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let until = Instant::now() + SOON;
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(Instant::now() < until, "server-everything does not listen");
-            std::thread::sleep(std::time::Duration::from_millis(50));
-        }
+        wait_for_port(port, SOON);
         Self { child, url: format!("http://127.0.0.1:{port}/mcp") }
     }
 }
@@ -111,6 +121,9 @@ fn everything_is_told(server: &Server, said: &Value, transport: &str, user: Opti
     assert_eq!(resource["source"], "mcp");
     let read = one("SELECT text FROM pieces WHERE part = 'document'");
     assert_eq!(read["text"], said["content"]);
+    let uri = said["resource"].as_str().unwrap();
+    let access = one(&format!("SELECT bytes, access FROM data_access WHERE object = '{uri}' AND bytes IS NOT NULL"));
+    assert_eq!(access, json!({ "bytes": read["text"].as_str().unwrap().len(), "access": "read" }));
     let sampled = server.query("SELECT phase, model FROM events WHERE kind = 'model_call' ORDER BY seq");
     assert_eq!(sampled.len(), 2, "{sampled:#?}");
     let answer = one("SELECT response FROM responses");
@@ -119,6 +132,8 @@ fn everything_is_told(server: &Server, said: &Value, transport: &str, user: Opti
     let texts: Vec<&str> = prompts.iter().filter_map(|row| row["system_prompt"].as_str()).collect();
     assert!(texts.iter().any(|text| text.contains("Everything Server")), "the instructions: {texts:?}");
     assert!(texts.contains(&said["prompt"].as_str().unwrap()), "{texts:?}");
+    let asked = server.query("SELECT object, action FROM system_prompt_events WHERE action = 'read'");
+    assert!(asked.contains(&json!({ "object": said["prompts"][0], "action": "read" })), "{asked:?}");
     let installed = one("SELECT * FROM installations WHERE package_manager = 'mcp_server'");
     assert_eq!(installed["package"], "everything");
     let images = server.query("SELECT text FROM pieces WHERE part = 'media'");
@@ -180,6 +195,56 @@ fn the_python_sdk_and_server_everything_over_http() {
     assert_eq!(unknown.status, 404);
     let browser = http(&mcp, "POST", "/everything", &[("origin", "http://evil.example")], b"{}");
     assert_eq!(browser.status, 403);
+    server.stop();
+}
+
+/// A folder for `server-filesystem`.
+pub(crate) fn folder_with_a_note(dir: &Path) -> PathBuf {
+    // The server names files by where they really are.
+    let folder = dir.canonicalize().unwrap().join("files");
+    std::fs::create_dir(&folder).unwrap();
+    std::fs::write(folder.join("note.txt"), "as it was").unwrap();
+    folder
+}
+
+/// What the client of `server-filesystem` must have seen, and what it must have left, where writing is refused.
+pub(crate) fn files_are_told(server: &Server, said: &Value, transport: &str) {
+    assert_eq!(said["server"], "secure-filesystem-server");
+    assert_eq!(
+        (&said["read"], &said["outside"], &said["refused"]),
+        (&json!("as it was"), &json!(true), &json!(-32010)),
+        "{said:#}"
+    );
+    assert_eq!(std::fs::read_to_string(said["note"].as_str().unwrap()).unwrap(), "as it was");
+    server.settle();
+    let actions = server
+        .query("SELECT tool, status, parameters, result, approval_status, approval_source FROM agent_actions ORDER BY time_ns");
+    let tools: Vec<String> =
+        actions.iter().map(|row| format!("{} {}", row["tool"].as_str().unwrap(), row["status"].as_str().unwrap())).collect();
+    assert_eq!(tools, ["read_text_file ok", "list_directory ok", "read_text_file error", "write_file denied"]);
+    assert_row(&actions[0], &json!({ "parameters": { "path": said["note"] }, "result": "as it was", "approval_status": null }));
+    assert_row(&actions[1], &json!({ "result": said["listed"] }));
+    assert_row(&actions[3], &json!({ "approval_status": "denied", "approval_source": "config", "result": null }));
+    let decisions = server.query("SELECT policy_violated, blocked, tool FROM guardrail_decisions WHERE source = 'guardrail'");
+    assert_eq!(decisions, [json!({ "policy_violated": "mcp.tools", "blocked": 1, "tool": "write_file" })]);
+    let transports = server.query(
+        "SELECT DISTINCT attributes ->> '$.\"network.transport\"' AS transport FROM events WHERE kind = 'tool_call' AND transport IS NOT NULL",
+    );
+    assert_eq!(transports, [json!({ "transport": transport })]);
+    let installed = server.query("SELECT package FROM installations WHERE package_manager = 'mcp_server'");
+    assert_eq!(installed, [json!({ "package": "files" })]);
+}
+
+#[test]
+fn the_python_sdk_and_server_filesystem_over_stdio() {
+    let dir = tempfile::tempdir().unwrap();
+    let folder = folder_with_a_note(dir.path());
+    let server = Server::start(&dir.path().join("data"));
+    let mut words = vec![folder.display().to_string(), "stdio".to_owned()];
+    words.extend(proxy(&server.data, &["--name", "files", "--deny", "write_*", "--"]));
+    words.extend([npm("mcp-server-filesystem").display().to_string(), folder.display().to_string()]);
+    let said = client("filesystem.py", &words);
+    files_are_told(&server, &said, "pipe");
     server.stop();
 }
 
@@ -267,9 +332,7 @@ impl Session {
 #[test]
 fn a_policy_stops_what_it_names_and_nothing_else() {
     let dir = tempfile::tempdir().unwrap();
-    let files = dir.path().join("files");
-    std::fs::create_dir(&files).unwrap();
-    std::fs::write(files.join("note.txt"), "as it was").unwrap();
+    let files = folder_with_a_note(dir.path());
     let server = Server::start(&dir.path().join("data"));
     let mut words = proxy(&server.data, &["--deny", "write_*", "--deny", "edit_file", "--hold-results", "--"]);
     words.extend([npm("mcp-server-filesystem").display().to_string(), files.display().to_string()]);

@@ -59,9 +59,9 @@ fn conversation(server: &Server, said: &Value) {
     assert_row(&action, &action_of(said));
 }
 
-/// The action of a conversation.
+/// The action of a conversation. What is no JSON is a text.
 fn action_of(said: &Value) -> Value {
-    let parse = |key: &str| serde_json::from_str::<Value>(said[key].as_str().unwrap()).unwrap();
+    let parse = |key: &str| serde_json::from_str::<Value>(said[key].as_str().unwrap()).unwrap_or_else(|_| said[key].clone());
     json!({ "tool": said["tool"], "parameters": parse("arguments"), "result": parse("result"), "user_id": said["user"] })
 }
 
@@ -99,6 +99,44 @@ fn openai_agents_with_a_tool() {
 }
 
 #[test]
+fn openai_agents_that_hand_over_and_install() {
+    let (_dir, server, said) = received("openai_agents_handoff");
+    let (first, second) = (&said["agents"][0], &said["agents"][1]);
+    let who = json!({ "user_id": said["user"], "session_id": said["session"] });
+    // Who handed over to whom, as a step and as the chain behind the second agent.
+    let step = one(&server, "SELECT * FROM agent_steps WHERE step = 'handoff'");
+    assert_row(&step, &json!({ "name": "handoff to builder", "input": first, "output": second }));
+    assert_row(&step, &who);
+    let worked = one(&server, "SELECT * FROM agent_steps WHERE step = 'invoke_agent' AND agent = 'builder'");
+    assert_row(&worked, &json!({ "delegation": "[\"triage\"]" }));
+    let agents =
+        server.query("SELECT agent, delegation_chain, on_behalf_of, proof FROM agents WHERE agent IS NOT NULL ORDER BY agent");
+    let agent = |name: &Value, chain: Value| json!({ "agent": name, "delegation_chain": chain, "on_behalf_of": said["user"], "proof": "asserted" });
+    assert_eq!(agents.iter().filter(|row| **row == agent(second, json!("triage"))).count(), 1, "{agents:#?}");
+    assert_eq!(agents.iter().filter(|row| **row == agent(first, Value::Null)).count(), 1, "{agents:#?}");
+    // The hand-off is a tool to the model, and no tool that ran.
+    let actions = server.query("SELECT * FROM agent_actions ORDER BY time_ns");
+    let tools: Vec<&Value> = actions.iter().map(|row| &row["tool"]).collect();
+    assert_eq!(tools, [&json!("transfer_to_builder"), &said["tool"]], "{actions:#?}");
+    assert_row(&actions[1], &action_of(&said));
+    assert_row(&actions[1], &who);
+    // The model asked for the command, and a tool ran it.
+    let installed = server.query("SELECT * FROM installations");
+    assert!(!installed.is_empty());
+    for row in &installed {
+        let package = json!({
+            "package_manager": "pip", "package": "requests", "version": "2.31.0", "package_source": "https://pypi.example/simple",
+            "tool": said["tool"],
+        });
+        assert_row(row, &package);
+        assert_row(row, &who);
+        let command = row["command"].as_str().unwrap();
+        assert!(said["arguments"].as_str().unwrap().contains(command), "{command}");
+    }
+    server.stop();
+}
+
+#[test]
 fn langgraph_agent_with_a_tool() {
     let (_dir, server, said) = received("langgraph_agent");
     conversation(&server, &said);
@@ -121,6 +159,15 @@ fn langgraph_agent_with_retrieval_tool_and_database() {
     );
     let action = one(&server, "SELECT time FROM agent_actions");
     assert!(action["time"].is_string(), "{action:#}");
+    // Each node of the graph is a step; what it decided or answered is its output.
+    let steps = server.query("SELECT step, name, output, session_id FROM agent_steps ORDER BY time_ns");
+    let of = |name: &str| steps.iter().filter(|row| row["name"] == name).collect::<Vec<_>>();
+    for (name, count) in [("look_up", 1), ("answer", 2), ("tools", 1), ("weather agent", 1)] {
+        assert_eq!(of(name).len(), count, "{name}: {steps:#?}");
+    }
+    let output = |row: &Value| row["output"].as_str().unwrap().to_owned();
+    assert!(output(of("answer")[0]).contains(said["tool"].as_str().unwrap()), "it decided to call the tool: {steps:#?}");
+    assert!(output(of("answer")[1]).contains(said["answer"].as_str().unwrap()), "{steps:#?}");
     // The instrumentation of SQLite tells the statement, and neither user nor session.
     let accesses = server.query("SELECT * FROM data_access WHERE application = 'emitter-langgraph-database' ORDER BY time_ns");
     assert_eq!(accesses.len(), 2, "{accesses:#?}");
@@ -225,14 +272,31 @@ fn chroma_query() {
     server.stop();
 }
 
+#[test]
+fn chroma_under_openlit() {
+    let (_dir, server, said) = received("openlit_chroma");
+    // It tells that there was a search and how many documents it brought, not which.
+    let search = one(&server, "SELECT * FROM retrievals");
+    assert_row(&search, &json!({ "retrieval_source": "cities", "application": said["service"], "access_decision": "allowed" }));
+    let rows = one(&server, "SELECT attributes ->> '$.\"db.response.returned_rows\"' AS n FROM events WHERE kind = 'retrieval'");
+    assert_eq!(rows["n"].to_string(), said["documents"].as_array().unwrap().len().to_string());
+    let accesses = server.query(
+        "SELECT store_system, object, operation, access FROM data_access WHERE application = 'emitter-openlit-chroma' ORDER BY time_ns",
+    );
+    let access = |operation: &str, access: &str| json!({ "store_system": "chroma", "object": "cities", "operation": operation, "access": access });
+    assert_eq!(accesses, [access("INSERT", "write"), access("PEEK", "read")]);
+    server.stop();
+}
+
 /// What a retrieval must leave: a row for each document.
 fn documents(server: &Server, said: &Value) {
     let rows = server.query("SELECT * FROM retrievals WHERE document IS NOT NULL ORDER BY time, rank");
-    for document in said["documents"].as_array().unwrap() {
+    for (at, document) in said["documents"].as_array().unwrap().iter().enumerate() {
         let row = rows.iter().find(|row| row["document"] == *document);
         let row = row.unwrap_or_else(|| panic!("{document} is not in {rows:#?}"));
         assert_row(row, &json!({ "user_id": said["user"], "session_id": said["session"], "access_decision": "allowed" }));
         assert!(row["similarity_score"].is_number(), "{row:#}");
+        assert_row(row, &json!({ "document_id": said["document_ids"][at] }));
     }
 }
 

@@ -16,6 +16,8 @@ use prost::Message as _;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::asked;
+
 /// How long anything that should happen soon may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
@@ -68,6 +70,7 @@ impl Server {
         signal(self.child.id(), "TERM");
         let status = self.child.wait().unwrap();
         assert!(status.success(), "{status}: {}", std::fs::read_to_string(&self.log).unwrap_or_default());
+        asked::tell();
     }
 
     /// Ends it the hard way, while others may be talking to it.
@@ -140,6 +143,7 @@ impl Server {
 
     /// Rows of a query, by way of the command line.
     pub(crate) fn query(&self, sql: &str) -> Vec<Value> {
+        asked::sql(sql);
         rows(sql, &self.data)
     }
 }

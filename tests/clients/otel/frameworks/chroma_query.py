@@ -17,4 +17,4 @@ collection = client.create_collection("cities", embedding_function=None)
 collection.add(ids=["d0", "d1", "d2"], documents=DOCUMENTS, embeddings=[[1.0, 0.0], [0.9, 0.1], [0.0, 1.0]])
 found = collection.query(query_embeddings=[[1.0, 0.0]], n_results=2, include=["documents", "distances"])
 assert found["ids"] == [["d0", "d1"]], found["ids"]
-common.say(SERVICE, providers, documents=DOCUMENTS[:2])
+common.say(SERVICE, providers, documents=DOCUMENTS[:2], document_ids=found["ids"][0])

@@ -20,4 +20,5 @@ with using_attributes(session_id=conversation.SESSION, user_id=conversation.USER
     nodes = index.as_retriever(similarity_top_k=2).retrieve(conversation.QUESTION)
     llm.complete(conversation.QUESTION)
 assert len(nodes) == 2
-common.say(SERVICE, providers, documents=DOCUMENTS)
+found = {node.text: node.node_id for node in nodes}
+common.say(SERVICE, providers, documents=DOCUMENTS, document_ids=[found[text] for text in DOCUMENTS])

@@ -1,6 +1,6 @@
 """Runs the emitters of this folder and keeps what they send, as `fixtures/NAME/NN-SIGNAL.pb`, and what they say of it, as
-`fixtures/NAME/said.json`: `python3 record.py ENVIRONMENTS NAME...`, where `ENVIRONMENTS/NAME` is the emitter's Python
-environment (for `vercel_ai` a folder with its `node_modules`). `FIXTURES` names another folder for what they send."""
+`fixtures/NAME/said.json`: `python3 record.py ENVIRONMENTS NAME...`, where ENVIRONMENTS is the folder of the environments that
+`cargo xtask matrix` makes (target/clients/frameworks). `FIXTURES` names another folder for what they send."""
 
 import http.server
 import json
@@ -17,6 +17,19 @@ sys.path.insert(0, str(HERE.parent))
 import conversation  # noqa: E402
 import mock_openai  # noqa: E402
 
+#: Which environment an emitter runs in.
+ENVIRONMENTS = {
+    "chroma_query": "chroma",
+    "langgraph_agent": "langgraph",
+    "langgraph_database": "langgraph",
+    "litellm_otel": "litellm",
+    "llamaindex_retrieval": "llamaindex",
+    "openai_agents": "openai_agents",
+    "openai_agents_handoff": "openai_agents",
+    "openlit_chroma": "openlit",
+    "openlit_openai": "openlit",
+    "vercel_ai": "vercel_ai",
+}
 received = []
 
 
@@ -56,7 +69,8 @@ def main():
     }
     for name in names:
         received.clear()
-        said = subprocess.run(command(environments, name), env=variables, cwd=environments / name, check=True, stdout=subprocess.PIPE)
+        environment = (environments / ENVIRONMENTS[name]).resolve()
+        said = subprocess.run(command(environment, name), env=variables, cwd=environment, check=True, stdout=subprocess.PIPE)
         folder = pathlib.Path(os.environ.get("FIXTURES", HERE / "fixtures")) / name
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
@@ -67,13 +81,13 @@ def main():
         print(name, [(signal, len(body)) for signal, body in received])
 
 
-def command(environments, name):
+def command(environment, name):
     if name == "vercel_ai":
-        script = environments / name / "vercel_ai.mjs"
+        script = environment / "vercel_ai.mjs"
         # Node looks for packages beside the script.
         shutil.copyfile(HERE / "vercel_ai.mjs", script)
         return ["node", str(script)]
-    return [str(environments / name / "bin/python"), str(HERE / f"{name}.py")]
+    return [str(environment / "bin/python"), str(HERE / f"{name}.py")]
 
 
 def conversation_json():
