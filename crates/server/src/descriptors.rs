@@ -14,6 +14,9 @@ const LISTENERS: u64 = 6;
 /// Descriptors of one connection: its own, and the one to an upstream.
 const OF_CONNECTION: u64 = 2;
 
+/// Most descriptors that are asked for: each of six listeners with 4,096 connections, and those to upstreams.
+const WANTED: u64 = 65_536;
+
 /// Fewest connections of a listener, whatever the limit is.
 const CONNECTIONS_MIN: u64 = 16;
 
@@ -30,13 +33,17 @@ pub(crate) fn connections(wanted: usize) -> usize {
 
 fn raise() -> u64 {
     let limit = getrlimit(Resource::Nofile);
-    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    match setrlimit(Resource::Nofile, raised) {
-        // None at all means that nothing bounds them.
-        Ok(()) => limit.maximum.unwrap_or(u64::MAX),
+    // None at all means that nothing bounds them.
+    let now = limit.current.unwrap_or(u64::MAX);
+    let wanted = limit.maximum.unwrap_or(u64::MAX).min(WANTED);
+    if now >= wanted {
+        return now;
+    }
+    match setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit }) {
+        Ok(()) => wanted,
         Err(error) => {
             tracing::warn!(%error, "the limit of file descriptors stays as it is");
-            limit.current.unwrap_or(u64::MAX)
+            now
         }
     }
 }

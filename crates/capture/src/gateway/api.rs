@@ -74,7 +74,16 @@ pub(super) enum Reader {
 
 impl Api {
     const fn model_call(name: &'static str, operation: &'static str, reader: Reader) -> Self {
-        Self { name, operation, kind: Kind::ModelCall, answer_kind: Kind::ModelCall, reader, stream: None, deltas: &[], is_socket: false }
+        Self {
+            name,
+            operation,
+            kind: Kind::ModelCall,
+            answer_kind: Kind::ModelCall,
+            reader,
+            stream: None,
+            deltas: &[],
+            is_socket: false,
+        }
     }
 
     const fn streamed(self, stream: fn() -> Box<dyn StreamDecode>, deltas: &'static [&'static str]) -> Self {
@@ -236,9 +245,10 @@ static RESPONSES: Api = Api::model_call(
 )
 .streamed(|| Box::<openai::responses::StreamDecoder>::default(), &["delta"]);
 /// A connection of the realtime API.
-static REALTIME: Api = Api::model_call("openai.realtime", "chat", Reader::Functions(no_request, openai::responses::decode_response))
-    .of_kind(Kind::ExternalCall, Kind::ExternalCall)
-    .over_socket();
+static REALTIME: Api =
+    Api::model_call("openai.realtime", "chat", Reader::Functions(no_request, openai::responses::decode_response))
+        .of_kind(Kind::ExternalCall, Kind::ExternalCall)
+        .over_socket();
 /// A response on it.
 pub(super) static REALTIME_RESPONSE: Api =
     Api::model_call("openai.realtime", "chat", Reader::Functions(no_request, openai::responses::decode_response));
@@ -260,12 +270,9 @@ static FILES: Api = Api::model_call(
     Reader::Functions(openai::batch::decode_upload, |body| openai::others::FILES.answer(body)),
 )
 .of_kind(Kind::ExternalCall, Kind::ExternalCall);
-static FILE_CONTENT: Api = Api::model_call(
-    "openai.files",
-    "download",
-    Reader::Functions(no_request, openai::batch::decode_output),
-)
-.of_kind(Kind::ExternalCall, Kind::ExternalCall);
+static FILE_CONTENT: Api =
+    Api::model_call("openai.files", "download", Reader::Functions(no_request, openai::batch::decode_output))
+        .of_kind(Kind::ExternalCall, Kind::ExternalCall);
 static BATCHES: Api = Api::model_call("openai.batches", "batch", Reader::Shape(&openai::others::BATCHES))
     .of_kind(Kind::ExternalCall, Kind::ExternalCall);
 static MESSAGES: Api = Api::model_call(
@@ -284,11 +291,8 @@ static MESSAGE_BATCHES: Api = Api::model_call(
     "chat",
     Reader::Functions(|_, body| anthropic::batch::decode_request(body), |body| anthropic::batch::STATE.answer(body)),
 );
-static BATCH_RESULTS: Api = Api::model_call(
-    "anthropic.batches",
-    "chat",
-    Reader::Functions(no_request, anthropic::batch::decode_results),
-);
+static BATCH_RESULTS: Api =
+    Api::model_call("anthropic.batches", "chat", Reader::Functions(no_request, anthropic::batch::decode_results));
 static GENERATE: Api = Api::model_call(
     "gemini.generate",
     "generate_content",

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use server::{Config, Running};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -18,7 +17,6 @@ pub(super) fn serve(data: &Data, config: Option<&Path>, any_port: bool) -> anyho
         config.listen = server::config::Listen { hosts, trusted_proxies, ..server::config::Listen::any_port() };
     }
     let (data, root) = (data.path()?, data.root.or(config.keys.root.as_deref())?);
-    allow_many_files();
     runtime()?.block_on(async {
         let stop = StopSignals::listen()?;
         let running = Running::start(&data, &root, &config).await?;
@@ -29,20 +27,6 @@ pub(super) fn serve(data: &Data, config: Option<&Path>, any_port: bool) -> anyho
         say("stopped; everything recorded is sealed")?;
         Ok(ExitCode::SUCCESS)
     })
-}
-
-/// Files and sockets that a server may have open: a connection of the gateway takes two, and a listener takes 4,096 of them.
-const OPEN_FILES: u64 = 65_536;
-
-/// Raises the limit on open files as far as that may be raised: 1,024, where most systems start programs, are 500 streams.
-fn allow_many_files() {
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.map_or(OPEN_FILES, |maximum| maximum.min(OPEN_FILES));
-    if limit.current.is_some_and(|current| current < wanted)
-        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), ..limit })
-    {
-        tracing::warn!(%error, limit = limit.current, "the limit on open files cannot be raised; it is what bounds connections");
-    }
 }
 
 /// The runtime of the listeners: one thread a core.

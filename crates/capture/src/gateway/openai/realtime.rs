@@ -369,8 +369,7 @@ impl Conversation {
         let mut pieces = Pieces::default();
         let of_ask = settings.as_ref();
         let tools = of_ask.and_then(|settings| settings.tools.as_deref()).or(self.session.tools.as_deref());
-        let instructions =
-            of_ask.and_then(|settings| settings.instructions.as_deref()).or(self.session.instructions.as_deref());
+        let instructions = of_ask.and_then(|settings| settings.instructions.as_deref()).or(self.session.instructions.as_deref());
         write_settings(instructions, tools, &mut pieces);
         let mut all = pieces.finish(&mut request.attributes);
         all.append(&mut request.pieces);

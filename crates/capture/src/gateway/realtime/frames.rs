@@ -438,8 +438,7 @@ mod tests {
         ]
         .concat();
         let (seen, fault) = read(Side::Client, &bytes).await;
-        let expected =
-            ["true [5] hello", "ping now", "true [4, 0, 9] fragmented é", "false [1] \u{fffd}", "close Some(4000)"];
+        let expected = ["true [5] hello", "ping now", "true [4, 0, 9] fragmented é", "false [1] \u{fffd}", "close Some(4000)"];
         assert_eq!((seen.iter().map(String::as_str).collect::<Vec<_>>(), fault), (expected.to_vec(), Fault::Gone));
     }
 

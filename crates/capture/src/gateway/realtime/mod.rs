@@ -30,11 +30,11 @@ use super::answer::Failure;
 use super::call::Call;
 use super::decode::ModelRequest;
 use super::dispatch::{exchange, failed_answer};
+use super::enforce;
 use super::passthrough;
 use super::policy::Action;
 use super::target::Target;
 use super::upstream::{forwarded, named_by_connection};
-use super::enforce;
 use session::Session;
 
 /// What the accepting side appends to the asking side's key (RFC 6455, section 1.3).
@@ -197,4 +197,3 @@ fn error_event(failure: &Failure, event_id: Option<&str>) -> String {
     body["error"]["event_id"] = event_id.map_or(serde_json::Value::Null, Into::into);
     body.to_string()
 }
-

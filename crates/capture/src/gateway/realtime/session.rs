@@ -87,8 +87,14 @@ struct Open {
 
 /// Why a connection is over.
 enum Ended {
-    Closed { by: Side, code: Option<u16> },
-    Fault { by: Side, fault: Fault },
+    Closed {
+        by: Side,
+        code: Option<u16>,
+    },
+    Fault {
+        by: Side,
+        fault: Fault,
+    },
     /// The gateway does not let it go on.
     Failed(Failure),
     Stopped,

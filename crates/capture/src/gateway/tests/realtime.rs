@@ -178,7 +178,8 @@ fn done(id: &str, text: &str) -> Value {
 }
 
 fn ended(event: &RawEvent) -> [String; 3] {
-    ["watchkeeper.stream.end", "watchkeeper.websocket.closed_by", "watchkeeper.websocket.close_code"].map(|key| attribute(event, key))
+    ["watchkeeper.stream.end", "watchkeeper.websocket.closed_by", "watchkeeper.websocket.close_code"]
+        .map(|key| attribute(event, key))
 }
 
 #[tokio::test]
@@ -186,7 +187,9 @@ async fn frames_pass_as_they_come_and_nothing_is_agreed_on_that_hides_them() {
     let mut stage = Stage::new(OPEN, OPEN).await;
     let headers = "authorization: Bearer not-a-key\r\nsec-websocket-protocol: realtime, openai-beta.realtime-v1\r\nx-watchkeeper-user: u1\r\n";
     let (mut client, mut upstream, asked, told) = connect_with(&mut stage, "/v1/realtime?model=m", headers).await;
-    for line in ["get /v1/realtime?model=m http/1.1", "upgrade: websocket", "authorization: bearer not-a-key", "openai-beta.realtime-v1"] {
+    for line in
+        ["get /v1/realtime?model=m http/1.1", "upgrade: websocket", "authorization: bearer not-a-key", "openai-beta.realtime-v1"]
+    {
         assert!(asked.contains(line), "{line}: {asked}");
     }
     assert!(!asked.contains("permessage-deflate") && !asked.contains("x-watchkeeper"), "{asked}");
@@ -296,7 +299,8 @@ async fn responses_that_nobody_asked_for_fail_or_break_off_are_recorded_as_what_
     assert_eq!(attribute(&recorded[2], "gen_ai.response.model"), "m-2");
     // One that is refused by the provider ends with its error.
     client.say(&create()).await;
-    let error = json!({"type": "error", "error": {"type": "invalid_request_error", "code": "x", "message": "no", "event_id": "asks"}});
+    let error =
+        json!({"type": "error", "error": {"type": "invalid_request_error", "code": "x", "message": "no", "event_id": "asks"}});
     upstream.say(&error).await;
     assert_eq!(client.event().await, error);
     let (asked, failed) = (stage.event().await, stage.event().await);

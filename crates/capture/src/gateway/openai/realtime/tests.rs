@@ -38,7 +38,10 @@ fn a_response_is_asked_with_the_session_and_what_was_said_since_the_last() {
         &json!({"type": "response.done", "response": {"id": "r1", "output": [
             {"type": "function_call", "call_id": "c1", "name": "weather", "arguments": "{}"}]}}),
     );
-    say(&mut talk, &json!({"type": "conversation.item.create", "item": {"type": "function_call_output", "call_id": "c1", "output": "sunny"}}));
+    say(
+        &mut talk,
+        &json!({"type": "conversation.item.create", "item": {"type": "function_call_output", "call_id": "c1", "output": "sunny"}}),
+    );
     let asked = say(&mut talk, &json!({"type": "response.create", "response": {"instructions": "Sing."}})).unwrap();
     assert_eq!(texts(&asked)[1..], ["Sing.", "sunny"]);
     let result = asked.pieces.last().unwrap();
@@ -56,12 +59,14 @@ fn a_response_is_asked_with_the_session_and_what_was_said_since_the_last() {
 fn sound_is_counted_and_its_transcript_is_what_was_said() {
     let mut talk = Conversation::default();
     for _ in 0..2 {
-        let said = read_client(json!({"type": "input_audio_buffer.append", "audio": "A".repeat(100)}).to_string().as_bytes()).unwrap();
+        let said =
+            read_client(json!({"type": "input_audio_buffer.append", "audio": "A".repeat(100)}).to_string().as_bytes()).unwrap();
         assert!(said.pieces.is_empty() && matches!(said.step, Step::Sound { characters: 100, alone: true }));
         talk.say(said);
     }
     hear(&mut talk, &json!({"type": "input_audio_buffer.committed", "item_id": "i"}));
-    let transcript = json!({"type": "conversation.item.input_audio_transcription.completed", "item_id": "i", "transcript": "spoken"});
+    let transcript =
+        json!({"type": "conversation.item.input_audio_transcription.completed", "item_id": "i", "transcript": "spoken"});
     assert!(matches!(hear(&mut talk, &transcript), Heard::Other));
     assert_eq!(texts(&talk.ask_by_itself()), ["audio, 200 characters", "spoken"]);
     // What pretends to be sound is judged.
