@@ -14,7 +14,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
@@ -25,6 +25,10 @@ use crate::peer::Ends;
 
 /// Connections of one listener at once, where there are descriptors for so many. Further ones wait in the kernel's queue.
 pub(crate) const CONNECTIONS_MAX: usize = 4_096;
+
+/// Connections that wait to be accepted, as far as the kernel allows (`net.core.somaxconn`). With the 128 that are common, some of 500 clients
+/// that come at one moment wait for minutes: the kernel drops what ends their handshake, and they take themselves for connected.
+const BACKLOG: u32 = 4_096;
 
 /// How long a client may take to send the head of a request.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -95,9 +99,12 @@ pub(crate) fn tls_acceptor(tls: &Tls, of_clients: bool) -> io::Result<TlsAccepto
 }
 
 impl Listener {
-    pub(crate) async fn bind(address: SocketAddr, router: Router, tls: Option<TlsAcceptor>) -> io::Result<Self> {
-        let socket = TcpListener::bind(address).await?;
-        Ok(Self { socket, router, tls, trusted_proxies: Arc::default(), connections_max: CONNECTIONS_MAX })
+    pub(crate) fn bind(address: SocketAddr, router: Router, tls: Option<TlsAcceptor>) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A server that starts again takes over an address on which old connections are still being forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Self { socket: socket.listen(BACKLOG)?, router, tls, trusted_proxies: Arc::default(), connections_max: CONNECTIONS_MAX })
     }
 
     /// With so many connections at once at the most.

@@ -199,7 +199,7 @@ impl Running {
             let Some(router) = router else { continue };
             let tls = if listener == "console" { &tls } else { &tls_of_clients };
             let bind = |source| StartError::Bind { listener, address, source };
-            let one = Listener::bind(address, router, tls.clone()).await.map_err(bind)?.at_most(connections_max);
+            let one = Listener::bind(address, router, tls.clone()).map_err(bind)?.at_most(connections_max);
             at[index] = Some(one.address().map_err(bind)?);
             bound.push(one.behind(trusted_proxies.clone()));
         }
@@ -224,7 +224,7 @@ impl Running {
         if tls.is_some() {
             let address = SocketAddr::from(([127, 0, 0, 1], 0));
             let bind = |source| StartError::Bind { listener: "local", address, source };
-            let listener = Listener::bind(address, http_api::router(api.clone()), None).await.map_err(bind)?;
+            let listener = Listener::bind(address, http_api::router(api.clone()), None).map_err(bind)?;
             local = listener.address().map_err(bind)?;
             bound.push(listener);
         }

@@ -78,7 +78,7 @@ impl WitnessServer {
         let at = |source| WitnessStartError::Listen { address, source };
         let tls = options.tls.as_ref().map(|tls| tls_acceptor(tls, false)).transpose().map_err(at)?;
         let witness = Arc::new(Witness::open(&options.state, options.name.as_deref(), options.logs)?);
-        let listener = Listener::bind(address, router(witness.clone()), tls).await.map_err(at)?;
+        let listener = Listener::bind(address, router(witness.clone()), tls).map_err(at)?;
         let address = listener.address().map_err(at)?;
         let (stop, stopped) = watch::channel(false);
         Ok(Self { witness, address, stop, listener: tokio::spawn(listener.serve(stopped)) })

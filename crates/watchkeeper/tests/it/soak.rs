@@ -27,12 +27,12 @@ const GOOD_OF_TEN: u64 = 7;
 /// The first meetings are calls as they should be.
 const GOOD_MEETINGS: usize = 3;
 
-/// Spans that are recorded before memory is watched, so that what is kept in memory up to a bound (the store's pages, texts that were
-/// seen) is there: as many as fill these.
+/// Spans that are recorded before memory is watched, so that what is kept in memory up to a bound (the store's pages, texts and
+/// conversations that were seen) is there: as many as fill these.
 const FILLING_SPANS: u64 = 100_000;
 
-/// Spans in one export of them.
-const FILLING_BATCH: u64 = 200;
+/// Spans in one export of them, which is a conversation: more conversations than the detector keeps (16,384).
+const FILLING_BATCH: u64 = 6;
 
 /// How long the consumers may take with them on a busy machine.
 const FILLING_TIME: Duration = Duration::from_secs(1_800);
@@ -207,7 +207,7 @@ fn fill(server: &Server) {
                     if first >= FILLING_SPANS {
                         return;
                     }
-                    assert!(export(&server.otlp_http, &chat_spans(&format!("fill-{}", first % 40_000), first, FILLING_BATCH)));
+                    assert!(export(&server.otlp_http, &chat_spans(&format!("fill-{first}"), first, FILLING_BATCH)));
                 }
             });
         }

@@ -48,7 +48,7 @@ pub(crate) enum Next {
 impl StandIn {
     /// Starts it. `act` answers one request; an error of its socket closes the connection.
     pub(crate) fn start(act: impl Fn(&mut Asked) -> io::Result<Next> + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listener = listener().unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let shared = Arc::new(Shared::default());
         let (of_listener, act) = (shared.clone(), Arc::new(act));
@@ -301,6 +301,19 @@ pub(crate) fn completion(text: &str) -> String {
         "usage": { "prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12 },
     })
     .to_string()
+}
+
+/// A listener at which many can wait to be accepted: the standard library's takes 128.
+fn listener() -> io::Result<TcpListener> {
+    const BACKLOG: u32 = 4_096;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let listener = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+        socket.listen(BACKLOG)?.into_std()
+    })?;
+    listener.set_nonblocking(false)?;
+    Ok(listener)
 }
 
 fn address(base: &str) -> SocketAddr {
