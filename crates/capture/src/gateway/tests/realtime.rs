@@ -93,6 +93,11 @@ impl Peer {
         Some((first, payload))
     }
 
+    /// Whether nothing comes. The only proof of silence is to listen for a while.
+    async fn is_silent(&mut self) -> bool {
+        tokio::time::timeout(Duration::from_millis(60), self.stream.peek(&mut [0])).await.is_err()
+    }
+
     /// The next event.
     async fn event(&mut self) -> Value {
         let (first, payload) = self.next().await.expect("the connection is over");
@@ -236,12 +241,7 @@ async fn an_answer_waits_for_its_request_and_its_end_for_the_record() {
     upstream.say(&json!({"type": "rate_limits.updated"})).await;
     upstream.say(&created("r1")).await;
     assert_eq!(client.event().await["type"], "rate_limits.updated");
-    let silent = |client: &mut Peer| {
-        let mut buffer = [0; 1];
-        let stream = &mut client.stream;
-        async move { tokio::time::timeout(Duration::from_millis(60), stream.peek(&mut buffer)).await.is_err() }
-    };
-    assert!(silent(&mut client).await, "the request is not on disk yet");
+    assert!(client.is_silent().await, "the request is not on disk yet");
     stage.recorder.requests.add_permits(1);
     assert_eq!(client.event().await["type"], "response.created");
     upstream.say(&json!({"type": "response.output_text.delta", "response_id": "r1", "output_index": 0, "delta": "hi"})).await;
@@ -251,7 +251,7 @@ async fn an_answer_waits_for_its_request_and_its_end_for_the_record() {
     assert_eq!((answered.phase, texts(&answered)), (Phase::Response, vec!["hi there"]));
     assert_eq!(attribute(&answered, "gen_ai.usage.output_tokens"), "Int(3)");
     assert_eq!(attribute(&answered, "watchkeeper.call.id"), attribute(&asked, "watchkeeper.call.id"));
-    assert!(silent(&mut client).await, "the outcome is not on disk yet");
+    assert!(client.is_silent().await, "the outcome is not on disk yet");
     stage.recorder.outcomes.add_permits(OPEN);
     assert_eq!(client.event().await["type"], "response.done");
 }
