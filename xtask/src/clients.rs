@@ -63,7 +63,7 @@ pub(crate) const FRAMEWORKS: &[Environment] = &[
 
 /// Makes the environments that are not there as their files want them.
 pub(crate) fn make(environments: &[Environment]) -> anyhow::Result<()> {
-    environments.iter().try_for_each(|environment| environment.make())
+    environments.iter().try_for_each(Environment::make)
 }
 
 impl Environment {
@@ -129,11 +129,11 @@ pub(crate) fn pinned(environment: &str, package: &str) -> anyhow::Result<String>
         let found = match known.from {
             Python(_) => {
                 let wanted = known.wanted()?;
-                let lines = wanted.lines().filter_map(|line| line.split_once("==")).map(|(name, version)| {
+                let mut lines = wanted.lines().filter_map(|line| line.split_once("==")).map(|(name, version)| {
                     // `moto[server]==5`
                     (name.split('[').next().unwrap_or(name).to_ascii_lowercase().replace('_', "-"), version.trim().to_owned())
                 });
-                lines.into_iter().find(|(name, _)| name == package).map(|(_, version)| version)
+                lines.find(|(name, _)| name == package).map(|(_, version)| version)
             }
             Npm(_) => {
                 let lock: serde_json::Value = serde_json::from_str(&known.wanted()?)?;

@@ -214,7 +214,7 @@ fn print(lines: &[Vec<String>]) {
 }
 
 fn page_head() -> String {
-    let mut text = String::from(
+    String::from(
         "# Clients\n\n\
          <!-- Written by `cargo xtask matrix` when every client has passed; a test compares clients and versions with what is pinned. -->\n\n\
          The real clients that are run against Watchkeeper, at the versions that are pinned below `tests/clients`. The models behind them are \
@@ -224,9 +224,7 @@ fn page_head() -> String {
          Claude Code, Codex and Gemini CLI are not among them: they need an account. What they are known to send is in the tests of the \
          [hooks](../guides/coding-agents.md) and [dialects](dialects.md).\n\n\
          | client | version | language | way in | rows | columns | tests |\n| --- | --- | --- | --- | --- | --- | --- |\n",
-    );
-    text.shrink_to_fit();
-    text
+    )
 }
 
 fn page_row(row: &Row, version: &str, asked: &Asked) -> String {

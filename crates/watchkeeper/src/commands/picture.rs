@@ -60,7 +60,7 @@ impl Picture {
                 several => Some(format!("{} {}s", several.len(), key.trim_end_matches("_id"))),
             }
         };
-        let whose: Vec<String> = ["trace_id", "session_id", "user_id"].into_iter().filter_map(of).collect();
+        let whose: Vec<String> = ["trace_id", "session_id", "user_id", "application"].into_iter().filter_map(of).collect();
         self.lines.push(format!("{}  {} events in {took}, {failed} failed", text(&first["time"]), events.len()));
         self.lines.push(whose.join(", "));
         self.lines.push(String::new());
@@ -105,8 +105,8 @@ impl Picture {
         }
         match repeated {
             0 => {}
-            1 => self.lines.push(format!("{margin}    (1 text as before)")),
-            several => self.lines.push(format!("{margin}    ({several} texts as before)")),
+            1 => self.lines.push(format!("{margin}  (1 text as before)")),
+            several => self.lines.push(format!("{margin}  ({several} texts as before)")),
         }
     }
 
@@ -228,7 +228,7 @@ mod tests {
             shown,
             [
                 "2026-01-31T12:00:00Z  4 events in 12.5 s, 1 failed",
-                "session s-1",
+                "session s-1, application shop",
                 "",
                 "    after      took  what",
                 "   0.0 ms    12.5 s  agent_step  step",
@@ -238,7 +238,7 @@ mod tests {
                 "                         < document (0.500): 14 days.",
                 "    20 ms              model_call  chat  [m]  7+3 tokens  by clerk in shop",
                 &cut,
-                "                           (1 text as before)",
+                "                         (1 text as before)",
                 "    40 ms                tool_call  refund  [refund]  FAILED timeout",
                 "DETECTED T high AML.T0051 Injection seen",
             ]
