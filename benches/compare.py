@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Watchkeeper beside its peers, in one run on one machine. Standard library only; peers are installed below target/peers.
+"""Watchkeeper beside Arize Phoenix, in one run on one machine (gateways: `cargo xtask peers`). Standard library only; it is installed below
+target/peers.
 
     python3 benches/compare.py ingest      OTLP/HTTP, 2 KB spans, durable: beside Arize Phoenix
-    python3 benches/compare.py gateway     chat completions, upstream of 20 ms: beside the Portkey gateway
     python3 benches/compare.py streams     first text and delay of each event of a stream, masked and not: beside the direct connection
 
 Needs `cargo build --release -p watchkeeper -p watchkeeper-benches` first. Rates differ from machine to machine; the ratios and the
@@ -12,7 +12,6 @@ CPU time per span or call are what to look at.
 import json
 import os
 import pathlib
-import shutil
 import signal
 import socket
 import sqlite3
@@ -20,14 +19,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PEERS = ROOT / "target/peers"
 RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 LOAD = RELEASE / "watchkeeper-benches"
 PHOENIX = "20.26.1"
-PORTKEY = ["@portkey-ai/gateway@1.15.2", "hono@4.9.7", "@hono/node-server@1.13.8"]
 
 
 def load(*arguments):
@@ -177,58 +174,6 @@ def ingest():
     print(f"CPU per durable span, Phoenix : Watchkeeper = {peer['cpu_us_per_span_durable'] / fresh['cpu_us_per_span_until_all_acknowledged']:.0f} : 1")
 
 
-def portkey():
-    home = PEERS / "portkey"
-    script = home / "node_modules/@portkey-ai/gateway/build/start-server.js"
-    if not script.exists():
-        home.mkdir(parents=True, exist_ok=True)
-        subprocess.run(["npm", "install", "--silent", "--prefix", home, "--legacy-peer-deps", *PORTKEY], check=True)
-    return script
-
-
-def gateway():
-    script = portkey()
-    rows = []
-    with tempfile.TemporaryDirectory() as scratch:
-        upstream = Server([LOAD, "upstream", "19001", "--delay-ms", "20"], 19001)
-        fast = Server([LOAD, "upstream", "19002", "--delay-ms", "0"], 19002)
-        direct = {}
-        for name, port in (("20 ms", 19001), ("0 ms", 19002)):
-            for stream in (False, True):
-                direct[name, stream] = load("calls", f"http://127.0.0.1:{port}", "--count", 1000, *(["--stream"] if stream else []))
-        peers = [
-            ("watchkeeper, all on", lambda port: watchkeeper(f"{scratch}/wk{port}", f'[upstream]\nopenai = "http://127.0.0.1:{port}"\n'), 14000, lambda port: []),
-            ("portkey 1.15.2, records nothing", lambda port: Server(["node", script, "--port=18787", "--headless"], 18787), 18787,
-             lambda port: ["--header", "x-portkey-provider: openai", "--header", f"x-portkey-custom-host: http://127.0.0.1:{port}/v1"]),
-        ]
-        for name, start, port, headers in peers:
-            server = start(19001)
-            row = {"what": name}
-            for stream in (False, True):
-                one = load("calls", f"http://127.0.0.1:{port}", "--count", 1000, *headers(19001), *(["--stream"] if stream else []))
-                kind = "stream" if stream else "whole"
-                base = direct["20 ms", stream]
-                row[f"{kind}_added_p50_ms"] = round(one["p50_ms"] - base["p50_ms"], 3)
-                row[f"{kind}_added_p99_ms"] = round(one["p99_ms"] - base["p99_ms"], 3)
-                if stream:
-                    row["first_byte_added_p50_ms"] = round(one["first_byte_p50_ms"] - base["first_byte_p50_ms"], 3)
-            server.stop()
-            server = start(19002)
-            before = server.cpu()
-            one = load("calls", f"http://127.0.0.1:{port}", "--count", 10_000 if "watch" in name else 3_000, "--connections", 8, *headers(19002))
-            row["calls_per_s_8_clients_upstream_0ms"] = round(one["calls_per_s"])
-            row["cpu_ms_per_call"] = round((server.cpu() - before) / (one["calls"] + 100) * 1e3, 3)
-            row["resident_mib"] = server.resident_mib()
-            server.stop()
-            rows.append(row)
-        upstream.stop()
-        fast.stop()
-    report(rows)
-    own, peer = rows
-    print(f"added p50, Portkey : Watchkeeper = {peer['whole_added_p50_ms'] / max(own['whole_added_p50_ms'], 0.001):.1f} : 1")
-    print(f"CPU per call, Portkey : Watchkeeper = {peer['cpu_ms_per_call'] / own['cpu_ms_per_call']:.1f} : 1")
-
-
 def streams():
     """The same streams direct, through the gateway, and masked, in turns, so that what else the machine does hits all of them."""
     rounds, names = 5, ("direct", "watchkeeper", "watchkeeper, masking")
@@ -269,4 +214,4 @@ if __name__ == "__main__":
     if not LOAD.exists() or not (RELEASE / "watchkeeper").exists():
         sys.exit("first: cargo build --release -p watchkeeper -p watchkeeper-benches")
     what = sys.argv[1] if len(sys.argv) == 2 else ""
-    {"ingest": ingest, "gateway": gateway, "streams": streams}.get(what, lambda: sys.exit(__doc__))()
+    {"ingest": ingest, "streams": streams}.get(what, lambda: sys.exit(__doc__))()

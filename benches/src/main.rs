@@ -1,12 +1,16 @@
 //! Load: sends the same spans or calls to Watchkeeper and to a peer, and stands in for the model behind a gateway
-//! (`compare.py` beside this crate starts the servers and puts the figures side by side); and writes a whole day of events.
+//! (`compare.py` beside this crate starts the servers and puts the figures side by side; `peers` does so for gateways); and writes a
+//! whole day of events.
 
 #![forbid(unsafe_code)]
 
 mod calls;
 mod day;
+mod peers;
+mod scratch;
 mod spans;
 mod upstream;
+mod usage;
 
 use std::time::Duration;
 
@@ -24,6 +28,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Measure Watchkeeper and other gateways in turns in front of one stand-in; prints a table
+    Peers(peers::Options),
+    /// The stand-in of `peers`
+    StandIn(peers::StandIn),
     /// Export spans over OTLP/HTTP protobuf; prints JSON
     Spans {
         /// Base URL
@@ -63,16 +71,18 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     let command = Cli::parse().command;
-    // It has a runtime of its own, whose threads' time it takes.
-    if let Command::Day(options) = &command {
-        return day::run(options);
+    match &command {
+        // They have runtimes of their own: of one the threads' time is taken.
+        Command::Day(options) => day::run(options),
+        Command::Peers(options) => peers::run(options),
+        _ => tokio::runtime::Runtime::new()?.block_on(load(command)),
     }
-    tokio::runtime::Runtime::new()?.block_on(load(command))
 }
 
 async fn load(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Day(_) => Ok(()),
+        Command::Day(_) | Command::Peers(_) => Ok(()),
+        Command::StandIn(options) => peers::stand_in(&options).await,
         Command::Spans { url, count, batch, connections, texts, seconds } => {
             spans::run(&url, count, batch, connections, texts == "agent", Duration::from_secs(seconds)).await
         }
@@ -84,13 +94,23 @@ async fn load(command: Command) -> anyhow::Result<()> {
 }
 
 /// The value at a quantile of times, in milliseconds.
-fn quantile_ms(sorted: &[Duration], quantile: f64) -> f64 {
+fn quantile_ms(sorted: &[Duration], of: f64) -> f64 {
+    quantile(sorted, of).as_secs_f64() * 1e3
+}
+
+/// The value at a quantile of times.
+fn quantile(sorted: &[Duration], quantile: f64) -> Duration {
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
     let at = ((sorted.len().saturating_sub(1)) as f64 * quantile).round() as usize;
-    sorted.get(at).map_or(0.0, |time| time.as_secs_f64() * 1e3)
+    sorted.get(at).copied().unwrap_or_default()
 }
 
 #[allow(clippy::print_stdout)]
 fn print(value: &serde_json::Value) {
     println!("{value}");
+}
+
+#[allow(clippy::print_stderr)]
+fn say(line: &str) {
+    eprintln!("{line}");
 }

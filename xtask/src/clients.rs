@@ -66,55 +66,75 @@ pub(crate) fn make(environments: &[Environment]) -> anyhow::Result<()> {
     environments.iter().try_for_each(Environment::make)
 }
 
+/// The file, or the folder of files, that says what goes into an environment.
+pub(crate) enum Source {
+    /// Requirements of pip.
+    Python(PathBuf),
+    /// A folder with package.json and package-lock.json.
+    Npm(PathBuf),
+}
+
 impl Environment {
-    /// Its folder.
-    fn folder(&self) -> anyhow::Result<PathBuf> {
-        Ok(root()?.join("target/clients").join(self.name))
+    fn source(&self) -> anyhow::Result<Source> {
+        let clients = root()?.join("tests/clients");
+        Ok(match self.from {
+            Python(requirements) => Source::Python(clients.join(requirements)),
+            Npm(folder) => Source::Npm(clients.join(folder)),
+        })
     }
 
     /// The file that says what goes into it: all of it, where that is a lock file.
     fn wanted(&self) -> anyhow::Result<String> {
-        let clients = root()?.join("tests/clients");
-        let path = match self.from {
-            Python(requirements) => clients.join(requirements),
-            Npm(folder) => clients.join(folder).join("package-lock.json"),
+        self.source()?.wanted()
+    }
+
+    fn make(&self) -> anyhow::Result<()> {
+        self.source()?.install(self.name, &root()?.join("target/clients").join(self.name))
+    }
+}
+
+impl Source {
+    fn wanted(&self) -> anyhow::Result<String> {
+        let path = match self {
+            Self::Python(requirements) => requirements.clone(),
+            Self::Npm(folder) => folder.join("package-lock.json"),
         };
         std::fs::read_to_string(&path).with_context(|| path.display().to_string())
     }
 
-    fn make(&self) -> anyhow::Result<()> {
-        let (folder, wanted) = (self.folder()?, self.wanted()?);
+    /// Makes an environment in `folder`, unless it is there as its files want it.
+    pub(crate) fn install(&self, name: &str, folder: &Path) -> anyhow::Result<()> {
+        let wanted = self.wanted()?;
         // What was installed, written when that went well: half an environment is made anew.
-        let marker = folder.join(match self.from {
-            Python(_) => "installed.txt",
-            Npm(_) => "installed-npm.json",
+        let marker = folder.join(match self {
+            Self::Python(_) => "installed.txt",
+            Self::Npm(_) => "installed-npm.json",
         });
         if std::fs::read_to_string(&marker).is_ok_and(|installed| installed == wanted) {
             return Ok(());
         }
-        say(&format!("setup: {}", self.name));
-        std::fs::create_dir_all(&folder)?;
+        say(&format!("setup: {name}"));
+        std::fs::create_dir_all(folder)?;
         // npm takes a folder that is reached through a link for another package, which its lock file does not know.
         let folder = folder.canonicalize()?;
-        match self.from {
-            Python(requirements) => install_python(&folder, requirements)?,
-            Npm(from) => install_npm(&folder, from)?,
+        match self {
+            Self::Python(requirements) => install_python(&folder, requirements)?,
+            Self::Npm(from) => install_npm(&folder, from)?,
         }
         std::fs::write(marker, wanted)?;
         Ok(())
     }
 }
 
-fn install_python(folder: &Path, requirements: &str) -> anyhow::Result<()> {
+fn install_python(folder: &Path, requirements: &Path) -> anyhow::Result<()> {
     run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(folder))
         .context("python3 with venv is needed (Debian: apt-get install python3-venv)")?;
     let install = ["install", "--quiet", "--disable-pip-version-check", "-r"];
-    run(Command::new(folder.join("bin/pip")).args(install).arg(root()?.join("tests/clients").join(requirements)))
+    run(Command::new(folder.join("bin/pip")).args(install).arg(requirements))
 }
 
 /// At the versions and digests of the lock file.
-fn install_npm(folder: &Path, from: &str) -> anyhow::Result<()> {
-    let from = root()?.join("tests/clients").join(from);
+fn install_npm(folder: &Path, from: &Path) -> anyhow::Result<()> {
     for file in ["package.json", "package-lock.json"] {
         std::fs::copy(from.join(file), folder.join(file)).with_context(|| file.to_owned())?;
     }

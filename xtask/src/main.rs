@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, bail};
+use clients::Source;
 
 const HELP: &str = "cargo xtask COMMAND
 
@@ -29,6 +30,8 @@ const HELP: &str = "cargo xtask COMMAND
   tamper    10,000 changes of records, archives and bundles, and more of them by the binary, each found and named; `tamper CHANGES`
   fuzz      every fuzz target for 10 minutes each (needs a nightly toolchain and cargo-fuzz); `fuzz SECONDS` for another time
   bench     criterion benchmarks of every crate
+  peers     Watchkeeper beside other gateways (Portkey, TensorZero, LiteLLM) in one run; installs them first, below target/peers or in
+            `--environments DIR`; prints a table. Other options: `cargo run --release -p watchkeeper-benches -- peers --help`
   day       10 million events through the whole pipeline, then verified, asked and rebuilt; prints a table. `day OPTIONS`: see
             `cargo run --release -p watchkeeper-benches -- day --help`";
 
@@ -54,7 +57,8 @@ fn main() -> ExitCode {
         }
         Some("tamper") => long_test("tamper::", ("WATCHKEEPER_TAMPERS", count("10000"))),
         Some("fuzz") => fuzz(count("600")),
-        Some("day") => day(&arguments[1..]),
+        Some("day") => bench("day", &arguments[1..]),
+        Some("peers") => peers(&arguments[1..]),
         Some("bench") => cargo(&["bench", "--workspace"], &[]),
         _ => {
             say(HELP);
@@ -99,11 +103,30 @@ fn faults() -> anyhow::Result<()> {
     cargo(&arguments, &counts)
 }
 
-fn day(options: &[String]) -> anyhow::Result<()> {
-    cargo(&["build", "--release", "--package", "watchkeeper", "--package", "watchkeeper-benches"], &[])?;
-    let mut arguments = vec!["run", "--release", "--package", "watchkeeper-benches", "--", "day"];
-    arguments.extend(options.iter().map(String::as_str));
-    cargo(&arguments, &[])
+/// Installs the gateways that are asked for, and measures them.
+fn peers(options: &[String]) -> anyhow::Result<()> {
+    let root = root()?;
+    let value = |name: &str| options.iter().skip_while(|option| *option != name).nth(1);
+    let environments = value("--environments").map_or_else(|| root.join("target/peers"), PathBuf::from);
+    let is_wanted = |name: &str| value("--peers").is_none_or(|peers| peers.split(',').any(|peer| peer.starts_with(name)));
+    let from = root.join("benches/peers");
+    for name in ["litellm", "tensorzero"] {
+        if is_wanted(name) {
+            Source::Python(from.join(name).join("requirements.txt")).install(name, &environments.join(name))?;
+        }
+    }
+    if is_wanted("portkey") {
+        Source::Npm(from.join("portkey")).install("portkey", &environments.join("portkey"))?;
+    }
+    bench("peers", options)
+}
+
+/// A long measurement by the crate `benches`, of release binaries.
+fn bench(what: &str, options: &[String]) -> anyhow::Result<()> {
+    // The whole workspace, so that what is measured has the features that everything else is built with.
+    cargo(&["build", "--release", "--workspace", "--bins"], &[])?;
+    let mut measure = Command::new(target_dir()?.join("release/watchkeeper-benches"));
+    run(measure.arg(what).args(options).current_dir(root()?))
 }
 
 fn fuzz(seconds: &str) -> anyhow::Result<()> {
@@ -128,6 +151,12 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
         bail!("{:?} {:?}: {status}", command.get_program(), command.get_args().collect::<Vec<_>>());
     }
     Ok(())
+}
+
+/// Where cargo builds: this program lies there, below the profile's name.
+fn target_dir() -> anyhow::Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    Ok(own.ancestors().nth(2).context("this program lies where cargo built it")?.to_owned())
 }
 
 fn root() -> anyhow::Result<PathBuf> {

@@ -20,16 +20,14 @@ use server::{Node, NodeSettings, RootKeyPlace};
 use self::reads::{Asked, Reads};
 use self::sessions::Day;
 use self::write::Written;
-use crate::quantile_ms;
+use crate::scratch::Scratch;
+use crate::{quantile_ms, say};
 
 /// Bytes of the data directory for each event, with room to spare: measured on a million.
 const BYTES_PER_EVENT: u64 = 4_000;
 
 /// Parts of the data directory that are smaller are not listed.
 const WORTH_NAMING: u64 = 1_000_000;
-
-/// Lies in a directory that this program made and may remove.
-const MARK: &str = "made-by-watchkeeper-benches-day";
 
 /// How long a rebuild or archiving may take.
 const REBUILD: Duration = Duration::from_secs(6 * 3_600);
@@ -340,36 +338,6 @@ impl Program {
     }
 }
 
-/// A directory of our own, removed at the end.
-struct Scratch {
-    dir: PathBuf,
-    keep: bool,
-}
-
-impl Scratch {
-    fn make(dir: &Path, keep: bool) -> anyhow::Result<Self> {
-        if dir.exists() {
-            if !dir.join(MARK).exists() {
-                bail!("--dir {} is there and was not made by this program; choose another one", dir.display());
-            }
-            fs::remove_dir_all(dir)?;
-        }
-        fs::create_dir_all(dir).with_context(|| dir.display().to_string())?;
-        fs::write(dir.join(MARK), "")?;
-        Ok(Self { dir: dir.to_owned(), keep })
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if !self.keep
-            && let Err(error) = fs::remove_dir_all(&self.dir)
-        {
-            say(&format!("{}: {error}", self.dir.display()));
-        }
-    }
-}
-
 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
 fn per_second(events: u64, time: Duration) -> u64 {
     (events as f64 / time.as_secs_f64().max(1e-9)) as u64
@@ -396,11 +364,6 @@ fn thousands(number: u64) -> String {
         text.push(digit);
     }
     text
-}
-
-#[allow(clippy::print_stderr)]
-fn say(line: &str) {
-    eprintln!("{line}");
 }
 
 /// The table, line by line as it comes: hours lie between the first line and the last.

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail};
 use event::Timestamp;
 
+use super::Program;
 use super::reads::Server;
-use super::{Program, say};
+use crate::say;
 
 /// How far the clock of the server is set ahead: the day is over then, and the clock is still believed.
 const LATER: &str = "+3d";

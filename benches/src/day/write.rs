@@ -12,7 +12,8 @@ use capture::{Raw, RawEvent, RecordError, Recorder};
 use event::Event;
 use server::{Node, NodeSettings, RootKeyPlace};
 
-use super::{free_bytes, say};
+use super::free_bytes;
+use crate::{say, usage};
 
 /// Events in one batch.
 const BATCH_EVENTS: usize = 512;
@@ -95,7 +96,7 @@ pub(super) fn write(
         drop(sender);
         hold.recv().unwrap_or_default();
     })?;
-    let before = cpu_by_thread()?;
+    let before = usage::cpu_by_thread("self")?;
     let began = Instant::now();
     let mut written = Written::default();
     runtime.block_on(send_all(&node, data, batches, deadline, began, &mut written))?;
@@ -134,12 +135,7 @@ pub(super) fn write(
             *time = at;
         }
     }
-    for (name, cpu) in cpu_by_thread()? {
-        let spent = cpu.saturating_sub(before.get(&name).copied().unwrap_or_default());
-        if !spent.is_zero() {
-            written.cpu.insert(name, spent);
-        }
-    }
+    written.cpu = usage::spent(&before, usage::cpu_by_thread("self")?);
     written.records = node.progress().recorded;
     drop(done);
     drop(generator.join());
@@ -234,21 +230,6 @@ fn tell(node: &Node, at: Duration, data: &Path) -> anyhow::Result<u64> {
         free as f64 / 1e9
     ));
     Ok(free)
-}
-
-/// User and system time of this process's threads, added up by name.
-fn cpu_by_thread() -> anyhow::Result<BTreeMap<String, Duration>> {
-    let mut times = BTreeMap::new();
-    for task in std::fs::read_dir("/proc/self/task").context("CPU time is read from Linux's /proc")? {
-        // A thread may end while it is looked at.
-        let Ok(stat) = std::fs::read_to_string(task?.path().join("stat")) else { continue };
-        let Some((before, fields)) = stat.rsplit_once(')') else { continue };
-        let name = before.split_once('(').map_or("", |(_, name)| name);
-        // Behind the name: state and ten numbers before utime and stime, in hundredths of a second.
-        let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
-        *times.entry(name.to_owned()).or_default() += Duration::from_millis(ticks * 10);
-    }
-    Ok(times)
 }
 
 /// Counts what is written to it.

@@ -46,6 +46,10 @@ const ROTATION_LOOK: Duration = Duration::from_millis(500);
 /// How often a detector that waits looks whether it may go on.
 const HOLD_LOOK: Duration = Duration::from_millis(20);
 
+/// How long a consumer gathers records after it has taken some: a transaction, a wake-up and a sync cost as much for one record as
+/// for a hundred. One that comes after a pause is taken at once, and whoever waits for the consumers is not kept waiting.
+const GATHER: Duration = Duration::from_millis(50);
+
 /// How long a consumer sleeps when there is nothing to do; a new record wakes it sooner.
 const IDLE: Duration = Duration::from_millis(200);
 
@@ -68,6 +72,10 @@ struct Shared {
     archive_waits: Mutex<Option<String>>,
     changed: Condvar,
     gate: Mutex<()>,
+    /// Wakes those that gather when somebody waits for them.
+    awaited: Condvar,
+    /// How many wait.
+    waiting: Mutex<usize>,
     /// What somebody waits for the store's writer to do.
     jobs: Mutex<VecDeque<StoreJob>>,
     /// What somebody waits for the sealer to do.
@@ -144,7 +152,7 @@ impl Consumers {
                         Some(ledger) => ledger,
                         None => sealer.open()?,
                     };
-                    sealer.run(ledger, &stopping, &|to| shared.moved(&shared.sealed, to))
+                    sealer.run(ledger, &stopping, &|taken| shared.gather(taken), &|to| shared.moved(&shared.sealed, to))
                 })
             }
         })?;
@@ -216,6 +224,7 @@ impl Consumers {
 
     /// Waits until a consumer has moved, at most for `timeout`.
     pub(crate) fn wait(&self, timeout: Duration) {
+        let _awaited = Awaited::by(&self.shared);
         let gate = self.shared.gate.lock().unwrap_or_else(PoisonError::into_inner);
         drop(self.shared.changed.wait_timeout(gate, timeout));
     }
@@ -298,6 +307,7 @@ impl Consumers {
     /// Asks the consumers to stop, waits for them, and says what failed.
     pub(crate) fn stop(&self) -> Option<String> {
         self.shared.stop.store(true, Ordering::Release);
+        self.shared.awaited.notify_all();
         let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
         let (sealer, others): (Vec<_>, Vec<_>) = threads.into_iter().partition(|thread| thread.thread().name() == Some(SEALER));
         // A panic has been noted by the thread itself.
@@ -311,6 +321,23 @@ impl Consumers {
 impl Drop for Consumers {
     fn drop(&mut self) {
         self.stop();
+    }
+}
+
+/// Somebody waits for the consumers: as long as this is there they gather nothing.
+struct Awaited<'a>(&'a Shared);
+
+impl<'a> Awaited<'a> {
+    fn by(shared: &'a Shared) -> Self {
+        *shared.waiting() += 1;
+        shared.awaited.notify_all();
+        Self(shared)
+    }
+}
+
+impl Drop for Awaited<'_> {
+    fn drop(&mut self) {
+        *self.0.waiting() -= 1;
     }
 }
 
@@ -341,6 +368,22 @@ impl Drop for Report<'_> {
 impl Shared {
     fn stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, usize> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets records gather after a consumer has taken some at `taken`.
+    fn gather(&self, taken: Instant) {
+        let mut waiting = self.waiting();
+        loop {
+            let left = GATHER.saturating_sub(taken.elapsed());
+            if *waiting > 0 || left.is_zero() || self.stopping() {
+                return;
+            }
+            waiting = self.awaited.wait_timeout(waiting, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
     }
 
     fn holding(&self) -> MutexGuard<'_, Holding> {
@@ -415,4 +458,27 @@ fn read_batch(reader: &mut SpineReader, most: usize) -> Result<Batch, Failure> {
         }
     }
     Ok(batch)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_waits_for_the_consumers_ends_their_gathering() {
+        let shared = Shared::default();
+        // So that time alone never ends it.
+        let taken = Instant::now() + Duration::from_secs(3_600);
+        std::thread::scope(|scope| {
+            let gathers = scope.spawn(|| shared.gather(taken));
+            let awaited = Awaited::by(&shared);
+            gathers.join().unwrap();
+            shared.gather(taken);
+            drop(awaited);
+            assert_eq!(*shared.waiting(), 0);
+            let gathers = scope.spawn(|| shared.gather(taken));
+            shared.stop.store(true, Ordering::Release);
+            gathers.join().unwrap();
+        });
+    }
 }

@@ -52,13 +52,20 @@ impl Sealer {
         Ok(Ledger::open(self.data.path(), log_keys::log_key(&self.keyring)?)?)
     }
 
-    /// Seals until `stopping`, and tells `sealed` how far it is.
-    pub(crate) fn run(&self, mut ledger: Ledger, stopping: &dyn Fn() -> bool, sealed: &dyn Fn(u64)) -> Result<(), Failure> {
+    /// Seals until `stopping`, and tells `sealed` how far it is. `gather` lets records gather after some were taken.
+    pub(crate) fn run(
+        &self,
+        mut ledger: Ledger,
+        stopping: &dyn Fn() -> bool,
+        gather: &dyn Fn(Instant),
+        sealed: &dyn Fn(u64),
+    ) -> Result<(), Failure> {
         let mut resting = None;
         self.retire(&mut ledger, &mut resting, stopping)?;
         let mut reader = self.journal.reader(Seq(ledger.size()))?;
         let mut done = ledger.size();
         let mut due = Instant::now() + self.interval;
+        let mut taken = Instant::now();
         loop {
             self.rotate(&mut ledger)?;
             // Before the look at the journal: what was recorded until then is seen.
@@ -83,8 +90,10 @@ impl Sealer {
                 if stop {
                     return Ok(());
                 }
+                gather(taken);
                 let patience = if pending > 0 { due.saturating_duration_since(Instant::now()).min(IDLE) } else { IDLE };
                 reader.wait(patience);
+                taken = Instant::now();
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The consumer that detects: it shows each record to the rules, and records what they find.
 
+use std::time::{Duration, Instant};
+
 use capture::RecordError;
 use detect::{Engine, RuleSet, Skipped};
 use event::{ContentId, ContentRef, Event, Key, Kind, attr};
@@ -23,8 +25,12 @@ const DETECT_EPOCH_RECORDS: u64 = 1 << 17;
 /// Records before an epoch that the detector reads, without speaking, to know the sessions that are open.
 const DETECT_WARM_UP_RECORDS: u64 = 1 << 14;
 
-/// Records after which the detector writes its cursor.
+/// Records that the detector takes at once.
 const DETECT_BATCH_MAX: usize = 1_024;
+
+/// How often the detector writes its cursor: that takes two syncs of the disk on which callers wait for theirs. What it saw since then is
+/// seen again after a crash, and what it finds again has the same id.
+const CURSOR_EVERY: Duration = Duration::from_secs(1);
 
 /// Bytes of contents that the detector keeps at hand: more than a segment of the journal holds, and a segment brings every
 /// content that its events refer to.
@@ -61,21 +67,26 @@ impl Detector {
         Ok(Self { rules, engine, contents: LruCache::unbounded(), content_bytes: 0, unreadable: 0, told: Skipped::default() })
     }
 
-    pub(super) fn run(mut self, shared: &Shared, spine: &Spine, pipeline: &Pipeline, mut cursor: Cursor) -> Result<Ran, Failure> {
+    pub(super) fn run(mut self, shared: &Shared, spine: &Spine, pipeline: &Pipeline, cursor: Cursor) -> Result<Ran, Failure> {
         let done = cursor.get();
+        let mut place = Place { cursor, next: done, written: Instant::now() };
         // The state at `done` is that of its epoch, so it is built the way it was built when the epoch began.
         let mut epoch = Epoch::of(done);
         let mut reader = spine.reader_with_contents(epoch.warm_up)?;
         loop {
             if shared.hold_detector() {
+                place.write()?;
                 return Ok(Ran::Held);
             }
+            let taken = Instant::now();
             let batch = read_batch(&mut reader, DETECT_BATCH_MAX)?;
             let before = |to: Seq| Seq(to.0.saturating_sub(1));
             let Some(last) = batch.skip.map(before).or_else(|| batch.records.last().map(|record| record.seq)) else {
                 if shared.stopping() {
+                    place.write()?;
                     return Ok(Ran::Stopped);
                 }
+                place.write_in_time()?;
                 reader.wait(IDLE);
                 continue;
             };
@@ -96,9 +107,12 @@ impl Detector {
             }
             record_detections(pipeline, detections, &|| shared.stopping())?;
             if last >= done {
-                let next = Seq(last.0 + 1);
-                cursor.set(next)?;
-                shared.moved(&shared.detected, next.0);
+                place.next = Seq(last.0 + 1);
+                place.write_in_time()?;
+                shared.moved(&shared.detected, place.next.0);
+            }
+            if batch.records.len() < DETECT_BATCH_MAX {
+                shared.gather(taken);
             }
         }
     }
@@ -171,6 +185,28 @@ impl Detector {
     }
 }
 
+/// How far the detector is, and how far its cursor says.
+struct Place {
+    cursor: Cursor,
+    next: Seq,
+    /// When the cursor was written last.
+    written: Instant,
+}
+
+impl Place {
+    fn write_in_time(&mut self) -> Result<(), Failure> {
+        if self.written.elapsed() < CURSOR_EVERY { Ok(()) } else { self.write() }
+    }
+
+    fn write(&mut self) -> Result<(), Failure> {
+        if self.next != self.cursor.get() {
+            self.cursor.set(self.next)?;
+        }
+        self.written = Instant::now();
+        Ok(())
+    }
+}
+
 /// A stretch of the journal that the detector sees with one state.
 struct Epoch {
     warm_up: Seq,
@@ -238,4 +274,27 @@ pub(super) fn detect_cursor(
         cursor.set(Seq(0))?;
     }
     Ok(cursor)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn the_cursor_is_written_in_time_and_at_the_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || Cursor::open(dir.path().join("cursor"), Arc::new(|_| [7; 32])).unwrap();
+        let never = Instant::now() + Duration::from_secs(3_600);
+        let mut place = Place { cursor: open(), next: Seq(5), written: never };
+        place.write_in_time().unwrap();
+        assert_eq!(open().get(), Seq(0), "it is not time yet");
+        place.write().unwrap();
+        assert_eq!(open().get(), Seq(5));
+        place.next = Seq(9);
+        place.written = Instant::now().checked_sub(CURSOR_EVERY).unwrap();
+        place.write_in_time().unwrap();
+        assert_eq!(open().get(), Seq(9));
+    }
 }

@@ -78,6 +78,7 @@ impl Indexer<'_> {
                 }
                 None => {}
             }
+            let taken = Instant::now();
             let batch = read_batch(&mut reader, INDEX_BATCH_MAX)?;
             if batch.is_empty() {
                 if shared.stopping() {
@@ -99,6 +100,9 @@ impl Indexer<'_> {
                 store.skip(to);
             }
             shared.moved(&shared.indexed, store.next().0);
+            if batch.records.len() < INDEX_BATCH_MAX {
+                shared.gather(taken);
+            }
         }
     }
 
