@@ -22,7 +22,7 @@ const CALLS: u64 = 4;
 const PAGE: usize = 5_000;
 
 /// How long an upstream may be silent in these tests, in seconds: long enough for a busy machine to answer in time.
-const UPSTREAM_IDLE_SECONDS: u64 = 2;
+pub(crate) const UPSTREAM_IDLE_SECONDS: u64 = 5;
 
 /// How long judging may take in these tests, in milliseconds: the most that can be set, for a busy machine.
 const BUDGET_MS: u64 = 10_000;

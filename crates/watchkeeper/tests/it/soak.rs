@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::faults::{Rng, setting};
-use crate::gateway_faults::{Client, MEETINGS, Meeting, Met, Stage, check_recorded, hides_secret, models, recorded};
+use crate::gateway_faults::{
+    Client, MEETINGS, Meeting, Met, Stage, UPSTREAM_IDLE_SECONDS, check_recorded, hides_secret, models, recorded,
+};
 use crate::support::{SOON, Server, chat_spans, export, verify};
 
 /// Seconds of load in the ordinary suite. `WATCHKEEPER_SOAK_MINUTES` sets a longer time (`cargo xtask soak`).
@@ -17,9 +19,6 @@ const CLIENTS: u64 = 24;
 
 /// How often each client begins a call: all of them together 60 times a second, of which two cores have time for other work.
 const PACE: Duration = Duration::from_millis(400);
-
-/// How long an upstream may be silent, in seconds: a machine that is busy for hours has moments of more than the other tests' two.
-const UPSTREAM_IDLE_SECONDS: u64 = 5;
 
 /// Of ten calls, how many are as calls should be; the others meet a fault.
 const GOOD_OF_TEN: u64 = 7;
