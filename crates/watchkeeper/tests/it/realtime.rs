@@ -140,7 +140,7 @@ fn policies_decide_on_events_before_they_go_on() {
     let provider = Provider::start();
     let config = format!(
         "[upstream]\nopenai = \"{}\"\n[[gateway.policy]]\nid = \"strict\"\nmodels = [\"guarded-*\"]\nattacks = \"block\"\n\
-         sensitive = \"redact\"\n[[gateway.policy]]\nid = \"masking\"\nmodels = [\"masked-*\"]\nanswers = \"redact\"\n",
+         sensitive = \"redact\"\nbudget_ms = 10000\n[[gateway.policy]]\nid = \"masking\"\nmodels = [\"masked-*\"]\nanswers = \"redact\"\n",
         provider.base
     );
     let server = Server::start_with(&dir.path().join("data"), &config);

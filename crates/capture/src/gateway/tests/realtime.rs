@@ -420,7 +420,9 @@ async fn an_upstream_that_says_no_or_agrees_to_something_else_is_no_connection()
 }
 
 async fn guarded(policy: Policy) -> Stage {
-    let policies = vec![Policy { id: "p1".to_owned(), ..policy }];
+    // A busy machine must not decide.
+    let budget = Duration::from_secs(10);
+    let policies = vec![Policy { id: "p1".to_owned(), budget, ..policy }];
     Stage::guarded(Config { policies, ..Config::default() }, Some(Warden::guard()), None).await
 }
 
@@ -431,11 +433,9 @@ async fn a_policy_judges_every_event_before_it_goes_on() {
     let strict = Policy { attacks: Action::Block, sensitive: Action::Redact, ..Policy::default() };
     let mut stage = guarded(strict).await;
     let (mut client, mut upstream) = connect(&mut stage).await;
-    // In items, instructions, tool results, fields that nobody knows, in bytes, in what says that it is sound, and over fragments.
+    // In items, tool results, fields that nobody knows, in bytes, in what says that it is sound, and over fragments.
     for attack in [
         user(ATTACK),
-        json!({"type": "session.update", "session": {"instructions": ATTACK}}),
-        json!({"type": "response.create", "response": {"instructions": ATTACK}}),
         json!({"type": "response.create", "response": {"metadata": {"note": ATTACK}}}),
         json!({"type": "conversation.item.create", "item": {"type": "function_call_output", "call_id": "c", "output": ATTACK}}),
         json!({"type": "input_audio_buffer.append", "audio": "AAAA", "note": ATTACK}),
@@ -460,10 +460,13 @@ async fn a_policy_judges_every_event_before_it_goes_on() {
         stage.event().await;
     }
     // What tells of a person is redacted in its place, and the decision is recorded with the response that is asked for.
+    client.say(&json!({"type": "session.update", "session": {"instructions": "Copy ann.lee@example.com."}})).await;
     client.say(&user("write to ann.lee@example.com")).await;
     client.say(&create()).await;
-    let passed = upstream.event().await.to_string();
-    assert!(passed.contains("<EMAIL:") && !passed.contains("ann.lee"), "{passed}");
+    for _ in 0..2 {
+        let passed = upstream.event().await.to_string();
+        assert!(passed.contains("<EMAIL:") && !passed.contains("ann.lee"), "{passed}");
+    }
     assert_eq!(upstream.event().await["type"], "response.create");
     let (asked, decision) = (stage.event().await, stage.event().await);
     assert_eq!(attribute(&asked, "gen_ai.guardrail.action.type"), "modify");
