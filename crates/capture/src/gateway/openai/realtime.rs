@@ -88,7 +88,7 @@ pub(in super::super) enum Step {
     /// Adds to the conversation.
     Input,
     /// Asks for a response.
-    Ask(Ask),
+    Ask(Box<Ask>),
     /// Sends sound, so many characters of it. `alone`: it says nothing else.
     Sound { characters: usize, alone: bool },
     /// Nothing that the model is told.
@@ -188,7 +188,7 @@ pub fn read_client(bytes: &[u8]) -> Result<Said, DecodeError> {
         }
         ("response.create", ..) => {
             let ask = Ask::of(object.object("response").as_ref(), &mut pieces);
-            said.step = Step::Ask(ask);
+            said.step = Step::Ask(Box::new(ask));
         }
         (silent, ..) if SILENT.contains(&silent) => {}
         _ => match serde_json::from_slice::<&RawValue>(bytes) {
@@ -225,7 +225,7 @@ impl Conversation {
             }
             Step::Input => self.wait(said.pieces, &said.attributes),
             Step::Sound { characters, .. } => self.sound = self.sound.saturating_add(characters),
-            Step::Ask(ask) => return Some(self.ask(Some(ask))),
+            Step::Ask(ask) => return Some(self.ask(Some(*ask))),
             Step::Nothing => {}
         }
         None

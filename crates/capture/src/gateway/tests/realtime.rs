@@ -299,6 +299,7 @@ async fn responses_that_nobody_asked_for_fail_or_break_off_are_recorded_as_what_
     assert_eq!(attribute(&recorded[2], "gen_ai.response.model"), "m-2");
     // One that is refused by the provider ends with its error.
     client.say(&create()).await;
+    upstream.event().await;
     let error =
         json!({"type": "error", "error": {"type": "invalid_request_error", "code": "x", "message": "no", "event_id": "asks"}});
     upstream.say(&error).await;
@@ -308,7 +309,6 @@ async fn responses_that_nobody_asked_for_fail_or_break_off_are_recorded_as_what_
     assert_eq!(attribute(&failed, "error.type"), "invalid_request_error");
     // One is under way when the client goes without a word.
     client.say(&create()).await;
-    upstream.event().await;
     upstream.event().await;
     upstream.say(&created("r3")).await;
     let item = json!({"type": "message", "role": "assistant", "content": []});
