@@ -11,7 +11,7 @@ use crate::support::{SOON, Server, http};
 
 #[test]
 fn an_sdk_fills_what_only_some_calls_bring() {
-    let (_dir, _upstream, server) = server_with("[[gateway.policy]]\nid = \"strict\"\nattacks = \"block\"\n");
+    let (_dir, _upstream, server) = server_with("[[gateway.policy]]\nid = \"strict\"\nattacks = \"block\"\nbudget_ms = 10000\n");
     let said = run("gateway", "gateway/fields.py", &[], &[("WATCHKEEPER_GATEWAY", &server.gateway)]);
     assert_eq!((&said["refused"], &said["failed"]), (&json!([400, "guardrail_blocked"]), &json!(500)), "{said:#}");
     server.settle();
