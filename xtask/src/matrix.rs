@@ -216,7 +216,8 @@ fn print(lines: &[Vec<String>]) {
 fn page_head() -> String {
     String::from(
         "# Clients\n\n\
-         <!-- Written by `cargo xtask matrix` when every client has passed; a test compares clients and versions with what is pinned. -->\n\n\
+         <!-- `cargo xtask matrix` writes this page when every client has passed. A client whose rows are empty has not been in such a run yet. A \
+         test compares clients and versions with what is pinned. -->\n\n\
          The real clients that are run against Watchkeeper, at the versions that are pinned below `tests/clients`. The models behind them are \
          stand-ins; everything else is real. `cargo xtask matrix` makes their environments, runs each, and fails when one leaves other rows than \
          it must. Under \"rows\" are the [views](views.md) that its tests read, and under \"columns\" what they compare there, as the tests \
