@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use capture::{Raw, RawEvent, RecordError, Recorder};
-use event::Event;
+use event::{Event, Timestamp};
 use server::{Node, NodeSettings, RootKeyPlace};
 
 use super::free_bytes;
@@ -147,7 +147,9 @@ pub(super) fn write(
 fn next_batch(events: &mut dyn Iterator<Item = Event<String>>) -> Option<Batch> {
     let mut batch = Batch { events: Vec::with_capacity(BATCH_EVENTS), raw_bytes: 0, traces: Vec::new(), sessions: Vec::new() };
     let mut bytes = 0;
-    for event in events {
+    for mut event in events {
+        // As a listener does: restoring goes by when records were received.
+        event.observed = Timestamp::now();
         let mut count = Count(0);
         // A counter takes everything.
         drop(serde_json::to_writer(&mut count, &event));

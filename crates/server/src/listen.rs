@@ -104,7 +104,13 @@ impl Listener {
         // A server that starts again takes over an address on which old connections are still being forgotten.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
-        Ok(Self { socket: socket.listen(BACKLOG)?, router, tls, trusted_proxies: Arc::default(), connections_max: CONNECTIONS_MAX })
+        Ok(Self {
+            socket: socket.listen(BACKLOG)?,
+            router,
+            tls,
+            trusted_proxies: Arc::default(),
+            connections_max: CONNECTIONS_MAX,
+        })
     }
 
     /// With so many connections at once at the most.
