@@ -12,25 +12,51 @@ use super::target::{Provider, Target};
 use super::{Config, GatewayError, header as own_header};
 use crate::outbound::{Client, client, without_userinfo};
 
-/// Headers that belong to one connection (RFC 9110, section 7.6.1), or that are set anew.
-const NOT_FORWARDED: [HeaderName; 11] = [
-    header::CONNECTION,
+/// Headers that belong to one connection (RFC 9110, section 7.6.1; `http2-settings`: RFC 7540, section 3.2.1) or are between a client
+/// and its proxy. They never go on.
+const OF_CONNECTION: [&str; 11] = [
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "te",
+    "trailer",
+    "upgrade",
+    "http2-settings",
+    "proxy-authenticate",
+    "proxy-authentication-info",
+    "proxy-authorization",
+];
+
+/// Headers that the gateway sets anew.
+const SET_ANEW: [HeaderName; 4] = [
     header::HOST,
     header::CONTENT_LENGTH,
-    header::TRANSFER_ENCODING,
-    header::TE,
-    header::TRAILER,
-    header::UPGRADE,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
     header::EXPECT,
     // So that the answer can be read: asked for without encoding.
     header::ACCEPT_ENCODING,
 ];
 
 /// What the name of a query parameter contains, in lower case, when its value may be a secret.
-const SECRET_NAMES: [&str; 10] =
-    ["key", "token", "secret", "signature", "sig", "password", "passwd", "credential", "auth", "code"];
+const SECRET_NAMES: [&str; 14] = [
+    "key",
+    "token",
+    "secret",
+    "signature",
+    "sig",
+    "password",
+    "passwd",
+    "passphrase",
+    "pwd",
+    "credential",
+    "auth",
+    "code",
+    "sess",
+    "jwt",
+];
+
+/// Names that are too short to be looked for everywhere: with what a word of the name ends when its value may be a secret.
+const SECRET_ENDINGS: [&str; 4] = ["sid", "pin", "otp", "pass"];
 
 /// Longest value or bare parameter of a query that is recorded, in characters. Longer ones are signatures, signed
 /// policies and the like far more often than anything that somebody has to read.
@@ -145,10 +171,23 @@ pub(crate) fn recorded_path_and_query(path_and_query: &str) -> String {
     recorded
 }
 
-/// A path as it may be recorded: without segments that look like keys (`/bot12:TOKEN/`).
+/// A path as it may be recorded: without segments that look like keys (`/bot12:TOKEN/`), and parameters of a segment (`;sid=...`, RFC
+/// 3986, section 3.3) as those of a query are.
 pub(crate) fn recorded_path(path: &str) -> String {
-    let segments = path.split('/').map(|segment| if is_token(&unescaped(segment)) { REDACTED } else { segment });
-    segments.collect::<Vec<_>>().join("/")
+    let mut recorded = String::with_capacity(path.len());
+    for (index, segment) in path.split('/').enumerate() {
+        if index > 0 {
+            recorded.push('/');
+        }
+        let mut parts = segment.split(';');
+        let name = parts.next().unwrap_or_default();
+        recorded.push_str(if is_token(&unescaped(name)) { REDACTED } else { name });
+        for parameter in parts {
+            recorded.push(';');
+            push_parameter(&mut recorded, parameter);
+        }
+    }
+    recorded
 }
 
 fn push_parameter(url: &mut String, parameter: &str) {
@@ -157,7 +196,9 @@ fn push_parameter(url: &mut String, parameter: &str) {
         None => (parameter, None),
     };
     let plain_name = unescaped(name).to_lowercase();
-    let is_secret = SECRET_NAMES.iter().any(|secret| plain_name.contains(secret));
+    let ends = |word: &str| SECRET_ENDINGS.iter().any(|secret| word.trim_end_matches(char::is_numeric).ends_with(secret));
+    let is_secret = SECRET_NAMES.iter().any(|secret| plain_name.contains(secret))
+        || plain_name.split(|character: char| !character.is_alphanumeric()).any(ends);
     // A key may stand alone, where a name is expected.
     let is_name_shown = plain_name.chars().count() <= PARAMETER_CHARS_MAX && !is_token(&plain_name);
     url.push_str(if is_name_shown { name } else { REDACTED });
@@ -191,9 +232,11 @@ pub(crate) fn forwarded(headers: &HeaderMap) -> HeaderMap {
 pub(super) fn forwarded_signed(headers: &HeaderMap, signature: &Signature, host: &str) -> HeaderMap {
     let names_upstream = headers.get(header::HOST).and_then(|value| value.to_str().ok()?.parse::<Authority>().ok());
     let names_upstream = names_upstream.is_some_and(|named| named.host().eq_ignore_ascii_case(host));
+    // They say what comes how on this connection.
+    let frames = [header::CONTENT_LENGTH, header::EXPECT];
     passing(headers, |name| {
         signature.headers.iter().any(|signed| signed == name.as_str())
-            && if *name == header::HOST { names_upstream } else { !of_connection(name) }
+            && if *name == header::HOST { names_upstream } else { !of_connection(name) && !frames.contains(name) }
     })
 }
 
@@ -201,7 +244,7 @@ fn passing(headers: &HeaderMap, is_kept: impl Fn(&HeaderName) -> bool) -> Header
     let named = named_by_connection(headers);
     let mut forwarded = HeaderMap::with_capacity(headers.len());
     for (name, value) in headers {
-        let stays = NOT_FORWARDED.contains(name)
+        let stays = SET_ANEW.contains(name)
             || of_connection(name)
             || name.as_str().starts_with(own_header::PREFIX)
             || named.contains(name);
@@ -212,19 +255,9 @@ fn passing(headers: &HeaderMap, is_kept: impl Fn(&HeaderName) -> bool) -> Header
     forwarded
 }
 
-/// Whether a header belongs to one connection, or says how long the body on it is.
-fn of_connection(name: &HeaderName) -> bool {
-    const OURS: [HeaderName; 8] = [
-        header::CONNECTION,
-        header::CONTENT_LENGTH,
-        header::TRANSFER_ENCODING,
-        header::TE,
-        header::TRAILER,
-        header::UPGRADE,
-        header::PROXY_AUTHORIZATION,
-        header::EXPECT,
-    ];
-    OURS.contains(name) || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+/// Whether a header belongs to one connection.
+pub(crate) fn of_connection(name: &HeaderName) -> bool {
+    OF_CONNECTION.contains(&name.as_str())
 }
 
 /// Headers that belong to this connection because `Connection` names them.
@@ -310,6 +343,13 @@ mod tests {
             ("/v1/x?to=http%3A%2F%2Fh%3Fkey%3Dabc".to_owned(), "/v1/x?to=REDACTED".to_owned()),
             (format!("/v1/x?after={long}&order=asc"), "/v1/x?after=REDACTED&order=asc".to_owned()),
             (format!("/v1/x?{mixed}"), "/v1/x?REDACTED".to_owned()),
+            (
+                "/v1/x?session=a&PHPSESSID=b&connect.sid=c&jwt=d&pin2=e&otp=f&pass=g".to_owned(),
+                "/v1/x?session=REDACTED&PHPSESSID=REDACTED&connect.sid=REDACTED&jwt=REDACTED&pin2=REDACTED&otp=REDACTED&pass=REDACTED"
+                    .to_owned(),
+            ),
+            ("/v1/x?side=buy&shipping=1&inside=2".to_owned(), "/v1/x?side=buy&shipping=1&inside=2".to_owned()),
+            ("/reset;sid=abc;v=1/x;b".to_owned(), "/reset;sid=REDACTED;v=1/x;b".to_owned()),
             ("/bot123:TOKEN/send?a=1".to_owned(), "/REDACTED/send?a=1".to_owned()),
             ("/bot123%3aTOKEN/send".to_owned(), "/REDACTED/send".to_owned()),
             (format!("/hooks/{mixed}/"), "/hooks/REDACTED/".to_owned()),
