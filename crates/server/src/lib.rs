@@ -43,6 +43,7 @@ mod sealer;
 mod secrets;
 mod standing;
 mod subjects;
+mod taking;
 mod timestamping;
 mod tool_pins;
 mod watchman;

@@ -1,7 +1,9 @@
-//! A listener: accepts connections, speaks TLS where there is a certificate, serves HTTP/1.1 and HTTP/2, and stops gently.
+//! A listener: accepts connections, speaks TLS where there is a certificate, serves HTTP/1.1 and, but for a forward proxy, HTTP/2, and
+//! stops gently.
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
+use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
@@ -22,6 +25,7 @@ use tower::ServiceExt as _;
 use crate::config::Tls;
 use crate::forwarded::{Network, client_of};
 use crate::peer::Ends;
+use crate::taking::Taking;
 
 /// Connections of one listener at once, where there are descriptors for so many. Further ones wait in the kernel's queue.
 pub(crate) const CONNECTIONS_MAX: usize = 4_096;
@@ -52,6 +56,18 @@ const PING_TIMEOUT: Duration = Duration::from_secs(20);
 /// Streams that a client may reset before they were answered, until its connection is ended (CVE-2023-44487).
 const RESETS_MAX: usize = 64;
 
+/// Longest head of a request to a forward proxy: it may carry the cookies and tokens of any site.
+const PROXIED_HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// How long a client of a forward proxy may take nothing of what is sent to it. Whoever works through a large answer piece by piece is
+/// slower than a network.
+const STALL_MAX: Duration = Duration::from_secs(300);
+
+/// When a connection on which nothing comes is asked whether the other side is still there, and how often then. Linux asks nine times.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
+/// See [`KEEPALIVE_AFTER`].
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+
 /// That the caller has shown a client certificate which the configuration trusts.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientCertificate;
@@ -63,6 +79,7 @@ pub(crate) struct Listener {
     tls: Option<TlsAcceptor>,
     trusted_proxies: Arc<[Network]>,
     connections_max: usize,
+    stall_max: Option<Duration>,
 }
 
 /// Reads certificate and key, and with `of_clients` the certificates under which callers must have theirs, where there are any.
@@ -110,6 +127,7 @@ impl Listener {
             tls,
             trusted_proxies: Arc::default(),
             connections_max: CONNECTIONS_MAX,
+            stall_max: None,
         })
     }
 
@@ -121,6 +139,16 @@ impl Listener {
     /// Behind proxies whose word is taken on where a request comes from.
     pub(crate) fn behind(self, trusted_proxies: Arc<[Network]>) -> Self {
         Self { trusted_proxies, ..self }
+    }
+
+    /// As a forward proxy: one call at a time on a connection (HTTP/1.1), whose client takes what is sent to it.
+    pub(crate) fn of_proxy(mut self) -> Self {
+        self.tls = self.tls.map(|tls| {
+            let mut config = rustls::ServerConfig::clone(tls.config());
+            config.alpn_protocols = vec![b"http/1.1".to_vec()];
+            TlsAcceptor::from(Arc::new(config))
+        });
+        Self { stall_max: Some(STALL_MAX), ..self }
     }
 
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
@@ -148,20 +176,24 @@ impl Listener {
             };
             // Without it the last small frame of a streamed answer waits 40 ms for an acknowledgement (Nagle).
             drop(stream.set_nodelay(true));
+            let keepalive = TcpKeepalive::new().with_time(KEEPALIVE_AFTER).with_interval(KEEPALIVE_INTERVAL);
+            drop(SockRef::from(&stream).set_tcp_keepalive(&keepalive));
             let ends = stream.local_addr().map_or(Ends { peer, own: peer }, |own| Ends { peer, own });
             let router = self.router.clone();
             let tls = self.tls.clone();
             let trusted = self.trusted_proxies.clone();
             let watcher = graceful.watcher();
+            let proxied = self.stall_max.map(|stall_max| Proxied { stall_max, stop: stop.clone() });
             tokio::spawn(async move {
                 let _permit = permit;
                 let result = match tls {
-                    None => connection(stream, ends, trusted, router, watcher, None).await,
+                    None => connection(stream, ends, trusted, router, watcher, None, proxied).await,
                     Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                         Ok(Ok(stream)) => {
                             // None are asked for where none are needed, and those that come are verified.
                             let shown = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
-                            connection(stream, ends, trusted, router, watcher, shown.then_some(ClientCertificate)).await
+                            let shown = shown.then_some(ClientCertificate);
+                            connection(stream, ends, trusted, router, watcher, shown, proxied).await
                         }
                         Ok(Err(error)) => Err(error.into()),
                         Err(_) => Err("TLS handshake took too long".into()),
@@ -179,6 +211,12 @@ impl Listener {
     }
 }
 
+/// What a connection to a forward proxy has beside the others.
+struct Proxied {
+    stall_max: Duration,
+    stop: watch::Receiver<bool>,
+}
+
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, and with it the server.
     drop(stop.wait_for(|&stop| stop).await);
@@ -191,6 +229,7 @@ async fn connection<S>(
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
     certificate: Option<ClientCertificate>,
+    proxied: Option<Proxied>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -206,6 +245,23 @@ where
         }
         request
     });
+    if let Some(mut proxied) = proxied {
+        // On HTTP/2 one connection would be many calls, each with a destination of its own.
+        let mut builder = hyper::server::conn::http1::Builder::new();
+        builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(PROXIED_HEAD_BYTES_MAX);
+        let io = TokioIo::new(Taking::new(stream, proxied.stall_max));
+        let mut connection = pin!(builder.serve_connection(io, TowerToHyperService::new(service)).with_upgrades());
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = stopped(&mut proxied.stop) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        // The listener waits for it.
+        drop(watcher);
+        return Ok(ended?);
+    }
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder
@@ -219,4 +275,81 @@ where
         .max_local_error_reset_streams(RESETS_MAX);
     let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), TowerToHyperService::new(service));
     watcher.watch(connection.into_owned()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::body::{Body, Bytes};
+    use futures_util::stream;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+    use tokio::sync::mpsc;
+
+    use super::*;
+
+    /// Longer than anything here takes; a test that runs into it has failed.
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    async fn proxy(router: Router, stall_max: Duration) -> (SocketAddr, watch::Sender<bool>) {
+        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), router, None).await.unwrap().of_proxy();
+        let listener = Listener { stall_max: Some(stall_max), ..listener };
+        let address = listener.address().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(listener.serve(stopped));
+        (address, stop)
+    }
+
+    /// All that is answered until the connection ends.
+    async fn answered(address: SocketAddr, asked: &[u8]) -> Vec<u8> {
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let mut seen = Vec::new();
+        drop(client.write_all(asked).await);
+        drop(tokio::time::timeout(PATIENCE, client.read_to_end(&mut seen)).await.unwrap());
+        seen
+    }
+
+    #[tokio::test]
+    async fn a_proxy_speaks_no_http2_and_takes_no_endless_head() {
+        let calls = Arc::new(AtomicUsize::new(0));
+        let counted = calls.clone();
+        let router = Router::new().fallback(move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            async { "hello" }
+        });
+        let (address, _stop) = proxy(router, PATIENCE).await;
+        // The preface, the settings and a GET, as a client with prior knowledge sends them (RFC 9113, section 3.4).
+        let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        let get = [0, 0, 3, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84];
+        let seen = answered(address, &[&b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &settings, &get].concat()).await;
+        assert!(seen.is_empty() || seen.starts_with(b"HTTP/1."), "{seen:?}");
+        let head = |bytes: usize| format!("GET / HTTP/1.1\r\nhost: h\r\nconnection: close\r\nx: {}\r\n\r\n", "a".repeat(bytes));
+        answered(address, head(300_000).as_bytes()).await;
+        assert_eq!(calls.load(Ordering::Relaxed), 0);
+        assert!(answered(address, head(1_000).as_bytes()).await.ends_with(b"hello"));
+    }
+
+    #[tokio::test]
+    async fn a_client_that_reads_nothing_does_not_hold_its_call() {
+        /// Says when the answer is given up.
+        struct Held(mpsc::UnboundedSender<()>);
+        impl Drop for Held {
+            fn drop(&mut self) {
+                drop(self.0.send(()));
+            }
+        }
+        let (sender, mut given_up) = mpsc::unbounded_channel();
+        let router = Router::new().fallback(move || {
+            let held = Held(sender.clone());
+            let endless =
+                stream::unfold(held, |held| async { Some((Ok::<_, io::Error>(Bytes::from(vec![7; 64 * 1024])), held)) });
+            async { Body::from_stream(endless) }
+        });
+        let (address, _stop) = proxy(router, Duration::from_millis(50)).await;
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+        tokio::time::timeout(PATIENCE, given_up.recv()).await.unwrap().unwrap();
+        drop(client);
+    }
 }

@@ -201,7 +201,8 @@ impl Running {
             let bind = |source| StartError::Bind { listener, address, source };
             let one = Listener::bind(address, router, tls.clone()).map_err(bind)?.at_most(connections_max);
             at[index] = Some(one.address().map_err(bind)?);
-            bound.push(one.behind(trusted_proxies.clone()));
+            let one = one.behind(trusted_proxies.clone());
+            bound.push(if listener == "egress" { one.of_proxy() } else { one });
         }
         let of = |index: usize, asked: SocketAddr| at[index].unwrap_or(asked);
         let addresses = Addresses {
