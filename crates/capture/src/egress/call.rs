@@ -12,6 +12,7 @@ use http::Response;
 use super::Shared;
 use super::answer::Failure;
 use super::policy::Ruling;
+use super::slots::Slot;
 use super::target::Target;
 use crate::gateway::OnRecordFailure;
 use crate::gateway::caller::Caller;
@@ -27,6 +28,8 @@ pub(super) enum Mode {
     Tunnel,
     /// A request inside of a CONNECT whose TLS ends here.
     Intercepted,
+    /// Such a CONNECT itself. What passes in it is counted with its requests.
+    Session,
 }
 
 /// How a call ended, where it is not by the end of its answer.
@@ -54,6 +57,10 @@ pub(super) struct Call {
     shared: Arc<Shared>,
     pub(super) mode: Mode,
     pub(super) bytes: Bytes,
+    /// Bytes of the request's head, once it has gone.
+    pub(super) head_bytes: u64,
+    /// Its place among the connections; those of one session share theirs.
+    pub(super) slot: Option<Arc<Slot>>,
     pub(super) status: Option<u16>,
     pub(super) error: Option<Cow<'static, str>>,
     pub(super) end: Option<&'static str>,
@@ -70,7 +77,7 @@ impl Mode {
         match self {
             Self::Http => "http",
             Self::Tunnel => "tunnel",
-            Self::Intercepted => "intercepted",
+            Self::Intercepted | Self::Session => "intercepted",
         }
     }
 }
@@ -109,6 +116,8 @@ impl Call {
             shared: shared.clone(),
             mode,
             bytes: Bytes::default(),
+            head_bytes: 0,
+            slot: None,
             status: None,
             error: None,
             end: None,
@@ -124,6 +133,12 @@ impl Call {
         if let Some(template) = &mut self.template {
             describe(template);
         }
+    }
+
+    /// From now on it is a CONNECT whose TLS ends here.
+    pub(super) fn becomes_session(&mut self) {
+        self.mode = Mode::Session;
+        self.describe(|event| event.set(attr::EGRESS_MODE, Mode::Session.as_str()));
     }
 
     /// Notes where the connection leads.
@@ -217,12 +232,19 @@ impl Call {
         if let Some(error) = error {
             event.set(attr::ERROR_TYPE, &*error);
         }
-        let (sent, received) = match self.mode {
-            Mode::Tunnel => (attr::SOURCE_BYTES, attr::DESTINATION_BYTES),
-            _ => (attr::HTTP_REQUEST_BODY_SIZE, attr::HTTP_RESPONSE_BODY_SIZE),
+        let (sent, received) = (self.bytes.sent.load(Ordering::Relaxed), self.bytes.received.load(Ordering::Relaxed));
+        let counts = match self.mode {
+            Mode::Tunnel => vec![(attr::SOURCE_BYTES, sent), (attr::DESTINATION_BYTES, received)],
+            // A head carries as much out as a body does.
+            Mode::Http | Mode::Intercepted => vec![
+                (attr::SOURCE_BYTES, sent.saturating_add(self.head_bytes)),
+                (attr::HTTP_REQUEST_BODY_SIZE, sent),
+                (attr::HTTP_RESPONSE_BODY_SIZE, received),
+            ],
+            Mode::Session => Vec::new(),
         };
-        for (key, count) in [(sent, &self.bytes.sent), (received, &self.bytes.received)] {
-            event.set(key, i64::try_from(count.load(Ordering::Relaxed)).unwrap_or(i64::MAX));
+        for (key, count) in counts {
+            event.set(key, i64::try_from(count).unwrap_or(i64::MAX));
         }
         if let Some(end) = self.end {
             event.set(attr::STREAM_END, end);

@@ -1,5 +1,7 @@
 //! Who uses the proxy: what `Proxy-Authorization` (RFC 9110, section 11.7) and the headers of ours tell. None of it goes on.
 
+use std::net::SocketAddr;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use event::{Principal, Proof, Trace};
@@ -50,6 +52,13 @@ impl User {
         let own = parts.headers.iter().filter(|(name, _)| name.as_str().starts_with(own_header::PREFIX));
         let headers = own.filter(|(name, _)| *name != KEY_HEADER).map(|(name, value)| (name.clone(), value.clone())).collect();
         Ok(Self { key, name, headers, trace: Caller::of(parts).trace })
+    }
+
+    /// By what callers share the proxy's places: the key, else the address. Callers of this machine without a key are not told apart.
+    pub(super) fn share(&self, client: Option<SocketAddr>) -> Option<String> {
+        let by_address =
+            || client.map(|client| client.ip().to_canonical()).filter(|ip| !ip.is_loopback()).map(|ip| ip.to_string());
+        self.key.clone().or_else(by_address)
     }
 
     /// Who makes a request: what itself says first, then what its connection said.
@@ -106,6 +115,15 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::PROXY_AUTHORIZATION, value.parse().unwrap());
         presented(&headers).ok()
+    }
+
+    #[test]
+    fn places_are_shared_by_key_or_address() {
+        let user = |key: Option<&str>| User { key: key.map(str::to_owned), ..User::default() };
+        let at = |text: &str| Some(text.parse().unwrap());
+        assert_eq!(user(Some("key_1")).share(at("192.0.2.1:9")).as_deref(), Some("key_1"));
+        assert_eq!(user(None).share(at("[::ffff:192.0.2.1]:9")).as_deref(), Some("192.0.2.1"));
+        assert_eq!(user(None).share(at("127.0.0.1:9")), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::Shared;
 use super::answer::Failure;
-use super::policy::Ruling;
+use super::policy::{PROTECTED, Ruling};
 use super::target::Target;
 
 /// Addresses of one name that are tried.
@@ -23,11 +23,17 @@ pub(super) struct Opened {
 }
 
 impl Shared {
-    /// Resolves, judges and connects. The ruling is there whether it succeeds or not.
-    pub(super) async fn open(&self, target: &Target) -> (Option<Ruling>, Result<Opened, Failure>) {
-        let resolved = match self.resolve(target).await {
+    /// Judges the name, resolves it, judges what it leads to, and connects. The ruling is there whether it succeeds or not. `share`:
+    /// whose places are taken.
+    pub(super) async fn open(&self, target: &Target, share: Option<&str>) -> (Option<Ruling>, Result<Opened, Failure>) {
+        let named = self.config.policy.judge_name(&target.host);
+        if let Some(ruling) = named.as_ref().filter(|ruling| ruling.is_blocked) {
+            let failure = Failure::denied(kind_of(ruling), &ruling.reason);
+            return (named, Err(failure));
+        }
+        let resolved = match self.resolve(target, share).await {
             Ok(resolved) => resolved,
-            Err(failure) => return (None, Err(failure)),
+            Err(failure) => return (named, Err(failure)),
         };
         let judged = self.config.policy.judge(&target.host, &resolved, self.config.is_local);
         if let Some(ruling) = judged.ruling.as_ref().filter(|ruling| ruling.is_blocked) {
@@ -37,7 +43,7 @@ impl Shared {
         match self.connect(&judged.addresses, target).await {
             Ok(opened) if self.is_own(&opened, target) => {
                 let reason = format!("{} is a listener of this server", opened.peer);
-                let ruling = Ruling { policy: "egress.protected", reason, is_blocked: true };
+                let ruling = Ruling { policy: PROTECTED, reason, is_blocked: true };
                 let failure = Failure::denied(kind_of(&ruling), &ruling.reason);
                 (Some(ruling), Err(failure))
             }
@@ -45,14 +51,20 @@ impl Shared {
         }
     }
 
-    async fn resolve(&self, target: &Target) -> Result<Vec<SocketAddr>, Failure> {
+    async fn resolve(&self, target: &Target, share: Option<&str>) -> Result<Vec<SocketAddr>, Failure> {
         if let Ok(ip) = target.host.parse::<IpAddr>() {
             return Ok(vec![SocketAddr::new(ip, target.port)]);
         }
+        let place = (target.host.clone(), target.port);
         let looking = async {
-            // The system's resolver holds a thread for each question.
-            let _turn = self.lookups.acquire().await.map_err(io::Error::other)?;
-            lookup_host((target.host.as_str(), target.port)).await.map(|found| found.take(ADDRESSES_MAX).collect::<Vec<_>>())
+            // The system's resolver holds a thread for each question, until it has the answer: however long anybody waits for it.
+            let turn = self.lookups.take(share).await.ok_or_else(|| io::Error::other("the proxy has ended"))?;
+            let looking = tokio::spawn(async move {
+                let found = lookup_host(place).await.map(|found| found.take(ADDRESSES_MAX).collect::<Vec<_>>());
+                drop(turn);
+                found
+            });
+            looking.await.map_err(io::Error::other)?
         };
         match timeout(self.config.limits.resolve, looking).await {
             Ok(Ok(found)) if !found.is_empty() => Ok(found),
@@ -101,5 +113,5 @@ impl Shared {
 
 /// The error of a refusal in RFC 9209.
 pub(super) fn kind_of(ruling: &Ruling) -> &'static str {
-    if ruling.policy == "egress.protected" { "destination_ip_prohibited" } else { "http_request_denied" }
+    if ruling.policy == PROTECTED { "destination_ip_prohibited" } else { "http_request_denied" }
 }

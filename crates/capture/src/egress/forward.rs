@@ -24,23 +24,13 @@ use super::call::{Call, Mode, end};
 use crate::gateway::dispatch::content_length;
 use crate::gateway::header as own_header;
 use crate::gateway::passthrough::counted;
-use crate::gateway::upstream::named_by_connection;
+use crate::gateway::upstream::{named_by_connection, of_connection};
 
-/// Headers that belong to one connection (RFC 9110, section 7.6.1), or that are for a proxy.
-const NOT_FORWARDED: [HeaderName; 7] = [
-    header::CONNECTION,
-    header::TRANSFER_ENCODING,
-    header::TE,
-    header::TRAILER,
-    header::UPGRADE,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-];
-
-/// Headers of a request or an answer at the most, and their bytes: more than browsers and servers use.
+/// Headers of an answer at the most: more than servers use.
 const HEADERS_MAX: usize = 200;
-/// See [`HEADERS_MAX`].
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+
+/// Bytes of the head of a request or an answer at the most: more than browsers and servers use.
+pub(super) const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// A connection on which requests can be sent, one after the other.
 pub(super) type Sender = SendRequest<Body>;
@@ -79,15 +69,13 @@ pub(super) async fn forward(
         Ok(request) => request,
         Err(failure) => return call.fail(failure).await,
     };
-    let Some(mut pending) = call.record_request() else { return Failure::malformed("the call is over").into_response() };
-    let sent = call.bytes.sent.clone();
-    let answering = patiently(sender.send_request(request), shared.config.limits.answer, &sent);
-    // The record is written beside the call. The answer waits for it.
-    let (answered, recorded) = tokio::join!(answering, pending.durable());
-    if let Err(failure) = call.judge(recorded) {
-        call.abandon();
+    // Bodies are not read: what has left is gone, and nobody can say later what it was. So its record comes first.
+    if let Err(failure) = call.commit_request().await {
         return failure.into_response();
     }
+    call.head_bytes = head_bytes(&request);
+    let sent = call.bytes.sent.clone();
+    let answered = patiently(sender.send_request(request), shared.config.limits.answer, &sent).await;
     let response = match answered {
         Some(Ok(response)) => response,
         Some(Err(error)) => return call.fail(broken(&error)).await,
@@ -132,6 +120,13 @@ fn outgoing(
     Ok(request)
 }
 
+/// Bytes of a request's head on the wire (RFC 9112, section 2.1), without what the connection adds.
+fn head_bytes(request: &Request<Body>) -> u64 {
+    let line = request.method().as_str().len() + request.uri().path_and_query().map_or(1, |path| path.as_str().len());
+    let headers: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len()).sum();
+    (line + "  HTTP/1.1\r\n".len() + headers + "\r\n".len()) as u64
+}
+
 fn via(version: Version) -> HeaderValue {
     let number = if version == Version::HTTP_2 {
         "2"
@@ -147,8 +142,7 @@ fn via(version: Version) -> HeaderValue {
 fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     let named = named_by_connection(headers);
     let stays = |name: &HeaderName| {
-        NOT_FORWARDED.contains(name)
-            || matches!(name.as_str(), "keep-alive" | "proxy-connection")
+        of_connection(name)
             || name.as_str().starts_with(own_header::PREFIX)
             // `Connection: host` would leave a request without what it needs.
             || (named.contains(name) && *name != header::HOST && *name != header::CONTENT_LENGTH)
@@ -162,10 +156,12 @@ fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     )
 }
 
-/// The protocol that a request asks to change to (WebSocket).
+/// The protocol that a request asks to change to (WebSocket). Not HTTP/2, in which further requests would go on unseen; servers do
+/// not have to be asked for it like that any more (RFC 9113, section 3.1).
 fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
     let asks = named_by_connection(headers).contains(&header::UPGRADE);
-    headers.get(header::UPGRADE).filter(|_| asks).cloned()
+    let is_http2 = |value: &HeaderValue| value.to_str().map_or(true, |value| value.to_ascii_lowercase().contains("h2c"));
+    headers.get(header::UPGRADE).filter(|value| asks && !is_http2(value)).cloned()
 }
 
 /// Waits for as long as the answer's head comes within `idle`, or bytes of the request still pass.
@@ -196,13 +192,8 @@ fn switched(
     }
     let limits = shared.config.limits;
     let stop = shared.stop.subscribe();
-    let slot = shared.tunnels.clone().try_acquire_owned();
+    let open = shared.tunnels.subscribe();
     tokio::spawn(async move {
-        let Ok(_slot) = slot else {
-            call.error = Some("connection_limit_reached".into());
-            drop(call.commit().await);
-            return;
-        };
         match timeout(limits.handshake, async { tokio::try_join!(claim, upstream) }).await {
             Ok(Ok((client, upstream))) => {
                 let (client, upstream) = (TokioIo::new(client), TokioIo::new(upstream));
@@ -214,6 +205,7 @@ fn switched(
             _ => call.error = Some(end::CLIENT_DISCONNECT.into()),
         }
         drop(call.commit().await);
+        drop(open);
     });
     let mut switched = Response::new(Body::empty());
     *switched.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -316,6 +308,7 @@ mod tests {
             ("content-length", "3"),
             ("proxy-authorization", "Basic x"),
             ("proxy-connection", "keep-alive"),
+            ("http2-settings", "AAMAAABkAAQAAP__"),
             ("te", "trailers"),
             ("transfer-encoding", "chunked"),
             ("x-watchkeeper-user", "u"),
@@ -340,5 +333,7 @@ mod tests {
         assert_eq!(upgrade_of(&headers), None);
         headers.insert(header::CONNECTION, HeaderValue::from_static("keep-alive, Upgrade"));
         assert_eq!(upgrade_of(&headers).unwrap(), "websocket");
+        headers.insert(header::UPGRADE, HeaderValue::from_static("H2C"));
+        assert_eq!(upgrade_of(&headers), None);
     }
 }

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use event::attr;
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
-use tokio::sync::{Mutex, OwnedSemaphorePermit};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
@@ -24,8 +24,9 @@ use super::authority::Authority;
 use super::call::{Call, Mode, end};
 use super::caller::User;
 use super::connect::Opened;
-use super::forward::{Sender, forward, handshake};
+use super::forward::{HEAD_BYTES_MAX, Sender, forward, handshake};
 use super::policy::{Pattern, Ruling};
+use super::slots::Slot;
 use super::target::Target;
 use super::{EgressError, Intercept, Shared};
 use crate::gateway::upstream::recorded_path_and_query;
@@ -40,14 +41,22 @@ pub(super) struct Interception {
 /// One connection of a client to an intercepted host.
 pub(super) struct Session {
     shared: Arc<Shared>,
-    user: User,
+    caller: SessionCaller,
     target: Target,
-    client: Option<SocketAddr>,
     /// What was decided on the connection, which is said of each of its requests.
     ruling: Option<Ruling>,
     /// The connection to the host; requests of one client come one after the other.
     upstream: Mutex<Option<Secured>>,
     acceptor: TlsAcceptor,
+}
+
+/// Whose connection it is.
+pub(super) struct SessionCaller {
+    pub(super) user: User,
+    pub(super) client: Option<SocketAddr>,
+    /// Whose places are taken.
+    pub(super) share: Option<String>,
+    pub(super) slot: Option<Arc<Slot>>,
 }
 
 /// A connection to an intercepted host, and what is shown in its place.
@@ -83,6 +92,11 @@ impl Interception {
         self.hosts.iter().any(|pattern| pattern.fits(&target.host, peer.ip()))
     }
 
+    /// Whether a host is intercepted by its name alone.
+    pub(super) fn lists(&self, host: &str) -> bool {
+        self.hosts.iter().any(|pattern| pattern.fits_name(host))
+    }
+
     /// Speaks TLS to the host, and has its certificate verified.
     pub(super) async fn secure(&self, shared: &Shared, target: &Target, opened: Opened) -> Result<Secured, Failure> {
         let name = ServerName::try_from(target.host.clone()).map_err(|error| Failure::malformed(error.to_string()))?;
@@ -109,37 +123,48 @@ impl Interception {
 impl Session {
     pub(super) fn new(
         shared: Arc<Shared>,
-        user: User,
+        caller: SessionCaller,
         target: Target,
-        client: Option<SocketAddr>,
         ruling: Option<Ruling>,
         secured: Secured,
     ) -> Self {
         let acceptor = secured.acceptor.clone();
-        Self { shared, user, target, client, ruling, upstream: Mutex::new(Some(secured)), acceptor }
+        Self { shared, caller, target, ruling, upstream: Mutex::new(Some(secured)), acceptor }
     }
 
     /// One request inside of the connection.
     async fn request(&self, request: Request<Incoming>) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
-        if let Some(client) = self.client {
+        if let Some(client) = self.caller.client {
             parts.extensions.insert(ConnectInfo(client));
         }
         // Another host is another destination, which was neither judged nor verified (RFC 9110, section 15.5.20).
-        let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok());
+        let mut hosts = parts.headers.get_all(header::HOST).iter();
+        let host = hosts.next().and_then(|host| host.to_str().ok());
+        let has_others = hosts.next().is_some();
         let named = parts.uri.authority().map(|authority| authority.as_str());
         let is_here =
             host.is_some_and(|host| self.target.is_named_by(host)) && named.is_none_or(|name| self.target.is_named_by(name));
-        let caller = self.user.caller(&mut parts);
-        let key = self.user.key.as_deref();
+        let caller = self.caller.user.caller(&mut parts);
+        let key = self.caller.user.key.as_deref();
         let mut call = Call::new(&self.shared, Mode::Intercepted, parts.method.as_str(), &self.target, caller, key);
         let path = recorded_path_and_query(parts.uri.path_and_query().map_or("/", |path| path.as_str()));
         call.describe(|event| event.set(attr::URL_FULL, format!("https://{}{path}", self.target.authority(443)).as_str()));
         call.rule(self.ruling.clone());
+        call.slot = self.caller.slot.clone();
+        if has_others || parts.method == Method::CONNECT {
+            let message = "inside of an intercepted connection there is one Host and no CONNECT";
+            return call.fail(Failure::malformed(message)).await;
+        }
         if !is_here {
             let message = format!("this connection is to {}, and the request asks for another host", self.target.authority(443));
             return call.fail(Failure::new(StatusCode::MISDIRECTED_REQUEST, "http_request_error", message)).await;
         }
+        // In the form in which it was compared.
+        match HeaderValue::from_str(&self.target.authority(443)) {
+            Ok(host) => parts.headers.insert(header::HOST, host),
+            Err(error) => return call.fail(Failure::malformed(error.to_string())).await,
+        };
         let mut upstream = self.upstream.lock().await;
         let kept = match upstream.take() {
             Some(mut kept) => kept.sender.ready().await.is_ok().then_some(kept),
@@ -160,7 +185,7 @@ impl Session {
 
     /// A new connection to the host, which has closed the one before.
     async fn again(&self, call: &mut Call) -> Result<Secured, Failure> {
-        let (ruling, opened) = self.shared.open(&self.target).await;
+        let (ruling, opened) = self.shared.open(&self.target, self.caller.share.as_deref()).await;
         if ruling != self.ruling {
             call.rule(ruling);
         }
@@ -171,12 +196,12 @@ impl Session {
     }
 }
 
-/// Serves the client of an intercepted host. `call` is that of the connection itself, which is recorded when no request comes of
-/// it.
-pub(super) async fn serve(session: Session, mut call: Call, claim: hyper::upgrade::OnUpgrade, slot: OwnedSemaphorePermit) {
+/// Serves the client of an intercepted host. `call` is that of the connection itself: what comes of it, be it no request at all, is
+/// recorded beside its requests.
+pub(super) async fn serve(session: Session, mut call: Call, claim: hyper::upgrade::OnUpgrade) {
     let shared = session.shared.clone();
+    let _open = shared.tunnels.subscribe();
     let limits = &shared.config.limits;
-    call.describe(|event| event.set(attr::EGRESS_MODE, "intercepted"));
     let shaking = async {
         let client = claim.await.map_err(io::Error::other)?;
         session.acceptor.accept(TokioIo::new(client)).await
@@ -192,28 +217,36 @@ pub(super) async fn serve(session: Session, mut call: Call, claim: hyper::upgrad
             return;
         }
     };
-    // From here on its requests tell what happens.
-    call.abandon();
+    call.status = Some(200);
     let session = Arc::new(session);
     let service = service_fn(|request| {
         let session = session.clone();
         async move { Ok::<_, Infallible>(session.request(request).await) }
     });
     let mut builder = hyper::server::conn::http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.client_idle);
+    builder.timer(TokioTimer::new()).header_read_timeout(limits.client_idle).max_buf_size(HEAD_BYTES_MAX);
     let connection = builder.serve_connection(TokioIo::new(stream), service).with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let mut stop = shared.stop.subscribe();
     let stopped = async { drop(stop.wait_for(|&stop| stop).await) };
-    let ended = tokio::select! {
-        ended = &mut connection => ended,
+    let (ended, end) = tokio::select! {
+        ended = &mut connection => (ended, end::CLIENT_CLOSED),
         () = stopped => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            (connection.await, end::STOPPED)
         }
     };
+    call.end = Some(end);
     if let Err(error) = ended {
         tracing::debug!(%error, host = session.target.host, "the connection of a client ended");
+        // What is no request has no record of its own. That a client leaves without a word is no error.
+        if error.is_parse() {
+            call.error = Some("http_request_error".into());
+        } else if error.is_timeout() {
+            call.end = Some(end::IDLE);
+        }
     }
-    drop(slot);
+    if let Err(failure) = call.commit().await {
+        tracing::error!(reason = failure.message, "the end of an intercepted connection was not recorded");
+    }
 }

@@ -3,16 +3,16 @@
 //!
 //! ```text
 //! dispatch ─ who asks? ─┬─ http://HOST/PATH ──── resolve, judge, connect ─ forward ─────────────► answer
-//!                       └─ CONNECT HOST:PORT ─── resolve, judge, connect ─┬─ tunnel: bytes both ways
+//!                       └─ CONNECT HOST:PORT ─── resolve, judge, connect ─┬─ tunnel: bytes both ways, after a look at the ClientHello
 //!                                                                         └─ listed: TLS ends here ─ forward, per request
 //! ```
 //!
 //! # What is promised
 //!
-//! - Each call has an event when it begins and one when it has ended, whatever way it ends. The first is on disk before the caller
-//!   gets anything, the second before the end of an answer is handed out ([`OnRecordFailure`]: what happens when it cannot be).
+//! - Each call has an event when it begins and one when it has ended, whatever way it ends. The first is on disk before anything of
+//!   the call goes out, the second before the end of an answer is handed out ([`OnRecordFailure`]: what happens when it cannot be).
 //! - Credentials are never recorded: how a request shows who it is, is.
-//! - What was judged is what is connected to: a name is resolved once.
+//! - A name is judged before anybody is asked for its address, and what was judged is what is connected to: it is resolved once.
 //! - Bodies are counted and not read. TLS is ended here only for hosts that the operator lists.
 //!
 //! HTTP/2 is not offered inside of an intercepted connection: clients fall back to HTTP/1.1.
@@ -24,21 +24,25 @@ mod caller;
 mod connect;
 mod dispatch;
 mod forward;
+mod hello;
 mod intercept;
 mod policy;
+mod slots;
 mod target;
 mod tunnel;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
 use rustls::pki_types::CertificateDer;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 pub use authority::{Authority, AuthorityError, Kept};
+pub use hello::{Hello, Named};
 pub use policy::{Mode, Pattern, PatternError, Policy};
 
 use crate::Recorder;
@@ -46,9 +50,13 @@ use crate::gateway::OnRecordFailure;
 use crate::gateway::keys::KeyChecker;
 use crate::recording::Recording;
 use intercept::Interception;
+use slots::Slots;
 
-/// Questions to the system's resolver at once.
+/// Questions to the system's resolver at once. Each holds a thread.
 const LOOKUPS_MAX: usize = 64;
+
+/// Those of one caller: names whose servers do not answer hold their turns for long.
+const LOOKUPS_EACH_MAX: usize = 16;
 
 /// How the proxy behaves.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,8 +86,10 @@ pub struct Intercept {
 /// Bounds on numbers and times.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Tunnels and intercepted connections at once; what comes beyond gets a 503. Each holds 32 KiB and two sockets.
-    pub tunnels_max: usize,
+    /// Connections to destinations at once; what comes beyond gets a 503. Each holds two sockets, and 32 KiB in a tunnel.
+    pub connections_max: usize,
+    /// Those of one caller (a key, else an address that is not loopback).
+    pub connections_each_max: usize,
     /// Longest wait for the address of a name.
     pub resolve: Duration,
     /// Longest wait for a connection, over all addresses of a name.
@@ -99,7 +109,8 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            tunnels_max: 1_024,
+            connections_max: 1_024,
+            connections_each_max: 512,
             resolve: Duration::from_secs(10),
             connect: Duration::from_secs(10),
             handshake: Duration::from_secs(10),
@@ -139,8 +150,11 @@ struct Shared {
     interception: Option<Interception>,
     /// Our own listeners, once they are known.
     listeners: OnceLock<Vec<SocketAddr>>,
-    tunnels: Arc<Semaphore>,
-    lookups: Semaphore,
+    connections: Slots,
+    lookups: Slots,
+    /// Every tunnel holds a receiver of it, so that a shutdown can wait for the last one.
+    tunnels: watch::Sender<()>,
+    keys_refused: AtomicU64,
     stop: watch::Sender<bool>,
 }
 
@@ -157,10 +171,21 @@ impl Egress {
     ) -> Result<Self, EgressError> {
         let interception = intercept.map(Interception::new).transpose()?;
         let recording = Recording::new(recorder, config.limits.record_wait);
-        let tunnels = Arc::new(Semaphore::new(config.limits.tunnels_max));
-        let lookups = Semaphore::new(LOOKUPS_MAX);
-        let (listeners, stop) = (OnceLock::new(), watch::Sender::new(false));
-        Ok(Self { shared: Arc::new(Shared { config, recording, checker, interception, listeners, tunnels, lookups, stop }) })
+        let connections = Slots::new(config.limits.connections_max, config.limits.connections_each_max);
+        Ok(Self {
+            shared: Arc::new(Shared {
+                config,
+                recording,
+                checker,
+                interception,
+                listeners: OnceLock::new(),
+                connections,
+                lookups: Slots::new(LOOKUPS_MAX, LOOKUPS_EACH_MAX),
+                tunnels: watch::Sender::new(()),
+                keys_refused: AtomicU64::new(0),
+                stop: watch::Sender::new(false),
+            }),
+        })
     }
 
     /// Its one route, which takes whatever is asked. Serve it with connect info of type [`SocketAddr`].
@@ -173,11 +198,16 @@ impl Egress {
         drop(self.shared.listeners.set(listeners));
     }
 
+    /// How many requests were refused so far because they showed no key, or none that is good.
+    #[must_use]
+    pub fn keys_refused(&self) -> u64 {
+        self.shared.keys_refused.load(Ordering::Relaxed)
+    }
+
     /// Ends every tunnel and waits until all of them, and every call, are recorded: call it after the listener has stopped.
     pub async fn end(&self) {
         self.shared.stop.send_replace(true);
-        let all = u32::try_from(self.shared.config.limits.tunnels_max).unwrap_or(u32::MAX);
-        drop(self.shared.tunnels.acquire_many(all).await);
+        self.shared.tunnels.closed().await;
         self.shared.recording.drained().await;
     }
 }

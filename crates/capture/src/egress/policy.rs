@@ -12,8 +12,21 @@ use super::target::normal_host;
 const METADATA_V4: [Ipv4Addr; 3] =
     [Ipv4Addr::new(100, 100, 100, 200), Ipv4Addr::new(192, 0, 0, 192), Ipv4Addr::new(168, 63, 129, 16)];
 
-/// The metadata service of AWS on IPv6.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
+/// Metadata services on IPv6: of AWS, the agent that gives out credentials to pods (EKS), of Google Cloud, of Oracle Cloud, of Scaleway.
+const METADATA_V6: [Ipv6Addr; 5] = [
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x23),
+    Ipv6Addr::new(0xfd20, 0xce, 0, 0, 0, 0, 0, 0x254),
+    Ipv6Addr::new(0xfd00, 0xc1, 0, 0, 0, 0, 0xa9fe, 0xa9fe),
+    Ipv6Addr::new(0xfd00, 0x42, 0, 0, 0, 0, 0, 0x42),
+];
+
+/// Which decision it was, as the record calls it: by the lists,
+pub(super) const HOSTS: &str = "egress.hosts";
+/// about a destination that is refused in every mode,
+pub(super) const PROTECTED: &str = "egress.protected";
+/// about a way around interception.
+const INTERCEPT: &str = "egress.intercept";
 
 /// Which destinations may be reached.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,9 +94,9 @@ impl Policy {
         for address in addresses {
             let ip = plain(address.ip());
             let exempt = self.allow_protected.iter().any(|pattern| pattern.fits(host, ip));
-            let protected = protected(ip, is_local).filter(|_| !exempt);
-            let listed = || self.objection(host, ip).map(|reason| ("egress.hosts", reason));
-            let objection = protected.map(|what| ("egress.protected", format!("{ip} is {what}"))).or_else(listed);
+            let protected = protected(address.ip(), is_local).filter(|_| !exempt);
+            let listed = || self.objection(host, Some(ip)).map(|reason| (HOSTS, reason));
+            let objection = protected.map(|what| (PROTECTED, format!("{ip} is {what}"))).or_else(listed);
             let is_blocked = protected.is_some() || (objection.is_some() && self.mode == Mode::Block);
             if !is_blocked {
                 judged.addresses.push(*address);
@@ -99,21 +112,43 @@ impl Policy {
         judged
     }
 
-    /// Judges a name that a client asks for inside of a connection which was judged already (SNI).
+    /// Judges a name before anybody is asked for its address: the question alone carries the name out. Nothing is said where that
+    /// depends on the address.
     pub(super) fn judge_name(&self, host: &str) -> Option<Ruling> {
-        let denied = self.deny.iter().find(|pattern| pattern.fits_name(host))?;
-        Some(Ruling {
-            policy: "egress.hosts",
-            reason: format!("the TLS client asks for {host}, which {denied} in the list of denied hosts fits"),
-            is_blocked: self.mode == Mode::Block,
-        })
+        if host.parse::<IpAddr>().is_ok() {
+            return None;
+        }
+        let reason = self.objection(host, None)?;
+        Some(Ruling { policy: HOSTS, reason, is_blocked: self.mode == Mode::Block })
     }
 
-    fn objection(&self, host: &str, ip: IpAddr) -> Option<String> {
-        if let Some(denied) = self.deny.iter().find(|pattern| pattern.fits(host, ip)) {
+    /// Judges a name that a client asks for inside of a connection (SNI) which leads elsewhere by its name.
+    pub(super) fn judge_inside(&self, host: &str, ip: IpAddr) -> Option<Ruling> {
+        let reason = self.objection(host, Some(plain(ip)))?;
+        let reason = format!("the TLS client asks for {host}: {reason}");
+        Some(Ruling { policy: HOSTS, reason, is_blocked: self.mode == Mode::Block })
+    }
+
+    /// What is said of a TLS client whose first message cannot be read: it may ask for anybody.
+    pub(super) fn unreadable(&self) -> Ruling {
+        let reason = "the TLS client's first message cannot be read, and with it whom it asks for".to_owned();
+        Ruling { policy: HOSTS, reason, is_blocked: self.mode == Mode::Block }
+    }
+
+    /// What is said of a TLS client that asks for an intercepted host in a connection which is not intercepted.
+    pub(super) fn not_intercepted(&self, host: &str) -> Ruling {
+        let reason = format!("the TLS client asks for {host}, which is intercepted, in a tunnel to elsewhere");
+        Ruling { policy: INTERCEPT, reason, is_blocked: self.mode == Mode::Block }
+    }
+
+    /// What the lists have against a destination; without an address, what they have against it whatever its address is.
+    fn objection(&self, host: &str, ip: Option<IpAddr>) -> Option<String> {
+        let fits = |pattern: &&Pattern| ip.map_or_else(|| pattern.fits_name(host), |ip| pattern.fits(host, ip));
+        if let Some(denied) = self.deny.iter().find(fits) {
             return Some(format!("{denied} is in the list of denied hosts"));
         }
-        let is_allowed = self.allow.is_empty() || self.allow.iter().any(|pattern| pattern.fits(host, ip));
+        let may_fit = |pattern: &Pattern| fits(&pattern) || (ip.is_none() && matches!(pattern, Pattern::Net(_)));
+        let is_allowed = self.allow.is_empty() || self.allow.iter().any(may_fit);
         (!is_allowed).then(|| format!("{host} is not in the list of allowed hosts"))
     }
 }
@@ -165,8 +200,12 @@ impl fmt::Display for Pattern {
     }
 }
 
-/// What an address is that is not reached by accident.
+/// What an address is, or may lead to, that is not reached by accident.
 fn protected(ip: IpAddr, is_local: bool) -> Option<&'static str> {
+    std::iter::once(plain(ip)).chain(behind_local_nat64(ip)).find_map(|ip| protected_as_is(ip, is_local))
+}
+
+fn protected_as_is(ip: IpAddr, is_local: bool) -> Option<&'static str> {
     if ip.is_unspecified() {
         return Some("no address of anybody");
     }
@@ -178,9 +217,21 @@ fn protected(ip: IpAddr, is_local: bool) -> Option<&'static str> {
     }
     let (is_link_local, is_metadata) = match ip {
         IpAddr::V4(ip) => (ip.is_link_local(), METADATA_V4.contains(&ip)),
-        IpAddr::V6(ip) => (ip.is_unicast_link_local(), ip == METADATA_V6),
+        IpAddr::V6(ip) => (ip.is_unicast_link_local(), METADATA_V6.contains(&ip)),
     };
     (is_link_local || is_metadata).then_some("link-local or of a metadata service, which gives out credentials")
+}
+
+/// Where an address in 64:ff9b:1::/48 may lead (RFC 8215). Where in it the IPv4 address lies is the operator's choice (RFC 6052,
+/// section 2.2), so every place is looked at, but those that hold no address of anybody.
+fn behind_local_nat64(ip: IpAddr) -> impl Iterator<Item = IpAddr> {
+    const PLACES: [[usize; 4]; 4] = [[6, 7, 9, 10], [7, 9, 10, 11], [9, 10, 11, 12], [12, 13, 14, 15]];
+    let octets = match ip {
+        IpAddr::V6(v6) if v6.segments()[..3] == [0x64, 0xff9b, 1] => Some(v6.octets()),
+        _ => None,
+    };
+    let candidates = octets.into_iter().flat_map(|octets| PLACES.map(|place| place.map(|at| octets[at])));
+    candidates.filter(|candidate| candidate[0] != 0).map(|[a, b, c, d]| IpAddr::V4(Ipv4Addr::new(a, b, c, d)))
 }
 
 /// The address that an address leads to: IPv4 in IPv6 (RFC 4291), behind NAT64 (RFC 6052) and in 6to4 (RFC 3056).
@@ -263,6 +314,28 @@ mod tests {
     }
 
     #[test]
+    fn a_name_is_judged_before_its_address_is_known_where_that_does_not_matter() {
+        let blocking = |allow: &[&str], deny: &[&str]| Policy {
+            mode: Mode::Block,
+            allow: patterns(allow),
+            deny: patterns(deny),
+            ..Policy::default()
+        };
+        let blocks = |policy: &Policy, host: &str| policy.judge_name(host).is_some_and(|ruling| ruling.is_blocked);
+        let names = blocking(&["*.good.example"], &["bad.good.example"]);
+        for (host, expected) in
+            [("a.good.example", false), ("bad.good.example", true), ("else.example", true), ("192.0.2.1", false)]
+        {
+            assert_eq!(blocks(&names, host), expected, "{host}");
+        }
+        // It may lead into the network.
+        let with_network = blocking(&["*.good.example", "10.0.0.0/8"], &["bad.good.example", "192.0.2.0/24"]);
+        assert!(!blocks(&with_network, "else.example") && blocks(&with_network, "bad.good.example"));
+        let observing = Policy { mode: Mode::Observe, ..names };
+        assert!(!observing.judge_name("else.example").unwrap().is_blocked);
+    }
+
+    #[test]
     fn metadata_services_are_refused_however_they_are_written_unless_they_are_exempt() {
         let cases = [
             "169.254.169.254",
@@ -270,7 +343,15 @@ mod tests {
             "64:ff9b::a9fe:a9fe",
             "2002:a9fe:a9fe::1",
             "::169.254.169.254",
+            "64:ff9b:1::a9fe:a9fe",
+            "64:ff9b:1:a9fe:a9:fe00::",
+            "64:ff9b:1:a9:fe:a9fe::",
+            "64:ff9b:1::a9:fea9:fe00:0",
             "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "fd00:c1::a9fe:a9fe",
+            "fd00:42::42",
             "fe80::1",
             "100.100.100.200",
             "168.63.129.16",
@@ -287,7 +368,7 @@ mod tests {
         assert_eq!(judged.addresses, ["203.0.113.1:443".parse().unwrap()]);
         let exempt = Policy { allow_protected: patterns(&["169.254.169.254"]), ..Policy::default() };
         assert_eq!(judge(&exempt, "169.254.169.254", &["169.254.169.254"]).ruling, None);
-        for fine in ["203.0.113.1", "10.0.0.1", "2001:db8::1", "127.0.0.1", "::1"] {
+        for fine in ["203.0.113.1", "10.0.0.1", "2001:db8::1", "127.0.0.1", "::1", "64:ff9b:1::cb00:7101", "fd00:ec2::253"] {
             assert_eq!(judge(&Policy::default(), "h", &[fine]).ruling, None, "{fine}");
         }
         // Callers from elsewhere do not reach this machine's own services through it.

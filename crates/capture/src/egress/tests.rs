@@ -18,8 +18,9 @@ use crate::{RawEvent, Receipt, RecordError};
 /// Longer than anything here takes; a test that runs into it has failed.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A recorder whose outcomes wait at a gate.
+/// A recorder whose requests and outcomes wait at gates.
 struct Gated {
+    requests: Semaphore,
     outcomes: Semaphore,
     error: Mutex<Option<RecordError>>,
     arrived: mpsc::UnboundedSender<RawEvent>,
@@ -33,8 +34,10 @@ impl Recorder for Gated {
             }
             let mut receipts = Vec::new();
             for event in events {
-                if event.phase == Phase::Response {
-                    self.outcomes.acquire().await.unwrap().forget();
+                match event.phase {
+                    Phase::Request => self.requests.acquire().await.unwrap().forget(),
+                    Phase::Response => self.outcomes.acquire().await.unwrap().forget(),
+                    _ => {}
                 }
                 receipts.push(Receipt { event_id: event.id, position: 0, duplicate: false });
                 let _ = self.arrived.send(event);
@@ -62,13 +65,18 @@ struct Stage {
 
 impl Stage {
     async fn new(config: Config) -> Self {
-        Self::gated(config, 1_000).await
+        Self::gated(config, 1_000, 1_000, None).await
     }
 
-    async fn gated(config: Config, outcomes: usize) -> Self {
+    async fn gated(config: Config, requests: usize, outcomes: usize, intercept: Option<Intercept>) -> Self {
         let (arrived, events) = mpsc::unbounded_channel();
-        let recorder = Arc::new(Gated { outcomes: Semaphore::new(outcomes), error: Mutex::new(None), arrived });
-        let egress = Egress::new(recorder.clone(), config, Some(Arc::new(OneKey)), None).unwrap();
+        let recorder = Arc::new(Gated {
+            requests: Semaphore::new(requests),
+            outcomes: Semaphore::new(outcomes),
+            error: Mutex::new(None),
+            arrived,
+        });
+        let egress = Egress::new(recorder.clone(), config, Some(Arc::new(OneKey)), intercept).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let proxy = listener.local_addr().unwrap();
         tokio::spawn(crate::gateway::serve(listener, egress.router(), std::future::pending()));
@@ -161,6 +169,7 @@ async fn a_request_goes_on_without_what_is_the_proxys_and_is_recorded_without_wh
     for (key, value) in [
         (attr::HTTP_RESPONSE_STATUS_CODE, "201"),
         (attr::HTTP_REQUEST_BODY_SIZE, "5"),
+        (attr::SOURCE_BYTES, &asked.len().to_string()),
         (attr::HTTP_RESPONSE_BODY_SIZE, "4"),
         (attr::AUTH_METHOD, "bearer"),
         (attr::EGRESS_KEY, "key_1"),
@@ -177,7 +186,7 @@ async fn a_request_goes_on_without_what_is_the_proxys_and_is_recorded_without_wh
 
 #[tokio::test]
 async fn the_end_of_an_answer_waits_for_the_record() {
-    let stage = Stage::gated(local(Policy::default()), 0).await;
+    let stage = Stage::gated(local(Policy::default()), 1_000, 0, None).await;
     let (address, _asked) = destination(ANSWER).await;
     let mut client = stage.send(&format!("GET http://{address}/ HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n")).await;
     assert!(head(&mut client).await.starts_with("HTTP/1.1 201"));
@@ -186,6 +195,26 @@ async fn the_end_of_an_answer_waits_for_the_record() {
     assert!(early.is_err(), "the answer's end came before its record");
     stage.recorder.outcomes.add_permits(1);
     assert_eq!(all(client).await, "done");
+}
+
+#[tokio::test]
+async fn nothing_goes_out_before_it_is_recorded() {
+    let stage = Stage::gated(local(Policy::default()), 0, 1_000, None).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let request = format!("POST http://{address}/ HTTP/1.1\r\nhost: h\r\ncontent-length: 5\r\nconnection: close\r\n\r\nhello");
+    let client = stage.send(&request).await;
+    let mut upstream = listener.accept().await.unwrap().0;
+    let mut byte = [0];
+    let early = tokio::time::timeout(Duration::from_millis(50), upstream.read(&mut byte)).await;
+    assert!(early.is_err(), "the request went out before its record");
+    stage.recorder.requests.add_permits(1);
+    assert!(head(&mut upstream).await.starts_with("POST / HTTP/1.1"));
+    drop(client);
+    // What cannot be recorded never goes.
+    *stage.recorder.error.lock().unwrap() = Some(RecordError::Stopped { reason: "disk full".to_owned() });
+    assert!(stage.ask(&request).await.starts_with("HTTP/1.1 503"));
+    assert_eq!(all(listener.accept().await.unwrap().0).await, "");
 }
 
 #[tokio::test]
@@ -238,8 +267,8 @@ async fn open_tunnels_end_with_the_proxy_and_are_recorded() {
 }
 
 #[tokio::test]
-async fn more_tunnels_than_are_allowed_are_told_to_come_back() {
-    let limits = Limits { tunnels_max: 1, ..Limits::default() };
+async fn more_connections_than_are_allowed_are_told_to_come_back() {
+    let limits = Limits { connections_max: 1, ..Limits::default() };
     let mut stage = Stage::new(Config { limits, ..local(Policy::default()) }).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -252,6 +281,29 @@ async fn more_tunnels_than_are_allowed_are_told_to_come_back() {
     stage.next().await;
     let event = stage.next().await;
     assert_eq!((event.phase, text(&event, &attr::ERROR_TYPE)), (Phase::Complete, "connection_limit_reached".to_owned()));
+    // Requests in plain text are connections, too.
+    let stage = Stage::new(Config { limits, ..local(Policy::default()) }).await;
+    let waiting = stage.send(&format!("GET http://{address}/ HTTP/1.1\r\nhost: h\r\n\r\n")).await;
+    let (upstream, other) = (listener.accept().await.unwrap().0, listener.accept().await.unwrap().0);
+    let refused = stage.ask(&request.replace("\r\nhost: ", "\r\nconnection: close\r\nhost: ")).await;
+    assert!(refused.starts_with("HTTP/1.1 503"), "{refused}");
+    drop((waiting, upstream, other));
+}
+
+#[tokio::test]
+async fn one_caller_leaves_connections_to_the_others() {
+    let limits = Limits { connections_max: 3, connections_each_max: 1, ..Limits::default() };
+    let stage = Stage::new(Config { limits, ..local(Policy::default()) }).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let request = |key: &str| format!("CONNECT {address} HTTP/1.1\r\nhost: {address}\r\n{key}\r\n");
+    let keyed = request("x-watchkeeper-key: wk_good\r\n");
+    let mut first = stage.send(&keyed).await;
+    assert!(head(&mut first).await.starts_with("HTTP/1.1 200"));
+    let mut second = stage.send(&keyed).await;
+    assert!(head(&mut second).await.starts_with("HTTP/1.1 503"));
+    let mut other = stage.send(&request("")).await;
+    assert!(head(&mut other).await.starts_with("HTTP/1.1 200"));
 }
 
 #[tokio::test]
@@ -281,6 +333,7 @@ async fn what_is_not_for_a_proxy_or_leads_to_where_nobody_may_go_is_refused() {
         (get("/v1/x"), "400"),
         (get("https://127.0.0.1/"), "400"),
         (get("ftp://127.0.0.1/"), "400"),
+        (get(&format!("http://{proxy}/")).replace("host: h", "host: h\r\nhost: i"), "400"),
         (connect("127.0.0.1"), "400"),
         (get("http://169.254.169.254/latest/meta-data"), "403"),
         (connect("[::ffff:169.254.169.254]:80"), "403"),
@@ -319,5 +372,8 @@ async fn a_key_is_asked_for_where_one_is_needed_and_a_wrong_one_is_refused_every
         let answer = stage.ask(&request).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{answer}");
         assert_eq!(answer.contains("proxy-authenticate: Basic"), expected == "407");
+        assert_eq!(stage.egress.keys_refused(), u64::from(expected == "407"));
     }
 }
+
+mod inside;

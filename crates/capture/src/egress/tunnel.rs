@@ -1,24 +1,18 @@
-//! A tunnel: bytes both ways as they come, counted. Of a TLS handshake the name is read that the client asks for.
+//! A tunnel: bytes both ways as they come, counted as they are written. Of a TLS handshake the name is read that the client asks for.
 
 use std::io::ErrorKind;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustls::server::Acceptor;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
 use super::call::{Bytes, end};
+use super::hello::{Hello, Named};
 
 /// Bytes that are held of one direction: what one read brings.
 const BUFFER_BYTES: usize = 16 * 1024;
-
-/// Most bytes of a ClientHello that are held until its name is known. With post-quantum keys they have about 2 KiB.
-const HELLO_BYTES_MAX: usize = 32 * 1024;
-
-/// The first byte of TLS: a record of the handshake (RFC 8446, section 5.1).
-const TLS_HANDSHAKE: u8 = 22;
 
 /// How long nothing may pass of a tunnel of which one side has said that it sends no more: it may be gone.
 const HALF_CLOSED_IDLE: Duration = Duration::from_secs(60);
@@ -32,8 +26,8 @@ pub(super) struct Ended {
     pub(super) is_error: bool,
 }
 
-/// What is done about the name that a TLS client asks for: whether the tunnel goes on.
-pub(super) type OnName<'a> = &'a mut (dyn FnMut(&str) -> bool + Send);
+/// What is done about what a TLS client asks for ([`Named::As`] or [`Named::Unreadable`]): whether the tunnel goes on.
+pub(super) type OnHello<'a> = &'a mut (dyn FnMut(&Named) -> bool + Send);
 
 /// Passes bytes on until both sides are done, one breaks off, nothing comes for `idle`, or `stop` becomes true.
 pub(super) async fn relay<C, U>(
@@ -41,7 +35,7 @@ pub(super) async fn relay<C, U>(
     upstream: U,
     bytes: &Bytes,
     idle: Duration,
-    on_name: OnName<'_>,
+    on_hello: OnHello<'_>,
     mut stop: watch::Receiver<bool>,
 ) -> Ended
 where
@@ -53,7 +47,7 @@ where
     let clock = Clock::new(idle);
     let outward = async {
         let (mut from, mut to) = (client_reads, upstream_writes);
-        match hello(&mut from, &mut to, &bytes.sent, &clock, on_name).await {
+        match hello(&mut from, &mut to, &bytes.sent, &clock, on_hello).await {
             Ok(Some(())) => pump(from, to, &bytes.sent, &clock).await,
             Ok(None) => Ok(Pumped::Refused),
             Err(fault) => Err(fault),
@@ -185,16 +179,21 @@ impl Clock {
         }
     }
 
-    async fn write(&self, to: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) -> Result<(), Fault> {
-        let writing = async {
-            to.write_all(bytes).await?;
-            to.flush().await
-        };
-        match timeout(self.idle, writing).await {
-            Ok(Ok(())) => {
-                self.tick();
-                Ok(())
+    /// Writes all of it. What has gone is counted even when the rest cannot go.
+    async fn write(&self, to: &mut (impl AsyncWrite + Unpin), mut bytes: &[u8], count: &AtomicU64) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            match timeout(self.idle, to.write(bytes)).await {
+                Ok(Ok(written @ 1..)) => {
+                    count.fetch_add(written as u64, Ordering::Relaxed);
+                    bytes = &bytes[written..];
+                    self.tick();
+                }
+                Ok(_) => return Err(Fault::Write),
+                Err(_) => return Err(Fault::Idle),
             }
+        }
+        match timeout(self.idle, to.flush()).await {
+            Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Fault::Write),
             Err(_) => Err(Fault::Idle),
         }
@@ -214,8 +213,7 @@ where
             drop(to.shutdown().await);
             return Ok(Pumped::Over);
         }
-        clock.write(&mut to, &buffer[..read]).await?;
-        count.fetch_add(read as u64, Ordering::Relaxed);
+        clock.write(&mut to, &buffer[..read], count).await?;
     }
 }
 
@@ -226,7 +224,7 @@ async fn hello<R, W>(
     to: &mut WriteHalf<W>,
     count: &AtomicU64,
     clock: &Clock,
-    on_name: OnName<'_>,
+    on_hello: OnHello<'_>,
 ) -> Result<Option<()>, Fault>
 where
     R: AsyncRead,
@@ -239,106 +237,27 @@ where
         let read = clock.read(from, &mut buffer).await?;
         held.extend_from_slice(&buffer[..read]);
         match hello.push(&buffer[..read]) {
-            Named::Unknown if read > 0 && held.len() < HELLO_BYTES_MAX => continue,
-            Named::As(name) if !on_name(&name) => return Ok(None),
-            _ => {}
-        }
-        clock.write(to, &held).await?;
-        count.fetch_add(held.len() as u64, Ordering::Relaxed);
-        return Ok(Some(()));
-    }
-}
-
-/// What is known of a name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Named {
-    /// More bytes are needed.
-    Unknown,
-    /// There is none, or none that can be read.
-    Not,
-    As(String),
-}
-
-/// Reads the name in a ClientHello, by the TLS library's own parser.
-#[derive(Default)]
-struct Hello {
-    acceptor: Option<Acceptor>,
-}
-
-impl Hello {
-    fn push(&mut self, mut bytes: &[u8]) -> Named {
-        if self.acceptor.is_none() && bytes.first() != Some(&TLS_HANDSHAKE) {
-            return Named::Not;
-        }
-        let acceptor = self.acceptor.get_or_insert_default();
-        while !bytes.is_empty() {
-            if !matches!(acceptor.read_tls(&mut bytes), Ok(1..)) {
-                return Named::Not;
-            }
-            match acceptor.accept() {
-                Ok(None) => {}
-                Ok(Some(accepted)) => {
-                    let name = accepted.client_hello().server_name().map(str::to_ascii_lowercase);
-                    return name.map_or(Named::Not, Named::As);
+            Named::Unknown => continue,
+            Named::Not => {}
+            named => {
+                if !on_hello(&named) {
+                    return Ok(None);
                 }
-                Err(_) => return Named::Not,
             }
         }
-        Named::Unknown
+        clock.write(to, &held, count).await?;
+        return Ok(Some(()));
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use proptest::prelude::*;
     use tokio::io::{DuplexStream, duplex};
 
+    use super::super::hello::tests::{client_hello, endless_hello};
     use super::*;
 
     const SOON: Duration = Duration::from_secs(20);
-
-    fn client_hello(name: &str) -> Vec<u8> {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let config = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = config.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth();
-        let name = name.to_owned().try_into().unwrap();
-        let mut connection = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
-        let mut hello = Vec::new();
-        connection.write_tls(&mut hello).unwrap();
-        hello
-    }
-
-    #[test]
-    fn the_name_is_read_however_the_hello_is_cut() {
-        let bytes = client_hello("API.example.com");
-        for cut in [1, 5, 6, 43, bytes.len() - 1] {
-            let mut hello = Hello::default();
-            assert_eq!(hello.push(&bytes[..cut]), Named::Unknown, "{cut}");
-            assert_eq!(hello.push(&bytes[cut..]), Named::As("api.example.com".to_owned()), "{cut}");
-        }
-        assert_eq!(Hello::default().push(&client_hello("192.0.2.1")), Named::Not);
-        assert_eq!(Hello::default().push(b"SSH-2.0-x\r\n"), Named::Not);
-        assert_eq!(Hello::default().push(b""), Named::Not);
-    }
-
-    proptest! {
-        #[test]
-        fn no_bytes_break_the_reader(bytes in prop::collection::vec(any::<u8>(), 0..600), at in 0..300_usize) {
-            let mut hello = Hello::default();
-            let mut first = vec![TLS_HANDSHAKE];
-            first.extend(&bytes);
-            let _ = hello.push(&first);
-            // And a real one with bytes of it replaced.
-            let mut real = client_hello("api.example.com");
-            for (index, byte) in bytes.iter().take(8).enumerate() {
-                let place = (at + index * 7) % real.len();
-                real[place] = *byte;
-            }
-            let _ = Hello::default().push(&real);
-        }
-    }
 
     /// A tunnel between two ends that the test holds.
     fn stage(
@@ -386,14 +305,41 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_refused_name_reaches_nobody() {
-        let (mut client, mut upstream, bytes, _stop, task) = stage(SOON, false);
-        client.write_all(&client_hello("bad.example.com")).await.unwrap();
-        assert_eq!(end_of(task).await.end, end::BLOCKED);
-        let mut seen = Vec::new();
-        upstream.read_to_end(&mut seen).await.unwrap();
-        assert!(seen.is_empty());
-        assert_eq!(bytes.sent.load(Ordering::Relaxed), 0);
+    async fn what_is_refused_reaches_nobody() {
+        let after_nothing = [&[22, 3, 1, 0, 0][..], &client_hello("bad.example.com")].concat();
+        for first in [client_hello("bad.example.com"), after_nothing, endless_hello()] {
+            let (mut client, mut upstream, bytes, _stop, task) = stage(SOON, false);
+            // Of what is too long not all is read.
+            let writing = tokio::spawn(async move {
+                drop(client.write_all(&first).await);
+                client
+            });
+            assert_eq!(end_of(task).await.end, end::BLOCKED);
+            let mut seen = Vec::new();
+            upstream.read_to_end(&mut seen).await.unwrap();
+            assert!(seen.is_empty());
+            assert_eq!(bytes.sent.load(Ordering::Relaxed), 0);
+            drop(writing.await.unwrap());
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_gone_is_counted_though_the_rest_cannot_go() {
+        let (mut client, mut upstream, bytes, _stop, task) = stage(SOON, true);
+        let writing = tokio::spawn(async move { drop(client.write_all(&[7; 16 * 1024]).await) });
+        // 4 KiB lie between the two, and room for 1,000 bytes more is made.
+        let mut taken = vec![0; 1_000];
+        upstream.read_exact(&mut taken).await.unwrap();
+        let all = async {
+            while bytes.sent.load(Ordering::Relaxed) < 4 * 1024 + 1_000 {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(SOON, all).await.unwrap();
+        drop(upstream);
+        end_of(task).await;
+        writing.await.unwrap();
+        assert_eq!(bytes.sent.load(Ordering::Relaxed), 4 * 1024 + 1_000);
     }
 
     #[tokio::test]

@@ -282,8 +282,8 @@ pub(super) const EXTERNAL_CALLS: View = View {
             column("status_code", "e.http_status", "HTTP status"),
             column(
                 "bytes_out",
-                "coalesce(e.attributes ->> '$.\"http.request.body.size\"', e.attributes ->> '$.\"source.bytes\"')",
-                "bytes sent: of the body, of a tunnel all",
+                "coalesce(e.attributes ->> '$.\"source.bytes\"', e.attributes ->> '$.\"http.request.body.size\"')",
+                "bytes sent: of the body, through the egress proxy of the head, too, of a tunnel all",
             ),
             column(
                 "bytes_in",

@@ -176,7 +176,9 @@ fn calls_of_real_clients_are_recorded_once_with_destination_status_and_bytes() {
             (&plain["method"], &plain["status_code"], &plain["application"]),
             (&json!("GET"), &json!(200), &json!("planner"))
         );
-        assert_eq!((number(&plain, "bytes_out"), number(&plain, "bytes_in")), (0, 5));
+        // The head counts: it carries as much out as a body does.
+        assert!(number(&plain, "bytes_out") > 60, "{plain:#}");
+        assert_eq!(number(&plain, "bytes_in"), 5);
         let stream = one(server, "SELECT * FROM external_calls WHERE url LIKE '%/chunked'");
         assert_eq!((&stream["status"], number(&stream, "bytes_in")), (&json!("ok"), 5));
         nothing_secret_is_recorded(server);
@@ -213,13 +215,13 @@ fn requests_to_listed_hosts_are_recorded_one_by_one() {
             ("egress_mode", json!("intercepted")),
             ("method", json!("POST")),
             ("status_code", json!(200)),
-            ("bytes_out", json!(1000)),
             ("bytes_in", json!(1000)),
             ("auth_method", json!("none")),
             ("application", json!("planner")),
         ] {
             assert_eq!(post[column], value, "{post:#}");
         }
+        assert!(post["bytes_out"].as_i64().unwrap() > 1_000, "{post:#}");
         let missing = one(server, "SELECT * FROM external_calls WHERE url LIKE '%/missing'");
         assert_eq!(
             (&missing["auth_method"], &missing["status_code"], &missing["status"]),
@@ -228,8 +230,13 @@ fn requests_to_listed_hosts_are_recorded_one_by_one() {
         assert_eq!(one(server, "SELECT auth_method FROM external_calls WHERE method = 'HEAD'")["auth_method"], "api_key");
         let socket = one(server, "SELECT * FROM external_calls WHERE url LIKE '%/socket'");
         assert_eq!((&socket["status_code"], &socket["status"]), (&json!(101), &json!("ok")), "{socket:#}");
-        // The connections themselves have no rows beside those of their requests.
+        // The connections have rows of their own, which say when they ended, and count nothing twice.
         assert!(server.query("SELECT * FROM external_calls WHERE egress_mode = 'tunnel'").is_empty());
+        let connections = server.query(
+            "SELECT * FROM external_calls WHERE method = 'CONNECT' AND egress_mode = 'intercepted' AND ended_by = 'client_closed'",
+        );
+        assert!(connections.len() >= 3, "{connections:#?}");
+        assert!(connections.iter().all(|row| row["bytes_out"].is_null() && row["status_code"] == 200), "{connections:#?}");
         let untrusting = one(server, "SELECT * FROM external_calls WHERE session_id = 'untrusting'");
         assert_eq!((&untrusting["method"], &untrusting["error"]), (&json!("CONNECT"), &json!("tls_protocol_error")));
         nothing_secret_is_recorded(server);
@@ -249,7 +256,8 @@ fn a_host_with_a_bad_certificate_is_not_vouched_for() {
 
 #[test]
 fn what_the_operator_does_not_allow_is_refused_and_recorded() {
-    let (dir, destination, server) = stage("mode = \"block\"\ndeny = [\"127.0.0.2\", \"*.denied.example\"]\n");
+    let (dir, destination, server) =
+        stage("mode = \"block\"\ndeny = [\"127.0.0.2\", \"*.denied.example\"]\nintercept = [\"localhost\"]\n");
     let authority = dir.path().join("ca.pem");
     let status = |url: &str| {
         let seen = curl(&server, &authority, &["-o", "/dev/null", "-w", "%{http_code} %{http_connect}", url]);
@@ -260,21 +268,41 @@ fn what_the_operator_does_not_allow_is_refused_and_recorded() {
     assert_eq!(status(&format!("http://127.0.0.1:{}/", destination.http)), "200 000");
     assert_eq!(status("http://169.254.169.254/latest/meta-data/"), "403 000");
     assert_eq!(status(&format!("{}/api/status", server.console)), "403 000");
-    // A name in the handshake that is another than the one of CONNECT.
-    let mut tunnel = connect(&server.egress, &format!("127.0.0.1:{}", destination.https));
-    tunnel.write_all(&client_hello("host.denied.example")).unwrap();
+    // A name that is denied is refused as such, though it leads nowhere: nobody is asked for its address.
+    assert_eq!(status("http://secret.denied.example/"), "403 000");
+    // A name in the handshake that is another than the one of CONNECT, one that cannot be read, and one that is intercepted.
+    let denied = client_hello("host.denied.example");
+    for hello in [denied.clone(), [&[22, 3, 1, 0, 0][..], &denied].concat(), client_hello("localhost")] {
+        let mut tunnel = connect(&server.egress, &format!("127.0.0.1:{}", destination.https));
+        drop(tunnel.write_all(&hello));
+        let mut seen = Vec::new();
+        drop(tunnel.read_to_end(&mut seen));
+        assert!(seen.is_empty(), "the destination answered");
+    }
+    // HTTP/2 without TLS, and a head without end.
+    let long = format!("x: {}", "a".repeat(100_000));
+    let long = ["-H", &long.replace("x:", "y:"), "-H", &long.replace("x:", "z:"), "-H", &long];
+    let url = format!("http://127.0.0.1:{}/", destination.http);
+    let seen = curl(&server, &authority, &[&["-o", "/dev/null", "-w", "%{http_code}", url.as_str()][..], &long].concat());
+    assert_eq!(text(&seen.stdout), "431");
+    let mut stream = TcpStream::connect(server.egress.trim_start_matches("http://")).unwrap();
+    stream.set_read_timeout(Some(SOON)).unwrap();
+    stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").unwrap();
     let mut seen = Vec::new();
-    drop(tunnel.read_to_end(&mut seen));
-    assert!(seen.is_empty(), "the destination answered");
+    drop(stream.read_to_end(&mut seen));
+    assert!(seen.is_empty() || seen.starts_with(b"HTTP/1."), "{seen:?}");
     recorded(server, |server| {
         let denied = server.query("SELECT error FROM external_calls WHERE status = 'error' ORDER BY seq");
         let errors: Vec<_> = denied.iter().map(|row| row["error"].as_str().unwrap()).collect();
         let prohibited = "destination_ip_prohibited";
-        assert_eq!(errors, ["http_request_denied", "http_request_denied", prohibited, prohibited, "blocked"]);
+        let denied = "http_request_denied";
+        assert_eq!(errors, [denied, denied, prohibited, prohibited, denied, "blocked", "blocked", "blocked"]);
         let decisions = server.query("SELECT * FROM events WHERE kind = 'guardrail' AND name = 'egress.policy'");
-        assert_eq!(decisions.len(), 5, "{decisions:#?}");
-        let named = one(server, "SELECT * FROM external_calls WHERE ended_by = 'blocked'");
+        assert_eq!(decisions.len(), 8, "{decisions:#?}");
+        let named = one(server, "SELECT * FROM external_calls WHERE server_name = 'host.denied.example'");
         assert_eq!((&named["server_name"], &named["bytes_out"]), (&json!("host.denied.example"), &json!(0)));
+        let blocked = server.query("SELECT bytes_out FROM external_calls WHERE ended_by = 'blocked'");
+        assert!(blocked.iter().all(|row| row["bytes_out"] == 0), "{blocked:#?}");
     });
 }
 
