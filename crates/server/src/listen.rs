@@ -293,7 +293,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(20);
 
     async fn proxy(router: Router, stall_max: Duration) -> (SocketAddr, watch::Sender<bool>) {
-        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), router, None).await.unwrap().of_proxy();
+        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), router, None).unwrap().of_proxy();
         let listener = Listener { stall_max: Some(stall_max), ..listener };
         let address = listener.address().unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -336,7 +336,7 @@ mod tests {
         struct Held(mpsc::UnboundedSender<()>);
         impl Drop for Held {
             fn drop(&mut self) {
-                drop(self.0.send(()));
+                let _ = self.0.send(());
             }
         }
         let (sender, mut given_up) = mpsc::unbounded_channel();

@@ -435,8 +435,11 @@ mod tests {
         }
     }
 
-    /// The functions of a file of tests: name, whether it is a test, and text.
-    fn functions(text: &str) -> Vec<(&str, bool, &str)> {
+    /// Name, whether it is a test, and text.
+    type Function<'a> = (&'a str, bool, &'a str);
+
+    /// The functions of a file of tests.
+    fn functions(text: &str) -> Vec<Function<'_>> {
         let mut found = Vec::new();
         let mut from = 0;
         while let Some(at) = text[from..].find("fn ").map(|at| from + at) {
@@ -466,8 +469,7 @@ mod tests {
                 texts.push((path.file_name().unwrap().to_str().unwrap().to_owned(), std::fs::read_to_string(&path).unwrap()));
             }
         }
-        let all: Vec<(&str, Vec<(&str, bool, &str)>)> =
-            texts.iter().map(|(file, text)| (file.as_str(), functions(text))).collect();
+        let all: Vec<(&str, Vec<Function<'_>>)> = texts.iter().map(|(file, text)| (file.as_str(), functions(text))).collect();
         // What a test calls: of its own file, or of the files that tests share.
         let find = |file: &str, name: &str| {
             let in_file = |file: &str| {
