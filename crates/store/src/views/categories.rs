@@ -435,7 +435,7 @@ mod tests {
         }
     }
 
-    /// Name, whether it is a test, and text.
+    /// A function: name, whether it is a test, and text.
     type Function<'a> = (&'a str, bool, &'a str);
 
     /// The functions of a file of tests.
