@@ -12,6 +12,9 @@ use sanitize::{Clean, Counts};
 /// Most bytes of clean text and findings that the cache holds.
 const BYTES_MAX: usize = 128 * 1024 * 1024;
 
+/// What an entry takes beside its text: the report, the commitment, its place in the list and in the table.
+const ENTRY_OVERHEAD: usize = 600;
+
 /// Most entries that the cache holds: bounds the overhead when texts are tiny.
 const ENTRIES_MAX: NonZeroUsize = NonZeroUsize::new(200_000).unwrap();
 
@@ -55,8 +58,9 @@ impl Processed {
         Self { text, counts, report, commitment: OnceLock::new() }
     }
 
+    /// What it takes in memory; the text is there twice, once as the content that is recorded.
     fn weight(&self) -> usize {
-        self.text.len() + self.report.findings.len() * size_of::<Finding>()
+        2 * self.text.len() + self.report.findings.len() * size_of::<Finding>() + ENTRY_OVERHEAD
     }
 
     /// The text as a content of the subject.

@@ -36,6 +36,10 @@ const CURSOR_EVERY: Duration = Duration::from_secs(1);
 /// content that its events refer to.
 const DETECT_CONTENT_BYTES_MAX: usize = 256 * 1024 * 1024;
 
+/// What a content takes beside its text: its id, its place in the list and in the table, and what the allocator rounds up. Of short texts
+/// that is more than they are.
+const CONTENT_OVERHEAD: usize = 200;
+
 /// Detections in one append: bounded, so that a burst fits into a commit.
 const DETECT_APPEND_MAX: usize = 64;
 
@@ -159,14 +163,14 @@ impl Detector {
     /// What the record shows; nothing for records before `from`, which only bring contents.
     fn observe(&mut self, record: &Record, from: Seq) -> Vec<detect::Detection> {
         for content in &record.contents {
-            self.content_bytes += content.text.len();
+            self.content_bytes += content.text.len() + CONTENT_OVERHEAD;
             if let Some((_, old)) = self.contents.push(content.id, content.text.clone()) {
-                self.content_bytes -= old.len();
+                self.content_bytes -= old.len() + CONTENT_OVERHEAD;
             }
         }
         while self.content_bytes > DETECT_CONTENT_BYTES_MAX {
             let Some((_, old)) = self.contents.pop_lru() else { break };
-            self.content_bytes -= old.len();
+            self.content_bytes -= old.len() + CONTENT_OVERHEAD;
         }
         if record.seq < from {
             return Vec::new();
