@@ -103,7 +103,7 @@ fn many_streams_are_held_at_once_and_each_is_whole() {
     });
     let dir = tempfile::tempdir().unwrap();
     let config = format!(
-        "[upstream]\nopenai = \"{}\"\n[[gateway.policy]]\nid = \"masked\"\nmodels = [\"masked\"]\nanswers = \"redact\"\n",
+        "[upstream]\nopenai = \"{}\"\n[[gateway.policy]]\nid = \"masked\"\nmodels = [\"masked\"]\nanswers = \"redact\"\nbudget_ms = 10000\n",
         upstream.base
     );
     let few_files = ["prlimit".to_owned(), format!("--nofile={OPEN_FILES}:")];
