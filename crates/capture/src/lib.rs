@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod bound;
+mod broken_off;
 mod budget;
 mod outbound;
 mod pattern;

@@ -59,8 +59,7 @@ const RESETS_MAX: usize = 64;
 /// Longest head of a request to a forward proxy: it may carry the cookies and tokens of any site.
 const PROXIED_HEAD_BYTES_MAX: usize = 64 * 1024;
 
-/// How long a client of a forward proxy may take nothing of what is sent to it. Whoever works through a large answer piece by piece is
-/// slower than a network.
+/// How long a client may take nothing of what is sent to it. Whoever works through a large answer piece by piece is slower than a network.
 const STALL_MAX: Duration = Duration::from_secs(300);
 
 /// When a connection on which nothing comes is asked whether the other side is still there, and how often then. Linux asks nine times.
@@ -79,7 +78,8 @@ pub(crate) struct Listener {
     tls: Option<TlsAcceptor>,
     trusted_proxies: Arc<[Network]>,
     connections_max: usize,
-    stall_max: Option<Duration>,
+    stall_max: Duration,
+    is_proxy: bool,
 }
 
 /// Reads certificate and key, and with `of_clients` the certificates under which callers must have theirs, where there are any.
@@ -127,7 +127,8 @@ impl Listener {
             tls,
             trusted_proxies: Arc::default(),
             connections_max: CONNECTIONS_MAX,
-            stall_max: None,
+            stall_max: STALL_MAX,
+            is_proxy: false,
         })
     }
 
@@ -141,14 +142,14 @@ impl Listener {
         Self { trusted_proxies, ..self }
     }
 
-    /// As a forward proxy: one call at a time on a connection (HTTP/1.1), whose client takes what is sent to it.
+    /// As a forward proxy: one call at a time on a connection (HTTP/1.1).
     pub(crate) fn of_proxy(mut self) -> Self {
         self.tls = self.tls.map(|tls| {
             let mut config = rustls::ServerConfig::clone(tls.config());
             config.alpn_protocols = vec![b"http/1.1".to_vec()];
             TlsAcceptor::from(Arc::new(config))
         });
-        Self { stall_max: Some(STALL_MAX), ..self }
+        Self { is_proxy: true, ..self }
     }
 
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
@@ -183,17 +184,18 @@ impl Listener {
             let tls = self.tls.clone();
             let trusted = self.trusted_proxies.clone();
             let watcher = graceful.watcher();
-            let proxied = self.stall_max.map(|stall_max| Proxied { stall_max, stop: stop.clone() });
+            let stall_max = self.stall_max;
+            let proxied_until = self.is_proxy.then(|| stop.clone());
             tokio::spawn(async move {
                 let _permit = permit;
                 let result = match tls {
-                    None => connection(stream, ends, trusted, router, watcher, None, proxied).await,
+                    None => connection(Taking::new(stream, stall_max), ends, trusted, router, watcher, None, proxied_until).await,
                     Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                         Ok(Ok(stream)) => {
                             // None are asked for where none are needed, and those that come are verified.
                             let shown = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
                             let shown = shown.then_some(ClientCertificate);
-                            connection(stream, ends, trusted, router, watcher, shown, proxied).await
+                            connection(Taking::new(stream, stall_max), ends, trusted, router, watcher, shown, proxied_until).await
                         }
                         Ok(Err(error)) => Err(error.into()),
                         Err(_) => Err("TLS handshake took too long".into()),
@@ -211,12 +213,6 @@ impl Listener {
     }
 }
 
-/// What a connection to a forward proxy has beside the others.
-struct Proxied {
-    stall_max: Duration,
-    stop: watch::Receiver<bool>,
-}
-
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that the sender is gone, and with it the server.
     drop(stop.wait_for(|&stop| stop).await);
@@ -229,7 +225,7 @@ async fn connection<S>(
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
     certificate: Option<ClientCertificate>,
-    proxied: Option<Proxied>,
+    proxied_until: Option<watch::Receiver<bool>>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
@@ -245,15 +241,15 @@ where
         }
         request
     });
-    if let Some(mut proxied) = proxied {
+    if let Some(mut stop) = proxied_until {
         // On HTTP/2 one connection would be many calls, each with a destination of its own.
         let mut builder = hyper::server::conn::http1::Builder::new();
         builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(PROXIED_HEAD_BYTES_MAX);
-        let io = TokioIo::new(Taking::new(stream, proxied.stall_max));
-        let mut connection = pin!(builder.serve_connection(io, TowerToHyperService::new(service)).with_upgrades());
+        let mut connection =
+            pin!(builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).with_upgrades());
         let ended = tokio::select! {
             ended = &mut connection => ended,
-            () = stopped(&mut proxied.stop) => {
+            () = stopped(&mut stop) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -292,9 +288,9 @@ mod tests {
     /// Longer than anything here takes; a test that runs into it has failed.
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    async fn proxy(router: Router, stall_max: Duration) -> (SocketAddr, watch::Sender<bool>) {
-        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), router, None).unwrap().of_proxy();
-        let listener = Listener { stall_max: Some(stall_max), ..listener };
+    async fn serving(router: Router, stall_max: Duration, is_proxy: bool) -> (SocketAddr, watch::Sender<bool>) {
+        let listener = Listener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), router, None).unwrap();
+        let listener = Listener { stall_max, ..if is_proxy { listener.of_proxy() } else { listener } };
         let address = listener.address().unwrap();
         let (stop, stopped) = watch::channel(false);
         tokio::spawn(listener.serve(stopped));
@@ -318,7 +314,7 @@ mod tests {
             counted.fetch_add(1, Ordering::Relaxed);
             async { "hello" }
         });
-        let (address, _stop) = proxy(router, PATIENCE).await;
+        let (address, _stop) = serving(router, PATIENCE, true).await;
         // The preface, the settings and a GET, as a client with prior knowledge sends them (RFC 9113, section 3.4).
         let settings = [0, 0, 0, 4, 0, 0, 0, 0, 0];
         let get = [0, 0, 3, 1, 5, 0, 0, 0, 1, 0x82, 0x86, 0x84];
@@ -346,10 +342,12 @@ mod tests {
                 stream::unfold(held, |held| async { Some((Ok::<_, io::Error>(Bytes::from(vec![7; 64 * 1024])), held)) });
             async { Body::from_stream(endless) }
         });
-        let (address, _stop) = proxy(router, Duration::from_millis(50)).await;
-        let mut client = TcpStream::connect(address).await.unwrap();
-        client.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
-        tokio::time::timeout(PATIENCE, given_up.recv()).await.unwrap().unwrap();
-        drop(client);
+        for is_proxy in [false, true] {
+            let (address, _stop) = serving(router.clone(), Duration::from_millis(50), is_proxy).await;
+            let mut client = TcpStream::connect(address).await.unwrap();
+            client.write_all(b"GET / HTTP/1.1\r\nhost: h\r\n\r\n").await.unwrap();
+            tokio::time::timeout(PATIENCE, given_up.recv()).await.unwrap().unwrap();
+            drop(client);
+        }
     }
 }

@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use super::Shared;
 use super::answer::{Failure, NAME};
 use super::call::{Call, Mode, end};
+use crate::broken_off::BrokenOff;
 use crate::gateway::dispatch::content_length;
 use crate::gateway::header as own_header;
 use crate::gateway::passthrough::counted;
@@ -247,11 +248,6 @@ struct Passing {
     idle: Duration,
 }
 
-/// The connection to the client is cut, so that it sees a broken answer as broken.
-#[derive(Debug, thiserror::Error)]
-#[error("the answer broke off upstream, or its end could not be recorded")]
-struct BrokenOff;
-
 impl Passing {
     async fn next(&mut self) -> Option<Result<Bytes, BrokenOff>> {
         loop {
@@ -276,7 +272,10 @@ impl Passing {
     /// Records the outcome before the end of the answer is handed out.
     async fn finish(&mut self) -> Result<(), BrokenOff> {
         self.upstream = None;
-        self.call.commit().await.map_err(|_| BrokenOff)
+        match self.call.commit().await {
+            Ok(()) => Ok(()),
+            Err(_) => Err(BrokenOff::after_what_came().await),
+        }
     }
 
     async fn cut(&mut self, error: &'static str) -> Option<Result<Bytes, BrokenOff>> {
@@ -284,7 +283,7 @@ impl Passing {
         self.call.error = Some(error.into());
         self.call.end = Some(end::UPSTREAM_ERROR);
         drop(self.call.commit().await);
-        Some(Err(BrokenOff))
+        Some(Err(BrokenOff::after_what_came().await))
     }
 }
 

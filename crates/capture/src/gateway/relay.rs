@@ -23,6 +23,7 @@ use super::judging::{Subject, left_out};
 use super::mask::{Frame, Mask};
 use super::policy::{Action, OnGuardFailure, Policy, Ruling};
 use super::sse;
+use crate::broken_off::BrokenOff;
 use crate::outbound::root_cause;
 
 /// How long an upstream may take to close a stream whose final event has come, and how much it may still send, before
@@ -94,11 +95,6 @@ struct Whole {
     data: Vec<u8>,
 }
 
-/// The connection to the client is cut.
-#[derive(Debug, thiserror::Error)]
-#[error("the answer broke off upstream, or its end could not be recorded")]
-struct BrokenOff;
-
 /// The body that hands the answer out.
 pub(super) fn relayed(relay: Relay) -> Body {
     Body::from_stream(stream::unfold(relay, |mut relay| async move { relay.next().await.map(|piece| (piece, relay)) }))
@@ -163,7 +159,7 @@ impl Relay {
                 }
                 State::Cut => {
                     self.state = State::Over;
-                    return Some(Err(BrokenOff));
+                    return Some(Err(BrokenOff::after_what_came().await));
                 }
                 State::Over => return None,
             }

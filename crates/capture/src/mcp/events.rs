@@ -11,8 +11,10 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 
 use super::conversation::{Conversation, Onward};
+use crate::broken_off::BrokenOff;
 use crate::budget::Share;
 use crate::gateway::sse;
+use crate::outbound::root_cause;
 
 /// A stream: each event is a message, which is recorded before it goes on where that is asked for.
 pub(super) struct Relay {
@@ -51,7 +53,7 @@ impl Relay {
         Body::from_stream(stream::unfold(self, |mut relay| async move { relay.next().await.map(|piece| (piece, relay)) }))
     }
 
-    async fn next(&mut self) -> Option<Result<Bytes, hyper::Error>> {
+    async fn next(&mut self) -> Option<Result<Bytes, BrokenOff>> {
         loop {
             if let Some(piece) = self.ready.pop_front() {
                 return Some(Ok(piece));
@@ -63,8 +65,9 @@ impl Relay {
                 match self.upstream.frame().await {
                     Some(Ok(frame)) => self.chunk = frame.into_data().unwrap_or_default(),
                     Some(Err(error)) => {
+                        tracing::debug!(cause = root_cause(&error), "the server broke off its stream");
                         self.is_over = true;
-                        return Some(Err(error));
+                        return Some(Err(BrokenOff::after_what_came().await));
                     }
                     None => {
                         self.is_over = true;

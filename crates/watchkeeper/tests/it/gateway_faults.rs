@@ -257,7 +257,7 @@ impl Stage {
         loop {
             let (sockets, _) = server.open_files();
             let (answering, idle) = (self.stand_in.answering(), self.stand_in.connections());
-            if answering == 0 && sockets == base + idle {
+            if answering == 0 && sockets <= base + idle {
                 return;
             }
             assert!(
@@ -449,16 +449,14 @@ fn no_fault_loses_a_call_or_leaves_a_connection_behind() {
     let dir = tempfile::tempdir().unwrap();
     let stage = Stage::new();
     let server = Server::start_with(&dir.path().join("data"), &stage.config(UPSTREAM_IDLE_SECONDS));
+    // Before the first call: a connection that is on its way to being closed would count as one that may stay.
+    let (base, _) = server.open_files();
     let neighbour = |after: &str| {
         let met = stage.call(&server.gateway, &MEETINGS[0], "neighbour");
         met.check_seen(false).unwrap_or_else(|why| panic!("the neighbour after {after}: {why}"));
         met
     };
-    // Everything that is opened once has been opened then: the reader of a query, too.
     let mut all = vec![neighbour("nothing")];
-    server.settle();
-    drop(recorded(&server));
-    let base = server.open_files().0 - stage.stand_in.connections();
     for meeting in &MEETINGS {
         let met: Vec<(Met, &str)> = std::thread::scope(|scope| {
             let (stage, gateway) = (&stage, server.gateway.as_str());
@@ -475,7 +473,7 @@ fn no_fault_loses_a_call_or_leaves_a_connection_behind() {
     }
     drop(stage);
     let until = Instant::now() + SOON;
-    while server.open_files().0 != base {
+    while server.open_files().0 > base {
         assert!(Instant::now() < until, "{:?} sockets and files are open, {base} sockets were before", server.open_files());
         std::thread::sleep(Duration::from_millis(10));
     }

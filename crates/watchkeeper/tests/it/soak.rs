@@ -67,6 +67,8 @@ fn memory_and_connections_stay_where_they_are() {
     let dir = tempfile::tempdir().unwrap();
     let stage = Stage::new();
     let server = Server::start_with(&dir.path().join("data"), &stage.config(UPSTREAM_IDLE_SECONDS));
+    // Before the first call: a connection that is on its way to being closed would count as one that may stay.
+    let base = look(&server).sockets;
     if minutes > 0 {
         fill(&server);
     }
@@ -75,14 +77,13 @@ fn memory_and_connections_stay_where_they_are() {
     server.settle();
     drop(recorded(&server));
     let begin = look(&server);
-    let base = begin.sockets - stage.stand_in.connections();
     println!("begin: {begin:?}");
 
     let (all, looks) = under_load(&stage, &server, time);
 
     drop(stage);
     let until = Instant::now() + SOON;
-    while look(&server).sockets != base {
+    while look(&server).sockets > base {
         assert!(Instant::now() < until, "{:?}: {base} sockets were open before", look(&server));
         std::thread::sleep(Duration::from_millis(50));
     }

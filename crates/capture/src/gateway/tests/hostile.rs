@@ -145,6 +145,22 @@ async fn a_stream_that_breaks_off_breaks_off_for_the_client_too() {
 }
 
 #[tokio::test]
+async fn what_came_before_a_stream_broke_off_reaches_the_client() {
+    for end in ["", "data: {\"half an event"] {
+        let mut stage = Stage::new(OPEN, OPEN).await;
+        let client = stage.chat(ASK_STREAM).await;
+        let (_, mut upstream) = stage.call().await;
+        begin_stream(&mut upstream).await;
+        // In one write, so that its end is known as soon as its text.
+        let text = delta("one") + &delta("two") + end;
+        upstream.write_all(format!("{:x}\r\n{text}\r\nno length\r\n", text.len()).as_bytes()).await.unwrap();
+        let seen = client.all().await;
+        assert!(seen.contains(&delta("two")) && seen.contains(end), "{text:?} was seen as {seen}");
+        assert!(!seen.ends_with("0\r\n\r\n"), "a broken answer looks whole: {seen}");
+    }
+}
+
+#[tokio::test]
 async fn a_stream_that_ends_early_is_told_from_one_that_is_whole() {
     for (events, end) in [(delta("one"), "upstream_error"), (delta("one") + STOP, "complete")] {
         let mut stage = Stage::new(OPEN, OPEN).await;
