@@ -10,13 +10,13 @@ use lru::LruCache;
 use sanitize::{Clean, Counts};
 
 /// Most bytes of clean text and findings that the cache holds.
-const BYTES_MAX: usize = 128 * 1024 * 1024;
+const BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// What an entry takes beside its text: the report, the commitment, its place in the list and in the table.
 const ENTRY_OVERHEAD: usize = 600;
 
 /// Most entries that the cache holds: bounds the overhead when texts are tiny.
-const ENTRIES_MAX: NonZeroUsize = NonZeroUsize::new(200_000).unwrap();
+const ENTRIES_MAX: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();
 
 /// A text after sanitising and inspection.
 pub(crate) struct Processed {

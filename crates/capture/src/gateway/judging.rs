@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,13 +19,17 @@ use super::multipart;
 use crate::Raw;
 use crate::budget::Share;
 
+/// Subjects up to this size are judged where they are: that takes a millisecond at the most, and on a busy machine the way to another thread
+/// takes many times as long, which counts against the time that judging may take.
+pub(super) const INLINE_BYTES_MAX: usize = 16 * 1024;
+
 /// Shortest text without white space that is judged beside the pieces, in bytes: ids, names and models are shorter.
 const WORD_BYTES_MIN: usize = 64;
 
 /// Fields that spell a text out once more, token by token: no value is whole in one of their texts.
 const SPELLED_OUT: [&str; 3] = ["logprobs", "logprobsResult", "logprobs_result"];
 
-/// Where bodies are judged: at as many at once as there are processors. Work that was given up for its time goes on to its end, and
+/// Where bodies are judged: at as many large ones at once as there are processors. Work that was given up for its time goes on to its end, and
 /// keeps its seat and the memory of its body until then, so that it cannot pile up.
 pub(super) struct Bench {
     seats: Arc<Semaphore>,
@@ -81,8 +86,12 @@ impl Bench {
         Self { seats: Arc::new(Semaphore::new(seats)) }
     }
 
-    /// Judges when there is a seat. `None`: the guard failed.
+    /// Judges, what is large when there is a seat. `None`: the guard failed.
     pub(super) async fn judge(&self, guard: Arc<dyn Guard>, mut subject: Subject, wanted: Wanted) -> Option<Judged> {
+        if subject.weight() <= INLINE_BYTES_MAX {
+            // A guard that panics has failed here as it has on another thread.
+            return catch_unwind(AssertUnwindSafe(|| subject.judge(&*guard, wanted))).ok();
+        }
         let seat = Arc::clone(&self.seats).acquire_owned().await.ok()?;
         let judging = tokio::task::spawn_blocking(move || {
             let judged = subject.judge(&*guard, wanted);
@@ -106,6 +115,13 @@ impl Subject {
     /// Pieces alone: of a stream that is over.
     pub(super) fn of_pieces(direction: Direction, pieces: Vec<Piece<Raw>>, left_out: u64) -> Self {
         Self { direction, pieces, body: Bytes::new(), form: Form::Text, left_out, held: None }
+    }
+
+    /// Bytes that are to be judged; a piece counts as some, however short.
+    fn weight(&self) -> usize {
+        const PIECE_BYTES: usize = 64;
+        let pieces = self.pieces.iter().map(|piece| piece.content.expose().len() + PIECE_BYTES);
+        self.body.len() + pieces.sum::<usize>()
     }
 
     fn judge(&self, guard: &dyn Guard, wanted: Wanted) -> Judged {

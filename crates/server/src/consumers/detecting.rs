@@ -32,9 +32,9 @@ const DETECT_BATCH_MAX: usize = 1_024;
 /// seen again after a crash, and what it finds again has the same id.
 const CURSOR_EVERY: Duration = Duration::from_secs(1);
 
-/// Bytes of contents that the detector keeps at hand: more than a segment of the journal holds, and a segment brings every
+/// Bytes of contents that the detector keeps at hand: more than a segment of the journal (64 MiB) holds, and a segment brings every
 /// content that its events refer to.
-const DETECT_CONTENT_BYTES_MAX: usize = 256 * 1024 * 1024;
+const DETECT_CONTENT_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// What a content takes beside its text: its id, its place in the list and in the table, and what the allocator rounds up. Of short texts
 /// that is more than they are.

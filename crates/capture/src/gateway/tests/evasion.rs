@@ -15,7 +15,7 @@ use super::warden::Warden;
 use crate::Raw;
 use crate::budget::Budget;
 use crate::gateway::guard::{Edit, Guard, Judgement};
-use crate::gateway::judging::{Bench, Subject, Wanted};
+use crate::gateway::judging::{Bench, INLINE_BYTES_MAX, Subject, Wanted};
 use crate::gateway::keys::{KeyChecker, Secret, VirtualKey};
 use crate::gateway::policy::{Action, OnGuardFailure, Policy};
 use crate::gateway::{Config, Provider};
@@ -144,7 +144,9 @@ async fn each_way_in_which_judging_fails_is_said() {
         let guard = Arc::new(Slow { may_end: Arc::clone(&may_end), fails });
         let policy = Policy { id: "p1".to_owned(), attacks: Action::Flag, budget, ..Policy::default() };
         let mut stage = Stage::guarded(Config { policies: vec![policy], ..Config::default() }, Some(guard), None).await;
-        let seen = stage.chat(ASK).await.all().await;
+        // What is small is judged where it is, and never waits.
+        let body = if budget == PATIENT { ASK.to_owned() } else { ASK.replace("hello", &"hello ".repeat(INLINE_BYTES_MAX)) };
+        let seen = stage.chat(&body).await.all().await;
         assert!(seen.starts_with("HTTP/1.1 503") && seen.contains(kind) && seen.contains(sentence), "{kind}: {seen}");
         assert!(stage.no_call());
         // Nobody waits for the one that was given up.
@@ -161,7 +163,11 @@ async fn work_that_was_given_up_keeps_its_seat_and_its_memory_until_it_ends() {
     let budget = Budget::new(BYTES);
     let mut share = budget.share();
     share.cover(BYTES).unwrap();
-    let subject = |held| Subject { held, ..Subject::of_pieces(Direction::Input, Vec::new(), 0) };
+    let subject = |held| Subject {
+        held,
+        body: vec![b'a'; INLINE_BYTES_MAX + 1].into(),
+        ..Subject::of_pieces(Direction::Input, Vec::new(), 0)
+    };
     let (bench, wanted) = (Bench::with_seats(1), Wanted { sensitive: false, score_min: 0.8 });
     let slow = Arc::new(Slow { may_end: Arc::clone(&may_end), fails: false });
     let first = bench.judge(slow, subject(Some(Arc::new(share))), wanted);
