@@ -12,6 +12,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json};
+use capture::egress::KeyRefused;
 use event::{Channel, Client, Event, Key, Kind, Proof, attr};
 use keys::KeysError;
 use serde::{Deserialize, Serialize};
@@ -167,17 +168,20 @@ impl Api {
     }
 
     /// That a request is refused for want of a key, or for a wrong one; told a few times a minute for each address.
-    fn refusal(&self, request: &Request, why: &str) -> Option<Event<String>> {
-        let ConnectInfo(peer) = request.extensions().get::<ConnectInfo<SocketAddr>>()?;
+    fn refusal(&self, ConnectInfo(peer): &ConnectInfo<SocketAddr>, headers: &HeaderMap, why: &str) -> Option<Event<String>> {
         let (address, count) = self.refusals.note(peer.ip().to_canonical(), Instant::now())?;
         let mut event = internal(Kind::Session, "key.refused");
         event.set(attr::EVENT_ACTION, "login");
         event.set(attr::EVENT_OUTCOME, "failure");
         event.set(attr::AUTH_METHOD, "api_key");
         event.set(attr::ADMIN_OBJECT, format!("{why}, {count} within a minute").as_str());
-        let client = client_of(*peer, request.headers());
+        let client = client_of(*peer, headers);
         event.identity.client = Some(Client { address: Some(address.to_string()), ..client });
         Some(event)
+    }
+
+    fn refusal_of(&self, request: &Request, why: &str) -> Option<Event<String>> {
+        self.refusal(request.extensions().get()?, request.headers(), why)
     }
 
     /// What a caller without a key, or with a wrong one, is told.
@@ -312,6 +316,26 @@ pub(crate) fn require_gateway_key(router: Router, api: Arc<Api>, virtual_keys: H
     require_key_unless(router, api, Access::Send, is_virtual)
 }
 
+/// Records whom the egress proxy refuses: it asks for keys itself.
+pub(crate) fn note_refused_by_proxy(router: Router, api: Arc<Api>) -> Router {
+    router.layer(middleware::from_fn(move |request: Request, next: Next| {
+        let api = api.clone();
+        async move {
+            let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().copied();
+            let headers = request.headers().clone();
+            let response = next.run(request).await;
+            if response.extensions().get::<KeyRefused>().is_some() {
+                let why = if headers.contains_key(header::PROXY_AUTHORIZATION) { WRONG_KEY } else { NO_KEY };
+                let event = peer.and_then(|peer| api.refusal(&peer, &headers, why));
+                if let Some(event) = event {
+                    api.record(vec![event]).await;
+                }
+            }
+            response
+        }
+    }))
+}
+
 fn require_key_unless(
     router: Router,
     api: Arc<Api>,
@@ -327,7 +351,7 @@ fn require_key_unless(
             }
             let caller = api.by_key(request.headers());
             if caller.is_none() && request.headers().contains_key(&KEY_HEADER) {
-                let refusal = api.refusal(&request, WRONG_KEY);
+                let refusal = api.refusal_of(&request, WRONG_KEY);
                 return api.refuse(refusal, NOT_VALID).await;
             }
             if let Some((_, header)) = &caller {
@@ -338,7 +362,7 @@ fn require_key_unless(
                 return next.run(request).await;
             }
             if caller.is_none() {
-                let refusal = api.refusal(&request, NO_KEY);
+                let refusal = api.refusal_of(&request, NO_KEY);
                 return api.refuse(refusal, SENSOR_KEY_NEEDED).await;
             }
             admit(caller.map(|(caller, _)| caller), access, SENSOR_KEY_NEEDED, request, next).await
@@ -400,7 +424,7 @@ fn guarded(router: Router, api: &Arc<Api>, access: Access) -> Router {
         async move {
             let by_key = api.by_key(request.headers()).map(|(caller, _)| caller);
             if by_key.is_none() && [KEY_HEADER, header::AUTHORIZATION].iter().any(|name| request.headers().contains_key(name)) {
-                let refusal = api.refusal(&request, WRONG_KEY);
+                let refusal = api.refusal_of(&request, WRONG_KEY);
                 return api.refuse(refusal, NOT_VALID).await;
             }
             let caller = by_key.or_else(|| api.by_session(request.headers()));

@@ -190,7 +190,7 @@ impl Running {
             Some(known(http_api::router(api.clone()), listen.console)),
             mcp.as_ref().map(|mcp| known(guard(mcp.router(), listen.mcp), listen.mcp)),
             // It asks for keys itself: they come in another header. Pages cannot make a browser send what a proxy is sent.
-            egress.as_ref().map(|egress| admit_certificates(egress.router())),
+            egress.as_ref().map(|egress| http_api::note_refused_by_proxy(admit_certificates(egress.router()), api.clone())),
         ];
         let trusted_proxies: Arc<[Network]> = listen.trusted_proxies.clone().into();
         let mut bound = Vec::new();

@@ -2,7 +2,6 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request, State};
@@ -11,7 +10,6 @@ use http::{Method, Response, header};
 use hyper_util::rt::TokioIo;
 use tokio::time::timeout;
 
-use super::Shared;
 use super::answer::Failure;
 use super::call::{Call, Mode, end};
 use super::caller::User;
@@ -23,18 +21,17 @@ use super::policy::Ruling;
 use super::slots::Full;
 use super::target::{Target, normal_host};
 use super::tunnel::relay;
+use super::{KeyRefused, Shared};
 use crate::gateway::upstream::recorded_path_and_query;
-
-/// How many callers without a valid key are one line in the log, after the first ones.
-const REFUSALS_LOGGED_EVERY: u64 = 1_000;
 
 pub(super) async fn dispatch(State(shared): State<Arc<Shared>>, request: Request) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let user = match User::admit(&shared, &parts) {
         Ok(user) => user,
         Err(failure) => {
-            shared.refused(client_of(&parts));
-            return failure.into_response();
+            let mut refused = failure.into_response();
+            refused.extensions_mut().insert(KeyRefused);
+            return refused;
         }
     };
     // Which of them counts is nobody's to guess (RFC 9112, section 3.2).
@@ -177,13 +174,5 @@ impl Shared {
         let listed = self.config.policy.judge_inside(&name, peer);
         let is_intercepted = self.interception.as_ref().is_some_and(|interception| interception.lists(&name));
         listed.or_else(|| is_intercepted.then(|| self.config.policy.not_intercepted(&name)))
-    }
-
-    /// Counts a caller that may not use the proxy, and says so now and then: whoever guesses keys does it often.
-    fn refused(&self, client: Option<SocketAddr>) {
-        let count = self.keys_refused.fetch_add(1, Ordering::Relaxed) + 1;
-        if count.is_power_of_two() || count.is_multiple_of(REFUSALS_LOGGED_EVERY) {
-            tracing::warn!(count, client = ?client.map(|client| client.ip()), "callers of the egress proxy showed no valid key");
-        }
     }
 }

@@ -33,7 +33,6 @@ mod tunnel;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -136,6 +135,10 @@ pub enum EgressError {
 #[derive(Debug, Clone, Copy)]
 pub struct Admitted;
 
+/// In the extensions of an answer: the caller showed no key of ours, or one that is not good, and was refused for it.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyRefused;
+
 /// The proxy. Cheap to clone.
 #[derive(Clone)]
 pub struct Egress {
@@ -154,7 +157,6 @@ struct Shared {
     lookups: Slots,
     /// Every tunnel holds a receiver of it, so that a shutdown can wait for the last one.
     tunnels: watch::Sender<()>,
-    keys_refused: AtomicU64,
     stop: watch::Sender<bool>,
 }
 
@@ -182,7 +184,6 @@ impl Egress {
                 connections,
                 lookups: Slots::new(LOOKUPS_MAX, LOOKUPS_EACH_MAX),
                 tunnels: watch::Sender::new(()),
-                keys_refused: AtomicU64::new(0),
                 stop: watch::Sender::new(false),
             }),
         })
@@ -196,12 +197,6 @@ impl Egress {
     /// Names the listeners of this server, which are not reached through it. Counts once.
     pub fn protect(&self, listeners: Vec<SocketAddr>) {
         drop(self.shared.listeners.set(listeners));
-    }
-
-    /// How many requests were refused so far because they showed no key, or none that is good.
-    #[must_use]
-    pub fn keys_refused(&self) -> u64 {
-        self.shared.keys_refused.load(Ordering::Relaxed)
     }
 
     /// Ends every tunnel and waits until all of them, and every call, are recorded: call it after the listener has stopped.

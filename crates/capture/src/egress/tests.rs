@@ -372,7 +372,6 @@ async fn a_key_is_asked_for_where_one_is_needed_and_a_wrong_one_is_refused_every
         let answer = stage.ask(&request).await;
         assert!(answer.starts_with(&format!("HTTP/1.1 {expected}")), "{answer}");
         assert_eq!(answer.contains("proxy-authenticate: Basic"), expected == "407");
-        assert_eq!(stage.egress.keys_refused(), u64::from(expected == "407"));
     }
 }
 

@@ -338,6 +338,9 @@ fn where_a_key_is_required_it_says_who_calls() {
     assert_eq!(status(&["--proxy-user", "key:wk_wrong"]), "407");
     assert_eq!(status(&["--proxy-user", &format!("key:{key}")]), "200");
     recorded(server, |server| {
+        // The first of a minute stands for both.
+        let refused = one(server, "SELECT attributes FROM events WHERE name = 'key.refused'");
+        assert!(refused["attributes"].as_str().unwrap().contains("no key of ours, 1 within a minute"), "{refused:#}");
         let call = one(server, "SELECT * FROM external_calls WHERE url LIKE '%/keyed'");
         assert!(call["application"].as_str().unwrap().starts_with("key_"), "{call:#}");
         let rows = json!(server.query("SELECT * FROM events")).to_string();
