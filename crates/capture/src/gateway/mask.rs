@@ -2,8 +2,8 @@
 //! also where it stands across two events.
 //!
 //! The pieces of each text (a choice, a block, a call's arguments) are joined again. Of the joined text everything but the last
-//! [`OVERLAP_BYTES`] is safe to go, back to the last white space, and back to the beginning of whatever sensitive value reaches into
-//! what is held. An event goes when all of its pieces may; events keep their order. In an event that goes only the pieces that changed are
+//! [`OVERLAP_BYTES`] is safe to go, back to the last white space, and of these the words that cannot be a part of a value (see [`words`]);
+//! what goes ends where a sensitive value begins that reaches into what is held. An event goes when all of its pieces may; events keep their order. In an event that goes only the pieces that changed are
 //! written anew, the rest of it stays byte for byte. What else an event says (a text repeated in the final event, say) is scanned by itself.
 
 use std::collections::{HashMap, VecDeque};
@@ -22,7 +22,7 @@ use super::judging::{joined, spelled_out};
 use super::policy::{Action, OnGuardFailure, Policy, Ruling};
 use crate::Raw;
 
-/// Text that is always held: longer than any value that has spaces in it (cards, IBANs, telephone numbers, `password: ...`).
+/// Text that is held where a value may have begun: longer than any value that has spaces in it (cards, IBANs, telephone numbers, `password: ...`).
 const OVERLAP_BYTES: usize = 128;
 
 /// Most text that is held because a value may go on: private keys take some 4 KiB. What is longer is cut, and masked in parts.
@@ -299,7 +299,7 @@ impl Mask {
     fn advance(&mut self, name: &str, all: bool) {
         let Some(channel) = self.channels.get_mut(name) else { return };
         let held = channel.text.len() - channel.released;
-        if held == 0 || (!all && held <= OVERLAP_BYTES) {
+        if held == 0 || (!all && channel.may_go() <= channel.released) {
             return;
         }
         let end = channel.base + channel.text.len() as u64;
@@ -381,19 +381,30 @@ impl Channel {
         if all {
             return length;
         }
-        let is_forced = length - self.released > HOLD_BYTES_MAX;
-        let mut cut = self.text.floor_char_boundary(length.saturating_sub(OVERLAP_BYTES)).max(self.released);
-        if !is_forced {
-            // A word that has not ended may be the beginning of a key.
-            let window = &self.text[self.released..cut];
-            cut = self.released
-                + window.rfind(char::is_whitespace).map_or(0, |at| at + window[at..].chars().next().map_or(1, char::len_utf8));
-        }
+        let is_forced = self.is_forced();
+        let cut = self.may_go();
         match edits.iter().find(|edit| edit.start < cut && edit.end > cut) {
             Some(edit) if is_forced => edit.end,
             Some(edit) => edit.start.max(self.released),
             None => cut,
         }
+    }
+
+    /// Whether more is held than may be, so that what is held must go whatever it is.
+    fn is_forced(&self) -> bool {
+        self.text.len() - self.released > HOLD_BYTES_MAX
+    }
+
+    /// Up to where the text may go as far as its words tell.
+    fn may_go(&self) -> usize {
+        let window = self.text.floor_char_boundary(self.text.len().saturating_sub(OVERLAP_BYTES)).max(self.released);
+        if self.is_forced() {
+            return window;
+        }
+        // A word that has not ended may be the beginning of a key.
+        let held = &self.text[self.released..window];
+        let end = |at: usize| at + held[at..].chars().next().map_or(1, char::len_utf8);
+        words::settled(&self.text, self.released + held.rfind(char::is_whitespace).map_or(0, end))
     }
 
     /// Drops what has gone, except for the context of what comes.
@@ -459,6 +470,8 @@ fn pieces_at<'a>(object: &Object<'a>, path: &str, mut place: String, found: &mut
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
+
+mod words;
 
 #[cfg(test)]
 mod tests;

@@ -193,3 +193,82 @@ proptest! {
         prop_assert_eq!(mask.coverage(), (whole.len() as u64, 0));
     }
 }
+
+/// Values of several words and of one, whose parts must not go before they are whole.
+const VALUES: [&str; 19] = [
+    "ann.lee@example.com",
+    "ann at example dot com",
+    "Ann.Lee [at] mail [dot] example [dot] com",
+    "ann (at) example.com",
+    "4111 1111 1111 1111",
+    "4111-1111-1111-1111",
+    "5 5 0 0 0 0 5 5 5 5 5 5 5 5 5 9",
+    "378282 246310005",
+    "DE89 3704 0044 0532 0130 00",
+    "GB29 NWBK 6016 1331 9268 19",
+    "+49 (0)30 1234 5678",
+    "(415) 555-2671",
+    "415 555 2671 ext. 123",
+    "ssn 078 05 1120",
+    "password: \"correct horse battery 9 staple\"",
+    "password is hunter2!x",
+    "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIODVq\nzzzz\n-----END EC PRIVATE KEY-----",
+    "V3JpdGUgdG8gdGhlIGhhcmJvdXIgbWFzdGVyIG5vdywgYW5uLmxlZUBleGFtcGxl\nLmNvbSBvciB0byBub2JvZHk=",
+    "аnn аt еxample dоt cоm",
+];
+
+/// What stands around them.
+const WORDS: [&str; 24] = [
+    "the",
+    "at",
+    "a",
+    "dot",
+    "in",
+    "2024",
+    "3.5",
+    "12:30",
+    "call",
+    "card",
+    "phone:",
+    "iban",
+    "\"quoted",
+    "words\"",
+    "(maybe)",
+    "-",
+    "**bold**",
+    "AB",
+    "is",
+    "well-known",
+    "1",
+    "x9",
+    "=",
+    "\n",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// What comes out of a stream is what would come out of the whole text, wherever it is cut.
+    #[test]
+    fn a_stream_is_masked_as_its_whole_text_is(
+        parts in proptest::collection::vec((0_usize..WORDS.len() + 6, any::<proptest::sample::Index>()), 1..14),
+        cuts in proptest::collection::vec(1_usize..9, 1..20),
+    ) {
+        let text_of = |(word, value): &(usize, proptest::sample::Index)| {
+            WORDS.get(*word).copied().unwrap_or(VALUES[value.index(VALUES.len())])
+        };
+        let whole = parts.iter().map(text_of).collect::<Vec<_>>().join(" ");
+        prop_assume!(whole.len() < CONTEXT_BYTES);
+        let mut mask = mask(Action::Redact);
+        let (mut out, mut from) = (Vec::new(), 0);
+        for cut in cuts.iter().cycle() {
+            if from >= whole.len() { break; }
+            let to = whole.ceil_char_boundary((from + cut).min(whole.len()));
+            out.extend(send(&mut mask, &chunk(&whole[from..to])));
+            from = to;
+        }
+        out.extend(mask.finish());
+        let expected = edited(&whole, &Warden::guard().text_edits(&whole));
+        prop_assert_eq!(text(&out), expected, "{:?}", whole);
+    }
+}

@@ -1,6 +1,6 @@
 //! Who judges in tests: the real sanitiser and the real inspector, as the server puts them together.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use event::Piece;
 use inspect::Inspector;
@@ -15,8 +15,12 @@ pub(crate) struct Warden {
 }
 
 impl Warden {
+    /// The one of all tests: to read the signatures takes longer than most of them.
     pub(crate) fn guard() -> Arc<dyn Guard> {
-        Arc::new(Self { sanitizer: Sanitizer::new(TokenKey::new([7; 32], "t")), inspector: Inspector::builtin().unwrap() })
+        static WARDEN: LazyLock<Arc<Warden>> = LazyLock::new(|| {
+            Arc::new(Warden { sanitizer: Sanitizer::new(TokenKey::new([7; 32], "t")), inspector: Inspector::builtin().unwrap() })
+        });
+        WARDEN.clone()
     }
 }
 
