@@ -142,7 +142,8 @@ fn kind(word: &str, before: Option<char>) -> Kind {
     let mut was_letter = false;
     for letter in core.chars() {
         let is_letter = letter.is_alphabetic();
-        if !is_letter && !(was_letter && matches!(letter, '\'' | '’' | '-' | '.' | '/' | ',')) {
+        let is_inner_mark = was_letter && matches!(letter, '\'' | '’' | '-' | '.' | '/' | ',');
+        if !is_letter && !is_inner_mark {
             return Kind::Other;
         }
         was_letter = is_letter;

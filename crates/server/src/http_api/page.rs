@@ -16,9 +16,9 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use event::{Client, Kind, attr};
 use lru::LruCache;
 
+use super::{Api, ApiError, Body, Caller, NOT_VALID};
 use crate::api_keys::KeyInfo;
 use crate::asker::client_of;
-use crate::http_api::{Api, ApiError, Body, Caller, NOT_VALID};
 use crate::node::internal;
 use crate::secrets;
 
@@ -130,9 +130,9 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 /// The routes that need no key: the assets, which hold nothing, and signing in.
 pub(crate) fn router(api: Arc<Api>) -> Router {
     Router::new()
-        .route("/", get(|| async { asset("text/html; charset=utf-8", include_str!("../assets/page.html")) }))
-        .route("/page.js", get(|| async { asset("text/javascript; charset=utf-8", include_str!("../assets/page.js")) }))
-        .route("/page.css", get(|| async { asset("text/css; charset=utf-8", include_str!("../assets/page.css")) }))
+        .route("/", get(|| async { asset("text/html; charset=utf-8", include_str!("../../assets/page.html")) }))
+        .route("/page.js", get(|| async { asset("text/javascript; charset=utf-8", include_str!("../../assets/page.js")) }))
+        .route("/page.css", get(|| async { asset("text/css; charset=utf-8", include_str!("../../assets/page.css")) }))
         .route("/favicon.ico", get(|| async { StatusCode::NO_CONTENT }))
         .route("/healthz", get(health))
         .route(SIGN_IN_PATH, post(sign_in).delete(sign_out))

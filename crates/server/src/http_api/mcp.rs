@@ -12,7 +12,7 @@ use capture::RecordError;
 use capture::mcp::{Pins as _, remote};
 use serde::Deserialize;
 
-use crate::http_api::{Api, ApiError, Body, Caller};
+use super::{Api, ApiError, Body, Caller};
 use crate::tool_pins::{Comparer, PinsError, ToolPins};
 
 /// What the routes hold.

@@ -10,7 +10,7 @@ use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use serde::Deserialize;
 
-use crate::http_api::{Api, ApiError, Body, Caller};
+use super::{Api, ApiError, Body, Caller};
 use crate::lifecycle::Erasure;
 use crate::lifecycle::erase::EraseError;
 use crate::lifecycle::export::{EvidenceError, What};

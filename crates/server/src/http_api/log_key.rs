@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
 use axum::{Extension, Json};
 use ledger::LedgerError;
 use serde::Deserialize;
 
-use crate::http_api::{Api, ApiError, Body, Caller};
-use crate::lifecycle_api::waiting;
+use super::lifecycle::waiting;
+use super::{Api, ApiError, Body, Caller};
 use crate::log_keys::{LogKeyError, OVERLAP_RECORDS, log_keys};
 
 #[derive(Deserialize)]
@@ -19,18 +21,24 @@ struct RotateRequest {
     overlap: Option<u64>,
 }
 
+/// The pairs of the log.
+pub(super) fn shown(api: &Arc<Api>) -> Router {
+    Router::new().route("/api/log-key", get(show)).with_state(api.clone())
+}
+
+/// A new pair for it.
+pub(super) fn administered(api: &Arc<Api>) -> Router {
+    Router::new().route("/api/log-key/rotate", post(rotate)).with_state(api.clone())
+}
+
 /// Every pair that the log ever had.
-pub(crate) async fn show(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+async fn show(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let keys = waiting(&api, |node| log_keys(node.data(), Some(node.keyring()))).await??;
     Ok(Json(keys).into_response())
 }
 
 /// Gives the log a new pair.
-pub(crate) async fn rotate(
-    State(api): State<Arc<Api>>,
-    Extension(caller): Extension<Caller>,
-    body: Body,
-) -> Result<Response, ApiError> {
+async fn rotate(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
     let request: RotateRequest = body.json()?;
     let overlap = request.overlap.unwrap_or(OVERLAP_RECORDS);
     let asker = caller.asker;

@@ -1,0 +1,111 @@
+//! What goes in and what goes wrong: bodies within their limits, and errors as callers see them.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::Request;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use store::QueryError;
+
+use super::page;
+use crate::api_keys::ApiKeyError;
+
+/// Largest body of an API call that is not a batch of events.
+const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Largest body of a sign-in, for which nobody has to have shown a key yet.
+const SIGN_IN_BYTES_MAX: usize = 4 * 1024;
+
+/// How long a body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A body within the limit, read before the handler runs.
+pub(crate) struct Body(bytes::Bytes);
+
+impl Body {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub(crate) fn json<T: serde::de::DeserializeOwned>(&self) -> Result<T, ApiError> {
+        serde_json::from_slice(&self.0).map_err(|error| ApiError::bad_request(format!("body: {error}")))
+    }
+}
+
+impl<S: Send + Sync> axum::extract::FromRequest<S> for Body {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
+        let bytes_max = if request.uri().path() == page::SIGN_IN_PATH { SIGN_IN_BYTES_MAX } else { BODY_BYTES_MAX };
+        let body = axum::body::to_bytes(request.into_body(), bytes_max);
+        match tokio::time::timeout(BODY_TIMEOUT, body).await {
+            Ok(Ok(bytes)) => Ok(Self(bytes)),
+            Ok(Err(_)) => {
+                let message = format!("body: at most {bytes_max} bytes are taken");
+                Err(ApiError { status: StatusCode::PAYLOAD_TOO_LARGE, message })
+            }
+            Err(_) => {
+                Err(ApiError { status: StatusCode::REQUEST_TIMEOUT, message: "body: it did not come within the time".to_owned() })
+            }
+        }
+    }
+}
+
+/// An error that the caller gets to see.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    message: String,
+}
+
+impl ApiError {
+    pub(crate) fn bad_request(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
+    }
+
+    pub(crate) fn too_many(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::TOO_MANY_REQUESTS, message: message.into() }
+    }
+
+    pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::UNAUTHORIZED, message: message.into() }
+    }
+
+    pub(crate) fn new(status: StatusCode, error: impl std::fmt::Display) -> Self {
+        Self { status, message: error.to_string() }
+    }
+
+    /// Something of ours does not work now.
+    pub(crate) fn stopped(error: impl std::fmt::Display) -> Self {
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, error)
+    }
+}
+
+impl From<QueryError> for ApiError {
+    fn from(error: QueryError) -> Self {
+        let status = match &error {
+            QueryError::NotFound { .. } => StatusCode::NOT_FOUND,
+            QueryError::Store(_) | QueryError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self { status, message: error.to_string() }
+    }
+}
+
+impl From<ApiKeyError> for ApiError {
+    fn from(error: ApiKeyError) -> Self {
+        let status = match &error {
+            ApiKeyError::Unknown(_) => StatusCode::NOT_FOUND,
+            ApiKeyError::TooMany => StatusCode::CONFLICT,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self { status, message: error.to_string() }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        (self.status, Json(serde_json::json!({ "error": { "message": self.message } }))).into_response()
+    }
+}
