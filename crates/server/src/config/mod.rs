@@ -1,18 +1,26 @@
 //! Configuration: plain values with safe defaults, read from TOML.
 
-use std::collections::{BTreeMap, HashSet};
+mod egress;
+mod error;
+mod evidence;
+mod gateway;
+mod mcp;
+
+use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use archive::LockMode;
 use capture::gateway::Upstreams;
-use detect::Severity;
 use serde::{Deserialize, Serialize};
 
-use crate::egress_config::{EgressConfig, EgressConfigError};
+pub use self::egress::{EgressConfig, EgressConfigError, EgressMode};
+pub use self::error::ConfigError;
+use self::evidence::SEAL_INTERVAL_MS;
+pub use self::evidence::{Archive, ForensicArchive, LedgerConfig, Seal, TimestampsConfig, WitnessConfig};
+pub use self::gateway::{ActionConfig, GatewayConfig, GatewayConfigError, OnFailure, PolicyConfig, VirtualKeyConfig};
+pub use self::mcp::{Mcp, McpMode, McpOnDrift, McpServer};
 use crate::forwarded::Network;
-use crate::gateway_config::{GatewayConfig, GatewayConfigError};
 use crate::geoip::GeoipConfig;
 use crate::lifecycle::place::{Place, S3Settings};
 use crate::lifecycle::verify::Places;
@@ -118,94 +126,6 @@ pub struct Upstream {
 /// Reasoning models think for minutes, and SDKs wait for 10 of them by default; after an hour nobody does.
 const UPSTREAM_IDLE_SECONDS: std::ops::RangeInclusive<u64> = 1..=3_600;
 
-/// MCP servers that are reached through this one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Mcp {
-    /// The servers by their names, which are their paths.
-    pub servers: BTreeMap<String, McpServer>,
-}
-
-/// One MCP server.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct McpServer {
-    /// Its endpoint (streamable HTTP).
-    pub url: String,
-    /// Tools that may be called, `NAME` or `BEGINNING*`; all by default.
-    #[serde(default)]
-    pub allow: Vec<String>,
-    /// Tools that may not be called, whatever `allow` says.
-    #[serde(default)]
-    pub deny: Vec<String>,
-    /// What happens to a call that is not allowed.
-    #[serde(default)]
-    pub mode: McpMode,
-    /// What happens when the server changes the definition of a tool.
-    #[serde(default)]
-    pub on_drift: McpOnDrift,
-    /// Whether a result waits until it is recorded.
-    #[serde(default)]
-    pub hold_results: bool,
-    /// Whether a message goes on when it cannot be recorded.
-    #[serde(default)]
-    pub fail_open: bool,
-    /// Whether requests without a trace context get one.
-    #[serde(default)]
-    pub add_trace: bool,
-    /// Headers that every request to it has, by name, each with the variable of the environment that holds its value.
-    #[serde(default)]
-    pub header_env: BTreeMap<String, String>,
-}
-
-/// What happens to a call that is not allowed.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum McpMode {
-    /// It passes, and the record says that it would not have.
-    #[default]
-    Observe,
-    /// It is answered with an error.
-    Block,
-}
-
-/// What happens when a server changes the definition of a tool.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum McpOnDrift {
-    /// It is recorded.
-    #[default]
-    Record,
-    /// The list is kept from the client, and the tool from being called, until an operator approves it.
-    Block,
-}
-
-impl McpServer {
-    /// What its clients may ask it for.
-    #[must_use]
-    pub fn policy(&self) -> capture::mcp::Policy {
-        capture::mcp::Policy {
-            allow: self.allow.clone(),
-            deny: self.deny.clone(),
-            mode: match self.mode {
-                McpMode::Observe => capture::mcp::Mode::Observe,
-                McpMode::Block => capture::mcp::Mode::Block,
-            },
-            on_drift: match self.on_drift {
-                McpOnDrift::Record => capture::mcp::OnDrift::Record,
-                McpOnDrift::Block => capture::mcp::OnDrift::Block,
-            },
-            hold_results: self.hold_results,
-            on_record_failure: if self.fail_open {
-                capture::gateway::OnRecordFailure::FailOpen
-            } else {
-                capture::gateway::OnRecordFailure::FailClosed
-            },
-            adds_trace: self.add_trace,
-        }
-    }
-}
-
 /// Who may send events, and how much at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -243,206 +163,12 @@ impl Capture {
     }
 }
 
-/// Where older records lie, and when they go there.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Archive {
-    /// Minutes after which records go from the journal to the archive; a full file of the journal goes sooner.
-    pub after_minutes: u32,
-    /// Where their objects lie: `s3://bucket/prefix`, or an absolute path; in the data directory by default.
-    pub url: Option<String>,
-    /// Lock objects until the least days of their class have passed: with Object Lock in a bucket, with the immutable flag in a
-    /// directory.
-    pub write_once: bool,
-    /// How a bucket locks.
-    pub lock_mode: LockMode,
-    /// Copies of what serious detections rest on, apart from the rest; none without it.
-    pub forensic: Option<ForensicArchive>,
-}
-
-/// The forensic archive.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ForensicArchive {
-    /// Detections of at least this severity are kept with what they rest on and the session around it.
-    pub min_severity: Severity,
-    /// As of `[archive]`; by default in the data directory, beside the archive of evidence.
-    #[serde(default)]
-    pub url: Option<String>,
-    /// As of `[archive]`.
-    #[serde(default)]
-    pub write_once: bool,
-    /// As of `[archive]`.
-    #[serde(default)]
-    pub lock_mode: LockMode,
-    /// Credentials of its own, in the place of those in `[s3]`.
-    #[serde(default)]
-    pub credentials: Option<PathBuf>,
-}
-
-impl Default for Archive {
-    fn default() -> Self {
-        Self { after_minutes: 60, url: None, write_once: false, lock_mode: LockMode::default(), forensic: None }
-    }
-}
-
 /// Where keys are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Keys {
     /// The file of the root key, outside of the data directory, or `aws-kms://ARN` of a key in AWS KMS. `--root-key` and `WATCHKEEPER_ROOT_KEY` go before it.
     pub root: Option<PathBuf>,
-}
-
-/// The log, and who must witness it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct LedgerConfig {
-    /// A C2SP tlog-policy file: its quorum decides when a checkpoint counts as witnessed. Its witnesses with a URL are asked.
-    pub policy: Option<PathBuf>,
-    /// Seconds without an event after which a heartbeat is recorded and sealed.
-    pub heartbeat_seconds: u32,
-    /// Where the log is published for everybody to read: `s3://bucket/prefix`, or an absolute path (also as `file://`).
-    pub publish: Option<String>,
-    /// Seconds between two looks whether there is something to publish.
-    pub publish_seconds: u32,
-    /// Credentials for that place of its own, in the place of those in `[s3]`.
-    pub publish_credentials: Option<PathBuf>,
-}
-
-impl Default for LedgerConfig {
-    fn default() -> Self {
-        Self { policy: None, heartbeat_seconds: 600, publish: None, publish_seconds: 10, publish_credentials: None }
-    }
-}
-
-/// A C2SP tlog-witness.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct WitnessConfig {
-    /// Its submission prefix: `add-checkpoint` is under it.
-    pub url: String,
-    /// Its verifier key, of signature type `0x04` or `0x06`. A witness with both has two entries with one URL.
-    pub vkey: String,
-}
-
-/// When new records are sealed under a signed checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Seal {
-    /// How long a new record waits for the next checkpoint at the most, in milliseconds. Shorter leaves less that nobody has
-    /// signed yet; longer makes fewer checkpoints, each of which is kept for good.
-    pub interval_ms: u64,
-}
-
-/// Shorter intervals would make a checkpoint for nearly every record, longer ones leave too much that nobody has signed.
-const SEAL_INTERVAL_MS: std::ops::RangeInclusive<u64> = 10..=60_000;
-
-/// An RFC 3161 time-stamping authority.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TimestampsConfig {
-    /// Where it answers `application/timestamp-query`.
-    pub url: String,
-    /// Seconds between two stamps; nothing is stamped while nothing is recorded.
-    #[serde(default = "an_hour")]
-    pub every: u64,
-    /// Certificates in PEM under which its answers must be, to be kept.
-    #[serde(default)]
-    pub roots: Option<PathBuf>,
-}
-
-fn an_hour() -> u64 {
-    3_600
-}
-
-/// Why a configuration cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is not a configuration.
-    #[error("configuration {path}: {source}")]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Names the field.
-        source: Box<toml::de::Error>,
-    },
-    /// The gateway.
-    #[error(transparent)]
-    Gateway(#[from] GatewayConfigError),
-    /// The egress proxy.
-    #[error(transparent)]
-    Egress(#[from] EgressConfigError),
-    /// A witness.
-    #[error("witness {url}: {what}")]
-    Witness {
-        /// Which.
-        url: String,
-        /// What is wrong with its entry.
-        what: String,
-    },
-    /// The time-stamping authority.
-    #[error("timestamps {url}: {what}")]
-    Timestamps {
-        /// Which.
-        url: String,
-        /// What is wrong with its entry.
-        what: String,
-    },
-    /// Where the log is published.
-    #[error("ledger.publish {url}: {what}")]
-    Publish {
-        /// The place.
-        url: String,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// The policy.
-    #[error("ledger.policy {path}: {what}")]
-    Policy {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong in it.
-        what: String,
-    },
-    /// A listener would speak plain text to the network.
-    #[error(
-        "listen.{listener} = {address} is not loopback and there is no [tls]: prompts and keys would cross the network in the \
-         clear; set tls.certificate and tls.key, or listen on 127.0.0.1"
-    )]
-    PlainTextOnNetwork {
-        /// Which listener.
-        listener: &'static str,
-        /// Where.
-        address: SocketAddr,
-    },
-    /// A number.
-    #[error("{field} = {value} is out of bounds: choose {min} to {max}")]
-    Number {
-        /// Which.
-        field: &'static str,
-        /// What it is.
-        value: u64,
-        /// The least.
-        min: u64,
-        /// The most.
-        max: u64,
-    },
-    /// An interval that makes no sense.
-    #[error(
-        "seal.interval_ms = {0} is out of bounds: choose {min} to {max} milliseconds",
-        min = SEAL_INTERVAL_MS.start(),
-        max = SEAL_INTERVAL_MS.end()
-    )]
-    SealInterval(u64),
 }
 
 impl Config {
@@ -581,20 +307,6 @@ impl Default for Listen {
             hosts: Vec::new(),
             trusted_proxies: Vec::new(),
         }
-    }
-}
-
-impl Seal {
-    /// How long a new record waits for the next checkpoint at the most.
-    #[must_use]
-    pub fn interval(&self) -> Duration {
-        Duration::from_millis(self.interval_ms)
-    }
-}
-
-impl Default for Seal {
-    fn default() -> Self {
-        Self { interval_ms: 1_000 }
     }
 }
 
