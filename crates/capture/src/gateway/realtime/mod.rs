@@ -13,6 +13,8 @@
 //! not be read.
 
 mod frames;
+mod line;
+mod responses;
 mod session;
 
 use std::time::Duration;

@@ -2,38 +2,32 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use event::{Direction, Key, Part, Piece, PieceMeta, Role, Value, attr};
+use event::{Direction, Key, Part, Piece, PieceMeta, Role, attr};
 use http::StatusCode;
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, ReadHalf, WriteHalf};
+use tokio::io::ReadHalf;
 use tokio::sync::watch;
 
 use super::super::answer::Failure;
 use super::super::api::REALTIME_RESPONSE;
 use super::super::call::{Call, Shared, stream_end};
-use super::super::decode::{DecodeError, MALFORMED_EVENTS, ModelRequest, ModelResponse};
+use super::super::decode::{DecodeError, MALFORMED_EVENTS, ModelRequest};
 use super::super::judging::{Form, Subject, left_out};
 use super::super::openai::realtime::{Conversation, Heard, Said, Step, error_of, read_client};
-use super::super::openai::responses::StreamDecoder;
 use super::super::policy::{Action, Decision, Policy, Ruling};
 use super::super::relay::where_it_may_wait;
 use super::super::{enforce, json};
 use super::error_event;
-use super::frames::{Fault, Incoming, Message, Reader, Side, Writer, close, close_payload};
+use super::frames::{Incoming, Message, Reader, Side, close, close_payload};
+use super::line::{CLOSE_TIME_MAX, Ended, Line, Out, next};
+use super::responses::{Open, State};
 use crate::recording::Pending;
 use crate::{Raw, RecordError};
 
 /// Most responses that are under way at once on one connection. The API has one of the conversation, and some beside it.
 const OPEN_MAX: usize = 64;
-
-/// How long the other side may take to answer a close, and either to take the last that is said to it.
-const CLOSE_TIME_MAX: Duration = Duration::from_secs(2);
-
-/// The payload of the pings by which a silent side is found to be gone. Answers to them go no further.
-const PROBE: &[u8] = b"watchkeeper";
 
 /// How much of a message that cannot be read is kept as evidence, in bytes.
 const EVIDENCE_BYTES_MAX: usize = 64 * 1024;
@@ -43,11 +37,6 @@ const CLOSE_CODE: Key = Key::of("watchkeeper.websocket.close_code");
 
 /// Who ended a connection: `client`, `upstream` or `gateway`.
 const CLOSED_BY: Key = Key::of("watchkeeper.websocket.closed_by");
-
-/// How a connection ends that the gateway's own stop ended.
-const PROXY_STOPPED: &str = "proxy_stopped";
-
-type Half = WriteHalf<TokioIo<Upgraded>>;
 
 /// A connection on which both sides speak.
 pub(super) struct Session {
@@ -60,97 +49,6 @@ pub(super) struct Session {
     /// Bytes of messages that passed unread, and events of the upstream that could not be read.
     unread: AtomicU64,
     malformed: AtomicU64,
-}
-
-struct State {
-    /// The connection itself.
-    call: Call,
-    /// The model that its policy was chosen by.
-    model: Option<String>,
-    conversation: Conversation,
-    open: Vec<Open>,
-    /// What was decided on what waits for a response.
-    ruling: Option<Ruling>,
-}
-
-/// A response that is under way.
-struct Open {
-    call: Call,
-    /// The record of its request, until it is known to be on disk.
-    pending: Option<Pending>,
-    id: Option<String>,
-    /// The id of the client's event that asked for it.
-    asked_by: Option<String>,
-    /// Characters of sound in it.
-    sound: usize,
-}
-
-/// Why a connection is over.
-enum Ended {
-    Closed {
-        by: Side,
-        code: Option<u16>,
-    },
-    Fault {
-        by: Side,
-        fault: Fault,
-    },
-    /// The gateway does not let it go on.
-    Failed(Failure),
-    Stopped,
-}
-
-/// Where a side is written to.
-struct Line {
-    side: Side,
-    writer: tokio::sync::Mutex<Writer<Half>>,
-    /// How long it may take nothing.
-    stall_max: Duration,
-}
-
-#[derive(Clone, Copy)]
-enum Out<'a> {
-    Message(&'a Message),
-    Text(&'a str),
-    Ping(&'a [u8]),
-    Pong(&'a [u8]),
-    Close(&'a [u8]),
-}
-
-impl Line {
-    /// `side`: who reads it.
-    fn new(side: Side, io: Half, stall_max: Duration) -> Self {
-        let role = if side == Side::Client { Side::Upstream } else { Side::Client };
-        Self { side, writer: tokio::sync::Mutex::new(Writer::new(io, role)), stall_max }
-    }
-
-    async fn send(&self, out: Out<'_>) -> Result<(), Ended> {
-        let writing = async {
-            let mut writer = self.writer.lock().await;
-            match out {
-                Out::Message(message) => writer.message(message).await,
-                Out::Text(text) => writer.text(text).await,
-                Out::Ping(payload) => writer.ping(payload).await,
-                Out::Pong(payload) => writer.pong(payload).await,
-                Out::Close(payload) => writer.close(payload).await,
-            }
-        };
-        match tokio::time::timeout(self.stall_max, writing).await {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) => Err(Ended::Fault { by: self.side, fault: Fault::Gone }),
-            Err(_) => Err(Ended::Fault { by: self.side, fault: Fault::Silent }),
-        }
-    }
-
-    /// Says that this is the end, where that was not said, and closes.
-    async fn end(&self, payload: &[u8]) {
-        let ending = async {
-            let mut writer = self.writer.lock().await;
-            let _ = writer.close(payload).await;
-            let _ = writer.shutdown().await;
-        };
-        let _ = tokio::time::timeout(CLOSE_TIME_MAX, ending).await;
-    }
 }
 
 impl Session {
@@ -598,137 +496,6 @@ impl Session {
         for mut record in records {
             if let Err(error) = record.durable().await {
                 tracing::error!(%error, "of the end of a connection something is not recorded");
-            }
-        }
-    }
-}
-
-impl Ended {
-    /// How the connection ended, and a response that was under way; the error; who ended it, and with which code.
-    fn told(&self) -> (&'static str, &'static str, Option<&'static str>, &'static str, Option<u16>) {
-        let of_side = |side: Side| match side {
-            Side::Client => (stream_end::CLIENT_DISCONNECT, "client"),
-            Side::Upstream => (stream_end::UPSTREAM_ERROR, "upstream"),
-        };
-        match self {
-            Self::Closed { by, code } => {
-                let (gone, name) = of_side(*by);
-                let is_normal = matches!(code, None | Some(close::NORMAL | close::GOING_AWAY));
-                let (end, error) = if is_normal { (stream_end::COMPLETE, None) } else { (gone, Some(gone)) };
-                (end, gone, error, name, Some(code.unwrap_or(close::NO_CODE)))
-            }
-            Self::Fault { by, fault: Fault::Gone | Fault::Silent } => {
-                let (gone, name) = of_side(*by);
-                (gone, gone, Some(gone), name, None)
-            }
-            Self::Fault { fault: Fault::Busy, .. } => {
-                (stream_end::BLOCKED, stream_end::BLOCKED, Some("gateway_busy"), "gateway", Some(close::TRY_LATER))
-            }
-            Self::Fault { fault, .. } => {
-                (stream_end::MALFORMED, stream_end::MALFORMED, Some(stream_end::MALFORMED), "gateway", Some(fault.code()))
-            }
-            Self::Failed(failure) => (stream_end::BLOCKED, stream_end::BLOCKED, Some(failure.kind), "gateway", None),
-            Self::Stopped => (PROXY_STOPPED, PROXY_STOPPED, Some(PROXY_STOPPED), "gateway", Some(close::GOING_AWAY)),
-        }
-    }
-}
-
-impl State {
-    /// A call on this connection that has one event.
-    fn within(&self) -> Call {
-        let mut call = self.call.within(&REALTIME_RESPONSE);
-        let model = self.conversation.model().map(str::to_owned);
-        call.describe(ModelRequest { model, stream: true, ..ModelRequest::default() });
-        call
-    }
-
-    /// Begins the record of a response with its request.
-    fn begin(&mut self, request: ModelRequest, bytes: usize) -> (Call, Pending) {
-        let mut call = self.call.within(&REALTIME_RESPONSE);
-        call.ruling = self.ruling.take();
-        call.decoder = Some(Box::<StreamDecoder>::default());
-        let pending = call.record_request(Some(request), Some(bytes as u64));
-        (call, pending)
-    }
-
-    /// Starts recording what was said and never answered.
-    fn rest(&mut self) -> Option<Pending> {
-        let rest = self.conversation.rest()?;
-        let mut call = self.call.within(&REALTIME_RESPONSE);
-        call.ruling = self.ruling.take();
-        call.record_alone(rest, None)
-    }
-
-    fn find(&mut self, id: Option<&str>) -> Option<&mut Open> {
-        self.open.iter_mut().find(|open| open.is(id))
-    }
-
-    /// Adds an event to the response that it belongs to.
-    fn add(&mut self, id: Option<&str>, data: &[u8]) {
-        let Some(open) = self.find(id) else { return };
-        open.note(data.len());
-        if let Some(decoder) = &mut open.call.decoder {
-            decoder.event(b"", data);
-        }
-    }
-
-    fn add_sound(&mut self, id: Option<&str>, bytes: usize, characters: usize) {
-        let Some(open) = self.find(id) else { return };
-        open.note(bytes);
-        open.sound = open.sound.saturating_add(characters);
-    }
-
-    fn take(&mut self, id: Option<&str>) -> Option<Open> {
-        let at = self.open.iter().position(|open| open.is(id))?;
-        Some(self.open.remove(at))
-    }
-
-    /// The response that an error is about: the one that was asked for by this event, or, where the error names none, the one that
-    /// has not begun and has no id to be named by.
-    fn take_failed(&mut self, event_id: Option<&str>) -> Option<Open> {
-        let at = self.open.iter().position(|open| open.id.is_none() && open.asked_by.as_deref() == event_id)?;
-        Some(self.open.remove(at))
-    }
-
-    /// A response's call, with what came of it.
-    fn with_response(&self, open: Open) -> Call {
-        let Open { mut call, sound, .. } = open;
-        let mut response: ModelResponse = call.decoder.as_mut().map(|decoder| decoder.take()).unwrap_or_default();
-        response.pieces.extend(self.conversation.sound_piece(Direction::Output, sound));
-        if let Some(model) = self.conversation.model() {
-            response.attributes.entry(attr::GEN_AI_RESPONSE_MODEL).or_insert_with(|| Value::from(model));
-        }
-        call.outcome.response = Some(response);
-        call
-    }
-}
-
-impl Open {
-    fn is(&self, id: Option<&str>) -> bool {
-        self.id.is_some() && self.id.as_deref() == id
-    }
-
-    fn note(&mut self, bytes: usize) {
-        self.call.outcome.response_bytes = self.call.outcome.response_bytes.saturating_add(bytes as u64);
-        let elapsed = self.call.elapsed();
-        self.call.outcome.first_chunk.get_or_insert(elapsed);
-    }
-}
-
-/// The next that a side sends. One that says nothing is asked whether it is still there; a half-open connection ends so.
-async fn next<R: AsyncRead + Unpin>(reader: &mut Reader<R>, line: &Line) -> Result<Incoming, Ended> {
-    let mut is_asked = false;
-    loop {
-        let before = reader.received;
-        match tokio::time::timeout(line.stall_max, reader.next()).await {
-            Ok(Ok(Incoming::Pong(payload))) if payload == PROBE => is_asked = false,
-            Ok(Ok(incoming)) => return Ok(incoming),
-            Ok(Err(fault)) => return Err(Ended::Fault { by: line.side, fault }),
-            Err(_) if reader.received != before => is_asked = false,
-            Err(_) if is_asked => return Err(Ended::Fault { by: line.side, fault: Fault::Silent }),
-            Err(_) => {
-                line.send(Out::Ping(PROBE)).await?;
-                is_asked = true;
             }
         }
     }
