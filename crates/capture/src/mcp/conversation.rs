@@ -7,7 +7,8 @@ use bytes::Bytes;
 use event::attr;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-use super::session::{Drifted, Reading, ServerInfo, Session, Side, Who};
+use super::session::{Drifted, Session};
+use super::sides::{Reading, ServerInfo, Side, Who};
 use super::{Compared, Limits, OnDrift, Pins, Policy, answer, trace};
 use crate::gateway::OnRecordFailure;
 use crate::{RawEvent, RecordError, Recorder};

@@ -5,7 +5,8 @@ use serde_json::value::RawValue;
 
 use super::message::Params;
 use super::pieces::Pieces;
-use super::session::{Side, with_pieces};
+use super::session::with_pieces;
+use super::sides::Side;
 use crate::gateway::json::{self, Object};
 use crate::{Raw, RawEvent};
 

@@ -24,7 +24,7 @@ use super::conversation::{Conversation, Onward, Proxy};
 use super::events::Relay;
 use super::message::asked;
 use super::pieces::EVIDENCE_BYTES_MAX;
-use super::session::Who;
+use super::sides::Who;
 use super::upstream::{Form, Upstream};
 use crate::budget::Budget;
 use crate::gateway::caller::Caller;

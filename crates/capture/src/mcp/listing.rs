@@ -10,7 +10,8 @@ use event::{Direction, EventId, Kind, Part, PieceMeta, Role, Value, attr};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::session::{ServerInfo, with_pieces};
+use super::session::with_pieces;
+use super::sides::ServerInfo;
 use crate::bound::bound;
 use crate::gateway::json::{self, Object};
 use crate::{Raw, RawEvent};
@@ -380,7 +381,7 @@ mod tests {
     use event::{Key, Source, SourcePath};
     use proptest::prelude::*;
 
-    use super::super::session::Transport;
+    use super::super::sides::Transport;
     use super::*;
 
     #[test]

@@ -31,6 +31,7 @@ pub mod remote;
 mod results;
 mod rulings;
 mod session;
+mod sides;
 pub mod stdio;
 mod trace;
 mod upstream;
@@ -43,7 +44,7 @@ use std::time::Duration;
 pub use conversation::{Conversation, Onward, Passage, Proxy};
 pub use listing::{Change, ChangeKind, Listing, Tool};
 pub use policy::{Mode, OnDrift, Policy};
-pub use session::{ServerInfo, Transport, Who};
+pub use sides::{ServerInfo, Transport, Who};
 
 use crate::RecordError;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::listing::{Listing, TOOLS_MAX, Tool, known_name};
-use super::session::{ServerInfo, Transport};
+use super::sides::{ServerInfo, Transport};
 use super::{Compared, OnDrift};
 use crate::api::decode_events;
 

@@ -4,7 +4,8 @@ use event::{Direction, EventId, Kind, Part, Phase, PieceMeta, Role, Status, Valu
 use serde_json::value::RawValue;
 
 use super::describe::messages;
-use super::session::{Side, text, with_pieces};
+use super::session::{text, with_pieces};
+use super::sides::Side;
 use crate::gateway::json::{self, Object};
 use crate::{Raw, RawEvent};
 

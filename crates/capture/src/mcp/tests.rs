@@ -7,7 +7,8 @@ use event::{EventId, Kind, Part, Phase, Role, Status, Value, attr};
 use proptest::prelude::*;
 use serde_json::json;
 
-use super::session::{Drifted, Session, Side};
+use super::session::{Drifted, Session};
+use super::sides::Side;
 use super::stdio::{Lines, Sender, pump};
 use super::*;
 use crate::gateway::OnRecordFailure;

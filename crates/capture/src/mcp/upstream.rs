@@ -6,7 +6,7 @@ use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, Uri, header};
 use hyper::body::Incoming;
 
-use super::session::{ServerInfo, Transport};
+use super::sides::{ServerInfo, Transport};
 use crate::gateway::upstream::{forwarded, recorded_path};
 use crate::outbound::{Client, client, root_cause, without_userinfo};
 
