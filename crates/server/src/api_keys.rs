@@ -73,13 +73,28 @@ pub enum ApiKeyError {
     Unknown(String),
 }
 
+fn rfc3339(unix_s: u64) -> String {
+    event::Timestamp::from_unix_ns(unix_s.saturating_mul(1_000_000_000)).rfc3339()
+}
+
 impl KeyInfo {
     /// What it is, as JSON, without what it could be used by.
     pub(crate) fn shown(&self) -> String {
-        let time = |seconds: u64| event::Timestamp::from_unix_ns(seconds.saturating_mul(1_000_000_000)).rfc3339();
-        let (created, expires) = (time(self.created_unix_s), self.expires_unix_s.map(time));
+        let (created, expires) = (self.created(), self.expires());
         serde_json::json!({ "id": self.id, "name": self.name, "role": self.role, "created": created, "expires": expires })
             .to_string()
+    }
+
+    /// When it was made (RFC 3339).
+    #[must_use]
+    pub fn created(&self) -> String {
+        rfc3339(self.created_unix_s)
+    }
+
+    /// When it ends, if it does (RFC 3339).
+    #[must_use]
+    pub fn expires(&self) -> Option<String> {
+        self.expires_unix_s.map(rfc3339)
     }
 
     fn is_live(&self) -> bool {

@@ -30,7 +30,7 @@ async fn list_keys(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let keys = api.keys.list();
     let rows: Vec<_> = keys
         .iter()
-        .map(|key| serde_json::json!({"id": key.id, "name": key.name, "role": key.role, "created_unix_s": key.created_unix_s, "expires_unix_s": key.expires_unix_s}))
+        .map(|key| serde_json::json!({"id": key.id, "name": key.name, "role": key.role, "created": key.created(), "expires": key.expires()}))
         .collect();
     Ok(Json(rows).into_response())
 }

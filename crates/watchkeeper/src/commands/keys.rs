@@ -32,21 +32,14 @@ pub(super) fn keys(command: Keys) -> anyhow::Result<ExitCode> {
             say(&format!("id   {id}\nkey  {key}\n     shown this once"))?;
         }
         Keys::List { data, format } => {
-            let columns = ["id", "name", "role", "created_unix_s", "expires_unix_s"].map(str::to_owned).to_vec();
-            let number = |value: u64| Cell::Int(i64::try_from(value).unwrap_or(i64::MAX));
+            let columns = ["id", "name", "role", "created", "expires"].map(str::to_owned).to_vec();
             let dir = DataDir::existing(&data.path()?)?;
             let rows = ApiKeys::open(server::read_keyring(&dir, &data.root()?)?)?
                 .list()
                 .into_iter()
                 .map(|key| {
-                    let end = key.expires_unix_s.map_or(Cell::Null, number);
-                    vec![
-                        Cell::Text(key.id),
-                        Cell::Text(key.name),
-                        Cell::Text(key.role.as_str().to_owned()),
-                        number(key.created_unix_s),
-                        end,
-                    ]
+                    let (created, expires) = (Cell::Text(key.created()), key.expires().map_or(Cell::Null, Cell::Text));
+                    vec![Cell::Text(key.id), Cell::Text(key.name), Cell::Text(key.role.as_str().to_owned()), created, expires]
                 })
                 .collect();
             table(&Table { columns, rows, truncated: false }, format.format)?;
