@@ -48,6 +48,9 @@ const CHANNELS_MAX: usize = 4_096;
 const PLACES: [&str; 8] =
     ["type", "index", "output_index", "content_index", "summary_index", "contentBlockIndex", "item_id", "thought"];
 
+/// How the names of events end that say that a text is over: `content_block_stop`, `contentBlockStop`, `response.output_text.done`.
+const ENDS: [&str; 3] = ["_stop", "Stop", ".done"];
+
 /// How the events of a stream are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Frame {
@@ -86,9 +89,11 @@ struct Channel {
     base: u64,
     /// Up to where in `text` everything may go.
     released: usize,
-    /// Up to where in the whole text was scanned last.
+    /// Up to where in the whole text was looked at last.
     scanned_to: u64,
     masks: VecDeque<MaskedRange>,
+    /// The block that it is the text of, as its events number it.
+    block: String,
 }
 
 struct MaskedRange {
@@ -140,12 +145,15 @@ impl Mask {
         let started = Instant::now();
         let data = String::from_utf8_lossy(data).into_owned();
         let mut held = Held { raw, name: name.to_vec(), pieces: Vec::new(), edits: Vec::new(), data };
-        self.read(&mut held);
+        let ended = self.read(&mut held);
         self.queued_bytes += held.raw.len();
         let touched: Vec<String> = held.pieces.iter().map(|piece| piece.channel.clone()).collect();
         self.queue.push_back(held);
         for name in touched {
             self.advance(&name, false);
+        }
+        for name in ended {
+            self.advance(&name, true);
         }
         if self.queued_bytes > QUEUE_BYTES_MAX && self.is_stuck() {
             self.give_up_waiting();
@@ -205,14 +213,18 @@ impl Mask {
         self.policy.ruled(action, self.judgement.clone(), self.failure, self.latency, self.redactions)
     }
 
-    /// Finds the pieces of texts in an event, and what is sensitive in the rest of it.
-    fn read(&mut self, held: &mut Held) {
+    /// Finds the pieces of texts in an event, and what is sensitive in the rest of it. What is returned are the texts that end with it:
+    /// what is held of them would hold what comes after them until the answer ends.
+    fn read(&mut self, held: &mut Held) -> Vec<String> {
         let Ok(object) = Object::parse(&held.data) else {
             // No JSON, such as `[DONE]`: a text by itself.
             held.edits = self.guard.text_edits(&held.data);
             self.note(&held.edits);
-            return;
+            return Vec::new();
         };
+        let block = block_of(&object);
+        let is_end = object.text("type").is_some_and(|name| ENDS.iter().any(|end| name.ends_with(end)))
+            || ENDS.iter().any(|end| held.name.ends_with(end.as_bytes()));
         let start = held.data.as_ptr() as usize;
         let mut found: Vec<(String, String, Range<usize>)> = Vec::new();
         for path in self.deltas {
@@ -245,11 +257,17 @@ impl Mask {
                 }
                 continue;
             }
-            let channel = self.channels.entry(place.clone()).or_default();
+            let channel =
+                self.channels.entry(place.clone()).or_insert_with(|| Channel { block: block.clone(), ..Channel::default() });
             let from = channel.base + channel.text.len() as u64;
             channel.text.push_str(&text);
             held.pieces.push(Delta { channel: place, range: from..from + text.len() as u64, text, literal });
         }
+        if !is_end || block.is_empty() {
+            return Vec::new();
+        }
+        let ends = |channel: &Channel| channel.block == block && channel.released < channel.text.len();
+        self.channels.iter().filter(|(_, channel)| ends(channel)).map(|(name, _)| name.clone()).collect()
     }
 
     /// Counts what is replaced, or stops the answer for it.
@@ -299,11 +317,12 @@ impl Mask {
     fn advance(&mut self, name: &str, all: bool) {
         let Some(channel) = self.channels.get_mut(name) else { return };
         let held = channel.text.len() - channel.released;
-        if held == 0 || (!all && channel.may_go() <= channel.released) {
-            return;
-        }
         let end = channel.base + channel.text.len() as u64;
         if !all && held > RESCAN_BYTES_MIN && held <= HOLD_BYTES_MAX && end - channel.scanned_to < held as u64 / 8 {
+            return;
+        }
+        if held == 0 || (!all && channel.may_go() <= channel.released) {
+            channel.scanned_to = if held > RESCAN_BYTES_MIN { end } else { channel.scanned_to };
             return;
         }
         channel.scanned_to = end;
@@ -465,6 +484,12 @@ fn pieces_at<'a>(object: &Object<'a>, path: &str, mut place: String, found: &mut
     for inner in items.into_iter().filter_map(Object::of) {
         pieces_at(&inner, rest.trim_start_matches('.'), place.clone(), found);
     }
+}
+
+/// The block that an event belongs to, whatever the event says of it.
+fn block_of(object: &Object<'_>) -> String {
+    let values = PLACES.iter().filter(|name| **name != "type").filter_map(|name| object.get(name));
+    values.map(|value| value.get()).filter(|value| value.len() <= 200).fold(String::new(), |block, value| block + "/" + value)
 }
 
 fn quoted(text: &str) -> String {

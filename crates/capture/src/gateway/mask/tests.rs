@@ -97,6 +97,26 @@ fn texts_of_two_places_are_not_joined() {
 }
 
 #[test]
+fn a_text_that_is_over_does_not_hold_the_next() {
+    let policy = Policy { answers: Action::Redact, ..Policy::default() };
+    let mut mask = Mask::new(Warden::guard(), Arc::new(policy), Frame::ServerSent, &["delta.text", "delta.thinking"]);
+    let of = |index: u32, key: &str, text: &str| {
+        serde_json::json!({"type": "content_block_delta", "index": index, "delta": {"type": format!("{key}_delta"), key: text}})
+            .to_string()
+    };
+    let mut out = send(&mut mask, &of(0, "thinking", "Ask ann at example"));
+    out.extend(send(&mut mask, &of(0, "thinking", " dot com")));
+    assert!(out.is_empty());
+    out.extend(send(&mut mask, r#"{"type":"content_block_stop","index":0}"#));
+    assert_eq!(out.len(), 3, "{out:?}");
+    out.extend(send(&mut mask, &of(1, "text", "Well, ")));
+    out.extend(send(&mut mask, &of(1, "text", "here ")));
+    assert_eq!(out.len(), 4, "{out:?}");
+    let seen = String::from_utf8(out.concat()).unwrap();
+    assert!(seen.contains("<EMAIL:") && !seen.contains("example dot"), "{seen}");
+}
+
+#[test]
 fn what_must_not_go_stops_the_answer() {
     let mut mask = mask(Action::Block);
     let mut out = send(&mut mask, &chunk("Write to ann.lee@"));
@@ -195,30 +215,65 @@ proptest! {
 }
 
 /// Values of several words and of one, whose parts must not go before they are whole.
-const VALUES: [&str; 19] = [
+const VALUES: &[&str] = &[
     "ann.lee@example.com",
     "ann at example dot com",
     "Ann.Lee [at] mail [dot] example [dot] com",
     "ann (at) example.com",
+    "ann  [at]  example (dot) co (dot) uk",
+    "ANN AT EXAMPLE DOT COM",
+    "ann[at] example.com",
+    "ann [at]example[dot]com",
+    "7 at 3com dot com",
+    "ann at well-known dot co dot uk",
     "4111 1111 1111 1111",
     "4111-1111-1111-1111",
+    "4111 - 1111 - 1111 - 1111",
+    "4111 1111-1111 1111",
     "5 5 0 0 0 0 5 5 5 5 5 5 5 5 5 9",
     "378282 246310005",
     "DE89 3704 0044 0532 0130 00",
+    "de89-3704.0044 0532 0130 00",
     "GB29 NWBK 6016 1331 9268 19",
+    "gb29 nwbk 6016 1331 9268 19",
     "+49 (0)30 1234 5678",
+    "+ 49 30 1234 5678",
+    "(+49) 170 1234567",
+    "0049 151 23456789",
     "(415) 555-2671",
     "415 555 2671 ext. 123",
+    "415 555 2671 x12",
+    "415-555-2671 extension 12",
+    "030 / 1234 567",
+    "01 23 45 67 89",
+    "98765 43210",
     "ssn 078 05 1120",
     "password: \"correct horse battery 9 staple\"",
+    "password: **\"correct horse battery 9\"**",
+    "password:\" correct horse battery 9\"",
+    "{\"password\":\" correct horse battery\"}",
+    "password := 'correct horse battery 9'",
+    "password => `correct horse battery 9`",
+    "**password:** \"correct horse battery\"",
+    "\\\"password\\\": \\\"correct horse battery\\\"",
+    "password is \"correct horse battery 9\"",
+    "password was 'correct horse 9'",
+    "passphrase is now \"correct horse 9\"",
+    "--password \"correct horse 9\"",
+    "--password hunter2!x",
     "password is hunter2!x",
+    "secret = \"abcdefg1\nhijklmn2\"",
+    "Authorization: Bearer AbCdEfGh123456789",
+    "AKIAIOSFODNNEXAMPLE wJalrXUtnFEMIbK7MDENGbPxRfiCYEXAMPLEKEYx",
+    "cvv is 123",
+    "203.0.113.9",
     "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIODVq\nzzzz\n-----END EC PRIVATE KEY-----",
     "V3JpdGUgdG8gdGhlIGhhcmJvdXIgbWFzdGVyIG5vdywgYW5uLmxlZUBleGFtcGxl\nLmNvbSBvciB0byBub2JvZHk=",
     "аnn аt еxample dоt cоm",
 ];
 
 /// What stands around them.
-const WORDS: [&str; 24] = [
+const WORDS: &[&str] = &[
     "the",
     "at",
     "a",
@@ -243,7 +298,117 @@ const WORDS: [&str; 24] = [
     "x9",
     "=",
     "\n",
+    "'",
+    "\"",
+    "`code",
+    "code`",
+    "«mot»",
+    "~",
+    "|",
+    ">",
+    "€5",
+    "١٢",
+    "ext",
+    "to",
+    "password",
+    "password:",
+    "AT",
+    "att",
+    "atlas",
+    "dotted",
+    "**\"",
+    "ａｔ",
+    "ｗｏｒｄｓ",
+    "é",
+    "über",
+    "00",
+    "+",
+    "(",
+    ")",
+    "[at]",
+    "1,000",
+    "example.com",
 ];
+
+/// What a letter or a space of a text may be written as: by letter, what it is written as.
+const SPELLINGS: &[(char, &str)] = &[
+    (' ', "\u{a0}"),
+    (' ', "  "),
+    (' ', "\n"),
+    (' ', "%20"),
+    (' ', "&#32;"),
+    (' ', "\u{3000}"),
+    (' ', " \u{200b}"),
+    (' ', "\u{200b} "),
+    (' ', "\t"),
+    ('a', "ａ"),
+    ('a', "%61"),
+    ('a', "&#97;"),
+    ('a', "\\u0061"),
+    ('a', "a\u{ad}"),
+    ('a', "\u{200b}a"),
+    ('a', "𝐚"),
+    ('t', "ｔ"),
+    ('t', "&#116;"),
+    ('t', "t\u{200b}"),
+    ('d', "d\u{ad}"),
+    ('o', "%6f"),
+    ('o', "o\u{200b}"),
+    ('x', "&#120;"),
+    ('x', "x\u{200b}"),
+    ('s', "&#115;"),
+    ('i', "ｉ"),
+    ('i', "i\u{ad}"),
+    ('1', "１"),
+    ('1', "&#49;"),
+    ('1', "1\u{200b}"),
+    ('5', "٥"),
+    ('-', "–"),
+    ('.', "&#46;"),
+    ('.', "%2e"),
+    ('"', "&#34;"),
+    ('"', "＂"),
+    ('"', "\\\""),
+    ('"', "'"),
+    ('"', "`"),
+    (':', "："),
+    (':', "="),
+    (':', ":\u{200b}"),
+    ('"', "\u{200b}\""),
+    ('(', "（"),
+    ('[', "&#91;"),
+    ('\u{2b}', "＋"),
+];
+
+/// The text with some of its letters spelled otherwise.
+fn respelled(text: &str, spellings: &[(usize, proptest::sample::Index)]) -> String {
+    let mut text = text.to_owned();
+    for (spelling, place) in spellings {
+        let Some((letter, written)) = SPELLINGS.get(*spelling) else { continue };
+        let places: Vec<usize> = text.match_indices(*letter).map(|(at, _)| at).collect();
+        if !places.is_empty() {
+            let at = places[place.index(places.len())];
+            text.replace_range(at..at + letter.len_utf8(), written);
+        }
+    }
+    text
+}
+
+/// What comes out of a stream that is cut so.
+fn streamed(whole: &str, cuts: &[usize]) -> String {
+    let mut mask = mask(Action::Redact);
+    let (mut out, mut from) = (Vec::new(), 0);
+    for cut in cuts.iter().cycle() {
+        if from >= whole.len() {
+            break;
+        }
+        let to = whole.ceil_char_boundary((from + cut).min(whole.len()));
+        out.extend(send(&mut mask, &chunk(&whole[from..to])));
+        from = to;
+    }
+    out.extend(mask.finish());
+    text(&out)
+}
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
@@ -251,24 +416,19 @@ proptest! {
     /// What comes out of a stream is what would come out of the whole text, wherever it is cut.
     #[test]
     fn a_stream_is_masked_as_its_whole_text_is(
-        parts in proptest::collection::vec((0_usize..WORDS.len() + 6, any::<proptest::sample::Index>()), 1..14),
+        parts in proptest::collection::vec((0_usize..WORDS.len() + WORDS.len() / 3, any::<proptest::sample::Index>()), 1..10),
         cuts in proptest::collection::vec(1_usize..9, 1..20),
+        spellings in proptest::collection::vec((0_usize..SPELLINGS.len() * 3, any::<proptest::sample::Index>()), 0..5),
     ) {
         let text_of = |(word, value): &(usize, proptest::sample::Index)| {
             WORDS.get(*word).copied().unwrap_or(VALUES[value.index(VALUES.len())])
         };
-        let whole = parts.iter().map(text_of).collect::<Vec<_>>().join(" ");
+        let whole = respelled(&parts.iter().map(text_of).collect::<Vec<_>>().join(" "), &spellings);
         prop_assume!(whole.len() < CONTEXT_BYTES);
-        let mut mask = mask(Action::Redact);
-        let (mut out, mut from) = (Vec::new(), 0);
-        for cut in cuts.iter().cycle() {
-            if from >= whole.len() { break; }
-            let to = whole.ceil_char_boundary((from + cut).min(whole.len()));
-            out.extend(send(&mut mask, &chunk(&whole[from..to])));
-            from = to;
-        }
-        out.extend(mask.finish());
-        let expected = edited(&whole, &Warden::guard().text_edits(&whole));
-        prop_assert_eq!(text(&out), expected, "{:?}", whole);
+        let edits = Warden::guard().text_edits(&whole);
+        // Longer phrases than the window in quotes are known to go in parts.
+        prop_assume!(!edits.iter().any(|edit| edit.end - edit.start > OVERLAP_BYTES && whole[edit.start..edit.end].contains(' ')));
+        let expected = edited(&whole, &edits);
+        prop_assert_eq!(streamed(&whole, &cuts), expected, "{:?}", whole);
     }
 }

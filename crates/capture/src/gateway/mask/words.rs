@@ -12,6 +12,12 @@ const PLAIN_BYTES_MAX: usize = 24;
 /// Letters that a word with letters beyond ASCII has at the least: shorter ones may be `at` and `dot` in look-alikes.
 const FOREIGN_LETTERS_MIN: usize = 4;
 
+/// Words between a password's name and the password.
+const BETWEEN: [&str; 7] = ["is", "now", "was", "to", "ist", "es", "est"];
+
+/// Bytes before a quote in which the name of a password is looked for: `passphrase is now`.
+const NAME_BYTES: usize = 40;
+
 /// What a word may be a part of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -69,64 +75,77 @@ fn is_no_address(following: &[Word<'_>]) -> bool {
     if !may_be(next, "at") {
         return true;
     }
-    let [_, host, dot, ..] = following else { return false };
-    host.kind == Kind::Plain && is_word(dot) && !may_be(dot, "dot")
+    // Another reading of what is in it may hold the host and the dot as well: `at%20example%20dot`.
+    let [at, host, dot, ..] = following else { return false };
+    at.kind != Kind::Other && host.kind == Kind::Plain && is_word(dot) && !may_be(dot, "dot")
 }
 
 /// Whether a word shows that the number before it is over: it is no extension (`x12`, `ext. 12`).
 fn ends_number(word: &Word<'_>) -> bool {
-    let is_letter = word.text.starts_with(|first: char| first.is_ascii_alphabetic());
-    is_letter
-        && !word.text.starts_with('x')
+    word.text.starts_with(|first: char| first.is_ascii_alphabetic() && first != 'x')
         && !word.text.starts_with("ext")
-        && (word.is_complete || !"ext".starts_with(word.text))
+        && !may_be(word, "ext")
 }
 
-/// Whether a word is this one, or its beginning.
+/// Whether a word is this one, or its beginning. After a mark it may go on as this one: `a&#116;`, and other readings.
 fn may_be(word: &Word<'_>, what: &str) -> bool {
-    let text = core(word.text).1;
-    if word.is_complete {
-        text.eq_ignore_ascii_case(what)
-    } else {
-        what.get(..text.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(text))
+    let mark = word.text.find(|letter: char| !letter.is_ascii_alphanumeric());
+    let head = &word.text[..mark.unwrap_or(word.text.len())];
+    let is_begin = what.get(..head.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(head));
+    is_begin && (head.len() == what.len() || mark.is_some() || !word.is_complete)
+}
+
+/// Whether a quote behind this text may begin a value: after a sign, or after `password is`.
+fn tells(before: &str) -> bool {
+    if before.ends_with(|last: char| !last.is_alphanumeric() && !matches!(last, '.' | ',' | ';' | '!' | '?')) {
+        return true;
     }
+    let near = &before.as_bytes()[before.len().saturating_sub(NAME_BYTES)..];
+    // What is not spelled in plain letters may be read as them.
+    let is_named = near.windows(3).any(|part| part.eq_ignore_ascii_case(b"ass"))
+        || near.iter().any(|byte| !byte.is_ascii() || matches!(byte, b'%' | b'&' | b'\\'));
+    is_named && before.split_ascii_whitespace().next_back().is_some_and(|last| BETWEEN.contains(&last))
 }
 
 fn words(text: &str, from: usize) -> Vec<Word<'_>> {
     let mut words: Vec<Word<'_>> = Vec::new();
-    let mut before = text.get(..from).unwrap_or_default().trim_end().chars().next_back();
     let mut start = from;
+    let mut before = text.get(..from).unwrap_or_default().trim_end();
     for piece in text.get(from..).unwrap_or_default().split_inclusive(|letter: char| letter.is_ascii_whitespace()) {
         let word = piece.trim_end_matches(|letter: char| letter.is_ascii_whitespace());
+        let word_end = start + word.len();
         start += piece.len();
         if let Some(last) = words.last_mut().filter(|_| word.is_empty()) {
             last.end = start;
         } else {
             words.push(Word { text: word, end: start, is_complete: word.len() < piece.len(), kind: kind(word, before) });
         }
-        before = word.chars().next_back().or(before);
+        if !word.is_empty() {
+            before = text.get(..word_end).unwrap_or_default();
+        }
     }
     words
 }
 
-/// A word without the marks around it, and whether there were any before it.
-fn core(word: &str) -> (bool, &str) {
+/// The marks before a word, the word without marks around it, and the marks behind it.
+fn core(word: &str) -> (&str, &str, &str) {
     let rest = word.trim_start_matches(['(', '[', '*', '_', '#', '"', '“']);
-    (rest.len() < word.len(), rest.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']', '*', '_', '"', '”', '…']))
+    let core = rest.trim_end_matches(['.', ',', ';', ':', '!', '?', ')', ']', '*', '_', '"', '”', '…']);
+    (&word[..word.len() - rest.len()], core, &rest[core.len()..])
 }
 
-/// `before`: the last letter or mark before it.
-fn kind(word: &str, before: Option<char>) -> Kind {
+/// `before`: the text before it, without white space at its end.
+fn kind(word: &str, before: &str) -> Kind {
     if matches!(word, "" | "-" | "*" | "#" | "##" | "###" | "####" | "–" | "—" | "•") {
         return Kind::Plain;
     }
-    let (is_marked, core) = core(word);
+    let (opening, core, closing) = core(word);
     if core.is_empty() || word.len() > PLAIN_BYTES_MAX {
         return Kind::Other;
     }
-    // A quoted phrase may be what a name before it stands for.
-    let is_told = before.is_some_and(|before| !before.is_alphanumeric() && !matches!(before, '.' | ',' | ';' | '!' | '?'));
-    if is_told && word.starts_with(['"', '“']) {
+    // A quoted phrase may be what a name before it stands for, and may begin with white space.
+    let opens_value = closing.find(':').is_some_and(|sign| closing[sign..].contains('"'));
+    if opens_value || (opening.contains(['"', '“']) && tells(before)) {
         return Kind::Other;
     }
     if core.eq_ignore_ascii_case("at") {
@@ -137,7 +156,7 @@ fn kind(word: &str, before: Option<char>) -> Kind {
     }
     if core.starts_with(|first: char| first.is_ascii_digit()) {
         let is_number = core.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'.' | b',' | b':' | b'/' | b'-'));
-        return if is_number && !is_marked { Kind::Digits } else { Kind::Other };
+        return if is_number && opening.is_empty() { Kind::Digits } else { Kind::Other };
     }
     let mut was_letter = false;
     for letter in core.chars() {
@@ -195,6 +214,20 @@ mod tests {
             ("to +49 170", ""),
             ("ann\u{a0}at example dot com", ""),
             ("ann аt example dot com", ""),
+            ("ann at\u{a0}example dot com is", ""),
+            ("ann at%20example%20dot com is gone", ""),
+            ("ann a&#116; example dot com", ""),
+            ("ann a\u{ad}t example dot com", ""),
+            ("ann at example d%6ft com", ""),
+            ("ann at example dot\u{200b} com", ""),
+            ("dial 030 1234 567 e&#120;t. 12", "dial "),
+            ("my password: **\"correct horse 9", "my "),
+            ("my password:\" correct horse 9", "my "),
+            ("{\"password\":\" correct horse 9", ""),
+            ("my password:\": correct horse 9", "my "),
+            ("class notes: he is \"well now", "class notes: he "),
+            ("my password is \"correct horse 9", "my password "),
+            ("my ｐａｓｓｗｏｒｄ is now \"correct horse 9", "my ｐａｓｓｗｏｒｄ is "),
         ] {
             assert_eq!(goes(text), goes_until, "{text}");
         }
