@@ -34,6 +34,10 @@ const CONTEXT_BYTES: usize = 256;
 /// Where answers are judged before they go, they go in steps of this many bytes, so that judging stays cheap.
 const STEP_BYTES: usize = 256;
 
+/// Text of others that comes while a text stands still, until it counts as ended where plain words are all that is held of it: the thoughts of
+/// a chat completion end without a sign, and the answer that follows must not wait for its own end.
+const STILL_BYTES_MAX: u64 = 128;
+
 /// Most bytes of events that wait behind a text that is held.
 const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
@@ -70,6 +74,8 @@ pub(super) struct Mask {
     channels: HashMap<String, Channel>,
     queue: VecDeque<Held>,
     queued_bytes: usize,
+    /// Text of all channels so far.
+    text_bytes: u64,
     judgement: Judgement,
     latency: Duration,
     redactions: usize,
@@ -94,6 +100,8 @@ struct Channel {
     masks: VecDeque<MaskedRange>,
     /// The block that it is the text of, as its events number it.
     block: String,
+    /// How much text of all channels had come when it grew last.
+    grown_at: u64,
 }
 
 struct MaskedRange {
@@ -130,6 +138,7 @@ impl Mask {
             channels: HashMap::new(),
             queue: VecDeque::new(),
             queued_bytes: 0,
+            text_bytes: 0,
             judgement: Judgement::default(),
             latency: Duration::ZERO,
             redactions: 0,
@@ -152,7 +161,7 @@ impl Mask {
         for name in touched {
             self.advance(&name, false);
         }
-        for name in ended {
+        for name in ended.into_iter().chain(self.still()) {
             self.advance(&name, true);
         }
         if self.queued_bytes > QUEUE_BYTES_MAX && self.is_stuck() {
@@ -261,6 +270,8 @@ impl Mask {
                 self.channels.entry(place.clone()).or_insert_with(|| Channel { block: block.clone(), ..Channel::default() });
             let from = channel.base + channel.text.len() as u64;
             channel.text.push_str(&text);
+            self.text_bytes += text.len() as u64;
+            channel.grown_at = self.text_bytes;
             held.pieces.push(Delta { channel: place, range: from..from + text.len() as u64, text, literal });
         }
         if !is_end || block.is_empty() {
@@ -268,6 +279,16 @@ impl Mask {
         }
         let ends = |channel: &Channel| channel.block == block && channel.released < channel.text.len();
         self.channels.iter().filter(|(_, channel)| ends(channel)).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The texts that the first event waits for, and that stand still while others go on, with plain words at their end.
+    fn still(&self) -> Vec<String> {
+        let is_over = |channel: &Channel| {
+            self.text_bytes - channel.grown_at > STILL_BYTES_MAX && words::is_plain(&channel.text, channel.released)
+        };
+        let is_still = |piece: &&Delta| !self.is_released(piece) && self.channels.get(&piece.channel).is_some_and(is_over);
+        let first = self.queue.front().into_iter().flat_map(|held| &held.pieces);
+        first.filter(is_still).map(|piece| piece.channel.clone()).collect()
     }
 
     /// Counts what is replaced, or stops the answer for it.

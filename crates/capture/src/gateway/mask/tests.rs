@@ -117,6 +117,38 @@ fn a_text_that_is_over_does_not_hold_the_next() {
 }
 
 #[test]
+fn an_answer_does_not_wait_for_thoughts_that_ended_without_a_word() {
+    let policy = Policy { answers: Action::Redact, ..Policy::default() };
+    let deltas = &["choices[].delta.content", "choices[].delta.reasoning_content"];
+    let mut mask = Mask::new(Warden::guard(), Arc::new(policy), Frame::ServerSent, deltas);
+    let of = |name: &str, text: &str| serde_json::json!({"choices": [{"index": 0, "delta": {name: text}}]}).to_string();
+    let mut out = send(&mut mask, &of("reasoning_content", "they want it in one word"));
+    for _ in 0..40 {
+        out.extend(send(&mut mask, &of("content", "so it is, ")));
+    }
+    let seen = String::from_utf8(out.concat()).unwrap();
+    assert!(seen.contains("one word") && seen.matches("so it is, ").count() > 35, "{seen}");
+}
+
+#[test]
+fn two_answers_that_come_in_turns_are_masked_each() {
+    let mut mask = mask(Action::Redact);
+    let of = |index: u32, text: &str| serde_json::json!({"choices": [{"index": index, "delta": {"content": text}}]}).to_string();
+    let (first, second) =
+        ("Please write to ann.lee@example.com today, and so on.", "It was 4111 1111 1111 1111 as far as they know.");
+    let mut out = Vec::new();
+    for at in 0..first.len().max(second.len()) {
+        for (index, whole) in [(0, first), (1, second)] {
+            out.extend(send(&mut mask, &of(index, whole.get(at..=at).unwrap_or_default())));
+        }
+    }
+    out.extend(mask.finish());
+    let text = text(&out);
+    assert!(text.contains("<EMAIL:") && text.contains("<CREDIT_CARD:"), "{text}");
+    assert!(!text.contains("lee@") && !text.contains("1111"), "{text}");
+}
+
+#[test]
 fn what_must_not_go_stops_the_answer() {
     let mut mask = mask(Action::Block);
     let mut out = send(&mut mask, &chunk("Write to ann.lee@"));

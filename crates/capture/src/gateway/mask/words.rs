@@ -65,6 +65,12 @@ pub(super) fn settled(text: &str, from: usize) -> usize {
     end
 }
 
+/// Whether plain words are all that is held behind `from`.
+pub(super) fn is_plain(text: &str, from: usize) -> bool {
+    const HELD_BYTES_MAX: usize = 128;
+    text.len() - from <= HELD_BYTES_MAX && words(text, from).iter().all(|word| word.kind == Kind::Plain)
+}
+
 /// Whether what follows a word shows that it is no name in a spelled address: `[at]`, `at HOST dot`.
 fn is_no_address(following: &[Word<'_>]) -> bool {
     let Some(next) = following.first() else { return false };
@@ -231,6 +237,21 @@ mod tests {
         ] {
             assert_eq!(goes(text), goes_until, "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_held_is_plain_when_its_words_are() {
+        for (text, plain) in [
+            ("and so I answer.", true),
+            ("", true),
+            ("they want ann.lee@", false),
+            ("look at", false),
+            ("it is 4111", false),
+            ("key: \"my", false),
+        ] {
+            assert_eq!(is_plain(text, 0), plain, "{text}");
+        }
+        assert!(!is_plain("the key: \"my", "the key: ".len()));
     }
 
     #[test]
