@@ -306,6 +306,11 @@ const VALUES: &[&str] = &[
 
 /// What stands around them.
 const WORDS: &[&str] = &[
+    ".",
+    ",",
+    ";",
+    "!",
+    "?",
     "the",
     "at",
     "a",

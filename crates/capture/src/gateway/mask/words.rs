@@ -142,7 +142,7 @@ fn core(word: &str) -> (&str, &str, &str) {
 
 /// `before`: the text before it, without white space at its end.
 fn kind(word: &str, before: &str) -> Kind {
-    if matches!(word, "" | "-" | "*" | "#" | "##" | "###" | "####" | "–" | "—" | "•") {
+    if matches!(word, "" | "." | "," | ";" | "!" | "?" | "-" | "*" | "#" | "##" | "###" | "####" | "–" | "—" | "•") {
         return Kind::Plain;
     }
     let (opening, core, closing) = core(word);
@@ -193,6 +193,7 @@ mod tests {
         assert_eq!(goes("The h"), "The ");
         assert_eq!(goes("The a"), "");
         assert_eq!(goes("The an"), "The ");
+        assert_eq!(goes("nights ; the tide , and pilot m"), "nights ; the tide , and pilot ");
         assert_eq!(
             goes("- **Well-known** (and loved), isn't it? In 2024, 3 of 5 said \"yes\"! \n\n The next"),
             "- **Well-known** (and loved), isn't it? In 2024, 3 of 5 said \"yes\"! \n\n The "
