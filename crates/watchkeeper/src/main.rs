@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 
 /// Texts are made on the threads of the network and let go by those of the consumers. With mimalloc 3.3 what such threads leave in half-used
-/// pages grew without end: 1,122 MiB after 23 minutes of the soak and growing, where jemalloc levels off (BENCHMARKS.md, "Soak").
+/// pages grew without end: 1,121 MiB after 23 minutes of the soak and growing, where jemalloc levels off (BENCHMARKS.md, "Soak").
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

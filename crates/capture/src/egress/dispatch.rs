@@ -30,7 +30,7 @@ pub(super) async fn dispatch(State(shared): State<Arc<Shared>>, request: Request
         Ok(user) => user,
         Err(failure) => {
             let mut refused = failure.into_response();
-            refused.extensions_mut().insert(KeyRefused);
+            refused.extensions_mut().insert(KeyRefused { client: client_of(&parts), headers: parts.headers });
             return refused;
         }
     };

@@ -37,6 +37,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::Router;
+use http::HeaderMap;
 use rustls::pki_types::CertificateDer;
 use tokio::sync::watch;
 
@@ -136,8 +137,13 @@ pub enum EgressError {
 pub struct Admitted;
 
 /// In the extensions of an answer: the caller showed no key of ours, or one that is not good, and was refused for it.
-#[derive(Debug, Clone, Copy)]
-pub struct KeyRefused;
+#[derive(Clone)]
+pub struct KeyRefused {
+    /// Where it called from.
+    pub client: Option<SocketAddr>,
+    /// What it said, the credential included: for who looks, and for no log.
+    pub headers: HeaderMap,
+}
 
 /// The proxy. Cheap to clone.
 #[derive(Clone)]

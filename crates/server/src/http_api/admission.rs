@@ -54,20 +54,21 @@ impl Api {
     }
 
     /// That a request is refused for want of a key, or for a wrong one; told a few times a minute for each address.
-    fn refusal(&self, ConnectInfo(peer): &ConnectInfo<SocketAddr>, headers: &HeaderMap, why: &str) -> Option<Event<String>> {
+    fn refusal(&self, peer: SocketAddr, headers: &HeaderMap, why: &str) -> Option<Event<String>> {
         let (address, count) = self.refusals.note(peer.ip().to_canonical(), Instant::now())?;
         let mut event = internal(Kind::Session, "key.refused");
         event.set(attr::EVENT_ACTION, "login");
         event.set(attr::EVENT_OUTCOME, "failure");
         event.set(attr::AUTH_METHOD, "api_key");
         event.set(attr::ADMIN_OBJECT, format!("{why}, {count} within a minute").as_str());
-        let client = client_of(*peer, headers);
+        let client = client_of(peer, headers);
         event.identity.client = Some(Client { address: Some(address.to_string()), ..client });
         Some(event)
     }
 
     fn refusal_of(&self, request: &Request, why: &str) -> Option<Event<String>> {
-        self.refusal(request.extensions().get()?, request.headers(), why)
+        let ConnectInfo(peer) = request.extensions().get()?;
+        self.refusal(*peer, request.headers(), why)
     }
 
     /// What a caller without a key, or with a wrong one, is told.
@@ -110,13 +111,11 @@ pub(crate) fn note_refused_by_proxy(router: Router, api: Arc<Api>) -> Router {
     router.layer(middleware::from_fn(move |request: Request, next: Next| {
         let api = api.clone();
         async move {
-            let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().copied();
-            let headers = request.headers().clone();
-            let response = next.run(request).await;
-            if response.extensions().get::<KeyRefused>().is_some() {
-                let why = if headers.contains_key(header::PROXY_AUTHORIZATION) { WRONG_KEY } else { NO_KEY };
-                let event = peer.and_then(|peer| api.refusal(&peer, &headers, why));
-                if let Some(event) = event {
+            let mut response = next.run(request).await;
+            if let Some(KeyRefused { client: Some(client), headers }) = response.extensions_mut().remove() {
+                let has_shown = [header::PROXY_AUTHORIZATION, KEY_HEADER].iter().any(|name| headers.contains_key(name));
+                let why = if has_shown { WRONG_KEY } else { NO_KEY };
+                if let Some(event) = api.refusal(client, &headers, why) {
                     api.record(vec![event]).await;
                 }
             }

@@ -12,6 +12,9 @@ const PLAIN_BYTES_MAX: usize = 24;
 /// Letters that a word with letters beyond ASCII has at the least: shorter ones may be `at` and `dot` in look-alikes.
 const FOREIGN_LETTERS_MIN: usize = 4;
 
+/// Marks that stand alone: of sentences, lists and headings.
+const MARKS: [&str; 14] = [".", ",", ";", "!", "?", "-", "*", "#", "##", "###", "####", "–", "—", "•"];
+
 /// Words between a password's name and the password.
 const BETWEEN: [&str; 7] = ["is", "now", "was", "to", "ist", "es", "est"];
 
@@ -38,6 +41,13 @@ struct Word<'a> {
     end: usize,
     is_complete: bool,
     kind: Kind,
+}
+
+impl Word<'_> {
+    /// Whether it is a mark that stands alone, and stays one.
+    fn is_mark(&self) -> bool {
+        self.is_complete && MARKS.contains(&self.text)
+    }
 }
 
 /// Up to where the text may go. Everything before `from`, where a word begins, has gone.
@@ -78,12 +88,12 @@ fn is_no_address(following: &[Word<'_>]) -> bool {
     if !(is_word(next) || (next.is_complete && next.kind == Kind::Plain)) {
         return false;
     }
-    if !may_be(next, "at") {
+    if next.is_mark() || !may_be(next, "at") {
         return true;
     }
     // Another reading of what is in it may hold the host and the dot as well: `at%20example%20dot`.
     let [at, host, dot, ..] = following else { return false };
-    at.kind != Kind::Other && host.kind == Kind::Plain && is_word(dot) && !may_be(dot, "dot")
+    at.kind != Kind::Other && host.kind == Kind::Plain && (dot.is_mark() || (is_word(dot) && !may_be(dot, "dot")))
 }
 
 /// Whether a word shows that the number before it is over: it is no extension (`x12`, `ext. 12`).
@@ -142,7 +152,7 @@ fn core(word: &str) -> (&str, &str, &str) {
 
 /// `before`: the text before it, without white space at its end.
 fn kind(word: &str, before: &str) -> Kind {
-    if matches!(word, "" | "." | "," | ";" | "!" | "?" | "-" | "*" | "#" | "##" | "###" | "####" | "–" | "—" | "•") {
+    if word.is_empty() || MARKS.contains(&word) {
         return Kind::Plain;
     }
     let (opening, core, closing) = core(word);
@@ -193,7 +203,8 @@ mod tests {
         assert_eq!(goes("The h"), "The ");
         assert_eq!(goes("The a"), "");
         assert_eq!(goes("The an"), "The ");
-        assert_eq!(goes("nights ; the tide , and pilot m"), "nights ; the tide , and pilot ");
+        assert_eq!(goes("nights ; the tide , and"), "nights ; the tide , ");
+        assert_eq!(goes("let it in at six , and"), "let it in at six , ");
         assert_eq!(
             goes("- **Well-known** (and loved), isn't it? In 2024, 3 of 5 said \"yes\"! \n\n The next"),
             "- **Well-known** (and loved), isn't it? In 2024, 3 of 5 said \"yes\"! \n\n The "
