@@ -13,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 mod builtin;
+pub mod classifier;
 mod mention;
 mod pipeline;
 mod score;
@@ -126,6 +127,12 @@ impl Inspector {
     #[must_use]
     pub fn inspect(&self, text: &str, channel: Channel, context: Option<&str>) -> Report {
         pipeline::run(self, text, channel, context)
+    }
+
+    /// The normalised view of a text: what the classifier reads.
+    #[must_use]
+    pub fn normalised(text: &str) -> String {
+        view::normalise(text).0
     }
 
     /// How many signatures are loaded.

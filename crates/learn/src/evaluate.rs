@@ -1,0 +1,224 @@
+//! Leaving sources out: what the classifier makes of texts whose source it never saw, and the model that is trained on all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZero;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use event::Verdict;
+use inspect::Inspector;
+use inspect::classifier::{Head, Model, ModelError, Origin, OriginHead};
+
+use crate::calibrate::{self, Weighed};
+use crate::corpus::{Row, Split};
+use crate::figures::wilson;
+use crate::sample::{Sample, Samples};
+use crate::train::{Options, Weights, sample_weights, train as fit};
+
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting {
+    /// What the product does: the classifier, which knows what signatures matched, and the signatures.
+    Product,
+    /// The classifier alone. Signatures were written with texts of these corpora at hand; this was not.
+    ClassifierAlone,
+    /// The signatures alone.
+    SignaturesAlone,
+    /// Logistic regression over single words: the usual baseline.
+    BagOfWords,
+}
+
+/// Outcome of a measurement, row by row.
+#[derive(Debug)]
+pub struct Evaluation {
+    outcomes: Vec<Outcome>,
+    /// Sums of benign texts of sources not trained on, by origin: what the calibration is made of.
+    benign: BTreeMap<Origin, Vec<Weighed>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Outcome {
+    row: usize,
+    score: f32,
+}
+
+/// Share of attacks that are found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Recall {
+    /// Which attacks.
+    pub name: String,
+    /// How many there are.
+    pub rows: usize,
+    /// Found at the score of which one benign text in a hundred is promised to be above.
+    pub at_warn: usize,
+    /// Found at the score of which one in a thousand is.
+    pub at_deny: usize,
+}
+
+/// Share of texts of a source, or a kind, that are above a score.
+pub type SourceRate = Recall;
+
+impl Recall {
+    /// Share at `warn`, with its 95 % interval.
+    #[must_use]
+    pub fn warn(&self) -> (f32, (f32, f32)) {
+        (self.at_warn as f32 / self.rows.max(1) as f32, wilson(self.at_warn, self.rows))
+    }
+
+    /// Share at `deny`, with its 95 % interval.
+    #[must_use]
+    pub fn deny(&self) -> (f32, (f32, f32)) {
+        (self.at_deny as f32 / self.rows.max(1) as f32, wilson(self.at_deny, self.rows))
+    }
+}
+
+impl Evaluation {
+    /// Rates of attacks or of benign rows, grouped by what `name` says of a row.
+    #[must_use]
+    pub fn rates(&self, rows: &[Row], attacks: bool, name: impl Fn(&Row) -> String) -> Vec<Recall> {
+        let mut groups: BTreeMap<String, Recall> = BTreeMap::new();
+        for outcome in &self.outcomes {
+            let row = &rows[outcome.row];
+            if row.is_attack != attacks {
+                continue;
+            }
+            let name = name(row);
+            let group = groups.entry(name.clone()).or_insert(Recall { name, rows: 0, at_warn: 0, at_deny: 0 });
+            group.rows += 1;
+            group.at_warn += usize::from(outcome.score >= Verdict::WARN_SCORE_MIN);
+            group.at_deny += usize::from(outcome.score >= Verdict::DENY_SCORE_MIN);
+        }
+        groups.into_values().collect()
+    }
+}
+
+/// Measures by leaving each family of sources out in turn: its rows are scored by a model of all others, with a calibration by the benign
+/// rows of all others. Rows of [`Split::Always`] are trained on and not measured. `tell` hears of each family that is done.
+#[must_use]
+pub fn evaluate(rows: &[Row], inspector: &Inspector, setting: Setting, tell: &(dyn Fn(usize, usize) + Sync)) -> Evaluation {
+    let with_signatures = setting == Setting::Product;
+    let samples = Samples::of(rows, inspector, with_signatures);
+    let options = if setting == Setting::BagOfWords { Options::BAG_OF_WORDS } else { Options::tuned() };
+    let sums = if setting == Setting::SignaturesAlone {
+        samples.list.iter().map(|sample| Some(sample.signature_score)).collect()
+    } else {
+        left_out_sums(rows, &samples, &options, tell)
+    };
+    let mut benign: BTreeMap<(Origin, &str), Vec<Weighed>> = BTreeMap::new();
+    let measured = || samples.list.iter().zip(&sums).filter_map(|(sample, sum)| Some((sample, (*sum)?)));
+    let mut sources: BTreeMap<(Origin, &str), f32> = BTreeMap::new();
+    for (sample, _) in measured().filter(|(sample, _)| !sample.is_attack) {
+        *sources.entry((sample.origin, &rows[sample.row].source)).or_default() += 1.0;
+    }
+    for (sample, sum) in measured().filter(|(sample, _)| !sample.is_attack) {
+        let row = &rows[sample.row];
+        let weight = sources[&(sample.origin, row.source.as_str())].powf(options.source_power - 1.0);
+        benign.entry((sample.origin, &row.family)).or_default().push((sum, weight));
+    }
+    // A family's texts say nothing about the scores that they get.
+    let heads: BTreeMap<(Origin, &str), OriginHead> = measured()
+        .map(|(sample, _)| (sample.origin, rows[sample.row].family.as_str()))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .map(|(origin, family)| {
+            let others = benign.iter().filter(|((of, other), _)| *of == origin && *other != family);
+            let calibration = calibrate::knots(others.flat_map(|(_, sums)| sums.iter().copied()).collect());
+            ((origin, family), OriginHead { bias: 0.0, named: BTreeMap::new(), calibration })
+        })
+        .collect();
+    let outcomes = measured()
+        .map(|(sample, sum)| {
+            let row = &rows[sample.row];
+            let score = heads[&(sample.origin, row.family.as_str())].score(sum);
+            let own = if with_signatures { sample.signature_score } else { 0.0 };
+            Outcome { row: sample.row, score: score.max(own) }
+        })
+        .collect();
+    let mut by_origin: BTreeMap<Origin, Vec<Weighed>> = BTreeMap::new();
+    for ((origin, _), sums) in benign {
+        by_origin.entry(origin).or_default().extend(sums);
+    }
+    Evaluation { outcomes, benign: by_origin }
+}
+
+/// The sum of each sample by a model that saw no row of its family; `None` for samples that are not measured.
+fn left_out_sums(rows: &[Row], samples: &Samples, options: &Options, tell: &(dyn Fn(usize, usize) + Sync)) -> Vec<Option<f32>> {
+    let of = |sample: &Sample| &rows[sample.row];
+    let families: Vec<&str> = samples
+        .list
+        .iter()
+        .filter(|sample| of(sample).split != Split::Always)
+        .map(|sample| of(sample).family.as_str())
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let sums = Mutex::new(vec![None; samples.list.len()]);
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let work = || {
+        while let Some(family) = families.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let is_out = |sample: &Sample| of(sample).split != Split::Always && of(sample).family == *family;
+            let weights = fit_rows(rows, samples, options, &|sample| !is_out(sample) && of(sample).split != Split::Dev);
+            let found: Vec<(usize, f32)> = samples
+                .list
+                .iter()
+                .enumerate()
+                .filter(|(_, sample)| is_out(sample))
+                .map(|(at, sample)| (at, weights.sum(sample, options)))
+                .collect();
+            let mut sums = sums.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            for (at, sum) in found {
+                sums[at] = Some(sum);
+            }
+            tell(done.fetch_add(1, Ordering::Relaxed) + 1, families.len());
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
+    std::thread::scope(|scope| {
+        for _ in 0..threads {
+            scope.spawn(work);
+        }
+    });
+    sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Each thread has a table of weights and one of steps: 32 MB.
+const THREADS_MAX: usize = 8;
+
+fn fit_rows(rows: &[Row], samples: &Samples, options: &Options, is_in: &dyn Fn(&Sample) -> bool) -> Weights {
+    let chosen: Vec<&Sample> = samples.list.iter().filter(|sample| is_in(sample)).collect();
+    let weights = sample_weights(&chosen, |sample| rows[sample.row].source.clone(), options);
+    let weighed: Vec<(&Sample, f32)> = chosen.into_iter().zip(weights).collect();
+    fit(&weighed, samples.names.len(), options)
+}
+
+/// Trains the model that the product ships: on all rows but those of [`Split::Dev`], with the calibration of an [`Evaluation`] of
+/// [`Setting::Product`].
+pub fn train(rows: &[Row], inspector: &Inspector, name: &str, evaluation: &Evaluation) -> Result<Model, ModelError> {
+    let options = Options::CHOSEN;
+    let samples = Samples::of(rows, inspector, true);
+    let weights = fit_rows(rows, &samples, &options, &|sample| rows[sample.row].split != Split::Dev);
+    let mut origins = BTreeMap::new();
+    for origin in [Origin::User, Origin::Data] {
+        let Some(benign) = evaluation.benign.get(&origin) else { continue };
+        let named = samples
+            .names
+            .iter()
+            .zip(&weights.named)
+            .filter(|((of, _), weight)| *of == origin && **weight != 0.0)
+            .map(|((_, name), weight)| (name.clone(), weight * options.named))
+            .collect();
+        let calibration = calibrate::knots(benign.clone());
+        origins.insert(origin.name().to_owned(), OriginHead { bias: weights.bias[origin as usize], named, calibration });
+    }
+    let step = step_of(&weights.hashed);
+    let head = Head { name: name.to_owned(), step, window_blocks: options.window, prior: options.prior, origins };
+    Model::quantised(head, &weights.hashed)
+}
+
+/// The step at which all but one weight in ten thousand fit a byte.
+fn step_of(weights: &[f32]) -> f32 {
+    let mut sizes: Vec<f32> = weights.iter().map(|weight| weight.abs()).filter(|size| *size > 0.0).collect();
+    sizes.sort_by(f32::total_cmp);
+    let at = sizes.len().saturating_sub(1 + sizes.len() / 10_000);
+    sizes.get(at).map_or(1.0, |size| size / 127.0)
+}

@@ -1,0 +1,21 @@
+//! Trains and measures the text classifier: labelled texts in, a model and figures out.
+//!
+//! ```text
+//! corpus (JSONL) ─► samples (features, each text once) ─► leave one family of sources out, train on the rest ─► sums of texts whose
+//!   source was never seen ─► calibration, figures            then train on all families ─► model with that calibration
+//! ```
+//!
+//! Everything is deterministic: the same rows in the same order give the same bytes.
+
+#![forbid(unsafe_code)]
+
+mod calibrate;
+mod corpus;
+mod evaluate;
+mod figures;
+mod sample;
+mod train;
+
+pub use corpus::{CorpusError, Row, Split, read};
+pub use evaluate::{Evaluation, Recall, Setting, SourceRate, evaluate, train};
+pub use figures::wilson;
