@@ -26,6 +26,9 @@ const HELP: &str = "cargo xtask COMMAND
   crash     SIGKILL under load, 300 rounds; `crash ROUNDS` for another number
   streams   500 streams through the gateway at once; `streams COUNT` for another number
   soak      an hour of mixed load and faults on the gateway, with flat memory and no connection left over; `soak MINUTES`
+  inspect-rows
+            100,000 rows through `watchkeeper inspect` with hostile ones of 50 MB among them: order, memory, microseconds per KB;
+            `inspect-rows ROWS` for another number
   simulate  2,000 cycles of the journal on a simulated disk that does its worst; `simulate CYCLES` for another number
   tamper    10,000 changes of records, archives and bundles, and more of them by the binary, each found and named; `tamper CHANGES`
   fuzz      every fuzz target for 10 minutes each (needs a nightly toolchain and cargo-fuzz); `fuzz SECONDS` for another time
@@ -51,6 +54,7 @@ fn main() -> ExitCode {
         Some("crash") => long_test("crash::", ("WATCHKEEPER_CRASH_ROUNDS", count("300"))),
         Some("streams") => long_test("streams::", ("WATCHKEEPER_STREAMS", count("500"))),
         Some("soak") => long_test("soak::memory", ("WATCHKEEPER_SOAK_MINUTES", count("60"))),
+        Some("inspect-rows") => long_test("inspect_rows::", ("WATCHKEEPER_INSPECT_ROWS", count("100000"))),
         Some("simulate") => {
             let test = ["test", "--package", "watchkeeper-journal", "--lib", "--", "simulated::", "--nocapture"];
             cargo(&test, &[("WATCHKEEPER_SIM_CYCLES", count("2000"))])
@@ -138,7 +142,16 @@ fn fuzz(seconds: &str) -> anyhow::Result<()> {
     }
     for target in String::from_utf8(listed.stdout)?.lines() {
         let time = format!("-max_total_time={seconds}");
-        cargo(&["+nightly", "fuzz", "run", target, "--", &time, "-rss_limit_mb=4096", "-timeout=20", "-max_len=65536"], &[])?;
+        let corpus = root()?.join("fuzz/corpus").join(target);
+        std::fs::create_dir_all(&corpus)?;
+        let seeds = match target {
+            "signatures" => root()?.join("content/signatures"),
+            target => root()?.join("fuzz/seeds").join(target),
+        };
+        let (corpus, seeds) = (corpus.to_string_lossy(), seeds.to_string_lossy());
+        let places: &[&str] = if Path::new(&*seeds).is_dir() { &[&corpus, &seeds] } else { &[&corpus] };
+        let limits = ["--", &time, "-rss_limit_mb=4096", "-timeout=20", "-max_len=65536"];
+        cargo(&[["+nightly", "fuzz", "run", target].as_slice(), places, &limits].concat(), &[])?;
     }
     Ok(())
 }

@@ -26,9 +26,11 @@ use event::{Channel, Finding, Verdict};
 
 use signature::{ExampleCase, Index, Reads, Signature};
 
-/// Longest text that is scanned whole, in bytes. Of longer text the first and the last half of this are scanned: that is
-/// where an attack wants to stand to be heeded, and the report counts the rest as unscanned.
-pub const TEXT_BYTES_MAX: usize = 1024 * 1024;
+/// Longest text that [`Inspector::inspect`] scans whole, in bytes: the longest content that an event keeps. Of longer text
+/// the first and the last half of this are scanned: that is where an attack wants to stand to be heeded, and the report
+/// counts the rest as unscanned. Time is linear in the bytes of all texts together, which callers bound by what they read;
+/// this bounds what a single text may take.
+pub const TEXT_BYTES_MAX: usize = event::limits::CONTENT_BYTES_MAX;
 
 /// Most findings of a report; the strongest are kept.
 pub const FINDINGS_MAX: usize = 64;
@@ -44,7 +46,7 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// Bytes of the text that were scanned.
     pub scanned_bytes: u64,
-    /// Bytes that were not: the middle of a text over [`TEXT_BYTES_MAX`], encoded parts over the decoding limits.
+    /// Bytes that were not: the middle of a text over the caller's bound, encoded parts over the decoding limits.
     pub unscanned_bytes: u64,
 }
 
@@ -126,7 +128,14 @@ impl Inspector {
     /// repeats it is a leak.
     #[must_use]
     pub fn inspect(&self, text: &str, channel: Channel, context: Option<&str>) -> Report {
-        pipeline::run(self, text, channel, context)
+        self.inspect_up_to(text, channel, context, TEXT_BYTES_MAX)
+    }
+
+    /// The same with a bound of the caller's on the bytes that are scanned, in place of [`TEXT_BYTES_MAX`]: time grows with
+    /// it, memory does not.
+    #[must_use]
+    pub fn inspect_up_to(&self, text: &str, channel: Channel, context: Option<&str>, bytes_max: usize) -> Report {
+        pipeline::run(self, text, channel, context, bytes_max)
     }
 
     /// The normalised view of a text: what the classifier reads.

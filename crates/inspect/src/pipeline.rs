@@ -6,6 +6,7 @@
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
+use std::ops::Range;
 
 use event::{Channel, Finding, RuleId, Verdict};
 
@@ -13,10 +14,24 @@ use crate::mention::Subject;
 use crate::signature::{Found, Signature, Trigger};
 use crate::structure::{self, Check, Hit};
 use crate::view::{self, Decoder, Layers, ViewKind};
-use crate::{FINDINGS_MAX, Inspector, Report, TEXT_BYTES_MAX, score};
+use crate::{FINDINGS_MAX, Inspector, Report, score};
+
+/// Longest part of a text that is scanned in one piece, in bytes: bounds memory, since the layers of one window are held at
+/// a time.
+const WINDOW_BYTES: usize = 1024 * 1024;
+
+/// Bytes that a window has in common with the one before it. What a signature matches is a tenth of that, and of an
+/// encoded run this much says enough for a match.
+const OVERLAP_BYTES: usize = 16 * 1024;
 
 /// Findings of one window that are kept before the strongest are chosen.
 const CANDIDATES_MAX: usize = 1_024;
+
+/// Disguises that are taken off one over another, such as digits for letters in text that is reversed.
+const DISGUISES_MAX: u8 = 2;
+
+/// Bytes of all second disguises of one window: hostile text may show traces of all of them.
+const SECOND_DISGUISES_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Least score of a finding under a disguise for the disguise itself to be reported.
 const DISGUISE_SCORE_MIN: f32 = 0.3;
@@ -29,18 +44,36 @@ struct Candidate<'i> {
     finding: Finding,
 }
 
-pub(crate) fn run(inspector: &Inspector, text: &str, channel: Channel, context: Option<&str>) -> Report {
+/// Inspects a text; of one longer than `bytes_max` its first and its last half of that.
+pub(crate) fn run(inspector: &Inspector, text: &str, channel: Channel, context: Option<&str>, bytes_max: usize) -> Report {
     let mut candidates = Vec::new();
     let mut unscanned = 0;
     let mut scanned_to = 0;
-    for window in windows(text) {
-        unscanned += window.start - scanned_to;
+    let mut score = 0.0_f32;
+    for window in windows(text, bytes_max) {
+        unscanned += window.start.saturating_sub(scanned_to);
         scanned_to = window.end;
-        let mut scan = Scan { inspector, channel, context, offset: window.start, candidates: Vec::new() };
+        let mut scan = Scan {
+            inspector,
+            channel,
+            context,
+            offset: window.start,
+            candidates: Vec::new(),
+            second_bytes_left: SECOND_DISGUISES_BYTES_MAX,
+        };
         unscanned += scan.window(&text[window]);
-        candidates.append(&mut scan.candidates);
+        // Evidence adds up within a window only: weak signs that are a megabyte apart are signs of a long text.
+        score = score.max(score::combine(scan.candidates.iter().map(|candidate| (candidate.family, &candidate.finding))));
+        for found in scan.candidates {
+            // Windows overlap: what both show is one finding.
+            let known = |kept: &Candidate<'_>| kept.finding.rule == found.finding.rule && kept.overlaps(&found);
+            if found.start >= scan.offset + OVERLAP_BYTES || !candidates.iter().any(known) {
+                candidates.push(found);
+            }
+        }
+        candidates.sort_by(|a, b| b.finding.score.total_cmp(&a.finding.score));
+        candidates.truncate(FINDINGS_MAX);
     }
-    let score = score::combine(candidates.iter().map(|candidate| (candidate.family, &candidate.finding)));
     let unscanned = unscanned.min(text.len());
     Report {
         score,
@@ -51,15 +84,27 @@ pub(crate) fn run(inspector: &Inspector, text: &str, channel: Channel, context: 
     }
 }
 
-/// The parts of a text that are scanned.
-fn windows(text: &str) -> Vec<std::ops::Range<usize>> {
-    if text.len() <= TEXT_BYTES_MAX {
-        return std::iter::once(0..text.len()).collect();
+/// The parts of a text that are scanned, in order: each goes on within the one before it, but for what is left out.
+fn windows(text: &str, bytes_max: usize) -> Vec<Range<usize>> {
+    let parts: Vec<Range<usize>> = if text.len() <= bytes_max {
+        std::iter::once(0..text.len()).collect()
+    } else {
+        let half = bytes_max / 2;
+        vec![0..text.floor_char_boundary(half), text.floor_char_boundary(text.len() - half)..text.len()]
+    };
+    let mut windows = Vec::new();
+    for part in parts {
+        let mut start = part.start;
+        loop {
+            let end = text.floor_char_boundary((start + WINDOW_BYTES).min(part.end));
+            windows.push(start..end);
+            if end >= part.end {
+                break;
+            }
+            start = text.floor_char_boundary(end - OVERLAP_BYTES);
+        }
     }
-    let half = TEXT_BYTES_MAX / 2;
-    let head = text.floor_char_boundary(half);
-    let tail = text.floor_char_boundary(text.len() - half);
-    vec![0..head, tail..text.len()]
+    windows
 }
 
 /// The strongest findings, by place, with offsets in code points.
@@ -85,6 +130,12 @@ fn placed(text: &str, mut candidates: Vec<Candidate<'_>>) -> Vec<Finding> {
     findings
 }
 
+impl Candidate<'_> {
+    fn overlaps(&self, other: &Self) -> bool {
+        self.start < other.end && other.start < self.end
+    }
+}
+
 /// The scan of one window.
 struct Scan<'i, 't> {
     inspector: &'i Inspector,
@@ -93,6 +144,8 @@ struct Scan<'i, 't> {
     /// Where the window starts in the text, in bytes.
     offset: usize,
     candidates: Vec<Candidate<'i>>,
+    /// Bytes that layers may still have which take a second disguise off.
+    second_bytes_left: usize,
 }
 
 impl<'i> Scan<'i, '_> {
@@ -103,20 +156,31 @@ impl<'i> Scan<'i, '_> {
         let mut subject = None;
         let mut contents = VecDeque::from([0]);
         while let Some(content) = contents.pop_front() {
-            let normalised = self.content(&mut layers, content, &mut subject);
+            let (normalised, spaced) = self.content(&mut layers, content, &mut subject);
             if content == 0 {
                 self.structure(&layers, normalised);
             }
-            let decoded = decoder.decode(&layers.get(content).text, layers.get(content).depth);
-            for (kind, text, spans) in decoded {
-                contents.push_back(layers.push(content, kind, text, spans));
+            let depth = layers.get(content).depth;
+            let hidden = decoder.hidden(&layers.get(content).text, depth);
+            // Encodings are read as they stand, or where characters in between would hide them, without those.
+            let visible = match view::folded(&layers.get(content).text) {
+                Some((text, spans)) => layers.push(content, ViewKind::Normalised, text, spans),
+                None => content,
+            };
+            let mut decoded: Vec<_> = hidden.into_iter().map(|decoded| (content, decoded)).collect();
+            for from in std::iter::once(visible).chain(spaced) {
+                decoded.extend(decoder.decode(&layers.get(from).text, depth).into_iter().map(|decoded| (from, decoded)));
+            }
+            for (from, (kind, text, spans)) in decoded {
+                contents.push_back(layers.push(from, kind, text, spans));
             }
         }
         decoder.undecoded_bytes
     }
 
-    /// Scans a content layer and the layers made from it; returns its normalised layer.
-    fn content(&mut self, layers: &mut Layers<'_>, content: usize, subject: &mut Option<Subject>) -> usize {
+    /// Scans a content layer and the layers made from it; returns its normalised layer, and the one in which letters that
+    /// stood apart are together.
+    fn content(&mut self, layers: &mut Layers<'_>, content: usize, subject: &mut Option<Subject>) -> (usize, Option<usize>) {
         let inspector = self.inspector;
         let (plain, spans) = view::normalise(&layers.get(content).text);
         let normalised = layers.push(content, ViewKind::Normalised, plain, spans);
@@ -125,31 +189,50 @@ impl<'i> Scan<'i, '_> {
 
         let (found, _) = inspector.raw.find(&inspector.signatures, &layers.get(content).text, &applies);
         self.keep(layers, content, &found, subject);
-        let (found, triggers) = inspector.text.find(&inspector.signatures, &layers.get(normalised).text, &applies);
-        self.keep(layers, normalised, &found, subject);
 
-        let mut disguises = Vec::new();
-        let text = &*layers.get(normalised).text;
-        for trigger in triggers {
-            disguises.push(match trigger {
-                Trigger::Rot13 => (normalised, ViewKind::Rot13, view::rot13(text)),
-                Trigger::Reversed => (normalised, ViewKind::Reversed, view::reversed(text)),
-            });
+        let spaced = view::spaced_letters(&layers.get(content).text)
+            .map(|(text, spans)| layers.push(content, ViewKind::SpacedLetters, text, spans));
+        // The texts that are read: the normalised one, and those that disguises are taken off of, with their number.
+        let mut texts = VecDeque::from([(normalised, 0)]);
+        if let Some(spaced) = spaced {
+            let (plain, spans) = view::normalise(&layers.get(spaced).text);
+            texts.push_back((layers.push(spaced, ViewKind::Normalised, plain, spans), 1));
         }
-        disguises.extend(view::homoglyphs(text).map(|made| (normalised, ViewKind::Homoglyphs, made)));
-        disguises.extend(view::leetspeak(text).map(|made| (normalised, ViewKind::Leetspeak, made)));
-        let spaced = view::spaced_letters(&layers.get(content).text);
-        disguises.extend(spaced.map(|made| (content, ViewKind::SpacedLetters, made)));
-        for (parent, kind, (text, spans)) in disguises {
-            let mut layer = layers.push(parent, kind, text, spans);
-            if kind == ViewKind::SpacedLetters {
-                let (plain, spans) = view::normalise(&layers.get(layer).text);
-                layer = layers.push(layer, ViewKind::Normalised, plain, spans);
-            }
-            let (found, _) = inspector.text.find(&inspector.signatures, &layers.get(layer).text, &applies);
+        while let Some((layer, disguises)) = texts.pop_front() {
+            let (found, triggers) = inspector.text.find(&inspector.signatures, &layers.get(layer).text, &applies);
             self.keep(layers, layer, &found, subject);
+            if disguises == DISGUISES_MAX {
+                continue;
+            }
+            let text = &*layers.get(layer).text;
+            let mut made: Vec<_> = [
+                (ViewKind::Homoglyphs, view::homoglyphs(text)),
+                (ViewKind::UpsideDown, view::upside_down(text)),
+                (ViewKind::Leetspeak, view::leetspeak(text)),
+            ]
+            .into_iter()
+            .filter_map(|(kind, made)| made.map(|(text, spans)| (kind, text, spans)))
+            .collect();
+            for trigger in triggers {
+                let (kind, (text, spans)) = match trigger {
+                    Trigger::Rot13 => (ViewKind::Rot13, view::rot13(text)),
+                    Trigger::Reversed => (ViewKind::Reversed, view::reversed(text)),
+                };
+                if made.iter().all(|(known, ..)| *known != kind) {
+                    made.push((kind, text, spans));
+                }
+            }
+            for (kind, text, spans) in made {
+                if disguises > 0 {
+                    if layers.get(layer).kind == kind || text.len() > self.second_bytes_left {
+                        continue;
+                    }
+                    self.second_bytes_left -= text.len();
+                }
+                texts.push_back((layers.push(layer, kind, text, spans), disguises + 1));
+            }
         }
-        normalised
+        (normalised, spaced)
     }
 
     fn keep(&mut self, layers: &Layers<'_>, layer: usize, found: &[Found], subject: &mut Option<Subject>) {
@@ -223,12 +306,12 @@ impl<'i> Scan<'i, '_> {
 
     /// Keeps a finding unless its rule was found there already, as in another view of the same words. Tells whether it did.
     fn push(&mut self, family: &'i str, start: usize, end: usize, finding: Finding) -> bool {
-        let (start, end) = (start + self.offset, end + self.offset);
-        let known = |kept: &Candidate<'_>| kept.finding.rule == finding.rule && kept.start < end && start < kept.end;
+        let found = Candidate { family, start: start + self.offset, end: end + self.offset, finding };
+        let known = |kept: &Candidate<'_>| kept.finding.rule == found.finding.rule && kept.overlaps(&found);
         if self.candidates.len() >= CANDIDATES_MAX || self.candidates.iter().any(known) {
             return false;
         }
-        self.candidates.push(Candidate { family, start, end, finding });
+        self.candidates.push(found);
         true
     }
 }

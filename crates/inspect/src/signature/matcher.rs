@@ -79,8 +79,12 @@ impl Index {
         }
         let mut triggers = Vec::new();
         if reads == Reads::Text {
-            triggers.push((Trigger::Rot13, TELLING_WORDS.map(|word| atoms.index(&crate::view::rot13(word).0)).to_vec()));
-            triggers.push((Trigger::Reversed, TELLING_WORDS.map(|word| atoms.index(&crate::view::reversed(word).0)).to_vec()));
+            let rot13 = |word: &str| crate::view::rot13(word).0;
+            let reversed = |word: &str| crate::view::reversed(word).0;
+            triggers.push((Trigger::Rot13, TELLING_WORDS.map(|word| atoms.index(&rot13(word))).to_vec()));
+            triggers.push((Trigger::Reversed, TELLING_WORDS.map(|word| atoms.index(&reversed(word))).to_vec()));
+            // One over the other: what is seen once the text is turned back gives reason to reverse it.
+            triggers.push((Trigger::Rot13, TELLING_WORDS.map(|word| atoms.index(&rot13(&reversed(word)))).to_vec()));
         }
         let literals = AhoCorasick::builder()
             .kind(Some(AhoCorasickKind::DFA))

@@ -2,15 +2,15 @@
 //!
 //! *Content* layers are what somebody could have written: the text itself, and what its encoded parts say. Every
 //! content layer has a *normalised* layer, and *disguise* layers (leetspeak, homoglyphs, spaced letters, ROT13,
-//! reversed) where something in the text gives reason to look.
+//! reversed, upside down) where something in the text gives reason to look.
 
 mod decode;
 mod disguise;
 mod normalise;
 
 pub(crate) use decode::Decoder;
-pub(crate) use disguise::{homoglyphs, leetspeak, reversed, rot13, spaced_letters};
-pub(crate) use normalise::normalise;
+pub(crate) use disguise::{homoglyphs, leetspeak, reversed, rot13, spaced_letters, upside_down};
+pub(crate) use normalise::{folded, normalise};
 
 use std::borrow::Cow;
 
@@ -20,13 +20,20 @@ pub(crate) enum ViewKind {
     Raw,
     Normalised,
     Base64,
+    Base32,
     Hex,
     Binary,
+    CharacterCodes,
+    Morse,
     Percent,
     HtmlEntities,
     Escapes,
+    QuotedPrintable,
     Tags,
+    VariationSelectors,
+    ZeroWidth,
     Homoglyphs,
+    UpsideDown,
     Leetspeak,
     SpacedLetters,
     Rot13,
@@ -40,13 +47,20 @@ impl ViewKind {
             Self::Raw => "raw",
             Self::Normalised => "normalised",
             Self::Base64 => "base64",
+            Self::Base32 => "base32",
             Self::Hex => "hex",
             Self::Binary => "binary",
+            Self::CharacterCodes => "character_codes",
+            Self::Morse => "morse",
             Self::Percent => "percent",
             Self::HtmlEntities => "html_entities",
             Self::Escapes => "escapes",
+            Self::QuotedPrintable => "quoted_printable",
             Self::Tags => "tags",
+            Self::VariationSelectors => "variation_selectors",
+            Self::ZeroWidth => "zero_width",
             Self::Homoglyphs => "homoglyphs",
+            Self::UpsideDown => "upside_down",
             Self::Leetspeak => "leetspeak",
             Self::SpacedLetters => "spaced_letters",
             Self::Rot13 => "rot13",
@@ -54,9 +68,10 @@ impl ViewKind {
         }
     }
 
-    /// Whether text has to be disguised on purpose to read like this. Escapes and entities are ordinary in JSON and HTML.
+    /// Whether text has to be disguised on purpose to read like this. Escapes and entities are ordinary in JSON, HTML and
+    /// mail.
     pub(crate) const fn is_disguise(self) -> bool {
-        !matches!(self, Self::Raw | Self::Normalised | Self::Escapes | Self::HtmlEntities | Self::Percent)
+        !matches!(self, Self::Raw | Self::Normalised | Self::Escapes | Self::HtmlEntities | Self::Percent | Self::QuotedPrintable)
     }
 }
 
@@ -118,15 +133,26 @@ impl Spans {
             let length = first.parent_end as usize;
             return (length.saturating_sub(end), length.saturating_sub(start));
         }
-        let parent_start = match first.map {
-            Map::Linear => first.parent as usize + (start - first.at as usize),
-            Map::Whole | Map::Reversed => first.parent as usize,
+        let from = |segment: &Segment, at: usize| segment.parent as usize + segment.within(at);
+        let to = |segment: &Segment, at: usize| match segment.map {
+            Map::Linear => segment.parent as usize + segment.within(at),
+            Map::Whole | Map::Reversed => segment.parent_end as usize,
         };
-        let parent_end = match last.map {
-            Map::Linear => last.parent as usize + (end - last.at as usize),
-            Map::Whole | Map::Reversed => last.parent_end as usize,
-        };
+        // Segments stand in the order of the parent, or, where the text was turned, all against it.
+        let last_start = end.saturating_sub(1).max(start).max(last.at as usize);
+        let parent_start = from(first, start).min(from(last, last_start));
+        let parent_end = if std::ptr::eq(first, last) { to(last, end) } else { to(last, end).max(first.parent_end as usize) };
         (parent_start, parent_end.max(parent_start))
+    }
+}
+
+impl Segment {
+    /// How far into the parent's stretch a place of the layer is.
+    fn within(&self, at: usize) -> usize {
+        match self.map {
+            Map::Linear => at - self.at as usize,
+            Map::Whole | Map::Reversed => 0,
+        }
     }
 }
 
@@ -141,7 +167,7 @@ pub(crate) struct Layer<'t> {
     pub(crate) kind: ViewKind,
     pub(crate) text: Cow<'t, str>,
     parent: Option<(usize, Spans)>,
-    /// How many encodings deep.
+    /// How many encodings or disguises deep.
     pub(crate) depth: u8,
 }
 

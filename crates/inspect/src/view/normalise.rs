@@ -11,6 +11,24 @@ const MARKS_MAX: usize = 8;
 
 /// Normalises a text. White space becomes one space, or one line feed where it contained one.
 pub(crate) fn normalise(text: &str) -> (String, Spans) {
+    normalised(text, Case::Lower)
+}
+
+/// The normalised text with its capitals, for what capitals mean something to: encodings. `None` where it would differ in
+/// nothing that could be a part of one.
+pub(crate) fn folded(text: &str) -> Option<(String, Spans)> {
+    let hides =
+        |character| is_ignorable(character) || !character.is_ascii() && character.nfkc().any(|plain| plain.is_ascii_graphic());
+    (!text.is_ascii() && text.chars().any(hides)).then(|| normalised(text, Case::Kept))
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Case {
+    Lower,
+    Kept,
+}
+
+fn normalised(text: &str, case: Case) -> (String, Spans) {
     let mut out = String::with_capacity(text.len());
     let mut spans = Spans::default();
     let bytes = text.as_bytes();
@@ -24,7 +42,9 @@ pub(crate) fn normalise(text: &str) -> (String, Spans) {
             spans.linear(out.len(), start);
             let from = out.len();
             out.push_str(&text[start..at]);
-            if let Some(added) = out.get_mut(from..) {
+            if case == Case::Lower
+                && let Some(added) = out.get_mut(from..)
+            {
                 added.make_ascii_lowercase();
             }
             continue;
@@ -42,7 +62,7 @@ pub(crate) fn normalise(text: &str) -> (String, Spans) {
         } else if character.is_whitespace() {
             at = white_space(text, at, &mut out, &mut spans);
         } else {
-            at = cluster(text, at, character, &mut out, &mut spans);
+            at = cluster(text, at, character, case, &mut out, &mut spans);
         }
     }
     (out, spans)
@@ -115,7 +135,7 @@ fn white_space(text: &str, start: usize, out: &mut String, spans: &mut Spans) ->
 }
 
 /// One letter with its combining marks.
-fn cluster(text: &str, start: usize, character: char, out: &mut String, spans: &mut Spans) -> usize {
+fn cluster(text: &str, start: usize, character: char, case: Case, out: &mut String, spans: &mut Spans) -> usize {
     let mut end = start + character.len_utf8();
     if is_combining_mark(character) && out.as_bytes().last().is_some_and(u8::is_ascii_alphanumeric) {
         return end; // a mark on a Latin letter: folded away, like the precomposed one
@@ -137,17 +157,24 @@ fn cluster(text: &str, start: usize, character: char, out: &mut String, spans: &
             out.push(character);
             return end;
         }
-        character.to_lowercase().for_each(|lower| push_plain(lower, out));
+        push_case(character, case, out);
     } else {
         let kept: usize = text[base_end..end].chars().take(MARKS_MAX).map(char::len_utf8).sum();
         for normal in text[start..base_end + kept].nfkc() {
-            normal.to_lowercase().for_each(|lower| push_plain(lower, out));
+            push_case(normal, case, out);
         }
     }
     if out.len() > at {
         spans.whole(at, start..end);
     }
     end
+}
+
+fn push_case(character: char, case: Case, out: &mut String) {
+    match case {
+        Case::Lower => character.to_lowercase().for_each(|lower| push_plain(lower, out)),
+        Case::Kept => push_plain(character, out),
+    }
 }
 
 fn push_plain(character: char, out: &mut String) {
@@ -170,6 +197,12 @@ impl Plain {
     }
 }
 
+/// The Latin letter as far into the alphabet as `character` is from `first`.
+fn letter(character: char, first: char) -> Option<Plain> {
+    let nth = u8::try_from(character as u32 - first as u32).ok()?;
+    Some(Plain([b'a' + nth, 0]))
+}
+
 /// Latin letters without their diacritics, typographic quotes and dashes as ASCII.
 fn plain_form(character: char) -> Option<Plain> {
     let one = |byte| Some(Plain([byte, 0]));
@@ -184,6 +217,10 @@ fn plain_form(character: char) -> Option<Plain> {
         'đ' | 'ð' => one(b'd'),
         'ł' => one(b'l'),
         'ı' => one(b'i'),
+        // Letters in filled circles and squares, and those that flags are made of: NFKC leaves them.
+        '\u{1f150}'..='\u{1f169}' => letter(character, '\u{1f150}'),
+        '\u{1f170}'..='\u{1f189}' => letter(character, '\u{1f170}'),
+        '\u{1f1e6}'..='\u{1f1ff}' => letter(character, '\u{1f1e6}'),
         '\u{c0}'..='\u{24f}' | '\u{1e00}'..='\u{1eff}' => {
             let base = std::iter::once(character).nfd().next()?;
             u8::try_from(base).ok().filter(u8::is_ascii_alphabetic).and_then(|byte| one(byte.to_ascii_lowercase()))
@@ -214,12 +251,22 @@ mod tests {
             ("Игнорируй ЙОД", "игнорируй йод"),
             ("以前の指示を無視", "以前の指示を無視"),
             ("\u{e0049}\u{e0047}x", "x"),
+            ("🅸🅖🅝🅞🅡🅔 🇮🇬🇳🇴🇷🇪 🄸🅶", "ignore ignore ig"),
+            ("ISTANBUL İstanbul ISPARTA ısparta", "istanbul istanbul isparta isparta"),
+            ("ẞ ß ﬁle ſet K", "ss ss file set k"),
             ("и\u{306}та か\u{3099}", "йта が"),
             ("漢字ﾃｽﾄ。", "漢字テスト。"),
             ("", ""),
         ] {
             assert_eq!(normalise(given).0, plain, "{given:?}");
         }
+    }
+
+    #[test]
+    fn capitals_are_kept_where_they_mean_something() {
+        assert_eq!(folded("SWdu\u{200b}b3Jl ＳＷｄｕ").unwrap().0, "SWdub3Jl SWdu");
+        assert!(folded("Οδός 図書館 plain").is_none());
+        assert!(folded("plain").is_none());
     }
 
     proptest! {

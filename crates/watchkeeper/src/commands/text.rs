@@ -1,5 +1,6 @@
 //! `watchkeeper inspect` and `watchkeeper sanitize`: JSONL filters that keep the order and hold one line at a time.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _, Write as _};
 use std::path::Path;
@@ -8,7 +9,6 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use event::Channel;
 use inspect::Inspector;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -18,26 +18,33 @@ use crate::output::stdout;
 /// Longest line that is read, in bytes: a hostile row must not take the memory of the others.
 const LINE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
+/// Texts are borrowed from the line where JSON wrote them as they are: a huge one is not held twice.
 #[derive(Deserialize)]
-struct InspectLine {
-    text: String,
+struct InspectLine<'l> {
+    #[serde(borrow)]
+    text: Cow<'l, str>,
     channel: Option<String>,
-    context: Option<String>,
+    #[serde(borrow)]
+    context: Option<Cow<'l, str>>,
 }
 
 #[derive(Deserialize)]
-struct SanitizeLine {
-    text: String,
+struct SanitizeLine<'l> {
+    #[serde(borrow)]
+    text: Cow<'l, str>,
 }
 
 pub(super) fn inspect(file: &Path, channel: &str) -> anyhow::Result<ExitCode> {
     let default: Channel = channel.parse().context("--channel")?;
     let inspector = Inspector::builtin()?;
-    filter(file, |line: InspectLine| {
+    filter(file, |line: &[u8]| {
+        let line: InspectLine<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         let channel =
             line.channel.map_or(Ok(default), |name| name.parse()).map_err(|error: event::UnknownChannel| error.to_string())?;
-        let report = inspector.inspect(&line.text, channel, line.context.as_deref());
-        Ok(InspectAnswer { score: report.score, verdict: report.verdict, findings: report.findings })
+        // Nobody waits for an answer in between, so that the whole of a text is scanned, however long it is.
+        let report = inspector.inspect_up_to(&line.text, channel, line.context.as_deref(), usize::MAX);
+        let inspect::Report { score, verdict, findings, unscanned_bytes, .. } = report;
+        Ok(InspectAnswer { score, verdict, findings, unscanned_bytes })
     })
 }
 
@@ -49,7 +56,8 @@ pub(super) fn sanitize(file: &Path, data: &Data) -> anyhow::Result<ExitCode> {
         }
         None => server::ephemeral_sanitizer()?,
     };
-    filter(file, |line: SanitizeLine| {
+    filter(file, |line: &[u8]| {
+        let line: SanitizeLine<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         let cleaned = sanitizer.text(&line.text);
         let spans: Vec<_> = cleaned
             .replacements
@@ -65,13 +73,18 @@ struct InspectAnswer {
     score: f32,
     verdict: event::Verdict,
     findings: Vec<event::Finding>,
+    /// Bytes of the text that were not scanned, where there are any: encoded parts over the limits of decoding.
+    #[serde(skip_serializing_if = "is_zero")]
+    unscanned_bytes: u64,
+}
+
+/// By reference, as `serde` asks.
+fn is_zero(bytes: &u64) -> bool {
+    *bytes == 0
 }
 
 /// Answers every line with one line. A line that cannot be read is answered with `{"error"}` and does not stop the others.
-fn filter<L: DeserializeOwned, A: Serialize>(
-    file: &Path,
-    mut answer: impl FnMut(L) -> Result<A, String>,
-) -> anyhow::Result<ExitCode> {
+fn filter<A: Serialize>(file: &Path, mut answer: impl FnMut(&[u8]) -> Result<A, String>) -> anyhow::Result<ExitCode> {
     let mut input: Box<dyn BufRead> = match file.to_str() {
         Some("-") => Box::new(io::stdin().lock()),
         _ => Box::new(BufReader::new(File::open(file).with_context(|| format!("cannot read {}", file.display()))?)),
@@ -90,7 +103,7 @@ fn filter<L: DeserializeOwned, A: Serialize>(
         } else if line.iter().all(u8::is_ascii_whitespace) {
             continue;
         } else {
-            serde_json::from_slice(&line).map_err(|error| error.to_string()).and_then(&mut answer)
+            answer(&line)
         };
         match result {
             Ok(answer) => serde_json::to_writer(&mut out, &answer).map_err(io::Error::from)?,

@@ -26,6 +26,7 @@ mod gateway;
 mod gateway_faults;
 mod gateway_full;
 mod hostile;
+mod inspect_rows;
 mod keys;
 mod kms;
 mod lifecycle;
