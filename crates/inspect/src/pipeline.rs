@@ -1,16 +1,15 @@
 //! One inspection: windows of the text, layers of each window, matches and structural checks of each layer, one score.
 //!
 //! Sketch of the cost: a handful of linear passes (normalise, two literal indexes, a search for encodings, one each for
-//! invisible characters, markup, leetspeak and spaced letters), 20 µs per KB together, and a bit test for each pattern.
-//! Regexes run only where their literals stand.
+//! invisible characters, markup, leetspeak and spaced letters), 20 µs per KB together. Regexes run only where their literals stand.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use event::{Channel, Finding, RuleId, Verdict};
 
 use crate::mention::Subject;
-use crate::signature::{Found, Signature, Trigger};
+use crate::signature::{Found, Pattern, Patterns, Scratch, Trigger};
 use crate::structure::{self, Check, Hit};
 use crate::view::{self, Decoder, Layers, ViewKind};
 use crate::{FINDINGS_MAX, Inspector, Report, TEXT_BYTES_MAX, score};
@@ -33,10 +32,11 @@ pub(crate) fn run(inspector: &Inspector, text: &str, channel: Channel, context: 
     let mut candidates = Vec::new();
     let mut unscanned = 0;
     let mut scanned_to = 0;
+    let mut scan = Scan::new(inspector, channel, context, None);
     for window in windows(text) {
         unscanned += window.start - scanned_to;
         scanned_to = window.end;
-        let mut scan = Scan { inspector, channel, context, offset: window.start, candidates: Vec::new() };
+        scan.offset = window.start;
         unscanned += scan.window(&text[window]);
         candidates.append(&mut scan.candidates);
     }
@@ -49,6 +49,16 @@ pub(crate) fn run(inspector: &Inspector, text: &str, channel: Channel, context: 
         scanned_bytes: (text.len() - unscanned) as u64,
         unscanned_bytes: unscanned as u64,
     }
+}
+
+/// The numbers of the signatures that are found in a text, or whether the one that is asked for is.
+pub(crate) fn matching(inspector: &Inspector, text: &str, channel: Channel, only: Option<usize>) -> BTreeSet<usize> {
+    let mut scan = Scan::new(inspector, channel, None, only);
+    for window in windows(text) {
+        scan.window(&text[window]);
+        scan.candidates.clear();
+    }
+    scan.matched
 }
 
 /// The parts of a text that are scanned.
@@ -85,17 +95,45 @@ fn placed(text: &str, mut candidates: Vec<Candidate<'_>>) -> Vec<Finding> {
     findings
 }
 
-/// The scan of one window.
+/// The scan of one text, window by window.
 struct Scan<'i, 't> {
     inspector: &'i Inspector,
     channel: Channel,
     context: Option<&'t str>,
+    /// The one signature that is looked for; all of them where there is none.
+    only: Option<usize>,
     /// Where the window starts in the text, in bytes.
     offset: usize,
     candidates: Vec<Candidate<'i>>,
+    /// The signatures that were found.
+    matched: BTreeSet<usize>,
+    of_raw: Scratch,
+    of_text: Scratch,
 }
 
-impl<'i> Scan<'i, '_> {
+/// What matched of a signature whose condition asks for more than one pattern.
+#[derive(Default)]
+struct Held {
+    patterns: Patterns,
+    /// By layer.
+    found: Vec<(usize, Found)>,
+}
+
+impl<'i, 't> Scan<'i, 't> {
+    fn new(inspector: &'i Inspector, channel: Channel, context: Option<&'t str>, only: Option<usize>) -> Self {
+        Self {
+            inspector,
+            channel,
+            context,
+            only,
+            offset: 0,
+            candidates: Vec::new(),
+            matched: BTreeSet::new(),
+            of_raw: Scratch::default(),
+            of_text: Scratch::default(),
+        }
+    }
+
     /// Scans a window; returns the bytes of it that could not be decoded for a limit.
     fn window(&mut self, text: &str) -> usize {
         let mut layers = Layers::new(text);
@@ -120,13 +158,16 @@ impl<'i> Scan<'i, '_> {
         let inspector = self.inspector;
         let (plain, spans) = view::normalise(&layers.get(content).text);
         let normalised = layers.push(content, ViewKind::Normalised, plain, spans);
-        let channel = self.channel;
-        let applies = move |signature: &Signature| signature.score(channel).is_some();
+        let (channel, only, signatures) = (self.channel, self.only, &inspector.signatures);
+        let applies = move |number: usize, pattern: &Pattern| {
+            only.is_none_or(|only| only == number) && signatures[number].score(channel).is_some() && pattern.reads(channel)
+        };
+        let mut held = BTreeMap::new();
 
-        let (found, _) = inspector.raw.find(&inspector.signatures, &layers.get(content).text, &applies);
-        self.keep(layers, content, &found, subject);
-        let (found, triggers) = inspector.text.find(&inspector.signatures, &layers.get(normalised).text, &applies);
-        self.keep(layers, normalised, &found, subject);
+        let (found, _) = inspector.raw.find(signatures, &layers.get(content).text, &mut self.of_raw, &applies);
+        self.take(layers, content, &found, &mut held, subject);
+        let (found, triggers) = inspector.text.find(signatures, &layers.get(normalised).text, &mut self.of_text, &applies);
+        self.take(layers, normalised, &found, &mut held, subject);
 
         let mut disguises = Vec::new();
         let text = &*layers.get(normalised).text;
@@ -146,50 +187,78 @@ impl<'i> Scan<'i, '_> {
                 let (plain, spans) = view::normalise(&layers.get(layer).text);
                 layer = layers.push(layer, ViewKind::Normalised, plain, spans);
             }
-            let (found, _) = inspector.text.find(&inspector.signatures, &layers.get(layer).text, &applies);
-            self.keep(layers, layer, &found, subject);
+            let (found, _) = inspector.text.find(signatures, &layers.get(layer).text, &mut self.of_text, &applies);
+            self.take(layers, layer, &found, &mut held, subject);
+        }
+        for (number, Held { patterns, found }) in held {
+            let Some(condition) = signatures[number].condition.as_ref().filter(|condition| condition.holds(patterns)) else {
+                continue;
+            };
+            let evidence = condition.evidence();
+            for (layer, at) in found.into_iter().filter(|(_, at)| evidence >> at.pattern & 1 == 1) {
+                self.keep(layers, layer, at, subject);
+            }
         }
         normalised
     }
 
-    fn keep(&mut self, layers: &Layers<'_>, layer: usize, found: &[Found], subject: &mut Option<Subject>) {
-        let inspector = self.inspector;
+    /// Keeps what was found in a layer, as far as one pattern is enough; what waits for others is held until the content was read whole.
+    fn take(
+        &mut self,
+        layers: &Layers<'_>,
+        layer: usize,
+        found: &[Found],
+        held: &mut BTreeMap<usize, Held>,
+        subject: &mut Option<Subject>,
+    ) {
         for at in found {
-            let signature = &inspector.signatures[at.signature];
-            let Some(mut score) = signature.score(self.channel) else { continue };
-            let (start, end) = layers.to_window(layer, at.start, at.end);
-            let disguise = layers.disguise(layer);
-            if disguise.is_some_and(ViewKind::is_disguise) {
-                score = score::disguised(score);
-            } else {
-                // Layer 1 is the normalised window: what the whole text is about decides.
-                let about = subject.get_or_insert_with(|| Subject::of(&layers.get(1).text));
-                if about.is_mention(self.channel, &layers.get(layer).text, at.start) {
-                    score *= signature.mention;
-                }
+            if self.inspector.signatures[at.signature].condition.is_none() {
+                self.keep(layers, layer, *at, subject);
+                continue;
             }
-            let view = disguise.map(ViewKind::name).or_else(|| {
-                let seen = layers.get(0).text.get(start..end).unwrap_or_default();
-                let matched = layers.get(layer).text.get(at.start..at.end).unwrap_or_default();
-                (!reads_the_same(seen, matched)).then_some(ViewKind::Normalised.name())
-            });
-            let technique = Some(signature.technique(self.channel));
-            let finding = |risk, technique, rule, score, view: Option<&'static str>| Finding {
-                risk,
-                technique,
-                rule,
-                score,
-                start: 0,
-                end: 0,
-                view: view.map(Cow::Borrowed),
-            };
-            let found = finding(signature.risk, technique, signature.id.clone(), score, view);
-            let new = self.push(&signature.family, start, end, found);
-            if let Some(kind) = disguise.filter(|kind| new && kind.is_disguise() && score >= DISGUISE_SCORE_MIN) {
-                let check = Check::ENCODED_PAYLOAD;
-                let rule = RuleId::new(check.id);
-                self.push(check.family, start, end, finding(check.risk, check.technique(), rule, check.score, Some(kind.name())));
+            let held = held.entry(at.signature).or_default();
+            held.patterns |= 1 << at.pattern;
+            held.found.push((layer, *at));
+        }
+    }
+
+    fn keep(&mut self, layers: &Layers<'_>, layer: usize, at: Found, subject: &mut Option<Subject>) {
+        let inspector = self.inspector;
+        self.matched.insert(at.signature);
+        let signature = &inspector.signatures[at.signature];
+        let Some(mut score) = signature.score(self.channel) else { return };
+        let (start, end) = layers.to_window(layer, at.start, at.end);
+        let disguise = layers.disguise(layer);
+        if disguise.is_some_and(ViewKind::is_disguise) {
+            score = score::disguised(score);
+        } else {
+            // Layer 1 is the normalised window: what the whole text is about decides.
+            let about = subject.get_or_insert_with(|| Subject::of(&layers.get(1).text));
+            if about.is_mention(self.channel, &layers.get(layer).text, at.start) {
+                score *= signature.mention;
             }
+        }
+        let view = disguise.map(ViewKind::name).or_else(|| {
+            let seen = layers.get(0).text.get(start..end).unwrap_or_default();
+            let matched = layers.get(layer).text.get(at.start..at.end).unwrap_or_default();
+            (!reads_the_same(seen, matched)).then_some(ViewKind::Normalised.name())
+        });
+        let technique = Some(signature.technique(self.channel));
+        let finding = |risk, technique, rule, score, view: Option<&'static str>| Finding {
+            risk,
+            technique,
+            rule,
+            score,
+            start: 0,
+            end: 0,
+            view: view.map(Cow::Borrowed),
+        };
+        let found = finding(signature.risk, technique, signature.id.clone(), score, view);
+        let new = self.push(&signature.family, start, end, found);
+        if let Some(kind) = disguise.filter(|kind| new && kind.is_disguise() && score >= DISGUISE_SCORE_MIN) {
+            let check = Check::ENCODED_PAYLOAD;
+            let rule = RuleId::new(check.id);
+            self.push(check.family, start, end, finding(check.risk, check.technique(), rule, check.score, Some(kind.name())));
         }
     }
 

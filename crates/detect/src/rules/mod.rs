@@ -23,8 +23,6 @@ use load::Demand;
 pub(crate) const RULE_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most rule files of a directory. SigmaHQ has 4,000.
 pub(crate) const RULE_FILES_MAX: usize = 50_000;
-/// Deepest directory that is read.
-pub(crate) const RULE_DIR_DEPTH_MAX: usize = 32;
 
 /// Sigma rules, correlations and filters that work together.
 pub struct RuleSet {
@@ -167,7 +165,13 @@ impl RuleSet {
     ///
     /// Rules of other log sources than ours are only held to parse and compile.
     pub fn check(dir: &Path) -> Result<Vec<Problem>, RuleError> {
-        Ok(load::check(load::read(dir)?))
+        Self::check_but(dir, |_| false)
+    }
+
+    /// As [`check`](Self::check), without the files whose text `skip` takes for something else.
+    pub fn check_but(dir: &Path, skip: impl Fn(&str) -> bool) -> Result<Vec<Problem>, RuleError> {
+        let files = load::read(dir)?;
+        Ok(load::check(files.into_iter().filter(|(_, text)| !skip(text)).collect()))
     }
 
     /// Lint of the rules that come with the program.
