@@ -56,12 +56,17 @@ pub(crate) fn load(files: Vec<File>, demand: Demand) -> Result<RuleSet, RuleErro
 
 /// Everything that is wrong, without stopping at anything.
 pub(crate) fn check(files: Vec<File>) -> Vec<Problem> {
+    check_files(files).0
+}
+
+/// As [`check`], with the number of rules.
+pub(crate) fn check_files(files: Vec<File>) -> (Vec<Problem>, usize) {
     let mut problems = Vec::new();
     let mut rules = parse_files(files, &mut problems);
     keep_what_compiles(&mut rules, &mut problems);
     problems.extend(rules.iter().filter(|rule| check::is_ours(rule)).flat_map(check::strict));
     problems.extend(examples::problems(&rules));
-    problems
+    (problems, rules.len())
 }
 
 fn parse_files(files: Vec<File>, problems: &mut Vec<Problem>) -> Vec<Rule> {

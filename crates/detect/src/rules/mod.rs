@@ -165,13 +165,18 @@ impl RuleSet {
     ///
     /// Rules of other log sources than ours are only held to parse and compile.
     pub fn check(dir: &Path) -> Result<Vec<Problem>, RuleError> {
-        Self::check_but(dir, |_| false)
+        Ok(load::check(load::read(dir)?))
     }
 
-    /// As [`check`](Self::check), without the files whose text `skip` takes for something else.
-    pub fn check_but(dir: &Path, skip: impl Fn(&str) -> bool) -> Result<Vec<Problem>, RuleError> {
-        let files = load::read(dir)?;
-        Ok(load::check(files.into_iter().filter(|(_, text)| !skip(text)).collect()))
+    /// The files that [`check`](Self::check) would look at, with their texts: for whoever has other files beside them.
+    pub fn read(dir: &Path) -> Result<Vec<(PathBuf, String)>, RuleError> {
+        load::read(dir)
+    }
+
+    /// As [`check`](Self::check), of files that were read; tells how many rules they have, too.
+    #[must_use]
+    pub fn check_files(files: Vec<(PathBuf, String)>) -> (Vec<Problem>, usize) {
+        load::check_files(files)
     }
 
     /// Lint of the rules that come with the program.

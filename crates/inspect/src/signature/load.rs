@@ -313,7 +313,6 @@ impl Place<'_> {
     }
 
     /// The atoms of a pattern, and how far around them it is looked for: as they are written, or read off the regex.
-    #[expect(clippy::type_complexity, reason = "two parts of a pattern")]
     fn atoms(&self, written: Vec<Vec<String>>, source: &str) -> Result<(Vec<Vec<String>>, Option<usize>), LoadError> {
         if written.is_empty() {
             let hir = regex_syntax::parse(source).map_err(|error| self.error("patterns.regex", error.to_string(), SEE))?;
