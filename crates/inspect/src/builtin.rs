@@ -1,5 +1,7 @@
 //! The signatures that are built into the program.
 
+use crate::classifier::{Model, ModelError};
+
 /// Names and contents of the files of `content/signatures`.
 pub(crate) const SIGNATURES: [(&str, &str); 9] = [
     ("agent.yaml", include_str!("../../../content/signatures/agent.yaml")),
@@ -12,6 +14,11 @@ pub(crate) const SIGNATURES: [(&str, &str); 9] = [
     ("role.yaml", include_str!("../../../content/signatures/role.yaml")),
     ("social.yaml", include_str!("../../../content/signatures/social.yaml")),
 ];
+
+/// The model that is built in: `content/models/text.wkmodel`.
+pub(crate) fn model() -> Result<Model, ModelError> {
+    Model::from_static(include_bytes!("../../../content/models/text.wkmodel"))
+}
 
 #[cfg(test)]
 mod tests {

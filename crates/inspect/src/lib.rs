@@ -14,6 +14,7 @@
 
 mod builtin;
 pub mod classifier;
+pub mod format;
 mod mention;
 mod pipeline;
 mod score;
@@ -22,9 +23,13 @@ mod structure;
 mod view;
 
 use aws_lc_rs::digest;
-use event::{Channel, Finding, Verdict};
+use event::{Channel, Finding, RuleId, Verdict};
 
-use signature::{ExampleCase, Index, Reads, Signature};
+use classifier::Model;
+use format::PatternView;
+use signature::{ExampleCase, Index, Loaded, Signature};
+
+pub use signature::{PATTERNS_MAX, WITHOUT_ATOMS_MAX, check_pattern, check_rule, has_atoms};
 
 /// Longest text that [`Inspector::inspect`] scans whole, in bytes: the longest content that an event keeps. Of longer text
 /// the first and the last half of this are scanned: that is where an attack wants to stand to be heeded, and the report
@@ -34,6 +39,10 @@ pub const TEXT_BYTES_MAX: usize = event::limits::CONTENT_BYTES_MAX;
 
 /// Most findings of a report; the strongest are kept.
 pub const FINDINGS_MAX: usize = 64;
+
+/// Most bytes of all regexes of an inspector, compiled. They are compiled when texts first call for them, so this is what a set may come
+/// to take; one that would take more does not load.
+pub const COMPILED_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// What inspection says of one text.
 #[derive(Debug, Clone, PartialEq)]
@@ -55,7 +64,7 @@ pub struct Report {
 #[non_exhaustive]
 pub enum LoadError {
     /// A file is not of the form of signature files.
-    #[error("{file}: not a file of signatures: {problem}; see docs/reference/inspection.md for the form")]
+    #[error("{file}: not a file of signatures: {problem}; see docs/reference/signatures.md for the form")]
     Syntax {
         /// Name of the file.
         file: String,
@@ -76,6 +85,25 @@ pub enum LoadError {
         /// What to do.
         remedy: String,
     },
+    /// Two files have a fragment of one name, which would change what the other file's signatures mean.
+    #[error("{file}: fragments: {fragment:?} is another file's, too; rename it")]
+    Fragment {
+        /// Name of the file.
+        file: String,
+        /// The fragment.
+        fragment: String,
+    },
+    /// The regexes of all signatures together are more than an inspector takes.
+    #[error("patterns.regex of all signatures: compiled they take {bytes} bytes, more than {bytes_max}; load fewer signatures")]
+    Compiled {
+        /// What they take.
+        bytes: usize,
+        /// What they may.
+        bytes_max: usize,
+    },
+    /// The classifier's model is none.
+    #[error("the classifier's model: {0}")]
+    Model(classifier::ModelError),
     /// The literals of all signatures together are more than the index takes.
     #[error("patterns.atoms of all signatures: {0}; load fewer or shorter atoms")]
     Index(String),
@@ -87,7 +115,27 @@ pub struct Inspector {
     signatures: Vec<Signature>,
     raw: Index,
     text: Index,
+    model: Option<Model>,
+    rules_digest: [u8; 32],
     digest: [u8; 32],
+    disabled: usize,
+}
+
+/// What an inspector is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loading {
+    /// Signatures that are used.
+    pub signatures: usize,
+    /// Signatures that are written and not enabled.
+    pub disabled: usize,
+    /// Patterns of those that are used, one that reads both views counted twice.
+    pub patterns: usize,
+    /// Those of them that have no literals by which they could be passed over: they are asked of every text.
+    pub patterns_without_atoms: usize,
+    /// Bytes of the literal indexes.
+    pub index_bytes: usize,
+    /// Bytes of the regexes that are compiled by now.
+    pub compiled_bytes: usize,
 }
 
 impl Inspector {
@@ -98,16 +146,26 @@ impl Inspector {
     }
 
     /// An inspector with the signatures of these files (name and YAML), each of which must pass its own examples.
+    ///
+    /// # Errors
+    /// The first thing that is wrong; [`check`](Self::check) tells all.
     pub fn from_sources(sources: &[(String, String)]) -> Result<Self, LoadError> {
-        let (inspector, examples) = Self::load(&borrowed(sources))?;
-        let mut problems = inspector.problems(&examples);
-        match problems.next() {
-            Some(problem) => Err(problem),
-            None => {
-                drop(problems);
-                Ok(inspector)
-            }
+        let (mut inspector, examples) = Self::load(&borrowed(sources))?;
+        let problem = inspector.problems(&examples).next();
+        if let Some(problem) = problem {
+            return Err(problem);
         }
+        // The examples have called for every regex, which texts never do.
+        inspector.signatures.iter_mut().for_each(Signature::forget_compiled);
+        Ok(inspector)
+    }
+
+    /// An inspector with the signatures of these files, whose examples are not tried: for files that were checked before.
+    ///
+    /// # Errors
+    /// What is wrong with the form of a file.
+    pub fn from_checked_sources(sources: &[(String, String)]) -> Result<Self, LoadError> {
+        Self::load(&borrowed(sources)).map(|(inspector, _)| inspector)
     }
 
     /// Everything that is wrong with these files, as far as it can be told at once. Empty if they load.
@@ -138,10 +196,29 @@ impl Inspector {
         pipeline::run(self, text, channel, context, bytes_max)
     }
 
+    /// The same inspector with this model as its classifier; with none, signatures and structural checks are all that there is.
+    #[must_use]
+    pub fn with_model(mut self, model: Option<Model>) -> Self {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(&self.rules_digest);
+        if let Some(model) = &model {
+            context.update(&model.digest());
+        }
+        self.digest.copy_from_slice(context.finish().as_ref());
+        self.model = model;
+        self
+    }
+
     /// The normalised view of a text: what the classifier reads.
     #[must_use]
     pub fn normalised(text: &str) -> String {
         view::normalise(text).0
+    }
+
+    /// The signatures that are found in a text, by their ids and in their order: all of them, without scores and without bounds.
+    #[must_use]
+    pub fn matching(&self, text: &str, channel: Channel) -> Vec<&RuleId> {
+        pipeline::matching(self, text, channel, None).into_iter().map(|number| &self.signatures[number].id).collect()
     }
 
     /// How many signatures are loaded.
@@ -150,7 +227,22 @@ impl Inspector {
         self.signatures.len()
     }
 
-    /// SHA-256 over the rules and the version of the code that applies them: equal digests give equal reports.
+    /// What this is made of.
+    #[must_use]
+    pub fn loading(&self) -> Loading {
+        let (raw, raw_ungated) = self.raw.pattern_counts();
+        let (text, text_ungated) = self.text.pattern_counts();
+        Loading {
+            signatures: self.signatures.len(),
+            disabled: self.disabled,
+            patterns: raw + text,
+            patterns_without_atoms: raw_ungated + text_ungated,
+            index_bytes: self.raw.bytes() + self.text.bytes(),
+            compiled_bytes: self.compiled_bytes(),
+        }
+    }
+
+    /// SHA-256 over the rules, the classifier's model and the version of the code that applies them: equal digests give equal reports.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         self.digest
@@ -158,16 +250,25 @@ impl Inspector {
 
     /// Loads without compiling regexes or trying examples.
     fn load(sources: &[(&str, &str)]) -> Result<(Self, Vec<ExampleCase>), LoadError> {
-        let (signatures, examples) = signature::compile(sources)?;
-        let index = |reads| Index::new(&signatures, reads).map_err(|error| LoadError::Index(error.to_string()));
-        let (raw, text) = (index(Reads::Raw)?, index(Reads::Text)?);
-        Ok((Self { raw, text, digest: digest_of(sources), signatures }, examples))
+        let Loaded { signatures, examples, disabled } = signature::compile(sources)?;
+        let index = |view| Index::new(&signatures, view).map_err(|error| LoadError::Index(error.to_string()));
+        let (raw, text) = (index(PatternView::Raw)?, index(PatternView::Text)?);
+        let rules_digest = digest_of(sources);
+        let inspector = Self { raw, text, model: None, rules_digest, digest: rules_digest, disabled, signatures };
+        Ok((inspector.with_model(Some(builtin::model().map_err(LoadError::Model)?)), examples))
     }
 
     fn problems<'s>(&'s self, examples: &'s [ExampleCase]) -> impl Iterator<Item = LoadError> + 's {
-        signature::check_examples(&self.signatures, examples, |rule, text, channel| {
-            self.inspect(text, channel, None).findings.iter().any(|finding| finding.rule == *rule)
-        })
+        let found = |number, text: &str, channel| !pipeline::matching(self, text, channel, Some(number)).is_empty();
+        let too_large = std::iter::once_with(|| {
+            let bytes = self.compiled_bytes();
+            (bytes > COMPILED_BYTES_MAX).then_some(LoadError::Compiled { bytes, bytes_max: COMPILED_BYTES_MAX })
+        });
+        signature::check_examples(&self.signatures, examples, found).chain(too_large.flatten())
+    }
+
+    fn compiled_bytes(&self) -> usize {
+        self.signatures.iter().map(Signature::compiled_bytes).sum()
     }
 }
 

@@ -1,20 +1,20 @@
 //! One inspection: windows of the text, layers of each window, matches and structural checks of each layer, one score.
 //!
 //! Sketch of the cost: a handful of linear passes (normalise, two literal indexes, a search for encodings, one each for
-//! invisible characters, markup, leetspeak and spaced letters), 20 µs per KB together, and a bit test for each pattern.
-//! Regexes run only where their literals stand.
+//! invisible characters, markup, leetspeak and spaced letters), 20 µs per KB together. Regexes run only where their literals stand.
 
 use std::borrow::Cow;
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 
 use event::{Channel, Finding, RuleId, Verdict};
 
+use crate::classifier::{Model, Origin, signature_features};
 use crate::mention::Subject;
-use crate::signature::{Found, Signature, Trigger};
+use crate::signature::{Found, Pattern, Patterns, Scratch, Trigger};
 use crate::structure::{self, Check, Hit};
 use crate::view::{self, Decoder, Layers, ViewKind};
-use crate::{FINDINGS_MAX, Inspector, Report, score};
+use crate::{FINDINGS_MAX, Inspector, Report, TEXT_BYTES_MAX, score};
 
 /// Longest part of a text that is scanned in one piece, in bytes: bounds memory, since the layers of one window are held at
 /// a time.
@@ -50,21 +50,15 @@ pub(crate) fn run(inspector: &Inspector, text: &str, channel: Channel, context: 
     let mut unscanned = 0;
     let mut scanned_to = 0;
     let mut score = 0.0_f32;
+    let mut scan = Scan { model: inspector.model.as_ref(), ..Scan::new(inspector, channel, context, None) };
     for window in windows(text, bytes_max) {
         unscanned += window.start.saturating_sub(scanned_to);
         scanned_to = window.end;
-        let mut scan = Scan {
-            inspector,
-            channel,
-            context,
-            offset: window.start,
-            candidates: Vec::new(),
-            second_bytes_left: SECOND_DISGUISES_BYTES_MAX,
-        };
+        scan.begin(window.start);
         unscanned += scan.window(&text[window]);
         // Evidence adds up within a window only: weak signs that are a megabyte apart are signs of a long text.
-        score = score.max(score::combine(scan.candidates.iter().map(|candidate| (candidate.family, &candidate.finding))));
-        for found in scan.candidates {
+        score = score.max(scan.score);
+        for found in std::mem::take(&mut scan.candidates) {
             // Windows overlap: what both show is one finding.
             let known = |kept: &Candidate<'_>| kept.finding.rule == found.finding.rule && kept.overlaps(&found);
             if found.start >= scan.offset + OVERLAP_BYTES || !candidates.iter().any(known) {
@@ -82,6 +76,16 @@ pub(crate) fn run(inspector: &Inspector, text: &str, channel: Channel, context: 
         scanned_bytes: (text.len() - unscanned) as u64,
         unscanned_bytes: unscanned as u64,
     }
+}
+
+/// The numbers of the signatures that are found in a text, or whether the one that is asked for is.
+pub(crate) fn matching(inspector: &Inspector, text: &str, channel: Channel, only: Option<usize>) -> BTreeSet<usize> {
+    let mut scan = Scan::new(inspector, channel, None, only);
+    for window in windows(text, TEXT_BYTES_MAX) {
+        scan.begin(window.start);
+        scan.window(&text[window]);
+    }
+    scan.matched
 }
 
 /// The parts of a text that are scanned, in order: each goes on within the one before it, but for what is left out.
@@ -136,19 +140,65 @@ impl Candidate<'_> {
     }
 }
 
-/// The scan of one window.
+/// The scan of one text, window by window.
 struct Scan<'i, 't> {
     inspector: &'i Inspector,
     channel: Channel,
     context: Option<&'t str>,
+    /// The one signature that is looked for; all of them where there is none.
+    only: Option<usize>,
     /// Where the window starts in the text, in bytes.
     offset: usize,
     candidates: Vec<Candidate<'i>>,
     /// Bytes that layers may still have which take a second disguise off.
     second_bytes_left: usize,
+    /// The layers of the window that were read as text.
+    readings: Vec<usize>,
+    /// The classifier, where its opinion is asked for.
+    model: Option<&'i Model>,
+    /// Of the window that was scanned last.
+    score: f32,
+    /// The signatures that were found.
+    matched: BTreeSet<usize>,
+    of_raw: Scratch,
+    of_text: Scratch,
 }
 
-impl<'i> Scan<'i, '_> {
+/// What matched of a signature whose condition asks for more than one pattern.
+#[derive(Default)]
+struct Held {
+    patterns: Patterns,
+    /// By layer.
+    found: Vec<(usize, Found)>,
+}
+
+impl<'i, 't> Scan<'i, 't> {
+    fn new(inspector: &'i Inspector, channel: Channel, context: Option<&'t str>, only: Option<usize>) -> Self {
+        Self {
+            inspector,
+            channel,
+            context,
+            only,
+            offset: 0,
+            candidates: Vec::new(),
+            second_bytes_left: SECOND_DISGUISES_BYTES_MAX,
+            readings: Vec::new(),
+            model: None,
+            score: 0.0,
+            matched: BTreeSet::new(),
+            of_raw: Scratch::default(),
+            of_text: Scratch::default(),
+        }
+    }
+
+    /// Makes ready for the window that starts at `offset`.
+    fn begin(&mut self, offset: usize) {
+        self.offset = offset;
+        self.candidates.clear();
+        self.second_bytes_left = SECOND_DISGUISES_BYTES_MAX;
+        self.readings.clear();
+    }
+
     /// Scans a window; returns the bytes of it that could not be decoded for a limit.
     fn window(&mut self, text: &str) -> usize {
         let mut layers = Layers::new(text);
@@ -175,7 +225,38 @@ impl<'i> Scan<'i, '_> {
                 contents.push_back(layers.push(from, kind, text, spans));
             }
         }
+        self.score = score::combine(self.candidates.iter().map(|candidate| (candidate.family, &candidate.finding)));
+        self.classify(&layers);
         decoder.undecoded_bytes
+    }
+
+    /// Asks the classifier about every text of the window. Its opinion includes what signatures found, so that it does not add to their
+    /// score: the greater counts.
+    fn classify(&mut self, layers: &Layers<'_>) {
+        let (Some(model), Some(origin)) = (self.model, Origin::of(self.channel)) else { return };
+        let features = signature_features(self.candidates.iter().map(|candidate| candidate.finding.rule.as_str()), self.score);
+        let texts = std::mem::take(&mut self.readings);
+        let of = |layer: &usize| {
+            let classified = model.classify(&layers.get(*layer).text, origin, features.iter().map(String::as_str))?;
+            Some((*layer, classified))
+        };
+        let best = texts.iter().filter_map(of).max_by(|a, b| a.1.score.total_cmp(&b.1.score));
+        let Some((layer, classified)) = best else { return };
+        self.score = self.score.max(classified.score);
+        if classified.score >= Verdict::WARN_SCORE_MIN {
+            let check = Check::classifier(origin);
+            let (start, end) = layers.to_window(layer, classified.start, classified.end);
+            let finding = Finding {
+                risk: check.risk,
+                technique: check.technique(),
+                rule: RuleId::new(check.id),
+                score: classified.score,
+                start: 0,
+                end: 0,
+                view: layers.disguise(layer).map(|kind| Cow::Borrowed(kind.name())),
+            };
+            self.push(check.family, start, end, finding);
+        }
     }
 
     /// Scans a content layer and the layers made from it; returns its normalised layer, and the one in which letters that
@@ -184,11 +265,14 @@ impl<'i> Scan<'i, '_> {
         let inspector = self.inspector;
         let (plain, spans) = view::normalise(&layers.get(content).text);
         let normalised = layers.push(content, ViewKind::Normalised, plain, spans);
-        let channel = self.channel;
-        let applies = move |signature: &Signature| signature.score(channel).is_some();
+        let (channel, only, signatures) = (self.channel, self.only, &inspector.signatures);
+        let applies = move |number: usize, pattern: &Pattern| {
+            only.is_none_or(|only| only == number) && signatures[number].score(channel).is_some() && pattern.reads(channel)
+        };
+        let mut held = BTreeMap::new();
 
-        let (found, _) = inspector.raw.find(&inspector.signatures, &layers.get(content).text, &applies);
-        self.keep(layers, content, &found, subject);
+        let (found, _) = inspector.raw.find(signatures, &layers.get(content).text, &mut self.of_raw, &applies);
+        self.take(layers, content, &found, &mut held, subject);
 
         let spaced = view::spaced_letters(&layers.get(content).text)
             .map(|(text, spans)| layers.push(content, ViewKind::SpacedLetters, text, spans));
@@ -199,8 +283,9 @@ impl<'i> Scan<'i, '_> {
             texts.push_back((layers.push(spaced, ViewKind::Normalised, plain, spans), 1));
         }
         while let Some((layer, disguises)) = texts.pop_front() {
-            let (found, triggers) = inspector.text.find(&inspector.signatures, &layers.get(layer).text, &applies);
-            self.keep(layers, layer, &found, subject);
+            self.readings.push(layer);
+            let (found, triggers) = inspector.text.find(signatures, &layers.get(layer).text, &mut self.of_text, &applies);
+            self.take(layers, layer, &found, &mut held, subject);
             if disguises == DISGUISES_MAX {
                 continue;
             }
@@ -232,47 +317,75 @@ impl<'i> Scan<'i, '_> {
                 texts.push_back((layers.push(layer, kind, text, spans), disguises + 1));
             }
         }
+        for (number, Held { patterns, found }) in held {
+            let Some(condition) = signatures[number].condition.as_ref().filter(|condition| condition.holds(patterns)) else {
+                continue;
+            };
+            let evidence = condition.evidence();
+            for (layer, at) in found.into_iter().filter(|(_, at)| evidence >> at.pattern & 1 == 1) {
+                self.keep(layers, layer, at, subject);
+            }
+        }
         (normalised, spaced)
     }
 
-    fn keep(&mut self, layers: &Layers<'_>, layer: usize, found: &[Found], subject: &mut Option<Subject>) {
-        let inspector = self.inspector;
+    /// Keeps what was found in a layer, as far as one pattern is enough; what waits for others is held until the content was read whole.
+    fn take(
+        &mut self,
+        layers: &Layers<'_>,
+        layer: usize,
+        found: &[Found],
+        held: &mut BTreeMap<usize, Held>,
+        subject: &mut Option<Subject>,
+    ) {
         for at in found {
-            let signature = &inspector.signatures[at.signature];
-            let Some(mut score) = signature.score(self.channel) else { continue };
-            let (start, end) = layers.to_window(layer, at.start, at.end);
-            let disguise = layers.disguise(layer);
-            if disguise.is_some_and(ViewKind::is_disguise) {
-                score = score::disguised(score);
-            } else {
-                // Layer 1 is the normalised window: what the whole text is about decides.
-                let about = subject.get_or_insert_with(|| Subject::of(&layers.get(1).text));
-                if about.is_mention(self.channel, &layers.get(layer).text, at.start) {
-                    score *= signature.mention;
-                }
+            if self.inspector.signatures[at.signature].condition.is_none() {
+                self.keep(layers, layer, *at, subject);
+                continue;
             }
-            let view = disguise.map(ViewKind::name).or_else(|| {
-                let seen = layers.get(0).text.get(start..end).unwrap_or_default();
-                let matched = layers.get(layer).text.get(at.start..at.end).unwrap_or_default();
-                (!reads_the_same(seen, matched)).then_some(ViewKind::Normalised.name())
-            });
-            let technique = Some(signature.technique(self.channel));
-            let finding = |risk, technique, rule, score, view: Option<&'static str>| Finding {
-                risk,
-                technique,
-                rule,
-                score,
-                start: 0,
-                end: 0,
-                view: view.map(Cow::Borrowed),
-            };
-            let found = finding(signature.risk, technique, signature.id.clone(), score, view);
-            let new = self.push(&signature.family, start, end, found);
-            if let Some(kind) = disguise.filter(|kind| new && kind.is_disguise() && score >= DISGUISE_SCORE_MIN) {
-                let check = Check::ENCODED_PAYLOAD;
-                let rule = RuleId::new(check.id);
-                self.push(check.family, start, end, finding(check.risk, check.technique(), rule, check.score, Some(kind.name())));
+            let held = held.entry(at.signature).or_default();
+            held.patterns |= 1 << at.pattern;
+            held.found.push((layer, *at));
+        }
+    }
+
+    fn keep(&mut self, layers: &Layers<'_>, layer: usize, at: Found, subject: &mut Option<Subject>) {
+        let inspector = self.inspector;
+        self.matched.insert(at.signature);
+        let signature = &inspector.signatures[at.signature];
+        let Some(mut score) = signature.score(self.channel) else { return };
+        let (start, end) = layers.to_window(layer, at.start, at.end);
+        let disguise = layers.disguise(layer);
+        if disguise.is_some_and(ViewKind::is_disguise) {
+            score = score::disguised(score);
+        } else {
+            // Layer 1 is the normalised window: what the whole text is about decides.
+            let about = subject.get_or_insert_with(|| Subject::of(&layers.get(1).text));
+            if about.is_mention(self.channel, &layers.get(layer).text, at.start) {
+                score *= signature.mention;
             }
+        }
+        let view = disguise.map(ViewKind::name).or_else(|| {
+            let seen = layers.get(0).text.get(start..end).unwrap_or_default();
+            let matched = layers.get(layer).text.get(at.start..at.end).unwrap_or_default();
+            (!reads_the_same(seen, matched)).then_some(ViewKind::Normalised.name())
+        });
+        let technique = Some(signature.technique(self.channel));
+        let finding = |risk, technique, rule, score, view: Option<&'static str>| Finding {
+            risk,
+            technique,
+            rule,
+            score,
+            start: 0,
+            end: 0,
+            view: view.map(Cow::Borrowed),
+        };
+        let found = finding(signature.risk, technique, signature.id.clone(), score, view);
+        let new = self.push(&signature.family, start, end, found);
+        if let Some(kind) = disguise.filter(|kind| new && kind.is_disguise() && score >= DISGUISE_SCORE_MIN) {
+            let check = Check::ENCODED_PAYLOAD;
+            let rule = RuleId::new(check.id);
+            self.push(check.family, start, end, finding(check.risk, check.technique(), rule, check.score, Some(kind.name())));
         }
     }
 

@@ -198,6 +198,103 @@ fn errors_of_rule_files_name_file_rule_field_and_remedy() {
     assert!(matches!(rule(("title:", "titel:")), Err(LoadError::Syntax { .. })));
 }
 
+/// An inspector of one signature with these lines, and with examples that fit.
+fn own(lines: &str, positive: &str, negative: &str) -> Result<Inspector, LoadError> {
+    let yaml = format!(
+        "signatures:\n  - id: test.rule\n    title: A test\n    risk: jailbreak\n    technique: AML.T0054\n    channels: {{user: 0.5, tool: 0.5}}\n    \
+         examples:\n      positive: [{{channel: user, text: {positive:?}}}]\n      negative: [{{channel: user, text: {negative:?}}}]\n{lines}"
+    );
+    Inspector::from_sources(&[("mine.yaml".to_owned(), yaml)])
+}
+
+#[test]
+fn conditions_join_patterns_of_all_views_of_a_content() {
+    let lines = r#"    condition: opens and (number or 2 of loud*) and not joke
+    patterns:
+      - {name: opens, regex: '\bopen (?:the )?vault\b'}
+      - {name: number, view: raw, regex: 'code [0-9]{4}'}
+      - {name: loud1, view: raw, cased: true, literals: [NOW]}
+      - {name: loud2, view: both, literals: [at once]}
+      - {name: joke, literals: [just kidding]}
+"#;
+    let inspector = own(lines, "Open the vault, code 1234.", "code 1234").unwrap();
+    for (text, found) in [
+        ("Open the vault NOW, at once!", true),
+        ("Open the vault now, at once!", false),
+        ("Open the vault. Code 1234.", true),
+        ("Open the vault. Code 1234. Just kidding.", false),
+        ("open vault", false),
+        ("b3BlbiB0aGUgdmF1bHQgd2l0aCBjb2RlIDEyMzQ=", true),
+        ("b3BlbiB0aGUgdmF1bHQgcGxlYXNl and code 1234", false),
+    ] {
+        let report = inspector.inspect(text, Channel::User, None);
+        assert_eq!(rule(&report, "test.rule").is_some(), found, "{text}: {report:?}");
+        assert_eq!(!inspector.matching(text, Channel::User).is_empty(), found, "{text}");
+    }
+    // What is shown is what was asked for, each pattern at its place.
+    let report = inspector.inspect("Open the vault. Code 1234.", Channel::User, None);
+    let places: Vec<(u32, u32)> = report.findings.iter().map(|finding| (finding.start, finding.end)).collect();
+    assert_eq!(places, [(0, 14), (16, 25)]);
+}
+
+#[test]
+fn atoms_are_read_off_a_regex_and_long_matches_are_found() {
+    let inspector = own("    patterns: [{view: both, regex: 'alpha[\\s\\S]{0,900}omega'}]\n", "alpha omega", "alpha").unwrap();
+    assert_eq!(inspector.loading().patterns_without_atoms, 0);
+    let between = "x ".repeat(440);
+    let text = format!("{} ALPHA {between}Omega", "word ".repeat(2_000));
+    assert!(!inspector.matching(&text, Channel::User).is_empty());
+    let unbounded = own("    patterns: [{regex: 'alpha.*omega'}]\n", "alpha omega", "alpha").unwrap();
+    assert!(!unbounded.matching(&format!("alpha {} omega", "x ".repeat(9_000)), Channel::User).is_empty());
+    let without = own("    patterns: [{regex: '[0-9]{3}-[0-9]{4}'}]\n", "555-1234", "5551234").unwrap();
+    assert_eq!(without.loading().patterns_without_atoms, 1);
+    assert!(!without.matching("call 555-1234", Channel::User).is_empty());
+}
+
+#[test]
+fn a_pattern_reads_its_channels_alone_and_a_signature_can_be_off() {
+    let inspector = own("    patterns: [{channels: [tool], literals: [quux]}, {literals: [plugh]}]\n", "plugh", "quux").unwrap();
+    assert!(inspector.matching("quux", Channel::User).is_empty() && !inspector.matching("quux", Channel::Tool).is_empty());
+    // Its examples are wrong, and nobody minds while it is off.
+    let off = own("    enabled: false\n    disabled_because: noisy\n    patterns: [{literals: [quux]}]\n", "a", "quux").unwrap();
+    assert_eq!((off.loading().signatures, off.loading().disabled), (0, 1));
+    assert!(own("    patterns: [{literals: [quux]}]\n", "a", "quux").is_err());
+}
+
+#[test]
+fn errors_of_patterns_and_conditions_name_the_field() {
+    for (lines, field) in [
+        ("    condition: p1 and p3\n    patterns: [{literals: [abc]}, {literals: [def]}]\n", "condition"),
+        ("    condition: not p1\n    patterns: [{literals: [abc]}]\n", "condition"),
+        ("    patterns: [{literals: [abc], regex: abc}]\n", "patterns"),
+        ("    patterns: [{}]\n", "patterns"),
+        ("    patterns: [{literals: ['  ']}]\n", "patterns.literals"),
+        ("    patterns: [{literals: [Abc]}]\n", "patterns.literals"),
+        ("    patterns: [{literals: [abc], cased: true}]\n", "patterns.cased"),
+        ("    patterns: [{literals: [abc], name: any}]\n", "patterns.name"),
+        ("    patterns: [{literals: [abc], name: a}, {literals: [def], name: a}]\n", "patterns.name"),
+        ("    patterns: [{literals: [abc], channels: [people]}]\n", "patterns.channels"),
+    ] {
+        match own(lines, "abc", "x") {
+            Err(LoadError::Rule { field: at, .. }) => assert_eq!(at, field, "{lines}"),
+            other => panic!("{lines}: {other:?}"),
+        }
+    }
+    let fragment = ("one.yaml".to_owned(), "fragments: {a: x}".to_owned());
+    let again = ("two.yaml".to_owned(), "fragments: {a: y}".to_owned());
+    assert!(matches!(Inspector::from_sources(&[fragment, again]), Err(LoadError::Fragment { .. })));
+    let many: String = (0..=watchkeeper_inspect::WITHOUT_ATOMS_MAX)
+        .map(|number| {
+            format!(
+                "  - id: test.r{number}\n    title: A\n    risk: jailbreak\n    technique: AML.T0054\n    channels: {{user: 0.5}}\n    \
+                 patterns: [{{regex: '[0-9]+'}}]\n    examples: {{positive: [{{channel: user, text: '1'}}], negative: [{{channel: user, text: a}}]}}\n"
+            )
+        })
+        .collect();
+    let error = Inspector::from_sources(&[("many.yaml".to_owned(), format!("signatures:\n{many}"))]).unwrap_err().to_string();
+    assert!(error.contains("without atoms"), "{error}");
+}
+
 proptest! {
     #[test]
     fn spans_lie_within_any_text(text in "(ignore all previous |instructions|[\\PC]|\\\\n|%20|&lt;|i g n o r e |1gn0r3 |о|\u{200b}){0,40}") {

@@ -9,6 +9,8 @@ use event::Verdict;
 use inspect::Inspector;
 use inspect::classifier::{Head, Model, ModelError, Origin, OriginHead};
 
+use serde::Serialize;
+
 use crate::calibrate::{self, Weighed};
 use crate::corpus::{Row, Split};
 use crate::figures::wilson;
@@ -42,23 +44,20 @@ struct Outcome {
     score: f32,
 }
 
-/// Share of attacks that are found.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Recall {
-    /// Which attacks.
+/// How many texts of a group are above the scores of the verdicts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Rate {
+    /// Which texts.
     pub name: String,
     /// How many there are.
     pub rows: usize,
-    /// Found at the score of which one benign text in a hundred is promised to be above.
+    /// Above the score that one benign text in a hundred is promised to be above.
     pub at_warn: usize,
-    /// Found at the score of which one in a thousand is.
+    /// Above the score that one in a thousand is.
     pub at_deny: usize,
 }
 
-/// Share of texts of a source, or a kind, that are above a score.
-pub type SourceRate = Recall;
-
-impl Recall {
+impl Rate {
     /// Share at `warn`, with its 95 % interval.
     #[must_use]
     pub fn warn(&self) -> (f32, (f32, f32)) {
@@ -75,30 +74,52 @@ impl Recall {
 impl Evaluation {
     /// Rates of attacks or of benign rows, grouped by what `name` says of a row.
     #[must_use]
-    pub fn rates(&self, rows: &[Row], attacks: bool, name: impl Fn(&Row) -> String) -> Vec<Recall> {
-        let mut groups: BTreeMap<String, Recall> = BTreeMap::new();
+    pub fn rates(&self, rows: &[Row], attacks: bool, name: impl Fn(&Row) -> String) -> Vec<Rate> {
+        let mut groups: BTreeMap<String, Rate> = BTreeMap::new();
         for outcome in &self.outcomes {
             let row = &rows[outcome.row];
             if row.is_attack != attacks {
                 continue;
             }
             let name = name(row);
-            let group = groups.entry(name.clone()).or_insert(Recall { name, rows: 0, at_warn: 0, at_deny: 0 });
+            let group = groups.entry(name.clone()).or_insert(Rate { name, rows: 0, at_warn: 0, at_deny: 0 });
             group.rows += 1;
             group.at_warn += usize::from(outcome.score >= Verdict::WARN_SCORE_MIN);
             group.at_deny += usize::from(outcome.score >= Verdict::DENY_SCORE_MIN);
         }
         groups.into_values().collect()
     }
+
+    /// Recall over all attacks at the scores that 1 % and 0.1 % of the benign rows measured here are above.
+    #[must_use]
+    pub fn matched(&self, rows: &[Row]) -> Rate {
+        let (attacks, benign): (Vec<&Outcome>, Vec<&Outcome>) =
+            self.outcomes.iter().partition(|outcome| rows[outcome.row].is_attack);
+        let mut scores: Vec<f32> = benign.iter().map(|outcome| outcome.score).collect();
+        scores.sort_by(|a, b| b.total_cmp(a));
+        let above = |share: f32| {
+            let limit = scores.get((share * scores.len() as f32) as usize).copied().unwrap_or_default();
+            attacks.iter().filter(|outcome| outcome.score > limit).count()
+        };
+        let (at_warn, at_deny) = (above(calibrate::WARN_SHARE), above(calibrate::DENY_SHARE));
+        Rate { name: "all".to_owned(), rows: attacks.len(), at_warn, at_deny }
+    }
+}
+
+/// Measures an inspector as it is: its score of each row.
+#[must_use]
+pub fn measure(rows: &[Row], inspector: &Inspector) -> Evaluation {
+    let outcome = |(row, of): (usize, &Row)| Outcome { row, score: inspector.inspect(&of.text, of.channel, None).score };
+    Evaluation { outcomes: rows.iter().enumerate().map(outcome).collect(), benign: BTreeMap::new() }
 }
 
 /// Measures by leaving each family of sources out in turn: its rows are scored by a model of all others, with a calibration by the benign
-/// rows of all others. Rows of [`Split::Always`] are trained on and not measured. `tell` hears of each family that is done.
+/// rows of all others. Rows of [`Split::Always`] are trained on and not measured. The inspector has no model: what it finds is a feature. `tell` hears of each family that is done.
 #[must_use]
 pub fn evaluate(rows: &[Row], inspector: &Inspector, setting: Setting, tell: &(dyn Fn(usize, usize) + Sync)) -> Evaluation {
     let with_signatures = setting == Setting::Product;
     let samples = Samples::of(rows, inspector, with_signatures);
-    let options = if setting == Setting::BagOfWords { Options::BAG_OF_WORDS } else { Options::tuned() };
+    let options = if setting == Setting::BagOfWords { Options::BAG_OF_WORDS } else { Options::CHOSEN };
     let sums = if setting == Setting::SignaturesAlone {
         samples.list.iter().map(|sample| Some(sample.signature_score)).collect()
     } else {

@@ -13,9 +13,11 @@ mod calibrate;
 mod corpus;
 mod evaluate;
 mod figures;
+mod report;
 mod sample;
 mod train;
 
 pub use corpus::{CorpusError, Row, Split, read};
-pub use evaluate::{Evaluation, Recall, Setting, SourceRate, evaluate, train};
+pub use evaluate::{Evaluation, Rate, Setting, evaluate, measure, train};
 pub use figures::wilson;
+pub use report::Report;

@@ -42,9 +42,10 @@ struct Inner {
 }
 
 impl CacheKey {
-    /// A text is treated by where it came from and by what it is.
-    pub(crate) fn of(channel: Channel, part: Part, raw: &str) -> Self {
+    /// A text is treated by where it came from, by what it is, and by the inspector with this digest.
+    pub(crate) fn of(inspector: &[u8; 32], channel: Channel, part: Part, raw: &str) -> Self {
         let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
+        context.update(inspector);
         context.update(&[channel as u8, part as u8]);
         context.update(raw.as_bytes());
         let mut key = [0; 32];

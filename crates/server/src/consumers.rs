@@ -209,6 +209,23 @@ impl Consumers {
         Ok(())
     }
 
+    /// Starts to look after something every so often, until the stop.
+    pub(crate) fn start_looking(
+        &self,
+        name: &'static str,
+        every: Duration,
+        look: impl Fn() + Send + 'static,
+    ) -> Result<(), NodeError> {
+        let shared = self.shared.clone();
+        self.spawn(name, move || {
+            while !shared.stopping() {
+                look();
+                shared.sleep(every);
+            }
+            Ok(())
+        })
+    }
+
     pub(crate) fn progress(&self, recorded: u64) -> Progress {
         Progress {
             recorded,

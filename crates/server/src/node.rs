@@ -8,7 +8,6 @@ use capture::command::Deriving;
 use capture::{RecordError, Recorder};
 use detect::RuleSet;
 use event::{Event, Key, Kind, Source, SourcePath, Timestamp, attr};
-use inspect::Inspector;
 use journal::{Journal, Options, Seq};
 use keys::{DataKeys, Keyring, KeysError, Purpose};
 use ledger::Rotation;
@@ -32,6 +31,7 @@ use crate::lifecycle::spine::Spine;
 use crate::log_keys::{self, LogKeyError};
 use crate::pipeline::{Pipeline, PipelineRecorder};
 use crate::root_key::{RootKeyError, RootKeyPlace, open_keyring};
+use crate::signatures::{InspectConfig, LOOK, SignatureError, Signatures, SignaturesStanding};
 use crate::standing::{ArchiveStanding, Others, Standing};
 use crate::tool_pins::ToolPins;
 use crate::watchman;
@@ -49,6 +49,7 @@ pub struct Node {
     consumers: Consumers,
     lifecycle: Lifecycle,
     tool_pins: Arc<ToolPins>,
+    signatures: Arc<Signatures>,
     newest_at_open: Option<Timestamp>,
     /// The policy by which its checkpoints are witnessed.
     witnesses: Option<String>,
@@ -61,6 +62,8 @@ pub struct Node {
 pub struct NodeSettings {
     /// A directory of Sigma rules that are used beside those shipped.
     pub rules: Option<PathBuf>,
+    /// Which signatures the inspector uses.
+    pub inspect: InspectConfig,
     /// How often is sealed.
     pub seal: Seal,
     /// Where the addresses of clients are looked up.
@@ -82,6 +85,7 @@ impl Default for NodeSettings {
     fn default() -> Self {
         Self {
             rules: None,
+            inspect: InspectConfig::default(),
             seal: Seal::default(),
             geoip: GeoipConfig::default(),
             retention: None,
@@ -128,7 +132,7 @@ pub enum NodeError {
     Rules(#[from] detect::RuleError),
     /// The signatures do not load.
     #[error("signatures")]
-    Signatures(#[from] inspect::LoadError),
+    Signatures(#[from] SignatureError),
     /// The root key or the keyring does not open.
     #[error(transparent)]
     RootKey(#[from] RootKeyError),
@@ -182,8 +186,8 @@ impl Node {
         let options = Options { first: cold.end(), ..Options::default() };
         let (journal, recovery) = Journal::open(data.path(), options, frame_keys(keyring.clone()))?;
         let sanitizer = sanitizer(&keyring)?;
-        let pipeline =
-            Pipeline::new(sanitizer, Inspector::builtin()?, Places::open(&settings.geoip)?, keyring.clone(), journal.clone())?;
+        let inspector = settings.inspect.inspector()?;
+        let pipeline = Pipeline::new(sanitizer, inspector, Places::open(&settings.geoip)?, keyring.clone(), journal.clone())?;
         let pipeline = Arc::new(pipeline);
         let spine = Spine { journal: journal.clone(), cold: cold.clone() };
         let newest_at_open = newest(&spine)?;
@@ -244,9 +248,15 @@ impl Node {
         }
         let lifecycle = Lifecycle { cold, forensic, policy, holds, archiver };
         let tool_pins = Arc::new(ToolPins::new(keyring.clone(), pipeline.clone()));
+        let signatures = Arc::new(Signatures::new(settings.inspect.clone(), pipeline.clone()));
+        if signatures.can_change() {
+            let signatures = signatures.clone();
+            consumers.start_looking("signatures", LOOK, move || signatures.look())?;
+        }
         Ok(Self {
             data,
             tool_pins,
+            signatures,
             keyring,
             pipeline,
             journal,
@@ -299,6 +309,18 @@ impl Node {
     /// The definitions of MCP tools as they were seen first.
     pub(crate) fn tool_pins(&self) -> &Arc<ToolPins> {
         &self.tool_pins
+    }
+
+    /// How the signatures of the inspector stand.
+    #[must_use]
+    pub fn signatures(&self) -> SignaturesStanding {
+        self.signatures.standing()
+    }
+
+    /// Reads the signatures of the directories anew, now. What does not load leaves those before in force, and is told in
+    /// [`signatures`](Self::signatures). Takes as long as their examples do; not from within an asynchronous task.
+    pub fn reload_signatures(&self, asker: &Asker) {
+        self.signatures.reload(asker);
     }
 
     pub(crate) fn journal(&self) -> &Journal {

@@ -3,8 +3,8 @@
 use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use capture::{Raw, RawEvent, Receipt, RecordError, Recorder};
@@ -35,7 +35,8 @@ const OWN_RETRY: Duration = Duration::from_millis(20);
 /// Sanitises, inspects and records events.
 pub struct Pipeline {
     sanitizer: Sanitizer,
-    inspector: Inspector,
+    /// The rules in force; they are exchanged while texts come in.
+    inspector: std::sync::RwLock<Arc<Inspector>>,
     places: Places,
     keyring: Arc<Keyring>,
     subject_namer: SubjectNamer,
@@ -75,7 +76,7 @@ impl Pipeline {
     ) -> Result<Self, KeysError> {
         Ok(Self {
             sanitizer,
-            inspector,
+            inspector: std::sync::RwLock::new(Arc::new(inspector)),
             places,
             subject_namer: SubjectNamer::open(&keyring)?,
             keyring,
@@ -194,7 +195,18 @@ impl Pipeline {
     /// Scores a text as it stands and says what it is evidence of; nothing is recorded and nothing of the text is kept.
     #[must_use]
     pub fn inspect(&self, text: &str, channel: Channel, context: Option<&str>) -> inspect::Report {
-        self.inspector.inspect(text, channel, context)
+        self.inspector().inspect(text, channel, context)
+    }
+
+    /// The inspector in force.
+    pub(crate) fn inspector(&self) -> Arc<Inspector> {
+        self.inspector.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts another inspector in force. What is under way ends with the one before; its reports are known by that one's digest alone.
+    pub(crate) fn exchange_inspector(&self, inspector: Inspector) {
+        *self.inspector.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(inspector);
+        self.forget_texts();
     }
 
     /// Records events of this program itself, from a thread that may wait. A full queue and a full disk are waited out, until
@@ -238,13 +250,14 @@ impl Pipeline {
 
     /// Sanitises and inspects a text, unless it is known by heart.
     pub(crate) fn process(&self, meta: &PieceMeta<Clean>, raw: &str) -> Arc<Processed> {
-        let key = CacheKey::of(meta.channel(), meta.part, raw);
+        let inspector = self.inspector();
+        let key = CacheKey::of(&inspector.digest(), meta.channel(), meta.part, raw);
         if let Some(known) = self.cache.get(&key) {
             return known;
         }
         let cleaned = self.sanitizer.content(meta, raw);
         let counts: Counts = cleaned.counts();
-        let report = self.inspector.inspect(&cleaned.text, meta.channel(), None);
+        let report = inspector.inspect(&cleaned.text, meta.channel(), None);
         let processed = Arc::new(Processed::new(cleaned.text, counts, report));
         self.cache.put(key, processed.clone());
         processed

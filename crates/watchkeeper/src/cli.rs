@@ -7,7 +7,7 @@ mod options;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::agents::{HookOptions, McpArgs, OnAway, OnFinding, RunOptions, SetupOptions};
 pub(crate) use self::keys::{Egress, Keys, Rotated, Witness};
@@ -153,6 +153,8 @@ pub(crate) enum Command {
         /// Where texts without a channel of their own entered: user, assistant, tool, document, system
         #[arg(long, default_value = "user")]
         channel: String,
+        #[command(flatten)]
+        signatures: Signatures,
     },
     /// Replace sensitive values: JSONL in {"text"}, JSONL out {"text", "spans"}
     #[command(
@@ -303,13 +305,43 @@ pub(crate) enum Command {
     },
 }
 
+/// Which signatures texts are inspected with.
+#[derive(Debug, Args)]
+pub(crate) struct Signatures {
+    /// A directory of signature files, or one file, used beside those that are part of the program; may be given several times
+    #[arg(long = "signatures", value_name = "DIR")]
+    pub(crate) dirs: Vec<PathBuf>,
+    /// Leave out those that are part of the program
+    #[arg(long)]
+    pub(crate) no_builtin_signatures: bool,
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Rules {
-    /// Lint rules
+    /// Lint Sigma rules and signature files
     #[command(after_help = "Example:\n  watchkeeper rules check ./rules\n\nExit: 0 clean, 1 problems.")]
     Check {
         /// A directory [default: the rules that are part of the program]
         dir: Option<PathBuf>,
+    },
+    /// Make signatures of the rules of others, try them, and say what was dropped
+    #[command(
+        after_help = "Example:\n  npm pack agent-threat-rules && tar xf agent-threat-rules-*.tgz\n  watchkeeper rules import --from atr package/rules --to ./signatures/atr --benign innocent.jsonl\n\nA rule that fails its own examples, or is found in innocent texts (the innocent examples of all other rules, and the lines of\n--benign: {\"text\", \"channel\"?, \"kind\"?}), is written with `enabled: false` and the reason.\n\nExit: 0 imported, 2 nothing could be imported."
+    )]
+    Import {
+        /// The form of the rules
+        #[arg(long, value_enum)]
+        from: RuleForm,
+        /// A directory of rules, or one file
+        path: PathBuf,
+        /// Where signature files are written, with import.json, which says what became of each rule: a new or an empty directory
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Innocent texts, one a line; what is found in one of them is not enabled
+        #[arg(long, value_name = "FILE")]
+        benign: Vec<PathBuf>,
+        #[command(flatten)]
+        format: Format,
     },
     /// Run the examples of every rule
     #[command(after_help = "Example:\n  watchkeeper rules test\n\nExit: 0 all as they should be, 1 not.")]
@@ -317,6 +349,14 @@ pub(crate) enum Rules {
         /// A directory [default: the rules that are part of the program]
         dir: Option<PathBuf>,
     },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RuleForm {
+    /// Agent Threat Rules (npm agent-threat-rules, PyPI pyatr): *.yaml
+    Atr,
+    /// NOVA rules (Nova-Hunting): *.nov
+    Nova,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

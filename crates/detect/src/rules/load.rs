@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use event::TechniqueId;
+use files::{Tree, TreeError};
 
 use super::check::{self, Problem};
 use super::extension::{CONFIDENCE_DEFAULT, Extension};
-use super::{RULE_DIR_DEPTH_MAX, RULE_FILE_BYTES_MAX, RULE_FILES_MAX, Rule, RuleError, RuleInfo, RuleKind, RuleSet, examples};
+use super::{RULE_FILE_BYTES_MAX, RULE_FILES_MAX, Rule, RuleError, RuleInfo, RuleKind, RuleSet, examples};
 use crate::detection::{Severity, sha256_hex};
 use crate::sigma::{self, Parsed, Sigma};
 
@@ -16,46 +17,12 @@ type File = (PathBuf, String);
 
 /// Reads the rule files under `dir` in the order of their names.
 pub(crate) fn read(dir: &Path) -> Result<Vec<File>, RuleError> {
-    let mut paths = Vec::new();
-    if dir.is_dir() {
-        walk(dir, 0, &mut paths)?
-    } else {
-        paths.push(dir.to_owned())
-    }
-    paths.sort_unstable();
-    let mut files = Vec::with_capacity(paths.len());
-    for path in paths {
-        let failed = |error| RuleError::Read { path: path.clone(), error };
-        if std::fs::metadata(&path).map_err(failed)?.len() > RULE_FILE_BYTES_MAX {
-            let max = usize::try_from(RULE_FILE_BYTES_MAX).unwrap_or(usize::MAX);
-            return Err(RuleError::TooMuch { path, what: "bytes", max });
-        }
-        let bytes = std::fs::read(&path).map_err(failed)?;
-        files.push((path, String::from_utf8_lossy(&bytes).into_owned()));
-    }
-    Ok(files)
-}
-
-fn walk(dir: &Path, depth: usize, paths: &mut Vec<PathBuf>) -> Result<(), RuleError> {
-    if depth > RULE_DIR_DEPTH_MAX {
-        return Err(RuleError::TooMuch { path: dir.to_owned(), what: "nested directories", max: RULE_DIR_DEPTH_MAX });
-    }
-    let failed = |error| RuleError::Read { path: dir.to_owned(), error };
-    for entry in std::fs::read_dir(dir).map_err(failed)? {
-        let entry = entry.map_err(failed)?;
-        let path = entry.path();
-        // Links are not followed: a set of rules is what lies in its directory, and a loop is impossible.
-        let kind = entry.file_type().map_err(failed)?;
-        if kind.is_dir() {
-            walk(&path, depth + 1, paths)?;
-        } else if kind.is_file() && path.extension().is_some_and(|ending| ending == "yml" || ending == "yaml") {
-            paths.push(path);
-        }
-        if paths.len() > RULE_FILES_MAX {
-            return Err(RuleError::TooMuch { path: dir.to_owned(), what: "rule files", max: RULE_FILES_MAX });
-        }
-    }
-    Ok(())
+    let tree = Tree { endings: &["yml", "yaml"], file_bytes_max: RULE_FILE_BYTES_MAX, files_max: RULE_FILES_MAX };
+    let files = tree.read(dir).map_err(|error| match error {
+        TreeError::Read { path, error } => RuleError::Read { path, error },
+        TreeError::TooMuch { path, what, max } => RuleError::TooMuch { path, what, max },
+    })?;
+    Ok(files.into_iter().map(|(path, bytes)| (path, String::from_utf8_lossy(&bytes).into_owned())).collect())
 }
 
 /// How much is asked of rules.
@@ -89,12 +56,17 @@ pub(crate) fn load(files: Vec<File>, demand: Demand) -> Result<RuleSet, RuleErro
 
 /// Everything that is wrong, without stopping at anything.
 pub(crate) fn check(files: Vec<File>) -> Vec<Problem> {
+    check_files(files).0
+}
+
+/// As [`check`], with the number of rules.
+pub(crate) fn check_files(files: Vec<File>) -> (Vec<Problem>, usize) {
     let mut problems = Vec::new();
     let mut rules = parse_files(files, &mut problems);
     keep_what_compiles(&mut rules, &mut problems);
     problems.extend(rules.iter().filter(|rule| check::is_ours(rule)).flat_map(check::strict));
     problems.extend(examples::problems(&rules));
-    problems
+    (problems, rules.len())
 }
 
 fn parse_files(files: Vec<File>, problems: &mut Vec<Problem>) -> Vec<Rule> {

@@ -23,8 +23,6 @@ use load::Demand;
 pub(crate) const RULE_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most rule files of a directory. SigmaHQ has 4,000.
 pub(crate) const RULE_FILES_MAX: usize = 50_000;
-/// Deepest directory that is read.
-pub(crate) const RULE_DIR_DEPTH_MAX: usize = 32;
 
 /// Sigma rules, correlations and filters that work together.
 pub struct RuleSet {
@@ -168,6 +166,17 @@ impl RuleSet {
     /// Rules of other log sources than ours are only held to parse and compile.
     pub fn check(dir: &Path) -> Result<Vec<Problem>, RuleError> {
         Ok(load::check(load::read(dir)?))
+    }
+
+    /// The files that [`check`](Self::check) would look at, with their texts: for whoever has other files beside them.
+    pub fn read(dir: &Path) -> Result<Vec<(PathBuf, String)>, RuleError> {
+        load::read(dir)
+    }
+
+    /// As [`check`](Self::check), of files that were read; tells how many rules they have, too.
+    #[must_use]
+    pub fn check_files(files: Vec<(PathBuf, String)>) -> (Vec<Problem>, usize) {
+        load::check_files(files)
     }
 
     /// Lint of the rules that come with the program.

@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
 
 use super::features::{Origin, WEIGHTS};
@@ -69,19 +70,20 @@ pub struct OriginHead {
 pub struct Model {
     head: Head,
     weights: Cow<'static, [u8]>,
+    digest: [u8; 32],
 }
 
 impl Model {
     /// Reads a model that is part of the program.
     pub fn from_static(bytes: &'static [u8]) -> Result<Self, ModelError> {
         let (head, weights) = parse(bytes)?;
-        Ok(Self { head, weights: Cow::Borrowed(weights) })
+        Ok(Self { head, weights: Cow::Borrowed(weights), digest: digest_of(bytes) })
     }
 
     /// Reads the bytes of a model's file.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, ModelError> {
         let (head, weights) = parse(bytes)?;
-        Ok(Self { head, weights: Cow::Owned(weights.to_vec()) })
+        Ok(Self { head, weights: Cow::Owned(weights.to_vec()), digest: digest_of(bytes) })
     }
 
     /// Rounds weights to bytes. Those beyond 127 steps are cut there.
@@ -91,14 +93,18 @@ impl Model {
             return Err(ModelError::Length { expected: WEIGHTS, found: weights.len() });
         }
         let byte = |weight: &f32| (weight / head.step).round().clamp(-127.0, 127.0) as i8 as u8;
-        Ok(Self { weights: Cow::Owned(weights.iter().map(byte).collect()), head })
+        Self::from_bytes(&file(&head, &weights.iter().map(byte).collect::<Vec<u8>>())?)
     }
 
     /// The bytes of the model's file.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ModelError> {
-        let head = serde_json::to_vec(&self.head).map_err(|error| ModelError::Head(error.to_string()))?;
-        let length = u32::try_from(head.len()).map_err(|_| ModelError::Head("it is too long".to_owned()))?;
-        Ok([MAGIC.as_slice(), &length.to_le_bytes(), &head, &self.weights].concat())
+        file(&self.head, &self.weights)
+    }
+
+    /// SHA-256 of the file.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        self.digest
     }
 
     /// What it says of itself.
@@ -127,6 +133,18 @@ impl OriginHead {
         };
         from + (to - from) * (sum - low) / (high - low)
     }
+}
+
+fn file(head: &Head, weights: &[u8]) -> Result<Vec<u8>, ModelError> {
+    let head = serde_json::to_vec(head).map_err(|error| ModelError::Head(error.to_string()))?;
+    let length = u32::try_from(head.len()).map_err(|_| ModelError::Head("it is too long".to_owned()))?;
+    Ok([MAGIC.as_slice(), &length.to_le_bytes(), &head, weights].concat())
+}
+
+fn digest_of(bytes: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    digest
 }
 
 fn parse(bytes: &[u8]) -> Result<(Head, &[u8]), ModelError> {

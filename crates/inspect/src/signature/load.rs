@@ -5,18 +5,30 @@ use std::collections::{BTreeMap, BTreeSet};
 use event::{Channel, Risk, RuleId, TechniqueId};
 use serde::de::IntoDeserializer;
 
+use super::atoms::derive;
+use super::condition::Patterns;
 use super::dialect::{expand, translate};
-use super::file::{File, PatternView, Rule, RulePattern};
-use super::{CHANNELS, LazyRegex, Pattern, Reads, Signature};
+use super::{CHANNELS, Condition, LazyRegex, Pattern, Signature};
 use crate::LoadError;
+use crate::format::{PatternView, SignatureFile, SignaturePattern, SignatureRule};
 use crate::view::normalise;
 
-/// Most signatures of an inspector. Their patterns are tried one by one, so that the number has a price.
+/// Most signatures of an inspector. What a text costs hardly depends on it; what they take in memory and at the start does.
 const SIGNATURES_MAX: usize = 5_000;
-/// Most patterns of one signature.
-const PATTERNS_MAX: usize = 32;
+/// Most patterns of one signature: a condition keeps a bit for each.
+pub const PATTERNS_MAX: usize = Patterns::BITS as usize;
+/// Most literals of a pattern.
+const LITERALS_MAX: usize = 512;
 /// Shortest atom of a first group: patterns are searched around its places, and shorter ones are everywhere.
 const ATOM_BYTES_MIN: usize = 3;
+/// Patterns of all signatures that have no atoms. They are asked of every text: a handful is as cheap as one, hundreds are not.
+pub const WITHOUT_ATOMS_MAX: usize = 64;
+/// Bytes around an atom that was written by hand in which its pattern is looked for. Patterns are sentences or less.
+const NEAR_BYTES: usize = 400;
+/// Longest match for whose sake only the neighbourhood of atoms is searched, and not all of the text.
+const NEAR_BYTES_MAX: usize = 4_096;
+/// Where the form is told of.
+const SEE: &str = "see docs/reference/signatures.md";
 
 /// An example of a signature, still to be tried.
 #[derive(Debug)]
@@ -29,56 +41,115 @@ pub(crate) struct ExampleCase {
     number: usize,
 }
 
+/// What files of signatures hold.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    pub(crate) signatures: Vec<Signature>,
+    pub(crate) examples: Vec<ExampleCase>,
+    /// Signatures that are not enabled.
+    pub(crate) disabled: usize,
+}
+
 /// Reads files of signatures. Regexes are not compiled and examples not tried yet.
-pub(crate) fn compile(sources: &[(&str, &str)]) -> Result<(Vec<Signature>, Vec<ExampleCase>), LoadError> {
+pub(crate) fn compile(sources: &[(&str, &str)]) -> Result<Loaded, LoadError> {
     let mut files = Vec::with_capacity(sources.len());
     let mut fragments = BTreeMap::new();
     for &(name, yaml) in sources {
-        let mut file: File = yaml_serde::from_str(yaml)
-            .map_err(|error| LoadError::Syntax { file: name.to_owned(), problem: error.to_string() })?;
+        let mut file = SignatureFile::parse(yaml).map_err(|problem| LoadError::Syntax { file: name.to_owned(), problem })?;
+        if let Some(fragment) = file.fragments.keys().find(|fragment| fragments.contains_key(*fragment)) {
+            return Err(LoadError::Fragment { file: name.to_owned(), fragment: fragment.clone() });
+        }
         fragments.append(&mut file.fragments);
         files.push((name, file));
     }
-    let mut signatures = Vec::new();
-    let mut examples = Vec::new();
+    let mut loaded = Loaded::default();
     let mut ids = BTreeSet::new();
+    let mut without_atoms = 0;
     for (name, file) in files {
         for rule in file.signatures {
             let at = Place { file: name, rule: rule.id.clone() };
             if !ids.insert(rule.id.clone()) {
                 return Err(at.error("id", "another signature has it", "give each signature its own id"));
             }
-            if signatures.len() == SIGNATURES_MAX {
+            if ids.len() > SIGNATURES_MAX {
                 return Err(at.error("id", format!("there are over {SIGNATURES_MAX} signatures"), "load fewer"));
             }
-            examples.extend(at.examples(&rule)?);
-            signatures.push(at.signature(rule, &fragments)?);
+            let (enabled, examples) = (rule.enabled, at.examples(&rule)?);
+            let signature = at.signature(rule, &fragments)?;
+            if !enabled {
+                loaded.disabled += 1;
+                continue;
+            }
+            without_atoms += signature.patterns.iter().filter(|pattern| pattern.atoms.is_empty()).count();
+            if without_atoms > WITHOUT_ATOMS_MAX {
+                return Err(at.error(
+                    "patterns.regex",
+                    format!("it is the pattern without atoms that is one too many: there may be {WITHOUT_ATOMS_MAX}"),
+                    "let the regex hold a word of 3 letters or more, or take a signature out",
+                ));
+            }
+            loaded.examples.extend(examples);
+            loaded.signatures.push(signature);
         }
     }
-    Ok((signatures, examples))
+    Ok(loaded)
 }
 
-/// Compiles every regex and tries every example; tells all that is wrong. `matches` tells whether a signature is found in
-/// a text of a channel.
+/// Whether a signature is of the form that it must have, but for fragments and its examples, which are not looked at. Its regexes are not
+/// compiled.
+///
+/// # Errors
+/// The first thing that is wrong with it.
+pub fn check_rule(rule: &SignatureRule) -> Result<(), LoadError> {
+    Place { file: "-", rule: rule.id.clone() }.signature(rule.clone(), &BTreeMap::new()).map(drop)
+}
+
+/// Whether a pattern without fragments is of the form that it must have and compiles within the bounds.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn check_pattern(pattern: &SignaturePattern) -> Result<(), String> {
+    let pattern = lone_pattern(pattern)?;
+    pattern.regexes().try_for_each(|regex| regex.compile().map(drop))
+}
+
+/// Whether a pattern without fragments has literals by which it can be passed over, as far as it is of the form that it must have.
+#[must_use]
+pub fn has_atoms(pattern: &SignaturePattern) -> bool {
+    lone_pattern(pattern).is_ok_and(|pattern| !pattern.atoms.is_empty())
+}
+
+fn lone_pattern(pattern: &SignaturePattern) -> Result<Pattern, String> {
+    let place = Place { file: "-", rule: String::new() };
+    place.pattern(pattern.clone(), &BTreeMap::new()).map_err(|error| match error {
+        LoadError::Rule { problem, .. } => problem,
+        other => other.to_string(),
+    })
+}
+
+/// Compiles every regex and tries every example; tells all that is wrong. `matches` tells whether a signature, by its number, is found
+/// in a text of a channel.
 pub(crate) fn check_examples<'s>(
     signatures: &'s [Signature],
     examples: &'s [ExampleCase],
-    matches: impl Fn(&RuleId, &str, Channel) -> bool + 's,
+    matches: impl Fn(usize, &str, Channel) -> bool + 's,
 ) -> impl Iterator<Item = LoadError> + 's {
-    let regexes = examples.iter().filter(|example| example.positive && example.number == 1).filter_map(|example| {
-        let at = Place { file: &example.file, rule: example.rule.as_str().to_owned() };
-        let signature = signatures.iter().find(|signature| signature.id == example.rule)?;
+    let numbers: BTreeMap<&str, usize> = signatures.iter().enumerate().map(|(number, of)| (of.id.as_str(), number)).collect();
+    let files: BTreeMap<&str, &str> = examples.iter().map(|example| (example.rule.as_str(), example.file.as_str())).collect();
+    let regexes = signatures.iter().filter_map(move |signature| {
+        let at = Place { file: files.get(signature.id.as_str())?, rule: signature.id.as_str().to_owned() };
         signature.patterns.iter().find_map(|pattern| {
             [("patterns.regex", Some(&pattern.regex)), ("patterns.unless", pattern.unless.as_ref())].into_iter().find_map(
                 |(field, regex)| {
                     let problem = regex.filter(|regex| regex.get().is_none())?.compile().err()?;
-                    Some(at.error(field, problem, "see the dialect in docs/reference/inspection.md"))
+                    Some(at.error(field, problem, SEE))
                 },
             )
         })
     });
     let failed = examples.iter().filter_map(move |example| {
-        if matches(&example.rule, &example.text, example.channel) == example.positive {
+        let number = *numbers.get(example.rule.as_str())?;
+        if matches(number, &example.text, example.channel) == example.positive {
             return None;
         }
         let at = Place { file: &example.file, rule: example.rule.as_str().to_owned() };
@@ -108,7 +179,7 @@ impl Place<'_> {
         }
     }
 
-    fn signature(&self, rule: Rule, fragments: &BTreeMap<String, String>) -> Result<Signature, LoadError> {
+    fn signature(&self, rule: SignatureRule, fragments: &BTreeMap<String, String>) -> Result<Signature, LoadError> {
         let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'.' | b'-');
         if rule.id.is_empty() || !rule.id.bytes().all(allowed) {
             return Err(self.error("id", "it must be of the form [a-z0-9_.-]+", "rename the signature"));
@@ -129,6 +200,12 @@ impl Place<'_> {
             return Err(self.error("mention", "it must be between 0 and 1", "1 keeps the score in text about attacks"));
         }
         let family = rule.family.unwrap_or_else(|| rule.id.split('.').next().unwrap_or_default().to_owned());
+        let names = self.names(&rule.patterns)?;
+        let condition = rule.condition.as_deref().map(|condition| {
+            Condition::parse(condition, &names)
+                .map_err(|problem| self.error("condition", problem, "name patterns that there are"))
+        });
+        let condition = condition.transpose()?.filter(|condition| !condition.is_any(names.len()));
         let patterns = rule.patterns.into_iter().map(|pattern| self.pattern(pattern, fragments)).collect::<Result<_, _>>()?;
         Ok(Signature {
             id: RuleId::new(&rule.id),
@@ -138,6 +215,7 @@ impl Place<'_> {
             technique_indirect,
             scores: self.scores(&rule.channels)?,
             mention: rule.mention,
+            condition,
             patterns,
         })
     }
@@ -175,47 +253,96 @@ impl Place<'_> {
         Ok(scores)
     }
 
-    fn pattern(&self, pattern: RulePattern, fragments: &BTreeMap<String, String>) -> Result<Pattern, LoadError> {
-        let (reads, any_case) = match pattern.view {
-            PatternView::Raw => (Reads::Raw, true),
-            PatternView::Text => (Reads::Text, false),
-        };
-        if pattern.atoms.is_empty() || pattern.atoms.iter().any(Vec::is_empty) {
-            return Err(self.error("patterns.atoms", "a pattern needs atoms", "list words of which the text must hold one"));
-        }
-        for (group, atom) in
-            pattern.atoms.iter().enumerate().flat_map(|(group, atoms)| atoms.iter().map(move |atom| (group, atom)))
-        {
-            if atom.is_empty() || group == 0 && atom.len() < ATOM_BYTES_MIN {
-                return Err(self.error("patterns.atoms", format!("{atom:?} is too short"), "use a longer word"));
+    /// What the condition calls the patterns.
+    fn names(&self, patterns: &[SignaturePattern]) -> Result<Vec<String>, LoadError> {
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let mut names = Vec::with_capacity(patterns.len());
+        for (number, pattern) in (1..).zip(patterns) {
+            let name = pattern.name.clone().unwrap_or_else(|| format!("p{number}"));
+            let is_word = ["and", "or", "not", "of", "any", "all", "them"].contains(&name.as_str());
+            if name.is_empty() || is_word || !name.bytes().all(allowed) {
+                return Err(self.error("patterns.name", format!("{name:?} is no name"), "use letters, digits and _"));
             }
-            if reads == Reads::Text && normalise(atom).0 != *atom {
-                return Err(self.error(
-                    "patterns.atoms",
-                    format!("{atom:?} is not normalised"),
-                    "write it in lower case, without accents",
-                ));
+            if names.contains(&name) {
+                return Err(self.error("patterns.name", format!("two patterns are called {name:?}"), "give each its own name"));
+            }
+            names.push(name);
+        }
+        Ok(names)
+    }
+
+    fn pattern(&self, pattern: SignaturePattern, fragments: &BTreeMap<String, String>) -> Result<Pattern, LoadError> {
+        let view = pattern.view;
+        if pattern.cased && view != PatternView::Raw {
+            return Err(self.error("patterns.cased", "normalised text has no capitals", "use `view: raw`"));
+        }
+        let any_case = view != PatternView::Text && !pattern.cased;
+        for atom in pattern.atoms.iter().flatten().chain(&pattern.literals) {
+            if view != PatternView::Raw && normalise(atom).0 != *atom {
+                let field = if pattern.literals.contains(atom) { "patterns.literals" } else { "patterns.atoms" };
+                return Err(self.error(field, format!("{atom:?} is not normalised"), "write it in lower case, without accents"));
             }
         }
-        let regex = |field, source: &str| {
-            expand(source, fragments)
-                .map(|source| LazyRegex::new(translate(&source, any_case)))
-                .map_err(|problem| self.error(field, problem, "see the dialect in docs/reference/inspection.md"))
+        let source = match (&pattern.regex, pattern.literals.as_slice()) {
+            (Some(regex), []) => expand(regex, fragments).map_err(|problem| self.error("patterns.regex", problem, SEE))?,
+            (None, literals) if !literals.is_empty() && literals.len() <= LITERALS_MAX => {
+                if literals.iter().any(|literal| literal.trim().is_empty()) {
+                    return Err(self.error("patterns.literals", "one is empty", "leave it out"));
+                }
+                literals.iter().map(|literal| regex_syntax::escape(literal)).collect::<Vec<_>>().join("|")
+            }
+            (None, literals) if !literals.is_empty() => {
+                return Err(self.error("patterns.literals", format!("there are over {LITERALS_MAX}"), "split the pattern"));
+            }
+            _ => return Err(self.error("patterns", "a pattern has a regex or literals", "give one of both")),
         };
+        let source = translate(&source, any_case);
+        let (atoms, near) = self.atoms(pattern.atoms, &source)?;
+        let unless = pattern.unless.as_deref().map(|unless| {
+            let unless = expand(unless, fragments).map_err(|problem| self.error("patterns.unless", problem, SEE))?;
+            Ok(LazyRegex::new(translate(&unless, any_case)))
+        });
         Ok(Pattern {
-            reads,
-            regex: regex("patterns.regex", &pattern.regex)?,
-            unless: pattern.unless.as_deref().map(|source| regex("patterns.unless", source)).transpose()?,
-            atoms: pattern.atoms,
+            view,
+            channels: self.pattern_channels(&pattern.channels)?,
+            near,
+            regex: LazyRegex::new(source),
+            unless: unless.transpose()?,
+            atoms,
         })
     }
 
-    fn examples(&self, rule: &Rule) -> Result<Vec<ExampleCase>, LoadError> {
+    /// The atoms of a pattern, and how far around them it is looked for: as they are written, or read off the regex.
+    fn atoms(&self, written: Vec<Vec<String>>, source: &str) -> Result<(Vec<Vec<String>>, Option<usize>), LoadError> {
+        if written.is_empty() {
+            let hir = regex_syntax::parse(source).map_err(|error| self.error("patterns.regex", error.to_string(), SEE))?;
+            return Ok(derive(&hir, ATOM_BYTES_MIN).map_or_else(Default::default, |derived| {
+                (derived.groups, derived.bytes_max.filter(|&bytes| bytes <= NEAR_BYTES_MAX))
+            }));
+        }
+        if written.iter().any(Vec::is_empty) {
+            return Err(self.error("patterns.atoms", "a group is empty", "list words of which the text must hold one"));
+        }
+        let shortest = |group: usize| if group == 0 { ATOM_BYTES_MIN } else { 1 };
+        let short = written.iter().enumerate().find_map(|(group, atoms)| atoms.iter().find(|atom| atom.len() < shortest(group)));
+        match short {
+            Some(atom) => Err(self.error("patterns.atoms", format!("{atom:?} is too short"), "use a longer word")),
+            None => Ok((written, Some(NEAR_BYTES))),
+        }
+    }
+
+    fn pattern_channels(&self, names: &[String]) -> Result<[bool; 5], LoadError> {
+        let channels =
+            names.iter().map(|name| self.channel("patterns.channels", name)).collect::<Result<Vec<Channel>, LoadError>>()?;
+        Ok(CHANNELS.map(|channel| channels.is_empty() || channels.contains(&channel)))
+    }
+
+    fn examples(&self, rule: &SignatureRule) -> Result<Vec<ExampleCase>, LoadError> {
         let mut cases = Vec::new();
         for (field, list, positive) in
             [("examples.positive", &rule.examples.positive, true), ("examples.negative", &rule.examples.negative, false)]
         {
-            if list.is_empty() {
+            if list.is_empty() && rule.enabled {
                 return Err(self.error(field, "there are none", "add at least one"));
             }
             for (index, example) in list.iter().enumerate() {

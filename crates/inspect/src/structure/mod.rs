@@ -12,6 +12,8 @@ pub(crate) use markup::markup;
 
 use event::{Risk, TechniqueId};
 
+use crate::classifier::Origin;
+
 /// A structural check, which findings name like a signature.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Check {
@@ -50,6 +52,19 @@ impl Check {
     /// Output that repeats the system prompt.
     pub(crate) const PROMPT_LEAK: &'static Self =
         &Self::new("structure.prompt_leak", "leak", Risk::SystemPromptLeakage, "AML.T0056", 0.5);
+
+    /// The classifier on what a user said.
+    const CLASSIFIER_USER: &'static Self = &Self::new("classifier.user", "classifier", Risk::PromptInjection, "AML.T0051.000", 0.4);
+    /// The classifier on a tool's result or a document.
+    const CLASSIFIER_DATA: &'static Self = &Self::new("classifier.data", "classifier", Risk::PromptInjection, "AML.T0051.001", 0.4);
+
+    /// The classifier's opinion of texts of an origin.
+    pub(crate) const fn classifier(origin: Origin) -> &'static Self {
+        match origin {
+            Origin::User => Self::CLASSIFIER_USER,
+            Origin::Data => Self::CLASSIFIER_DATA,
+        }
+    }
 
     const fn new(id: &'static str, family: &'static str, risk: Risk, technique: &'static str, score: f32) -> Self {
         Self { id, family, risk, technique, score }
@@ -92,6 +107,8 @@ mod tests {
             Check::LINK_EXFILTRATION,
             Check::INSTRUCTION_DENSITY,
             Check::PROMPT_LEAK,
+            Check::CLASSIFIER_USER,
+            Check::CLASSIFIER_DATA,
         ] {
             assert!(check.technique().is_some(), "{}", check.id);
         }

@@ -26,6 +26,7 @@ use crate::lifecycle::place::{Place, S3Settings};
 use crate::lifecycle::verify::Places;
 use crate::lifecycle::{forensic, retention};
 use crate::node::NodeSettings;
+use crate::signatures::InspectConfig;
 
 /// Everything that `watchkeeper serve` can be told. Every field has a default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +42,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// A directory of Sigma rules that are used beside those shipped.
     pub rules: Option<PathBuf>,
+    /// Which signatures texts are inspected with.
+    pub inspect: InspectConfig,
     /// MCP servers that are reached through this one.
     pub mcp: Mcp,
     /// The forward proxy for calls to everywhere else.
@@ -183,6 +186,7 @@ impl Config {
     pub fn node(&self) -> NodeSettings {
         NodeSettings {
             rules: self.rules.clone(),
+            inspect: self.inspect.clone(),
             seal: self.seal.clone(),
             geoip: self.geoip.clone(),
             retention: self.retention.clone(),

@@ -99,6 +99,7 @@ struct Status {
     throughput: crate::Throughput,
     stopped: Option<String>,
     archive_waits: Option<String>,
+    signatures: crate::SignaturesStanding,
     watch: crate::Standing,
     counts: store::Counts,
 }
@@ -114,6 +115,7 @@ async fn status(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
         throughput: api.node.pipeline().throughput(),
         stopped: api.node.stopped(),
         archive_waits: api.node.archive_waits(),
+        signatures: api.node.signatures(),
         watch,
         counts,
     };

@@ -5,6 +5,7 @@ mod egress;
 mod evidence;
 mod hook;
 mod import;
+mod import_rules;
 mod keys;
 mod lifecycle;
 mod mcp;
@@ -44,7 +45,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Hook(options) => hook::hook(&options),
         Command::Run(options) => run::run(&options),
         Command::Setup(options) => setup::setup(&options),
-        Command::Inspect { file, channel } => text::inspect(&file, &channel),
+        Command::Inspect { file, channel, signatures } => text::inspect(&file, &channel, signatures),
         Command::Sanitize { file, data } => text::sanitize(&file, &data),
         Command::Detect { rules, events } => rules::detect(&rules, &events),
         Command::Rules(command) => rules::rules(command),

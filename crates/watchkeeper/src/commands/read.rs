@@ -197,7 +197,7 @@ fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<Cell>>) {
 
 /// What a path of the status says, in words.
 fn words(path: &str) -> String {
-    const WORDS: [(&str, &str); 52] = [
+    const WORDS: [(&str, &str); 57] = [
         ("progress.recorded", "records on disk"),
         ("progress.sealed", "records sealed"),
         ("progress.indexed", "records indexed"),
@@ -207,6 +207,11 @@ fn words(path: &str) -> String {
         ("throughput.turned_away", "events turned away since the start"),
         ("stopped", "stands still because"),
         ("archive_waits", "archive is out of reach because"),
+        ("signatures.in_force", "signatures in force"),
+        ("signatures.disabled", "signatures that are not enabled"),
+        ("signatures.digest", "signatures, digest"),
+        ("signatures.loaded", "signatures, loaded at"),
+        ("signatures.refused", "newer signatures are not used because"),
         ("watch.checkpoint.records", "newest checkpoint, records"),
         ("watch.checkpoint.at", "newest checkpoint, written at"),
         ("watch.checkpoint.age_s", "newest checkpoint, age in seconds"),

@@ -7,6 +7,9 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use detect::RuleSet;
+use inspect::Inspector;
+use inspect::format::SignatureFile;
+use server::InspectConfig;
 
 use crate::cli::Rules;
 use crate::output::{complain, printable, say, stdout};
@@ -48,22 +51,40 @@ pub(super) fn rules(command: Rules) -> anyhow::Result<ExitCode> {
     match command {
         Rules::Check { dir } => check(dir),
         Rules::Test { dir } => test(dir),
+        Rules::Import { from, path, to, benign, format } => super::import_rules::import(from, &path, &to, &benign, format.format),
     }
 }
 
 fn check(dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let problems = match &dir {
-        Some(dir) => RuleSet::check(dir)?,
-        None => RuleSet::check_builtin(),
+    let builtin = InspectConfig::default().sources()?;
+    let (problems, rules, own) = match &dir {
+        Some(dir) => {
+            let files = RuleSet::read(dir)?.into_iter();
+            let (signatures, sigma): (Vec<_>, Vec<_>) = files.partition(|(_, text)| SignatureFile::is_one(text));
+            let own: Vec<_> = signatures.into_iter().map(|(path, text)| (path.display().to_string(), text)).collect();
+            let (problems, rules) = RuleSet::check_files(sigma);
+            (problems, rules, own)
+        }
+        None => (RuleSet::check_builtin(), RuleSet::builtin()?.rules().len(), Vec::new()),
     };
-    for problem in &problems {
-        say(&printable(&problem.to_string()))?;
+    let mut told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    // Signatures of one's own may use the fragments of those that are part of the program, and must not have their ids.
+    let asked_for = dir.is_none() || !own.is_empty();
+    let sources: Vec<_> = builtin.into_iter().filter(|_| asked_for).chain(own).collect();
+    told.extend(Inspector::check(&sources).iter().map(ToString::to_string));
+    for problem in &told {
+        say(&printable(problem))?;
     }
-    if problems.is_empty() {
-        let rules = load(dir.as_deref())?;
-        say(&format!("{} rules, no problems", rules.rules().len()))?;
+    if !told.is_empty() {
+        return Ok(ExitCode::from(1));
     }
-    Ok(if problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    let loading = Inspector::from_checked_sources(&sources)?.loading();
+    let shipped = if dir.is_some() && asked_for { Inspector::builtin()?.signature_count() } else { 0 };
+    let signatures = loading.signatures - shipped;
+    anyhow::ensure!(rules + signatures + loading.disabled > 0, nothing_in(dir.as_deref()));
+    let disabled = if loading.disabled == 0 { String::new() } else { format!(" and {} that are not enabled", loading.disabled) };
+    say(&format!("{rules} rules, {signatures} signatures{disabled}, no problems"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn test(dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
@@ -79,10 +100,10 @@ fn test(dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
 
 fn load(dir: Option<&Path>) -> anyhow::Result<RuleSet> {
     let rules = dir.map_or_else(RuleSet::builtin, |dir| RuleSet::load(dir, false))?;
-    anyhow::ensure!(
-        rules.rules().len() > 0,
-        "no rules in {}: rules are *.yml and *.yaml files",
-        dir.unwrap_or(Path::new(".")).display()
-    );
+    anyhow::ensure!(rules.rules().len() > 0, nothing_in(dir));
     Ok(rules)
+}
+
+fn nothing_in(dir: Option<&Path>) -> String {
+    format!("no rules in {}: rules are *.yml and *.yaml files", dir.unwrap_or(Path::new(".")).display())
 }

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
-use server::{Config, Running};
+use server::{Config, Node, Running};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::cli::Data;
@@ -19,14 +20,27 @@ pub(super) fn serve(data: &Data, config: Option<&Path>, any_port: bool) -> anyho
     let (data, root) = (data.path()?, data.root.or(config.keys.root.as_deref())?);
     runtime()?.block_on(async {
         let stop = StopSignals::listen()?;
+        let hangups = signal(SignalKind::hangup())?;
         let running = Running::start(&data, &root, &config).await?;
         announce(&running, config.tls.is_some())?;
-        stop.wait().await;
+        tokio::select! {
+            () = stop.wait() => {}
+            () = reload_at(hangups, running.node()) => {}
+        }
         say("stopping: finishing what is under way")?;
         running.stop().await?;
         say("stopped; everything recorded is sealed")?;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Reads the signatures anew at each SIGHUP. It never ends by itself.
+async fn reload_at(mut hangups: Signal, node: &Arc<Node>) {
+    while hangups.recv().await.is_some() {
+        let node = node.clone();
+        drop(tokio::task::spawn_blocking(move || node.reload_signatures(&server::Asker::of_process())).await);
+    }
+    std::future::pending().await
 }
 
 /// The runtime of the listeners: one thread a core.

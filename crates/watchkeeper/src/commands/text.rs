@@ -8,11 +8,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use event::Channel;
-use inspect::Inspector;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use server::InspectConfig;
 
-use crate::cli::Data;
+use crate::cli::{Data, Signatures};
 use crate::output::stdout;
 
 /// Longest line that is read, in bytes: a hostile row must not take the memory of the others.
@@ -34,9 +34,10 @@ struct SanitizeLine<'l> {
     text: Cow<'l, str>,
 }
 
-pub(super) fn inspect(file: &Path, channel: &str) -> anyhow::Result<ExitCode> {
+pub(super) fn inspect(file: &Path, channel: &str, signatures: Signatures) -> anyhow::Result<ExitCode> {
     let default: Channel = channel.parse().context("--channel")?;
-    let inspector = Inspector::builtin()?;
+    let config = InspectConfig { signatures: signatures.dirs, builtin_signatures: !signatures.no_builtin_signatures };
+    let inspector = config.inspector()?;
     filter(file, |line: &[u8]| {
         let line: InspectLine<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
         let channel =
