@@ -3,8 +3,14 @@
 use event::Verdict;
 
 /// Shares of benign texts, and the score that the sum above which they are stands for.
-const KNOTS: [(f32, f32); 6] =
-    [(0.5, 0.02), (0.1, 0.12), (0.03, 0.25), (WARN_SHARE, Verdict::WARN_SCORE_MIN), (0.003, 0.6), (DENY_SHARE, Verdict::DENY_SCORE_MIN)];
+const KNOTS: [(f32, f32); 6] = [
+    (0.5, 0.02),
+    (0.1, 0.12),
+    (0.03, 0.25),
+    (WARN_SHARE, Verdict::WARN_SCORE_MIN),
+    (0.003, 0.6),
+    (DENY_SHARE, Verdict::DENY_SCORE_MIN),
+];
 
 /// Promised share of benign texts of a new source that are warned about.
 pub(crate) const WARN_SHARE: f32 = 0.01;

@@ -88,7 +88,8 @@ pub fn read(input: impl BufRead, split: Split) -> Result<Vec<Row>, CorpusError> 
         }
         let wrong = |problem: String| CorpusError::Line { line: index + 1, problem };
         let line: Line = serde_json::from_str(&line).map_err(|error| wrong(error.to_string()))?;
-        let channel: Channel = line.channel.parse().map_err(|error: event::UnknownChannel| wrong(error.to_string()))?;
+        let channel: Channel =
+            line.channel.parse().map_err(|error: event::UnknownChannel| wrong(format!("channel {:?}: {error}", line.channel)))?;
         let texts = match (&line.text, &line.template) {
             (Some(text), None) => vec![text.clone()],
             (None, Some(template)) => expand(template, &line.slots, index as u64).map_err(wrong)?,

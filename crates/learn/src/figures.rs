@@ -21,7 +21,9 @@ mod tests {
 
     #[test]
     fn intervals_are_those_of_the_tables() {
-        let near = |(low, high): (f32, f32), of: (f32, f32)| assert!((low - of.0).abs() < 5e-4 && (high - of.1).abs() < 5e-4, "{low} {high}");
+        let near = |(low, high): (f32, f32), of: (f32, f32)| {
+            assert!((low - of.0).abs() < 5e-4 && (high - of.1).abs() < 5e-4, "{low} {high}")
+        };
         near(wilson(5, 10), (0.2366, 0.7634));
         near(wilson(0, 20), (0.0, 0.1611));
         near(wilson(0, 0), (0.0, 1.0));

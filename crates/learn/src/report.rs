@@ -101,8 +101,5 @@ fn summary(rates: &[Rate]) -> [(f32, f32); 2] {
     let rows = rates.iter().map(|rate| rate.rows).sum::<usize>().max(1) as f32;
     let mean = |share: &dyn Fn(&Rate) -> f32| rates.iter().map(share).sum::<f32>() / rates.len().max(1) as f32;
     let hits = |of: &dyn Fn(&Rate) -> usize| rates.iter().map(of).sum::<usize>() as f32 / rows;
-    [
-        (hits(&|rate| rate.at_warn), mean(&|rate| rate.warn().0)),
-        (hits(&|rate| rate.at_deny), mean(&|rate| rate.deny().0)),
-    ]
+    [(hits(&|rate| rate.at_warn), mean(&|rate| rate.warn().0)), (hits(&|rate| rate.at_deny), mean(&|rate| rate.deny().0))]
 }

@@ -46,10 +46,8 @@ impl Samples {
                 continue;
             }
             let report = inspector.inspect(&of.text, of.channel, None);
-            let mut names: Vec<String> = classifier::properties(&text).into_iter().map(str::to_owned).collect();
-            if with_signatures {
-                names.extend(signature_features(report.findings.iter().map(|found| found.rule.as_str()), report.score));
-            }
+            let rules = report.findings.iter().map(|found| found.rule.as_str());
+            let names = if with_signatures { signature_features(rules, report.score) } else { Vec::new() };
             let named = names
                 .into_iter()
                 .map(|name| {
@@ -74,11 +72,11 @@ impl Samples {
 }
 
 impl Sample {
-    /// The stretches that are scored, as blocks: the whole, then every window.
-    pub(crate) fn stretches(&self, window: usize) -> impl Iterator<Item = (usize, usize)> {
+    /// The windows that are scored, as blocks; a text that is shorter is one window.
+    pub(crate) fn windows(&self, window: usize) -> impl Iterator<Item = (usize, usize)> {
         let blocks = self.blocks.len();
-        let windows = if blocks > window { blocks - window + 1 } else { 0 };
-        std::iter::once((0, blocks)).chain((0..windows).map(move |start| (start, start + window)))
+        let window = window.min(blocks);
+        (0..=blocks - window).map(move |start| (start, start + window))
     }
 
     /// The features of blocks `start..end`.

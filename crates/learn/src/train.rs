@@ -1,4 +1,4 @@
-//! Logistic regression by AdaGrad, over stretches of texts of which only the label of the whole is known.
+//! Logistic regression by AdaGrad, over windows of texts of which only the label of the whole is known.
 //!
 //! An attack in a long text stands in some place of it: after the first round the window that says most is the one that learns
 //! (multiple-instance learning). Features are left out at random, so that no single word carries an attack.
@@ -42,13 +42,6 @@ impl Options {
         source_power: 0.5,
     };
 
-    pub(crate) fn tuned() -> Self {
-        let env = |name: &str, default: f32| std::env::var(name).ok().map_or(default, |v| v.parse().unwrap());
-        let c = Self::CHOSEN;
-        Self { rounds: env("ROUNDS", c.rounds as f32) as usize, rate: env("RATE", c.rate), left_out: env("DROP", c.left_out), window: env("WINDOW", c.window as f32) as usize, prior: env("PRIOR", c.prior), named: env("NAMED", c.named),
-            regions: [env("S_CH", c.regions[0]), env("S_W", c.regions[1]), env("S_P", c.regions[2]), env("S_T", c.regions[3]), env("S_X", c.regions[4])], source_power: env("POWER", c.source_power) }
-    }
-
     /// The usual baseline: logistic regression over the words of the whole text.
     pub(crate) const BAG_OF_WORDS: Self =
         Self { left_out: 0.0, window: usize::MAX / 2, named: 0.0, regions: [0.0, 1.0, 0.0, 0.0, 0.0], ..Self::CHOSEN };
@@ -63,12 +56,12 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// The sum of a sample: its best stretch, and what its named features add.
+    /// The sum of a sample: its best window, and what its named features add.
     pub(crate) fn sum(&self, sample: &Sample, options: &Options) -> f32 {
         let blocks = block_sums(sample, |index| self.hashed[index as usize], |_| true);
         let best = sample
-            .stretches(options.window)
-            .map(|stretch| value(&blocks, stretch, options.prior).0)
+            .windows(options.window)
+            .map(|window| value(&blocks, window, options.prior).0)
             .max_by(f32::total_cmp)
             .unwrap_or_default();
         let named: f32 = sample.named.iter().map(|&index| self.named[index as usize]).sum();
@@ -128,9 +121,10 @@ impl Lesson<'_> {
         let sample = self.sample;
         let origin = sample.origin as usize;
         let blocks = block_sums(sample, |index| weights.hashed[index as usize], |index| self.keeps(index));
-        let stretches: Vec<(usize, usize)> = sample.stretches(self.options.window).collect();
-        let values: Vec<(f32, f32)> = stretches.iter().map(|&stretch| value(&blocks, stretch, self.options.prior)).collect();
-        let named: f32 = sample.named.iter().filter(|&&index| self.keeps(index)).map(|&index| weights.named[index as usize]).sum();
+        let windows: Vec<(usize, usize)> = sample.windows(self.options.window).collect();
+        let values: Vec<(f32, f32)> = windows.iter().map(|&window| value(&blocks, window, self.options.prior)).collect();
+        let named: f32 =
+            sample.named.iter().filter(|&&index| self.keeps(index)).map(|&index| weights.named[index as usize]).sum();
         let rest = named * self.options.named + weights.bias[origin];
         let chosen = choose(&values, sample.is_attack, round, random);
         let share = weight / chosen.len() as f32;
@@ -141,7 +135,7 @@ impl Lesson<'_> {
             if gradient.abs() < GRADIENT_MIN {
                 continue;
             }
-            let (start, end) = stretches[at];
+            let (start, end) = windows[at];
             for &index in sample.of_blocks(start, end).iter().filter(|&&index| self.keeps(index)) {
                 let pace = self.options.regions[Region::of(index) as usize];
                 let at = index as usize;
@@ -156,21 +150,11 @@ impl Lesson<'_> {
     }
 }
 
-/// Which stretches learn: of an attack the window that says most (any at first), now and then the whole; of a benign text the whole, the
-/// window that says most, and another.
+/// Which windows learn: of an attack the one that says most (in the first round any, too), of a benign text that one and another.
 fn choose(values: &[(f32, f32)], is_attack: bool, round: usize, random: &mut Random) -> Vec<usize> {
-    let windows = values.len() - 1;
-    if windows == 0 {
-        return vec![0];
-    }
-    let other = 1 + random.below(windows);
-    let best = (1..values.len()).max_by(|&a, &b| values[a].0.total_cmp(&values[b].0)).unwrap_or(0);
-    match (is_attack, round) {
-        (false, _) => vec![0, best, other],
-        (true, 0) => vec![0, other],
-        (true, _) if random.below(2) == 0 => vec![best, 0],
-        (true, _) => vec![best],
-    }
+    let best = (0..values.len()).max_by(|&a, &b| values[a].0.total_cmp(&values[b].0)).unwrap_or(0);
+    let other = random.below(values.len());
+    if best == other || is_attack && round > 0 { vec![best] } else { vec![best, other] }
 }
 
 /// Sum of weights and number of features, for each block.
@@ -183,7 +167,7 @@ fn block_sums(sample: &Sample, weight: impl Fn(u32) -> f32, keeps: impl Fn(u32) 
         .collect()
 }
 
-/// The sum of a stretch, and what each of its features counts for.
+/// The sum of a window, and what each of its features counts for.
 fn value(blocks: &[(f32, u32)], (start, end): (usize, usize), prior: f32) -> (f32, f32) {
     let (sum, features) = blocks[start..end].iter().fold((0.0, 0), |(sum, features), block| (sum + block.0, features + block.1));
     let factor = 1.0 / (features as f32 + prior).sqrt();

@@ -2,6 +2,7 @@
 
 mod agents;
 mod keys;
+mod learning;
 mod lifecycle;
 mod options;
 
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::agents::{HookOptions, McpArgs, OnAway, OnFinding, RunOptions, SetupOptions};
 pub(crate) use self::keys::{Egress, Keys, Rotated, Witness};
+pub(crate) use self::learning::{Corpora, Eval, EvalTextOptions, ReportFormat, SettingName, TrainOptions};
 pub(crate) use self::lifecycle::{Evidence, Hold, Ledger, Retention, Trusted};
 pub(crate) use self::options::{Data, Format, FormatName, Operator, Reading, Root};
 
@@ -182,6 +184,14 @@ pub(crate) enum Command {
     /// Look after rules
     #[command(subcommand)]
     Rules(Rules),
+    /// Train the text classifier from labelled texts
+    #[command(
+        after_help = "Example:\n  watchkeeper train --train train.jsonl --dev dev.jsonl --always content/training --out content/models/text.wkmodel\n\nThe same texts give the same bytes. What the model's scores promise is measured on sources that are left out in turn."
+    )]
+    Train(TrainOptions),
+    /// Measure how well is detected
+    #[command(subcommand)]
+    Eval(Eval),
     /// Prove that the record is whole, offline
     #[command(
         after_help = "Example:\n  watchkeeper verify /var/lib/watchkeeper\n  watchkeeper verify --public https://logs.example/one --key vkey --policy witnesses --checkpoint kept\n\nExit: 0 intact, 1 tampered (names the first fault), 2 cannot read, 3 not proved: nothing is wrong, and it is not what --key,\n--policy or --tsa-roots ask for."

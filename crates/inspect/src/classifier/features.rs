@@ -7,8 +7,8 @@ use event::Channel;
 
 use super::tokens::{Kind, Token, tokens};
 
-/// Tokens of a block: two or three sentences.
-const BLOCK_TOKENS: usize = 32;
+/// Tokens of a block: a sentence.
+const BLOCK_TOKENS: usize = 16;
 
 /// Characters of the shortest and of the longest n-grams of characters.
 const GRAM_CHARS_MIN: usize = 3;
@@ -17,8 +17,8 @@ const GRAM_CHARS_MAX: usize = 5;
 /// Characters of a word that have n-grams, with its two borders; words are 24 bytes or less.
 const WORD_CHARS_MAX: usize = 32;
 
-/// Bits of the filter that keeps a feature from counting twice in a block. A block has some 700 features.
-const FILTER_BITS: usize = 1 << 14;
+/// Bits of the filter that keeps a feature from counting twice in a block. A block has some 350 features.
+const FILTER_BITS: usize = 1 << 13;
 
 /// The regions of the table of weights: where the features of a kind are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -179,7 +179,7 @@ impl<S: Sink> Maker<'_, '_, S> {
     fn add(&mut self, region: Region, hash: u64) {
         let index = region.index(mix(hash));
         // A collision in the filter drops a feature of the block, equally in training and in use.
-        let bit = (index ^ index >> 14) as usize & (FILTER_BITS - 1);
+        let bit = (index ^ index >> 13) as usize & (FILTER_BITS - 1);
         let (word, mask) = (bit / 64, 1 << (bit % 64));
         if self.seen[word] & mask == 0 {
             self.seen[word] |= mask;

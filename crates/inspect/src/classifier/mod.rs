@@ -1,19 +1,17 @@
 //! The classifier: a linear model over hashed n-grams, which reads what signatures have no words for.
 //!
-//! A text is scored as a whole and in windows of some blocks; the best of these is its sum. The sum of a stretch is the mean-like
-//! `Σ weights / √(features + prior)`, so that long stretches weigh by what they say and not by their length. Signatures that matched and
-//! properties of the whole text add to it. A calibration made on sources that the model had not seen turns sums into scores: at
-//! [`Verdict::WARN_SCORE_MIN`](event::Verdict::WARN_SCORE_MIN) one in a hundred benign texts of a new source is above it, at
+//! A text is scored in overlapping windows of two sentences or so; the best of these is its sum: an attack is as much of one in a long
+//! text as alone. The sum of a window is `Σ weights / √(features + prior)`. Signatures that matched add to it. Nothing of the text as a
+//! whole does, such as its length: who attacks could choose it. A calibration made on sources that the model had not seen turns sums into
+//! scores: at [`Verdict::WARN_SCORE_MIN`](event::Verdict::WARN_SCORE_MIN) one in a hundred benign texts of a new source is above it, at
 //! [`Verdict::DENY_SCORE_MIN`](event::Verdict::DENY_SCORE_MIN) one in a thousand.
 
 mod features;
 mod model;
-mod shape;
 mod tokens;
 
 pub use features::{Origin, Region, Sink, WEIGHTS, extract};
 pub use model::{Head, Model, ModelError, OriginHead};
-pub use shape::properties;
 
 /// What the classifier says of a text.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -38,8 +36,7 @@ impl Model {
         extract(text, origin, &mut sums);
         let best = best_stretch(&sums.blocks, self.head().window_blocks, self.head().step, self.head().prior)?;
         let named = |name: &str| of_origin.named.get(name).copied().unwrap_or(0.0);
-        let whole: f32 = properties(text).into_iter().map(named).sum::<f32>() + signatures.map(named).sum::<f32>();
-        let sum = best.sum + whole + of_origin.bias;
+        let sum = best.sum + signatures.map(named).sum::<f32>() + of_origin.bias;
         Some(Classified { score: of_origin.score(sum), sum, ..best })
     }
 }
@@ -83,12 +80,11 @@ impl Sink for Sums<'_> {
 
 fn best_stretch(blocks: &[Block], window: usize, step: f32, prior: f32) -> Option<Classified> {
     let value = |stretch: &[Block]| -> Option<Classified> {
-        let (sum, features) = stretch.iter().fold((0_i64, 0_u64), |(sum, features), block| {
-            (sum + i64::from(block.sum), features + u64::from(block.features))
-        });
+        let (sum, features) = stretch
+            .iter()
+            .fold((0_i64, 0_u64), |(sum, features), block| (sum + i64::from(block.sum), features + u64::from(block.features)));
         let sum = sum as f32 * step / (features as f32 + prior).sqrt();
         Some(Classified { score: 0.0, sum, start: stretch.first()?.start, end: stretch.last()?.end })
     };
-    let windows = blocks.windows(window).filter_map(value);
-    std::iter::once(value(blocks)?).chain(windows).max_by(|a, b| a.sum.total_cmp(&b.sum))
+    blocks.windows(window.min(blocks.len()).max(1)).filter_map(value).max_by(|a, b| a.sum.total_cmp(&b.sum))
 }

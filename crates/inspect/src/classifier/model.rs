@@ -59,7 +59,7 @@ pub struct Head {
 pub struct OriginHead {
     /// Added to every sum.
     pub bias: f32,
-    /// Weights of the features that have names: signatures that matched, properties of the text.
+    /// Weights of the features that have names: signatures that matched, and what they come to.
     pub named: BTreeMap<String, f32>,
     /// Sums and the scores that they stand for, rising in both; between them the score is interpolated.
     pub calibration: Vec<(f32, f32)>,
@@ -127,7 +127,8 @@ impl OriginHead {
     #[must_use]
     pub fn score(&self, sum: f32) -> f32 {
         let next = self.calibration.partition_point(|(at, _)| *at < sum);
-        let (Some(&(low, from)), Some(&(high, to))) = (self.calibration.get(next.wrapping_sub(1)), self.calibration.get(next)) else {
+        let (Some(&(low, from)), Some(&(high, to))) = (self.calibration.get(next.wrapping_sub(1)), self.calibration.get(next))
+        else {
             let end = if next == 0 { self.calibration.first() } else { self.calibration.last() };
             return end.map_or(0.0, |(_, score)| *score);
         };
@@ -189,7 +190,7 @@ mod tests {
     fn head() -> Head {
         let origin = OriginHead {
             bias: -1.0,
-            named: BTreeMap::from([("length.40".to_owned(), 0.5)]),
+            named: BTreeMap::from([("score.3".to_owned(), 0.5)]),
             calibration: vec![(-2.0, 0.0), (0.0, 0.4), (1.0, 0.8)],
         };
         Head {

@@ -126,7 +126,8 @@ impl Tokens<'_> {
     }
 
     fn until_space(&self, start: usize) -> usize {
-        let end = |character: char| character.is_whitespace() || matches!(character, '"' | '<' | '>' | ')' | ']' | '}' | ',' | ';');
+        let end =
+            |character: char| character.is_whitespace() || matches!(character, '"' | '<' | '>' | ')' | ']' | '}' | ',' | ';');
         let limit = self.text.floor_char_boundary(self.text.len().min(start + ADDRESS_BYTES_MAX));
         self.text[start..limit].find(end).map_or(limit, |at| start + at)
     }

@@ -54,9 +54,11 @@ impl Check {
         &Self::new("structure.prompt_leak", "leak", Risk::SystemPromptLeakage, "AML.T0056", 0.5);
 
     /// The classifier on what a user said.
-    const CLASSIFIER_USER: &'static Self = &Self::new("classifier.user", "classifier", Risk::PromptInjection, "AML.T0051.000", 0.4);
+    const CLASSIFIER_USER: &'static Self =
+        &Self::new("classifier.user", "classifier", Risk::PromptInjection, "AML.T0051.000", 0.4);
     /// The classifier on a tool's result or a document.
-    const CLASSIFIER_DATA: &'static Self = &Self::new("classifier.data", "classifier", Risk::PromptInjection, "AML.T0051.001", 0.4);
+    const CLASSIFIER_DATA: &'static Self =
+        &Self::new("classifier.data", "classifier", Risk::PromptInjection, "AML.T0051.001", 0.4);
 
     /// The classifier's opinion of texts of an origin.
     pub(crate) const fn classifier(origin: Origin) -> &'static Self {

@@ -7,6 +7,7 @@ mod hook;
 mod import;
 mod import_rules;
 mod keys;
+mod learning;
 mod lifecycle;
 mod mcp;
 mod picture;
@@ -49,6 +50,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sanitize { file, data } => text::sanitize(&file, &data),
         Command::Detect { rules, events } => rules::detect(&rules, &events),
         Command::Rules(command) => rules::rules(command),
+        Command::Train(options) => learning::train(&options),
+        Command::Eval(command) => learning::eval(&command),
         Command::Verify { target, data, key, checkpoint, policy, tsa_roots, digests, public, strict, config, json } => {
             let trust = verify::trust(key.as_deref(), policy.as_deref(), tsa_roots.as_deref())?;
             let saying = verify::Saying { strict, json };
