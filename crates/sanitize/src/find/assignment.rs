@@ -97,6 +97,11 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
     }
 }
 
+/// Whether the name before the sign at `at` announces a value that may have several words.
+pub(super) fn announces(text: &str, at: usize) -> bool {
+    name_before(text.as_bytes(), at).is_some_and(|(name, _)| announced::label(name).is_some())
+}
+
 /// `my password is ...`, `--password ...`: the word ends at `end` and its first letter is cut off.
 pub(super) fn sentence(text: &str, start: usize, end: usize, found: &mut Vec<Match>) -> Option<usize> {
     const BETWEEN: &[&str] = &[" is now ", " is: ", " is ", " was ", " to ", " ist ", " es ", " est ", " è "];

@@ -287,6 +287,19 @@ pub(super) fn sweep(text: &str, found: &mut Vec<Match>) {
     }
 }
 
+/// Where the literals end that announce what has several words.
+pub(super) fn announcements(text: &str) -> Vec<usize> {
+    let Some(Sweeper { searcher, announces }) = SWEEPER.as_ref() else { return Vec::new() };
+    searcher
+        .find_iter(text)
+        .filter(|hit| {
+            let announces = announces.get(hit.pattern().as_usize());
+            matches!(announces, Some(Announces::Words(..) | Title | Letter | Street | NetworkFile))
+        })
+        .map(|hit| hit.end())
+        .collect()
+}
+
 fn name(text: &str, start: usize, end: Option<usize>, found: &mut Vec<Match>) {
     if let Some((end, name)) = end.and_then(|end| Some((end, text.get(start..end)?))) {
         found.push(Match::new(start, end, Kind::Person, person::normal(name)));

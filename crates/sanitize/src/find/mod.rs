@@ -67,6 +67,15 @@ pub(crate) fn pass(text: &str, hint: Hint<'_>, found: &mut Vec<Match>) -> bool {
     bytes(text, hint, found)
 }
 
+/// Where words end that announce values of several words: names, dates, addresses, grouped numbers. What stands behind them may be a part of
+/// one as soon as more comes.
+pub(crate) fn announcements(text: &str) -> Vec<usize> {
+    let mut all = literal::announcements(text);
+    let signs = text.bytes().enumerate().filter(|(_, byte)| matches!(byte, b':' | b'='));
+    all.extend(signs.map(|(at, _)| at).filter(|at| assignment::announces(text, *at)));
+    all
+}
+
 /// What a byte may be the beginning of.
 const CLASS: [u8; 256] = {
     let mut class = [0; 256];

@@ -42,6 +42,10 @@ pub(in crate::find) fn at(text: &str, digit: usize, hint: Hint<'_>, found: &mut 
             if !(code.check)(&normal) {
                 continue;
             }
+            // `de 123 456 789`: small letters before a space are a word
+            if !is_upper && start + letters < digit {
+                continue;
+            }
             let is_sure = code.needs == Needs::Capitals && is_upper;
             let mut is_named = || {
                 let near = near.get_or_insert_with(|| Near::before(bytes, start, hint));
