@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::find::{Hint, Match};
+use crate::find::{self, Hint, Match};
 use crate::token::{TokenKey, Value};
+use crate::view::View;
 use crate::{Action, Clean, SensitiveType, layer};
 
 /// How many values of each type were replaced, by the type's name.
@@ -114,6 +115,22 @@ impl Sanitizer {
     #[must_use]
     pub fn json_edits(&self, raw: &str, is_left: &dyn Fn(Option<&str>, &str) -> bool) -> Option<Vec<Edit>> {
         crate::json::find_all(&self.key, raw, is_left).map(|matches| self.edits(&matches))
+    }
+
+    /// Where in a text words end behind which a value of several words may stand, in bytes and in order: a name, a date, an address, a number in
+    /// groups. Whoever has only the beginning of a text keeps what stands behind them until more has come.
+    #[must_use]
+    pub fn announcements(raw: &str) -> Vec<usize> {
+        let mut all = find::announcements(raw);
+        if let Some(view) = View::of(raw) {
+            let ends = find::announcements(&view.text)
+                .into_iter()
+                .filter_map(|end| Some(view.raw_range(&(end.checked_sub(1)?..end)).end));
+            all.extend(ends);
+        }
+        all.sort_unstable();
+        all.dedup();
+        all
     }
 
     fn edits(&self, matches: &[Match]) -> Vec<Edit> {

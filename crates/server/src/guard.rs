@@ -39,6 +39,10 @@ impl Guard for PipelineGuard {
         self.0.sanitizer().text_edits(text).into_iter().map(edit).collect()
     }
 
+    fn announcements(&self, text: &str) -> Vec<usize> {
+        sanitize::Sanitizer::announcements(text)
+    }
+
     fn json_edits(&self, json: &str, is_left: &dyn Fn(Option<&str>, &str) -> bool) -> Option<Vec<Edit>> {
         Some(self.0.sanitizer().json_edits(json, is_left)?.into_iter().map(edit).collect())
     }

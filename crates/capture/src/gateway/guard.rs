@@ -14,6 +14,9 @@ pub trait Guard: Send + Sync + 'static {
     /// What has to be replaced in a free text.
     fn text_edits(&self, text: &str) -> Vec<Edit>;
 
+    /// Where words end, in bytes, behind which a sensitive value of several words may stand as soon as more of the text has come.
+    fn announcements(&self, text: &str) -> Vec<usize>;
+
     /// What has to be replaced in a JSON text, except in the values of which `is_left` says so by key and text; `None` when it is no
     /// JSON.
     fn json_edits(&self, json: &str, is_left: &dyn Fn(Option<&str>, &str) -> bool) -> Option<Vec<Edit>>;

@@ -342,13 +342,13 @@ impl Mask {
         if !all && held > RESCAN_BYTES_MIN && held <= HOLD_BYTES_MAX && end - channel.scanned_to < held as u64 / 8 {
             return;
         }
-        if held == 0 || (!all && channel.may_go() <= channel.released) {
+        if held == 0 || (!all && channel.may_go(&*self.guard) <= channel.released) {
             channel.scanned_to = if held > RESCAN_BYTES_MIN { end } else { channel.scanned_to };
             return;
         }
         channel.scanned_to = end;
         let edits = self.guard.text_edits(&channel.text);
-        let cut = channel.safe(&edits, all);
+        let cut = channel.safe(&edits, all, &*self.guard);
         let is_judged = self.policy.answers == Action::Block;
         if cut <= channel.released || (is_judged && !all && cut - channel.released < STEP_BYTES) {
             return;
@@ -416,13 +416,13 @@ impl Mask {
 
 impl Channel {
     /// Up to where the text may go, with what is sensitive in it known.
-    fn safe(&self, edits: &[Edit], all: bool) -> usize {
+    fn safe(&self, edits: &[Edit], all: bool, guard: &dyn Guard) -> usize {
         let length = self.text.len();
         if all {
             return length;
         }
         let is_forced = self.is_forced();
-        let cut = self.may_go();
+        let cut = self.may_go(guard);
         match edits.iter().find(|edit| edit.start < cut && edit.end > cut) {
             Some(edit) if is_forced => edit.end,
             Some(edit) => edit.start.max(self.released),
@@ -436,7 +436,7 @@ impl Channel {
     }
 
     /// Up to where the text may go as far as its words tell.
-    fn may_go(&self) -> usize {
+    fn may_go(&self, guard: &dyn Guard) -> usize {
         let window = self.text.floor_char_boundary(self.text.len().saturating_sub(OVERLAP_BYTES)).max(self.released);
         if self.is_forced() {
             return window;
@@ -444,7 +444,7 @@ impl Channel {
         // A word that has not ended may be the beginning of a key.
         let held = &self.text[self.released..window];
         let end = |at: usize| at + held[at..].chars().next().map_or(1, char::len_utf8);
-        words::settled(&self.text, self.released + held.rfind(char::is_whitespace).map_or(0, end))
+        words::settled(&self.text, self.released + held.rfind(char::is_whitespace).map_or(0, end), guard)
     }
 
     /// Drops what has gone, except for the context of what comes.

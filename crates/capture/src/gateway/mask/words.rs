@@ -2,9 +2,56 @@
 //!
 //! A complete word has been scanned as it will ever be scanned, so a value without white space in it is found whole. What is left are values
 //! of several words: numbers in groups (cards, IBANs, telephone numbers), addresses spelled for people (`ann at example dot com`), quoted
-//! phrases behind a name, armoured keys, wrapped base64. A word goes when it is no part of one whatever follows, or when what follows has
+//! phrases behind a name, armoured keys, wrapped base64, postal addresses, codes in groups, and what words announce: names, dates, numbers of
+//! documents. The guard says which words announce something; what stands shortly behind them waits. A word goes when it is no part of one whatever follows, or when what follows has
 //! settled that; at the first word that may be one the text waits, and the window decides. A type of value that begins with plain words needs
 //! a case here, and one in the test that cuts texts everywhere.
+
+use super::super::guard::Guard;
+
+/// Bytes behind an announcement in which a value may begin.
+const REACH_BYTES: usize = 64;
+
+/// Most words of an address that are looked at before its number goes.
+const ADDRESS_WORDS_MAX: usize = 12;
+
+/// Letters before the digits of a code, most: `CHE`, and four in the codes that have no digits in their first group.
+const CODE_LETTERS_MAX: usize = 4;
+
+/// Digits of a code with letters behind them, at the least: `12 34 56 C`.
+const CODE_DIGITS_MIN: usize = 6;
+
+/// What a street with its number before it begins with in French; English streets begin with a capital.
+const FRENCH_STREETS: [&str; 19] = [
+    "rue",
+    "avenue",
+    "av",
+    "boulevard",
+    "bd",
+    "place",
+    "allée",
+    "allee",
+    "chemin",
+    "impasse",
+    "quai",
+    "cours",
+    "route",
+    "square",
+    "passage",
+    "faubourg",
+    "bis",
+    "ter",
+    "quater",
+];
+
+/// Small words in the names of streets.
+const STREET_WORDS: [&str; 5] = ["of", "the", "and", "de", "la"];
+
+/// What ends the name of a street in two words, the number behind it: `Lange Straße 12`.
+const STREET_ENDS: [&str; 24] = [
+    "Straße", "Strasse", "Str.", "Gasse", "Allee", "Platz", "Weg", "Damm", "Ufer", "Ring", "Chaussee", "Steig", "Markt",
+    "Straat", "Laan", "Plein", "Gracht", "Kade", "Dijk", "Gatan", "Gade", "Vej", "Gata", "Katu",
+];
 
 /// Longest plain word, in bytes: a longer one may be a line of something encoded that goes on in the next.
 const PLAIN_BYTES_MAX: usize = 24;
@@ -51,19 +98,23 @@ impl Word<'_> {
 }
 
 /// Up to where the text may go. Everything before `from`, where a word begins, has gone.
-pub(super) fn settled(text: &str, from: usize) -> usize {
-    let words = words(text, from);
+pub(super) fn settled(text: &str, from: usize, guard: &dyn Guard) -> usize {
+    let mut words = words(text, from);
+    hold_announced(text, from, &mut words, guard);
     let (mut at, mut end) = (0, from);
     while let Some(word) = words.get(at).filter(|word| word.is_complete) {
         let mut next = at + 1;
         let is_settled = match word.kind {
             Kind::Other => false,
-            Kind::Plain | Kind::At => true,
+            Kind::Plain | Kind::At => !may_lead(word, words.get(next..).unwrap_or_default()),
             Kind::Digits => {
                 while words.get(next).is_some_and(|word| word.is_complete && word.kind == Kind::Digits) {
                     next += 1;
                 }
-                words.get(next).is_some_and(ends_number)
+                let digits = words[at..next].iter().flat_map(|word| word.text.bytes()).filter(u8::is_ascii_digit).count();
+                let is_code = |word: &Word<'_>| digits >= CODE_DIGITS_MIN && is_code_letters(word);
+                words.get(next).is_some_and(|word| ends_number(word) && !is_code(word))
+                    && !may_be_street(words.get(next..).unwrap_or_default())
             }
         };
         if !is_settled || !is_no_address(words.get(next..).unwrap_or_default()) {
@@ -79,6 +130,65 @@ pub(super) fn settled(text: &str, from: usize) -> usize {
 pub(super) fn is_plain(text: &str, from: usize) -> bool {
     const HELD_BYTES_MAX: usize = 128;
     text.len() - from <= HELD_BYTES_MAX && words(text, from).iter().all(|word| word.kind == Kind::Plain)
+}
+
+/// Lets words wait that stand in the reach of an announcement.
+fn hold_announced(text: &str, from: usize, words: &mut [Word<'_>], guard: &dyn Guard) {
+    // the announcing words are read whole, and the name before a sign is longer than the reach
+    let start = text.floor_char_boundary(from.saturating_sub(3 * REACH_BYTES));
+    let announcements = guard.announcements(text.get(start..).unwrap_or_default());
+    let mut begin = from;
+    for word in words {
+        let (at, end) = (begin - start, word.end - start);
+        if announcements.iter().any(|announced| *announced <= end && announced + REACH_BYTES > at) {
+            word.kind = Kind::Other;
+        }
+        begin = word.end;
+    }
+}
+
+/// Whether a plain word may lead a value whose next words have not come: `AB 12 34 56 C`, `RSS MRA 85T10`, `Lange Straße 12`.
+fn may_lead(word: &Word<'_>, following: &[Word<'_>]) -> bool {
+    let Some(next) = following.first() else { return true };
+    if word.is_mark() || next.is_mark() {
+        return false;
+    }
+    let begins_street = word.text.starts_with(|first: char| first.is_uppercase())
+        && STREET_ENDS.iter().any(|end| if next.is_complete { next.text == *end } else { end.starts_with(next.text) });
+    let is_number = |word: &Word<'_>| matches!(word.kind, Kind::Digits | Kind::Other);
+    let begins_code = is_code_letters(word)
+        && (is_number(next) || (is_code_letters(next) && (!next.is_complete || following.get(1).is_none_or(is_number))));
+    begins_street || begins_code
+}
+
+/// Whether a word is letters of a code, or may be read as such: capitals, and few.
+fn is_code_letters(word: &Word<'_>) -> bool {
+    let (_, core, _) = core(word.text);
+    let letters = core.chars().count();
+    (1..=CODE_LETTERS_MAX).contains(&letters) && core.chars().all(|letter| !letter.is_ascii() || letter.is_ascii_uppercase())
+}
+
+/// Whether what follows a number may be the rest of an address that begins with it.
+fn may_be_street(following: &[Word<'_>]) -> bool {
+    let Some(first) = following.first() else { return true };
+    if FRENCH_STREETS.iter().any(|street| may_be(first, street)) {
+        return true;
+    }
+    for (count, word) in following.iter().enumerate() {
+        let begins_small = word.text.starts_with(|first: char| first.is_ascii_lowercase());
+        let is_small = STREET_WORDS.iter().any(|small| may_be(word, small));
+        if count >= ADDRESS_WORDS_MAX || word.is_mark() || (begins_small && (count == 0 || !is_small)) {
+            return false;
+        }
+        if !word.is_complete {
+            return true;
+        }
+        // a town, a state and a code may stand behind a comma, but not behind one word
+        if word.text.ends_with(',') {
+            return count > 0;
+        }
+    }
+    true
 }
 
 /// Whether what follows a word shows that it is no name in a spelled address: `[at]`, `at HOST dot`.
@@ -189,11 +299,12 @@ fn kind(word: &str, before: &str) -> Kind {
 
 #[cfg(test)]
 mod tests {
+    use super::super::super::tests::warden::Warden;
     use super::*;
 
     /// What of a text may go.
     fn goes(text: &str) -> &str {
-        &text[..settled(text, 0)]
+        &text[..settled(text, 0, &*Warden::guard())]
     }
 
     #[test]
@@ -243,6 +354,17 @@ mod tests {
             ("my password:\" correct horse 9", "my "),
             ("{\"password\":\" correct horse 9", ""),
             ("my password:\": correct horse 9", "my "),
+            ("call Mr. Ann Sm", "call "),
+            ("she was born on 12 Mar", "she was "),
+            ("it is 12 Main Str", "it is "),
+            ("it is 12 men str", "it is 12 men "),
+            ("it is 12 rue de", "it is "),
+            ("in Lange Str", "in "),
+            ("in Calle May", "in "),
+            ("it is AB 12 34", "it is "),
+            ("it is RSS MRA", "it is "),
+            ("it is 65 180539 W 0", "it is "),
+            ("my passport is AB 12", "my "),
             ("class notes: he is \"well now", "class notes: he "),
             ("my password is \"correct horse 9", "my password "),
             ("my ｐａｓｓｗｏｒｄ is now \"correct horse 9", "my ｐａｓｓｗｏｒｄ is "),
@@ -271,6 +393,6 @@ mod tests {
         assert_eq!(goes("he said \"well now then"), "he said \"well now ");
         assert_eq!(goes("the secret = \"well now then"), "the ");
         let text = "the secret: \"well now then";
-        assert_eq!(settled(text, "the secret: ".len()), "the secret: ".len());
+        assert_eq!(settled(text, "the secret: ".len(), &*Warden::guard()), "the secret: ".len());
     }
 }

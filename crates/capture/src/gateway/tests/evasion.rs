@@ -127,6 +127,10 @@ impl Guard for Slow {
         Vec::new()
     }
 
+    fn announcements(&self, _: &str) -> Vec<usize> {
+        Vec::new()
+    }
+
     fn json_edits(&self, _: &str, _: &dyn Fn(Option<&str>, &str) -> bool) -> Option<Vec<Edit>> {
         Some(Vec::new())
     }

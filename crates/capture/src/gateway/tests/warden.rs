@@ -49,6 +49,10 @@ impl Guard for Warden {
         self.sanitizer.text_edits(text).into_iter().map(edit).collect()
     }
 
+    fn announcements(&self, text: &str) -> Vec<usize> {
+        Sanitizer::announcements(text)
+    }
+
     fn json_edits(&self, json: &str, is_left: &dyn Fn(Option<&str>, &str) -> bool) -> Option<Vec<Edit>> {
         self.sanitizer.json_edits(json, is_left).map(|edits| edits.into_iter().map(edit).collect())
     }
