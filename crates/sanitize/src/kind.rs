@@ -100,8 +100,14 @@ types! {
 pub enum Action {
     /// Removed; nothing of it is kept, not even a keyed hash.
     Drop,
+    /// Replaced by what may be shown of it: its class, and of numbers the last four characters. Not joinable by its value.
+    Mask,
     /// Replaced by a keyed token: equal values have equal tokens.
     Token,
+    /// As [`Action::Token`], and the value is sealed beside it, for two people to open together.
+    Encrypt,
+    /// Left as it is, and not counted.
+    Keep,
 }
 
 impl Action {
@@ -110,7 +116,10 @@ impl Action {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Drop => "drop",
+            Self::Mask => "mask",
             Self::Token => "token",
+            Self::Encrypt => "encrypt",
+            Self::Keep => "keep",
         }
     }
 }
@@ -122,7 +131,7 @@ impl SensitiveType {
         (self as u8) <= (Self::Secret as u8)
     }
 
-    /// What is done with values of the type.
+    /// What is done with values of the type unless a policy says otherwise.
     #[must_use]
     pub const fn action(self) -> Action {
         match self {

@@ -80,7 +80,7 @@ fn push(cluster: Cluster<'_>, index: usize, count: usize, sure: bool, found: &mu
 }
 
 /// The check digit of ISO/IEC 7812-1 annex B.
-fn luhn(digits: &str) -> bool {
+pub(crate) fn luhn(digits: &str) -> bool {
     let sum: u32 = digits
         .bytes()
         .rev()
