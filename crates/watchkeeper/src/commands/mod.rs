@@ -10,6 +10,7 @@ mod lifecycle;
 mod mcp;
 mod picture;
 mod read;
+mod recover;
 mod rules;
 mod run;
 mod serve;
@@ -45,7 +46,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(options) => run::run(&options),
         Command::Setup(options) => setup::setup(&options),
         Command::Inspect { file, channel } => text::inspect(&file, &channel),
-        Command::Sanitize { file, data } => text::sanitize(&file, &data),
+        Command::Sanitize { file, config, data } => text::sanitize(&file, &data, config.as_deref()),
         Command::Detect { rules, events } => rules::detect(&rules, &events),
         Command::Rules(command) => rules::rules(command),
         Command::Verify { target, data, key, checkpoint, policy, tsa_roots, digests, public, strict, config, json } => {
@@ -71,6 +72,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Hold(command) => lifecycle::hold(command),
         Command::Retention(command) => lifecycle::retention(command),
         Command::Restore { data, operator, from, to, format } => lifecycle::restore(&data, &operator, &from, &to, format.format),
+        Command::Recover(command) => recover::recover(command),
         Command::Evidence(command) => evidence::evidence(command),
         Command::Egress(command) => egress::egress(command),
         Command::Keys(command) => keys::keys(command),
