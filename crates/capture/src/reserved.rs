@@ -7,7 +7,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use crate::{Raw, RawEvent};
 
 /// Beginnings of names.
-const PREFIXES: [&str; 14] = [
+const PREFIXES: [&str; 15] = [
     "archive.",
     "configuration.",
     "detection.",
@@ -19,6 +19,7 @@ const PREFIXES: [&str; 14] = [
     "publication.",
     "record.",
     "recorder.",
+    "recovery.",
     "retention.",
     "store.",
     "tenant_key.",
@@ -26,6 +27,9 @@ const PREFIXES: [&str; 14] = [
 
 /// Whole names.
 const NAMES: [&str; 6] = ["journal.recovered", "mcp.tool.approve", "server.start", "server.stop", "sign_in", "sign_out"];
+
+/// What only the way of an event says: where its client is, how it was sanitised, and what of it is sealed.
+const OF_PIPELINE: [Key; 4] = [attr::GEO_DATABASE, attr::SANITIZER_POLICY, attr::RECOVERY_SEALED, attr::RECOVERY_LEFT_OUT];
 
 /// What only a proxy of ours says of a call.
 const OF_PROXIES: [Key; 3] = [attr::EGRESS_MODE, attr::EGRESS_KEY, attr::RECORD_ON_FAILURE];
@@ -87,8 +91,9 @@ pub fn mark_reported(event: &mut RawEvent) {
         application.id = mark(&application.id);
     }
     let is_of_proxy = matches!(event.source.path, SourcePath::Gateway | SourcePath::Egress | SourcePath::Mcp);
-    // Only a look-up of ours says that a place was looked up, and only a proxy how it passed a call on.
-    for key in std::iter::once(attr::GEO_DATABASE).chain(OF_PROXIES.into_iter().filter(|_| !is_of_proxy)) {
+    // Only a look-up of ours says that a place was looked up, only our sanitiser by which policy, and only a proxy how it passed
+    // a call on.
+    for key in OF_PIPELINE.into_iter().chain(OF_PROXIES.into_iter().filter(|_| !is_of_proxy)) {
         if let Some(value) = event.attributes.remove(&key) {
             event.unmapped.insert(Raw::from(format!("{REPORTED}{key}")), value);
         }

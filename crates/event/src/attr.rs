@@ -140,6 +140,12 @@ keys! {
     AS_ORGANIZATION_NAME = "as.organization.name";
     /// Which database the place of the client was looked up in, with the day it was made; absent where the source told the place.
     GEO_DATABASE = "watchkeeper.geo.database";
+    /// Digest of the policy by which the event was sanitised; absent where it is the default.
+    SANITIZER_POLICY = "watchkeeper.sanitizer.policy";
+    /// Values of the event, sealed for two officers, under the keys of its subjects.
+    RECOVERY_SEALED = "watchkeeper.recovery.sealed";
+    /// How many values were to be sealed and could not be.
+    RECOVERY_LEFT_OUT = "watchkeeper.recovery.left_out";
     /// What kind of action it was (ECS): `read`, `write`, `create`, `delete`, `login` ...
     EVENT_ACTION = "event.action";
     /// How it ended (ECS): `success`, `failure`, `unknown`.

@@ -66,6 +66,29 @@ pub struct AgeRootKey {
 /// # Errors
 /// [`KeysError::NoRoot`], [`KeysError::Permissions`] where others can read it, [`KeysError::RootForm`].
 pub fn read_root_key(path: &Path) -> Result<Arc<dyn RootKey>, KeysError> {
+    let line = read_key_line(path)?;
+    let form = |reason| KeysError::RootForm { path: path.to_owned(), reason };
+    if line.starts_with(AGE_PREFIX) {
+        return Ok(Arc::new(AgeRootKey::new(age_identity(&line).map_err(form)?)));
+    }
+    let encoded = line.strip_prefix(FILE_PREFIX).ok_or_else(|| form("it begins with neither"))?;
+    let mut key = Zeroizing::new([0; 48]); // as much as the decoder asks for at the most
+    let decoded = STANDARD.decode_slice(encoded, &mut key[..]).map_err(|_| form("the line is not base64"))?;
+    let key = Secret::from_slice(&key[..decoded]).ok_or_else(|| form("the key has not 32 bytes"))?;
+    Ok(Arc::new(FileRootKey::new(&key)?))
+}
+
+/// Reads an age identity, which is nobody's root key.
+pub(crate) fn read_age_identity(path: &Path) -> Result<age::x25519::Identity, KeysError> {
+    age_identity(&read_key_line(path)?).map_err(|reason| KeysError::RootForm { path: path.to_owned(), reason })
+}
+
+fn age_identity(line: &str) -> Result<age::x25519::Identity, &'static str> {
+    line.parse().map_err(|_| "the age identity is misspelt")
+}
+
+/// The one line of a file of a key that is no comment.
+fn read_key_line(path: &Path) -> Result<Zeroizing<String>, KeysError> {
     let bytes = files::read_named_at_most(path, ROOT_FILE_BYTES_MAX as u64).map_err(KeysError::io(path))?;
     let bytes = Zeroizing::new(bytes.ok_or_else(|| KeysError::NoRoot(path.to_owned()))?);
     let mode = std::fs::metadata(path).map_err(KeysError::io(path))?.permissions().mode() & 0o777;
@@ -79,15 +102,7 @@ pub fn read_root_key(path: &Path) -> Result<Arc<dyn RootKey>, KeysError> {
     if rest.is_some() {
         return Err(form("it has more than one key"));
     }
-    if line.starts_with(AGE_PREFIX) {
-        let identity = line.parse().map_err(|_| form("the age identity is misspelt"))?;
-        return Ok(Arc::new(AgeRootKey::new(identity)));
-    }
-    let encoded = line.strip_prefix(FILE_PREFIX).ok_or_else(|| form("it begins with neither"))?;
-    let mut key = Zeroizing::new([0; 48]); // as much as the decoder asks for at the most
-    let decoded = STANDARD.decode_slice(encoded, &mut key[..]).map_err(|_| form("the line is not base64"))?;
-    let key = Secret::from_slice(&key[..decoded]).ok_or_else(|| form("the key has not 32 bytes"))?;
-    Ok(Arc::new(FileRootKey::new(&key)?))
+    Ok(Zeroizing::new(line.to_owned()))
 }
 
 /// Makes a root key of our own kind where there is no file yet, in a directory that is made private when it is made.

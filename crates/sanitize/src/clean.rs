@@ -5,6 +5,8 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 
 /// Text from which sensitive values have been removed (invariant I2).
@@ -32,6 +34,12 @@ impl Clean {
     #[must_use]
     pub fn recorded(text: &str) -> Self {
         Self(text.into())
+    }
+
+    /// Ciphertext in base64: nobody can read anything in it.
+    #[must_use]
+    pub fn ciphertext(bytes: &[u8]) -> Self {
+        Self(STANDARD.encode(bytes).into())
     }
 
     /// The text.

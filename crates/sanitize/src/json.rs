@@ -6,8 +6,7 @@ use serde::de::IgnoredAny;
 
 use crate::SensitiveType;
 use crate::find::{Hint, Match};
-use crate::layer;
-use crate::token::TokenKey;
+use crate::{Sanitizer, layer};
 
 /// Deepest nesting for which keys are remembered. Deeper JSON is sanitised as free text.
 const DEPTH_MAX: usize = 512;
@@ -16,7 +15,7 @@ const NUMBER_BYTES_MIN: usize = 3;
 
 /// Everything sensitive in the JSON text, in order and without overlap; `None` when it is no JSON. `is_left` says of a value, by its
 /// key and its text as it is written, that it stays as it is.
-pub(crate) fn find_all(key: &TokenKey, raw: &str, is_left: &dyn Fn(Option<&str>, &str) -> bool) -> Option<Vec<Match>> {
+pub(crate) fn find_all(by: &Sanitizer, raw: &str, is_left: &dyn Fn(Option<&str>, &str) -> bool) -> Option<Vec<Match>> {
     serde_json::from_str::<IgnoredAny>(raw).ok()?;
     let bytes = raw.as_bytes();
     let mut found = Vec::new();
@@ -42,14 +41,14 @@ pub(crate) fn find_all(key: &TokenKey, raw: &str, is_left: &dyn Fn(Option<&str>,
                 let decoded = Decoded::of(raw, at + 1..end)?;
                 let after = bytes[end + 1..].iter().position(|b| !b.is_ascii_whitespace()).map(|gap| bytes[end + 1 + gap]);
                 if after == Some(b':') {
-                    let context = decoded.find(key, Hint::default(), &mut found);
+                    let context = decoded.find(by, Hint::default(), &mut found);
                     if let Some(slot) = keys.last_mut() {
                         *slot = Some(context);
                     }
                 } else {
                     let hint = Hint { key: keys.last().and_then(|key| key.as_deref()) };
                     if !is_left(hint.key, raw.get(at + 1..end)?) {
-                        decoded.find(key, hint, &mut found);
+                        decoded.find(by, hint, &mut found);
                     }
                 }
                 at = end + 1;
@@ -59,7 +58,7 @@ pub(crate) fn find_all(key: &TokenKey, raw: &str, is_left: &dyn Fn(Option<&str>,
                 if len >= NUMBER_BYTES_MIN {
                     let hint = Hint { key: keys.last().and_then(|key| key.as_deref()) };
                     if !is_left(hint.key, raw.get(at..at + len)?) {
-                        found.extend(number(key, raw, at..at + len, hint));
+                        found.extend(number(by, raw, at..at + len, hint));
                     }
                 }
                 at += len;
@@ -71,7 +70,7 @@ pub(crate) fn find_all(key: &TokenKey, raw: &str, is_left: &dyn Fn(Option<&str>,
 }
 
 /// A number that is sensitive is replaced as a whole, in quotes.
-fn number(key: &TokenKey, raw: &str, range: Range<usize>, hint: Hint<'_>) -> Option<Match> {
+fn number(by: &Sanitizer, raw: &str, range: Range<usize>, hint: Hint<'_>) -> Option<Match> {
     let text = raw.get(range.clone())?;
     let digits = text.strip_prefix('-').unwrap_or(text);
     let whole = digits.bytes().all(|b| b.is_ascii_digit());
@@ -79,7 +78,7 @@ fn number(key: &TokenKey, raw: &str, range: Range<usize>, hint: Hint<'_>) -> Opt
     if !whole && !decimal() {
         return None;
     }
-    let first = layer::find_all(key, digits, hint).into_iter().next()?;
+    let first = layer::find_all(by, digits, hint).into_iter().next()?;
     // of numbers with decimals, coordinates alone are sensitive
     if !whole && first.value.kind != SensitiveType::GpsCoordinates {
         return None;
@@ -130,9 +129,9 @@ impl<'a> Decoded<'a> {
     }
 
     /// Adds what is found, and returns the context that the text is as a key.
-    fn find(&self, key: &TokenKey, hint: Hint<'_>, found: &mut Vec<Match>) -> String {
-        let matches = layer::find_all(key, self.text(), hint);
-        let context = if hint.key.is_none() { layer::context(key, self.text(), &matches) } else { String::new() };
+    fn find(&self, by: &Sanitizer, hint: Hint<'_>, found: &mut Vec<Match>) -> String {
+        let matches = layer::find_all(by, self.text(), hint);
+        let context = if hint.key.is_none() { layer::context(by, self.text(), &matches) } else { String::new() };
         for mut one in matches {
             one.start = self.from + self.raw_offset(one.start, false);
             one.end = self.from + self.raw_offset(one.end, true);

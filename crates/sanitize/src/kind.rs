@@ -278,6 +278,21 @@ pub enum Category {
     Device,
 }
 
+impl Category {
+    /// The category of personal data of that name, as policies write it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "contact" => Self::Contact,
+            "national_id" => Self::NationalId,
+            "financial" => Self::Financial,
+            "health" => Self::Health,
+            "device" => Self::Device,
+            _ => return None,
+        })
+    }
+}
+
 /// What was done with a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -285,8 +300,14 @@ pub enum Category {
 pub enum Action {
     /// Removed; nothing of it is kept, not even a keyed hash.
     Drop,
+    /// Replaced by what may be shown of it: its class, and of numbers the last four characters. Not joinable by its value.
+    Mask,
     /// Replaced by a keyed token: equal values have equal tokens.
     Token,
+    /// As [`Action::Token`], and the value is sealed beside it, for two people to open together.
+    Encrypt,
+    /// Left as it is, and not counted.
+    Keep,
 }
 
 impl Action {
@@ -295,7 +316,10 @@ impl Action {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Drop => "drop",
+            Self::Mask => "mask",
             Self::Token => "token",
+            Self::Encrypt => "encrypt",
+            Self::Keep => "keep",
         }
     }
 }
@@ -336,7 +360,7 @@ impl SensitiveType {
         }
     }
 
-    /// What is done with values of the type.
+    /// What is done with values of the type unless a policy says otherwise.
     #[must_use]
     pub const fn action(self) -> Action {
         match self {

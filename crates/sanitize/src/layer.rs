@@ -3,9 +3,8 @@
 use std::ops::Range;
 
 use crate::find::{self, Hint, Match};
-use crate::token::TokenKey;
 use crate::view::View;
-use crate::{SensitiveType, encoded};
+use crate::{Action, Sanitizer, SensitiveType, encoded};
 
 /// How many encodings may lie over one another: base64 of percent-encoded text is two.
 const DEPTH_MAX: u32 = 2;
@@ -16,12 +15,12 @@ const ROUNDS_MAX: u32 = 6;
 const VALUES_PER_RUN_MAX: usize = 8;
 
 /// Everything sensitive in the text, in order and without overlap, such that what is left holds nothing more.
-pub(crate) fn find_all(key: &TokenKey, text: &str, hint: Hint<'_>) -> Vec<Match> {
+pub(crate) fn find_all(by: &Sanitizer, text: &str, hint: Hint<'_>) -> Vec<Match> {
     let mut found = Vec::new();
-    let mut pieces: Vec<(Range<usize>, u32)> = segments(key, text).map(|segment| (segment, 0)).collect();
+    let mut pieces: Vec<(Range<usize>, u32)> = segments(by, text).map(|segment| (segment, 0)).collect();
     while let Some((piece, round)) = pieces.pop() {
         let Some(part) = text.get(piece.clone()) else { continue };
-        let matches = segment(key, part, hint, DEPTH_MAX);
+        let matches = segment(by, part, hint, DEPTH_MAX);
         if matches.is_empty() {
             continue;
         }
@@ -53,22 +52,22 @@ pub(crate) fn find_all(key: &TokenKey, text: &str, hint: Hint<'_>) -> Vec<Match>
 
 /// What a key says of its value: the key without what was found in it and without the tokens that it holds, so that a
 /// key gives the same context before and after it was sanitised.
-pub(crate) fn context(key: &TokenKey, text: &str, found: &[Match]) -> String {
+pub(crate) fn context(by: &Sanitizer, text: &str, found: &[Match]) -> String {
     let mut context = String::with_capacity(text.len());
     let mut from = 0;
     for one in found {
-        push_without_tokens(key, text.get(from..one.start).unwrap_or_default(), &mut context);
+        push_without_tokens(by, text.get(from..one.start).unwrap_or_default(), &mut context);
         // one space for each token that comes in its place, and for each space between them
         context.extend(std::iter::repeat_n(' ', 1 + 2 * one.more.len()));
         from = one.end;
     }
-    push_without_tokens(key, text.get(from..).unwrap_or_default(), &mut context);
+    push_without_tokens(by, text.get(from..).unwrap_or_default(), &mut context);
     context
 }
 
-fn push_without_tokens(key: &TokenKey, text: &str, out: &mut String) {
+fn push_without_tokens(by: &Sanitizer, text: &str, out: &mut String) {
     let mut from = 0;
-    for segment in segments(key, text) {
+    for segment in segments(by, text) {
         if segment.start > from {
             out.push(' ');
         }
@@ -81,14 +80,14 @@ fn push_without_tokens(key: &TokenKey, text: &str, out: &mut String) {
 }
 
 /// The parts of the text between the tokens that are already in it.
-fn segments<'a>(key: &'a TokenKey, text: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
+fn segments<'a>(by: &'a Sanitizer, text: &'a str) -> impl Iterator<Item = Range<usize>> + 'a {
     let bytes = text.as_bytes();
     let mut from = 0;
     let mut marks = memchr::memchr_iter(b'<', bytes);
     std::iter::from_fn(move || {
         for mark in marks.by_ref() {
             if mark >= from
-                && let Some(len) = bytes.get(mark..).and_then(|rest| key.token_len(rest))
+                && let Some(len) = bytes.get(mark..).and_then(|rest| by.token_len(rest))
             {
                 let segment = from..mark;
                 from = mark + len;
@@ -104,14 +103,17 @@ fn segments<'a>(key: &'a TokenKey, text: &'a str) -> impl Iterator<Item = Range<
 }
 
 /// What one segment holds, in order and without overlap.
-fn segment(key: &TokenKey, text: &str, hint: Hint<'_>, depth: u32) -> Vec<Match> {
+fn segment(by: &Sanitizer, text: &str, hint: Hint<'_>, depth: u32) -> Vec<Match> {
     let mut found = Vec::new();
     let has_other_reading = find::pass(text, hint, &mut found);
+    by.policy.custom.find(text, hint, &mut found);
+    // What is kept hides nothing that is not.
+    found.retain(|one| by.policy.action(&one.value.kind) != Action::Keep);
     if depth > 0 {
         if has_other_reading && let Some(view) = View::of(text) {
-            for part in segments(key, &view.text) {
+            for part in segments(by, &view.text) {
                 let Some(inner) = view.text.get(part.clone()) else { continue };
-                for mut one in segment(key, inner, hint, depth - 1) {
+                for mut one in segment(by, inner, hint, depth - 1) {
                     let raw = view.raw_range(&(one.start + part.start..one.end + part.start));
                     (one.start, one.end) = (raw.start, raw.end);
                     found.push(one);
@@ -120,14 +122,14 @@ fn segment(key: &TokenKey, text: &str, hint: Hint<'_>, depth: u32) -> Vec<Match>
         }
         encoded::for_each(text, |run, decoded| {
             let mut values = Vec::new();
-            for part in segments(key, decoded) {
+            for part in segments(by, decoded) {
                 let Some(inner) = decoded.get(part) else { continue };
-                for one in segment(key, inner, hint, depth - 1) {
+                for one in segment(by, inner, hint, depth - 1) {
                     values.push(one.value);
                     values.extend(one.more);
                 }
             }
-            values.sort_by_key(|value| value.kind);
+            values.sort_by(|a, b| a.kind.cmp(&b.kind));
             values.dedup();
             values.truncate(VALUES_PER_RUN_MAX);
             let mut values = values.into_iter();
@@ -145,7 +147,8 @@ fn without_overlap(text: &str, mut found: Vec<Match>) -> Vec<Match> {
     if found.len() < 2 {
         return found;
     }
-    found.sort_by_key(|one| (one.start, one.value.kind));
+    found.sort_by(|a, b| (a.start, &a.value.kind).cmp(&(b.start, &b.value.kind)));
+    yield_to_builtin(&mut found);
     let mut settled: Vec<Match> = Vec::with_capacity(found.len());
     for one in found {
         let Some(last) = settled.last_mut().filter(|last| one.start < last.end) else {
@@ -160,6 +163,37 @@ fn without_overlap(text: &str, mut found: Vec<Match>) -> Vec<Match> {
         }
     }
     settled
+}
+
+/// Takes out values of the operator's types that are a part of something longer of a built-in type, and those that share a
+/// character with a card verification value, of which not even a hash may be kept. `found` is sorted by where it begins.
+fn yield_to_builtin(found: &mut Vec<Match>) {
+    if !found.iter().any(|one| one.value.kind.is_custom()) {
+        return;
+    }
+    let builtin: Vec<(Range<usize>, bool)> = found
+        .iter()
+        .filter(|one| !one.value.kind.is_custom())
+        .map(|one| (one.start..one.end, one.value.kind == SensitiveType::Cvv))
+        .collect();
+    // How far those reach that begin no later than this one: all of them, and the card verification values.
+    let (mut all, mut verification) = (0, 0);
+    let reach: Vec<(usize, usize)> = builtin
+        .iter()
+        .map(|(range, is_verification)| {
+            all = all.max(range.end);
+            verification = if *is_verification { verification.max(range.end) } else { verification };
+            (all, verification)
+        })
+        .collect();
+    found.retain(|one| {
+        let before = |at: usize| builtin.partition_point(|(range, _)| range.start < at);
+        let reach = |count: usize| count.checked_sub(1).and_then(|last| reach.get(last)).copied().unwrap_or_default();
+        let first = before(one.start);
+        let is_part = reach(first).0 >= one.end || reach(before(one.start + 1)).0 > one.end;
+        let is_verification = reach(before(one.end)).1 > one.start;
+        !one.value.kind.is_custom() || !(is_part || is_verification)
+    });
 }
 
 fn merge(text: &str, last: &mut Match, one: Match) {

@@ -23,18 +23,26 @@
 
 mod checksum;
 mod clean;
+mod custom;
 mod encoded;
 mod events;
 mod find;
 mod json;
 mod kind;
 mod layer;
+mod name;
+mod policy;
 mod sanitizer;
+mod seal;
 mod token;
 mod view;
 
 pub use clean::Clean;
+pub use custom::{CustomError, CustomSpec, Validator};
 pub use events::ContentCache;
 pub use kind::{Action, Category, SensitiveType};
+pub use name::TypeName;
+pub use policy::{Policy, PolicyError, PolicySpec};
 pub use sanitizer::{Cleaned, Counts, Edit, Replacement, Sanitizer};
+pub use seal::{Recoverable, Sealed, Sealer};
 pub use token::TokenKey;

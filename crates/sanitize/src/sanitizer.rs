@@ -2,18 +2,22 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use crate::find::{self, Hint, Match};
-use crate::token::{TokenKey, Value};
+use crate::policy::Policy;
+use crate::seal::{Gathered, Sealer};
+use crate::token::{Form, TokenKey, Value};
 use crate::view::View;
-use crate::{Action, Clean, SensitiveType, layer};
+use crate::{Action, Clean, SensitiveType, TypeName, layer};
 
 /// How many values of each type were replaced, by the type's name.
 pub type Counts = BTreeMap<Cow<'static, str>, u32>;
 
-/// Replaces sensitive values by keyed tokens. Cheap to share: it holds a key and nothing that changes.
+/// Replaces sensitive values by keyed tokens, or by what its policy says. Cheap to share: it holds a key, a policy and nothing
+/// that changes.
 ///
 /// ```
 /// use watchkeeper_sanitize::{Sanitizer, TokenKey};
@@ -27,6 +31,17 @@ pub type Counts = BTreeMap<Cow<'static, str>, u32>;
 #[derive(Debug)]
 pub struct Sanitizer {
     pub(crate) key: TokenKey,
+    pub(crate) policy: Policy,
+    pub(crate) sealer: Option<Arc<dyn Sealer>>,
+}
+
+/// Where a value stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// In what somebody said, or in an attribute.
+    Text,
+    /// In a field that says who, where or in which conversation: what is not joinable there would make one person of many.
+    Name,
 }
 
 /// Clean text, and what was replaced to make it so.
@@ -48,11 +63,11 @@ pub struct Edit {
     /// What comes in its place.
     pub text: String,
     /// What it was.
-    pub kind: SensitiveType,
+    pub kind: TypeName,
 }
 
 /// One replacement. Offsets are Unicode code points of the text that was given, not of the clean one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replacement {
     /// First code point that was replaced.
     pub start: u32,
@@ -60,7 +75,7 @@ pub struct Replacement {
     pub end: u32,
     /// What it was.
     #[serde(rename = "type")]
-    pub kind: SensitiveType,
+    pub kind: TypeName,
     /// What was done.
     pub action: Action,
 }
@@ -69,23 +84,45 @@ impl Sanitizer {
     /// A sanitiser whose tokens are made with this key.
     #[must_use]
     pub fn new(key: TokenKey) -> Self {
-        Self { key }
+        Self { key, policy: Policy::default(), sealer: None }
+    }
+
+    /// With a policy of its own.
+    #[must_use]
+    pub fn with_policy(self, policy: Policy) -> Self {
+        Self { policy, ..self }
+    }
+
+    /// With somebody who seals the values that the policy wants to be recoverable.
+    #[must_use]
+    pub fn with_sealer(self, sealer: Arc<dyn Sealer>) -> Self {
+        Self { sealer: Some(sealer), ..self }
+    }
+
+    /// The policy.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// A name as it stands in the fields of events that say who, where and in which conversation. There a value is a token also
+    /// where the policy masks or drops it in texts: two people whom nothing tells apart would be one.
+    #[must_use]
+    pub fn name(&self, raw: &str) -> Clean {
+        self.text_with(raw, Hint::default(), Place::Name, None).text
     }
 
     /// Sanitises free text.
     #[must_use]
     pub fn text(&self, raw: &str) -> Cleaned {
-        self.text_with(raw, Hint::default())
+        self.text_with(raw, Hint::default(), Place::Text, None)
     }
 
     /// Sanitises JSON text: the keys, strings and numbers in it, each with its key as context. It stays valid JSON and
     /// keeps its layout; a number that is replaced becomes a string. What is no JSON goes through [`Self::text`].
     #[must_use]
     pub fn json(&self, raw: &str) -> Cleaned {
-        match crate::json::find_all(&self.key, raw, &|_, _| false) {
-            Some(matches) => self.replace(raw, &matches),
-            None => self.text(raw),
-        }
+        self.json_at(raw, Place::Text, None)
     }
 
     /// Replaces a credential, which the schema says it is, by one token, whatever it looks like. The scheme of an
@@ -98,23 +135,23 @@ impl Sanitizer {
         }
         let secret =
             ["Bearer ", "bearer ", "Basic ", "basic "].iter().find_map(|scheme| trimmed.strip_prefix(scheme)).unwrap_or(trimmed);
-        let value = Value { kind: SensitiveType::Credential, normal: secret.trim().to_owned(), feature: String::new() };
+        let value = Value { kind: SensitiveType::Credential.into(), normal: secret.trim().to_owned(), feature: String::new() };
         let mut token = String::new();
-        self.key.mint(&value, &mut token);
+        self.key.mint(&value, Form::Token, &mut token);
         Clean::attest(token)
     }
 
     /// What would have to be replaced in free text, in order and without overlap.
     #[must_use]
     pub fn text_edits(&self, raw: &str) -> Vec<Edit> {
-        self.edits(&layer::find_all(&self.key, raw, Hint::default()))
+        self.edits(&layer::find_all(self, raw, Hint::default()))
     }
 
     /// What would have to be replaced in JSON text, in order and without overlap; `None` when it is no JSON. `is_left` says of a
     /// value, by its key and its text as it is written, that it stays as it is: bytes of a picture, a signature.
     #[must_use]
     pub fn json_edits(&self, raw: &str, is_left: &dyn Fn(Option<&str>, &str) -> bool) -> Option<Vec<Edit>> {
-        crate::json::find_all(&self.key, raw, is_left).map(|matches| self.edits(&matches))
+        crate::json::find_all(self, raw, is_left).map(|matches| self.edits(&matches))
     }
 
     /// Where in a text words end behind which a value of several words may stand, in bytes and in order: a name, a date, an address, a number in
@@ -134,20 +171,31 @@ impl Sanitizer {
     }
 
     fn edits(&self, matches: &[Match]) -> Vec<Edit> {
-        let edit = |one: &Match| Edit { start: one.start, end: one.end, text: self.written(one), kind: one.value.kind };
+        let edit = |one: &Match| Edit {
+            start: one.start,
+            end: one.end,
+            text: self.written(one, Place::Text),
+            kind: one.value.kind.clone(),
+        };
         matches.iter().map(edit).collect()
     }
 
     /// What is written in the place of a match.
-    fn written(&self, one: &Match) -> String {
+    fn written(&self, one: &Match, place: Place) -> String {
         let mut text = String::new();
         if one.quoted {
             text.push('"');
         }
-        self.key.mint(&one.value, &mut text);
-        for value in &one.more {
-            text.push(' ');
-            self.key.mint(value, &mut text);
+        for (index, value) in std::iter::once(&one.value).chain(&one.more).enumerate() {
+            if index > 0 {
+                text.push(' ');
+            }
+            let form = match self.action(&value.kind, place) {
+                Action::Drop => Form::Dropped,
+                Action::Mask => Form::Mask,
+                Action::Token | Action::Encrypt | Action::Keep => Form::Token,
+            };
+            self.key.mint(value, form, &mut text);
         }
         if one.quoted {
             text.push('"');
@@ -155,12 +203,43 @@ impl Sanitizer {
         text
     }
 
-    pub(crate) fn text_with(&self, raw: &str, hint: Hint<'_>) -> Cleaned {
-        self.replace(raw, &layer::find_all(&self.key, raw, hint))
+    /// Gathers what is to be sealed of a match. Of a stretch with several values each is taken as it was decoded: beside it there
+    /// may be one that must not be kept.
+    fn gather(&self, one: &Match, replaced: &str, gathered: &mut Gathered) {
+        for value in std::iter::once(&one.value).chain(&one.more) {
+            if self.policy.action(&value.kind) == Action::Encrypt {
+                let mut token = String::new();
+                self.key.mint(value, Form::Token, &mut token);
+                gathered.add(&token, if one.more.is_empty() { replaced } else { &value.normal });
+            }
+        }
+    }
+
+    fn action(&self, kind: &TypeName, place: Place) -> Action {
+        match self.policy.action(kind) {
+            Action::Drop | Action::Mask if place == Place::Name && *kind != SensitiveType::Cvv => Action::Token,
+            action => action,
+        }
+    }
+
+    /// The length of what stands for a value at the beginning of `text`, if it was put there by this sanitiser.
+    pub(crate) fn token_len(&self, text: &[u8]) -> Option<usize> {
+        self.key.token_len(text).or_else(|| self.policy.dropped_len(text))
+    }
+
+    pub(crate) fn json_at(&self, raw: &str, place: Place, gathered: Option<&mut Gathered>) -> Cleaned {
+        match crate::json::find_all(self, raw, &|_, _| false) {
+            Some(matches) => self.replace(raw, &matches, place, gathered),
+            None => self.text_with(raw, Hint::default(), place, gathered),
+        }
+    }
+
+    pub(crate) fn text_with(&self, raw: &str, hint: Hint<'_>, place: Place, gathered: Option<&mut Gathered>) -> Cleaned {
+        self.replace(raw, &layer::find_all(self, raw, hint), place, gathered)
     }
 
     /// Puts the tokens in place.
-    fn replace(&self, raw: &str, matches: &[Match]) -> Cleaned {
+    fn replace(&self, raw: &str, matches: &[Match], place: Place, mut gathered: Option<&mut Gathered>) -> Cleaned {
         if matches.is_empty() {
             return Cleaned { text: Clean::attest(raw), replacements: Vec::new() };
         }
@@ -170,11 +249,14 @@ impl Sanitizer {
         for one in matches {
             let (Some(kept), Some(replaced)) = (raw.get(from..one.start), raw.get(one.start..one.end)) else { continue };
             text.push_str(kept);
-            text.push_str(&self.written(one));
+            text.push_str(&self.written(one, place));
+            if let Some(gathered) = &mut gathered {
+                self.gather(one, replaced, gathered);
+            }
             let start = points + code_points(kept);
             points = start + code_points(replaced);
-            let kind = one.value.kind;
-            replacements.push(Replacement { start: offset(start), end: offset(points), kind, action: kind.action() });
+            let (kind, action) = (one.value.kind.clone(), self.action(&one.value.kind, place));
+            replacements.push(Replacement { start: offset(start), end: offset(points), kind, action });
             from = one.end;
         }
         text.push_str(raw.get(from..).unwrap_or_default());
@@ -188,7 +270,11 @@ impl Cleaned {
     pub fn counts(&self) -> Counts {
         let mut counts = Counts::new();
         for replacement in &self.replacements {
-            *counts.entry(Cow::Borrowed(replacement.kind.as_str())).or_insert(0) += 1;
+            let name = match &replacement.kind {
+                TypeName::Builtin(kind) => Cow::Borrowed(kind.as_str()),
+                TypeName::Custom(name) => Cow::Owned(name.to_string()),
+            };
+            *counts.entry(name).or_insert(0) += 1;
         }
         counts
     }

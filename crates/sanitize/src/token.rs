@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use aws_lc_rs::hmac;
 
-use crate::SensitiveType;
+use crate::{SensitiveType, TypeName};
 
 /// The key under which tokens are made, and the label that names it in each of them. One per tenant and year: equal
 /// values are joinable within a tenant's year, and nowhere else.
@@ -30,23 +30,44 @@ pub struct TokenKey {
 /// A sensitive value in the form that is hashed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Value {
-    pub(crate) kind: SensitiveType,
+    pub(crate) kind: TypeName,
     /// Normalised, so that spellings of the same value agree.
     pub(crate) normal: String,
     /// What may be told of it: mail domain, country code, brand.
     pub(crate) feature: String,
 }
 
-/// What stands for a dropped card verification value.
-const DROPPED: &str = "<CVV:dropped>";
+/// How a value is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// As a token of its value.
+    Token,
+    /// As what may be shown of it. What is hashed is that alone, so that nothing ties it to the token of the value.
+    Mask,
+    /// Not at all.
+    Dropped,
+}
+
+/// How what stands for a dropped value ends.
+pub(crate) const DROPPED_END: &str = ":dropped>";
+/// What a label ends with where the value is masked.
+const MASKED: &str = "-m";
+/// Last characters of a value that a mask shows, and of how many at the least: no more than half of it.
+const SHOWN_CHARS: usize = 4;
+/// See [`SHOWN_CHARS`].
+const SHOWN_OF_CHARS_MIN: usize = 8;
+/// Longest value of which a mask shows the end: longer ones are no numbers.
+const SHOWN_OF_CHARS_MAX: usize = 40;
+/// Longest name of a type.
+const NAME_BYTES_MAX: usize = 32;
 /// 128 bits in base32.
 const ID_CHARS: usize = 26;
 /// 30 bits in base32: a blind forger succeeds once in a thousand million tries, and gains 26 characters.
 const CHECK_CHARS: usize = 6;
 /// 80 bits in base32: the network of an IP address.
 const NETWORK_CHARS: usize = 16;
-/// Longest label; longer ones are cut.
-const LABEL_BYTES_MAX: usize = 16;
+/// Longest label; longer ones are cut. A record has room for 16 bytes, with the mark of a mask.
+const LABEL_BYTES_MAX: usize = 14;
 /// Longest feature that is put into a token.
 const FEATURE_BYTES_MAX: usize = 64;
 /// Longest token: `<SECRET:` + type + label + id + check + feature.
@@ -69,40 +90,61 @@ impl TokenKey {
     }
 
     /// Appends what stands for the value.
-    pub(crate) fn mint(&self, value: &Value, out: &mut String) {
-        if value.kind == SensitiveType::Cvv {
-            out.push_str(DROPPED);
-            return;
-        }
-        let class = if value.kind.is_secret() { "SECRET" } else { value.kind.as_str() };
-        let id = self.mac("value", class, value.normal.as_bytes());
+    pub(crate) fn mint(&self, value: &Value, form: Form, out: &mut String) {
+        let kind = &value.kind;
         let start = out.len();
         out.push('<');
-        if value.kind.is_secret() && value.kind != SensitiveType::Credential {
+        if kind.is_secret() && *kind != SensitiveType::Credential {
             out.push_str("SECRET:");
         }
-        out.push_str(value.kind.as_str());
+        out.push_str(kind.as_str());
+        if form == Form::Dropped || *kind == SensitiveType::Cvv {
+            out.push_str(DROPPED_END);
+            return;
+        }
         out.push(':');
         out.push_str(&self.label);
+        let mut feature = self.feature(value);
+        let class = if kind.is_secret() { "SECRET" } else { kind.as_str() };
+        let id = if form == Form::Mask {
+            out.push_str(MASKED);
+            if let Some(shown) = shown(value) {
+                feature = match feature.get(1..) {
+                    Some(class) if !class.is_empty() => format!(":{class}-{shown}"),
+                    _ => format!(":{shown}"),
+                };
+            }
+            self.mac("mask", class, feature.as_bytes())
+        } else {
+            self.mac("value", class, value.normal.as_bytes())
+        };
         out.push(':');
         base32(&id, ID_CHARS, out);
         let body = out.len();
-        if value.kind == SensitiveType::IpAddress {
-            self.network(&value.normal, out);
-        } else if is_feature(value.feature.as_bytes()) {
-            out.push(if value.kind == SensitiveType::Email { '@' } else { ':' });
-            out.push_str(&value.feature);
-        }
+        out.push_str(&feature);
         out.push('>');
         let check = self.check(&out[start..body], &out[body..]);
         out.insert_str(body, &check);
     }
 
-    /// The length of the token that `text` begins with, if this key made one.
-    pub(crate) fn token_len(&self, text: &[u8]) -> Option<usize> {
-        if text.starts_with(DROPPED.as_bytes()) {
-            return Some(DROPPED.len());
+    /// What may be told of the value, with its mark; empty when it is nothing.
+    fn feature(&self, value: &Value) -> String {
+        let mut feature = String::new();
+        if value.kind == SensitiveType::IpAddress {
+            self.network(&value.normal, &mut feature);
+        } else if is_feature(value.feature.as_bytes()) {
+            feature.push(if value.kind == SensitiveType::Email { '@' } else { ':' });
+            feature.push_str(&value.feature);
+        } else if has_length_class(&value.kind) {
+            feature.push(':');
+            feature.push_str(length_class(value.normal.len()));
         }
+        feature
+    }
+
+    /// The length of the token that `text` begins with, if this key made one, or of what stands for a dropped value of a built-in
+    /// type. The type of a token may be unknown: one that a configuration named once.
+    pub(crate) fn token_len(&self, text: &[u8]) -> Option<usize> {
         let window = text.get(..text.len().min(TOKEN_BYTES_MAX))?;
         if window.first() != Some(&b'<') || !window.get(1)?.is_ascii_uppercase() {
             return None;
@@ -110,16 +152,20 @@ impl TokenKey {
         let end = memchr::memchr(b'>', window)?;
         let inner = std::str::from_utf8(window.get(1..end)?).ok()?;
         let (named, secret) = inner.strip_prefix("SECRET:").map_or((inner, false), |rest| (rest, true));
-        let (kind, rest) = named.split_once(':')?;
-        let kind = SensitiveType::from_name(kind)?;
-        if secret != (kind.is_secret() && kind != SensitiveType::Credential) {
+        let (name, rest) = named.split_once(':')?;
+        let kind = SensitiveType::from_name(name);
+        if secret != kind.is_some_and(|kind| kind.is_secret() && kind != SensitiveType::Credential) || !is_name(name) {
             return None;
         }
-        let rest = rest.strip_prefix(&*self.label)?.strip_prefix(':')?;
+        if rest == "dropped" {
+            return kind.map(|_| end + 1);
+        }
+        let rest = rest.strip_prefix(&*self.label)?;
+        let rest = rest.strip_prefix(MASKED).unwrap_or(rest).strip_prefix(':')?;
         let (hashed, feature) = rest.split_at_checked(ID_CHARS + CHECK_CHARS)?;
         let feature_fits = match feature.as_bytes() {
             [] => true,
-            [b'@', domain @ ..] => kind == SensitiveType::Email && is_feature(domain),
+            [b'@', domain @ ..] => kind == Some(SensitiveType::Email) && is_feature(domain),
             [b':', feature @ ..] => is_feature(feature),
             _ => false,
         };
@@ -200,13 +246,48 @@ fn is_feature(text: &[u8]) -> bool {
         && text.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'+' | b'_'))
 }
 
+fn is_name(text: &str) -> bool {
+    text.len() <= NAME_BYTES_MAX && text.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit() || b == b'_')
+}
+
+/// Keys and tokens tell how long they are: that says much of what they open and nothing of what they are. Of a password it would
+/// help whoever tries to guess it.
+fn has_length_class(kind: &TypeName) -> bool {
+    let is_password = [SensitiveType::Password, SensitiveType::UrlPassword, SensitiveType::Authorization];
+    kind.is_secret() && *kind != SensitiveType::Credential && !is_password.iter().any(|one| kind == one)
+}
+
+fn length_class(bytes: usize) -> &'static str {
+    match bytes {
+        0..=16 => "to16",
+        17..=32 => "to32",
+        33..=64 => "to64",
+        65..=128 => "to128",
+        _ => "over128",
+    }
+}
+
+/// The end of a value that a mask shows: of numbers that people know by it, and of the operator's types.
+fn shown(value: &Value) -> Option<&str> {
+    let is_known_by_it = match &value.kind {
+        TypeName::Builtin(kind) => {
+            matches!(kind, SensitiveType::CreditCard | SensitiveType::Iban | SensitiveType::UsSsn | SensitiveType::Phone)
+        }
+        TypeName::Custom(_) => true,
+    };
+    let normal = value.normal.strip_prefix('+').unwrap_or(&value.normal);
+    let fits =
+        (SHOWN_OF_CHARS_MIN..=SHOWN_OF_CHARS_MAX).contains(&normal.len()) && normal.bytes().all(|b| b.is_ascii_alphanumeric());
+    if is_known_by_it && fits { normal.get(normal.len() - SHOWN_CHARS..) } else { None }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn mint(key: &TokenKey, kind: SensitiveType, normal: &str, feature: &str) -> String {
         let mut out = String::new();
-        key.mint(&Value { kind, normal: normal.to_owned(), feature: feature.to_owned() }, &mut out);
+        key.mint(&Value { kind: kind.into(), normal: normal.to_owned(), feature: feature.to_owned() }, Form::Token, &mut out);
         out
     }
 
@@ -250,6 +331,32 @@ mod tests {
         let c = mint(&key, SensitiveType::Phone, "k", "");
         assert_eq!(id(&a), id(&b));
         assert_ne!(id(&a), id(&c));
+    }
+
+    #[test]
+    fn a_mask_shows_the_end_of_a_number_and_is_tied_to_no_token() {
+        let key = TokenKey::new([1; 32], "v26");
+        let mask = |kind: TypeName, normal: &str, feature: &str| {
+            let mut out = String::new();
+            key.mint(&Value { kind, normal: normal.to_owned(), feature: feature.to_owned() }, Form::Mask, &mut out);
+            assert_eq!(key.token_len(out.as_bytes()), Some(out.len()), "{out}");
+            out
+        };
+        let builtin = TypeName::Builtin;
+        let card = mask(builtin(SensitiveType::CreditCard), "4111111111111234", "visa");
+        assert!(card.starts_with("<CREDIT_CARD:v26-m:") && card.ends_with(":visa-1234>"), "{card}");
+        assert_eq!(
+            card,
+            mask(builtin(SensitiveType::CreditCard), "4999999999991234", "visa"),
+            "equal masks are all that is told"
+        );
+        assert!(mask(builtin(SensitiveType::Phone), "+442079460958", "+44").ends_with(":+44-0958>"));
+        assert!(mask(builtin(SensitiveType::Email), "ann@example.com", "example.com").ends_with("@example.com>"));
+        assert!(mask(builtin(SensitiveType::ApiKey), "abcdefgh12345678", "").ends_with(":to16>"));
+        assert!(!mask(builtin(SensitiveType::Password), "hunter2hunter2", "").contains("ter2"));
+        let short = mask(TypeName::Custom("BADGE".into()), "E123456", "");
+        assert!(!short.contains("3456"), "at most half of a value: {short}");
+        assert!(mask(TypeName::Custom("BADGE".into()), "E1234567", "").ends_with(":4567>"));
     }
 
     #[test]

@@ -45,7 +45,7 @@ fn keys_strings_and_numbers_are_sanitised_in_place() {
 fn spans_are_code_points_of_the_input() {
     let raw = r#"{"é": "\u00e9 ann\u0040example.com é"}"#;
     let cleaned = sanitizer().json(raw);
-    let one = cleaned.replacements[0];
+    let one = &cleaned.replacements[0];
     let span: String = raw.chars().skip(one.start as usize).take((one.end - one.start) as usize).collect();
     assert_eq!(span, r"ann\u0040example.com");
 }

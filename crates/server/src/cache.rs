@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use event::{Channel, Finding, Part, SubjectId};
 use journal::ContentEntry;
 use lru::LruCache;
-use sanitize::{Clean, Counts};
+use sanitize::{Clean, Counts, Sealed};
 
 /// Most bytes of clean text and findings that the cache holds.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -23,6 +23,8 @@ pub(crate) struct Processed {
     pub(crate) text: Clean,
     pub(crate) counts: Counts,
     pub(crate) report: inspect::Report,
+    /// Its values that can be recovered.
+    pub(crate) sealed: Sealed,
     /// The commitment for the subject that brought it first: nearly always the only one.
     commitment: OnceLock<ContentEntry>,
 }
@@ -55,13 +57,16 @@ impl CacheKey {
 }
 
 impl Processed {
-    pub(crate) fn new(text: Clean, counts: Counts, report: inspect::Report) -> Self {
-        Self { text, counts, report, commitment: OnceLock::new() }
+    pub(crate) fn new(text: Clean, counts: Counts, report: inspect::Report, sealed: Sealed) -> Self {
+        Self { text, counts, report, sealed, commitment: OnceLock::new() }
     }
 
     /// What it takes in memory; the text is there twice, once as the content that is recorded.
     fn weight(&self) -> usize {
-        2 * self.text.len() + self.report.findings.len() * size_of::<Finding>() + ENTRY_OVERHEAD
+        2 * self.text.len()
+            + self.sealed.bytes.as_ref().map_or(0, |bytes| bytes.len())
+            + self.report.findings.len() * size_of::<Finding>()
+            + ENTRY_OVERHEAD
     }
 
     /// The text as a content of the subject.

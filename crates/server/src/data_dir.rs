@@ -17,7 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use keys::{Keyring, KeysError};
-use sanitize::{Sanitizer, TokenKey};
+use sanitize::TokenKey;
 
 /// Version of the layout.
 const FORMAT: &str = "watchkeeper data 2\n";
@@ -143,11 +143,11 @@ impl DataDir {
     }
 }
 
-/// The sanitiser whose tokens belong to the record of a keyring; its key is made when there is none.
+/// The key of a record's tokens; it is made when there is none.
 ///
 /// # Errors
 /// Whatever the keyring says.
-pub fn sanitizer(keyring: &Keyring) -> Result<Sanitizer, KeysError> {
+pub(crate) fn token_key(keyring: &Keyring) -> Result<TokenKey, KeysError> {
     // The year in which the key was made: `v26`. Tokens of one key carry one label for as long as it lives.
     let label = match keyring.named(TOKEN_LABEL)? {
         Some(label) => String::from_utf8_lossy(&label).into_owned(),
@@ -157,12 +157,7 @@ pub fn sanitizer(keyring: &Keyring) -> Result<Sanitizer, KeysError> {
             label
         }
     };
-    Ok(Sanitizer::new(TokenKey::new(*keyring.named_or_create::<32>(TOKEN_KEY)?, &label)))
-}
-
-/// A sanitiser whose tokens mean nothing after this run.
-pub fn ephemeral_sanitizer() -> io::Result<Sanitizer> {
-    Ok(Sanitizer::new(TokenKey::new(crate::secrets::random::<32>()?, "run")))
+    Ok(TokenKey::new(*keyring.named_or_create::<32>(TOKEN_KEY)?, &label))
 }
 
 #[cfg(test)]

@@ -14,9 +14,9 @@ use ledger::Rotation;
 use store::QueryError;
 
 use crate::asker::Asker;
-use crate::config::Seal;
+use crate::config::{SanitizeConfig, Seal};
 use crate::consumers::Consumers;
-use crate::data_dir::{DataDir, DataDirError, sanitizer};
+use crate::data_dir::{DataDir, DataDirError};
 use crate::frame_keys::frame_keys;
 use crate::geoip::{GeoipConfig, GeoipError, Places};
 use crate::lifecycle::Lifecycle;
@@ -31,6 +31,7 @@ use crate::lifecycle::spine::Spine;
 use crate::log_keys::{self, LogKeyError};
 use crate::pipeline::{Pipeline, PipelineRecorder};
 use crate::root_key::{RootKeyError, RootKeyPlace, open_keyring};
+use crate::sanitizing::{self, SanitizingError};
 use crate::signatures::{InspectConfig, LOOK, SignatureError, Signatures, SignaturesStanding};
 use crate::standing::{ArchiveStanding, Others, Standing};
 use crate::tool_pins::ToolPins;
@@ -68,6 +69,8 @@ pub struct NodeSettings {
     pub seal: Seal,
     /// Where the addresses of clients are looked up.
     pub geoip: GeoipConfig,
+    /// What becomes of sensitive values; without it, what the server's last start said, which the keyring keeps.
+    pub sanitize: Option<SanitizeConfig>,
     /// How long what is kept; without it, as it stands: the keyring has the policy that the last one said.
     pub retention: Option<retention::Settings>,
     /// Where the archive's objects lie; without it, where they did.
@@ -88,6 +91,7 @@ impl Default for NodeSettings {
             inspect: InspectConfig::default(),
             seal: Seal::default(),
             geoip: GeoipConfig::default(),
+            sanitize: None,
             retention: None,
             place: None,
             forensic: None,
@@ -136,6 +140,9 @@ pub enum NodeError {
     /// The root key or the keyring does not open.
     #[error(transparent)]
     RootKey(#[from] RootKeyError),
+    /// The sanitiser's policy cannot be used.
+    #[error(transparent)]
+    Sanitizing(#[from] SanitizingError),
     /// A key cannot be had.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -185,7 +192,7 @@ impl Node {
         let forensic = forensic_archive(&data, &keyring, &log_key, settings)?;
         let options = Options { first: cold.end(), ..Options::default() };
         let (journal, recovery) = Journal::open(data.path(), options, frame_keys(keyring.clone()))?;
-        let sanitizer = sanitizer(&keyring)?;
+        let sanitizer = sanitizing::settle(&keyring, settings.sanitize.as_ref())?;
         let inspector = settings.inspect.inspector()?;
         let pipeline = Pipeline::new(sanitizer, inspector, Places::open(&settings.geoip)?, keyring.clone(), journal.clone())?;
         let pipeline = Arc::new(pipeline);

@@ -12,7 +12,7 @@ use event::{Channel, Event, Inspection, PieceMeta, RecordedEvent, Role, SubjectI
 use inspect::Inspector;
 use journal::{Append, AppendError, Appended, ContentEntry, Journal};
 use keys::{Keyring, KeysError, Subject};
-use sanitize::{Clean, Counts, Sanitizer};
+use sanitize::{Clean, Counts, Sanitizer, Sealed};
 use tokio::sync::{RwLock, RwLockReadGuard, Semaphore};
 
 use crate::cache::{Cache, CacheKey, Processed};
@@ -120,7 +120,7 @@ impl Pipeline {
             }
             text.push(digit);
         }
-        self.sanitizer.text(&text).text.as_str().to_owned()
+        self.sanitizer.name(&text).as_str().to_owned()
     }
 
     /// The subjects of a user and of sessions, as far as there are any.
@@ -237,13 +237,13 @@ impl Pipeline {
     fn prepare<R: AsRef<str> + From<String>>(&self, mut event: Event<R>) -> Result<Append, RecordError> {
         self.places.tell(&mut event);
         let mut processed: Vec<Arc<Processed>> = Vec::with_capacity(event.pieces.len());
-        let clean = self.sanitizer.event_with(event, &mut |meta, raw| {
+        let (clean, sealed) = self.sanitizer.event_sealed(event, &mut |meta, raw| {
             let one = self.process(meta, raw.as_ref());
             let result = (one.text.clone(), one.counts.clone());
             processed.push(one);
             result
         });
-        let (recorded, contents) = self.commit(clean, &processed).map_err(key_error)?;
+        let (recorded, contents) = self.commit(clean, &processed, &sealed).map_err(key_error)?;
         Append::of(&recorded, contents)
             .map_err(|error| RecordError::Unavailable { reason: format!("event does not serialise: {error}") })
     }
@@ -255,10 +255,10 @@ impl Pipeline {
         if let Some(known) = self.cache.get(&key) {
             return known;
         }
-        let cleaned = self.sanitizer.content(meta, raw);
+        let (cleaned, sealed) = self.sanitizer.content_sealed(meta, raw);
         let counts: Counts = cleaned.counts();
         let report = inspector.inspect(&cleaned.text, meta.channel(), None);
-        let processed = Arc::new(Processed::new(cleaned.text, counts, report));
+        let processed = Arc::new(Processed::new(cleaned.text, counts, report, sealed));
         self.cache.put(key, processed.clone());
         processed
     }
@@ -268,6 +268,7 @@ impl Pipeline {
         &self,
         mut event: Event<Clean>,
         processed: &[Arc<Processed>],
+        sealed: &Sealed,
     ) -> Result<(RecordedEvent<Clean>, Vec<ContentEntry>), KeysError> {
         event.inspection = overall(processed);
         let user = event.identity.user.as_ref().map(|user| &user.id);
@@ -286,6 +287,12 @@ impl Pipeline {
             let subject = if piece.meta.role == Role::System { &owner } else { &person };
             contents.push(known.commit(subject.id, &subject.key));
         }
+        let of_pieces = event.pieces.iter().zip(processed).map(|(piece, known)| {
+            let subject = if piece.meta.role == Role::System { &owner } else { &person };
+            (subject, &known.sealed)
+        });
+        let sealed = crate::recovery::attached(event.id, of_pieces.chain([(&person, sealed)]));
+        event.attributes.extend(sealed);
         let mut references = contents.iter().map(ContentEntry::reference).collect::<Vec<_>>().into_iter();
         let nothing = || ContentEntry::commit(owner.id, &owner.key, Clean::literal("")).reference();
         let recorded =
@@ -293,6 +300,21 @@ impl Pipeline {
                 key.numbered(n)
             });
         Ok((recorded, contents))
+    }
+
+    /// The subjects under whose keys an event's texts are, as far as these have a key still.
+    pub(crate) fn subjects_of_event(&self, event: &RecordedEvent<Clean>) -> Result<Vec<Subject>, KeysError> {
+        let user = event.identity.user.as_ref().map(|user| ("user", user.id.as_str()));
+        let session = event.session.as_ref().map(|session| ("session", session.as_str()));
+        let application = event.identity.application.as_ref().map_or("", |application| application.id.as_str());
+        let mut subjects = Vec::new();
+        for (kind, name) in user.into_iter().chain(session).chain([("application", application)]) {
+            // Looking must make nobody new.
+            if self.keyring.find_subject(&self.subject_namer.tag(kind, name))?.is_some() {
+                subjects.push(self.subject(kind, name)?);
+            }
+        }
+        Ok(subjects)
     }
 
     fn subject(&self, kind: &str, name: &str) -> Result<Subject, KeysError> {

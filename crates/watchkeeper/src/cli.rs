@@ -5,6 +5,7 @@ mod keys;
 mod learning;
 mod lifecycle;
 mod options;
+mod recover;
 
 use std::path::PathBuf;
 
@@ -15,6 +16,7 @@ pub(crate) use self::keys::{Egress, Keys, Rotated, Witness};
 pub(crate) use self::learning::{Corpora, Eval, EvalTextOptions, ReportFormat, SettingName, TrainOptions};
 pub(crate) use self::lifecycle::{Evidence, Hold, Ledger, Retention, Trusted};
 pub(crate) use self::options::{Data, Format, FormatName, Operator, Reading, Root};
+pub(crate) use self::recover::Recover;
 
 /// The security flight recorder for AI systems. It keeps the watch, and keeps the log.
 #[derive(Debug, Parser)]
@@ -160,12 +162,15 @@ pub(crate) enum Command {
     },
     /// Replace sensitive values: JSONL in {"text"}, JSONL out {"text", "spans"}
     #[command(
-        after_help = "Example:\n  echo '{\"text\":\"mail me at jo@example.org\"}' | watchkeeper sanitize\n\nTokens are keyed by the data directory when --data names one, and by a key that lasts for this run otherwise."
+        after_help = "Example:\n  echo '{\"text\":\"mail me at jo@example.org\"}' | watchkeeper sanitize\n\nTokens are keyed by the data directory when --data names one, and by a key that lasts for this run otherwise.\nActions and types are those of [sanitize] in --config, else those that the server of --data was started with."
     )]
     Sanitize {
         /// A file, or - for standard input
         #[arg(default_value = "-")]
         file: PathBuf,
+        /// A configuration, of which [sanitize] is used
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         #[command(flatten)]
         data: Data,
     },
@@ -266,6 +271,9 @@ pub(crate) enum Command {
     /// Say how long what is kept, and drop what is over
     #[command(subcommand)]
     Retention(Retention),
+    /// Open values that were sealed beside the record, with the approvals of two officers
+    #[command(subcommand)]
+    Recover(Recover),
     /// Bring days back from the archive, so that queries see them
     #[command(
         after_help = "Example:\n  watchkeeper restore --from 2026-03-01T09:00:00Z --to 2026-03-01T10:00:00Z\n  watchkeeper restore --from 2026-03-01 --to 2026-03-02     # both days, in UTC"

@@ -22,7 +22,8 @@ mod place;
 mod secret;
 mod vendor;
 
-use crate::SensitiveType;
+
+use crate::TypeName;
 use crate::token::Value;
 
 /// A sensitive value at its place in the text, in bytes.
@@ -47,8 +48,8 @@ pub(crate) struct Hint<'a> {
 const CONTEXT_BYTES: usize = 48;
 
 impl Match {
-    pub(super) fn new(start: usize, end: usize, kind: SensitiveType, normal: String) -> Self {
-        Self { start, end, value: Value { kind, normal, feature: String::new() }, quoted: false, more: Vec::new() }
+    pub(crate) fn new(start: usize, end: usize, kind: impl Into<TypeName>, normal: String) -> Self {
+        Self { start, end, value: Value { kind: kind.into(), normal, feature: String::new() }, quoted: false, more: Vec::new() }
     }
 
     pub(super) fn with_feature(mut self, feature: impl Into<String>) -> Self {
@@ -138,7 +139,7 @@ fn bytes(text: &str, hint: Hint<'_>, found: &mut Vec<Match>) -> bool {
 
 /// Whether a value may begin at `at`: nothing that would make it part of a longer word stands before it. An `n`, `r`
 /// or `t` after a backslash is an escape, not a letter.
-fn begins(bytes: &[u8], at: usize) -> bool {
+pub(crate) fn begins(bytes: &[u8], at: usize) -> bool {
     let Some(before) = at.checked_sub(1).and_then(|i| bytes.get(i)) else { return true };
     !(before.is_ascii_alphanumeric() || *before == b'_') || is_escape(bytes, at - 1)
 }
@@ -149,13 +150,13 @@ fn is_escape(bytes: &[u8], at: usize) -> bool {
 }
 
 /// Whether a value may end before `at`.
-fn ends(bytes: &[u8], at: usize) -> bool {
+pub(crate) fn ends(bytes: &[u8], at: usize) -> bool {
     bytes.get(at).is_none_or(|after| !(after.is_ascii_alphanumeric() || *after == b'_'))
 }
 
 /// Whether one of the words (lower case) stands shortly before `at`, or in the hint. A word counts where it begins;
 /// `card` is in `cards` and not in `discard`.
-fn has_context(bytes: &[u8], at: usize, hint: Hint<'_>, words: &[&str]) -> bool {
+pub(crate) fn has_context(bytes: &[u8], at: usize, hint: Hint<'_>, words: &[&str]) -> bool {
     let mut window = [0_u8; CONTEXT_BYTES];
     let before = &bytes[at.saturating_sub(CONTEXT_BYTES)..at];
     let lower = &mut window[..before.len()];

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::egress::EgressConfigError;
 use super::evidence::SEAL_INTERVAL_MS;
 use super::gateway::GatewayConfigError;
+use super::sanitize::SanitizeConfigError;
 
 /// Why a configuration cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +33,9 @@ pub enum ConfigError {
     /// The egress proxy.
     #[error(transparent)]
     Egress(#[from] EgressConfigError),
+    /// The sanitiser.
+    #[error(transparent)]
+    Sanitize(#[from] SanitizeConfigError),
     /// A witness.
     #[error("witness {url}: {what}")]
     Witness {

@@ -5,6 +5,7 @@ mod error;
 mod evidence;
 mod gateway;
 mod mcp;
+mod sanitize;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use self::evidence::SEAL_INTERVAL_MS;
 pub use self::evidence::{Archive, ForensicArchive, LedgerConfig, Seal, TimestampsConfig, WitnessConfig};
 pub use self::gateway::{ActionConfig, GatewayConfig, GatewayConfigError, OnFailure, PolicyConfig, VirtualKeyConfig};
 pub use self::mcp::{Mcp, McpMode, McpOnDrift, McpServer};
+pub use self::sanitize::{RecoveryConfig, SanitizeConfig, SanitizeConfigError};
 use crate::forwarded::Network;
 use crate::geoip::GeoipConfig;
 use crate::lifecycle::place::{Place, S3Settings};
@@ -52,6 +54,8 @@ pub struct Config {
     pub capture: Capture,
     /// Where the addresses of clients are looked up.
     pub geoip: GeoipConfig,
+    /// What becomes of sensitive values.
+    pub sanitize: SanitizeConfig,
     /// What unlocks the data directory.
     pub keys: Keys,
     /// How long records are kept. Without the table the policy stands that stood before.
@@ -189,6 +193,7 @@ impl Config {
             inspect: self.inspect.clone(),
             seal: self.seal.clone(),
             geoip: self.geoip.clone(),
+            sanitize: Some(self.sanitize.clone()),
             retention: self.retention.clone(),
             place: Some(self.places().evidence),
             forensic: self
@@ -236,6 +241,7 @@ impl Config {
                 return Err(ConfigError::Number { field, value, min, max });
             }
         }
+        self.sanitize.policy()?;
         if self.tls.is_some() {
             return Ok(());
         }

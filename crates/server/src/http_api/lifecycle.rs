@@ -16,6 +16,7 @@ use crate::lifecycle::erase::EraseError;
 use crate::lifecycle::export::{EvidenceError, What};
 use crate::lifecycle::hold::{HoldError, Scope};
 use crate::lifecycle::prune::PruneError;
+use crate::lifecycle::recovery::{self, RecoverError};
 use crate::lifecycle::{HoldFailure, Kept};
 use crate::node::Node;
 
@@ -34,6 +35,8 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .route("/api/erase", post(erase))
         .route("/api/restore", post(restore))
         .route("/api/evidence", post(evidence))
+        .route("/api/recovery/requests", post(request_recovery))
+        .route("/api/recovery/open", post(open_recovery))
         .route("/api/evidence/disclosures", post(disclosures))
         .with_state(api)
 }
@@ -173,6 +176,40 @@ async fn disclosures(
     Ok(Json(disclosed?).into_response())
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecoveryRequest {
+    record: String,
+    reason: String,
+}
+
+async fn request_recovery(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let RecoveryRequest { record, reason } = body.json()?;
+    let request = waiting(&api, move |node| node.request_recovery(&caller.asker, &record, &reason)).await?;
+    Ok(Json(request?).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RecoveryOpening {
+    request: recovery::Request,
+    shares: [recovery::Share; 2],
+}
+
+async fn open_recovery(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let RecoveryOpening { request, shares } = body.json()?;
+    let values = waiting(&api, move |node| node.open_recovery(&caller.asker, &request, &shares)).await?;
+    Ok(Json(values?).into_response())
+}
+
 /// Runs what may take long on a thread that may wait.
 pub(crate) async fn waiting<T: Send + 'static>(
     api: &Arc<Api>,
@@ -191,6 +228,21 @@ impl From<HoldFailure> for ApiError {
             HoldFailure::Hold(HoldError::Keys(_) | HoldError::Parse(_)) | HoldFailure::Record(_) | HoldFailure::Archive(_) => {
                 Self::stopped(error)
             }
+        }
+    }
+}
+
+impl From<RecoverError> for ApiError {
+    fn from(error: RecoverError) -> Self {
+        match error {
+            RecoverError::NoRecord(_) | RecoverError::NothingSealed(_) => Self::new(StatusCode::NOT_FOUND, error),
+            RecoverError::Erased(_) => Self::new(StatusCode::GONE, error),
+            RecoverError::Text(_) | RecoverError::Format(..) | RecoverError::OtherRequest { .. } | RecoverError::Request => {
+                Self::new(StatusCode::BAD_REQUEST, error)
+            }
+            RecoverError::Recovery(_) => Self::new(StatusCode::FORBIDDEN, error),
+            RecoverError::Read(error) => error.into(),
+            _ => Self::stopped(error),
         }
     }
 }

@@ -310,7 +310,7 @@ impl Node {
     }
 
     fn recorded_text(&self, text: &str) -> String {
-        self.pipeline().sanitizer().text(text).text.as_str().to_owned()
+        self.pipeline().sanitizer().name(text).as_str().to_owned()
     }
 
     /// The records that a query names.

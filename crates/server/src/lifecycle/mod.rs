@@ -14,6 +14,7 @@ pub mod place;
 mod plan;
 pub mod protect;
 pub mod prune;
+pub mod recovery;
 pub mod restore;
 pub mod retention;
 pub(crate) mod search;
@@ -323,7 +324,7 @@ impl Node {
 
     /// A scope as events are recorded: a user whose id is a mail address stands in the record as a token.
     fn as_recorded(&self, scope: Scope) -> Scope {
-        let clean = |text: String| self.pipeline().sanitizer().text(&text).text.as_str().to_owned();
+        let clean = |text: String| self.pipeline().sanitizer().name(&text).as_str().to_owned();
         Scope {
             user: scope.user.map(clean),
             session: scope.session.map(clean),

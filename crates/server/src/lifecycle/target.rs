@@ -55,10 +55,10 @@ impl Target {
     /// numbers, account names.
     #[must_use]
     pub fn new(sanitizer: &Sanitizer, id: &str, aliases: &[String]) -> Self {
-        let user = sanitizer.text(id).text.as_str().to_owned();
+        let user = sanitizer.name(id).as_str().to_owned();
         let mut target = Self { user, clean: BTreeSet::new(), tokens: BTreeSet::new(), needles: BTreeSet::new() };
         for name in std::iter::once(id).chain(aliases.iter().map(String::as_str)) {
-            let clean = sanitizer.text(name).text;
+            let clean = sanitizer.name(name);
             target.tokens.extend(tokens(&clean));
             target.clean.insert(clean.as_str().to_owned());
             for needle in [name, clean.as_str()] {

@@ -12,6 +12,7 @@ mod lifecycle;
 mod mcp;
 mod picture;
 mod read;
+mod recover;
 mod rules;
 mod run;
 mod serve;
@@ -47,7 +48,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Run(options) => run::run(&options),
         Command::Setup(options) => setup::setup(&options),
         Command::Inspect { file, channel, signatures } => text::inspect(&file, &channel, signatures),
-        Command::Sanitize { file, data } => text::sanitize(&file, &data),
+        Command::Sanitize { file, config, data } => text::sanitize(&file, &data, config.as_deref()),
         Command::Detect { rules, events } => rules::detect(&rules, &events),
         Command::Rules(command) => rules::rules(command),
         Command::Train(options) => learning::train(&options),
@@ -75,6 +76,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Hold(command) => lifecycle::hold(command),
         Command::Retention(command) => lifecycle::retention(command),
         Command::Restore { data, operator, from, to, format } => lifecycle::restore(&data, &operator, &from, &to, format.format),
+        Command::Recover(command) => recover::recover(command),
         Command::Evidence(command) => evidence::evidence(command),
         Command::Egress(command) => egress::egress(command),
         Command::Keys(command) => keys::keys(command),

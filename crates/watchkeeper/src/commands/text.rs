@@ -49,13 +49,17 @@ pub(super) fn inspect(file: &Path, channel: &str, signatures: Signatures) -> any
     })
 }
 
-pub(super) fn sanitize(file: &Path, data: &Data) -> anyhow::Result<ExitCode> {
+pub(super) fn sanitize(file: &Path, data: &Data, config: Option<&Path>) -> anyhow::Result<ExitCode> {
+    let config = config.map(server::Config::read).transpose()?.map(|config| config.sanitize);
     let sanitizer = match &data.dir {
         Some(dir) => {
             let keyring = server::read_keyring(&server::DataDir::existing(dir)?, &data.root()?)?;
-            server::sanitizer(keyring.as_ref())?
+            match &config {
+                Some(config) => server::sanitizer_by(&keyring, config)?,
+                None => server::sanitizer(&keyring)?,
+            }
         }
-        None => server::ephemeral_sanitizer()?,
+        None => server::ephemeral_sanitizer(&config.unwrap_or_default())?,
     };
     filter(file, |line: &[u8]| {
         let line: SanitizeLine<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;

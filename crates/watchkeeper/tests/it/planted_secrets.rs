@@ -70,6 +70,7 @@ fn planted() -> Vec<(&'static str, String)> {
             ]),
         ),
         ("URL password", p(&["postgres://app:", "Tr0ub4dor-and-3", "@db.internal:5432/prod"])),
+        ("number of the operator's own", p(&["EMP-", "4471-0926"])),
     ]
 }
 
@@ -83,6 +84,18 @@ fn needle(name: &str, value: &str) -> String {
     }
 }
 
+/// A type of the operator's own, and actions.
+const POLICY: &str = r#"
+[sanitize.actions]
+PHONE = "mask"
+IBAN = "drop"
+
+[[sanitize.types]]
+name = "EMPLOYEE_ID"
+pattern = 'EMP-\d{4}-\d{4}'
+positive = ["badge EMP-0000-0001"]
+"#;
+
 /// The value in a sentence, in the places where it may stand.
 fn sentence(value: &str) -> String {
     format!("please use {value} for it, thank you")
@@ -91,7 +104,7 @@ fn sentence(value: &str) -> String {
 #[test]
 fn nothing_planted_reaches_the_disk_or_the_log() {
     let planted = planted();
-    assert_eq!(planted.len(), 30);
+    assert_eq!(planted.len(), 31);
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let upstream = echo_upstream();
@@ -99,7 +112,7 @@ fn nothing_planted_reaches_the_disk_or_the_log() {
         &data,
         &format!(
             "[upstream]\nopenai = \"{upstream}\"\nanthropic = \"{upstream}\"\n[mcp.servers.echo]\nurl = \"{upstream}/mcp\"\n\
-             [egress]\nenabled = true\n"
+             [egress]\nenabled = true\n{POLICY}"
         ),
     );
     let key = server.key.clone().unwrap();
@@ -173,7 +186,10 @@ fn nothing_planted_reaches_the_disk_or_the_log() {
 fn sanitize_leaves_no_secret_in_its_output() {
     let planted = planted();
     let input: String = planted.iter().map(|(_, value)| json!({ "text": sentence(value) }).to_string() + "\n").collect();
-    let output = feed(watchkeeper().arg("sanitize"), input.as_bytes());
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("watchkeeper.toml");
+    fs::write(&config, POLICY).unwrap();
+    let output = feed(watchkeeper().arg("sanitize").arg("--config").arg(&config), input.as_bytes());
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     for ((name, value), line) in planted.iter().zip(text.lines()) {
@@ -422,7 +438,7 @@ fn import(dir: &Path, data: &Path, planted: &[(&'static str, String)]) {
 }
 
 /// An upstream that answers with what it was asked: what a careless model would do.
-fn echo_upstream() -> String {
+pub(crate) fn echo_upstream() -> String {
     use std::io::{Read as _, Write as _};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
