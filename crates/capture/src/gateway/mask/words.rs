@@ -153,8 +153,14 @@ fn may_lead(word: &Word<'_>, following: &[Word<'_>]) -> bool {
     if word.is_mark() || next.is_mark() {
         return false;
     }
-    let begins_street = word.text.starts_with(|first: char| first.is_uppercase())
-        && STREET_ENDS.iter().any(|end| if next.is_complete { next.text == *end } else { end.starts_with(next.text) });
+    // what is not spelled in plain letters may be read as them
+    let may_end_street = |end: &&str| match next.text.is_ascii() && next.kind != Kind::Other {
+        true if next.is_complete => next.text == *end,
+        true => end.starts_with(next.text),
+        false => !next.text.starts_with(|first: char| first.is_ascii()) || end.as_bytes().first() == next.text.as_bytes().first(),
+    };
+    let begins_street =
+        word.text.starts_with(|first: char| first.is_uppercase()) && STREET_ENDS.iter().any(|end| may_end_street(&end));
     let is_number = |word: &Word<'_>| matches!(word.kind, Kind::Digits | Kind::Other);
     let begins_code = is_code_letters(word)
         && (is_number(next) || (is_code_letters(next) && (!next.is_complete || following.get(1).is_none_or(is_number))));
