@@ -30,6 +30,9 @@ const NAMES: [&str; 6] = ["journal.recovered", "mcp.tool.approve", "server.start
 /// What only a proxy of ours says of a call.
 const OF_PROXIES: [Key; 3] = [attr::EGRESS_MODE, attr::EGRESS_KEY, attr::RECORD_ON_FAILURE];
 
+/// What only the way of an event through Watchkeeper finds.
+const OF_PIPELINE: [Key; 3] = [attr::GEO_DATABASE, attr::RESPONSE_CATEGORY, attr::RESPONSE_FINANCIAL_ROWS];
+
 /// The application that Watchkeeper itself is.
 const APPLICATION: &str = "watchkeeper";
 
@@ -87,8 +90,8 @@ pub fn mark_reported(event: &mut RawEvent) {
         application.id = mark(&application.id);
     }
     let is_of_proxy = matches!(event.source.path, SourcePath::Gateway | SourcePath::Egress | SourcePath::Mcp);
-    // Only a look-up of ours says that a place was looked up, and only a proxy how it passed a call on.
-    for key in std::iter::once(attr::GEO_DATABASE).chain(OF_PROXIES.into_iter().filter(|_| !is_of_proxy)) {
+    // Only a look-up of ours says that a place was looked up, only inspection what an answer is, and only a proxy how it passed a call on.
+    for key in OF_PIPELINE.into_iter().chain(OF_PROXIES.into_iter().filter(|_| !is_of_proxy)) {
         if let Some(value) = event.attributes.remove(&key) {
             event.unmapped.insert(Raw::from(format!("{REPORTED}{key}")), value);
         }

@@ -13,7 +13,10 @@
 #![forbid(unsafe_code)]
 
 mod builtin;
+mod canary;
+mod leak;
 mod mention;
+mod output;
 mod pipeline;
 mod score;
 mod signature;
@@ -23,6 +26,9 @@ mod view;
 use aws_lc_rs::digest;
 use event::{Channel, Finding, Verdict};
 
+pub use canary::{CANARY_RULE_PREFIX, Canaries, Canary, CanaryError, marker as canary_marker};
+pub use leak::{Overlap, Prompt};
+pub use output::{Category, Output, Sensitive, classify, is_refusal};
 use signature::{ExampleCase, Index, Reads, Signature};
 
 /// Longest text that is scanned whole, in bytes. Of longer text the first and the last half of this are scanned: that is
@@ -85,6 +91,7 @@ pub struct Inspector {
     raw: Index,
     text: Index,
     digest: [u8; 32],
+    canaries: Canaries,
 }
 
 impl Inspector {
@@ -128,6 +135,12 @@ impl Inspector {
         pipeline::run(self, text, channel, context)
     }
 
+    /// The same inspector with canaries: a marker in output, or in what a user says, is a finding `canary.LABEL`.
+    #[must_use]
+    pub fn with_canaries(self, canaries: Canaries) -> Self {
+        Self { canaries, ..self }
+    }
+
     /// How many signatures are loaded.
     #[must_use]
     pub fn signature_count(&self) -> usize {
@@ -145,7 +158,7 @@ impl Inspector {
         let (signatures, examples) = signature::compile(sources)?;
         let index = |reads| Index::new(&signatures, reads).map_err(|error| LoadError::Index(error.to_string()));
         let (raw, text) = (index(Reads::Raw)?, index(Reads::Text)?);
-        Ok((Self { raw, text, digest: digest_of(sources), signatures }, examples))
+        Ok((Self { raw, text, digest: digest_of(sources), signatures, canaries: Canaries::default() }, examples))
     }
 
     fn problems<'s>(&'s self, examples: &'s [ExampleCase]) -> impl Iterator<Item = LoadError> + 's {

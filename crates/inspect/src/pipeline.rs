@@ -9,6 +9,8 @@ use std::collections::VecDeque;
 
 use event::{Channel, Finding, RuleId, Verdict};
 
+use crate::canary::CANARY_RULE_PREFIX;
+use crate::leak::Prompt;
 use crate::mention::Subject;
 use crate::signature::{Found, Signature, Trigger};
 use crate::structure::{self, Check, Hit};
@@ -30,13 +32,14 @@ struct Candidate<'i> {
 }
 
 pub(crate) fn run(inspector: &Inspector, text: &str, channel: Channel, context: Option<&str>) -> Report {
+    let prompt = context.filter(|_| channel == Channel::Assistant).and_then(Prompt::new);
     let mut candidates = Vec::new();
     let mut unscanned = 0;
     let mut scanned_to = 0;
     for window in windows(text) {
         unscanned += window.start - scanned_to;
         scanned_to = window.end;
-        let mut scan = Scan { inspector, channel, context, offset: window.start, candidates: Vec::new() };
+        let mut scan = Scan { inspector, channel, prompt: prompt.as_ref(), offset: window.start, candidates: Vec::new() };
         unscanned += scan.window(&text[window]);
         candidates.append(&mut scan.candidates);
     }
@@ -52,7 +55,7 @@ pub(crate) fn run(inspector: &Inspector, text: &str, channel: Channel, context: 
 }
 
 /// The parts of a text that are scanned.
-fn windows(text: &str) -> Vec<std::ops::Range<usize>> {
+pub(crate) fn windows(text: &str) -> Vec<std::ops::Range<usize>> {
     if text.len() <= TEXT_BYTES_MAX {
         return std::iter::once(0..text.len()).collect();
     }
@@ -89,7 +92,8 @@ fn placed(text: &str, mut candidates: Vec<Candidate<'_>>) -> Vec<Finding> {
 struct Scan<'i, 't> {
     inspector: &'i Inspector,
     channel: Channel,
-    context: Option<&'t str>,
+    /// What output must not repeat.
+    prompt: Option<&'t Prompt>,
     /// Where the window starts in the text, in bytes.
     offset: usize,
     candidates: Vec<Candidate<'i>>,
@@ -127,6 +131,7 @@ impl<'i> Scan<'i, '_> {
         self.keep(layers, content, &found, subject);
         let (found, triggers) = inspector.text.find(&inspector.signatures, &layers.get(normalised).text, &applies);
         self.keep(layers, normalised, &found, subject);
+        self.canaries(layers, normalised);
 
         let mut disguises = Vec::new();
         let text = &*layers.get(normalised).text;
@@ -148,8 +153,31 @@ impl<'i> Scan<'i, '_> {
             }
             let (found, _) = inspector.text.find(&inspector.signatures, &layers.get(layer).text, &applies);
             self.keep(layers, layer, &found, subject);
+            self.canaries(layers, layer);
         }
         normalised
+    }
+
+    /// Looks for canaries in a layer. Where they were put (system prompts, tools, documents) they belong.
+    fn canaries(&mut self, layers: &Layers<'_>, layer: usize) {
+        let canaries = &self.inspector.canaries;
+        if canaries.is_empty() || !matches!(self.channel, Channel::Assistant | Channel::User) {
+            return;
+        }
+        for (owner, place) in canaries.find(&layers.get(layer).text) {
+            let (start, end) = layers.to_window(layer, place.start, place.end);
+            let check = Check::CANARY;
+            let finding = Finding {
+                risk: check.risk,
+                technique: check.technique(),
+                rule: RuleId::new(&format!("{CANARY_RULE_PREFIX}{}", canaries.label(owner))),
+                score: check.score,
+                start: 0,
+                end: 0,
+                view: layers.disguise(layer).map(|kind| Cow::Borrowed(kind.name())),
+            };
+            self.push(check.family, start, end, finding);
+        }
     }
 
     fn keep(&mut self, layers: &Layers<'_>, layer: usize, found: &[Found], subject: &mut Option<Subject>) {
@@ -198,8 +226,10 @@ impl<'i> Scan<'i, '_> {
         let raw = &*layers.get(0).text;
         structure::invisible(raw, &mut hits);
         structure::markup(raw, self.channel, &mut hits);
-        if let Some(context) = self.context.filter(|_| self.channel == Channel::Assistant) {
-            structure::leak(raw, context, &mut hits);
+        let mut leaked_under = None;
+        if let Some(leak) = self.prompt.and_then(|prompt| prompt.overlap_of_window(raw)) {
+            leaked_under = leak.view;
+            hits.push(Hit { check: Check::PROMPT_LEAK, score: leak.score(), start: leak.range.start, end: leak.range.end });
         }
         let mut of_normalised = Vec::new();
         structure::density(&layers.get(normalised).text, self.channel, &mut of_normalised);
@@ -215,7 +245,7 @@ impl<'i> Scan<'i, '_> {
                 score,
                 start: 0,
                 end: 0,
-                view: None,
+                view: leaked_under.filter(|_| check == Check::PROMPT_LEAK).map(Cow::Borrowed),
             };
             self.push(check.family, start, end, finding);
         }

@@ -23,6 +23,8 @@ pub(crate) struct Processed {
     pub(crate) text: Clean,
     pub(crate) counts: Counts,
     pub(crate) report: inspect::Report,
+    /// What kind of answer it is, where it is one.
+    pub(crate) output: inspect::Output,
     /// The commitment for the subject that brought it first: nearly always the only one.
     commitment: OnceLock<ContentEntry>,
 }
@@ -54,8 +56,8 @@ impl CacheKey {
 }
 
 impl Processed {
-    pub(crate) fn new(text: Clean, counts: Counts, report: inspect::Report) -> Self {
-        Self { text, counts, report, commitment: OnceLock::new() }
+    pub(crate) fn new(text: Clean, counts: Counts, report: inspect::Report, output: inspect::Output) -> Self {
+        Self { text, counts, report, output, commitment: OnceLock::new() }
     }
 
     /// What it takes in memory; the text is there twice, once as the content that is recorded.

@@ -8,13 +8,14 @@ use capture::command::Deriving;
 use capture::{RecordError, Recorder};
 use detect::RuleSet;
 use event::{Event, Key, Kind, Source, SourcePath, Timestamp, attr};
-use inspect::Inspector;
+use inspect::{Canary, CanaryError, Inspector};
 use journal::{Journal, Options, Seq};
 use keys::{DataKeys, Keyring, KeysError, Purpose};
 use ledger::Rotation;
 use store::QueryError;
 
 use crate::asker::Asker;
+use crate::canary;
 use crate::config::Seal;
 use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError, sanitizer};
@@ -61,6 +62,8 @@ pub struct Node {
 pub struct NodeSettings {
     /// A directory of Sigma rules that are used beside those shipped.
     pub rules: Option<PathBuf>,
+    /// Markers that must not come out.
+    pub canaries: Vec<Canary>,
     /// How often is sealed.
     pub seal: Seal,
     /// Where the addresses of clients are looked up.
@@ -82,6 +85,7 @@ impl Default for NodeSettings {
     fn default() -> Self {
         Self {
             rules: None,
+            canaries: Vec::new(),
             seal: Seal::default(),
             geoip: GeoipConfig::default(),
             retention: None,
@@ -129,6 +133,9 @@ pub enum NodeError {
     /// The signatures do not load.
     #[error("signatures")]
     Signatures(#[from] inspect::LoadError),
+    /// The canaries cannot be used.
+    #[error(transparent)]
+    Canary(#[from] CanaryError),
     /// The root key or the keyring does not open.
     #[error(transparent)]
     RootKey(#[from] RootKeyError),
@@ -182,12 +189,18 @@ impl Node {
         let options = Options { first: cold.end(), ..Options::default() };
         let (journal, recovery) = Journal::open(data.path(), options, frame_keys(keyring.clone()))?;
         let sanitizer = sanitizer(&keyring)?;
-        let pipeline =
-            Pipeline::new(sanitizer, Inspector::builtin()?, Places::open(&settings.geoip)?, keyring.clone(), journal.clone())?;
+        let canaries = canary::read(&settings.canaries, &sanitizer)?;
+        let pipeline = Pipeline::new(
+            sanitizer,
+            Inspector::builtin()?.with_canaries(canaries.clone()),
+            Places::open(&settings.geoip)?,
+            keyring.clone(),
+            journal.clone(),
+        )?;
         let pipeline = Arc::new(pipeline);
         let spine = Spine { journal: journal.clone(), cold: cold.clone() };
         let newest_at_open = newest(&spine)?;
-        let mut rule_set = RuleSet::builtin()?;
+        let mut rule_set = RuleSet::builtin()?.with_canaries(canaries);
         if let Some(dir) = &settings.rules {
             rule_set = rule_set.and(RuleSet::load(dir, false)?)?;
         }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use event::TechniqueId;
+use inspect::Canaries;
 
 use super::check::{self, Problem};
 use super::extension::{CONFIDENCE_DEFAULT, Extension};
@@ -84,7 +85,7 @@ pub(crate) fn load(files: Vec<File>, demand: Demand) -> Result<RuleSet, RuleErro
         }
     }
     let sigma = Sigma::compile(rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
-    Ok(RuleSet { rules, sigma, problems })
+    Ok(RuleSet { rules, sigma, problems, canaries: Canaries::default() })
 }
 
 /// Everything that is wrong, without stopping at anything.

@@ -41,6 +41,8 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// A directory of Sigma rules that are used beside those shipped.
     pub rules: Option<PathBuf>,
+    /// Markers that stand in one place alone: where one comes out, what stood beside it did.
+    pub canary: Vec<inspect::Canary>,
     /// MCP servers that are reached through this one.
     pub mcp: Mcp,
     /// The forward proxy for calls to everywhere else.
@@ -183,6 +185,7 @@ impl Config {
     pub fn node(&self) -> NodeSettings {
         NodeSettings {
             rules: self.rules.clone(),
+            canaries: self.canary.clone(),
             seal: self.seal.clone(),
             geoip: self.geoip.clone(),
             retention: self.retention.clone(),
