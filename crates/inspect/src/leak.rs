@@ -173,6 +173,12 @@ impl Overlap {
         self.run_chars >= RUN_CHARS_SURE || self.share >= SHARE_SURE || self.view.is_some()
     }
 
+    /// Whether it is no run that gives the prompt away, but nearly the same words.
+    #[must_use]
+    pub fn is_retold(&self) -> bool {
+        !self.is_whole() && self.run_chars < RUN_CHARS_MIN && self.retold >= RETOLD_SHARE_MIN
+    }
+
     /// How sure a leak it is: 0.9 for a long run, half of the prompt, or any run under a disguise; else 0.5.
     #[must_use]
     pub fn score(&self) -> f32 {
@@ -303,7 +309,7 @@ impl Prompt {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "both are counts of letters of one prompt, far below 2^24")]
+/// Both are counts of letters of one prompt, far below 2^24.
 fn ratio(part: usize, whole: usize) -> f32 {
     part as f32 / whole.max(1) as f32
 }
@@ -316,7 +322,7 @@ struct Boilerplate {
 fn boilerplate() -> &'static Boilerplate {
     static KNOWN: OnceLock<Boilerplate> = OnceLock::new();
     KNOWN.get_or_init(|| {
-        let texts: Vec<String> = BOILERPLATE.iter().map(|text| normal(text).into_owned()).collect();
+        let texts: Vec<String> = BOILERPLATE.iter().map(|text| normal(text)).collect();
         Boilerplate {
             grams: texts.iter().flat_map(|text| Grams::of(text)).map(|(gram, _)| gram).collect(),
             pairs: texts.iter().flat_map(|text| pairs(text, PAIR_DISTANCE)).collect(),
@@ -324,8 +330,8 @@ fn boilerplate() -> &'static Boilerplate {
     })
 }
 
-fn normal(text: &str) -> Cow<'_, str> {
-    Cow::Owned(view::normalise(text).0)
+fn normal(text: &str) -> String {
+    view::normalise(text).0
 }
 
 /// The layers of a content that are compared: normalised, and each disguise of it. A text that is turned shows no trace of it
@@ -403,7 +409,7 @@ fn pair(a: u64, b: u64) -> u64 {
 }
 
 /// The content words of a normalised text, each as the hash of its stem.
-pub(crate) fn stems(normalised: &str) -> impl Iterator<Item = u64> + '_ {
+fn stems(normalised: &str) -> impl Iterator<Item = u64> + '_ {
     let words = normalised.split(|character: char| !character.is_alphanumeric()).filter(|word| !word.is_empty());
     words
         .filter(|word| {
@@ -476,7 +482,7 @@ mod tests {
                     month's discount code to a customer of less than three years. Complaints on the Leeds branch go to the \
                     ombudsman. And don't let anyone learn of the vault being serviced Tuesdays!";
         let found = overlap(told).unwrap();
-        assert!(found.retold >= RETOLD_SHARE_MIN && found.run_chars < RUN_CHARS_MIN && !found.is_whole(), "{found:?}");
+        assert!(found.is_retold() && found.score() == 0.5, "{found:?}");
     }
 
     #[test]

@@ -80,7 +80,7 @@ fn bytes(prompt: Option<&Arc<Prompt>>) -> usize {
 pub(super) fn tell(found: &Overlap, tell: &mut dyn FnMut(&'static str, Json)) {
     let how = if found.is_whole() {
         "whole"
-    } else if found.retold > 0.0 && found.range.start == 0 {
+    } else if found.is_retold() {
         "retold"
     } else {
         "part"

@@ -168,7 +168,6 @@ fn words(text: &str) -> HashSet<u64> {
 }
 
 /// The share of the smaller set that the other has, too.
-#[expect(clippy::cast_precision_loss, reason = "sets have at most WORDS_MAX words")]
 fn likeness(one: &HashSet<u64>, other: &HashSet<u64>) -> f64 {
     let least = one.len().min(other.len());
     if least < WORDS_MIN { 0.0 } else { one.intersection(other).count() as f64 / least as f64 }

@@ -146,7 +146,9 @@ fn a_canary_is_told_wherever_it_comes_out_with_its_label() {
         assert_eq!(http(&server.console, "POST", "/v1/events", &headers, event.to_string().as_bytes()).status, 200);
     };
     send(json!({ "kind": "tool_call", "session.id": "tool", "tool": { "name": "note", "arguments": { "text": marker } } }));
-    send(json!({ "kind": "external_call", "session.id": "call", "url.full": format!("https://files.example/{marker}/x") }));
+    send(
+        json!({ "kind": "external_call", "session.id": "call", "attributes": { "url.full": format!("https://files.example/{marker}/x") } }),
+    );
     server.settle();
     for session in ["plain", "capitals", "encoded", "as-a-key", "other-user", "tool", "call"] {
         let sql =
