@@ -29,7 +29,14 @@ const PREFIXES: [&str; 15] = [
 const NAMES: [&str; 6] = ["journal.recovered", "mcp.tool.approve", "server.start", "server.stop", "sign_in", "sign_out"];
 
 /// What only the way of an event says: where its client is, how it was sanitised, and what of it is sealed.
-const OF_PIPELINE: [Key; 4] = [attr::GEO_DATABASE, attr::SANITIZER_POLICY, attr::RECOVERY_SEALED, attr::RECOVERY_LEFT_OUT];
+const OF_PIPELINE: [Key; 6] = [
+    attr::GEO_DATABASE,
+    attr::SANITIZER_POLICY,
+    attr::RECOVERY_SEALED,
+    attr::RECOVERY_LEFT_OUT,
+    attr::RESPONSE_CATEGORY,
+    attr::RESPONSE_FINANCIAL_ROWS,
+];
 
 /// What only a proxy of ours says of a call.
 const OF_PROXIES: [Key; 3] = [attr::EGRESS_MODE, attr::EGRESS_KEY, attr::RECORD_ON_FAILURE];
@@ -91,8 +98,8 @@ pub fn mark_reported(event: &mut RawEvent) {
         application.id = mark(&application.id);
     }
     let is_of_proxy = matches!(event.source.path, SourcePath::Gateway | SourcePath::Egress | SourcePath::Mcp);
-    // Only a look-up of ours says that a place was looked up, only our sanitiser by which policy, and only a proxy how it passed
-    // a call on.
+    // Only a look-up of ours says that a place was looked up, only our sanitiser by which policy, only inspection what an answer is, and only
+    // a proxy how it passed a call on.
     for key in OF_PIPELINE.into_iter().chain(OF_PROXIES.into_iter().filter(|_| !is_of_proxy)) {
         if let Some(value) = event.attributes.remove(&key) {
             event.unmapped.insert(Raw::from(format!("{REPORTED}{key}")), value);

@@ -17,6 +17,8 @@ macro_rules! runbooks {
 }
 
 rules![
+    "attack-in-steps",
+    "canary",
     "cloud-metadata",
     "credential-in-prompt",
     "credential-in-response",
@@ -27,6 +29,7 @@ rules![
     "egress-raw-address",
     "exfiltration-host",
     "external-email-forwarding",
+    "financial-stream",
     "guardrail-denied",
     "guardrail-weakened",
     "invisible-characters",
@@ -39,15 +42,20 @@ rules![
     "obfuscated-payload",
     "package-from-url",
     "permission-bypass",
+    "persona-build-up",
     "personal-data-burst",
     "prompt-injection-direct",
     "prompt-injection-document",
     "prompt-injection-tool-result",
+    "refusal-burst",
+    "rephrase-after-refusal",
     "retrieval-sweep",
+    "secret-returned",
     "sensitive-file-read",
     "shell-by-tool",
     "system-prompt-asked",
     "system-prompt-leaked",
+    "system-prompt-overlap",
     "token-flood",
     "tool-definition-poisoned",
 ];

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use event::{ContentRef, EventId, Kind, Part, Piece, RecordedEvent, Role, SourcePath};
+use inspect::Canaries;
 use journal::Seq;
 use lru::LruCache;
 use sanitize::Clean;
@@ -18,6 +20,7 @@ use crate::sigma::evidence::Search;
 use crate::sigma::flatten::{self, Document};
 use crate::sigma::{Hit, Sigma};
 use crate::skipped::Skipped;
+use crate::turns::Turns;
 
 /// Most groups of correlations whose last alarm is remembered, so that a burst is one alarm and not one for each event.
 const ALARMS_REMEMBERED_MAX: usize = 65_536;
@@ -38,6 +41,8 @@ pub struct Engine {
     sessions: Sessions,
     novelty: Novelty,
     flow: Flow,
+    turns: Turns,
+    canaries: Arc<Canaries>,
     /// When a rule last spoke on a group (correlations) or on a tool call.
     spoken: LruCache<(usize, u64), u64>,
     skipped: Skipped,
@@ -59,11 +64,13 @@ impl Engine {
     pub fn new(mut rules: RuleSet) -> Self {
         let sigma = rules.take_sigma();
         Self {
+            canaries: Arc::new(rules.canaries().clone()),
             rules,
             sigma,
             sessions: Sessions::new(),
             novelty: Novelty::new(CONTENTS_REMEMBERED_MAX),
             flow: Flow::new(),
+            turns: Turns::new(),
             spoken: LruCache::new(NonZeroUsize::new(ALARMS_REMEMBERED_MAX).unwrap_or(NonZeroUsize::MIN)),
             skipped: Skipped::default(),
         }
@@ -78,8 +85,9 @@ impl Engine {
     /// What the next event of the journal, the record at `seq`, shows. The same events in the same order give the same
     /// detections.
     ///
-    /// `contents` gives the text of a content; it is asked once for each content that is new to its conversation. A content
-    /// that it does not have (erased) is passed over. What Watchkeeper itself recorded of the kinds `detection` and
+    /// `contents` gives the text of a content; it is asked once for each content that is new to its conversation, and for system
+    /// prompts, which answers are compared with, whenever they are not at hand. A content that it does not have (erased) is
+    /// passed over. What Watchkeeper itself recorded of the kinds `detection` and
     /// `response_action` shows nothing, so that nothing feeds itself.
     pub fn observe(
         &mut self,
@@ -118,7 +126,10 @@ impl Engine {
             .flatten()
             .and_then(|piece| Some(flatten::call_key(piece, &contents(&piece.content)?)));
         let mut seen = Observation { seq, event, time_s, detections: Vec::new(), by_rule: HashMap::new(), search: Search::new() };
-        for document in flatten::documents(event, &new) {
+        let canaries = Arc::clone(&self.canaries);
+        let facts = self.turns.observe(session, event, &new, contents);
+        let context = flatten::Context { conversation: session, facts: &facts, canaries: &canaries };
+        for document in flatten::documents(event, &new, &context) {
             let call = document.call(session, own_call.as_deref());
             self.observe_document(call, document, &mut seen);
         }

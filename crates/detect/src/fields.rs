@@ -75,6 +75,52 @@ pub const FIELDS: &[Field] = &[
     field("watchkeeper.tool.failed", "flag list", "whether the tool reported that it failed"),
     field("watchkeeper.retrieval.score", "number list", "similarity of the documents that came back"),
     field("watchkeeper.document.name", "text list", "names of the documents that came back"),
+    field(
+        "watchkeeper.conversation.id",
+        "text",
+        "the conversation as detection joins it, also where the source names no session",
+    ),
+    field(
+        "watchkeeper.leak.prompt",
+        "text list",
+        "how much of the conversation's system prompt new output or arguments give away: `part`, `retold` (in nearly the same \
+         words), `whole` (half of it, 180 letters in a row, or any run under a disguise)",
+    ),
+    field("watchkeeper.leak.prompt.chars", "number list", "letters and digits of the longest run that is repeated"),
+    field("watchkeeper.leak.prompt.share", "number list", "share of the prompt that is repeated or retold, 0 to 1"),
+    field(
+        "watchkeeper.leak.prompt.view",
+        "text list",
+        "the disguise under which it was found: `base64`, `rot13`, `reversed` ...",
+    ),
+    field(
+        "watchkeeper.returned.secret",
+        "text list",
+        "where a secret came from that new output or arguments give out: `system`, `tool`, `document`; one entry for each",
+    ),
+    field("watchkeeper.returned.personal", "text list", "the same for personal values"),
+    field(
+        "watchkeeper.canary",
+        "text list",
+        "labels of the canaries in new output, arguments, the user's text, or where a call goes",
+    ),
+    field("watchkeeper.turn.rephrased", "flag", "whether the user asks again, or attacks, within four turns of a refusal"),
+    field("watchkeeper.conversation.rephrased", "number", "how often that has happened in the conversation"),
+    field(
+        "watchkeeper.conversation.persona.turns",
+        "number",
+        "turns of the user with signs of a persona, once a later one frees the persona of rules",
+    ),
+    field(
+        "watchkeeper.conversation.persona.signs",
+        "number",
+        "different signs among them: role, fiction, freed of rules, held to it",
+    ),
+    field(
+        "watchkeeper.conversation.pressure",
+        "number",
+        "sum of the scores of the user's turns from the third scored turn on; each turn takes 15 % off what was before",
+    ),
     field("watchkeeper.score", "number", "highest score of the findings in new text, 0 to 1; 0 when there is none"),
     field(
         "watchkeeper.score.user",

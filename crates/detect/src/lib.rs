@@ -25,6 +25,7 @@ mod session;
 mod sigma;
 mod skipped;
 mod token;
+mod turns;
 
 pub use detection::{Detection, Evidence, Grade, Severity};
 pub use engine::Engine;

@@ -182,6 +182,11 @@ keys! {
     AUTH_METHOD = "watchkeeper.auth.method";
     /// The average of the tokens' log-probabilities, where the model gives them.
     LOGPROB_MEAN = "watchkeeper.response.logprob.mean";
+    /// What the text of the output is, found by inspection (list): `refusal`, `code`, `structured_data`, `financial`, `credentials`,
+    /// `personal_data`, `markup_exfiltration`, `prose`.
+    RESPONSE_CATEGORY = "watchkeeper.response.category";
+    /// Rows of the output with amounts of money, account or card numbers, where there are three or more.
+    RESPONSE_FINANCIAL_ROWS = "watchkeeper.response.financial_rows";
     /// How many attributes no dialect knew.
     UNMAPPED_COUNT = "watchkeeper.unmapped.count";
     /// How many per-chunk span events were dropped.
@@ -270,4 +275,10 @@ keys! {
     ADMIN_BEFORE = "watchkeeper.admin.before";
     /// Administration: what the object is since then, as text or JSON; absent where there is nothing any more.
     ADMIN_AFTER = "watchkeeper.admin.after";
+}
+
+/// Whether a finish reason says that the model or its provider refused to answer.
+#[must_use]
+pub fn is_refusal_reason(reason: &str) -> bool {
+    ["refusal", "content_filter", "SAFETY"].iter().any(|word| reason.contains(word))
 }

@@ -13,9 +13,12 @@
 #![forbid(unsafe_code)]
 
 mod builtin;
+mod canary;
 pub mod classifier;
 pub mod format;
+mod leak;
 mod mention;
+mod output;
 mod pipeline;
 mod score;
 mod signature;
@@ -27,6 +30,9 @@ use event::{Channel, Finding, RuleId, Verdict};
 
 use classifier::Model;
 use format::PatternView;
+pub use canary::{CANARY_RULE_PREFIX, Canaries, Canary, CanaryError, marker as canary_marker};
+pub use leak::{Overlap, Prompt};
+pub use output::{Category, Output, Sensitive, classify, is_refusal};
 use signature::{ExampleCase, Index, Loaded, Signature};
 
 pub use signature::{PATTERNS_MAX, WITHOUT_ATOMS_MAX, check_pattern, check_rule, has_atoms};
@@ -118,6 +124,7 @@ pub struct Inspector {
     model: Option<Model>,
     rules_digest: [u8; 32],
     digest: [u8; 32],
+    canaries: Canaries,
     disabled: usize,
 }
 
@@ -221,6 +228,18 @@ impl Inspector {
         pipeline::matching(self, text, channel, None).into_iter().map(|number| &self.signatures[number].id).collect()
     }
 
+    /// The same inspector with canaries: a marker in output, or in what a user says, is a finding `canary.LABEL`.
+    #[must_use]
+    pub fn with_canaries(self, canaries: Canaries) -> Self {
+        Self { canaries, ..self }
+    }
+
+    /// The canaries that it looks for.
+    #[must_use]
+    pub fn canaries(&self) -> &Canaries {
+        &self.canaries
+    }
+
     /// How many signatures are loaded.
     #[must_use]
     pub fn signature_count(&self) -> usize {
@@ -254,7 +273,7 @@ impl Inspector {
         let index = |view| Index::new(&signatures, view).map_err(|error| LoadError::Index(error.to_string()));
         let (raw, text) = (index(PatternView::Raw)?, index(PatternView::Text)?);
         let rules_digest = digest_of(sources);
-        let inspector = Self { raw, text, model: None, rules_digest, digest: rules_digest, disabled, signatures };
+        let inspector = Self { raw, text, model: None, rules_digest, digest: rules_digest, disabled, signatures, canaries: Canaries::default() };
         Ok((inspector.with_model(Some(builtin::model().map_err(LoadError::Model)?)), examples))
     }
 

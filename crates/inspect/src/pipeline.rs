@@ -9,7 +9,9 @@ use std::ops::Range;
 
 use event::{Channel, Finding, RuleId, Verdict};
 
+use crate::canary::CANARY_RULE_PREFIX;
 use crate::classifier::{Model, Origin, signature_features};
+use crate::leak::Prompt;
 use crate::mention::Subject;
 use crate::signature::{Found, Pattern, Patterns, Scratch, Trigger};
 use crate::structure::{self, Check, Hit};
@@ -46,11 +48,12 @@ struct Candidate<'i> {
 
 /// Inspects a text; of one longer than `bytes_max` its first and its last half of that.
 pub(crate) fn run(inspector: &Inspector, text: &str, channel: Channel, context: Option<&str>, bytes_max: usize) -> Report {
+    let prompt = context.filter(|_| channel == Channel::Assistant).and_then(Prompt::new);
     let mut candidates = Vec::new();
     let mut unscanned = 0;
     let mut scanned_to = 0;
     let mut score = 0.0_f32;
-    let mut scan = Scan { model: inspector.model.as_ref(), ..Scan::new(inspector, channel, context, None) };
+    let mut scan = Scan { model: inspector.model.as_ref(), ..Scan::new(inspector, channel, prompt.as_ref(), None) };
     for window in windows(text, bytes_max) {
         unscanned += window.start.saturating_sub(scanned_to);
         scanned_to = window.end;
@@ -89,7 +92,7 @@ pub(crate) fn matching(inspector: &Inspector, text: &str, channel: Channel, only
 }
 
 /// The parts of a text that are scanned, in order: each goes on within the one before it, but for what is left out.
-fn windows(text: &str, bytes_max: usize) -> Vec<Range<usize>> {
+pub(crate) fn windows(text: &str, bytes_max: usize) -> Vec<Range<usize>> {
     let parts: Vec<Range<usize>> = if text.len() <= bytes_max {
         std::iter::once(0..text.len()).collect()
     } else {
@@ -144,7 +147,8 @@ impl Candidate<'_> {
 struct Scan<'i, 't> {
     inspector: &'i Inspector,
     channel: Channel,
-    context: Option<&'t str>,
+    /// What output must not repeat.
+    prompt: Option<&'t Prompt>,
     /// The one signature that is looked for; all of them where there is none.
     only: Option<usize>,
     /// Where the window starts in the text, in bytes.
@@ -173,11 +177,11 @@ struct Held {
 }
 
 impl<'i, 't> Scan<'i, 't> {
-    fn new(inspector: &'i Inspector, channel: Channel, context: Option<&'t str>, only: Option<usize>) -> Self {
+    fn new(inspector: &'i Inspector, channel: Channel, prompt: Option<&'t Prompt>, only: Option<usize>) -> Self {
         Self {
             inspector,
             channel,
-            context,
+            prompt,
             only,
             offset: 0,
             candidates: Vec::new(),
@@ -286,6 +290,7 @@ impl<'i, 't> Scan<'i, 't> {
             self.readings.push(layer);
             let (found, triggers) = inspector.text.find(signatures, &layers.get(layer).text, &mut self.of_text, &applies);
             self.take(layers, layer, &found, &mut held, subject);
+            self.canaries(layers, layer);
             if disguises == DISGUISES_MAX {
                 continue;
             }
@@ -327,6 +332,28 @@ impl<'i, 't> Scan<'i, 't> {
             }
         }
         (normalised, spaced)
+    }
+
+    /// Looks for canaries in a layer. Where they were put (system prompts, tools, documents) they belong.
+    fn canaries(&mut self, layers: &Layers<'_>, layer: usize) {
+        let canaries = &self.inspector.canaries;
+        if canaries.is_empty() || !matches!(self.channel, Channel::Assistant | Channel::User) {
+            return;
+        }
+        for (owner, place) in canaries.find(&layers.get(layer).text) {
+            let (start, end) = layers.to_window(layer, place.start, place.end);
+            let check = Check::CANARY;
+            let finding = Finding {
+                risk: check.risk,
+                technique: check.technique(),
+                rule: RuleId::new(&format!("{CANARY_RULE_PREFIX}{}", canaries.label(owner))),
+                score: check.score,
+                start: 0,
+                end: 0,
+                view: layers.disguise(layer).map(|kind| Cow::Borrowed(kind.name())),
+            };
+            self.push(check.family, start, end, finding);
+        }
     }
 
     /// Keeps what was found in a layer, as far as one pattern is enough; what waits for others is held until the content was read whole.
@@ -394,8 +421,10 @@ impl<'i, 't> Scan<'i, 't> {
         let raw = &*layers.get(0).text;
         structure::invisible(raw, &mut hits);
         structure::markup(raw, self.channel, &mut hits);
-        if let Some(context) = self.context.filter(|_| self.channel == Channel::Assistant) {
-            structure::leak(raw, context, &mut hits);
+        let mut leaked_under = None;
+        if let Some(leak) = self.prompt.and_then(|prompt| prompt.overlap_of_window(raw)) {
+            leaked_under = leak.view;
+            hits.push(Hit { check: Check::PROMPT_LEAK, score: leak.score(), start: leak.range.start, end: leak.range.end });
         }
         let mut of_normalised = Vec::new();
         structure::density(&layers.get(normalised).text, self.channel, &mut of_normalised);
@@ -411,7 +440,7 @@ impl<'i, 't> Scan<'i, 't> {
                 score,
                 start: 0,
                 end: 0,
-                view: None,
+                view: leaked_under.filter(|_| check == Check::PROMPT_LEAK).map(Cow::Borrowed),
             };
             self.push(check.family, start, end, finding);
         }

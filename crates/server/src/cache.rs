@@ -25,6 +25,8 @@ pub(crate) struct Processed {
     pub(crate) report: inspect::Report,
     /// Its values that can be recovered.
     pub(crate) sealed: Sealed,
+    /// What kind of answer it is, where it is one.
+    pub(crate) output: inspect::Output,
     /// The commitment for the subject that brought it first: nearly always the only one.
     commitment: OnceLock<ContentEntry>,
 }
@@ -57,8 +59,8 @@ impl CacheKey {
 }
 
 impl Processed {
-    pub(crate) fn new(text: Clean, counts: Counts, report: inspect::Report, sealed: Sealed) -> Self {
-        Self { text, counts, report, sealed, commitment: OnceLock::new() }
+    pub(crate) fn new(text: Clean, counts: Counts, report: inspect::Report, sealed: Sealed, output: inspect::Output) -> Self {
+        Self { text, counts, report, sealed, output, commitment: OnceLock::new() }
     }
 
     /// What it takes in memory; the text is there twice, once as the content that is recorded.

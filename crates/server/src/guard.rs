@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use capture::Raw;
 use capture::gateway::guard::{Edit, Guard, Judgement};
-use event::Piece;
+use event::{Channel, Direction, Finding, Part, Piece, Role};
+use inspect::Prompt;
 
+use crate::cache::Processed;
 use crate::pipeline::Pipeline;
 
 /// Findings that a decision names at the most; the record of the call has all of them.
@@ -15,12 +17,69 @@ const FINDINGS_MAX: usize = 16;
 /// The pipeline as a guard.
 pub(crate) struct PipelineGuard(pub(crate) Arc<Pipeline>);
 
+/// The pipeline as a guard of answers that must not give away the operator's instructions.
+struct Instructed {
+    guard: PipelineGuard,
+    prompts: Vec<Prompt>,
+}
+
+impl Instructed {
+    /// The surest leak in a text that goes out.
+    fn leak(&self, piece: &Piece<Raw>) -> Option<Finding> {
+        if piece.meta.channel() != Channel::Assistant || !matches!(piece.meta.part, Part::Text | Part::ToolCall | Part::Body) {
+            return None;
+        }
+        let text = &self.guard.clean(piece).text;
+        let leaks = self.prompts.iter().filter_map(|prompt| prompt.overlap(text));
+        leaks.max_by(|a, b| a.score().total_cmp(&b.score())).map(|leak| leak.finding(text))
+    }
+}
+
+impl Guard for Instructed {
+    fn judge(&self, pieces: &[Piece<Raw>]) -> Judgement {
+        let mut judgement = self.guard.judge(pieces);
+        for leak in pieces.iter().filter_map(|piece| self.leak(piece)) {
+            judgement.score = judgement.score.max(leak.score);
+            judgement.findings.push(leak);
+        }
+        judgement.findings.sort_by(|a, b| b.score.total_cmp(&a.score));
+        judgement.findings.truncate(FINDINGS_MAX);
+        judgement
+    }
+
+    fn text_edits(&self, text: &str) -> Vec<Edit> {
+        self.guard.text_edits(text)
+    }
+
+    fn announcements(&self, text: &str) -> Vec<usize> {
+        self.guard.announcements(text)
+    }
+
+    fn json_edits(&self, json: &str, is_left: &dyn Fn(Option<&str>, &str) -> bool) -> Option<Vec<Edit>> {
+        self.guard.json_edits(json, is_left)
+    }
+}
+
+impl PipelineGuard {
+    /// The text as it is recorded, and what is known of it.
+    fn clean(&self, piece: &Piece<Raw>) -> Arc<Processed> {
+        let meta = event::PieceMeta::new(piece.meta.direction, piece.meta.role, piece.meta.part);
+        self.0.process(&meta, piece.content.expose())
+    }
+}
+
 impl Guard for PipelineGuard {
+    fn instructed(&self, instructions: &[&str]) -> Option<Arc<dyn Guard>> {
+        let meta = event::PieceMeta::new(Direction::Input, Role::System, Part::Text);
+        let clean = |text: &&str| Prompt::new(&self.0.process(&meta, text).text);
+        let prompts: Vec<Prompt> = instructions.iter().filter_map(clean).collect();
+        (!prompts.is_empty()).then(|| Arc::new(Instructed { guard: Self(self.0.clone()), prompts }) as Arc<dyn Guard>)
+    }
+
     fn judge(&self, pieces: &[Piece<Raw>]) -> Judgement {
         let mut judgement = Judgement::default();
         for piece in pieces {
-            let meta = event::PieceMeta::new(piece.meta.direction, piece.meta.role, piece.meta.part);
-            let seen = self.0.process(&meta, piece.content.expose());
+            let seen = self.clean(piece);
             judgement.score = judgement.score.max(seen.report.score);
             judgement.findings.extend(seen.report.findings.iter().cloned());
             judgement.scanned_bytes += seen.report.scanned_bytes;

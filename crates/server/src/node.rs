@@ -8,12 +8,14 @@ use capture::command::Deriving;
 use capture::{RecordError, Recorder};
 use detect::RuleSet;
 use event::{Event, Key, Kind, Source, SourcePath, Timestamp, attr};
+use inspect::{Canary, CanaryError};
 use journal::{Journal, Options, Seq};
 use keys::{DataKeys, Keyring, KeysError, Purpose};
 use ledger::Rotation;
 use store::QueryError;
 
 use crate::asker::Asker;
+use crate::canary;
 use crate::config::{SanitizeConfig, Seal};
 use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError};
@@ -65,6 +67,8 @@ pub struct NodeSettings {
     pub rules: Option<PathBuf>,
     /// Which signatures the inspector uses.
     pub inspect: InspectConfig,
+    /// Markers that must not come out.
+    pub canaries: Vec<Canary>,
     /// How often is sealed.
     pub seal: Seal,
     /// Where the addresses of clients are looked up.
@@ -89,6 +93,7 @@ impl Default for NodeSettings {
         Self {
             rules: None,
             inspect: InspectConfig::default(),
+            canaries: Vec::new(),
             seal: Seal::default(),
             geoip: GeoipConfig::default(),
             sanitize: None,
@@ -137,6 +142,9 @@ pub enum NodeError {
     /// The signatures do not load.
     #[error("signatures")]
     Signatures(#[from] SignatureError),
+    /// The canaries cannot be used.
+    #[error(transparent)]
+    Canary(#[from] CanaryError),
     /// The root key or the keyring does not open.
     #[error(transparent)]
     RootKey(#[from] RootKeyError),
@@ -193,12 +201,13 @@ impl Node {
         let options = Options { first: cold.end(), ..Options::default() };
         let (journal, recovery) = Journal::open(data.path(), options, frame_keys(keyring.clone()))?;
         let sanitizer = sanitizing::settle(&keyring, settings.sanitize.as_ref())?;
-        let inspector = settings.inspect.inspector()?;
+        let canaries = canary::read(&settings.canaries, &sanitizer)?;
+        let inspector = settings.inspect.inspector()?.with_canaries(canaries.clone());
         let pipeline = Pipeline::new(sanitizer, inspector, Places::open(&settings.geoip)?, keyring.clone(), journal.clone())?;
         let pipeline = Arc::new(pipeline);
         let spine = Spine { journal: journal.clone(), cold: cold.clone() };
         let newest_at_open = newest(&spine)?;
-        let mut rule_set = RuleSet::builtin()?;
+        let mut rule_set = RuleSet::builtin()?.with_canaries(canaries);
         if let Some(dir) = &settings.rules {
             rule_set = rule_set.and(RuleSet::load(dir, false)?)?;
         }

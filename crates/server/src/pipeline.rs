@@ -8,11 +8,11 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use capture::{Raw, RawEvent, Receipt, RecordError, Recorder};
-use event::{Channel, Event, Inspection, PieceMeta, RecordedEvent, Role, SubjectId, Value, Verdict};
-use inspect::Inspector;
+use event::{Channel, Direction, Event, Inspection, Part, PieceMeta, RecordedEvent, Role, SubjectId, Value, Verdict, attr};
+use inspect::{Inspector, Sensitive};
 use journal::{Append, AppendError, Appended, ContentEntry, Journal};
 use keys::{Keyring, KeysError, Subject};
-use sanitize::{Clean, Counts, Sanitizer, Sealed};
+use sanitize::{Clean, Counts, Sanitizer, Sealed, SensitiveType};
 use tokio::sync::{RwLock, RwLockReadGuard, Semaphore};
 
 use crate::cache::{Cache, CacheKey, Processed};
@@ -203,8 +203,10 @@ impl Pipeline {
         self.inspector.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Puts another inspector in force. What is under way ends with the one before; its reports are known by that one's digest alone.
+    /// Puts an inspector with other signatures in force; canaries stay. What is under way ends with the one before; its reports are known by
+    /// that one's digest alone.
     pub(crate) fn exchange_inspector(&self, inspector: Inspector) {
+        let inspector = inspector.with_canaries(self.inspector().canaries().clone());
         *self.inspector.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(inspector);
         self.forget_texts();
     }
@@ -243,6 +245,7 @@ impl Pipeline {
             processed.push(one);
             result
         });
+        let clean = classified(clean, &processed);
         let (recorded, contents) = self.commit(clean, &processed, &sealed).map_err(key_error)?;
         Append::of(&recorded, contents)
             .map_err(|error| RecordError::Unavailable { reason: format!("event does not serialise: {error}") })
@@ -258,7 +261,11 @@ impl Pipeline {
         let (cleaned, sealed) = self.sanitizer.content_sealed(meta, raw);
         let counts: Counts = cleaned.counts();
         let report = inspector.inspect(&cleaned.text, meta.channel(), None);
-        let processed = Arc::new(Processed::new(cleaned.text, counts, report, sealed));
+        let output = match (meta.channel(), meta.part) {
+            (Channel::Assistant, Part::Text) => inspect::classify(&cleaned.text, sensitive(&counts), &report.findings),
+            _ => inspect::Output::default(),
+        };
+        let processed = Arc::new(Processed::new(cleaned.text, counts, report, sealed, output));
         self.cache.put(key, processed.clone());
         processed
     }
@@ -423,6 +430,39 @@ fn value_weight(value: &Value<Raw>) -> usize {
         Value::Map(entries) => entries.iter().map(|(key, value)| 32 + key.expose().len() + value_weight(value)).sum(),
         Value::Bool(_) | Value::Int(_) | Value::Double(_) => 8,
     }
+}
+
+/// Says what the output is, beside what inspection found in it.
+fn classified(mut event: Event<Clean>, processed: &[Arc<Processed>]) -> Event<Clean> {
+    let is_answer = |meta: &PieceMeta<Clean>| {
+        meta.direction == Direction::Output && meta.channel() == Channel::Assistant && meta.part == Part::Text
+    };
+    let answers =
+        || event.pieces.iter().zip(processed).filter(|(piece, _)| is_answer(&piece.meta)).map(|(_, known)| &known.output);
+    let categories: BTreeSet<inspect::Category> = answers().flat_map(|output| output.categories.iter().copied()).collect();
+    let rows: i64 = answers().map(|output| i64::from(output.financial_rows)).sum();
+    if !categories.is_empty() {
+        let names = categories.into_iter().map(|one| Value::Text(Clean::literal(one.as_str()))).collect();
+        event.attributes.insert(attr::RESPONSE_CATEGORY, Value::List(names));
+    }
+    if rows > 0 {
+        event.attributes.insert(attr::RESPONSE_FINANCIAL_ROWS, Value::Int(rows));
+    }
+    event
+}
+
+/// What was replaced in a text, by what it says of the text.
+fn sensitive(counts: &Counts) -> Sensitive {
+    let mut sensitive = Sensitive::default();
+    for (kind, count) in counts {
+        let of = match SensitiveType::from_name(kind) {
+            Some(kind) if kind.is_secret() => &mut sensitive.secrets,
+            Some(SensitiveType::Iban | SensitiveType::CreditCard) => &mut sensitive.financial,
+            _ => &mut sensitive.personal,
+        };
+        *of = of.saturating_add(*count);
+    }
+    sensitive
 }
 
 fn overall(processed: &[Arc<Processed>]) -> Option<Inspection> {

@@ -312,6 +312,7 @@ fn output_class(event: &RecordedEvent<Clean>) -> Option<&'static str> {
     let output =
         |part: Part| event.pieces.iter().any(|piece| piece.meta.direction == Direction::Output && piece.meta.part == part);
     let reasons = event.attribute(attr::GEN_AI_RESPONSE_FINISH_REASONS.as_str()).map(as_text).unwrap_or_default();
+    let categories = event.attribute(attr::RESPONSE_CATEGORY.as_str()).map(as_text).unwrap_or_default();
     let tokens = event.attribute(attr::GEN_AI_USAGE_OUTPUT_TOKENS.as_str()).and_then(Value::as_int);
     let embedding = event
         .attribute(attr::GEN_AI_OPERATION_NAME.as_str())
@@ -319,7 +320,7 @@ fn output_class(event: &RecordedEvent<Clean>) -> Option<&'static str> {
         .is_some_and(|operation| &**operation == "embeddings");
     Some(if event.status == Status::Error || event.attributes.contains_key(attr::ERROR_TYPE.as_str()) {
         "error"
-    } else if reasons.contains("refusal") || reasons.contains("content_filter") || reasons.contains("SAFETY") {
+    } else if attr::is_refusal_reason(&reasons) || categories.contains("refusal") {
         "refusal"
     } else if output(Part::ToolCall) {
         "tool_call"

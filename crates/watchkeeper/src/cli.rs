@@ -197,6 +197,9 @@ pub(crate) enum Command {
     /// Measure how well is detected
     #[command(subcommand)]
     Eval(Eval),
+    /// Make markers that show where something came out
+    #[command(subcommand)]
+    Canary(Canary),
     /// Prove that the record is whole, offline
     #[command(
         after_help = "Example:\n  watchkeeper verify /var/lib/watchkeeper\n  watchkeeper verify --public https://logs.example/one --key vkey --policy witnesses --checkpoint kept\n\nExit: 0 intact, 1 tampered (names the first fault), 2 cannot read, 3 not proved: nothing is wrong, and it is not what --key,\n--policy or --tsa-roots ask for."
@@ -407,4 +410,18 @@ mod tests {
             assert!(help.contains("Example:"), "{} has no example", sub.get_name());
         }
     }
+}
+
+/// Canaries: markers that stand in one place alone.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Canary {
+    /// Make a marker, to be put into a system prompt, a document or where a secret would stand
+    #[command(
+        after_help = "Example:\n  watchkeeper canary new --label hr-handbook\n\nPut what it prints into the server's configuration, and the marker where it must not come out of. When it comes out, in an\nanswer, in a tool's arguments, in a call to somewhere or with a user, a critical detection names the label."
+    )]
+    New {
+        /// Where it will stand: a-z, 0-9, _, . and -
+        #[arg(long)]
+        label: String,
+    },
 }

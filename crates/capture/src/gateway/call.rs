@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use event::{Event, EventId, Kind, Phase, Principal, Source, SourcePath, Status, Value, attr};
+use event::{Channel, Event, EventId, Kind, Part, Phase, Piece, Principal, Source, SourcePath, Status, Value, attr};
 use http::request::Parts;
 use tokio::sync::watch;
 
@@ -15,7 +15,7 @@ use super::decode::{ModelRequest, ModelResponse};
 use super::guard::Guard;
 use super::judging::Bench;
 use super::keys::{Grant, Keys};
-use super::policy::{Policy, Ruling};
+use super::policy::{Action, Policy, Ruling};
 use super::target::{Provider, Target};
 use super::upstream::{Upstream, recorded_path};
 use super::{Config, OnRecordFailure};
@@ -72,6 +72,8 @@ pub(super) struct Call {
     pub(super) call_id: String,
     /// The policy that it is under.
     pub(super) policy: Option<Arc<Policy>>,
+    /// Who judges its answer, where that is not who judges everything.
+    instructed: Option<Arc<dyn Guard>>,
     /// What a virtual key lets it do.
     pub(super) grant: Option<Arc<Grant>>,
     /// What was decided on its request, and on its answer, until that is recorded.
@@ -106,7 +108,27 @@ impl Shared {
     }
 }
 
+/// Most of the operator's instructions that answers are compared with; agents have one or two.
+const INSTRUCTIONS_MAX: usize = 4;
+
 impl Call {
+    /// Keeps what its answer must not give away, where a policy judges answers.
+    pub(super) fn note_instructions(&mut self, pieces: &[Piece<Raw>]) {
+        let judges = self.policy.as_ref().is_some_and(|policy| policy.answers > Action::Observe);
+        let Some(guard) = self.shared.guard.as_ref().filter(|_| judges) else { return };
+        let is_instruction = |piece: &&Piece<Raw>| piece.meta.channel() == Channel::System && piece.meta.part == Part::Text;
+        let instructions = pieces.iter().filter(is_instruction).map(|piece| piece.content.expose());
+        let instructions: Vec<&str> = instructions.take(INSTRUCTIONS_MAX).collect();
+        if !instructions.is_empty() {
+            self.instructed = guard.instructed(&instructions);
+        }
+    }
+
+    /// Who judges its answer.
+    pub(super) fn answer_guard(&self) -> Option<Arc<dyn Guard>> {
+        self.instructed.clone().or_else(|| self.shared.guard.clone())
+    }
+
     /// A call that begins now. `started` is when its head had come.
     pub(super) fn new(shared: Arc<Shared>, target: &Target, parts: &Parts, grant: Option<Grant>, started: Instant) -> Self {
         let mut caller = Caller::of(parts);
@@ -136,6 +158,7 @@ impl Call {
             provider: target.provider,
             api: target.api,
             policy: None,
+            instructed: None,
             grant: grant.map(Arc::new),
             ruling: None,
             outcome: Outcome::default(),
@@ -164,6 +187,7 @@ impl Call {
             provider: self.provider,
             api: Some(api),
             policy: self.policy.clone(),
+            instructed: self.instructed.clone(),
             grant: self.grant.clone(),
             ruling: None,
             outcome: Outcome::default(),

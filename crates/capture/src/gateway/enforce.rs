@@ -38,6 +38,7 @@ pub(super) async fn request(
         allowed(grant, call.api.is_some_and(|api| api.kind == Kind::ModelCall), target, request)?;
     }
     call.choose_policy(&request.models());
+    call.note_instructions(&request.pieces);
     let Some(policy) = call.policy.clone().filter(|policy| policy.judges_requests()) else { return Ok(body) };
     let Some(guard) = call.shared.guard.clone() else { return carried_out(call, policy.unjudged("guardrail_missing"), body) };
     let form = target.asked.boundary.clone().map_or(Form::Json, Form::Multipart);
@@ -124,7 +125,7 @@ pub(super) async fn answer(
 ) -> Result<Bytes, Failure> {
     let policy = call.policy.clone().filter(|policy| policy.answers > Action::Observe && !body.is_empty());
     let Some(policy) = policy else { return Ok(body) };
-    let Some(guard) = call.shared.guard.clone() else { return carried_out(call, policy.unjudged("guardrail_missing"), body) };
+    let Some(guard) = call.answer_guard() else { return carried_out(call, policy.unjudged("guardrail_missing"), body) };
     let subject = Subject {
         direction: Direction::Output,
         pieces: answer.pieces.clone(),

@@ -1,6 +1,7 @@
 //! What the gateway asks of whoever judges texts, so that it can decide before a text goes on.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use event::{Finding, Piece, Verdict};
 
@@ -10,6 +11,13 @@ use crate::Raw;
 pub trait Guard: Send + Sync + 'static {
     /// Says what the texts are evidence of, and what in them is sensitive.
     fn judge(&self, pieces: &[Piece<Raw>]) -> Judgement;
+
+    /// One who judges the same, and beside it whether answers give away these instructions of the operator. `None` where there is
+    /// nothing in them to give away.
+    fn instructed(&self, instructions: &[&str]) -> Option<Arc<dyn Guard>> {
+        let _ = instructions;
+        None
+    }
 
     /// What has to be replaced in a free text.
     fn text_edits(&self, text: &str) -> Vec<Edit>;

@@ -109,7 +109,7 @@ impl Relay {
         };
         let policy = call.policy.clone().filter(|policy| policy.answers > Action::Flag);
         let deltas = call.api.map_or(&[][..], |api| api.deltas);
-        let mask = match (policy, call.shared.guard.clone()) {
+        let mask = match (policy, call.answer_guard()) {
             (Some(policy), Some(guard)) if !deltas.is_empty() => Some(Mask::new(guard, policy, frame, deltas)),
             _ => None,
         };
@@ -456,7 +456,7 @@ impl Relay {
     async fn judged_whole(&mut self) -> Option<Ruling> {
         let flags = |policy: &Arc<Policy>| matches!(policy.answers, Action::Flag | Action::Redact);
         let policy = self.call.policy.clone().filter(flags)?;
-        let (guard, response) = (self.call.shared.guard.clone()?, self.call.outcome.response.as_ref()?);
+        let (guard, response) = (self.call.answer_guard()?, self.call.outcome.response.as_ref()?);
         let subject = Subject::of_pieces(Direction::Output, response.pieces.clone(), left_out(&response.attributes));
         Some(policy.judge_answer(&self.call.shared.bench, &guard, subject).await.ruling)
     }

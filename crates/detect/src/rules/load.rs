@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use event::TechniqueId;
 use files::{Tree, TreeError};
+use inspect::Canaries;
 
 use super::check::{self, Problem};
 use super::extension::{CONFIDENCE_DEFAULT, Extension};
@@ -51,7 +52,7 @@ pub(crate) fn load(files: Vec<File>, demand: Demand) -> Result<RuleSet, RuleErro
         }
     }
     let sigma = Sigma::compile(rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
-    Ok(RuleSet { rules, sigma, problems })
+    Ok(RuleSet { rules, sigma, problems, canaries: Canaries::default() })
 }
 
 /// Everything that is wrong, without stopping at anything.

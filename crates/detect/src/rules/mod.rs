@@ -8,6 +8,7 @@ mod load;
 use std::path::{Path, PathBuf};
 
 use event::TechniqueId;
+use inspect::Canaries;
 
 pub use check::Problem;
 pub use examples::ExampleResult;
@@ -29,6 +30,7 @@ pub struct RuleSet {
     rules: Vec<Rule>,
     sigma: Sigma,
     problems: Vec<Problem>,
+    canaries: Canaries,
 }
 
 /// A rule as loaded.
@@ -141,13 +143,23 @@ impl RuleSet {
         let more = other.rules.into_iter().filter(|rule| !known.contains(&rule.info.id));
         let rules: Vec<Rule> = self.rules.into_iter().chain(more).collect();
         let sigma = Sigma::compile(rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
-        Ok(Self { rules, sigma, problems: self.problems.into_iter().chain(other.problems).collect() })
+        Ok(Self { rules, sigma, problems: self.problems.into_iter().chain(other.problems).collect(), canaries: self.canaries })
     }
 
     /// The same rules compiled anew: for an [`Engine`](crate::Engine) that begins with empty state.
     pub fn again(&self) -> Result<Self, RuleError> {
         let sigma = Sigma::compile(self.rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
-        Ok(Self { rules: self.rules.clone(), sigma, problems: self.problems.clone() })
+        Ok(Self { rules: self.rules.clone(), sigma, problems: self.problems.clone(), canaries: self.canaries.clone() })
+    }
+
+    /// The same rules with markers that must not come out: `watchkeeper.canary` names those that do.
+    #[must_use]
+    pub fn with_canaries(self, canaries: Canaries) -> Self {
+        Self { canaries, ..self }
+    }
+
+    pub(crate) fn canaries(&self) -> &Canaries {
+        &self.canaries
     }
 
     /// What is known of each rule, in the order of files and of documents in them.

@@ -3,13 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use event::{Channel, ContentId, ContentRef, Direction, Finding, Kind, Part, Piece, RecordedEvent, Value};
+use event::{Channel, ContentId, ContentRef, Direction, Finding, Kind, Part, Piece, RecordedEvent, Value, attr};
+use inspect::{CANARY_RULE_PREFIX, Canaries};
 use sanitize::Clean;
 use serde_json::{Map, Value as Json};
 
 use crate::session::hash;
 use crate::skipped::{count, head};
 use crate::token;
+use crate::turns::Fact;
 
 /// Most bytes of one attribute in a document. What rules look for in attributes are names, numbers and addresses.
 const VALUE_BYTES_MAX: usize = 64 * 1024;
@@ -49,26 +51,44 @@ pub(crate) struct Document {
     text_bytes_max: usize,
 }
 
+/// What is known beside an event, of which its documents tell.
+pub(crate) struct Context<'a> {
+    /// The conversation that it is of.
+    pub(crate) conversation: u64,
+    /// What its turns show.
+    pub(crate) facts: &'a [Fact],
+    /// Markers that must not come out.
+    pub(crate) canaries: &'a Canaries,
+}
+
 /// The documents of `event`, each made when it is asked for. `new` are the pieces that are new to the conversation, with
 /// their texts.
 pub(crate) fn documents<'a>(
     event: &RecordedEvent<Clean>,
     new: &'a [(&Piece<Clean, ContentRef>, Clean)],
+    context: &'a Context<'a>,
 ) -> impl Iterator<Item = Document> + use<'a> {
-    let base = Base::of(event);
+    let mut base = Base::of(event);
+    base.put("watchkeeper.conversation.id", Some(&format!("{:016x}", context.conversation)));
     let own_calls = category(event.kind) == "tool";
     let is_call = move |piece: &Piece<Clean, ContentRef>| piece.meta.part == Part::ToolCall && !own_calls;
     let mut main = Document::new(category(event.kind), base.fields.clone(), String::new());
     main.skipped_bytes = base.skipped;
-    let of_main = || new.iter().filter(|(piece, _)| !is_call(piece));
-    if of_main().map(|(_, text)| text.len()).sum::<usize>() > TEXTS_BYTES_MAX {
+    let placed = || new.iter().enumerate();
+    let of_main = || placed().filter(|(_, (piece, _))| !is_call(piece));
+    if of_main().map(|(_, (_, text))| text.len()).sum::<usize>() > TEXTS_BYTES_MAX {
         main.text_bytes_max = TEXT_BYTES_MAX;
     }
-    of_main().for_each(|(piece, text)| main.add_piece(piece, text));
+    for (index, (piece, text)) in of_main() {
+        main.add_piece(piece, text);
+        main.add_facts(context.facts, index, piece.content.id);
+    }
+    main.add_canaries(event, context.canaries);
     main.close();
-    let calls = new.iter().filter(move |(piece, _)| is_call(piece)).map(move |(piece, text)| {
+    let calls = placed().filter(move |(_, (piece, _))| is_call(piece)).map(move |(index, (piece, text))| {
         let mut call = Document::new("tool", base.fields.clone(), call_key(piece, text));
         call.add_piece(piece, text);
+        call.add_facts(context.facts, index, piece.content.id);
         call.close();
         call
     });
@@ -289,6 +309,27 @@ impl Document {
         }
     }
 
+    /// What the turns of the conversation show of a piece.
+    fn add_facts(&mut self, facts: &[Fact], piece: usize, content: ContentId) {
+        for fact in facts.iter().filter(|fact| fact.piece == piece) {
+            self.push(fact.field, fact.value.clone());
+            self.contents.push((fact.field, content));
+        }
+    }
+
+    /// Canaries in where a call goes: no piece has the address.
+    fn add_canaries(&mut self, event: &RecordedEvent<Clean>, canaries: &Canaries) {
+        if canaries.is_empty() || !matches!(event.kind, Kind::ExternalCall | Kind::ToolCall | Kind::DataAccess) {
+            return;
+        }
+        for key in [attr::URL_FULL, attr::SERVER_ADDRESS, attr::TLS_CLIENT_SERVER_NAME, attr::MCP_RESOURCE_URI] {
+            let Some(address) = event.attribute(key.as_str()).and_then(Value::as_text) else { continue };
+            for label in canaries.labels_in(head(address, VALUE_BYTES_MAX)) {
+                self.push("watchkeeper.canary", Json::from(label));
+            }
+        }
+    }
+
     /// Which tool call of the conversation this is, if it is one: by its arguments and its id, whatever event tells of it.
     /// `own` is the key of the call that the event itself is.
     pub(crate) fn call(&self, session: u64, own: Option<&str>) -> Option<u64> {
@@ -321,6 +362,10 @@ impl Document {
     fn add_finding(&mut self, content: ContentId, channel: Channel, output: bool, arguments: bool, finding: &Finding) {
         let risk = finding.risk.as_str();
         self.push("watchkeeper.finding.rule", Json::from(finding.rule.as_str()));
+        if let Some(label) = finding.rule.as_str().strip_prefix(CANARY_RULE_PREFIX) {
+            self.push("watchkeeper.canary", Json::from(label));
+            self.contents.push(("watchkeeper.canary", content));
+        }
         self.push("watchkeeper.finding.risk", Json::from(risk));
         self.push("watchkeeper.finding.channel", Json::from(channel.as_str()));
         self.push(if output { "watchkeeper.finding.output" } else { "watchkeeper.finding.input" }, Json::from(risk));

@@ -2,12 +2,10 @@
 
 mod density;
 mod invisible;
-mod leak;
 mod markup;
 
 pub(crate) use density::density;
 pub(crate) use invisible::invisible;
-pub(crate) use leak::leak;
 pub(crate) use markup::markup;
 
 use event::{Risk, TechniqueId};
@@ -46,6 +44,12 @@ impl Check {
     /// A link with a place to fill data into.
     pub(crate) const LINK_EXFILTRATION: &'static Self =
         &Self::new("structure.link_exfiltration", "exfil", Risk::DataExfiltration, "AML.T0077", 0.4);
+    /// An address that is a program or a page of its own.
+    pub(crate) const ACTIVE_ADDRESS: &'static Self =
+        &Self::new("structure.active_address", "output", Risk::ImproperOutputHandling, "AML.T0077", 0.5);
+    /// Escapes by which a terminal hides or overwrites text, or puts it elsewhere.
+    pub(crate) const TERMINAL_ESCAPE: &'static Self =
+        &Self::new("structure.terminal_escape", "output", Risk::ImproperOutputHandling, "AML.T0077", 0.5);
     /// Many commands to a reader in text that should be data.
     pub(crate) const INSTRUCTION_DENSITY: &'static Self =
         &Self::new("structure.instruction_density", "density", Risk::PromptInjection, "AML.T0051.001", 0.3);
@@ -67,6 +71,8 @@ impl Check {
             Origin::Data => Self::CLASSIFIER_DATA,
         }
     }
+    /// A marker that stands nowhere but in what must not come out. Findings name its label, `canary.LABEL`.
+    pub(crate) const CANARY: &'static Self = &Self::new("canary", "canary", Risk::SensitiveInfoDisclosure, "AML.T0057", 0.95);
 
     const fn new(id: &'static str, family: &'static str, risk: Risk, technique: &'static str, score: f32) -> Self {
         Self { id, family, risk, technique, score }
@@ -107,10 +113,13 @@ mod tests {
             Check::BIDI_OVERRIDE,
             Check::IMAGE_EXFILTRATION,
             Check::LINK_EXFILTRATION,
+            Check::ACTIVE_ADDRESS,
+            Check::TERMINAL_ESCAPE,
             Check::INSTRUCTION_DENSITY,
             Check::PROMPT_LEAK,
             Check::CLASSIFIER_USER,
             Check::CLASSIFIER_DATA,
+            Check::CANARY,
         ] {
             assert!(check.technique().is_some(), "{}", check.id);
         }

@@ -46,6 +46,8 @@ pub struct Config {
     pub rules: Option<PathBuf>,
     /// Which signatures texts are inspected with.
     pub inspect: InspectConfig,
+    /// Markers that stand in one place alone: where one comes out, what stood beside it did.
+    pub canary: Vec<inspect::Canary>,
     /// MCP servers that are reached through this one.
     pub mcp: Mcp,
     /// The forward proxy for calls to everywhere else.
@@ -191,6 +193,7 @@ impl Config {
         NodeSettings {
             rules: self.rules.clone(),
             inspect: self.inspect.clone(),
+            canaries: self.canary.clone(),
             seal: self.seal.clone(),
             geoip: self.geoip.clone(),
             sanitize: Some(self.sanitize.clone()),

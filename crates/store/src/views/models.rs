@@ -95,8 +95,19 @@ pub(super) const RESPONSES: View = View {
             column(
                 "response_category",
                 "e.output",
-                "`text`, `tool_call`, `reasoning`, `refusal` (the provider says so), `error`, `empty`, or `not_captured` \
+                "`text`, `tool_call`, `reasoning`, `refusal` (the provider says so, or the text does), `error`, `empty`, or `not_captured` \
                  (the source reports the call without its content)",
+            ),
+            column(
+                "response_kinds",
+                "e.attributes ->> '$.\"watchkeeper.response.category\"'",
+                "what the text of the output is, JSON list: `refusal`, `code`, `structured_data`, `financial`, `credentials`, \
+                 `personal_data`, `markup_exfiltration`, `prose`",
+            ),
+            column(
+                "financial_rows",
+                "e.attributes ->> '$.\"watchkeeper.response.financial_rows\"'",
+                "rows with amounts of money, account or card numbers in the output, where there are three or more",
             ),
             column("response_id", "e.attributes ->> '$.\"gen_ai.response.id\"'", "the provider's id of the response"),
             column(

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod canary;
 mod demo;
 mod egress;
 mod evidence;
@@ -30,7 +31,7 @@ use server::lifecycle::Erasure;
 use server::lifecycle::verify::Depth;
 
 use self::verify::Reach;
-use crate::cli::{Cli, Command};
+use crate::cli::{Canary, Cli, Command};
 
 /// Runs the command. Errors that it returns end in exit code 2.
 pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
@@ -53,6 +54,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Rules(command) => rules::rules(command),
         Command::Train(options) => learning::train(&options),
         Command::Eval(command) => learning::eval(&command),
+        Command::Canary(Canary::New { label }) => canary::new(label),
         Command::Verify { target, data, key, checkpoint, policy, tsa_roots, digests, public, strict, config, json } => {
             let trust = verify::trust(key.as_deref(), policy.as_deref(), tsa_roots.as_deref())?;
             let saying = verify::Saying { strict, json };

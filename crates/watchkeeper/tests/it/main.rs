@@ -14,6 +14,7 @@ mod attacks;
 mod cli;
 mod clients;
 mod cold;
+mod conversations;
 mod crash;
 mod demo;
 mod egress;

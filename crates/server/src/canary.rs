@@ -1,0 +1,55 @@
+//! Canaries as the server has them: made, and found also where the sanitiser took one for a secret.
+
+use inspect::{Canaries, Canary, CanaryError};
+use keys::KeysError;
+use sanitize::Sanitizer;
+
+/// Characters of the id in a token of the sanitiser, and of the id with its check (`sanitize::TokenKey`).
+const ID_CHARS: usize = 26;
+const CHECKED_ID_CHARS: usize = 32;
+
+/// A new marker from the system's random source: 88 bits, five invented words.
+pub fn new_marker() -> Result<String, KeysError> {
+    let mut random = [0; 25];
+    aws_lc_rs::rand::fill(&mut random).map_err(|_| KeysError::Random)?;
+    Ok(inspect::canary_marker(random))
+}
+
+/// Reads the canaries of a configuration. A marker that stands where a password would is recorded as a token, so its token is a form of it,
+/// too: equal values have equal ids, whatever they were taken for.
+pub(crate) fn read(canaries: &[Canary], sanitizer: &Sanitizer) -> Result<Canaries, CanaryError> {
+    Canaries::new(canaries, &|marker| {
+        let texts = [marker.to_owned(), format!("password: \"{marker}\"")];
+        texts.iter().flat_map(|text| ids(&sanitizer.text(text).text)).collect()
+    })
+}
+
+/// The ids of the tokens of a clean text.
+fn ids(text: &str) -> Vec<String> {
+    let is_id = |part: &&str| {
+        part.len() >= CHECKED_ID_CHARS && part.bytes().take(CHECKED_ID_CHARS).all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
+    };
+    text.split(['<', '>', ':']).filter(is_id).filter_map(|part| part.get(..ID_CHARS)).map(ToOwned::to_owned).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use sanitize::TokenKey;
+
+    use super::*;
+
+    #[test]
+    fn a_canary_is_known_by_its_token_too() {
+        let sanitizer = Sanitizer::new(TokenKey::new([7; 32], "v26"));
+        let marker = new_marker().unwrap();
+        let canary = Canary { label: "vault".to_owned(), marker: marker.clone() };
+        let canaries = read(&[canary], &sanitizer).unwrap();
+        for (text, is_token) in
+            [(marker.clone(), false), (format!("see {marker}"), false), (format!("password: \"{marker}\""), true)]
+        {
+            let clean = sanitizer.text(&text).text;
+            assert_eq!(!clean.contains(&marker), is_token, "{clean}");
+            assert_eq!(canaries.labels_in(&clean).collect::<Vec<_>>(), ["vault"], "{clean}");
+        }
+    }
+}
