@@ -2,12 +2,15 @@
 //! sanitised and inspected once.
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use event::{Channel, Finding, Part, SubjectId};
 use journal::ContentEntry;
 use lru::LruCache;
 use sanitize::{Clean, Counts};
+
+use crate::second_opinion::Opinion;
 
 /// Most bytes of clean text and findings that the cache holds.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -23,6 +26,10 @@ pub(crate) struct Processed {
     pub(crate) text: Clean,
     pub(crate) counts: Counts,
     pub(crate) report: inspect::Report,
+    /// What somebody else says of it, where a decision waited for that.
+    pub(crate) opinion: OnceLock<Opinion>,
+    /// Whether somebody else was asked about it for the record.
+    pub(crate) is_asked_about: AtomicBool,
     /// The commitment for the subject that brought it first: nearly always the only one.
     commitment: OnceLock<ContentEntry>,
 }
@@ -55,7 +62,8 @@ impl CacheKey {
 
 impl Processed {
     pub(crate) fn new(text: Clean, counts: Counts, report: inspect::Report) -> Self {
-        Self { text, counts, report, commitment: OnceLock::new() }
+        let (opinion, is_asked_about) = (OnceLock::new(), AtomicBool::new(false));
+        Self { text, counts, report, opinion, is_asked_about, commitment: OnceLock::new() }
     }
 
     /// What it takes in memory; the text is there twice, once as the content that is recorded.

@@ -4,6 +4,7 @@ mod egress;
 mod error;
 mod evidence;
 mod gateway;
+mod inspect;
 mod mcp;
 
 use std::collections::HashSet;
@@ -19,6 +20,7 @@ pub use self::error::ConfigError;
 use self::evidence::SEAL_INTERVAL_MS;
 pub use self::evidence::{Archive, ForensicArchive, LedgerConfig, Seal, TimestampsConfig, WitnessConfig};
 pub use self::gateway::{ActionConfig, GatewayConfig, GatewayConfigError, OnFailure, PolicyConfig, VirtualKeyConfig};
+pub use self::inspect::{InspectConfig, OpinionKind, OpinionMode, SecondOpinionConfig};
 pub use self::mcp::{Mcp, McpMode, McpOnDrift, McpServer};
 use crate::forwarded::Network;
 use crate::geoip::GeoipConfig;
@@ -39,6 +41,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// What the gateway does beside recording.
     pub gateway: GatewayConfig,
+    /// What inspection does beside its own rules.
+    pub inspect: InspectConfig,
     /// A directory of Sigma rules that are used beside those shipped.
     pub rules: Option<PathBuf>,
     /// MCP servers that are reached through this one.
@@ -231,6 +235,9 @@ impl Config {
             if !(min..=max).contains(&value) {
                 return Err(ConfigError::Number { field, value, min, max });
             }
+        }
+        if let Some(opinion) = &self.inspect.second_opinion {
+            opinion.check()?;
         }
         if self.tls.is_some() {
             return Ok(());

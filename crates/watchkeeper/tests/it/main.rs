@@ -42,6 +42,7 @@ mod power;
 mod public;
 mod realtime;
 mod rotation;
+mod second_opinion;
 mod sessions;
 mod soak;
 mod streams;
