@@ -2,12 +2,15 @@
 //! sanitised and inspected once.
 
 use std::num::NonZeroUsize;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use event::{Channel, Finding, Part, SubjectId};
 use journal::ContentEntry;
 use lru::LruCache;
 use sanitize::{Clean, Counts, Sealed};
+
+use crate::second_opinion::Opinion;
 
 /// Most bytes of clean text and findings that the cache holds.
 const BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -27,6 +30,10 @@ pub(crate) struct Processed {
     pub(crate) sealed: Sealed,
     /// What kind of answer it is, where it is one.
     pub(crate) output: inspect::Output,
+    /// What somebody else says of it, where a decision waited for that.
+    pub(crate) opinion: OnceLock<Opinion>,
+    /// Whether somebody else was asked about it for the record.
+    pub(crate) is_asked_about: AtomicBool,
     /// The commitment for the subject that brought it first: nearly always the only one.
     commitment: OnceLock<ContentEntry>,
 }
@@ -60,7 +67,8 @@ impl CacheKey {
 
 impl Processed {
     pub(crate) fn new(text: Clean, counts: Counts, report: inspect::Report, sealed: Sealed, output: inspect::Output) -> Self {
-        Self { text, counts, report, sealed, output, commitment: OnceLock::new() }
+        let (opinion, is_asked_about) = (OnceLock::new(), AtomicBool::new(false));
+        Self { text, counts, report, sealed, output, opinion, is_asked_about, commitment: OnceLock::new() }
     }
 
     /// What it takes in memory; the text is there twice, once as the content that is recorded.

@@ -10,6 +10,7 @@ use inspect::Prompt;
 
 use crate::cache::Processed;
 use crate::pipeline::Pipeline;
+use crate::second_opinion::SecondOpinion;
 
 /// Findings that a decision names at the most; the record of the call has all of them.
 const FINDINGS_MAX: usize = 16;
@@ -78,6 +79,7 @@ impl Guard for PipelineGuard {
 
     fn judge(&self, pieces: &[Piece<Raw>]) -> Judgement {
         let mut judgement = Judgement::default();
+        let mut texts = Vec::with_capacity(pieces.len());
         for piece in pieces {
             let seen = self.clean(piece);
             judgement.score = judgement.score.max(seen.report.score);
@@ -88,10 +90,29 @@ impl Guard for PipelineGuard {
                 judgement.sensitive.insert(kind.to_string());
                 judgement.sensitive_values = judgement.sensitive_values.saturating_add(*count);
             }
+            texts.push((piece.meta.channel(), seen));
+        }
+        if let Some(opinions) = self.0.second_opinion() {
+            for (nth, opinion) in opinions.decide(&texts) {
+                let text = &texts[nth].1.text;
+                match opinion {
+                    Some(opinion) if opinion.is_flagged => {
+                        judgement.score = judgement.score.max(opinion.score);
+                        judgement.findings.push(opinions.finding(&opinion, text));
+                    }
+                    Some(_) => {}
+                    // Judged in part only: the policy says what becomes of the call.
+                    None => judgement.unscanned_bytes += text.len() as u64,
+                }
+            }
         }
         judgement.findings.sort_by(|a, b| b.score.total_cmp(&a.score));
         judgement.findings.truncate(FINDINGS_MAX);
         judgement
+    }
+
+    fn may_wait(&self) -> bool {
+        self.0.second_opinion().is_some_and(SecondOpinion::is_inline)
     }
 
     fn text_edits(&self, text: &str) -> Vec<Edit> {

@@ -16,7 +16,7 @@ use store::QueryError;
 
 use crate::asker::Asker;
 use crate::canary;
-use crate::config::{SanitizeConfig, Seal};
+use crate::config::{InspectConfig, SanitizeConfig, Seal};
 use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::frame_keys::frame_keys;
@@ -34,7 +34,7 @@ use crate::log_keys::{self, LogKeyError};
 use crate::pipeline::{Pipeline, PipelineRecorder};
 use crate::root_key::{RootKeyError, RootKeyPlace, open_keyring};
 use crate::sanitizing::{self, SanitizingError};
-use crate::signatures::{InspectConfig, LOOK, SignatureError, Signatures, SignaturesStanding};
+use crate::signatures::{LOOK, SignatureError, Signatures, SignaturesStanding};
 use crate::standing::{ArchiveStanding, Others, Standing};
 use crate::tool_pins::ToolPins;
 use crate::watchman;

@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use capture::{Raw, RawEvent, Receipt, RecordError, Recorder};
@@ -18,6 +18,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, Semaphore};
 use crate::cache::{Cache, CacheKey, Processed};
 use crate::geoip::Places;
 use crate::room;
+use crate::second_opinion::{OpinionCounts, SecondOpinion};
 use crate::subjects::SubjectNamer;
 
 /// Bytes of raw events that may be under way at once. Beyond it callers are told to come back: memory stays bounded.
@@ -46,6 +47,7 @@ pub struct Pipeline {
     /// Events pass it from the moment their subjects are looked up until the journal has them; a cut waits for all of these.
     gate: RwLock<()>,
     counters: Counters,
+    second_opinion: OnceLock<Arc<SecondOpinion>>,
 }
 
 #[derive(Default)]
@@ -64,6 +66,9 @@ pub struct Throughput {
     pub duplicates: u64,
     /// Events whose callers were told to come back, because too much was under way.
     pub turned_away: u64,
+    /// What became of questions for second opinions, where somebody is asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_opinions: Option<OpinionCounts>,
 }
 
 impl Pipeline {
@@ -85,6 +90,7 @@ impl Pipeline {
             in_flight: Semaphore::new(IN_FLIGHT_BYTES_MAX),
             gate: RwLock::new(()),
             counters: Counters::default(),
+            second_opinion: OnceLock::new(),
         })
     }
 
@@ -96,7 +102,18 @@ impl Pipeline {
             recorded: of(&self.counters.recorded),
             duplicates: of(&self.counters.duplicates),
             turned_away: of(&self.counters.turned_away),
+            second_opinions: self.second_opinion().map(SecondOpinion::counts),
         }
+    }
+
+    /// Has somebody else asked about texts from now on. Only the first call counts.
+    pub(crate) fn ask_for_opinions(&self, opinions: Arc<SecondOpinion>) {
+        drop(self.second_opinion.set(opinions));
+    }
+
+    /// Who asks somebody else about texts.
+    pub(crate) fn second_opinion(&self) -> Option<&SecondOpinion> {
+        self.second_opinion.get().map(Arc::as_ref)
     }
 
     /// The sanitiser.
@@ -245,6 +262,9 @@ impl Pipeline {
             processed.push(one);
             result
         });
+        if let Some(opinions) = self.second_opinion() {
+            opinions.consider(&clean, &processed);
+        }
         let clean = classified(clean, &processed);
         let (recorded, contents) = self.commit(clean, &processed, &sealed).map_err(key_error)?;
         Append::of(&recorded, contents)

@@ -28,6 +28,7 @@ use crate::node::{Node, NodeError, internal};
 use crate::publishing::Publishing;
 use crate::root_key::RootKeyPlace;
 use crate::run_file::{Listeners, RunFile};
+use crate::second_opinion::{Asking, SecondOpinion};
 use crate::secrets;
 use crate::timestamping::Timestamping;
 use crate::witnessing::Witnessing;
@@ -68,6 +69,7 @@ pub struct Running {
     witnessing: Option<Witnessing>,
     timestamping: Option<Timestamping>,
     publishing: Option<Publishing>,
+    asking: Option<Asking>,
     listeners: Vec<JoinHandle<()>>,
 }
 
@@ -133,6 +135,7 @@ impl Running {
         let (tls, tls_of_clients) = (acceptor(false)?, acceptor(true)?);
         let witnesses = crate::witnessing::policy_text(config)?;
         let node = Arc::new(Node::open(data, root, &config.node())?.with_witnesses(witnesses));
+        let asking = SecondOpinion::start(node.pipeline(), config)?;
         let keys = Arc::new(ApiKeys::open(node.keyring().clone())?);
         let token = secrets::random::<32>().map_err(StartError::RunFile)?;
         let token = format!("wkrun_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token));
@@ -254,7 +257,20 @@ impl Running {
         let publishing = Publishing::start(&node, config)?;
         let (stop, stopped) = watch::channel(false);
         let listeners = bound.into_iter().map(|listener| tokio::spawn(listener.serve(stopped.clone()))).collect();
-        Ok(Self { node, gateway, mcp, egress, addresses, first_key, stop, witnessing, timestamping, publishing, listeners })
+        Ok(Self {
+            node,
+            gateway,
+            mcp,
+            egress,
+            addresses,
+            first_key,
+            stop,
+            witnessing,
+            timestamping,
+            publishing,
+            asking,
+            listeners,
+        })
     }
 
     /// Where the listeners are.
@@ -296,6 +312,10 @@ impl Running {
             && tokio::time::timeout(OUTCOMES_TIMEOUT, egress.end()).await.is_err()
         {
             tracing::warn!("some calls through the egress proxy were still under way; their end is not recorded");
+        }
+        // It records what is answered, and holds the pipeline.
+        if let Some(asking) = self.asking {
+            drop(tokio::task::spawn_blocking(move || asking.stop()).await);
         }
         let node = self.node;
         let pipeline = node.pipeline().clone();

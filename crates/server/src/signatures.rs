@@ -9,10 +9,12 @@ use std::time::Duration;
 
 use event::{Event, Kind, Timestamp, attr};
 use files::{Stamp, Tree, TreeError};
+use inspect::classifier::{Model, ModelError};
 use inspect::{Inspector, LoadError};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::asker::Asker;
+use crate::config::InspectConfig;
 use crate::node::internal;
 use crate::pipeline::Pipeline;
 
@@ -28,22 +30,6 @@ const EVENT: &str = "signatures.reload";
 /// Longest reason that is told, in bytes.
 const REASON_BYTES_MAX: usize = 4 * 1024;
 
-/// Which signatures are used (`[inspect]`).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct InspectConfig {
-    /// Directories of signature files, or single ones.
-    pub signatures: Vec<PathBuf>,
-    /// Whether those that are part of the program are used beside them.
-    pub builtin_signatures: bool,
-}
-
-impl Default for InspectConfig {
-    fn default() -> Self {
-        Self { signatures: Vec::new(), builtin_signatures: true }
-    }
-}
-
 /// Why signatures cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum SignatureError {
@@ -56,6 +42,22 @@ pub enum SignatureError {
     /// What a file says.
     #[error(transparent)]
     Load(#[from] LoadError),
+    /// The model's file cannot be read.
+    #[error("inspect.model: cannot read {path}: {source}", path = .path.display())]
+    ModelFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The model's file is no model.
+    #[error("inspect.model: {path}: {source}", path = .path.display())]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ModelError,
+    },
 }
 
 /// How the signatures stand.
@@ -92,10 +94,13 @@ impl InspectConfig {
     /// # Errors
     /// What cannot be read or does not load.
     pub fn inspector(&self) -> Result<Inspector, SignatureError> {
-        if self.signatures.is_empty() && self.builtin_signatures {
-            return Ok(Inspector::builtin()?);
-        }
-        Ok(Inspector::from_sources(&self.sources()?)?)
+        let inspector = if self.signatures.is_empty() && self.builtin_signatures {
+            Inspector::builtin()?
+        } else {
+            Inspector::from_sources(&self.sources()?)?
+        };
+        let Some(path) = &self.model else { return Ok(inspector) };
+        Ok(inspector.with_model(Some(read_model(path)?)))
     }
 
     fn stamps(&self) -> Result<Vec<Stamp>, TreeError> {
@@ -105,6 +110,20 @@ impl InspectConfig {
         }
         Ok(stamps)
     }
+}
+
+/// Largest file that is read as a model: one of today's has a quarter of it.
+const MODEL_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// The classifier's model in a file.
+///
+/// # Errors
+/// What cannot be read, or is no model.
+pub fn read_model(path: &Path) -> Result<Model, SignatureError> {
+    let file = |source| SignatureError::ModelFile { path: path.to_owned(), source };
+    let bytes = files::read_named_at_most(path, MODEL_BYTES_MAX).map_err(file)?;
+    let bytes = bytes.ok_or_else(|| file(std::io::Error::from(std::io::ErrorKind::NotFound)))?;
+    Model::from_bytes(&bytes).map_err(|source| SignatureError::Model { path: path.to_owned(), source })
 }
 
 /// Names and texts of the signature files below a directory, or of the one that is named.

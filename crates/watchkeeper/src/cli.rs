@@ -335,6 +335,9 @@ pub(crate) struct Signatures {
     /// Leave out those that are part of the program
     #[arg(long)]
     pub(crate) no_builtin_signatures: bool,
+    /// The classifier's model, made by `watchkeeper train` [default: the one that is part of the program]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) model: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,7 +7,7 @@ use event::{Finding, Piece, Verdict};
 
 use crate::Raw;
 
-/// Judges texts. Pure work, bounded and linear in its input; called from threads that may wait.
+/// Judges texts: work that is bounded and linear in its input, and short for short texts unless it says that it may wait.
 pub trait Guard: Send + Sync + 'static {
     /// Says what the texts are evidence of, and what in them is sensitive.
     fn judge(&self, pieces: &[Piece<Raw>]) -> Judgement;
@@ -17,6 +17,11 @@ pub trait Guard: Send + Sync + 'static {
     fn instructed(&self, instructions: &[&str]) -> Option<Arc<dyn Guard>> {
         let _ = instructions;
         None
+    }
+
+    /// Whether judging may wait for somebody else, and so must leave the network's threads however short the text is.
+    fn may_wait(&self) -> bool {
+        false
     }
 
     /// What has to be replaced in a free text.

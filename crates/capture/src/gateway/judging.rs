@@ -89,7 +89,12 @@ impl Bench {
 
     /// Judges, what is large when there is a seat. `None`: the guard failed.
     pub(super) async fn judge(&self, guard: Arc<dyn Guard>, mut subject: Subject, wanted: Wanted) -> Option<Judged> {
-        if subject.weight() <= INLINE_BYTES_MAX {
+        let is_short = subject.weight() <= INLINE_BYTES_MAX;
+        if is_short && guard.may_wait() {
+            // Who waits for somebody else needs no processor, and so no seat.
+            return tokio::task::spawn_blocking(move || subject.judge(&*guard, wanted)).await.ok();
+        }
+        if is_short {
             // A guard that panics has failed here as it has on another thread.
             return catch_unwind(AssertUnwindSafe(|| subject.judge(&*guard, wanted))).ok();
         }

@@ -52,6 +52,14 @@ pub enum ConfigError {
         /// What is wrong with its entry.
         what: String,
     },
+    /// Who is asked for a second opinion.
+    #[error("inspect.second_opinion.{field}: {what}")]
+    SecondOpinion {
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it, and what to write.
+        what: String,
+    },
     /// Where the log is published.
     #[error("ledger.publish {url}: {what}")]
     Publish {

@@ -4,6 +4,7 @@ mod egress;
 mod error;
 mod evidence;
 mod gateway;
+mod inspect;
 mod mcp;
 mod sanitize;
 
@@ -20,6 +21,7 @@ pub use self::error::ConfigError;
 use self::evidence::SEAL_INTERVAL_MS;
 pub use self::evidence::{Archive, ForensicArchive, LedgerConfig, Seal, TimestampsConfig, WitnessConfig};
 pub use self::gateway::{ActionConfig, GatewayConfig, GatewayConfigError, OnFailure, PolicyConfig, VirtualKeyConfig};
+pub use self::inspect::{InspectConfig, OpinionKind, OpinionMode, SecondOpinionConfig};
 pub use self::mcp::{Mcp, McpMode, McpOnDrift, McpServer};
 pub use self::sanitize::{RecoveryConfig, SanitizeConfig, SanitizeConfigError};
 use crate::forwarded::Network;
@@ -28,7 +30,6 @@ use crate::lifecycle::place::{Place, S3Settings};
 use crate::lifecycle::verify::Places;
 use crate::lifecycle::{forensic, retention};
 use crate::node::NodeSettings;
-use crate::signatures::InspectConfig;
 
 /// Everything that `watchkeeper serve` can be told. Every field has a default.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -44,10 +45,10 @@ pub struct Config {
     pub gateway: GatewayConfig,
     /// A directory of Sigma rules that are used beside those shipped.
     pub rules: Option<PathBuf>,
-    /// Which signatures texts are inspected with.
+    /// What texts are inspected with.
     pub inspect: InspectConfig,
     /// Markers that stand in one place alone: where one comes out, what stood beside it did.
-    pub canary: Vec<inspect::Canary>,
+    pub canary: Vec<::inspect::Canary>,
     /// MCP servers that are reached through this one.
     pub mcp: Mcp,
     /// The forward proxy for calls to everywhere else.
@@ -245,6 +246,9 @@ impl Config {
             }
         }
         self.sanitize.policy()?;
+        if let Some(opinion) = &self.inspect.second_opinion {
+            opinion.check()?;
+        }
         if self.tls.is_some() {
             return Ok(());
         }

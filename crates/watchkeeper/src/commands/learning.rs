@@ -8,7 +8,6 @@ use std::process::ExitCode;
 use anyhow::{Context as _, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use inspect::Inspector;
-use inspect::classifier::Model;
 use learn::{Evaluation, Report, Row, Setting, Split};
 
 use crate::cli::{Corpora, Eval, EvalTextOptions, ReportFormat, SettingName, TrainOptions};
@@ -56,9 +55,7 @@ fn of_this_program(options: &EvalTextOptions) -> anyhow::Result<Report> {
     let rows = rows(&[], &options.files, &[])?;
     let mut inspector = Inspector::builtin()?;
     if let Some(file) = &options.model {
-        let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
-        let model = Model::from_bytes(&bytes).with_context(|| file.display().to_string())?;
-        inspector = inspector.with_model(Some(model));
+        inspector = inspector.with_model(Some(server::read_model(file)?));
     }
     Ok(Report::of("Text inspection as it is", &rows, &learn::measure(&rows, &inspector)))
 }

@@ -36,7 +36,12 @@ struct SanitizeLine<'l> {
 
 pub(super) fn inspect(file: &Path, channel: &str, signatures: Signatures) -> anyhow::Result<ExitCode> {
     let default: Channel = channel.parse().context("--channel")?;
-    let config = InspectConfig { signatures: signatures.dirs, builtin_signatures: !signatures.no_builtin_signatures };
+    let config = InspectConfig {
+        signatures: signatures.dirs,
+        builtin_signatures: !signatures.no_builtin_signatures,
+        model: signatures.model,
+        second_opinion: None,
+    };
     let inspector = config.inspector()?;
     filter(file, |line: &[u8]| {
         let line: InspectLine<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;

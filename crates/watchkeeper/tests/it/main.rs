@@ -45,6 +45,7 @@ mod realtime;
 mod recovery;
 mod rotation;
 mod sanitizing;
+mod second_opinion;
 mod sessions;
 mod soak;
 mod streams;

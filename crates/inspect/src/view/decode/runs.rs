@@ -397,12 +397,13 @@ fn next_line(bytes: &[u8], end: usize, width: usize) -> Option<Range<usize>> {
     (fits && !is_prose).then_some(start..start + length)
 }
 
-/// Words and paths use the same letters as base64, but not as mixed: digits or both cases, and few separators.
+/// Words and paths use the same letters as base64, but not as mixed: of one case without digits, or with many separators.
 fn looks_like_base64(token: &[u8]) -> bool {
     let count = |of: fn(&u8) -> bool| token.iter().filter(|byte| of(byte)).count();
     let (upper, lower) = (count(u8::is_ascii_uppercase), count(u8::is_ascii_lowercase));
     let separators = count(|byte| matches!(byte, b'/' | b'-' | b'_' | b'+'));
-    upper * 10 >= token.len() && lower * 10 >= token.len() && separators * 6 <= token.len()
+    // Text in capitals leaves hardly a small letter.
+    upper > 0 && upper + separators < token.len() && lower + separators < token.len() && separators * 6 <= token.len()
 }
 
 /// The number of letters to leave out at the start, of those below `count`, with which most of a run is text.
