@@ -42,6 +42,7 @@ mod public;
 mod realtime;
 mod rotation;
 mod sessions;
+mod signatures;
 mod soak;
 mod streams;
 mod support;
