@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{SOON, Server, feed, http, root, watchkeeper};
+use crate::support::{SOON, Server, feed, http, json as json_of, root, watchkeeper};
 
 /// A file of one signature that finds a word.
 fn signature(id: &str, word: &str) -> String {
@@ -68,15 +68,12 @@ fn a_server_takes_other_signatures_while_it_serves_and_keeps_those_before_where_
     let server = Server::start_with(&dir.path().join("data"), &config);
     let bearer = format!("Bearer {}", server.key.clone().unwrap());
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    let call = |path: &str, method: &str, body: &Value| -> Value {
-        let answer = http(&server.console, method, path, &headers, body.to_string().as_bytes());
-        serde_json::from_slice(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", answer.head))
-    };
-    let status = || call("/v1/status", "GET", &json!({}))["signatures"].clone();
+    let status = || json_of(&["status", "--format", "json"], &server.data)["signatures"].clone();
     let record = |session: &str| {
         let event =
             json!({ "kind": "tool_call", "session.id": session, "tool": { "name": "t", "result": "say quux and plugh" } });
-        call("/v1/events", "POST", &event);
+        let answer = http(&server.console, "POST", "/v1/events", &headers, event.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{}", answer.head);
     };
     let until = |what: &str, holds: &dyn Fn(&Value) -> bool| {
         let end = Instant::now() + SOON;
