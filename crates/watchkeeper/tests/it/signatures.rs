@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{SOON, Server, feed, http, json as json_of, root, watchkeeper};
+use crate::support::{SOON, Server, feed, http, root, watchkeeper};
 
 /// A file of one signature that finds a word.
 fn signature(id: &str, word: &str) -> String {
@@ -68,7 +68,11 @@ fn a_server_takes_other_signatures_while_it_serves_and_keeps_those_before_where_
     let server = Server::start_with(&dir.path().join("data"), &config);
     let bearer = format!("Bearer {}", server.key.clone().unwrap());
     let headers = [("authorization", bearer.as_str()), ("content-type", "application/json")];
-    let status = || json_of(&["status", "--format", "json"], &server.data)["signatures"].clone();
+    let status = || {
+        let answer = http(&server.console, "GET", "/api/status", &headers, b"");
+        serde_json::from_slice::<Value>(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", answer.head))["signatures"]
+            .clone()
+    };
     let record = |session: &str| {
         let event =
             json!({ "kind": "tool_call", "session.id": session, "tool": { "name": "t", "result": "say quux and plugh" } });
