@@ -44,6 +44,7 @@ pub(crate) const SMALL: &[Environment] = &[
     // Beside Python's: a new environment of Python's takes the folder whole, so these come after it.
     environment("mcp", Npm("mcp")),
     environment("gateway-js", Npm("gateway-js")),
+    environment("atr", Npm("atr")),
 ];
 
 /// Where the environments of frameworks are, below `target/clients`.

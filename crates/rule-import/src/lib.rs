@@ -15,14 +15,16 @@ mod trial;
 use std::collections::BTreeMap;
 
 use event::Channel;
-use inspect::LoadError;
 use inspect::format::{SignatureFile, SignatureRule};
+use inspect::{Inspector, LoadError};
 use serde::Serialize;
 
 /// Most rules of an import: an inspector takes so many signatures.
 pub const RULES_MAX: usize = 5_000;
 /// Most signatures of a file that is written, so that people can read it.
 const FILE_SIGNATURES_MAX: usize = 100;
+/// How often what does not load is taken out of what is written.
+const PROOFS_MAX: usize = 8;
 
 /// The form of foreign rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -189,34 +191,63 @@ pub fn import(form: Form, files: &[(String, String)], benign: &[Benign]) -> Resu
     }
     drop_repeated(&mut drafts);
     let noise = trial::run(&mut drafts, benign)?;
+    let files = prove(&mut drafts)?;
     let mut rules = Vec::with_capacity(drafts.len());
-    let mut groups: BTreeMap<String, Vec<SignatureRule>> = BTreeMap::new();
-    for draft in drafts {
-        if let Some(signature) = draft.signature {
-            groups.entry(draft.group).or_default().push(signature);
+    rules.extend(drafts.into_iter().map(|draft| draft.outcome));
+    Ok(Import { files, rules, benign: noise })
+}
+
+/// The signature files by name, and that they load when they are read back, each with its examples: what does not is not enabled, and
+/// what then does not either is dropped.
+fn prove(drafts: &mut [Draft]) -> Result<BTreeMap<String, SignatureFile>, ImportError> {
+    let mut fault = None;
+    for _ in 0..PROOFS_MAX {
+        let files = files_of(drafts);
+        let sources: Vec<(String, String)> = files.iter().map(written).collect::<Result<_, _>>()?;
+        let problems = Inspector::check(&sources);
+        if problems.is_empty() {
+            return Ok(files);
         }
-        rules.push(draft.outcome);
+        for problem in problems {
+            let LoadError::Rule { rule, .. } = &problem else { return Err(problem.into()) };
+            let Some(draft) = drafts.iter_mut().find(|draft| draft.signature.as_ref().is_some_and(|of| of.id == *rule)) else {
+                return Err(problem.into());
+            };
+            draft.disable(format!("it does not load: {problem}"));
+            fault = Some(problem);
+        }
+    }
+    Err(fault.map_or_else(|| ImportError::Write("it never settles".to_owned()), ImportError::from))
+}
+
+fn files_of(drafts: &[Draft]) -> BTreeMap<String, SignatureFile> {
+    let mut groups: BTreeMap<&str, Vec<SignatureRule>> = BTreeMap::new();
+    for draft in drafts {
+        groups.entry(&draft.group).or_default().extend(draft.signature.clone());
     }
     let mut files = BTreeMap::new();
     for (group, signatures) in groups {
         for (number, part) in (1..).zip(signatures.chunks(FILE_SIGNATURES_MAX)) {
-            let name = format!("{group}-{number}.yaml");
-            files.insert(name, SignatureFile { signatures: part.to_vec(), ..SignatureFile::default() });
+            files.insert(
+                format!("{group}-{number}.yaml"),
+                SignatureFile { signatures: part.to_vec(), ..SignatureFile::default() },
+            );
         }
     }
-    Ok(Import { files, rules, benign: noise })
+    files
+}
+
+fn written((name, file): (&String, &SignatureFile)) -> Result<(String, String), ImportError> {
+    Ok((name.clone(), file.to_yaml().map_err(ImportError::Write)?))
 }
 
 impl Import {
-    /// The signature files as YAML, each with its name. They were read back, and load.
+    /// The signature files as YAML, each with its name.
     ///
     /// # Errors
-    /// Where they do not, which is a fault of this crate.
+    /// Where they cannot be written, which is a fault of this crate.
     pub fn to_yaml(&self) -> Result<Vec<(String, String)>, ImportError> {
-        let write = |(name, file): (&String, &SignatureFile)| Ok((name.clone(), file.to_yaml().map_err(ImportError::Write)?));
-        let sources: Vec<(String, String)> = self.files.iter().map(write).collect::<Result<_, ImportError>>()?;
-        inspect::Inspector::from_sources(&sources)?;
-        Ok(sources)
+        self.files.iter().map(written).collect()
     }
 
     /// How many rules have become what.
@@ -256,6 +287,19 @@ impl Draft {
         self
     }
 
+    /// Not enabled; dropped, where it was that already.
+    fn disable(&mut self, reason: String) {
+        match &mut self.signature {
+            Some(signature) if signature.enabled => {
+                signature.enabled = false;
+                signature.disabled_because = Some(reason.clone());
+                self.outcome.standing = Standing::Disabled;
+                self.outcome.reason = Some(reason);
+            }
+            _ => self.reject(reason),
+        }
+    }
+
     fn reject(&mut self, reason: impl Into<String>) {
         self.signature = None;
         self.outcome.standing = Standing::Dropped;
@@ -285,4 +329,101 @@ fn id_of(name: &str) -> String {
 /// Scores by channel.
 fn scores(channels: &[Channel], score: f32) -> BTreeMap<String, f32> {
     channels.iter().map(|channel| (channel.as_str().to_owned(), score)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULE: &str = r#"
+id: ATR-2026-09999
+title: Opens the vault
+status: stable
+severity: high
+references:
+  mitre_atlas: ["AML.T0051 - LLM Prompt Injection"]
+tags: {category: prompt-injection, confidence: high}
+detection:
+  condition: any
+  conditions:
+    - {field: user_input, operator: regex, value: '(?i)open\s+the\s+vault'}
+    - {field: tool_response, operator: regex, value: 'vault(?!s)'}
+    - {field: tool_description, operator: contains, value: 'Vault Door'}
+    - {field: tool_name, operator: regex, value: 'vault'}
+test_cases:
+  true_positives:
+    - {input: 'Please OPEN the vault', expected: triggered}
+    - {tool_description: 'the vault door is yours', expected: triggered}
+  true_negatives:
+    - {input: 'a closed vault', expected: not_triggered}
+evasion_tests:
+  - {input: 'o p e n vault', expected: not_triggered}
+"#;
+
+    fn files(texts: &[String]) -> Vec<(String, String)> {
+        texts.iter().enumerate().map(|(number, text)| (format!("{number}.yaml"), text.clone())).collect()
+    }
+
+    fn atr(texts: &[String], benign: &[Benign]) -> Import {
+        import(Form::Atr, &files(texts), benign).unwrap()
+    }
+
+    #[test]
+    fn a_rule_of_atr_becomes_a_signature_with_its_examples() {
+        let import = atr(&[RULE.to_owned()], &[]);
+        let rule = &import.rules[0];
+        assert_eq!((rule.standing, rule.patterns), (Standing::Enabled, 2), "{rule:?}");
+        assert_eq!((rule.positives, rule.negatives), (Share { count: 2, of: 2 }, Share { count: 1, of: 1 }));
+        assert_eq!(rule.evasions, Share { count: 0, of: 1 });
+        assert!(rule.dropped[0].contains("look-ahead") && rule.dropped[1].contains("tool_name"), "{rule:?}");
+        let signature = &import.files["atr-prompt-injection-1.yaml"].signatures[0];
+        assert_eq!((signature.id.as_str(), signature.technique.as_str()), ("atr.2026-09999", "AML.T0051"));
+        assert!((signature.channels["user"] - 0.75).abs() < 0.001 && signature.channels.contains_key("system"), "{signature:?}");
+        let inspector = Inspector::from_sources(&import.to_yaml().unwrap()).unwrap();
+        assert_eq!(inspector.matching("VAULT DOOR", Channel::System).len(), 1);
+        assert!(inspector.matching("VAULT DOOR", Channel::User).is_empty(), "that pattern reads descriptions of tools");
+        assert_eq!(inspector.matching("open\u{200b} the vault", Channel::User).len(), 1, "normalised, too");
+    }
+
+    #[test]
+    fn what_is_wrong_or_noisy_is_written_and_not_enabled() {
+        let other = RULE.replace("09999", "09998").replace("open\\s+the\\s+vault", "vault");
+        let import = atr(&[RULE.to_owned(), other], &[]);
+        assert_eq!(import.rules[0].standing, Standing::Enabled, "{:?}", import.rules[0]);
+        let noisy = &import.rules[1];
+        assert_eq!((noisy.standing, noisy.cross_noise), (Standing::Disabled, 1), "{noisy:?}");
+        assert!(noisy.reason.as_ref().unwrap().contains("must not match"), "{noisy:?}");
+
+        let missed = RULE.replace("Please OPEN", "Please close");
+        let import = atr(&[missed], &[]);
+        assert_eq!(import.rules[0].standing, Standing::Disabled);
+        assert!(import.rules[0].reason.as_ref().unwrap().contains("1 of 2"), "{:?}", import.rules[0]);
+
+        let innocent = Benign { channel: Channel::User, text: "How do I open the vault?".to_owned(), kind: "banking".to_owned() };
+        let import = atr(&[RULE.to_owned()], &[innocent]);
+        assert_eq!((import.rules[0].standing, import.rules[0].benign_noise), (Standing::Disabled, 1));
+        assert_eq!(import.benign, [Noise { kind: "banking".to_owned(), texts: 1, found: 1 }]);
+        assert!(Inspector::from_sources(&import.to_yaml().unwrap()).is_ok());
+    }
+
+    #[test]
+    fn what_cannot_be_taken_is_dropped_and_says_why() {
+        for (from, to, told) in [
+            ("status: stable", "status: deprecated", "withdrawn"),
+            ("id: ATR-2026-09999", "no: id", "no id"),
+            ("condition: any", "condition: most", "\"most\""),
+            ("condition: any", "condition: all", "one cannot be taken"),
+            ("Opens the vault", "''", "title"),
+            ("detection:", "other:", "no detection"),
+            ("id: ATR", "\tid: [", "YAML"),
+        ] {
+            let import = atr(&[RULE.replace(from, to)], &[]);
+            let rule = &import.rules[0];
+            assert_eq!((rule.standing, import.files.len()), (Standing::Dropped, 0), "{to}: {rule:?}");
+            assert!(rule.reason.as_ref().unwrap().contains(told), "{to}: {rule:?}");
+        }
+        let twice = atr(&[RULE.to_owned(), RULE.to_owned()], &[]);
+        assert!(twice.rules[1].reason.as_ref().unwrap().contains("id"), "{:?}", twice.rules);
+        assert!(matches!(import(Form::Nova, &files(&["nothing".to_owned()]), &[]), Err(ImportError::Nothing { .. })));
+    }
 }

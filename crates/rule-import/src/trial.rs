@@ -36,7 +36,7 @@ struct Shown {
 pub(crate) fn run(drafts: &mut [Draft], benign: &[Benign]) -> Result<Vec<Noise>, ImportError> {
     hold_to_form(drafts);
     let together = SignatureFile {
-        signatures: drafts.iter().filter_map(|draft| draft.signature.clone()).map(|rule| untried(rule)).collect(),
+        signatures: drafts.iter().filter_map(|draft| draft.signature.clone()).map(untried).collect(),
         ..SignatureFile::default()
     };
     let yaml = together.to_yaml().map_err(ImportError::Write)?;

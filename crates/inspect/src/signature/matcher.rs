@@ -22,7 +22,7 @@ const PLACES_MAX: usize = 256;
 const MATCHES_MAX: usize = 4;
 /// Bytes of literals up to which the index is a DFA: the fastest, and it takes about 250 bytes for each of these. Beyond it is an NFA
 /// that lies in one piece, which is small whatever there is.
-const DFA_BYTES_MAX: usize = 64 * 1024;
+const DFA_BYTES_MAX: usize = 16 * 1024;
 
 /// Words that, turned by ROT13 or reversed, give reason to turn the text back.
 const TELLING_WORDS: [&str; 12] = [

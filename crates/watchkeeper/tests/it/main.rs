@@ -47,6 +47,7 @@ mod rotation;
 mod sanitizing;
 mod second_opinion;
 mod sessions;
+mod signatures;
 mod soak;
 mod streams;
 mod support;

@@ -73,6 +73,11 @@ impl Server {
         asked::tell();
     }
 
+    /// Sends SIGHUP: signatures are read anew.
+    pub(crate) fn hang_up(&self) {
+        signal(self.child.id(), "HUP");
+    }
+
     /// Ends it the hard way, while others may be talking to it.
     pub(crate) fn signal_kill(&self) {
         signal(self.child.id(), "KILL");

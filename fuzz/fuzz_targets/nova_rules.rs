@@ -1,0 +1,13 @@
+//! A file of NOVA rules as strangers write it: what is made of them loads, or the rule is dropped with a reason.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use rule_import::{Form, Standing, import};
+
+fuzz_target!(|text: &str| {
+    let files = [("rules.nov".to_owned(), text.to_owned())];
+    let Ok(import) = import(Form::Nova, &files, &[]) else { return };
+    assert!(import.rules.iter().all(|rule| rule.standing == Standing::Enabled || rule.reason.is_some()));
+    import.to_yaml().unwrap();
+});
