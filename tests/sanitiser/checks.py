@@ -1,5 +1,5 @@
-"""Check digits, from the published rules of each number. Nothing here is shared with the product: the documents that are made with
-these are to show what the product's own arithmetic gets wrong."""
+"""Check digits, from the published rules of each number. Nothing here is shared with the product: the documents that are made
+with these are to show what the product's own arithmetic gets wrong."""
 
 
 def weighted(digits, weights):

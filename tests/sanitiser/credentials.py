@@ -36,8 +36,17 @@ def anthropic_key(rng, _):
 
 @secret("OPENAI_KEY", "openai_api_key api_key")
 def openai_key(rng, _):
-    return Value((rng.choice((f"sk-proj-{of(rng, URL64, 74)}T3BlbkFJ{of(rng, URL64, 74)}", f"sk-{of(rng, BASE62, 20)}T3BlbkFJ{of(rng, BASE62, 20)}",
-                              f"sk-svcacct-{of(rng, URL64, 74)}T3BlbkFJ{of(rng, URL64, 74)}")),))
+    return Value(
+        (
+            rng.choice(
+                (
+                    f"sk-proj-{of(rng, URL64, 74)}T3BlbkFJ{of(rng, URL64, 74)}",
+                    f"sk-{of(rng, BASE62, 20)}T3BlbkFJ{of(rng, BASE62, 20)}",
+                    f"sk-svcacct-{of(rng, URL64, 74)}T3BlbkFJ{of(rng, URL64, 74)}",
+                )
+            ),
+        )
+    )
 
 
 @secret("AWS_ACCESS_KEY_ID", "aws_access_key_id access_key", en="AWS key|access key id")
@@ -53,7 +62,15 @@ def aws_secret_key(rng, _):
 @secret("GITHUB_TOKEN", "github_token gh_token")
 def github_token(rng, _):
     prefix = rng.choice("ghp_ gho_ ghs_ ghu_".split())
-    return Value((checked(prefix, of(rng, BASE62, 30)) if rng.random() < 0.7 else f"github_pat_{of(rng, BASE62, 22)}_{of(rng, BASE62, 59)}",))
+    return Value(
+        (
+            (
+                checked(prefix, of(rng, BASE62, 30))
+                if rng.random() < 0.7
+                else f"github_pat_{of(rng, BASE62, 22)}_{of(rng, BASE62, 59)}"
+            ),
+        )
+    )
 
 
 @secret("GITLAB_TOKEN", "gitlab_token ci_token")
@@ -84,9 +101,17 @@ def azure_key(rng, _):
     key = base64.b64encode(rng.randbytes(64)).decode()
     if rng.random() < 0.5:
         account = of(rng, LOWER, 8)
-        return Value((key,), before=f"DefaultEndpointsProtocol=https;AccountName={account};AccountKey=", after=";EndpointSuffix=core.windows.net",
-                     key="connection_string", label="connection string", what="connection string")
-    return Value((f"{of(rng, BASE62, 3)}8Q~{of(rng, URL64, 34)}",), key="client_secret", label="client secret", what="client secret")
+        return Value(
+            (key,),
+            before=f"DefaultEndpointsProtocol=https;AccountName={account};AccountKey=",
+            after=";EndpointSuffix=core.windows.net",
+            key="connection_string",
+            label="connection string",
+            what="connection string",
+        )
+    return Value(
+        (f"{of(rng, BASE62, 3)}8Q~{of(rng, URL64, 34)}",), key="client_secret", label="client secret", what="client secret"
+    )
 
 
 @secret("SENDGRID_KEY", "sendgrid_api_key mail_key")
@@ -116,19 +141,50 @@ def hugging_face_token(rng, _):
 
 # Vendor, prefix, alphabet, length, what follows: parts by turns.
 VENDORS = {
-    "openrouter": ("sk-or-v1-", HEX, 64), "groq": ("gsk_", BASE62, 52), "xai": ("xai-", BASE62, 80), "perplexity": ("pplx-", BASE62, 48),
-    "nvidia": ("nvapi-", URL64, 64), "tavily": ("tvly-", BASE62, 32), "langsmith": ("lsv2_pt_", HEX, 32, "_", HEX, 10),
-    "digitalocean": ("dop_v1_", HEX, 64), "shopify": ("shpat_", HEX, 32), "docker": ("dckr_pat_", URL64, 27), "figma": ("figd_", URL64, 43),
-    "linear": ("lin_api_", BASE62, 40), "telegram": ("", string.digits, 10, ":AA", URL64, 33), "vault": ("hvs.", URL64, 95),
-    "terraform": ("", BASE62, 14, ".atlasv1.", URL64, 67), "atlassian": ("ATATT3xFfGF0", URL64, 171, "=", HEX.upper(), 8), "notion": ("ntn_", BASE62, 46),
-    "mailgun": ("key-", HEX, 32), "mailchimp": ("", HEX, 32, "-us", "123456789", 1), "grafana": ("glsa_", BASE62, 32, "_", HEX, 8),
-    "sentry": ("sntryu_", HEX, 64), "pulumi": ("pul-", HEX, 40), "doppler": ("dp.pt.", BASE62, 43), "postman": ("PMAK-", HEX, 24, "-", HEX, 34),
-    "rubygems": ("rubygems_", HEX, 48), "nuget": ("oy2", LOWER + "234567", 43), "crates": ("cio", BASE62, 32), "fly": ("fo1_", URL64, 43),
-    "supabase": ("sbp_", HEX, 40), "planetscale": ("pscale_tkn_", URL64, 43), "alibaba": ("LTAI5t", BASE62, 18), "tencent": ("AKID", BASE62, 32),
-    "replicate": ("r8_", BASE62, 37), "pinecone": ("pcsk_", BASE62, 5, "_", BASE62, 63), "databricks": ("dapi", HEX, 32),
-    "newrelic": ("NRAK-", UPPER + string.digits, 27), "airtable": ("pat", BASE62, 14, ".", HEX, 64), "netlify": ("nfp_", BASE62, 36),
-    "fireworks": ("fw_", BASE62, 24), "facebook": ("EAAM", BASE62, 120), "dropbox": ("sl.u.", URL64, 130), "discord": ("MT", BASE62, 24, ".", URL64, 6, ".", URL64, 38),
-    "age": ("AGE-SECRET-KEY-1", "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L", 58), "square": ("sq0csp-", URL64, 43),
+    "openrouter": ("sk-or-v1-", HEX, 64),
+    "groq": ("gsk_", BASE62, 52),
+    "xai": ("xai-", BASE62, 80),
+    "perplexity": ("pplx-", BASE62, 48),
+    "nvidia": ("nvapi-", URL64, 64),
+    "tavily": ("tvly-", BASE62, 32),
+    "langsmith": ("lsv2_pt_", HEX, 32, "_", HEX, 10),
+    "digitalocean": ("dop_v1_", HEX, 64),
+    "shopify": ("shpat_", HEX, 32),
+    "docker": ("dckr_pat_", URL64, 27),
+    "figma": ("figd_", URL64, 43),
+    "linear": ("lin_api_", BASE62, 40),
+    "telegram": ("", string.digits, 10, ":AA", URL64, 33),
+    "vault": ("hvs.", URL64, 95),
+    "terraform": ("", BASE62, 14, ".atlasv1.", URL64, 67),
+    "atlassian": ("ATATT3xFfGF0", URL64, 171, "=", HEX.upper(), 8),
+    "notion": ("ntn_", BASE62, 46),
+    "mailgun": ("key-", HEX, 32),
+    "mailchimp": ("", HEX, 32, "-us", "123456789", 1),
+    "grafana": ("glsa_", BASE62, 32, "_", HEX, 8),
+    "sentry": ("sntryu_", HEX, 64),
+    "pulumi": ("pul-", HEX, 40),
+    "doppler": ("dp.pt.", BASE62, 43),
+    "postman": ("PMAK-", HEX, 24, "-", HEX, 34),
+    "rubygems": ("rubygems_", HEX, 48),
+    "nuget": ("oy2", LOWER + "234567", 43),
+    "crates": ("cio", BASE62, 32),
+    "fly": ("fo1_", URL64, 43),
+    "supabase": ("sbp_", HEX, 40),
+    "planetscale": ("pscale_tkn_", URL64, 43),
+    "alibaba": ("LTAI5t", BASE62, 18),
+    "tencent": ("AKID", BASE62, 32),
+    "replicate": ("r8_", BASE62, 37),
+    "pinecone": ("pcsk_", BASE62, 5, "_", BASE62, 63),
+    "databricks": ("dapi", HEX, 32),
+    "newrelic": ("NRAK-", UPPER + string.digits, 27),
+    "airtable": ("pat", BASE62, 14, ".", HEX, 64),
+    "netlify": ("nfp_", BASE62, 36),
+    "fireworks": ("fw_", BASE62, 24),
+    "facebook": ("EAAM", BASE62, 120),
+    "dropbox": ("sl.u.", URL64, 130),
+    "discord": ("MT", BASE62, 24, ".", URL64, 6, ".", URL64, 38),
+    "age": ("AGE-SECRET-KEY-1", "QPZRY9X8GF2TVDW0S3JN54KHCE6MUA7L", 58),
+    "square": ("sq0csp-", URL64, 43),
 }
 
 
@@ -139,7 +195,9 @@ def vendor_key(rng, _):
     text = parts[0]
     for at in range(1, len(parts), 3):
         text += of(rng, parts[at], parts[at + 1]) + (parts[at + 2] if at + 2 < len(parts) else "")
-    return Value((text,), what=vendor, needs="always" if vendor in ("crates", "tencent", "fireworks", "mailchimp", "nuget") else "")
+    return Value(
+        (text,), what=vendor, needs="always" if vendor in ("crates", "tencent", "fireworks", "mailchimp", "nuget") else ""
+    )
 
 
 @secret("JWT", "id_token access_token jwt", en="JWT|token|id token")
@@ -152,8 +210,14 @@ def jwt(rng, _):
 
 @secret("PRIVATE_KEY", "private_key ssh_key", en="private key|SSH key", de="privater Schlüssel", fr="clé privée")
 def private_key(rng, _):
-    name, start, size = rng.choice((("RSA PRIVATE KEY", b"\x30\x82\x04\xa4\x02\x01\x00", 900), ("PRIVATE KEY", b"\x30\x82\x04\xbe\x02\x01\x00", 900),
-                                    ("EC PRIVATE KEY", b"\x30\x77\x02\x01\x01\x04\x20", 114), ("OPENSSH PRIVATE KEY", b"openssh-key-v1\0", 300)))
+    name, start, size = rng.choice(
+        (
+            ("RSA PRIVATE KEY", b"\x30\x82\x04\xa4\x02\x01\x00", 900),
+            ("PRIVATE KEY", b"\x30\x82\x04\xbe\x02\x01\x00", 900),
+            ("EC PRIVATE KEY", b"\x30\x77\x02\x01\x01\x04\x20", 114),
+            ("OPENSSH PRIVATE KEY", b"openssh-key-v1\0", 300),
+        )
+    )
     body = base64.b64encode(start + rng.randbytes(size)).decode()
     lines = "\n".join(body[at : at + 64] for at in range(0, len(body), 64))
     return Value((f"-----BEGIN {name}-----\n{lines}\n-----END {name}-----",), what=name)
@@ -169,25 +233,74 @@ def authorization(rng, _):
 
 @secret("URL_PASSWORD", "database_url redis_url amqp_url", "free", also="PASSWORD", en="database URL|connection")
 def url_password(rng, _):
-    scheme, port, path = rng.choice((("postgres", 5432, "/orders"), ("mysql", 3306, "/shop"), ("redis", 6379, "/0"), ("amqp", 5672, "/"), ("mongodb", 27017, "/app"),
-                                     ("https", 443, "/repo.git")))
-    return Value((of(rng, BASE62 + "-_.!~", rng.randint(10, 20)),), before=f"{scheme}://{of(rng, LOWER, 5)}:", after=f"@db.internal:{port}{path}", what=scheme)
+    scheme, port, path = rng.choice(
+        (
+            ("postgres", 5432, "/orders"),
+            ("mysql", 3306, "/shop"),
+            ("redis", 6379, "/0"),
+            ("amqp", 5672, "/"),
+            ("mongodb", 27017, "/app"),
+            ("https", 443, "/repo.git"),
+        )
+    )
+    return Value(
+        (of(rng, BASE62 + "-_.!~", rng.randint(10, 20)),),
+        before=f"{scheme}://{of(rng, LOWER, 5)}:",
+        after=f"@db.internal:{port}{path}",
+        what=scheme,
+    )
 
 
 WORDS = "correct horse battery staple winter summer dragon silver copper planet river castle tiger lemon coffee orbit".split()
 
 
-@secret("PASSWORD", "password db_password passwd user_password", "always", en="password|Password|passphrase", de="Passwort|Kennwort", fr="mot de passe",
-        es="contraseña", it="password", pt="senha", nl="wachtwoord", pl="hasło", ja="パスワード", ko="비밀번호", zh="密码", tr="şifre", ru="пароль", sv="lösenord",
-        fi="salasana", da="adgangskode", nb="passord")
+@secret(
+    "PASSWORD",
+    "password db_password passwd user_password",
+    "always",
+    en="password|Password|passphrase",
+    de="Passwort|Kennwort",
+    fr="mot de passe",
+    es="contraseña",
+    it="password",
+    pt="senha",
+    nl="wachtwoord",
+    pl="hasło",
+    ja="パスワード",
+    ko="비밀번호",
+    zh="密码",
+    tr="şifre",
+    ru="пароль",
+    sv="lösenord",
+    fi="salasana",
+    da="adgangskode",
+    nb="passord",
+)
 def password(rng, _):
     word = rng.choice(WORDS)
-    return Value((rng.choice((f"{word.capitalize()}{rng.randint(10, 2099)}{rng.choice('!#$*?')}", of(rng, BASE62 + "!#$*-_", 14),
-                              f"{word}-{rng.choice(WORDS)}-{rng.randint(1, 99)}", of(rng, BASE62, 10) + "!")),))
+    return Value(
+        (
+            rng.choice(
+                (
+                    f"{word.capitalize()}{rng.randint(10, 2099)}{rng.choice('!#$*?')}",
+                    of(rng, BASE62 + "!#$*-_", 14),
+                    f"{word}-{rng.choice(WORDS)}-{rng.randint(1, 99)}",
+                    of(rng, BASE62, 10) + "!",
+                )
+            ),
+        )
+    )
 
 
-@secret("SECRET", "client_secret api_secret access_token signing_key", "always", en="client secret|access token|API key|secret key", de="API-Schlüssel|Geheimnis",
-        fr="clé secrète", es="clave secreta")
+@secret(
+    "SECRET",
+    "client_secret api_secret access_token signing_key",
+    "always",
+    en="client secret|access token|API key|secret key",
+    de="API-Schlüssel|Geheimnis",
+    fr="clé secrète",
+    es="clave secreta",
+)
 def named_secret(rng, _):
     return Value((rng.choice((of(rng, HEX, 32), of(rng, BASE62, 40), of(rng, URL64, 43), of(rng, HEX, 64))),))
 
@@ -195,8 +308,18 @@ def named_secret(rng, _):
 @secret("PASSWORD_HASH", "password_hash hash", also="PASSWORD", en="password hash|hash")
 def password_hash(rng, _):
     crypt = "./" + BASE62
-    return Value((rng.choice((f"$2b$12${of(rng, crypt, 53)}", f"$6${of(rng, crypt, 16)}${of(rng, crypt, 86)}", f"$apr1${of(rng, crypt, 8)}${of(rng, crypt, 22)}",
-                              "$argon2id$v=19$m=65536,t=3,p=4$" + of(rng, BASE62, 22) + "$" + of(rng, BASE62, 43))),))
+    return Value(
+        (
+            rng.choice(
+                (
+                    f"$2b$12${of(rng, crypt, 53)}",
+                    f"$6${of(rng, crypt, 16)}${of(rng, crypt, 86)}",
+                    f"$apr1${of(rng, crypt, 8)}${of(rng, crypt, 22)}",
+                    "$argon2id$v=19$m=65536,t=3,p=4$" + of(rng, BASE62, 22) + "$" + of(rng, BASE62, 43),
+                )
+            ),
+        )
+    )
 
 
 @secret("SESSION_COOKIE", "Cookie cookie", "always", also="COOKIE AUTHORIZATION", en="Cookie|Set-Cookie")

@@ -1,5 +1,5 @@
-"""Makes documents with known spans, one a line: {"text", "spans": [{"start", "end", "type", ...}], "lookalikes": [{"start", "end", "what"}],
-"place", "locale", "spelling"}. Offsets are code points. The same seed makes the same documents."""
+"""Makes documents with known spans, one a line: {"text", "spans": [{"start", "end", "type", ...}], "lookalikes": [{"start",
+"end", "what"}], "place", "locale", "spelling"}. Offsets are code points. The same seed makes the same documents."""
 
 import argparse
 import json
@@ -42,7 +42,11 @@ def document(rng, kind):
     label = value.label or label_of(rng, kind, locale)
     while True:
         spelled = spell(rng, kind, value, label)
-        allowed = [name for name in places.PLACES if (not spelled.places or name in spelled.places) and not ("\n" in spelled.text and name in places.ONE_LINE)]
+        allowed = [
+            name
+            for name in places.PLACES
+            if (not spelled.places or name in spelled.places) and not ("\n" in spelled.text and name in places.ONE_LINE)
+        ]
         if kind.name in ("URL_PASSWORD", "SESSION_COOKIE", "AUTHORIZATION") or value.before:
             # A URL in a URL's query is another matter.
             allowed = [name for name in allowed if name != "url"]
@@ -58,7 +62,15 @@ def document(rng, kind):
         text = before + marked(len(facts), way.text) + after
         items.append(places.Item(text, made.key or rng.choice(one.keys), its_label, True, named))
         name = "none" if not named else "far" if place in places.FAR else "near"
-        facts.append({"type": one.name, "spelling": way.name, "named": name, "group": one.group, **({"what": made.what} if made.what else {})})
+        facts.append(
+            {
+                "type": one.name,
+                "spelling": way.name,
+                "named": name,
+                "group": one.group,
+                **({"what": made.what} if made.what else {}),
+            }
+        )
 
     add(kind, value, spelled, label)
     if rng.random() < 0.3:
@@ -94,7 +106,14 @@ def finished(text, facts, place, locale, spelling):
         else:
             plain.append("\\" if character == BACKSLASH else character)
     assert len(spans) + len(lookalikes) == len(facts), (place, text)
-    return {"text": "".join(plain), "spans": spans, "lookalikes": lookalikes, "place": place, "locale": locale, "spelling": spelling}
+    return {
+        "text": "".join(plain),
+        "spans": spans,
+        "lookalikes": lookalikes,
+        "place": place,
+        "locale": locale,
+        "spelling": spelling,
+    }
 
 
 def documents(count, seed, only=None):

@@ -1,8 +1,9 @@
-"""What is planted: kinds of sensitive values, each with a maker of valid values, the names that stand beside it, and the locales it is at
-home in. The kinds themselves are in national.py, personal.py and credentials.py.
+"""What is planted: kinds of sensitive values, each with a maker of valid values, the names that stand beside it, and the locales
+it is at home in. The kinds themselves are in national.py, personal.py and credentials.py.
 
-A kind says how much a value tells by itself. `free`: form or check digit tell it, so it also comes without any name. `bare`: it comes
-without a name as long as it keeps its separators. `always`: nothing tells it from an order number, so its name is always there."""
+A kind says how much a value tells by itself. `free`: form or check digit tell it, so it also comes without any name. `bare`:
+it comes without a name as long as it keeps its separators. `always`: nothing tells it from an order number, so its name is
+always there."""
 
 from dataclasses import dataclass
 
@@ -56,7 +57,7 @@ EVERYWHERE = (
 
 
 def kind(name, locales, keys, needs="always", group=STRUCTURED, also="", **labels):
-    """Registers a maker. `labels` has the name in prose by language, alternatives parted by a bar; English stands in for others."""
+    """Registers a maker. `labels` has the name in prose by language, alternatives parted by a bar; English stands in."""
 
     def register(make):
         KINDS[name] = Kind(
@@ -100,6 +101,9 @@ def until(make, good):
             return made
 
 
-import credentials  # noqa: E402,F401  (they register themselves)
+# They register themselves.
+import credentials  # noqa: E402,F401
+import money  # noqa: E402,F401
 import national  # noqa: E402,F401
+import overseas  # noqa: E402,F401
 import personal  # noqa: E402,F401

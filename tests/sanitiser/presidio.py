@@ -1,6 +1,6 @@
-"""Presidio's pattern recognizers over documents: reads JSONL of documents, writes one line of predictions for each, and last a line with
-what was run and how long it took. No model of a language is loaded: words are cut by spaCy's rules for English, and serve as their own lemmas,
-so that words of context count."""
+"""Presidio's pattern recognizers over documents: reads JSONL of documents, writes one line of predictions for each, and last a
+line with what was run and how long it took. No model of a language is loaded: words are cut by spaCy's rules for English, and
+serve as their own lemmas, so that words of context count."""
 
 import inspect
 import json
@@ -29,16 +29,27 @@ class Words(SpacyNlpEngine):
 
     def process_text(self, text, language):
         tokens = self.nlp[language](text)
-        return NlpArtifacts(entities=[], tokens=tokens, tokens_indices=[token.idx for token in tokens], lemmas=[token.lower_ for token in tokens],
-                            nlp_engine=self, language=language, scores=[])
+        return NlpArtifacts(
+            entities=[],
+            tokens=tokens,
+            tokens_indices=[token.idx for token in tokens],
+            lemmas=[token.lower_ for token in tokens],
+            nlp_engine=self,
+            language=language,
+            scores=[],
+        )
 
 
 def recognizers():
-    """Every recognizer that goes by patterns, and the one of telephone numbers; those of other languages take part as if they were English,
-    since one text has values of many countries."""
+    """Every recognizer that goes by patterns, and the one of telephone numbers; those of other languages take part as if they
+    were English, since one text has values of many countries."""
     chosen = []
     for name, kind in sorted(vars(predefined_recognizers).items()):
-        if not inspect.isclass(kind) or not (issubclass(kind, PatternRecognizer) or name == "PhoneRecognizer") or not issubclass(kind, LocalRecognizer):
+        if (
+            not inspect.isclass(kind)
+            or not (issubclass(kind, PatternRecognizer) or name == "PhoneRecognizer")
+            or not issubclass(kind, LocalRecognizer)
+        ):
             continue
         one = kind(supported_language="en")
         if not NOT_ASKED & set(one.supported_entities):
@@ -58,10 +69,26 @@ def main():
         answers.append(engine.analyze(text, language="en", score_threshold=0.0))
     took = time.process_time() - started
     for found in answers:
-        print(json.dumps([{"start": one.start, "end": one.end, "type": one.entity_type, "score": round(one.score, 3)} for one in found]))
+        print(
+            json.dumps(
+                [{"start": one.start, "end": one.end, "type": one.entity_type, "score": round(one.score, 3)} for one in found]
+            )
+        )
     entities = sorted({entity for one in chosen for entity in one.supported_entities})
-    version = getattr(presidio_analyzer, "__version__", None) or __import__("importlib.metadata").metadata.version("presidio-analyzer")
-    print(json.dumps({"version": version, "recognizers": len(chosen), "entities": entities, "cpu_seconds": took, "bytes": sum(len(text.encode()) for text in texts)}))
+    version = getattr(presidio_analyzer, "__version__", None) or __import__("importlib.metadata").metadata.version(
+        "presidio-analyzer"
+    )
+    print(
+        json.dumps(
+            {
+                "version": version,
+                "recognizers": len(chosen),
+                "entities": entities,
+                "cpu_seconds": took,
+                "bytes": sum(len(text.encode()) for text in texts),
+            }
+        )
+    )
 
 
 if __name__ == "__main__":

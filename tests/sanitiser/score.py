@@ -1,7 +1,8 @@
 """Compares what was found with what was planted.
 
-A planted value counts as found when every character of it was replaced, under whatever type: what leaks is what counts. Its type is reported
-apart. A replacement is right when at least half of it lies in planted values. Intervals are Wilson's, at 95 %."""
+A planted value counts as found when every character of it was replaced, under whatever type: what leaks is what counts. Its
+type is reported apart. A replacement is right when at least half of it lies in planted values. Intervals are Wilson's, at 95
+%."""
 
 import math
 from collections import Counter, defaultdict
@@ -19,7 +20,7 @@ def wilson(good, all_of_them):
     middle = share + z * z / (2 * all_of_them)
     spread = z * math.sqrt(share * (1 - share) / all_of_them + z * z / (4 * all_of_them**2))
     whole = 1 + z * z / all_of_them
-    return ((middle - spread) / whole, (middle + spread) / whole)
+    return (max(0.0, (middle - spread) / whole), min(1.0, (middle + spread) / whole))
 
 
 def share(good, all_of_them):
@@ -62,7 +63,12 @@ class Score:
             self.planted[name] += 1
             self.characters[name] += width
             self.leaked[name] += left
-            slices = [("place", document["place"]), ("spelling", span["spelling"]), ("named", span["named"]), ("locale", document["locale"])]
+            slices = [
+                ("place", document["place"]),
+                ("spelling", span["spelling"]),
+                ("named", span["named"]),
+                ("locale", document["locale"]),
+            ]
             if span["group"] == "contextual":
                 slices = []
             if "what" in span:
@@ -132,7 +138,10 @@ class Score:
             "lookalikes_replaced": share(sum(self.alikes_hit.values()), sum(self.alikes.values())),
             "lookalikes": {name: share(self.alikes_hit[name], self.alikes[name]) for name in sorted(self.alikes)},
             "needless_characters": share(self.needless_characters, self.replaced_characters),
-            "slices": {which: {value: share(*counts) for value, counts in sorted(values.items())} for which, values in self.slices.items()},
+            "slices": {
+                which: {value: share(*counts) for value, counts in sorted(values.items())}
+                for which, values in self.slices.items()
+            },
         }
 
 

@@ -16,8 +16,19 @@ class Spelled:
 
 
 WEIGHTS = {
-    "native": 30, "other separator": 24, "case": 8, "no-break space": 3, "typographic dash": 3, "full-width": 4, "zero-width": 4, "percent": 3,
-    "unicode escape": 3, "HTML entity": 3, "base64": 4, "hexadecimal": 2, "at and dot": 4,
+    "native": 30,
+    "other separator": 24,
+    "case": 8,
+    "no-break space": 3,
+    "typographic dash": 3,
+    "full-width": 4,
+    "zero-width": 4,
+    "percent": 3,
+    "unicode escape": 3,
+    "HTML entity": 3,
+    "base64": 4,
+    "hexadecimal": 2,
+    "at and dot": 4,
 }
 
 
@@ -92,15 +103,22 @@ def percent(_rng, kind, value, _label):
 def unicode_escape(_rng, kind, value, _label):
     if is_plain(value) or "\n" in value.text or not is_typed(kind):
         return None
-    return Spelled("".join(c if c.isascii() and c.isalnum() else f"{BACKSLASH}u{ord(c):04x}" for c in value.text), "unicode escape",
-                   ("log", "json", "python", "javascript"))
+    return Spelled(
+        "".join(c if c.isascii() and c.isalnum() else f"{BACKSLASH}u{ord(c):04x}" for c in value.text),
+        "unicode escape",
+        ("log", "json", "python", "javascript"),
+    )
 
 
 def html_entity(rng, kind, value, _label):
     if is_plain(value) or "\n" in value.text or not is_typed(kind):
         return None
     form = rng.choice(("&#{};", "&#x{:x};"))
-    return Spelled("".join(c if c.isascii() and c.isalnum() or c == " " else form.format(ord(c)) for c in value.text), "HTML entity", ("chat", "log", "prose"))
+    return Spelled(
+        "".join(c if c.isascii() and c.isalnum() or c == " " else form.format(ord(c)) for c in value.text),
+        "HTML entity",
+        ("chat", "log", "prose"),
+    )
 
 
 def encodable(kind, value, label):
@@ -115,7 +133,11 @@ def as_base64(rng, kind, value, label):
     data = encodable(kind, value, label)
     if data is None:
         return None
-    return Spelled((base64.b64encode if rng.random() < 0.7 else base64.urlsafe_b64encode)(data).decode(), "base64", ("json", "yaml", "log", "chat", "env"))
+    return Spelled(
+        (base64.b64encode if rng.random() < 0.7 else base64.urlsafe_b64encode)(data).decode(),
+        "base64",
+        ("json", "yaml", "log", "chat", "env"),
+    )
 
 
 def as_hexadecimal(_rng, kind, value, label):
@@ -132,7 +154,17 @@ def at_and_dot(rng, kind, value, _label):
 
 
 WAYS = {
-    "native": native, "other separator": other_separator, "case": case, "no-break space": no_break_space, "typographic dash": typographic_dash,
-    "full-width": full_width, "zero-width": zero_width, "percent": percent, "unicode escape": unicode_escape, "HTML entity": html_entity,
-    "base64": as_base64, "hexadecimal": as_hexadecimal, "at and dot": at_and_dot,
+    "native": native,
+    "other separator": other_separator,
+    "case": case,
+    "no-break space": no_break_space,
+    "typographic dash": typographic_dash,
+    "full-width": full_width,
+    "zero-width": zero_width,
+    "percent": percent,
+    "unicode escape": unicode_escape,
+    "HTML entity": html_entity,
+    "base64": as_base64,
+    "hexadecimal": as_hexadecimal,
+    "at and dot": at_and_dot,
 }

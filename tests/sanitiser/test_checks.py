@@ -21,10 +21,10 @@ class Checks(unittest.TestCase):
         self.assertEqual(checks.german_pension("15070649C10"), "3")
         self.assertEqual(checks.gstin("27AAPFU0939F1Z"), "V")
         self.assertEqual(checks.vin("1M8GDM9A_KP042788".replace("_", "0")), "X")
-        self.assertEqual(checks.base58check(bytes.fromhex("0062e907b15cbf27d5425399ebf6f0fb50ebb88f18")),
-                         "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa")
-        self.assertEqual(checks.eip55("5aaeb6053f3e94c9b9a09f33669435e7ef1beaed"),
-                         "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")
+        self.assertEqual(
+            checks.base58check(bytes.fromhex("0062e907b15cbf27d5425399ebf6f0fb50ebb88f18")), "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa"
+        )
+        self.assertEqual(checks.eip55("5aaeb6053f3e94c9b9a09f33669435e7ef1beaed"), "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed")
 
     def test_bech32_example_of_bip_173(self):
         program = bytes.fromhex("751e76e8199196d454941c45d1b3a323f1433bd6")

@@ -41,6 +41,7 @@ mod power;
 mod public;
 mod realtime;
 mod rotation;
+mod sanitiser;
 mod sessions;
 mod soak;
 mod streams;
