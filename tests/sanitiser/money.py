@@ -36,14 +36,15 @@ def credit_card(rng, _):
             ("mastercard", "51 52 53 54 55 2221 2345 2699", 16),
             ("amex", "34 37", 15),
             ("discover", "6011 65", 16),
-            ("jcb", "3530 3566", 16),
+            ("jcb", "3528 3530 3566 3589", 16),
+            ("maestro", "5018 6304 6759", 16),
             ("diners", "36 38", 14),
             ("unionpay", "622126 6225", 16),
         )
     )
     number = luhn_number(rng, rng.choice(prefixes.split()), length)
     groups = cut(number, 4, 6, 5) if length == 15 else cut(number, 4, 6, 4) if length == 14 else cut(number, 4, 4, 4, 4)
-    return Value(groups, " ", ("-", ""), what=brand, needs="always" if brand in ("diners", "unionpay", "jcb") else "")
+    return Value(groups, " ", ("-", ""), what=brand, needs="always" if brand in ("diners", "unionpay", "jcb", "maestro") else "")
 
 
 @kind("CVV", EVERYWHERE, "cvv cvc security_code", en="CVV|CVC|security code", de="CVC|Prüfnummer", fr="CVV", es="CVV")

@@ -132,7 +132,9 @@ def postal_address(rng, locale):
         postcode += digits(rng, 1, "123456789") + of(rng, "ABDEFGHJLNPQRSTUWXYZ", 2)
     else:
         postcode = digits(rng, 5, "12345678")
-    return Value((shape.format(n=rng.randint(2, 240), s=rng.choice(streets.split("|")), c=city, z=postcode),))
+    text = shape.format(n=rng.randint(2, 240), s=rng.choice(streets.split("|")), c=city, z=postcode)
+    # As it stands on a letter, one time in five.
+    return Value((text.replace(", ", "\n", 1) if rng.random() < 0.2 else text,))
 
 
 MONTHS = "January February March April May June July August September October November December".split()
@@ -289,6 +291,8 @@ def phone(rng, locale):
             f"+1-{code}-{exchange}-{last}",
             f"1-{code}-{exchange}-{last}",
             f"+1{code}{exchange}{last}",
+            f"({code}) {exchange}-{last} ext. {digits(rng, 3)}",
+            f"+1-{code}-{exchange}-{last}x{digits(rng, 4)}",
         )
         weak = (f"{code}.{exchange}.{last}", f"{code}{exchange}{last}", f"{code} {exchange} {last}")
         return Value((rng.choice(weak),), needs="always") if rng.random() < 0.3 else Value((rng.choice(formatted),))
