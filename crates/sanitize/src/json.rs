@@ -4,6 +4,7 @@ use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
+use crate::SensitiveType;
 use crate::find::{Hint, Match};
 use crate::layer;
 use crate::token::TokenKey;
@@ -73,10 +74,16 @@ pub(crate) fn find_all(key: &TokenKey, raw: &str, is_left: &dyn Fn(Option<&str>,
 fn number(key: &TokenKey, raw: &str, range: Range<usize>, hint: Hint<'_>) -> Option<Match> {
     let text = raw.get(range.clone())?;
     let digits = text.strip_prefix('-').unwrap_or(text);
-    if !digits.bytes().all(|b| b.is_ascii_digit()) {
+    let whole = digits.bytes().all(|b| b.is_ascii_digit());
+    let decimal = || digits.bytes().all(|b| b.is_ascii_digit() || b == b'.');
+    if !whole && !decimal() {
         return None;
     }
     let first = layer::find_all(key, digits, hint).into_iter().next()?;
+    // of numbers with decimals, coordinates alone are sensitive
+    if !whole && first.value.kind != SensitiveType::GpsCoordinates {
+        return None;
+    }
     Some(Match { start: range.start, end: range.end, quoted: true, ..first })
 }
 

@@ -21,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+mod checksum;
 mod clean;
 mod encoded;
 mod events;
@@ -34,6 +35,6 @@ mod view;
 
 pub use clean::Clean;
 pub use events::ContentCache;
-pub use kind::{Action, SensitiveType};
+pub use kind::{Action, Category, SensitiveType};
 pub use sanitizer::{Cleaned, Counts, Edit, Replacement, Sanitizer};
 pub use token::TokenKey;

@@ -1,52 +1,8 @@
 //! What is found, and what is not: synthetic positives and hard negatives, by type.
 
-#![allow(clippy::expect_used)]
+mod common;
 
-use watchkeeper_sanitize::{Cleaned, Sanitizer, TokenKey};
-
-fn sanitizer() -> Sanitizer {
-    Sanitizer::new(TokenKey::new([7; 32], "v26"))
-}
-
-/// What was replaced, as `TYPE=raw text`.
-fn replaced(raw: &str, cleaned: &Cleaned) -> Vec<String> {
-    let points: Vec<char> = raw.chars().collect();
-    cleaned
-        .replacements
-        .iter()
-        .map(|one| format!("{}={}", one.kind, points[one.start as usize..one.end as usize].iter().collect::<String>()))
-        .collect()
-}
-
-/// Each text marks its values as `«TYPE:value»`.
-fn check(marked: &[&str]) {
-    let sanitizer = sanitizer();
-    let mut wrong = Vec::new();
-    for text in marked {
-        let mut raw = String::new();
-        let mut expected = Vec::new();
-        let mut rest = *text;
-        while let Some((before, after)) = rest.split_once('«') {
-            let (mark, tail) = after.split_once('»').expect("marks are closed");
-            let (kind, value) = mark.split_once(':').expect("marks name a type");
-            raw.push_str(before);
-            raw.push_str(value);
-            expected.push(format!("{kind}={value}"));
-            rest = tail;
-        }
-        raw.push_str(rest);
-        let cleaned = sanitizer.text(&raw);
-        let found = replaced(&raw, &cleaned);
-        if found != expected {
-            wrong.push(format!("{raw}\n  expected {expected:?}\n  found    {found:?}"));
-        }
-        let again = sanitizer.text(&cleaned.text);
-        if again.text != cleaned.text {
-            wrong.push(format!("not idempotent: {}\n  then {}", cleaned.text, again.text));
-        }
-    }
-    assert!(wrong.is_empty(), "{} of {} wrong:\n{}", wrong.len(), marked.len(), wrong.join("\n"));
-}
+use common::{check, sanitizer};
 
 #[test]
 fn email() {
@@ -107,7 +63,7 @@ fn phone() {
         "order 123-4567890-1234567, invoice 2024-000123, ticket #2125550143",
         "1,234,567.89 USD, $1234567890, €12345678901",
         "v10.0.19041.1234 and 1.2.3-4567890",
-        "48.858370, 2.294481 and -122.419416",
+        "«GPS_COORDINATES:48.858370, 2.294481» and -122.419416",
         "12345678901234567890 0.12345678901",
         "id=2125550143 and call_id 2125550143",
         "range 100-200-3000, 10-20-30-40",
@@ -126,7 +82,7 @@ fn phone() {
 fn card_and_verification_value() {
     check(&[
         "«CREDIT_CARD:4111111111111111»",
-        "«CREDIT_CARD:4111 1111 1111 1111» exp 12/26 CVV: «CVV:123»",
+        "«CREDIT_CARD:4111 1111 1111 1111» exp «CARD_EXPIRY:12/26» CVV: «CVV:123»",
         "«CREDIT_CARD:4111-1111-1111-1111»",
         "«CREDIT_CARD:378282246310005», «CREDIT_CARD:3782 822463 10005»",
         "«CREDIT_CARD:5555555555554444» «CREDIT_CARD:6011111111111117»",
@@ -183,7 +139,7 @@ fn ip_address() {
         "https://x.example/users/«US_SSN:536-90-4399», record.«US_SSN:536-90-4399»",
         "version 1.2.3.4, v1.2.3.4, Chrome/120.0.0.0, lib-1.2.3.4.tar.gz, pkg==1.2.3.4",
         "1.2.3.4.5 256.1.1.1 01.02.03.04",
-        "12:34:56 a::b std::fmt x[1::2] 00:1a:2b:3c:4d:5e dead::beef",
+        "12:34:56 a::b std::fmt x[1::2] dead::beef",
         "section 4.1.2.3",
     ]);
 }

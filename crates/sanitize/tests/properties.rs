@@ -82,6 +82,51 @@ fn fragments() -> impl Strategy<Value = String> {
         "x22",
         "SK",
         "0123456789abcdef",
+        "943 476 5919",
+        "NHS number ",
+        "CPF ",
+        "529.982.247-25",
+        "12345678Z",
+        "131052-308T",
+        "AB 12 34 56 C",
+        "RSSMRA85T10A562S",
+        "VAT DE",
+        "136695976",
+        "1EG4-TE5-MK73",
+        "A123456(3)",
+        "name: ",
+        "full_name",
+        "Ann ",
+        "Smith",
+        "Dr. ",
+        "Dear ",
+        "born ",
+        "12 March 1980",
+        "12/03/1980",
+        "12 ",
+        "Main Street",
+        ", Springfield, IL 62704",
+        "Hauptstraße 12",
+        ", 10115 Berlin",
+        "Calle Mayor 12",
+        "passport ",
+        "X1234567",
+        "account number: ",
+        "20-00-00",
+        "00:1A:2B:3C:4D:5E",
+        "00-1A-2B-3C-4D-5E",
+        "1HGCM82633A004352",
+        "1A1zP1eP5QGefi2DMPTfTL5SLmv7DivfNa",
+        "51.5074, -0.1278",
+        "diagnosis E11.9",
+        "exp 12/26",
+        "SWIFT DEUTDEFF500",
+        "Cookie: session_id=abc123def456ghi7; ",
+        "$2b$12$EixZaYVK1fsbw1ZfbX3OXePaWxn96p36WQoeG6Lruj3vjPGga31lW",
+        "dapi0123456789abcdef0123456789abcdef",
+        "latitude",
+        "王小明",
+        "姓名：",
     ]);
     prop::collection::vec(parts, 0..24).prop_map(|parts| parts.concat())
 }
@@ -124,6 +169,18 @@ proptest! {
     #[test]
     fn sanitising_clean_json_changes_nothing(key in fragments(), value in fragments(), number in any::<i64>()) {
         let raw = serde_json::json!({ key: [value, number] }).to_string();
+        let sanitizer = sanitizer();
+        holds(&sanitizer, &raw, Sanitizer::json)?;
+        prop_assert!(serde_json::from_str::<serde_json::Value>(&sanitizer.json(&raw).text).is_ok());
+    }
+
+    #[test]
+    fn a_number_under_a_name_stays_valid(
+        name in prop::sample::select(vec!["account_number", "lat", "cpf", "phone", "mrn", "dob", "passport"]),
+        number in any::<f64>().prop_filter("JSON has no others", |number| number.is_finite()),
+        whole in any::<u64>(),
+    ) {
+        let raw = serde_json::json!({ name: [number, whole] }).to_string();
         let sanitizer = sanitizer();
         holds(&sanitizer, &raw, Sanitizer::json)?;
         prop_assert!(serde_json::from_str::<serde_json::Value>(&sanitizer.json(&raw).text).is_ok());

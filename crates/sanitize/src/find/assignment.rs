@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
-use super::{Hint, Match, has_context};
+use super::{Hint, Match, announced, has_context};
 use crate::SensitiveType as Kind;
 
 /// Longest name that is looked at.
@@ -52,8 +52,9 @@ pub(super) fn whole(text: &str, hint: Hint<'_>, found: &mut Vec<Match>) {
 pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>) {
     let bytes = text.as_bytes();
     let Some((name, quoted_name)) = name_before(bytes, at) else { return };
-    let Some(named) = name_of(name) else { return };
-    if named == Named::Verification {
+    let named = if may_be_secret(name) { name_of(name) } else { None };
+    let announced = if named.is_none() { announced::label(name) } else { None };
+    if named == Some(Named::Verification) || (named.is_none() && announced.is_none()) {
         return;
     }
     let mut from = at + 1;
@@ -77,8 +78,17 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
         }
         None => return,
     };
-    let Some(value) = text.get(start..end) else { return };
+    if let Some(what) = announced {
+        // what is announced goes on behind spaces, and ends by its own form
+        announced::assigned(text, what, (start, if quoted { end } else { bytes.len() }), quoted, found);
+        return;
+    }
+    let (Some(value), Some(named)) = (text.get(start..end), named) else { return };
     let value = if quoted { value } else { value.trim_end_matches(['.', ',', ':', '\\', '*']) };
+    // the names and values of a header are read one by one
+    if last_word(name).eq_ignore_ascii_case(b"cookie") && value.contains('=') {
+        return;
+    }
     // `NAME=value` as in a file of environment variables, against `name: value` in prose or code
     let environment = !spaced && bytes[at] == b'=' && !quoted_name;
     if accepts(named, value, quoted, environment) {
@@ -187,6 +197,66 @@ pub(super) fn basic(text: &str, from: usize, found: &mut Vec<Match>) -> Option<u
     Some(from)
 }
 
+/// The values of a header's cookies that keep a session open: random ones, and those whose name says so. Its attributes stay.
+pub(super) fn cookies(text: &str, from: usize, found: &mut Vec<Match>) -> Option<usize> {
+    const BYTES_MIN: usize = 16;
+    const NAMED_BYTES_MIN: usize = 6;
+    const COOKIES_MAX: usize = 64;
+    let line = text.get(from..)?;
+    let line = &line[..line.len().min(floor_boundary(line, QUOTED_BYTES_MAX))];
+    let line = line.split(['\n', '\r', '"', '`']).next()?;
+    let mut at = from;
+    for pair in line.split(';').take(COOKIES_MAX) {
+        let start = at;
+        at += pair.len() + 1;
+        let Some((name, value)) = pair.split_once('=') else { continue };
+        let value_start = start + name.len() + 1;
+        let value = value.trim_end_matches(['\'', ' ', '\\']);
+        let name = name.trim().to_ascii_lowercase();
+        let attribute = ["path", "domain", "expires", "max-age", "samesite", "priority"].contains(&name.as_str());
+        let named =
+            ["sess", "sid", "token", "auth", "jwt", "csrf", "xsrf", "login", "remember"].iter().any(|word| name.contains(word));
+        let judged = head(value).as_bytes();
+        let random = judged.iter().any(u8::is_ascii_digit) && judged.iter().any(u8::is_ascii_alphabetic) && distinct(judged) >= 6;
+        let long = value.len() >= if named { NAMED_BYTES_MIN } else { BYTES_MIN };
+        if !attribute && random && long && !is_placeholder(value) && value.bytes().all(|b| b.is_ascii_graphic()) {
+            push(text, value_start, value_start + value.len(), Kind::SessionCookie, found);
+        }
+    }
+    // a key of a known provider in it is the better reading
+    None
+}
+
+/// The last boundary of a character that is not behind `at`.
+pub(super) fn floor_boundary(text: &str, at: usize) -> usize {
+    (0..=at.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0)
+}
+
+/// `host:5432:database:user:password`, a line of PostgreSQL's password file: at its port.
+pub(super) fn password_file(text: &str, start: usize, end: usize, found: &mut Vec<Match>) -> Option<usize> {
+    let line = text.get(end..)?.split(['\n', '\r', ' ', '"', '\'']).next()?;
+    let mut parts = line.splitn(3, ':');
+    let (database, user, password) = (parts.next()?, parts.next()?, parts.next()?);
+    let host = text.as_bytes()[..start].last().is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'*');
+    let from = end + database.len() + user.len() + 2;
+    (host && !password.is_empty() && password.len() <= JUDGED_BYTES && !is_placeholder(password))
+        .then(|| push(text, from, from + password.len(), Kind::Password, found))?;
+    Some(from + password.len())
+}
+
+/// `machine host login ann password secret`: behind `login`.
+pub(super) fn network_file(text: &str, end: usize, found: &mut Vec<Match>) -> Option<usize> {
+    let rest = text.get(end..)?;
+    let rest = &rest[..floor_boundary(rest, USERINFO_BYTES_MAX)];
+    let (user, rest_at) = (rest.split_whitespace().next()?, rest.find(" password ").or_else(|| rest.find("\npassword "))?);
+    let from = end + rest_at + " password ".len();
+    let password = text.get(from..)?.split_whitespace().next()?;
+    let near = rest_at <= rest.find(user)? + user.len() + 4;
+    (near && password.len() >= 4 && password.len() <= JUDGED_BYTES && !is_placeholder(password))
+        .then(|| push(text, from, from + password.len(), Kind::Password, found))?;
+    Some(from + password.len())
+}
+
 /// The password of `scheme://user:password@host`, or a user part that is itself a token; `at` is the first colon.
 pub(super) fn userinfo(text: &str, at: usize, found: &mut Vec<Match>) {
     const TOKEN_BYTES_MIN: usize = 20;
@@ -221,23 +291,22 @@ fn name_before(bytes: &[u8], at: usize) -> Option<(&[u8], bool)> {
         quoted |= matches!(bytes[end - 1], b'"' | b'\'');
         end -= 1;
     }
-    // the last letter of every name that is looked for
-    if end == 0
-        || !matches!(
-            bytes[end - 1].to_ascii_lowercase(),
-            b'd' | b'e' | b't' | b'n' | b'y' | b's' | b'h' | b'w' | b'2' | b'1' | b'c' | b'v' | b'r'
-        )
-    {
-        return None;
-    }
     let len = bytes[..end]
         .iter()
         .rev()
         .take(NAME_BYTES_MAX)
-        .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b' '))
+        .take_while(|b| b.is_ascii_alphanumeric() || **b >= 0x80 || matches!(b, b'_' | b'-' | b'.' | b' ' | b'\'' | b'/'))
         .count();
+    if len == 0 {
+        return None;
+    }
     // no more than three words before the sign: `the client secret:`
     Some((&bytes[end - len..end], quoted))
+}
+
+/// Whether a name ends in the last letter of one that is looked for.
+fn may_be_secret(name: &[u8]) -> bool {
+    name.last().is_some_and(|last| b"detnyshw21cvr".contains(&last.to_ascii_lowercase()))
 }
 
 /// What a name says, by its last words.
@@ -282,6 +351,9 @@ fn name_of(name: &[u8]) -> Option<Named> {
         "secrets",
         "webhookkey",
         "hmackey",
+        "keydata",
+        "applicationkey",
+        "storagekey",
     ]) {
         return Some(Named::Secret);
     }

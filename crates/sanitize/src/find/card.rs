@@ -3,6 +3,7 @@
 use super::Match;
 use super::number::Cluster;
 use crate::SensitiveType as Kind;
+use crate::checksum::luhn;
 
 /// A number without spaces, of a length or range that identifiers have as well, needs one of these before it.
 const CARD_WORDS: &[&str] = &[
@@ -71,28 +72,12 @@ pub(super) fn at(cluster: Cluster<'_>, index: usize, found: &mut Vec<Match>) -> 
 fn push(cluster: Cluster<'_>, index: usize, count: usize, sure: bool, found: &mut Vec<Match>) -> bool {
     let digits = cluster.digits(index, index + count);
     let Some((brand, strong)) = brand(&digits) else { return false };
-    if !luhn(&digits) || !((sure && strong) || cluster.has_context(index, CARD_WORDS)) {
+    if !luhn(digits.as_bytes()) || !((sure && strong) || cluster.has_context(index, CARD_WORDS)) {
         return false;
     }
     let (start, end) = (cluster.groups[index].start, cluster.groups[index + count - 1].end);
     found.push(Match::new(start, end, Kind::CreditCard, digits).with_feature(brand));
     true
-}
-
-/// The check digit of ISO/IEC 7812-1 annex B.
-fn luhn(digits: &str) -> bool {
-    let sum: u32 = digits
-        .bytes()
-        .rev()
-        .enumerate()
-        .map(|(i, byte)| {
-            let digit = u32::from(byte - b'0');
-            let doubled = if i % 2 == 1 { digit * 2 } else { digit };
-            doubled / 10 + doubled % 10
-        })
-        .sum();
-    let first = digits.as_bytes().first();
-    sum.is_multiple_of(10) && digits.bytes().any(|b| Some(&b) != first)
 }
 
 /// The brand whose range and length the number has, and whether that alone makes it a card.

@@ -2,6 +2,7 @@
 
 use super::{Match, begins, ends};
 use crate::SensitiveType as Kind;
+use crate::checksum::remainder_97;
 
 /// Length by country, from the SWIFT registry (release 99) and the experimental ones in use.
 #[rustfmt::skip]
@@ -45,24 +46,13 @@ pub(super) fn at(text: &str, digit: usize, found: &mut Vec<Match>) -> Option<usi
             break;
         }
     }
-    if normal.len() != len || !ends(bytes, end) || remainder(normal.as_bytes()) != 1 {
+    let (head, tail) = normal.as_bytes().split_at_checked(4)?;
+    if normal.len() != len || !ends(bytes, end) || remainder_97(tail.iter().chain(head).copied()) != 1 {
         return None;
     }
     let country = String::from_utf8_lossy(&country).into_owned();
     found.push(Match::new(start, end, Kind::Iban, normal).with_feature(country));
     Some(end)
-}
-
-/// The number modulo 97, its first four characters moved to the end and its letters read as 10 to 35.
-fn remainder(iban: &[u8]) -> u32 {
-    let (head, tail) = iban.split_at(4);
-    tail.iter().chain(head).fold(0, |rest, byte| {
-        if byte.is_ascii_digit() {
-            (rest * 10 + u32::from(byte - b'0')) % 97
-        } else {
-            (rest * 100 + u32::from(byte - b'A') + 10) % 97
-        }
-    })
 }
 
 #[cfg(test)]

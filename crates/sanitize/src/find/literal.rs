@@ -4,7 +4,8 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 
-use super::{Match, assignment, card, email, secret};
+use super::announced::{self, What};
+use super::{Match, assignment, card, email, person, place, secret, vendor};
 use crate::SensitiveType as Kind;
 use secret::Shape;
 
@@ -13,6 +14,8 @@ use secret::Shape;
 enum Announces {
     /// A key that consists of the literal and a run of characters.
     Key(Shape),
+    /// A key that is named by its vendor.
+    Vendor(Shape, &'static str),
     /// Such a run after the literal, which is not part of it.
     After(Shape),
     Jwt,
@@ -26,9 +29,27 @@ enum Announces {
     Verification,
     /// `[at]`, `(at)`: an address spelled for people.
     SpelledAddress,
+    Mailchimp,
+    /// `Cookie:` and `Set-Cookie:`.
+    Cookies,
+    /// A line of a password file of PostgreSQL.
+    PasswordFile,
+    /// `login ann password ...`.
+    NetworkFile,
+    /// A word that says what the value behind it is, and its first letter where that is cut off.
+    Words(What, u8),
+    /// `Mr`, `Dr`: a name.
+    Title,
+    /// `Dear`, `Regards,`: a name that is known as one.
+    Letter,
+    /// A part of a street's name.
+    Street,
 }
 
-use Announces::{After, Armour, AuthorizationHeader, Basic, Bearer, Jwt, Key, Password, SendGrid, SpelledAddress, Verification};
+use Announces::{
+    After, Armour, AuthorizationHeader, Basic, Bearer, Cookies, Jwt, Key, Letter, Mailchimp, NetworkFile, Password, PasswordFile,
+    SendGrid, SpelledAddress, Street, Title, Verification,
+};
 
 /// Where two literals begin at one place, the longer one is taken.
 static LITERALS: &[(&str, Announces)] = &[
@@ -120,27 +141,110 @@ static LITERALS: &[(&str, Announces)] = &[
     ("(AT)", SpelledAddress),
     (" dot ", SpelledAddress),
     (" DOT ", SpelledAddress),
+    ("-us", Mailchimp),
+    ("&sig=", After(Shape::new(Kind::AzureKey, 40).base64())),
+    ("?sig=", After(Shape::new(Kind::AzureKey, 40).base64())),
+    ("ookie: ", Cookies),
+    ("OOKIE: ", Cookies),
+    (":5432:", PasswordFile),
+    (" login ", NetworkFile),
+    ("Mr. ", Title),
+    ("Mrs. ", Title),
+    ("Ms. ", Title),
+    ("Dr. ", Title),
+    ("Mr ", Title),
+    ("Mrs ", Title),
+    ("Ms ", Title),
+    ("Miss ", Title),
+    ("Prof. ", Title),
+    ("Professor ", Title),
+    ("Herr ", Title),
+    ("Herrn ", Title),
+    ("Frau ", Title),
+    ("Monsieur ", Title),
+    ("Madame ", Title),
+    ("Mme ", Title),
+    ("Señor ", Title),
+    ("Señora ", Title),
+    ("Sr. ", Title),
+    ("Sra. ", Title),
+    ("Signor ", Title),
+    ("Signora ", Title),
+    ("Sig. ", Title),
+    ("Dott. ", Title),
+    ("Dear ", Letter),
+    ("egards,\n", Letter),
+    ("incerely,\n", Letter),
+    ("traße ", Street),
+    ("trasse ", Street),
+    ("tr. ", Street),
+    ("gasse ", Street),
+    ("allee ", Street),
+    ("Allee ", Street),
+    ("platz ", Street),
+    ("Platz ", Street),
+    ("weg ", Street),
+    ("Weg ", Street),
+    ("damm ", Street),
+    ("ufer ", Street),
+    ("markt ", Street),
+    ("traat ", Street),
+    ("laan ", Street),
+    ("plein ", Street),
+    ("gracht ", Street),
+    ("gatan ", Street),
+    ("vägen ", Street),
+    ("gade ", Street),
+    ("katu ", Street),
+    ("Calle ", Street),
+    ("C/ ", Street),
+    ("Avenida ", Street),
+    ("Avda. ", Street),
+    ("Paseo ", Street),
+    ("Plaza ", Street),
+    ("Carrer ", Street),
+    ("Via ", Street),
+    ("Viale ", Street),
+    ("Piazza ", Street),
+    ("Corso ", Street),
+    ("Rua ", Street),
+    ("Av. ", Street),
+    ("Travessa ", Street),
+    ("Praça ", Street),
+    ("Alameda ", Street),
+    ("ulica ", Street),
+    ("ul. ", Street),
 ];
 
+struct Sweeper {
+    searcher: AhoCorasick,
+    announces: Vec<Announces>,
+}
+
 /// `None` would need a literal set that the searcher refuses, which a test excludes.
-static SEARCHER: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| {
-    AhoCorasick::builder()
+static SWEEPER: LazyLock<Option<Sweeper>> = LazyLock::new(|| {
+    let mut all: Vec<(String, Announces)> = LITERALS.iter().map(|(literal, what)| ((*literal).to_owned(), *what)).collect();
+    all.extend(vendor::KEYS.iter().map(|(literal, vendor, shape)| ((*literal).to_owned(), Announces::Vendor(*shape, vendor))));
+    all.extend(announced::literals().into_iter().map(|(literal, what, first)| (literal, Announces::Words(what, first))));
+    let searcher = AhoCorasick::builder()
         .match_kind(MatchKind::LeftmostLongest)
         .kind(Some(aho_corasick::AhoCorasickKind::DFA))
-        .build(LITERALS.iter().map(|(literal, _)| literal))
-        .ok()
+        .build(all.iter().map(|(literal, _)| literal))
+        .ok()?;
+    Some(Sweeper { searcher, announces: all.into_iter().map(|(_, what)| what).collect() })
 });
 
 pub(super) fn sweep(text: &str, found: &mut Vec<Match>) {
-    let Some(searcher) = SEARCHER.as_ref() else { return };
+    let Some(Sweeper { searcher, announces }) = SWEEPER.as_ref() else { return };
     let mut at = 0;
     // A header inside the value of a header is not read again, which keeps a chain of them linear.
     let mut header_end = 0;
     while let Some(hit) = searcher.find(Input::new(text).range(at..)) {
         let (start, end) = (hit.start(), hit.end());
-        let Some((_, announces)) = LITERALS.get(hit.pattern().as_usize()) else { return };
+        let Some(announces) = announces.get(hit.pattern().as_usize()) else { return };
         let taken = match announces {
-            Key(shape) => secret::key(text, start, end, *shape, found),
+            Key(shape) => secret::key(text, start, end, (*shape, ""), found),
+            Announces::Vendor(shape, vendor) => secret::key(text, start, end, (*shape, vendor), found),
             After(shape) => secret::after(text, end, *shape, found),
             Jwt => secret::jwt(text, start, found),
             Armour => secret::armour(text, start, found),
@@ -156,8 +260,36 @@ pub(super) fn sweep(text: &str, found: &mut Vec<Match>) {
             Basic => assignment::basic(text, end, found),
             Verification => card::verification(text, start, end, found),
             SpelledAddress => email::spelled(text, start, end, found),
+            Mailchimp => secret::mailchimp(text, start, end, found),
+            Cookies => assignment::cookies(text, end, found),
+            PasswordFile => assignment::password_file(text, start, end, found),
+            NetworkFile => assignment::network_file(text, end, found),
+            // what is behind these may be announced again by what is in it, so they take nothing from the sweep
+            Announces::Words(what, first) => {
+                announced::prose(text, start, end, *what, *first, found);
+                None
+            }
+            Title if super::begins(text.as_bytes(), start) => {
+                name(text, end, person::titled(text, end), found);
+                None
+            }
+            Letter => {
+                name(text, end, person::known(text, end), found);
+                None
+            }
+            Street => {
+                place::named(text, start, found);
+                None
+            }
+            Title => None,
         };
         at = taken.unwrap_or(end).max(end);
+    }
+}
+
+fn name(text: &str, start: usize, end: Option<usize>, found: &mut Vec<Match>) {
+    if let Some((end, name)) = end.and_then(|end| Some((end, text.get(start..end)?))) {
+        found.push(Match::new(start, end, Kind::Person, person::normal(name)));
     }
 }
 
@@ -165,6 +297,6 @@ pub(super) fn sweep(text: &str, found: &mut Vec<Match>) {
 mod tests {
     #[test]
     fn the_searcher_takes_the_literals() {
-        assert!(super::SEARCHER.is_some());
+        assert!(super::SWEEPER.is_some());
     }
 }

@@ -4,14 +4,23 @@
 //! a digit, `@`, `:` or `=`. Finders look back and ahead by bounded distances only.
 
 mod address;
+mod announced;
 mod assignment;
 mod card;
+mod context;
+mod date;
+mod device;
 mod email;
+mod financial;
 mod iban;
 mod literal;
+mod national;
 mod number;
+mod person;
 mod phone;
+mod place;
 mod secret;
+mod vendor;
 
 use crate::SensitiveType;
 use crate::token::Value;
@@ -52,6 +61,7 @@ impl Match {
 pub(crate) fn pass(text: &str, hint: Hint<'_>, found: &mut Vec<Match>) -> bool {
     if hint.key.is_some() {
         assignment::whole(text, hint, found);
+        announced::whole(text, hint, found);
     }
     literal::sweep(text, found);
     bytes(text, hint, found)
@@ -101,7 +111,7 @@ fn bytes(text: &str, hint: Hint<'_>, found: &mut Vec<Match>) -> bool {
             AT => email::at(text, at, found),
             COLON => {
                 if at >= address_end {
-                    address_end = address::v6(text, at, found);
+                    address_end = device::mac(text, at, found).unwrap_or_else(|| address::v6(text, at, found));
                 }
                 if bytes[at + 1..].starts_with(b"//") {
                     assignment::userinfo(text, at, found);

@@ -1,6 +1,6 @@
 //! Clusters of digits: groups with separators between them, read as address, card, social security or telephone number.
 
-use super::{Hint, Match, address, card, has_context, iban, is_escape, phone, secret};
+use super::{Hint, Match, address, card, device, financial, has_context, iban, is_escape, national, phone, place, secret};
 use crate::SensitiveType as Kind;
 
 /// A run of digits, in bytes of the text.
@@ -33,8 +33,13 @@ const GROUPS_SHARED: usize = 20;
 /// A cluster with fewer digits is nothing that is looked for, unless it has the parts of an IPv4 address.
 const DIGITS_MIN: usize = 7;
 const ADDRESS_PARTS: usize = 4;
+/// Fewest digits of a code that has no letter right behind its first digits: `AB 12 34 56 C`.
+const CODE_DIGITS_MIN: usize = 6;
 /// Most bytes between two groups: ` - `, `) `.
 const SEPARATOR_BYTES_MAX: usize = 3;
+
+/// Most groups of digits of a code: `12.345.678-Z`.
+const CODE_GROUPS_MAX: usize = 3;
 
 const SSN_WORDS: &[&str] =
     &["ssn", "social security", "social-security", "social_security", "socialsecurity", "social sec", "soc sec"];
@@ -50,17 +55,45 @@ pub(super) fn at(text: &str, at: usize, hint: Hint<'_>, found: &mut Vec<Match>) 
         if at >= 3 {
             secret::twilio(text, at, found);
         }
-        return digits_end(bytes, at);
+        let end = national::code(text, at, hint, found)
+            .or_else(|| national::hong_kong(text, at, found))
+            .or_else(|| financial::wallet(text, at, found))
+            .or_else(|| device::at(text, at, hint, found))
+            .or_else(|| secret::discord(text, at, found));
+        return end.unwrap_or_else(|| digits_end(bytes, at));
     }
     // Most numbers are short and alone: they are measured before anything is set up for them.
-    let (mut count, mut total, mut end) = (0, 0, at);
+    let (mut count, mut total, mut end, mut first_end) = (0, 0, at, at);
     for group in groups_from(bytes, at).take(GROUPS_MAX) {
+        if count == 0 {
+            first_end = group.end;
+        }
         count += 1;
         total += group.len();
         end = group.end;
         if total >= DIGITS_MIN || count >= ADDRESS_PARTS {
             break;
         }
+    }
+    let is_code = bytes.get(first_end).is_some_and(u8::is_ascii_alphabetic);
+    if (is_code || total >= CODE_DIGITS_MIN)
+        && let Some(end) = national::code(text, at, hint, found).or_else(|| national::finnish(text, at, found))
+    {
+        return end;
+    }
+    if is_code && let Some(end) = financial::wallet(text, at, found) {
+        return end;
+    }
+    if (is_code || count > 1)
+        && let Some(end) = device::at(text, at, hint, found)
+    {
+        return end;
+    }
+    if bytes.get(first_end).is_some_and(|after| matches!(after, b' ' | b','))
+        && total == first_end - at
+        && let Some(end) = place::numbered(text, at, first_end, found)
+    {
+        return end;
     }
     if total < DIGITS_MIN && count < ADDRESS_PARTS {
         return end;
@@ -77,7 +110,15 @@ pub(super) fn at(text: &str, at: usize, hint: Hint<'_>, found: &mut Vec<Match>) 
         return end;
     }
     mark_glued(bytes, groups);
-    read(Cluster { text, groups, hint }, found);
+    let cluster = Cluster { text, groups, hint };
+    // `2 12345678Z`: a code that begins behind another number
+    for index in (count.saturating_sub(CODE_GROUPS_MAX).max(1)..count).filter(|index| cluster.opens(*index)) {
+        if let Some(end) = national::code(text, cluster.groups[index].start, hint, found) {
+            read(Cluster { text, groups: &cluster.groups[..index], hint }, found);
+            return end;
+        }
+    }
+    read(cluster, found);
     if count == GROUPS_MAX { groups[GROUPS_MAX - GROUPS_SHARED].start } else { last.end }
 }
 
@@ -210,6 +251,7 @@ fn read(cluster: Cluster<'_>, found: &mut Vec<Match>) {
     while index < cluster.groups.len() {
         let taken = v4(cluster, index, found)
             .or_else(|| card::at(cluster, index, found))
+            .or_else(|| national::number(cluster, index, found))
             .or_else(|| ssn(cluster, index, found))
             .or_else(|| date(cluster, index))
             .or_else(|| phone::at(cluster, index, found));

@@ -18,6 +18,8 @@ pub(super) struct Shape {
     mixed: bool,
     /// The literal begins a word, for literals that words end with (`task-`).
     bounded: bool,
+    /// Letters and digits before the literal that are part of the key.
+    back: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -26,6 +28,11 @@ enum Letters {
     Upper,
     Solid,
     Base64,
+    Hex,
+    /// Letters, digits, `-`, `_`, `.` and `~`.
+    Dotted,
+    /// What hashes of passwords are written in: base64 of crypt, parameters, `$` between them.
+    Crypt,
 }
 
 /// Bytes of a key in which a digit must appear, if one must.
@@ -39,7 +46,7 @@ const AWS_SECRET_BYTES: usize = 40;
 
 impl Shape {
     pub(super) const fn new(kind: Kind, len_min: usize) -> Self {
-        Self { kind, len_min, len_max: None, letters: Letters::Word, mixed: false, bounded: false }
+        Self { kind, len_min, len_max: None, letters: Letters::Word, mixed: false, bounded: false, back: 0 }
     }
 
     pub(super) const fn at_most(self, len: usize) -> Self {
@@ -58,6 +65,22 @@ impl Shape {
         Self { letters: Letters::Base64, ..self }
     }
 
+    pub(super) const fn hex(self) -> Self {
+        Self { letters: Letters::Hex, ..self }
+    }
+
+    pub(super) const fn dotted(self) -> Self {
+        Self { letters: Letters::Dotted, ..self }
+    }
+
+    pub(super) const fn crypt(self) -> Self {
+        Self { letters: Letters::Crypt, ..self }
+    }
+
+    pub(super) const fn back(self, len: usize) -> Self {
+        Self { back: len, ..self }
+    }
+
     pub(super) const fn mixed(self) -> Self {
         Self { mixed: true, ..self }
     }
@@ -72,6 +95,9 @@ impl Shape {
             Letters::Upper => byte.is_ascii_uppercase() || byte.is_ascii_digit(),
             Letters::Solid => byte.is_ascii_alphanumeric(),
             Letters::Base64 => byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'%' | b'-' | b'_'),
+            Letters::Hex => byte.is_ascii_hexdigit(),
+            Letters::Dotted => is_word(byte) || matches!(byte, b'.' | b'~'),
+            Letters::Crypt => byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/' | b'$' | b'+' | b'=' | b',' | b'-'),
         }
     }
 
@@ -90,7 +116,7 @@ impl Shape {
             return None;
         }
         // punctuation at the end belongs to the sentence
-        let trimmed = rest[..len].iter().rposition(|b| !matches!(b, b'-' | b'_')).map_or(len, |last| last + 1);
+        let trimmed = rest[..len].iter().rposition(|b| !matches!(b, b'-' | b'_' | b'.' | b',')).map_or(len, |last| last + 1);
         Some(from + trimmed.max(self.len_min))
     }
 }
@@ -105,13 +131,29 @@ fn words_only(run: &[u8]) -> bool {
 }
 
 /// A literal with a run after it. Returns where it ends.
-pub(super) fn key(text: &str, start: usize, literal_end: usize, shape: Shape, found: &mut Vec<Match>) -> Option<usize> {
+///
+/// `vendor` goes into the token where the type does not say whose the key is.
+pub(super) fn key(
+    text: &str,
+    start: usize,
+    literal_end: usize,
+    (shape, vendor): (Shape, &str),
+    found: &mut Vec<Match>,
+) -> Option<usize> {
     let bytes = text.as_bytes();
     if shape.bounded && !begins(bytes, start) {
         return None;
     }
     let end = shape.run(bytes, literal_end)?;
+    let back = bytes[..start].iter().rev().take(shape.back + 1).take_while(|b| is_word(**b)).count();
+    if back < shape.back {
+        return None;
+    }
+    let start = start - shape.back;
     push(text, start, end, shape.kind, found);
+    if let Some(last) = found.last_mut() {
+        last.value.feature.push_str(vendor);
+    }
     if shape.kind == Kind::AwsAccessKeyId
         && let Some((from, to)) = aws_secret(bytes, end)
     {
@@ -154,6 +196,42 @@ pub(super) fn sendgrid(text: &str, start: usize, from: usize, found: &mut Vec<Ma
     let second = word_len(bytes, dot + 1, 128);
     let end = dot + 1 + second;
     (16..=64).contains(&second).then(|| push(text, start, end, Kind::SendgridKey, found))?;
+    Some(end)
+}
+
+/// Thirty-two hexadecimal digits before `-us` and a number: a key of Mailchimp, which names its data centre.
+pub(super) fn mailchimp(text: &str, start: usize, from: usize, found: &mut Vec<Match>) -> Option<usize> {
+    const HEX_DIGITS: usize = 32;
+    let bytes = text.as_bytes();
+    let first = start.checked_sub(HEX_DIGITS)?;
+    let digits = bytes[from..].iter().take(3).take_while(|b| b.is_ascii_digit()).count();
+    let end = from + digits;
+    let fits = matches!(digits, 1 | 2)
+        && bytes[first..start].iter().all(|b| is_lower_hex(*b))
+        && begins(bytes, first)
+        && ends(bytes, end);
+    fits.then(|| push(text, first, end, Kind::ApiKey, found))?;
+    Some(end)
+}
+
+/// A token of a Discord bot, at its first digit: the bot's number in base64, a time, a mark of 27 characters or more.
+pub(super) fn discord(text: &str, digit: usize, found: &mut Vec<Match>) -> Option<usize> {
+    const FIRST_BYTES_MAX: usize = 28;
+    let bytes = text.as_bytes();
+    let letters = bytes[..digit].iter().rev().take(FIRST_BYTES_MAX).take_while(|b| b.is_ascii_alphabetic()).count();
+    let start = digit - letters;
+    if !matches!(bytes[start], b'M' | b'N' | b'O') || !begins(bytes, start) {
+        return None;
+    }
+    let first = start + word_len(bytes, start, FIRST_BYTES_MAX + 1);
+    let second = first + 1 + word_len(bytes, first + 1, 8);
+    let end = second + 1 + word_len(bytes, second + 1, 64);
+    let fits = (24..=FIRST_BYTES_MAX).contains(&(first - start))
+        && bytes.get(first) == Some(&b'.')
+        && second - first == 7
+        && bytes.get(second) == Some(&b'.')
+        && (27..=40).contains(&(end - second - 1));
+    fits.then(|| push(text, start, end, Kind::ApiKey, found))?;
     Some(end)
 }
 
