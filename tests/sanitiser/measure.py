@@ -146,6 +146,7 @@ def main():
     arguments.add_argument("--presidio", action="store_true")
     arguments.add_argument("--json", help="where figures go; - for standard output")
     arguments.add_argument("--page", help="a page whose part below its mark is written anew, Markdown")
+    arguments.add_argument("--no-speed", action="store_true", help="for a binary that is not optimised")
     arguments.add_argument("--only", help="kinds, with commas between")
     arguments.add_argument("--examples", type=int, default=0, help="how many of each fault are told")
     given = arguments.parse_args()
@@ -167,7 +168,8 @@ def main():
         figures["beside_plain"] = compare(
             *([every[at] for at in plain] for every in (documents, ours, theirs)), about["entities"]
         )
-        figures["speed"] = timed(given.binary, documents)
+        if not given.no_speed:
+            figures["speed"] = timed(given.binary, documents)
     if given.examples:
         figures["examples"], figures["faults"] = examples(total, given.examples)
     if given.json == "-":

@@ -46,7 +46,7 @@ def slices(figures, which, title):
 
 def beside_presidio(figures):
     about = figures["presidio"]
-    speeds = {"Watchkeeper": speed(figures["speed"])}
+    speeds = {"Watchkeeper": speed(figures["speed"]) if "speed" in figures else "–"}
     parts = [
         f"### Beside Presidio\n\npresidio-analyzer {about['version']}, {about['recognizers']} recognizers. Documents "
         "whose values are all of the "
