@@ -47,6 +47,9 @@ pub(crate) const SMALL: &[Environment] = &[
     environment("atr", Npm("atr")),
 ];
 
+/// What `cargo xtask sanitiser` needs beside: 400 MB.
+pub(crate) const SANITISER: Environment = environment("sanitiser", Python("../sanitiser/requirements.txt"));
+
 /// Where the environments of frameworks are, below `target/clients`.
 pub(crate) const FRAMEWORKS_FOLDER: &str = "frameworks";
 
@@ -87,6 +90,11 @@ impl Environment {
     /// The file that says what goes into it: all of it, where that is a lock file.
     fn wanted(&self) -> anyhow::Result<String> {
         self.source()?.wanted()
+    }
+
+    /// The Python of it.
+    pub(crate) fn python(&self) -> anyhow::Result<PathBuf> {
+        Ok(root()?.join("target/clients").join(self.name).join("bin/python"))
     }
 
     fn make(&self) -> anyhow::Result<()> {

@@ -17,6 +17,8 @@ const HELP: &str = "cargo xtask COMMAND
   test      setup, then every test
   matrix    every real client, live: SDKs, frameworks, instrumentations, MCP servers, at the versions that files pin (2 GB are
             installed); prints what each left in the record and writes docs/reference/clients.md
+  sanitiser 20,000 documents with planted values through `watchkeeper sanitize`, and Presidio's pattern recognizers beside it (400 MB are
+            installed); writes docs/reference/sanitiser-quality.md; `sanitiser DOCUMENTS` for another number
   lint      formatting, clippy with warnings as errors, licences and sources of dependencies
   docs      write the reference pages and schemas that are generated from code
   faults    100 cycles of the suites below in all, as CI runs them (as root: power and full-disk mount file systems on files)
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
         Some("setup") => setup(),
         Some("test") => setup().and_then(|()| cargo(&["test", "--workspace", "--no-fail-fast"], &[])),
         Some("matrix") => matrix::matrix(),
+        Some("sanitiser") => sanitiser(count("20000")),
         Some("lint") => lint(),
         Some("docs") => cargo(&["test", "--workspace", "--lib"], &[("WATCHKEEPER_WRITE_DOCS", "1")]),
         Some("faults") => faults(),
@@ -81,6 +84,23 @@ fn main() -> ExitCode {
 /// One environment for each file of requirements: the versions that they need exclude each other.
 fn setup() -> anyhow::Result<()> {
     clients::make(clients::SMALL)
+}
+
+/// Measures on documents with known spans, beside Presidio: the release binary, or the one that `WATCHKEEPER_BINARY` names.
+fn sanitiser(documents: &str) -> anyhow::Result<()> {
+    clients::make(&[clients::SANITISER])?;
+    let binary = match std::env::var_os("WATCHKEEPER_BINARY") {
+        Some(binary) => PathBuf::from(binary),
+        None => {
+            cargo(&["build", "--release", "--workspace", "--bins"], &[])?;
+            target_dir()?.join("release/watchkeeper")
+        }
+    };
+    let root = root()?;
+    let mut measure = Command::new(clients::SANITISER.python()?);
+    measure.arg(root.join("tests/sanitiser/measure.py")).arg("--binary").arg(binary);
+    measure.args(["--documents", documents, "--presidio"]).arg("--page").arg(root.join("docs/reference/sanitiser-quality.md"));
+    run(measure.env("PYTHONDONTWRITEBYTECODE", "1"))
 }
 
 fn lint() -> anyhow::Result<()> {

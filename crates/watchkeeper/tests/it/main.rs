@@ -44,6 +44,7 @@ mod public;
 mod realtime;
 mod recovery;
 mod rotation;
+mod sanitiser;
 mod sanitizing;
 mod second_opinion;
 mod sessions;
