@@ -270,7 +270,7 @@ impl Prompt {
         if best.run_chars >= RUN_CHARS_MIN.min(self.chars) {
             return Some(best);
         }
-        (retold >= RETOLD_SHARE_MIN).then(|| Overlap { range: 0..text.len(), view: None, ..best })
+        (retold >= RETOLD_SHARE_MIN).then_some(Overlap { range: 0..text.len(), view: None, ..best })
     }
 
     /// The longest run of a layer, and what all runs of it cover.
