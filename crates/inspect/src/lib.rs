@@ -28,9 +28,9 @@ mod view;
 use aws_lc_rs::digest;
 use event::{Channel, Finding, RuleId, Verdict};
 
+pub use canary::{CANARY_RULE_PREFIX, Canaries, Canary, CanaryError, marker as canary_marker};
 use classifier::Model;
 use format::PatternView;
-pub use canary::{CANARY_RULE_PREFIX, Canaries, Canary, CanaryError, marker as canary_marker};
 pub use leak::{Overlap, Prompt};
 pub use output::{Category, Output, Sensitive, classify, is_refusal};
 use signature::{ExampleCase, Index, Loaded, Signature};
@@ -273,7 +273,16 @@ impl Inspector {
         let index = |view| Index::new(&signatures, view).map_err(|error| LoadError::Index(error.to_string()));
         let (raw, text) = (index(PatternView::Raw)?, index(PatternView::Text)?);
         let rules_digest = digest_of(sources);
-        let inspector = Self { raw, text, model: None, rules_digest, digest: rules_digest, disabled, signatures, canaries: Canaries::default() };
+        let inspector = Self {
+            raw,
+            text,
+            model: None,
+            rules_digest,
+            digest: rules_digest,
+            disabled,
+            signatures,
+            canaries: Canaries::default(),
+        };
         Ok((inspector.with_model(Some(builtin::model().map_err(LoadError::Model)?)), examples))
     }
 

@@ -1,6 +1,6 @@
 //! Training and measuring on a small corpus that is made here.
 
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 use event::Channel;
 use inspect::Inspector;

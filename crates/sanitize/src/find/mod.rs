@@ -22,7 +22,6 @@ mod place;
 mod secret;
 mod vendor;
 
-
 use crate::TypeName;
 use crate::token::Value;
 
