@@ -397,6 +397,20 @@ pub(crate) enum ImportFormat {
     Events,
 }
 
+/// Canaries: markers that stand in one place alone.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Canary {
+    /// Make a marker, to be put into a system prompt, a document or where a secret would stand
+    #[command(
+        after_help = "Example:\n  watchkeeper canary new --label hr-handbook\n\nPut what it prints into the server's configuration, and the marker where it must not come out of. When it comes out, in an\nanswer, in a tool's arguments, in a call to somewhere or with a user, a critical detection names the label."
+    )]
+    New {
+        /// Where it will stand: a-z, 0-9, _, . and -
+        #[arg(long)]
+        label: String,
+    },
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -413,18 +427,4 @@ mod tests {
             assert!(help.contains("Example:"), "{} has no example", sub.get_name());
         }
     }
-}
-
-/// Canaries: markers that stand in one place alone.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Canary {
-    /// Make a marker, to be put into a system prompt, a document or where a secret would stand
-    #[command(
-        after_help = "Example:\n  watchkeeper canary new --label hr-handbook\n\nPut what it prints into the server's configuration, and the marker where it must not come out of. When it comes out, in an\nanswer, in a tool's arguments, in a call to somewhere or with a user, a critical detection names the label."
-    )]
-    New {
-        /// Where it will stand: a-z, 0-9, _, . and -
-        #[arg(long)]
-        label: String,
-    },
 }

@@ -36,7 +36,7 @@ pub(crate) struct TrainOptions {
 pub(crate) enum Eval {
     /// Recall and false positives of text inspection by kind and source
     #[command(
-        after_help = "Examples:\n  watchkeeper eval text labelled.jsonl                      # this program, as it is\n  watchkeeper eval text labelled.jsonl --model own.wkmodel\n  watchkeeper eval text --leave-one-source-out --train train.jsonl --dev dev.jsonl --always content/training\n\nEach row is {\"text\", \"label\": \"attack\"|\"benign\", \"kind\", \"channel\", \"source\", \"repo\"?}. Rates have 95 % intervals after Wilson."
+        after_help = "Example:\n  watchkeeper eval text labelled.jsonl                      # this program, as it is\n  watchkeeper eval text labelled.jsonl --model own.wkmodel\n  watchkeeper eval text --leave-one-source-out --train train.jsonl --dev dev.jsonl --always content/training\n\nEach row is {\"text\", \"label\": \"attack\"|\"benign\", \"kind\", \"channel\", \"source\", \"repo\"?}. Rates have 95 % intervals after Wilson."
     )]
     Text(EvalTextOptions),
 }

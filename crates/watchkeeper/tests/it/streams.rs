@@ -187,7 +187,7 @@ fn is_around(text: &str, parts: &[&str]) -> bool {
     for (at, part) in parts.iter().enumerate() {
         let Some(found) = rest.find(part) else { return false };
         let between = &rest[..found];
-        let is_placeholder = between.starts_with('<') && between.ends_with('>') && between.len() < 64;
+        let is_placeholder = between.starts_with('<') && between.ends_with('>') && between.len() < 96;
         if (at == 0) != between.is_empty() || (at > 0 && !is_placeholder) {
             return false;
         }
