@@ -12,7 +12,7 @@ pub fn wilson(hits: usize, all: usize) -> (f32, f32) {
     let middle = share + Z * Z / (2.0 * all);
     let half = Z * (share * (1.0 - share) / all + Z * Z / (4.0 * all * all)).sqrt();
     let scale = 1.0 + Z * Z / all;
-    (((middle - half) / scale) as f32, ((middle + half) / scale) as f32)
+    ((((middle - half) / scale) as f32).max(0.0), (((middle + half) / scale) as f32).min(1.0))
 }
 
 #[cfg(test)]

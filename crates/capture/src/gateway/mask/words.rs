@@ -159,8 +159,7 @@ fn may_lead(word: &Word<'_>, following: &[Word<'_>]) -> bool {
         true => end.starts_with(next.text),
         false => !next.text.starts_with(|first: char| first.is_ascii()) || end.as_bytes().first() == next.text.as_bytes().first(),
     };
-    let begins_street =
-        word.text.starts_with(|first: char| first.is_uppercase()) && STREET_ENDS.iter().any(may_end_street);
+    let begins_street = word.text.starts_with(|first: char| first.is_uppercase()) && STREET_ENDS.iter().any(may_end_street);
     let is_number = |word: &Word<'_>| matches!(word.kind, Kind::Digits | Kind::Other);
     let begins_code = is_code_letters(word)
         && (is_number(next) || (is_code_letters(next) && (!next.is_complete || following.get(1).is_none_or(is_number))));
