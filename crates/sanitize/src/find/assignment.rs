@@ -39,13 +39,20 @@ pub(super) fn whole(text: &str, hint: Hint<'_>, found: &mut Vec<Match>) {
     let start = text.len() - text.trim_start().len();
     let end = start + trimmed.len();
     if named == Named::Verification {
-        if (3..=4).contains(&trimmed.len()) && trimmed.bytes().all(|b| b.is_ascii_digit()) {
+        if is_verification(trimmed) {
             found.push(Match::new(start, end, Kind::Cvv, String::new()));
         }
+    } else if is_cookie(hint.key.unwrap_or_default().as_bytes()) && trimmed.contains('=') {
+        cookies(text, start, found);
     } else if accepts(named, trimmed, true, false) {
         let kind = kind_of(named, hint.key.unwrap_or_default().as_bytes(), trimmed);
         found.push(Match::new(start, end, kind, trimmed.to_owned()));
     }
+}
+
+/// Whether a name says that its value is secret.
+pub(super) fn names(key: &str) -> bool {
+    name_of(key.as_bytes()).is_some()
 }
 
 /// The value after the `=` or `:` at `at`, if a name before it says that it is secret.
@@ -54,7 +61,7 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
     let Some((name, quoted_name)) = name_before(bytes, at) else { return };
     let named = if may_be_secret(name) { name_of(name) } else { None };
     let announced = if named.is_none() { announced::label(name) } else { None };
-    if named == Some(Named::Verification) || (named.is_none() && announced.is_none()) {
+    if named.is_none() && announced.is_none() {
         return;
     }
     let mut from = at + 1;
@@ -85,8 +92,15 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
     }
     let (Some(value), Some(named)) = (text.get(start..end), named) else { return };
     let value = if quoted { value } else { value.trim_end_matches(['.', ',', ':', '\\', '*']) };
+    if named == Named::Verification {
+        if is_verification(value) {
+            found.push(Match::new(start, start + value.len(), Kind::Cvv, String::new()));
+        }
+        return;
+    }
     // the names and values of a header are read one by one
-    if last_word(name).eq_ignore_ascii_case(b"cookie") && value.contains('=') {
+    if is_cookie(name) && value.contains('=') {
+        cookies(text, start, found);
         return;
     }
     // `NAME=value` as in a file of environment variables, against `name: value` in prose or code
@@ -95,6 +109,14 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
         let kind = kind_of(named, name, value);
         found.push(Match::new(start, start + value.len(), kind, value.to_owned()));
     }
+}
+
+fn is_verification(value: &str) -> bool {
+    matches!(value.len(), 3 | 4) && value.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_cookie(name: &[u8]) -> bool {
+    last_word(name).eq_ignore_ascii_case(b"cookie")
 }
 
 /// Whether the name before the sign at `at` announces a value that may have several words.

@@ -49,7 +49,7 @@ pub(in crate::find) fn at(text: &str, digit: usize, hint: Hint<'_>, found: &mut 
             let is_sure = code.needs == Needs::Capitals && is_upper;
             let mut is_named = || {
                 let near = near.get_or_insert_with(|| Near::before(bytes, start, hint));
-                near.of(code.kind) > 0 && near.of(code.kind) > near.other()
+                near.of(code.kind) > 0 && near.of(code.kind) >= near.other()
             };
             if is_sure || is_named() {
                 best = Some((start, end, code, normal));
