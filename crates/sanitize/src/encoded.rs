@@ -188,6 +188,15 @@ mod tests {
     }
 
     #[test]
+    fn a_word_in_the_next_line_is_not_part_of_a_run() {
+        let inner = "a line of text that is long enough to be wrapped over more than one line";
+        let hex: String = inner.bytes().map(|b| format!("{b:02x}")).collect();
+        for run in [STANDARD.encode(inner), hex] {
+            assert_eq!(decoded(&format!("user: {run}\nassistant: yes")), [(run, inner.to_owned())]);
+        }
+    }
+
+    #[test]
     fn what_is_not_text_is_left_alone() {
         for text in ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "4111111111111111", "short", ""] {
             assert_eq!(decoded(text), [], "{text}");

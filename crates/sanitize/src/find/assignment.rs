@@ -91,6 +91,7 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
         return;
     }
     let (Some(value), Some(named)) = (text.get(start..end), named) else { return };
+    let value = if quoted { value } else { before_ideographs(value) };
     let value = if quoted { value } else { value.trim_end_matches(['.', ',', ':', '\\', '*']) };
     if named == Named::Verification {
         if is_verification(value) {
@@ -111,6 +112,13 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
     }
 }
 
+/// What stands before the first character of a script that is written without spaces, if the value begins in another.
+fn before_ideographs(value: &str) -> &str {
+    const FIRST: char = '\u{3000}';
+    let end = value.find(|c| c >= FIRST).filter(|end| *end > 0).unwrap_or(value.len());
+    &value[..end]
+}
+
 fn is_verification(value: &str) -> bool {
     matches!(value.len(), 3 | 4) && value.bytes().all(|b| b.is_ascii_digit())
 }
@@ -126,7 +134,8 @@ pub(super) fn announces(text: &str, at: usize) -> bool {
 
 /// `my password is ...`, `--password ...`: the word ends at `end` and its first letter is cut off.
 pub(super) fn sentence(text: &str, start: usize, end: usize, found: &mut Vec<Match>) -> Option<usize> {
-    const BETWEEN: &[&str] = &[" is now ", " is: ", " is ", " was ", " to ", " ist ", " es ", " est ", " è "];
+    const BETWEEN: &[&str] =
+        &[" is now ", " is: ", " is ", " was ", " to ", " ist ", " es ", " est ", " è ", " lautet ", "は", "是"];
     let bytes = text.as_bytes();
     let rest = text.get(end..)?;
     let between = BETWEEN.iter().find(|between| rest.starts_with(**between)).map(|between| between.len());
@@ -150,12 +159,33 @@ pub(super) fn sentence(text: &str, start: usize, end: usize, found: &mut Vec<Mat
         }
     };
     let value = text.get(from..to)?;
-    let value = if quote.is_some() { value } else { value.trim_end_matches(['.', ',', ':']) };
+    let value = if quote.is_some() { value } else { before_ideographs(value).trim_end_matches(['.', ',', ':']) };
     let looks = value.len() >= 6 && value.bytes().any(|b| b.is_ascii_digit() || (quote.is_none() && is_symbol(b)));
     let accepted = (quote.is_some() && !value.contains(' ') && accepts(Named::Password, value, true, false))
         || looks && !is_placeholder(value);
     accepted.then(|| found.push(Match::new(from, from + value.len(), Kind::Password, value.to_owned())))?;
     Some(from + value.len())
+}
+
+/// `the access token 3ea5...`, `secret key: ...`: a random run behind the words that end at `end`.
+pub(super) fn run(text: &str, end: usize, found: &mut Vec<Match>) -> Option<usize> {
+    const BETWEEN: &[&str] = &[" is ", " : ", ": ", "は", "是", " "];
+    const BYTES_MIN: usize = 20;
+    const DISTINCT_MIN: u32 = 8;
+    let rest = text.get(end..)?;
+    let from = end + BETWEEN.iter().find(|between| rest.starts_with(**between))?.len();
+    let bytes = text.as_bytes();
+    let len = bytes[from..].iter().take(JUDGED_BYTES).take_while(|b| is_token68(**b)).count();
+    let value = text.get(from..from + len)?.trim_end_matches('.');
+    let has = |class: fn(&u8) -> bool| value.as_bytes().iter().any(class);
+    let is_hex = value.bytes().all(|b| b.is_ascii_hexdigit());
+    let random = has(u8::is_ascii_digit) && has(u8::is_ascii_lowercase) && (is_hex || has(u8::is_ascii_uppercase));
+    if value.len() < BYTES_MIN || !random || distinct(value.as_bytes()) < DISTINCT_MIN || is_placeholder(value) {
+        return None;
+    }
+    let name = &bytes[end.saturating_sub(NAME_BYTES_MAX / 2)..end];
+    push(text, from, from + value.len(), kind_of(Named::Secret, name, value), found);
+    Some(from)
 }
 
 /// The credentials of an `Authorization` header, after its name. Here and in the two below, what is returned is where the
@@ -333,11 +363,21 @@ fn name_before(bytes: &[u8], at: usize) -> Option<(&[u8], bool)> {
 
 /// Whether a name ends in the last letter of one that is looked for.
 fn may_be_secret(name: &[u8]) -> bool {
-    name.last().is_some_and(|last| b"detnyshw21cvr".contains(&last.to_ascii_lowercase()))
+    name.last().is_some_and(|last| *last >= 0x80 || b"adetnyshw21cvr".contains(&last.to_ascii_lowercase()))
 }
 
 /// What a name says, by its last words.
 fn name_of(name: &[u8]) -> Option<Named> {
+    const PASSWORDS: &[&str] = &["パスワード", "비밀번호", "密码", "密碼", "şifre", "пароль", "hasło", "lösenord", "contraseña"];
+    const SECRETS: &[&str] = &["clé secrète", "api-schlüssel", "密钥", "비밀키"];
+    if !name.is_ascii() {
+        let lower = String::from_utf8_lossy(name.get(name.len().saturating_sub(NAME_BYTES_MAX)..)?).to_lowercase();
+        let ends_with = |words: &[&str]| words.iter().any(|word| lower.trim_end().ends_with(word));
+        let named = ends_with(PASSWORDS).then_some(Named::Password).or_else(|| ends_with(SECRETS).then_some(Named::Secret));
+        if named.is_some() {
+            return named;
+        }
+    }
     let mut joined = [0_u8; NAME_BYTES_MAX];
     let mut len = 0;
     for byte in name.get(name.len().saturating_sub(NAME_BYTES_MAX)..)? {
@@ -352,8 +392,24 @@ fn name_of(name: &[u8]) -> Option<Named> {
     // the last word alone, where its letters end many other words as well
     let last = last_word(name);
     let is_last = |words: &[&str]| words.iter().any(|word| last.eq_ignore_ascii_case(word.as_bytes()));
-    if ends_with(&["password", "passwd", "passphrase", "passcode", "passwort", "userpwd", "dbpwd", "dbpass", "mysqlpwd"])
-        || is_last(&["pwd", "pass", "pw", "psw"])
+    if ends_with(&[
+        "password",
+        "passwd",
+        "passphrase",
+        "passcode",
+        "passwort",
+        "kennwort",
+        "motdepasse",
+        "senha",
+        "wachtwoord",
+        "salasana",
+        "adgangskode",
+        "passord",
+        "userpwd",
+        "dbpwd",
+        "dbpass",
+        "mysqlpwd",
+    ]) || is_last(&["pwd", "pass", "pw", "psw"])
     {
         return Some(Named::Password);
     }
@@ -381,6 +437,8 @@ fn name_of(name: &[u8]) -> Option<Named> {
         "keydata",
         "applicationkey",
         "storagekey",
+        "geheimnis",
+        "clavesecreta",
     ]) {
         return Some(Named::Secret);
     }
@@ -416,7 +474,7 @@ fn name_of(name: &[u8]) -> Option<Named> {
     if verification.iter().any(|word| {
         whole == word.as_bytes()
             || joined == word.as_bytes()
-            || joined.ends_with(word.as_bytes()) && word.len() <= 3 && is_last(&["cvv", "cvc", "cvv2", "cvc2"])
+            || joined.ends_with(word.as_bytes()) && (word.len() > 3 || is_last(&["cvv", "cvc", "cvv2", "cvc2"]))
     }) {
         return Some(Named::Verification);
     }
@@ -487,6 +545,7 @@ fn is_placeholder(value: &str) -> bool {
         "$",
         "{",
         "<",
+        "&lt;",
         "%",
         "[",
         "process.env",

@@ -80,12 +80,11 @@ fn elements(text: &str, found: &mut Vec<Match>) {
 /// The name of the element that the tag opens.
 fn element(bytes: &[u8], start: usize, end: usize) -> Option<Span> {
     let tag = bytes.get(start + 1..end.checked_sub(1)?)?;
-    let len = tag
-        .iter()
-        .take(NAME_BYTES_MAX + 1)
-        .take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':'))
-        .count();
-    (bytes.get(start) == Some(&b'<') && len > 1 && len <= NAME_BYTES_MAX).then_some((start + 1, start + 1 + len))
+    let len =
+        tag.iter().take(NAME_BYTES_MAX + 1).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.')).count();
+    // what is dropped leaves a mark with a colon, `<CVV:dropped>`, which is no element
+    let ends = tag.get(len).is_none_or(u8::is_ascii_whitespace);
+    (ends && bytes.get(start) == Some(&b'<') && len > 1 && len <= NAME_BYTES_MAX).then_some((start + 1, start + 1 + len))
 }
 
 /// Head lines with rows of as many cells below them, and rows of a name and a value.
