@@ -32,17 +32,25 @@ pub(crate) fn for_each(text: &str, mut found: impl FnMut(Range<usize>, &str)) {
         let mut end = line_end(bytes, at + RUN_BYTES_MIN);
         let mut line = at;
         let mut wrapped = false;
+        let (first_end, mut previous_end) = (end, end);
         while end - line >= WRAPPED_LINE_BYTES_MIN
             && let Some(next) = next_line(bytes, end)
         {
             line = next;
+            previous_end = end;
             end = line_end(bytes, next);
             wrapped = true;
         }
         while bytes.get(end) == Some(&b'=') {
             end += 1;
         }
-        run(bytes, at..end, wrapped, &mut found);
+        if !run(bytes, at..end, wrapped, &mut found) && wrapped {
+            // the last line may be a word of what follows
+            let is_shorter = run(bytes, at..previous_end, previous_end > first_end, &mut found);
+            if !is_shorter && previous_end > first_end {
+                run(bytes, at..first_end, false, &mut found);
+            }
+        }
         at = end.max(at + RUN_BYTES_MIN);
     }
 }
@@ -65,7 +73,8 @@ fn next_line(bytes: &[u8], end: usize) -> Option<usize> {
     bytes.get(next).is_some_and(|b| is_run(*b)).then_some(next)
 }
 
-fn run(bytes: &[u8], range: Range<usize>, wrapped: bool, found: &mut impl FnMut(Range<usize>, &str)) {
+/// Whether the run decodes to text.
+fn run(bytes: &[u8], range: Range<usize>, wrapped: bool, found: &mut impl FnMut(Range<usize>, &str)) -> bool {
     let joined: Vec<u8>;
     let text: &[u8] = if wrapped {
         joined = bytes[range.clone()].iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
@@ -79,7 +88,7 @@ fn run(bytes: &[u8], range: Range<usize>, wrapped: bool, found: &mut impl FnMut(
         && let Some(decoded) = hex(text).and_then(as_text)
     {
         found(range, &decoded);
-        return;
+        return true;
     }
     // A run may be glued to what stands before it, so all four alignments are tried, and after a `/` (a path, a media
     // type) from there.
@@ -87,9 +96,10 @@ fn run(bytes: &[u8], range: Range<usize>, wrapped: bool, found: &mut impl FnMut(
     for from in [Some(0), Some(1), Some(2), Some(3), slash].into_iter().flatten() {
         if let Some(decoded) = text.get(from..).and_then(base64).and_then(as_text) {
             found(range.clone(), &decoded);
-            return;
+            return true;
         }
     }
+    false
 }
 
 fn base64(text: &[u8]) -> Option<Vec<u8>> {
@@ -175,6 +185,15 @@ mod tests {
         let run = STANDARD.encode(inner);
         let wrapped: Vec<&str> = run.as_bytes().chunks(76).map(|line| std::str::from_utf8(line).unwrap()).collect();
         assert_eq!(decoded(&wrapped.join("\n"))[0].1, inner);
+    }
+
+    #[test]
+    fn a_word_in_the_next_line_is_not_part_of_a_run() {
+        let inner = "a line of text that is long enough to be wrapped over more than one line";
+        let hex: String = inner.bytes().map(|b| format!("{b:02x}")).collect();
+        for run in [STANDARD.encode(inner), hex] {
+            assert_eq!(decoded(&format!("user: {run}\nassistant: yes")), [(run, inner.to_owned())]);
+        }
     }
 
     #[test]

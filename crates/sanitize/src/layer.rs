@@ -62,6 +62,13 @@ pub(crate) fn context(by: &Sanitizer, text: &str, found: &[Match]) -> String {
         from = one.end;
     }
     push_without_tokens(by, text.get(from..).unwrap_or_default(), &mut context);
+    // tokens side by side leave one space or two, which must not move what a bounded window holds
+    let mut before = '.';
+    context.retain(|c| {
+        let is_kept = c != ' ' || before != ' ';
+        before = c;
+        is_kept
+    });
     context
 }
 

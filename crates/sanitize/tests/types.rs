@@ -305,6 +305,30 @@ fn credentials_in_files_and_headers() {
     ]);
 }
 
+#[test]
+fn documents_as_they_are_printed() {
+    check(&[
+        "Reisepassnummer «DE_ID_CARD:HHF4KLKT5», Personalausweisnummer: «DE_ID_CARD:LMNP12345», German passport «PASSPORT:CHT97TTVY»",
+        "swift «SWIFT_CODE:HSBCGBFP500», bic «SWIFT_CODE:COBAFRFL», card expires «CARD_EXPIRY:12/2029»",
+        "zone «PASSPORT:P<ESPGARCIA<<ALICE<<<<<<<<<<<<<<<<<<<<<<<<<<\nC01X00T478ESP6408125F2702283<<<<<<<<<<<<<<04»",
+        "nino «UK_NINO:ot 65 08 41 d», «IT_FISCAL_CODE:rssmra85t10a562s»",
+        "Use Unique Taxpayer Reference «UK_UTR:2142816346», tax_file_number: «AU_TFN:290 520 972»",
+        "a,«CREDIT_CARD:4113 1698 7358 8387»,yes, 17,«CREDIT_CARD:4111111111111111»,no, 1,234,567.89 and 0,4111111111111111",
+        // not
+        "passport ABSENTEES, P<Q, P<ESPGARCIA<<ALICE, swift JAVASCRIPT and 1 234 567,89",
+    ]);
+}
+
+#[test]
+fn secrets_without_a_sign_and_in_other_languages() {
+    check(&[
+        "The client secret «SECRET:3ea5d0b1c2f4968712ab34cd56ef7890» is on file, access token «SECRET:yXREX7Flk5RrsjXSyIR4Lqp0rRAIeU».",
+        "şifre: «PASSWORD:Coffee751!», passwort: «PASSWORD:Coffee751!», 密码：«PASSWORD:fGV9rZvLqh!»。请核对",
+        "const security_code = \"«CVV:503»\"; cookie = \"connect.sid=«SESSION_COOKIE:rvS8QCPJciSN5FV6h5oY1deA78»; Path=/\"",
+        "the access token is refreshed, secret key management, access key rotation2 and client secret example",
+    ]);
+}
+
 /// Built from parts, so that scanners of this repository stay quiet.
 #[test]
 fn keys_of_vendors() {

@@ -44,16 +44,16 @@ const fn shape(least: usize, most: usize, digits_min: usize) -> Shape {
     Shape { len: (least, most), digits_min, letters: true, loose: false }
 }
 
-const PASSPORT: What = What::Id(Kind::Passport, shape(7, 9, 5));
+const PASSPORT: What = What::Id(Kind::Passport, shape(7, 10, 1));
 const DRIVER: What = What::Id(Kind::DriverLicense, shape(6, 18, 4));
 const PLATE: What = What::Id(Kind::LicensePlate, Shape { len: (4, 9), digits_min: 1, letters: true, loose: true });
 const RECORD: What = What::Id(Kind::MedicalRecordNumber, shape(5, 14, 4));
 const INSURANCE: What = What::Id(Kind::HealthInsuranceId, shape(6, 18, 4));
 const ACCOUNT: What = What::Id(Kind::BankAccount, Shape { len: (6, 20), digits_min: 6, letters: false, loose: false });
-const IDENTITY_CARD: What = What::Id(Kind::DeIdCard, shape(9, 10, 4));
+const IDENTITY_CARD: What = What::Id(Kind::DeIdCard, shape(9, 10, 1));
 const US_PASSPORT: What = What::Id(Kind::UsPassport, shape(8, 9, 8));
 const US_DRIVER: What = What::Id(Kind::UsDriverLicense, shape(6, 18, 4));
-const IDENTITY: What = What::Id(Kind::NationalId, shape(6, 18, 5));
+const IDENTITY: What = What::Id(Kind::NationalId, shape(6, 18, 1));
 
 /// Words in lower case, a letter's case not counting in running text either; those in capitals are abbreviations and stay so.
 #[rustfmt::skip]
@@ -64,7 +64,7 @@ const WORDS: &[(What, &[&str])] = &[
         "дата рождения", "дата народження", "родился", "родилась", "出生日期", "出生", "生年月日", "생년월일"]),
     (PASSPORT, &["passport", "pasaporte", "passaporto", "passeport", "passaporte", "paspoort", "paszport", "паспорт", "护照号", "护照", "パスポート"]),
     (US_PASSPORT, &["US passport", "U.S. passport", "american passport"]),
-    (IDENTITY_CARD, &["personalausweis", "ausweisnummer", "ausweis-nr", "reisepass", "passnummer"]),
+    (IDENTITY_CARD, &["personalausweis", "ausweisnummer", "ausweis-nr", "reisepass", "reisepassnummer", "personalausweisnummer", "ausweisnr", "passnummer"]),
     (DRIVER, &["driving licence", "driving license", "driver licence", "driver's licence", "drivers licence", "führerschein", "fuehrerschein", "permis de conduire", "permiso de conducir",
         "licencia de conducir", "carnet de conducir", "patente di guida", "carteira de motorista", "carta de condução", "rijbewijs"]),
     (US_DRIVER, &["driver license", "driver's license", "driver’s license", "drivers license", "driver license number", "DL number", "DL#", "DL no"]),
@@ -77,8 +77,8 @@ const WORDS: &[(What, &[&str])] = &[
     (ACCOUNT, &["account number", "account no", "account #", "acct number", "acct no", "acct #", "acct", "bank account", "A/C no", "A/C", "kontonummer", "konto-nr", "numéro de compte",
         "número de cuenta", "numero de cuenta", "cuenta bancaria", "numero di conto", "número da conta", "conta corrente", "sort code", "BSB", "rekeningnummer", "checking account", "savings account",
         "beneficiary account", "bankkonto", "CLABE", "clabe", "account num"]),
-    (What::Swift, &["SWIFT", "BIC", "swift code", "bic code", "swift bic", "bank identifier"]),
-    (What::Expiry, &["exp", "expiry", "expiry date", "expiration", "expiration date", "expires", "exp date", "valid thru", "valid until", "good thru", "card expiry", "gültig bis", "ablaufdatum",
+    (What::Swift, &["SWIFT", "BIC", "swift", "bic", "swift code", "bic code", "swift bic", "bank identifier"]),
+    (What::Expiry, &["exp", "expiry", "expiry date", "expiration", "expiration date", "expires", "exp date", "valid thru", "valid until", "good thru", "card expiry", "card expires", "card expiration", "card expiry date", "card expiration date", "gültig bis", "ablaufdatum",
         "vencimiento", "validità", "scadenza", "validade", "expire", "date d'expiration", "caducidad", "EXP", "card exp"]),
     (What::Diagnosis, &["diagnosis", "diagnoses", "diagnosed", "diagnosis code", "ICD-10", "ICD10", "ICD", "icd10", "icd-10", "icd", "icd code", "diagnose", "diagnostic", "diagnóstico", "diagnosi"]),
     (What::Person, &["my name is", "full name", "first name", "last name", "middle name", "maiden name", "given name", "family name", "surname", "patient name", "customer name", "client name",
@@ -313,7 +313,8 @@ fn value(text: &str, start: usize, end: usize, what: What, place: Place) -> Opti
             let len = bytes[start..].iter().take(12).take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit()).count();
             let code = bytes.get(start..start + len)?;
             let fits = matches!(len, 8 | 11) && code[..6].iter().all(u8::is_ascii_uppercase) && ends(bytes, start + len);
-            fits.then(|| Match::new(start, start + len, Kind::SwiftCode, String::from_utf8_lossy(code).into_owned()))
+            (fits && is_country(&code[4..6]))
+                .then(|| Match::new(start, start + len, Kind::SwiftCode, String::from_utf8_lossy(code).into_owned()))
         }
         What::Degrees => {
             let sign = usize::from(bytes.get(start) == Some(&b'-'));
@@ -332,8 +333,22 @@ fn value(text: &str, start: usize, end: usize, what: What, place: Place) -> Opti
     }
 }
 
+/// A country's two letters (ISO 3166-1), and Kosovo's.
+fn is_country(letters: &[u8]) -> bool {
+    const CODES: &[u8] = b"ADAEAFAGAIALAMAOAQARASATAUAWAXAZBABBBDBEBFBGBHBIBJBLBMBNBOBQBRBSBTBVBWBYBZCACCCDCFCGCHCICKCLCMCNCOCRCUCVCWCXCY\
+CZDEDJDKDMDODZECEEEGEHERESETFIFJFKFMFOFRGAGBGDGEGFGGGHGIGLGMGNGPGQGRGSGTGUGWGYHKHMHNHRHTHUIDIEILIMINIOIQIRISITJEJMJOJPKEKGKHKIKMKNKPKRKWKYKZ\
+LALBLCLILKLRLSLTLULVLYMAMCMDMEMFMGMHMKMLMMMNMOMPMQMRMSMTMUMVMWMXMYMZNANCNENFNGNINLNONPNRNUNZOMPAPEPFPGPHPKPLPMPNPRPSPTPWPYQARERORSRURWSASBSCSD\
+SESGSHSISJSKSLSMSNSOSRSSSTSVSXSYSZTCTDTFTGTHTJTKTLTMTNTOTRTTTVTWTZUAUGUMUSUYUZVAVCVEVGVIVNVUWFWSXKYEYTZAZMZW";
+    CODES.chunks_exact(2).any(|code| code == letters)
+}
+
 /// Groups of letters and digits as the shape has them.
 fn id(bytes: &[u8], start: usize, end: usize, shape: Shape) -> Option<(usize, String)> {
+    /// Fewest digits of a number that may be written in any way.
+    const DIGITS_MIN: usize = 5;
+    /// Shapes that ask for fewer take those with less than [`DIGITS_MIN`] as printed only; a plate has its own.
+    const DIGITS_MIN_PRINTED: usize = 2;
+    let is_plate = shape.loose;
     let (mut at, mut to) = (start, start);
     let mut normal = String::new();
     let mut digits = 0;
@@ -358,6 +373,12 @@ fn id(bytes: &[u8], start: usize, end: usize, shape: Shape) -> Option<(usize, St
             break;
         }
         at = to + 1;
+    }
+    // with so few digits it is the number of a card or of a passport as it is printed: capitals and digits in one
+    let raw = bytes.get(start..to)?;
+    let printed = || matches!(raw.len(), 9 | 10) && raw.iter().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit());
+    if !is_plate && shape.digits_min < DIGITS_MIN_PRINTED && digits < DIGITS_MIN && !printed() {
+        return None;
     }
     // a group that did not fit and hangs on the last one makes it something else
     let alone = ends(bytes, to) && !matches!(bytes.get(to), Some(b'@' | b'%'));

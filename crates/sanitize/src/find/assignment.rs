@@ -39,13 +39,20 @@ pub(super) fn whole(text: &str, hint: Hint<'_>, found: &mut Vec<Match>) {
     let start = text.len() - text.trim_start().len();
     let end = start + trimmed.len();
     if named == Named::Verification {
-        if (3..=4).contains(&trimmed.len()) && trimmed.bytes().all(|b| b.is_ascii_digit()) {
+        if is_verification(trimmed) {
             found.push(Match::new(start, end, Kind::Cvv, String::new()));
         }
+    } else if is_cookie(hint.key.unwrap_or_default().as_bytes()) && trimmed.contains('=') {
+        cookies(text, start, found);
     } else if accepts(named, trimmed, true, false) {
         let kind = kind_of(named, hint.key.unwrap_or_default().as_bytes(), trimmed);
         found.push(Match::new(start, end, kind, trimmed.to_owned()));
     }
+}
+
+/// Whether a name says that its value is secret.
+pub(super) fn names(key: &str) -> bool {
+    name_of(key.as_bytes()).is_some()
 }
 
 /// The value after the `=` or `:` at `at`, if a name before it says that it is secret.
@@ -54,7 +61,7 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
     let Some((name, quoted_name)) = name_before(bytes, at) else { return };
     let named = if may_be_secret(name) { name_of(name) } else { None };
     let announced = if named.is_none() { announced::label(name) } else { None };
-    if named == Some(Named::Verification) || (named.is_none() && announced.is_none()) {
+    if named.is_none() && announced.is_none() {
         return;
     }
     let mut from = at + 1;
@@ -84,9 +91,17 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
         return;
     }
     let (Some(value), Some(named)) = (text.get(start..end), named) else { return };
+    let value = if quoted { value } else { before_ideographs(value) };
     let value = if quoted { value } else { value.trim_end_matches(['.', ',', ':', '\\', '*']) };
+    if named == Named::Verification {
+        if is_verification(value) {
+            found.push(Match::new(start, start + value.len(), Kind::Cvv, String::new()));
+        }
+        return;
+    }
     // the names and values of a header are read one by one
-    if last_word(name).eq_ignore_ascii_case(b"cookie") && value.contains('=') {
+    if is_cookie(name) && value.contains('=') {
+        cookies(text, start, found);
         return;
     }
     // `NAME=value` as in a file of environment variables, against `name: value` in prose or code
@@ -97,6 +112,21 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
     }
 }
 
+/// What stands before the first character of a script that is written without spaces, if the value begins in another.
+fn before_ideographs(value: &str) -> &str {
+    const FIRST: char = '\u{3000}';
+    let end = value.find(|c| c >= FIRST).filter(|end| *end > 0).unwrap_or(value.len());
+    &value[..end]
+}
+
+fn is_verification(value: &str) -> bool {
+    matches!(value.len(), 3 | 4) && value.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn is_cookie(name: &[u8]) -> bool {
+    last_word(name).eq_ignore_ascii_case(b"cookie")
+}
+
 /// Whether the name before the sign at `at` announces a value that may have several words.
 pub(super) fn announces(text: &str, at: usize) -> bool {
     name_before(text.as_bytes(), at).is_some_and(|(name, _)| announced::label(name).is_some())
@@ -104,7 +134,8 @@ pub(super) fn announces(text: &str, at: usize) -> bool {
 
 /// `my password is ...`, `--password ...`: the word ends at `end` and its first letter is cut off.
 pub(super) fn sentence(text: &str, start: usize, end: usize, found: &mut Vec<Match>) -> Option<usize> {
-    const BETWEEN: &[&str] = &[" is now ", " is: ", " is ", " was ", " to ", " ist ", " es ", " est ", " è "];
+    const BETWEEN: &[&str] =
+        &[" is now ", " is: ", " is ", " was ", " to ", " ist ", " es ", " est ", " è ", " lautet ", "は", "是"];
     let bytes = text.as_bytes();
     let rest = text.get(end..)?;
     let between = BETWEEN.iter().find(|between| rest.starts_with(**between)).map(|between| between.len());
@@ -128,12 +159,33 @@ pub(super) fn sentence(text: &str, start: usize, end: usize, found: &mut Vec<Mat
         }
     };
     let value = text.get(from..to)?;
-    let value = if quote.is_some() { value } else { value.trim_end_matches(['.', ',', ':']) };
+    let value = if quote.is_some() { value } else { before_ideographs(value).trim_end_matches(['.', ',', ':']) };
     let looks = value.len() >= 6 && value.bytes().any(|b| b.is_ascii_digit() || (quote.is_none() && is_symbol(b)));
     let accepted = (quote.is_some() && !value.contains(' ') && accepts(Named::Password, value, true, false))
         || looks && !is_placeholder(value);
     accepted.then(|| found.push(Match::new(from, from + value.len(), Kind::Password, value.to_owned())))?;
     Some(from + value.len())
+}
+
+/// `the access token 3ea5...`, `secret key: ...`: a random run behind the words that end at `end`.
+pub(super) fn run(text: &str, end: usize, found: &mut Vec<Match>) -> Option<usize> {
+    const BETWEEN: &[&str] = &[" is ", " : ", ": ", "は", "是", " "];
+    const BYTES_MIN: usize = 20;
+    const DISTINCT_MIN: u32 = 8;
+    let rest = text.get(end..)?;
+    let from = end + BETWEEN.iter().find(|between| rest.starts_with(**between))?.len();
+    let bytes = text.as_bytes();
+    let len = bytes[from..].iter().take(JUDGED_BYTES).take_while(|b| is_token68(**b)).count();
+    let value = text.get(from..from + len)?.trim_end_matches('.');
+    let has = |class: fn(&u8) -> bool| value.as_bytes().iter().any(class);
+    let is_hex = value.bytes().all(|b| b.is_ascii_hexdigit());
+    let random = has(u8::is_ascii_digit) && has(u8::is_ascii_lowercase) && (is_hex || has(u8::is_ascii_uppercase));
+    if value.len() < BYTES_MIN || !random || distinct(value.as_bytes()) < DISTINCT_MIN || is_placeholder(value) {
+        return None;
+    }
+    let name = &bytes[end.saturating_sub(NAME_BYTES_MAX / 2)..end];
+    push(text, from, from + value.len(), kind_of(Named::Secret, name, value), found);
+    Some(from)
 }
 
 /// The credentials of an `Authorization` header, after its name. Here and in the two below, what is returned is where the
@@ -311,11 +363,21 @@ fn name_before(bytes: &[u8], at: usize) -> Option<(&[u8], bool)> {
 
 /// Whether a name ends in the last letter of one that is looked for.
 fn may_be_secret(name: &[u8]) -> bool {
-    name.last().is_some_and(|last| b"detnyshw21cvr".contains(&last.to_ascii_lowercase()))
+    name.last().is_some_and(|last| *last >= 0x80 || b"adetnyshw21cvr".contains(&last.to_ascii_lowercase()))
 }
 
 /// What a name says, by its last words.
 fn name_of(name: &[u8]) -> Option<Named> {
+    const PASSWORDS: &[&str] = &["パスワード", "비밀번호", "密码", "密碼", "şifre", "пароль", "hasło", "lösenord", "contraseña"];
+    const SECRETS: &[&str] = &["clé secrète", "api-schlüssel", "密钥", "비밀키"];
+    if !name.is_ascii() {
+        let lower = String::from_utf8_lossy(name.get(name.len().saturating_sub(NAME_BYTES_MAX)..)?).to_lowercase();
+        let ends_with = |words: &[&str]| words.iter().any(|word| lower.trim_end().ends_with(word));
+        let named = ends_with(PASSWORDS).then_some(Named::Password).or_else(|| ends_with(SECRETS).then_some(Named::Secret));
+        if named.is_some() {
+            return named;
+        }
+    }
     let mut joined = [0_u8; NAME_BYTES_MAX];
     let mut len = 0;
     for byte in name.get(name.len().saturating_sub(NAME_BYTES_MAX)..)? {
@@ -330,8 +392,24 @@ fn name_of(name: &[u8]) -> Option<Named> {
     // the last word alone, where its letters end many other words as well
     let last = last_word(name);
     let is_last = |words: &[&str]| words.iter().any(|word| last.eq_ignore_ascii_case(word.as_bytes()));
-    if ends_with(&["password", "passwd", "passphrase", "passcode", "passwort", "userpwd", "dbpwd", "dbpass", "mysqlpwd"])
-        || is_last(&["pwd", "pass", "pw", "psw"])
+    if ends_with(&[
+        "password",
+        "passwd",
+        "passphrase",
+        "passcode",
+        "passwort",
+        "kennwort",
+        "motdepasse",
+        "senha",
+        "wachtwoord",
+        "salasana",
+        "adgangskode",
+        "passord",
+        "userpwd",
+        "dbpwd",
+        "dbpass",
+        "mysqlpwd",
+    ]) || is_last(&["pwd", "pass", "pw", "psw"])
     {
         return Some(Named::Password);
     }
@@ -359,6 +437,8 @@ fn name_of(name: &[u8]) -> Option<Named> {
         "keydata",
         "applicationkey",
         "storagekey",
+        "geheimnis",
+        "clavesecreta",
     ]) {
         return Some(Named::Secret);
     }
@@ -394,7 +474,7 @@ fn name_of(name: &[u8]) -> Option<Named> {
     if verification.iter().any(|word| {
         whole == word.as_bytes()
             || joined == word.as_bytes()
-            || joined.ends_with(word.as_bytes()) && word.len() <= 3 && is_last(&["cvv", "cvc", "cvv2", "cvc2"])
+            || joined.ends_with(word.as_bytes()) && (word.len() > 3 || is_last(&["cvv", "cvc", "cvv2", "cvc2"]))
     }) {
         return Some(Named::Verification);
     }
@@ -465,6 +545,7 @@ fn is_placeholder(value: &str) -> bool {
         "$",
         "{",
         "<",
+        "&lt;",
         "%",
         "[",
         "process.env",

@@ -22,6 +22,16 @@ const CARD_WORDS: &[&str] = &[
     "unionpay",
     "diners",
     "jcb",
+    "karte",
+    "carte",
+    "cartão",
+    "tarjeta",
+    "carta",
+    "карт",
+    "信用卡",
+    "卡号",
+    "カード",
+    "카드",
 ];
 
 /// Most characters between `CVV` and its value: ` code is: `.

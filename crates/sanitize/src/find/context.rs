@@ -73,7 +73,7 @@ const WORDS: &[(&[Kind], &[&str])] = &[
     (&[Kind::AbaRouting], &["aba", "routing", "rtn", "transit number"]),
     (&[Kind::UkNhs], &["nhs", "national health"]),
     (&[Kind::UkNino], &["nino", "national insurance", "national_insurance", "ni number", "ni no", "ni_number"]),
-    (&[Kind::UkUtr], &["utr", "unique taxpayer", "self assessment", "self-assessment"]),
+    (&[Kind::UkUtr], &["utr", "unique taxpayer", "taxpayer reference", "unique taxpayer reference", "self assessment", "self-assessment"]),
     (&[Kind::CaSin], &["sin", "social insurance", "social_insurance", "nas", "assurance sociale"]),
     (&[Kind::DeTaxId], &["steuer-id", "steuerid", "steuer_id", "steueridentifikation", "steuernummer", "steuerliche identifikation", "identifikationsnummer",
         "idnr", "id-nr", "tin", "tax id", "tax_id", "taxid", "tax-id", "steuer-identifikation", "steuer-idnr"]),
@@ -103,7 +103,7 @@ const WORDS: &[(&[Kind], &[&str])] = &[
     (&[Kind::RuInn], &["inn", "инн"]),
     (&[Kind::RuSnils], &["snils", "снилс"]),
     (&[Kind::UaRnokpp], &["rnokpp", "рнокпп", "ідентифікаційний", "індивідуальний податковий", "іпн", "ipn"]),
-    (&[Kind::EuVat], &["vat", "ust-id", "ustid", "ust-idnr", "umsatzsteuer", "tva", "iva", "btw", "partita iva", "p. iva", "p.iva", "moms", "alv", "uid", "mwst", "mva",
+    (&[Kind::EuVat], &["vat", "ust-id", "ust id", "ustid", "ust-idnr", "umsatzsteuer", "tva", "iva", "btw", "partita iva", "p. iva", "p.iva", "moms", "alv", "uid", "mwst", "mva",
         "vat_number", "vatin", "vat_id", "adószám", "dič", "dph", "nif-iva"]),
     (&[Kind::InAadhaar], &["aadhaar", "aadhar", "adhaar", "uidai", "uid", "आधार"]),
     (&[Kind::InPan], &["pan", "permanent account", "income tax"]),
@@ -111,14 +111,14 @@ const WORDS: &[(&[Kind], &[&str])] = &[
     (&[Kind::CnResidentId], &["身份证", "身分证", "居民身份", "公民身份", "resident id", "shenfenzheng", "sfz"]),
     (&[Kind::TwNationalId], &["身分證", "身份證", "taiwan id", "taiwan"]),
     (&[Kind::HkId], &["hkid", "hong kong id", "香港身份證"]),
-    (&[Kind::JpMyNumber], &["my number", "mynumber", "my_number", "マイナンバー", "個人番号", "individual number"]),
+    (&[Kind::JpMyNumber], &["my number", "mynumber", "my_number", "マイナンバー", "kojin bango", "個人番号", "individual number"]),
     (&[Kind::KrRrn], &["주민등록번호", "주민번호", "rrn", "resident registration", "외국인등록"]),
     (&[Kind::SgNricFin], &["nric", "fin"]),
     (&[Kind::ThTnin], &["เลขประจำตัว", "บัตรประชาชน", "thai id", "thai national"]),
     (&[Kind::AuTfn], &["tfn", "tax file"]),
     (&[Kind::AuAbn], &["abn", "australian business", "business number"]),
     (&[Kind::AuAcn], &["acn", "australian company", "company number"]),
-    (&[Kind::AuMedicare], &["medicare"]),
+    (&[Kind::AuMedicare], &["medicare", "medicare card"]),
     (&[Kind::NzIrd], &["ird", "inland revenue"]),
     (&[Kind::BrCpf], &["cpf", "cadastro de pessoas", "cadastro de pessoa"]),
     (&[Kind::BrCnpj], &["cnpj", "cadastro nacional"]),
@@ -127,7 +127,7 @@ const WORDS: &[(&[Kind], &[&str])] = &[
     (&[Kind::ArCuit], &["cuit", "cuil", "clave única", "clave unica"]),
     (&[Kind::ClRut], &["rut", "run", "rol único", "rol unico"]),
     (&[Kind::ZaId], &["south african id", "rsa id", "sa id", "id number", "id no", "identity number", "id_number"]),
-    (&[Kind::IlId], &["teudat zehut", "teudat", "תעודת זהות", "ת.ז", "israeli id", "id number", "tz number"]),
+    (&[Kind::IlId], &["israeli id number", "teudat zehut", "teudat", "תעודת זהות", "ת.ז", "israeli id", "id number", "tz number"]),
     (&[Kind::Imei], &["imei"]),
     (&[Kind::NationalId], &["jmbg", "emšo", "emso", "oib", "isikukood", "asmens kodas", "personas kods", "amka", "αμκα", "kennitala", "nik", "ktp", "mykad",
         "nric", "cnic", "emirates id", "iqama", "cédula", "cedula", "dni", "curp", "adóazonosító", "adoazonosito", "taj", "taj-szám", "cui", "bvn", "nin",
@@ -172,10 +172,16 @@ static LEXICON: LazyLock<Option<Lexicon>> = LazyLock::new(|| {
     for (word, kinds) in of_types.chain(NOBODYS_WORDS.iter().map(|word| (*word, vec![NOBODYS]))) {
         // the searcher folds the case of ASCII alone
         let mut spellings = vec![word.to_owned()];
+        // `tax_file_number`, `tax-file-number`, `taxFileNumber`
+        if word.contains(' ') {
+            spellings.extend([word.replace(' ', "_"), word.replace(' ', "-")]);
+            spellings.extend(Some(word.replace(' ', "")).filter(|joined| joined.len() > WHOLE_WORD_BYTES_MAX));
+        }
         if !word.is_ascii() {
             let mut letters = word.chars();
             let first = letters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
             spellings.extend([word.to_uppercase(), first + letters.as_str()]);
+            spellings.sort_unstable();
             spellings.dedup();
         }
         for spelling in spellings {
@@ -233,6 +239,12 @@ impl Near {
         let rivals = [Kind::Phone as usize, Kind::CreditCard as usize, Kind::UsSsn as usize, NOBODYS];
         rivals.into_iter().map(|topic| self.last[topic]).max().unwrap_or(0)
     }
+}
+
+/// Whether a name says what its value is.
+pub(super) fn names(key: &str) -> bool {
+    let near = Near::before(b"", 0, Hint { key: Some(key) });
+    near.last[..NOBODYS].iter().any(|nearness| *nearness > 0)
 }
 
 /// Whether a hit begins a word, and is one where it is short.

@@ -176,3 +176,35 @@ fn degrees(bytes: &[u8], from: usize) -> Option<Degrees> {
     let whole = bytes[from..dot].iter().fold(0, |sum, digit| sum * 10 + value(*digit));
     (decimals > 0).then_some(Degrees { whole, decimals, end: dot + 1 + decimals })
 }
+/// The machine-readable zone of a passport: two lines of 44 characters (ICAO 9303, part 4). Returns where it ends.
+pub(super) fn passport_zone(text: &str, start: usize, found: &mut Vec<Match>) -> Option<usize> {
+    const LINE_BYTES: usize = 44;
+    /// A name with less behind it has lost its fillers.
+    const FIRST_BYTES_MIN: usize = 30;
+    /// A line's end, escaped or not, and the next line's indentation.
+    const GAP_BYTES_MAX: usize = 24;
+    let bytes = text.as_bytes();
+    let is_zone = |b: &u8| b.is_ascii_uppercase() || b.is_ascii_digit() || *b == b'<';
+    let first = bytes[start..].iter().take(LINE_BYTES + 1).take_while(|b| is_zone(b)).count();
+    let gap = bytes[start + first..]
+        .iter()
+        .take(GAP_BYTES_MAX)
+        .take_while(|b| b.is_ascii_whitespace() || matches!(b, b'\\' | b'n' | b'r'))
+        .count();
+    let from = start + first + gap;
+    let second = bytes.get(from..from + LINE_BYTES)?;
+    let digits = |from: usize, to: usize| second[from..to].iter().all(u8::is_ascii_digit);
+    let is_second = second.iter().all(is_zone)
+        && second[10..13].iter().all(|b| !b.is_ascii_digit())
+        && digits(13, 20)
+        && matches!(second[20], b'M' | b'F' | b'X' | b'<')
+        && digits(21, 28);
+    let end = from + LINE_BYTES;
+    let fits = (FIRST_BYTES_MIN..=LINE_BYTES).contains(&first)
+        && gap > 0
+        && is_second
+        && super::begins(bytes, start)
+        && super::ends(bytes, end);
+    fits.then(|| found.push(Match::new(start, end, Kind::Passport, second.iter().map(|b| char::from(*b)).collect())))?;
+    Some(end)
+}

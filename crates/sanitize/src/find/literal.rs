@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use aho_corasick::{AhoCorasick, Input, MatchKind};
 
 use super::announced::{self, What};
-use super::{Match, assignment, card, email, person, place, secret, vendor};
+use super::{Match, assignment, card, device, email, person, place, secret, vendor};
 use crate::SensitiveType as Kind;
 use secret::Shape;
 
@@ -21,6 +21,10 @@ enum Announces {
     Jwt,
     Armour,
     SendGrid,
+    /// `access token`: a random run behind it.
+    Run,
+    /// `P<`: the machine-readable zone of a passport.
+    Zone,
     /// `password`: a sentence that gives one.
     Password,
     AuthorizationHeader,
@@ -48,7 +52,7 @@ enum Announces {
 
 use Announces::{
     After, Armour, AuthorizationHeader, Basic, Bearer, Cookies, Jwt, Key, Letter, Mailchimp, NetworkFile, Password, PasswordFile,
-    SendGrid, SpelledAddress, Street, Title, Verification,
+    Run, SendGrid, SpelledAddress, Street, Title, Verification, Zone,
 };
 
 /// Where two literals begin at one place, the longer one is taken.
@@ -120,6 +124,20 @@ static LITERALS: &[(&str, Announces)] = &[
     ("assphrase", Password),
     ("asscode", Password),
     ("asswort", Password),
+    ("パスワード", Password),
+    ("密码", Password),
+    ("ecret key", Run),
+    ("ccess key", Run),
+    ("ccess token", Run),
+    ("lient secret", Run),
+    ("PI key", Run),
+    ("pi key", Run),
+    ("PI secret", Run),
+    ("efresh token", Run),
+    ("lave secreta", Run),
+    ("lé secrète", Run),
+    ("API-Schlüssel", Run),
+    ("P<", Zone),
     ("uthorization", AuthorizationHeader),
     ("UTHORIZATION", AuthorizationHeader),
     ("earer ", Bearer),
@@ -249,6 +267,8 @@ pub(super) fn sweep(text: &str, found: &mut Vec<Match>) {
             Jwt => secret::jwt(text, start, found),
             Armour => secret::armour(text, start, found),
             SendGrid => secret::sendgrid(text, start, end, found),
+            Run => assignment::run(text, end, found),
+            Zone => device::passport_zone(text, start, found),
             Password => assignment::sentence(text, start, end, found),
             AuthorizationHeader if start < header_end => None,
             AuthorizationHeader => {

@@ -11,6 +11,7 @@ mod context;
 mod date;
 mod device;
 mod email;
+mod field;
 mod financial;
 mod iban;
 mod literal;
@@ -64,6 +65,7 @@ pub(crate) fn pass(text: &str, hint: Hint<'_>, found: &mut Vec<Match>) -> bool {
         announced::whole(text, hint, found);
     }
     literal::sweep(text, found);
+    field::sweep(text, found);
     bytes(text, hint, found)
 }
 
@@ -166,11 +168,12 @@ pub(crate) fn has_context(bytes: &[u8], at: usize, hint: Hint<'_>, words: &[&str
     }
     hint.key.is_some_and(|key| {
         let key = key.as_bytes();
-        let mut lower = [0_u8; CONTEXT_BYTES];
+        // a word ends at the end of a key
+        let mut lower = [b' '; CONTEXT_BYTES + 1];
         let len = key.len().min(CONTEXT_BYTES);
         lower[..len].copy_from_slice(&key[..len]);
         lower.make_ascii_lowercase();
-        holds_word(&lower[..len], &key[..len], words)
+        holds_word(&lower[..=len], &key[..len], words)
     })
 }
 
@@ -181,7 +184,7 @@ fn holds_word(lower: &[u8], text: &[u8], words: &[&str]) -> bool {
             || !lower[from - 1].is_ascii_alphabetic()
             || is_escape(lower, from - 1)
             || (from > 1
-                && text[from].is_ascii_uppercase()
+                && text.get(from).is_some_and(u8::is_ascii_uppercase)
                 && text[from - 1].is_ascii_lowercase()
                 && text[from - 2].is_ascii_lowercase());
         let first = lower[from];

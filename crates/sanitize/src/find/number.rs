@@ -155,7 +155,8 @@ fn mark_glued(bytes: &[u8], groups: &mut [Group]) {
         // `host.203.0.113.7` and `resource.4111...` are a name with a value behind it; `1.` and `_.` go on as a number.
         b'.' => word_before && !before_that.is_ascii_alphabetic(),
         b'/' => word_before && !is_escape(bytes, first.start - 2) && !is_in_path(bytes, first.start - 1),
-        b'-' | b',' | b'+' | b'(' => word_before && !is_escape(bytes, first.start - 2),
+        b',' => before_that.is_ascii_digit() && is_fraction(bytes, *first),
+        b'-' | b'+' | b'(' => word_before && !is_escape(bytes, first.start - 2),
         b'$' | b'#' | b'_' | b'^' | b'~' => true,
         // the last byte of €, £ and ¥
         0xAC => before_that == 0x82,
@@ -176,7 +177,8 @@ fn mark_glued(bytes: &[u8], groups: &mut [Group]) {
     let extension = matches!(after, b'x' | b'X') && after_that.is_ascii_digit() && last.len() == 4;
     let glued = match after {
         b'-' | b'_' => after_that.is_ascii_alphabetic(),
-        b'.' | b',' => after_that.is_ascii_alphanumeric(),
+        b'.' => after_that.is_ascii_alphanumeric(),
+        b',' => is_cents(bytes, last.end + 1),
         b'%' => true,
         b if b.is_ascii_alphabetic() => !extension,
         _ => false,
@@ -189,6 +191,20 @@ fn mark_glued(bytes: &[u8], groups: &mut [Group]) {
             }
         }
     }
+}
+
+/// Whether the digits behind a comma go on a number, `1,234` or `0,6558`, and are no cell of their own.
+fn is_fraction(bytes: &[u8], group: Group) -> bool {
+    let is_zero = bytes[group.start - 2] == b'0' && group.start.checked_sub(3).is_none_or(|at| !bytes[at].is_ascii_digit());
+    let goes_on = matches!(bytes.get(group.end), Some(b'-' | b'.' | b' ' | b'/'))
+        && bytes.get(group.end + 1).is_some_and(u8::is_ascii_digit);
+    is_zero || (group.len() <= 3 && !goes_on)
+}
+
+/// Whether there are one or two digits, as behind a decimal comma.
+fn is_cents(bytes: &[u8], from: usize) -> bool {
+    let len = bytes.get(from..).map_or(0, |rest| rest.iter().take(3).take_while(|b| b.is_ascii_digit()).count());
+    matches!(len, 1 | 2) && !bytes.get(from + len).is_some_and(|b| *b == b',' || *b == b'/')
 }
 
 /// Whether the slash at `at` parts a URL or a path (`https://host/123`, `host.example/123`) and not a product from its version

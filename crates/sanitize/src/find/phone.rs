@@ -11,6 +11,16 @@ const PHONE_WORDS: &[&str] = &[
     "tel:",
     "tel.",
     "tel ",
+    "tel\"",
+    "tel\\",
+    "tel=",
+    "tlf",
+    "телефон",
+    "тел.",
+    "电话",
+    "電話",
+    "手机",
+    "전화",
     "telefon",
     "telef",
     "teléf",
@@ -259,10 +269,15 @@ fn named(cluster: Cluster<'_>, index: usize, found: &mut Vec<Match>) -> Option<u
         digits += group.len();
         count = i + 1;
     }
-    if digits < DIGITS_MIN || !cluster.closes(index + count) || !cluster.has_context(index, PHONE_WORDS) {
+    if digits < DIGITS_MIN || !cluster.closes(index + count) {
         return None;
     }
     let number = cluster.digits(index, index + count);
+    // `call 2125550143`: the word alone is a function's as well
+    let is_called = || is_nanp(&number) && cluster.bytes()[..cluster.groups[index].start].ends_with(b"call ");
+    if !cluster.has_context(index, PHONE_WORDS) && !is_called() {
+        return None;
+    }
     let (normal, code) = match number.len() {
         10 if is_nanp(&number) => (format!("+1{number}"), "1"),
         11 if number.strip_prefix('1').is_some_and(is_nanp) => (format!("+{number}"), "1"),

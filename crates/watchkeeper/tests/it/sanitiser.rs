@@ -61,6 +61,6 @@ fn planted_values_are_found_and_what_looks_like_them_stays() {
 }
 
 /// Recall, precision, and the share of characters that do not leak, by group: what is reached, so that nothing falls behind it.
-const BOUNDS: [(&str, f64, f64, f64); 2] = [("structured", 0.89, 0.98, 0.87), ("secret", 0.92, 0.99, 0.95)];
+const BOUNDS: [(&str, f64, f64, f64); 2] = [("structured", 0.97, 0.98, 0.96), ("secret", 0.97, 0.99, 0.98)];
 
 const LOOKALIKES_KEPT: f64 = 0.99;

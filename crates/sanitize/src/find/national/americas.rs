@@ -10,7 +10,7 @@ pub(super) const NUMBERS: &[Number] = &[
     number_of(Kind::ArCuit, 11, cuit, &[(&[2, 8, 1], b"--"), (&[2, 8, 1], b"  ")]),
     number_of(Kind::ClRut, 9, |digits| rut(&digits[..8], digits[8]), &[(&[2, 3, 3, 1], b"..-")]),
     number_of(Kind::ClRut, 8, |digits| rut(&digits[..7], digits[7]), &[(&[1, 3, 3, 1], b"..-")]),
-    number_of(Kind::UsItin, 9, itin, &[(&[3, 2, 4], b"--")]),
+    number_of(Kind::UsItin, 9, itin, &[(&[3, 2, 4], b"--"), (&[3, 2, 4], b"  ")]),
     number_of(Kind::UsNpi, 10, npi, &[]),
     number_of(Kind::CaSin, 9, sin, &[]),
     number_of(Kind::AbaRouting, 9, routing, &[]),

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use super::{Code, Needs, americas, asia_pacific, europe, vat};
+use crate::SensitiveType as Kind;
 use crate::find::context::Near;
 use crate::find::{Hint, Match, begins, ends};
 
@@ -43,13 +44,15 @@ pub(in crate::find) fn at(text: &str, digit: usize, hint: Hint<'_>, found: &mut 
                 continue;
             }
             // `de 123 456 789`: small letters before a space are a word
-            if !is_upper && start + letters < digit {
+            let is_spaced = !is_upper && start + letters < digit;
+            if is_spaced && code.kind == Kind::EuVat {
                 continue;
             }
-            let is_sure = code.needs == Needs::Capitals && is_upper;
+            // a fiscal code has sixteen places, seven of them of a narrow choice, and a check letter
+            let is_sure = code.needs == Needs::Capitals && (is_upper || code.kind == Kind::ItFiscalCode) && !is_spaced;
             let mut is_named = || {
                 let near = near.get_or_insert_with(|| Near::before(bytes, start, hint));
-                near.of(code.kind) > 0 && near.of(code.kind) > near.other()
+                near.of(code.kind) > 0 && near.of(code.kind) >= near.other()
             };
             if is_sure || is_named() {
                 best = Some((start, end, code, normal));

@@ -62,7 +62,7 @@ pub(in crate::find) fn at(cluster: Cluster<'_>, index: usize, found: &mut Vec<Ma
         for number in candidates {
             let nearness = near.of(number.kind);
             let is_own = number.own.iter().any(|(lens, between)| is_spelled(cluster, index, count, lens, between));
-            let is_named = is_tight && nearness > 0 && nearness > near.other();
+            let is_named = is_tight && nearness > 0 && nearness >= near.other();
             let is_better = own.is_none_or(|(best, _)| nearness > best);
             if is_own && is_better && (number.check)(digits) {
                 own = Some((nearness, number.kind));
