@@ -105,7 +105,7 @@ impl Target<'_> {
         for change in 0..changes {
             let (kind, make) = &self.changes[usize::try_from(change).unwrap() % self.changes.len()];
             // Not everything can be done everywhere: then at another place.
-            let made = (0..20).find_map(|_| {
+            let made = (0..400).find_map(|_| {
                 let mut files = self.now.clone();
                 let named = make(&mut rng, &mut files)?;
                 (files != *self.now).then_some((files, named))
