@@ -119,7 +119,7 @@ pub fn measure(rows: &[Row], inspector: &Inspector) -> Evaluation {
 pub fn evaluate(rows: &[Row], inspector: &Inspector, setting: Setting, tell: &(dyn Fn(usize, usize) + Sync)) -> Evaluation {
     let with_signatures = setting == Setting::Product;
     let samples = Samples::of(rows, inspector, with_signatures);
-    let options = if setting == Setting::BagOfWords { Options::BAG_OF_WORDS } else { Options::CHOSEN };
+    let options = if setting == Setting::BagOfWords { Options::BAG_OF_WORDS } else { Options::chosen() };
     let sums = if setting == Setting::SignaturesAlone {
         samples.list.iter().map(|sample| Some(sample.signature_score)).collect()
     } else {
@@ -215,7 +215,7 @@ fn fit_rows(rows: &[Row], samples: &Samples, options: &Options, is_in: &dyn Fn(&
 /// Trains the model that the product ships: on all rows but those of [`Split::Dev`], with the calibration of an [`Evaluation`] of
 /// [`Setting::Product`].
 pub fn train(rows: &[Row], inspector: &Inspector, name: &str, evaluation: &Evaluation) -> Result<Model, ModelError> {
-    let options = Options::CHOSEN;
+    let options = Options::chosen();
     let samples = Samples::of(rows, inspector, true);
     let weights = fit_rows(rows, &samples, &options, &|sample| rows[sample.row].split != Split::Dev);
     let mut origins = BTreeMap::new();
@@ -231,9 +231,10 @@ pub fn train(rows: &[Row], inspector: &Inspector, name: &str, evaluation: &Evalu
         let calibration = calibrate::knots(benign.clone());
         origins.insert(origin.name().to_owned(), OriginHead { bias: weights.bias[origin as usize], named, calibration });
     }
-    let step = step_of(&weights.hashed);
+    let tables = weights.tables();
+    let step = step_of(&tables);
     let head = Head { name: name.to_owned(), step, window_blocks: options.window, prior: options.prior, origins };
-    Model::quantised(head, &weights.hashed)
+    Model::quantised(head, &tables)
 }
 
 /// The step at which all but one weight in ten thousand fit a byte.

@@ -41,7 +41,7 @@ impl Samples {
             let Some(origin) = Origin::of(of.channel) else { continue };
             let text = Inspector::normalised(&of.text);
             let mut kept = Kept::default();
-            classifier::extract(&text, origin, &mut kept);
+            classifier::extract(&text, &mut kept);
             if kept.blocks.is_empty() {
                 continue;
             }

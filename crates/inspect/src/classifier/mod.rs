@@ -32,8 +32,8 @@ impl Model {
     #[must_use]
     pub fn classify<'n>(&self, text: &str, origin: Origin, signatures: impl Iterator<Item = &'n str>) -> Option<Classified> {
         let of_origin = self.of(origin)?;
-        let mut sums = Sums { model: self, open: (0, 0), blocks: Vec::new() };
-        extract(text, origin, &mut sums);
+        let mut sums = Sums { weights: self.weights(origin), open: (0, 0), blocks: Vec::new() };
+        extract(text, &mut sums);
         let best = best_stretch(&sums.blocks, self.head().window_blocks, self.head().step, self.head().prior)?;
         let named = |name: &str| of_origin.named.get(name).copied().unwrap_or(0.0);
         let sum = best.sum + signatures.map(named).sum::<f32>() + of_origin.bias;
@@ -62,14 +62,16 @@ struct Block {
 
 /// Sums weights as features are made.
 struct Sums<'m> {
-    model: &'m Model,
+    weights: &'m [u8],
     open: (i32, u32),
     blocks: Vec<Block>,
 }
 
 impl Sink for Sums<'_> {
+    #[inline]
     fn feature(&mut self, index: u32) {
-        self.open = (self.open.0 + self.model.weight(index), self.open.1 + 1);
+        let weight = self.weights.get(index as usize).map_or(0, |&byte| i32::from(byte as i8));
+        self.open = (self.open.0 + weight, self.open.1 + 1);
     }
 
     fn block(&mut self, start: usize, end: usize) {
