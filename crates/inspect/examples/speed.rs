@@ -1,8 +1,10 @@
 #![allow(missing_docs, clippy::unwrap_used, clippy::print_stdout)]
-use std::time::Instant;
 use event::Channel;
 use watchkeeper_inspect::Inspector;
 use watchkeeper_inspect::classifier::{Model, Origin};
+fn cpu() -> f64 {
+    std::fs::read_to_string("/proc/thread-self/schedstat").unwrap().split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9
+}
 fn main() {
     let mut args = std::env::args().skip(1);
     let corpus = std::fs::read_to_string(args.next().unwrap()).unwrap();
@@ -22,12 +24,12 @@ fn main() {
     let bytes: usize = texts.iter().map(|(t, _)| t.len()).sum();
     let mut best = f64::MAX;
     for _ in 0..7 {
-        let t = Instant::now();
+        let t = cpu();
         let mut s = 0.0;
         for (text, origin) in &texts {
             if let Some(c) = model.classify(text, *origin, std::iter::empty::<&str>()) { s += c.sum }
         }
-        let d = t.elapsed().as_secs_f64();
+        let d = cpu() - t;
         std::hint::black_box(s);
         best = best.min(d);
     }

@@ -11,7 +11,7 @@ use super::tokens::{Kind, Token, tokens};
 const BLOCK_TOKENS: usize = 16;
 
 /// Bytes of a word whose n-grams are read: those of the longest word.
-const WORD_UNITS_MAX: usize = 32;
+const WORD_BYTES_READ: usize = 32;
 
 /// Bits of the filter that keeps a feature from counting twice in a block. A block has 64 features of words and their neighbours.
 const FILTER_BITS: usize = 1 << 12;
@@ -33,41 +33,35 @@ impl Region {
     /// Every region, in the order of the table.
     pub const ALL: [Self; 4] = [Self::Characters, Self::Words, Self::Pairs, Self::Triples];
 
-    /// Bits of an index within the region.
-    const fn bits(self) -> u32 {
-        match self {
-            Self::Characters => 20,
-            Self::Words => 18,
-            Self::Pairs => 20,
-            Self::Triples => 20,
-        }
-    }
-
-    /// Index of the region's first weight.
-    const fn start(self) -> u32 {
-        let mut start = 0;
-        let mut at = 0;
-        while at < self as usize {
-            start += 1 << Self::ALL[at].bits();
-            at += 1;
-        }
-        start
+    /// The index of a hash's weight, by its upper bits: those are mixed best.
+    #[inline]
+    const fn index(self, hash: u64) -> u32 {
+        STARTS[self as usize] + (hash >> (64 - BITS[self as usize])) as u32
     }
 
     /// The region of a weight.
     #[must_use]
     pub fn of(index: u32) -> Self {
-        Self::ALL.into_iter().rev().find(|region| region.start() <= index).unwrap_or(Self::Characters)
-    }
-
-    /// The weight of a hash, whose upper bits are mixed best.
-    const fn index(self, hash: u64) -> u32 {
-        self.start() + (hash >> (64 - self.bits())) as u32
+        Self::ALL.into_iter().rev().find(|region| STARTS[*region as usize] <= index).unwrap_or(Self::Characters)
     }
 }
 
 /// Weights of all regions for one origin.
-pub const WEIGHTS: usize = (Region::Triples.start() + (1 << Region::Triples.bits())) as usize;
+pub const WEIGHTS: usize = STARTS[STARTS.len() - 1] as usize;
+
+/// Bits of an index within each region. The table of an origin is to stay in a core's cache.
+const BITS: [u32; 4] = [18, 17, 18, 18];
+
+/// Where each region starts, and the last one ends.
+const STARTS: [u32; 5] = {
+    let mut starts = [0; 5];
+    let mut at = 0;
+    while at < BITS.len() {
+        starts[at + 1] = starts[at] + (1 << BITS[at]);
+        at += 1;
+    }
+    starts
+};
 
 /// Where a text came in, as far as the classifier tells it apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -155,25 +149,17 @@ impl<S: Sink> Maker<'_, '_, S> {
     #[inline]
     fn characters(&mut self, word: &[u8]) {
         let mut window = u64::from(b' ');
-        let mut units = 1_u32;
-        for &byte in word.iter().take(WORD_UNITS_MAX).chain(b" ") {
+        for (at, &byte) in word.iter().take(WORD_BYTES_READ).chain(b" ").enumerate() {
             window = window << 8 | u64::from(byte);
-            units += 1;
-            if units >= 3 {
-                self.gram(window & 0xff_ffff, 3);
-                if units >= 4 {
-                    self.gram(window & 0xffff_ffff, 4);
-                    if units >= 5 {
-                        self.gram(window & 0xff_ffff_ffff, 5);
-                    }
-                }
-            }
+            if at >= 1 { self.gram(window & 0xff_ffff, 3); }
+            if at >= 2 { self.gram(window & 0xffff_ffff, 4); }
+            if at >= 3 { self.gram(window & 0xff_ffff_ffff, 5); }
         }
     }
 
     #[inline]
     fn gram(&mut self, units: u64, length: u64) {
-        self.sink.feature(Region::Characters.index(spread(units | length << 56)));
+        self.sink.feature(Region::Characters.index((units | length << 56).wrapping_mul(MULTIPLIER)));
     }
 
     /// Adds a feature unless it was there in this block; tells whether it did.

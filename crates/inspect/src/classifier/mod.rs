@@ -32,7 +32,7 @@ impl Model {
     #[must_use]
     pub fn classify<'n>(&self, text: &str, origin: Origin, signatures: impl Iterator<Item = &'n str>) -> Option<Classified> {
         let of_origin = self.of(origin)?;
-        let mut sums = Sums { weights: self.weights(origin), open: (0, 0), blocks: Vec::new() };
+        let mut sums = Sums { weights: self.weights(origin)?, open: (0, 0), blocks: Vec::new() };
         extract(text, &mut sums);
         let best = best_stretch(&sums.blocks, self.head().window_blocks, self.head().step, self.head().prior)?;
         let named = |name: &str| of_origin.named.get(name).copied().unwrap_or(0.0);
@@ -62,7 +62,7 @@ struct Block {
 
 /// Sums weights as features are made.
 struct Sums<'m> {
-    weights: &'m [u8],
+    weights: &'m [u8; WEIGHTS],
     open: (i32, u32),
     blocks: Vec<Block>,
 }
@@ -70,7 +70,7 @@ struct Sums<'m> {
 impl Sink for Sums<'_> {
     #[inline]
     fn feature(&mut self, index: u32) {
-        let weight = self.weights.get(index as usize).map_or(0, |&byte| i32::from(byte as i8));
+        let weight = i32::from(self.weights[index as usize] as i8);
         self.open = (self.open.0 + weight, self.open.1 + 1);
     }
 

@@ -121,9 +121,8 @@ impl Model {
     }
 
     /// The weights that texts of an origin have, one byte each.
-    pub(super) fn weights(&self, origin: Origin) -> &[u8] {
-        let start = origin as usize * WEIGHTS;
-        self.weights.get(start..start + WEIGHTS).unwrap_or_default()
+    pub(super) fn weights(&self, origin: Origin) -> Option<&[u8; WEIGHTS]> {
+        self.weights.get(origin as usize * WEIGHTS..)?.first_chunk()
     }
 }
 
@@ -215,8 +214,8 @@ mod tests {
         let bytes = model.to_bytes().unwrap();
         let read = Model::from_bytes(&bytes).unwrap();
         assert_eq!(read.head(), &head());
-        assert_eq!(read.weights(Origin::User)[1..4], [50, -1_i8 as u8, 127]);
-        assert_eq!(read.weights(Origin::Data)[..2], [0, 100]);
+        assert_eq!(read.weights(Origin::User).unwrap()[1..4], [50, -1_i8 as u8, 127]);
+        assert_eq!(read.weights(Origin::Data).unwrap()[..2], [0, 100]);
     }
 
     #[test]
