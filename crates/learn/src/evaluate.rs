@@ -119,7 +119,7 @@ pub fn measure(rows: &[Row], inspector: &Inspector) -> Evaluation {
 pub fn evaluate(rows: &[Row], inspector: &Inspector, setting: Setting, tell: &(dyn Fn(usize, usize) + Sync)) -> Evaluation {
     let with_signatures = setting == Setting::Product;
     let samples = Samples::of(rows, inspector, with_signatures);
-    let options = if setting == Setting::BagOfWords { Options::BAG_OF_WORDS } else { Options::chosen() };
+    let options = if setting == Setting::BagOfWords { Options::BAG_OF_WORDS } else { Options::CHOSEN };
     let sums = if setting == Setting::SignaturesAlone {
         samples.list.iter().map(|sample| Some(sample.signature_score)).collect()
     } else {
@@ -133,7 +133,8 @@ pub fn evaluate(rows: &[Row], inspector: &Inspector, setting: Setting, tell: &(d
     }
     for (sample, sum) in measured().filter(|(sample, _)| !sample.is_attack) {
         let row = &rows[sample.row];
-        let weight = sources[&(sample.origin, row.source.as_str())].powf(options.source_power - 1.0);
+        // Each source weighs alike: the next one to come is as likely to be like a small one as like a large one.
+        let weight = 1.0 / sources[&(sample.origin, row.source.as_str())];
         benign.entry((sample.origin, &row.family)).or_default().push((sum, weight));
     }
     // A family's texts say nothing about the scores that they get.
@@ -202,7 +203,7 @@ fn left_out_sums(rows: &[Row], samples: &Samples, options: &Options, tell: &(dyn
     sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Each thread has a table of weights and one of steps: 32 MB.
+/// Each thread has tables of weights and of steps: 16 MB.
 const THREADS_MAX: usize = 8;
 
 fn fit_rows(rows: &[Row], samples: &Samples, options: &Options, is_in: &dyn Fn(&Sample) -> bool) -> Weights {
@@ -215,7 +216,7 @@ fn fit_rows(rows: &[Row], samples: &Samples, options: &Options, is_in: &dyn Fn(&
 /// Trains the model that the product ships: on all rows but those of [`Split::Dev`], with the calibration of an [`Evaluation`] of
 /// [`Setting::Product`].
 pub fn train(rows: &[Row], inspector: &Inspector, name: &str, evaluation: &Evaluation) -> Result<Model, ModelError> {
-    let options = Options::chosen();
+    let options = Options::CHOSEN;
     let samples = Samples::of(rows, inspector, true);
     let weights = fit_rows(rows, &samples, &options, &|sample| rows[sample.row].split != Split::Dev);
     let mut origins = BTreeMap::new();

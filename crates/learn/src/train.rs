@@ -35,41 +35,26 @@ impl Options {
     /// What was chosen by leaving sources out.
     pub(crate) const CHOSEN: Self = Self {
         rounds: 4,
-        rate: 0.3,
-        left_out: 0.6,
+        rate: 0.15,
+        left_out: 0.7,
         window: 2,
         prior: 20.0,
         named: 0.2,
-        regions: [0.7, 0.7, 1.0, 1.0],
-        crossed: [0.0, 1.0, 1.0, 0.0],
+        regions: [0.7, 0.7, 0.7, 1.0],
+        crossed: [0.0, 0.7, 0.5, 1.0],
         source_power: 0.5,
     };
 
-    pub(crate) fn chosen() -> Self {
-        let mut o = Self::CHOSEN;
-        for pair in std::env::var("WK_OPT").unwrap_or_default().split(';').filter(|p| !p.is_empty()) {
-            let (k, v) = pair.split_once('=').unwrap();
-            let f = || v.parse::<f32>().unwrap();
-            let l = || { let l: Vec<f32> = v.split(',').map(|x| x.parse().unwrap()).collect(); [l[0], l[1], l[2], l[3]] };
-            match k {
-                "rounds" => o.rounds = f() as usize,
-                "rate" => o.rate = f(),
-                "left_out" => o.left_out = f(),
-                "window" => o.window = f() as usize,
-                "prior" => o.prior = f(),
-                "named" => o.named = f(),
-                "source_power" => o.source_power = f(),
-                "regions" => o.regions = l(),
-                "crossed" => o.crossed = l(),
-                _ => {}
-            }
-        }
-        o
-    }
-
     /// The usual baseline: logistic regression over the words of the whole text.
-    pub(crate) const BAG_OF_WORDS: Self =
-        Self { left_out: 0.0, window: usize::MAX / 2, named: 0.0, regions: [0.0, 1.0, 0.0, 0.0], crossed: [0.0; 4], ..Self::CHOSEN };
+    pub(crate) const BAG_OF_WORDS: Self = Self {
+        rate: 0.3,
+        left_out: 0.0,
+        window: usize::MAX / 2,
+        named: 0.0,
+        regions: [0.0, 1.0, 0.0, 0.0],
+        crossed: [0.0; 4],
+        ..Self::CHOSEN
+    };
 }
 
 /// A trained model, before rounding.
@@ -178,7 +163,10 @@ impl Lesson<'_> {
             let (start, end) = windows[at];
             for &index in sample.of_blocks(start, end).iter().filter(|&&index| self.keeps(index)) {
                 let region = Region::of(index) as usize;
-                let paces = [(index as usize, self.options.regions[region]), (crossed(index, sample.origin), self.options.crossed[region])];
+                let paces = [
+                    (index as usize, self.options.regions[region]),
+                    (crossed(index, sample.origin), self.options.crossed[region]),
+                ];
                 for (at, pace) in paces.into_iter().filter(|(_, pace)| *pace > 0.0) {
                     step(&mut weights.hashed[at], &mut steps.hashed[at], gradient * factor * pace, self.rate * pace);
                 }

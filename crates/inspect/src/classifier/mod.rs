@@ -1,4 +1,4 @@
-//! The classifier: a linear model over hashed n-grams, which reads what signatures have no words for.
+//! The classifier: a linear model over hashed n-grams and classes of words, which reads what signatures have no words for.
 //!
 //! A text is scored in overlapping windows of two sentences or so; the best of these is its sum: an attack is as much of one in a long
 //! text as alone. The sum of a window is `Σ weights / √(features + prior)`. Signatures that matched add to it. Nothing of the text as a
@@ -6,6 +6,7 @@
 //! scores: at [`Verdict::WARN_SCORE_MIN`](event::Verdict::WARN_SCORE_MIN) one in a hundred benign texts of a new source is above it, at
 //! [`Verdict::DENY_SCORE_MIN`](event::Verdict::DENY_SCORE_MIN) one in a thousand.
 
+mod classes;
 mod features;
 mod model;
 mod tokens;

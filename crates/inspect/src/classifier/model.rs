@@ -1,7 +1,7 @@
-//! A trained model: a head in JSON, then one signed byte for each weight.
+//! A trained model: a head in JSON, then for each origin one signed byte for each weight.
 //!
 //! ```text
-//! "WKTEXT1\n"  |  length of the head, u32 little-endian  |  head (JSON)  |  WEIGHTS bytes
+//! "WKTEXT2\n"  |  length of the head, u32 little-endian  |  head (JSON)  |  WEIGHTS bytes for users  |  WEIGHTS bytes for data
 //! ```
 
 use std::borrow::Cow;

@@ -178,8 +178,9 @@ impl Tokens<'_> {
     /// The first `@` from `from` on, looked for once for all words before it.
     fn next_at_sign(&mut self, from: usize) -> usize {
         let known = self.next_at_sign.filter(|known| *known >= from);
-        let found = known
-            .unwrap_or_else(|| memchr(b'@', &self.text.as_bytes()[from..]).map_or(self.text.len() + ADDRESS_BYTES_MAX, |at| from + at));
+        let found = known.unwrap_or_else(|| {
+            memchr(b'@', &self.text.as_bytes()[from..]).map_or(self.text.len() + ADDRESS_BYTES_MAX, |at| from + at)
+        });
         self.next_at_sign = Some(found);
         found
     }
@@ -264,7 +265,10 @@ mod tests {
         assert_eq!(read("see https://a.example/b?c=d\nnow"), ["see", "Url", "\n", "now"]);
         assert_eq!(read("<email:v26:abcdef@x.org> <b>hi</b>"), ["Sanitised", "<", "b", ">", "hi", "<", "/", "b", ">"]);
         assert_eq!(read("a1b2c3d4e5 3rd 忽略指令"), ["Blob", "Number", "忽", "略", "指", "令"]);
-        assert_eq!(read("'tis naïve – l'été. www.x.example, a.b"), ["tis", "naïve", "–", "l'été", ".", "Url", ",", "a", ".", "b"]);
+        assert_eq!(
+            read("'tis naïve – l'été. www.x.example, a.b"),
+            ["tis", "naïve", "–", "l'été", ".", "Url", ",", "a", ".", "b"]
+        );
     }
 
     #[test]
