@@ -1,9 +1,10 @@
 //! Measures the classifier on sources that are left out, or trains it, without building the whole program. It does what `watchkeeper
-//! eval text --leave-one-source-out` and `watchkeeper train` do; the model's name is the one that is given.
+//! eval text` and `watchkeeper train` do.
 //!
 //! ```text
 //! cargo run --release -p watchkeeper-learn --example leave_out -- product|classifier|signatures|words TRAIN.jsonl DEV.jsonl OWN_DIRECTORY
 //! cargo run --release -p watchkeeper-learn --example leave_out -- product TRAIN.jsonl DEV.jsonl OWN_DIRECTORY OUT.wkmodel NAME
+//! cargo run --release -p watchkeeper-learn --example leave_out -- as-it-is DEV.jsonl
 //! ```
 
 #![allow(clippy::print_stdout)]
@@ -14,10 +15,17 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use inspect::Inspector;
-use watchkeeper_learn::{Report, Row, Setting, Split, evaluate, read, train};
+use watchkeeper_learn::{Report, Row, Setting, Split, evaluate, measure, read, train};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [setting, dev] = arguments.as_slice()
+        && setting == "as-it-is"
+    {
+        let rows = rows_of(Path::new(dev), Split::Dev)?;
+        println!("{}", Report::of("As it is", &rows, &measure(&rows, &Inspector::builtin()?)).markdown());
+        return Ok(());
+    }
     let [setting, train_file, dev, own, out @ ..] = arguments.as_slice() else {
         return Err("arguments: SETTING TRAIN.jsonl DEV.jsonl OWN_DIRECTORY [OUT.wkmodel NAME]".into());
     };

@@ -199,7 +199,7 @@ impl Tokens<'_> {
                 }
                 Byte::Gap if byte == b'\'' && self.is_alphabetic(end + 1) => end += 1,
                 Byte::Foreign => match self.text[end..].chars().next() {
-                    Some(character) if character.is_alphanumeric() && !is_ideograph(character) => end += character.len_utf8(),
+                    Some(character) if is_letter(character) => end += character.len_utf8(),
                     _ => break,
                 },
                 Byte::Gap | Byte::Mark => break,
@@ -242,6 +242,15 @@ impl Tokens<'_> {
     }
 }
 
+/// A letter or digit of a word outside ASCII. Those of the commonest scripts are not looked up.
+fn is_letter(character: char) -> bool {
+    is_common_letter(character) || character.is_alphanumeric() && !is_ideograph(character)
+}
+
+const fn is_common_letter(character: char) -> bool {
+    matches!(character, 'а'..='я' | 'ё' | 'à'..='ö' | 'ø'..='ÿ' | 'α'..='ω' | 'ا'..='غ' | '\u{ac00}'..='\u{d7a3}')
+}
+
 fn is_ideograph(character: char) -> bool {
     matches!(character, '\u{e00}'..='\u{e7f}' | '\u{3041}'..='\u{30ff}' | '\u{3400}'..='\u{9fff}' | '\u{f900}'..='\u{faff}')
 }
@@ -269,6 +278,13 @@ mod tests {
             read("'tis naïve – l'été. www.x.example, a.b"),
             ["tis", "naïve", "–", "l'été", ".", "Url", ",", "a", ".", "b"]
         );
+    }
+
+    #[test]
+    fn common_letters_are_letters() {
+        let common = ('\u{80}'..=char::MAX).filter(|character| is_common_letter(*character));
+        assert!(common.clone().count() > 11_000);
+        assert!(common.into_iter().all(|letter| letter.is_alphanumeric() && !is_ideograph(letter)));
     }
 
     #[test]
