@@ -1,12 +1,12 @@
 //! `watchkeeper rules import`.
 
 use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use files::Tree;
+use files::{Lines, Tree};
 use rule_import::{Benign, Form, Import, Noise, Outcome, Standing};
 use serde::{Deserialize, Serialize};
 use store::{Cell, Table};
@@ -19,7 +19,7 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most files of foreign rules.
 const FILES_MAX: usize = 5_000;
 /// Longest line of innocent texts, in bytes.
-const LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most innocent texts: they are held while rules are tried on them.
 const BENIGN_MAX: usize = 1_000_000;
 /// The report of what became of each rule.
@@ -97,20 +97,11 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 
 fn read_benign(file: &Path, into: &mut Vec<Benign>) -> anyhow::Result<()> {
     let cannot_read = || format!("cannot read {}", file.display());
-    let mut lines = BufReader::new(File::open(file).with_context(cannot_read)?);
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        if lines.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).with_context(cannot_read)? == 0 {
-            break;
-        }
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
+    let mut lines = Lines::new(BufReader::new(File::open(file).with_context(cannot_read)?), LINE_BYTES_MAX);
+    while let Some((number, line)) = lines.read().with_context(cannot_read)? {
         let at = || format!("{}: line {number}", file.display());
-        anyhow::ensure!((line.len() as u64) < LINE_BYTES_MAX, "{} has over {LINE_BYTES_MAX} bytes", at());
         anyhow::ensure!(into.len() < BENIGN_MAX, "{} is one too many: {BENIGN_MAX} are taken", at());
-        let BenignLine { text, channel, kind } = serde_json::from_slice(&line).with_context(at)?;
+        let BenignLine { text, channel, kind } = serde_json::from_slice(line).with_context(at)?;
         let channel = channel.as_deref().unwrap_or("user").parse().with_context(at)?;
         into.push(Benign { channel, text, kind: kind.unwrap_or_else(|| "innocent".to_owned()) });
     }

@@ -2,12 +2,13 @@
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _, Write as _};
+use std::io::{self, BufRead, BufReader, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use event::Channel;
+use files::{LineError, Lines};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use server::InspectConfig;
@@ -15,8 +16,8 @@ use server::InspectConfig;
 use crate::cli::{Data, Signatures};
 use crate::output::stdout;
 
-/// Longest line that is read, in bytes: a hostile row must not take the memory of the others.
-const LINE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+/// Longest line that is read, in bytes.
+const LINE_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 /// Texts are borrowed from the line where JSON wrote them as they are: a huge one is not held twice.
 #[derive(Deserialize)]
@@ -95,25 +96,19 @@ fn is_zero(bytes: &u64) -> bool {
 
 /// Answers every line with one line. A line that cannot be read is answered with `{"error"}` and does not stop the others.
 fn filter<A: Serialize>(file: &Path, mut answer: impl FnMut(&[u8]) -> Result<A, String>) -> anyhow::Result<ExitCode> {
-    let mut input: Box<dyn BufRead> = match file.to_str() {
+    let input: Box<dyn BufRead> = match file.to_str() {
         Some("-") => Box::new(io::stdin().lock()),
         _ => Box::new(BufReader::new(File::open(file).with_context(|| format!("cannot read {}", file.display()))?)),
     };
+    let mut lines = Lines::new(input, LINE_BYTES_MAX);
     let mut out = stdout();
-    let mut line = Vec::new();
     let mut all_read = true;
     loop {
-        line.clear();
-        if input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
-        let result = if line.last() != Some(&b'\n') && line.len() as u64 == LINE_BYTES_MAX {
-            input.skip_until(b'\n')?;
-            Err(format!("a line has at most {LINE_BYTES_MAX} bytes"))
-        } else if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        } else {
-            answer(&line)
+        let result = match lines.read() {
+            Ok(Some((_, line))) => answer(line),
+            Ok(None) => break,
+            Err(LineError::TooLong { bytes_max, .. }) => Err(format!("a line has at most {bytes_max} bytes")),
+            Err(LineError::Io(error)) => return Err(error.into()),
         };
         match result {
             Ok(answer) => serde_json::to_writer(&mut out, &answer).map_err(io::Error::from)?,
@@ -123,10 +118,6 @@ fn filter<A: Serialize>(file: &Path, mut answer: impl FnMut(&[u8]) -> Result<A, 
             }
         }
         out.write_all(b"\n")?;
-        // One huge line must not stay in memory for the sake of the small ones that follow.
-        if line.capacity() > 1024 * 1024 {
-            line = Vec::new();
-        }
     }
     out.flush()?;
     Ok(if all_read { ExitCode::SUCCESS } else { ExitCode::from(1) })
