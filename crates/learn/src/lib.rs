@@ -18,6 +18,6 @@ mod sample;
 mod train;
 
 pub use corpus::{CorpusError, Row, Split, read};
-pub use evaluate::{Evaluation, Rate, Setting, evaluate, measure, train};
+pub use evaluate::{Evaluation, LeftOut, Rate, Setting, Share, Signatures, evaluate, measure, train};
 pub use figures::wilson;
-pub use report::Report;
+pub use report::{Report, Summary};
