@@ -50,6 +50,17 @@ pub struct Stamp {
     changed: Option<SystemTime>,
 }
 
+impl Stamp {
+    /// Of one file.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        Ok(Self { path: path.to_owned(), bytes: metadata.len(), changed: metadata.modified().ok() })
+    }
+}
+
 impl Tree<'_> {
     /// The files below a directory with their bytes, or the one file that is named, whatever it is called.
     ///
@@ -76,10 +87,7 @@ impl Tree<'_> {
     /// # Errors
     /// As there.
     pub fn stamps(&self, at: &Path) -> Result<Vec<Stamp>, TreeError> {
-        let stamp = |path: PathBuf| match std::fs::metadata(&path) {
-            Ok(metadata) => Ok(Stamp { path, bytes: metadata.len(), changed: metadata.modified().ok() }),
-            Err(error) => Err(TreeError::Read { path, error }),
-        };
+        let stamp = |path: PathBuf| Stamp::of(&path).map_err(|error| TreeError::Read { path, error });
         self.paths(at)?.into_iter().map(stamp).collect()
     }
 

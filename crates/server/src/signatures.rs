@@ -1,4 +1,4 @@
-//! The signatures of the inspector: those that are built in and those of the operator's directories, read anew when they change.
+//! The signatures of the inspector, those that are built in and those of the operator's directories, and its model: read anew when they change.
 //!
 //! A set that does not load leaves the one in force that is; it is told in the log, in an event and in the status, and tried again when
 //! the files change once more.
@@ -103,10 +103,13 @@ impl InspectConfig {
         Ok(inspector.with_model(Some(read_model(path)?)))
     }
 
-    fn stamps(&self) -> Result<Vec<Stamp>, TreeError> {
+    fn stamps(&self) -> Result<Vec<Stamp>, SignatureError> {
         let mut stamps = Vec::new();
         for dir in &self.signatures {
             stamps.extend(TREE.stamps(dir)?);
+        }
+        if let Some(path) = &self.model {
+            stamps.push(Stamp::of(path).map_err(|source| SignatureError::ModelFile { path: path.clone(), source })?);
         }
         Ok(stamps)
     }
@@ -163,7 +166,7 @@ impl Signatures {
 
     /// Whether there is something that can change.
     pub(crate) fn can_change(&self) -> bool {
-        !self.config.signatures.is_empty()
+        !self.config.signatures.is_empty() || self.config.model.is_some()
     }
 
     pub(crate) fn standing(&self) -> SignaturesStanding {
@@ -198,7 +201,7 @@ impl Signatures {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.taken = self.config.stamps().ok();
         let before = self.pipeline.inspector();
-        let event = match self.config.inspector() {
+        let event = match self.config.inspector().map(|inspector| inspector.with_canaries(before.canaries().clone())) {
             Ok(inspector) if inspector.digest() == before.digest() => {
                 state.refused = None;
                 return;
@@ -213,7 +216,9 @@ impl Signatures {
             Err(error) => {
                 let mut reason = error.to_string();
                 reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
-                tracing::error!("the signatures in the directories are not used, those before stay in force: {reason}");
+                tracing::error!(
+                    "the signatures and the model that lie on the disk are not used, those before stay in force: {reason}"
+                );
                 let is_known = state.refused.as_ref() == Some(&reason);
                 state.refused = Some(reason.clone());
                 if is_known {

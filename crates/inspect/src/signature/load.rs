@@ -41,6 +41,13 @@ pub(crate) struct ExampleCase {
     number: usize,
 }
 
+impl ExampleCase {
+    /// The name of the file that it is of.
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+}
+
 /// What files of signatures hold.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
