@@ -65,12 +65,12 @@ impl Engine {
         let sigma = rules.take_sigma();
         Self {
             canaries: Arc::new(rules.canaries().clone()),
+            turns: Turns::new(rules.signs()),
             rules,
             sigma,
             sessions: Sessions::new(),
             novelty: Novelty::new(CONTENTS_REMEMBERED_MAX),
             flow: Flow::new(),
-            turns: Turns::new(rules.signs()),
             spoken: LruCache::new(NonZeroUsize::new(ALARMS_REMEMBERED_MAX).unwrap_or(NonZeroUsize::MIN)),
             skipped: Skipped::default(),
         }

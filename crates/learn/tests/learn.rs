@@ -79,7 +79,7 @@ fn rows_that_cannot_be_measured_are_counted() {
     let mut rows = rows();
     let measured = rows.len();
     let answer = Row { channel: Channel::Assistant, ..rows[0].clone() };
-    let wordless = Row { text: "...".to_owned(), ..rows[1].clone() };
+    let wordless = Row { text: " ".to_owned(), ..rows[1].clone() };
     rows.extend([answer.clone(), wordless, Row { split: Split::Always, ..answer }]);
     for setting in [Setting::ClassifierAlone, Setting::SignaturesAlone] {
         let report = Report::of("small", &rows, &evaluate(&rows, &signatures(), setting, &|_, _| {}));

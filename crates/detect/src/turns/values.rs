@@ -116,7 +116,7 @@ mod tests {
         assert_eq!(first.len(), 1);
         assert_eq!(first, of("api_key: hunter2-Xk9!pQ"));
         assert_ne!(first, of("password = \"hunter3-Xk9!pQ\""));
-        assert_eq!(of("<CVV:dropped>"), []);
+        assert!(of("<CVV:dropped>").is_empty());
     }
 
     #[test]
