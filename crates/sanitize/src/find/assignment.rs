@@ -30,6 +30,43 @@ enum Named {
 #[derive(Default)]
 pub(super) struct Ends {
     value: usize,
+    /// Where its last letter that is no punctuation ends.
+    trimmed: usize,
+    /// Where a script without spaces begins in it, or its end.
+    ideograph: usize,
+    /// How far cookies were read.
+    cookies: usize,
+}
+
+impl Ends {
+    /// The end of the value that begins at `from`, without the punctuation of the sentence.
+    fn of_value(&mut self, text: &str, from: usize) -> usize {
+        let bytes = text.as_bytes();
+        if from >= self.value {
+            self.value = from + bytes[from..].iter().position(|b| is_value_end(*b)).unwrap_or(bytes.len() - from);
+            self.trimmed = trimmed_end(bytes, from, self.value);
+            self.ideograph = from;
+        }
+        // a value that begins in such a script is one of it
+        let first = text.get(from..).and_then(|rest| rest.chars().next());
+        if first.is_none_or(|c| c >= FIRST_IDEOGRAPH) {
+            return self.trimmed.max(from);
+        }
+        if from >= self.ideograph {
+            self.ideograph = bytes[from..self.value].iter().position(|b| *b >= 0xE3).map_or(self.value, |len| from + len);
+        }
+        if self.ideograph < self.value { trimmed_end(bytes, from, self.ideograph) } else { self.trimmed.max(from) }
+    }
+}
+
+/// The first of the characters of scripts that are written without spaces; in UTF-8 they begin with E3 or more.
+const FIRST_IDEOGRAPH: char = '\u{3000}';
+
+fn trimmed_end(bytes: &[u8], from: usize, to: usize) -> usize {
+    /// More punctuation than this ends no sentence.
+    const BYTES_MAX: usize = 8;
+    let tail = bytes[from..to].iter().rev().take(BYTES_MAX).take_while(|b| matches!(b, b'.' | b',' | b':' | b'\\')).count();
+    to - tail
 }
 
 /// The whole text as the value of a key that names it.
@@ -77,12 +114,7 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
             let Some(end) = closing(bytes, start, *quote, escaped) else { return };
             (start, end, true)
         }
-        Some(_) => {
-            if from >= ends.value {
-                ends.value = from + bytes[from..].iter().position(|b| is_value_end(*b)).unwrap_or(bytes.len() - from);
-            }
-            (from, ends.value, false)
-        }
+        Some(_) => (from, ends.of_value(text, from), false),
         None => return,
     };
     if let Some(what) = announced {
@@ -91,8 +123,8 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
         return;
     }
     let (Some(value), Some(named)) = (text.get(start..end), named) else { return };
-    let value = if quoted { value } else { before_ideographs(value) };
-    let value = if quoted { value } else { value.trim_end_matches(['.', ',', ':', '\\', '*']) };
+    // `**password: value**`
+    let value = if quoted { value } else { value.strip_suffix("**").unwrap_or(value) };
     if named == Named::Verification {
         if is_verification(value) {
             found.push(Match::new(start, start + value.len(), Kind::Cvv, String::new()));
@@ -100,8 +132,10 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
         return;
     }
     // the names and values of a header are read one by one
-    if is_cookie(name) && value.contains('=') {
-        cookies(text, start, found);
+    if is_cookie(name) && head(value).contains('=') {
+        if start >= ends.cookies {
+            ends.cookies = cookies(text, start, found);
+        }
         return;
     }
     // `NAME=value` as in a file of environment variables, against `name: value` in prose or code
@@ -114,8 +148,7 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
 
 /// What stands before the first character of a script that is written without spaces, if the value begins in another.
 fn before_ideographs(value: &str) -> &str {
-    const FIRST: char = '\u{3000}';
-    let end = value.find(|c| c >= FIRST).filter(|end| *end > 0).unwrap_or(value.len());
+    let end = value.find(|c| c >= FIRST_IDEOGRAPH).filter(|end| *end > 0).unwrap_or(value.len());
     &value[..end]
 }
 
@@ -169,7 +202,7 @@ pub(super) fn sentence(text: &str, start: usize, end: usize, found: &mut Vec<Mat
 
 /// `the access token 3ea5...`, `secret key: ...`: a random run behind the words that end at `end`.
 pub(super) fn run(text: &str, end: usize, found: &mut Vec<Match>) -> Option<usize> {
-    const BETWEEN: &[&str] = &[" is ", " : ", ": ", "は", "是", " "];
+    const BETWEEN: &[&str] = &[" is ", " : ", ": ", "は", "是", "：", " "];
     const BYTES_MIN: usize = 20;
     const DISTINCT_MIN: u32 = 8;
     let rest = text.get(end..)?;
@@ -243,7 +276,8 @@ pub(super) fn basic(text: &str, from: usize, found: &mut Vec<Match>) -> Option<u
     const BYTES_MIN: usize = 6;
     const BYTES_MAX: usize = 512;
     let len = text.as_bytes()[from..].iter().take(BYTES_MAX).take_while(|b| is_token68(**b)).count();
-    let value = text.get(from..from + len)?;
+    let value = text.get(from..from + len)?.trim_end_matches('.');
+    let len = value.len();
     if len < BYTES_MIN {
         return None;
     }
@@ -255,13 +289,14 @@ pub(super) fn basic(text: &str, from: usize, found: &mut Vec<Match>) -> Option<u
 }
 
 /// The values of a header's cookies that keep a session open: random ones, and those whose name says so. Its attributes stay.
-pub(super) fn cookies(text: &str, from: usize, found: &mut Vec<Match>) -> Option<usize> {
+/// Returns how far was read.
+pub(super) fn cookies(text: &str, from: usize, found: &mut Vec<Match>) -> usize {
     const BYTES_MIN: usize = 16;
     const NAMED_BYTES_MIN: usize = 6;
     const COOKIES_MAX: usize = 64;
-    let line = text.get(from..)?;
+    let line = text.get(from..).unwrap_or_default();
     let line = &line[..line.len().min(floor_boundary(line, QUOTED_BYTES_MAX))];
-    let line = line.split(['\n', '\r', '"', '`']).next()?;
+    let line = line.split(['\n', '\r', '"', '`']).next().unwrap_or_default();
     let mut at = from;
     for pair in line.split(';').take(COOKIES_MAX) {
         let start = at;
@@ -280,8 +315,14 @@ pub(super) fn cookies(text: &str, from: usize, found: &mut Vec<Match>) -> Option
             push(text, value_start, value_start + value.len(), Kind::SessionCookie, found);
         }
     }
-    // a key of a known provider in it is the better reading
-    None
+    from + line.len()
+}
+
+/// `Cookie JSESSIONID=...`, without the header's colon: a name and its sign follow at once.
+pub(super) fn begins_pair(text: &str, from: usize) -> bool {
+    let bytes = &text.as_bytes()[from..];
+    let len = bytes.iter().take(NAME_BYTES_MAX).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')).count();
+    len > 1 && bytes.get(len) == Some(&b'=')
 }
 
 /// The last boundary of a character that is not behind `at`.
@@ -291,7 +332,8 @@ pub(super) fn floor_boundary(text: &str, at: usize) -> usize {
 
 /// `host:5432:database:user:password`, a line of PostgreSQL's password file: at its port.
 pub(super) fn password_file(text: &str, start: usize, end: usize, found: &mut Vec<Match>) -> Option<usize> {
-    let line = text.get(end..)?.split(['\n', '\r', ' ', '"', '\'']).next()?;
+    let line = text.get(end..)?;
+    let line = line[..floor_boundary(line, USERINFO_BYTES_MAX)].split(['\n', '\r', ' ', '"', '\'']).next()?;
     let mut parts = line.splitn(3, ':');
     let (database, user, password) = (parts.next()?, parts.next()?, parts.next()?);
     let host = text.as_bytes()[..start].last().is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'*');

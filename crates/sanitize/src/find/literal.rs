@@ -36,6 +36,8 @@ enum Announces {
     Mailchimp,
     /// `Cookie:` and `Set-Cookie:`.
     Cookies,
+    /// The same without its colon.
+    CookiePair,
     /// A line of a password file of PostgreSQL.
     PasswordFile,
     /// `login ann password ...`.
@@ -51,7 +53,7 @@ enum Announces {
 }
 
 use Announces::{
-    After, Armour, AuthorizationHeader, Basic, Bearer, Cookies, Jwt, Key, Letter, Mailchimp, NetworkFile, Password, PasswordFile,
+    After, Armour, AuthorizationHeader, Basic, Bearer, CookiePair, Cookies, Jwt, Key, Letter, Mailchimp, NetworkFile, Password, PasswordFile,
     Run, SendGrid, SpelledAddress, Street, Title, Verification, Zone,
 };
 
@@ -130,6 +132,15 @@ static LITERALS: &[(&str, Announces)] = &[
     ("ccess key", Run),
     ("ccess token", Run),
     ("lient secret", Run),
+    ("ecret_key", Run),
+    ("ECRET_KEY", Run),
+    ("ccess_key", Run),
+    ("CCESS_KEY", Run),
+    ("ccess_token", Run),
+    ("lient_secret", Run),
+    ("api_key", Run),
+    ("API_KEY", Run),
+    ("ecretAccessKey", Run),
     ("PI key", Run),
     ("pi key", Run),
     ("PI secret", Run),
@@ -164,6 +175,7 @@ static LITERALS: &[(&str, Announces)] = &[
     ("?sig=", After(Shape::new(Kind::AzureKey, 40).base64())),
     ("ookie: ", Cookies),
     ("OOKIE: ", Cookies),
+    ("ookie ", CookiePair),
     (":5432:", PasswordFile),
     (" login ", NetworkFile),
     ("Mr. ", Title),
@@ -256,7 +268,7 @@ pub(super) fn sweep(text: &str, found: &mut Vec<Match>) {
     let Some(Sweeper { searcher, announces }) = SWEEPER.as_ref() else { return };
     let mut at = 0;
     // A header inside the value of a header is not read again, which keeps a chain of them linear.
-    let mut header_end = 0;
+    let (mut header_end, mut cookies_end) = (0, 0);
     while let Some(hit) = searcher.find(Input::new(text).range(at..)) {
         let (start, end) = (hit.start(), hit.end());
         let Some(announces) = announces.get(hit.pattern().as_usize()) else { return };
@@ -281,7 +293,13 @@ pub(super) fn sweep(text: &str, found: &mut Vec<Match>) {
             Verification => card::verification(text, start, end, found),
             SpelledAddress => email::spelled(text, start, end, found),
             Mailchimp => secret::mailchimp(text, start, end, found),
-            Cookies => assignment::cookies(text, end, found),
+            Cookies | CookiePair if end < cookies_end => None,
+            CookiePair if !assignment::begins_pair(text, end) => None,
+            // a key of a known provider in it is the better reading
+            Cookies | CookiePair => {
+                cookies_end = assignment::cookies(text, end, found);
+                None
+            }
             PasswordFile => assignment::password_file(text, start, end, found),
             NetworkFile => assignment::network_file(text, end, found),
             // what is behind these may be announced again by what is in it, so they take nothing from the sweep

@@ -111,12 +111,20 @@ impl Shape {
                 return None;
             }
         }
+        // one more than the most shows that it is longer, so that a row of them stays linear
+        let rest = self.len_max.map_or(rest, |max| &rest[..rest.len().min(max + 1)]);
         let len = rest.iter().position(|b| !self.takes(*b)).unwrap_or(rest.len());
         if len < self.len_min || self.len_max.is_some_and(|max| len > max) {
             return None;
         }
-        // punctuation at the end belongs to the sentence
-        let trimmed = rest[..len].iter().rposition(|b| !matches!(b, b'-' | b'_' | b'.' | b',')).map_or(len, |last| last + 1);
+        let run = &rest[..len];
+        // the parameters of a hash have commas, the hash behind them has none: what follows is the next cell
+        let run = match (self.letters, run.iter().rposition(|b| *b == b'$')) {
+            (Letters::Crypt, Some(sign)) => &run[..run[sign..].iter().position(|b| *b == b',').map_or(len, |cut| sign + cut)],
+            _ => run,
+        };
+        // a full stop at the end belongs to the sentence; a hyphen may be the key's last letter
+        let trimmed = run.iter().rposition(|b| !matches!(b, b'.' | b',')).map_or(run.len(), |last| last + 1);
         Some(from + trimmed.max(self.len_min))
     }
 }
