@@ -3,7 +3,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
-use super::{Hint, Match, announced, has_context};
+use super::context::{Near, Topic};
+use super::{Hint, Match, announced};
 use crate::SensitiveType as Kind;
 
 /// Longest name that is looked at.
@@ -321,7 +322,8 @@ pub(super) fn cookies(text: &str, from: usize, found: &mut Vec<Match>) -> usize 
 /// `Cookie JSESSIONID=...`, without the header's colon: a name and its sign follow at once.
 pub(super) fn begins_pair(text: &str, from: usize) -> bool {
     let bytes = &text.as_bytes()[from..];
-    let len = bytes.iter().take(NAME_BYTES_MAX).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')).count();
+    let len =
+        bytes.iter().take(NAME_BYTES_MAX).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')).count();
     len > 1 && bytes.get(len) == Some(&b'=')
 }
 
@@ -536,9 +538,8 @@ fn last_word(name: &[u8]) -> &[u8] {
 
 fn kind_of(named: Named, name: &[u8], value: &str) -> Kind {
     const AWS_SECRET_BYTES: usize = 40;
-    let hint = Hint::default();
-    let is_aws = value.len() == AWS_SECRET_BYTES
-        && has_context(name, name.len(), hint, &["aws", "secret_access", "secretaccess", "secret access"]);
+    let speaks_of_amazon = || Near::before(name, name.len(), Hint::default()).speaks_of(Topic::Amazon);
+    let is_aws = value.len() == AWS_SECRET_BYTES && speaks_of_amazon();
     match named {
         Named::Password => Kind::Password,
         _ if is_aws => Kind::AwsSecretKey,

@@ -53,8 +53,8 @@ enum Announces {
 }
 
 use Announces::{
-    After, Armour, AuthorizationHeader, Basic, Bearer, CookiePair, Cookies, Jwt, Key, Letter, Mailchimp, NetworkFile, Password, PasswordFile,
-    Run, SendGrid, SpelledAddress, Street, Title, Verification, Zone,
+    After, Armour, AuthorizationHeader, Basic, Bearer, CookiePair, Cookies, Jwt, Key, Letter, Mailchimp, NetworkFile, Password,
+    PasswordFile, Run, SendGrid, SpelledAddress, Street, Title, Verification, Zone,
 };
 
 /// Where two literals begin at one place, the longer one is taken.

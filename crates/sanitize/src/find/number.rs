@@ -1,6 +1,9 @@
 //! Clusters of digits: groups with separators between them, read as address, card, social security or telephone number.
 
-use super::{Hint, Match, address, card, device, financial, has_context, iban, is_escape, national, phone, place, secret};
+use std::cell::Cell;
+
+use super::context::Near;
+use super::{Hint, Match, address, card, device, financial, iban, is_escape, national, phone, place, secret};
 use crate::SensitiveType as Kind;
 
 /// A run of digits, in bytes of the text.
@@ -24,6 +27,8 @@ pub(super) struct Cluster<'a> {
     pub(super) text: &'a str,
     pub(super) groups: &'a [Group],
     pub(super) hint: Hint<'a>,
+    /// What was last read of the words before a group: several finders ask of one.
+    pub(super) near: &'a Cell<Option<(usize, Near)>>,
 }
 
 /// Most groups of one cluster; a longer one goes on in the next, with as many as a card spelled digit by digit has in
@@ -38,11 +43,10 @@ const CODE_DIGITS_MIN: usize = 6;
 /// Most bytes between two groups: ` - `, `) `.
 const SEPARATOR_BYTES_MAX: usize = 3;
 
+/// A number in the groups of a card that is none; no part of it is a telephone number.
+const ROW_OF_FOURS: &[usize] = &[4, 4, 4, 4];
 /// Most groups of digits of a code: `12.345.678-Z`.
 const CODE_GROUPS_MAX: usize = 3;
-
-const SSN_WORDS: &[&str] =
-    &["ssn", "social security", "social-security", "social_security", "socialsecurity", "social sec", "soc sec"];
 
 /// Looks at the cluster that begins with the digit at `at`. Returns where to go on.
 pub(super) fn at(text: &str, at: usize, hint: Hint<'_>, found: &mut Vec<Match>) -> usize {
@@ -110,11 +114,12 @@ pub(super) fn at(text: &str, at: usize, hint: Hint<'_>, found: &mut Vec<Match>) 
         return end;
     }
     mark_glued(bytes, groups);
-    let cluster = Cluster { text, groups, hint };
+    let near = Cell::new(None);
+    let cluster = Cluster { text, groups, hint, near: &near };
     // `2 12345678Z`: a code that begins behind another number
     for index in (count.saturating_sub(CODE_GROUPS_MAX).max(1)..count).filter(|index| cluster.opens(*index)) {
         if let Some(end) = national::code(text, cluster.groups[index].start, hint, found) {
-            read(Cluster { text, groups: &cluster.groups[..index], hint }, found);
+            read(Cluster { groups: &cluster.groups[..index], ..cluster }, found);
             return end;
         }
     }
@@ -204,7 +209,13 @@ fn is_fraction(bytes: &[u8], group: Group) -> bool {
 /// Whether there are one or two digits, as behind a decimal comma.
 fn is_cents(bytes: &[u8], from: usize) -> bool {
     let len = bytes.get(from..).map_or(0, |rest| rest.iter().take(3).take_while(|b| b.is_ascii_digit()).count());
-    matches!(len, 1 | 2) && !bytes.get(from + len).is_some_and(|b| *b == b',' || *b == b'/')
+    // the next cell of a row goes on
+    let goes_on = match bytes.get(from + len) {
+        Some(b',' | b'/') => true,
+        Some(b'.' | b'-' | b':') => bytes.get(from + len + 1).is_some_and(u8::is_ascii_alphanumeric),
+        _ => false,
+    };
+    matches!(len, 1 | 2) && !goes_on
 }
 
 /// Whether the slash at `at` parts a URL or a path (`https://host/123`, `host.example/123`) and not a product from its version
@@ -257,8 +268,15 @@ impl<'a> Cluster<'a> {
         self.groups[from..to].iter().filter_map(|group| self.text.get(group.start..group.end)).collect()
     }
 
-    pub(super) fn has_context(self, index: usize, words: &[&str]) -> bool {
-        has_context(self.bytes(), self.groups[index].start, self.hint, words)
+    /// What the words before group `index` announce.
+    pub(super) fn near(self, index: usize) -> Near {
+        let start = self.groups[index].start;
+        if let Some((_, near)) = self.near.get().filter(|(at, _)| *at == start) {
+            return near;
+        }
+        let near = Near::before(self.bytes(), start, self.hint);
+        self.near.set(Some((start, near)));
+        near
     }
 }
 
@@ -270,6 +288,7 @@ fn read(cluster: Cluster<'_>, found: &mut Vec<Match>) {
             .or_else(|| national::number(cluster, index, found))
             .or_else(|| ssn(cluster, index, found))
             .or_else(|| date(cluster, index))
+            .or_else(|| cluster.has_lengths(index, ROW_OF_FOURS).then_some(ROW_OF_FOURS.len()))
             .or_else(|| phone::at(cluster, index, found));
         index += taken.unwrap_or(1);
     }
@@ -313,7 +332,7 @@ fn ssn(cluster: Cluster<'_>, index: usize, found: &mut Vec<Match>) -> Option<usi
         return None;
     }
     let sure = parts == 3 && (separator == b"-" || (separator == b" " && cluster.groups.len() == 3));
-    if parts == 3 && separator.len() > 3 || !sure && !cluster.has_context(index, SSN_WORDS) {
+    if parts == 3 && separator.len() > 3 || !sure && cluster.near(index).of(Kind::UsSsn) == 0 {
         return None;
     }
     let digits = cluster.digits(index, index + parts);

@@ -6,7 +6,6 @@ use super::Number;
 use super::{americas, asia_pacific, europe};
 use crate::SensitiveType as Kind;
 use crate::find::Match;
-use crate::find::context::Near;
 use crate::find::number::Cluster;
 
 /// Most groups of one number: `1 85 05 78 006 084 36`.
@@ -46,8 +45,6 @@ pub(in crate::find) fn at(cluster: Cluster<'_>, index: usize, found: &mut Vec<Ma
         return None;
     }
     let digits = cluster.digits(index, index + count);
-    // set up when a number of so many digits is looked for
-    let mut near: Option<Near> = None;
     let mut best: Option<(u8, usize, Kind)> = None;
     for count in (1..=count).rev() {
         let total = ends[count - 1];
@@ -57,7 +54,7 @@ pub(in crate::find) fn at(cluster: Cluster<'_>, index: usize, found: &mut Vec<Ma
             continue;
         }
         let is_tight = (index + 1..index + count).all(|i| matches!(cluster.separator(i), b" " | b"-" | b"." | b"/" | b" - "));
-        let near = near.get_or_insert_with(|| Near::before(cluster.bytes(), cluster.groups[index].start, cluster.hint));
+        let near = cluster.near(index);
         let mut own: Option<(u8, Kind)> = None;
         for number in candidates {
             let nearness = near.of(number.kind);
