@@ -177,7 +177,7 @@ pub(super) fn sentence(text: &str, start: usize, end: usize, found: &mut Vec<Mat
         let dashes = start.checked_sub(3).map(|from| &bytes[from..start - 1]);
         (dashes == Some(b"--") && rest.starts_with(' ')).then_some(1)
     };
-    let mut from = end + between.or_else(flag)?;
+    let mut from = end + between.or_else(flag).or_else(|| is_line_of_its_own(text, start, end).then_some(1))?;
     let quote = bytes.get(from).copied().filter(|b| matches!(b, b'"' | b'\'' | b'`'));
     let to = match quote {
         Some(quote) => {
@@ -195,10 +195,42 @@ pub(super) fn sentence(text: &str, start: usize, end: usize, found: &mut Vec<Mat
     let value = text.get(from..to)?;
     let value = if quote.is_some() { value } else { before_ideographs(value).trim_end_matches(['.', ',', ':']) };
     let looks = value.len() >= 6 && value.bytes().any(|b| b.is_ascii_digit() || (quote.is_none() && is_symbol(b)));
+    let is_alone = between.is_none() && flag().is_none();
+    if is_alone && (quote.is_some() || value.len() < 8 && !is_mixed(value)) {
+        return None;
+    }
     let accepted = (quote.is_some() && !value.contains(' ') && accepts(Named::Password, value, true, false))
         || looks && !is_placeholder(value);
     accepted.then(|| found.push(Match::new(from, from + value.len(), Kind::Password, value.to_owned())))?;
     Some(from + value.len())
+}
+
+/// `user: my password hunter22`: a line that has nothing before the word but who speaks, and one word behind it. Elsewhere a word of
+/// all sorts of letters, which no sentence has, is enough.
+fn is_line_of_its_own(text: &str, start: usize, end: usize) -> bool {
+    const LINE_BYTES_MAX: usize = 48;
+    let Some(rest) = text.get(end..).and_then(|rest| rest.strip_prefix(' ')) else { return false };
+    let value = rest.split(char::is_whitespace).next().unwrap_or_default();
+    if value.len() > JUDGED_BYTES || !value.bytes().any(|b| b.is_ascii_digit()) {
+        return false;
+    }
+    if is_mixed(value.trim_end_matches(['.', ',', ':'])) {
+        return true;
+    }
+    let ends_line = rest[value.len()..].trim_start_matches([' ', '\r']).chars().next().is_none_or(|c| c == '\n');
+    let bytes = text.as_bytes();
+    let line = &bytes[start.saturating_sub(LINE_BYTES_MAX)..start];
+    let line = line.iter().rposition(|b| *b == b'\n').map_or(line, |at| &line[at + 1..]);
+    // the word's first letter is cut off
+    let words = line.split(|b| *b == b' ').filter(|word| word.len() > 1 && !word.ends_with(b":"));
+    ends_line && line.len() < LINE_BYTES_MAX && words.count() <= 1
+}
+
+/// Capitals, small letters, digits and signs, three sorts of them.
+fn is_mixed(value: &str) -> bool {
+    let has = |class: fn(&u8) -> bool| usize::from(value.as_bytes().iter().any(class));
+    let sorts = has(u8::is_ascii_uppercase) + has(u8::is_ascii_lowercase) + has(u8::is_ascii_digit) + has(|b| is_symbol(*b));
+    value.len() >= 8 && sorts >= 3 && value.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// `the access token 3ea5...`, `secret key: ...`: a random run behind the words that end at `end`.
@@ -407,7 +439,9 @@ fn name_before(bytes: &[u8], at: usize) -> Option<(&[u8], bool)> {
 
 /// Whether a name ends in the last letter of one that is looked for.
 fn may_be_secret(name: &[u8]) -> bool {
-    name.last().is_some_and(|last| *last >= 0x80 || b"adetnyshw21cvr".contains(&last.to_ascii_lowercase()))
+    name.last().is_some_and(|last| {
+        *last >= 0x80 || *last == b'o' && !name.is_ascii() || b"adetnyshw21cvr".contains(&last.to_ascii_lowercase())
+    })
 }
 
 /// What a name says, by its last words.
@@ -514,7 +548,8 @@ fn name_of(name: &[u8]) -> Option<Named> {
         ];
         return (!ends_with(&other)).then_some(Named::Token);
     }
-    let verification = ["cvv", "cvc", "securitycode", "cardverificationvalue"];
+    let verification =
+        ["cvv", "cvc", "securitycode", "cardverificationvalue", "cardverificationcode", "kartenprfnummer", "kartenpruefnummer"];
     if verification.iter().any(|word| {
         whole == word.as_bytes()
             || joined == word.as_bytes()

@@ -299,7 +299,7 @@ impl Near {
 /// Whether a name says what its value is.
 pub(super) fn names(key: &str) -> bool {
     let near = Near::before(b"", 0, Hint { key: Some(key) });
-    near.last[..TYPES].iter().any(|nearness| *nearness > 0)
+    near.last[..TYPES].iter().any(|nearness| *nearness > 0) || near.speaks_of(Topic::Card) || near.speaks_of(Topic::Telephone)
 }
 
 /// Whether one of an operator's words (lower case) stands shortly before `at`, or in the hint. A word counts where it begins;

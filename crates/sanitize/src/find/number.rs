@@ -134,11 +134,20 @@ fn groups_from(bytes: &[u8], at: usize) -> impl Iterator<Item = Group> + '_ {
         let start = next?;
         let end = digits_end(bytes, start);
         let separator = bytes[end..].iter().take(SEPARATOR_BYTES_MAX + 1).take_while(|b| is_separator(**b)).count();
-        let goes_on =
-            (1..=SEPARATOR_BYTES_MAX).contains(&separator) && bytes.get(end + separator).is_some_and(u8::is_ascii_digit);
+        let goes_on = (1..=SEPARATOR_BYTES_MAX).contains(&separator)
+            && bytes.get(end + separator).is_some_and(u8::is_ascii_digit)
+            && !is_sentence_end(bytes, (start, end), separator);
         next = goes_on.then_some(end + separator);
         Some(Group { start, end, glued: false })
     })
+}
+
+/// `... 4111. 080892-5868`: the dot and the space between two numbers of which one is no part of a date, `12. 05. 1985`.
+fn is_sentence_end(bytes: &[u8], (start, end): (usize, usize), separator: usize) -> bool {
+    let next = end + separator;
+    let is_long =
+        |from: usize, most: usize| bytes.get(from..=from + most).is_some_and(|head| head.iter().all(u8::is_ascii_digit));
+    bytes[end..next].starts_with(b". ") && (end - start > 2 || is_long(next, 4))
 }
 
 fn digits_end(bytes: &[u8], from: usize) -> usize {
@@ -158,7 +167,8 @@ fn mark_glued(bytes: &[u8], groups: &mut [Group]) {
     let word_before = before_that.is_ascii_alphanumeric() || before_that == b'_';
     let glued = match before {
         // `host.203.0.113.7` and `resource.4111...` are a name with a value behind it; `1.` and `_.` go on as a number.
-        b'.' => word_before && !before_that.is_ascii_alphabetic(),
+        // `10.1000/abc.2019.32596` is a path
+        b'.' => word_before && (!before_that.is_ascii_alphabetic() || is_behind_slash(bytes, first.start - 1)),
         b'/' => word_before && !is_escape(bytes, first.start - 2) && !is_in_path(bytes, first.start - 1),
         b',' => before_that.is_ascii_digit() && is_fraction(bytes, *first),
         b'-' | b'+' | b'(' => word_before && !is_escape(bytes, first.start - 2),
@@ -227,6 +237,13 @@ pub(super) fn is_in_path(bytes: &[u8], at: usize) -> bool {
         .rsplit(|b| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'('))
         .next();
     run.is_some_and(|run| run.contains(&b'/') || run.contains(&b'.'))
+}
+
+/// Whether the word that ends at `at` stands behind a slash.
+fn is_behind_slash(bytes: &[u8], at: usize) -> bool {
+    const WORD_BYTES_MAX: usize = 32;
+    let word = bytes[..at].iter().rev().take(WORD_BYTES_MAX).take_while(|b| b.is_ascii_alphabetic()).count();
+    at > word && bytes[at - word - 1] == b'/'
 }
 
 fn has_space(bytes: &[u8], left: Group, right: Group) -> bool {

@@ -49,7 +49,8 @@ const OPEN_NAMES: &[&str] = &[
 /// Where the words begin that speak of the value at `at`, `from` or later: at its own name, if a field that is complete stands
 /// before that.
 pub(super) fn start(bytes: &[u8], from: usize, at: usize) -> usize {
-    own_name(bytes, from, at).unwrap_or(from).max(after_ideographic_stop(bytes, from, at))
+    let from = after_stop(bytes, from, at).max(after_head(bytes, from, at));
+    own_name(bytes, from, at).unwrap_or(from)
 }
 
 fn own_name(bytes: &[u8], from: usize, at: usize) -> Option<usize> {
@@ -73,7 +74,10 @@ fn own_name(bytes: &[u8], from: usize, at: usize) -> Option<usize> {
     if words.is_empty() || name_len > NAME_BYTES_MAX || is_open(words) {
         return None;
     }
-    is_complete(&window[..name]).then_some(from + name)
+    // `a = 'x' AND b = `
+    let is_next = ["AND ", "OR ", "and ", "or "].iter().any(|word| words.starts_with(word.as_bytes()))
+        && window[..name].last().is_some_and(|b| matches!(b, b'\'' | b'"' | b')') || b.is_ascii_digit());
+    (is_next || is_complete(&window[..name])).then_some(from + name)
 }
 
 fn is_open(name: &[u8]) -> bool {
@@ -93,7 +97,7 @@ fn is_complete(before: &[u8]) -> bool {
                 || opening.contains(&b'\'')
                 || rest[..trimmed - 1].last().is_some_and(|b| matches!(b, b'"' | b'\''))
         }
-        Some(b'.') => !opening.is_empty(),
+        Some(b'.') => !opening.is_empty() || rest[..trimmed - 1].last().is_some_and(|b| *b >= 0x80),
         // a line before it that has a sign in it
         Some(b'\n') => has_field(&rest[..trimmed - 1]),
         _ => opening.contains(&b'\\') && rest.ends_with(b"n") && has_field(rest),
@@ -107,16 +111,34 @@ fn has_field(before: &[u8]) -> bool {
     sign.is_some_and(|sign| line[sign + 1..].iter().any(|b| b.is_ascii_alphanumeric() || *b >= 0x80))
 }
 
-/// Behind the last ideographic full stop, where words stand between it and the value.
-fn after_ideographic_stop(bytes: &[u8], from: usize, at: usize) -> usize {
-    const STOP: &[u8] = "。".as_bytes();
+/// Behind the last full stop of a script that is written without spaces, also where it is folded to ASCII, if words stand between
+/// it and the value.
+fn after_stop(bytes: &[u8], from: usize, at: usize) -> usize {
     let window = &bytes[from..at];
-    let stop = memchr::memmem::rfind(window, STOP).map(|stop| stop + STOP.len());
+    let is_stop = |i: usize| match window[i] {
+        b'.' => i > 0 && window[i - 1] >= 0x80,
+        0x82 => window[..i].ends_with(&[0xE3, 0x80]),
+        _ => false,
+    };
+    let stop = (0..window.len()).rev().find(|i| is_stop(*i)).map(|stop| stop + 1);
     stop.filter(|stop| window[*stop..].iter().any(|b| b.is_ascii_alphanumeric() || *b >= 0x80)).map_or(from, |stop| from + stop)
 }
 
+/// Behind the names of columns, for a cell that is not the first of its row: it is read under its own elsewhere.
+fn after_head(bytes: &[u8], from: usize, at: usize) -> usize {
+    let window = &bytes[from..at];
+    let cell =
+        window.trim_ascii_end().strip_suffix(b"'").or_else(|| window.strip_suffix(b"\"")).unwrap_or(window).trim_ascii_end();
+    if cell.last() != Some(&b',') {
+        return from;
+    }
+    let values = memchr::memmem::rfind(window, b"VALUES").or_else(|| memchr::memmem::rfind(window, b"values"));
+    let line = window.iter().rposition(|b| *b == b'\n').filter(|line| window[..*line].contains(&b','));
+    values.max(line).map_or(from, |head| from + head)
+}
+
 fn is_gap(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'"' | b'\'' | b'`' | b'\\' | b':' | b'=' | b'>' | b'|' | b'(' | b'[' | b'*')
+    matches!(byte, b' ' | b'\t' | b'"' | b'\'' | b'`' | b'\\' | b':' | b'=' | b'>' | b'|' | b'(' | b'[' | b'*' | b'+')
 }
 
 fn is_name(byte: u8) -> bool {
@@ -141,6 +163,12 @@ mod tests {
             ("| phone | 0171 |\n| part | ", " part | "),
             ("客户已经打过两次电话。isbn：", "isbn："),
             ("phone: 0171. isbn: ", " isbn: "),
+            ("电话.isbn:", "isbn:"),
+            ("고객이 전화했습니다.\nuser: timestamp ", "\nuser: timestamp "),
+            ("WHERE mobile = '0171' AND model = '", " AND model = '"),
+            ("INSERT INTO c (id, phone) VALUES (17, '", "VALUES (17, '"),
+            ("id,phone,ean\n17,", "\n17,"),
+            ("phone: 0171\nnote: +", "note: +"),
         ] {
             assert_eq!(scope(before), scope_of, "{before}");
         }
