@@ -149,6 +149,10 @@ impl CustomTypes {
         Ok(all)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.types.is_empty()
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.types.iter().map(|one| &one.name)
     }

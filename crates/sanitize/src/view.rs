@@ -29,6 +29,10 @@ impl View {
     /// The decoded reading of `raw`, or `None` when it is the same text.
     pub(crate) fn of(raw: &str) -> Option<Self> {
         let bytes = raw.as_bytes();
+        // most texts have nothing of it, which is seen at once
+        if raw.is_ascii() && memchr::memchr3(b'%', b'\\', b'&', bytes).is_none() {
+            return None;
+        }
         let mut view = Self { text: String::new(), units: Vec::new() };
         let (mut at, mut copied) = (0, 0);
         while at < bytes.len() {

@@ -6,6 +6,7 @@
 
 use std::sync::LazyLock;
 
+use super::assignment::Tails;
 use super::{Hint, Match, begins, date, ends, is_escape, person, place};
 use crate::SensitiveType as Kind;
 
@@ -192,6 +193,17 @@ fn is_letter(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte >= 0x80
 }
 
+/// What a name may end in besides the words, and says nothing of what it is.
+const TAILS: [&[u8]; 7] = [b"number", b"num", b"no", b"nr", b"id", b"nbr", b"code"];
+
+static LABEL_TAILS: LazyLock<Tails> =
+    LazyLock::new(|| Tails::of(LABELS.iter().flatten().map(|(word, _)| word.as_slice()).chain(TAILS)));
+
+/// Whether a name ends in the letters of one that announces something.
+pub(super) fn may_be_label(name: &[u8]) -> bool {
+    LABEL_TAILS.may_end(name)
+}
+
 /// What a name announces, by its last words.
 pub(super) fn label(name: &[u8]) -> Option<What> {
     let name = &name[name.len().saturating_sub(NAME_BYTES_MAX)..];
@@ -215,9 +227,7 @@ pub(super) fn label(name: &[u8]) -> Option<What> {
         if let Some((_, what)) = found {
             return Some(*what);
         }
-        let tail = [&b"number"[..], b"num", b"no", b"nr", b"id", b"nbr", b"code"]
-            .into_iter()
-            .find(|tail| joined.ends_with(tail) && begins_word[joined.len() - tail.len()])?;
+        let tail = TAILS.into_iter().find(|tail| joined.ends_with(tail) && begins_word[joined.len() - tail.len()])?;
         joined = &joined[..joined.len() - tail.len()];
     }
 }

@@ -1,5 +1,7 @@
 //! Values that their names give away: `password = ...`, `"api_key": "..."`, `Authorization: ...`, `scheme://user:...@host`.
 
+use std::sync::LazyLock;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
@@ -98,7 +100,7 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
     let bytes = text.as_bytes();
     let Some((name, quoted_name)) = name_before(bytes, at) else { return };
     let named = if may_be_secret(name) { name_of(name) } else { None };
-    let announced = if named.is_none() { announced::label(name) } else { None };
+    let announced = if named.is_none() && announced::may_be_label(name) { announced::label(name) } else { None };
     if named.is_none() && announced.is_none() {
         return;
     }
@@ -437,11 +439,65 @@ fn name_before(bytes: &[u8], at: usize) -> Option<(&[u8], bool)> {
     Some((&bytes[end - len..end], quoted))
 }
 
-/// Whether a name ends in the last letter of one that is looked for.
+/// Ends of names of passwords, by their letters; and last words, where the letters end many other words as well.
+#[rustfmt::skip]
+const PASSWORD_ENDS: &[&str] = &["password", "passwd", "passphrase", "passcode", "passwort", "kennwort", "motdepasse", "senha", "wachtwoord", "salasana",
+    "adgangskode", "passord", "userpwd", "dbpwd", "dbpass", "mysqlpwd"];
+const PASSWORD_LAST: &[&str] = &["pwd", "pass", "pw", "psw"];
+#[rustfmt::skip]
+const SECRET_ENDS: &[&str] = &["secret", "apikey", "accesskey", "secretkey", "privatekey", "encryptionkey", "signingkey", "accountkey", "authkey", "masterkey",
+    "sharedkey", "servicekey", "subscriptionkey", "clientkey", "appkey", "accesskeyid", "licensekey", "secrets", "webhookkey", "hmackey", "keydata",
+    "applicationkey", "storagekey", "geheimnis", "clavesecreta"];
+#[rustfmt::skip]
+const TOKEN_ENDS: &[&str] = &["accesstoken", "authtoken", "refreshtoken", "bearertoken", "sessiontoken", "idtoken", "apitoken", "csrftoken", "bottoken",
+    "jsessionid", "phpsessid", "aspsessionid", "connectsid"];
+const TOKEN_LAST: &[&str] = &["token", "jwt", "bearer", "credential", "credentials", "auth", "cookie", "session"];
+/// Vocabulary of models and of paging.
+#[rustfmt::skip]
+const OTHER_TOKENS: &[&str] = &["nexttoken", "nextpagetoken", "pagetoken", "continuationtoken", "padtoken", "eostoken", "bostoken", "unktoken", "masktoken",
+    "stoptoken"];
+#[rustfmt::skip]
+const VERIFICATION: &[&str] = &["cvv", "cvc", "securitycode", "cardverificationvalue", "cardverificationcode", "kartenpruefnummer"];
+
+/// The last two letters of names that are looked for. Hardly any other name has them, so that most are put aside at once.
+static SECRET_TAILS: LazyLock<Tails> = LazyLock::new(|| {
+    let lists = [PASSWORD_ENDS, PASSWORD_LAST, SECRET_ENDS, TOKEN_ENDS, TOKEN_LAST, VERIFICATION];
+    Tails::of(lists.into_iter().flatten().map(|word| word.as_bytes()))
+});
+
+/// Pairs of letters.
+pub(super) struct Tails(Box<[u64; 1024]>);
+
+impl Tails {
+    pub(super) fn of<'a>(words: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut pairs = Box::new([0; 1024]);
+        for word in words {
+            if let [.., first, last] = word {
+                let pair = usize::from(*first) << 8 | usize::from(*last);
+                pairs[pair / 64] |= 1 << (pair % 64);
+            }
+        }
+        Self(pairs)
+    }
+
+    /// Whether the last letters of the name, without what parts them, are such a pair. Beyond ASCII everything may be.
+    pub(super) fn may_end(&self, name: &[u8]) -> bool {
+        let mut letters = name.iter().rev().filter(|b| b.is_ascii_alphanumeric() || **b >= 0x80);
+        match (letters.next(), letters.next()) {
+            (Some(last), Some(first)) if last.is_ascii() && first.is_ascii() => {
+                let pair = usize::from(first.to_ascii_lowercase()) << 8 | usize::from(last.to_ascii_lowercase());
+                self.0[pair / 64] >> (pair % 64) & 1 == 1
+            }
+            (Some(last), first) => !last.is_ascii() || first.is_some_and(|first| !first.is_ascii()),
+            _ => false,
+        }
+    }
+}
+
+/// Whether a name may say that its value is secret. Names beyond ASCII are few.
 fn may_be_secret(name: &[u8]) -> bool {
-    name.last().is_some_and(|last| {
-        *last >= 0x80 || *last == b'o' && !name.is_ascii() || b"adetnyshw21cvr".contains(&last.to_ascii_lowercase())
-    })
+    let digits = name.iter().rev().take_while(|b| b.is_ascii_digit()).count();
+    SECRET_TAILS.may_end(&name[..name.len() - digits]) || name.last() == Some(&b'o') && !name.is_ascii()
 }
 
 /// What a name says, by its last words.
@@ -470,87 +526,16 @@ fn name_of(name: &[u8]) -> Option<Named> {
     // the last word alone, where its letters end many other words as well
     let last = last_word(name);
     let is_last = |words: &[&str]| words.iter().any(|word| last.eq_ignore_ascii_case(word.as_bytes()));
-    if ends_with(&[
-        "password",
-        "passwd",
-        "passphrase",
-        "passcode",
-        "passwort",
-        "kennwort",
-        "motdepasse",
-        "senha",
-        "wachtwoord",
-        "salasana",
-        "adgangskode",
-        "passord",
-        "userpwd",
-        "dbpwd",
-        "dbpass",
-        "mysqlpwd",
-    ]) || is_last(&["pwd", "pass", "pw", "psw"])
-    {
+    if ends_with(PASSWORD_ENDS) || is_last(PASSWORD_LAST) {
         return Some(Named::Password);
     }
-    if ends_with(&[
-        "secret",
-        "apikey",
-        "accesskey",
-        "secretkey",
-        "privatekey",
-        "encryptionkey",
-        "signingkey",
-        "accountkey",
-        "authkey",
-        "masterkey",
-        "sharedkey",
-        "servicekey",
-        "subscriptionkey",
-        "clientkey",
-        "appkey",
-        "accesskeyid",
-        "licensekey",
-        "secrets",
-        "webhookkey",
-        "hmackey",
-        "keydata",
-        "applicationkey",
-        "storagekey",
-        "geheimnis",
-        "clavesecreta",
-    ]) {
+    if ends_with(SECRET_ENDS) {
         return Some(Named::Secret);
     }
-    if is_last(&["token", "jwt", "bearer", "credential", "credentials", "auth", "cookie", "session"])
-        || ends_with(&[
-            "accesstoken",
-            "authtoken",
-            "refreshtoken",
-            "bearertoken",
-            "sessiontoken",
-            "idtoken",
-            "apitoken",
-            "csrftoken",
-            "bottoken",
-        ])
-    {
-        // vocabulary of models and of paging
-        let other = [
-            "nexttoken",
-            "nextpagetoken",
-            "pagetoken",
-            "continuationtoken",
-            "padtoken",
-            "eostoken",
-            "bostoken",
-            "unktoken",
-            "masktoken",
-            "stoptoken",
-        ];
-        return (!ends_with(&other)).then_some(Named::Token);
+    if is_last(TOKEN_LAST) || ends_with(TOKEN_ENDS) {
+        return (!ends_with(OTHER_TOKENS)).then_some(Named::Token);
     }
-    let verification =
-        ["cvv", "cvc", "securitycode", "cardverificationvalue", "cardverificationcode", "kartenprfnummer", "kartenpruefnummer"];
-    if verification.iter().any(|word| {
+    if VERIFICATION.iter().any(|word| {
         whole == word.as_bytes()
             || joined == word.as_bytes()
             || joined.ends_with(word.as_bytes()) && (word.len() > 3 || is_last(&["cvv", "cvc", "cvv2", "cvc2"]))

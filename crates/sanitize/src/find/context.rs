@@ -21,11 +21,13 @@ pub(super) enum Topic {
     Vehicle,
     /// Amazon's cloud.
     Amazon,
+    /// Crypto currencies, of which Solana's addresses have no checksum.
+    Wallet,
 }
 
 const TYPES: usize = Kind::ALL.len();
 const NOBODYS: usize = TYPES + Topic::Nobodys as usize;
-const TOPICS: usize = TYPES + Topic::Amazon as usize + 1;
+const TOPICS: usize = TYPES + Topic::Wallet as usize + 1;
 /// What a key says is nearer than any word of the text.
 const KEY_NEARNESS: u8 = 200;
 /// Words so short are words by themselves, and not the beginning of others (`pan`, and `panel`), unless a star says so.
@@ -177,6 +179,7 @@ const TOPIC_WORDS: &[(Topic, &[&str])] = &[
         "reach us", "ring me", "dial*", "handy*", "hotline", "landline", "msisdn", "caller", "contact number", "contact no"]),
     (Topic::Version, &["version", "ver.", "release", "section", "chapter", "build*", "firmware", "upgrade", "rfc*", "oid*", "§"]),
     (Topic::Vehicle, &["vin*", "vehicle", "chassis", "fahrgestell", "fin*", "telaio", "châssis", "bastidor"]),
+    (Topic::Wallet, &["solana", "sol", "wallet", "phantom", "spl", "pubkey", "public key", "token account", "crypto", "deposit address", "payout address"]),
     (Topic::Amazon, &["aws*", "secret_access", "secretaccess", "secret access"]),
 ];
 

@@ -131,6 +131,11 @@ fn tables(text: &str, found: &mut Vec<Match>) {
             head = None;
             continue;
         }
+        // such a line is no head
+        if !continued && !is_piped && row.iter().any(|b| matches!(b, b'<' | b'>' | b'{' | b'}' | b'=' | b':' | b'@')) {
+            head = None;
+            continue;
+        }
         let Some(cells) = cells(bytes, line, separator) else {
             head = None;
             continue;

@@ -72,6 +72,13 @@ pub(crate) fn pass(text: &str, hint: Hint<'_>, found: &mut Vec<Match>) -> bool {
     bytes(text, hint, found)
 }
 
+/// Whether the text has fields in it whose names stand further from their values than words do.
+pub(crate) fn has_fields(text: &str) -> bool {
+    let mut found = Vec::new();
+    field::sweep(text, &mut found);
+    !found.is_empty()
+}
+
 /// Where words end that announce values of several words: names, dates, addresses, grouped numbers. What stands behind them may be a part of
 /// one as soon as more comes.
 pub(crate) fn announcements(text: &str) -> Vec<usize> {

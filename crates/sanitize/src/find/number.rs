@@ -61,10 +61,13 @@ pub(super) fn at(text: &str, at: usize, hint: Hint<'_>, found: &mut Vec<Match>) 
         }
         let end = national::code(text, at, hint, found)
             .or_else(|| national::hong_kong(text, at, found))
-            .or_else(|| financial::wallet(text, at, found))
+            .or_else(|| financial::wallet(text, at, hint, found))
             .or_else(|| device::at(text, at, hint, found))
             .or_else(|| secret::discord(text, at, found));
         return end.unwrap_or_else(|| digits_end(bytes, at));
+    }
+    if let Some(end) = calendar_date(bytes, at) {
+        return end;
     }
     // Most numbers are short and alone: they are measured before anything is set up for them.
     let (mut count, mut total, mut end, mut first_end) = (0, 0, at, at);
@@ -85,7 +88,7 @@ pub(super) fn at(text: &str, at: usize, hint: Hint<'_>, found: &mut Vec<Match>) 
     {
         return end;
     }
-    if is_code && let Some(end) = financial::wallet(text, at, found) {
+    if is_code && let Some(end) = financial::wallet(text, at, hint, found) {
         return end;
     }
     if (is_code || count > 1)
@@ -125,6 +128,20 @@ pub(super) fn at(text: &str, at: usize, hint: Hint<'_>, found: &mut Vec<Match>) 
     }
     read(cluster, found);
     if count == GROUPS_MAX { groups[GROUPS_MAX - GROUPS_SHARED].start } else { last.end }
+}
+
+/// A date as ISO 8601 has it, which is nothing else whatever stands before it. Dates of birth are found by what announces them.
+fn calendar_date(bytes: &[u8], at: usize) -> Option<usize> {
+    const BYTES: usize = 10;
+    let date = bytes.get(at..at + BYTES)?;
+    let [b'1' | b'2', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'-', month @ .., b'-', _, _] = date else { return None };
+    let ([b'0', b'1'..=b'9'] | [b'1', b'0'..=b'2']) = month else { return None };
+    let ([b'0', b'1'..=b'9'] | [b'1' | b'2', b'0'..=b'9'] | [b'3', b'0' | b'1']) = date[8..] else { return None };
+    let begins = at == 0 || !matches!(bytes[at - 1], b'-' | b'.' | b'+' | b'/' | b'(');
+    let ends =
+        bytes.get(at + BYTES).is_none_or(|after| matches!(after, b'"' | b'\'' | b'\n' | b',' | b';' | b')' | b'<' | b'|' | b']'))
+            || bytes.get(at + BYTES) == Some(&b' ') && !bytes.get(at + BYTES + 1).is_some_and(u8::is_ascii_digit);
+    (begins && ends).then_some(at + BYTES)
 }
 
 /// The groups of the cluster that begins at `at`.
@@ -279,6 +296,11 @@ impl<'a> Cluster<'a> {
     /// Whether something may end with the group before `index`.
     pub(super) fn closes(self, index: usize) -> bool {
         index >= self.groups.len() || self.separator(index).contains(&b' ') || self.separator(index).contains(&b')')
+    }
+
+    pub(super) fn digit_bytes(self, from: usize, to: usize) -> impl Iterator<Item = u8> + 'a {
+        let bytes = self.bytes();
+        self.groups[from..to].iter().flat_map(move |group| bytes[group.start..group.end].iter().copied())
     }
 
     pub(super) fn digits(self, from: usize, to: usize) -> String {

@@ -224,7 +224,8 @@ fn named(cluster: Cluster<'_>, index: usize, found: &mut Vec<Match>) -> Option<u
         digits += group.len();
         count = i + 1;
     }
-    if digits < DIGITS_MIN || !cluster.closes(index + count) {
+    let is_decimal = count == 2 && cluster.separator(index + 1) == b"." && cluster.groups[index + 1].len() <= 2;
+    if digits < DIGITS_MIN || is_decimal || !cluster.closes(index + count) {
         return None;
     }
     let number = cluster.digits(index, index + count);

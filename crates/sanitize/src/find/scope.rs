@@ -70,13 +70,20 @@ fn own_name(bytes: &[u8], from: usize, at: usize) -> Option<usize> {
     if name > 0 && name_len > 1 && window[name - 1] == b'\\' && is_escape(window, name) {
         name += 1;
     }
+    // the space before a name is no part of it, and that a full stop stands in it neither
+    name += window[name..end]
+        .iter()
+        .rposition(|b| *b == b'.')
+        .filter(|dot| window.get(name + dot + 1) == Some(&b' '))
+        .map_or(0, |dot| dot + 1);
+    name += window[name..end].iter().take_while(|b| **b == b' ').count();
     let words = window[name..end].trim_ascii();
     if words.is_empty() || name_len > NAME_BYTES_MAX || is_open(words) {
         return None;
     }
     // `a = 'x' AND b = `
     let is_next = ["AND ", "OR ", "and ", "or "].iter().any(|word| words.starts_with(word.as_bytes()))
-        && window[..name].last().is_some_and(|b| matches!(b, b'\'' | b'"' | b')') || b.is_ascii_digit());
+        && window[..name].trim_ascii_end().last().is_some_and(|b| matches!(b, b'\'' | b'"' | b')') || b.is_ascii_digit());
     (is_next || is_complete(&window[..name])).then_some(from + name)
 }
 
@@ -115,6 +122,9 @@ fn has_field(before: &[u8]) -> bool {
 /// it and the value.
 fn after_stop(bytes: &[u8], from: usize, at: usize) -> usize {
     let window = &bytes[from..at];
+    if window.is_ascii() {
+        return from;
+    }
     let is_stop = |i: usize| match window[i] {
         b'.' => i > 0 && window[i - 1] >= 0x80,
         0x82 => window[..i].ends_with(&[0xE3, 0x80]),
@@ -132,7 +142,9 @@ fn after_head(bytes: &[u8], from: usize, at: usize) -> usize {
     if cell.last() != Some(&b',') {
         return from;
     }
-    let values = memchr::memmem::rfind(window, b"VALUES").or_else(|| memchr::memmem::rfind(window, b"values"));
+    let values = (0..window.len()).rev().find(|at| {
+        matches!(window[*at], b'V' | b'v') && (window[*at..].starts_with(b"VALUES") || window[*at..].starts_with(b"values"))
+    });
     let line = window.iter().rposition(|b| *b == b'\n').filter(|line| window[..*line].contains(&b','));
     values.max(line).map_or(from, |head| from + head)
 }
@@ -160,12 +172,12 @@ mod tests {
             ("PHONE=0171\nSKU=", "SKU="),
             ("?phone=0171&book=", "book="),
             ("<phone>0171</phone><isbn>", "isbn>"),
-            ("| phone | 0171 |\n| part | ", " part | "),
+            ("| phone | 0171 |\n| part | ", "part | "),
             ("客户已经打过两次电话。isbn：", "isbn："),
-            ("phone: 0171. isbn: ", " isbn: "),
+            ("phone: 0171. isbn: ", "isbn: "),
             ("电话.isbn:", "isbn:"),
             ("고객이 전화했습니다.\nuser: timestamp ", "\nuser: timestamp "),
-            ("WHERE mobile = '0171' AND model = '", " AND model = '"),
+            ("WHERE mobile = '0171' AND model = '", "AND model = '"),
             ("INSERT INTO c (id, phone) VALUES (17, '", "VALUES (17, '"),
             ("id,phone,ean\n17,", "\n17,"),
             ("phone: 0171\nnote: +", "note: +"),

@@ -63,7 +63,10 @@ pub(in crate::find) fn at(text: &str, digit: usize, hint: Hint<'_>, found: &mut 
             }
         }
     };
-    attempt(digit - tight, tight);
+    // most numbers have no letter in them
+    if tight > 0 || has_letter(bytes, digit) {
+        attempt(digit - tight, tight);
+    }
     // `AB 12 34 56 C`: one separator between the letters and the digits
     if tight == 0
         && let Some(mark) = digit.checked_sub(1).filter(|mark| is_separator(bytes[*mark]))
@@ -83,6 +86,14 @@ pub(in crate::find) fn at(text: &str, digit: usize, hint: Hint<'_>, found: &mut 
     let (start, end, code, normal) = best?;
     found.push(Match::new(start, end, code.kind, String::from_utf8_lossy(&normal).into_owned()));
     Some(end)
+}
+
+/// Whether a letter stands among the digits and separators that begin at `digit`.
+fn has_letter(bytes: &[u8], digit: usize) -> bool {
+    /// More digits and separators before its first letter no code has: those of China have seventeen.
+    const BYTES_MAX: usize = 20;
+    let run = bytes[digit..].iter().take(BYTES_MAX);
+    run.skip_while(|b| b.is_ascii_digit() || is_separator(**b)).next().is_some_and(u8::is_ascii_alphabetic)
 }
 
 fn letters_before(bytes: &[u8], at: usize) -> usize {

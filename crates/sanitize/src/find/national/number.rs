@@ -44,12 +44,15 @@ pub(in crate::find) fn at(cluster: Cluster<'_>, index: usize, found: &mut Vec<Ma
     if total < DIGITS_MIN {
         return None;
     }
-    let digits = cluster.digits(index, index + count);
+    let mut digits = [0; DIGITS_MAX];
+    for (slot, digit) in digits.iter_mut().zip(cluster.digit_bytes(index, index + count)) {
+        *slot = digit;
+    }
     let mut best: Option<(u8, usize, Kind)> = None;
     for count in (1..=count).rev() {
         let total = ends[count - 1];
         let Some(candidates) = BY_DIGITS.get(total).filter(|candidates| !candidates.is_empty()) else { continue };
-        let Some(digits) = digits.as_bytes().get(..total) else { continue };
+        let Some(digits) = digits.get(..total) else { continue };
         if !cluster.closes(index + count) {
             continue;
         }
