@@ -68,7 +68,7 @@ const WORDS: &[(What, &[&str])] = &[
         "дата рождения", "дата народження", "родился", "родилась", "出生日期", "出生", "生年月日", "생년월일"]),
     (PASSPORT, &["passport", "pasaporte", "passaporto", "passeport", "passaporte", "paspoort", "paszport", "паспорт", "护照号", "护照", "パスポート"]),
     (US_PASSPORT, &["US passport", "U.S. passport", "american passport"]),
-    (IDENTITY_CARD, &["german ID card", "german id card", "german ID card number", "german passport", "personalausweis", "ausweisnummer", "ausweis-nr", "reisepass", "reisepassnummer", "personalausweisnummer", "ausweisnr", "passnummer"]),
+    (IDENTITY_CARD, &["german ID card", "german id card", "german ID card number", "personalausweis", "ausweisnummer", "ausweis-nr", "reisepass", "reisepassnummer", "personalausweisnummer", "ausweisnr", "passnummer"]),
     (DRIVER, &["driving licence", "driving license", "driver licence", "driver's licence", "drivers licence", "führerschein", "fuehrerschein", "permis de conduire", "permiso de conducir",
         "licencia de conducir", "carnet de conducir", "patente di guida", "carteira de motorista", "carta de condução", "rijbewijs"]),
     (US_DRIVER, &["driver license", "driver's license", "driver’s license", "drivers license", "driver license number", "DL number", "DL#", "DL no", "dl number", "dl no"]),

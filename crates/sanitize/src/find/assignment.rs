@@ -459,10 +459,15 @@ const OTHER_TOKENS: &[&str] = &["nexttoken", "nextpagetoken", "pagetoken", "cont
 #[rustfmt::skip]
 const VERIFICATION: &[&str] = &["cvv", "cvc", "securitycode", "cardverificationvalue", "cardverificationcode", "kartenpruefnummer"];
 
+const PASSWORD_ENDS_BEYOND_ASCII: &[&str] =
+    &["パスワード", "비밀번호", "密码", "密碼", "şifre", "пароль", "hasło", "lösenord", "contraseña"];
+const SECRET_ENDS_BEYOND_ASCII: &[&str] = &["clé secrète", "api-schlüssel", "密钥", "비밀키"];
+
 /// The last two letters of names that are looked for. Hardly any other name has them, so that most are put aside at once.
 static SECRET_TAILS: LazyLock<Tails> = LazyLock::new(|| {
-    let lists = [PASSWORD_ENDS, PASSWORD_LAST, SECRET_ENDS, TOKEN_ENDS, TOKEN_LAST, VERIFICATION];
-    Tails::of(lists.into_iter().flatten().map(|word| word.as_bytes()))
+    let beyond_ascii = [PASSWORD_ENDS_BEYOND_ASCII, SECRET_ENDS_BEYOND_ASCII];
+    let lists = [PASSWORD_ENDS, PASSWORD_LAST, SECRET_ENDS, TOKEN_ENDS, TOKEN_LAST, VERIFICATION].into_iter().chain(beyond_ascii);
+    Tails::of(lists.flatten().map(|word| word.as_bytes()))
 });
 
 /// Pairs of letters.
@@ -494,20 +499,20 @@ impl Tails {
     }
 }
 
-/// Whether a name may say that its value is secret. Names beyond ASCII are few.
+/// Whether a name may say that its value is secret.
 fn may_be_secret(name: &[u8]) -> bool {
     let digits = name.iter().rev().take_while(|b| b.is_ascii_digit()).count();
-    SECRET_TAILS.may_end(&name[..name.len() - digits]) || name.last() == Some(&b'o') && !name.is_ascii()
+    SECRET_TAILS.may_end(&name[..name.len() - digits])
 }
 
 /// What a name says, by its last words.
 fn name_of(name: &[u8]) -> Option<Named> {
-    const PASSWORDS: &[&str] = &["パスワード", "비밀번호", "密码", "密碼", "şifre", "пароль", "hasło", "lösenord", "contraseña"];
-    const SECRETS: &[&str] = &["clé secrète", "api-schlüssel", "密钥", "비밀키"];
     if !name.is_ascii() {
         let lower = String::from_utf8_lossy(name.get(name.len().saturating_sub(NAME_BYTES_MAX)..)?).to_lowercase();
         let ends_with = |words: &[&str]| words.iter().any(|word| lower.trim_end().ends_with(word));
-        let named = ends_with(PASSWORDS).then_some(Named::Password).or_else(|| ends_with(SECRETS).then_some(Named::Secret));
+        let named = ends_with(PASSWORD_ENDS_BEYOND_ASCII)
+            .then_some(Named::Password)
+            .or_else(|| ends_with(SECRET_ENDS_BEYOND_ASCII).then_some(Named::Secret));
         if named.is_some() {
             return named;
         }

@@ -79,8 +79,8 @@ pub(super) const NUMBERS: &[Number] = &[
 pub(super) const CODES: &[Code] = &[
     code_of(Kind::ItFiscalCode, b"AAAAAA9XAXXAXXXA", fiscal_code, Needs::Capitals),
     code_of(Kind::ItFiscalCode, b"AAA?AAA?9XAXX?AXXXA", fiscal_code, Needs::Capitals),
-    code_of(Kind::EsNif, b"99999999?A", dni, Needs::Nothing),
-    code_of(Kind::EsNif, b"99?999?999?A", dni, Needs::Nothing),
+    code_of(Kind::EsNif, b"99999999?A", dni, Needs::Capitals),
+    code_of(Kind::EsNif, b"99?999?999?A", dni, Needs::Capitals),
     code_of(Kind::EsNie, b"A?9999999?A", nie, Needs::Nothing),
     code_of(Kind::EsNif, b"A?9999999X", cif, Needs::Word),
     code_of(Kind::UkNino, b"AA?99?99?99?A", nino, Needs::Nothing),
