@@ -259,7 +259,10 @@ impl Near {
     pub(super) fn before(bytes: &[u8], at: usize, hint: Hint<'_>) -> Self {
         let mut near = Self { last: [0; TOPICS] };
         let from = at.saturating_sub(CONTEXT_BYTES);
-        near.read(bytes, scope::start(bytes, from, at), at, 1);
+        // between numbers there are no words
+        if bytes[from..at].iter().any(|b| b.is_ascii_alphabetic() || *b >= 0x80) {
+            near.read(bytes, scope::start(bytes, from, at), at, 1);
+        }
         if let Some(key) = hint.key {
             let key = &key.as_bytes()[..key.len().min(CONTEXT_BYTES)];
             near.read(key, 0, key.len(), KEY_NEARNESS);

@@ -164,6 +164,7 @@ fn degrees(bytes: &[u8], from: usize) -> Option<Degrees> {
     let whole = bytes[from..dot].iter().fold(0, |sum, digit| sum * 10 + value(*digit));
     (decimals > 0).then_some(Degrees { whole, decimals, end: dot + 1 + decimals })
 }
+
 /// The machine-readable zone of a passport: two lines of 44 characters (ICAO 9303, part 4). Returns where it ends.
 pub(super) fn passport_zone(text: &str, start: usize, found: &mut Vec<Match>) -> Option<usize> {
     const LINE_BYTES: usize = 44;
