@@ -127,7 +127,7 @@ pub(crate) fn base58_check(text: &[u8]) -> Option<Vec<u8>> {
 /// half-byte of eight or more.
 pub(crate) fn erc55(hex: &[u8]) -> bool {
     let hash = Keccak256::digest(hex.to_ascii_lowercase());
-    let half = |at: usize| hash.get(at / 2).map_or(0, |byte| if at % 2 == 0 { byte >> 4 } else { byte & 15 });
+    let half = |at: usize| hash.get(at / 2).map_or(0, |byte| if at.is_multiple_of(2) { byte >> 4 } else { byte & 15 });
     hex.iter().enumerate().all(|(at, letter)| letter.is_ascii_digit() || letter.is_ascii_uppercase() == (half(at) >= 8))
 }
 

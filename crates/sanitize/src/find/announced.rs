@@ -6,7 +6,7 @@
 
 use std::sync::LazyLock;
 
-use super::assignment::Tails;
+use super::secret_name::Tails;
 use super::{Hint, Match, begins, date, ends, is_escape, person, place};
 use crate::SensitiveType as Kind;
 

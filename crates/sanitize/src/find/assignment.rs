@@ -1,33 +1,18 @@
 //! Values that their names give away: `password = ...`, `"api_key": "..."`, `Authorization: ...`, `scheme://user:...@host`.
 
-use std::sync::LazyLock;
-
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use super::context::{Near, Topic};
+use super::secret_name::{NAME_BYTES_MAX, Named, last_word, may_be_secret, name_of};
+use super::secret_value::{JUDGED_BYTES, QUOTED_BYTES_MAX, accepts, distinct, head, is_mixed, is_placeholder, is_symbol};
 use super::{Hint, Match, announced};
 use crate::SensitiveType as Kind;
 
-/// Longest name that is looked at.
-const NAME_BYTES_MAX: usize = 64;
-/// Longest value in quotes.
-const QUOTED_BYTES_MAX: usize = 4 * 1024;
-/// Bytes of a value that decide whether it looks like a secret.
-const JUDGED_BYTES: usize = 256;
 /// Longest user part of a URL.
 const USERINFO_BYTES_MAX: usize = 512;
 /// Spaces, quotes and marks between a name, its sign and its value.
 const GAP_BYTES_MAX: usize = 6;
-
-/// How much a name says of its value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Named {
-    Password,
-    Secret,
-    Token,
-    Verification,
-}
 
 /// Where the current unquoted value ends; computed once per value, so that `a=b=c=...` stays linear.
 #[derive(Default)]
@@ -226,13 +211,6 @@ fn is_line_of_its_own(text: &str, start: usize, end: usize) -> bool {
     // the word's first letter is cut off
     let words = line.split(|b| *b == b' ').filter(|word| word.len() > 1 && !word.ends_with(b":"));
     ends_line && line.len() < LINE_BYTES_MAX && words.count() <= 1
-}
-
-/// Capitals, small letters, digits and signs, three sorts of them.
-fn is_mixed(value: &str) -> bool {
-    let has = |class: fn(&u8) -> bool| usize::from(value.as_bytes().iter().any(class));
-    let sorts = has(u8::is_ascii_uppercase) + has(u8::is_ascii_lowercase) + has(u8::is_ascii_digit) + has(|b| is_symbol(*b));
-    value.len() >= 8 && sorts >= 3 && value.bytes().all(|b| b.is_ascii_graphic())
 }
 
 /// `the access token 3ea5...`, `secret key: ...`: a random run behind the words that end at `end`.
@@ -439,128 +417,6 @@ fn name_before(bytes: &[u8], at: usize) -> Option<(&[u8], bool)> {
     Some((&bytes[end - len..end], quoted))
 }
 
-/// Ends of names of passwords, by their letters; and last words, where the letters end many other words as well.
-#[rustfmt::skip]
-const PASSWORD_ENDS: &[&str] = &["password", "passwd", "passphrase", "passcode", "passwort", "kennwort", "motdepasse", "senha", "wachtwoord", "salasana",
-    "adgangskode", "passord", "userpwd", "dbpwd", "dbpass", "mysqlpwd"];
-const PASSWORD_LAST: &[&str] = &["pwd", "pass", "pw", "psw"];
-#[rustfmt::skip]
-const SECRET_ENDS: &[&str] = &["secret", "apikey", "accesskey", "secretkey", "privatekey", "encryptionkey", "signingkey", "accountkey", "authkey", "masterkey",
-    "sharedkey", "servicekey", "subscriptionkey", "clientkey", "appkey", "accesskeyid", "licensekey", "secrets", "webhookkey", "hmackey", "keydata",
-    "applicationkey", "storagekey", "geheimnis", "clavesecreta"];
-#[rustfmt::skip]
-const TOKEN_ENDS: &[&str] = &["accesstoken", "authtoken", "refreshtoken", "bearertoken", "sessiontoken", "idtoken", "apitoken", "csrftoken", "bottoken",
-    "jsessionid", "phpsessid", "aspsessionid", "connectsid"];
-const TOKEN_LAST: &[&str] = &["token", "jwt", "bearer", "credential", "credentials", "auth", "cookie", "session"];
-/// Vocabulary of models and of paging.
-#[rustfmt::skip]
-const OTHER_TOKENS: &[&str] = &["nexttoken", "nextpagetoken", "pagetoken", "continuationtoken", "padtoken", "eostoken", "bostoken", "unktoken", "masktoken",
-    "stoptoken"];
-#[rustfmt::skip]
-const VERIFICATION: &[&str] = &["cvv", "cvc", "securitycode", "cardverificationvalue", "cardverificationcode", "kartenpruefnummer"];
-
-const PASSWORD_ENDS_BEYOND_ASCII: &[&str] =
-    &["パスワード", "비밀번호", "密码", "密碼", "şifre", "пароль", "hasło", "lösenord", "contraseña"];
-const SECRET_ENDS_BEYOND_ASCII: &[&str] = &["clé secrète", "api-schlüssel", "密钥", "비밀키"];
-
-/// The last two letters of names that are looked for. Hardly any other name has them, so that most are put aside at once.
-static SECRET_TAILS: LazyLock<Tails> = LazyLock::new(|| {
-    let beyond_ascii = [PASSWORD_ENDS_BEYOND_ASCII, SECRET_ENDS_BEYOND_ASCII];
-    let lists = [PASSWORD_ENDS, PASSWORD_LAST, SECRET_ENDS, TOKEN_ENDS, TOKEN_LAST, VERIFICATION].into_iter().chain(beyond_ascii);
-    Tails::of(lists.flatten().map(|word| word.as_bytes()))
-});
-
-/// Pairs of letters.
-pub(super) struct Tails(Box<[u64; 1024]>);
-
-impl Tails {
-    pub(super) fn of<'a>(words: impl Iterator<Item = &'a [u8]>) -> Self {
-        let mut pairs = Box::new([0; 1024]);
-        for word in words {
-            if let [.., first, last] = word {
-                let pair = usize::from(*first) << 8 | usize::from(*last);
-                pairs[pair / 64] |= 1 << (pair % 64);
-            }
-        }
-        Self(pairs)
-    }
-
-    /// Whether the last letters of the name, without what parts them, are such a pair. Beyond ASCII everything may be.
-    pub(super) fn may_end(&self, name: &[u8]) -> bool {
-        let mut letters = name.iter().rev().filter(|b| b.is_ascii_alphanumeric() || **b >= 0x80);
-        match (letters.next(), letters.next()) {
-            (Some(last), Some(first)) if last.is_ascii() && first.is_ascii() => {
-                let pair = usize::from(first.to_ascii_lowercase()) << 8 | usize::from(last.to_ascii_lowercase());
-                self.0[pair / 64] >> (pair % 64) & 1 == 1
-            }
-            (Some(last), first) => !last.is_ascii() || first.is_some_and(|first| !first.is_ascii()),
-            _ => false,
-        }
-    }
-}
-
-/// Whether a name may say that its value is secret.
-fn may_be_secret(name: &[u8]) -> bool {
-    let digits = name.iter().rev().take_while(|b| b.is_ascii_digit()).count();
-    SECRET_TAILS.may_end(&name[..name.len() - digits])
-}
-
-/// What a name says, by its last words.
-fn name_of(name: &[u8]) -> Option<Named> {
-    if !name.is_ascii() {
-        let lower = String::from_utf8_lossy(name.get(name.len().saturating_sub(NAME_BYTES_MAX)..)?).to_lowercase();
-        let ends_with = |words: &[&str]| words.iter().any(|word| lower.trim_end().ends_with(word));
-        let named = ends_with(PASSWORD_ENDS_BEYOND_ASCII)
-            .then_some(Named::Password)
-            .or_else(|| ends_with(SECRET_ENDS_BEYOND_ASCII).then_some(Named::Secret));
-        if named.is_some() {
-            return named;
-        }
-    }
-    let mut joined = [0_u8; NAME_BYTES_MAX];
-    let mut len = 0;
-    for byte in name.get(name.len().saturating_sub(NAME_BYTES_MAX)..)? {
-        if byte.is_ascii_alphanumeric() {
-            joined[len] = byte.to_ascii_lowercase();
-            len += 1;
-        }
-    }
-    let whole = joined.get(..len)?;
-    let joined = whole.get(..whole.iter().rposition(|b| !b.is_ascii_digit())? + 1)?;
-    let ends_with = |words: &[&str]| words.iter().any(|word| joined.ends_with(word.as_bytes()));
-    // the last word alone, where its letters end many other words as well
-    let last = last_word(name);
-    let is_last = |words: &[&str]| words.iter().any(|word| last.eq_ignore_ascii_case(word.as_bytes()));
-    if ends_with(PASSWORD_ENDS) || is_last(PASSWORD_LAST) {
-        return Some(Named::Password);
-    }
-    if ends_with(SECRET_ENDS) {
-        return Some(Named::Secret);
-    }
-    if is_last(TOKEN_LAST) || ends_with(TOKEN_ENDS) {
-        return (!ends_with(OTHER_TOKENS)).then_some(Named::Token);
-    }
-    if VERIFICATION.iter().any(|word| {
-        whole == word.as_bytes()
-            || joined == word.as_bytes()
-            || joined.ends_with(word.as_bytes()) && (word.len() > 3 || is_last(&["cvv", "cvc", "cvv2", "cvc2"]))
-    }) {
-        return Some(Named::Verification);
-    }
-    None
-}
-
-/// The last word of a name: after a separator, or from the last capital that follows a small letter.
-fn last_word(name: &[u8]) -> &[u8] {
-    let digits = name.iter().rev().take_while(|b| b.is_ascii_digit()).count();
-    let name = &name[..name.len() - digits];
-    let from = (1..name.len())
-        .rev()
-        .find(|i| !name[i - 1].is_ascii_alphanumeric() || (name[*i].is_ascii_uppercase() && name[i - 1].is_ascii_lowercase()))
-        .unwrap_or(0);
-    &name[from..]
-}
-
 fn kind_of(named: Named, name: &[u8], value: &str) -> Kind {
     const AWS_SECRET_BYTES: usize = 40;
     let speaks_of_amazon = || Near::before(name, name.len(), Hint::default()).speaks_of(Topic::Amazon);
@@ -570,135 +426,6 @@ fn kind_of(named: Named, name: &[u8], value: &str) -> Kind {
         _ if is_aws => Kind::AwsSecretKey,
         _ => Kind::Secret,
     }
-}
-
-/// Whether a value is one, and no word of a sentence, no expression and no placeholder.
-fn accepts(named: Named, value: &str, quoted: bool, environment: bool) -> bool {
-    let bytes = value.as_bytes();
-    if is_placeholder(value) || bytes.len() > QUOTED_BYTES_MAX || bytes.contains(&b'\n') && named != Named::Secret {
-        return false;
-    }
-    let judged = &bytes[..bytes.len().min(JUDGED_BYTES)];
-    let digit = judged.iter().any(u8::is_ascii_digit);
-    let letter = judged.iter().any(u8::is_ascii_alphabetic);
-    let symbol = judged.iter().any(|b| is_symbol(*b));
-    let spaces = judged.iter().filter(|b| **b == b' ').count();
-    let code = !quoted && (judged.contains(&b'(') || judged.contains(&b'[') || (judged.contains(&b'.') && !digit));
-    if code {
-        return false;
-    }
-    match named {
-        Named::Password if quoted => {
-            let describes = spaces >= 2 && {
-                let lower = value.to_lowercase();
-                ["password", "user", "enter", "your", "the ", "must", "passphrase"].iter().any(|word| lower.contains(word))
-            };
-            // five spaces and no digit or sign are a sentence, and no passphrase
-            let sentence = spaces >= 5 && !digit && !symbol;
-            bytes.len() >= 4 && spaces <= 12 && !describes && !sentence
-        }
-        Named::Password => bytes.len() >= 4 && (environment || (bytes.len() >= 5 && (digit || symbol))),
-        Named::Secret | Named::Token => {
-            let len_min = if named == Named::Secret { 8 } else { 12 };
-            let varied = distinct(judged) >= 6;
-            let mixed = digit && letter || (named == Named::Secret && quoted && (symbol || letter && bytes.len() >= 16));
-            bytes.len() >= len_min && spaces == 0 && varied && mixed
-        }
-        Named::Verification => false,
-    }
-}
-
-fn is_placeholder(value: &str) -> bool {
-    const STARTS: &[&str] = &[
-        "$",
-        "{",
-        "<",
-        "&lt;",
-        "%",
-        "[",
-        "process.env",
-        "os.environ",
-        "os.getenv",
-        "getenv",
-        "env.",
-        "config.",
-        "self.",
-        "your",
-        "my_",
-        "xxx",
-        "***",
-        "...",
-        "…",
-        "•••",
-        "insert",
-        "replace",
-    ];
-    const WORDS: &[&str] = &[
-        "string",
-        "str",
-        "text",
-        "password",
-        "passwd",
-        "required",
-        "optional",
-        "hidden",
-        "null",
-        "none",
-        "true",
-        "false",
-        "number",
-        "integer",
-        "object",
-        "secret",
-        "token",
-        "redacted",
-        "masked",
-        "removed",
-        "example",
-        "value",
-        "undefined",
-        "bytes",
-        "varchar",
-        "char",
-        "any",
-        "input",
-        "boolean",
-        "array",
-        "default",
-        "type",
-        "auto",
-        "unknown",
-        "n/a",
-        "yes",
-        "no",
-        "[redacted]",
-        "nil",
-        "empty",
-        "bearer",
-        "basic",
-        "apikey",
-        "api_key",
-        "reset",
-        "authentication",
-        "plaintext",
-        "protected",
-    ];
-    let head = head(value.trim());
-    let lower = head.to_ascii_lowercase();
-    let first = lower.bytes().next();
-    lower.is_empty()
-        || STARTS.iter().any(|start| lower.starts_with(start))
-        || WORDS.contains(&lower.as_str())
-        || lower.bytes().all(|b| Some(b) == first)
-}
-
-/// The beginning of a value, enough to judge it by.
-fn head(value: &str) -> &str {
-    let mut end = value.len().min(JUDGED_BYTES);
-    while !value.is_char_boundary(end) {
-        end -= 1;
-    }
-    &value[..end]
 }
 
 fn closing(bytes: &[u8], start: usize, quote: u8, escaped: bool) -> Option<usize> {
@@ -714,14 +441,6 @@ fn closing(bytes: &[u8], start: usize, quote: u8, escaped: bool) -> Option<usize
         }
         at += step + 2;
     }
-}
-
-fn distinct(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0_u128, |seen, b| seen | 1 << (b & 0x7F)).count_ones()
-}
-
-fn is_symbol(byte: u8) -> bool {
-    matches!(byte, b'!' | b'@' | b'#' | b'$' | b'%' | b'^' | b'&' | b'*' | b'+' | b'?' | b'~' | b'_')
 }
 
 fn is_token68(byte: u8) -> bool {

@@ -22,6 +22,8 @@ mod phone;
 mod place;
 mod scope;
 mod secret;
+mod secret_name;
+mod secret_value;
 mod vendor;
 
 pub(crate) use context::stands_before;

@@ -92,8 +92,8 @@ pub(in crate::find) fn at(text: &str, digit: usize, hint: Hint<'_>, found: &mut 
 fn has_letter(bytes: &[u8], digit: usize) -> bool {
     /// More digits and separators before its first letter no code has: those of China have seventeen.
     const BYTES_MAX: usize = 20;
-    let run = bytes[digit..].iter().take(BYTES_MAX);
-    run.skip_while(|b| b.is_ascii_digit() || is_separator(**b)).next().is_some_and(u8::is_ascii_alphabetic)
+    let mut run = bytes[digit..].iter().take(BYTES_MAX);
+    run.find(|b| !(b.is_ascii_digit() || is_separator(**b))).is_some_and(u8::is_ascii_alphabetic)
 }
 
 fn letters_before(bytes: &[u8], at: usize) -> usize {
