@@ -14,5 +14,5 @@ pub use durable::{
     beside, make_private_dir, remove, rename, sync_dir, sync_dir_of, write_atomic, write_atomic_with, write_new, write_synced,
 };
 pub use lines::{LineError, Lines};
-pub use regular::{NotRegular, is_regular, open_regular, read_at_most, read_named_at_most};
+pub use regular::{NotRegular, is_regular, not_there, open_regular, read_at_most, read_named_at_most};
 pub use tree::{Stamp, Tree, TreeError};

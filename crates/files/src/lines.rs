@@ -5,6 +5,9 @@ use std::io::{self, BufRead, Read as _};
 /// Memory that a line may leave to the next one: a huge one must not stay for the sake of small ones that follow.
 const KEPT_BYTES_MAX: usize = 1024 * 1024;
 
+/// What editors put in front of a text on Windows. It is no part of the first line.
+const BYTE_ORDER_MARK: &[u8] = "\u{feff}".as_bytes();
+
 /// Reads lines that are not blank.
 #[derive(Debug)]
 pub struct Lines<R> {
@@ -58,6 +61,9 @@ impl<R: BufRead> Lines<R> {
                 self.input.skip_until(b'\n')?;
                 return Err(LineError::TooLong { number: self.number, bytes_max: self.bytes_max });
             }
+            if self.number == 1 && self.line.starts_with(BYTE_ORDER_MARK) {
+                self.line.drain(..BYTE_ORDER_MARK.len());
+            }
             if !self.line.iter().all(u8::is_ascii_whitespace) {
                 return Ok(Some((self.number, &self.line)));
             }
@@ -89,5 +95,6 @@ mod tests {
         assert_eq!(all(b"four"), [line(1, "four")]);
         assert_eq!(all(b"fives"), [Err(1)]);
         assert_eq!(all(b""), []);
+        assert_eq!(all("\u{feff}a\r\n\u{feff}b".as_bytes()), [line(1, "a\r"), line(2, "\u{feff}b")]);
     }
 }

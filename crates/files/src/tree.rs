@@ -72,7 +72,7 @@ impl Tree<'_> {
             let bytes_max = usize::try_from(self.file_bytes_max).unwrap_or(usize::MAX);
             match crate::read_named_at_most(&path, self.file_bytes_max) {
                 Ok(Some(bytes)) => Ok((path, bytes)),
-                Ok(None) => Err(failed(io::ErrorKind::NotFound.into())),
+                Ok(None) => Err(failed(crate::not_there())),
                 Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                     Err(TreeError::TooMuch { path, what: "bytes", max: bytes_max })
                 }
@@ -158,6 +158,7 @@ mod tests {
             std::fs::write(dir.path().join(name), "1").unwrap();
         }
         assert!(told().contains("more than 2 files"), "{}", told());
-        assert!(YAML.read(&dir.path().join("none")).unwrap_err().to_string().contains("cannot read"));
+        let told = YAML.read(&dir.path().join("none")).unwrap_err().to_string();
+        assert!(told.contains("cannot read") && told.contains("No such file or directory"), "{told}");
     }
 }

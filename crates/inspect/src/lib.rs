@@ -92,12 +92,14 @@ pub enum LoadError {
         remedy: String,
     },
     /// Two files have a fragment of one name, which would change what the other file's signatures mean.
-    #[error("{file}: fragments: {fragment:?} is another file's, too; rename it")]
+    #[error("{file}: fragments: {fragment:?} is in {other}, too; give it another name")]
     Fragment {
         /// Name of the file.
         file: String,
         /// The fragment.
         fragment: String,
+        /// The file that has it already: one of the program's own has no directory.
+        other: String,
     },
     /// The regexes of all signatures together are more than an inspector takes.
     #[error("patterns.regex of all signatures: compiled they take {bytes} bytes, more than {bytes_max}; load fewer signatures")]
@@ -241,6 +243,12 @@ impl Inspector {
     #[must_use]
     pub fn canaries(&self) -> &Canaries {
         &self.canaries
+    }
+
+    /// The model that its classifier has.
+    #[must_use]
+    pub fn model(&self) -> Option<&Model> {
+        self.model.as_ref()
     }
 
     /// How many signatures are loaded.

@@ -62,6 +62,7 @@ pub enum CorpusError {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Line {
     text: Option<String>,
     template: Option<String>,
@@ -87,7 +88,9 @@ pub fn read(input: impl BufRead, split: Split) -> Result<Vec<Row>, CorpusError> 
     let mut lines = Lines::new(input, LINE_BYTES_MAX);
     while let Some((number, line)) = lines.read()? {
         let wrong = |problem: String| CorpusError::Line { line: number, problem };
-        let line: Line = serde_json::from_slice(line).map_err(|error| wrong(error.to_string()))?;
+        // To JSON every line is the first one.
+        let told = |error: serde_json::Error| wrong(error.to_string().replace(" at line 1 column ", ", column "));
+        let line: Line = serde_json::from_slice(line).map_err(told)?;
         let channel: Channel =
             line.channel.parse().map_err(|error: event::UnknownChannel| wrong(format!("channel {:?}: {error}", line.channel)))?;
         let texts = match (&line.text, &line.template) {

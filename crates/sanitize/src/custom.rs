@@ -203,7 +203,11 @@ impl CustomType {
         if spec.pattern.len() > PATTERN_BYTES_MAX {
             return Err(CustomError::Pattern(format!("at most {PATTERN_BYTES_MAX} bytes")));
         }
-        let parsed = regex_syntax::parse(&spec.pattern).map_err(|error| CustomError::Pattern(error.to_string()))?;
+        let parsed = regex_syntax::parse(&spec.pattern).map_err(|error| {
+            // Without the picture of the pattern, which takes several lines.
+            let told = error.to_string();
+            CustomError::Pattern(told.rsplit("error: ").next().unwrap_or(&told).trim().to_owned())
+        })?;
         let lengths = (parsed.properties().minimum_len(), parsed.properties().maximum_len());
         if !matches!(lengths, (Some(VALUE_BYTES_MIN..), Some(..=VALUE_BYTES_MAX))) {
             return Err(CustomError::Length);

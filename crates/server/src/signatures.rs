@@ -67,7 +67,9 @@ pub struct SignaturesStanding {
     pub in_force: usize,
     /// Signatures of the same files that are not enabled.
     pub disabled: usize,
-    /// SHA-256 over the rules in force and the code that applies them, hexadecimal.
+    /// The classifier's model: the name that `watchkeeper train` gave it, and SHA-256 over it, hexadecimal.
+    pub model: Option<String>,
+    /// SHA-256 over the rules in force, the model and the code that applies them, hexadecimal.
     pub digest: String,
     /// When they were loaded (RFC 3339).
     pub loaded: String,
@@ -125,7 +127,7 @@ const MODEL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub fn read_model(path: &Path) -> Result<Model, SignatureError> {
     let file = |source| SignatureError::ModelFile { path: path.to_owned(), source };
     let bytes = files::read_named_at_most(path, MODEL_BYTES_MAX).map_err(file)?;
-    let bytes = bytes.ok_or_else(|| file(std::io::Error::from(std::io::ErrorKind::NotFound)))?;
+    let bytes = bytes.ok_or_else(|| file(files::not_there()))?;
     Model::from_bytes(&bytes).map_err(|source| SignatureError::Model { path: path.to_owned(), source })
 }
 
@@ -176,6 +178,7 @@ impl Signatures {
         SignaturesStanding {
             in_force: loading.signatures,
             disabled: loading.disabled,
+            model: inspector.model().map(told_of),
             digest: event::hex::encode(&inspector.digest()),
             loaded: state.loaded.rfc3339(),
             refused: state.refused.clone(),
@@ -237,7 +240,12 @@ impl Signatures {
 /// What is in force, in words.
 fn description(inspector: &Inspector) -> String {
     let digest = event::hex::encode(&inspector.digest());
-    format!("{} signatures, digest {digest}", inspector.signature_count())
+    let model = inspector.model().map_or_else(|| "no model".to_owned(), |model| format!("model {}", told_of(model)));
+    format!("{} signatures, {model}, digest {digest}", inspector.signature_count())
+}
+
+fn told_of(model: &Model) -> String {
+    format!("{} {}", model.head().name, event::hex::encode(&model.digest()))
 }
 
 fn reload_event(asker: &Asker, outcome: &str, before: &str, after: &str) -> Event<String> {

@@ -1,7 +1,6 @@
 //! `watchkeeper train` and `watchkeeper eval text`.
 
-use std::fs::File;
-use std::io::{BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -10,12 +9,14 @@ use indicatif::{ProgressBar, ProgressStyle};
 use inspect::Inspector;
 use learn::{Evaluation, Report, Row, Setting, Signatures, Split};
 
+use super::{inspector, jsonl};
 use crate::cli::{Corpora, Eval, EvalTextOptions, ReportFormat, SettingName, TrainOptions};
-use crate::output::{say, stdout};
+use crate::output::{complain, say, stdout};
 
 pub(super) fn train(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     let Corpora { train, dev, always } = &options.corpora;
     let rows = rows(train, dev, always)?;
+    learn::check(&rows)?;
     let signatures = Signatures::from(Inspector::builtin()?);
     let evaluation = left_out(&rows, &signatures, Setting::Product);
     let model = learn::train(&rows, &signatures, &options.name, &evaluation)?;
@@ -32,6 +33,9 @@ pub(super) fn train(options: &TrainOptions) -> anyhow::Result<ExitCode> {
         },
     );
     say(&format!("{}: {} rows, {} bytes; {found}", options.out.display(), rows.len(), bytes.len()))?;
+    for caveat in learn::caveats(&rows) {
+        complain(&format!("note: {caveat}"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -51,16 +55,16 @@ pub(super) fn eval(command: &Eval) -> anyhow::Result<ExitCode> {
 }
 
 fn of_this_program(options: &EvalTextOptions) -> anyhow::Result<Report> {
+    let inspector = inspector::of(&options.signatures)?;
     let rows = rows(&[], &options.files, &[])?;
-    let mut inspector = Inspector::builtin()?;
-    if let Some(file) = &options.model {
-        inspector = inspector.with_model(Some(server::read_model(file)?));
-    }
     Ok(Report::of("Text inspection as it is", &rows, &learn::measure(&rows, &inspector)))
 }
 
 fn of_left_out(options: &EvalTextOptions) -> anyhow::Result<Report> {
     let rows = rows(&options.train, &options.dev, &options.always)?;
+    if options.setting != SettingName::Signatures {
+        learn::check(&rows)?;
+    }
     let (setting, title) = match options.setting {
         SettingName::Product => (Setting::Product, "Classifier and signatures, on sources that were left out"),
         SettingName::Classifier => (Setting::ClassifierAlone, "The classifier alone, on sources that were left out"),
@@ -88,11 +92,10 @@ fn rows(train: &[PathBuf], dev: &[PathBuf], always: &[PathBuf]) -> anyhow::Resul
     let mut rows = Vec::new();
     for (paths, split) in [(train, Split::Train), (dev, Split::Dev), (always, Split::Always)] {
         for file in files_of(paths)? {
-            let input = BufReader::new(File::open(&file).with_context(|| format!("cannot read {}", file.display()))?);
-            rows.extend(learn::read(input, split).with_context(|| file.display().to_string())?);
+            rows.extend(learn::read(jsonl::open(&file)?, split).with_context(|| file.display().to_string())?);
         }
     }
-    ensure!(!rows.is_empty(), "there are no rows in the files that were given");
+    ensure!(!rows.is_empty(), "there are no rows in the files that were given; files are named, in directories *.jsonl are read");
     Ok(rows)
 }
 

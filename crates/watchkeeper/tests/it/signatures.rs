@@ -168,10 +168,11 @@ fn a_server_takes_another_model_while_it_serves() {
         }
     };
     let first = status();
+    assert!(first["model"].as_str().unwrap().starts_with("watchkeeper-text "), "{first}");
     // As one replaces a file: it is there whole, by another name before.
     fs::rename(&other, &own).unwrap();
     let second = until("the other model is not taken", &|standing| standing["digest"] != first["digest"]);
-    assert!(second["refused"].is_null(), "{second}");
+    assert!(second["refused"].is_null() && second["model"] != first["model"], "{second}");
     fs::write(&own, "no model").unwrap();
     let refused = until("what is no model is not refused", &|standing| !standing["refused"].is_null());
     assert!(refused["refused"].as_str().unwrap().contains("own.wkmodel"), "{refused}");
@@ -193,6 +194,7 @@ fn import(from: &str, path: &Path, to: &Path, benign: Option<&Path>) -> Value {
     let output = command.output().unwrap();
     println!("{}", said(&output));
     assert!(output.status.success());
+    assert!(said(&output).lines().all(|line| line.chars().count() <= 120), "too wide for a terminal");
     let check = watchkeeper().args(["rules", "check"]).arg(to).output().unwrap();
     assert!(check.status.success(), "{}", said(&check));
     serde_json::from_slice(&fs::read(to.join("import.json")).unwrap()).unwrap()
