@@ -16,6 +16,7 @@ use event::{Kind, attr};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::intel::Pulling;
 use crate::api_keys::{ApiKeyError, ApiKeys, NewKey};
 use crate::asker::Asker;
 use crate::config::{Config, ConfigError};
@@ -69,6 +70,7 @@ pub struct Running {
     witnessing: Option<Witnessing>,
     timestamping: Option<Timestamping>,
     publishing: Option<Publishing>,
+    pulling: Option<Pulling>,
     asking: Option<Asking>,
     listeners: Vec<JoinHandle<()>>,
 }
@@ -255,6 +257,7 @@ impl Running {
         let witnessing = Witnessing::start(node.data().path(), config, node.others())?;
         let timestamping = Timestamping::start(node.data().path(), config, node.others())?;
         let publishing = Publishing::start(&node, config)?;
+        let pulling = Pulling::start(node.data(), node.keyring(), config, node.others()).map_err(NodeError::from)?;
         let (stop, stopped) = watch::channel(false);
         let listeners = bound.into_iter().map(|listener| tokio::spawn(listener.serve(stopped.clone()))).collect();
         Ok(Self {
@@ -268,6 +271,7 @@ impl Running {
             witnessing,
             timestamping,
             publishing,
+            pulling,
             asking,
             listeners,
         })
@@ -312,6 +316,9 @@ impl Running {
             && tokio::time::timeout(OUTCOMES_TIMEOUT, egress.end()).await.is_err()
         {
             tracing::warn!("some calls through the egress proxy were still under way; their end is not recorded");
+        }
+        if let Some(pulling) = self.pulling {
+            drop(tokio::task::spawn_blocking(move || pulling.stop()).await);
         }
         // It records what is answered, and holds the pipeline.
         if let Some(asking) = self.asking {
