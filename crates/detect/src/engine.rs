@@ -226,7 +226,11 @@ fn detection(
         ..Evidence::default()
     }));
     if evidence.iter().any(|item| item.field.as_deref().is_some_and(|field| field.starts_with(intel::PREFIX))) {
-        evidence.extend(document.hits.iter().map(|hit| Evidence { seq: Some(seq), event: Some(event.id), ..hit.evidence(event) }));
+        evidence.extend(document.hits.iter().map(|hit| Evidence {
+            seq: Some(seq),
+            event: Some(event.id),
+            ..hit.evidence(event)
+        }));
     }
     let counted: Vec<(Seq, EventId)> = hit.events.iter().filter_map(|name| event_of(name)).collect();
     evidence.extend(counted.iter().map(|(seq, id)| Evidence {

@@ -122,7 +122,11 @@ pub const FIELDS: &[Field] = &[
     field("watchkeeper.intel.tlp", "text list", "with whom they may be shared: `CLEAR`, `GREEN`, `AMBER`, `AMBER+STRICT`, `RED`"),
     field("watchkeeper.intel.label", "text list", "what they are of: malware, campaigns, names"),
     field("watchkeeper.intel.confidence", "number list", "how sure the feeds are, 0 to 100"),
-    field("watchkeeper.intel.confidence.*", "number list", "the same of the values at one place, as in `.confidence.destination`"),
+    field(
+        "watchkeeper.intel.confidence.*",
+        "number list",
+        "the same of the values at one place, as in `.confidence.destination`",
+    ),
     field("watchkeeper.intel.*", "text list", "kinds of the indicators at one place, as in `watchkeeper.intel.destination`"),
     field("watchkeeper.turn.rephrased", "flag", "whether the user asks again, or attacks, within four turns of a refusal"),
     field("watchkeeper.conversation.rephrased", "number", "how often that has happened in the conversation"),

@@ -194,10 +194,16 @@ mod tests {
             ("from 45.9.148.7:22, 2001:db8::1 at 12:30:45", vec!["ip 2001:db8::1", "ip 45.9.148.7"]),
             ("mail Eve@Evil.example!", vec!["domain evil.example", "email eve@evil.example"]),
             ("md5=d41d8cd98f00b204e9800998ecf8427e", vec!["hash d41d8cd98f00b204e9800998ecf8427e"]),
-            ("http://a.example/,http://b.example/", vec![
-                "domain a.example", "domain b.example", "url http://a.example/", "url http://a.example/,http://b.example/",
-                "url http://b.example/",
-            ]),
+            (
+                "http://a.example/,http://b.example/",
+                vec![
+                    "domain a.example",
+                    "domain b.example",
+                    "url http://a.example/",
+                    "url http://a.example/,http://b.example/",
+                    "url http://b.example/",
+                ],
+            ),
             ("http://[2001:db8::1]:8080/x", vec!["url http://[2001:db8::1]:8080/x", "ip 2001:db8::1"]),
             ("(see http://a.example/x_(y))", vec!["domain a.example", "url http://a.example/x_(y)"]),
             ("nothing 12.50 v1.2.3 of this", vec![]),

@@ -50,7 +50,9 @@ impl Fingerprint {
     /// The exact fingerprint as a value: of the text, or as given.
     pub(crate) fn exact_value(raw: &str) -> Option<String> {
         match raw.strip_prefix(EXACT_PREFIX) {
-            Some(digits) => (digits.len() == 64).then(|| crate::normal::hash(digits)).flatten().map(|one| format!("{EXACT_PREFIX}{one}")),
+            Some(digits) => {
+                (digits.len() == 64).then(|| crate::normal::hash(digits)).flatten().map(|one| format!("{EXACT_PREFIX}{one}"))
+            }
             None => normalized(raw).map(|words| exact_of(&words)),
         }
     }

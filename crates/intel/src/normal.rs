@@ -71,9 +71,8 @@ fn refanged(raw: &str) -> String {
 /// not are compared as they are.
 pub(crate) fn domain(raw: &str) -> Option<String> {
     let name = raw.trim_end_matches('.').strip_prefix("*.").unwrap_or(raw.trim_end_matches('.')).to_lowercase();
-    let is_label = |label: &str| {
-        (1..=63).contains(&label.len()) && label.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'))
-    };
+    let is_label =
+        |label: &str| (1..=63).contains(&label.len()) && label.chars().all(|c| c.is_alphanumeric() || matches!(c, '-' | '_'));
     let has_letter = name.rsplit('.').next().is_some_and(|last| last.chars().any(char::is_alphabetic));
     (name.len() <= 253 && name.contains('.') && has_letter && name.split('.').all(is_label)).then_some(name)
 }

@@ -179,7 +179,8 @@ mod tests {
 
     #[test]
     fn a_collection_is_found_by_what_it_is_called() {
-        let text = br#"{"collections":[{"id":"1","title":"A","alias":"x","can_read":true},{"id":"2","title":"B","can_read":false}]}"#;
+        let text =
+            br#"{"collections":[{"id":"1","title":"A","alias":"x","can_read":true},{"id":"2","title":"B","can_read":false}]}"#;
         let all: Collections = read(text).unwrap();
         for (name, id) in [(None, Some("1")), (Some("B"), Some("2")), (Some("x"), Some("1")), (Some("C"), None)] {
             assert_eq!(all.find(name).map(|one| one.id.as_str()), id, "{name:?}");

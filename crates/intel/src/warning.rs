@@ -21,10 +21,33 @@ const REGEX_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Networks that are nobody's on the Internet, and resolvers that everybody asks.
 const BUILTIN_NETS: &[&str] = &[
-    "0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/4",
-    "240.0.0.0/4", "::/128", "::1/128", "fc00::/7", "fe80::/10", "ff00::/8", "1.0.0.1/32", "1.1.1.1/32", "8.8.4.4/32", "8.8.8.8/32",
-    "9.9.9.9/32", "149.112.112.112/32", "208.67.220.220/32", "208.67.222.222/32", "2606:4700:4700::1001/128",
-    "2606:4700:4700::1111/128", "2001:4860:4860::8844/128", "2001:4860:4860::8888/128", "2620:fe::fe/128",
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    "169.254.0.0/16",
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+    "::/128",
+    "::1/128",
+    "fc00::/7",
+    "fe80::/10",
+    "ff00::/8",
+    "1.0.0.1/32",
+    "1.1.1.1/32",
+    "8.8.4.4/32",
+    "8.8.8.8/32",
+    "9.9.9.9/32",
+    "149.112.112.112/32",
+    "208.67.220.220/32",
+    "208.67.222.222/32",
+    "2606:4700:4700::1001/128",
+    "2606:4700:4700::1111/128",
+    "2001:4860:4860::8844/128",
+    "2001:4860:4860::8888/128",
+    "2620:fe::fe/128",
 ];
 
 /// Hashes of nothing: MD5, SHA-1 and SHA-256 of the empty file.
@@ -172,7 +195,8 @@ impl WarningLists {
             _ => None,
         };
         // A site that everybody uses may hold a page that is evil: only its own name is no sign.
-        let is_page = kind == Kind::Url && !value.ends_with("://") && value.splitn(4, '/').nth(3).is_some_and(|path| !path.is_empty());
+        let is_page =
+            kind == Kind::Url && !value.ends_with("://") && value.splitn(4, '/').nth(3).is_some_and(|path| !path.is_empty());
         self.exact.contains(&(kind, Box::from(value)))
             || (!is_page && kind != Kind::Email && host.is_some_and(|host| self.covers_host(host)))
             || (kind == Kind::Ip && self.covers_net(value))
@@ -195,9 +219,10 @@ impl WarningLists {
         let net = value.parse::<IpNet>().ok().or_else(|| value.parse::<IpAddr>().ok().map(IpNet::from));
         let Some(net) = net else { return false };
         let lengths = &self.lengths[usize::from(net.addr().is_ipv6())];
-        lengths.iter().filter(|length| **length <= net.prefix_len()).any(|length| {
-            IpNet::new(net.addr(), *length).is_ok_and(|outer| self.nets.contains(&outer.trunc()))
-        })
+        lengths
+            .iter()
+            .filter(|length| **length <= net.prefix_len())
+            .any(|length| IpNet::new(net.addr(), *length).is_ok_and(|outer| self.nets.contains(&outer.trunc())))
     }
 }
 
@@ -216,7 +241,11 @@ fn kinds_of(attributes: &[String]) -> Vec<Kind> {
 fn without_slashes(entry: &str) -> String {
     match entry.strip_prefix('/').and_then(|rest| rest.rsplit_once('/')) {
         Some((pattern, flags)) if flags.bytes().all(|b| b.is_ascii_lowercase()) => {
-            if flags.contains('i') { format!("(?i){pattern}") } else { pattern.to_owned() }
+            if flags.contains('i') {
+                format!("(?i){pattern}")
+            } else {
+                pattern.to_owned()
+            }
         }
         _ => entry.to_owned(),
     }

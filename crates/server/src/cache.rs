@@ -69,7 +69,14 @@ impl CacheKey {
 }
 
 impl Processed {
-    pub(crate) fn new(text: Clean, counts: Counts, report: inspect::Report, sealed: Sealed, output: inspect::Output, hits: Vec<intel::Hit>) -> Self {
+    pub(crate) fn new(
+        text: Clean,
+        counts: Counts,
+        report: inspect::Report,
+        sealed: Sealed,
+        output: inspect::Output,
+        hits: Vec<intel::Hit>,
+    ) -> Self {
         let (opinion, is_asked_about) = (OnceLock::new(), AtomicBool::new(false));
         Self { text, counts, report, sealed, output, hits, opinion, is_asked_about, commitment: OnceLock::new() }
     }

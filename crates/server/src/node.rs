@@ -16,11 +16,11 @@ use store::QueryError;
 
 use crate::asker::Asker;
 use crate::canary;
+use crate::config::IntelConfig;
 use crate::config::{InspectConfig, SanitizeConfig, Seal};
 use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::frame_keys::frame_keys;
-use crate::config::IntelConfig;
 use crate::geoip::{GeoipConfig, GeoipError, Places};
 use crate::intel::{self, Intel, IntelError, IntelStanding};
 use crate::lifecycle::Lifecycle;
@@ -359,6 +359,11 @@ impl Node {
     pub fn intel(&self) -> IntelStanding {
         let failures = self.others.feeds.failures();
         IntelStanding { failures, ..self.intel.standing() }
+    }
+
+    /// Records which indicators are in force, where those are others than at the start before. Not from within an asynchronous task.
+    pub(crate) fn note_intel(&self) {
+        self.intel.note_start();
     }
 
     /// Reads the indicators anew, now, and has all feeds pulled. Not from within an asynchronous task.

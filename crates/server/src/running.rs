@@ -16,7 +16,6 @@ use event::{Kind, attr};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::intel::Pulling;
 use crate::api_keys::{ApiKeyError, ApiKeys, NewKey};
 use crate::asker::Asker;
 use crate::config::{Config, ConfigError};
@@ -24,6 +23,7 @@ use crate::configuration::Configuration;
 use crate::forwarded::Network;
 use crate::guard::PipelineGuard;
 use crate::http_api::{self, Api};
+use crate::intel::Pulling;
 use crate::listen::{CONNECTIONS_MAX, ClientCertificate, Listener, tls_acceptor};
 use crate::node::{Node, NodeError, internal};
 use crate::publishing::Publishing;
@@ -254,6 +254,8 @@ impl Running {
         if api.note_start(&addresses, first_key.as_ref().map(|key| &key.info), changes).await {
             configuration.keep(node.keyring()).map_err(NodeError::from)?;
         }
+        let noting = node.clone();
+        drop(tokio::task::spawn_blocking(move || noting.note_intel()).await);
         let witnessing = Witnessing::start(node.data().path(), config, node.others())?;
         let timestamping = Timestamping::start(node.data().path(), config, node.others())?;
         let publishing = Publishing::start(&node, config)?;

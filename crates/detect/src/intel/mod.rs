@@ -36,7 +36,8 @@ pub(crate) fn hits(event: &RecordedEvent<Clean>, new: &[(&Piece<Clean, ContentRe
     let Some(Value::List(all)) = event.attribute(attr::INTEL_HITS.as_str()) else { return Vec::new() };
     let set = event.attribute(attr::INTEL_SET.as_str()).and_then(|set| set.as_text()).map(|set| set.to_string());
     let is_new = |hit: &Hit| {
-        hit.piece.is_none_or(|index| event.pieces.get(index).is_some_and(|piece| new.iter().any(|(one, _)| std::ptr::eq(*one, piece))))
+        hit.piece
+            .is_none_or(|index| event.pieces.get(index).is_some_and(|piece| new.iter().any(|(one, _)| std::ptr::eq(*one, piece))))
     };
     let found = all.iter().take(HITS_MAX).filter_map(|entry| read(entry, set.as_ref())).filter(is_new);
     let placed = found.map(|hit| {

@@ -152,7 +152,10 @@ impl Risk {
                 what: "risk".to_owned(),
                 field: Some(one.kind.to_owned()),
                 value: Some(one.id.clone()),
-                pattern: Some(format!("{:.0}, threshold {THRESHOLD}; {} techniques; runbook {RUNBOOK}", one.risk, one.techniques)),
+                pattern: Some(format!(
+                    "{:.0}, threshold {THRESHOLD}; {} techniques; runbook {RUNBOOK}",
+                    one.risk, one.techniques
+                )),
                 ..Evidence::default()
             })
             .collect();
@@ -160,7 +163,11 @@ impl Risk {
             what: "detection".to_owned(),
             field: Some(one.rule.clone()),
             value: Some(one.title.clone()),
-            pattern: Some(format!("adds {:.0}{}", one.amount, one.technique.map(|of| format!(", {}", of.as_str())).unwrap_or_default())),
+            pattern: Some(format!(
+                "adds {:.0}{}",
+                one.amount,
+                one.technique.map(|of| format!(", {}", of.as_str())).unwrap_or_default()
+            )),
             event: Some(one.detection),
             seq: one.seq,
             ..Evidence::default()
@@ -309,7 +316,17 @@ mod tests {
         let noisy: Vec<_> = (0..1_000).map(|n| (n, "a", "one", "AML.T0051.000", Critical)).collect();
         assert_eq!(run(&noisy), []);
         // Rules of one technique, and of parts of it.
-        let one: Vec<_> = (0..9).map(|n| (n, "a", ["r0", "r1", "r2"][n as usize % 3], ["AML.T0051.000", "AML.T0051.001", "AML.T0051"][n as usize % 3], Critical)).collect();
+        let one: Vec<_> = (0..9)
+            .map(|n| {
+                (
+                    n,
+                    "a",
+                    ["r0", "r1", "r2"][n as usize % 3],
+                    ["AML.T0051.000", "AML.T0051.001", "AML.T0051"][n as usize % 3],
+                    Critical,
+                )
+            })
+            .collect();
         assert_eq!(run(&one), []);
         let two = [(0, "a", "one", "AML.T0051.000", Critical), (9, "a", "two", "AML.T0057", High)];
         assert_eq!(run(&two), [(9, High)]);
@@ -320,7 +337,11 @@ mod tests {
         let late = [(0, "a", "one", "AML.T0051.000", Critical), (DAY, "a", "two", "AML.T0057", High)];
         assert_eq!(run(&late), []);
         // Little of another technique is no second technique.
-        let little = [(0, "a", "one", "AML.T0051", Critical), (1, "a", "three", "AML.T0051.001", Critical), (2, "a", "two", "AML.T0057", Severity::Informational)];
+        let little = [
+            (0, "a", "one", "AML.T0051", Critical),
+            (1, "a", "three", "AML.T0051.001", Critical),
+            (2, "a", "two", "AML.T0057", Severity::Informational),
+        ];
         assert_eq!(run(&little), []);
         let _ = Low;
     }
@@ -354,7 +375,8 @@ mod tests {
         assert_eq!(one, found());
         assert_eq!((one.rule.as_str(), one.technique.map(|of| of.to_string()).as_deref()), (RULE, Some("AML.T0051")));
         assert!((0.98..1.0).contains(&one.confidence) && one.rule_digest.len() == 64);
-        let shown: Vec<(&str, Option<&str>)> = one.evidence.iter().map(|item| (item.what.as_str(), item.value.as_deref())).collect();
+        let shown: Vec<(&str, Option<&str>)> =
+            one.evidence.iter().map(|item| (item.what.as_str(), item.value.as_deref())).collect();
         assert_eq!(shown, [("risk", Some("ann")), ("detection", Some("one")), ("detection", Some("two"))]);
         assert!(one.evidence[1..].iter().all(|item| item.event.is_some() && item.seq.is_some()));
     }

@@ -107,9 +107,13 @@ fn take(reading: &mut Reading, options: &Options, field: &dyn Fn(&str) -> Option
         let kind = kind.or_else(|| given("ioc_type").and_then(|kind| kind_of_ioc(&kind)));
         any = true;
         match kind {
-            Some(Kind::Ip) => reading.take(&base, Kind::Ip, raw.rsplit_once(':').map_or(raw.as_str(), |(ip, port)| {
-                if port.bytes().all(|b| b.is_ascii_digit()) && !ip.contains(':') { ip } else { &raw }
-            })),
+            Some(Kind::Ip) => reading.take(
+                &base,
+                Kind::Ip,
+                raw.rsplit_once(':').map_or(raw.as_str(), |(ip, port)| {
+                    if port.bytes().all(|b| b.is_ascii_digit()) && !ip.contains(':') { ip } else { &raw }
+                }),
+            ),
             Some(kind) => reading.take(&base, kind, &raw),
             None => reading.problems.note("a type of ThreatFox that is not matched", &given("ioc_type").unwrap_or_default()),
         }
@@ -154,7 +158,12 @@ mod tests {
             ("urlhaus", URLHAUS, vec!["url http://45.9.148.7:8081/m.sh 50 malware_download"], 0),
             ("threatfox", THREATFOX, vec!["ip 45.9.148.9 75 Family X"], 1),
             ("feodo", FEODO, vec!["ip 45.9.148.8 50 Family Y"], 0),
-            ("json list", r#"[{"ip_address":"45.9.148.8","malware":"Y","port":443,"last_online":"2026-02-01"}]"#, vec!["ip 45.9.148.8 50 Y"], 0),
+            (
+                "json list",
+                r#"[{"ip_address":"45.9.148.8","malware":"Y","port":443,"last_online":"2026-02-01"}]"#,
+                vec!["ip 45.9.148.8 50 Y"],
+                0,
+            ),
             (
                 "json by id",
                 r#"{"7":[{"dateadded":"2026-01-31 12:00:00","url":"http://evil.example/a","threat":"t","tags":["x"]}]}"#,
@@ -167,8 +176,15 @@ mod tests {
                 vec!["domain evil.example 100 Z"],
                 1,
             ),
-            ("bazaar", "\"first_seen_utc\",\"sha256_hash\",\"md5_hash\"\n\"2026-01-31\", \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"d41d8cd98f00b204e9800998ecf8427e\"\n",
-                vec!["hash aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 50 ", "hash d41d8cd98f00b204e9800998ecf8427e 50 "], 0),
+            (
+                "bazaar",
+                "\"first_seen_utc\",\"sha256_hash\",\"md5_hash\"\n\"2026-01-31\", \"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\",\"d41d8cd98f00b204e9800998ecf8427e\"\n",
+                vec![
+                    "hash aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa 50 ",
+                    "hash d41d8cd98f00b204e9800998ecf8427e 50 ",
+                ],
+                0,
+            ),
             ("empty today", "# nothing\n#\n", vec![], 0),
         ] {
             let reading = read(text, &Options::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
@@ -177,7 +193,11 @@ mod tests {
                 .iter()
                 .map(|one| format!("{} {} {} {}", one.kind, one.value, one.confidence, one.label.as_deref().unwrap_or_default()))
                 .collect();
-            assert_eq!((found, reading.problems.count()), (expected.into_iter().map(str::to_owned).collect(), problems), "{name}");
+            assert_eq!(
+                (found, reading.problems.count()),
+                (expected.into_iter().map(str::to_owned).collect(), problems),
+                "{name}"
+            );
         }
         let reading = read(URLHAUS, &Options::default()).unwrap();
         assert_eq!(reading.indicators[0].modified, 1_769_904_000, "when it was online last");

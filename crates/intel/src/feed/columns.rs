@@ -49,9 +49,8 @@ fn unquoted(text: &str) -> (String, &str) {
 
 /// The names of the columns: the last comment before the first row, or that row.
 pub(super) fn header(text: &str) -> Option<Vec<String>> {
-    let names = |line: &str| {
-        fields(line.trim_start_matches('#').trim()).into_iter().map(|name| name.to_lowercase()).collect::<Vec<_>>()
-    };
+    let names =
+        |line: &str| fields(line.trim_start_matches('#').trim()).into_iter().map(|name| name.to_lowercase()).collect::<Vec<_>>();
     let mut last = None;
     for line in text.lines().filter(|line| !line.trim().is_empty()) {
         if !line.trim_start().starts_with('#') {

@@ -215,8 +215,11 @@ mod tests {
     #[test]
     fn an_event_gives_what_is_marked_for_detection() {
         let reading = read_event(EVENT, &Options::default()).unwrap();
-        let found: Vec<String> =
-            reading.indicators.iter().map(|one| format!("{} {} {:?} {}", one.kind, one.value, one.tlp, one.id.as_u128() & 0xff)).collect();
+        let found: Vec<String> = reading
+            .indicators
+            .iter()
+            .map(|one| format!("{} {} {:?} {}", one.kind, one.value, one.tlp, one.id.as_u128() & 0xff))
+            .collect();
         let hash = "hash aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa Red 7";
         assert_eq!(found, ["ip 45.9.148.7 Amber 1", "domain evil.example Amber 2", "ip 45.9.148.8 Amber 2", hash]);
         assert_eq!(reading.revoked.len(), 1);

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use crate::indicator::{Indicator, Kind, Reading, Tlp};
 
-pub use self::misp::{Manifest, ManifestEntry};
 pub(crate) use self::misp::kinds_of as kinds_of_misp;
+pub use self::misp::{Manifest, ManifestEntry};
 
 /// A format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -220,7 +220,7 @@ mod tests {
             for format in [Format::Stix, Format::Misp, Format::AbuseCh, Format::Plain] {
                 drop(read(format, text.as_bytes(), &Options::default()));
             }
-            Format::of(text.as_bytes());
+            let _format = Format::of(text.as_bytes());
         }
     }
 }

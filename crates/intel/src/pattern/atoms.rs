@@ -85,9 +85,10 @@ impl Atoms {
         }
         let values: Vec<&str> = match &test.operator {
             Operator::Equal(Literal::Text(value)) | Operator::IsSubset(value) => vec![value],
-            Operator::In(values) if values.iter().all(|value| matches!(value, Literal::Text(_))) => {
-                values.iter().filter_map(|value| if let Literal::Text(text) = value { Some(text.as_str()) } else { None }).collect()
-            }
+            Operator::In(values) if values.iter().all(|value| matches!(value, Literal::Text(_))) => values
+                .iter()
+                .filter_map(|value| if let Literal::Text(text) = value { Some(text.as_str()) } else { None })
+                .collect(),
             Operator::Like(_) | Operator::Matches(_) => return self.leave_out("compares by LIKE or MATCHES"),
             _ => return self.leave_out("compares by something else than =, IN and ISSUBSET with texts"),
         };
@@ -113,7 +114,11 @@ mod tests {
     #[test]
     fn what_can_be_looked_up_is_and_what_cannot_is_told() {
         for (pattern, atoms, left_out) in [
-            ("[url:value = 'a' OR domain-name:value IN ('b', 'c')]", vec!["url:value a", "domain-name:value b", "domain-name:value c"], 0),
+            (
+                "[url:value = 'a' OR domain-name:value IN ('b', 'c')]",
+                vec!["url:value a", "domain-name:value b", "domain-name:value c"],
+                0,
+            ),
             ("[url:value = 'a'] OR [file:hashes.'sha-256' = 'b']", vec!["url:value a", "file:hashes.SHA-256 b"], 0),
             ("[file:hashes.MD5 = 'a' AND file:hashes.'SHA-256' = 'b']", vec!["file:hashes.MD5 a", "file:hashes.SHA-256 b"], 0),
             ("[file:hashes.MD5 = 'a' AND file:name = 'b']", vec![], 1),
@@ -127,7 +132,11 @@ mod tests {
         ] {
             let found = Pattern::parse(pattern).unwrap().atoms();
             let shown: Vec<String> = found.atoms.iter().map(|atom| format!("{} {}", atom.path, atom.value)).collect();
-            assert_eq!((shown, found.left_out.len()), (atoms.iter().map(|one| (*one).to_owned()).collect(), left_out), "{pattern}");
+            assert_eq!(
+                (shown, found.left_out.len()),
+                (atoms.iter().map(|one| (*one).to_owned()).collect(), left_out),
+                "{pattern}"
+            );
         }
     }
 }

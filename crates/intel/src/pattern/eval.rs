@@ -134,10 +134,11 @@ impl Evaluation<'_> {
                 Ok(found)
             }
             Observed::Between(of, start, stop) => self.filter(of, &|binding| {
-                start < stop && binding.iter().all(|(index, _)| {
-                    let Observation { first, last, .. } = self.observations[*index];
-                    first < *stop && last >= *start
-                })
+                start < stop
+                    && binding.iter().all(|(index, _)| {
+                        let Observation { first, last, .. } = self.observations[*index];
+                        first < *stop && last >= *start
+                    })
             }),
             Observed::Within(of, micros) => self.filter(of, &|binding| {
                 let intervals = || binding.iter().map(|(index, _)| &self.observations[*index]);

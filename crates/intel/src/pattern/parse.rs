@@ -199,7 +199,8 @@ impl Parser<'_> {
             self.expect_sign(")")?;
             return Ok(within);
         }
-        let is_type_next = |parser: &Self| matches!(parser.tokens.get(parser.next + 1), Some(Token { kind: Kind::Sign(":"), .. }));
+        let is_type_next =
+            |parser: &Self| matches!(parser.tokens.get(parser.next + 1), Some(Token { kind: Kind::Sign(":"), .. }));
         if !is_type_next(self) {
             let is_negated = self.take_word("NOT");
             if self.take_word("EXISTS") {

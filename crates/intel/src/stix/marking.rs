@@ -34,9 +34,7 @@ pub(super) fn of_id(id: &str) -> Option<Tlp> {
 pub(super) fn of_definition(object: &Json) -> Option<Tlp> {
     let text = |value: Option<&Json>| value.and_then(Json::as_str).and_then(Tlp::of_label);
     let extended = object.get("extensions").and_then(|all| all.get(EXTENSION)).and_then(|one| one.get("tlp_2_0"));
-    text(extended)
-        .or_else(|| text(object.get("definition").and_then(|one| one.get("tlp"))))
-        .or_else(|| text(object.get("name")))
+    text(extended).or_else(|| text(object.get("definition").and_then(|one| one.get("tlp")))).or_else(|| text(object.get("name")))
 }
 
 pub(super) fn id(tlp: Tlp) -> &'static str {

@@ -21,7 +21,9 @@ pub(crate) fn read(text: &str, options: &Options) -> Result<Reading, FeedError> 
         (_, Some("indicator")) => vec![&value],
         // A page without anything new has no objects.
         (None, Some("bundle")) => Vec::new(),
-        (None, None) if value.is_object() && (value.get("more").is_some() || value.as_object().is_some_and(serde_json::Map::is_empty)) => {
+        (None, None)
+            if value.is_object() && (value.get("more").is_some() || value.as_object().is_some_and(serde_json::Map::is_empty)) =>
+        {
             Vec::new()
         }
         _ => return Err(wrong("\"objects\" is no list")),

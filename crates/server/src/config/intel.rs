@@ -181,7 +181,9 @@ impl FeedConfig {
                 self.address()?;
             }
             (None, Some(_)) if matches!(self.kind, FeedKind::Taxii | FeedKind::Misp) => {
-                return Err(self.wrong("path", "is not for taxii and misp: give a url, or kind = \"stix\" for a bundle in a file"));
+                return Err(
+                    self.wrong("path", "is not for taxii and misp: give a url, or kind = \"stix\" for a bundle in a file")
+                );
             }
             (None, Some(_)) => {}
             _ => return Err(self.wrong("url", "or path is needed, and not both")),
@@ -205,7 +207,8 @@ impl FeedConfig {
         let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
         let is_loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
         if uri.scheme_str() == Some("http") && !is_loopback {
-            return Err(self.wrong("url", "is http:// beyond this machine: whoever is between could say what is watched for; use https://"));
+            return Err(self
+                .wrong("url", "is http:// beyond this machine: whoever is between could say what is watched for; use https://"));
         }
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(self.wrong("url", "holds a password: use user and secret"));

@@ -89,7 +89,8 @@ impl Fetch {
         if uri.scheme() != self.origin.scheme() || uri.authority() != self.origin.authority() {
             return Err(format!("{url} is on another server than the feed: it is not asked"));
         }
-        let mut request = Request::builder().uri(uri).header(header::USER_AGENT, concat!("watchkeeper/", env!("CARGO_PKG_VERSION")));
+        let mut request =
+            Request::builder().uri(uri).header(header::USER_AGENT, concat!("watchkeeper/", env!("CARGO_PKG_VERSION")));
         if let Some(accept) = accept {
             request = request.header(header::ACCEPT, accept);
         }

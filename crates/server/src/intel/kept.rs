@@ -120,9 +120,8 @@ impl Kept {
             *known = (*known).max(one.modified);
         }
         let revoked: HashSet<Uuid> = reading.revoked.into_iter().collect();
-        self.indicators.retain(|one| {
-            !revoked.contains(&one.id) && newest.get(&one.id).is_none_or(|modified| one.modified > *modified)
-        });
+        self.indicators
+            .retain(|one| !revoked.contains(&one.id) && newest.get(&one.id).is_none_or(|modified| one.modified > *modified));
         self.indicators.extend(reading.indicators.into_iter().filter(|one| !revoked.contains(&one.id)));
         self.head.problems.add(reading.problems);
         self.newest();
@@ -176,7 +175,8 @@ impl KeptFeeds {
         let form = |reason: String| KeptError::Form { name: name.to_owned(), reason };
         let (head, sealed) = bytes.split_at_mut_checked(MAGIC.len() + 12).ok_or_else(seal)?;
         let nonce = head.strip_prefix(MAGIC).and_then(|nonce| nonce.try_into().ok()).ok_or_else(seal)?;
-        let opened = self.key.open_in_place(aws_lc_rs::aead::Nonce::assume_unique_for_key(nonce), Aad::from(name.as_bytes()), sealed);
+        let opened =
+            self.key.open_in_place(aws_lc_rs::aead::Nonce::assume_unique_for_key(nonce), Aad::from(name.as_bytes()), sealed);
         let opened = opened.map_err(|_| seal())?;
         let plain = zstd::bulk::Decompressor::new().and_then(|mut zstd| {
             let size = zstd::bulk::Decompressor::upper_bound(opened).unwrap_or(CONTENT_BYTES_MAX).min(CONTENT_BYTES_MAX);

@@ -48,6 +48,9 @@ const WARNING_LIST_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// The event that tells of another set of indicators.
 const EVENT: &str = "configuration.intel";
 
+/// The keyring's name of the digest of the set that was recorded last.
+const RECORDED: &str = "intel set";
+
 /// Reasons of one feed that are shown.
 const REASONS_MAX: usize = 8;
 
@@ -97,6 +100,7 @@ pub enum IntelError {
 pub(crate) struct Intel {
     config: IntelConfig,
     kept: KeptFeeds,
+    keyring: Arc<Keyring>,
     pipeline: Arc<Pipeline>,
     state: Mutex<State>,
 }
@@ -184,11 +188,11 @@ impl Intel {
     pub(crate) fn open(
         config: IntelConfig,
         data: &DataDir,
-        keyring: &Keyring,
+        keyring: &Arc<Keyring>,
         pipeline: Arc<Pipeline>,
     ) -> Result<Self, IntelError> {
         let kept = KeptFeeds::open(data, keyring)?;
-        let intel = Self { config, kept, pipeline, state: Mutex::default() };
+        let intel = Self { config, kept, keyring: keyring.clone(), pipeline, state: Mutex::default() };
         let (set, feeds) = intel.load()?;
         intel.pipeline.exchange_intel(Arc::new(set));
         let mut state = intel.state();
@@ -197,6 +201,32 @@ impl Intel {
         state.loaded = Some(Timestamp::now());
         drop(state);
         Ok(intel)
+    }
+
+    /// Records which indicators a start found in force, where those are others than were recorded last.
+    pub(crate) fn note_start(&self) {
+        let set = self.pipeline.intel();
+        let recorded = match self.keyring.named(RECORDED) {
+            Ok(recorded) => recorded,
+            Err(error) => return tracing::error!(%error, "which indicators were in force before is not known"),
+        };
+        let is_known = recorded.as_ref().map_or(set.is_empty(), |recorded| recorded.as_slice() == set.digest());
+        if !is_known {
+            let before = recorded.map_or_else(|| "none".to_owned(), |digest| format!("digest {}", event::hex::encode(&digest)));
+            self.record(reload_event(&Asker::of_process(), "success", &before, &description(&set)), &set);
+        }
+    }
+
+    /// Records that a set is in force.
+    fn record(&self, event: Event<String>, set: &Set) {
+        match self.pipeline.record_blocking(vec![event], &|| true) {
+            Ok(_) => {
+                if let Err(error) = self.keyring.put_named(RECORDED, set.digest()) {
+                    tracing::error!(%error, "that other indicators are in force will be recorded once more");
+                }
+            }
+            Err(error) => tracing::error!(%error, "that other indicators are in force was not recorded"),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -270,9 +300,7 @@ impl Intel {
                 reload_event(asker, "failure", &description(&before), &format!("refused: {reason}"))
             }
         };
-        if self.pipeline.record_blocking(vec![event], &|| true).is_err() {
-            tracing::error!("that other indicators are in force was not recorded");
-        }
+        self.record(event, &self.pipeline.intel());
     }
 
     fn load(&self) -> Result<(Set, Vec<FeedStanding>), IntelError> {

@@ -43,7 +43,12 @@ struct Work {
 
 impl Pulling {
     /// Starts the thread, if the configuration has feeds that are pulled.
-    pub(crate) fn start(data: &DataDir, keyring: &Keyring, config: &Config, others: &Arc<Others>) -> Result<Option<Self>, IntelError> {
+    pub(crate) fn start(
+        data: &DataDir,
+        keyring: &Keyring,
+        config: &Config,
+        others: &Arc<Others>,
+    ) -> Result<Option<Self>, IntelError> {
         if pulled(&config.intel).next().is_none() {
             return Ok(None);
         }

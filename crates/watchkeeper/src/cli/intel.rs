@@ -76,7 +76,9 @@ pub(crate) enum Intel {
         warning_lists: Vec<PathBuf>,
     },
     /// Write the indicators of a record as a bundle of STIX 2.1
-    #[command(after_help = "Example:\n  watchkeeper intel export --kind near-prompt --kind prompt --tlp-max green > prompts.json")]
+    #[command(
+        after_help = "Example:\n  watchkeeper intel export --kind near-prompt --kind prompt --tlp-max green > prompts.json"
+    )]
     Export {
         #[command(flatten)]
         data: Data,

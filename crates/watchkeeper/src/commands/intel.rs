@@ -10,8 +10,8 @@ use anyhow::{Context as _, bail};
 use event::Timestamp;
 use intel::feed::{self, Options};
 use intel::{Indicator, Kind, Problems, SetBuilder, Tlp, WarningLists};
-use serde_json::{Value, json};
 use keys::Keyring;
+use serde_json::{Value, json};
 use server::DataDir;
 use store::{Cell, Table};
 
@@ -65,9 +65,9 @@ fn check(file: &Path, reading: &FeedReading, format: FormatName) -> anyhow::Resu
     if !found.revoked.is_empty() {
         rows.push(json!({ "what": "taken back by the source", "count": found.revoked.len(), "example": Value::Null }));
     }
-    rows.extend(found.problems.iter().map(|(reason, left)| {
-        json!({ "what": format!("left out: {reason}"), "count": left.count, "example": left.examples.first() })
-    }));
+    rows.extend(found.problems.iter().map(
+        |(reason, left)| json!({ "what": format!("left out: {reason}"), "count": left.count, "example": left.examples.first() }),
+    ));
     show(&["what", "count", "example"], &rows, format)?;
     Ok(if found.problems.count() == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
@@ -103,7 +103,11 @@ fn list(data: &Data, which: &Which, limit: usize, format: FormatName) -> anyhow:
 fn export(data: &Data, which: &Which, tlp_max: Tlp) -> anyhow::Result<ExitCode> {
     let (may, may_not): (Vec<_>, Vec<_>) = kept(data, which)?.partition(|one| one.tlp <= tlp_max);
     if !may_not.is_empty() {
-        complain(&format!("{} indicators are left out: they may not be shared as TLP:{} (--tlp-max)", may_not.len(), tlp_max.as_str()));
+        complain(&format!(
+            "{} indicators are left out: they may not be shared as TLP:{} (--tlp-max)",
+            may_not.len(),
+            tlp_max.as_str()
+        ));
     }
     let now = i64::try_from(Timestamp::now().unix_ns() / 1_000_000_000).unwrap_or(0);
     let mut out = stdout();

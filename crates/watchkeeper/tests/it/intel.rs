@@ -41,10 +41,12 @@ fn bundle(dice: &mut Dice) -> Value {
                 0 => json!({"type": "url", "value": dice.of(&["http://a.example/", "http://b.example/x", "café"])}),
                 1 => json!({"type": "domain-name", "value": dice.of(&["a.example", "b.example"])}),
                 2 => json!({"type": "ipv4-addr", "value": dice.of(&["10.1.2.3", "10.1.9.9", "192.168.0.0/24", "45.9.148.7"])}),
-                3 => json!({"type": "file", "name": dice.of(&["a.exe", "b%_.dll"]), "size": dice.roll(4), "is_hidden": dice.roll(2) == 0,
+                3 => {
+                    json!({"type": "file", "name": dice.of(&["a.exe", "b%_.dll"]), "size": dice.roll(4), "is_hidden": dice.roll(2) == 0,
                     "ctime": dice.of(&["2026-01-01T00:00:00Z", "2026-02-01T00:00:00.5Z"]), "entropy": 0.5 * dice.roll(4) as f64,
                     "hashes": {"MD5": dice.of(&["aa", "bb"]), "SHA-256": dice.of(&["cc", "dd"])},
-                    "magic_number_hex": dice.of(&["ffd8", "4d5a"]), "tags": ["x", dice.of(&["y", "z"])]}),
+                    "magic_number_hex": dice.of(&["ffd8", "4d5a"]), "tags": ["x", dice.of(&["y", "z"])]})
+                }
                 _ => json!({"type": "network-traffic", "dst_ref": format!("x--{number}-{}", objects.len().saturating_sub(1)),
                     "dst_port": dice.of(&[&80, &443]), "protocols": ["tcp", dice.of(&["tls", "http"])],
                     "encapsulates_refs": [format!("x--{number}-{}", objects.len().saturating_sub(1)), "x--nobody"]}),
@@ -117,7 +119,8 @@ fn patterns_mean_what_stix2_matcher_says() {
     const CASES: usize = 3_000;
     let mut dice = Dice(7);
     let cases: Vec<(String, Value)> = (0..CASES).map(|_| (pattern(&mut dice, 2), bundle(&mut dice))).collect();
-    let lines: String = cases.iter().map(|(pattern, bundle)| json!({"pattern": pattern, "bundle": bundle}).to_string() + "\n").collect();
+    let lines: String =
+        cases.iter().map(|(pattern, bundle)| json!({"pattern": pattern, "bundle": bundle}).to_string() + "\n").collect();
     let script = root().join("tests/intel/matcher.py");
     let output = feed(Command::new(python("intel")).arg(script), lines.as_bytes());
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
@@ -264,13 +267,17 @@ fn a_collection_is_pulled_resumed_and_looked_up() {
     let pages = || taxii.asked().iter().filter(|asked| asked.contains("/objects/")).count();
     assert_eq!(pages(), 3, "three pages of at most three: {:?}", taxii.asked());
 
-    send(&server, &json!([
-        {"kind": "external_call", "name": "GET", "session": "s1", "user.id": "ann", "application": "crm", "agent": "clerk",
-         "attributes": {"server.address": "files.evil3.example", "url.full": "https://files.evil3.example/up"}},
-        {"kind": "external_call", "name": "GET", "session": "s2", "attributes": {"server.address": "good.example"}},
-    ]));
+    send(
+        &server,
+        &json!([
+            {"kind": "external_call", "name": "GET", "session": "s1", "user.id": "ann", "application": "crm", "agent": "clerk",
+             "attributes": {"server.address": "files.evil3.example", "url.full": "https://files.evil3.example/up"}},
+            {"kind": "external_call", "name": "GET", "session": "s2", "attributes": {"server.address": "good.example"}},
+        ]),
+    );
     server.settle();
-    let hits = server.query("SELECT indicator, indicator_kind, value, seen, source, tlp, confidence, label, place, user_id FROM intel_hits");
+    let hits = server
+        .query("SELECT indicator, indicator_kind, value, seen, source, tlp, confidence, label, place, user_id FROM intel_hits");
     assert_eq!(hits.len(), 1, "{hits:#?}");
     for (name, expected) in [
         ("indicator", json!("indicator--00000000-0000-4000-8000-000000000003")),
@@ -297,11 +304,14 @@ fn a_collection_is_pulled_resumed_and_looked_up() {
 
     // One is taken back, one is changed, one is new: a pull brings these alone.
     let later = "2026-03-01T00:00:00.000Z";
-    taxii.add("more", &[
-        indicator(3, "[domain-name:value = 'evil3.example']", later, &json!({"revoked": true})),
-        indicator(4, "[domain-name:value = 'other4.example']", later, &json!({})),
-        indicator(100, "[url:value LIKE '%x%' OR ipv4-addr:value = '45.9.148.7']", later, &json!({})),
-    ]);
+    taxii.add(
+        "more",
+        &[
+            indicator(3, "[domain-name:value = 'evil3.example']", later, &json!({"revoked": true})),
+            indicator(4, "[domain-name:value = 'other4.example']", later, &json!({})),
+            indicator(100, "[url:value LIKE '%x%' OR ipv4-addr:value = '45.9.148.7']", later, &json!({})),
+        ],
+    );
     let before = taxii.asked().len();
     server.hang_up();
     let until = Instant::now() + SOON;
@@ -322,7 +332,10 @@ fn a_collection_is_pulled_resumed_and_looked_up() {
     wait_for(&server, 8);
     let left_out = standing(&server, "intel.feeds.1.left_out.1");
     assert!(left_out.as_str().unwrap().contains("LIKE or MATCHES"), "{left_out}");
-    send(&server, &json!({"kind": "external_call", "name": "GET", "session": "s3", "attributes": {"server.address": "evil3.example"}}));
+    send(
+        &server,
+        &json!({"kind": "external_call", "name": "GET", "session": "s3", "attributes": {"server.address": "evil3.example"}}),
+    );
     server.settle();
     assert_eq!(server.query("SELECT 1 FROM intel_hits").len(), 1, "what was taken back is not found any more");
     let changes = server.query("SELECT outcome, after FROM admin_events WHERE name = 'configuration.intel' ORDER BY seq");
@@ -365,7 +378,8 @@ fn imports_are_looked_up_where_values_stand() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let list = dir.path().join("list.txt");
-    std::fs::write(&list, "evil.example\n45.9.148.0/24\n8.8.8.8\nhttp://45.9.1.1:8081/m.sh\neve@mail.example\nnonsense here\n").unwrap();
+    std::fs::write(&list, "evil.example\n45.9.148.0/24\n8.8.8.8\nhttp://45.9.1.1:8081/m.sh\neve@mail.example\nnonsense here\n")
+        .unwrap();
     let prompts = dir.path().join("prompts.txt");
     std::fs::write(&prompts, format!("{PROMPT}\n")).unwrap();
     let server = Server::start(&data);
@@ -378,27 +392,37 @@ fn imports_are_looked_up_where_values_stand() {
     assert_eq!(standing(&server, "intel.left_out"), json!(1));
 
     let call = |tool: &str, arguments: &str| json!({"role": "assistant", "direction": "output", "part": "tool_call", "name": tool, "content": arguments});
-    send(&server, &json!([
-        {"kind": "model_call", "name": "chat", "session": "s1", "user.id": "ann", "application": "crm", "client": {"address": "45.9.148.77"},
-         "messages": [{"role": "user", "content": PROMPT.replace("hotel", "inn")},
-                      call("send_email", "{\"to\":\"Eve@Mail.example\"}"), call("http_get", "{\"url\":\"http:\\/\\/45.9.1.1:8081\\/m.sh\"}")]},
-        {"kind": "model_call", "name": "chat", "session": "s1", "user.id": "ann", "application": "crm",
-         "messages": [{"role": "user", "content": PROMPT.replace("hotel", "inn")},
-                      {"role": "tool", "content": "see https://www.evil.example/?q=1 and 8.8.8.8"},
-                      {"role": "assistant", "direction": "output", "content": "Read evil[.]example"}]},
-    ]));
+    send(
+        &server,
+        &json!([
+            {"kind": "model_call", "name": "chat", "session": "s1", "user.id": "ann", "application": "crm", "client": {"address": "45.9.148.77"},
+             "messages": [{"role": "user", "content": PROMPT.replace("hotel", "inn")},
+                          call("send_email", "{\"to\":\"Eve@Mail.example\"}"), call("http_get", "{\"url\":\"http:\\/\\/45.9.1.1:8081\\/m.sh\"}")]},
+            {"kind": "model_call", "name": "chat", "session": "s1", "user.id": "ann", "application": "crm",
+             "messages": [{"role": "user", "content": PROMPT.replace("hotel", "inn")},
+                          {"role": "tool", "content": "see https://www.evil.example/?q=1 and 8.8.8.8"},
+                          {"role": "assistant", "direction": "output", "content": "Read evil[.]example"}]},
+        ]),
+    );
     server.settle();
     let hits = server.query("SELECT DISTINCT indicator_kind, place, value FROM intel_hits ORDER BY 1, 2");
     let found: Vec<(&str, &str)> =
         hits.iter().map(|row| (row["indicator_kind"].as_str().unwrap(), row["place"].as_str().unwrap())).collect();
     let expected = [
-        ("domain", "answer"), ("domain", "tool"), ("email", "arguments"), ("ip", "client"), ("near_prompt", "user"), ("url", "arguments"),
+        ("domain", "answer"),
+        ("domain", "tool"),
+        ("email", "arguments"),
+        ("ip", "client"),
+        ("near_prompt", "user"),
+        ("url", "arguments"),
     ];
     assert_eq!(found, expected, "{hits:#?}");
     // An address that a feed names is no reason to keep one in the clear.
     assert!(hits.iter().all(|row| !row["value"].as_str().unwrap().contains("45.9.1")), "{hits:#?}");
-    let titles = server.query("SELECT title, count(*) AS n FROM detections WHERE rule NOT LIKE 'flow%' GROUP BY title ORDER BY title");
-    let titles: Vec<(&str, u64)> = titles.iter().map(|row| (row["title"].as_str().unwrap(), row["n"].as_u64().unwrap())).collect();
+    let titles =
+        server.query("SELECT title, count(*) AS n FROM detections WHERE rule NOT LIKE 'flow%' GROUP BY title ORDER BY title");
+    let titles: Vec<(&str, u64)> =
+        titles.iter().map(|row| (row["title"].as_str().unwrap(), row["n"].as_u64().unwrap())).collect();
     for (title, count) in [
         ("Answer with an address that threat intelligence names", 1),
         ("Call to an address that threat intelligence names", 2),
@@ -422,7 +446,10 @@ fn imports_are_looked_up_where_values_stand() {
     std::fs::write(&file, &bundle.stdout).unwrap();
     let checked = watchkeeper().args(["intel", "check", "--format", "json"]).arg(&file).output().unwrap();
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stdout));
-    let matched = feed(watchkeeper().args(["intel", "match", "-", "--feed"]).arg(&file), format!("x\n{}\n", json!({"text": PROMPT})).as_bytes());
+    let matched = feed(
+        watchkeeper().args(["intel", "match", "-", "--feed"]).arg(&file),
+        format!("x\n{}\n", json!({"text": PROMPT})).as_bytes(),
+    );
     assert_eq!(matched.status.code(), Some(1));
     let line: Value = serde_json::from_slice(&matched.stdout).unwrap();
     assert_eq!((&line["line"], &line["kind"], &line["confidence"]), (&json!(2), &json!("near_prompt"), &json!(50)));
