@@ -120,7 +120,10 @@ impl<'a> Lexer<'a> {
                 '\\' => match chars.next() {
                     Some((_, escaped @ ('\'' | '\\'))) => text.push(escaped),
                     _ => {
-                        return Err(PatternError { at, what: "a backslash stands before something else than ' or \\".to_owned() });
+                        return Err(PatternError {
+                            at,
+                            what: "a backslash stands before something else than ' or \\".to_owned(),
+                        });
                     }
                 },
                 c => text.push(c),

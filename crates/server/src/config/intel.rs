@@ -7,6 +7,8 @@ use std::time::Duration;
 use http::Uri;
 use intel::feed::{Format, Options};
 use intel::{Kind, Tlp};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use serde::{Deserialize, Serialize};
 
 use super::gateway::read_secret;
@@ -83,6 +85,9 @@ pub struct FeedConfig {
     /// The header that `secret` is sent in, as it is: `Auth-Key` for abuse.ch.
     #[serde(default)]
     pub header: Option<String>,
+    /// Certificates in PEM of authorities for the server, beside those of the system.
+    #[serde(default)]
+    pub roots: Option<PathBuf>,
     /// With whom indicators may be shared that do not say.
     #[serde(default)]
     pub tlp: Tlp,
@@ -216,6 +221,12 @@ impl FeedConfig {
         Ok(uri)
     }
 
+    /// Names the place that it is pulled from: what is kept of another one is not its own.
+    pub(crate) fn from(&self) -> String {
+        let url = self.url.as_deref().unwrap_or_default();
+        format!("{:?} {url} {}", self.kind, self.collection.as_deref().unwrap_or_default())
+    }
+
     /// What it is shown.
     pub(crate) fn credentials(&self) -> Result<Credentials, IntelConfigError> {
         let Some(source) = &self.secret else { return Ok(Credentials::None) };
@@ -229,6 +240,15 @@ impl FeedConfig {
             }
             (None, None) => Credentials::Bearer(secret),
         })
+    }
+
+    /// The authorities that are believed beside those of the system.
+    pub(crate) fn roots(&self) -> Result<Vec<CertificateDer<'static>>, IntelConfigError> {
+        let Some(path) = &self.roots else { return Ok(Vec::new()) };
+        let wrong = |what: String| self.wrong("roots", format!("{}: {what}; it must hold certificates in PEM", path.display()));
+        let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+        let found = found.map_err(|error| wrong(error.to_string()))?;
+        if found.is_empty() { Err(wrong("there is no certificate".to_owned())) } else { Ok(found) }
     }
 
     /// How often it is pulled.

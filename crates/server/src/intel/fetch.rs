@@ -19,6 +19,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::Name;
 use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
 use rustls::{ClientConfig, RootCertStore};
 use tower::Service;
 
@@ -58,7 +59,7 @@ pub(super) struct Since<'a> {
 
 impl Fetch {
     /// A client of the server of `origin`.
-    pub(super) fn new(origin: &Uri, credentials: Credentials) -> Result<Self, String> {
+    pub(super) fn new(origin: &Uri, credentials: Credentials, more_roots: Vec<CertificateDer<'static>>) -> Result<Self, String> {
         let host = origin.host().unwrap_or_default().trim_matches(['[', ']']);
         let literal = host.parse::<IpAddr>().ok();
         let is_local = host == "localhost" || literal.is_some_and(|address| address.is_loopback());
@@ -70,14 +71,15 @@ impl Fetch {
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let builder = HttpsConnectorBuilder::new();
-        let builder = if origin.scheme_str() == Some("https") {
-            builder.with_provider_and_native_roots(provider).map_err(|error| error.to_string())?
-        } else {
-            // No TLS: do not ask the system for authorities that it may not have.
-            let config = ClientConfig::builder_with_provider(provider.into()).with_safe_default_protocol_versions();
-            let config = config.map_err(|error| error.to_string())?.with_root_certificates(RootCertStore::empty());
-            builder.with_tls_config(config.with_no_client_auth())
-        };
+        let mut roots = RootCertStore::empty();
+        // Without TLS the system is not asked for authorities that it may not have.
+        if origin.scheme_str() == Some("https") {
+            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            roots.add_parsable_certificates(more_roots);
+        }
+        let config = ClientConfig::builder_with_provider(provider.into()).with_safe_default_protocol_versions();
+        let config = config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
+        let builder = builder.with_tls_config(config);
         let connector = builder.https_or_http().enable_http1().wrap_connector(http);
         let client = Client::builder(TokioExecutor::new()).build(connector);
         Ok(Self { client, origin: origin.clone(), credentials })
@@ -213,12 +215,12 @@ mod tests {
         ] {
             assert_eq!(refused(address.parse().unwrap(), is_local).is_some(), is_refused, "{address}");
         }
-        assert!(Fetch::new(&"http://169.254.169.254/x".parse().unwrap(), Credentials::None).is_err());
+        assert!(Fetch::new(&"http://169.254.169.254/x".parse().unwrap(), Credentials::None, Vec::new()).is_err());
     }
 
     #[tokio::test]
     async fn nobody_is_asked_but_the_feeds_own_server() {
-        let fetch = Fetch::new(&"http://127.0.0.1:9/x".parse().unwrap(), Credentials::None).unwrap();
+        let fetch = Fetch::new(&"http://127.0.0.1:9/x".parse().unwrap(), Credentials::None, Vec::new()).unwrap();
         for url in ["http://127.0.0.1:10/x", "https://127.0.0.1:9/x", "http://other.example/", "nonsense"] {
             assert!(fetch.get(url, None, Since::default()).await.is_err(), "{url}");
         }

@@ -4,7 +4,7 @@
 //! watched for (it may be TLP:RED) nor have something else watched for.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::PathBuf;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, RandomizedNonceKey};
@@ -26,7 +26,7 @@ const IMPORT: &str = "import.";
 const ENDING: &str = ".feed";
 /// Largest file, and largest content: four million indicators of the usual length.
 const FILE_BYTES_MAX: u64 = 512 * 1024 * 1024;
-const CONTENT_BYTES_MAX: usize = 2 * 1024 * 1024 * 1024;
+const CONTENT_BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// zstd's level: the file is written with each pull that brings something.
 const LEVEL: i32 = 1;
 
@@ -178,11 +178,9 @@ impl KeptFeeds {
         let opened =
             self.key.open_in_place(aws_lc_rs::aead::Nonce::assume_unique_for_key(nonce), Aad::from(name.as_bytes()), sealed);
         let opened = opened.map_err(|_| seal())?;
-        let plain = zstd::bulk::Decompressor::new().and_then(|mut zstd| {
-            let size = zstd::bulk::Decompressor::upper_bound(opened).unwrap_or(CONTENT_BYTES_MAX).min(CONTENT_BYTES_MAX);
-            zstd.decompress(opened, size)
-        });
-        let plain = plain.map_err(io)?;
+        let mut plain = Vec::new();
+        let decoder = zstd::stream::read::Decoder::with_buffer(&*opened).map_err(io)?;
+        decoder.take(CONTENT_BYTES_MAX).read_to_end(&mut plain).map_err(io)?;
         let mut lines = plain.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
         let head = serde_json::from_slice(lines.next().unwrap_or_default()).map_err(|error| form(error.to_string()))?;
         let indicators = lines.map(serde_json::from_slice).collect::<Result<_, _>>().map_err(|error| form(error.to_string()))?;

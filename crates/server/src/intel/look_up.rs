@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use event::{Channel, Direction, Event, Key, Part, PieceMeta, Role, Value, attr};
+use event::{Channel, Event, Key, Part, PieceMeta, Role, Value, attr};
 use intel::{Hit, Kind, Set};
 use sanitize::{Clean, Sanitizer};
 
@@ -79,9 +79,11 @@ impl Looked {
     }
 }
 
-/// Whether a text is what somebody has a model read: only such is compared with prompts.
+/// Whether a text is what somebody has a model read: only such is compared with prompts. By channel and part alone, as texts are known by
+/// heart.
 pub(crate) fn is_prompt<T>(meta: &PieceMeta<T>) -> bool {
-    meta.direction == Direction::Input && matches!(meta.part, Part::Text | Part::ToolResult | Part::Document)
+    matches!(meta.channel(), Channel::User | Channel::Tool | Channel::Document)
+        && matches!(meta.part, Part::Text | Part::ToolResult | Part::Document)
 }
 
 /// Where a text stands.

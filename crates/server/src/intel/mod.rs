@@ -316,19 +316,20 @@ impl Intel {
             builder.add(reading.indicators)?;
         }
         for name in self.kept.names() {
-            // A feed that is configured no more is not in force; what was imported is.
-            let is_of_config = self.config.feed.iter().any(|feed| feed.name == name && feed.url.is_some());
-            if !is_of_config && !is_import(&name) {
+            // A feed that is configured no more, or to be pulled from elsewhere, is not in force; what was imported is.
+            let config = self.config.feed.iter().find(|feed| feed.name == name && feed.url.is_some());
+            if config.is_none() && !is_import(&name) {
                 continue;
             }
             match self.kept.read(&name) {
+                Ok(Some(kept)) if config.is_some_and(|feed| feed.from() != kept.head.from) => {}
                 Ok(Some(kept)) => {
                     feeds.push(FeedStanding::of(&name, kept.indicators.len(), Some(kept.head.pulled), &kept.head.problems));
                     builder.add(kept.indicators)?;
                 }
                 Ok(None) => {}
                 // What is pulled can be pulled anew. What was imported is nowhere else.
-                Err(error) if is_of_config => tracing::error!(%error, feed = name, "what was pulled before is not used"),
+                Err(error) if config.is_some() => tracing::error!(%error, feed = name, "what was pulled before is not used"),
                 Err(error) => return Err(error.into()),
             }
         }

@@ -56,7 +56,8 @@ impl Pulling {
         let now = now_s();
         let feeds = pulled(&config.intel).map(|config| {
             // A start does not ask again what was pulled a minute ago.
-            let last = kept.read(&config.name).ok().flatten().map_or(0, |kept| kept.head.pulled);
+            let kept = kept.read(&config.name).ok().flatten().filter(|kept| kept.head.from == config.from());
+            let last = kept.map_or(0, |kept| kept.head.pulled);
             Feed { config: config.clone(), due: last.min(now).saturating_add(seconds(config.interval())), failures: 0 }
         });
         let work = Work { feeds: feeds.collect(), kept, others: others.clone() };

@@ -6,7 +6,7 @@ use intel::taxii::{self, Collections, Discovery, Page};
 
 use super::fetch::{Answer, Fetch, Since};
 use super::kept::Kept;
-use crate::config::{FeedConfig, FeedKind};
+use crate::config::{FeedConfig, FeedKind, IntelConfigError};
 
 /// Events of MISP that are pulled in one round; what is left comes with the next.
 const EVENTS_MAX: usize = 2_000;
@@ -19,8 +19,9 @@ const SAVE_EVERY: usize = 25;
 /// `save` is called in between with what is there so far, where that is a place from which the next pull can go on.
 pub(super) async fn pull(config: &FeedConfig, kept: &mut Kept, save: &mut dyn FnMut(&Kept)) -> Result<bool, String> {
     let origin = config.address().map_err(|error| error.to_string())?;
-    let fetch = Fetch::new(&origin, config.credentials().map_err(|error| error.to_string())?)?;
-    let from = format!("{origin} {}", config.collection.as_deref().unwrap_or_default());
+    let text = |error: IntelConfigError| error.to_string();
+    let fetch = Fetch::new(&origin, config.credentials().map_err(text)?, config.roots().map_err(text)?)?;
+    let from = config.from();
     if kept.head.from != from {
         // Of another place nothing is known, and what that one said holds no more.
         *kept = Kept::default();

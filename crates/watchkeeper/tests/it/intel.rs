@@ -10,6 +10,7 @@ use intel::pattern::{Observation, Pattern};
 use serde_json::{Value, json};
 
 use crate::clients::python;
+use crate::otlp::certificates;
 use crate::support::{SOON, Server, feed, http, json as run_json, root, run, watchkeeper};
 
 /// Numbers that look random and are the same in every run (SplitMix64).
@@ -161,8 +162,9 @@ fn indicator(number: usize, pattern: &str, modified: &str, more: &Value) -> Valu
 }
 
 impl Taxii {
-    /// Serves so many indicators of domains, a page of three at a time.
+    /// Serves so many indicators of domains over TLS, a page of three at a time. Its authority is `dir/ca.pem`.
     fn start(dir: &Path, count: usize) -> Self {
+        certificates(dir);
         let objects: Vec<Value> = (0..count)
             .map(|n| indicator(n, &format!("[domain-name:value = 'evil{n}.example']"), "2026-01-31T12:00:00.000Z", &json!({})))
             .collect();
@@ -187,6 +189,7 @@ impl Taxii {
         let mut child = Command::new(python("intel"))
             .arg(script)
             .arg(dir)
+            .args([dir.join("server.pem"), dir.join("server.key")])
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(dir.join("taxii.log")).unwrap())
             .spawn()
@@ -194,7 +197,7 @@ impl Taxii {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let base = line.trim().to_owned();
-        assert!(base.starts_with("http://"), "{}", std::fs::read_to_string(dir.join("taxii.log")).unwrap());
+        assert!(base.starts_with("https://"), "{}", std::fs::read_to_string(dir.join("taxii.log")).unwrap());
         Self { child, base, dir: dir.to_owned() }
     }
 
@@ -256,9 +259,10 @@ fn a_collection_is_pulled_resumed_and_looked_up() {
     let config = |collection: &str| {
         format!(
             "[[intel.feed]]\nname = \"isac\"\nkind = \"taxii\"\nurl = \"{}/taxii2/\"\ncollection = \"{collection}\"\nuser = \"user\"\n\
-             secret = \"file:{}\"\n",
+             secret = \"file:{}\"\nroots = \"{}\"\n",
             taxii.base,
-            secret.display()
+            secret.display(),
+            dir.path().join("ca.pem").display()
         )
     };
     let data = dir.path().join("data");
@@ -313,6 +317,7 @@ fn a_collection_is_pulled_resumed_and_looked_up() {
         ],
     );
     let before = taxii.asked().len();
+    let digest = standing(&server, "intel.digest");
     server.hang_up();
     let until = Instant::now() + SOON;
     let values = || -> Vec<String> {
@@ -329,6 +334,10 @@ fn a_collection_is_pulled_resumed_and_looked_up() {
     let asked = taxii.asked()[before..].to_vec();
     let objects: Vec<&String> = asked.iter().filter(|asked| asked.contains("/objects/")).collect();
     assert!(objects.len() == 1 && objects[0].contains("added_after=2026-02-01T00"), "{asked:?}");
+    while standing(&server, "intel.digest") == digest {
+        assert!(Instant::now() < until, "what was pulled is not in force");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
     wait_for(&server, 8);
     let left_out = standing(&server, "intel.feeds.1.left_out.1");
     assert!(left_out.as_str().unwrap().contains("LIKE or MATCHES"), "{left_out}");
@@ -346,6 +355,7 @@ fn a_collection_is_pulled_resumed_and_looked_up() {
     let before = taxii.asked().len();
     let server = Server::start_with(&data, &config(COLLECTION));
     wait_for(&server, 8);
+    assert_eq!(taxii.asked().len(), before, "it was pulled within the hour");
     server.hang_up();
     let until = Instant::now() + SOON;
     while !taxii.asked()[before..].iter().any(|asked| asked.contains("/objects/")) {
