@@ -41,6 +41,7 @@ pub(crate) const SMALL: &[Environment] = &[
     environment("openinference", Python("otel/requirements-openinference.txt")),
     environment("openllmetry", Python("otel/requirements-openllmetry.txt")),
     environment("verifier", Python("../verifier/requirements.txt")),
+    environment("intel", Python("../intel/requirements.txt")),
     // Beside Python's: a new environment of Python's takes the folder whole, so these come after it.
     environment("mcp", Npm("mcp")),
     environment("gateway-js", Npm("gateway-js")),

@@ -29,13 +29,16 @@ const PREFIXES: [&str; 15] = [
 const NAMES: [&str; 6] = ["journal.recovered", "mcp.tool.approve", "server.start", "server.stop", "sign_in", "sign_out"];
 
 /// What only the way of an event says: where its client is, how it was sanitised, and what of it is sealed.
-const OF_PIPELINE: [Key; 6] = [
+const OF_PIPELINE: [Key; 9] = [
     attr::GEO_DATABASE,
     attr::SANITIZER_POLICY,
     attr::RECOVERY_SEALED,
     attr::RECOVERY_LEFT_OUT,
     attr::RESPONSE_CATEGORY,
     attr::RESPONSE_FINANCIAL_ROWS,
+    attr::INTEL_HITS,
+    attr::INTEL_SET,
+    attr::INTEL_LEFT_OUT,
 ];
 
 /// What only a proxy of ours says of a call.

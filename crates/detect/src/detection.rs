@@ -68,7 +68,7 @@ impl Grade {
 /// field's value where there is no content.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// What it is: `match`, `finding`, `source`, `call`, `shared_value`, `count`, `group`, `event`.
+    /// What it is: `match`, `finding`, `source`, `call`, `shared_value`, `count`, `group`, `event`, `indicator`, `risk`, `detection`.
     pub what: String,
     /// The field that matched, or the rule of the finding.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -97,6 +97,25 @@ pub struct Evidence {
     /// Where the text entered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel: Option<Channel>,
+    /// The indicator of threat intelligence that says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub indicator: Option<KnownIndicator>,
+}
+
+/// An indicator, as evidence.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownIndicator {
+    /// Its id, as STIX writes it.
+    pub id: String,
+    /// Who warns: the feed.
+    pub source: String,
+    /// With whom it may be shared: a label of TLP 2.0, without `TLP:`.
+    pub tlp: String,
+    /// How sure the feed is, 0 to 100.
+    pub confidence: u8,
+    /// SHA-256 of the set of indicators that was in force, hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
 }
 
 /// Something that was detected.
@@ -126,6 +145,8 @@ pub struct Detection {
     pub trace: Option<Trace>,
     /// Who was involved.
     pub identity: Identity<String>,
+    /// The tool that was called, where it was one.
+    pub tool: Option<String>,
     /// The events that it rests on.
     pub events: Vec<EventId>,
     /// What shows it.
@@ -143,6 +164,9 @@ impl Detection {
         event.session = self.session;
         event.trace = self.trace;
         event.identity = self.identity;
+        if let Some(tool) = self.tool {
+            event.set(attr::GEN_AI_TOOL_NAME, tool.as_str());
+        }
         event.set(attr::DETECTION_RULE, self.rule.as_str());
         event.set(attr::DETECTION_RULE_DIGEST, self.rule_digest.as_str());
         event.set(attr::DETECTION_TITLE, self.title.as_str());
@@ -200,6 +224,7 @@ impl Verdict<'_> {
             session: last.session.as_ref().map(|session| session.to_string()),
             trace: last.trace,
             identity: last.identity.clone().map(&mut |text: Clean| text.to_string()),
+            tool: crate::risk::tool_of(last),
             events,
             evidence,
         }

@@ -13,7 +13,9 @@ use serde_json::Value as Json;
 
 use crate::detection::{Detection, Evidence, Verdict};
 use crate::flow::Flow;
+use crate::intel;
 use crate::novelty::{CONTENTS_REMEMBERED_MAX, Novelty};
+use crate::risk::Risk;
 use crate::rules::{Rule, RuleKind, RuleSet};
 use crate::session::{Sessions, hash};
 use crate::sigma::evidence::Search;
@@ -42,6 +44,7 @@ pub struct Engine {
     novelty: Novelty,
     flow: Flow,
     turns: Turns,
+    risk: Risk,
     canaries: Arc<Canaries>,
     /// When a rule last spoke on a group (correlations) or on a tool call.
     spoken: LruCache<(usize, u64), u64>,
@@ -71,6 +74,7 @@ impl Engine {
             sessions: Sessions::new(),
             novelty: Novelty::new(CONTENTS_REMEMBERED_MAX),
             flow: Flow::new(),
+            risk: Risk::new(),
             spoken: LruCache::new(NonZeroUsize::new(ALARMS_REMEMBERED_MAX).unwrap_or(NonZeroUsize::MIN)),
             skipped: Skipped::default(),
         }
@@ -128,7 +132,8 @@ impl Engine {
         let mut seen = Observation { seq, event, time_s, detections: Vec::new(), by_rule: HashMap::new(), search: Search::new() };
         let canaries = Arc::clone(&self.canaries);
         let facts = self.turns.observe(session, event, &new, contents, &mut self.skipped);
-        let context = flatten::Context { conversation: session, facts: &facts, canaries: &canaries };
+        let hits = intel::hits(event, &new);
+        let context = flatten::Context { conversation: session, facts: &facts, canaries: &canaries, hits: &hits };
         for document in flatten::documents(event, &new, &context) {
             let call = document.call(session, own_call.as_deref());
             self.observe_document(call, document, &mut seen);
@@ -140,6 +145,7 @@ impl Engine {
         self.skipped.flow_bytes += unread;
         detections.extend(followed);
         self.skipped.bound(&mut detections);
+        detections.extend(self.risk.observe(event, seq, time_s, &detections));
         detections
     }
 
@@ -219,6 +225,13 @@ fn detection(
         channel: Some(*channel),
         ..Evidence::default()
     }));
+    if evidence.iter().any(|item| item.field.as_deref().is_some_and(|field| field.starts_with(intel::PREFIX))) {
+        evidence.extend(document.hits.iter().map(|hit| Evidence {
+            seq: Some(seq),
+            event: Some(event.id),
+            ..hit.evidence(event)
+        }));
+    }
     let counted: Vec<(Seq, EventId)> = hit.events.iter().filter_map(|name| event_of(name)).collect();
     evidence.extend(counted.iter().map(|(seq, id)| Evidence {
         what: "event".to_owned(),

@@ -104,6 +104,30 @@ pub const FIELDS: &[Field] = &[
         "text list",
         "labels of the canaries in new output, arguments, the user's text, or where a call goes",
     ),
+    field(
+        "watchkeeper.intel.kind",
+        "text list",
+        "kinds of the indicators of threat intelligence that values of the event match: `domain`, `url`, `ip`, `email`, `hash`, \
+         `user_agent`, `command`, `package`, `mcp_server`, `prompt`, `near_prompt`; of texts those that are new",
+    ),
+    field(
+        "watchkeeper.intel.place",
+        "text list",
+        "where the values stand: `client`, `destination`, `arguments`, `package`, `mcp_server`, `user`, `answer`, `tool`, `document`, \
+         `definition`, `system`",
+    ),
+    field("watchkeeper.intel.value", "text list", "the indicators' values"),
+    field("watchkeeper.intel.id", "text list", "their ids, as STIX writes them"),
+    field("watchkeeper.intel.source", "text list", "the feeds that have them"),
+    field("watchkeeper.intel.tlp", "text list", "with whom they may be shared: `CLEAR`, `GREEN`, `AMBER`, `AMBER+STRICT`, `RED`"),
+    field("watchkeeper.intel.label", "text list", "what they are of: malware, campaigns, names"),
+    field("watchkeeper.intel.confidence", "number list", "how sure the feeds are, 0 to 100"),
+    field(
+        "watchkeeper.intel.confidence.*",
+        "number list",
+        "the same of the values at one place, as in `.confidence.destination`",
+    ),
+    field("watchkeeper.intel.*", "text list", "kinds of the indicators at one place, as in `watchkeeper.intel.destination`"),
     field("watchkeeper.turn.rephrased", "flag", "whether the user asks again, or attacks, within four turns of a refusal"),
     field("watchkeeper.conversation.rephrased", "number", "how often that has happened in the conversation"),
     field(

@@ -19,7 +19,9 @@ mod detection;
 mod engine;
 pub mod fields;
 mod flow;
+mod intel;
 mod novelty;
+mod risk;
 mod rules;
 mod session;
 mod sigma;
@@ -27,7 +29,7 @@ mod skipped;
 mod token;
 mod turns;
 
-pub use detection::{Detection, Evidence, Grade, Severity};
+pub use detection::{Detection, Evidence, Grade, KnownIndicator, Severity};
 pub use engine::Engine;
 pub use rules::{ExampleResult, Problem, RuleError, RuleInfo, RuleKind, RuleSet};
 pub use sigma::runner::{Match, Runner, match_json};

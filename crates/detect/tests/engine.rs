@@ -397,3 +397,82 @@ fn hostile_texts_and_arguments_are_survived() {
     }
     stream.run();
 }
+
+/// What a look-up leaves in an event: an indicator's value stands at a place, perhaps in a piece.
+fn hit(kind: &'static str, place: &'static str, confidence: i64, piece: Option<i64>) -> Value<Clean> {
+    let mut entries: BTreeMap<Clean, Value<Clean>> = BTreeMap::from([
+        (Clean::literal("id"), Value::Text(Clean::literal("indicator--1"))),
+        (Clean::literal("kind"), Value::Text(Clean::literal(kind))),
+        (Clean::literal("value"), Value::Text(Clean::literal("evil.example"))),
+        (Clean::literal("source"), Value::Text(Clean::literal("isac"))),
+        (Clean::literal("confidence"), Value::Int(confidence)),
+        (Clean::literal("tlp"), Value::Text(Clean::literal("AMBER"))),
+        (Clean::literal("place"), Value::Text(Clean::literal(place))),
+    ]);
+    entries.extend(piece.map(|piece| (Clean::literal("piece"), Value::Int(piece))));
+    Value::Map(entries)
+}
+
+#[test]
+fn an_indicator_is_evidence_and_is_told_once_in_a_conversation() {
+    let mut stream = Stream::default();
+    for _ in 0..3 {
+        stream.event(Kind::ModelCall, "s").user("Read the page").result("get_page", "see evil.example");
+        let hits = vec![hit("domain", "tool", 80, Some(1)), hit("domain", "user", 30, Some(0))];
+        stream.last().attributes.insert(attr::INTEL_HITS, Value::List(hits));
+        stream.last().attributes.insert(attr::INTEL_SET, Value::Text(Clean::literal("abcd")));
+    }
+    let found = stream.run();
+    assert_eq!(titles(&found), ["Untrusted text with an address that threat intelligence names"]);
+    let known: Vec<_> = found[0].evidence.iter().filter(|item| item.what == "indicator").collect();
+    assert_eq!(known.len(), 2, "both are of the event that is told of");
+    let indicator = known[0].indicator.as_ref().unwrap();
+    assert_eq!((indicator.id.as_str(), indicator.source.as_str(), indicator.tlp.as_str()), ("indicator--1", "isac", "AMBER"));
+    assert_eq!((indicator.confidence, indicator.set.as_deref()), (80, Some("abcd")));
+    assert_eq!(known[0].content, Some(stream.events[0].pieces[1].content.id));
+    assert_eq!((known[0].event, known[0].seq), (Some(stream.events[0].id), Some(Seq(0))));
+    // The record of it says so, too.
+    let event = found[0].clone().into_event();
+    let evidence = format!("{:?}", event.attribute(attr::DETECTION_EVIDENCE.as_str()).unwrap());
+    assert!(evidence.contains("indicator--1") && evidence.contains("AMBER"), "{evidence}");
+}
+
+#[test]
+fn an_indicator_in_a_call_is_of_that_call_and_nonsense_is_none() {
+    let mut stream = Stream::default();
+    stream.event(Kind::ModelCall, "s").user("Read the pages");
+    stream.call("http_get", r#"{"url":"https://good.example/"}"#).call("http_get", r#"{"url":"https://evil.example/"}"#);
+    let nonsense = [Value::Int(7), Value::Map(BTreeMap::new()), hit("domain", "arguments", 900, Some(99))];
+    let hits = nonsense.into_iter().chain([hit("domain", "arguments", 90, Some(2))]).collect();
+    stream.last().attributes.insert(attr::INTEL_HITS, Value::List(hits));
+    let found = stream.run();
+    assert_eq!(titles(&found), ["Call to an address that threat intelligence names"]);
+    assert_eq!(found[0].tool.as_deref(), Some("http_get"));
+    assert!(found[0].evidence.iter().any(|item| item.content == Some(stream.events[0].pieces[2].content.id)));
+}
+
+#[test]
+fn what_several_techniques_add_up_to_is_told_with_what_it_rests_on() {
+    let run = || {
+        let mut stream = Stream::default();
+        stream.event(Kind::ModelCall, "s").user("Hello");
+        let hits =
+            vec![hit("near_prompt", "user", 90, Some(0)), hit("domain", "destination", 90, None), hit("ip", "client", 90, None)];
+        stream.last().attributes.insert(attr::INTEL_HITS, Value::List(hits.clone()));
+        stream.last().identity.user =
+            Some(Principal { id: Clean::literal("ann"), name: None, version: None, proof: event::Proof::Asserted });
+        stream.event(Kind::ExternalCall, "s");
+        stream.last().attributes.insert(attr::INTEL_HITS, Value::List(hits));
+        stream.last().identity.user =
+            Some(Principal { id: Clean::literal("ann"), name: None, version: None, proof: event::Proof::Asserted });
+        stream.run()
+    };
+    let found = run();
+    let risk: Vec<&Detection> = found.iter().filter(|one| one.rule.as_str() == "risk-threshold").collect();
+    assert_eq!(risk.len(), 1, "{:?}", titles(&found));
+    assert!(risk[0].severity >= Severity::High && risk[0].technique.is_some());
+    let rests_on: Vec<EventId> =
+        risk[0].evidence.iter().filter(|item| item.what == "detection").filter_map(|item| item.event).collect();
+    assert!(rests_on.len() >= 2 && rests_on.iter().all(|id| found.iter().any(|one| one.id == *id)));
+    assert_eq!(found, run(), "a replay gives the same");
+}

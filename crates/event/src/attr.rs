@@ -146,6 +146,12 @@ keys! {
     RECOVERY_SEALED = "watchkeeper.recovery.sealed";
     /// How many values were to be sealed and could not be.
     RECOVERY_LEFT_OUT = "watchkeeper.recovery.left_out";
+    /// What threat intelligence says of the event: indicators that its values match (list of maps).
+    INTEL_HITS = "watchkeeper.intel.hits";
+    /// Digest of the set of indicators that said it.
+    INTEL_SET = "watchkeeper.intel.set";
+    /// How many more indicators match than are listed.
+    INTEL_LEFT_OUT = "watchkeeper.intel.left_out";
     /// What kind of action it was (ECS): `read`, `write`, `create`, `delete`, `login` ...
     EVENT_ACTION = "event.action";
     /// How it ended (ECS): `success`, `failure`, `unknown`.

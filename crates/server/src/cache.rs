@@ -28,6 +28,8 @@ pub(crate) struct Processed {
     pub(crate) report: inspect::Report,
     /// Its values that can be recovered.
     pub(crate) sealed: Sealed,
+    /// What threat intelligence says of it, at whatever time.
+    pub(crate) hits: Vec<intel::Hit>,
     /// What kind of answer it is, where it is one.
     pub(crate) output: inspect::Output,
     /// What somebody else says of it, where a decision waited for that.
@@ -53,10 +55,11 @@ struct Inner {
 }
 
 impl CacheKey {
-    /// A text is treated by where it came from, by what it is, and by the inspector with this digest.
-    pub(crate) fn of(inspector: &[u8; 32], channel: Channel, part: Part, raw: &str) -> Self {
+    /// A text is treated by where it came from, by what it is, and by the inspector and the indicators with these digests.
+    pub(crate) fn of(inspector: &[u8; 32], indicators: &[u8; 32], channel: Channel, part: Part, raw: &str) -> Self {
         let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
         context.update(inspector);
+        context.update(indicators);
         context.update(&[channel as u8, part as u8]);
         context.update(raw.as_bytes());
         let mut key = [0; 32];
@@ -66,9 +69,16 @@ impl CacheKey {
 }
 
 impl Processed {
-    pub(crate) fn new(text: Clean, counts: Counts, report: inspect::Report, sealed: Sealed, output: inspect::Output) -> Self {
+    pub(crate) fn new(
+        text: Clean,
+        counts: Counts,
+        report: inspect::Report,
+        sealed: Sealed,
+        output: inspect::Output,
+        hits: Vec<intel::Hit>,
+    ) -> Self {
         let (opinion, is_asked_about) = (OnceLock::new(), AtomicBool::new(false));
-        Self { text, counts, report, sealed, output, opinion, is_asked_about, commitment: OnceLock::new() }
+        Self { text, counts, report, sealed, output, hits, opinion, is_asked_about, commitment: OnceLock::new() }
     }
 
     /// What it takes in memory; the text is there twice, once as the content that is recorded.
@@ -76,6 +86,7 @@ impl Processed {
         2 * self.text.len()
             + self.sealed.bytes.as_ref().map_or(0, |bytes| bytes.len())
             + self.report.findings.len() * size_of::<Finding>()
+            + self.hits.iter().map(|hit| size_of::<intel::Hit>() + hit.value.len()).sum::<usize>()
             + ENTRY_OVERHEAD
     }
 

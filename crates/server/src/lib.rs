@@ -18,6 +18,7 @@ mod frame_keys;
 mod geoip;
 mod guard;
 mod http_api;
+pub mod intel;
 mod kms;
 pub mod lifecycle;
 mod listen;

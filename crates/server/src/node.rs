@@ -16,11 +16,13 @@ use store::QueryError;
 
 use crate::asker::Asker;
 use crate::canary;
+use crate::config::IntelConfig;
 use crate::config::{InspectConfig, SanitizeConfig, Seal};
 use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::frame_keys::frame_keys;
 use crate::geoip::{GeoipConfig, GeoipError, Places};
+use crate::intel::{self, Intel, IntelError, IntelStanding};
 use crate::lifecycle::Lifecycle;
 use crate::lifecycle::archiver::Archiver;
 use crate::lifecycle::cold::{Cold, ColdError, EVIDENCE, FORENSIC};
@@ -53,6 +55,7 @@ pub struct Node {
     lifecycle: Lifecycle,
     tool_pins: Arc<ToolPins>,
     signatures: Arc<Signatures>,
+    intel: Arc<Intel>,
     newest_at_open: Option<Timestamp>,
     /// The policy by which its checkpoints are witnessed.
     witnesses: Option<String>,
@@ -67,6 +70,8 @@ pub struct NodeSettings {
     pub rules: Option<PathBuf>,
     /// Which signatures the inspector uses.
     pub inspect: InspectConfig,
+    /// Whose indicators events are looked up in.
+    pub intel: IntelConfig,
     /// Markers that must not come out.
     pub canaries: Vec<Canary>,
     /// How often is sealed.
@@ -93,6 +98,7 @@ impl Default for NodeSettings {
         Self {
             rules: None,
             inspect: InspectConfig::default(),
+            intel: IntelConfig::default(),
             canaries: Vec::new(),
             seal: Seal::default(),
             geoip: GeoipConfig::default(),
@@ -142,6 +148,9 @@ pub enum NodeError {
     /// The signatures do not load.
     #[error(transparent)]
     Signatures(#[from] SignatureError),
+    /// The indicators cannot be used.
+    #[error(transparent)]
+    Intel(#[from] IntelError),
     /// The canaries cannot be used.
     #[error(transparent)]
     Canary(#[from] CanaryError),
@@ -205,6 +214,7 @@ impl Node {
         let inspector = settings.inspect.inspector()?.with_canaries(canaries.clone());
         let pipeline = Pipeline::new(sanitizer, inspector, Places::open(&settings.geoip)?, keyring.clone(), journal.clone())?;
         let pipeline = Arc::new(pipeline);
+        let intel = Arc::new(Intel::open(settings.intel.clone(), &data, &keyring, pipeline.clone())?);
         let spine = Spine { journal: journal.clone(), cold: cold.clone() };
         let newest_at_open = newest(&spine)?;
         let mut rule_set = RuleSet::builtin()?.with_canaries(canaries);
@@ -269,10 +279,15 @@ impl Node {
             let signatures = signatures.clone();
             consumers.start_looking("signatures", LOOK, move || signatures.look())?;
         }
+        {
+            let intel = intel.clone();
+            consumers.start_looking("intel", intel::LOOK, move || intel.look())?;
+        }
         Ok(Self {
             data,
             tool_pins,
             signatures,
+            intel,
             keyring,
             pipeline,
             journal,
@@ -337,6 +352,24 @@ impl Node {
     /// [`signatures`](Self::signatures). Takes as long as their examples do; not from within an asynchronous task.
     pub fn reload_signatures(&self, asker: &Asker) {
         self.signatures.reload(asker);
+    }
+
+    /// How the indicators stand.
+    #[must_use]
+    pub fn intel(&self) -> IntelStanding {
+        let failures = self.others.feeds.failures();
+        IntelStanding { failures, ..self.intel.standing() }
+    }
+
+    /// Records which indicators are in force, where those are others than at the start before. Not from within an asynchronous task.
+    pub(crate) fn note_intel(&self) {
+        self.intel.note_start();
+    }
+
+    /// Reads the indicators anew, now, and has all feeds pulled. Not from within an asynchronous task.
+    pub fn reload_intel(&self, asker: &Asker) {
+        self.intel.reload(asker);
+        self.others.pull.notify_one();
     }
 
     pub(crate) fn journal(&self) -> &Journal {

@@ -17,6 +17,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, Semaphore};
 
 use crate::cache::{Cache, CacheKey, Processed};
 use crate::geoip::Places;
+use crate::intel::{is_prompt, looked_up, note_hits};
 use crate::recovery::OfText;
 use crate::room;
 use crate::second_opinion::{OpinionCounts, SecondOpinion};
@@ -40,6 +41,8 @@ pub struct Pipeline {
     /// The rules in force; they are exchanged while texts come in.
     inspector: std::sync::RwLock<Arc<Inspector>>,
     places: Places,
+    /// The indicators in force; they are exchanged while events come in.
+    intel: std::sync::RwLock<Arc<intel::Set>>,
     keyring: Arc<Keyring>,
     subject_namer: SubjectNamer,
     cache: Cache,
@@ -84,6 +87,7 @@ impl Pipeline {
             sanitizer,
             inspector: std::sync::RwLock::new(Arc::new(inspector)),
             places,
+            intel: std::sync::RwLock::new(Arc::new(intel::SetBuilder::default().build())),
             subject_namer: SubjectNamer::open(&keyring)?,
             keyring,
             cache: Cache::new(),
@@ -229,6 +233,16 @@ impl Pipeline {
         self.forget_texts();
     }
 
+    /// The indicators in force.
+    pub(crate) fn intel(&self) -> Arc<intel::Set> {
+        self.intel.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Puts other indicators in force. What is under way ends with those before; what is known of texts is known by their digest.
+    pub(crate) fn exchange_intel(&self, set: Arc<intel::Set>) {
+        *self.intel.write().unwrap_or_else(PoisonError::into_inner) = set;
+    }
+
     /// Records events of this program itself, from a thread that may wait. A full queue and a full disk are waited out, until
     /// `stopping` says that there is no more time: the program's own events are few and must not be lost because callers
     /// are many.
@@ -252,13 +266,15 @@ impl Pipeline {
         }
     }
 
-    /// Looks up where its client is, sanitises and inspects an event and commits to its contents. The order matters: of a sanitised
-    /// address no place is known.
+    /// Looks up where its client is and what threat intelligence says of it, sanitises and inspects an event and commits to its contents.
+    /// The order matters: of a sanitised address neither is known.
     fn prepare<R: AsRef<str> + From<String>>(&self, mut event: Event<R>) -> Result<Append, RecordError> {
         self.places.tell(&mut event);
+        let indicators = self.intel();
+        let looked = looked_up(&indicators, &event);
         let mut processed: Vec<Arc<Processed>> = Vec::with_capacity(event.pieces.len());
         let (clean, sealed) = self.sanitizer.event_sealed(event, &mut |meta, raw| {
-            let one = self.process(meta, raw.as_ref());
+            let one = self.process_with(&indicators, meta, raw.as_ref());
             let result = (one.text.clone(), one.counts.clone());
             processed.push(one);
             result
@@ -266,7 +282,8 @@ impl Pipeline {
         if let Some(opinions) = self.second_opinion() {
             opinions.consider(&clean, &processed);
         }
-        let clean = classified(clean, &processed);
+        let mut clean = classified(clean, &processed);
+        note_hits(&indicators, looked, &mut clean, &processed, &self.sanitizer);
         let (recorded, contents) = self.commit(clean, &processed, &sealed).map_err(key_error)?;
         Append::of(&recorded, contents)
             .map_err(|error| RecordError::Unavailable { reason: format!("event does not serialise: {error}") })
@@ -274,8 +291,12 @@ impl Pipeline {
 
     /// Sanitises and inspects a text, unless it is known by heart.
     pub(crate) fn process(&self, meta: &PieceMeta<Clean>, raw: &str) -> Arc<Processed> {
+        self.process_with(&self.intel(), meta, raw)
+    }
+
+    fn process_with(&self, indicators: &intel::Set, meta: &PieceMeta<Clean>, raw: &str) -> Arc<Processed> {
         let inspector = self.inspector();
-        let key = CacheKey::of(&inspector.digest(), meta.channel(), meta.part, raw);
+        let key = CacheKey::of(&inspector.digest(), indicators.digest(), meta.channel(), meta.part, raw);
         if let Some(known) = self.cache.get(&key) {
             return known;
         }
@@ -286,7 +307,8 @@ impl Pipeline {
             (Channel::Assistant, Part::Text) => inspect::classify(&cleaned.text, sensitive(&counts), &report.findings),
             _ => inspect::Output::default(),
         };
-        let processed = Arc::new(Processed::new(cleaned.text, counts, report, sealed, output));
+        let hits = if indicators.is_empty() { Vec::new() } else { indicators.look_in(raw, is_prompt(meta)).0 };
+        let processed = Arc::new(Processed::new(cleaned.text, counts, report, sealed, output, hits));
         self.cache.put(key, processed.clone());
         processed
     }

@@ -23,6 +23,7 @@ use crate::configuration::Configuration;
 use crate::forwarded::Network;
 use crate::guard::PipelineGuard;
 use crate::http_api::{self, Api};
+use crate::intel::Pulling;
 use crate::listen::{CONNECTIONS_MAX, ClientCertificate, Listener, tls_acceptor};
 use crate::node::{Node, NodeError, internal};
 use crate::publishing::Publishing;
@@ -69,6 +70,7 @@ pub struct Running {
     witnessing: Option<Witnessing>,
     timestamping: Option<Timestamping>,
     publishing: Option<Publishing>,
+    pulling: Option<Pulling>,
     asking: Option<Asking>,
     listeners: Vec<JoinHandle<()>>,
 }
@@ -252,9 +254,12 @@ impl Running {
         if api.note_start(&addresses, first_key.as_ref().map(|key| &key.info), changes).await {
             configuration.keep(node.keyring()).map_err(NodeError::from)?;
         }
+        let noting = node.clone();
+        drop(tokio::task::spawn_blocking(move || noting.note_intel()).await);
         let witnessing = Witnessing::start(node.data().path(), config, node.others())?;
         let timestamping = Timestamping::start(node.data().path(), config, node.others())?;
         let publishing = Publishing::start(&node, config)?;
+        let pulling = Pulling::start(node.data(), node.keyring(), config, node.others()).map_err(NodeError::from)?;
         let (stop, stopped) = watch::channel(false);
         let listeners = bound.into_iter().map(|listener| tokio::spawn(listener.serve(stopped.clone()))).collect();
         Ok(Self {
@@ -268,6 +273,7 @@ impl Running {
             witnessing,
             timestamping,
             publishing,
+            pulling,
             asking,
             listeners,
         })
@@ -312,6 +318,9 @@ impl Running {
             && tokio::time::timeout(OUTCOMES_TIMEOUT, egress.end()).await.is_err()
         {
             tracing::warn!("some calls through the egress proxy were still under way; their end is not recorded");
+        }
+        if let Some(pulling) = self.pulling {
+            drop(tokio::task::spawn_blocking(move || pulling.stop()).await);
         }
         // It records what is answered, and holds the pipeline.
         if let Some(asking) = self.asking {

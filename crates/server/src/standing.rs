@@ -99,6 +99,9 @@ pub(crate) struct Others {
     pub(crate) witnesses: Outcomes,
     pub(crate) authorities: Outcomes,
     pub(crate) places: Outcomes,
+    pub(crate) feeds: Outcomes,
+    /// Asks for all feeds to be pulled now.
+    pub(crate) pull: tokio::sync::Notify,
 }
 
 impl Outcomes {

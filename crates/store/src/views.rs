@@ -6,6 +6,7 @@
 mod agents;
 mod categories;
 mod core;
+mod intel;
 mod models;
 mod operations;
 mod watch;
@@ -65,6 +66,9 @@ pub const VIEWS: &[&View] = &[
     &agents::USER_SESSIONS,
     &agents::SESSION_CLIENTS,
     &watch::DETECTIONS,
+    &intel::ENTITY_RISK,
+    &intel::INTEL_HITS,
+    &intel::INTEL_SIGHTINGS,
     &watch::EVALUATIONS,
     &watch::RESPONSE_ACTIONS,
     &watch::GAPS,

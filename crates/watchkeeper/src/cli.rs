@@ -1,6 +1,7 @@
 //! The command line: what can be asked for. Help, completions and the reference come from here.
 
 mod agents;
+mod intel;
 mod keys;
 mod learning;
 mod lifecycle;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::agents::{HookOptions, McpArgs, OnAway, OnFinding, RunOptions, SetupOptions};
+pub(crate) use self::intel::{FeedFormat, FeedReading, Intel, KindName, TlpName, Which};
 pub(crate) use self::keys::{Egress, Keys, Rotated, Witness};
 pub(crate) use self::learning::{Corpora, Eval, EvalTextOptions, ReportFormat, SettingName, TrainOptions};
 pub(crate) use self::lifecycle::{Evidence, Hold, Ledger, Retention, Trusted};
@@ -189,6 +191,9 @@ pub(crate) enum Command {
     /// Look after rules
     #[command(subcommand)]
     Rules(Rules),
+    /// Look after threat intelligence: feeds, imports, look-ups
+    #[command(subcommand)]
+    Intel(Box<Intel>),
     /// Train the text classifier from labelled texts
     #[command(
         after_help = "Example:\n  watchkeeper train --train train.jsonl --dev dev.jsonl --always content/training --out content/models/text.wkmodel\n\nThe same texts give the same bytes. What the model's scores promise is measured on sources that are left out in turn."

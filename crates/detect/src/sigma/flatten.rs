@@ -8,6 +8,7 @@ use inspect::{CANARY_RULE_PREFIX, Canaries};
 use sanitize::Clean;
 use serde_json::{Map, Value as Json};
 
+use crate::intel::Hit;
 use crate::session::hash;
 use crate::skipped::{count, head};
 use crate::token;
@@ -40,6 +41,8 @@ pub(crate) struct Document {
     pub(crate) contents: Vec<(&'static str, ContentId)>,
     /// What inspection found in the new pieces.
     pub(crate) findings: Vec<(ContentId, Channel, Finding)>,
+    /// The indicators that its values match.
+    pub(crate) hits: Vec<Hit>,
     /// Tells apart the documents of one event; empty for the event's own.
     pub(crate) part: String,
     /// Bytes that the bounds left out of the fields.
@@ -59,6 +62,8 @@ pub(crate) struct Context<'a> {
     pub(crate) facts: &'a [Fact],
     /// Markers that must not come out.
     pub(crate) canaries: &'a Canaries,
+    /// Indicators that values of the event match, as far as that is new.
+    pub(crate) hits: &'a [Hit],
 }
 
 /// The documents of `event`, each made when it is asked for. `new` are the pieces that are new to the conversation, with
@@ -84,11 +89,14 @@ pub(crate) fn documents<'a>(
         main.add_facts(context.facts, index, piece.content.id);
     }
     main.add_canaries(event, context.canaries);
+    let is_of_call = |hit: &Hit| hit.piece.is_some_and(|index| event.pieces.get(index).is_some_and(is_call));
+    main.add_hits(context.hits.iter().filter(|hit| !is_of_call(hit)));
     main.close();
     let calls = placed().filter(move |(_, (piece, _))| is_call(piece)).map(move |(index, (piece, text))| {
         let mut call = Document::new("tool", base.fields.clone(), call_key(piece, text));
         call.add_piece(piece, text);
         call.add_facts(context.facts, index, piece.content.id);
+        call.add_hits(context.hits.iter().filter(|hit| hit.content == Some(piece.content.id)));
         call.close();
         call
     });
@@ -229,7 +237,8 @@ impl Base {
         for (kind, count) in &event.sanitized {
             self.fields.insert(format!("watchkeeper.sanitized.{kind}"), Json::from(*count));
         }
-        for (key, value) in &event.attributes {
+        // What threat intelligence said is told where it is new.
+        for (key, value) in event.attributes.iter().filter(|(key, _)| **key != attr::INTEL_HITS) {
             self.put_value(key.as_str().to_owned(), value);
         }
         for (key, value) in &event.unmapped {
@@ -256,6 +265,7 @@ impl Document {
             fields,
             contents: Vec::new(),
             findings: Vec::new(),
+            hits: Vec::new(),
             part,
             skipped_bytes: 0,
             skipped_values: 0,
@@ -314,6 +324,16 @@ impl Document {
         for fact in facts.iter().filter(|fact| fact.piece == piece) {
             self.push(fact.field, fact.value.clone());
             self.contents.push((fact.field, content));
+        }
+    }
+
+    /// What threat intelligence says of it.
+    fn add_hits<'a>(&mut self, hits: impl Iterator<Item = &'a Hit>) {
+        for hit in hits {
+            for (field, value) in hit.fields() {
+                self.push(&field, value);
+            }
+            self.hits.push(hit.clone());
         }
     }
 

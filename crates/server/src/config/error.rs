@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::egress::EgressConfigError;
 use super::evidence::SEAL_INTERVAL_MS;
 use super::gateway::GatewayConfigError;
+use super::intel::IntelConfigError;
 use super::sanitize::SanitizeConfigError;
 
 /// Why a configuration cannot be used.
@@ -38,6 +39,9 @@ pub enum ConfigError {
     /// The sanitiser.
     #[error(transparent)]
     Sanitize(#[from] SanitizeConfigError),
+    /// Threat intelligence.
+    #[error(transparent)]
+    Intel(#[from] IntelConfigError),
     /// A witness.
     #[error("witness {url}: {what}")]
     Witness {

@@ -5,6 +5,7 @@ mod error;
 mod evidence;
 mod gateway;
 mod inspect;
+mod intel;
 mod mcp;
 mod sanitize;
 
@@ -22,6 +23,8 @@ use self::evidence::SEAL_INTERVAL_MS;
 pub use self::evidence::{Archive, ForensicArchive, LedgerConfig, Seal, TimestampsConfig, WitnessConfig};
 pub use self::gateway::{ActionConfig, GatewayConfig, GatewayConfigError, OnFailure, PolicyConfig, VirtualKeyConfig};
 pub use self::inspect::{InspectConfig, OpinionKind, OpinionMode, SecondOpinionConfig};
+pub(crate) use self::intel::{Credentials, is_feed_name};
+pub use self::intel::{FeedConfig, FeedKind, IntelConfig, IntelConfigError};
 pub use self::mcp::{Mcp, McpMode, McpOnDrift, McpServer};
 pub use self::sanitize::{RecoveryConfig, SanitizeConfig, SanitizeConfigError};
 use crate::forwarded::Network;
@@ -47,6 +50,8 @@ pub struct Config {
     pub rules: Option<PathBuf>,
     /// What texts are inspected with.
     pub inspect: InspectConfig,
+    /// Whose indicators events are looked up in.
+    pub intel: IntelConfig,
     /// Markers that stand in one place alone: where one comes out, what stood beside it did.
     pub canary: Vec<::inspect::Canary>,
     /// MCP servers that are reached through this one.
@@ -194,6 +199,7 @@ impl Config {
         NodeSettings {
             rules: self.rules.clone(),
             inspect: self.inspect.clone(),
+            intel: self.intel.clone(),
             canaries: self.canary.clone(),
             seal: self.seal.clone(),
             geoip: self.geoip.clone(),
@@ -246,6 +252,7 @@ impl Config {
             }
         }
         self.sanitize.policy()?;
+        self.intel.check()?;
         if let Some(opinion) = &self.inspect.second_opinion {
             opinion.check()?;
         }

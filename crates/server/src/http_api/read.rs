@@ -108,6 +108,7 @@ struct Status {
     stopped: Option<String>,
     archive_waits: Option<String>,
     signatures: crate::SignaturesStanding,
+    intel: crate::intel::IntelStanding,
     watch: crate::Standing,
     counts: store::Counts,
 }
@@ -124,6 +125,7 @@ async fn status(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
         stopped: api.node.stopped(),
         archive_waits: api.node.archive_waits(),
         signatures: api.node.signatures(),
+        intel: api.node.intel(),
         watch,
         counts,
     };

@@ -8,6 +8,7 @@ mod hook;
 mod import;
 mod import_rules;
 mod inspector;
+mod intel;
 mod jsonl;
 mod keys;
 mod learning;
@@ -54,6 +55,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Sanitize { file, config, data } => text::sanitize(&file, &data, config.as_deref()),
         Command::Detect { rules, events } => rules::detect(&rules, &events),
         Command::Rules(command) => rules::rules(command),
+        Command::Intel(command) => intel::intel(*command),
         Command::Train(options) => learning::train(&options),
         Command::Eval(command) => learning::eval(&command),
         Command::Canary(Canary::New { label }) => canary::new(label),

@@ -197,7 +197,7 @@ fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<Cell>>) {
 
 /// What a path of the status says, in words.
 fn words(path: &str) -> String {
-    const WORDS: [(&str, &str); 58] = [
+    const WORDS: [(&str, &str); 66] = [
         ("progress.recorded", "records on disk"),
         ("progress.sealed", "records sealed"),
         ("progress.indexed", "records indexed"),
@@ -213,6 +213,14 @@ fn words(path: &str) -> String {
         ("signatures.digest", "signatures, digest"),
         ("signatures.loaded", "signatures, loaded at"),
         ("signatures.refused", "newer signatures, or a newer model, are not used because"),
+        ("intel.in_force", "indicators in force"),
+        ("intel.digest", "indicators, digest"),
+        ("intel.loaded", "indicators, loaded at"),
+        ("intel.left_out", "indicators with a value of a warning list"),
+        ("intel.suppressed", "hits on values of a warning list"),
+        ("intel.refused", "newer indicators are not used because"),
+        ("intel.feeds.", "feed "),
+        ("intel.failures.", "last failure of a feed, "),
         ("watch.checkpoint.records", "newest checkpoint, records"),
         ("watch.checkpoint.at", "newest checkpoint, written at"),
         ("watch.checkpoint.age_s", "newest checkpoint, age in seconds"),

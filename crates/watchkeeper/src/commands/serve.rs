@@ -34,11 +34,15 @@ pub(super) fn serve(data: &Data, config: Option<&Path>, any_port: bool) -> anyho
     })
 }
 
-/// Reads the signatures anew at each SIGHUP. It never ends by itself.
+/// Reads the signatures and the indicators anew at each SIGHUP. It never ends by itself.
 async fn reload_at(mut hangups: Signal, node: &Arc<Node>) {
     while hangups.recv().await.is_some() {
         let node = node.clone();
-        drop(tokio::task::spawn_blocking(move || node.reload_signatures(&server::Asker::of_process())).await);
+        let reload = move || {
+            node.reload_signatures(&server::Asker::of_process());
+            node.reload_intel(&server::Asker::of_process());
+        };
+        drop(tokio::task::spawn_blocking(reload).await);
     }
     std::future::pending().await
 }

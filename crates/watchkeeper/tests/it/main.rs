@@ -28,6 +28,7 @@ mod gateway_faults;
 mod gateway_full;
 mod hostile;
 mod inspect_rows;
+mod intel;
 mod keys;
 mod kms;
 mod lifecycle;

@@ -1,0 +1,114 @@
+//! Threat intelligence that was met, and the risk of entities.
+
+use super::{View, WHEN, WHERE, WHO, column};
+
+pub(super) const ENTITY_RISK: View = View {
+    name: "entity_risk",
+    requirement: "C15",
+    about: "One row for each user, agent, application, tool, session and credential that detections name, with the risk to which these \
+            add up: severity (1, 5, 15, 40, 80) times confidence, halved each day, at most 60 of one rule and 70 of one technique. It is as \
+            of the newest detection of the row: it halves for each day since `last_seen`. From 80 on, with two techniques behind it, the \
+            rule `risk-threshold` speaks.",
+    columns: &[&[
+        column("entity_kind", "x.value ->> '$[0]'", "`user`, `agent`, `application`, `tool`, `session` or `credential`"),
+        column("entity", "x.value ->> '$[1]'", "which"),
+        column(
+            "risk",
+            "CASE e.attributes ->> '$.\"watchkeeper.detection.severity\"' WHEN 'critical' THEN 80.0 WHEN 'high' THEN 40.0 \
+             WHEN 'medium' THEN 15.0 WHEN 'low' THEN 5.0 ELSE 1.0 END * \
+             coalesce(e.attributes ->> '$.\"watchkeeper.detection.confidence\"', 0.5)",
+            "the risk when it was detected last",
+        ),
+        column("techniques", "e.attributes ->> '$.\"watchkeeper.detection.technique\"'", "MITRE ATLAS techniques behind it"),
+        column("rules", "e.attributes ->> '$.\"watchkeeper.detection.rule\"'", "how many rules are behind it"),
+        column("detections", "1", "number of detections"),
+        column(
+            "crossings",
+            "e.attributes ->> '$.\"watchkeeper.detection.rule\"' = 'risk-threshold'",
+            "how often the threshold was crossed, by anybody involved",
+        ),
+        column("first_seen", "e.time_ns", "first detection"),
+        column("last_seen", "e.time_ns", "newest detection"),
+    ]],
+    from: "{p}.events e, json_each(json_array(json_array('user', e.user_id), json_array('agent', e.agent), \
+           json_array('application', e.application), json_array('tool', e.tool_name), json_array('session', e.session_id), \
+           json_array('credential', e.credential))) x WHERE e.kind = 'detection' AND x.value ->> '$[1]' <> ''",
+    merge: Some(
+        "SELECT entity_kind, entity, round(sum(min(70.0, risk)), 1) AS risk, group_concat(technique) AS techniques, \
+         sum(rules) AS rules, sum(detections) AS detections, sum(crossings) AS crossings, iso_time(min(first_ns)) AS first_seen, \
+         iso_time(max(last_ns)) AS last_seen FROM (SELECT entity_kind, entity, technique, sum(min(60.0, risk)) AS risk, \
+         count(*) - max(crossings > 0) AS rules, sum(detections) AS detections, sum(crossings) AS crossings, min(first_ns) AS first_ns, \
+         max(last_ns) AS last_ns FROM (SELECT entity_kind, entity, substr(techniques, 1, 9) AS technique, \
+         sum((1 - crossings) * risk * exp(-0.6931471805599453 * (newest - last_seen) / 8.64e13)) AS risk, \
+         sum(1 - crossings) AS detections, sum(crossings) AS crossings, min(first_seen) AS first_ns, max(last_seen) AS last_ns \
+         FROM (SELECT *, max(last_seen) OVER (PARTITION BY entity_kind, entity) AS newest FROM {rows}) \
+         GROUP BY entity_kind, entity, rules, substr(techniques, 1, 9)) GROUP BY entity_kind, entity, technique) \
+         GROUP BY entity_kind, entity",
+    ),
+};
+
+/// A property of a hit.
+macro_rules! of_hit {
+    ($name:literal) => {
+        concat!("h.value ->> '$.", $name, "'")
+    };
+}
+
+pub(super) const INTEL_HITS: View = View {
+    name: "intel_hits",
+    requirement: "C14",
+    about: "One row for each indicator of threat intelligence that a value of an event matched, at each time that it came.",
+    columns: &[
+        WHEN,
+        WHERE,
+        WHO,
+        &[
+            column("indicator", of_hit!("id"), "the indicator, as STIX writes it"),
+            column("indicator_kind", of_hit!("kind"), "what it names: `domain`, `url`, `ip`, `hash`, `prompt` ..."),
+            column("value", of_hit!("value"), "its value, sanitised as everything is"),
+            column(
+                "seen",
+                of_hit!("seen"),
+                "what was seen, where that is something else (a name below a domain, an address of a network)",
+            ),
+            column("source", of_hit!("source"), "the feed"),
+            column("confidence", of_hit!("confidence"), "how sure the feed is, 0 to 100"),
+            column("tlp", of_hit!("tlp"), "with whom it may be shared"),
+            column("label", of_hit!("label"), "what it is of"),
+            column(
+                "place",
+                of_hit!("place"),
+                "where the value stood: `client`, `destination`, `arguments`, `user`, `answer`, `tool` ...",
+            ),
+            column(
+                "indicator_set",
+                "e.attributes ->> '$.\"watchkeeper.intel.set\"'",
+                "digest of the indicators that were in force",
+            ),
+        ],
+    ],
+    from: "{p}.events e, json_each(e.attributes, '$.\"watchkeeper.intel.hits\"') h",
+    merge: None,
+};
+
+pub(super) const INTEL_SIGHTINGS: View = View {
+    name: "intel_sightings",
+    requirement: "C14",
+    about: "One row for each indicator that was met: how often, since when.",
+    columns: &[&[
+        column("indicator", of_hit!("id"), "the indicator, as STIX writes it"),
+        column("indicator_kind", of_hit!("kind"), "what it names"),
+        column("value", of_hit!("value"), "its value"),
+        column("source", of_hit!("source"), "the feed"),
+        column("sightings", "1", "events that had it"),
+        column("users", "e.user_id", "number of users in whose events it was"),
+        column("first_seen", "e.time_ns", "first event"),
+        column("last_seen", "e.time_ns", "newest event"),
+    ]],
+    from: "{p}.events e, json_each(e.attributes, '$.\"watchkeeper.intel.hits\"') h",
+    merge: Some(
+        "SELECT indicator, indicator_kind, value, source, sum(sightings) AS sightings, count(DISTINCT users) AS users, \
+         iso_time(min(first_seen)) AS first_seen, iso_time(max(last_seen)) AS last_seen FROM {rows} \
+         GROUP BY indicator, indicator_kind, value, source",
+    ),
+};
