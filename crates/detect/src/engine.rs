@@ -87,6 +87,7 @@ impl Engine {
 
     /// Exchanges what is known of behaviour, which lasts longer than an engine does. Without any, nothing is said of behaviour.
     pub fn exchange_behaviour(&mut self, behaviour: Option<Behaviour>) -> Option<Behaviour> {
+        self.skipped.late = behaviour.as_ref().map_or(0, Behaviour::late);
         std::mem::replace(&mut self.behaviour, behaviour)
     }
 
@@ -143,6 +144,7 @@ impl Engine {
         let canaries = Arc::clone(&self.canaries);
         let facts = self.turns.observe(session, event, &new, contents);
         let insights = self.behaviour.as_mut().map(|behaviour| behaviour.observe(event, contents)).unwrap_or_default();
+        self.skipped.late = self.behaviour.as_ref().map_or(self.skipped.late, Behaviour::late);
         let context = flatten::Context { conversation: session, facts: &facts, canaries: &canaries, insights: &insights };
         for document in flatten::documents(event, &new, &context) {
             let call = document.call(session, own_call.as_deref());

@@ -17,7 +17,7 @@ use super::words::Words;
 use crate::stats::{Cusum, Distinct};
 
 /// Active days before which an entity only learns: a working week.
-pub(super) const LEARN_DAYS: u16 = 5;
+pub(crate) const LEARN_DAYS: u16 = 5;
 /// Active days before times of day are judged.
 const HOURS_DAYS_MIN: u16 = 8;
 /// Days known before times of day are judged: two weekends.

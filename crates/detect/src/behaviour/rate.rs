@@ -32,7 +32,7 @@ impl Period {
     }
 
     /// Periods of peers that stand in for those of an entity that is new.
-    const fn peers_min(self) -> u32 {
+    pub(crate) const fn peers_min(self) -> u32 {
         match self {
             Self::Hour => 500,
             Self::Day => 150,

@@ -111,7 +111,7 @@ pub(crate) fn documents<'a>(
 fn about_another(insight: &Insight) -> Document {
     let name = insight.name.as_str();
     let is_agent = name.starts_with("agent");
-    let principal = |id: &str| Some(Principal::asserted(id)).filter(|_| !id.is_empty());
+    let principal = |id: &str| (!id.is_empty()).then(|| Principal::<String>::asserted(id));
     let identity = Identity {
         application: principal(&insight.application),
         agent: principal(&insight.entity).filter(|_| is_agent),

@@ -1,0 +1,3 @@
+//! What behaviour costs an event.
+
+fn main() {}
