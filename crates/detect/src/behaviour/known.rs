@@ -66,11 +66,6 @@ impl Known {
         self.items.push(entry);
         Use { is_new, is_first, days: entry.days, known }
     }
-
-    /// Whether it is known.
-    pub(crate) fn has(&self, item: &Item) -> bool {
-        self.items.iter().any(|entry| entry.hash == item.hash && entry.days >= ACCEPT_DAYS)
-    }
 }
 
 #[cfg(test)]
@@ -96,7 +91,7 @@ mod tests {
         let mut known = Known::default();
         known.note(&item(1), 10, true);
         (100..1_000).for_each(|hash| assert!(known.note(&item(hash), 11, false).is_new));
-        assert!(known.has(&item(1)) && !known.note(&item(1), 12, false).is_new);
+        assert!(!known.note(&item(1), 12, false).is_new);
         assert_eq!(known.items.len(), ITEMS_MAX);
     }
 }

@@ -9,6 +9,8 @@ use crate::stats::{Season, Spot};
 const RISK: f64 = 1e-5;
 /// Hours that a season rests on before anything is said: two weeks.
 const SUPPORT_MIN: u32 = 336;
+/// Hours of the first week, in which what is expected is a guess, and how far it is off no measure.
+const WEEK: u32 = 168;
 /// The least calls and tokens, in an hour, that are told.
 const LEAST: [f64; 2] = [100.0, 500_000.0];
 /// The least that is expected in an hour whose lack is told.
@@ -71,7 +73,8 @@ impl Volume {
     pub(crate) fn close(&mut self, hour: u32, out: &mut Vec<Insight>) {
         for which in 0..2 {
             let value = (1.0 + f64::from(self.current[which])).ln();
-            if let Some(expected) = self.seasons[which].expected(hour).map(f64::from) {
+            let expected = self.seasons[which].expected(hour).filter(|_| self.seasons[which].support() >= WEEK).map(f64::from);
+            if let Some(expected) = expected {
                 self.above[which].add(value - expected);
                 if which == 0 && self.below.add(expected - value) && self.seasons[0].support() >= SUPPORT_MIN {
                     let (usual, observed) = (expected.exp() - 1.0, f64::from(self.current[0]));

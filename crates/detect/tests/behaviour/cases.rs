@@ -3,14 +3,14 @@
 use crate::company::{Company, DAY_S, FIRST_DAY, Happening, Person};
 
 /// A case that is put into the company's days.
-pub struct Case {
-    pub name: &'static str,
+pub(crate) struct Case {
+    pub(crate) name: &'static str,
     /// Insights of which any is a find.
-    pub finds: &'static [&'static str],
+    pub(crate) finds: &'static [&'static str],
     /// The first day of it, and the first day behind it (and behind the time in which a find still counts).
-    pub days: (u32, u32),
+    pub(crate) days: (u32, u32),
     /// Who it is about: a user, an agent, a key, an application, or an account made for it.
-    pub who: String,
+    pub(crate) who: String,
     kind: Kind,
     person: usize,
 }
@@ -67,7 +67,7 @@ const KINDS: &[Described] = &[
 ];
 
 /// As many rounds of every case as there is room for, from the day `first` on: each on somebody else, or later.
-pub fn all(company: &mut Company, first: u32, rounds: u32) -> Vec<Case> {
+pub(crate) fn all(company: &mut Company, first: u32, rounds: u32) -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
     let days = company.days;
     for round in 0..rounds {
@@ -89,7 +89,8 @@ pub fn all(company: &mut Company, first: u32, rounds: u32) -> Vec<Case> {
             });
             let Some(person) = free else { continue };
             let is_agents = matches!(kind, Kind::TokenFlood | Kind::SilentAgent | Kind::ToolDrift | Kind::NewTool | Kind::KeyElsewhere);
-            let agent = company.chance().below(company.agents.len());
+            let agents = company.agents.len();
+            let agent = company.chance().below(agents);
             let who = match kind {
                 _ if is_agents => company.agents[agent].id.clone(),
                 Kind::ModelRefusals | Kind::ModelLatency => "agents".to_owned(),
@@ -107,7 +108,7 @@ pub fn all(company: &mut Company, first: u32, rounds: u32) -> Vec<Case> {
 }
 
 /// Puts what the cases do on a day among what else happens.
-pub fn inject(company: &mut Company, cases: &[Case], day: u32, out: &mut Vec<Happening>) {
+pub(crate) fn inject(company: &mut Company, cases: &[Case], day: u32, out: &mut Vec<Happening>) {
     for (index, case) in cases.iter().enumerate() {
         let last = case.days.1 - 2;
         if !(case.days.0..last).contains(&day) {
@@ -116,7 +117,7 @@ pub fn inject(company: &mut Company, cases: &[Case], day: u32, out: &mut Vec<Hap
         let from = out.len();
         let person = company.people.get(case.person).cloned();
         act(company, case, day, person.as_ref(), out);
-        for happening in &mut out[from..] {
+        for happening in out.get_mut(from..).unwrap_or_default() {
             happening.case = Some(index);
         }
     }
@@ -266,7 +267,7 @@ fn of_agent(company: &mut Company, case: &Case, day: u32, midnight: i64, out: &m
 
 impl Case {
     /// Whether the case is of a model, which is not one of the identities of a detection.
-    pub fn is_of_model(&self) -> bool {
+    pub(crate) fn is_of_model(&self) -> bool {
         matches!(self.kind, Kind::ModelRefusals | Kind::ModelLatency)
     }
 }

@@ -8,23 +8,23 @@ use event::{
 use sanitize::Clean;
 
 /// Monday, 2026-01-05, in days since 1970.
-pub const FIRST_DAY: u32 = 20_458;
+pub(crate) const FIRST_DAY: u32 = 20_458;
 /// Seconds of a day.
-pub const DAY_S: i64 = 86_400;
+pub(crate) const DAY_S: i64 = 86_400;
 const COUNTRIES: [(&str, i64); 6] = [("DE", 1), ("FR", 1), ("US", -5), ("IN", 5), ("JP", 9), ("BR", -3)];
 const ABROAD: [&str; 8] = ["ES", "IT", "GB", "CA", "SG", "AU", "PL", "MX"];
 const TOOLS: usize = 9;
 
 /// Numbers that a seed gives (SplitMix64).
 #[derive(Clone)]
-pub struct Chance(u64);
+pub(crate) struct Chance(u64);
 
 impl Chance {
-    pub fn new(seed: u64) -> Self {
+    pub(crate) fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -33,24 +33,24 @@ impl Chance {
     }
 
     /// From 0 up to 1.
-    pub fn share(&mut self) -> f64 {
+    pub(crate) fn share(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
-    pub fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.share() * bound as f64) as usize
     }
 
-    pub fn is(&mut self, probability: f64) -> bool {
+    pub(crate) fn is(&mut self, probability: f64) -> bool {
         self.share() < probability
     }
 
-    pub fn normal(&mut self) -> f64 {
+    pub(crate) fn normal(&mut self) -> f64 {
         (-2.0 * (1.0 - self.share()).ln()).sqrt() * (std::f64::consts::TAU * self.share()).cos()
     }
 
     /// A count with that mean (Poisson; normal where it is large).
-    pub fn count(&mut self, mean: f64) -> u32 {
+    pub(crate) fn count(&mut self, mean: f64) -> u32 {
         if mean > 50.0 {
             return (mean + mean.sqrt() * self.normal()).round().max(0.0) as u32;
         }
@@ -63,38 +63,38 @@ impl Chance {
     }
 
     /// A place in a list of which the first are far more frequent.
-    pub fn early(&mut self, bound: usize) -> usize {
+    pub(crate) fn early(&mut self, bound: usize) -> usize {
         ((bound as f64).powf(self.share()) as usize - 1).min(bound - 1)
     }
 }
 
 /// A call, a tool's run or a look-up, before it is an event.
 #[derive(Clone, Default)]
-pub struct Happening {
-    pub time_s: i64,
-    pub application: String,
-    pub user: Option<String>,
-    pub agent: Option<String>,
-    pub key: Option<String>,
-    pub model: Option<String>,
-    pub tool: Option<String>,
-    pub country: Option<&'static str>,
-    pub client: Option<String>,
-    pub prompt: Option<String>,
-    pub tokens: (u32, u32),
-    pub latency_ms: f64,
-    pub failed: bool,
-    pub refused: bool,
-    pub scored: bool,
-    pub source: Option<String>,
-    pub documents: Vec<String>,
+pub(crate) struct Happening {
+    pub(crate) time_s: i64,
+    pub(crate) application: String,
+    pub(crate) user: Option<String>,
+    pub(crate) agent: Option<String>,
+    pub(crate) key: Option<String>,
+    pub(crate) model: Option<String>,
+    pub(crate) tool: Option<String>,
+    pub(crate) country: Option<&'static str>,
+    pub(crate) client: Option<String>,
+    pub(crate) prompt: Option<String>,
+    pub(crate) tokens: (u32, u32),
+    pub(crate) latency_ms: f64,
+    pub(crate) failed: bool,
+    pub(crate) refused: bool,
+    pub(crate) scored: bool,
+    pub(crate) source: Option<String>,
+    pub(crate) documents: Vec<String>,
     /// The case that it is part of; `None` for what is ordinary.
-    pub case: Option<usize>,
+    pub(crate) case: Option<usize>,
 }
 
 impl Happening {
     /// The event, its number giving its id and that of its content.
-    pub fn event(&self, number: u64) -> (RecordedEvent<Clean>, Option<Clean>) {
+    pub(crate) fn event(&self, number: u64) -> (RecordedEvent<Clean>, Option<Clean>) {
         let text = |text: &str| Clean::recorded(text);
         let principal = |id: &String| Principal::asserted(text(id));
         let kind = match (&self.tool, &self.source) {
@@ -137,7 +137,7 @@ impl Happening {
             event.set(attr::GEN_AI_USAGE_OUTPUT_TOKENS, i64::from(self.tokens.1));
         }
         if self.scored {
-            event.set(attr::LOGPROB_MEAN, Value::double(-0.3));
+            event.set(attr::LOGPROB_MEAN, Value::Double(-0.3));
         }
         let content = |salt: u8| {
             let mut id = bytes;
@@ -159,47 +159,47 @@ impl Happening {
 
 /// A person.
 #[derive(Clone)]
-pub struct Person {
-    pub id: String,
-    pub application: usize,
-    pub country: usize,
+pub(crate) struct Person {
+    pub(crate) id: String,
+    pub(crate) application: usize,
+    pub(crate) country: usize,
     /// Calls of an ordinary working day.
-    pub rate: f64,
+    pub(crate) rate: f64,
     /// When work begins, in hours local time, and for how long.
     begins: f64,
     length: f64,
     weekends: bool,
     on_call: bool,
     joins: u32,
-    pub subjects: [usize; 3],
+    pub(crate) subjects: [usize; 3],
     tokens: f64,
     vacation: (u32, u32),
     travels: Vec<(u32, u32, &'static str)>,
 }
 
 /// An agent: always there, or in working hours.
-pub struct Agent {
-    pub id: String,
-    pub application: usize,
+pub(crate) struct Agent {
+    pub(crate) id: String,
+    pub(crate) application: usize,
     rate: f64,
     by_night: bool,
-    pub tools: Vec<String>,
+    pub(crate) tools: Vec<String>,
 }
 
 /// The company.
-pub struct Company {
+pub(crate) struct Company {
     chance: Chance,
-    pub people: Vec<Person>,
-    pub agents: Vec<Agent>,
+    pub(crate) people: Vec<Person>,
+    pub(crate) agents: Vec<Agent>,
     holidays: Vec<(usize, u32)>,
-    pub days: u32,
+    pub(crate) days: u32,
     migration: u32,
 }
 
-pub const APPLICATIONS: [&str; 3] = ["assistant", "code", "support"];
+pub(crate) const APPLICATIONS: [&str; 3] = ["assistant", "code", "support"];
 
 impl Company {
-    pub fn new(seed: u64, people: usize, days: u32) -> Self {
+    pub(crate) fn new(seed: u64, people: usize, days: u32) -> Self {
         let mut chance = Chance::new(seed);
         let people = (0..people).map(|index| Person::new(index, &mut chance, days)).collect();
         let agents = (0..8)
@@ -216,7 +216,7 @@ impl Company {
     }
 
     /// What happens on a day, in no order.
-    pub fn day(&mut self, day: u32) -> Vec<Happening> {
+    pub(crate) fn day(&mut self, day: u32) -> Vec<Happening> {
         let mut out = Vec::new();
         let growth = 1.003_f64.powi(day as i32);
         let people = std::mem::take(&mut self.people);
@@ -257,21 +257,23 @@ impl Company {
         if !is_free && self.chance.is(0.03) {
             let at = begins + person.length * self.chance.share();
             for _ in 0..self.chance.count(person.rate / person.length * 3.0) {
-                let call = self.call(person, day, midnight + ((at + self.chance.share()) * 3_600.0) as i64);
+                let hour = at + self.chance.share();
+                let call = self.call(person, day, midnight + (hour * 3_600.0) as i64);
                 out.push(call);
             }
         }
         if person.on_call && (day / 7).is_multiple_of(4) && self.chance.is(0.3) {
             let at = 24.0 * self.chance.share();
             for _ in 0..1 + self.chance.count(4.0) {
-                let call = self.call(person, day, midnight + ((at + self.chance.share()) * 3_600.0) as i64);
+                let hour = at + self.chance.share();
+                let call = self.call(person, day, midnight + (hour * 3_600.0) as i64);
                 out.push(call);
             }
         }
     }
 
     /// An ordinary call of a person.
-    pub fn call(&mut self, person: &Person, day: u32, time_s: i64) -> Happening {
+    pub(crate) fn call(&mut self, person: &Person, day: u32, time_s: i64) -> Happening {
         let abroad = person.travels.iter().find(|(from, to, _)| (*from..*to).contains(&day));
         let country = abroad.map_or(COUNTRIES[person.country].0, |travel| travel.2);
         let phone = self.chance.is(0.05);
@@ -312,7 +314,7 @@ impl Company {
     }
 
     /// A text on a subject: common words, and words of the subject, some of them much more frequent.
-    pub fn words(&mut self, subject: usize, count: usize) -> String {
+    pub(crate) fn words(&mut self, subject: usize, count: usize) -> String {
         let words: Vec<String> = (0..count)
             .map(|_| {
                 let common = self.chance.is(0.55);
@@ -341,7 +343,7 @@ impl Company {
     }
 
     /// A step of an agent: a call of its model, or of one of its tools.
-    pub fn step(&mut self, agent: &Agent, day: u32, time_s: i64) -> Happening {
+    pub(crate) fn step(&mut self, agent: &Agent, day: u32, time_s: i64) -> Happening {
         let tool = self.chance.is(0.5).then(|| agent.tools[self.chance.early(agent.tools.len() - 1)].clone());
         let is_model = tool.is_none();
         Happening {
@@ -383,7 +385,7 @@ impl Company {
         }
     }
 
-    pub fn chance(&mut self) -> &mut Chance {
+    pub(crate) fn chance(&mut self) -> &mut Chance {
         &mut self.chance
     }
 }
@@ -421,33 +423,33 @@ impl Person {
     }
 
     /// Whether the person is at work, at home, and known for long, all of these days: so that a case stands out, or does not, by itself.
-    pub fn is_there(&self, from: u32, to: u32) -> bool {
+    pub(crate) fn is_there(&self, from: u32, to: u32) -> bool {
         let apart = |(begin, end): (u32, u32)| end <= from || to <= begin;
         self.joins == 0 && apart(self.vacation) && self.travels.iter().all(|(begin, end, _)| apart((*begin, *end)))
     }
 
-    pub fn country(&self) -> &'static str {
+    pub(crate) fn country(&self) -> &'static str {
         COUNTRIES[self.country].0
     }
 
     /// Local midnight of a day.
-    pub fn midnight(&self, day: u32) -> i64 {
+    pub(crate) fn midnight(&self, day: u32) -> i64 {
         i64::from(FIRST_DAY + day) * DAY_S - COUNTRIES[self.country].1 * 3_600
     }
 
     /// A time of the day's work.
-    pub fn at_work(&self, day: u32) -> i64 {
+    pub(crate) fn at_work(&self, day: u32) -> i64 {
         self.midnight(day) + ((self.begins + 2.0) * 3_600.0) as i64
     }
 
     /// A time in the middle of the time that is not worked.
-    pub fn at_rest(&self, day: u32) -> i64 {
+    pub(crate) fn at_rest(&self, day: u32) -> i64 {
         self.midnight(day) + ((self.begins + self.length + 8.0) * 3_600.0) as i64
     }
 }
 
 /// A word that looks like one, from a number.
-pub fn word_of(number: u64) -> String {
+pub(crate) fn word_of(number: u64) -> String {
     const SYLLABLES: [&str; 16] =
         ["ba", "den", "ko", "lis", "mar", "ne", "pol", "qui", "ra", "sen", "tor", "ul", "vi", "wex", "yo", "zan"];
     let mut rest = Chance::new(number).next();
