@@ -13,10 +13,11 @@ pub(super) const SUPPORT_MIN: u32 = 50;
 pub(super) const UNUSUAL: f64 = 0.005;
 /// Weeks after which all counts fade by a quarter: half of a habit is from the last ten weeks or so.
 const FADE_WEEKS: u32 = 4;
-/// Different days with an unusual hour after which such hours are learnt: what goes on for so long has been looked at.
-const ACCEPT_DAYS: u8 = 5;
+/// Different days with an unusual hour after which such hours are learnt, and no longer told: what goes on for so long has been looked
+/// at.
+const ACCEPT_DAYS: u8 = 4;
 /// Days without one after which counting them begins anew.
-const ODD_WITHIN_DAYS: u32 = 14;
+const ODD_WITHIN_DAYS: u32 = 35;
 /// What the first hour at a time counts for when it is not certain that it never comes.
 const PRIOR: f64 = 0.25;
 
@@ -77,23 +78,35 @@ impl Hours {
         }
     }
 
-    /// The share of its active hours that lies at this time of day, hours beside it counting half; and on how many hours that
-    /// rests.
+    /// The share of its active hours that lies at this time of day, on days of this kind, hours beside it counting half; and on how many
+    /// hours that rests.
     pub(crate) fn share(&self, hour: u32) -> (f64, u32) {
         let slot = hour_of_week(hour) as usize;
-        let days = if slot >= 120 { 5..7 } else { 0..5 };
-        let of_day = slot % 24;
+        self.share_on(if slot >= 120 { 5..7 } else { 0..5 }, slot % 24)
+    }
+
+    /// The share at the same time of day on days of the other kind.
+    pub(crate) fn share_otherwise(&self, hour: u32) -> f64 {
+        let slot = hour_of_week(hour) as usize;
+        self.share_on(if slot >= 120 { 0..5 } else { 5..7 }, slot % 24).0
+    }
+
+    fn share_on(&self, days: std::ops::Range<usize>, of_day: usize) -> (f64, u32) {
         let at = |hour: usize| -> f64 { days.clone().map(|day| f64::from(self.grid[day * 24 + hour])).sum::<f64>() };
         let near = (at(of_day) + (at((of_day + 1) % 24) + at((of_day + 23) % 24)) / 2.0) / f64::from(UNIT);
         let total = self.grid.iter().map(|count| f64::from(*count)).sum::<f64>() / f64::from(UNIT);
         ((near / 2.0 + PRIOR) / (total + 48.0 * PRIOR), total as u32)
     }
 
-    /// The probability of being active in that hour of the week. Never quite 0 or 1.
+    /// The probability of being active in that hour, from the same hour on days of its kind (working days, weekends). Never quite 1:
+    /// one more day is taken to have been without.
     pub(crate) fn probability(&self, hour: u32) -> f64 {
-        let count = f64::from(self.grid[hour_of_week(hour) as usize]);
-        // The week that runs has not been counted and may have been active already.
-        (count / f64::from(self.weeks.max(UNIT))).clamp(0.0, 0.95)
+        let slot = hour_of_week(hour) as usize;
+        let days = if slot >= 120 { 5..7_usize } else { 0..5 };
+        let known = days.len() as f64 * f64::from(self.weeks) / f64::from(UNIT);
+        let active = days.map(|day| f64::from(self.grid[day * 24 + slot % 24])).sum::<f64>() / f64::from(UNIT);
+        // Days of the week that runs are counted and their week is not.
+        active.min(known) / (known + 1.0)
     }
 
     /// Weeks that the counts are of, faded.
@@ -135,6 +148,7 @@ mod tests {
             let (share, support) = hours.share(later + hour);
             assert!(support >= SUPPORT_MIN);
             assert_eq!(share < UNUSUAL, unusual, "{hour}: {share}");
+            assert_eq!(hours.share_otherwise(later + hour) >= UNUSUAL, hour == 5 * 24 + 11, "{hour}");
         }
     }
 
@@ -151,8 +165,13 @@ mod tests {
         let before = hours.share(MONDAY).1;
         hours.pass(MONDAY + 60 * 168);
         assert!(hours.share(MONDAY).1 < before / 4);
-        assert!(office(8).probability(MONDAY + 8 * 168 + 10) > 0.9);
-        assert!(office(8).probability(MONDAY + 8 * 168 + 2) < 0.01);
+        let habit = {
+            let mut habit = office(8);
+            habit.pass(MONDAY + 8 * 168);
+            habit
+        };
+        assert!(habit.probability(MONDAY + 8 * 168 + 10) > 0.9);
+        assert!(habit.probability(MONDAY + 8 * 168 + 2) < 0.01);
         assert!(office(2).weeks() < 2 && office(9).weeks() >= 4);
     }
 }

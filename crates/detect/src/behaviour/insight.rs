@@ -65,6 +65,8 @@ macro_rules! names {
 names! {
     /// The user is active at an hour at which they are not.
     UserOffHours = "user_off_hours", "share of the user's active hours that lie at this time of day, on this kind of day", "share that is still usual: 0.005", "the user's active hours", "the same share for the users of the application, times 48 (1: an average hour)";
+    /// The user is active at an ordinary hour, but at a weekend, when they are not (or in the week, for those who work at weekends).
+    UserOffDay = "user_off_day", "share of the user's active hours that lie at this time of day, on this kind of day", "share that is still usual: 0.005", "the user's active hours", "the same share for the users of the application, times 48 (1: an average hour)";
     /// The user comes from a country that they have not come from.
     UserNewPlace = "user_new_place", "days on which they came from there", "countries known of the user", "days on which the user was active", "other users of the application who came from there";
     /// The account is used from several places or clients in turns.
@@ -130,17 +132,17 @@ names! {
     /// The key is used for a model that it has not been used for.
     KeyNewModel = "key_new_model", "days on which it was used for it", "models known of the key", "days on which the key was used", "other keys that are used for it";
     /// The tool fails more often, or less, than it did.
-    ToolErrorShift = "tool_error_shift", "share of calls that fail", "share before", "blocks of 16 to 256 calls", "0";
+    ToolErrorShift = "tool_error_shift", "share of calls that fail", "share before", "blocks of 32 to 256 calls", "0";
     /// The tool takes longer, or less long, than it did.
-    ToolLatencyShift = "tool_latency_shift", "milliseconds (geometric mean)", "milliseconds before", "blocks of 16 to 256 calls", "0";
+    ToolLatencyShift = "tool_latency_shift", "milliseconds (geometric mean)", "milliseconds before", "blocks of 32 to 256 calls", "0";
     /// The model takes longer, or less long, than it did.
-    ModelLatencyShift = "model_latency_shift", "milliseconds (geometric mean)", "milliseconds before", "blocks of 16 to 256 calls", "0";
+    ModelLatencyShift = "model_latency_shift", "milliseconds (geometric mean)", "milliseconds before", "blocks of 32 to 256 calls", "0";
     /// Calls of the model fail more often, or less, than they did.
-    ModelErrorShift = "model_error_shift", "share of calls that fail", "share before", "blocks of 16 to 256 calls", "0";
+    ModelErrorShift = "model_error_shift", "share of calls that fail", "share before", "blocks of 32 to 256 calls", "0";
     /// The model refuses more often, or less, than it did.
-    ModelRefusalShift = "model_refusal_shift", "share of calls that are refused", "share before", "blocks of 16 to 256 calls", "0";
+    ModelRefusalShift = "model_refusal_shift", "share of calls that are refused", "share before", "blocks of 32 to 256 calls", "0";
     /// The model's answers are longer, or shorter, than they were.
-    ModelOutputShift = "model_output_shift", "tokens of an answer (geometric mean)", "tokens before", "blocks of 16 to 256 calls", "0";
+    ModelOutputShift = "model_output_shift", "tokens of an answer (geometric mean)", "tokens before", "blocks of 32 to 256 calls", "0";
     /// The account fills one template in ever new ways: answers for a data set are collected.
     AccountTemplateSweep = "account_template_sweep", "different fillings of one template today", "the most that is usual for the account or its peers", "days of the account and its peers", "share of the day's prompts that fill it";
     /// The account goes through a space of inputs: very many prompts, all different, in very many words.

@@ -59,6 +59,9 @@ const LATE_HOURS: u32 = 2;
 /// Hours without any event at all after which the recorder was off: silence says nothing then. It records a heartbeat more often.
 const OFF_HOURS: u32 = 3;
 
+/// How many times a person's prompts a key may send before they are told of, where nothing is known of it.
+const KEY_TIMES: f64 = 4.0;
+
 /// What is usual, and for whom.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Behaviour {
@@ -135,11 +138,16 @@ impl Behaviour {
             profile.observe(&facts, words, Moment { hour: self.hour, peers }, &mut out);
         }
         if let Some(account) = facts.account() {
-            let personal = facts.user.is_some() || facts.key.is_some();
+            // A key may be a program's, and what programs do in their first days is for nobody to say.
+            let programs = match (&facts.user, &facts.agent, &facts.key) {
+                (Some(_), ..) => Some(1.0),
+                (None, None, Some(_)) => Some(KEY_TIMES),
+                _ => None,
+            };
             let seen = crate::extraction::Seen {
                 account,
                 scope: facts.scope,
-                personal,
+                programs,
                 day: self.hour / 24,
                 prompt: prompt.as_ref(),
                 scored: facts.scored,

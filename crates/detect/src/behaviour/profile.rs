@@ -110,7 +110,7 @@ impl Profile {
     pub(crate) fn pass(&mut self, hour: u32) -> Option<(Heard, u32)> {
         let habit = self.hours.as_deref_mut()?;
         habit.pass(hour);
-        Some((self.silence.pass(habit, hour, self.hour >= hour), habit.weeks()))
+        Some((self.silence.pass(self.kind, habit, hour, self.hour >= hour), habit.weeks()))
     }
 
     /// Looks at an event of the entity, and learns from it. `words` are those of the prompt that are of a subject.
@@ -195,7 +195,8 @@ impl Profile {
     fn use_item(&mut self, index: usize, name: Name, item: &Item, learns: bool, moment: &mut Moment<'_>, out: &mut Vec<Insight>) {
         let noted = self.known[index].note(item, moment.day(), learns);
         let of_peers = moment.peers.note_item(index, item.hash, noted.is_first);
-        if noted.is_new {
+        // Told on the first day; on the days after it is not news, nor is it known.
+        if noted.is_new && noted.days == 1 {
             let others = f64::from(of_peers.saturating_sub(1));
             // What has nothing to be compared with is not unusual: the first place of somebody who had none.
             if noted.known > 0 {
@@ -213,8 +214,10 @@ impl Profile {
         habit.pass(moment.hour);
         let (share, support) = habit.share(moment.hour);
         if may_speak && support >= hours::SUPPORT_MIN && share < hours::UNUSUAL {
-            out.push(Insight::new(Name::UserOffHours, share, hours::UNUSUAL, support, moment.peers.busy(moment.hour)));
             if !habit.is_accepted(moment.hour / 24) {
+                let is_usual_otherwise = habit.share_otherwise(moment.hour) >= hours::UNUSUAL;
+                let name = if is_usual_otherwise { Name::UserOffDay } else { Name::UserOffHours };
+                out.push(Insight::new(name, share, hours::UNUSUAL, support, moment.peers.busy(moment.hour)));
                 return;
             }
         }

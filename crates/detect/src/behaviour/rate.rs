@@ -6,10 +6,12 @@ use crate::stats::Quantiles;
 
 /// The probability with which an ordinary period is beyond the tail.
 const RISK: f64 = 1e-5;
-/// Deviations (in ln(1 + value)) above the median that are borne, whatever the tail says.
-const DEVIATIONS: f64 = 5.0;
-/// The least deviation that is believed.
-const DEVIATION_MIN: f64 = 0.35;
+/// The highest ordinary value: one period in a hundred is beyond it.
+const HIGH: f64 = 0.99;
+/// How many times that is the least, and the most, that can be unusual where much is known.
+const LEAST: f64 = 1.5;
+/// See [`LEAST`].
+const MOST: f64 = 2.0;
 /// How far above what all peers do somebody must be of whom nothing is known.
 const STRANGER: f64 = 2.0;
 /// Days on which the same is flagged, after which it is the habit: what somebody did not stop is looked at by now.
@@ -85,8 +87,9 @@ impl Rate {
         }
         let of_peers = || beyond(peers, period.peers_min());
         let own = f64::from(self.beyond);
-        let (support, expected) = if !learns && own > 0.0 {
-            if observed <= own {
+        let (support, expected) = if !learns {
+            // Whoever is not new is judged by themselves, and not before enough is known.
+            if own == 0.0 || observed <= own {
                 return None;
             }
             (self.habit.support(), self.habit.quantile(0.5).unwrap_or(0.0))
@@ -125,14 +128,16 @@ impl Rate {
     }
 }
 
-/// The value beyond which a period is unusual: beyond the tail, and beyond what a robust deviation allows.
+/// The value beyond which a period is unusual: the tail's, which is believed as far as it lies between once and a half and some times
+/// the highest ordinary value. The less is known, the more times.
 fn beyond(habit: &Quantiles, support_min: u32) -> Option<f64> {
     if habit.support() < support_min {
         return None;
     }
-    let (median, high) = (habit.log_quantile(0.5)?, habit.log_quantile(0.84)?);
-    let robust = (median + DEVIATIONS * (high - median).max(DEVIATION_MIN)).exp() - 1.0;
-    Some(habit.tail(RISK).map_or(robust, |tail| tail.max(robust)))
+    let high = 1.0 + habit.quantile(HIGH)?;
+    let most = high * (MOST + f64::from(support_min) * 2.0 / f64::from(habit.support()));
+    let tail = habit.tail(RISK).map_or(most, |tail| (1.0 + tail).clamp(high * LEAST, most));
+    Some(tail - 1.0)
 }
 
 #[cfg(test)]

@@ -2,14 +2,18 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::entity::EntityKind;
 use super::hours::Hours;
 
 /// Weeks that an entity is known for before its silence means something.
 const WEEKS_MIN: u32 = 2;
 /// Silent hours at least, however regular it is.
 const HOURS_MIN: u32 = 2;
-/// ln of the probability of such a silence below which it is told.
+/// ln of the probability of such a silence below which it is told. People are free at the same time, so their applications are
+/// silent much more often than hours apart would have it.
 const UNLIKELY: f32 = -8.0;
+/// See [`UNLIKELY`].
+const UNLIKELY_OF_PEOPLE: f32 = -18.0;
 /// The probability of activity in an hour from which an entity counts among those that should be there.
 const REGULAR: f64 = 0.5;
 
@@ -38,7 +42,7 @@ pub(crate) enum Heard {
 
 impl Silence {
     /// An hour is over, in which the entity was heard of or not.
-    pub(crate) fn pass(&mut self, habit: &Hours, hour: u32, was_heard: bool) -> Heard {
+    pub(crate) fn pass(&mut self, kind: EntityKind, habit: &Hours, hour: u32, was_heard: bool) -> Heard {
         let probability = habit.probability(hour);
         if was_heard {
             return if probability >= REGULAR { Heard::Regular } else { Heard::NotExpected };
@@ -49,7 +53,8 @@ impl Silence {
         if habit.weeks() < WEEKS_MIN {
             return Heard::NotExpected;
         }
-        if self.hours < HOURS_MIN || self.log_probability > UNLIKELY {
+        let unlikely = if kind == EntityKind::Application { UNLIKELY_OF_PEOPLE } else { UNLIKELY };
+        if self.hours < HOURS_MIN || self.log_probability > unlikely {
             return if probability >= REGULAR { Heard::Regular } else { Heard::NotExpected };
         }
         if std::mem::replace(&mut self.told, true) { Heard::Silent } else { Heard::Told }

@@ -237,7 +237,7 @@ impl Account {
         let beyond = rate.check(Period::Day, least, learns, &habits.days[index], seen.day);
         let has_support = (!learns && usual > 0.0) || habits.days[index].support() >= Period::Day.peers_min();
         // Structure speaks for itself where nothing is known, if there is very much of it; a whole program may well be a batch job.
-        let is_plain = !has_support && seen.personal && observed >= unknown;
+        let is_plain = !has_support && seen.programs.is_some_and(|times| observed >= unknown * times);
         if beyond.is_none() && !is_plain {
             return;
         }

@@ -27,8 +27,8 @@ pub(crate) struct Seen<'a> {
     /// Whose prompts they are, and in which application.
     pub(crate) account: u64,
     pub(crate) scope: u64,
-    /// Whether the account is a person's or a key, and not a whole program.
-    pub(crate) personal: bool,
+    /// How many times more than a person's are told of an account of whom nothing is known; nothing, where it is a whole program.
+    pub(crate) programs: Option<f64>,
     /// Days since 1970.
     pub(crate) day: u32,
     /// What was asked.

@@ -7,7 +7,7 @@ const LEARN: u16 = 10;
 /// How fast it follows later: each value is a thirtieth of it.
 const FOLLOW: f32 = 1.0 / 30.0;
 /// Deviations that a value may be above the baseline without adding to the sum.
-const SLACK: f32 = 0.75;
+const SLACK: f32 = 0.5;
 /// Most that one value adds: one day, however high, is a spike and no ramp.
 const STEP_MAX: f32 = 2.0;
 /// The sum that is a ramp.

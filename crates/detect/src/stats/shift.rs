@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::page_hinkley::PageHinkley;
 
 /// Calls that a block has at least, where it ends with the hour.
-const BLOCK_MIN: u16 = 16;
+const BLOCK_MIN: u16 = 32;
 /// Calls with which a block ends before the hour does: so that a busy model is judged within minutes.
 const BLOCK_MAX: u16 = 256;
 /// Blocks from which the level is learnt before anything is said.
@@ -115,7 +115,7 @@ mod tests {
     fn run(level: impl Fn(u32) -> f32) -> Option<(u32, Shifted)> {
         let mut shift = Shift::default();
         (0..40 * 24).find_map(|hour| {
-            let values = (0..40_u32).map(|call| level(hour) + ((hour * 40 + call) * 7 % 13) as f32 / 13.0 - 0.5);
+            let values = (0..50_u32).map(|call| level(hour) + ((hour * 50 + call) * 7 % 13) as f32 / 13.0 - 0.5);
             values.filter_map(|value| shift.add(value, hour + 1, 0.05, 72)).last().map(|shifted| (hour, shifted))
         })
     }

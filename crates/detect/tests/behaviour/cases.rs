@@ -266,6 +266,17 @@ fn of_agent(company: &mut Company, case: &Case, day: u32, midnight: i64, out: &m
 }
 
 impl Case {
+    /// Whether that is whom it is about.
+    pub(crate) fn is_about(&self, who: &str) -> bool {
+        let made_up = self.kind == Kind::AcrossAccounts && who.starts_with(&self.who);
+        who == self.who || who.strip_prefix("key-") == Some(&self.who) || made_up
+    }
+
+    /// Whether that follows from what is wrong with a model: users of one that refuses are refused.
+    pub(crate) fn leads_to(&self, insights: &[String]) -> bool {
+        self.kind == Kind::ModelRefusals && insights.iter().any(|insight| insight == "user_refusals")
+    }
+
     /// Whether the case is of a model, which is not one of the identities of a detection.
     pub(crate) fn is_of_model(&self) -> bool {
         matches!(self.kind, Kind::ModelRefusals | Kind::ModelLatency)

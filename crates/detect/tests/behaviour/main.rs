@@ -64,19 +64,24 @@ fn run(seed: u64, people: usize, days: u32, first_case: u32, rounds: u32) -> Run
         state_bytes: 0,
         entities: 0,
     };
+    let mut waiting = Vec::new();
     for day in 0..days {
         let mut happenings = company.day(day);
         cases::inject(&mut company, &run.cases, day, &mut happenings);
-        happenings.sort_by_key(|happening| happening.time_s);
         run.user_days += happenings.iter().filter_map(|one| one.user.as_ref()).collect::<BTreeSet<_>>().len();
         for (index, case) in run.cases.iter().enumerate() {
             // What is missing, or changed, has no event of its own: the day begins the case.
             if case.days.0 == day {
-                let own = happenings.iter().find(|one| one.case == Some(index)).map(|one| one.time_s);
+                let own = happenings.iter().filter(|one| one.case == Some(index)).map(|one| one.time_s).min();
                 run.begun.insert(index, own.unwrap_or(i64::from(FIRST_DAY + day) * DAY_S));
             }
         }
-        for happening in happenings {
+        waiting.append(&mut happenings);
+        waiting.sort_by_key(|happening| happening.time_s);
+        // In Japan the next day begins before this one is over elsewhere.
+        let over = i64::from(FIRST_DAY + day) * DAY_S + DAY_S / 2;
+        let later = waiting.partition_point(|happening| happening.time_s < over);
+        for happening in waiting.drain(..later) {
             let (event, text) = happening.event(run.events);
             let found = engine.observe(Seq(run.events), &event, &mut |_| text.clone());
             run.events += 1;
@@ -109,7 +114,7 @@ fn outcomes(run: &Run) -> Vec<Option<i64>> {
 }
 
 fn is_find(case: &Case, alarm: &Alarm) -> bool {
-    let is_about = case.is_of_model() || alarm.who.iter().any(|who| who.starts_with(&case.who));
+    let is_about = case.is_of_model() || alarm.who.iter().any(|who| case.is_about(who));
     is_about && alarm.insights.iter().any(|insight| case.finds.contains(&insight.as_str()))
 }
 
@@ -117,8 +122,8 @@ fn is_find(case: &Case, alarm: &Alarm) -> bool {
 fn is_true(run: &Run, alarm: &Alarm) -> bool {
     let day = u32::try_from(alarm.time_s / DAY_S).unwrap() - FIRST_DAY;
     run.cases.iter().any(|case| {
-        let is_about = alarm.who.iter().any(|who| who.starts_with(&case.who));
-        (case.days.0..case.days.1).contains(&day) && (is_about || is_find(case, alarm))
+        let is_about = alarm.who.iter().any(|who| case.is_about(who));
+        (case.days.0..case.days.1).contains(&day) && (is_about || is_find(case, alarm) || case.leads_to(&alarm.insights))
     })
 }
 
@@ -244,4 +249,39 @@ fn a_stored_state_goes_on_as_if_it_had_not_been_stored() {
         }
     }
     assert!(insights > 5, "{insights}");
+}
+
+#[test]
+fn a_flood_of_strangers_drives_out_nobody_who_is_known() {
+    const STRANGERS: u64 = 150_000;
+    let mut company = Company::new(9, 12, 40);
+    let mut behaviour = Behaviour::new();
+    let mut number = 0;
+    let mut observe = |behaviour: &mut Behaviour, happening: &company::Happening| {
+        let (event, text) = happening.event(number);
+        number += 1;
+        behaviour.observe(&event, &mut |_| text.clone())
+    };
+    for day in 0..30 {
+        let mut happenings = company.day(day);
+        happenings.sort_by_key(|happening| happening.time_s);
+        happenings.iter().for_each(|happening| drop(observe(&mut behaviour, happening)));
+    }
+    let known = company.people.iter().find(|person| person.is_there(0, 40) && person.rate > 5.0).unwrap().clone();
+    let time_s = known.at_work(31);
+    for stranger in 0..STRANGERS {
+        let happening = company::Happening {
+            time_s,
+            application: "assistant".to_owned(),
+            user: Some(format!("stranger-{stranger}")),
+            model: Some("model-1".to_owned()),
+            ..company::Happening::default()
+        };
+        observe(&mut behaviour, &happening);
+    }
+    assert!(behaviour.entities() < 70_000, "{}", behaviour.entities());
+    let mut from_elsewhere = company.call(&known, 31, time_s);
+    from_elsewhere.country = Some("AQ");
+    let said = observe(&mut behaviour, &from_elsewhere);
+    assert!(said.iter().any(|insight| insight.name.as_str() == "user_new_place"), "{said:?}");
 }
