@@ -3,6 +3,8 @@
 
 mod archiving;
 mod behaviour_state;
+#[cfg(test)]
+mod behaviour_tests;
 mod days;
 mod detecting;
 mod indexing;

@@ -35,6 +35,11 @@ impl<K: Hash + Eq, V> Bounded<K, V> {
         self.entries.get_mut(key)
     }
 
+    /// The entry, which is not used by it.
+    pub(crate) fn peek(&self, key: &K) -> Option<&V> {
+        self.entries.peek(key)
+    }
+
     pub(crate) fn put(&mut self, key: K, value: V) {
         self.entries.put(key, value);
         while self.entries.len() > self.most {
@@ -87,7 +92,7 @@ mod tests {
         for key in [1, 2, 3, 1, 4] {
             *map.entry(key, || 0) += 1;
         }
-        let mut again: Bounded<u64, u32> = postcard::from_bytes(&postcard::to_stdvec(&map).unwrap()).unwrap();
+        let mut again: Bounded<u64, u32> = postcard::from_bytes(&postcard::to_extend(&map, Vec::new()).unwrap()).unwrap();
         for map in [&mut map, &mut again] {
             assert_eq!((map.len(), map.get(&2).copied(), map.get(&1).copied()), (3, None, Some(2)));
             map.put(5, 0);

@@ -54,7 +54,9 @@ const MACHINES_YOUNG_MAX: usize = 4_096;
 const MACHINES_MAX: usize = 16_384;
 /// Most groups of peers: one for each kind of entity and application.
 const GROUPS_MAX: usize = 4_096;
-/// Hours by which an event may come later than others and still count; it counts in the hour that runs.
+/// Most applications whose hour is known.
+const CLOCKS_MAX: usize = 65_536;
+/// Hours by which an event may come later than others of its application and still count; it counts in the hour that runs.
 const LATE_HOURS: u32 = 2;
 /// Hours without any event at all after which the recorder was off: silence says nothing then. It records a heartbeat more often.
 const OFF_HOURS: u32 = 3;
@@ -67,11 +69,21 @@ const KEY_TIMES: f64 = 4.0;
 pub struct Behaviour {
     /// The latest hour (since 1970) of any event.
     hour: u32,
+    /// That of each application: what it did earlier may be told of later, as long as it is told in its order.
+    clocks: Bounded<u64, Clock>,
     people: Principals,
     machines: Principals,
     groups: Bounded<(u64, EntityKind), Peers>,
     extraction: Extraction,
     late: u64,
+}
+
+/// The hour that it is for an application.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Clock {
+    hour: u32,
+    /// Whether its events are of now, and not history that is told of later.
+    is_live: bool,
 }
 
 /// Why a stored state cannot be gone on with.
@@ -97,6 +109,7 @@ impl Behaviour {
     pub fn new() -> Self {
         Self {
             hour: 0,
+            clocks: Bounded::new(CLOCKS_MAX),
             people: Principals::new(YOUNG_MAX, ESTABLISHED_MAX),
             machines: Principals::new(MACHINES_YOUNG_MAX, MACHINES_MAX),
             groups: Bounded::new(GROUPS_MAX),
@@ -115,17 +128,15 @@ impl Behaviour {
         let time_s = i64::try_from(event.time.min(event.observed).unix_ns() / 1_000_000_000).unwrap_or(i64::MAX);
         let Ok(hour) = u32::try_from(time_s / 3_600) else { return Vec::new() };
         let mut out = Vec::new();
-        if hour + LATE_HOURS < self.hour {
-            self.late += 1;
-            return out;
-        }
         if hour > self.hour {
-            self.turn_to(hour, &mut out);
+            let from = std::mem::replace(&mut self.hour, hour);
+            self.pass(from, hour, None, &mut out);
         }
         let facts = Facts::of(event, time_s);
         if facts.is_empty() {
             return out;
         }
+        let Some(now) = self.clock(facts.scope, hour, &mut out) else { return out };
         let prompt = facts.prompt.and_then(|content| contents(&content)).map(|text| Prompt::read(&text));
         let words = prompt.as_ref().map_or(&[][..], |prompt| &prompt.subject);
         for (kind, entity) in facts.entities() {
@@ -133,9 +144,9 @@ impl Behaviour {
             let application = if kind == EntityKind::Agent { facts.application.as_ref() } else { None };
             let application = application.map_or("", |application| &application.id);
             let principals = if kind.is_machine() { &mut self.machines } else { &mut self.people };
-            let profile = principals.profile(entity.key, || Profile::new(kind, &entity.id, application, self.hour));
+            let profile = principals.profile(entity.key, || Profile::new(kind, &entity.id, application, facts.scope, now));
             let peers = self.groups.entry((group, kind), Peers::default);
-            profile.observe(&facts, words, Moment { hour: self.hour, peers }, &mut out);
+            profile.observe(&facts, words, Moment { hour: now, peers }, &mut out);
         }
         if let Some(account) = facts.account() {
             // A key may be a program's, and what programs do in their first days is for nobody to say.
@@ -148,7 +159,7 @@ impl Behaviour {
                 account,
                 scope: facts.scope,
                 programs,
-                day: self.hour / 24,
+                day: now / 24,
                 prompt: prompt.as_ref(),
                 scored: facts.scored,
                 answers: facts.answers,
@@ -187,20 +198,39 @@ impl Behaviour {
         Ok(postcard::from_bytes(state)?)
     }
 
-    /// Lets hours end: volumes are closed, and whoever should have been heard of is looked for.
-    fn turn_to(&mut self, hour: u32, out: &mut Vec<Insight>) {
-        let from = std::mem::replace(&mut self.hour, hour);
-        let was_off = from == 0 || hour - from > OFF_HOURS;
-        for ended in from..if was_off { from + 1 } else { hour } {
-            self.end_hour(ended, was_off, out);
+    /// The hour that it is for an application, whose event is of `hour`. `None`: the event is too late to count.
+    fn clock(&mut self, scope: u64, hour: u32, out: &mut Vec<Insight>) -> Option<u32> {
+        let is_live = hour + LATE_HOURS >= self.hour;
+        let clock = self.clocks.entry(scope, || Clock { hour, is_live });
+        if hour + LATE_HOURS < clock.hour {
+            self.late += 1;
+            return None;
+        }
+        let was = *clock;
+        *clock = Clock { hour: hour.max(was.hour), is_live };
+        let now = clock.hour;
+        // What is live passes with everybody's hours; history has hours of its own, and what it ends with is not now.
+        if (!is_live || !was.is_live) && now > was.hour {
+            self.pass(was.hour, now, Some(scope), out);
+        }
+        Some(now)
+    }
+
+    /// Lets hours end, of one application or of all that are live: volumes are closed, and whoever should have been heard of is looked for.
+    fn pass(&mut self, from: u32, to: u32, scope: Option<u64>, out: &mut Vec<Insight>) {
+        let was_off = from == 0 || to - from > OFF_HOURS;
+        for ended in from..if was_off { from + 1 } else { to } {
+            self.end_hour(ended, was_off, scope, out);
         }
     }
 
-    fn end_hour(&mut self, hour: u32, was_off: bool, out: &mut Vec<Insight>) {
+    fn end_hour(&mut self, hour: u32, was_off: bool, scope: Option<u64>, out: &mut Vec<Insight>) {
         // By kind: entities that should be there, and are not.
         let (mut regular, mut silent) = ([0_u32; 2], [0_u32; 2]);
         let first = out.len();
-        for profile in self.machines.all() {
+        let clocks = &self.clocks;
+        let is_live = |of: u64| clocks.peek(&of).is_none_or(|clock| clock.is_live);
+        for profile in self.machines.all().filter(|profile| scope.map_or_else(|| is_live(profile.scope), |scope| profile.scope == scope)) {
             if let Some(volume) = &mut profile.volume {
                 let from = out.len();
                 // Of the hour in which the recorder went off only a part was seen.

@@ -38,6 +38,7 @@ pub(crate) struct Profile {
     pub(crate) id: Box<str>,
     /// The application of an agent.
     pub(crate) application: Box<str>,
+    pub(crate) scope: u64,
     /// The first hour, the current hour, and the day of activity.
     since: u32,
     hour: u32,
@@ -74,11 +75,12 @@ impl Moment<'_> {
 }
 
 impl Profile {
-    pub(crate) fn new(kind: EntityKind, id: &str, application: &str, hour: u32) -> Self {
+    pub(crate) fn new(kind: EntityKind, id: &str, application: &str, scope: u64, hour: u32) -> Self {
         Self {
             kind,
             id: id.into(),
             application: application.into(),
+            scope,
             since: hour,
             hour,
             day: 0,
@@ -116,6 +118,8 @@ impl Profile {
     /// Looks at an event of the entity, and learns from it. `words` are those of the prompt that are of a subject.
     pub(crate) fn observe(&mut self, facts: &Facts, words: &[u32], mut moment: Moment<'_>, out: &mut Vec<Insight>) {
         let from = out.len();
+        // A key is used by applications with hours of their own.
+        moment.hour = moment.hour.max(self.hour);
         self.turn_to(&mut moment, out);
         let learns = self.active_days <= LEARN_DAYS;
         for (index, used) in USED.into_iter().enumerate() {

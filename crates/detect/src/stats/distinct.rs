@@ -55,7 +55,7 @@ mod tests {
         assert!((distinct.count() - 5.0).abs() < 0.1, "{}", distinct.count());
         (0..10_000).for_each(|value| distinct.add(value * 7_919));
         assert!((7_000.0..13_500.0).contains(&distinct.count()), "{}", distinct.count());
-        let mut again: Distinct = postcard::from_bytes(&postcard::to_stdvec(&distinct).unwrap()).unwrap();
+        let mut again: Distinct = postcard::from_bytes(&postcard::to_extend(&distinct, Vec::new()).unwrap()).unwrap();
         for value in 0..20_000 {
             again.add(value);
             distinct.add(value);

@@ -22,10 +22,12 @@ use crate::room::Failure;
 
 /// Records after which the detector begins anew, warmed up with the records before: what it knows at any record depends on the
 /// journal alone and not on when the program was started, so that a replay gives the same detections (invariant I3).
-const DETECT_EPOCH_RECORDS: u64 = 1 << 17;
+///
+/// Tests have short ones, to get from one to the next.
+pub(super) const DETECT_EPOCH_RECORDS: u64 = if cfg!(test) { 1 << 7 } else { 1 << 17 };
 
 /// Records before an epoch that the detector reads, without speaking, to know the sessions that are open.
-const DETECT_WARM_UP_RECORDS: u64 = 1 << 14;
+const DETECT_WARM_UP_RECORDS: u64 = DETECT_EPOCH_RECORDS / 8;
 
 /// Records that the detector takes at once.
 const DETECT_BATCH_MAX: usize = 1_024;
