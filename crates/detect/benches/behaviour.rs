@@ -1,11 +1,16 @@
 //! What behaviour costs: an event of a known user, and one of somebody who was never seen; and what a million of them take.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, missing_docs, reason = "a benchmark may fail; criterion's macros make public items")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a benchmark may fail; criterion's macros make public items"
+)]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use event::{
-    ContentId, ContentRef, Direction, Event, Key, Kind, Part, Piece, PieceMeta, Principal, RecordedEvent, Role, Source, SourcePath,
-    SubjectId, Timestamp, Value, attr,
+    ContentId, ContentRef, Direction, Event, Key, Kind, Part, Piece, PieceMeta, Principal, RecordedEvent, Role, Source,
+    SourcePath, SubjectId, Timestamp, Value, attr,
 };
 use sanitize::Clean;
 use watchkeeper_detect::behaviour::Behaviour;
@@ -17,7 +22,8 @@ const PER_SECOND: u64 = 5;
 
 /// A call of a model: `users` take turns, through one of ten applications.
 fn call(index: u64, users: u64) -> (RecordedEvent<Clean>, Clean) {
-    let mut event: RecordedEvent<Clean> = Event::new(Kind::ModelCall, Clean::literal("chat"), Source::new(SourcePath::Api, Key::of("bench")));
+    let mut event: RecordedEvent<Clean> =
+        Event::new(Kind::ModelCall, Clean::literal("chat"), Source::new(SourcePath::Api, Key::of("bench")));
     event.time = Timestamp::from_unix_ns((1_700_000_000 + index / PER_SECOND) * 1_000_000_000);
     event.observed = event.time;
     let user = index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20;
@@ -31,9 +37,13 @@ fn call(index: u64, users: u64) -> (RecordedEvent<Clean>, Clean) {
     event.set(attr::GEN_AI_USAGE_OUTPUT_TOKENS, 300);
     event.set(attr::GEO_COUNTRY_ISO_CODE, Value::Text(Clean::literal("DE")));
     event.duration_ns = Some(900_000_000);
-    let content = ContentRef { id: ContentId::from_bytes([1; 32]).unwrap(), subject: SubjectId::from_bytes([1; 16]).unwrap(), bytes: 0 };
+    let content =
+        ContentRef { id: ContentId::from_bytes([1; 32]).unwrap(), subject: SubjectId::from_bytes([1; 16]).unwrap(), bytes: 0 };
     event.pieces.push(Piece { meta: PieceMeta::new(Direction::Input, Role::User, Part::Text), content, findings: Vec::new() });
-    let text = format!("Question {index}: could you please sum up report {} for the board, in three short points, with its figures?", index % 977);
+    let text = format!(
+        "Question {index}: could you please sum up report {} for the board, in three short points, with its figures?",
+        index % 977
+    );
     (event, Clean::recorded(&text))
 }
 

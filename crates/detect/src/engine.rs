@@ -228,7 +228,8 @@ fn detection(
         let field = format!("{}.{}", flatten::INSIGHT, insight.name.as_str());
         evidence.iter().any(|item| item.field.as_deref().is_some_and(|name| name == field || name == flatten::INSIGHT))
     };
-    let shown: Vec<Evidence> = document.insights.iter().filter(shown).map(|insight| evidence_of(insight, seq, event.id)).collect();
+    let shown: Vec<Evidence> =
+        document.insights.iter().filter(shown).map(|insight| evidence_of(insight, seq, event.id)).collect();
     evidence.extend(shown);
     evidence.extend(document.findings.iter().take(FINDINGS_SHOWN_MAX).map(|(content, channel, finding)| Evidence {
         what: "finding".to_owned(),

@@ -121,7 +121,11 @@ pub const FIELDS: &[Field] = &[
         "number",
         "sum of the scores of the user's turns from the third scored turn on; each turn takes 15 % off what was before",
     ),
-    field("watchkeeper.insight", "text list", "what behaviour says of the event: names of insights (`docs/reference/behaviour.md`)"),
+    field(
+        "watchkeeper.insight",
+        "text list",
+        "what behaviour says of the event: names of insights (`docs/reference/behaviour.md`)",
+    ),
     field(
         "watchkeeper.insight.*",
         "flag, number or text",

@@ -60,7 +60,8 @@ fn windows_of_nab_are_told() {
         let points = series(&root.join("data").join(name));
         let from = points[(points.len() as f64 * PROBATION) as usize].0;
         let alarms: Vec<i64> = alarms(&points).into_iter().filter(|time| *time >= from).collect();
-        let windows: Vec<(i64, i64)> = windows.iter().map(|[begin, end]| (seconds(begin), seconds(end))).filter(|one| one.1 >= from).collect();
+        let windows: Vec<(i64, i64)> =
+            windows.iter().map(|[begin, end]| (seconds(begin), seconds(end))).filter(|one| one.1 >= from).collect();
         let is_in = |time: &i64| windows.iter().any(|(begin, end)| (begin..=end).contains(&time));
         let hit = windows.iter().filter(|(begin, end)| alarms.iter().any(|time| (begin..=end).contains(&time))).count();
         let folder = folders.entry(name.split('/').next().unwrap()).or_default();

@@ -85,7 +85,8 @@ fn tails_are_fitted_at_least_as_well_as_scipy_fits_them() {
         };
         let excesses: Vec<f64> = uniform(tail.seed, tail.count).into_iter().map(excess).collect();
         let fitted = Gpd::fit(&excesses).unwrap();
-        let each = |excess: &f64| -fitted.scale.ln() - (1.0 + 1.0 / fitted.shape) * (1.0 + fitted.shape * excess / fitted.scale).ln();
+        let each =
+            |excess: &f64| -fitted.scale.ln() - (1.0 + 1.0 / fitted.shape) * (1.0 + fitted.shape * excess / fitted.scale).ln();
         let likelihood: f64 = excesses.iter().map(each).sum();
         assert!(likelihood >= tail.likelihood - 1e-3, "{likelihood} {}", tail.likelihood);
         assert!((fitted.shape - tail.fitted_shape).abs() < 0.01, "{fitted:?} {}", tail.fitted_shape);

@@ -185,7 +185,9 @@ impl Consumers {
                             Some(cursor) => cursor,
                             None => open_cursor(&data, &keyring, DETECT_CURSOR)?,
                         };
-                        match Detector::new(rules.again()?, BehaviourState::new(&data, keyring.clone()))?.run(&shared, &spine, &pipeline, cursor)? {
+                        match Detector::new(rules.again()?, BehaviourState::new(&data, keyring.clone()))?
+                            .run(&shared, &spine, &pipeline, cursor)?
+                        {
                             Ran::Stopped => return Ok(()),
                             Ran::Held => {}
                         }

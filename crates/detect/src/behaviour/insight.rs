@@ -158,7 +158,9 @@ names! {
 /// The table of `docs/reference/behaviour.md`.
 #[must_use]
 pub fn reference() -> String {
-    let mut out = String::from("| insight | what it says | observed | expected | support | peers |\n| --- | --- | --- | --- | --- | --- |\n");
+    let mut out = String::from(
+        "| insight | what it says | observed | expected | support | peers |\n| --- | --- | --- | --- | --- | --- |\n",
+    );
     for name in Name::ALL {
         let [says, observed, expected, support, peers] = name.reference();
         out.push_str(&format!("| `{}` | {} | {observed} | {expected} | {support} | {peers} |\n", name.as_str(), says.trim()));

@@ -60,7 +60,10 @@ impl Mix {
             }
         }
         // Each doubling is looked at, and not each use.
-        if self.days < DAYS_MIN || self.uses < USES_MIN || !(self.uses / USES_MIN).is_power_of_two() || !self.uses.is_multiple_of(USES_MIN)
+        if self.days < DAYS_MIN
+            || self.uses < USES_MIN
+            || !(self.uses / USES_MIN).is_power_of_two()
+            || !self.uses.is_multiple_of(USES_MIN)
         {
             return None;
         }

@@ -230,11 +230,17 @@ impl Behaviour {
         let first = out.len();
         let clocks = &self.clocks;
         let is_live = |of: u64| clocks.peek(&of).is_none_or(|clock| clock.is_live);
-        for profile in self.machines.all().filter(|profile| scope.map_or_else(|| is_live(profile.scope), |scope| profile.scope == scope)) {
+        for profile in
+            self.machines.all().filter(|profile| scope.map_or_else(|| is_live(profile.scope), |scope| profile.scope == scope))
+        {
             if let Some(volume) = &mut profile.volume {
                 let from = out.len();
                 // Of the hour in which the recorder went off only a part was seen.
-                if was_off { volume.discard() } else { volume.close(hour, out) }
+                if was_off {
+                    volume.discard()
+                } else {
+                    volume.close(hour, out)
+                }
                 for insight in &mut out[from..] {
                     insight.entity = profile.id.to_string();
                     insight.application = profile.id.to_string();

@@ -181,7 +181,8 @@ impl Profile {
                     let (now, before) = (told.observed.exp(), told.expected.exp());
                     if now >= RAMP_LEAST[which] && now >= before * RAMP_FACTOR_MIN {
                         let what = if which == 0 { "calls" } else { "tokens" };
-                        let insight = Insight::new(name, f64::from(now), f64::from(before), u32::from(told.support), f64::from(all.exp()));
+                        let insight =
+                            Insight::new(name, f64::from(now), f64::from(before), u32::from(told.support), f64::from(all.exp()));
                         out.push(insight.of(what));
                     }
                 }
@@ -206,7 +207,8 @@ impl Profile {
             if noted.known > 0 {
                 let known = u32::try_from(noted.known).unwrap_or(u32::MAX);
                 out.push(
-                    Insight::new(name, f64::from(noted.days), f64::from(known), u32::from(self.active_days), others).of(&item.name),
+                    Insight::new(name, f64::from(noted.days), f64::from(known), u32::from(self.active_days), others)
+                        .of(&item.name),
                 );
             }
         }
@@ -261,8 +263,9 @@ impl Profile {
                 continue;
             }
             self.rates[index].add(add);
-            if let Some(beyond) = self.rates[index]
-                .check(Period::Hour, counted.least(), learns, &moment.peers.rates[index], moment.hour / 24) {
+            if let Some(beyond) =
+                self.rates[index].check(Period::Hour, counted.least(), learns, &moment.peers.rates[index], moment.hour / 24)
+            {
                 out.push(Insight::new(name, beyond.observed, beyond.expected, beyond.support, beyond.peers));
             }
         }

@@ -54,7 +54,9 @@ impl Volume {
             if self.flagged[which] || observed < LEAST[which] || self.seasons[which].support() < SUPPORT_MIN {
                 continue;
             }
-            let (Some(expected), Some(extreme)) = (self.seasons[which].expected(hour), self.above[which].extreme()) else { continue };
+            let (Some(expected), Some(extreme)) = (self.seasons[which].expected(hour), self.above[which].extreme()) else {
+                continue;
+            };
             let usual = f64::from(expected).exp() - 1.0;
             if (1.0 + observed).ln() > f64::from(expected) + extreme && observed > usual * FACTOR_MIN {
                 self.flagged[which] = true;

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::prompt::Prompt;
 use super::Seen;
+use super::prompt::Prompt;
 use crate::behaviour::{Insight, Name, Period, Rate};
 use crate::stats::{Distinct, Quantiles};
 
@@ -31,8 +31,7 @@ enum Measure {
     Scored,
 }
 
-const MEASURES: [Measure; 5] =
-    [Measure::Template, Measure::Different, Measure::Probes, Measure::Chain, Measure::Scored];
+const MEASURES: [Measure; 5] = [Measure::Template, Measure::Different, Measure::Probes, Measure::Chain, Measure::Scored];
 
 impl Measure {
     /// The least count of a day that is told when it is unusual; and the one that is told of somebody of whom nothing is known, and

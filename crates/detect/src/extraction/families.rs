@@ -61,7 +61,8 @@ impl Families {
     /// Counts a filling. `known_for`: days for which the application is known.
     pub(crate) fn observe(&mut self, seen: &Seen<'_>, template: u64, filling: u64, known_for: u32) -> Option<Insight> {
         let day = seen.day;
-        let family = self.0.entry((seen.scope, template), || Family { first_day: day, day, today: 0, told: false, sketches: None });
+        let family =
+            self.0.entry((seen.scope, template), || Family { first_day: day, day, today: 0, told: false, sketches: None });
         if family.day != day {
             (family.day, family.today, family.told) = (day, 0, false);
             if let Some(sketches) = &mut family.sketches {
@@ -75,7 +76,11 @@ impl Families {
         }
         let sketches = family.sketches.as_mut()?;
         sketches.add(seen.account, filling);
-        if family.told || known_for < KNOWN_DAYS_MIN || day - family.first_day >= OWN_DAYS || f64::from(family.today) < FILLINGS_MIN {
+        if family.told
+            || known_for < KNOWN_DAYS_MIN
+            || day - family.first_day >= OWN_DAYS
+            || f64::from(family.today) < FILLINGS_MIN
+        {
             return None;
         }
         let (accounts, fillings) = (sketches.accounts_today.count(), sketches.fillings_today.count());

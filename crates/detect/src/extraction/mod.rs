@@ -13,9 +13,9 @@ use serde::{Deserialize, Serialize};
 use crate::behaviour::{Bounded, Insight};
 use account::{Account, Habits};
 use families::Families;
+pub(crate) use prompt::Prompt;
 #[cfg(test)]
 pub(crate) use prompt::mixed;
-pub(crate) use prompt::Prompt;
 
 /// Most accounts that are remembered: two kilobytes each, three for those that are busy.
 const ACCOUNTS_MAX: usize = 65_536;

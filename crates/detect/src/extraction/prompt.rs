@@ -147,10 +147,12 @@ mod tests {
 
     #[test]
     fn near_texts_have_near_fingerprints() {
-        let text = "The patient was admitted on the fourth of March with a persistent cough and a mild fever that lasted three days";
+        let text =
+            "The patient was admitted on the fourth of March with a persistent cough and a mild fever that lasted three days";
         assert_eq!(apart(text, &text.to_uppercase()), 0);
         assert!(apart(text, &text.replace("mild", "high")) <= 10);
-        let other = "Write a short poem on the harbour in winter, with rhymes, and without using any word twice in the whole text";
+        let other =
+            "Write a short poem on the harbour in winter, with rhymes, and without using any word twice in the whole text";
         assert!(apart(text, other) > 20);
     }
 

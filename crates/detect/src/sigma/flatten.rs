@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use event::{Channel, ContentId, ContentRef, Direction, Finding, Identity, Kind, Part, Piece, Principal, RecordedEvent, Value, attr};
+use event::{
+    Channel, ContentId, ContentRef, Direction, Finding, Identity, Kind, Part, Piece, Principal, RecordedEvent, Value, attr,
+};
 use inspect::{CANARY_RULE_PREFIX, Canaries};
 use sanitize::Clean;
 use serde_json::{Map, Value as Json};

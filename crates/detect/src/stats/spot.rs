@@ -52,8 +52,7 @@ impl Gpd {
             all
         };
         let best = (0..candidates.len()).max_by(|a, b| likelihood(candidates[*a]).total_cmp(&likelihood(candidates[*b])))?;
-        let (mut low, mut high) =
-            (candidates[best.saturating_sub(1)], candidates[(best + 1).min(candidates.len() - 1)]);
+        let (mut low, mut high) = (candidates[best.saturating_sub(1)], candidates[(best + 1).min(candidates.len() - 1)]);
         for _ in 0..60 {
             let (a, b) = (low + (high - low) * 0.382, low + (high - low) * 0.618);
             if likelihood(a) < likelihood(b) { low = a } else { high = b }

@@ -88,7 +88,8 @@ pub(crate) fn all(company: &mut Company, first: u32, rounds: u32) -> Vec<Case> {
                     && cases.iter().all(|case| case.person != *index || apart(case))
             });
             let Some(person) = free else { continue };
-            let is_agents = matches!(kind, Kind::TokenFlood | Kind::SilentAgent | Kind::ToolDrift | Kind::NewTool | Kind::KeyElsewhere);
+            let is_agents =
+                matches!(kind, Kind::TokenFlood | Kind::SilentAgent | Kind::ToolDrift | Kind::NewTool | Kind::KeyElsewhere);
             let agents = company.agents.len();
             let agent = company.chance().below(agents);
             let who = match kind {
@@ -124,7 +125,12 @@ pub(crate) fn inject(company: &mut Company, cases: &[Case], day: u32, out: &mut 
 }
 
 fn act(company: &mut Company, case: &Case, day: u32, person: Option<&Person>, out: &mut Vec<Happening>) {
-    let calls = |company: &mut Company, count: u32, begin: i64, every_s: i64, out: &mut Vec<Happening>, change: &mut dyn FnMut(&mut Company, u32, &mut Happening)| {
+    let calls = |company: &mut Company,
+                 count: u32,
+                 begin: i64,
+                 every_s: i64,
+                 out: &mut Vec<Happening>,
+                 change: &mut dyn FnMut(&mut Company, u32, &mut Happening)| {
         let Some(person) = person else { return };
         for index in 0..count {
             let mut call = company.call(person, day, begin + i64::from(index) * every_s);
@@ -165,7 +171,8 @@ fn act(company: &mut Company, case: &Case, day: u32, person: Option<&Person>, ou
         }),
         Kind::Template => calls(company, 500, work, 30, out, &mut |company, _, call| {
             let count = 4 + company.chance().below(20);
-            call.prompt = Some(format!("Classify the tone of the message below as one word. {} Answer now:", company.words(60, count)));
+            call.prompt =
+                Some(format!("Classify the tone of the message below as one word. {} Answer now:", company.words(60, count)));
         }),
         Kind::Coverage => calls(company, 1_500, work, 20, out, &mut |company, index, call| {
             call.prompt = Some(company.words(100 + index as usize % 300, 25));

@@ -2,8 +2,8 @@
 //! tools, a nightly batch job, models that are exchanged, and growth.
 
 use event::{
-    Client, ContentId, ContentRef, Direction, Event, EventId, Key, Kind, Part, Piece, PieceMeta, Principal, RecordedEvent, Role, Source,
-    SourcePath, Status, SubjectId, Timestamp, Value, attr,
+    Client, ContentId, ContentRef, Direction, Event, EventId, Key, Kind, Part, Piece, PieceMeta, Principal, RecordedEvent, Role,
+    Source, SourcePath, Status, SubjectId, Timestamp, Value, attr,
 };
 use sanitize::Clean;
 
@@ -246,7 +246,8 @@ impl Company {
         let (_, zone) = COUNTRIES[person.country];
         let midnight = i64::from(FIRST_DAY + day) * DAY_S - zone * 3_600;
         // Some free days have a look at something, and some nights a page when on call.
-        let calls = if is_free { if self.chance.is(0.02) { 3.0 } else { 0.0 } } else { person.rate * growth * self.chance.share() * 2.0 };
+        let calls =
+            if is_free { if self.chance.is(0.02) { 3.0 } else { 0.0 } } else { person.rate * growth * self.chance.share() * 2.0 };
         let begins = person.begins + self.chance.normal() * 0.5;
         for _ in 0..self.chance.count(calls) {
             let hour = begins + person.length * self.chance.share();
@@ -354,7 +355,11 @@ impl Company {
             country: Some("IE"),
             model: is_model.then(|| self.model(agent.application, day)),
             tool,
-            tokens: if is_model { (2_000 + self.chance.below(3_000) as u32, 150 + self.chance.below(300) as u32) } else { (0, 0) },
+            tokens: if is_model {
+                (2_000 + self.chance.below(3_000) as u32, 150 + self.chance.below(300) as u32)
+            } else {
+                (0, 0)
+            },
             latency_ms: if is_model { 1_200.0 } else { 150.0 } * (self.chance.normal() * 0.4).exp(),
             failed: self.chance.is(0.02),
             refused: is_model && self.chance.is(0.005),

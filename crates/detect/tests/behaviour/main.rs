@@ -54,16 +54,8 @@ fn run(seed: u64, people: usize, days: u32, first_case: u32, rounds: u32) -> Run
     let mut company = Company::new(seed, people, days);
     let cases = cases::all(&mut company, first_case, rounds);
     let mut engine = Engine::new(rules());
-    let mut run = Run {
-        alarms: Vec::new(),
-        cases,
-        begun: BTreeMap::new(),
-        user_days: 0,
-        events: 0,
-        late: 0,
-        state_bytes: 0,
-        entities: 0,
-    };
+    let mut run =
+        Run { alarms: Vec::new(), cases, begun: BTreeMap::new(), user_days: 0, events: 0, late: 0, state_bytes: 0, entities: 0 };
     let mut waiting = Vec::new();
     for day in 0..days {
         let mut happenings = company.day(day);
@@ -96,7 +88,8 @@ fn run(seed: u64, people: usize, days: u32, first_case: u32, rounds: u32) -> Run
 }
 
 fn alarm(detection: &Detection, time_s: i64) -> Alarm {
-    let insights = detection.evidence.iter().filter(|item| item.what == "insight").filter_map(|item| item.field.clone()).collect();
+    let insights =
+        detection.evidence.iter().filter(|item| item.what == "insight").filter_map(|item| item.field.clone()).collect();
     let identity = &detection.identity;
     let who = [&identity.user, &identity.agent, &identity.application, &identity.credential];
     let who = who.into_iter().flatten().map(|one| one.id.clone()).collect();
@@ -108,7 +101,10 @@ fn outcomes(run: &Run) -> Vec<Option<i64>> {
     let of_case = |(index, case): (usize, &Case)| {
         let begun = run.begun[&index];
         let end = i64::from(FIRST_DAY + case.days.1) * DAY_S;
-        run.alarms.iter().find(|alarm| is_find(case, alarm) && (begun..end).contains(&alarm.time_s)).map(|alarm| alarm.time_s - begun)
+        run.alarms
+            .iter()
+            .find(|alarm| is_find(case, alarm) && (begun..end).contains(&alarm.time_s))
+            .map(|alarm| alarm.time_s - begun)
     };
     run.cases.iter().enumerate().map(of_case).collect()
 }
@@ -143,7 +139,14 @@ fn report(runs: &[Run]) -> (String, f64, f64) {
         cases += *count;
         told += u32::try_from(delays.len()).unwrap();
         let time = |at: usize| delays.get(at).map_or("-".to_owned(), |delay| span(*delay));
-        writeln!(out, "| {name} | {} of {count} | {} | {} |", delays.len(), time(delays.len() / 2), time(delays.len().wrapping_sub(1))).unwrap();
+        writeln!(
+            out,
+            "| {name} | {} of {count} | {} | {} |",
+            delays.len(),
+            time(delays.len() / 2),
+            time(delays.len().wrapping_sub(1))
+        )
+        .unwrap();
     }
     let user_days: usize = runs.iter().map(|run| run.user_days).sum();
     let mut by_insight: BTreeMap<(&str, &str), u32> = BTreeMap::new();
@@ -195,7 +198,12 @@ fn span(seconds: i64) -> String {
 fn size() -> (u64, usize, u32, u32) {
     let of = |name: &str, default: u32| std::env::var(name).ok().and_then(|value| value.parse().ok()).unwrap_or(default);
     let people = of("WATCHKEEPER_BEHAVIOUR_PEOPLE", 36) as usize;
-    (u64::from(of("WATCHKEEPER_BEHAVIOUR_COMPANIES", 1)), people, of("WATCHKEEPER_BEHAVIOUR_DAYS", 75), of("WATCHKEEPER_BEHAVIOUR_ROUNDS", 1))
+    (
+        u64::from(of("WATCHKEEPER_BEHAVIOUR_COMPANIES", 1)),
+        people,
+        of("WATCHKEEPER_BEHAVIOUR_DAYS", 75),
+        of("WATCHKEEPER_BEHAVIOUR_ROUNDS", 1),
+    )
 }
 
 #[test]
