@@ -51,6 +51,9 @@ pub(crate) const SMALL: &[Environment] = &[
 /// What `cargo xtask sanitiser` needs beside: 400 MB.
 pub(crate) const SANITISER: Environment = environment("sanitiser", Python("../sanitiser/requirements.txt"));
 
+/// What `cargo xtask behaviour --nab` needs beside: 300 MB.
+pub(crate) const BEHAVIOUR: Environment = environment("behaviour", Python("behaviour/requirements.txt"));
+
 /// Where the environments of frameworks are, below `target/clients`.
 pub(crate) const FRAMEWORKS_FOLDER: &str = "frameworks";
 

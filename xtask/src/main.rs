@@ -19,6 +19,9 @@ const HELP: &str = "cargo xtask COMMAND
             installed); prints what each left in the record and writes docs/reference/clients.md
   sanitiser 20,000 documents with planted values through `watchkeeper sanitize`, and Presidio's pattern recognizers beside it (400 MB are
             installed); writes docs/reference/sanitiser-quality.md; `sanitiser DOCUMENTS` for another number
+  behaviour two made-up companies of 150 people and 120 days with cases put in: what is told, how fast, what else; writes
+            docs/reference/behaviour-quality.md. `behaviour --nab DIR` also on the series of a copy of NAB, beside rrcf (PyPI), and makes
+            the golden values of river and scipy anew
   lint      formatting, clippy with warnings as errors, licences and sources of dependencies
   docs      write the reference pages and schemas that are generated from code
   faults    100 cycles of the suites below in all, as CI runs them (as root: power and full-disk mount file systems on files)
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         Some("test") => setup().and_then(|()| cargo(&["test", "--workspace", "--no-fail-fast"], &[])),
         Some("matrix") => matrix::matrix(),
         Some("sanitiser") => sanitiser(count("20000")),
+        Some("behaviour") => behaviour(&arguments[1..]),
         Some("lint") => lint(),
         Some("docs") => cargo(&["test", "--workspace", "--lib"], &[("WATCHKEEPER_WRITE_DOCS", "1")]),
         Some("faults") => faults(),
@@ -101,6 +105,35 @@ fn sanitiser(documents: &str) -> anyhow::Result<()> {
     measure.arg(root.join("tests/sanitiser/measure.py")).arg("--binary").arg(binary);
     measure.args(["--documents", documents, "--presidio"]).arg("--page").arg(root.join("docs/reference/sanitiser-quality.md"));
     run(measure.env("PYTHONDONTWRITEBYTECODE", "1"))
+}
+
+/// The tests of behaviour, large and optimised.
+fn behaviour(arguments: &[String]) -> anyhow::Result<()> {
+    let root = root()?;
+    let nab = match arguments {
+        [] => None,
+        [flag, dir] if flag == "--nab" => Some(dir.as_str()),
+        _ => bail!("behaviour takes no other arguments than --nab DIR"),
+    };
+    let page = root.join("docs/reference/behaviour-quality.md").display().to_string();
+    let sizes = [
+        ("WATCHKEEPER_BEHAVIOUR_COMPANIES", "2"),
+        ("WATCHKEEPER_BEHAVIOUR_PEOPLE", "150"),
+        ("WATCHKEEPER_BEHAVIOUR_DAYS", "120"),
+        ("WATCHKEEPER_BEHAVIOUR_ROUNDS", "3"),
+        ("WATCHKEEPER_BEHAVIOUR_PAGE", page.as_str()),
+    ];
+    let test = |name| ["test", "--release", "--package", "watchkeeper-detect", "--test", name, "--", "--nocapture"];
+    cargo(&test("behaviour"), &sizes)?;
+    let Some(nab) = nab else { return Ok(()) };
+    clients::make(&[clients::BEHAVIOUR])?;
+    let scripts = root.join("tests/clients/behaviour");
+    let python = || -> anyhow::Result<Command> { Ok(Command::new(clients::BEHAVIOUR.python()?)) };
+    run(python()?.arg(scripts.join("golden.py")).arg(root.join("crates/detect/tests/golden/stats.json")))?;
+    cargo(&test("peers"), &[])?;
+    let alarms = target_dir()?.join("nab-alarms.json").display().to_string();
+    cargo(&test("nab"), &[("WATCHKEEPER_NAB", nab), ("WATCHKEEPER_NAB_ALARMS", &alarms)])?;
+    run(python()?.arg(scripts.join("nab_rrcf.py")).args([nab, &alarms]))
 }
 
 fn lint() -> anyhow::Result<()> {

@@ -11,6 +11,7 @@ use lru::LruCache;
 use sanitize::Clean;
 use serde_json::Value as Json;
 
+use crate::behaviour::{Behaviour, Insight};
 use crate::detection::{Detection, Evidence, Verdict};
 use crate::flow::Flow;
 use crate::intel;
@@ -45,6 +46,7 @@ pub struct Engine {
     flow: Flow,
     turns: Turns,
     risk: Risk,
+    behaviour: Option<Behaviour>,
     canaries: Arc<Canaries>,
     /// When a rule last spoke on a group (correlations) or on a tool call.
     spoken: LruCache<(usize, u64), u64>,
@@ -75,6 +77,7 @@ impl Engine {
             novelty: Novelty::new(CONTENTS_REMEMBERED_MAX),
             flow: Flow::new(),
             risk: Risk::new(),
+            behaviour: Some(Behaviour::new()),
             spoken: LruCache::new(NonZeroUsize::new(ALARMS_REMEMBERED_MAX).unwrap_or(NonZeroUsize::MIN)),
             skipped: Skipped::default(),
         }
@@ -84,6 +87,18 @@ impl Engine {
     #[must_use]
     pub fn skipped(&self) -> Skipped {
         self.skipped
+    }
+
+    /// Exchanges what is known of behaviour, which lasts longer than an engine does. Without any, nothing is said of behaviour.
+    pub fn exchange_behaviour(&mut self, behaviour: Option<Behaviour>) -> Option<Behaviour> {
+        self.skipped.late = behaviour.as_ref().map_or(0, Behaviour::late);
+        std::mem::replace(&mut self.behaviour, behaviour)
+    }
+
+    /// What is known of behaviour.
+    #[must_use]
+    pub fn behaviour(&self) -> Option<&Behaviour> {
+        self.behaviour.as_ref()
     }
 
     /// What the next event of the journal, the record at `seq`, shows. The same events in the same order give the same
@@ -133,7 +148,10 @@ impl Engine {
         let canaries = Arc::clone(&self.canaries);
         let facts = self.turns.observe(session, event, &new, contents, &mut self.skipped);
         let hits = intel::hits(event, &new);
-        let context = flatten::Context { conversation: session, facts: &facts, canaries: &canaries, hits: &hits };
+        let insights = self.behaviour.as_mut().map(|behaviour| behaviour.observe(event, contents)).unwrap_or_default();
+        self.skipped.late = self.behaviour.as_ref().map_or(self.skipped.late, Behaviour::late);
+        let context =
+            flatten::Context { conversation: session, facts: &facts, canaries: &canaries, hits: &hits, insights: &insights };
         for document in flatten::documents(event, &new, &context) {
             let call = document.call(session, own_call.as_deref());
             self.observe_document(call, document, &mut seen);
@@ -213,6 +231,13 @@ fn detection(
         item.event = Some(event.id);
         item.seq = Some(seq);
     }
+    let shown = |insight: &&Insight| {
+        let field = format!("{}.{}", flatten::INSIGHT, insight.name.as_str());
+        evidence.iter().any(|item| item.field.as_deref().is_some_and(|name| name == field || name == flatten::INSIGHT))
+    };
+    let shown: Vec<Evidence> =
+        document.insights.iter().filter(shown).map(|insight| evidence_of(insight, seq, event.id)).collect();
+    evidence.extend(shown);
     evidence.extend(document.findings.iter().take(FINDINGS_SHOWN_MAX).map(|(content, channel, finding)| Evidence {
         what: "finding".to_owned(),
         field: Some(finding.rule.as_str().to_owned()),
@@ -250,7 +275,26 @@ fn detection(
         grade: None,
     };
     let part = if rule.info.kind == RuleKind::Correlation { hit.group } else { document.part.clone() };
-    verdict.on(event, events, evidence, &part)
+    let mut detection = verdict.on(event, events, evidence, &part);
+    if let Some(identity) = &document.identity {
+        // It is about somebody else, who has no part in the event.
+        (detection.identity, detection.session, detection.trace) = (identity.clone(), None, None);
+    }
+    detection
+}
+
+/// A statement about behaviour, with what it rests on.
+fn evidence_of(insight: &Insight, seq: Seq, event: EventId) -> Evidence {
+    let Insight { observed, expected, support, peers, what, .. } = insight;
+    let what = if what.is_empty() { String::new() } else { format!("{what}; ") };
+    Evidence {
+        what: "insight".to_owned(),
+        field: Some(insight.name.as_str().to_owned()),
+        value: Some(format!("{what}observed {observed:.4}, expected {expected:.4}, support {support}, peers {peers:.4}")),
+        event: Some(event),
+        seq: Some(seq),
+        ..Evidence::default()
+    }
 }
 
 /// A text may come back in another part: as a tool's result and then as a document, say; each use is new once. Calls are

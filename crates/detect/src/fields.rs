@@ -145,6 +145,17 @@ pub const FIELDS: &[Field] = &[
         "number",
         "sum of the scores of the user's turns from the third scored turn on; each turn takes 15 % off what was before",
     ),
+    field(
+        "watchkeeper.insight",
+        "text list",
+        "what behaviour says of the event: names of insights (`docs/reference/behaviour.md`)",
+    ),
+    field(
+        "watchkeeper.insight.*",
+        "flag, number or text",
+        "`watchkeeper.insight.NAME` is true where behaviour says so; likewise `NAME.observed`, `.expected`, `.support`, `.peers` and, \
+         where something is new, `.what`",
+    ),
     field("watchkeeper.score", "number", "highest score of the findings in new text, 0 to 1; 0 when there is none"),
     field(
         "watchkeeper.score.user",

@@ -14,9 +14,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod behaviour;
 mod builtin;
 mod detection;
 mod engine;
+mod extraction;
 pub mod fields;
 mod flow;
 mod intel;
@@ -26,6 +28,7 @@ mod rules;
 mod session;
 mod sigma;
 mod skipped;
+pub mod stats;
 mod token;
 mod turns;
 

@@ -31,6 +31,8 @@ pub struct Skipped {
     pub unsearched: u64,
     /// Pieces of evidence that were left out of a detection, and texts in them that were cut.
     pub evidence: u64,
+    /// Events that came so much later than others that behaviour does not count them.
+    pub late: u64,
 }
 
 /// A count, whatever the width of a pointer.

@@ -2,6 +2,9 @@
 //! stands between a caller and its acknowledgement, and each continues after a restart where it stopped.
 
 mod archiving;
+mod behaviour_state;
+#[cfg(test)]
+mod behaviour_tests;
 mod days;
 mod detecting;
 mod indexing;
@@ -20,6 +23,7 @@ use keys::{DataKeys, Keyring, Purpose};
 use ledger::Rotation;
 use store::Store;
 
+use self::behaviour_state::BehaviourState;
 use self::detecting::{DETECT_CURSOR, Detector, Ran, detect_cursor};
 use crate::data_dir::DataDir;
 use crate::lifecycle::cold::{Cold, Step};
@@ -181,7 +185,9 @@ impl Consumers {
                             Some(cursor) => cursor,
                             None => open_cursor(&data, &keyring, DETECT_CURSOR)?,
                         };
-                        match Detector::new(rules.again()?)?.run(&shared, &spine, &pipeline, cursor)? {
+                        match Detector::new(rules.again()?, BehaviourState::new(&data, keyring.clone()))?
+                            .run(&shared, &spine, &pipeline, cursor)?
+                        {
                             Ran::Stopped => return Ok(()),
                             Ran::Held => {}
                         }
@@ -405,6 +411,11 @@ impl Shared {
 
     fn holding(&self) -> MutexGuard<'_, Holding> {
         self.detector.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the detector is to wait here.
+    fn is_detector_to_wait(&self) -> bool {
+        self.holding().from.is_some_and(|from| self.detected.load(Ordering::Acquire) >= from)
     }
 
     /// Waits as long as the detector is to wait here. Whether it was.

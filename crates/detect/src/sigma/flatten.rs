@@ -3,11 +3,14 @@
 
 use std::collections::BTreeSet;
 
-use event::{Channel, ContentId, ContentRef, Direction, Finding, Kind, Part, Piece, RecordedEvent, Value, attr};
+use event::{
+    Channel, ContentId, ContentRef, Direction, Finding, Identity, Kind, Part, Piece, Principal, RecordedEvent, Value, attr,
+};
 use inspect::{CANARY_RULE_PREFIX, Canaries};
 use sanitize::Clean;
 use serde_json::{Map, Value as Json};
 
+use crate::behaviour::Insight;
 use crate::intel::Hit;
 use crate::session::hash;
 use crate::skipped::{count, head};
@@ -31,6 +34,9 @@ const FIELD_VALUES_MAX: usize = event::limits::PIECES_MAX;
 /// Longest arguments that are read as JSON to compare calls, in bytes: a parsed document takes many times its text.
 pub(crate) const ARGUMENTS_BYTES_MAX: usize = 1024 * 1024;
 
+/// The field that names what behaviour says; each statement has one behind it, and its numbers.
+pub(crate) const INSIGHT: &str = "watchkeeper.insight";
+
 /// A flattened event, or a tool call of one.
 pub(crate) struct Document {
     /// The category of our log source.
@@ -45,6 +51,10 @@ pub(crate) struct Document {
     pub(crate) hits: Vec<Hit>,
     /// Tells apart the documents of one event; empty for the event's own.
     pub(crate) part: String,
+    /// What behaviour says of it.
+    pub(crate) insights: Vec<Insight>,
+    /// Whom it is about, where that is somebody else than the event's.
+    pub(crate) identity: Option<Identity<String>>,
     /// Bytes that the bounds left out of the fields.
     pub(crate) skipped_bytes: u64,
     /// Values that they left out.
@@ -64,6 +74,8 @@ pub(crate) struct Context<'a> {
     pub(crate) canaries: &'a Canaries,
     /// Indicators that values of the event match, as far as that is new.
     pub(crate) hits: &'a [Hit],
+    /// What behaviour says.
+    pub(crate) insights: &'a [Insight],
 }
 
 /// The documents of `event`, each made when it is asked for. `new` are the pieces that are new to the conversation, with
@@ -91,6 +103,7 @@ pub(crate) fn documents<'a>(
     main.add_canaries(event, context.canaries);
     let is_of_call = |hit: &Hit| hit.piece.is_some_and(|index| event.pieces.get(index).is_some_and(is_call));
     main.add_hits(context.hits.iter().filter(|hit| !is_of_call(hit)));
+    context.insights.iter().filter(|insight| insight.entity.is_empty()).for_each(|insight| main.add_insight(insight));
     main.close();
     let calls = placed().filter(move |(_, (piece, _))| is_call(piece)).map(move |(index, (piece, text))| {
         let mut call = Document::new("tool", base.fields.clone(), call_key(piece, text));
@@ -100,7 +113,33 @@ pub(crate) fn documents<'a>(
         call.close();
         call
     });
-    std::iter::once(main).chain(calls)
+    let others = context.insights.iter().filter(|insight| !insight.entity.is_empty()).map(about_another);
+    std::iter::once(main).chain(calls).chain(others)
+}
+
+/// A statement about somebody of whom the event is not, as a document: what shows that somebody is silent is what others do.
+fn about_another(insight: &Insight) -> Document {
+    let name = insight.name.as_str();
+    let is_agent = name.starts_with("agent");
+    let principal = |id: &str| (!id.is_empty()).then(|| Principal::<String>::asserted(id));
+    let identity = Identity {
+        application: principal(&insight.application),
+        agent: principal(&insight.entity).filter(|_| is_agent),
+        ..Identity::default()
+    };
+    let part = format!("{name}/{:016x}", hash(&[insight.application.as_bytes(), insight.entity.as_bytes()]));
+    let mut document = Document::new("agent", Map::new(), part);
+    if let Some(application) = &identity.application {
+        document.fields.insert("service.name".to_owned(), Json::from(application.id.as_str()));
+    }
+    if let Some(agent) = &identity.agent {
+        document.fields.insert("gen_ai.agent.id".to_owned(), Json::from(agent.id.as_str()));
+        document.fields.insert("gen_ai.agent.name".to_owned(), Json::from(agent.id.as_str()));
+    }
+    document.identity = Some(identity);
+    document.add_insight(insight);
+    document.close();
+    document
 }
 
 /// Names a tool call by its id and its arguments. Emitters write the same JSON with and without spaces and in any order of
@@ -267,6 +306,8 @@ impl Document {
             findings: Vec::new(),
             hits: Vec::new(),
             part,
+            insights: Vec::new(),
+            identity: None,
             skipped_bytes: 0,
             skipped_values: 0,
             text_left: TEXTS_BYTES_MAX,
@@ -317,6 +358,27 @@ impl Document {
         for finding in &piece.findings {
             self.add_finding(piece.content.id, channel, output, arguments, finding);
         }
+    }
+
+    /// What behaviour says.
+    fn add_insight(&mut self, insight: &Insight) {
+        let name = insight.name.as_str();
+        let field = format!("{INSIGHT}.{name}");
+        self.push(INSIGHT, Json::from(name));
+        let rounded = |value: f64| Json::from((value * 1e4).round() / 1e4);
+        for (of, value) in [
+            ("observed", rounded(insight.observed)),
+            ("expected", rounded(insight.expected)),
+            ("support", Json::from(insight.support)),
+            ("peers", rounded(insight.peers)),
+        ] {
+            self.fields.insert(format!("{field}.{of}"), value);
+        }
+        if !insight.what.is_empty() {
+            self.fields.insert(format!("{field}.what"), Json::from(insight.what.as_str()));
+        }
+        self.fields.insert(field, Json::from(true));
+        self.insights.push(insight.clone());
     }
 
     /// What the turns of the conversation show of a piece.

@@ -11,6 +11,7 @@
 mod agents;
 mod asked;
 mod attacks;
+mod behaviour;
 mod cli;
 mod clients;
 mod cold;

@@ -1,0 +1,176 @@
+//! What behaviour looks at in an event: who, what, how much, from where.
+
+use event::{ContentRef, Direction, Kind, Part, Phase, Piece, RecordedEvent, Role, Status, Value, attr};
+use sanitize::Clean;
+
+use crate::session::hash;
+use crate::skipped::head;
+
+/// Longest name that is kept to be shown, in bytes.
+const NAME_BYTES_MAX: usize = 64;
+/// Most tools, and most documents, of one event that are looked at.
+const ITEMS_MAX: usize = 64;
+
+/// Something that an entity uses, or where it is: a hash that tells it apart, and its name.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Item {
+    pub(crate) hash: u32,
+    pub(crate) name: String,
+}
+
+impl Item {
+    fn new(kind: &[u8], name: &str) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "half of the hash is enough to tell the items of one entity apart")]
+        let short = hash(&[b"item", kind, name.as_bytes()]) as u32;
+        Self { hash: short, name: head(name, NAME_BYTES_MAX).to_owned() }
+    }
+}
+
+/// An entity of the event.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Entity {
+    /// Tells it apart from all others.
+    pub(crate) key: u64,
+    /// Its identifier, to be shown.
+    pub(crate) id: String,
+}
+
+/// The facts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Facts {
+    /// Seconds since 1970: the event's time, and never later than it was received.
+    pub(crate) time_s: i64,
+    /// Tells applications apart; 0 for none.
+    pub(crate) scope: u64,
+    pub(crate) application: Option<Entity>,
+    pub(crate) user: Option<Entity>,
+    pub(crate) agent: Option<Entity>,
+    pub(crate) key: Option<Entity>,
+    pub(crate) model: Option<Entity>,
+    pub(crate) tool: Option<Entity>,
+    /// Whether it is a call of a model, told for the first time.
+    pub(crate) asks: bool,
+    /// Whether it is a call of a model that tells what came of it.
+    pub(crate) answers: bool,
+    /// Whether it is a tool's own event, told for the first time, or with its outcome.
+    pub(crate) runs_tool: bool,
+    pub(crate) tokens: f64,
+    pub(crate) output_tokens: Option<f64>,
+    pub(crate) latency_ms: Option<f64>,
+    pub(crate) failed: bool,
+    pub(crate) refused: bool,
+    pub(crate) scored: bool,
+    pub(crate) tools: Vec<Item>,
+    pub(crate) model_item: Option<Item>,
+    pub(crate) subject: Option<Item>,
+    pub(crate) place: Option<Item>,
+    pub(crate) application_item: Option<Item>,
+    pub(crate) documents: Vec<u64>,
+    /// The address and the client together.
+    pub(crate) client: Option<u32>,
+    /// The user's newest words.
+    pub(crate) prompt: Option<ContentRef>,
+}
+
+impl Facts {
+    pub(crate) fn of(event: &RecordedEvent<Clean>, time_s: i64) -> Self {
+        let identity = &event.identity;
+        let text = |key: &event::Key| event.attribute(key.as_str()).and_then(Value::as_text).map(Clean::as_str);
+        let number = |key: &event::Key| event.attribute(key.as_str()).and_then(Value::as_f64).filter(|value| *value >= 0.0);
+        let scope = identity.application.as_ref().map_or(0, |application| hash(&[b"scope", application.id.as_bytes()]));
+        let within = scope.to_le_bytes();
+        // Entities are of one application, so that nobody can spoil what is known of another's. A key is one wherever it is used.
+        let entity = |kind: &[u8], id: &str| Entity {
+            key: hash(&[b"entity", kind, &within, id.as_bytes()]),
+            id: head(id, NAME_BYTES_MAX).to_owned(),
+        };
+        let is_model = event.kind == Kind::ModelCall;
+        let is_tool = event.kind == Kind::ToolCall;
+        let model = text(&attr::GEN_AI_REQUEST_MODEL).or_else(|| text(&attr::GEN_AI_RESPONSE_MODEL));
+        let key = identity.credential.as_ref().map(|key| key.id.as_str()).or_else(|| text(&attr::GATEWAY_KEY));
+        let input = number(&attr::GEN_AI_USAGE_INPUT_TOKENS);
+        let output = number(&attr::GEN_AI_USAGE_OUTPUT_TOKENS);
+        let reports = event.phase != Phase::Request;
+        let own_tool = text(&attr::GEN_AI_TOOL_NAME).filter(|_| is_tool);
+        Self {
+            time_s,
+            scope,
+            application: identity.application.as_ref().map(|one| entity(b"application", &one.id)),
+            user: identity.user.as_ref().map(|one| entity(b"user", &one.id)),
+            agent: identity.agent.as_ref().map(|one| entity(b"agent", &one.id)),
+            key: key.map(|id| Entity { key: hash(&[b"key", id.as_bytes()]), id: head(id, NAME_BYTES_MAX).to_owned() }),
+            model: model.filter(|_| is_model).map(|name| entity(b"model", name)),
+            tool: own_tool.map(|name| entity(b"tool", name)),
+            asks: is_model && event.phase != Phase::Response,
+            answers: is_model && reports,
+            runs_tool: is_tool && reports,
+            tokens: if is_model && reports { input.unwrap_or(0.0) + output.unwrap_or(0.0) } else { 0.0 },
+            output_tokens: output.filter(|_| is_model && reports),
+            latency_ms: event.duration_ns.filter(|_| reports).map(|ns| ns as f64 / 1e6),
+            failed: reports && event.status == Status::Error,
+            refused: is_model && reports && is_refused(event),
+            scored: is_model && reports && event.attribute(attr::LOGPROB_MEAN.as_str()).is_some(),
+            tools: tools(event, own_tool),
+            model_item: model.filter(|_| is_model).map(|name| Item::new(b"model", name)),
+            subject: subject(event).map(|name| Item::new(b"subject", name)),
+            place: text(&attr::GEO_COUNTRY_ISO_CODE).map(|country| Item::new(b"place", country)),
+            application_item: identity.application.as_ref().map(|one| Item::new(b"application", &one.id)),
+            documents: documents(event),
+            client: client(event),
+            prompt: prompt(event),
+        }
+    }
+}
+
+/// The tools that an event says are used: its own, and those that the model calls in its answer.
+fn tools(event: &RecordedEvent<Clean>, own: Option<&str>) -> Vec<Item> {
+    let is_call = |piece: &&Piece<Clean, ContentRef>| {
+        piece.meta.part == Part::ToolCall && piece.meta.direction == Direction::Output && !piece.meta.history
+    };
+    let called = event.pieces.iter().filter(is_call).filter_map(|piece| piece.meta.name.as_deref());
+    own.into_iter().chain(called).take(ITEMS_MAX).map(|name| Item::new(b"tool", name)).collect()
+}
+
+fn subject(event: &RecordedEvent<Clean>) -> Option<&str> {
+    let keys = [attr::GEN_AI_DATA_SOURCE_ID, attr::DB_COLLECTION_NAME, attr::DB_NAMESPACE];
+    keys.iter().find_map(|key| event.attribute(key.as_str()).and_then(Value::as_text).map(Clean::as_str))
+}
+
+fn documents(event: &RecordedEvent<Clean>) -> Vec<u64> {
+    let documents = event.pieces.iter().filter(|piece| piece.meta.part == Part::Document && !piece.meta.history);
+    let names = documents.map(|piece| match &piece.meta.name {
+        Some(name) => hash(&[b"document", name.as_bytes()]),
+        None => hash(&[b"document", piece.content.id.as_bytes()]),
+    });
+    names.take(ITEMS_MAX).collect()
+}
+
+fn client(event: &RecordedEvent<Clean>) -> Option<u32> {
+    let client = event.identity.client.as_ref()?;
+    let part = |text: &Option<Clean>| text.as_ref().map(|text| text.as_bytes().to_owned()).unwrap_or_default();
+    let (address, agent) = (part(&client.address), part(&client.user_agent));
+    #[expect(clippy::cast_possible_truncation, reason = "half of the hash is enough to tell the clients of one user apart")]
+    let short = hash(&[b"client", &address, &agent]) as u32;
+    (!address.is_empty() || !agent.is_empty()).then_some(short)
+}
+
+/// The last text of the user, where the event is a call that is told for the first time.
+fn prompt(event: &RecordedEvent<Clean>) -> Option<ContentRef> {
+    if event.kind != Kind::ModelCall || event.phase == Phase::Response {
+        return None;
+    }
+    let is_said = |piece: &&Piece<Clean, ContentRef>| {
+        piece.meta.direction == Direction::Input && piece.meta.role == Role::User && piece.meta.part == Part::Text
+    };
+    event.pieces.iter().rev().find(is_said).map(|piece| piece.content)
+}
+
+fn is_refused(event: &RecordedEvent<Clean>) -> bool {
+    let has = |key: &event::Key, is: &dyn Fn(&str) -> bool| match event.attribute(key.as_str()) {
+        Some(Value::List(list)) => list.iter().any(|value| value.as_text().is_some_and(|text| is(text))),
+        Some(one) => one.as_text().is_some_and(|text| is(text)),
+        None => false,
+    };
+    has(&attr::RESPONSE_CATEGORY, &|category| category == "refusal")
+        || has(&attr::GEN_AI_RESPONSE_FINISH_REASONS, &attr::is_refusal_reason)
+}

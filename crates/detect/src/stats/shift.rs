@@ -1,0 +1,130 @@
+//! Shifts of a measure of many calls (latency, share of errors, length of answers): means of blocks, against the mean and the
+//! spread of the blocks before.
+
+use serde::{Deserialize, Serialize};
+
+use super::page_hinkley::PageHinkley;
+
+/// Calls that a block has at least, where it ends with the hour.
+const BLOCK_MIN: u16 = 32;
+/// Calls with which a block ends before the hour does: so that a busy model is judged within minutes.
+const BLOCK_MAX: u16 = 256;
+/// Blocks from which the level is learnt before anything is said.
+const LEARN: u32 = 24;
+/// How fast the level follows later.
+const FOLLOW: f32 = 1.0 / 60.0;
+/// Deviations beyond which a block is not learnt from.
+const ODD: f32 = 3.0;
+/// Most deviations that a block counts for.
+const STEP_MAX: f32 = 6.0;
+/// Page-Hinkley over deviations: a shift is borne up to one deviation, and told when the sum is so many.
+const BORNE: f64 = 1.0;
+/// See [`BORNE`].
+const ALARM: f64 = 12.0;
+/// The sum forgets, so that what piled up last month does not speak today.
+const KEPT: f64 = 0.98;
+
+/// The level of a measure.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shift {
+    calls: u16,
+    sum: f32,
+    hour: u32,
+    since: u32,
+    blocks: u32,
+    mean: f32,
+    deviation: f32,
+    /// The last blocks, without regard to whether they are odd.
+    recent: f32,
+    test: PageHinkley,
+}
+
+/// A shift that was seen.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Shifted {
+    /// Where the measure is now.
+    pub observed: f32,
+    /// Where it was.
+    pub expected: f32,
+    /// Blocks that this rests on.
+    pub support: u32,
+    /// Whether it went up.
+    pub up: bool,
+}
+
+impl Default for Shift {
+    fn default() -> Self {
+        // Values are deviations from a level that is known, so the test needs no values of its own to begin.
+        let test = PageHinkley::new(1, BORNE, ALARM, KEPT);
+        Self { calls: 0, sum: 0.0, hour: 0, since: 0, blocks: 0, mean: 0.0, deviation: 0.0, recent: 0.0, test }
+    }
+}
+
+impl Shift {
+    /// Adds the measure of a call in the hour `hour` (since 1970). `floor` is the least deviation that is believed, and nothing
+    /// is said in the first `hours_min` hours.
+    pub fn add(&mut self, value: f32, hour: u32, floor: f32, hours_min: u32) -> Option<Shifted> {
+        if self.since == 0 {
+            self.since = hour.max(1);
+        }
+        let ends = (hour != self.hour && self.calls >= BLOCK_MIN) || self.calls >= BLOCK_MAX;
+        let told = if ends { self.close(floor, hour.saturating_sub(self.since) >= hours_min) } else { None };
+        self.hour = hour;
+        self.calls += 1;
+        self.sum += value;
+        told
+    }
+
+    fn close(&mut self, floor: f32, may_speak: bool) -> Option<Shifted> {
+        let block = self.sum / f32::from(self.calls.max(1));
+        (self.calls, self.sum) = (0, 0.0);
+        self.recent = if self.blocks == 0 { block } else { self.recent + (block - self.recent) / 2.0 };
+        if self.blocks < LEARN || !may_speak {
+            self.blocks += 1;
+            let weight = (1.0 / self.blocks as f32).max(FOLLOW);
+            self.learn(block, weight);
+            return None;
+        }
+        let off = ((block - self.mean) / (self.deviation * 1.25).max(floor)).clamp(-STEP_MAX, STEP_MAX);
+        if let Some(up) = self.test.add(f64::from(off)) {
+            let shifted = Shifted { observed: self.recent, expected: self.mean, support: self.blocks, up };
+            // What it is now is the level from now on, learnt anew: that is told once.
+            *self = Self { hour: self.hour, since: self.since, ..Self::default() };
+            return Some(shifted);
+        }
+        if off.abs() < ODD {
+            self.blocks = self.blocks.saturating_add(1);
+            self.learn(block, FOLLOW);
+        }
+        None
+    }
+
+    fn learn(&mut self, block: f32, weight: f32) {
+        let off = block - self.mean;
+        self.mean += weight * off;
+        if self.blocks > 1 {
+            self.deviation += weight * (off.abs() - self.deviation);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn run(level: impl Fn(u32) -> f32) -> Option<(u32, Shifted)> {
+        let mut shift = Shift::default();
+        (0..40 * 24).find_map(|hour| {
+            let values = (0..50_u32).map(|call| level(hour) + ((hour * 50 + call) * 7 % 13) as f32 / 13.0 - 0.5);
+            values.filter_map(|value| shift.add(value, hour + 1, 0.05, 72)).last().map(|shifted| (hour, shifted))
+        })
+    }
+
+    #[test]
+    fn a_shift_is_told_within_hours_and_a_daily_wave_is_not() {
+        let wave = |hour: u32| 6.0 + 0.2 * (f64::from(hour % 24) / 24.0 * std::f64::consts::TAU).sin() as f32;
+        assert_eq!(run(wave), None);
+        let (hour, shifted) = run(|hour| wave(hour) + if hour >= 600 { 1.0 } else { 0.0 }).unwrap();
+        assert!((600..612).contains(&hour) && shifted.up && shifted.observed > shifted.expected, "{hour} {shifted:?}");
+    }
+}

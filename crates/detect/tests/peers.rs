@@ -1,0 +1,108 @@
+//! The algorithms of `stats` beside those of others: golden values of `river`, `scipy` and `numpy`, which
+//! `tests/clients/behaviour/golden.py` makes.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail")]
+
+use serde::Deserialize;
+use watchkeeper_detect::stats::{Gpd, PageHinkley, Quantiles};
+
+#[derive(Deserialize)]
+struct Golden {
+    page_hinkley: Vec<Drift>,
+    genpareto: Vec<Tail>,
+    quantiles: Vec<Ranks>,
+}
+
+#[derive(Deserialize)]
+struct Drift {
+    seed: u64,
+    level: String,
+    min_instances: u32,
+    delta: f64,
+    threshold: f64,
+    alpha: f64,
+    found: Vec<usize>,
+}
+
+#[derive(Deserialize)]
+struct Tail {
+    seed: u64,
+    count: usize,
+    shape: f64,
+    scale: f64,
+    fitted_shape: f64,
+    fitted_scale: f64,
+    likelihood: f64,
+    extreme: f64,
+}
+
+#[derive(Deserialize)]
+struct Ranks {
+    seed: u64,
+    values: std::collections::BTreeMap<String, f64>,
+}
+
+fn golden() -> Golden {
+    serde_json::from_str(include_str!("golden/stats.json")).unwrap()
+}
+
+/// Values between 0 and 1, as the script makes them.
+fn uniform(seed: u64, count: usize) -> Vec<f64> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as f64 / (1_u64 << 31) as f64
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn page_hinkley_finds_what_river_finds() {
+    let mut all = 0;
+    for drift in golden().page_hinkley {
+        let level = |index: usize| match drift.level.as_str() {
+            "steady" => 0.0,
+            "step" => f64::from(u8::from(index >= 600)) * 1.5,
+            "down" => f64::from(u8::from(index >= 500)) * -0.8,
+            "ramp" => index as f64 / 400.0,
+            _ => (index / 300 % 3) as f64,
+        };
+        let mut test = PageHinkley::new(drift.min_instances, drift.delta, drift.threshold, drift.alpha);
+        let values = uniform(drift.seed, 1_500).into_iter().enumerate().map(|(index, value)| value + level(index));
+        let found: Vec<usize> = values.enumerate().filter_map(|(index, value)| test.add(value).map(|_| index)).collect();
+        assert_eq!(found, drift.found, "{} {}", drift.level, drift.threshold);
+        all += found.len();
+    }
+    assert!(all > 20, "{all}");
+}
+
+#[test]
+fn tails_are_fitted_at_least_as_well_as_scipy_fits_them() {
+    for tail in golden().genpareto {
+        let excess = |value: f64| match tail.shape {
+            0.0 => -tail.scale * (1.0 - value).ln(),
+            shape => tail.scale / shape * ((1.0 - value).powf(-shape) - 1.0),
+        };
+        let excesses: Vec<f64> = uniform(tail.seed, tail.count).into_iter().map(excess).collect();
+        let fitted = Gpd::fit(&excesses).unwrap();
+        let each =
+            |excess: &f64| -fitted.scale.ln() - (1.0 + 1.0 / fitted.shape) * (1.0 + fitted.shape * excess / fitted.scale).ln();
+        let likelihood: f64 = excesses.iter().map(each).sum();
+        assert!(likelihood >= tail.likelihood - 1e-3, "{likelihood} {}", tail.likelihood);
+        assert!((fitted.shape - tail.fitted_shape).abs() < 0.01, "{fitted:?} {}", tail.fitted_shape);
+        assert!((fitted.scale / tail.fitted_scale - 1.0).abs() < 0.01, "{fitted:?} {}", tail.fitted_scale);
+        assert!((fitted.exceeded(1e-3) / tail.extreme - 1.0).abs() < 0.02, "{} {}", fitted.exceeded(1e-3), tail.extreme);
+    }
+}
+
+#[test]
+fn quantiles_are_within_their_bound_of_numpy_s() {
+    for ranks in golden().quantiles {
+        let mut sketch = Quantiles::default();
+        uniform(ranks.seed, 1_500).into_iter().for_each(|value| sketch.add((1.0 / (1.0 - value) - 1.0) * 10.0));
+        for (q, expected) in ranks.values {
+            let found = sketch.quantile(q.parse().unwrap()).unwrap();
+            assert!(((1.0 + found) / (1.0 + expected)).ln().abs() <= 0.1 + 1e-6, "{q}: {found} {expected}");
+        }
+    }
+}
