@@ -127,7 +127,9 @@ impl Engine {
             .and_then(|piece| Some(flatten::call_key(piece, &contents(&piece.content)?)));
         let mut seen = Observation { seq, event, time_s, detections: Vec::new(), by_rule: HashMap::new(), search: Search::new() };
         let canaries = Arc::clone(&self.canaries);
-        let facts = self.turns.observe(session, event, &new, contents);
+        let mut facts = self.turns.observe(session, event, &new, contents);
+        let flow = self.flow.observe(session, seq, event, &new);
+        facts.extend(flow.facts);
         let context = flatten::Context { conversation: session, facts: &facts, canaries: &canaries };
         for document in flatten::documents(event, &new, &context) {
             let call = document.call(session, own_call.as_deref());
@@ -136,9 +138,9 @@ impl Engine {
         self.skipped.unsearched += seen.search.skipped_bytes;
         self.skipped.evidence += seen.search.skipped_evidence;
         let mut detections = seen.detections;
-        let (followed, unread) = self.flow.observe(session, seq, event, &new);
-        self.skipped.flow_bytes += unread;
-        detections.extend(followed);
+        self.skipped.flow_bytes += flow.unread;
+        self.skipped.flow_forgotten = self.flow.forgotten();
+        detections.extend(flow.detections);
         self.skipped.bound(&mut detections);
         detections
     }

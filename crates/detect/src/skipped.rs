@@ -22,6 +22,9 @@ pub struct Skipped {
     pub values: u64,
     /// Bytes in the middle of long texts that content flow did not read.
     pub flow_bytes: u64,
+    /// What content flow had to forget for others: conversations that held instructions, instructions that agents kept, agents
+    /// whose destinations were known.
+    pub flow_forgotten: u64,
     /// Detections of an event beyond the most that it may have, or beyond the most of one rule.
     pub detections: u64,
     /// Bytes of texts that matched a rule and were not searched for the place of the match, once for each rule: the

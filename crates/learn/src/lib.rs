@@ -1,4 +1,4 @@
-//! Trains and measures the text classifier: labelled texts in, a model and figures out.
+//! Trains and measures the text classifier: labelled texts in, a model and figures out. Figures of labelled sessions, too.
 //!
 //! ```text
 //! corpus (JSONL) ─► samples (features, each text once) ─► leave one family of sources out, train on the rest ─► sums of texts whose
@@ -15,9 +15,11 @@ mod evaluate;
 mod figures;
 mod report;
 mod sample;
+mod sessions;
 mod train;
 
 pub use corpus::{CorpusError, Row, Split, read};
 pub use evaluate::{Evaluation, Rate, Setting, evaluate, measure, train};
 pub use figures::wilson;
 pub use report::Report;
+pub use sessions::{Class, Count, Group, Seen, SessionError, SessionLabel, SessionReport};
