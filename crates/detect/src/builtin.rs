@@ -30,6 +30,7 @@ rules![
     "exfiltration-host",
     "external-email-forwarding",
     "financial-stream",
+    "flow-destination",
     "guardrail-denied",
     "guardrail-weakened",
     "invisible-characters",

@@ -174,7 +174,9 @@ fn is_reported(answer: &str, found: &Range<usize>, instruction: &str) -> bool {
     let sentences = text::sentences(answer);
     let first = sentences.iter().position(|sentence| sentence.end > found.start).unwrap_or(0);
     let last = sentences.iter().rposition(|sentence| sentence.start < found.end).unwrap_or(first);
-    let (Some(from), Some(to)) = (sentences.get(first.saturating_sub(REPORT_SENTENCES)), sentences.get(last)) else { return false };
+    let (Some(from), Some(to)) = (sentences.get(first.saturating_sub(REPORT_SENTENCES)), sentences.get(last)) else {
+        return false;
+    };
     let around = [from.start..found.start.max(from.start), found.end..to.end.max(found.end)];
     around.into_iter().filter_map(|range| answer.get(range)).any(|part| {
         let mut reports = REPORT.iter().flat_map(|pattern| pattern.find_iter(part));

@@ -25,8 +25,30 @@ const SHARE_WEIGHT: f64 = 0.05;
 const NAME_BYTES_MAX: usize = 200;
 /// Entries of arguments that say where to, or to whom.
 const NAMES: [&str; 24] = [
-    "to", "cc", "bcc", "recipient", "recipients", "receiver", "payee", "channel", "chat_id", "room", "email", "iban", "account",
-    "host", "hostname", "server", "endpoint", "webhook", "bucket", "repo", "repository", "remote", "destination", "target",
+    "to",
+    "cc",
+    "bcc",
+    "recipient",
+    "recipients",
+    "receiver",
+    "payee",
+    "channel",
+    "chat_id",
+    "room",
+    "email",
+    "iban",
+    "account",
+    "host",
+    "hostname",
+    "server",
+    "endpoint",
+    "webhook",
+    "bucket",
+    "repo",
+    "repository",
+    "remote",
+    "destination",
+    "target",
 ];
 /// Hosts on which an address leads to the owner of a repository.
 const FORGES: [&str; 5] = ["github.com", "gitlab.com", "bitbucket.org", "codeberg.org", "huggingface.co"];
@@ -116,8 +138,7 @@ impl Agent {
         if self.sessions.len() < LEARNING_SESSIONS {
             self.sessions.insert(session);
         }
-        let hashes: Vec<u64> =
-            destinations.iter().map(|one| hash(&[one.kind.as_bytes(), one.value.as_bytes()])).collect();
+        let hashes: Vec<u64> = destinations.iter().map(|one| hash(&[one.kind.as_bytes(), one.value.as_bytes()])).collect();
         let indexes: Vec<usize> = (0..hashes.len()).filter(|index| !self.known.contains(&hashes[*index])).collect();
         let share = self.new_share;
         if learn {

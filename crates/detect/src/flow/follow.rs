@@ -102,7 +102,9 @@ pub(crate) fn follows(conversation: &Conversation, tool: &str, values: &Values) 
             let orders_it = !shared.is_empty() && verbs::has_side_effect(does) && does & source.verbs != 0;
             match orders_it {
                 true if !asked => (Ground::Instructed, shared),
-                true if shared.iter().any(|address| conversation.named.contains(text::form(address))) => (Ground::Elsewhere, shared),
+                true if shared.iter().any(|address| conversation.named.contains(text::form(address))) => {
+                    (Ground::Elsewhere, shared)
+                }
                 _ => continue,
             }
         } else if !shared.is_empty() {

@@ -89,7 +89,7 @@ pub(crate) struct Pending {
     /// Hash of the tool's name.
     pub(crate) tool: u64,
     pub(crate) key: u64,
-    pub(crate) alarm: super::Alarm,
+    pub(crate) alarm: super::call::Alarm,
 }
 
 /// A bounded set of words.

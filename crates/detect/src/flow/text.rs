@@ -252,7 +252,11 @@ impl Readable<'_> {
     /// Where a code point of the whole text stands in what is read.
     pub(crate) fn offset(&self, code_point: u32) -> usize {
         let at = self.whole.char_indices().nth(code_point as usize).map_or(self.whole.len(), |(offset, _)| offset);
-        if at < self.cut.end { at.min(self.cut.start) } else { (at - self.cut.end + self.cut.start + self.gap()).min(self.text.len()) }
+        if at < self.cut.end {
+            at.min(self.cut.start)
+        } else {
+            (at - self.cut.end + self.cut.start + self.gap()).min(self.text.len())
+        }
     }
 
     fn gap(&self) -> usize {

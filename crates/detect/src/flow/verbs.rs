@@ -31,16 +31,13 @@ const WORDS: &[(Classes, &str)] = &[
         "transfer pay wire buy purchase order donate schedule book reserve refund money funds transaction payment payments \
          remit",
     ),
-    (WRITE, "change update modify set edit reset replace rename overwrite adjust alter write save append put patch remember store"),
     (
-        DELETE,
-        "delete remove drop erase wipe clear cancel revoke disable destroy truncate purge kill stop uninstall",
+        WRITE,
+        "change update modify set edit reset replace rename overwrite adjust alter write save append put patch remember store",
     ),
+    (DELETE, "delete remove drop erase wipe clear cancel revoke disable destroy truncate purge kill stop uninstall"),
     (ADD, "add invite create grant give register enable approve assign insert make"),
-    (
-        READ,
-        "visit open browse fetch get download read load navigate access follow click go check curl wget request search list",
-    ),
+    (READ, "visit open browse fetch get download read load navigate access follow click go check curl wget request search list"),
     (RUN, "run execute install call invoke eval start launch use exec"),
     (COPY, "upload export copy collect concatenate dump leak exfiltrate sync"),
 ];
