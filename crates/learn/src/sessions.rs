@@ -203,11 +203,8 @@ impl SessionReport {
         for group in self.suites.iter().chain([&self.all]) {
             for (class, count) in &group.classes {
                 let (share, (low, high)) = count.alarms();
-                let alarm = if count.alarm == 0 {
-                    "0".to_owned()
-                } else {
-                    format!("{} ({})", count.alarm, percent(share, low, high))
-                };
+                let alarm =
+                    if count.alarm == 0 { "0".to_owned() } else { format!("{} ({})", count.alarm, percent(share, low, high)) };
                 let Count { sessions, any, reached, .. } = count;
                 let _ = writeln!(out, "| {} | {} | {sessions} | {any} | {alarm} | {reached} |", group.name, class.as_str());
             }
@@ -289,7 +286,10 @@ mod tests {
         assert_eq!(report.attacks.iter().map(|group| group.name.as_str()).collect::<Vec<_>>(), ["a", "b", "none"]);
         assert_eq!(report.all.of(Class::Resisted).alarm, 1);
         let text = report.markdown();
-        assert!(text.contains("| x | succeeded | 2 | 2 | 1 (50.0 %,") && text.contains("| none | 0 | - | 0 | - | 1 | 0 |"), "{text}");
+        assert!(
+            text.contains("| x | succeeded | 2 | 2 | 1 (50.0 %,") && text.contains("| none | 0 | - | 0 | - | 1 | 0 |"),
+            "{text}"
+        );
         let json = serde_json::to_value(&report).unwrap();
         assert_eq!(json["all"]["classes"]["succeeded"]["alarm"], 1);
     }

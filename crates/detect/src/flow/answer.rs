@@ -118,7 +118,9 @@ pub(crate) fn repeated(answer: &str, said: &Said, instruction: &str) -> Option<R
         Payload::Gist(words) => gist_of(answer, words)?,
     };
     let quotes_order = said.head.len() > 1 && run_of(answer, &said.head).is_some_and(|head| head.start <= found.start);
-    (!quotes_order && !is_reported(answer, &found, instruction)).then_some(found)
+    // A gist is told in sentences of their own, in which it may be said whose it is.
+    let own = if matches!(said.payload, Payload::Gist(_)) { found.end..found.end } else { found.clone() };
+    (!quotes_order && !is_reported(answer, &found, &own, instruction)).then_some(found)
 }
 
 /// The words of a text, in lower case, and where they stand.
@@ -169,15 +171,16 @@ fn content_words_of(text: &str) -> std::collections::HashSet<String> {
     tokens(text).map(|(_, word)| word).collect()
 }
 
-/// Whether the answer says whose words these are, in words of its own.
-fn is_reported(answer: &str, found: &Range<usize>, instruction: &str) -> bool {
+/// Whether the answer says whose words these are, in words of its own: in the sentences of what was `found`, or right before them,
+/// but not within `payload`.
+fn is_reported(answer: &str, found: &Range<usize>, payload: &Range<usize>, instruction: &str) -> bool {
     let sentences = text::sentences(answer);
     let first = sentences.iter().position(|sentence| sentence.end > found.start).unwrap_or(0);
     let last = sentences.iter().rposition(|sentence| sentence.start < found.end).unwrap_or(first);
     let (Some(from), Some(to)) = (sentences.get(first.saturating_sub(REPORT_SENTENCES)), sentences.get(last)) else {
         return false;
     };
-    let around = [from.start..found.start.max(from.start), found.end..to.end.max(found.end)];
+    let around = [from.start..payload.start.max(from.start), payload.end..to.end.max(payload.end)];
     around.into_iter().filter_map(|range| answer.get(range)).any(|part| {
         let mut reports = REPORT.iter().flat_map(|pattern| pattern.find_iter(part));
         reports.any(|report| !instruction.contains(&report.as_str().to_lowercase()))

@@ -9,6 +9,7 @@ use crate::skipped::{count, head};
 
 use super::destination::{self, Destination};
 use super::state::{Conversation, Pending, Place, Source};
+use super::verbs::Classes;
 use super::{Flow, Step, follow, memory, principal, text, verbs};
 
 /// Longest name of a tool, in bytes, of which verbs and objects are read. Providers allow 64.
@@ -36,10 +37,11 @@ pub(crate) struct Alarm {
 impl Flow {
     pub(super) fn observe_call(&mut self, conversation: &mut Conversation, step: &mut Step<'_>, call: &Call<'_>) {
         let values = follow::values(call.arguments);
+        let does = verbs::classes(call.tool) | if values.writes { verbs::SEND } else { 0 };
         step.observed.unread += count(values.unread);
-        let followed = follow::follows(conversation, call.tool, &values);
+        let followed = follow::follows(conversation, call.tool, does, &values);
         let places = destination::destinations(call.arguments);
-        let new = self.tell_places(conversation, step, call, &places, followed.is_none());
+        let new = self.tell_places(conversation, step, does, &places, followed.is_none());
         if let Some(followed) = &followed {
             let source = &conversation.instructions[followed.index];
             let key = hash(&[
@@ -52,7 +54,7 @@ impl Flow {
             let alarm = Alarm {
                 evidence: evidence_of(conversation, call, followed, &places, &new),
                 confidence,
-                side_effect: verbs::has_side_effect(verbs::classes(call.tool)),
+                side_effect: verbs::has_side_effect(does),
                 part: format!("{}/{}", call.place.content, call.call_id.unwrap_or_default()),
             };
             if conversation.report(key) {
@@ -76,11 +78,10 @@ impl Flow {
         &mut self,
         conversation: &Conversation,
         step: &mut Step<'_>,
-        call: &Call<'_>,
+        does: Classes,
         places: &[Destination],
         learn: bool,
     ) -> Vec<usize> {
-        let does = verbs::classes(call.tool);
         if does != 0 && verbs::has_side_effect(does) && conversation.asked != 0 && conversation.asked & does == 0 {
             step.tell("watchkeeper.flow.tool.unasked", true.into());
         }

@@ -42,10 +42,12 @@ pub(crate) fn prints(text: &str) -> Vec<Print> {
     out
 }
 
-/// The rightmost of the least: so a text that repeats one letter has few fingerprints.
+/// The least; where several are, the one that was kept before, so that a text that repeats one letter has few fingerprints (the paper's
+/// robust winnowing), else the rightmost.
 fn keep_least(window: &VecDeque<Print>, out: &mut Vec<Print>) {
     let Some(least) = window.iter().rev().min_by_key(|(hash, _)| *hash) else { return };
-    if out.last().is_none_or(|(_, range)| range.start != least.1.start) {
+    let is_kept = |(hash, range): &Print| *hash == least.0 && window.front().is_some_and(|(_, first)| first.start <= range.start);
+    if !out.last().is_some_and(is_kept) {
         out.push(least.clone());
     }
 }

@@ -3,7 +3,8 @@
 use serde_json::Value as Json;
 
 use super::state::{Conversation, Source};
-use super::{text, verbs};
+use super::text;
+use super::verbs::{self, Classes};
 use crate::sigma::flatten::ARGUMENTS_BYTES_MAX;
 
 /// Most values of a call that are looked at.
@@ -21,6 +22,9 @@ const ASSEMBLED_CHARS_MIN: usize = 10;
 const LABEL_CHARS_MIN: usize = 5;
 /// Shortest part of a word that is put together.
 const PART_CHARS_MIN: usize = 2;
+
+/// Methods of HTTP that change something.
+const WRITING_METHODS: [&str; 4] = ["POST", "PUT", "PATCH", "DELETE"];
 
 /// Why a call is taken to follow an instruction, the surest last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,32 +79,35 @@ pub(crate) struct Followed {
 pub(crate) struct Values {
     pub(crate) addresses: Vec<String>,
     pub(crate) words: Vec<String>,
+    /// Whether they say that a request over HTTP changes something.
+    pub(crate) writes: bool,
     /// Bytes of the arguments that were not read.
     pub(crate) unread: usize,
 }
 
-/// The instruction that the call of `tool` follows.
-pub(crate) fn follows(conversation: &Conversation, tool: &str, values: &Values) -> Option<Followed> {
+/// The instruction that the call of `tool`, which `does` so much, follows.
+pub(crate) fn follows(conversation: &Conversation, tool: &str, does: Classes, values: &Values) -> Option<Followed> {
     if conversation.instructions.is_empty() {
         return None;
     }
     let addresses: Vec<&String> = values.addresses.iter().filter(|value| !conversation.is_trusted(value)).collect();
     let words: Vec<&String> =
         values.words.iter().filter(|value| !conversation.is_trusted(value) && !conversation.is_told(value)).collect();
-    let does = verbs::classes(tool);
     let objects: Vec<String> =
         verbs::words(tool).filter(|word| verbs::class(word) == 0 && word.chars().count() >= WORD_CHARS_MIN).collect();
     let asked = conversation.asked & does != 0;
+    // Who asks for nothing to be done has no other use for an address in an imperative.
+    let only_looks = conversation.asked & !verbs::READ == 0;
     let mut best: Option<Followed> = None;
-    for (index, source) in conversation.instructions.iter().enumerate().rev() {
+    for (index, source) in conversation.instructions.iter().enumerate().rev().filter(|(_, source)| source.acts) {
         let of_source = |values: &[&String], has: &dyn Fn(&str) -> bool| -> Vec<String> {
             values.iter().filter(|value| has(value)).map(|value| (*value).clone()).collect()
         };
         let shared = of_source(&addresses, &|value| has_address(source, value));
         let does_it = (does & source.verbs != 0 || does == 0) && objects.iter().any(|object| has_word(&source.text, object));
         let (ground, shared) = if !source.marked {
-            let orders_it = !shared.is_empty() && verbs::has_side_effect(does) && does & source.verbs != 0;
-            match orders_it {
+            let orders_it = !shared.is_empty() && verbs::has_side_effect(does);
+            match orders_it && (does & source.verbs != 0 || only_looks) {
                 true if !asked => (Ground::Instructed, shared),
                 true if shared.iter().any(|address| conversation.named.contains(text::form(address))) => {
                     (Ground::Elsewhere, shared)
@@ -110,7 +117,8 @@ pub(crate) fn follows(conversation: &Conversation, tool: &str, values: &Values) 
         } else if !shared.is_empty() {
             (Ground::Address, shared)
         } else {
-            let parts = of_source(&addresses[..addresses.len().min(ASSEMBLED_MAX)], &|value| is_assembled(value, &source.text));
+            let nowhere = |value: &str| !conversation.is_told(value) && is_assembled(value, &source.around);
+            let parts = of_source(&addresses[..addresses.len().min(ASSEMBLED_MAX)], &nowhere);
             let named = of_source(&words, &|value| has_word(&source.text, value));
             match () {
                 () if !parts.is_empty() => (Ground::Assembled, parts),
@@ -209,7 +217,9 @@ pub(crate) fn values(arguments: &str) -> Values {
     let mut found = Values::default();
     let (leaves, unread) = leaves(arguments);
     found.unread = unread;
-    for (_, leaf) in leaves {
+    for (name, leaf) in leaves {
+        found.writes |=
+            name.eq_ignore_ascii_case("method") && WRITING_METHODS.iter().any(|method| leaf.eq_ignore_ascii_case(method));
         let before = found.addresses.len();
         found.addresses.extend(text::addresses(&leaf).map(|(address, _)| address).take(VALUES_MAX));
         let word = leaf.trim().to_lowercase();

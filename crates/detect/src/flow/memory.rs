@@ -87,8 +87,11 @@ impl Memory {
     pub(crate) fn keep(&mut self, owners: &[u64], session: u64, source: &Source) {
         let kept = Kept { prints: prints_of(&source.text).into_iter().collect(), source: source.clone(), session };
         for owner in owners {
-            let mut all = self.owners.pop(owner).unwrap_or_default();
-            self.bytes -= bytes(&all);
+            let mut all = VecDeque::new();
+            if let Some(known) = self.owners.pop(owner) {
+                self.bytes -= bytes(&known);
+                all = known;
+            }
             all.retain(|one| one.source.text != kept.source.text);
             if all.len() == KEPT_MAX {
                 all.pop_front();

@@ -17,7 +17,7 @@
 //! | elsewhere | a plain imperative ("send it to x"), a call to x, where the user had named       | 0.5        |
 //! |           | another address of this form                                                     |            |
 //! | instructed| a plain imperative, a call with side effects to x, of a kind that the user did   | 0.5        |
-//! |           | not ask for                                                                      |            |
+//! |           | not ask for and the imperative does, or where the user asked for nothing at all  |            |
 //!
 //! A bill that says where to pay is data that the user asked to be used: no mark, the user asked for a payment, no alarm.
 //!
@@ -59,6 +59,9 @@ const CONVERSATIONS_MAX: usize = 16_384;
 const CONVERSATIONS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Findings of inspection count as a mark from this score on.
 const FINDING_SCORE_MIN: f32 = 0.5;
+/// Text before and after a marked instruction that is kept with it, in bytes.
+const AROUND_BYTES: usize = 400;
+
 /// A rule by which detections of flow go. The number changes with its meaning.
 #[derive(Debug)]
 struct Rule {
@@ -289,11 +292,14 @@ impl Flow {
         let instructions = text::instructions(&read.text, &marks);
         let mut rest = String::new();
         let mut end = 0;
-        let mut ranges: Vec<_> = instructions.iter().map(|one| one.range.clone()).collect();
-        ranges.sort_by_key(|range| range.start);
-        for range in ranges {
+        let mut parts: Vec<_> = instructions.iter().map(|one| (one.range.clone(), one.acts)).collect();
+        parts.sort_by_key(|(range, _)| range.start);
+        for (range, acts) in parts {
             rest.push_str(read.text.get(end..range.start).unwrap_or_default());
             rest.push(' ');
+            if !acts {
+                conversation.dictate(&read.text[range.clone()]);
+            }
             end = end.max(range.end);
         }
         rest.push_str(read.text.get(end..).unwrap_or_default());
@@ -302,16 +308,14 @@ impl Flow {
         conversation.learn(&read.text, place);
         let mut sources: Vec<Source> = Vec::new();
         for instruction in instructions {
-            let part = &read.text[instruction.range.clone()];
             let (start, end) = (read.code_point(instruction.range.start), read.code_point(instruction.range.end));
-            sources.push(Source { start, end, ..Source::new(place, part, &instruction) });
+            sources.push(Source { start, end, ..Source::new(place, &read.text, &instruction) });
         }
         for hidden in inspect::decoded(&read.text) {
             let (start, end) = (read.code_point(hidden.range.start), read.code_point(hidden.range.end));
             let is_found = marks.iter().any(|mark| mark.start < hidden.range.end && hidden.range.start < mark.end);
             for instruction in text::instructions(&hidden.text, &[]) {
-                let part = &hidden.text[instruction.range.clone()];
-                let source = Source::new(place, part, &instruction);
+                let source = Source::new(place, &hidden.text, &instruction);
                 // Nobody encodes what to do with an address but to hide it.
                 let marked = source.marked || is_found || (source.verbs != 0 && !source.addresses.is_empty());
                 sources.push(Source { start, end, marked, view: Some(hidden.view), ..source });
@@ -372,7 +376,7 @@ impl Flow {
         step.observed.unread += count(text::unread(text));
         let read = text::readable(text);
         let own = |payload: &Payload| match payload {
-            Payload::Address(address) => conversation.is_trusted(address) || conversation.is_told(address),
+            Payload::Address(address) => conversation.is_trusted(address) || conversation.is_plainly_told(address),
             Payload::Phrase(words) | Payload::Gist(words) => conversation.is_trusted(&words.join(" ")),
         };
         let said = conversation.instructions.iter().rev().flat_map(|source| source.says.iter().map(move |said| (source, said)));
@@ -426,7 +430,11 @@ impl Conversation {
 }
 
 impl Source {
-    fn new(place: Place, part: &str, instruction: &text::Instruction) -> Self {
+    /// The instruction that stands in `whole`.
+    fn new(place: Place, whole: &str, instruction: &text::Instruction) -> Self {
+        let part = &whole[instruction.range.clone()];
+        let around = whole.floor_char_boundary(instruction.range.start.saturating_sub(AROUND_BYTES))
+            ..whole.ceil_char_boundary((instruction.range.end + AROUND_BYTES).min(whole.len()));
         let mut addresses: Vec<String> = text::addresses(part).map(|(address, _)| address).collect();
         addresses.extend(text::disguised_addresses(part));
         Self {
@@ -435,6 +443,8 @@ impl Source {
             quote: cut(part, 400),
             addresses,
             verbs: instruction.verbs,
+            acts: instruction.acts,
+            around: if instruction.marked { whole[around].to_lowercase() } else { String::new() },
             says: instruction.says.clone(),
             marked: instruction.marked,
             start: 0,

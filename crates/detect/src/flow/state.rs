@@ -32,6 +32,8 @@ pub(crate) struct Conversation {
     trusted: Words,
     /// Words and addresses of untrusted text outside of instructions.
     told: Words,
+    /// The same of sentences that only want something said.
+    dictated: Words,
     /// What the user asked for, in classes of verbs.
     pub(crate) asked: Classes,
     /// Kinds of addresses that the user named.
@@ -60,6 +62,10 @@ pub(crate) struct Source {
     /// Its addresses, in normal form.
     pub(crate) addresses: Vec<String>,
     pub(crate) verbs: Classes,
+    /// Whether it wants something done, and not only said.
+    pub(crate) acts: bool,
+    /// The text around a marked one, in lower case: addresses in parts stand in sentences of their own.
+    pub(crate) around: String,
     /// What it wants an answer to say.
     pub(crate) says: Vec<Said>,
     pub(crate) marked: bool,
@@ -197,6 +203,11 @@ impl Conversation {
         self.told.learn(text);
     }
 
+    /// Learns a sentence of an untrusted text that only wants something said.
+    pub(crate) fn dictate(&mut self, text: &str) {
+        self.dictated.learn(text);
+    }
+
     /// Learns an untrusted text as a whole, so that parts of it are known again.
     pub(crate) fn learn(&mut self, text: &str, place: Place) {
         self.texts.learn(text, place);
@@ -207,8 +218,13 @@ impl Conversation {
         self.trusted.know(value)
     }
 
-    /// Whether untrusted text has the value outside of instructions.
+    /// Whether untrusted text has the value outside of what it wants done.
     pub(crate) fn is_told(&self, value: &str) -> bool {
+        self.told.know(value) || self.dictated.know(value)
+    }
+
+    /// Whether untrusted text has the value outside of what it wants done or said.
+    pub(crate) fn is_plainly_told(&self, value: &str) -> bool {
         self.told.know(value)
     }
 
@@ -240,7 +256,7 @@ impl Conversation {
 
     /// About how many bytes it takes.
     pub(crate) fn bytes(&self) -> usize {
-        let words = self.trusted.0.capacity() + self.told.0.capacity() + self.reported.capacity();
+        let words = self.trusted.0.capacity() + self.told.0.capacity() + self.dictated.0.capacity() + self.reported.capacity();
         let instructions: usize = self.instructions.iter().map(Source::bytes).sum();
         640 + 10 * words + instructions + 1_024 * self.pending.len() + self.texts.bytes()
     }
@@ -249,7 +265,13 @@ impl Conversation {
 impl Source {
     /// About how many bytes it takes.
     pub(crate) fn bytes(&self) -> usize {
-        self.text.len() + self.quote.len() + 40 * self.addresses.len() + 200 * self.says.len() + 600 * self.path.len() + 240
+        self.text.len()
+            + self.around.len()
+            + self.quote.len()
+            + 40 * self.addresses.len()
+            + 200 * self.says.len()
+            + 600 * self.path.len()
+            + 240
     }
 
     /// What shows it: where it was read, and how it came there.

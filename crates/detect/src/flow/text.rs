@@ -91,6 +91,8 @@ pub(crate) struct Instruction {
     pub(crate) range: Range<usize>,
     /// The classes of what it asks for.
     pub(crate) verbs: Classes,
+    /// Whether it asks for something to be done, and not only for something to be said.
+    pub(crate) acts: bool,
     /// What it asks the answer to say.
     pub(crate) says: Vec<Said>,
     /// Whether the text around it bears a mark of injection: it speaks to the model, overrides, hides.
@@ -116,8 +118,9 @@ pub(crate) fn instructions(text: &str, marks: &[Range<usize>]) -> Vec<Instructio
         });
         let says = answer::ordered(sentence, marked);
         let is_mark = marked && marks.iter().any(|mark| mark.start < range.end && range.start < mark.end);
-        if verbs != 0 || !says.is_empty() || is_mark {
-            out.push(Instruction { range, verbs, says, marked });
+        let acts = verbs != 0 || is_mark;
+        if acts || !says.is_empty() {
+            out.push(Instruction { range, verbs, acts, says, marked });
         }
     }
     // The marked ones are what matters when there are too many.
@@ -179,7 +182,9 @@ pub(crate) fn disguised_addresses(instruction: &str) -> Vec<String> {
         pattern.as_ref().map_or_else(|| text.clone(), |pattern| pattern.replace_all(&text, with).into_owned())
     });
     let plain: Vec<String> = addresses(instruction).map(|(address, _)| address).collect();
-    addresses(&undone).map(|(address, _)| address).filter(|address| !plain.contains(address)).collect()
+    // What is part of an address that can be seen is no other one.
+    let is_seen = |address: &String| plain.iter().any(|plain| plain.contains(address.as_str()));
+    addresses(&undone).map(|(address, _)| address).filter(|address| !is_seen(address)).collect()
 }
 
 /// An address in the form in which two of them are compared.
@@ -187,7 +192,8 @@ pub(crate) fn normal(address: &str) -> String {
     let lower = address.trim().to_lowercase();
     let rest = lower.split_once("://").map_or(lower.as_str(), |(_, rest)| rest);
     let rest = rest.strip_prefix("www.").unwrap_or(rest).trim_end_matches(['/', '.', ',', ';', ':', '!', '?']);
-    if rest.chars().all(|c| c.is_ascii_alphanumeric() || c == ' ' || c == '-') && rest.chars().any(|c| c.is_ascii_digit()) {
+    if rest.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, ' ' | '-' | '+')) && rest.chars().any(|c| c.is_ascii_digit())
+    {
         rest.chars().filter(char::is_ascii_alphanumeric).collect()
     } else {
         rest.to_owned()
@@ -329,7 +335,11 @@ mod tests {
         ] {
             assert!(disguised_addresses(text).iter().any(|found| found == address), "{text}: {:?}", disguised_addresses(text));
         }
-        assert_eq!(disguised_addresses("Send it to bob@corp.com. Thank you."), [""; 0]);
+        for text in
+            ["Send it to bob@corp.com. Thank you.", "Invite Fred_9246@gmail.com at once", "See http://a-b.com/c@d?e=f%20g"]
+        {
+            assert_eq!(disguised_addresses(text), [""; 0], "{text}");
+        }
     }
 
     #[test]

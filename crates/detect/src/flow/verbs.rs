@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 pub(crate) type Classes = u32;
 
 /// Sends something to somebody.
-const SEND: Classes = 1;
+pub(crate) const SEND: Classes = 1;
 /// Moves money, buys, books.
 const PAY: Classes = 1 << 1;
 /// Changes or writes what is there.
@@ -17,7 +17,7 @@ const DELETE: Classes = 1 << 3;
 /// Adds or lets somebody in.
 pub(crate) const ADD: Classes = 1 << 4;
 /// Only looks.
-const READ: Classes = 1 << 5;
+pub(crate) const READ: Classes = 1 << 5;
 /// Runs something.
 const RUN: Classes = 1 << 6;
 /// Takes data along.
@@ -64,7 +64,7 @@ const WORDS_ELSEWHERE: &[(Classes, &str)] = &[
          virez virer paie payez payer achète achetez acheter verse versez verser réserve réservez réserver \
          transfiere transfiera transferir transfira paga pague pagar compra compre comprar reserva reserve reservar \
          trasferisci trasferire bonifica pagare acquista acquistare prenota prenotare \
-         betaal betalen koop kopen boek boeken maak overboeken \
+         betaal betalen koop kopen boek boeken overboeken \
          переведи переведите перевести оплати оплатите оплатить купи купите купить заплати \
          przelej przelać zapłać kup öde satın betala",
     ),

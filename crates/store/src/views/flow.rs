@@ -48,7 +48,11 @@ pub(crate) const FLOW_EDGES: View = View {
         column("time_ns", "e.time_ns", "the same, in nanoseconds since 1970"),
         column("detection_id", "e.id", "the detection whose evidence it is"),
         column("rule", "e.attributes ->> '$.\"watchkeeper.detection.rule\"'", "rule that fired"),
-        column("grade", "e.attributes ->> '$.\"watchkeeper.detection.grade\"'", "how far it got: `seen`, `acted_on` or `reached`"),
+        column(
+            "grade",
+            "e.attributes ->> '$.\"watchkeeper.detection.grade\"'",
+            "how far it got: `seen`, `acted_on` or `reached`",
+        ),
         column("confidence", "e.attributes ->> '$.\"watchkeeper.detection.confidence\"'", "how sure, 0 to 1"),
         column(
             "edge",

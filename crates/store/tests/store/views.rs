@@ -555,7 +555,8 @@ fn detections_and_findings() {
 #[test]
 fn the_causal_graph() {
     let step = |what: &str, more: &[(&str, &str)]| {
-        let fields = [("what", what)].iter().chain(more).map(|(key, value)| ((*key).to_owned(), Value::Text((*value).to_owned())));
+        let fields =
+            [("what", what)].iter().chain(more).map(|(key, value)| ((*key).to_owned(), Value::Text((*value).to_owned())));
         Value::Map(fields.collect())
     };
     let detected = |evidence: Value<String>| detection().with(|event| event.set(attr::DETECTION_EVIDENCE, evidence));
@@ -569,7 +570,8 @@ fn the_causal_graph() {
         step("destination", &[("value", "eve@x.org"), ("field", "email"), ("pattern", "first seen")]),
         step("data", &[("event", "e0"), ("value", "the salaries"), ("content", "c0")]),
     ];
-    let answered = vec![step("source", &[("event", "e5")]), step("answer", &[("event", "e6")]), step("shared_value", &[("value", "x.org")])];
+    let answered =
+        vec![step("source", &[("event", "e5")]), step("answer", &[("event", "e6")]), step("shared_value", &[("value", "x.org")])];
     // Whatever else somebody sends as evidence must not spoil the view.
     let strange = [
         Value::Text("source".to_owned()),

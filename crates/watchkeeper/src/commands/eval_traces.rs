@@ -62,7 +62,9 @@ pub(super) fn eval(options: &EvalTracesOptions) -> anyhow::Result<ExitCode> {
         let mut settings = NodeSettings::default();
         if let Some(corpus) = &corpus {
             let (model, left_out) = train_without(corpus, &suite, &scratch.0)?;
-            notes.push(format!("`{suite}`: the classifier was trained without the {left_out} texts whose source names the suite."));
+            notes.push(format!(
+                "`{suite}`: the classifier was trained without the {left_out} texts whose source names the suite."
+            ));
             settings.inspect.model = Some(model);
         }
         seen.extend(measure(&suite, sessions, &scratch.0, &settings)?);
@@ -77,7 +79,11 @@ pub(super) fn eval(options: &EvalTracesOptions) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    let title = if corpus.is_some() { "Sessions of agents, each suite left out" } else { "Sessions of agents, with the program as it is" };
+    let title = if corpus.is_some() {
+        "Sessions of agents, each suite left out"
+    } else {
+        "Sessions of agents, with the program as it is"
+    };
     let report = SessionReport::of(title, notes, &seen);
     let mut out = stdout();
     match options.format {
@@ -130,7 +136,12 @@ fn train_without(corpus: &[Row], suite: &str, dir: &Path) -> anyhow::Result<(Pat
 }
 
 /// Records the sessions of a suite and says what was detected in each.
-fn measure(suite: &str, sessions: Vec<Session>, dir: &Path, settings: &NodeSettings) -> anyhow::Result<Vec<(SessionLabel, Seen)>> {
+fn measure(
+    suite: &str,
+    sessions: Vec<Session>,
+    dir: &Path,
+    settings: &NodeSettings,
+) -> anyhow::Result<Vec<(SessionLabel, Seen)>> {
     let bar = ProgressBar::new(sessions.len() as u64);
     if let Ok(style) = ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} sessions {eta}") {
         bar.set_style(style);
@@ -142,7 +153,8 @@ fn measure(suite: &str, sessions: Vec<Session>, dir: &Path, settings: &NodeSetti
     let mut batch: Vec<RawEvent> = Vec::new();
     for (index, session) in sessions.iter().enumerate() {
         let context = LineContext { time: BEGIN, line: index as u64 };
-        let events = import::decode_line(Format::AgentTraces, &session.line, context).with_context(|| session.label.id.clone())?;
+        let events =
+            import::decode_line(Format::AgentTraces, &session.line, context).with_context(|| session.label.id.clone())?;
         let traces = events.iter().filter_map(|event| event.trace.map(|trace| trace.trace_id.to_string()));
         for trace in traces {
             let first = *by_trace.entry(trace).or_insert(index);
@@ -160,7 +172,8 @@ fn measure(suite: &str, sessions: Vec<Session>, dir: &Path, settings: &NodeSetti
     }
     bar.finish_and_clear();
     let limits = QueryLimits { rows_max: 3 * SESSIONS_MAX, ..QueryLimits::default() };
-    let found = node.reader()?.sql("SELECT trace_id, grade FROM detections WHERE grade IS NOT NULL GROUP BY trace_id, grade", &limits)?;
+    let found =
+        node.reader()?.sql("SELECT trace_id, grade FROM detections WHERE grade IS NOT NULL GROUP BY trace_id, grade", &limits)?;
     ensure!(!found.truncated, "there are more detections than an answer takes; give fewer sessions at once");
     node.close()?;
     let mut out: Vec<(SessionLabel, Seen)> = sessions.into_iter().map(|session| (session.label, Seen::default())).collect();

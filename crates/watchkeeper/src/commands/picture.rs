@@ -280,9 +280,11 @@ mod tests {
 
     #[test]
     fn edges_stand_below_their_detection() {
-        let detection = |id: &str| json!({ "detection_id": id, "time": "T", "severity": "high", "title": "Injection", "evidence": [] });
+        let detection =
+            |id: &str| json!({ "detection_id": id, "time": "T", "severity": "high", "title": "Injection", "evidence": [] });
         let edge = |edge: &str, more: &Value| {
-            let mut edge = json!({ "detection_id": "d2", "edge": edge, "from_event": "e1", "to_event": "e2", "from_channel": "tool" });
+            let mut edge =
+                json!({ "detection_id": "d2", "edge": edge, "from_event": "e1", "to_event": "e2", "from_channel": "tool" });
             edge.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
             edge
         };

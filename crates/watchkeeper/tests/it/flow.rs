@@ -16,7 +16,9 @@ fn session(id: &str, suite: &str, page: &str, sends_to: Option<&str>, labels: &V
         json!({ "role": "tool", "content": page, "tool": "get_page" }),
     ];
     if let Some(to) = sends_to {
-        messages.push(json!({ "role": "assistant", "content": "", "tool_calls": [{ "function": "send_email", "args": { "to": to } }] }));
+        messages.push(
+            json!({ "role": "assistant", "content": "", "tool_calls": [{ "function": "send_email", "args": { "to": to } }] }),
+        );
         messages.push(json!({ "role": "tool", "content": "sent", "tool": "send_email" }));
     }
     messages.push(json!({ "role": "assistant", "content": "Offices close at six." }));
@@ -60,7 +62,9 @@ fn labelled_sessions_are_measured() {
     assert!(text.contains("| desk | succeeded | 1 | 1 | 1 (100.0 %"), "{text}");
 
     // The same session twice, and a line without labels.
-    for (sessions, says) in [(vec![sessions()[0].clone(), sessions()[0].clone()], "twice"), (vec![json!({ "trace_id": "t" })], "line 1")] {
+    for (sessions, says) in
+        [(vec![sessions()[0].clone(), sessions()[0].clone()], "twice"), (vec![json!({ "trace_id": "t" })], "line 1")]
+    {
         write(&sessions, &file);
         let output = watchkeeper().args(["eval", "traces", file.to_str().unwrap()]).output().unwrap();
         let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -101,7 +105,10 @@ fn the_graph_of_an_attack_is_a_view_and_a_picture() {
     write(&sessions(), &file);
     let output = run(&["import", file.to_str().unwrap()], &data);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let edges = rows("SELECT DISTINCT session_id, edge, from_channel, tool, destination_kind, ground FROM flow_edges ORDER BY edge", &data);
+    let edges = rows(
+        "SELECT DISTINCT session_id, edge, from_channel, tool, destination_kind, ground FROM flow_edges ORDER BY edge",
+        &data,
+    );
     assert_eq!(
         Value::from(edges),
         json!([
