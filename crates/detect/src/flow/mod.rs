@@ -52,6 +52,7 @@ use call::{Call, TOOL_BYTES_MAX, says_error};
 use destination::Agents;
 use memory::Memory;
 use state::{Conversation, Place, Source};
+use text::Mark;
 
 /// Most conversations that are remembered.
 const CONVERSATIONS_MAX: usize = 16_384;
@@ -59,6 +60,8 @@ const CONVERSATIONS_MAX: usize = 16_384;
 const CONVERSATIONS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Findings of inspection count as a mark from this score on.
 const FINDING_SCORE_MIN: f32 = 0.5;
+/// How the rules of inspection's classifier are called.
+const CLASSIFIER_RULE_PREFIX: &str = "classifier.";
 /// Text before and after a marked instruction that is kept with it, in bytes.
 const AROUND_BYTES: usize = 400;
 
@@ -288,7 +291,12 @@ impl Flow {
             matches!(finding.risk, Risk::PromptInjection | Risk::Jailbreak | Risk::DataExfiltration)
                 && finding.score >= FINDING_SCORE_MIN
         });
-        let marks: Vec<_> = found.map(|finding| read.offset(finding.start)..read.offset(finding.end)).collect();
+        let marks: Vec<Mark> = found
+            .map(|finding| Mark {
+                range: read.offset(finding.start)..read.offset(finding.end),
+                is_exact: !finding.rule.as_str().starts_with(CLASSIFIER_RULE_PREFIX),
+            })
+            .collect();
         let instructions = text::instructions(&read.text, &marks);
         let mut rest = String::new();
         let mut end = 0;
@@ -313,7 +321,7 @@ impl Flow {
         }
         for hidden in inspect::decoded(&read.text) {
             let (start, end) = (read.code_point(hidden.range.start), read.code_point(hidden.range.end));
-            let is_found = marks.iter().any(|mark| mark.start < hidden.range.end && hidden.range.start < mark.end);
+            let is_found = marks.iter().any(|mark| mark.range.start < hidden.range.end && hidden.range.start < mark.range.end);
             for instruction in text::instructions(&hidden.text, &[]) {
                 let source = Source::new(place, &hidden.text, &instruction);
                 // Nobody encodes what to do with an address but to hide it.

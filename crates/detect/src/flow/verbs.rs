@@ -183,6 +183,39 @@ pub(crate) fn classes(text: &str) -> Classes {
     words(text).map(|word| class(&word)).fold(signs(text), |all, class| all | class)
 }
 
+/// The classes of all words of an English text in any form: `sent`, `transferring`.
+pub(crate) fn classes_of_forms(text: &str) -> Classes {
+    words(text).map(|word| class_of_form(&word)).fold(0, |all, class| all | class)
+}
+
+fn class_of_form(word: &str) -> Classes {
+    const IRREGULAR: [(&str, &str); 12] = [
+        ("sent", "send"),
+        ("paid", "pay"),
+        ("bought", "buy"),
+        ("written", "write"),
+        ("given", "give"),
+        ("made", "make"),
+        ("gotten", "get"),
+        ("reset", "reset"),
+        ("run", "run"),
+        ("put", "put"),
+        ("taken", "get"),
+        ("copied", "copy"),
+    ];
+    if let Some((_, verb)) = IRREGULAR.iter().find(|(form, _)| *form == word) {
+        return class(verb);
+    }
+    // forwarded, shared, transferred; forwarding, sharing, transferring; forwards.
+    let stems = ["ed", "d", "ing", "es", "s"].into_iter().filter_map(|ending| word.strip_suffix(ending));
+    let undoubled = |stem: &str| {
+        let mut letters = stem.chars().rev();
+        let last = letters.next();
+        if last.is_some() && last == letters.next() { stem.get(..stem.len() - 1).map_or(0, class) } else { 0 }
+    };
+    stems.fold(class(word), |all, stem| all | class(stem) | class(&format!("{stem}e")) | undoubled(stem))
+}
+
 /// What a sentence asks for in another language than English, whose commands look like its infinitives and nouns.
 pub(crate) fn commands_elsewhere(sentence: &str) -> Classes {
     words(sentence).filter_map(|word| KNOWN.elsewhere.get(word.as_str()).copied()).fold(signs(sentence), |all, class| all | class)
@@ -239,6 +272,11 @@ mod tests {
             assert_eq!(classes(text), classes_of, "{text}");
         }
         assert_eq!(commands_elsewhere("We send the order"), 0, "English asks by its place in the sentence");
+        for (form, of) in
+            [("sent", SEND), ("transferred", PAY), ("sharing", SEND), ("uploads", COPY), ("éé", 0), ("invited", ADD)]
+        {
+            assert_eq!(class_of_form(form) & of, of, "{form}");
+        }
         assert!(!has_side_effect(READ) && has_side_effect(0) && has_side_effect(SEND | READ));
     }
 }
