@@ -74,7 +74,22 @@ fn main() {
         if (class == "succeeded") != alarm.is_some() {
             *missed.entry(format!("{task} {:?}", alarm.map(|(_, one)| one.confidence))).or_default() += 1;
             if show_misses {
-                println!("{} {task} {}", text(&trace, "trace_id"), alarm.is_some());
+                for (grade, one) in &grades {
+                    let of = |what: &str| one.evidence.iter().find(|e| e.what == what);
+                    println!(
+                        "MISS {} | {class} | {grade:?} | {} | {:?} | {:?} | {}",
+                        text(&trace, "trace_id"),
+                        one.rule.as_str(),
+                        of("ground").and_then(|e| e.value.clone()),
+                        of("call").and_then(|e| e.field.clone()),
+                        one.evidence
+                            .iter()
+                            .filter(|e| e.what == "shared_value")
+                            .filter_map(|e| e.value.clone())
+                            .collect::<Vec<_>>()
+                            .join(";")
+                    );
+                }
             }
         }
     }

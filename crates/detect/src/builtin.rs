@@ -53,6 +53,7 @@ rules![
     "extraction-coverage",
     "extraction-template",
     "financial-stream",
+    "flow-destination",
     "guardrail-denied",
     "guardrail-weakened",
     "intel-answer",

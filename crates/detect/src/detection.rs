@@ -68,7 +68,8 @@ impl Grade {
 /// field's value where there is no content.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// What it is: `match`, `finding`, `source`, `call`, `shared_value`, `count`, `group`, `event`, `indicator`, `risk`, `detection`.
+    /// What it is: `match`, `finding`, `count`, `group`, `event`, `indicator`, `risk`, `detection`; of content flow `source`, `kept`,
+    /// `recalled`, `call`, `answer`, in the order in which one led to the next, then `ground`, `shared_value`, `destination`, `data`.
     pub what: String,
     /// The field that matched, or the rule of the finding.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -146,7 +146,9 @@ impl Engine {
             .and_then(|piece| Some(flatten::call_key(piece, &contents(&piece.content)?)));
         let mut seen = Observation { seq, event, time_s, detections: Vec::new(), by_rule: HashMap::new(), search: Search::new() };
         let canaries = Arc::clone(&self.canaries);
-        let facts = self.turns.observe(session, event, &new, contents, &mut self.skipped);
+        let mut facts = self.turns.observe(session, event, &new, contents, &mut self.skipped);
+        let flow = self.flow.observe(session, seq, event, &new);
+        facts.extend(flow.facts);
         let hits = intel::hits(event, &new);
         let insights = self.behaviour.as_mut().map(|behaviour| behaviour.observe(event, contents)).unwrap_or_default();
         self.skipped.late = self.behaviour.as_ref().map_or(self.skipped.late, Behaviour::late);
@@ -159,9 +161,9 @@ impl Engine {
         self.skipped.unsearched += seen.search.skipped_bytes;
         self.skipped.evidence += seen.search.skipped_evidence;
         let mut detections = seen.detections;
-        let (followed, unread) = self.flow.observe(session, seq, event, &new);
-        self.skipped.flow_bytes += unread;
-        detections.extend(followed);
+        self.skipped.flow_bytes += flow.unread;
+        self.skipped.flow_forgotten = self.flow.forgotten();
+        detections.extend(flow.detections);
         self.skipped.bound(&mut detections);
         detections.extend(self.risk.observe(event, seq, time_s, &detections));
         detections

@@ -128,6 +128,41 @@ pub const FIELDS: &[Field] = &[
         "the same of the values at one place, as in `.confidence.destination`",
     ),
     field("watchkeeper.intel.*", "text list", "kinds of the indicators at one place, as in `watchkeeper.intel.destination`"),
+        "watchkeeper.flow.grade",
+        "text list",
+        "how far an injection got by this call, result, document or answer: `seen`, `acted_on`, `reached`",
+    ),
+    field(
+        "watchkeeper.flow.destination",
+        "text list",
+        "where the tool call goes: hosts, e-mail addresses, accounts, repositories, telephones, names in arguments that say to whom",
+    ),
+    field(
+        "watchkeeper.flow.destination.kind",
+        "text list",
+        "what these are, in the same order: `host`, `email`, `account`, `repository`, `ip`, `phone`, `wallet`, `name`, `other`",
+    ),
+    field(
+        "watchkeeper.flow.destination.foreign",
+        "text list",
+        "those that only tools and documents named, neither the user nor the operator",
+    ),
+    field(
+        "watchkeeper.flow.destination.new",
+        "text list",
+        "those that the agent never used before; told of agents that were watched for 20 sessions and three days",
+    ),
+    field("watchkeeper.flow.destination.new_foreign", "text list", "those that are both"),
+    field(
+        "watchkeeper.flow.destination.new_share",
+        "number",
+        "share of the agent's last calls (some forty) that went to a new destination, 0 to 1; told where one is new",
+    ),
+    field(
+        "watchkeeper.flow.tool.unasked",
+        "flag",
+        "the tool call changes something, and what the user asked for is nothing of the kind",
+    ),
     field("watchkeeper.turn.rephrased", "flag", "whether the user asks again, or attacks, within four turns of a refusal"),
     field("watchkeeper.conversation.rephrased", "number", "how often that has happened in the conversation"),
     field(

@@ -24,6 +24,9 @@ pub struct Skipped {
     pub flow_bytes: u64,
     /// Secrets and other values that came into a conversation and are not, or no longer, known when they go out again.
     pub turn_values: u64,
+    /// What content flow had to forget for others: conversations that held instructions, instructions that agents kept, agents
+    /// whose destinations were known.
+    pub flow_forgotten: u64,
     /// Detections of an event beyond the most that it may have, or beyond the most of one rule.
     pub detections: u64,
     /// Bytes of texts that matched a rule and were not searched for the place of the match, once for each rule: the

@@ -15,6 +15,7 @@
 mod builtin;
 mod canary;
 pub mod classifier;
+mod decoded;
 pub mod format;
 mod leak;
 mod mention;
@@ -30,6 +31,7 @@ use event::{Channel, Finding, RuleId, Verdict};
 
 pub use canary::{CANARY_RULE_PREFIX, Canaries, Canary, CanaryError, marker as canary_marker};
 use classifier::Model;
+pub use decoded::{Decoded, decoded};
 use format::PatternView;
 pub use leak::{Overlap, Prompt};
 pub use output::{Category, Output, Sensitive, classify, is_refusal};

@@ -1,4 +1,4 @@
-//! Trains and measures the text classifier: labelled texts in, a model and figures out.
+//! Trains and measures the text classifier: labelled texts in, a model and figures out. Figures of labelled sessions, too.
 //!
 //! ```text
 //! corpus (JSONL) ─► samples (features, each text once) ─► leave one family of sources out, train on the rest ─► sums of texts whose
@@ -16,6 +16,7 @@ mod evaluate;
 mod figures;
 mod report;
 mod sample;
+mod sessions;
 mod train;
 
 pub use corpus::{CorpusError, Row, Split, read};
@@ -23,3 +24,4 @@ pub use enough::{NotEnough, caveats, check};
 pub use evaluate::{Evaluation, LeftOut, Rate, Setting, Share, Signatures, evaluate, measure, train};
 pub use figures::wilson;
 pub use report::{Report, Summary};
+pub use sessions::{Class, Count, Group, Seen, SessionError, SessionLabel, SessionReport};

@@ -10,6 +10,7 @@ use crate::attached::{Attached, Reader};
 use crate::error::QueryError;
 use crate::schema::{PARTS, ROLES};
 use crate::text::{iso, unpack};
+use crate::views::flow::FLOW_EDGES;
 
 /// Most events of one view. A longer session is cut, and says so.
 const EVENTS_MAX: usize = 5_000;
@@ -40,7 +41,9 @@ pub struct TraceView {
     pub actions: Vec<TraceAction>,
     /// What was detected.
     pub detections: Vec<TraceDetection>,
-    /// Whether events or texts were left out.
+    /// Which text led to which call, what it carried and where it went: the edges of the detections.
+    pub edges: Vec<TraceEdge>,
+    /// Whether events, texts or edges were left out.
     pub truncated: bool,
 }
 
@@ -201,6 +204,41 @@ pub struct TraceDetection {
     pub events: Vec<String>,
 }
 
+/// An edge of the causal graph: a row of the view `flow_edges`.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct TraceEdge {
+    /// The detection whose evidence it is.
+    pub detection_id: String,
+    /// `told`, `kept`, `recalled`, `carried` or `went_to`.
+    pub edge: String,
+    /// The event at its beginning.
+    pub from_event: Option<String>,
+    /// Where the text there entered.
+    pub from_channel: Option<String>,
+    /// The text there.
+    pub from_content: Option<String>,
+    /// First code point of what counts in it.
+    pub from_start: Option<i64>,
+    /// One past its last code point.
+    pub from_end: Option<i64>,
+    /// What it says, or the beginning of it.
+    pub from_value: Option<String>,
+    /// The event at its end; none for a destination.
+    pub to_event: Option<String>,
+    /// Tool of the call.
+    pub tool: Option<String>,
+    /// Where the call went.
+    pub destination: Option<String>,
+    /// What that is.
+    pub destination_kind: Option<String>,
+    /// Whether the agent had never used it before.
+    pub first_seen: bool,
+    /// What both ends have, one on each line.
+    pub shared_value: Option<String>,
+    /// Why the call is taken to follow the text.
+    pub ground: Option<String>,
+}
+
 impl Reader {
     /// Everything of a trace, a session, or the session or trace of an event.
     ///
@@ -218,6 +256,7 @@ impl Reader {
                 if column != "id" {
                     actions(&attached.connection, schema, column, &value, &mut view, &mut bytes_left)?;
                 }
+                edges(&attached.connection, schema, column, &value, &mut view)?;
             }
             view.events = tree(found);
             view.actions.sort_by(|a, b| a.time.cmp(&b.time));
@@ -440,6 +479,51 @@ fn actions(
         });
     }
     Ok(())
+}
+
+fn edges(connection: &Connection, schema: &str, column: &str, value: &str, view: &mut TraceView) -> Result<(), QueryError> {
+    let sql = format!("{} AND e.{column} = ?1 ORDER BY e.seq, a.key, b.key LIMIT ?2", FLOW_EDGES.select(schema));
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(params![value, crate::row::integer(EVENTS_MAX as u64 + 1)])?;
+    while let Some(row) = rows.next()? {
+        if view.edges.len() >= EVENTS_MAX {
+            view.truncated = true;
+            return Ok(());
+        }
+        view.edges.push(TraceEdge {
+            detection_id: row.get("detection_id")?,
+            edge: row.get("edge")?,
+            from_event: told(row, "from_event")?,
+            from_channel: told(row, "from_channel")?,
+            from_content: told(row, "from_content")?,
+            from_start: row.get::<_, rusqlite::types::Value>("from_start").map(whole)?,
+            from_end: row.get::<_, rusqlite::types::Value>("from_end").map(whole)?,
+            from_value: told(row, "from_value")?,
+            to_event: told(row, "to_event")?,
+            tool: told(row, "tool")?,
+            destination: told(row, "destination")?,
+            destination_kind: told(row, "destination_kind")?,
+            first_seen: row.get::<_, Option<bool>>("first_seen")?.unwrap_or(false),
+            shared_value: told(row, "shared_value")?,
+            ground: told(row, "ground")?,
+        });
+    }
+    Ok(())
+}
+
+/// A text of the evidence. Whoever else sends detections may have put something else there.
+fn told(row: &Row<'_>, column: &str) -> rusqlite::Result<Option<String>> {
+    Ok(match row.get(column)? {
+        rusqlite::types::Value::Text(text) => Some(text),
+        _ => None,
+    })
+}
+
+fn whole(value: rusqlite::types::Value) -> Option<i64> {
+    match value {
+        rusqlite::types::Value::Integer(number) => Some(number),
+        _ => None,
+    }
 }
 
 fn detection(event: &TraceEvent) -> TraceDetection {

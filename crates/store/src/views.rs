@@ -6,6 +6,7 @@
 mod agents;
 mod categories;
 mod core;
+pub(crate) mod flow;
 mod intel;
 mod models;
 mod operations;
@@ -69,6 +70,7 @@ pub const VIEWS: &[&View] = &[
     &intel::ENTITY_RISK,
     &intel::INTEL_HITS,
     &intel::INTEL_SIGHTINGS,
+    &flow::FLOW_EDGES,
     &watch::EVALUATIONS,
     &watch::RESPONSE_ACTIONS,
     &watch::GAPS,
@@ -101,13 +103,15 @@ impl View {
         format!("SELECT {}", arms.join(" + "))
     }
 
+    /// The statement that selects its rows of one partition.
+    pub(crate) fn select(&self, partition: &str) -> String {
+        let columns: Vec<String> = self.columns().map(|column| format!("{} AS \"{}\"", column.sql, column.name)).collect();
+        format!("SELECT {} FROM {}", columns.join(", "), self.from).replace("{p}", partition)
+    }
+
     /// The statement that makes it as a temporary view over the attached partitions.
     pub(crate) fn create(&self, partitions: &[String]) -> String {
-        let columns: Vec<String> = self.columns().map(|column| format!("{} AS \"{}\"", column.sql, column.name)).collect();
-        let arms: Vec<String> = partitions
-            .iter()
-            .map(|partition| format!("SELECT {} FROM {}", columns.join(", "), self.from).replace("{p}", partition))
-            .collect();
+        let arms: Vec<String> = partitions.iter().map(|partition| self.select(partition)).collect();
         let body = match self.merge {
             None => arms.join("\nUNION ALL\n"),
             Some(merge) => merge.replace("{rows}", &format!("({})", arms.join("\nUNION ALL\n"))),

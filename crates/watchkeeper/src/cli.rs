@@ -15,7 +15,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::agents::{HookOptions, McpArgs, OnAway, OnFinding, RunOptions, SetupOptions};
 pub(crate) use self::intel::{FeedFormat, FeedReading, Intel, KindName, TlpName, Which};
 pub(crate) use self::keys::{Egress, Keys, Rotated, Witness};
-pub(crate) use self::learning::{Corpora, Eval, EvalTextOptions, ReportFormat, SettingName, TrainOptions};
+pub(crate) use self::learning::{
+    Corpora, Eval, EvalTextOptions, EvalTracesOptions, ReportFormat, SettingName, TracesFormat, TrainOptions,
+};
 pub(crate) use self::lifecycle::{Evidence, Hold, Ledger, Retention, Trusted};
 pub(crate) use self::options::{Data, Format, FormatName, Operator, Reading, Root};
 pub(crate) use self::recover::Recover;

@@ -2,27 +2,41 @@
 //!
 //! Text of tools and documents is data. Where an instruction stands in it, and a later call uses an address or a value
 //! that came with the instruction and that neither the user nor the operator named, the agent follows a stranger. Three
-//! grades: the instruction was *seen*; a call *acted on* it; the call *reached* its end.
+//! grades: the instruction was *seen*; a call, or the answer, *acted on* it; the call *reached* its end.
 //!
-//! How sure that is depends on the ground:
+//! How sure that is depends on the ground ([`follow::Ground`]):
 //!
-//! | ground     | what                                                                            | confidence |
-//! | ---------- | ------------------------------------------------------------------------------- | ---------- |
-//! | marked     | the text also speaks to the model, overrides its orders or hides from the user,  | 0.9        |
-//! |            | by our own marks or by inspection's findings; and the call uses its address      |            |
-//! | marked     | the same, and the call does what it asks for with a value of it                  | 0.8        |
-//! | marked     | the same, and the call does what it asks for, which the user did not             | 0.6        |
-//! | instructed | a plain imperative ("send it to x"), a call with side effects to x, of a kind    | 0.5        |
-//! |            | that the user did not ask for                                                    |            |
+//! | ground    | what                                                                             | confidence |
+//! | --------- | -------------------------------------------------------------------------------- | ---------- |
+//! | address   | the text also speaks to the model, overrides its orders, hides from the user or  | 0.9        |
+//! |           | is encoded, by our own marks or by inspection's findings; the call uses its      |            |
+//! |           | address                                                                          |            |
+//! | assembled | marked; the call uses an address that the text spells out in parts               | 0.8        |
+//! | value     | marked; the call does what it asks for with a value of it                        | 0.8        |
+//! | unasked   | marked; the call does what it asks for, which the user did not                   | 0.6        |
+//! | elsewhere | a plain imperative ("send it to x"), a call to x, where the user had named       | 0.5        |
+//! |           | another address of this form                                                     |            |
+//! | instructed| a plain imperative, a call with side effects to x, of a kind that the user did   | 0.5        |
+//! |           | not ask for and the imperative does, or where the user asked for nothing at all  |            |
 //!
 //! A bill that says where to pay is data that the user asked to be used: no mark, the user asked for a payment, no alarm.
+//!
+//! What an agent writes down speaks to it again in other sessions ([`memory`]); what an answer was told to say is told from
+//! what it quotes ([`answer`]); where calls go for the first time is told to rules ([`destination`]).
 
+mod answer;
+mod call;
+mod destination;
+mod fingerprint;
+mod follow;
+mod memory;
 mod state;
 pub(crate) mod text;
+mod verbs;
 
 use std::num::NonZeroUsize;
 
-use event::{Channel, ContentRef, EventId, Kind, Part, Piece, RecordedEvent, Risk, Status, TechniqueId};
+use event::{Channel, ContentRef, Direction, Kind, Part, Piece, Principal, RecordedEvent, Risk, Status, TechniqueId};
 use journal::Seq;
 use lru::LruCache;
 use sanitize::Clean;
@@ -30,10 +44,15 @@ use serde_json::Value as Json;
 
 use crate::detection::{Detection, Evidence, Grade, Severity, Verdict, sha256_hex};
 use crate::session::hash;
-use crate::sigma::evidence::{chars, cut};
-use crate::sigma::flatten::ARGUMENTS_BYTES_MAX;
+use crate::sigma::evidence::cut;
 use crate::skipped::{count, head};
-use state::{Conversation, Pending, Source};
+use crate::turns::Fact;
+use answer::Payload;
+use call::{Call, TOOL_BYTES_MAX, says_error};
+use destination::Agents;
+use memory::Memory;
+use state::{Conversation, Place, Source};
+use text::Mark;
 
 /// Most conversations that are remembered.
 const CONVERSATIONS_MAX: usize = 16_384;
@@ -41,55 +60,84 @@ const CONVERSATIONS_MAX: usize = 16_384;
 const CONVERSATIONS_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Findings of inspection count as a mark from this score on.
 const FINDING_SCORE_MIN: f32 = 0.5;
-/// Most values of a call that are looked at.
-const VALUES_MAX: usize = 256;
-/// Deepest nesting of a call's arguments that is looked at.
-const VALUE_DEPTH_MAX: usize = 32;
-/// Longest name of a tool, in bytes, of which verbs and objects are read. Providers allow 64.
-const TOOL_BYTES_MAX: usize = 256;
-/// A shorter word is no evidence of anything.
-const WORD_CHARS_MIN: usize = 4;
-/// A longer one is a text; only its addresses count.
-const WORD_CHARS_MAX: usize = 80;
+/// How the rules of inspection's classifier are called.
+const CLASSIFIER_RULE_PREFIX: &str = "classifier.";
+/// Text before and after a marked instruction that is kept with it, in bytes.
+const AROUND_BYTES: usize = 400;
 
-/// The rule by which its detections go. The number changes with its meaning.
-pub(crate) const RULE: &str = "flow-indirect-injection";
-const RULE_VERSION: &str = "flow-indirect-injection/1";
-
-/// The conversations.
-pub(crate) struct Flow {
-    conversations: LruCache<u64, Conversation>,
-    bytes: usize,
-    bytes_max: usize,
+/// A rule by which detections of flow go. The number changes with its meaning.
+#[derive(Debug)]
+struct Rule {
+    id: &'static str,
     digest: String,
     technique: Option<TechniqueId>,
 }
 
-/// A call that follows an instruction, as far as its report goes.
-#[derive(Debug, Clone)]
-pub(crate) struct Alarm {
-    events: Vec<EventId>,
-    evidence: Vec<Evidence>,
-    confidence: f32,
-    side_effect: bool,
-    part: String,
+impl Rule {
+    fn new(id: &'static str, version: u32, technique: &str) -> Self {
+        Self { id, digest: sha256_hex(&[format!("{id}/{version}").as_bytes()]), technique: technique.parse().ok() }
+    }
+
+    fn verdict<'a>(&'a self, title: &'a str, severity: Severity, confidence: f32, grade: Grade) -> Verdict<'a> {
+        let Self { id, digest, technique } = self;
+        Verdict { rule: id, rule_digest: digest, title, technique: *technique, severity, confidence, grade: Some(grade) }
+    }
+}
+
+/// The conversations, and what outlives them.
+pub(crate) struct Flow {
+    conversations: LruCache<u64, Conversation>,
+    bytes: usize,
+    bytes_max: usize,
+    memory: Memory,
+    agents: Agents,
+    forgotten: u64,
+    /// A call that follows an instruction.
+    of_calls: Rule,
+    /// An answer that says what it was told to say.
+    of_answers: Rule,
+    /// An instruction that was kept, or came back.
+    of_memory: Rule,
+}
+
+/// What an event shows.
+#[derive(Default)]
+pub(crate) struct Observed {
+    pub(crate) detections: Vec<Detection>,
+    /// The same and more, as fields of documents.
+    pub(crate) facts: Vec<Fact>,
+    /// Bytes that were not read.
+    pub(crate) unread: u64,
 }
 
 /// An event being read.
 struct Step<'a> {
     seq: Seq,
     event: &'a RecordedEvent<Clean>,
-    detections: Vec<Detection>,
-    /// Bytes that were not read.
-    unread: usize,
+    session: u64,
+    /// Which of the new pieces is being read.
+    piece: Option<usize>,
+    observed: Observed,
 }
 
-/// A tool call.
-struct Call<'a> {
-    tool: &'a str,
-    arguments: &'a str,
-    piece: &'a Piece<Clean, ContentRef>,
-    call_id: Option<&'a str>,
+impl Step<'_> {
+    fn detect(&mut self, rule: &Rule, verdict: (&str, Severity, f32, Grade), evidence: Vec<Evidence>, part: &str) {
+        let (title, severity, confidence, grade) = verdict;
+        let events = evidence.iter().filter(|one| one.what != "data").filter_map(|one| one.event).collect();
+        let detection = rule.verdict(title, severity, confidence, grade).on(self.event, events, evidence, part);
+        self.observed.detections.push(detection);
+        self.tell("watchkeeper.flow.grade", grade.as_str().into());
+    }
+
+    fn tell(&mut self, field: &'static str, value: Json) {
+        if let Some(piece) = self.piece {
+            self.observed.facts.push(Fact { piece, field, value });
+        }
+    }
+
+    fn place(&self, piece: &Piece<Clean, ContentRef>) -> Place {
+        Place { event: self.event.id, seq: self.seq, content: piece.content.id, channel: piece.meta.channel() }
+    }
 }
 
 impl Flow {
@@ -102,50 +150,67 @@ impl Flow {
             conversations: LruCache::new(NonZeroUsize::new(CONVERSATIONS_MAX).unwrap_or(NonZeroUsize::MIN)),
             bytes: 0,
             bytes_max,
-            digest: sha256_hex(&[RULE_VERSION.as_bytes()]),
-            technique: "AML.T0051.001".parse().ok(),
+            memory: Memory::new(),
+            agents: Agents::new(),
+            forgotten: 0,
+            of_calls: Rule::new("flow-indirect-injection", 2, "AML.T0051.001"),
+            of_answers: Rule::new("flow-answer-injection", 1, "AML.T0051.001"),
+            of_memory: Rule::new("flow-memory-injection", 1, "AML.T0080.000"),
         }
     }
 
-    /// Reads the pieces of `event` that are new to the conversation, in their order. Says, too, how many bytes of them it did
-    /// not read.
+    /// What the bounds on memory drove out: conversations with instructions, instructions that were kept, agents whose
+    /// destinations were known.
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten + self.memory.forgotten + self.agents.forgotten
+    }
+
+    /// Reads the pieces of `event` that are new to the conversation, in their order.
     pub(crate) fn observe(
         &mut self,
         session: u64,
         seq: Seq,
         event: &RecordedEvent<Clean>,
         new: &[(&Piece<Clean, ContentRef>, Clean)],
-    ) -> (Vec<Detection>, u64) {
+    ) -> Observed {
         if new.is_empty() && event.kind != Kind::ToolCall {
-            return (Vec::new(), 0);
+            return Observed::default();
         }
         let known = self.conversations.pop(&session);
         self.bytes = self.bytes.saturating_sub(known.as_ref().map_or(0, Conversation::bytes));
         let mut conversation = known.unwrap_or_default();
-        let mut step = Step { seq, event, detections: Vec::new(), unread: 0 };
-        for (piece, text) in new {
+        conversation.meet(event);
+        let mut step = Step { seq, event, session, piece: None, observed: Observed::default() };
+        for (index, (piece, text)) in new.iter().enumerate() {
+            step.piece = Some(index);
             self.observe_piece(&mut conversation, &mut step, piece, text);
         }
         // A span of a tool tells how it ended even when it brings no result.
         let has_result = event.pieces.iter().any(|piece| piece.meta.part == Part::ToolResult);
         if event.kind == Kind::ToolCall && !has_result && event.status != Status::Unset {
+            step.piece = None;
             let tool = event.attribute("gen_ai.tool.name").and_then(|name| name.as_text()).map(|name| name.as_str());
             let call_id = event.attribute("gen_ai.tool.call.id").and_then(|id| id.as_text()).map(|id| id.as_str());
             self.finish(&mut conversation, &mut step, tool, call_id, event.status == Status::Error);
         }
         self.bytes += conversation.bytes();
         if let Some((_, evicted)) = self.conversations.push(session, conversation) {
-            self.bytes = self.bytes.saturating_sub(evicted.bytes());
+            self.forget(&evicted);
         }
         while self.bytes > self.bytes_max && self.conversations.len() > 1 {
             let Some((_, evicted)) = self.conversations.pop_lru() else { break };
-            self.bytes = self.bytes.saturating_sub(evicted.bytes());
+            self.forget(&evicted);
         }
-        (step.detections, count(step.unread))
+        step.observed
+    }
+
+    fn forget(&mut self, evicted: &Conversation) {
+        self.bytes = self.bytes.saturating_sub(evicted.bytes());
+        self.forgotten += u64::from(!evicted.instructions.is_empty());
     }
 
     fn observe_piece(
-        &self,
+        &mut self,
         conversation: &mut Conversation,
         step: &mut Step<'_>,
         piece: &Piece<Clean, ContentRef>,
@@ -160,7 +225,7 @@ impl Flow {
                 let call = Call {
                     tool: head(meta.name.as_ref().or(named).map_or("", |name| name.as_str()), TOOL_BYTES_MAX),
                     arguments: text,
-                    piece,
+                    place: step.place(piece),
                     call_id: meta.call_id.as_ref().or(identified).map(|id| id.as_str()),
                 };
                 self.observe_call(conversation, step, &call);
@@ -173,304 +238,234 @@ impl Flow {
                     let call_id = meta.call_id.as_ref().map(|id| id.as_str());
                     self.finish(conversation, step, tool, call_id, failed || says_error(text));
                 }
-                self.observe_untrusted(conversation, step, piece, channel, text);
+                self.observe_untrusted(conversation, step, piece, text);
             }
             (Part::Text | Part::Query | Part::Command | Part::Body, Channel::User) => {
-                step.unread += text::unread(text);
-                conversation.trust(&text::readable(text), true);
+                self.observe_trusted(conversation, step, piece, text);
             }
-            (_, Channel::System) => {
-                step.unread += text::unread(text);
-                conversation.trust(&text::readable(text), false);
+            (_, Channel::System) => self.observe_trusted(conversation, step, piece, text),
+            (Part::Text, Channel::Assistant) if meta.direction == Direction::Output => {
+                self.observe_answer(conversation, step, piece, text);
             }
             _ => {}
         }
     }
 
-    fn observe_untrusted(
-        &self,
+    /// What the user or the operator says, but for what the application puts there of an agent's memory.
+    fn observe_trusted(
+        &mut self,
         conversation: &mut Conversation,
         step: &mut Step<'_>,
         piece: &Piece<Clean, ContentRef>,
-        channel: Channel,
         text: &Clean,
     ) {
-        let event = step.event;
-        step.unread += text::unread(text);
-        let text = text::readable(text);
+        step.observed.unread += count(text::unread(text));
+        let read = text::readable(text);
+        let user = piece.meta.channel() == Channel::User;
+        let mut trusted = read.text.to_string();
+        for recalled in self.memory.recall(&conversation.owners(), step.session, &read.text) {
+            // An address alone the user may well name.
+            if user && !recalled.by_words {
+                continue;
+            }
+            for sentence in text::sentences(&read.text) {
+                if sentence.start < recalled.range.end && recalled.range.start < sentence.end {
+                    trusted.replace_range(sentence.clone(), &" ".repeat(sentence.len()));
+                }
+            }
+            self.come_back(conversation, step, recalled, piece, &read);
+        }
+        conversation.trust(&trusted, user);
+    }
+
+    fn observe_untrusted(
+        &mut self,
+        conversation: &mut Conversation,
+        step: &mut Step<'_>,
+        piece: &Piece<Clean, ContentRef>,
+        text: &Clean,
+    ) {
+        step.observed.unread += count(text::unread(text));
+        let read = text::readable(text);
         let found = piece.findings.iter().filter(|finding| {
             matches!(finding.risk, Risk::PromptInjection | Risk::Jailbreak | Risk::DataExfiltration)
                 && finding.score >= FINDING_SCORE_MIN
         });
-        let offset = |code_point: u32| text.char_indices().nth(code_point as usize).map_or(text.len(), |(offset, _)| offset);
-        let marks: Vec<_> = found.map(|finding| offset(finding.start)..offset(finding.end)).collect();
-        let instructions = text::instructions(&text, &marks);
+        let marks: Vec<Mark> = found
+            .map(|finding| Mark {
+                range: read.offset(finding.start)..read.offset(finding.end),
+                is_exact: !finding.rule.as_str().starts_with(CLASSIFIER_RULE_PREFIX),
+            })
+            .collect();
+        let instructions = text::instructions(&read.text, &marks);
         let mut rest = String::new();
         let mut end = 0;
-        let mut ranges: Vec<_> = instructions.iter().map(|one| one.range.clone()).collect();
-        ranges.sort_by_key(|range| range.start);
-        for range in ranges {
-            rest.push_str(text.get(end..range.start).unwrap_or_default());
+        let mut parts: Vec<_> = instructions.iter().map(|one| (one.range.clone(), one.acts)).collect();
+        parts.sort_by_key(|(range, _)| range.start);
+        for (range, acts) in parts {
+            rest.push_str(read.text.get(end..range.start).unwrap_or_default());
             rest.push(' ');
+            if !acts {
+                conversation.dictate(&read.text[range.clone()]);
+            }
             end = end.max(range.end);
         }
-        rest.push_str(text.get(end..).unwrap_or_default());
+        rest.push_str(read.text.get(end..).unwrap_or_default());
         conversation.tell(&rest);
-        let mut shown: Option<Source> = None;
+        let place = step.place(piece);
+        conversation.learn(&read.text, place);
+        let mut sources: Vec<Source> = Vec::new();
         for instruction in instructions {
-            let part = &text[instruction.range.clone()];
-            let source = Source {
-                event: event.id,
-                seq: step.seq,
-                content: piece.content.id,
-                channel,
-                text: part.to_lowercase(),
-                quote: cut(part, 400),
-                addresses: text::addresses(part).map(|(address, _)| address).collect(),
-                verbs: instruction.verbs,
-                marked: instruction.marked,
-                start: chars(&text, instruction.range.start),
-                end: chars(&text, instruction.range.end),
-            };
-            // What the user wrote is no news when a tool repeats it.
-            if source.marked && source.verbs != 0 && shown.is_none() {
-                shown = Some(source.clone());
+            let (start, end) = (read.code_point(instruction.range.start), read.code_point(instruction.range.end));
+            sources.push(Source { start, end, ..Source::new(place, &read.text, &instruction) });
+        }
+        for hidden in inspect::decoded(&read.text) {
+            let (start, end) = (read.code_point(hidden.range.start), read.code_point(hidden.range.end));
+            let is_found = marks.iter().any(|mark| mark.range.start < hidden.range.end && hidden.range.start < mark.range.end);
+            for instruction in text::instructions(&hidden.text, &[]) {
+                let source = Source::new(place, &hidden.text, &instruction);
+                // Nobody encodes what to do with an address but to hide it.
+                let marked = source.marked || is_found || (source.verbs != 0 && !source.addresses.is_empty());
+                sources.push(Source { start, end, marked, view: Some(hidden.view), ..source });
             }
-            conversation.remember(source);
+        }
+        let recalled = self.memory.recall(&conversation.owners(), step.session, &read.text);
+        let came_back = recalled.iter().any(|one| one.source.is_order());
+        let shown = sources.iter().find(|source| source.is_order()).filter(|_| !came_back).cloned();
+        sources.into_iter().for_each(|source| conversation.remember(source));
+        for recalled in recalled {
+            self.come_back(conversation, step, recalled, piece, &read);
         }
         if let Some(source) = shown
-            && conversation.report(hash(&[b"seen", source.content.as_bytes()]))
+            && conversation.report(hash(&[b"seen", source.place.content.as_bytes()]))
         {
-            let verdict =
-                self.verdict("Instruction to the model in text of a tool or document", Severity::Medium, 0.7, Grade::Seen);
-            step.detections.push(verdict.on(event, vec![event.id], vec![source.evidence()], &source.content.to_string()));
+            let title = "Instruction to the model in text of a tool or document";
+            let part = source.place.content.to_string();
+            step.detect(&self.of_calls, (title, Severity::Medium, 0.7, Grade::Seen), source.evidence(), &part);
         }
     }
 
-    fn observe_call(&self, conversation: &mut Conversation, step: &mut Step<'_>, call: &Call<'_>) {
-        let event = step.event;
-        let (followed, unread) = follows(conversation, call);
-        step.unread += unread;
-        let Some((index, shared, confidence)) = followed else { return };
-        let source = &conversation.instructions[index];
-        let key = hash(&[
-            b"acted_on",
-            source.content.as_bytes(),
-            call.tool.as_bytes(),
-            shared.first().map_or("", String::as_str).as_bytes(),
-        ]);
-        let mut evidence = vec![
-            source.evidence(),
-            Evidence {
-                what: "call".to_owned(),
-                field: Some(call.tool.to_owned()),
-                value: Some(cut(call.arguments, 400)),
-                content: Some(call.piece.content.id),
-                event: Some(event.id),
-                seq: Some(step.seq),
-                ..Evidence::default()
-            },
-        ];
-        evidence.extend(shared.iter().take(8).map(|value| Evidence {
-            what: "shared_value".to_owned(),
-            value: Some(cut(as_written(value, call.arguments), 200)),
-            ..Evidence::default()
-        }));
-        let alarm = Alarm {
-            events: vec![source.event, event.id],
-            evidence,
-            confidence,
-            side_effect: text::has_side_effect(text::verb_classes(call.tool)),
-            part: format!("{}/{}", call.piece.content.id, call.call_id.unwrap_or_default()),
-        };
-        if conversation.report(key) {
-            let severity = if confidence >= 0.6 { Severity::High } else { Severity::Medium };
-            let verdict =
-                self.verdict("Agent follows an instruction from a tool or document", severity, confidence, Grade::ActedOn);
-            step.detections.push(verdict.on(event, alarm.events.clone(), alarm.evidence.clone(), &alarm.part));
-        }
-        conversation.wait_for(Pending {
-            call_id: call.call_id.map(|id| hash(&[id.as_bytes()])),
-            tool: hash(&[call.tool.as_bytes()]),
-            key: hash(&[b"reached", &key.to_le_bytes()]),
-            alarm,
-        });
-    }
-
-    /// A call has come back.
-    fn finish(
+    /// An instruction that the agent kept in another session stands in this text.
+    fn come_back(
         &self,
         conversation: &mut Conversation,
         step: &mut Step<'_>,
-        tool: Option<&str>,
-        call_id: Option<&str>,
-        failed: bool,
+        recalled: memory::Recalled,
+        piece: &Piece<Clean, ContentRef>,
+        read: &text::Readable<'_>,
     ) {
-        let call_id = call_id.map(|id| hash(&[id.as_bytes()]));
-        let tool = tool.map(|tool| hash(&[head(tool, TOOL_BYTES_MAX).as_bytes()]));
-        let same = |pending: &Pending| match (pending.call_id, call_id) {
-            (Some(own), Some(other)) => own == other,
-            _ => tool.is_none_or(|tool| tool == pending.tool),
+        let quote = read.text.get(recalled.range.clone()).unwrap_or_default();
+        let source = Source {
+            place: step.place(piece),
+            quote: cut(quote, 400),
+            start: read.code_point(recalled.range.start),
+            end: read.code_point(recalled.range.end),
+            view: None,
+            ..recalled.source
         };
-        let Some(pending) = conversation.pending.iter().position(same).and_then(|index| conversation.pending.remove(index))
-        else {
-            return;
-        };
-        if failed || !conversation.report(pending.key) {
-            return;
+        if source.is_order() && conversation.report(hash(&[b"recalled", source.place.content.as_bytes()])) {
+            let title = "Instruction of a tool or document came back from what the agent kept";
+            let part = source.place.content.to_string();
+            step.detect(&self.of_memory, (title, Severity::High, 0.8, Grade::Seen), source.evidence(), &part);
         }
-        let alarm = pending.alarm;
-        let severity = if alarm.side_effect && alarm.confidence >= 0.6 { Severity::Critical } else { Severity::High };
-        let title = "Agent followed an instruction from a tool or document, and it went through";
-        let verdict = self.verdict(title, severity, alarm.confidence, Grade::Reached);
-        step.detections.push(verdict.on(step.event, alarm.events, alarm.evidence, &alarm.part));
+        conversation.remember(source);
     }
 
-    fn verdict<'a>(&'a self, title: &'a str, severity: Severity, confidence: f32, grade: Grade) -> Verdict<'a> {
-        Verdict {
-            rule: RULE,
-            rule_digest: &self.digest,
-            title,
-            technique: self.technique,
-            severity,
-            confidence,
-            grade: Some(grade),
+    fn observe_answer(
+        &self,
+        conversation: &mut Conversation,
+        step: &mut Step<'_>,
+        piece: &Piece<Clean, ContentRef>,
+        text: &Clean,
+    ) {
+        if conversation.instructions.iter().all(|source| source.says.is_empty()) {
+            return;
         }
+        step.observed.unread += count(text::unread(text));
+        let read = text::readable(text);
+        let own = |payload: &Payload| match payload {
+            Payload::Address(address) => conversation.is_trusted(address) || conversation.is_plainly_told(address),
+            Payload::Phrase(words) | Payload::Gist(words) => conversation.is_trusted(&words.join(" ")),
+        };
+        let said = conversation.instructions.iter().rev().flat_map(|source| source.says.iter().map(move |said| (source, said)));
+        let found = said
+            .filter(|(_, said)| !own(&said.payload))
+            .find_map(|(source, said)| answer::repeated(&read.text, said, &source.text).map(|range| (source, said, range)));
+        let Some((source, said, range)) = found else { return };
+        let confidence = match said.payload {
+            _ if !source.marked => 0.5,
+            Payload::Address(_) => 0.9,
+            Payload::Phrase(_) => 0.8,
+            Payload::Gist(_) => 0.6,
+        };
+        let mut evidence = source.evidence();
+        let value = cut(read.text.get(range.clone()).unwrap_or_default(), 400);
+        evidence.push(Evidence {
+            what: "answer".to_owned(),
+            value: Some(value.clone()),
+            start: Some(read.code_point(range.start)),
+            end: Some(read.code_point(range.end)),
+            ..step.place(piece).evidence()
+        });
+        evidence.push(Evidence { what: "shared_value".to_owned(), value: Some(value), ..Evidence::default() });
+        let key = hash(&[b"answer", source.place.content.as_bytes(), piece.content.id.as_bytes()]);
+        if conversation.report(key) {
+            let severity = if confidence >= 0.6 { Severity::High } else { Severity::Medium };
+            let title = "Answer says what a tool or document told the model to say";
+            let part = piece.content.id.to_string();
+            step.detect(&self.of_answers, (title, severity, confidence, Grade::ActedOn), evidence, &part);
+        }
+    }
+}
+
+/// Who it is, within its application, as a hash.
+fn principal(event: &RecordedEvent<Clean>, what: &[u8], principal: Option<&Principal<Clean>>) -> Option<u64> {
+    let application = event.identity.application.as_ref().map_or("", |one| one.id.as_str());
+    principal.map(|one| hash(&[b"principal", what, application.as_bytes(), one.id.as_bytes()]))
+}
+
+impl Conversation {
+    /// Notes who acts, as far as the event tells and nobody did before.
+    fn meet(&mut self, event: &RecordedEvent<Clean>) {
+        self.agent = self.agent.or_else(|| principal(event, b"agent", event.identity.agent.as_ref()));
+        self.user = self.user.or_else(|| principal(event, b"user", event.identity.user.as_ref()));
+    }
+
+    /// Whose memory it reads and writes: the agent's, and the user's.
+    fn owners(&self) -> Vec<u64> {
+        self.agent.into_iter().chain(self.user).collect()
     }
 }
 
 impl Source {
-    fn evidence(&self) -> Evidence {
-        Evidence {
-            what: "source".to_owned(),
-            value: Some(self.quote.clone()),
-            start: Some(self.start),
-            end: Some(self.end),
-            content: Some(self.content),
-            event: Some(self.event),
-            seq: Some(self.seq),
-            channel: Some(self.channel),
-            ..Evidence::default()
+    /// The instruction that stands in `whole`.
+    fn new(place: Place, whole: &str, instruction: &text::Instruction) -> Self {
+        let part = &whole[instruction.range.clone()];
+        let around = whole.floor_char_boundary(instruction.range.start.saturating_sub(AROUND_BYTES))
+            ..whole.ceil_char_boundary((instruction.range.end + AROUND_BYTES).min(whole.len()));
+        let mut addresses: Vec<String> = text::addresses(part).map(|(address, _)| address).collect();
+        addresses.extend(text::disguised_addresses(part));
+        Self {
+            place,
+            text: part.to_lowercase(),
+            quote: cut(part, 400),
+            addresses,
+            verbs: instruction.verbs,
+            acts: instruction.acts,
+            around: if instruction.marked { whole[around].to_lowercase() } else { String::new() },
+            says: instruction.says.clone(),
+            marked: instruction.marked,
+            start: 0,
+            end: 0,
+            view: None,
+            path: Vec::new(),
         }
     }
-}
 
-/// A value in the spelling that it has in the arguments: values are compared in normal form, and a token of the sanitiser is one
-/// only as it was written.
-fn as_written<'a>(value: &'a str, arguments: &'a str) -> &'a str {
-    let address = text::addresses(arguments).find(|(normal, _)| normal == value).map(|(_, range)| range);
-    let word = || arguments.to_ascii_lowercase().find(value).map(|start| start..start + value.len());
-    address.or_else(word).and_then(|range| arguments.get(range)).unwrap_or(value)
-}
-
-/// An instruction that a call follows, what they share, and how sure that is.
-type Followed = (usize, Vec<String>, f32);
-
-/// The instruction that the call follows, and how many bytes of its arguments were not read.
-fn follows(conversation: &Conversation, call: &Call<'_>) -> (Option<Followed>, usize) {
-    if conversation.instructions.is_empty() {
-        return (None, 0);
+    /// Whether it gives orders to the model, and is no request that people read, too.
+    fn is_order(&self) -> bool {
+        self.marked && (self.verbs != 0 || !self.says.is_empty())
     }
-    let (addresses, words, unread) = values(call.arguments);
-    let addresses: Vec<String> = addresses.into_iter().filter(|value| !conversation.is_trusted(value)).collect();
-    let words: Vec<String> =
-        words.into_iter().filter(|value| !conversation.is_trusted(value) && !conversation.is_told(value)).collect();
-    let verbs = text::verb_classes(call.tool);
-    let objects: Vec<String> =
-        text::words(call.tool).filter(|word| text::verb_class(word) == 0 && word.chars().count() >= WORD_CHARS_MIN).collect();
-    let asked = conversation.asked & verbs != 0;
-    let mut best: Option<Followed> = None;
-    for (index, source) in conversation.instructions.iter().enumerate().rev() {
-        let mut shared: Vec<String> = addresses.iter().filter(|value| has_address(source, value)).cloned().collect();
-        let does_it = (verbs & source.verbs != 0 || verbs == 0) && objects.iter().any(|object| has_word(&source.text, object));
-        let confidence = if source.marked {
-            let named: Vec<String> = words.iter().filter(|value| has_word(&source.text, value)).cloned().collect();
-            match (shared.is_empty(), named.is_empty()) {
-                (false, _) => 0.9,
-                (true, false) if does_it => {
-                    shared = named;
-                    0.8
-                }
-                (true, true) if does_it && !asked && text::has_side_effect(verbs) => 0.6,
-                _ => continue,
-            }
-        } else if !shared.is_empty()
-            && text::has_side_effect(verbs)
-            && verbs & source.verbs != 0
-            && verbs & conversation.asked == 0
-        {
-            0.5
-        } else {
-            continue;
-        };
-        if best.as_ref().is_none_or(|(_, _, known)| confidence > *known) {
-            best = Some((index, shared, confidence));
-        }
-    }
-    (best, unread)
-}
-
-/// Whether the instruction has the address, or one on the same host: attackers' pages often get something appended.
-fn has_address(source: &Source, value: &str) -> bool {
-    let host = |address: &str| address.split(['/', '?', '#']).next().unwrap_or_default().to_owned();
-    source.addresses.iter().any(|address| address == value || (value.contains('.') && host(address) == host(value)))
-}
-
-/// Whether `text` has `word` as a whole word.
-fn has_word(text: &str, word: &str) -> bool {
-    text.match_indices(word).any(|(start, _)| {
-        let before = text[..start].chars().next_back();
-        let after = text[start + word.len()..].chars().next();
-        !before.is_some_and(char::is_alphanumeric) && !after.is_some_and(char::is_alphanumeric)
-    })
-}
-
-/// The addresses and the short texts among a call's arguments, and how many bytes of them were not read.
-fn values(arguments: &str) -> (Vec<String>, Vec<String>, usize) {
-    let mut leaves = Vec::new();
-    let mut unread = 0;
-    let short = (arguments.len() <= ARGUMENTS_BYTES_MAX).then_some(arguments);
-    match short.and_then(|text| serde_json::from_str::<Json>(text).ok()) {
-        Some(json) => collect_leaves(&json, 0, &mut leaves, &mut unread),
-        None => {
-            unread = text::unread(arguments);
-            leaves.push(text::readable(arguments).into_owned());
-        }
-    }
-    let (mut addresses, mut words) = (Vec::new(), Vec::new());
-    for leaf in leaves {
-        let before = addresses.len();
-        addresses.extend(text::addresses(&leaf).map(|(address, _)| address).take(VALUES_MAX));
-        let word = leaf.trim().to_lowercase();
-        if addresses.len() == before && (WORD_CHARS_MIN..=WORD_CHARS_MAX).contains(&word.chars().count()) {
-            words.push(word);
-        }
-    }
-    addresses.truncate(VALUES_MAX);
-    (addresses, words, unread)
-}
-
-fn collect_leaves(json: &Json, depth: usize, leaves: &mut Vec<String>, unread: &mut usize) {
-    if depth > VALUE_DEPTH_MAX || leaves.len() >= VALUES_MAX {
-        *unread += json.as_str().map_or(1, str::len);
-        return;
-    }
-    match json {
-        // No longer than the arguments, so it can be read whole.
-        Json::String(text) => leaves.push(text.clone()),
-        Json::Number(number) => leaves.push(number.to_string()),
-        Json::Array(values) => values.iter().for_each(|value| collect_leaves(value, depth + 1, leaves, unread)),
-        Json::Object(entries) => entries.values().for_each(|value| collect_leaves(value, depth + 1, leaves, unread)),
-        _ => {}
-    }
-}
-
-/// Tools that have no way to say that they failed say so in words.
-fn says_error(text: &str) -> bool {
-    const SIGNS: [&str; 9] =
-        ["error", "exception", "traceback", "failed", "invalid", "permission denied", "unauthorized", "forbidden", "not found"];
-    let head: String = text.trim_start_matches(['{', '"', '\'', ' ', '\n']).chars().take(24).collect::<String>().to_lowercase();
-    SIGNS.iter().any(|sign| head.starts_with(sign))
 }
 
 #[cfg(test)]

@@ -173,6 +173,7 @@ impl Detector {
             (Key::of("watchkeeper.gap.bytes"), now.bytes, self.told.bytes),
             (Key::of("watchkeeper.gap.values"), now.values, self.told.values),
             (Key::of("watchkeeper.gap.flow_bytes"), now.flow_bytes, self.told.flow_bytes),
+            (Key::of("watchkeeper.gap.flow_forgotten"), now.flow_forgotten, self.told.flow_forgotten),
             (Key::of("watchkeeper.gap.turn_values"), now.turn_values, self.told.turn_values),
             (Key::of("watchkeeper.gap.evidence_bytes"), now.unsearched, self.told.unsearched),
             (Key::of("watchkeeper.gap.detections"), now.detections, self.told.detections),

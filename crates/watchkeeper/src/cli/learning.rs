@@ -41,6 +41,44 @@ pub(crate) enum Eval {
         after_help = "Example:\n  watchkeeper eval text labelled.jsonl                      # this program, as it is\n  watchkeeper eval text labelled.jsonl --model own.wkmodel --signatures ./signatures\n  watchkeeper eval text --leave-one-source-out --train train.jsonl --dev dev.jsonl --always content/training\n\nEach row is {\"text\", \"label\": \"attack\"|\"benign\", \"kind\", \"channel\", \"source\", \"repo\"?}. Rates have 95 % intervals after Wilson. Each text is judged alone, without a system prompt.\n\nExit: 0, or 2 when it cannot be measured."
     )]
     Text(EvalTextOptions),
+    /// Recall and false alarms of content flow on recorded sessions of agents
+    #[command(
+        after_help = "Example:\n  watchkeeper eval traces sessions.jsonl\n  watchkeeper eval traces sessions.jsonl --leave-one-suite-out --train train.jsonl --dev dev.jsonl --always content/training\n\nEach row is {\"trace_id\", \"suite\", \"model\"?, \"attack\": NAME|null, \"exposed\": BOOL, \"attack_succeeded\": BOOL, \"messages\": [...]}. The sessions are recorded, sanitised, inspected and detected as in service, in a record that is thrown away; labels only score."
+    )]
+    Traces(EvalTracesOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EvalTracesOptions {
+    /// Labelled sessions
+    #[arg(required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    /// Measure each suite with a classifier that was trained on no text of it
+    #[arg(long, requires = "train")]
+    pub(crate) leave_one_suite_out: bool,
+    /// Labelled texts to train on, as for `train`
+    #[arg(long = "train", value_name = "FILE", requires = "leave_one_suite_out")]
+    pub(crate) train: Vec<PathBuf>,
+    /// Labelled texts that no model is trained on
+    #[arg(long = "dev", value_name = "FILE", requires = "leave_one_suite_out")]
+    pub(crate) dev: Vec<PathBuf>,
+    /// Texts that every model is trained on and none is measured by: a file, or a directory of them
+    #[arg(long = "always", value_name = "PATH", requires = "leave_one_suite_out")]
+    pub(crate) always: Vec<PathBuf>,
+    /// Name the sessions whose alarm and class differ, on standard error
+    #[arg(long)]
+    pub(crate) misses: bool,
+    /// How the figures are written
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: TracesFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TracesFormat {
+    /// For people
+    Table,
+    /// All counts
+    Json,
 }
 
 #[derive(Debug, Args)]

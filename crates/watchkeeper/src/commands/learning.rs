@@ -40,7 +40,10 @@ pub(super) fn train(options: &TrainOptions) -> anyhow::Result<ExitCode> {
 }
 
 pub(super) fn eval(command: &Eval) -> anyhow::Result<ExitCode> {
-    let Eval::Text(options) = command;
+    let options = match command {
+        Eval::Text(options) => options,
+        Eval::Traces(options) => return super::eval_traces::eval(options),
+    };
     let report = if options.leave_one_source_out { of_left_out(options)? } else { of_this_program(options)? };
     let mut out = stdout();
     match options.format {
@@ -75,7 +78,7 @@ fn of_left_out(options: &EvalTextOptions) -> anyhow::Result<Report> {
     Ok(Report::of(title, &rows, &left_out(&rows, &signatures, setting)))
 }
 
-fn left_out(rows: &[Row], signatures: &Signatures, setting: Setting) -> Evaluation {
+pub(super) fn left_out(rows: &[Row], signatures: &Signatures, setting: Setting) -> Evaluation {
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} families of sources left out") {
         bar.set_style(style);
@@ -88,7 +91,7 @@ fn left_out(rows: &[Row], signatures: &Signatures, setting: Setting) -> Evaluati
     evaluation
 }
 
-fn rows(train: &[PathBuf], dev: &[PathBuf], always: &[PathBuf]) -> anyhow::Result<Vec<Row>> {
+pub(super) fn rows(train: &[PathBuf], dev: &[PathBuf], always: &[PathBuf]) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (paths, split) in [(train, Split::Train), (dev, Split::Dev), (always, Split::Always)] {
         for file in files_of(paths)? {

@@ -3,6 +3,7 @@
 mod canary;
 mod demo;
 mod egress;
+mod eval_traces;
 mod evidence;
 mod hook;
 mod import;

@@ -12,6 +12,9 @@ const DEPTH_MAX: u64 = 16;
 /// Longest text that is shown whole, in characters: some three lines of a terminal.
 const TEXT_CHARS_MAX: usize = 400;
 
+/// Longest quotation of a text at the beginning of an edge.
+const EDGE_CHARS_MAX: usize = 160;
+
 /// The same of what is read by programs: the state of a workflow, definitions of tools.
 const BODY_CHARS_MAX: usize = 120;
 
@@ -27,6 +30,9 @@ pub(super) fn lines(view: &Value, full: bool) -> Vec<String> {
     }
     for detection in view["detections"].as_array().into_iter().flatten() {
         picture.detection(detection);
+        let id = &detection["detection_id"];
+        let edges = view["edges"].as_array().into_iter().flatten();
+        edges.filter(|edge| id.is_string() && edge["detection_id"] == *id).for_each(|edge| picture.edge(edge));
     }
     picture.lines
 }
@@ -144,6 +150,32 @@ impl Picture {
     }
 }
 
+impl Picture {
+    /// An edge of the causal graph, below its detection.
+    fn edge(&mut self, edge: &Value) {
+        let of = |key: &str| text(&edge[key]);
+        let short = |key: &str| if self.full { of(key) } else { shortened(&of(key), EDGE_CHARS_MAX) };
+        let span = match (edge["from_start"].as_i64(), edge["from_end"].as_i64()) {
+            (Some(start), Some(end)) => format!(" ({start}..{end})"),
+            _ => String::new(),
+        };
+        let from = format!("{} text{span} of {}: {}", of("from_channel"), of("from_event"), short("from_value"));
+        let tool = of("tool");
+        let line = match edge["edge"].as_str().unwrap_or_default() {
+            "went_to" => {
+                let new = if edge["first_seen"] == true { ", never used before" } else { "" };
+                format!("{tool} went to {} ({}{new})", of("destination"), of("destination_kind"))
+            }
+            "carried" => format!("the call carried {from}"),
+            "kept" => format!("{from} → was kept by {tool} in {}", of("to_event")),
+            "recalled" => format!("what {} kept → came back in {}", of("from_event"), of("to_event")),
+            _ if tool.is_empty() => format!("{from} → answer of {}", of("to_event")),
+            _ => format!("{from} → call of {tool} in {}", of("to_event")),
+        };
+        self.lines.push(format!("           {line}"));
+    }
+}
+
 fn is_failed(event: &Value) -> bool {
     event["status"] == "error"
 }
@@ -244,6 +276,40 @@ mod tests {
             ]
         );
         assert!(lines(&view, true).iter().any(|line| line.ends_with(&long)));
+    }
+
+    #[test]
+    fn edges_stand_below_their_detection() {
+        let detection =
+            |id: &str| json!({ "detection_id": id, "time": "T", "severity": "high", "title": "Injection", "evidence": [] });
+        let edge = |edge: &str, more: &Value| {
+            let mut edge =
+                json!({ "detection_id": "d2", "edge": edge, "from_event": "e1", "to_event": "e2", "from_channel": "tool" });
+            edge.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            edge
+        };
+        let view = json!({ "events": [], "detections": [detection("d1"), detection("d2")], "edges": [
+            edge("told", &json!({ "tool": "send", "from_start": 3, "from_end": 9, "from_value": "send\u{1b}it" })),
+            edge("told", &json!({ "from_value": "say it" })),
+            edge("went_to", &json!({ "tool": "send", "destination": "eve@x.org", "destination_kind": "email", "first_seen": true })),
+            edge("carried", &json!({ "from_value": "salaries" })),
+            edge("kept", &json!({ "tool": "note", "from_value": "remember" })),
+            edge("recalled", &json!({})),
+        ] });
+        let shown = lines(&view, false);
+        assert_eq!(
+            shown,
+            [
+                "DETECTED T high  Injection ",
+                "DETECTED T high  Injection ",
+                "           tool text (3..9) of e1: send⟨U+001B⟩it → call of send in e2",
+                "           tool text of e1: say it → answer of e2",
+                "           send went to eve@x.org (email, never used before)",
+                "           the call carried tool text of e1: salaries",
+                "           tool text of e1: remember → was kept by note in e2",
+                "           what e1 kept → came back in e2",
+            ]
+        );
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod egress;
 mod evidence;
 mod faults;
 mod fields;
+mod flow;
 mod full_disk;
 mod gaps;
 mod gateway;
