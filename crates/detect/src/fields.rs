@@ -128,6 +128,7 @@ pub const FIELDS: &[Field] = &[
         "the same of the values at one place, as in `.confidence.destination`",
     ),
     field("watchkeeper.intel.*", "text list", "kinds of the indicators at one place, as in `watchkeeper.intel.destination`"),
+    field(
         "watchkeeper.flow.grade",
         "text list",
         "how far an injection got by this call, result, document or answer: `seen`, `acted_on`, `reached`",

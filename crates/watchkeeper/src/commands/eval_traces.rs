@@ -14,7 +14,7 @@ use capture::{RawEvent, RecordError};
 use event::Timestamp;
 use indicatif::{ProgressBar, ProgressStyle};
 use inspect::Inspector;
-use learn::{Class, Row, Seen, SessionLabel, SessionReport, Setting};
+use learn::{Class, Row, Seen, SessionLabel, SessionReport, Setting, Signatures};
 use server::{Node, NodeSettings, RootKeyPlace};
 use store::{Cell, QueryLimits};
 
@@ -127,9 +127,9 @@ fn read(files: &[PathBuf]) -> anyhow::Result<BTreeMap<String, Vec<Session>>> {
 fn train_without(corpus: &[Row], suite: &str, dir: &Path) -> anyhow::Result<(PathBuf, usize)> {
     let names_suite = |row: &Row| row.source.split(|c: char| !c.is_alphanumeric()).any(|part| part.eq_ignore_ascii_case(suite));
     let rest: Vec<Row> = corpus.iter().filter(|row| !names_suite(row)).cloned().collect();
-    let inspector = Inspector::builtin()?.with_model(None);
-    let evaluation = super::learning::left_out(&rest, &inspector, Setting::Product);
-    let model = learn::train(&rest, &inspector, &format!("without-{suite}"), &evaluation)?;
+    let signatures = Signatures::from(Inspector::builtin()?);
+    let evaluation = super::learning::left_out(&rest, &signatures, Setting::Product);
+    let model = learn::train(&rest, &signatures, &format!("without-{suite}"), &evaluation)?;
     let path = dir.join("model.wkmodel");
     files::write_atomic(&path, &model.to_bytes()?, 0o600).with_context(|| format!("cannot write {}", path.display()))?;
     Ok((path, corpus.len() - rest.len()))
