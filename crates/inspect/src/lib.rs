@@ -221,6 +221,12 @@ impl Inspector {
         self
     }
 
+    /// The normalised view of a text: compatibility forms, case and white space folded, what is not seen taken out.
+    #[must_use]
+    pub fn normalised(text: &str) -> String {
+        view::normalise(text).0
+    }
+
     /// What the classifier reads of a text that came in by `channel`: its normalised view, then every view made from it.
     #[must_use]
     pub fn readings(&self, text: &str, channel: Channel) -> Vec<String> {
