@@ -219,10 +219,10 @@ impl Inspector {
         self
     }
 
-    /// The normalised view of a text: what the classifier reads.
+    /// What the classifier reads of a text that came in by `channel`: its normalised view, then every view made from it.
     #[must_use]
-    pub fn normalised(text: &str) -> String {
-        view::normalise(text).0
+    pub fn readings(&self, text: &str, channel: Channel) -> Vec<String> {
+        pipeline::readings(self, text, channel)
     }
 
     /// The signatures that are found in a text, by their ids and in their order: all of them, without scores and without bounds.

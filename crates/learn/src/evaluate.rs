@@ -184,7 +184,8 @@ pub fn evaluate(rows: &[Row], signatures: &Signatures, setting: Setting, tell: &
     }
     for (sample, sum) in measured().filter(|(sample, _)| !sample.is_attack) {
         let row = &rows[sample.row];
-        let weight = sources[&(sample.origin, row.source.as_str())].powf(options.source_power - 1.0);
+        // Each source weighs alike: the next one to come is as likely to be like a small one as like a large one.
+        let weight = 1.0 / sources[&(sample.origin, row.source.as_str())];
         benign.entry((sample.origin, &row.family)).or_default().push((sum, weight));
     }
     // A family's texts say nothing about the scores that they get.
@@ -255,7 +256,7 @@ fn left_out_sums(rows: &[Row], samples: &Samples, options: &Options, tell: &(dyn
     sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Each thread has a table of weights and one of steps: 32 MB.
+/// Each thread has tables of weights and of steps: 16 MB.
 const THREADS_MAX: usize = 8;
 
 fn fit_rows(rows: &[Row], samples: &Samples, options: &Options, is_in: &dyn Fn(&Sample) -> bool) -> Weights {
@@ -284,9 +285,10 @@ pub fn train(rows: &[Row], signatures: &Signatures, name: &str, evaluation: &Eva
         let calibration = calibrate::knots(benign.clone());
         origins.insert(origin.name().to_owned(), OriginHead { bias: weights.bias[origin as usize], named, calibration });
     }
-    let step = step_of(&weights.hashed);
+    let tables = weights.tables();
+    let step = step_of(&tables);
     let head = Head { name: name.to_owned(), step, window_blocks: options.window, prior: options.prior, origins };
-    Model::quantised(head, &weights.hashed)
+    Model::quantised(head, &tables)
 }
 
 /// The step at which all but one weight in ten thousand fit a byte.

@@ -149,6 +149,10 @@ impl CustomTypes {
         Ok(all)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.types.is_empty()
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.types.iter().map(|one| &one.name)
     }
@@ -229,7 +233,7 @@ impl CustomType {
                 && find::ends(bytes, hit.end())
                 && !value.contains(char::is_whitespace)
                 && self.validator.takes(value)
-                && (context.is_empty() || find::has_context(bytes, hit.start(), hint, &context));
+                && (context.is_empty() || find::stands_before(bytes, hit.start(), hint, &context));
             if is_one {
                 found.push(Match::new(hit.start(), hit.end(), TypeName::Custom(self.name.clone()), normal(value)));
                 from = hit.end();

@@ -29,6 +29,10 @@ impl View {
     /// The decoded reading of `raw`, or `None` when it is the same text.
     pub(crate) fn of(raw: &str) -> Option<Self> {
         let bytes = raw.as_bytes();
+        // most texts have nothing of it, which is seen at once
+        if raw.is_ascii() && memchr::memchr3(b'%', b'\\', b'&', bytes).is_none() {
+            return None;
+        }
         let mut view = Self { text: String::new(), units: Vec::new() };
         let (mut at, mut copied) = (0, 0);
         while at < bytes.len() {
@@ -161,7 +165,7 @@ impl View {
         self.character(raw, code, at..end, copied)
     }
 
-    /// `&#64;`, `&#x40;`, `&commat;`, `&period;`.
+    /// `&#64;`, `&#x40;`, and those with a name that stand for ASCII or for what folds to it.
     fn entity(&mut self, raw: &str, at: usize, copied: usize) -> Option<usize> {
         let bytes = raw.as_bytes();
         let len = bytes.get(at + 1..)?.iter().take(9).position(|b| *b == b';')?;
@@ -169,6 +173,22 @@ impl View {
         let code = match name {
             "commat" => u32::from(b'@'),
             "period" => u32::from(b'.'),
+            "lt" | "LT" => u32::from(b'<'),
+            "gt" | "GT" => u32::from(b'>'),
+            "amp" | "AMP" => u32::from(b'&'),
+            "quot" | "QUOT" => u32::from(b'"'),
+            "apos" => u32::from(b'\''),
+            "colon" => u32::from(b':'),
+            "equals" => u32::from(b'='),
+            "plus" => u32::from(b'+'),
+            "sol" => u32::from(b'/'),
+            "lowbar" => u32::from(b'_'),
+            "num" => u32::from(b'#'),
+            "lpar" => u32::from(b'('),
+            "rpar" => u32::from(b')'),
+            "hyphen" | "dash" | "ndash" => u32::from(b'-'),
+            "nbsp" | "ensp" | "emsp" | "thinsp" => u32::from(b' '),
+            "shy" | "zwj" | "zwnj" => 0xAD,
             _ => {
                 let number = name.strip_prefix('#')?;
                 match number.strip_prefix(['x', 'X']) {

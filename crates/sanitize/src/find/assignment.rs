@@ -3,33 +3,58 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
-use super::{Hint, Match, announced, has_context};
+use super::context::{Near, Topic};
+use super::secret_name::{NAME_BYTES_MAX, Named, last_word, may_be_secret, name_of};
+use super::secret_value::{JUDGED_BYTES, QUOTED_BYTES_MAX, accepts, distinct, head, is_mixed, is_placeholder, is_symbol};
+use super::{Hint, Match, announced};
 use crate::SensitiveType as Kind;
 
-/// Longest name that is looked at.
-const NAME_BYTES_MAX: usize = 64;
-/// Longest value in quotes.
-const QUOTED_BYTES_MAX: usize = 4 * 1024;
-/// Bytes of a value that decide whether it looks like a secret.
-const JUDGED_BYTES: usize = 256;
 /// Longest user part of a URL.
 const USERINFO_BYTES_MAX: usize = 512;
 /// Spaces, quotes and marks between a name, its sign and its value.
 const GAP_BYTES_MAX: usize = 6;
 
-/// How much a name says of its value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Named {
-    Password,
-    Secret,
-    Token,
-    Verification,
-}
-
 /// Where the current unquoted value ends; computed once per value, so that `a=b=c=...` stays linear.
 #[derive(Default)]
 pub(super) struct Ends {
     value: usize,
+    /// Where its last letter that is no punctuation ends.
+    trimmed: usize,
+    /// Where a script without spaces begins in it, or its end.
+    ideograph: usize,
+    /// How far cookies were read.
+    cookies: usize,
+}
+
+impl Ends {
+    /// The end of the value that begins at `from`, without the punctuation of the sentence.
+    fn of_value(&mut self, text: &str, from: usize) -> usize {
+        let bytes = text.as_bytes();
+        if from >= self.value {
+            self.value = from + bytes[from..].iter().position(|b| is_value_end(*b)).unwrap_or(bytes.len() - from);
+            self.trimmed = trimmed_end(bytes, from, self.value);
+            self.ideograph = from;
+        }
+        // a value that begins in such a script is one of it
+        let first = text.get(from..).and_then(|rest| rest.chars().next());
+        if first.is_none_or(|c| c >= FIRST_IDEOGRAPH) {
+            return self.trimmed.max(from);
+        }
+        if from >= self.ideograph {
+            self.ideograph = bytes[from..self.value].iter().position(|b| *b >= 0xE3).map_or(self.value, |len| from + len);
+        }
+        if self.ideograph < self.value { trimmed_end(bytes, from, self.ideograph) } else { self.trimmed.max(from) }
+    }
+}
+
+/// The first of the characters of scripts that are written without spaces; in UTF-8 they begin with E3 or more.
+const FIRST_IDEOGRAPH: char = '\u{3000}';
+
+fn trimmed_end(bytes: &[u8], from: usize, to: usize) -> usize {
+    /// More punctuation than this ends no sentence.
+    const BYTES_MAX: usize = 8;
+    let tail = bytes[from..to].iter().rev().take(BYTES_MAX).take_while(|b| matches!(b, b'.' | b',' | b':' | b'\\')).count();
+    to - tail
 }
 
 /// The whole text as the value of a key that names it.
@@ -60,7 +85,7 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
     let bytes = text.as_bytes();
     let Some((name, quoted_name)) = name_before(bytes, at) else { return };
     let named = if may_be_secret(name) { name_of(name) } else { None };
-    let announced = if named.is_none() { announced::label(name) } else { None };
+    let announced = if named.is_none() && announced::may_be_label(name) { announced::label(name) } else { None };
     if named.is_none() && announced.is_none() {
         return;
     }
@@ -77,12 +102,7 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
             let Some(end) = closing(bytes, start, *quote, escaped) else { return };
             (start, end, true)
         }
-        Some(_) => {
-            if from >= ends.value {
-                ends.value = from + bytes[from..].iter().position(|b| is_value_end(*b)).unwrap_or(bytes.len() - from);
-            }
-            (from, ends.value, false)
-        }
+        Some(_) => (from, ends.of_value(text, from), false),
         None => return,
     };
     if let Some(what) = announced {
@@ -91,8 +111,8 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
         return;
     }
     let (Some(value), Some(named)) = (text.get(start..end), named) else { return };
-    let value = if quoted { value } else { before_ideographs(value) };
-    let value = if quoted { value } else { value.trim_end_matches(['.', ',', ':', '\\', '*']) };
+    // `**password: value**`
+    let value = if quoted { value } else { value.strip_suffix("**").unwrap_or(value) };
     if named == Named::Verification {
         if is_verification(value) {
             found.push(Match::new(start, start + value.len(), Kind::Cvv, String::new()));
@@ -100,8 +120,10 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
         return;
     }
     // the names and values of a header are read one by one
-    if is_cookie(name) && value.contains('=') {
-        cookies(text, start, found);
+    if is_cookie(name) && head(value).contains('=') {
+        if start >= ends.cookies {
+            ends.cookies = cookies(text, start, found);
+        }
         return;
     }
     // `NAME=value` as in a file of environment variables, against `name: value` in prose or code
@@ -114,8 +136,7 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
 
 /// What stands before the first character of a script that is written without spaces, if the value begins in another.
 fn before_ideographs(value: &str) -> &str {
-    const FIRST: char = '\u{3000}';
-    let end = value.find(|c| c >= FIRST).filter(|end| *end > 0).unwrap_or(value.len());
+    let end = value.find(|c| c >= FIRST_IDEOGRAPH).filter(|end| *end > 0).unwrap_or(value.len());
     &value[..end]
 }
 
@@ -143,7 +164,7 @@ pub(super) fn sentence(text: &str, start: usize, end: usize, found: &mut Vec<Mat
         let dashes = start.checked_sub(3).map(|from| &bytes[from..start - 1]);
         (dashes == Some(b"--") && rest.starts_with(' ')).then_some(1)
     };
-    let mut from = end + between.or_else(flag)?;
+    let mut from = end + between.or_else(flag).or_else(|| is_line_of_its_own(text, start, end).then_some(1))?;
     let quote = bytes.get(from).copied().filter(|b| matches!(b, b'"' | b'\'' | b'`'));
     let to = match quote {
         Some(quote) => {
@@ -161,15 +182,40 @@ pub(super) fn sentence(text: &str, start: usize, end: usize, found: &mut Vec<Mat
     let value = text.get(from..to)?;
     let value = if quote.is_some() { value } else { before_ideographs(value).trim_end_matches(['.', ',', ':']) };
     let looks = value.len() >= 6 && value.bytes().any(|b| b.is_ascii_digit() || (quote.is_none() && is_symbol(b)));
+    let is_alone = between.is_none() && flag().is_none();
+    if is_alone && (quote.is_some() || value.len() < 8 && !is_mixed(value)) {
+        return None;
+    }
     let accepted = (quote.is_some() && !value.contains(' ') && accepts(Named::Password, value, true, false))
         || looks && !is_placeholder(value);
     accepted.then(|| found.push(Match::new(from, from + value.len(), Kind::Password, value.to_owned())))?;
     Some(from + value.len())
 }
 
+/// `user: my password hunter22`: a line that has nothing before the word but who speaks, and one word behind it. Elsewhere a word of
+/// all sorts of letters, which no sentence has, is enough.
+fn is_line_of_its_own(text: &str, start: usize, end: usize) -> bool {
+    const LINE_BYTES_MAX: usize = 48;
+    let Some(rest) = text.get(end..).and_then(|rest| rest.strip_prefix(' ')) else { return false };
+    let value = rest.split(char::is_whitespace).next().unwrap_or_default();
+    if value.len() > JUDGED_BYTES || !value.bytes().any(|b| b.is_ascii_digit()) {
+        return false;
+    }
+    if is_mixed(value.trim_end_matches(['.', ',', ':'])) {
+        return true;
+    }
+    let ends_line = rest[value.len()..].trim_start_matches([' ', '\r']).chars().next().is_none_or(|c| c == '\n');
+    let bytes = text.as_bytes();
+    let line = &bytes[start.saturating_sub(LINE_BYTES_MAX)..start];
+    let line = line.iter().rposition(|b| *b == b'\n').map_or(line, |at| &line[at + 1..]);
+    // the word's first letter is cut off
+    let words = line.split(|b| *b == b' ').filter(|word| word.len() > 1 && !word.ends_with(b":"));
+    ends_line && line.len() < LINE_BYTES_MAX && words.count() <= 1
+}
+
 /// `the access token 3ea5...`, `secret key: ...`: a random run behind the words that end at `end`.
 pub(super) fn run(text: &str, end: usize, found: &mut Vec<Match>) -> Option<usize> {
-    const BETWEEN: &[&str] = &[" is ", " : ", ": ", "は", "是", " "];
+    const BETWEEN: &[&str] = &[" is ", " : ", ": ", "は", "是", "：", " "];
     const BYTES_MIN: usize = 20;
     const DISTINCT_MIN: u32 = 8;
     let rest = text.get(end..)?;
@@ -243,7 +289,8 @@ pub(super) fn basic(text: &str, from: usize, found: &mut Vec<Match>) -> Option<u
     const BYTES_MIN: usize = 6;
     const BYTES_MAX: usize = 512;
     let len = text.as_bytes()[from..].iter().take(BYTES_MAX).take_while(|b| is_token68(**b)).count();
-    let value = text.get(from..from + len)?;
+    let value = text.get(from..from + len)?.trim_end_matches('.');
+    let len = value.len();
     if len < BYTES_MIN {
         return None;
     }
@@ -255,13 +302,14 @@ pub(super) fn basic(text: &str, from: usize, found: &mut Vec<Match>) -> Option<u
 }
 
 /// The values of a header's cookies that keep a session open: random ones, and those whose name says so. Its attributes stay.
-pub(super) fn cookies(text: &str, from: usize, found: &mut Vec<Match>) -> Option<usize> {
+/// Returns how far was read.
+pub(super) fn cookies(text: &str, from: usize, found: &mut Vec<Match>) -> usize {
     const BYTES_MIN: usize = 16;
     const NAMED_BYTES_MIN: usize = 6;
     const COOKIES_MAX: usize = 64;
-    let line = text.get(from..)?;
+    let line = text.get(from..).unwrap_or_default();
     let line = &line[..line.len().min(floor_boundary(line, QUOTED_BYTES_MAX))];
-    let line = line.split(['\n', '\r', '"', '`']).next()?;
+    let line = line.split(['\n', '\r', '"', '`']).next().unwrap_or_default();
     let mut at = from;
     for pair in line.split(';').take(COOKIES_MAX) {
         let start = at;
@@ -280,8 +328,15 @@ pub(super) fn cookies(text: &str, from: usize, found: &mut Vec<Match>) -> Option
             push(text, value_start, value_start + value.len(), Kind::SessionCookie, found);
         }
     }
-    // a key of a known provider in it is the better reading
-    None
+    from + line.len()
+}
+
+/// `Cookie JSESSIONID=...`, without the header's colon: a name and its sign follow at once.
+pub(super) fn begins_pair(text: &str, from: usize) -> bool {
+    let bytes = &text.as_bytes()[from..];
+    let len =
+        bytes.iter().take(NAME_BYTES_MAX).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')).count();
+    len > 1 && bytes.get(len) == Some(&b'=')
 }
 
 /// The last boundary of a character that is not behind `at`.
@@ -291,7 +346,8 @@ pub(super) fn floor_boundary(text: &str, at: usize) -> usize {
 
 /// `host:5432:database:user:password`, a line of PostgreSQL's password file: at its port.
 pub(super) fn password_file(text: &str, start: usize, end: usize, found: &mut Vec<Match>) -> Option<usize> {
-    let line = text.get(end..)?.split(['\n', '\r', ' ', '"', '\'']).next()?;
+    let line = text.get(end..)?;
+    let line = line[..floor_boundary(line, USERINFO_BYTES_MAX)].split(['\n', '\r', ' ', '"', '\'']).next()?;
     let mut parts = line.splitn(3, ':');
     let (database, user, password) = (parts.next()?, parts.next()?, parts.next()?);
     let host = text.as_bytes()[..start].last().is_some_and(|b| b.is_ascii_alphanumeric() || *b == b'*');
@@ -361,276 +417,15 @@ fn name_before(bytes: &[u8], at: usize) -> Option<(&[u8], bool)> {
     Some((&bytes[end - len..end], quoted))
 }
 
-/// Whether a name ends in the last letter of one that is looked for.
-fn may_be_secret(name: &[u8]) -> bool {
-    name.last().is_some_and(|last| *last >= 0x80 || b"adetnyshw21cvr".contains(&last.to_ascii_lowercase()))
-}
-
-/// What a name says, by its last words.
-fn name_of(name: &[u8]) -> Option<Named> {
-    const PASSWORDS: &[&str] = &["パスワード", "비밀번호", "密码", "密碼", "şifre", "пароль", "hasło", "lösenord", "contraseña"];
-    const SECRETS: &[&str] = &["clé secrète", "api-schlüssel", "密钥", "비밀키"];
-    if !name.is_ascii() {
-        let lower = String::from_utf8_lossy(name.get(name.len().saturating_sub(NAME_BYTES_MAX)..)?).to_lowercase();
-        let ends_with = |words: &[&str]| words.iter().any(|word| lower.trim_end().ends_with(word));
-        let named = ends_with(PASSWORDS).then_some(Named::Password).or_else(|| ends_with(SECRETS).then_some(Named::Secret));
-        if named.is_some() {
-            return named;
-        }
-    }
-    let mut joined = [0_u8; NAME_BYTES_MAX];
-    let mut len = 0;
-    for byte in name.get(name.len().saturating_sub(NAME_BYTES_MAX)..)? {
-        if byte.is_ascii_alphanumeric() {
-            joined[len] = byte.to_ascii_lowercase();
-            len += 1;
-        }
-    }
-    let whole = joined.get(..len)?;
-    let joined = whole.get(..whole.iter().rposition(|b| !b.is_ascii_digit())? + 1)?;
-    let ends_with = |words: &[&str]| words.iter().any(|word| joined.ends_with(word.as_bytes()));
-    // the last word alone, where its letters end many other words as well
-    let last = last_word(name);
-    let is_last = |words: &[&str]| words.iter().any(|word| last.eq_ignore_ascii_case(word.as_bytes()));
-    if ends_with(&[
-        "password",
-        "passwd",
-        "passphrase",
-        "passcode",
-        "passwort",
-        "kennwort",
-        "motdepasse",
-        "senha",
-        "wachtwoord",
-        "salasana",
-        "adgangskode",
-        "passord",
-        "userpwd",
-        "dbpwd",
-        "dbpass",
-        "mysqlpwd",
-    ]) || is_last(&["pwd", "pass", "pw", "psw"])
-    {
-        return Some(Named::Password);
-    }
-    if ends_with(&[
-        "secret",
-        "apikey",
-        "accesskey",
-        "secretkey",
-        "privatekey",
-        "encryptionkey",
-        "signingkey",
-        "accountkey",
-        "authkey",
-        "masterkey",
-        "sharedkey",
-        "servicekey",
-        "subscriptionkey",
-        "clientkey",
-        "appkey",
-        "accesskeyid",
-        "licensekey",
-        "secrets",
-        "webhookkey",
-        "hmackey",
-        "keydata",
-        "applicationkey",
-        "storagekey",
-        "geheimnis",
-        "clavesecreta",
-    ]) {
-        return Some(Named::Secret);
-    }
-    if is_last(&["token", "jwt", "bearer", "credential", "credentials", "auth", "cookie", "session"])
-        || ends_with(&[
-            "accesstoken",
-            "authtoken",
-            "refreshtoken",
-            "bearertoken",
-            "sessiontoken",
-            "idtoken",
-            "apitoken",
-            "csrftoken",
-            "bottoken",
-        ])
-    {
-        // vocabulary of models and of paging
-        let other = [
-            "nexttoken",
-            "nextpagetoken",
-            "pagetoken",
-            "continuationtoken",
-            "padtoken",
-            "eostoken",
-            "bostoken",
-            "unktoken",
-            "masktoken",
-            "stoptoken",
-        ];
-        return (!ends_with(&other)).then_some(Named::Token);
-    }
-    let verification = ["cvv", "cvc", "securitycode", "cardverificationvalue"];
-    if verification.iter().any(|word| {
-        whole == word.as_bytes()
-            || joined == word.as_bytes()
-            || joined.ends_with(word.as_bytes()) && (word.len() > 3 || is_last(&["cvv", "cvc", "cvv2", "cvc2"]))
-    }) {
-        return Some(Named::Verification);
-    }
-    None
-}
-
-/// The last word of a name: after a separator, or from the last capital that follows a small letter.
-fn last_word(name: &[u8]) -> &[u8] {
-    let digits = name.iter().rev().take_while(|b| b.is_ascii_digit()).count();
-    let name = &name[..name.len() - digits];
-    let from = (1..name.len())
-        .rev()
-        .find(|i| !name[i - 1].is_ascii_alphanumeric() || (name[*i].is_ascii_uppercase() && name[i - 1].is_ascii_lowercase()))
-        .unwrap_or(0);
-    &name[from..]
-}
-
 fn kind_of(named: Named, name: &[u8], value: &str) -> Kind {
     const AWS_SECRET_BYTES: usize = 40;
-    let hint = Hint::default();
-    let is_aws = value.len() == AWS_SECRET_BYTES
-        && has_context(name, name.len(), hint, &["aws", "secret_access", "secretaccess", "secret access"]);
+    let speaks_of_amazon = || Near::before(name, name.len(), Hint::default()).speaks_of(Topic::Amazon);
+    let is_aws = value.len() == AWS_SECRET_BYTES && speaks_of_amazon();
     match named {
         Named::Password => Kind::Password,
         _ if is_aws => Kind::AwsSecretKey,
         _ => Kind::Secret,
     }
-}
-
-/// Whether a value is one, and no word of a sentence, no expression and no placeholder.
-fn accepts(named: Named, value: &str, quoted: bool, environment: bool) -> bool {
-    let bytes = value.as_bytes();
-    if is_placeholder(value) || bytes.len() > QUOTED_BYTES_MAX || bytes.contains(&b'\n') && named != Named::Secret {
-        return false;
-    }
-    let judged = &bytes[..bytes.len().min(JUDGED_BYTES)];
-    let digit = judged.iter().any(u8::is_ascii_digit);
-    let letter = judged.iter().any(u8::is_ascii_alphabetic);
-    let symbol = judged.iter().any(|b| is_symbol(*b));
-    let spaces = judged.iter().filter(|b| **b == b' ').count();
-    let code = !quoted && (judged.contains(&b'(') || judged.contains(&b'[') || (judged.contains(&b'.') && !digit));
-    if code {
-        return false;
-    }
-    match named {
-        Named::Password if quoted => {
-            let describes = spaces >= 2 && {
-                let lower = value.to_lowercase();
-                ["password", "user", "enter", "your", "the ", "must", "passphrase"].iter().any(|word| lower.contains(word))
-            };
-            // five spaces and no digit or sign are a sentence, and no passphrase
-            let sentence = spaces >= 5 && !digit && !symbol;
-            bytes.len() >= 4 && spaces <= 12 && !describes && !sentence
-        }
-        Named::Password => bytes.len() >= 4 && (environment || (bytes.len() >= 5 && (digit || symbol))),
-        Named::Secret | Named::Token => {
-            let len_min = if named == Named::Secret { 8 } else { 12 };
-            let varied = distinct(judged) >= 6;
-            let mixed = digit && letter || (named == Named::Secret && quoted && (symbol || letter && bytes.len() >= 16));
-            bytes.len() >= len_min && spaces == 0 && varied && mixed
-        }
-        Named::Verification => false,
-    }
-}
-
-fn is_placeholder(value: &str) -> bool {
-    const STARTS: &[&str] = &[
-        "$",
-        "{",
-        "<",
-        "&lt;",
-        "%",
-        "[",
-        "process.env",
-        "os.environ",
-        "os.getenv",
-        "getenv",
-        "env.",
-        "config.",
-        "self.",
-        "your",
-        "my_",
-        "xxx",
-        "***",
-        "...",
-        "…",
-        "•••",
-        "insert",
-        "replace",
-    ];
-    const WORDS: &[&str] = &[
-        "string",
-        "str",
-        "text",
-        "password",
-        "passwd",
-        "required",
-        "optional",
-        "hidden",
-        "null",
-        "none",
-        "true",
-        "false",
-        "number",
-        "integer",
-        "object",
-        "secret",
-        "token",
-        "redacted",
-        "masked",
-        "removed",
-        "example",
-        "value",
-        "undefined",
-        "bytes",
-        "varchar",
-        "char",
-        "any",
-        "input",
-        "boolean",
-        "array",
-        "default",
-        "type",
-        "auto",
-        "unknown",
-        "n/a",
-        "yes",
-        "no",
-        "[redacted]",
-        "nil",
-        "empty",
-        "bearer",
-        "basic",
-        "apikey",
-        "api_key",
-        "reset",
-        "authentication",
-        "plaintext",
-        "protected",
-    ];
-    let head = head(value.trim());
-    let lower = head.to_ascii_lowercase();
-    let first = lower.bytes().next();
-    lower.is_empty()
-        || STARTS.iter().any(|start| lower.starts_with(start))
-        || WORDS.contains(&lower.as_str())
-        || lower.bytes().all(|b| Some(b) == first)
-}
-
-/// The beginning of a value, enough to judge it by.
-fn head(value: &str) -> &str {
-    let mut end = value.len().min(JUDGED_BYTES);
-    while !value.is_char_boundary(end) {
-        end -= 1;
-    }
-    &value[..end]
 }
 
 fn closing(bytes: &[u8], start: usize, quote: u8, escaped: bool) -> Option<usize> {
@@ -646,14 +441,6 @@ fn closing(bytes: &[u8], start: usize, quote: u8, escaped: bool) -> Option<usize
         }
         at += step + 2;
     }
-}
-
-fn distinct(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0_u128, |seen, b| seen | 1 << (b & 0x7F)).count_ones()
-}
-
-fn is_symbol(byte: u8) -> bool {
-    matches!(byte, b'!' | b'@' | b'#' | b'$' | b'%' | b'^' | b'&' | b'*' | b'+' | b'?' | b'~' | b'_')
 }
 
 fn is_token68(byte: u8) -> bool {

@@ -20,8 +20,13 @@ mod number;
 mod person;
 mod phone;
 mod place;
+mod scope;
 mod secret;
+mod secret_name;
+mod secret_value;
 mod vendor;
+
+pub(crate) use context::stands_before;
 
 use crate::TypeName;
 use crate::token::Value;
@@ -67,6 +72,13 @@ pub(crate) fn pass(text: &str, hint: Hint<'_>, found: &mut Vec<Match>) -> bool {
     literal::sweep(text, found);
     field::sweep(text, found);
     bytes(text, hint, found)
+}
+
+/// Whether the text has fields in it whose names stand further from their values than words do.
+pub(crate) fn has_fields(text: &str) -> bool {
+    let mut found = Vec::new();
+    field::sweep(text, &mut found);
+    !found.is_empty()
 }
 
 /// Where words end that announce values of several words: names, dates, addresses, grouped numbers. What stands behind them may be a part of
@@ -153,43 +165,4 @@ fn is_escape(bytes: &[u8], at: usize) -> bool {
 /// Whether a value may end before `at`.
 pub(crate) fn ends(bytes: &[u8], at: usize) -> bool {
     bytes.get(at).is_none_or(|after| !(after.is_ascii_alphanumeric() || *after == b'_'))
-}
-
-/// Whether one of the words (lower case) stands shortly before `at`, or in the hint. A word counts where it begins;
-/// `card` is in `cards` and not in `discard`.
-pub(crate) fn has_context(bytes: &[u8], at: usize, hint: Hint<'_>, words: &[&str]) -> bool {
-    let mut window = [0_u8; CONTEXT_BYTES];
-    let before = &bytes[at.saturating_sub(CONTEXT_BYTES)..at];
-    let lower = &mut window[..before.len()];
-    lower.copy_from_slice(before);
-    lower.make_ascii_lowercase();
-    if holds_word(lower, before, words) {
-        return true;
-    }
-    hint.key.is_some_and(|key| {
-        let key = key.as_bytes();
-        // a word ends at the end of a key
-        let mut lower = [b' '; CONTEXT_BYTES + 1];
-        let len = key.len().min(CONTEXT_BYTES);
-        lower[..len].copy_from_slice(&key[..len]);
-        lower.make_ascii_lowercase();
-        holds_word(&lower[..=len], &key[..len], words)
-    })
-}
-
-fn holds_word(lower: &[u8], text: &[u8], words: &[&str]) -> bool {
-    (0..lower.len()).any(|from| {
-        // the beginning of a word: after no letter, or a capital after small ones (camel case, but no iPhone)
-        let begins = from == 0
-            || !lower[from - 1].is_ascii_alphabetic()
-            || is_escape(lower, from - 1)
-            || (from > 1
-                && text.get(from).is_some_and(u8::is_ascii_uppercase)
-                && text[from - 1].is_ascii_lowercase()
-                && text[from - 2].is_ascii_lowercase());
-        let first = lower[from];
-        begins
-            && (first.is_ascii_alphabetic() || first >= 0x80)
-            && words.iter().any(|word| word.as_bytes()[0] == first && lower[from..].starts_with(word.as_bytes()))
-    })
 }

@@ -111,12 +111,20 @@ impl Shape {
                 return None;
             }
         }
+        // one more than the most shows that it is longer, so that a row of them stays linear
+        let rest = self.len_max.map_or(rest, |max| &rest[..rest.len().min(max + 1)]);
         let len = rest.iter().position(|b| !self.takes(*b)).unwrap_or(rest.len());
         if len < self.len_min || self.len_max.is_some_and(|max| len > max) {
             return None;
         }
-        // punctuation at the end belongs to the sentence
-        let trimmed = rest[..len].iter().rposition(|b| !matches!(b, b'-' | b'_' | b'.' | b',')).map_or(len, |last| last + 1);
+        let run = &rest[..len];
+        // the parameters of a hash have commas, the hash behind them has none: what follows is the next cell
+        let run = match (self.letters, run.iter().rposition(|b| *b == b'$')) {
+            (Letters::Crypt, Some(sign)) => &run[..run[sign..].iter().position(|b| *b == b',').map_or(len, |cut| sign + cut)],
+            _ => run,
+        };
+        // a full stop at the end belongs to the sentence; a hyphen may be the key's last letter
+        let trimmed = run.iter().rposition(|b| !matches!(b, b'.' | b',')).map_or(run.len(), |last| last + 1);
         Some(from + trimmed.max(self.len_min))
     }
 }
@@ -211,6 +219,21 @@ pub(super) fn mailchimp(text: &str, start: usize, from: usize, found: &mut Vec<M
         && begins(bytes, first)
         && ends(bytes, end);
     fits.then(|| push(text, first, end, Kind::ApiKey, found))?;
+    Some(end)
+}
+
+/// `pat`, fourteen letters and digits, a dot and 64 hexadecimal digits: a token of Airtable.
+pub(super) fn airtable(text: &str, start: usize, from: usize, found: &mut Vec<Match>) -> Option<usize> {
+    const ID_BYTES: usize = 14;
+    const HEX_DIGITS: usize = 64;
+    let bytes = text.as_bytes();
+    let (dot, end) = (from + ID_BYTES, from + ID_BYTES + 1 + HEX_DIGITS);
+    let fits = bytes.get(dot) == Some(&b'.')
+        && bytes[from..dot].iter().all(u8::is_ascii_alphanumeric)
+        && bytes.get(dot + 1..end)?.iter().all(|b| is_lower_hex(*b))
+        && begins(bytes, start)
+        && ends(bytes, end);
+    fits.then(|| push(text, start, end, Kind::ApiKey, found))?;
     Some(end)
 }
 
