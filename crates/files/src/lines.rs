@@ -95,6 +95,6 @@ mod tests {
         assert_eq!(all(b"four"), [line(1, "four")]);
         assert_eq!(all(b"fives"), [Err(1)]);
         assert_eq!(all(b""), []);
-        assert_eq!(all("\u{feff}a\r\n\u{feff}b".as_bytes()), [line(1, "a\r"), line(2, "\u{feff}b")]);
+        assert_eq!(all("\u{feff}a\n\u{feff}b".as_bytes()), [line(1, "a"), line(2, "\u{feff}b")]);
     }
 }

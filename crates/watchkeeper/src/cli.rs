@@ -198,7 +198,7 @@ pub(crate) enum Command {
     Intel(Box<Intel>),
     /// Train the text classifier from labelled texts
     #[command(
-        after_help = "Example:\n  watchkeeper train --train train.jsonl --dev dev.jsonl --always content/training --out content/models/text.wkmodel\n\nThe same texts give the same bytes. What the model's scores promise is measured on sources that are left out in turn."
+        after_help = "Example:\n  watchkeeper train --train train.jsonl --dev dev.jsonl --always content/training \\\n      --out content/models/text.wkmodel\n\nThe same texts give the same bytes. What the model's scores promise is measured on sources that are left out in turn."
     )]
     Train(TrainOptions),
     /// Measure how well is detected
@@ -209,7 +209,7 @@ pub(crate) enum Command {
     Canary(Canary),
     /// Prove that the record is whole, offline
     #[command(
-        after_help = "Example:\n  watchkeeper verify /var/lib/watchkeeper\n  watchkeeper verify --public https://logs.example/one --key vkey --policy witnesses --checkpoint kept\n\nExit: 0 intact, 1 tampered (names the first fault), 2 cannot read, 3 not proved: nothing is wrong, and it is not what --key, --policy or --tsa-roots ask for."
+        after_help = "Example:\n  watchkeeper verify /var/lib/watchkeeper\n  watchkeeper verify --public https://logs.example/one --key vkey \\\n      --policy witnesses --checkpoint kept\n\nExit: 0 intact, 1 tampered (names the first fault), 2 cannot read, 3 not proved: nothing is wrong, and it is not what --key, --policy or --tsa-roots ask for."
     )]
     Verify {
         /// The data directory
@@ -435,6 +435,9 @@ mod tests {
         }) {
             let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example:"), "{} has no example", sub.get_name());
+            // What is wider is broken where it must not be: help has no more columns than that.
+            let examples = help.lines().filter(|line| line.starts_with("  "));
+            examples.for_each(|line| assert!(line.chars().count() <= 100, "{}: {line}", sub.get_name()));
         }
     }
 }

@@ -149,7 +149,8 @@ mod tests {
                 ["line 1, inspect.second_opinion: ", "missing field `kind`"],
             ),
             ("[[canary]]\nlabel = \"a\"\nname = \"b\"", ["line 3, canary.name: ", "unknown field `name`"]),
-            ("rules = [\n\"a\"]\n[seal]\ninterval_ms = true", ["line 4, seal.interval_ms: ", "boolean"]),
+            ("[listen]\nhosts = [\n[\"a\"][0]]", ["line 3", ""]),
+            ("[listen]\nhosts = [\n\"a\"]\n[seal]\ninterval_ms = true", ["line 5, seal.interval_ms: ", "boolean"]),
             ("{\"inspect\": 1}", ["line 1: ", ""]),
         ] {
             let told = told(text);

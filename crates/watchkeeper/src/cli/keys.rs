@@ -10,7 +10,7 @@ use super::{Data, Format};
 pub(crate) enum Witness {
     /// Run a witness (C2SP tlog-witness)
     #[command(
-        after_help = "Example:\n  watchkeeper witness serve --listen 127.0.0.1:7720 --state /var/lib/witness --name witness.example/1 --log ./vkey"
+        after_help = "Example:\n  watchkeeper witness serve --listen 127.0.0.1:7720 --state /var/lib/witness \\\n      --name witness.example/1 --log ./vkey"
     )]
     Serve {
         /// Where to listen; without a certificate on loopback only

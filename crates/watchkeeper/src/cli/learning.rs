@@ -38,7 +38,7 @@ pub(crate) struct TrainOptions {
 pub(crate) enum Eval {
     /// Recall and false positives of text inspection by kind and source
     #[command(
-        after_help = "Example:\n  watchkeeper eval text labelled.jsonl                      # this program, as it is\n  watchkeeper eval text labelled.jsonl --model own.wkmodel --signatures ./signatures\n  watchkeeper eval text --leave-one-source-out --train train.jsonl --dev dev.jsonl --always content/training\n\nEach row is {\"text\", \"label\": \"attack\"|\"benign\", \"kind\", \"channel\", \"source\", \"repo\"?}. Rates have 95 % intervals after Wilson. Each text is judged alone, without a system prompt.\n\nExit: 0, or 2 when it cannot be measured."
+        after_help = "Example:\n  watchkeeper eval text labelled.jsonl                      # this program, as it is\n  watchkeeper eval text labelled.jsonl --model own.wkmodel --signatures ./signatures\n  watchkeeper eval text --leave-one-source-out \\\n      --train train.jsonl --dev dev.jsonl --always content/training\n\nEach row is {\"text\", \"label\": \"attack\"|\"benign\", \"kind\", \"channel\", \"source\", \"repo\"?}. Rates have 95 % intervals after Wilson. Each text is judged alone, without a system prompt.\n\nExit: 0, or 2 when it cannot be measured."
     )]
     Text(EvalTextOptions),
     /// Recall and false alarms of content flow on recorded sessions of agents

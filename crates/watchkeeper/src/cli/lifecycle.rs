@@ -122,7 +122,7 @@ pub(crate) enum Ledger {
 pub(crate) enum Evidence {
     /// Take records out as a bundle; that you did is recorded
     #[command(
-        after_help = "Example:\n  watchkeeper evidence export --session s-17 --reason \"case 17\" --out case-17.tar.gz\n  watchkeeper evidence export --query \"SELECT seq FROM events WHERE user_id = 'u'\" --reason audit --out bundle/\n  watchkeeper evidence export --session s-17 --reason \"case 17\" --withhold tokens,content:system,/unmapped --out case-17.tar.gz"
+        after_help = "Example:\n  watchkeeper evidence export --session s-17 --reason \"case 17\" --out case-17.tar.gz\n  watchkeeper evidence export --query \"SELECT seq FROM events WHERE user_id = 'u'\" \\\n      --reason audit --out bundle/\n  watchkeeper evidence export --session s-17 --reason \"case 17\" \\\n      --withhold tokens,content:system,/unmapped --out case-17.tar.gz"
     )]
     Export {
         #[command(flatten)]
@@ -183,7 +183,7 @@ pub(crate) enum Evidence {
     },
     /// Verify a bundle, offline
     #[command(
-        after_help = "Example:\n  watchkeeper evidence verify case-17.tar.gz --key \"$(cat vkey)\" --policy witnesses --tsa-roots tsa.pem\n\nExit: 0 intact, 1 tampered (says what), 2 cannot read, 3 not proved: nothing is wrong, and what was asked for is missing (a key of the log that you know from elsewhere, witnesses, time stamps), or something is missing and nothing says why."
+        after_help = "Example:\n  watchkeeper evidence verify case-17.tar.gz --key \"$(cat vkey)\" \\\n      --policy witnesses --tsa-roots tsa.pem\n\nExit: 0 intact, 1 tampered (says what), 2 cannot read, 3 not proved: nothing is wrong, and what was asked for is missing (a key of the log that you know from elsewhere, witnesses, time stamps), or something is missing and nothing says why."
     )]
     Verify {
         /// The bundle
