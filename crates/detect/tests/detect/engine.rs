@@ -1,6 +1,8 @@
 //! The engine over streams of recorded events: determinism, restart, bounds, no feeding itself, grades of an injection.
 
-use event::{Direction, Kind, Part, Principal, Risk, Role, SourcePath, Status, Timestamp, Value, attr};
+use std::collections::BTreeMap;
+
+use event::{Direction, EventId, Kind, Part, Principal, Risk, Role, SourcePath, Status, Timestamp, Value, attr};
 use journal::Seq;
 use sanitize::Clean;
 use watchkeeper_detect::{Detection, Engine, Grade, RuleSet, Severity};
