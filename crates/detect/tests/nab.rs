@@ -1,7 +1,7 @@
 //! Seasons and thresholds that set themselves on the series of the Numenta Anomaly Benchmark: how many of its windows are told, and how
 //! often else. The data is not ours to keep: `WATCHKEEPER_NAB` names a folder that has it (`cargo xtask behaviour --nab DIR`).
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it measures")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it measures")]
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use event::{Attributes, ContentId, EventId, SubjectId, Value, attr};
+use event::{Attributes, ContentId, EventId, Value, attr};
 use keys::{Envelope, Officers, Secret, Subject};
 use sanitize::{Clean, Recoverable, Sealed, Sealer};
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,7 @@ pub(crate) struct OfText<'s> {
 /// What an event has of what was sealed of its texts, each under the key of its subject, and how many values are in none. What was sealed of
 /// a text that is there twice is there, and counts, once.
 pub(crate) fn attached<'s>(event: EventId, texts: impl Iterator<Item = OfText<'s>>) -> Attributes<Clean> {
-    let mut known: HashSet<(SubjectId, Option<ContentId>, Option<&[u8]>)> = HashSet::new();
+    let mut known = HashSet::new();
     let mut wrapped = Vec::new();
     let mut left_out = 0_i64;
     for OfText { subject, content, sealed } in texts {

@@ -219,13 +219,12 @@ impl Profile {
         let may_speak = self.active_days > HOURS_DAYS_MIN && moment.hour.saturating_sub(self.since) >= HOURS_AGE_MIN * 24;
         habit.pass(moment.hour);
         let (share, support) = habit.share(moment.hour);
-        if may_speak && support >= hours::SUPPORT_MIN && share < hours::UNUSUAL {
-            if !habit.is_accepted(moment.hour / 24) {
-                let is_usual_otherwise = habit.share_otherwise(moment.hour) >= hours::UNUSUAL;
-                let name = if is_usual_otherwise { Name::UserOffDay } else { Name::UserOffHours };
-                out.push(Insight::new(name, share, hours::UNUSUAL, support, moment.peers.busy(moment.hour)));
-                return;
-            }
+        let is_unusual = support >= hours::SUPPORT_MIN && share < hours::UNUSUAL;
+        if may_speak && is_unusual && !habit.is_accepted(moment.hour / 24) {
+            let is_usual_otherwise = habit.share_otherwise(moment.hour) >= hours::UNUSUAL;
+            let name = if is_usual_otherwise { Name::UserOffDay } else { Name::UserOffHours };
+            out.push(Insight::new(name, share, hours::UNUSUAL, support, moment.peers.busy(moment.hour)));
+            return;
         }
         habit.learn(moment.hour);
         moment.peers.note_hour(moment.hour);

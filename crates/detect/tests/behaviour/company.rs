@@ -433,10 +433,6 @@ impl Person {
         self.joins == 0 && apart(self.vacation) && self.travels.iter().all(|(begin, end, _)| apart((*begin, *end)))
     }
 
-    pub(crate) fn country(&self) -> &'static str {
-        COUNTRIES[self.country].0
-    }
-
     /// Local midnight of a day.
     pub(crate) fn midnight(&self, day: u32) -> i64 {
         i64::from(FIRST_DAY + day) * DAY_S - COUNTRIES[self.country].1 * 3_600

@@ -1,6 +1,6 @@
 //! Behaviour in a made-up company: what is found, how fast, and what else is said. `cargo xtask behaviour` runs it long.
 
-#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it measures")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test may fail, and says what it measures")]
 
 mod cases;
 mod company;

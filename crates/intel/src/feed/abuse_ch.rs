@@ -71,8 +71,11 @@ pub(super) fn read(text: &str, options: &Options) -> Result<Reading, FeedError> 
     Ok(reading)
 }
 
+/// A row of JSON, with the id that it stands under where there is one.
+type JsonRow<'j> = (Option<&'j str>, &'j Map<String, Json>);
+
 /// The rows of JSON: a list of them; a list under `data`; or lists under ids.
-fn rows(value: &Json) -> Option<Vec<(Option<&str>, &Map<String, Json>)>> {
+fn rows(value: &Json) -> Option<Vec<JsonRow<'_>>> {
     match value {
         Json::Array(list) => Some(list.iter().filter_map(|row| Some((None, row.as_object()?))).collect()),
         Json::Object(entries) => {

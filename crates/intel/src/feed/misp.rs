@@ -33,7 +33,7 @@ pub struct ManifestEntry {
 enum Number {
     #[default]
     None,
-    Number(i64),
+    Plain(i64),
     Text(String),
 }
 
@@ -41,7 +41,7 @@ impl Number {
     fn get(&self) -> i64 {
         match self {
             Self::None => 0,
-            Self::Number(number) => *number,
+            Self::Plain(number) => *number,
             Self::Text(text) => text.parse().unwrap_or(0),
         }
     }
@@ -177,13 +177,10 @@ fn take(reading: &mut Reading, attribute: &Attribute, info: &str, tlp: Tlp, opti
     let names = attribute.kind.split('|');
     let mut any = false;
     for (name, value) in names.zip(values) {
-        match kind_of(name) {
-            Some(kind) => {
-                any = true;
-                reading.take(&base, kind, value);
-            }
-            // Of `ip-dst|port` and `filename|md5` the other part is no sign by itself.
-            None => {}
+        // Of `ip-dst|port` and `filename|md5` the other part is no sign by itself.
+        if let Some(kind) = kind_of(name) {
+            any = true;
+            reading.take(&base, kind, value);
         }
     }
     if !any {

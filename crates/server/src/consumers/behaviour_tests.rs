@@ -35,7 +35,7 @@ fn call(index: u64, tool: &str) -> Event<String> {
     event.id = EventId::derived(event.time, &bytes);
     event.identity.application = Some(Principal::asserted("shop".to_owned()));
     event.identity.agent = Some(Principal::asserted("robin".to_owned()));
-    event.identity.user = (index % 7 == 0).then(|| Principal::asserted("jo-4711".to_owned()));
+    event.identity.user = index.is_multiple_of(7).then(|| Principal::asserted("jo-4711".to_owned()));
     event.set(attr::GEN_AI_TOOL_NAME, tool);
     event
 }

@@ -43,7 +43,7 @@ pub(crate) enum Eval {
     Text(EvalTextOptions),
     /// Recall and false alarms of content flow on recorded sessions of agents
     #[command(
-        after_help = "Example:\n  watchkeeper eval traces sessions.jsonl\n  watchkeeper eval traces sessions.jsonl --leave-one-suite-out --train train.jsonl --dev dev.jsonl --always content/training\n\nEach row is {\"trace_id\", \"suite\", \"model\"?, \"attack\": NAME|null, \"exposed\": BOOL, \"attack_succeeded\": BOOL, \"messages\": [...]}. The sessions are recorded, sanitised, inspected and detected as in service, in a record that is thrown away; labels only score."
+        after_help = "Example:\n  watchkeeper eval traces sessions.jsonl\n  watchkeeper eval traces sessions.jsonl --leave-one-suite-out \\\n    --train train.jsonl --dev dev.jsonl --always content/training\n\nEach row is {\"trace_id\", \"suite\", \"model\"?, \"attack\": NAME|null, \"exposed\": BOOL, \"attack_succeeded\": BOOL, \"messages\": [...]}. The sessions are recorded, sanitised, inspected and detected as in service, in a record that is thrown away; labels only score."
     )]
     Traces(EvalTracesOptions),
 }

@@ -8,8 +8,8 @@ use crate::support::{Server, http};
 /// Monday, 2026-01-05.
 const BEGIN_S: u64 = 20_458 * 86_400;
 
-fn time(day: u64, second: u64) -> String {
-    ((BEGIN_S + day * 86_400 + second) * 1_000_000_000).to_string()
+fn time(day: u64, second: u64) -> u64 {
+    (BEGIN_S + day * 86_400 + second) * 1_000_000_000
 }
 
 /// A call of a model by a person in office hours, and a tool of the person's agent.
@@ -29,7 +29,7 @@ fn send(server: &Server, events: &[Value]) {
     let authorization = format!("Bearer {}", server.key.clone().unwrap());
     let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
     let answer = http(&server.console, "POST", "/v1/events", &headers, Value::from(events.to_vec()).to_string().as_bytes());
-    assert_eq!(answer.status, 200);
+    assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
 }
 
 /// Titles of the detections that rest on behaviour.
