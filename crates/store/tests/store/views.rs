@@ -555,9 +555,8 @@ fn detections_and_findings() {
 #[test]
 fn the_causal_graph() {
     let step = |what: &str, more: &[(&str, &str)]| {
-        let fields =
-            [("what", what)].iter().chain(more).map(|(key, value)| ((*key).to_owned(), Value::Text((*value).to_owned())));
-        Value::Map(fields.collect())
+        let text = |(key, value): &(&str, &str)| ((*key).to_owned(), Value::Text((*value).to_owned()));
+        Value::Map(more.iter().map(text).chain([text(&("what", what))]).collect())
     };
     let detected = |evidence: Value<String>| detection().with(|event| event.set(attr::DETECTION_EVIDENCE, evidence));
     let path = vec![
