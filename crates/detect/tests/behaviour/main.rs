@@ -275,7 +275,7 @@ fn a_flood_of_strangers_drives_out_nobody_who_is_known() {
         happenings.sort_by_key(|happening| happening.time_s);
         happenings.iter().for_each(|happening| drop(observe(&mut behaviour, happening)));
     }
-    let known = company.people.iter().find(|person| person.is_there(0, 40) && person.rate > 5.0).unwrap().clone();
+    let known = company.people.iter().find(|person| person.is_there(28, 33) && person.rate > 5.0).unwrap().clone();
     let time_s = known.at_work(31);
     for stranger in 0..STRANGERS {
         let happening = company::Happening {

@@ -394,8 +394,9 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_waits_behind_a_sign_only() {
-        assert_eq!(goes("he said \"well now then"), "he said \"well now ");
+    fn a_quote_waits_with_the_word_before_it() {
+        // The word before it may be the name of a password.
+        assert_eq!(goes("they told us \"well now then"), "they told ");
         assert_eq!(goes("the secret = \"well now then"), "the ");
         let text = "the secret: \"well now then";
         assert_eq!(settled(text, "the secret: ".len(), &*Warden::guard()), "the secret: ".len());

@@ -529,9 +529,12 @@ async fn answers_are_compared_with_the_instructions_of_their_session() {
         upstream.say(&done(&id, PROMPT)).await;
         client.event().await;
         client.event().await;
-        let (_asked, answered, decision) = (stage.event().await, stage.event().await, stage.event().await);
+        let (_asked, answered) = (stage.event().await, stage.event().await);
         assert_eq!(attribute(&answered, "gen_ai.guardrail.verdict.type"), verdict, "{number}");
-        assert_eq!(decision.kind, Kind::Guardrail, "{number}");
+        // What is allowed is told by the answer alone.
+        if verdict == "warn" {
+            assert_eq!(stage.event().await.kind, Kind::Guardrail, "{number}");
+        }
     }
 }
 
