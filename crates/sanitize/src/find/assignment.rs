@@ -3,13 +3,12 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
-use super::{Hint, Match, announced, has_context};
+use super::quoted::{self, BACKSLASHES_MAX, BYTES_MAX as QUOTED_BYTES_MAX, Opening};
+use super::{Hint, Match, announced, beside, has_context};
 use crate::SensitiveType as Kind;
 
 /// Longest name that is looked at.
 const NAME_BYTES_MAX: usize = 64;
-/// Longest value in quotes.
-const QUOTED_BYTES_MAX: usize = 4 * 1024;
 /// Bytes of a value that decide whether it looks like a secret.
 const JUDGED_BYTES: usize = 256;
 /// Longest user part of a URL.
@@ -96,6 +95,9 @@ pub(super) fn names(key: &str) -> bool {
 pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>) {
     let bytes = text.as_bytes();
     let Some((name, quoted_name)) = name_before(bytes, at) else { return };
+    // `- name: password` and a line `value: ...` below it
+    let beside = if beside::is_value(name) { beside::name(bytes, start_of(bytes, name)) } else { None };
+    let name = beside.unwrap_or(name);
     let named = if may_be_secret(name) { name_of(name) } else { None };
     let announced = if named.is_none() { announced::label(name) } else { None };
     if named.is_none() && announced.is_none() {
@@ -106,15 +108,15 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
         from += 1;
     }
     let spaced = from > at + 1;
-    let escaped = bytes.get(from) == Some(&b'\\') && matches!(bytes.get(from + 1), Some(b'"' | b'\''));
-    let mark = from + usize::from(escaped);
-    let (start, end, quoted) = match bytes.get(mark) {
-        Some(quote @ (b'"' | b'\'' | b'`')) => {
-            let start = mark + 1;
-            let Some(end) = closing(bytes, start, *quote, escaped) else { return };
-            (start, end, true)
+    if bytes[at] == b':' {
+        from = block(bytes, from).unwrap_or(from);
+    }
+    let (start, end, quoted) = match quoted::opening(bytes, from) {
+        Some(opening) => {
+            let Some(end) = opening.end(bytes) else { return };
+            (opening.start, end, true)
         }
-        Some(_) => (from, ends.of_value(text, from), false),
+        None if from < bytes.len() => (from, ends.of_value(text, from), false),
         None => return,
     };
     if let Some(what) = announced {
@@ -181,7 +183,7 @@ pub(super) fn sentence(text: &str, start: usize, end: usize, found: &mut Vec<Mat
     let to = match quote {
         Some(quote) => {
             from += 1;
-            closing(bytes, from, quote, false)?
+            Opening::plain(from, quote).end(bytes)?
         }
         None => {
             from + bytes[from..]
@@ -303,7 +305,8 @@ pub(super) fn cookies(text: &str, from: usize, found: &mut Vec<Match>) -> usize 
         at += pair.len() + 1;
         let Some((name, value)) = pair.split_once('=') else { continue };
         let value_start = start + name.len() + 1;
-        let value = value.trim_end_matches(['\'', ' ', '\\']);
+        // behind the quote of a shell's argument the command goes on: `-H 'Cookie: a=b' https://host`
+        let value = value.split(['\'', ' ', '\t', '\\']).next().unwrap_or_default();
         let name = name.trim().to_ascii_lowercase();
         let attribute = ["path", "domain", "expires", "max-age", "samesite", "priority"].contains(&name.as_str());
         let named =
@@ -385,8 +388,11 @@ pub(super) fn userinfo(text: &str, at: usize, found: &mut Vec<Match>) {
 fn name_before(bytes: &[u8], at: usize) -> Option<(&[u8], bool)> {
     let mut end = at;
     let mut quoted = false;
-    let floor = at.saturating_sub(GAP_BYTES_MAX);
-    while end > floor && matches!(bytes[end - 1], b' ' | b'\t' | b'"' | b'\'' | b'`' | b'\\' | b']' | b'*' | b':' | b'!') {
+    let (mut marks, mut backslashes) = (GAP_BYTES_MAX, BACKSLASHES_MAX);
+    while end > 0 && matches!(bytes[end - 1], b' ' | b'\t' | b'"' | b'\'' | b'`' | b'\\' | b']' | b'*' | b':' | b'!') {
+        let left = if bytes[end - 1] == b'\\' { &mut backslashes } else { &mut marks };
+        let Some(less) = left.checked_sub(1) else { break };
+        *left = less;
         quoted |= matches!(bytes[end - 1], b'"' | b'\'');
         end -= 1;
     }
@@ -401,6 +407,25 @@ fn name_before(bytes: &[u8], at: usize) -> Option<(&[u8], bool)> {
     }
     // no more than three words before the sign: `the client secret:`
     Some((&bytes[end - len..end], quoted))
+}
+
+/// Where a part of the text begins.
+fn start_of(bytes: &[u8], part: &[u8]) -> usize {
+    let gap = part.iter().take_while(|b| b.is_ascii_whitespace()).count();
+    part.as_ptr() as usize - bytes.as_ptr() as usize + gap
+}
+
+/// Where the text of a block of YAML begins whose sign stands at `at`: `password: |` or `>-`, and the value in the next line.
+fn block(bytes: &[u8], at: usize) -> Option<usize> {
+    /// Deepest indentation.
+    const INDENT_BYTES_MAX: usize = 32;
+    // the sweep over spaces may have passed the sign `>`
+    let from = if bytes.get(at) == Some(&b'|') || at == 0 { at } else { at - 1 };
+    let rest = bytes.get(from..)?.strip_prefix(b"|").or_else(|| bytes.get(from..)?.strip_prefix(b">"))?;
+    let rest = rest.strip_prefix(b"-").or_else(|| rest.strip_prefix(b"+")).unwrap_or(rest);
+    let rest = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n"))?;
+    let indent = rest.iter().take(INDENT_BYTES_MAX).take_while(|b| **b == b' ').count();
+    (indent > 0).then(|| bytes.len() - rest.len() + indent)
 }
 
 /// Whether a name ends in the last letter of one that is looked for.
@@ -673,21 +698,6 @@ fn head(value: &str) -> &str {
         end -= 1;
     }
     &value[..end]
-}
-
-fn closing(bytes: &[u8], start: usize, quote: u8, escaped: bool) -> Option<usize> {
-    let window = &bytes[start..bytes.len().min(start + QUOTED_BYTES_MAX)];
-    if escaped {
-        return memchr::memmem::find(window, &[b'\\', quote]).map(|len| start + len);
-    }
-    let mut at = 0;
-    loop {
-        let step = memchr::memchr2(quote, b'\\', window.get(at..)?)?;
-        if window[at + step] == quote {
-            return Some(start + at + step);
-        }
-        at += step + 2;
-    }
 }
 
 fn distinct(bytes: &[u8]) -> u32 {

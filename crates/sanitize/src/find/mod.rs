@@ -6,6 +6,7 @@
 mod address;
 mod announced;
 mod assignment;
+pub(crate) mod beside;
 mod card;
 mod context;
 mod date;
@@ -20,6 +21,7 @@ mod number;
 mod person;
 mod phone;
 mod place;
+mod quoted;
 mod secret;
 mod vendor;
 
@@ -69,6 +71,11 @@ pub(crate) fn pass(text: &str, hint: Hint<'_>, found: &mut Vec<Match>) -> bool {
     bytes(text, hint, found)
 }
 
+/// Whether a name says anything of its value.
+pub(crate) fn is_telling(name: &str) -> bool {
+    assignment::names(name) || announced::label(name.as_bytes()).is_some() || context::names(name)
+}
+
 /// Where words end that announce values of several words: names, dates, addresses, grouped numbers. What stands behind them may be a part of
 /// one as soon as more comes.
 pub(crate) fn announcements(text: &str) -> Vec<usize> {
@@ -91,6 +98,15 @@ const CLASS: [u8; 256] = {
         class[digit as usize] = DIGIT;
         digit += 1;
     }
+    // control characters but for those that part words
+    let mut control = 0;
+    while control < b' ' {
+        if control < b'\t' || control > b'\r' {
+            class[control as usize] = OTHER;
+        }
+        control += 1;
+    }
+    class[0x7F] = OTHER;
     class[b'@' as usize] = AT;
     class[b':' as usize] = COLON;
     class[b'=' as usize] = EQUALS;
