@@ -114,7 +114,7 @@ impl View {
         (from > at).then_some(from)
     }
 
-    /// `\u0040`, `\u{40}`, `\x40`, with surrogate pairs, and with the backslash itself escaped any number of times.
+    /// `\u0040`, `\u{40}`, `\x40`, `\U00000040`, `\100`, with surrogate pairs, and with the backslash itself escaped any number of times.
     fn backslash(&mut self, raw: &str, at: usize, copied: usize) -> Option<usize> {
         let bytes = raw.as_bytes();
         let mut mark = at;
@@ -123,6 +123,8 @@ impl View {
         }
         let (code, end) = match bytes.get(mark)? {
             b'x' => (hex_value(bytes, mark + 1, 2)?, mark + 3),
+            b'U' => (hex_value(bytes, mark + 1, 8)?, mark + 9),
+            b'0'..=b'3' => (octal_value(bytes.get(mark..mark + 3)?)?, mark + 3),
             b'u' if bytes.get(mark + 1) == Some(&b'{') => {
                 let close = bytes.get(mark + 2..)?.iter().take(7).position(|b| *b == b'}')?;
                 (hex_value(bytes, mark + 2, close)?, mark + 3 + close)
@@ -149,6 +151,9 @@ impl View {
     /// `&#64;`, `&#x40;`, and those with a name that stand for ASCII or for what folds to it.
     fn entity(&mut self, raw: &str, at: usize, copied: usize) -> Option<usize> {
         let bytes = raw.as_bytes();
+        if let Some((code, end)) = character_reference(bytes, at) {
+            return self.character(raw, code, at..end, copied);
+        }
         let len = bytes.get(at + 1..)?.iter().take(9).position(|b| *b == b';')?;
         let name = raw.get(at + 1..at + 1 + len)?;
         let code = match name {
@@ -170,13 +175,7 @@ impl View {
             "hyphen" | "dash" | "ndash" => u32::from(b'-'),
             "nbsp" | "ensp" | "emsp" | "thinsp" => u32::from(b' '),
             "shy" | "zwj" | "zwnj" => 0xAD,
-            _ => {
-                let number = name.strip_prefix('#')?;
-                match number.strip_prefix(['x', 'X']) {
-                    Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-                    None => number.parse().ok()?,
-                }
-            }
+            _ => return None,
         };
         self.character(raw, code, at..at + len + 2, copied)
     }
@@ -195,8 +194,11 @@ impl View {
     }
 }
 
-/// The character that percent-encoded bytes spell in UTF-8, and where they end.
+/// The character that percent-encoded bytes spell in UTF-8, or `%u0040`, and where they end.
 fn percent_character(bytes: &[u8], at: usize) -> Option<(char, usize)> {
+    if bytes.get(at..at + 2) == Some(b"%u") {
+        return Some((char::from_u32(hex_value(bytes, at + 2, 4)?)?, at + 6));
+    }
     let byte_at = |at: usize| {
         let value = if bytes.get(at) == Some(&b'%') { hex_value(bytes, at + 1, 2)? } else { return None };
         u8::try_from(value).ok()
@@ -231,6 +233,25 @@ fn control_end(bytes: &[u8], at: usize) -> Option<usize> {
         0..0x20 | 0x7F => Some(at + 1),
         _ => None,
     }
+}
+
+/// The number of `&#64;` or `&#x40;` and where it ends. Browsers read it without the semicolon, too.
+fn character_reference(bytes: &[u8], at: usize) -> Option<(u32, usize)> {
+    const DIGITS_MAX: usize = 7;
+    let rest = bytes.get(at + 1..)?.strip_prefix(b"#")?;
+    let (radix, digits) = match rest {
+        [b'x' | b'X', digits @ ..] => (16, digits),
+        digits => (10, digits),
+    };
+    let len = digits.iter().take(DIGITS_MAX).take_while(|b| char::from(**b).is_digit(radix)).count();
+    let code = u32::from_str_radix(std::str::from_utf8(digits.get(..len)?).ok()?, radix).ok()?;
+    let end = bytes.len() - digits.len() + len;
+    Some((code, end + usize::from(digits.get(len) == Some(&b';'))))
+}
+
+/// A number of octal digits.
+fn octal_value(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |value, digit| char::from(*digit).to_digit(8).map(|digit| value * 8 + digit))
 }
 
 /// A number of exactly `len` hexadecimal digits.
@@ -359,6 +380,8 @@ mod tests {
             ("4\0 1\u{7}1\u{1b}[38;5;196m1\u{1b}[0m", "4 111"),
             ("\u{1b}[a\u{1b}", ""),
             ("%C3%A9%40%80%C3", "é@%80%C3"),
+            ("&#65&#x42&#0067; &#; &#x", "ABC &#; &#x"),
+            (r"\U00000041\102%u0043 \400 \08", r"ABC \400 \08"),
         ];
         for (raw, expected) in cases {
             let view = View::of(raw).unwrap();

@@ -385,6 +385,7 @@ fn secrets_in_the_quotes_of_others() {
         r#"\"password\": \"«PASSWORD:hunter\\\"two\\\"22»\", \"user\": \"ann\""#,
         "curl -H 'Cookie: sessionid=«SESSION_COOKIE:q8Zr4Wm1Xv7Ts2Lk9Pd3»' https://shop.example/a=b",
         "curl -H 'Cookie: a=1; sessionid=«SESSION_COOKIE:q8Zr4Wm1Xv7Ts2Lk9Pd3»' -d x=y; ls",
+        r#"{"password": ["«PASSWORD:hunter2hunter2»"], "tokens": ["a", "b"]}"#,
         // a sign, and nothing that opens
         "password: |\n",
         "password: \"\"\"",
@@ -406,7 +407,19 @@ fn secrets_beside_their_names() {
 
 #[test]
 fn nothing_that_shows_nothing_parts_a_value() {
-    for between in ["\0", "\u{7}", "\u{1b}[0m", "\u{1b}[38;5;196m", "\u{301}", "\u{336}", "\u{20e3}", "\u{3164}", "\u{17b4}", "\u{180b}", "\u{fff9}"] {
+    for between in [
+        "\0",
+        "\u{7}",
+        "\u{1b}[0m",
+        "\u{1b}[38;5;196m",
+        "\u{301}",
+        "\u{336}",
+        "\u{20e3}",
+        "\u{3164}",
+        "\u{17b4}",
+        "\u{180b}",
+        "\u{fff9}",
+    ] {
         for value in ["ghp_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8", "ann.smith@mail.example", "4111111111111111"] {
             let raw: String = value.chars().map(|c| format!("{c}{between}")).collect();
             let sanitizer = common::sanitizer();

@@ -111,7 +111,9 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
     if bytes[at] == b':' {
         from = block(bytes, from).unwrap_or(from);
     }
-    let (start, end, quoted) = match quoted::opening(bytes, from) {
+    // `"password": ["..."]`
+    let list = from + usize::from(bytes.get(from) == Some(&b'['));
+    let (start, end, quoted) = match quoted::opening(bytes, list) {
         Some(opening) => {
             let Some(end) = opening.end(bytes) else { return };
             (opening.start, end, true)
