@@ -50,6 +50,7 @@ rules![
     "refusal-burst",
     "rephrase-after-refusal",
     "retrieval-sweep",
+    "second-opinion",
     "secret-returned",
     "sensitive-file-read",
     "shell-by-tool",
@@ -62,6 +63,7 @@ rules![
 runbooks![
     "abuse-volume",
     "agent-configuration",
+    "content-policy",
     "credential-exposure",
     "data-leak",
     "exfiltration",

@@ -65,12 +65,12 @@ impl Engine {
         let sigma = rules.take_sigma();
         Self {
             canaries: Arc::new(rules.canaries().clone()),
+            turns: Turns::new(rules.signs()),
             rules,
             sigma,
             sessions: Sessions::new(),
             novelty: Novelty::new(CONTENTS_REMEMBERED_MAX),
             flow: Flow::new(),
-            turns: Turns::new(),
             spoken: LruCache::new(NonZeroUsize::new(ALARMS_REMEMBERED_MAX).unwrap_or(NonZeroUsize::MIN)),
             skipped: Skipped::default(),
         }
@@ -127,7 +127,7 @@ impl Engine {
             .and_then(|piece| Some(flatten::call_key(piece, &contents(&piece.content)?)));
         let mut seen = Observation { seq, event, time_s, detections: Vec::new(), by_rule: HashMap::new(), search: Search::new() };
         let canaries = Arc::clone(&self.canaries);
-        let facts = self.turns.observe(session, event, &new, contents);
+        let facts = self.turns.observe(session, event, &new, contents, &mut self.skipped);
         let context = flatten::Context { conversation: session, facts: &facts, canaries: &canaries };
         for document in flatten::documents(event, &new, &context) {
             let call = document.call(session, own_call.as_deref());

@@ -22,6 +22,8 @@ pub struct Skipped {
     pub values: u64,
     /// Bytes in the middle of long texts that content flow did not read.
     pub flow_bytes: u64,
+    /// Secrets and other values that came into a conversation and are not, or no longer, known when they go out again.
+    pub turn_values: u64,
     /// Detections of an event beyond the most that it may have, or beyond the most of one rule.
     pub detections: u64,
     /// Bytes of texts that matched a rule and were not searched for the place of the match, once for each rule: the

@@ -182,7 +182,7 @@ fn the_same_stream_gives_the_same_detections_and_so_does_a_restart() {
 
 #[test]
 fn repeated_history_fires_once_and_the_flag_does_not_matter() {
-    let key = "Here it is: <SECRET:API_KEY:v26:ABCDEF>";
+    let key = "Here it is: <SECRET:API_KEY:v26:abcdefghijklmnopqrstuvwxyz234567>";
     let mut stream = Stream::default();
     for _ in 0..3 {
         stream.event(Kind::ModelCall, "s").user(key).last().pieces[0].meta.history = true;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::taxonomy::TechniqueId;
 
 /// The risk categories of findings: those that OpenTelemetry's security convention suggests
-/// (`gen_ai.guardrail.security.risk.category`), with obfuscation and credentials told apart.
+/// (`gen_ai.guardrail.security.risk.category`), with obfuscation, credentials and what content policies forbid told apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -31,6 +31,8 @@ pub enum Risk {
     SupplyChain,
     /// Output that would run or render as something else.
     ImproperOutputHandling,
+    /// What a content policy forbids, whoever says it: violence, hate, illegal acts.
+    ContentPolicy,
 }
 
 impl Risk {
@@ -48,6 +50,7 @@ impl Risk {
             Self::ExcessiveAgency => "excessive_agency",
             Self::SupplyChain => "supply_chain",
             Self::ImproperOutputHandling => "improper_output_handling",
+            Self::ContentPolicy => "content_policy",
         }
     }
 }

@@ -49,6 +49,12 @@ pub fn read_at_most(path: &Path, bytes_max: u64) -> io::Result<Option<Vec<u8>>> 
     take(file, bytes_max).map(Some)
 }
 
+/// What the system says of a file that is not there, for those who got `None` and wanted one.
+#[must_use]
+pub fn not_there() -> io::Error {
+    rustix::io::Errno::NOENT.into()
+}
+
 /// As [`read_at_most`], of a file that a person named, wherever links lead and whatever is there: a secret that is mounted is a link,
 /// one that is passed on may be a pipe.
 ///

@@ -50,6 +50,17 @@ pub struct Stamp {
     changed: Option<SystemTime>,
 }
 
+impl Stamp {
+    /// Of one file.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let metadata = std::fs::metadata(path)?;
+        Ok(Self { path: path.to_owned(), bytes: metadata.len(), changed: metadata.modified().ok() })
+    }
+}
+
 impl Tree<'_> {
     /// The files below a directory with their bytes, or the one file that is named, whatever it is called.
     ///
@@ -61,7 +72,7 @@ impl Tree<'_> {
             let bytes_max = usize::try_from(self.file_bytes_max).unwrap_or(usize::MAX);
             match crate::read_named_at_most(&path, self.file_bytes_max) {
                 Ok(Some(bytes)) => Ok((path, bytes)),
-                Ok(None) => Err(failed(io::ErrorKind::NotFound.into())),
+                Ok(None) => Err(failed(crate::not_there())),
                 Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
                     Err(TreeError::TooMuch { path, what: "bytes", max: bytes_max })
                 }
@@ -76,10 +87,7 @@ impl Tree<'_> {
     /// # Errors
     /// As there.
     pub fn stamps(&self, at: &Path) -> Result<Vec<Stamp>, TreeError> {
-        let stamp = |path: PathBuf| match std::fs::metadata(&path) {
-            Ok(metadata) => Ok(Stamp { path, bytes: metadata.len(), changed: metadata.modified().ok() }),
-            Err(error) => Err(TreeError::Read { path, error }),
-        };
+        let stamp = |path: PathBuf| Stamp::of(&path).map_err(|error| TreeError::Read { path, error });
         self.paths(at)?.into_iter().map(stamp).collect()
     }
 
@@ -150,6 +158,7 @@ mod tests {
             std::fs::write(dir.path().join(name), "1").unwrap();
         }
         assert!(told().contains("more than 2 files"), "{}", told());
-        assert!(YAML.read(&dir.path().join("none")).unwrap_err().to_string().contains("cannot read"));
+        let told = YAML.read(&dir.path().join("none")).unwrap_err().to_string();
+        assert!(told.contains("cannot read") && told.contains("No such file or directory"), "{told}");
     }
 }

@@ -1,4 +1,4 @@
-//! The signatures that are built into the program.
+//! What is built into the program: signatures, and the classifier's model.
 
 use crate::classifier::{Model, ModelError};
 

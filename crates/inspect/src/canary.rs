@@ -7,6 +7,7 @@
 use std::ops::Range;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
+use aws_lc_rs::digest;
 
 use crate::view;
 
@@ -63,6 +64,7 @@ pub struct Canaries {
     /// Letters and digits of each form, and which canary it is of.
     index: Option<AhoCorasick>,
     owners: Vec<usize>,
+    digest: [u8; 32],
 }
 
 impl Canaries {
@@ -95,6 +97,7 @@ impl Canaries {
             patterns.extend(forms);
             all.labels.push(label.clone());
         }
+        all.digest = digest_of(&all, &patterns);
         if !patterns.is_empty() {
             let index =
                 AhoCorasick::builder().kind(Some(AhoCorasickKind::ContiguousNFA)).match_kind(MatchKind::Standard).build(patterns);
@@ -118,6 +121,11 @@ impl Canaries {
         owners.into_iter().filter_map(|owner| self.labels.get(owner)).map(String::as_str)
     }
 
+    /// SHA-256 over what is looked for and what it is called.
+    pub(crate) fn digest(&self) -> [u8; 32] {
+        self.digest
+    }
+
     pub(crate) fn label(&self, owner: usize) -> &str {
         self.labels.get(owner).map_or("", String::as_str)
     }
@@ -138,6 +146,19 @@ impl Canaries {
         });
         found.collect()
     }
+}
+
+fn digest_of(canaries: &Canaries, patterns: &[String]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for (owner, pattern) in canaries.owners.iter().zip(patterns) {
+        for part in [canaries.label(*owner), pattern] {
+            context.update(&(part.len() as u64).to_be_bytes());
+            context.update(part.as_bytes());
+        }
+    }
+    let mut digest = [0; 32];
+    digest.copy_from_slice(context.finish().as_ref());
+    digest
 }
 
 fn letters(text: &str) -> String {
@@ -205,6 +226,23 @@ mod tests {
             assert_eq!(inspector.inspect(MARKER, channel, None).findings, [], "{channel:?}");
         }
         assert_eq!(inspector.inspect("bafok rimud tesap golix", Channel::Assistant, None).findings, []);
+    }
+
+    #[test]
+    fn inspectors_with_other_canaries_have_other_digests() {
+        let inspector = |list: &[(&str, &str)]| Inspector::builtin().unwrap().with_canaries(canaries(list).unwrap());
+        let one = inspector(&[("wiki", MARKER)]);
+        let others = [
+            Inspector::builtin().unwrap(),
+            inspector(&[("mail", MARKER)]),
+            inspector(&[("wiki", "nuvet-golix-tesap-rimud-bafok")]),
+            inspector(&[("wiki", MARKER)]).with_model(None),
+        ];
+        assert!(others.iter().all(|other| other.digest() != one.digest()));
+        assert_eq!(one.digest(), inspector(&[("wiki", MARKER)]).digest());
+        let in_turn = Inspector::builtin().unwrap().with_model(None).with_canaries(canaries(&[("wiki", MARKER)]).unwrap());
+        assert_eq!(others[3].digest(), in_turn.digest());
+        assert_eq!(one.with_canaries(Canaries::default()).digest(), others[0].digest());
     }
 
     #[test]

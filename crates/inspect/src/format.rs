@@ -143,7 +143,7 @@ impl SignatureFile {
     /// Whether a text looks like a file of signatures and not like one of Sigma rules: it has `signatures` or `fragments` at its top.
     #[must_use]
     pub fn is_one(yaml: &str) -> bool {
-        yaml.lines().any(|line| line.starts_with("signatures:") || line.starts_with("fragments:"))
+        yaml.trim_start_matches('\u{feff}').lines().any(|line| line.starts_with("signatures:") || line.starts_with("fragments:"))
     }
 }
 

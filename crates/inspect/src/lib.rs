@@ -1,7 +1,7 @@
-//! Inspection of text: signatures and structural checks over undisguised views, with scores and evidence.
+//! Inspection of text: signatures, a classifier, structural checks and canaries over undisguised views, with scores and evidence.
 //!
-//! Stateless and pure: the same text, channel and rules give the same report, and nothing is read or written. Callers
-//! that see the same text again cache the report by content.
+//! Stateless and pure: the same text and channel give the same report under the same [digest](Inspector::digest) of rules, model and canaries,
+//! and nothing is read or written. Callers that see the same text again cache the report by content.
 //!
 //! ```
 //! let inspector = watchkeeper_inspect::Inspector::builtin()?;
@@ -46,7 +46,7 @@ pub const TEXT_BYTES_MAX: usize = event::limits::CONTENT_BYTES_MAX;
 /// Most findings of a report; the strongest are kept.
 pub const FINDINGS_MAX: usize = 64;
 
-/// Most bytes of all regexes of an inspector, compiled. They are compiled when texts first call for them, so this is what a set may come
+/// Most bytes of all regexes of an inspector, compiled, beside those that are built in. They are compiled when texts first call for them, so this is what a set may come
 /// to take; one that would take more does not load.
 pub const COMPILED_BYTES_MAX: usize = 512 * 1024 * 1024;
 
@@ -92,12 +92,14 @@ pub enum LoadError {
         remedy: String,
     },
     /// Two files have a fragment of one name, which would change what the other file's signatures mean.
-    #[error("{file}: fragments: {fragment:?} is another file's, too; rename it")]
+    #[error("{file}: fragments: {fragment:?} is in {other}, too; give it another name")]
     Fragment {
         /// Name of the file.
         file: String,
         /// The fragment.
         fragment: String,
+        /// The file that has it already: one of the program's own has no directory.
+        other: String,
     },
     /// The regexes of all signatures together are more than an inspector takes.
     #[error("patterns.regex of all signatures: compiled they take {bytes} bytes, more than {bytes_max}; load fewer signatures")]
@@ -152,12 +154,18 @@ impl Inspector {
         Self::load(&builtin::SIGNATURES).map(|(inspector, _)| inspector)
     }
 
-    /// An inspector with the signatures of these files (name and YAML), each of which must pass its own examples.
+    /// An inspector with the signatures of these files (name and YAML), each of which must pass its own examples. Those of files that are
+    /// built in, and unchanged, are not tried once more: they depend on nothing in other files.
     ///
     /// # Errors
     /// The first thing that is wrong; [`check`](Self::check) tells all.
     pub fn from_sources(sources: &[(String, String)]) -> Result<Self, LoadError> {
-        let (mut inspector, examples) = Self::load(&borrowed(sources))?;
+        let sources = borrowed(sources);
+        let (mut inspector, mut examples) = Self::load(&sources)?;
+        // Another file may have the name of one of them.
+        let others: Vec<&str> =
+            sources.iter().filter(|source| !builtin::SIGNATURES.contains(source)).map(|source| source.0).collect();
+        examples.retain(|example| others.contains(&example.file()));
         let problem = inspector.problems(&examples).next();
         if let Some(problem) = problem {
             return Err(problem);
@@ -206,20 +214,15 @@ impl Inspector {
     /// The same inspector with this model as its classifier; with none, signatures and structural checks are all that there is.
     #[must_use]
     pub fn with_model(mut self, model: Option<Model>) -> Self {
-        let mut context = digest::Context::new(&digest::SHA256);
-        context.update(&self.rules_digest);
-        if let Some(model) = &model {
-            context.update(&model.digest());
-        }
-        self.digest.copy_from_slice(context.finish().as_ref());
         self.model = model;
+        self.renew_digest();
         self
     }
 
-    /// The normalised view of a text: what the classifier reads.
+    /// What the classifier reads of a text that came in by `channel`: its normalised view, then every view made from it.
     #[must_use]
-    pub fn normalised(text: &str) -> String {
-        view::normalise(text).0
+    pub fn readings(&self, text: &str, channel: Channel) -> Vec<String> {
+        pipeline::readings(self, text, channel)
     }
 
     /// The signatures that are found in a text, by their ids and in their order: all of them, without scores and without bounds.
@@ -230,14 +233,22 @@ impl Inspector {
 
     /// The same inspector with canaries: a marker in output, or in what a user says, is a finding `canary.LABEL`.
     #[must_use]
-    pub fn with_canaries(self, canaries: Canaries) -> Self {
-        Self { canaries, ..self }
+    pub fn with_canaries(mut self, canaries: Canaries) -> Self {
+        self.canaries = canaries;
+        self.renew_digest();
+        self
     }
 
     /// The canaries that it looks for.
     #[must_use]
     pub fn canaries(&self) -> &Canaries {
         &self.canaries
+    }
+
+    /// The model that its classifier has.
+    #[must_use]
+    pub fn model(&self) -> Option<&Model> {
+        self.model.as_ref()
     }
 
     /// How many signatures are loaded.
@@ -261,7 +272,8 @@ impl Inspector {
         }
     }
 
-    /// SHA-256 over the rules, the classifier's model and the version of the code that applies them: equal digests give equal reports.
+    /// SHA-256 over the rules, the classifier's model, the canaries and the version of the code that applies them: equal digests give equal
+    /// reports.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         self.digest
@@ -293,6 +305,21 @@ impl Inspector {
             (bytes > COMPILED_BYTES_MAX).then_some(LoadError::Compiled { bytes, bytes_max: COMPILED_BYTES_MAX })
         });
         signature::check_examples(&self.signatures, examples, found).chain(too_large.flatten())
+    }
+
+    fn renew_digest(&mut self) {
+        let mut context = digest::Context::new(&digest::SHA256);
+        context.update(&self.rules_digest);
+        for (what, of) in [
+            ("model", self.model.as_ref().map(Model::digest)),
+            ("canaries", (!self.canaries.is_empty()).then(|| self.canaries.digest())),
+        ] {
+            if let Some(of) = of {
+                context.update(what.as_bytes());
+                context.update(&of);
+            }
+        }
+        self.digest.copy_from_slice(context.finish().as_ref());
     }
 
     fn compiled_bytes(&self) -> usize {

@@ -91,6 +91,16 @@ pub(crate) fn matching(inspector: &Inspector, text: &str, channel: Channel, only
     scan.matched
 }
 
+/// The texts that the classifier reads of a text: its normalised view, and every view made from it.
+pub(crate) fn readings(inspector: &Inspector, text: &str, channel: Channel) -> Vec<String> {
+    let mut scan = Scan { kept: Some(Vec::new()), ..Scan::new(inspector, channel, None, None) };
+    for window in windows(text, TEXT_BYTES_MAX) {
+        scan.begin(window.start);
+        scan.window(&text[window]);
+    }
+    scan.kept.unwrap_or_default()
+}
+
 /// The parts of a text that are scanned, in order: each goes on within the one before it, but for what is left out.
 pub(crate) fn windows(text: &str, bytes_max: usize) -> Vec<Range<usize>> {
     let parts: Vec<Range<usize>> = if text.len() <= bytes_max {
@@ -158,6 +168,8 @@ struct Scan<'i, 't> {
     second_bytes_left: usize,
     /// The layers of the window that were read as text.
     readings: Vec<usize>,
+    /// What was read, where that is asked for.
+    kept: Option<Vec<String>>,
     /// The classifier, where its opinion is asked for.
     model: Option<&'i Model>,
     /// Of the window that was scanned last.
@@ -187,6 +199,7 @@ impl<'i, 't> Scan<'i, 't> {
             candidates: Vec::new(),
             second_bytes_left: SECOND_DISGUISES_BYTES_MAX,
             readings: Vec::new(),
+            kept: None,
             model: None,
             score: 0.0,
             matched: BTreeSet::new(),
@@ -230,6 +243,9 @@ impl<'i, 't> Scan<'i, 't> {
             }
         }
         self.score = score::combine(self.candidates.iter().map(|candidate| (candidate.family, &candidate.finding)));
+        if let Some(kept) = &mut self.kept {
+            kept.extend(self.readings.iter().map(|layer| layers.get(*layer).text.to_string()));
+        }
         self.classify(&layers);
         decoder.undecoded_bytes
     }

@@ -282,7 +282,10 @@ fn errors_of_patterns_and_conditions_name_the_field() {
     }
     let fragment = ("one.yaml".to_owned(), "fragments: {a: x}".to_owned());
     let again = ("two.yaml".to_owned(), "fragments: {a: y}".to_owned());
-    assert!(matches!(Inspector::from_sources(&[fragment, again]), Err(LoadError::Fragment { .. })));
+    let told = Inspector::from_sources(&[fragment, again]).unwrap_err().to_string();
+    assert!(["two.yaml", "fragments", "\"a\"", "one.yaml"].iter().all(|word| told.contains(word)), "{told}");
+    let told = own("    patterns: [{regex: 'abc(?=d)'}]\n", "abc", "x").unwrap_err().to_string();
+    assert!(told.contains("patterns.regex: look-around") && !told.contains('\n'), "{told}");
     let many: String = (0..=watchkeeper_inspect::WITHOUT_ATOMS_MAX)
         .map(|number| {
             format!(
@@ -328,4 +331,24 @@ fn the_classifier_finds_what_no_signature_has_words_for() {
     let alone = Inspector::builtin().unwrap().with_model(None);
     assert!(alone.inspect(attack, Channel::User, None).score < report.score);
     assert_ne!(alone.digest(), inspector().digest());
+}
+
+#[test]
+fn the_signature_of_the_reference_loads_beside_those_of_the_program_and_is_told_of_where_it_is_wrong() {
+    let page = include_str!("../../../docs/reference/signatures.md");
+    let yaml = page.split("```yaml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let with = |own: &str| {
+        let builtin = Inspector::builtin_sources().map(|(name, yaml)| (name.to_owned(), yaml.to_owned()));
+        Inspector::from_sources(&builtin.chain([("own.yaml".to_owned(), own.to_owned())]).collect::<Vec<_>>())
+    };
+    let inspector = with(yaml).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(inspector.signature_count(), Inspector::builtin().unwrap().signature_count() + 1);
+    for (right, wrong, words) in [
+        ("user: 0.8", "user: 8", "channels: the score of user is 8; choose one above 0"),
+        ("risk: prompt_injection", "risk: trouble", "risk: unknown variant `trouble`, expected one of `prompt_injection`"),
+        ("my_rules: ", "rules: ", "fragments: \"rules\" is in fragments.yaml, too"),
+    ] {
+        let told = with(&yaml.replacen(right, wrong, 1)).unwrap_err().to_string();
+        assert!(told.starts_with("own.yaml: ") && told.contains(words), "{told}");
+    }
 }

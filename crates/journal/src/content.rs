@@ -148,6 +148,19 @@ impl<'t> Token<'t> {
         &self.text[..self.stem_end]
     }
 
+    /// The id of the value: 128 bits in base32, the same wherever and as whatever the value was found.
+    #[must_use]
+    pub fn id(&self) -> &'t str {
+        &self.text[self.stem_end - ID_CHARS..self.stem_end]
+    }
+
+    /// The first of its types: `EMAIL`, `SECRET` ...
+    #[must_use]
+    pub fn class(&self) -> &'t str {
+        let types = &self.text[1..self.type_end];
+        types.split_once(':').map_or(types, |(first, _)| first)
+    }
+
     /// What stands for it in a template, in two parts.
     #[must_use]
     pub fn placeholder(&self) -> [&'t str; 2] {

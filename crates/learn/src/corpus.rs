@@ -4,8 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::BufRead;
 
 use event::Channel;
+use files::{LineError, Lines};
 use serde::Deserialize;
 
+/// Longest row, in bytes: twice the longest text that a record keeps.
+const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Texts that are made of one template at the most.
 const EXPANSIONS_MAX: u64 = 12;
 
@@ -43,9 +46,9 @@ pub struct Row {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CorpusError {
-    /// The file cannot be read.
+    /// The file cannot be read, or has a line that is too long.
     #[error("cannot read the corpus: {0}")]
-    Io(#[from] std::io::Error),
+    Read(#[from] LineError),
     /// A line is no row.
     #[error(
         "line {line} of the corpus: {problem}; a row is {{\"text\", \"label\": \"attack\"|\"benign\", \"kind\", \"channel\", \"source\"}}, or with \"template\" and \"slots\" for \"text\""
@@ -59,6 +62,7 @@ pub enum CorpusError {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct Line {
     text: Option<String>,
     template: Option<String>,
@@ -81,18 +85,17 @@ enum Label {
 /// Reads the rows of a corpus. A template becomes up to twelve texts, each slot filled with one of its values.
 pub fn read(input: impl BufRead, split: Split) -> Result<Vec<Row>, CorpusError> {
     let mut rows = Vec::new();
-    for (index, line) in input.lines().enumerate() {
-        let line = line?;
-        if line.trim().is_empty() {
-            continue;
-        }
-        let wrong = |problem: String| CorpusError::Line { line: index + 1, problem };
-        let line: Line = serde_json::from_str(&line).map_err(|error| wrong(error.to_string()))?;
+    let mut lines = Lines::new(input, LINE_BYTES_MAX);
+    while let Some((number, line)) = lines.read()? {
+        let wrong = |problem: String| CorpusError::Line { line: number, problem };
+        // To JSON every line is the first one.
+        let told = |error: serde_json::Error| wrong(error.to_string().replace(" at line 1 column ", ", column "));
+        let line: Line = serde_json::from_slice(line).map_err(told)?;
         let channel: Channel =
             line.channel.parse().map_err(|error: event::UnknownChannel| wrong(format!("channel {:?}: {error}", line.channel)))?;
         let texts = match (&line.text, &line.template) {
             (Some(text), None) => vec![text.clone()],
-            (None, Some(template)) => expand(template, &line.slots, index as u64).map_err(wrong)?,
+            (None, Some(template)) => expand(template, &line.slots, number as u64 - 1).map_err(wrong)?,
             _ => return Err(wrong("it needs either text or template".to_owned())),
         };
         rows.extend(texts.into_iter().map(|text| Row {

@@ -30,10 +30,22 @@ pub enum Setting {
     BagOfWords,
 }
 
+/// An inspector without a classifier: what signatures find of a text is a feature of the classifier that is trained.
+#[derive(Debug)]
+pub struct Signatures(Inspector);
+
+impl From<Inspector> for Signatures {
+    fn from(inspector: Inspector) -> Self {
+        Self(inspector.with_model(None))
+    }
+}
+
 /// Outcome of a measurement, row by row.
 #[derive(Debug)]
 pub struct Evaluation {
     outcomes: Vec<Outcome>,
+    /// Rows that were to be measured and could not be.
+    left_out: Vec<usize>,
     /// Sums of benign texts of sources not trained on, by origin: what the calibration is made of.
     benign: BTreeMap<Origin, Vec<Weighed>>,
 }
@@ -43,6 +55,20 @@ struct Outcome {
     row: usize,
     score: f32,
 }
+
+/// Rows of one kind that were not measured.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// Why.
+    pub why: String,
+    /// Attacks among them.
+    pub attacks: usize,
+    /// Benign texts among them.
+    pub benign: usize,
+}
+
+/// A share with its 95 % interval.
+pub type Share = (f32, (f32, f32));
 
 /// How many texts of a group are above the scores of the verdicts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -58,16 +84,20 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// Share at `warn`, with its 95 % interval.
+    /// Share at `warn`; `None` where there are no texts.
     #[must_use]
-    pub fn warn(&self) -> (f32, (f32, f32)) {
-        (self.at_warn as f32 / self.rows.max(1) as f32, wilson(self.at_warn, self.rows))
+    pub fn warn(&self) -> Option<Share> {
+        self.share(self.at_warn)
     }
 
-    /// Share at `deny`, with its 95 % interval.
+    /// Share at `deny`; `None` where there are no texts.
     #[must_use]
-    pub fn deny(&self) -> (f32, (f32, f32)) {
-        (self.at_deny as f32 / self.rows.max(1) as f32, wilson(self.at_deny, self.rows))
+    pub fn deny(&self) -> Option<Share> {
+        self.share(self.at_deny)
+    }
+
+    fn share(&self, hits: usize) -> Option<Share> {
+        (self.rows > 0).then(|| (hits as f32 / self.rows as f32, wilson(hits, self.rows)))
     }
 }
 
@@ -90,11 +120,30 @@ impl Evaluation {
         groups.into_values().collect()
     }
 
-    /// Recall over all attacks at the scores that 1 % and 0.1 % of the benign rows measured here are above.
+    /// What was not measured, and why.
     #[must_use]
-    pub fn matched(&self, rows: &[Row]) -> Rate {
+    pub fn left_out(&self, rows: &[Row]) -> Vec<LeftOut> {
+        let mut groups: BTreeMap<String, LeftOut> = BTreeMap::new();
+        for row in self.left_out.iter().map(|row| &rows[*row]) {
+            let why = match Origin::of(row.channel) {
+                None => format!("the classifier does not read the channel {}", row.channel.as_str()),
+                Some(_) => "there are no words in it".to_owned(),
+            };
+            let group = groups.entry(why.clone()).or_insert(LeftOut { why, attacks: 0, benign: 0 });
+            *if row.is_attack { &mut group.attacks } else { &mut group.benign } += 1;
+        }
+        groups.into_values().collect()
+    }
+
+    /// Recall over all attacks at the scores that 1 % and 0.1 % of the benign rows measured here are above. `None` where there are none of
+    /// either: no score would be above any of them.
+    #[must_use]
+    pub fn matched(&self, rows: &[Row]) -> Option<Rate> {
         let (attacks, benign): (Vec<&Outcome>, Vec<&Outcome>) =
             self.outcomes.iter().partition(|outcome| rows[outcome.row].is_attack);
+        if attacks.is_empty() || benign.is_empty() {
+            return None;
+        }
         let mut scores: Vec<f32> = benign.iter().map(|outcome| outcome.score).collect();
         scores.sort_by(|a, b| b.total_cmp(a));
         let above = |share: f32| {
@@ -102,7 +151,7 @@ impl Evaluation {
             attacks.iter().filter(|outcome| outcome.score > limit).count()
         };
         let (at_warn, at_deny) = (above(calibrate::WARN_SHARE), above(calibrate::DENY_SHARE));
-        Rate { name: "all".to_owned(), rows: attacks.len(), at_warn, at_deny }
+        Some(Rate { name: "all".to_owned(), rows: attacks.len(), at_warn, at_deny })
     }
 }
 
@@ -110,18 +159,20 @@ impl Evaluation {
 #[must_use]
 pub fn measure(rows: &[Row], inspector: &Inspector) -> Evaluation {
     let outcome = |(row, of): (usize, &Row)| Outcome { row, score: inspector.inspect(&of.text, of.channel, None).score };
-    Evaluation { outcomes: rows.iter().enumerate().map(outcome).collect(), benign: BTreeMap::new() }
+    Evaluation { outcomes: rows.iter().enumerate().map(outcome).collect(), left_out: Vec::new(), benign: BTreeMap::new() }
 }
 
 /// Measures by leaving each family of sources out in turn: its rows are scored by a model of all others, with a calibration by the benign
-/// rows of all others. Rows of [`Split::Always`] are trained on and not measured. The inspector has no model: what it finds is a feature. `tell` hears of each family that is done.
+/// rows of all others. Rows of [`Split::Always`] are trained on and not measured; others that have no features are left out, and counted.
+/// `tell` hears of each family that is done.
 #[must_use]
-pub fn evaluate(rows: &[Row], inspector: &Inspector, setting: Setting, tell: &(dyn Fn(usize, usize) + Sync)) -> Evaluation {
+pub fn evaluate(rows: &[Row], signatures: &Signatures, setting: Setting, tell: &(dyn Fn(usize, usize) + Sync)) -> Evaluation {
     let with_signatures = setting == Setting::Product;
-    let samples = Samples::of(rows, inspector, with_signatures);
+    let samples = Samples::of(rows, &signatures.0, with_signatures);
     let options = if setting == Setting::BagOfWords { Options::BAG_OF_WORDS } else { Options::CHOSEN };
     let sums = if setting == Setting::SignaturesAlone {
-        samples.list.iter().map(|sample| Some(sample.signature_score)).collect()
+        let is_measured = |sample: &Sample| rows[sample.row].split != Split::Always;
+        samples.list.iter().map(|sample| is_measured(sample).then_some(sample.signature_score)).collect()
     } else {
         left_out_sums(rows, &samples, &options, tell)
     };
@@ -133,7 +184,8 @@ pub fn evaluate(rows: &[Row], inspector: &Inspector, setting: Setting, tell: &(d
     }
     for (sample, sum) in measured().filter(|(sample, _)| !sample.is_attack) {
         let row = &rows[sample.row];
-        let weight = sources[&(sample.origin, row.source.as_str())].powf(options.source_power - 1.0);
+        // Each source weighs alike: the next one to come is as likely to be like a small one as like a large one.
+        let weight = 1.0 / sources[&(sample.origin, row.source.as_str())];
         benign.entry((sample.origin, &row.family)).or_default().push((sum, weight));
     }
     // A family's texts say nothing about the scores that they get.
@@ -159,7 +211,9 @@ pub fn evaluate(rows: &[Row], inspector: &Inspector, setting: Setting, tell: &(d
     for ((origin, _), sums) in benign {
         by_origin.entry(origin).or_default().extend(sums);
     }
-    Evaluation { outcomes, benign: by_origin }
+    let read: BTreeSet<usize> = samples.list.iter().map(|sample| sample.row).collect();
+    let is_left_out = |row: &usize| rows[*row].split != Split::Always && !read.contains(row);
+    Evaluation { outcomes, left_out: (0..rows.len()).filter(is_left_out).collect(), benign: by_origin }
 }
 
 /// The sum of each sample by a model that saw no row of its family; `None` for samples that are not measured.
@@ -202,7 +256,7 @@ fn left_out_sums(rows: &[Row], samples: &Samples, options: &Options, tell: &(dyn
     sums.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-/// Each thread has a table of weights and one of steps: 32 MB.
+/// Each thread has tables of weights and of steps: 16 MB.
 const THREADS_MAX: usize = 8;
 
 fn fit_rows(rows: &[Row], samples: &Samples, options: &Options, is_in: &dyn Fn(&Sample) -> bool) -> Weights {
@@ -214,9 +268,9 @@ fn fit_rows(rows: &[Row], samples: &Samples, options: &Options, is_in: &dyn Fn(&
 
 /// Trains the model that the product ships: on all rows but those of [`Split::Dev`], with the calibration of an [`Evaluation`] of
 /// [`Setting::Product`].
-pub fn train(rows: &[Row], inspector: &Inspector, name: &str, evaluation: &Evaluation) -> Result<Model, ModelError> {
+pub fn train(rows: &[Row], signatures: &Signatures, name: &str, evaluation: &Evaluation) -> Result<Model, ModelError> {
     let options = Options::CHOSEN;
-    let samples = Samples::of(rows, inspector, true);
+    let samples = Samples::of(rows, &signatures.0, true);
     let weights = fit_rows(rows, &samples, &options, &|sample| rows[sample.row].split != Split::Dev);
     let mut origins = BTreeMap::new();
     for origin in [Origin::User, Origin::Data] {
@@ -231,9 +285,10 @@ pub fn train(rows: &[Row], inspector: &Inspector, name: &str, evaluation: &Evalu
         let calibration = calibrate::knots(benign.clone());
         origins.insert(origin.name().to_owned(), OriginHead { bias: weights.bias[origin as usize], named, calibration });
     }
-    let step = step_of(&weights.hashed);
+    let tables = weights.tables();
+    let step = step_of(&tables);
     let head = Head { name: name.to_owned(), step, window_blocks: options.window, prior: options.prior, origins };
-    Model::quantised(head, &weights.hashed)
+    Model::quantised(head, &tables)
 }
 
 /// The step at which all but one weight in ten thousand fit a byte.

@@ -11,6 +11,7 @@
 
 mod calibrate;
 mod corpus;
+mod enough;
 mod evaluate;
 mod figures;
 mod report;
@@ -18,6 +19,7 @@ mod sample;
 mod train;
 
 pub use corpus::{CorpusError, Row, Split, read};
-pub use evaluate::{Evaluation, Rate, Setting, evaluate, measure, train};
+pub use enough::{NotEnough, caveats, check};
+pub use evaluate::{Evaluation, LeftOut, Rate, Setting, Share, Signatures, evaluate, measure, train};
 pub use figures::wilson;
-pub use report::Report;
+pub use report::{Report, Summary};

@@ -14,10 +14,12 @@ pub(crate) struct Sample {
     pub(crate) row: usize,
     pub(crate) origin: Origin,
     pub(crate) is_attack: bool,
-    /// Indices of hashed features, block after block.
+    /// Indices of hashed features, block after block, reading after reading.
     pub(crate) features: Vec<u32>,
     /// Where the features of each block end.
     pub(crate) blocks: Vec<u32>,
+    /// Where the blocks of each reading of the text end.
+    pub(crate) readings: Vec<u32>,
     /// Indices of named features, in [`Samples::names`].
     pub(crate) named: Vec<u32>,
     /// What the signatures say alone.
@@ -39,9 +41,11 @@ impl Samples {
         let mut index: BTreeMap<(Origin, String), u32> = BTreeMap::new();
         for (row, of) in rows.iter().enumerate() {
             let Some(origin) = Origin::of(of.channel) else { continue };
-            let text = Inspector::normalised(&of.text);
             let mut kept = Kept::default();
-            classifier::extract(&text, origin, &mut kept);
+            for text in inspector.readings(&of.text, of.channel) {
+                classifier::extract(&text, &mut kept);
+                kept.close();
+            }
             if kept.blocks.is_empty() {
                 continue;
             }
@@ -63,6 +67,7 @@ impl Samples {
                 is_attack: of.is_attack,
                 features: kept.features,
                 blocks: kept.blocks,
+                readings: kept.readings,
                 named,
                 signature_score: report.score,
             });
@@ -72,11 +77,13 @@ impl Samples {
 }
 
 impl Sample {
-    /// The windows that are scored, as blocks; a text that is shorter is one window.
+    /// The windows that are scored, as blocks: each within one reading of the text, which is one window where it is shorter.
     pub(crate) fn windows(&self, window: usize) -> impl Iterator<Item = (usize, usize)> {
-        let blocks = self.blocks.len();
-        let window = window.min(blocks);
-        (0..=blocks - window).map(move |start| (start, start + window))
+        let starts = std::iter::once(0).chain(self.readings.iter().map(|end| *end as usize));
+        starts.zip(self.readings.iter().map(|end| *end as usize)).flat_map(move |(from, to)| {
+            let window = window.min(to - from);
+            (from..=to - window).map(move |start| (start, start + window))
+        })
     }
 
     /// The features of blocks `start..end`.
@@ -90,6 +97,17 @@ impl Sample {
 struct Kept {
     features: Vec<u32>,
     blocks: Vec<u32>,
+    readings: Vec<u32>,
+}
+
+impl Kept {
+    /// A reading ends. One without words has no window.
+    fn close(&mut self) {
+        let blocks = self.blocks.len() as u32;
+        if self.readings.last().copied().unwrap_or_default() < blocks {
+            self.readings.push(blocks);
+        }
+    }
 }
 
 impl Sink for Kept {
@@ -99,5 +117,28 @@ impl Sink for Kept {
 
     fn block(&mut self, _: usize, _: usize) {
         self.blocks.push(self.features.len() as u32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_window_goes_from_one_reading_into_another() {
+        let mut kept = Kept::default();
+        for blocks in [3_usize, 0, 1] {
+            for block in 0..blocks {
+                kept.feature(block as u32);
+                kept.block(0, 0);
+            }
+            kept.close();
+        }
+        let Kept { features, blocks, readings } = kept;
+        let (row, origin, is_attack) = (0, Origin::User, false);
+        let sample = Sample { row, origin, is_attack, features, blocks, readings, named: Vec::new(), signature_score: 0.0 };
+        assert_eq!(sample.windows(2).collect::<Vec<_>>(), [(0, 2), (1, 3), (3, 4)]);
+        assert_eq!(sample.windows(usize::MAX / 2).collect::<Vec<_>>(), [(0, 3), (3, 4)]);
+        assert_eq!(sample.of_blocks(3, 4), [0]);
     }
 }

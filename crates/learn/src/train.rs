@@ -24,7 +24,9 @@ pub(crate) struct Options {
     /// What a named feature counts for.
     pub(crate) named: f32,
     /// How fast weights of the regions grow, in the order of [`Region::ALL`]: less for what should carry less.
-    pub(crate) regions: [f32; 5],
+    pub(crate) regions: [f32; 4],
+    /// The same for what an origin adds to the weights that all origins share.
+    pub(crate) crossed: [f32; 4],
     /// A source of n rows weighs n to this power.
     pub(crate) source_power: f32,
 }
@@ -33,32 +35,50 @@ impl Options {
     /// What was chosen by leaving sources out.
     pub(crate) const CHOSEN: Self = Self {
         rounds: 4,
-        rate: 0.3,
-        left_out: 0.6,
+        rate: 0.15,
+        left_out: 0.7,
         window: 2,
         prior: 20.0,
         named: 0.2,
-        regions: [0.7, 0.7, 1.0, 1.0, 1.0],
+        regions: [0.7, 0.7, 0.7, 1.0],
+        crossed: [0.0, 0.7, 0.5, 1.0],
         source_power: 0.5,
     };
 
     /// The usual baseline: logistic regression over the words of the whole text.
-    pub(crate) const BAG_OF_WORDS: Self =
-        Self { left_out: 0.0, window: usize::MAX / 2, named: 0.0, regions: [0.0, 1.0, 0.0, 0.0, 0.0], ..Self::CHOSEN };
+    pub(crate) const BAG_OF_WORDS: Self = Self {
+        rate: 0.3,
+        left_out: 0.0,
+        window: usize::MAX / 2,
+        named: 0.0,
+        regions: [0.0, 1.0, 0.0, 0.0],
+        crossed: [0.0; 4],
+        ..Self::CHOSEN
+    };
 }
 
 /// A trained model, before rounding.
 #[derive(Debug)]
 pub(crate) struct Weights {
+    /// What all origins share, then what each of them adds, in the order of [`Origin::ALL`].
     pub(crate) hashed: Vec<f32>,
     pub(crate) named: Vec<f32>,
     pub(crate) bias: [f32; 2],
 }
 
 impl Weights {
+    fn of(&self, index: u32, origin: Origin) -> f32 {
+        self.hashed[index as usize] + self.hashed[crossed(index, origin)]
+    }
+
+    /// The tables that a model has: what counts for each origin.
+    pub(crate) fn tables(&self) -> Vec<f32> {
+        Origin::ALL.into_iter().flat_map(|origin| (0..WEIGHTS as u32).map(move |index| self.of(index, origin))).collect()
+    }
+
     /// The sum of a sample: its best window, and what its named features add.
     pub(crate) fn sum(&self, sample: &Sample, options: &Options) -> f32 {
-        let blocks = block_sums(sample, |index| self.hashed[index as usize], |_| true);
+        let blocks = block_sums(sample, |index| self.of(index, sample.origin), |_| true);
         let best = sample
             .windows(options.window)
             .map(|window| value(&blocks, window, options.prior).0)
@@ -69,10 +89,15 @@ impl Weights {
     }
 }
 
+/// Where what an origin adds to a weight is.
+fn crossed(index: u32, origin: Origin) -> usize {
+    (1 + origin as usize) * WEIGHTS + index as usize
+}
+
 /// Learns from samples, each with its weight.
 pub(crate) fn train(samples: &[(&Sample, f32)], names: usize, options: &Options) -> Weights {
-    let mut weights = Weights { hashed: vec![0.0; WEIGHTS], named: vec![0.0; names], bias: [0.0; 2] };
-    let mut steps = Steps { hashed: vec![STEP_MIN; WEIGHTS], named: vec![STEP_MIN; names], bias: [STEP_MIN; 2] };
+    let mut weights = Weights { hashed: vec![0.0; 3 * WEIGHTS], named: vec![0.0; names], bias: [0.0; 2] };
+    let mut steps = Steps { hashed: vec![0.0; 3 * WEIGHTS], named: vec![0.0; names], bias: [0.0; 2] };
     let mut random = Random::new(0);
     let mut order: Vec<usize> = (0..samples.len()).collect();
     for round in 0..options.rounds {
@@ -120,7 +145,7 @@ impl Lesson<'_> {
     fn learn(&mut self, weights: &mut Weights, steps: &mut Steps, weight: f32, round: usize, random: &mut Random) {
         let sample = self.sample;
         let origin = sample.origin as usize;
-        let blocks = block_sums(sample, |index| weights.hashed[index as usize], |index| self.keeps(index));
+        let blocks = block_sums(sample, |index| weights.of(index, sample.origin), |index| self.keeps(index));
         let windows: Vec<(usize, usize)> = sample.windows(self.options.window).collect();
         let values: Vec<(f32, f32)> = windows.iter().map(|&window| value(&blocks, window, self.options.prior)).collect();
         let named: f32 =
@@ -137,9 +162,14 @@ impl Lesson<'_> {
             }
             let (start, end) = windows[at];
             for &index in sample.of_blocks(start, end).iter().filter(|&&index| self.keeps(index)) {
-                let pace = self.options.regions[Region::of(index) as usize];
-                let at = index as usize;
-                step(&mut weights.hashed[at], &mut steps.hashed[at], gradient * factor * pace, self.rate * pace);
+                let region = Region::of(index) as usize;
+                let paces = [
+                    (index as usize, self.options.regions[region]),
+                    (crossed(index, sample.origin), self.options.crossed[region]),
+                ];
+                for (at, pace) in paces.into_iter().filter(|(_, pace)| *pace > 0.0) {
+                    step(&mut weights.hashed[at], &mut steps.hashed[at], gradient * factor * pace, self.rate * pace);
+                }
             }
             for &index in sample.named.iter().filter(|&&index| self.keeps(index)) {
                 let at = index as usize;
@@ -176,7 +206,7 @@ fn value(blocks: &[(f32, u32)], (start, end): (usize, usize), prior: f32) -> (f3
 
 fn step(weight: &mut f32, squares: &mut f32, gradient: f32, rate: f32) {
     *squares += gradient * gradient;
-    *weight -= rate * gradient / squares.sqrt();
+    *weight -= rate * gradient / (*squares + STEP_MIN).sqrt();
 }
 
 /// What each sample weighs: sources evenly by a power of their rows, attacks and benign texts of an origin alike.

@@ -1,6 +1,7 @@
 //! Check digits and checksums of identifiers. All take ASCII; what is not of the right form has no valid checksum.
 
 use aws_lc_rs::digest::{SHA256, digest};
+use sha3::{Digest, Keccak256};
 
 /// The value of an ASCII digit.
 pub(crate) fn value(digit: u8) -> u32 {
@@ -89,10 +90,9 @@ pub(crate) fn remainder_97(text: impl Iterator<Item = u8>) -> u32 {
     })
 }
 
-/// Base58 with four bytes of double SHA-256 at its end, as Bitcoin writes addresses and keys. Returns the payload.
-pub(crate) fn base58_check(text: &[u8]) -> Option<Vec<u8>> {
+/// The bytes that Base58 stands for, in Bitcoin's alphabet.
+pub(crate) fn base58(text: &[u8]) -> Option<Vec<u8>> {
     const ALPHABET: &[u8; 58] = b"123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
-    const CHECK_BYTES: usize = 4;
     let mut bytes: Vec<u8> = Vec::with_capacity(text.len());
     for letter in text {
         let mut carry = ALPHABET.iter().position(|one| one == letter)?;
@@ -108,12 +108,27 @@ pub(crate) fn base58_check(text: &[u8]) -> Option<Vec<u8>> {
     }
     bytes.extend(text.iter().take_while(|letter| **letter == b'1').map(|_| 0));
     bytes.reverse();
+    Some(bytes)
+}
+
+/// Base58 with four bytes of double SHA-256 at its end, as Bitcoin writes addresses and keys. Returns the payload.
+pub(crate) fn base58_check(text: &[u8]) -> Option<Vec<u8>> {
+    const CHECK_BYTES: usize = 4;
+    let mut bytes = base58(text)?;
     let split = bytes.len().checked_sub(CHECK_BYTES)?;
     let once = digest(&SHA256, bytes.get(..split)?);
     let twice = digest(&SHA256, once.as_ref());
     (twice.as_ref().get(..CHECK_BYTES)? == bytes.get(split..)?).then_some(())?;
     bytes.truncate(split);
     Some(bytes)
+}
+
+/// The checksum that the case of the letters of an Ethereum address is (ERC-55): a capital where the hash of the small letters has a
+/// half-byte of eight or more.
+pub(crate) fn erc55(hex: &[u8]) -> bool {
+    let hash = Keccak256::digest(hex.to_ascii_lowercase());
+    let half = |at: usize| hash.get(at / 2).map_or(0, |byte| if at.is_multiple_of(2) { byte >> 4 } else { byte & 15 });
+    hex.iter().enumerate().all(|(at, letter)| letter.is_ascii_digit() || letter.is_ascii_uppercase() == (half(at) >= 8))
 }
 
 /// The checksum of bech32 (BIP 173) and of bech32m (BIP 350), over lower-case text.
@@ -166,6 +181,16 @@ mod tests {
     #[test]
     fn iban_has_remainder_one() {
         assert_eq!(remainder_97(b"WEST12345698765432GB82".iter().copied()), 1);
+    }
+
+    #[test]
+    fn the_case_of_an_address_of_ethereum_is_its_checksum() {
+        // the examples of the standard
+        for address in ["5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed", "fB6916095ca1df60bB79Ce92cE3Ea74c37c5d359"] {
+            assert!(erc55(address.as_bytes()));
+            assert!(!erc55(address.to_lowercase().as_bytes()));
+            assert!(!erc55(address.replace('9', "8").as_bytes()));
+        }
     }
 
     #[test]

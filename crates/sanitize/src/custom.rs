@@ -149,6 +149,10 @@ impl CustomTypes {
         Ok(all)
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.types.is_empty()
+    }
+
     pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
         self.types.iter().map(|one| &one.name)
     }
@@ -199,7 +203,11 @@ impl CustomType {
         if spec.pattern.len() > PATTERN_BYTES_MAX {
             return Err(CustomError::Pattern(format!("at most {PATTERN_BYTES_MAX} bytes")));
         }
-        let parsed = regex_syntax::parse(&spec.pattern).map_err(|error| CustomError::Pattern(error.to_string()))?;
+        let parsed = regex_syntax::parse(&spec.pattern).map_err(|error| {
+            // Without the picture of the pattern, which takes several lines.
+            let told = error.to_string();
+            CustomError::Pattern(told.rsplit("error: ").next().unwrap_or(&told).trim().to_owned())
+        })?;
         let lengths = (parsed.properties().minimum_len(), parsed.properties().maximum_len());
         if !matches!(lengths, (Some(VALUE_BYTES_MIN..), Some(..=VALUE_BYTES_MAX))) {
             return Err(CustomError::Length);
@@ -225,7 +233,7 @@ impl CustomType {
                 && find::ends(bytes, hit.end())
                 && !value.contains(char::is_whitespace)
                 && self.validator.takes(value)
-                && (context.is_empty() || find::has_context(bytes, hit.start(), hint, &context));
+                && (context.is_empty() || find::stands_before(bytes, hit.start(), hint, &context));
             if is_one {
                 found.push(Match::new(hit.start(), hit.end(), TypeName::Custom(self.name.clone()), normal(value)));
                 from = hit.end();

@@ -8,6 +8,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 /// Shortest run that is decoded: 16 characters of base64 are 12 bytes, and hardly any sensitive value is shorter.
 const RUN_BYTES_MIN: usize = 16;
+/// Shortest run that is decoded where its padding shows what it is: `CVV: 123` has twelve characters.
+const PADDED_BYTES_MIN: usize = 8;
 /// Characters decoded first, to turn away what is not text.
 const PROBE_CHARS: usize = 24;
 /// A line at least this long may go on in the next (MIME breaks at 76, PEM at 64).
@@ -21,6 +23,7 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIEN
 /// Calls `found` with each run that decodes to text, and the text.
 pub(crate) fn for_each(text: &str, mut found: impl FnMut(Range<usize>, &str)) {
     let bytes = text.as_bytes();
+    padded(bytes, &mut found);
     let mut at = 0;
     // Looks at every sixteenth byte first: most words are shorter, so most bytes are never touched.
     while at + RUN_BYTES_MIN <= bytes.len() {
@@ -52,6 +55,27 @@ pub(crate) fn for_each(text: &str, mut found: impl FnMut(Range<usize>, &str)) {
             }
         }
         at = end.max(at + RUN_BYTES_MIN);
+    }
+}
+
+/// Short runs that are padded to a multiple of four.
+fn padded(bytes: &[u8], found: &mut impl FnMut(Range<usize>, &str)) {
+    for sign in memchr::memchr_iter(b'=', bytes) {
+        let is_last = !bytes.get(sign + 1).is_some_and(|b| is_run(*b) || *b == b'=');
+        if !is_last {
+            continue;
+        }
+        let signs = 1 + usize::from(sign > 0 && bytes[sign - 1] == b'=');
+        let end = sign + 1 - signs;
+        let len = bytes[..end].iter().rev().take(RUN_BYTES_MIN).take_while(|b| is_run(**b)).count();
+        if len < RUN_BYTES_MIN
+            && len + signs >= PADDED_BYTES_MIN
+            && (len + signs).is_multiple_of(4)
+            && let Ok(decoded) = URL_SAFE.decode(&bytes[end - len..end]).or_else(|_| STANDARD.decode(&bytes[end - len..end]))
+            && let Some(decoded) = as_text(decoded)
+        {
+            found(end - len..sign + 1, &decoded);
+        }
     }
 }
 
@@ -90,6 +114,10 @@ fn run(bytes: &[u8], range: Range<usize>, wrapped: bool, found: &mut impl FnMut(
         found(range, &decoded);
         return true;
     }
+    // digits alone are base64 of nothing that is written in ASCII
+    if text.iter().all(u8::is_ascii_digit) {
+        return false;
+    }
     // A run may be glued to what stands before it, so all four alignments are tried, and after a `/` (a path, a media
     // type) from there.
     let slash = text.iter().rposition(|b| *b == b'/').map(|at| at + 1).filter(|at| text.len() - at >= RUN_BYTES_MIN);
@@ -119,6 +147,9 @@ fn base64(text: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn hex(text: &[u8]) -> Option<Vec<u8>> {
+    let high_nibbles = text.iter().step_by(2).take(PROBE_CHARS);
+    // a byte of text has a high half of two or more, but for line ends and tabs; bytes beyond ASCII come in pairs at least
+    high_nibbles.clone().all(|b| *b != b'1').then_some(())?;
     text.chunks_exact(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 

@@ -14,6 +14,11 @@ const ROUNDS_MAX: u32 = 6;
 /// Most bytes of a key that say what its value is, half of them from its beginning and half from its end: there may be as many values
 /// as the key is long, in a list.
 const CONTEXT_BYTES_MAX: usize = 1024;
+/// Where something was taken out, so much of what is left is looked at again: words reach no further, and what does (a table, a long run)
+/// is told apart.
+const EDGE_BYTES: usize = 256;
+/// So far behind that a place between two words is looked for, where no value stands.
+const EDGE_SEARCH_BYTES: usize = 256;
 /// Most values of one encoded run that are named in its place.
 const VALUES_PER_RUN_MAX: usize = 8;
 
@@ -23,6 +28,9 @@ pub(crate) fn find_all(by: &Sanitizer, text: &str, hint: Hint<'_>) -> Vec<Match>
     let mut pieces: Vec<(Range<usize>, u32)> = segments(by, text).map(|segment| (segment, 0)).collect();
     while let Some((piece, round)) = pieces.pop() {
         let Some(part) = text.get(piece.clone()) else { continue };
+        if round > 0 && is_quiet(by, part, hint) {
+            continue;
+        }
         let matches = segment(by, part, hint, DEPTH_MAX);
         if matches.is_empty() {
             continue;
@@ -51,6 +59,27 @@ pub(crate) fn find_all(by: &Sanitizer, text: &str, hint: Hint<'_>) -> Vec<Match>
     }
     found.sort_unstable_by_key(|one| one.start);
     found
+}
+
+/// Whether what is left of a text that was looked at holds nothing new: nothing at its edges, where other text stood, and nothing that
+/// reaches further. False where this does not tell.
+fn is_quiet(by: &Sanitizer, part: &str, hint: Hint<'_>) -> bool {
+    if part.len() < 2 * (EDGE_BYTES + EDGE_SEARCH_BYTES) || hint.key.is_some() || !by.policy.custom.is_empty() {
+        return false;
+    }
+    let bytes = part.as_bytes();
+    // between two words of small letters no value goes on
+    let is_gap =
+        |at: usize| bytes[at] == b' ' && bytes[at - 2..at].iter().chain(&bytes[at + 1..at + 3]).all(u8::is_ascii_lowercase);
+    let behind = (EDGE_BYTES..EDGE_BYTES + EDGE_SEARCH_BYTES).find(|at| is_gap(*at));
+    let ahead = (bytes.len() - EDGE_BYTES - EDGE_SEARCH_BYTES..bytes.len() - EDGE_BYTES).rev().find(|at| is_gap(*at));
+    let (Some(first), Some(last)) = (behind.and_then(|at| part.get(..at)), ahead.and_then(|at| part.get(at..))) else {
+        return false;
+    };
+    !find::has_fields(part)
+        && View::of(part).is_none()
+        && segment(by, first, hint, DEPTH_MAX).is_empty()
+        && segment(by, last, hint, DEPTH_MAX).is_empty()
 }
 
 /// What a key says of its value: the key without what was found in it and without the tokens that it holds, so that a

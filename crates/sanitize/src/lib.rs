@@ -7,7 +7,8 @@
 //!                                      │                                └► validators, then context words
 //!                                      ├► view (NFKC to ASCII, invisible characters, %XX, \u, &#) ─► the same pass
 //!                                      └► base64 and hex runs, decoded ─► the same pass; a hit takes the whole run
-//!       ─► overlaps resolved ─► tokens in place ─► what is left is scanned again until nothing is found
+//!       ─► overlaps resolved ─► tokens in place ─► what is left is scanned again until nothing is found, long pieces
+//!          at their edges alone
 //! ```
 //!
 //! Nothing here knows I/O, a clock or a random source: equal text under an equal key gives equal output. Every step

@@ -28,6 +28,8 @@ pub struct Recoverable<'v> {
 pub struct Sealed {
     /// What the sealer gave.
     pub bytes: Option<Arc<[u8]>>,
+    /// Values that are in it.
+    pub values: u32,
     /// Values that are not in it: too many, or the sealer failed.
     pub left_out: u32,
 }
@@ -55,11 +57,12 @@ impl Gathered {
 
     pub(crate) fn seal(&self, sealer: Option<&dyn Sealer>) -> Sealed {
         if self.values.is_empty() {
-            return Sealed { bytes: None, left_out: self.left_out };
+            return Sealed { left_out: self.left_out, ..Sealed::default() };
         }
         let values: Vec<_> = self.values.iter().map(|(token, value)| Recoverable { token, value }).collect();
         let bytes = sealer.and_then(|sealer| sealer.seal(&values));
-        let failed = if bytes.is_some() { 0 } else { u32::try_from(values.len()).unwrap_or(u32::MAX) };
-        Sealed { bytes, left_out: self.left_out.saturating_add(failed) }
+        let count = u32::try_from(values.len()).unwrap_or(u32::MAX);
+        let (values, failed) = if bytes.is_some() { (count, 0) } else { (0, count) };
+        Sealed { bytes, values, left_out: self.left_out.saturating_add(failed) }
     }
 }

@@ -29,6 +29,12 @@ impl View {
     /// The decoded reading of `raw`, or `None` when it is the same text.
     pub(crate) fn of(raw: &str) -> Option<Self> {
         let bytes = raw.as_bytes();
+        // most texts have nothing of it, which is seen at once
+        // no early end, so that many bytes are looked at at once
+        let has_controls = || bytes.iter().fold(false, |any, byte| any | is_control(*byte));
+        if raw.is_ascii() && memchr::memchr3(b'%', b'\\', b'&', bytes).is_none() && !has_controls() {
+            return None;
+        }
         let mut view = Self { text: String::new(), units: Vec::new() };
         let (mut at, mut copied) = (0, 0);
         while at < bytes.len() {
@@ -218,20 +224,22 @@ fn percent_character(bytes: &[u8], at: usize) -> Option<(char, usize)> {
     Some((std::str::from_utf8(said.get(..length)?).ok()?.chars().next()?, at + 3 * length))
 }
 
-/// Where the control character at `at` ends that shows nothing, with the sequence that it begins. Tabs, line ends and form feeds part
-/// words and are none.
+/// Whether a byte is a control character that shows nothing. Tabs, line ends and form feeds part words and are none.
+pub(crate) const fn is_control(byte: u8) -> bool {
+    byte < b'\t' || byte > b'\r' && byte < b' ' || byte == 0x7F
+}
+
+/// Where the control character at `at` ends, with the sequence that it begins.
 fn control_end(bytes: &[u8], at: usize) -> Option<usize> {
     const ESCAPE: u8 = 0x1B;
     match bytes.get(at)? {
-        b'\t'..=b'\r' => None,
         &ESCAPE if bytes.get(at + 1) == Some(&b'[') => {
             let rest = bytes.get(at + 2..)?;
             let len = rest.iter().take(CONTROL_SEQUENCE_BYTES_MAX).take_while(|b| matches!(b, 0x20..=0x3F)).count();
             let is_whole = rest.get(len).is_some_and(|b| matches!(b, 0x40..=0x7E));
             Some(if is_whole { at + len + 3 } else { at + 1 })
         }
-        0..0x20 | 0x7F => Some(at + 1),
-        _ => None,
+        byte => is_control(*byte).then_some(at + 1),
     }
 }
 

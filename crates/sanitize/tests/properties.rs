@@ -181,6 +181,21 @@ proptest! {
         holds(&sanitizer(), &raw, Sanitizer::text)?;
     }
 
+    /// Between the values so much text that what was found in one place is far from the next.
+    #[test]
+    fn sanitising_long_clean_text_changes_nothing(
+        parts in prop::collection::vec((fragments(), 0_usize..6), 2..6),
+        between in prop::sample::select(vec![
+            "the words between them are of no value, and there are so many of them that nothing reaches over them; ",
+            "id,name,email,phone\nsome,words,in,columns\n",
+            "\"password\": \"a text in quotes goes on and on and ",
+            "one more line\n",
+        ]),
+    ) {
+        let raw: String = parts.iter().map(|(part, times)| format!("{part} {}", between.repeat(*times))).collect();
+        holds(&sanitizer(), &raw, Sanitizer::text)?;
+    }
+
     #[test]
     fn sanitising_clean_json_changes_nothing(key in fragments(), value in fragments(), number in any::<i64>()) {
         let raw = serde_json::json!({ key: [value, number] }).to_string();

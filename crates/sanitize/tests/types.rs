@@ -371,6 +371,62 @@ fn keys_of_vendors() {
     ]);
 }
 
+/// What leaked once: found in made documents, of another seed than those that are measured.
+#[test]
+fn forms_that_leaked() {
+    check(&[
+        // entities with names, as HTML has them
+        "<dd>«PASSPORT:P&lt;GBRSMITH&lt;&lt;ANN&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;\n1234567897GBR8001014F3001011&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;&lt;00»</dd>",
+        // small letters, where a check letter tells them from hashes, measures and words
+        "nie «ES_NIE:z2274280e» y curp «MX_CURP:guau600413htsybl87»",
+        "at 12 30 45 a train, 12345678s and 1234567a",
+        // a sentence ends between two numbers
+        "reference 4874198362315052. «FI_PERSONAL_IDENTITY_CODE:080892-5868».",
+        // the cell behind a number is no decimal
+        "id,note\n17,«CH_AHV:756.2699.8990.42»,7-2003-9395-9,yes",
+        // short runs of base64
+        "cvc=«CVV:Q1ZDOiAxMTQ=» and a=Zm9vYmFy= b==",
+        // a password behind its word alone
+        "user: salasana «PASSWORD:Tiger1949!»\nassistant: ok",
+        "user: my password coffee-summer-9 is what",
+        "the password «PASSWORD:IrOc83chrjyCVg» is set; password policy 2024 and password reset-link-2 are not",
+        "password: **«PASSWORD:hunter22»**, password: «PASSWORD:Summer184*»",
+        // keys end in hyphens, hashes do not in the next cell
+        "\"sk-svcacct-qDt23WbOLT8RjeVxprgwzC0Ds36WsPTutL8YcQsjfITjOremQPz6k-\""
+            .replace("sk-", "«OPENAI_KEY:sk-")
+            .replace("k-\"", "k-»\"")
+            .as_str(),
+        "a,«PASSWORD_HASH:$2b$12$xKnXkyZ7ohU5RQPHhgjhjzmZrRBUtyOwleM3wek5p6lUCCCoB.Jcv»,4041903263785,yes",
+        "Use Cookie PHPSESSID=«SESSION_COOKIE:YC9CHF7lJfaZ7V8TWzAFxa8FqfGdKP2w»; Path=/",
+        "Authorization Basic «AUTHORIZATION:bmdwZGptOndXdDBsN2JZZVljdA==».",
+        "R.U.T. «CL_RUT:6627802-6»",
+        "the patient pat said «API_KEY:patx12h1WThSrsLG8.49d1f8fc80744c50f299a91b8d708ddb1d7727fcc3d7b003c0fa584dee2f461b»",
+    ]);
+}
+
+/// Words speak of the value whose name they are, and not of the one behind the next name.
+#[test]
+fn words_end_at_the_next_name() {
+    check(&[
+        "{\"phone\": \"«PHONE:2125550143»\", \"book\": \"1734111443\"}",
+        "?tax_id=«NL_BSN:386020620»&sample=386020620".replace("tax_id", "bsn").as_str(),
+        "PHONE=«PHONE:2125550143»\nEAN=4001169381722",
+        "<api_key>{{ secret }}</api_key><where>src/hghfa.py:1413:45</where>",
+        "card «CREDIT_CARD:4111 1111 1111 1111», item 4341 0698 4417 4372",
+        "offset 0.0304030117452",
+    ]);
+}
+
+#[test]
+fn wallets_of_ethereum_and_solana() {
+    check(&[
+        "«CRYPTO:0x5aaeb6053f3e94c9b9a09f33669435e7ef1beaed» or «CRYPTO:5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAed»",
+        "commit 5aaeb6053f3e94c9b9a09f33669435e7ef1beaed and 5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD",
+        "my solana wallet «CRYPTO:7EcDhSYGxXyscszYEp35KHN8vvw3svAuLKTzXwCFLtV», thanks",
+        "object 7EcDhSYGxXyscszYEp35KHN8vvw3svAuLKTzXwCFLtV in the store",
+    ]);
+}
+
 /// As code, shells, configurations and terminals write them.
 #[test]
 fn secrets_in_the_quotes_of_others() {

@@ -32,7 +32,7 @@ pub(crate) struct Processed {
     pub(crate) output: inspect::Output,
     /// What somebody else says of it, where a decision waited for that.
     pub(crate) opinion: OnceLock<Opinion>,
-    /// Whether somebody else was asked about it for the record.
+    /// Whether somebody else is being asked about it for the record, or has answered.
     pub(crate) is_asked_about: AtomicBool,
     /// The commitment for the subject that brought it first: nearly always the only one.
     commitment: OnceLock<ContentEntry>,

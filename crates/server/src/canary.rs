@@ -4,10 +4,6 @@ use inspect::{Canaries, Canary, CanaryError};
 use keys::KeysError;
 use sanitize::Sanitizer;
 
-/// Characters of the id in a token of the sanitiser, and of the id with its check (`sanitize::TokenKey`).
-const ID_CHARS: usize = 26;
-const CHECKED_ID_CHARS: usize = 32;
-
 /// A new marker from the system's random source: 88 bits, five invented words.
 pub fn new_marker() -> Result<String, KeysError> {
     let mut random = [0; 25];
@@ -26,10 +22,7 @@ pub(crate) fn read(canaries: &[Canary], sanitizer: &Sanitizer) -> Result<Canarie
 
 /// The ids of the tokens of a clean text.
 fn ids(text: &str) -> Vec<String> {
-    let is_id = |part: &&str| {
-        part.len() >= CHECKED_ID_CHARS && part.bytes().take(CHECKED_ID_CHARS).all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'))
-    };
-    text.split(['<', '>', ':']).filter(is_id).filter_map(|part| part.get(..ID_CHARS)).map(ToOwned::to_owned).collect()
+    journal::content::tokens(text).map(|token| token.id().to_owned()).collect()
 }
 
 #[cfg(test)]

@@ -10,18 +10,23 @@ use inspect::Prompt;
 
 use crate::cache::Processed;
 use crate::pipeline::Pipeline;
+use crate::prompts::Prompts;
 use crate::second_opinion::SecondOpinion;
 
 /// Findings that a decision names at the most; the record of the call has all of them.
 const FINDINGS_MAX: usize = 16;
 
 /// The pipeline as a guard.
-pub(crate) struct PipelineGuard(pub(crate) Arc<Pipeline>);
+#[derive(Clone)]
+pub(crate) struct PipelineGuard {
+    pipeline: Arc<Pipeline>,
+    prompts: Arc<Prompts>,
+}
 
 /// The pipeline as a guard of answers that must not give away the operator's instructions.
 struct Instructed {
     guard: PipelineGuard,
-    prompts: Vec<Prompt>,
+    prompts: Vec<Arc<Prompt>>,
 }
 
 impl Instructed {
@@ -62,19 +67,23 @@ impl Guard for Instructed {
 }
 
 impl PipelineGuard {
+    pub(crate) fn new(pipeline: Arc<Pipeline>) -> Self {
+        Self { pipeline, prompts: Arc::new(Prompts::new()) }
+    }
+
     /// The text as it is recorded, and what is known of it.
     fn clean(&self, piece: &Piece<Raw>) -> Arc<Processed> {
         let meta = event::PieceMeta::new(piece.meta.direction, piece.meta.role, piece.meta.part);
-        self.0.process(&meta, piece.content.expose())
+        self.pipeline.process(&meta, piece.content.expose())
     }
 }
 
 impl Guard for PipelineGuard {
     fn instructed(&self, instructions: &[&str]) -> Option<Arc<dyn Guard>> {
         let meta = event::PieceMeta::new(Direction::Input, Role::System, Part::Text);
-        let clean = |text: &&str| Prompt::new(&self.0.process(&meta, text).text);
-        let prompts: Vec<Prompt> = instructions.iter().filter_map(clean).collect();
-        (!prompts.is_empty()).then(|| Arc::new(Instructed { guard: Self(self.0.clone()), prompts }) as Arc<dyn Guard>)
+        let clean = |text: &&str| self.prompts.of(&self.pipeline.process(&meta, text).text);
+        let prompts: Vec<Arc<Prompt>> = instructions.iter().filter_map(clean).collect();
+        (!prompts.is_empty()).then(|| Arc::new(Instructed { guard: self.clone(), prompts }) as Arc<dyn Guard>)
     }
 
     fn judge(&self, pieces: &[Piece<Raw>]) -> Judgement {
@@ -92,7 +101,7 @@ impl Guard for PipelineGuard {
             }
             texts.push((piece.meta.channel(), seen));
         }
-        if let Some(opinions) = self.0.second_opinion() {
+        if let Some(opinions) = self.pipeline.second_opinion() {
             for (nth, opinion) in opinions.decide(&texts) {
                 let text = &texts[nth].1.text;
                 match opinion {
@@ -112,11 +121,11 @@ impl Guard for PipelineGuard {
     }
 
     fn may_wait(&self) -> bool {
-        self.0.second_opinion().is_some_and(SecondOpinion::is_inline)
+        self.pipeline.second_opinion().is_some_and(SecondOpinion::is_inline)
     }
 
     fn text_edits(&self, text: &str) -> Vec<Edit> {
-        self.0.sanitizer().text_edits(text).into_iter().map(edit).collect()
+        self.pipeline.sanitizer().text_edits(text).into_iter().map(edit).collect()
     }
 
     fn announcements(&self, text: &str) -> Vec<usize> {
@@ -124,7 +133,7 @@ impl Guard for PipelineGuard {
     }
 
     fn json_edits(&self, json: &str, is_left: &dyn Fn(Option<&str>, &str) -> bool) -> Option<Vec<Edit>> {
-        Some(self.0.sanitizer().json_edits(json, is_left)?.into_iter().map(edit).collect())
+        Some(self.pipeline.sanitizer().json_edits(json, is_left)?.into_iter().map(edit).collect())
     }
 }
 
@@ -145,7 +154,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let root = RootKeyPlace::new(Some(&dir.path().join("root.key"))).unwrap();
         let node = Node::open(&dir.path().join("data"), &root, &NodeSettings::default()).unwrap();
-        let guard = PipelineGuard(node.pipeline().clone());
+        let guard = PipelineGuard::new(node.pipeline().clone());
         let judge =
             |text: &str| guard.judge(&[Piece::new(PieceMeta::new(Direction::Input, Role::User, Part::Text), Raw::from(text))]);
         let clean = judge("What is the weather in Paris?");

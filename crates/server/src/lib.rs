@@ -28,6 +28,7 @@ mod outbound;
 mod peer;
 pub mod pin;
 mod pipeline;
+mod prompts;
 pub mod publishing;
 mod recovery;
 mod room;

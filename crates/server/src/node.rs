@@ -140,7 +140,7 @@ pub enum NodeError {
     #[error("rules")]
     Rules(#[from] detect::RuleError),
     /// The signatures do not load.
-    #[error("signatures")]
+    #[error(transparent)]
     Signatures(#[from] SignatureError),
     /// The canaries cannot be used.
     #[error(transparent)]

@@ -17,6 +17,7 @@ use tokio::sync::{RwLock, RwLockReadGuard, Semaphore};
 
 use crate::cache::{Cache, CacheKey, Processed};
 use crate::geoip::Places;
+use crate::recovery::OfText;
 use crate::room;
 use crate::second_opinion::{OpinionCounts, SecondOpinion};
 use crate::subjects::SubjectNamer;
@@ -314,11 +315,12 @@ impl Pipeline {
             let subject = if piece.meta.role == Role::System { &owner } else { &person };
             contents.push(known.commit(subject.id, &subject.key));
         }
-        let of_pieces = event.pieces.iter().zip(processed).map(|(piece, known)| {
+        let of_pieces = event.pieces.iter().zip(processed).zip(&contents).map(|((piece, known), content)| {
             let subject = if piece.meta.role == Role::System { &owner } else { &person };
-            (subject, &known.sealed)
+            OfText { subject, content: Some(content.id), sealed: &known.sealed }
         });
-        let sealed = crate::recovery::attached(event.id, of_pieces.chain([(&person, sealed)]));
+        let of_fields = OfText { subject: &person, content: None, sealed };
+        let sealed = crate::recovery::attached(event.id, of_pieces.chain([of_fields]));
         event.attributes.extend(sealed);
         let mut references = contents.iter().map(ContentEntry::reference).collect::<Vec<_>>().into_iter();
         let nothing = || ContentEntry::commit(owner.id, &owner.key, Clean::literal("")).reference();

@@ -8,12 +8,13 @@
 //! This program has recipients and no private half of anything: it cannot open an envelope. Destroying the subject's key, as an
 //! erasure does, makes what is around the envelope random bytes, in every copy of the record.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use event::{Attributes, EventId, SubjectId, Value, attr};
+use event::{Attributes, ContentId, EventId, SubjectId, Value, attr};
 use keys::{Envelope, Officers, Secret, Subject};
 use sanitize::{Clean, Recoverable, Sealed, Sealer};
 use serde::{Deserialize, Serialize};
@@ -55,22 +56,33 @@ impl Sealer for OfficersSealer {
     }
 }
 
-/// What an event has of what was sealed of its texts, each under the key of its subject. An envelope of a text that is there
-/// twice is there once.
-pub(crate) fn attached<'s>(event: EventId, sealed: impl Iterator<Item = (&'s Subject, &'s Sealed)>) -> Attributes<Clean> {
-    let mut envelopes: Vec<(SubjectId, &[u8])> = Vec::new();
+/// What was sealed of a text of an event.
+#[derive(Clone, Copy)]
+pub(crate) struct OfText<'s> {
+    /// Whose key it is wrapped under.
+    pub(crate) subject: &'s Subject,
+    /// The text; `None` for the event's own fields.
+    pub(crate) content: Option<ContentId>,
+    pub(crate) sealed: &'s Sealed,
+}
+
+/// What an event has of what was sealed of its texts, each under the key of its subject, and how many values are in none. What was sealed of
+/// a text that is there twice is there, and counts, once.
+pub(crate) fn attached<'s>(event: EventId, texts: impl Iterator<Item = OfText<'s>>) -> Attributes<Clean> {
+    let mut known: HashSet<(SubjectId, Option<ContentId>, Option<&[u8]>)> = HashSet::new();
     let mut wrapped = Vec::new();
     let mut left_out = 0_i64;
-    for (subject, sealed) in sealed {
-        left_out = left_out.saturating_add(sealed.left_out.into());
-        let Some(bytes) = &sealed.bytes else { continue };
-        if envelopes.contains(&(subject.id, &**bytes)) {
+    for OfText { subject, content, sealed } in texts {
+        let is_nothing = sealed.bytes.is_none() && sealed.left_out == 0;
+        if is_nothing || !known.insert((subject.id, content, sealed.bytes.as_deref())) {
             continue;
         }
-        envelopes.push((subject.id, bytes));
-        match keys::encrypt(&key(subject), &bound_to(event), bytes) {
-            Ok(bytes) if envelopes.len() <= ENVELOPES_MAX => wrapped.push(Value::Text(Clean::ciphertext(&bytes))),
-            _ => left_out = left_out.saturating_add(1),
+        left_out = left_out.saturating_add(sealed.left_out.into());
+        let Some(bytes) = &sealed.bytes else { continue };
+        let is_room = wrapped.len() < ENVELOPES_MAX;
+        match is_room.then(|| keys::encrypt(&key(subject), &bound_to(event), bytes)) {
+            Some(Ok(bytes)) => wrapped.push(Value::Text(Clean::ciphertext(&bytes))),
+            _ => left_out = left_out.saturating_add(sealed.values.into()),
         }
     }
     let mut attributes = Attributes::new();
@@ -114,10 +126,11 @@ mod tests {
         let names: Vec<String> = (0..2).map(|_| keys::RootKey::id(&keys::AgeRootKey::generate().0)).collect();
         let sealer = OfficersSealer(Officers::parse(&names).unwrap());
         let bytes = sealer.seal(&[Recoverable { token: "<EMAIL:v26:x>", value: "ann@example.com" }]);
-        let sealed = Sealed { bytes, left_out: 2 };
+        let sealed = Sealed { bytes, values: 1, left_out: 2 };
         let (ann, event) = (keyring.subject(&[1; 32]).unwrap(), EventId::random());
-        let attributes = attached(event, [(&ann, &sealed), (&ann, &sealed)].into_iter());
-        assert_eq!(attributes.get(&attr::RECOVERY_LEFT_OUT), Some(&Value::Int(4)));
+        let text = OfText { subject: &ann, content: ContentId::from_bytes([1; 32]), sealed: &sealed };
+        let attributes = attached(event, [text, text].into_iter());
+        assert_eq!(attributes.get(&attr::RECOVERY_LEFT_OUT), Some(&Value::Int(2)), "of a text that is there twice");
         let Some(Value::List(list)) = attributes.get(&attr::RECOVERY_SEALED) else { panic!("{attributes:?}") };
         let [Value::Text(wrapped)] = list.as_slice() else { panic!("{list:?}") };
         let envelope = unwrap(&ann, event, wrapped).unwrap();
@@ -130,5 +143,24 @@ mod tests {
             "whoever comes by the name is somebody new"
         );
         assert!(attached(event, std::iter::empty()).is_empty());
+    }
+
+    #[test]
+    fn values_are_counted_and_not_envelopes() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().join("root.key");
+        keys::create_root_key(&root).unwrap();
+        let keyring = Keyring::open(&dir.path().join("keys"), keys::read_root_key(&root).unwrap()).unwrap();
+        let ann = keyring.subject(&[1; 32]).unwrap();
+        let over = u8::try_from(ENVELOPES_MAX).unwrap() + 2;
+        let sealed: Vec<Sealed> = (0..over).map(|n| Sealed { bytes: Some([n; 8].into()), values: 5, left_out: 0 }).collect();
+        let failed = Sealed { bytes: None, values: 0, left_out: 3 };
+        let of = |content: u8, sealed| OfText { subject: &ann, content: ContentId::from_bytes([content; 32]), sealed };
+        let texts = (1_u8..).zip(&sealed).map(|(n, sealed)| of(n, sealed));
+        let texts = texts.chain([of(200, &failed), of(201, &failed), of(201, &failed)]);
+        let attributes = attached(EventId::random(), texts);
+        let Some(Value::List(list)) = attributes.get(&attr::RECOVERY_SEALED) else { panic!("{attributes:?}") };
+        assert_eq!(list.len(), ENVELOPES_MAX);
+        assert_eq!(attributes.get(&attr::RECOVERY_LEFT_OUT), Some(&Value::Int(2 * 5 + 2 * 3)));
     }
 }

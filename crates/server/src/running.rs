@@ -180,7 +180,7 @@ impl Running {
             virtual_keys: config.gateway.virtual_keys().map_err(ConfigError::from)?,
             limits: config.upstream.limits(),
         };
-        let judge = Arc::new(PipelineGuard(node.pipeline().clone()));
+        let judge = Arc::new(PipelineGuard::new(node.pipeline().clone()));
         let sensors = Arc::new(SensorKeys(keys.clone()));
         let gateway = Gateway::guarded(recorder.clone(), gateway, Some(judge), Some(sensors.clone()))?;
         let egress = crate::egress_proxy::proxy(&node, config, sensors)?;

@@ -110,7 +110,7 @@ struct Counters {
 }
 
 struct Question {
-    text: Clean,
+    text: Arc<Processed>,
     channel: Channel,
     purpose: Purpose,
 }
@@ -176,7 +176,8 @@ impl SecondOpinion {
         OpinionCounts { answered: of(answered), flagged: of(flagged), failed: of(failed), skipped: of(skipped) }
     }
 
-    /// Asks about the texts of an event that is on its way to the record. Each text once, as long as it is known by heart.
+    /// Asks about the texts of an event that is on its way to the record. Each text once, as long as it is known by heart, and again where
+    /// there was no answer.
     pub(crate) fn consider(&self, event: &Event<Clean>, processed: &[Arc<Processed>]) {
         for (nth, (piece, processed)) in event.pieces.iter().zip(processed).enumerate() {
             let channel = piece.meta.channel();
@@ -193,7 +194,9 @@ impl SecondOpinion {
                 identity: event.identity.clone().map(&mut |clean: Clean| text(&clean)),
             };
             let purpose = Purpose::Record(Box::new(cause), processed.opinion.get().cloned());
-            self.put(Question { text: processed.text.clone(), channel, purpose });
+            if !self.put(Question { text: processed.clone(), channel, purpose }) {
+                processed.is_asked_about.store(false, Ordering::Relaxed);
+            }
         }
     }
 
@@ -212,7 +215,7 @@ impl SecondOpinion {
             let is_known = processed.opinion.get().is_some();
             let ask = || {
                 let (answer, answers) = sync_channel(1);
-                let question = Question { text: processed.text.clone(), channel: *channel, purpose: Purpose::Decide(answer) };
+                let question = Question { text: processed.clone(), channel: *channel, purpose: Purpose::Decide(answer) };
                 self.put(question).then_some(answers)
             };
             waiting.push((nth, if is_known { None } else { ask() }));
@@ -236,8 +239,7 @@ impl SecondOpinion {
     /// A finding for what an opinion says of a text.
     pub(crate) fn finding(&self, opinion: &Opinion, text: &str) -> Finding {
         Finding {
-            // Such models judge what is asked for, and whether it leaves the rules of a model.
-            risk: Risk::Jailbreak,
+            risk: risk(&opinion.categories),
             technique: None,
             rule: RuleId::new(match self.settings.kind {
                 OpinionKind::OpenaiModeration => "second_opinion.openai_moderation",
@@ -325,10 +327,11 @@ impl Work {
     }
 
     async fn answer(self, question: Question, stop: watch::Receiver<bool>) {
-        let Question { text, channel, purpose } = question;
+        let Question { text: processed, channel, purpose } = question;
+        let text = &processed.text;
         let (cause, known) = match purpose {
             Purpose::Decide(answer) => {
-                let outcome = self.ask(&text, channel).await;
+                let outcome = self.ask(text, channel).await;
                 drop(answer.try_send(outcome)); // the decision may have been made without it
                 return;
             }
@@ -336,13 +339,16 @@ impl Work {
         };
         let outcome = match known {
             Some(opinion) => Outcome { opinion: Ok(opinion), latency: Duration::ZERO },
-            None => self.ask(&text, channel).await,
+            None => self.ask(text, channel).await,
         };
+        if outcome.opinion.is_err() {
+            processed.is_asked_about.store(false, Ordering::Relaxed);
+        }
         // While the model is left alone, events that say so would be as many as texts; they are counted.
         if outcome.opinion == Err(Failure::Resting) {
             return;
         }
-        let event = self.event(&cause, &outcome, cut(&text).1);
+        let event = self.event(&cause, &outcome, cut(text).1);
         let pipeline = self.pipeline;
         let recorded = tokio::task::spawn_blocking(move || pipeline.record_blocking(vec![event], &|| *stop.borrow())).await;
         if !matches!(recorded, Ok(Ok(_))) {
@@ -503,6 +509,19 @@ fn read_answer(kind: OpinionKind, answer: &[u8]) -> Option<Opinion> {
     }
 }
 
+/// What categories are evidence of. Those of OpenAI and of Llama Guard are of a content policy; other models that answer as these do know attacks,
+/// too.
+fn risk(categories: &[String]) -> Risk {
+    let is_any = |word: &str| categories.iter().any(|category| category.to_ascii_lowercase().contains(word));
+    if is_any("injection") {
+        Risk::PromptInjection
+    } else if is_any("jailbreak") {
+        Risk::Jailbreak
+    } else {
+        Risk::ContentPolicy
+    }
+}
+
 fn bounded(categories: impl Iterator<Item = String>) -> Vec<String> {
     let cut = |mut name: String| {
         name.truncate(name.floor_char_boundary(CATEGORY_BYTES_MAX));
@@ -534,6 +553,16 @@ mod tests {
         for wrong in ["", "{}", "[]", r#"{"results":[]}"#, r#"{"error":{"message":"no"}}"#, "<html>"] {
             assert_eq!((moderation(wrong), read_answer(OpinionKind::LlamaGuard, wrong.as_bytes())), (None, None), "{wrong}");
         }
+    }
+
+    #[test]
+    fn what_a_content_policy_forbids_is_no_jailbreak() {
+        let of = |categories: &[&str]| risk(&categories.iter().map(|&category| category.to_owned()).collect::<Vec<_>>());
+        for policy in [&["violence", "hate/threatening"][..], &["S1", "S9"], &[]] {
+            assert_eq!(of(policy), Risk::ContentPolicy, "{policy:?}");
+        }
+        assert_eq!(of(&["Jailbreak"]), Risk::Jailbreak);
+        assert_eq!(of(&["jailbreak", "prompt_injection"]), Risk::PromptInjection);
     }
 
     #[test]

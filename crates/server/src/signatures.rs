@@ -1,4 +1,4 @@
-//! The signatures of the inspector: those that are built in and those of the operator's directories, read anew when they change.
+//! The signatures of the inspector, those that are built in and those of the operator's directories, and its model: read anew when they change.
 //!
 //! A set that does not load leaves the one in force that is; it is told in the log, in an event and in the status, and tried again when
 //! the files change once more.
@@ -67,7 +67,9 @@ pub struct SignaturesStanding {
     pub in_force: usize,
     /// Signatures of the same files that are not enabled.
     pub disabled: usize,
-    /// SHA-256 over the rules in force and the code that applies them, hexadecimal.
+    /// The classifier's model: the name that `watchkeeper train` gave it, and SHA-256 over it, hexadecimal.
+    pub model: Option<String>,
+    /// SHA-256 over the rules in force, the model and the code that applies them, hexadecimal.
     pub digest: String,
     /// When they were loaded (RFC 3339).
     pub loaded: String,
@@ -103,10 +105,13 @@ impl InspectConfig {
         Ok(inspector.with_model(Some(read_model(path)?)))
     }
 
-    fn stamps(&self) -> Result<Vec<Stamp>, TreeError> {
+    fn stamps(&self) -> Result<Vec<Stamp>, SignatureError> {
         let mut stamps = Vec::new();
         for dir in &self.signatures {
             stamps.extend(TREE.stamps(dir)?);
+        }
+        if let Some(path) = &self.model {
+            stamps.push(Stamp::of(path).map_err(|source| SignatureError::ModelFile { path: path.clone(), source })?);
         }
         Ok(stamps)
     }
@@ -122,7 +127,7 @@ const MODEL_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub fn read_model(path: &Path) -> Result<Model, SignatureError> {
     let file = |source| SignatureError::ModelFile { path: path.to_owned(), source };
     let bytes = files::read_named_at_most(path, MODEL_BYTES_MAX).map_err(file)?;
-    let bytes = bytes.ok_or_else(|| file(std::io::Error::from(std::io::ErrorKind::NotFound)))?;
+    let bytes = bytes.ok_or_else(|| file(files::not_there()))?;
     Model::from_bytes(&bytes).map_err(|source| SignatureError::Model { path: path.to_owned(), source })
 }
 
@@ -163,7 +168,7 @@ impl Signatures {
 
     /// Whether there is something that can change.
     pub(crate) fn can_change(&self) -> bool {
-        !self.config.signatures.is_empty()
+        !self.config.signatures.is_empty() || self.config.model.is_some()
     }
 
     pub(crate) fn standing(&self) -> SignaturesStanding {
@@ -173,6 +178,7 @@ impl Signatures {
         SignaturesStanding {
             in_force: loading.signatures,
             disabled: loading.disabled,
+            model: inspector.model().map(told_of),
             digest: event::hex::encode(&inspector.digest()),
             loaded: state.loaded.rfc3339(),
             refused: state.refused.clone(),
@@ -198,7 +204,7 @@ impl Signatures {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.taken = self.config.stamps().ok();
         let before = self.pipeline.inspector();
-        let event = match self.config.inspector() {
+        let event = match self.config.inspector().map(|inspector| inspector.with_canaries(before.canaries().clone())) {
             Ok(inspector) if inspector.digest() == before.digest() => {
                 state.refused = None;
                 return;
@@ -213,7 +219,9 @@ impl Signatures {
             Err(error) => {
                 let mut reason = error.to_string();
                 reason.truncate(reason.floor_char_boundary(REASON_BYTES_MAX));
-                tracing::error!("the signatures in the directories are not used, those before stay in force: {reason}");
+                tracing::error!(
+                    "the signatures and the model that lie on the disk are not used, those before stay in force: {reason}"
+                );
                 let is_known = state.refused.as_ref() == Some(&reason);
                 state.refused = Some(reason.clone());
                 if is_known {
@@ -232,7 +240,12 @@ impl Signatures {
 /// What is in force, in words.
 fn description(inspector: &Inspector) -> String {
     let digest = event::hex::encode(&inspector.digest());
-    format!("{} signatures, digest {digest}", inspector.signature_count())
+    let model = inspector.model().map_or_else(|| "no model".to_owned(), |model| format!("model {}", told_of(model)));
+    format!("{} signatures, {model}, digest {digest}", inspector.signature_count())
+}
+
+fn told_of(model: &Model) -> String {
+    format!("{} {}", model.head().name, event::hex::encode(&model.digest()))
 }
 
 fn reload_event(asker: &Asker, outcome: &str, before: &str, after: &str) -> Event<String> {

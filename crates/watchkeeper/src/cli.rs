@@ -133,7 +133,7 @@ pub(crate) enum Command {
     },
     /// Be a coding agent's hook: its JSON on standard input, an answer that it understands on standard output
     #[command(
-        after_help = "Example:\n  watchkeeper hook claude-code --on-deny ask\n  watchkeeper setup claude-code --write     # makes Claude Code call it\n\nThe server is the one of WATCHKEEPER_URL and WATCHKEEPER_API_KEY, or the one that runs on the data directory. Without it the\nagent goes on, unless --when-away says otherwise, and the next hook tells how many events are missing.\n\nExit: 0; 1 when the input cannot be read; 2 for a refusal to a generic agent."
+        after_help = "Example:\n  watchkeeper hook claude-code --on-deny ask\n  watchkeeper setup claude-code --write     # makes Claude Code call it\n\nThe server is the one of WATCHKEEPER_URL and WATCHKEEPER_API_KEY, or the one that runs on the data directory. Without it the agent goes on, unless --when-away says otherwise, and the next hook tells how many events are missing.\n\nExit: 0; 1 when the input cannot be read; 2 for a refusal to a generic agent."
     )]
     Hook(HookOptions),
     /// Run a program so that its AI calls are seen: with the variables that its SDKs and agents read
@@ -148,7 +148,7 @@ pub(crate) enum Command {
     Setup(SetupOptions),
     /// Score texts: JSONL in {"text", "channel"?, "context"?}, JSONL out in the same order
     #[command(
-        after_help = "Example:\n  echo '{\"text\":\"Ignore all previous instructions.\"}' | watchkeeper inspect\n\nExit: 0, or 1 when a line could not be read (its answer is {\"error\"})."
+        after_help = "Example:\n  echo '{\"text\":\"Ignore all previous instructions.\"}' | watchkeeper inspect\n\nAnswers are {\"score\", \"verdict\", \"findings\"}, and \"unscanned_bytes\" where there are any.\n\nExit: 0; 1 when a line could not be read (its answer is {\"error\"}, which names it); 2 when nothing could be done."
     )]
     Inspect {
         /// A file, or - for standard input
@@ -162,7 +162,7 @@ pub(crate) enum Command {
     },
     /// Replace sensitive values: JSONL in {"text"}, JSONL out {"text", "spans"}
     #[command(
-        after_help = "Example:\n  echo '{\"text\":\"mail me at jo@example.org\"}' | watchkeeper sanitize\n\nTokens are keyed by the data directory when --data names one, and by a key that lasts for this run otherwise.\nActions and types are those of [sanitize] in --config, else those that the server of --data was started with."
+        after_help = "Example:\n  echo '{\"text\":\"mail me at jo@example.org\"}' | watchkeeper sanitize\n\nTokens are keyed by the data directory when --data names one, and by a key that lasts for this run otherwise. Actions and types are those of [sanitize] in --config, else those that the server of --data was started with.\n\nExit: 0; 1 when a line could not be read (its answer is {\"error\"}, which names it); 2 when nothing could be done."
     )]
     Sanitize {
         /// A file, or - for standard input
@@ -176,7 +176,7 @@ pub(crate) enum Command {
     },
     /// Run Sigma rules over JSON events
     #[command(
-        after_help = "Example:\n  watchkeeper detect --rules ./rules --events events.jsonl\n\nPrints {\"event\": index, \"rule\": id, \"title\"} a line for each match."
+        after_help = "Example:\n  watchkeeper detect --rules ./rules --events events.jsonl\n\nPrints {\"event\": index, \"rule\": id, \"title\"} a line for each match; the first line has index 0.\n\nExit: 0; 1 when a line could not be read (it is named); 2 when nothing could be done."
     )]
     Detect {
         /// A directory of Sigma rules
@@ -202,7 +202,7 @@ pub(crate) enum Command {
     Canary(Canary),
     /// Prove that the record is whole, offline
     #[command(
-        after_help = "Example:\n  watchkeeper verify /var/lib/watchkeeper\n  watchkeeper verify --public https://logs.example/one --key vkey --policy witnesses --checkpoint kept\n\nExit: 0 intact, 1 tampered (names the first fault), 2 cannot read, 3 not proved: nothing is wrong, and it is not what --key,\n--policy or --tsa-roots ask for."
+        after_help = "Example:\n  watchkeeper verify /var/lib/watchkeeper\n  watchkeeper verify --public https://logs.example/one --key vkey --policy witnesses --checkpoint kept\n\nExit: 0 intact, 1 tampered (names the first fault), 2 cannot read, 3 not proved: nothing is wrong, and it is not what --key, --policy or --tsa-roots ask for."
     )]
     Verify {
         /// The data directory
@@ -243,7 +243,7 @@ pub(crate) enum Command {
     },
     /// Erase a person from the record, and leave a tombstone that says so
     #[command(
-        after_help = "Example:\n  watchkeeper erase --subject user-4711 --alias jo@example.org\n\nTheir events, texts, tokens and index entries go from the journal, the archive and the store; every proof still holds\n(docs/guides/retention-and-erasure.md). Needs an administrator, or a server that does not run.\n\nExit: 0 erased, 1 refused in part or in whole (the grounds are printed), 2 not finished: ask again,\n3 no record names this person."
+        after_help = "Example:\n  watchkeeper erase --subject user-4711 --alias jo@example.org\n\nTheir events, texts, tokens and index entries go from the journal, the archive and the store; every proof still holds (docs/guides/retention-and-erasure.md). Needs an administrator, or a server that does not run.\n\nExit: 0 erased, 1 refused in part or in whole (the grounds are printed), 2 not finished: ask again, 3 no record names this person."
     )]
     Erase {
         #[command(flatten)]
@@ -326,9 +326,12 @@ pub(crate) enum Command {
     },
 }
 
-/// Which signatures texts are inspected with.
+/// What texts are inspected with.
 #[derive(Debug, Args)]
 pub(crate) struct Signatures {
+    /// A server's configuration: its [inspect] (but for the second opinion) and its canaries are used
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["dirs", "no_builtin_signatures", "model"])]
+    pub(crate) config: Option<PathBuf>,
     /// A directory of signature files, or one file, used beside those that are part of the program; may be given several times
     #[arg(long = "signatures", value_name = "DIR")]
     pub(crate) dirs: Vec<PathBuf>,
@@ -350,7 +353,7 @@ pub(crate) enum Rules {
     },
     /// Make signatures of the rules of others, try them, and say what was dropped
     #[command(
-        after_help = "Example:\n  npm pack agent-threat-rules && tar xf agent-threat-rules-*.tgz\n  watchkeeper rules import --from atr package/rules --to ./signatures/atr --benign innocent.jsonl\n\nA rule that fails its own examples, or is found in innocent texts (the innocent examples of all other rules, and the lines of\n--benign: {\"text\", \"channel\"?, \"kind\"?}), is written with `enabled: false` and the reason.\n\nExit: 0 imported, 2 nothing could be imported."
+        after_help = "Example:\n  npm pack agent-threat-rules && tar xf agent-threat-rules-*.tgz\n  watchkeeper rules import --from atr package/rules --to ./signatures/atr --benign innocent.jsonl\n\nA rule that fails its own examples, or is found in innocent texts (the innocent examples of all other rules, and the lines of --benign: {\"text\", \"channel\"?, \"kind\"?}), is written with `enabled: false` and the reason. The table shows the rules that are not used, or not as a whole; import.json, --format json and csv have all.\n\nExit: 0 imported, 2 nothing could be imported."
     )]
     Import {
         /// The form of the rules
@@ -402,7 +405,7 @@ pub(crate) enum ImportFormat {
 pub(crate) enum Canary {
     /// Make a marker, to be put into a system prompt, a document or where a secret would stand
     #[command(
-        after_help = "Example:\n  watchkeeper canary new --label hr-handbook\n\nPut what it prints into the server's configuration, and the marker where it must not come out of. When it comes out, in an\nanswer, in a tool's arguments, in a call to somewhere or with a user, a critical detection names the label."
+        after_help = "Example:\n  watchkeeper canary new --label hr-handbook\n\nPut what it prints into the server's configuration, and the marker where it must not come out of. When it comes out, in an answer, in a tool's arguments, in a call to somewhere or with a user, a critical detection names the label."
     )]
     New {
         /// Where it will stand: a-z, 0-9, _, . and -

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use event::TechniqueId;
 use files::{Tree, TreeError};
@@ -12,6 +13,7 @@ use super::extension::{CONFIDENCE_DEFAULT, Extension};
 use super::{RULE_FILE_BYTES_MAX, RULE_FILES_MAX, Rule, RuleError, RuleInfo, RuleKind, RuleSet, examples};
 use crate::detection::{Severity, sha256_hex};
 use crate::sigma::{self, Parsed, Sigma};
+use crate::turns::Signs;
 
 /// A file and its text.
 type File = (PathBuf, String);
@@ -52,7 +54,7 @@ pub(crate) fn load(files: Vec<File>, demand: Demand) -> Result<RuleSet, RuleErro
         }
     }
     let sigma = Sigma::compile(rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
-    Ok(RuleSet { rules, sigma, problems, canaries: Canaries::default() })
+    Ok(RuleSet { rules, sigma, problems, canaries: Canaries::default(), signs: Arc::new(Signs::builtin()?) })
 }
 
 /// Everything that is wrong, without stopping at anything.

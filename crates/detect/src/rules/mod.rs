@@ -6,6 +6,7 @@ mod extension;
 mod load;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use event::TechniqueId;
 use inspect::Canaries;
@@ -18,6 +19,7 @@ use crate::builtin;
 use crate::detection::Severity;
 use crate::sigma::runner::Match;
 use crate::sigma::{Parsed, Sigma};
+use crate::turns::Signs;
 use load::Demand;
 
 /// Longest rule file, in bytes. The largest file of SigmaHQ has 60 KB.
@@ -31,6 +33,7 @@ pub struct RuleSet {
     sigma: Sigma,
     problems: Vec<Problem>,
     canaries: Canaries,
+    signs: Arc<Signs>,
 }
 
 /// A rule as loaded.
@@ -119,6 +122,9 @@ pub enum RuleError {
     /// The rules cannot be compiled together.
     #[error("the rules cannot be compiled together: {0}")]
     Compile(String),
+    /// The signs that come with the program cannot be read.
+    #[error("the signs of content/signs: {0}")]
+    Signs(#[from] inspect::LoadError),
 }
 
 impl RuleSet {
@@ -143,19 +149,30 @@ impl RuleSet {
         let more = other.rules.into_iter().filter(|rule| !known.contains(&rule.info.id));
         let rules: Vec<Rule> = self.rules.into_iter().chain(more).collect();
         let sigma = Sigma::compile(rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
-        Ok(Self { rules, sigma, problems: self.problems.into_iter().chain(other.problems).collect(), canaries: self.canaries })
+        Ok(Self {
+            rules,
+            sigma,
+            problems: self.problems.into_iter().chain(other.problems).collect(),
+            canaries: self.canaries,
+            signs: self.signs,
+        })
     }
 
     /// The same rules compiled anew: for an [`Engine`](crate::Engine) that begins with empty state.
     pub fn again(&self) -> Result<Self, RuleError> {
         let sigma = Sigma::compile(self.rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
-        Ok(Self { rules: self.rules.clone(), sigma, problems: self.problems.clone(), canaries: self.canaries.clone() })
+        let (rules, problems, canaries) = (self.rules.clone(), self.problems.clone(), self.canaries.clone());
+        Ok(Self { rules, sigma, problems, canaries, signs: self.signs.clone() })
     }
 
     /// The same rules with markers that must not come out: `watchkeeper.canary` names those that do.
     #[must_use]
     pub fn with_canaries(self, canaries: Canaries) -> Self {
         Self { canaries, ..self }
+    }
+
+    pub(crate) fn signs(&self) -> Arc<Signs> {
+        self.signs.clone()
     }
 
     pub(crate) fn canaries(&self) -> &Canaries {

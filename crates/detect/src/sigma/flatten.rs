@@ -301,8 +301,8 @@ impl Document {
             (false, true) => "watchkeeper.sanitized.output",
             (false, false) => "watchkeeper.sanitized.input",
         };
-        for token in token::tokens(text) {
-            self.push(sanitized, Json::from(token.kind));
+        for class in token::classes(text) {
+            self.push(sanitized, Json::from(class));
         }
         for finding in &piece.findings {
             self.add_finding(piece.content.id, channel, output, arguments, finding);

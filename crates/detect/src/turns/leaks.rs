@@ -32,9 +32,10 @@ impl Prompts {
     pub(super) fn learn(&mut self, event: &RecordedEvent<Clean>) {
         let is_prompt = |part: Part| matches!(part, Part::Text | Part::Body);
         let prompts = event.pieces.iter().filter(|piece| piece.meta.channel() == Channel::System && is_prompt(piece.meta.part));
-        for piece in prompts.take(PROMPTS_MAX) {
-            self.0.retain(|known| known.id != piece.content.id);
-            self.0.push(piece.content);
+        let newest: Vec<ContentRef> = prompts.rev().take(PROMPTS_MAX).map(|piece| piece.content).collect();
+        for content in newest.into_iter().rev() {
+            self.0.retain(|known| known.id != content.id);
+            self.0.push(content);
         }
         let over = self.0.len().saturating_sub(PROMPTS_MAX);
         self.0.drain(..over);
@@ -96,4 +97,29 @@ pub(super) fn tell(found: &Overlap, tell: &mut dyn FnMut(&'static str, Json)) {
 /// Two digits are what a share says.
 fn rounded(share: f32) -> Json {
     Json::from((f64::from(share) * 100.0).round() / 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use event::{Direction, Event, Key, Kind, Piece, PieceMeta, Role, Source, SourcePath, SubjectId};
+
+    use super::*;
+
+    #[test]
+    fn the_newest_prompts_of_an_event_are_known() {
+        let prompt = |number: u8| {
+            let id = ContentId::from_bytes([number; 32]).unwrap();
+            let content = ContentRef { id, subject: SubjectId::from_bytes([1; 16]).unwrap(), bytes: 0 };
+            Piece { meta: PieceMeta::new(Direction::Input, Role::System, Part::Text), content, findings: Vec::new() }
+        };
+        let mut event = Event::new(Kind::ModelCall, Clean::literal("op"), Source::new(SourcePath::Api, Key::of("test")));
+        event.pieces = [1, 2, 3, 4, 5, 6, 2].map(prompt).to_vec();
+        let mut prompts = Prompts::default();
+        prompts.learn(&event);
+        let known = |prompts: &Prompts| prompts.0.iter().map(|prompt| prompt.id.as_bytes()[0]).collect::<Vec<_>>();
+        assert_eq!(known(&prompts), [4, 5, 6, 2]);
+        event.pieces = vec![prompt(5), prompt(7)];
+        prompts.learn(&event);
+        assert_eq!(known(&prompts), [6, 2, 5, 7]);
+    }
 }

@@ -6,17 +6,21 @@
 
 mod leaks;
 mod pressure;
+mod signs;
 mod values;
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use event::{Channel, ContentRef, Direction, Kind, Part, Piece, RecordedEvent};
 use lru::LruCache;
 use sanitize::Clean;
 use serde_json::Value as Json;
 
+use crate::skipped::Skipped;
 use leaks::Leaks;
 use pressure::Pressure;
+pub(crate) use signs::Signs;
 use values::Values;
 
 /// Most conversations that are remembered: some kilobytes each, 64 at worst.
@@ -28,6 +32,7 @@ const TEXT_BYTES_MAX: usize = 1024 * 1024;
 pub(crate) struct Turns {
     conversations: LruCache<u64, Conversation>,
     leaks: Leaks,
+    signs: Arc<Signs>,
 }
 
 /// What is remembered of a conversation.
@@ -50,10 +55,11 @@ pub(crate) struct Fact {
 type New<'a> = [(&'a Piece<Clean, ContentRef>, Clean)];
 
 impl Turns {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(signs: Arc<Signs>) -> Self {
         Self {
             conversations: LruCache::new(NonZeroUsize::new(CONVERSATIONS_MAX).unwrap_or(NonZeroUsize::MIN)),
             leaks: Leaks::new(),
+            signs,
         }
     }
 
@@ -64,6 +70,7 @@ impl Turns {
         event: &RecordedEvent<Clean>,
         new: &New<'_>,
         contents: &mut dyn FnMut(&ContentRef) -> Option<Clean>,
+        skipped: &mut Skipped,
     ) -> Vec<Fact> {
         let mut facts = Vec::new();
         if event.pieces.is_empty() {
@@ -84,7 +91,8 @@ impl Turns {
             match (piece.meta.part, piece.meta.channel()) {
                 (Part::Text, Channel::User) => {
                     // The parts of one message are one turn.
-                    conversation.pressure.user(text, score_of(piece), std::mem::replace(&mut user_spoke, true), &mut tell);
+                    let goes_on = std::mem::replace(&mut user_spoke, true);
+                    conversation.pressure.user(text, score_of(piece), self.signs.of(text), goes_on, &mut tell);
                 }
                 (Part::Text, Channel::Assistant) => {
                     user_spoke = false;
@@ -92,7 +100,7 @@ impl Turns {
                 }
                 _ => {}
             }
-            conversation.values.learn(piece, text);
+            conversation.values.learn(piece, text, skipped);
         }
         if refuses(event) {
             conversation.pressure.assistant(true);

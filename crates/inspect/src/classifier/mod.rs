@@ -1,4 +1,4 @@
-//! The classifier: a linear model over hashed n-grams, which reads what signatures have no words for.
+//! The classifier: a linear model over hashed n-grams and classes of words, which reads what signatures have no words for.
 //!
 //! A text is scored in overlapping windows of two sentences or so; the best of these is its sum: an attack is as much of one in a long
 //! text as alone. The sum of a window is `Σ weights / √(features + prior)`. Signatures that matched add to it. Nothing of the text as a
@@ -6,6 +6,7 @@
 //! scores: at [`Verdict::WARN_SCORE_MIN`](event::Verdict::WARN_SCORE_MIN) one in a hundred benign texts of a new source is above it, at
 //! [`Verdict::DENY_SCORE_MIN`](event::Verdict::DENY_SCORE_MIN) one in a thousand.
 
+mod classes;
 mod features;
 mod model;
 mod tokens;
@@ -32,8 +33,8 @@ impl Model {
     #[must_use]
     pub fn classify<'n>(&self, text: &str, origin: Origin, signatures: impl Iterator<Item = &'n str>) -> Option<Classified> {
         let of_origin = self.of(origin)?;
-        let mut sums = Sums { model: self, open: (0, 0), blocks: Vec::new() };
-        extract(text, origin, &mut sums);
+        let mut sums = Sums { weights: self.weights(origin)?, open: (0, 0), blocks: Vec::new() };
+        extract(text, &mut sums);
         let best = best_stretch(&sums.blocks, self.head().window_blocks, self.head().step, self.head().prior)?;
         let named = |name: &str| of_origin.named.get(name).copied().unwrap_or(0.0);
         let sum = best.sum + signatures.map(named).sum::<f32>() + of_origin.bias;
@@ -62,14 +63,16 @@ struct Block {
 
 /// Sums weights as features are made.
 struct Sums<'m> {
-    model: &'m Model,
+    weights: &'m [u8; WEIGHTS],
     open: (i32, u32),
     blocks: Vec<Block>,
 }
 
 impl Sink for Sums<'_> {
+    #[inline]
     fn feature(&mut self, index: u32) {
-        self.open = (self.open.0 + self.model.weight(index), self.open.1 + 1);
+        let weight = i32::from(self.weights[index as usize] as i8);
+        self.open = (self.open.0 + weight, self.open.1 + 1);
     }
 
     fn block(&mut self, start: usize, end: usize) {

@@ -1,7 +1,7 @@
-//! A trained model: a head in JSON, then one signed byte for each weight.
+//! A trained model: a head in JSON, then for each origin one signed byte for each weight.
 //!
 //! ```text
-//! "WKTEXT1\n"  |  length of the head, u32 little-endian  |  head (JSON)  |  WEIGHTS bytes
+//! "WKTEXT2\n"  |  length of the head, u32 little-endian  |  head (JSON)  |  WEIGHTS bytes for users  |  WEIGHTS bytes for data
 //! ```
 
 use std::borrow::Cow;
@@ -12,7 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::features::{Origin, WEIGHTS};
 
-const MAGIC: &[u8; 8] = b"WKTEXT1\n";
+const MAGIC: &[u8; 8] = b"WKTEXT2\n";
+
+/// Weights of all origins, a table each.
+pub(crate) const TABLES: usize = Origin::ALL.len() * WEIGHTS;
 
 /// Longest head, in bytes.
 const HEAD_BYTES_MAX: usize = 1024 * 1024;
@@ -89,8 +92,8 @@ impl Model {
     /// Rounds weights to bytes. Those beyond 127 steps are cut there.
     pub fn quantised(head: Head, weights: &[f32]) -> Result<Self, ModelError> {
         check(&head)?;
-        if weights.len() != WEIGHTS {
-            return Err(ModelError::Length { expected: WEIGHTS, found: weights.len() });
+        if weights.len() != TABLES {
+            return Err(ModelError::Length { expected: TABLES, found: weights.len() });
         }
         let byte = |weight: &f32| (weight / head.step).round().clamp(-127.0, 127.0) as i8 as u8;
         Self::from_bytes(&file(&head, &weights.iter().map(byte).collect::<Vec<u8>>())?)
@@ -117,8 +120,9 @@ impl Model {
         self.head.origins.get(origin.name())
     }
 
-    pub(super) fn weight(&self, index: u32) -> i32 {
-        self.weights.get(index as usize).map_or(0, |&byte| i32::from(byte as i8))
+    /// The weights that texts of an origin have, one byte each.
+    pub(super) fn weights(&self, origin: Origin) -> Option<&[u8; WEIGHTS]> {
+        self.weights.get(origin as usize * WEIGHTS..)?.first_chunk()
     }
 }
 
@@ -152,7 +156,7 @@ fn parse(bytes: &[u8]) -> Result<(Head, &[u8]), ModelError> {
     let rest = bytes.strip_prefix(MAGIC).ok_or(ModelError::Magic)?;
     let (length, rest) = rest.split_first_chunk::<4>().ok_or(ModelError::Magic)?;
     let length = u32::from_le_bytes(*length) as usize;
-    let expected = length + WEIGHTS;
+    let expected = length + TABLES;
     if length > HEAD_BYTES_MAX || rest.len() != expected {
         return Err(ModelError::Length { expected, found: rest.len() });
     }
@@ -204,14 +208,14 @@ mod tests {
 
     #[test]
     fn a_model_is_read_as_it_was_written() {
-        let mut weights = vec![0.0; WEIGHTS];
-        (weights[1], weights[2], weights[3]) = (0.5, -0.014, 99.0);
+        let mut weights = vec![0.0; TABLES];
+        (weights[1], weights[2], weights[3], weights[WEIGHTS + 1]) = (0.5, -0.014, 99.0, 1.0);
         let model = Model::quantised(head(), &weights).unwrap();
         let bytes = model.to_bytes().unwrap();
         let read = Model::from_bytes(&bytes).unwrap();
         assert_eq!(read.head(), &head());
-        assert_eq!((1..4).map(|index| read.weight(index)).collect::<Vec<_>>(), [50, -1, 127]);
-        assert_eq!(read.weight(u32::MAX), 0);
+        assert_eq!(read.weights(Origin::User).unwrap()[1..4], [50, -1_i8 as u8, 127]);
+        assert_eq!(read.weights(Origin::Data).unwrap()[..2], [0, 100]);
     }
 
     #[test]
@@ -225,7 +229,7 @@ mod tests {
 
     #[test]
     fn what_is_no_model_is_told() {
-        let bytes = Model::quantised(head(), &vec![0.0; WEIGHTS]).unwrap().to_bytes().unwrap();
+        let bytes = Model::quantised(head(), &vec![0.0; TABLES]).unwrap().to_bytes().unwrap();
         assert_eq!(Model::from_bytes(b"").unwrap_err(), ModelError::Magic);
         assert!(matches!(Model::from_bytes(&bytes[..bytes.len() - 1]), Err(ModelError::Length { .. })));
         let mut broken = bytes.clone();

@@ -84,5 +84,10 @@ fn config(bytes_max: usize) -> Config {
 }
 
 fn told(error: &BuildError) -> String {
-    error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string)
+    in_a_line(&error.syntax_error().map_or_else(|| error.to_string(), ToString::to_string))
+}
+
+/// What is wrong with a regex without the picture of it, which takes several lines, and shows what was made of the one that was written.
+pub(super) fn in_a_line(problem: &str) -> String {
+    problem.rsplit("error: ").next().unwrap_or(problem).trim().to_owned()
 }

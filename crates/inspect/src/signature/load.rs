@@ -8,6 +8,7 @@ use serde::de::IntoDeserializer;
 use super::atoms::derive;
 use super::condition::Patterns;
 use super::dialect::{expand, translate};
+use super::lazy::in_a_line;
 use super::{CHANNELS, Condition, LazyRegex, Pattern, Signature};
 use crate::LoadError;
 use crate::format::{PatternView, SignatureFile, SignaturePattern, SignatureRule};
@@ -41,6 +42,13 @@ pub(crate) struct ExampleCase {
     number: usize,
 }
 
+impl ExampleCase {
+    /// The name of the file that it is of.
+    pub(crate) fn file(&self) -> &str {
+        &self.file
+    }
+}
+
 /// What files of signatures hold.
 #[derive(Debug, Default)]
 pub(crate) struct Loaded {
@@ -53,11 +61,14 @@ pub(crate) struct Loaded {
 /// Reads files of signatures. Regexes are not compiled and examples not tried yet.
 pub(crate) fn compile(sources: &[(&str, &str)]) -> Result<Loaded, LoadError> {
     let mut files = Vec::with_capacity(sources.len());
-    let mut fragments = BTreeMap::new();
+    let (mut fragments, mut files_of_fragments) = (BTreeMap::new(), BTreeMap::new());
     for &(name, yaml) in sources {
         let mut file = SignatureFile::parse(yaml).map_err(|problem| LoadError::Syntax { file: name.to_owned(), problem })?;
-        if let Some(fragment) = file.fragments.keys().find(|fragment| fragments.contains_key(*fragment)) {
-            return Err(LoadError::Fragment { file: name.to_owned(), fragment: fragment.clone() });
+        for fragment in file.fragments.keys() {
+            if let Some(other) = files_of_fragments.insert(fragment.clone(), name) {
+                let (file, other) = (name.to_owned(), other.to_owned());
+                return Err(LoadError::Fragment { file, fragment: fragment.clone(), other });
+            }
         }
         fragments.append(&mut file.fragments);
         files.push((name, file));
@@ -222,8 +233,7 @@ impl Place<'_> {
 
     fn risk(&self, name: &str) -> Result<Risk, LoadError> {
         let name: serde::de::value::StrDeserializer<'_, serde::de::value::Error> = name.into_deserializer();
-        <Risk as serde::Deserialize>::deserialize(name)
-            .map_err(|error| self.error("risk", error.to_string(), "use a risk of event::Risk"))
+        <Risk as serde::Deserialize>::deserialize(name).map_err(|error| self.error("risk", error.to_string(), "use one of these"))
     }
 
     fn technique(&self, field: &'static str, id: &str) -> Result<TechniqueId, LoadError> {
@@ -239,7 +249,11 @@ impl Place<'_> {
         for (name, &score) in channels {
             let channel = self.channel("channels", name)?;
             if !(score > 0.0 && score <= 1.0) {
-                return Err(self.error("channels", format!("the score of {name} is not in 0 to 1"), "leave the channel out"));
+                return Err(self.error(
+                    "channels",
+                    format!("the score of {name} is {score}"),
+                    "choose one above 0 and up to 1, or leave the channel out",
+                ));
             }
             for (slot, of) in scores.iter_mut().zip(CHANNELS) {
                 if of == channel {
@@ -315,7 +329,8 @@ impl Place<'_> {
     /// The atoms of a pattern, and how far around them it is looked for: as they are written, or read off the regex.
     fn atoms(&self, written: Vec<Vec<String>>, source: &str) -> Result<(Vec<Vec<String>>, Option<usize>), LoadError> {
         if written.is_empty() {
-            let hir = regex_syntax::parse(source).map_err(|error| self.error("patterns.regex", error.to_string(), SEE))?;
+            let hir = regex_syntax::parse(source);
+            let hir = hir.map_err(|error| self.error("patterns.regex", in_a_line(&error.to_string()), SEE))?;
             return Ok(derive(&hir, ATOM_BYTES_MIN).map_or_else(Default::default, |derived| {
                 (derived.groups, derived.bytes_max.filter(|&bytes| bytes <= NEAR_BYTES_MAX))
             }));

@@ -2,16 +2,13 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::context::{Near, Topic};
 use super::number::{Group, is_in_path};
-use super::{Hint, Match, has_context};
+use super::{Hint, Match};
 use crate::SensitiveType as Kind;
 
 /// Longest spelling of an IPv6 address, with an IPv4 tail.
 const V6_BYTES_MAX: usize = 45;
-
-/// Before four small numbers with dots between them, these say that they are not an address.
-const NO_ADDRESS: &[&str] =
-    &["version", "ver.", "release", "section", "chapter", "build", "firmware", "upgrade", "rfc", "oid", "§"];
 
 /// The IPv4 address that the four groups spell.
 pub(super) fn v4(text: &str, groups: &[Group], hint: Hint<'_>, found: &mut Vec<Match>) -> bool {
@@ -49,7 +46,7 @@ pub(super) fn v4(text: &str, groups: &[Group], hint: Hint<'_>, found: &mut Vec<M
     }
     // 1.2.3.4 in a sentence on versions; 203.0.113.9 is an address whatever the sentence is about
     let small = octets.iter().filter(|octet| **octet < 32).count() >= 3;
-    if small && has_context(bytes, start, hint, NO_ADDRESS) {
+    if small && Near::before(bytes, start, hint).speaks_of(Topic::Version) {
         return false;
     }
     found.push(Match::new(start, end, Kind::IpAddress, address.to_string()));

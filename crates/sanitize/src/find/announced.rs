@@ -6,6 +6,7 @@
 
 use std::sync::LazyLock;
 
+use super::secret_name::Tails;
 use super::{Hint, Match, begins, date, ends, is_escape, person, place};
 use crate::SensitiveType as Kind;
 
@@ -38,19 +39,22 @@ pub(super) struct Shape {
     letters: bool,
     /// Whether groups of letters may stand behind a space: `AB 123 CD`.
     loose: bool,
+    /// Whether the words hold for a key or a label alone.
+    label: bool,
 }
 
 const fn shape(least: usize, most: usize, digits_min: usize) -> Shape {
-    Shape { len: (least, most), digits_min, letters: true, loose: false }
+    Shape { len: (least, most), digits_min, letters: true, loose: false, label: false }
 }
 
 const PASSPORT: What = What::Id(Kind::Passport, shape(7, 10, 1));
 const DRIVER: What = What::Id(Kind::DriverLicense, shape(6, 18, 4));
-const PLATE: What = What::Id(Kind::LicensePlate, Shape { len: (4, 9), digits_min: 1, letters: true, loose: true });
+const PLATE: What = What::Id(Kind::LicensePlate, Shape { loose: true, ..shape(4, 9, 1) });
+const PLATE_LABEL: What = What::Id(Kind::LicensePlate, Shape { loose: true, label: true, ..shape(5, 9, 2) });
 const RECORD: What = What::Id(Kind::MedicalRecordNumber, shape(5, 14, 4));
 const INSURANCE: What = What::Id(Kind::HealthInsuranceId, shape(6, 18, 4));
-const ACCOUNT: What = What::Id(Kind::BankAccount, Shape { len: (6, 20), digits_min: 6, letters: false, loose: false });
-const IDENTITY_CARD: What = What::Id(Kind::DeIdCard, shape(9, 10, 1));
+const ACCOUNT: What = What::Id(Kind::BankAccount, Shape { letters: false, ..shape(6, 20, 6) });
+const IDENTITY_CARD: What = What::Id(Kind::DeIdCard, shape(9, 10, 0));
 const US_PASSPORT: What = What::Id(Kind::UsPassport, shape(8, 9, 8));
 const US_DRIVER: What = What::Id(Kind::UsDriverLicense, shape(6, 18, 4));
 const IDENTITY: What = What::Id(Kind::NationalId, shape(6, 18, 1));
@@ -64,12 +68,12 @@ const WORDS: &[(What, &[&str])] = &[
         "дата рождения", "дата народження", "родился", "родилась", "出生日期", "出生", "生年月日", "생년월일"]),
     (PASSPORT, &["passport", "pasaporte", "passaporto", "passeport", "passaporte", "paspoort", "paszport", "паспорт", "护照号", "护照", "パスポート"]),
     (US_PASSPORT, &["US passport", "U.S. passport", "american passport"]),
-    (IDENTITY_CARD, &["personalausweis", "ausweisnummer", "ausweis-nr", "reisepass", "reisepassnummer", "personalausweisnummer", "ausweisnr", "passnummer"]),
+    (IDENTITY_CARD, &["german ID card", "german id card", "german ID card number", "personalausweis", "ausweisnummer", "ausweis-nr", "reisepass", "reisepassnummer", "personalausweisnummer", "ausweisnr", "passnummer"]),
     (DRIVER, &["driving licence", "driving license", "driver licence", "driver's licence", "drivers licence", "führerschein", "fuehrerschein", "permis de conduire", "permiso de conducir",
         "licencia de conducir", "carnet de conducir", "patente di guida", "carteira de motorista", "carta de condução", "rijbewijs"]),
-    (US_DRIVER, &["driver license", "driver's license", "driver’s license", "drivers license", "driver license number", "DL number", "DL#", "DL no"]),
+    (US_DRIVER, &["driver license", "driver's license", "driver’s license", "drivers license", "driver license number", "DL number", "DL#", "DL no", "dl number", "dl no"]),
     (PLATE, &["license plate", "licence plate", "number plate", "plate number", "plate no", "registration plate", "vehicle registration", "kennzeichen", "nummernschild",
-        "plaque d'immatriculation", "immatriculation", "matrícula", "matricula", "targa", "kenteken", "placa", "car plate", "plates"]),
+        "plaque d'immatriculation", "immatriculation", "matrícula", "matricula", "targa", "kenteken", "placa", "car plate", "plates", "my plate", "his plate", "her plate"]),
     (RECORD, &["MRN", "mrn", "medical record", "medical record number", "patient id", "patient number", "patient no", "hospital number", "patient record", "chart number", "patientennummer",
         "patienten-id", "patienten-nr", "health record", "numéro de patient", "número de paciente", "historia clínica", "fallnummer"]),
     (INSURANCE, &["member id", "member number", "health insurance", "insurance id", "insurance number", "insurance policy", "health plan", "subscriber id", "medicaid id", "medicaid",
@@ -94,12 +98,13 @@ const WORDS: &[(What, &[&str])] = &[
     (IDENTITY, &["national id", "national id number", "identity card number", "id card number", "government id", "citizen id", "cédula", "cedula", "documento de identidad"]),
     // words that hold for a key or a label alone: in running text they are ordinary
     (What::Name, &["name", "nombre", "nom", "nome", "contact", "naam", "namn", "navn", "imię"]),
+    (PLATE_LABEL, &["plate"]),
     (What::Degrees, &["latitude", "longitude", "lat", "lng", "lon", "geo lat", "geo lon"]),
 ];
 
 /// Words of these are looked for before a sign and as keys, but not in running text.
 const fn is_label_alone(what: What) -> bool {
-    matches!(what, What::Name | What::Degrees | What::Address)
+    matches!(what, What::Name | What::Degrees | What::Address | What::Id(_, Shape { label: true, .. }))
 }
 
 /// Bytes between the words and the value.
@@ -188,6 +193,17 @@ fn is_letter(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte >= 0x80
 }
 
+/// What a name may end in besides the words, and says nothing of what it is.
+const TAILS: [&[u8]; 7] = [b"number", b"num", b"no", b"nr", b"id", b"nbr", b"code"];
+
+static LABEL_TAILS: LazyLock<Tails> =
+    LazyLock::new(|| Tails::of(LABELS.iter().flatten().map(|(word, _)| word.as_slice()).chain(TAILS)));
+
+/// Whether a name ends in the letters of one that announces something.
+pub(super) fn may_be_label(name: &[u8]) -> bool {
+    LABEL_TAILS.may_end(name)
+}
+
 /// What a name announces, by its last words.
 pub(super) fn label(name: &[u8]) -> Option<What> {
     let name = &name[name.len().saturating_sub(NAME_BYTES_MAX)..];
@@ -211,9 +227,7 @@ pub(super) fn label(name: &[u8]) -> Option<What> {
         if let Some((_, what)) = found {
             return Some(*what);
         }
-        let tail = [&b"number"[..], b"num", b"no", b"nr", b"id", b"nbr", b"code"]
-            .into_iter()
-            .find(|tail| joined.ends_with(tail) && begins_word[joined.len() - tail.len()])?;
+        let tail = TAILS.into_iter().find(|tail| joined.ends_with(tail) && begins_word[joined.len() - tail.len()])?;
         joined = &joined[..joined.len() - tail.len()];
     }
 }
@@ -361,7 +375,9 @@ fn id(bytes: &[u8], start: usize, end: usize, shape: Shape) -> Option<(usize, St
         let fits = len > 0
             && normal.len() + len <= shape.len.1
             && (shape.letters || group.iter().all(u8::is_ascii_digit))
-            && (has_digit || (upper && len <= 4 && (!spaced || shape.loose)))
+            && (has_digit
+                || (upper && len <= 4 && (!spaced || shape.loose))
+                || (upper && shape.digits_min == 0 && len == shape.len.0))
             && (!spaced || upper);
         if !fits {
             break;
@@ -382,6 +398,8 @@ fn id(bytes: &[u8], start: usize, end: usize, shape: Shape) -> Option<(usize, St
     }
     // a group that did not fit and hangs on the last one makes it something else
     let alone = ends(bytes, to) && !matches!(bytes.get(to), Some(b'@' | b'%'));
+    // a card of letters alone has none of those that make words
+    let alone = alone && (digits > 0 || german_card(normal.as_bytes()));
     (alone && normal.len() >= shape.len.0 && digits >= shape.digits_min).then_some((to, normal))
 }
 

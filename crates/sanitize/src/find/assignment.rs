@@ -3,27 +3,17 @@
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
-use super::quoted::{self, BACKSLASHES_MAX, BYTES_MAX as QUOTED_BYTES_MAX, Opening};
-use super::{Hint, Match, announced, beside, has_context};
+use super::context::{Near, Topic};
+use super::quoted::{self, BACKSLASHES_MAX, Opening};
+use super::secret_name::{NAME_BYTES_MAX, Named, last_word, may_be_secret, name_of};
+use super::secret_value::{JUDGED_BYTES, QUOTED_BYTES_MAX, accepts, distinct, head, is_mixed, is_placeholder, is_symbol};
+use super::{Hint, Match, announced, beside};
 use crate::SensitiveType as Kind;
 
-/// Longest name that is looked at.
-const NAME_BYTES_MAX: usize = 64;
-/// Bytes of a value that decide whether it looks like a secret.
-const JUDGED_BYTES: usize = 256;
 /// Longest user part of a URL.
 const USERINFO_BYTES_MAX: usize = 512;
 /// Spaces, quotes and marks between a name, its sign and its value.
 const GAP_BYTES_MAX: usize = 6;
-
-/// How much a name says of its value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Named {
-    Password,
-    Secret,
-    Token,
-    Verification,
-}
 
 /// Where the current unquoted value ends; computed once per value, so that `a=b=c=...` stays linear.
 #[derive(Default)]
@@ -99,7 +89,7 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
     let beside = if beside::is_value(name) { beside::name(bytes, start_of(bytes, name)) } else { None };
     let name = beside.unwrap_or(name);
     let named = if may_be_secret(name) { name_of(name) } else { None };
-    let announced = if named.is_none() { announced::label(name) } else { None };
+    let announced = if named.is_none() && announced::may_be_label(name) { announced::label(name) } else { None };
     if named.is_none() && announced.is_none() {
         return;
     }
@@ -180,7 +170,7 @@ pub(super) fn sentence(text: &str, start: usize, end: usize, found: &mut Vec<Mat
         let dashes = start.checked_sub(3).map(|from| &bytes[from..start - 1]);
         (dashes == Some(b"--") && rest.starts_with(' ')).then_some(1)
     };
-    let mut from = end + between.or_else(flag)?;
+    let mut from = end + between.or_else(flag).or_else(|| is_line_of_its_own(text, start, end).then_some(1))?;
     let quote = bytes.get(from).copied().filter(|b| matches!(b, b'"' | b'\'' | b'`'));
     let to = match quote {
         Some(quote) => {
@@ -198,10 +188,35 @@ pub(super) fn sentence(text: &str, start: usize, end: usize, found: &mut Vec<Mat
     let value = text.get(from..to)?;
     let value = if quote.is_some() { value } else { before_ideographs(value).trim_end_matches(['.', ',', ':']) };
     let looks = value.len() >= 6 && value.bytes().any(|b| b.is_ascii_digit() || (quote.is_none() && is_symbol(b)));
+    let is_alone = between.is_none() && flag().is_none();
+    if is_alone && (quote.is_some() || value.len() < 8 && !is_mixed(value)) {
+        return None;
+    }
     let accepted = (quote.is_some() && !value.contains(' ') && accepts(Named::Password, value, true, false))
         || looks && !is_placeholder(value);
     accepted.then(|| found.push(Match::new(from, from + value.len(), Kind::Password, value.to_owned())))?;
     Some(from + value.len())
+}
+
+/// `user: my password hunter22`: a line that has nothing before the word but who speaks, and one word behind it. Elsewhere a word of
+/// all sorts of letters, which no sentence has, is enough.
+fn is_line_of_its_own(text: &str, start: usize, end: usize) -> bool {
+    const LINE_BYTES_MAX: usize = 48;
+    let Some(rest) = text.get(end..).and_then(|rest| rest.strip_prefix(' ')) else { return false };
+    let value = rest.split(char::is_whitespace).next().unwrap_or_default();
+    if value.len() > JUDGED_BYTES || !value.bytes().any(|b| b.is_ascii_digit()) {
+        return false;
+    }
+    if is_mixed(value.trim_end_matches(['.', ',', ':'])) {
+        return true;
+    }
+    let ends_line = rest[value.len()..].trim_start_matches([' ', '\r']).chars().next().is_none_or(|c| c == '\n');
+    let bytes = text.as_bytes();
+    let line = &bytes[start.saturating_sub(LINE_BYTES_MAX)..start];
+    let line = line.iter().rposition(|b| *b == b'\n').map_or(line, |at| &line[at + 1..]);
+    // the word's first letter is cut off
+    let words = line.split(|b| *b == b' ').filter(|word| word.len() > 1 && !word.ends_with(b":"));
+    ends_line && line.len() < LINE_BYTES_MAX && words.count() <= 1
 }
 
 /// `the access token 3ea5...`, `secret key: ...`: a random run behind the words that end at `end`.
@@ -326,7 +341,8 @@ pub(super) fn cookies(text: &str, from: usize, found: &mut Vec<Match>) -> usize 
 /// `Cookie JSESSIONID=...`, without the header's colon: a name and its sign follow at once.
 pub(super) fn begins_pair(text: &str, from: usize) -> bool {
     let bytes = &text.as_bytes()[from..];
-    let len = bytes.iter().take(NAME_BYTES_MAX).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')).count();
+    let len =
+        bytes.iter().take(NAME_BYTES_MAX).take_while(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-')).count();
     len > 1 && bytes.get(len) == Some(&b'=')
 }
 
@@ -430,284 +446,15 @@ fn block(bytes: &[u8], at: usize) -> Option<usize> {
     (indent > 0).then(|| bytes.len() - rest.len() + indent)
 }
 
-/// Whether a name ends in the last letter of one that is looked for.
-fn may_be_secret(name: &[u8]) -> bool {
-    name.last().is_some_and(|last| *last >= 0x80 || b"adetnyshw21cvr".contains(&last.to_ascii_lowercase()))
-}
-
-/// What a name says, by its last words.
-fn name_of(name: &[u8]) -> Option<Named> {
-    const PASSWORDS: &[&str] = &["パスワード", "비밀번호", "密码", "密碼", "şifre", "пароль", "hasło", "lösenord", "contraseña"];
-    const SECRETS: &[&str] = &["clé secrète", "api-schlüssel", "密钥", "비밀키"];
-    if !name.is_ascii() {
-        let lower = String::from_utf8_lossy(name.get(name.len().saturating_sub(NAME_BYTES_MAX)..)?).to_lowercase();
-        let ends_with = |words: &[&str]| words.iter().any(|word| lower.trim_end().ends_with(word));
-        let named = ends_with(PASSWORDS).then_some(Named::Password).or_else(|| ends_with(SECRETS).then_some(Named::Secret));
-        if named.is_some() {
-            return named;
-        }
-    }
-    let mut joined = [0_u8; NAME_BYTES_MAX];
-    let mut len = 0;
-    for byte in name.get(name.len().saturating_sub(NAME_BYTES_MAX)..)? {
-        if byte.is_ascii_alphanumeric() {
-            joined[len] = byte.to_ascii_lowercase();
-            len += 1;
-        }
-    }
-    let whole = joined.get(..len)?;
-    let joined = whole.get(..whole.iter().rposition(|b| !b.is_ascii_digit())? + 1)?;
-    let ends_with = |words: &[&str]| words.iter().any(|word| joined.ends_with(word.as_bytes()));
-    // the last word alone, where its letters end many other words as well
-    let last = last_word(name);
-    let is_last = |words: &[&str]| words.iter().any(|word| last.eq_ignore_ascii_case(word.as_bytes()));
-    if ends_with(&[
-        "password",
-        "passwd",
-        "passphrase",
-        "passcode",
-        "passwort",
-        "kennwort",
-        "motdepasse",
-        "senha",
-        "wachtwoord",
-        "salasana",
-        "adgangskode",
-        "passord",
-        "userpwd",
-        "dbpwd",
-        "dbpass",
-        "mysqlpwd",
-    ]) || is_last(&["pwd", "pass", "pw", "psw"])
-    {
-        return Some(Named::Password);
-    }
-    if ends_with(&[
-        "secret",
-        "apikey",
-        "accesskey",
-        "secretkey",
-        "privatekey",
-        "encryptionkey",
-        "signingkey",
-        "accountkey",
-        "authkey",
-        "masterkey",
-        "sharedkey",
-        "servicekey",
-        "subscriptionkey",
-        "clientkey",
-        "appkey",
-        "accesskeyid",
-        "licensekey",
-        "secrets",
-        "webhookkey",
-        "hmackey",
-        "keydata",
-        "applicationkey",
-        "storagekey",
-        "geheimnis",
-        "clavesecreta",
-    ]) {
-        return Some(Named::Secret);
-    }
-    if is_last(&["token", "jwt", "bearer", "credential", "credentials", "auth", "cookie", "session"])
-        || ends_with(&[
-            "accesstoken",
-            "authtoken",
-            "refreshtoken",
-            "bearertoken",
-            "sessiontoken",
-            "idtoken",
-            "apitoken",
-            "csrftoken",
-            "bottoken",
-        ])
-    {
-        // vocabulary of models and of paging
-        let other = [
-            "nexttoken",
-            "nextpagetoken",
-            "pagetoken",
-            "continuationtoken",
-            "padtoken",
-            "eostoken",
-            "bostoken",
-            "unktoken",
-            "masktoken",
-            "stoptoken",
-        ];
-        return (!ends_with(&other)).then_some(Named::Token);
-    }
-    let verification = ["cvv", "cvc", "securitycode", "cardverificationvalue"];
-    if verification.iter().any(|word| {
-        whole == word.as_bytes()
-            || joined == word.as_bytes()
-            || joined.ends_with(word.as_bytes()) && (word.len() > 3 || is_last(&["cvv", "cvc", "cvv2", "cvc2"]))
-    }) {
-        return Some(Named::Verification);
-    }
-    None
-}
-
-/// The last word of a name: after a separator, or from the last capital that follows a small letter.
-fn last_word(name: &[u8]) -> &[u8] {
-    let digits = name.iter().rev().take_while(|b| b.is_ascii_digit()).count();
-    let name = &name[..name.len() - digits];
-    let from = (1..name.len())
-        .rev()
-        .find(|i| !name[i - 1].is_ascii_alphanumeric() || (name[*i].is_ascii_uppercase() && name[i - 1].is_ascii_lowercase()))
-        .unwrap_or(0);
-    &name[from..]
-}
-
 fn kind_of(named: Named, name: &[u8], value: &str) -> Kind {
     const AWS_SECRET_BYTES: usize = 40;
-    let hint = Hint::default();
-    let is_aws = value.len() == AWS_SECRET_BYTES
-        && has_context(name, name.len(), hint, &["aws", "secret_access", "secretaccess", "secret access"]);
+    let speaks_of_amazon = || Near::before(name, name.len(), Hint::default()).speaks_of(Topic::Amazon);
+    let is_aws = value.len() == AWS_SECRET_BYTES && speaks_of_amazon();
     match named {
         Named::Password => Kind::Password,
         _ if is_aws => Kind::AwsSecretKey,
         _ => Kind::Secret,
     }
-}
-
-/// Whether a value is one, and no word of a sentence, no expression and no placeholder.
-fn accepts(named: Named, value: &str, quoted: bool, environment: bool) -> bool {
-    let bytes = value.as_bytes();
-    if is_placeholder(value) || bytes.len() > QUOTED_BYTES_MAX || bytes.contains(&b'\n') && named != Named::Secret {
-        return false;
-    }
-    let judged = &bytes[..bytes.len().min(JUDGED_BYTES)];
-    let digit = judged.iter().any(u8::is_ascii_digit);
-    let letter = judged.iter().any(u8::is_ascii_alphabetic);
-    let symbol = judged.iter().any(|b| is_symbol(*b));
-    let spaces = judged.iter().filter(|b| **b == b' ').count();
-    let code = !quoted && (judged.contains(&b'(') || judged.contains(&b'[') || (judged.contains(&b'.') && !digit));
-    if code {
-        return false;
-    }
-    match named {
-        Named::Password if quoted => {
-            let describes = spaces >= 2 && {
-                let lower = value.to_lowercase();
-                ["password", "user", "enter", "your", "the ", "must", "passphrase"].iter().any(|word| lower.contains(word))
-            };
-            // five spaces and no digit or sign are a sentence, and no passphrase
-            let sentence = spaces >= 5 && !digit && !symbol;
-            bytes.len() >= 4 && spaces <= 12 && !describes && !sentence
-        }
-        Named::Password => bytes.len() >= 4 && (environment || (bytes.len() >= 5 && (digit || symbol))),
-        Named::Secret | Named::Token => {
-            let len_min = if named == Named::Secret { 8 } else { 12 };
-            let varied = distinct(judged) >= 6;
-            let mixed = digit && letter || (named == Named::Secret && quoted && (symbol || letter && bytes.len() >= 16));
-            bytes.len() >= len_min && spaces == 0 && varied && mixed
-        }
-        Named::Verification => false,
-    }
-}
-
-fn is_placeholder(value: &str) -> bool {
-    const STARTS: &[&str] = &[
-        "$",
-        "{",
-        "<",
-        "&lt;",
-        "%",
-        "[",
-        "process.env",
-        "os.environ",
-        "os.getenv",
-        "getenv",
-        "env.",
-        "config.",
-        "self.",
-        "your",
-        "my_",
-        "xxx",
-        "***",
-        "...",
-        "…",
-        "•••",
-        "insert",
-        "replace",
-    ];
-    const WORDS: &[&str] = &[
-        "string",
-        "str",
-        "text",
-        "password",
-        "passwd",
-        "required",
-        "optional",
-        "hidden",
-        "null",
-        "none",
-        "true",
-        "false",
-        "number",
-        "integer",
-        "object",
-        "secret",
-        "token",
-        "redacted",
-        "masked",
-        "removed",
-        "example",
-        "value",
-        "undefined",
-        "bytes",
-        "varchar",
-        "char",
-        "any",
-        "input",
-        "boolean",
-        "array",
-        "default",
-        "type",
-        "auto",
-        "unknown",
-        "n/a",
-        "yes",
-        "no",
-        "[redacted]",
-        "nil",
-        "empty",
-        "bearer",
-        "basic",
-        "apikey",
-        "api_key",
-        "reset",
-        "authentication",
-        "plaintext",
-        "protected",
-    ];
-    let head = head(value.trim());
-    let lower = head.to_ascii_lowercase();
-    let first = lower.bytes().next();
-    lower.is_empty()
-        || STARTS.iter().any(|start| lower.starts_with(start))
-        || WORDS.contains(&lower.as_str())
-        || lower.bytes().all(|b| Some(b) == first)
-}
-
-/// The beginning of a value, enough to judge it by.
-fn head(value: &str) -> &str {
-    let mut end = value.len().min(JUDGED_BYTES);
-    while !value.is_char_boundary(end) {
-        end -= 1;
-    }
-    &value[..end]
-}
-
-fn distinct(bytes: &[u8]) -> u32 {
-    bytes.iter().fold(0_u128, |seen, b| seen | 1 << (b & 0x7F)).count_ones()
-}
-
-fn is_symbol(byte: u8) -> bool {
-    matches!(byte, b'!' | b'@' | b'#' | b'$' | b'%' | b'^' | b'&' | b'*' | b'+' | b'?' | b'~' | b'_')
 }
 
 fn is_token68(byte: u8) -> bool {

@@ -1,38 +1,10 @@
 //! Payment card numbers (ISO/IEC 7812): issuer range, length, check digit; and card verification values.
 
 use super::Match;
+use super::context::Topic;
 use super::number::Cluster;
 use crate::SensitiveType as Kind;
 use crate::checksum::luhn;
-
-/// A number without spaces, of a length or range that identifiers have as well, needs one of these before it.
-const CARD_WORDS: &[&str] = &[
-    "card",
-    "credit",
-    "debit",
-    "visa",
-    "master",
-    "amex",
-    "american express",
-    "maestro",
-    "pan",
-    "cc",
-    "payment",
-    "discover",
-    "unionpay",
-    "diners",
-    "jcb",
-    "karte",
-    "carte",
-    "cartão",
-    "tarjeta",
-    "carta",
-    "карт",
-    "信用卡",
-    "卡号",
-    "カード",
-    "카드",
-];
 
 /// Most characters between `CVV` and its value: ` code is: `.
 const VERIFICATION_GAP_BYTES: usize = 16;
@@ -72,7 +44,8 @@ pub(super) fn at(cluster: Cluster<'_>, index: usize, found: &mut Vec<Match>) -> 
         if digits > 16 {
             return None;
         }
-        if digits >= 15 && count > 0 && cluster.has_context(index, CARD_WORDS) && push(cluster, index, count + 1, true, found) {
+        if digits >= 15 && count > 0 && cluster.near(index).speaks_of(Topic::Card) && push(cluster, index, count + 1, true, found)
+        {
             return Some(count + 1);
         }
     }
@@ -82,7 +55,7 @@ pub(super) fn at(cluster: Cluster<'_>, index: usize, found: &mut Vec<Match>) -> 
 fn push(cluster: Cluster<'_>, index: usize, count: usize, sure: bool, found: &mut Vec<Match>) -> bool {
     let digits = cluster.digits(index, index + count);
     let Some((brand, strong)) = brand(&digits) else { return false };
-    if !luhn(digits.as_bytes()) || !((sure && strong) || cluster.has_context(index, CARD_WORDS)) {
+    if !luhn(digits.as_bytes()) || !((sure && strong) || cluster.near(index).speaks_of(Topic::Card)) {
         return false;
     }
     let (start, end) = (cluster.groups[index].start, cluster.groups[index + count - 1].end);

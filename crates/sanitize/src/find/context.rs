@@ -4,14 +4,33 @@ use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, Input, MatchKind, StartKind};
 
-use super::{CONTEXT_BYTES, Hint, is_escape};
+use super::{CONTEXT_BYTES, Hint, is_escape, scope};
 use crate::SensitiveType as Kind;
 
-/// Words that say that a number is something else: nobody's. As a topic they stand behind all types.
-const NOBODYS: usize = Kind::ALL.len();
+/// What words speak of besides the types; topics that stand behind all types.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Topic {
+    /// A number is something else: nobody's.
+    Nobodys,
+    /// A payment card, also where the word is too weak to outdo the name of another number.
+    Card,
+    /// A telephone number that comes: more than `call`, which in this field is a function's.
+    Telephone,
+    /// A version or a section: four numbers with dots between them are no address.
+    Version,
+    Vehicle,
+    /// Amazon's cloud.
+    Amazon,
+    /// Crypto currencies, of which Solana's addresses have no checksum.
+    Wallet,
+}
+
+const TYPES: usize = Kind::ALL.len();
+const NOBODYS: usize = TYPES + Topic::Nobodys as usize;
+const TOPICS: usize = TYPES + Topic::Wallet as usize + 1;
 /// What a key says is nearer than any word of the text.
 const KEY_NEARNESS: u8 = 200;
-/// Words so short are words by themselves, and not the beginning of others (`pan`, and `panel`).
+/// Words so short are words by themselves, and not the beginning of others (`pan`, and `panel`), unless a star says so.
 const WHOLE_WORD_BYTES_MAX: usize = 5;
 
 /// Numbers of persons, for words that do not say of which country.
@@ -77,7 +96,7 @@ const WORDS: &[(&[Kind], &[&str])] = &[
     (&[Kind::CaSin], &["sin", "social insurance", "social_insurance", "nas", "assurance sociale"]),
     (&[Kind::DeTaxId], &["steuer-id", "steuerid", "steuer_id", "steueridentifikation", "steuernummer", "steuerliche identifikation", "identifikationsnummer",
         "idnr", "id-nr", "tin", "tax id", "tax_id", "taxid", "tax-id", "steuer-identifikation", "steuer-idnr"]),
-    (&[Kind::DeSocialSecurity], &["sozialversicherung", "rentenversicherung", "versicherungsnummer", "rvnr", "svnr", "sv-nummer"]),
+    (&[Kind::DeSocialSecurity], &["sozialversicherung", "rentenversicherung", "versicherungsnummer", "rvnr", "svnr", "sv-nummer", "german social insurance", "german pension"]),
     (&[Kind::DeIdCard], &["personalausweis", "ausweis", "reisepass", "pass-nr", "passnummer"]),
     (&[Kind::FrNir], &["nir", "insee", "securite sociale", "sécurité sociale", "secu", "sécu", "numero de secu", "carte vitale"]),
     (&[Kind::FrSiret], &["siret", "siren", "rcs"]),
@@ -86,10 +105,10 @@ const WORDS: &[(&[Kind], &[&str])] = &[
     (&[Kind::EsNie], &["nie", "extranjero"]),
     (&[Kind::PtNif], &["nif", "contribuinte", "nipc", "número fiscal", "numero fiscal"]),
     (&[Kind::NlBsn], &["bsn", "burgerservice", "sofi", "sofinummer", "citizen service"]),
-    (&[Kind::BeNationalNumber], &["rijksregister", "registre national", "numéro national", "numero national", "insz", "niss", "national register", "nationaal nummer"]),
+    (&[Kind::BeNationalNumber], &["rijksregister", "registre national", "numéro national", "numero national", "insz", "niss", "national register", "nationaal nummer", "belgian national"]),
     (&[Kind::PlPesel], &["pesel"]),
     (&[Kind::PlNip], &["nip", "numer identyfikacji podatkowej"]),
-    (&[Kind::SePersonnummer], &["personnummer", "personnr", "person nr", "samordningsnummer", "organisationsnummer", "pnr"]),
+    (&[Kind::SePersonnummer], &["personnummer", "personnr", "person nr", "pers.nr", "persnr", "samordningsnummer", "organisationsnummer", "pnr"]),
     (&[Kind::DkCpr], &["cpr", "cpr-nummer", "personnummer", "cprnummer"]),
     (&[Kind::NoFodselsnummer], &["fødselsnummer", "fodselsnummer", "personnummer", "fnr", "fødselsnr", "fodselsnr", "d-nummer"]),
     (&[Kind::FiPersonalIdentityCode], &["hetu", "henkilötunnus", "henkilotunnus", "personbeteckning"]),
@@ -132,7 +151,7 @@ const WORDS: &[(&[Kind], &[&str])] = &[
     (&[Kind::NationalId], &["jmbg", "emšo", "emso", "oib", "isikukood", "asmens kodas", "personas kods", "amka", "αμκα", "kennitala", "nik", "ktp", "mykad",
         "nric", "cnic", "emirates id", "iqama", "cédula", "cedula", "dni", "curp", "adóazonosító", "adoazonosito", "taj", "taj-szám", "cui", "bvn", "nin",
         "identity card", "id card", "documento de identidad", "afm", "αφμ"]),
-    (PERSONAL, &["national id", "national_id", "nationalid", "national identity", "national identification", "identity number", "identity no", "personal number",
+    (PERSONAL, &["national number", "national id", "national_id", "nationalid", "national identity", "national identification", "identity number", "identity no", "personal number",
         "personal id", "personal_id", "personal identification", "citizen id", "citizen number", "government id", "id number", "id_number"]),
     (TAX, &["tax id", "tax_id", "taxid", "tax-id", "tax number", "tax no", "tax_number", "tax identification", "taxpayer", "tin"]),
     (&[Kind::CreditCard], &["card", "credit", "debit", "visa", "mastercard", "amex"]),
@@ -150,28 +169,58 @@ const NOBODYS_WORDS: &[&str] = &[
     "offset", "line", "port", "pid", "seed", "trace", "span", "message id", "transaction", "batch", "reference",
 ];
 
+#[rustfmt::skip]
+const TOPIC_WORDS: &[(Topic, &[&str])] = &[
+    (Topic::Nobodys, NOBODYS_WORDS),
+    (Topic::Card, &["card*", "credit", "debit*", "visa*", "master", "amex*", "american express", "maestro", "pan", "cc", "payment", "discover", "unionpay",
+        "diners", "jcb", "karte*", "kreditkarte", "carte*", "cartão", "tarjeta", "carta*", "карт", "信用卡", "卡号", "カード", "카드"]),
+    (Topic::Telephone, &["phone*", "telephone", "tel", "tlf", "телефон", "тел.", "电话", "電話", "手机", "전화", "telefon", "telef*", "teléf", "télé", "tél", "mobile",
+        "mobil*", "móvil", "cell:", "cell ", "cellphone", "my cell", "fax", "whatsapp", "sms*", "text me", "call me", "call us", "call him", "call her", "reach me",
+        "reach us", "ring me", "dial*", "handy*", "hotline", "landline", "msisdn", "caller", "contact number", "contact no"]),
+    (Topic::Version, &["version", "ver.", "release", "section", "chapter", "build*", "firmware", "upgrade", "rfc*", "oid*", "§"]),
+    (Topic::Vehicle, &["vin*", "vehicle", "chassis", "fahrgestell", "fin*", "telaio", "châssis", "bastidor"]),
+    (Topic::Wallet, &["solana", "sol", "wallet", "phantom", "spl", "pubkey", "public key", "token account", "crypto", "deposit address", "payout address"]),
+    (Topic::Amazon, &["aws*", "secret_access", "secretaccess", "secret access"]),
+];
+
 /// What the words near a place announce, and how near each is.
 #[derive(Clone, Copy)]
 pub(super) struct Near {
-    last: [u8; Kind::ALL.len() + 1],
+    last: [u8; TOPICS],
 }
 
 struct Lexicon {
     searcher: AhoCorasick,
-    topics: Vec<Vec<usize>>,
+    words: Vec<Word>,
+}
+
+struct Word {
+    topics: Vec<usize>,
+    /// Whether it counts as the beginning of a longer word.
+    begins: bool,
 }
 
 /// `None` would need a set of words that the searcher refuses, which a test excludes.
 static LEXICON: LazyLock<Option<Lexicon>> = LazyLock::new(|| {
-    let mut words: Vec<String> = Vec::new();
-    let mut topics: Vec<Vec<usize>> = Vec::new();
+    let mut spelled: Vec<String> = Vec::new();
+    let mut words: Vec<Word> = Vec::new();
     let of_types = WORDS.iter().flat_map(|(kinds, words)| {
         let kinds: Vec<usize> = kinds.iter().map(|kind| *kind as usize).collect();
         words.iter().map(move |word| (*word, kinds.clone()))
     });
-    for (word, kinds) in of_types.chain(NOBODYS_WORDS.iter().map(|word| (*word, vec![NOBODYS]))) {
+    let of_topics = TOPIC_WORDS.iter().flat_map(|(topic, words)| words.iter().map(|word| (*word, vec![TYPES + *topic as usize])));
+    for (word, kinds) in of_types.chain(of_topics) {
+        let (word, begins) = word.strip_suffix('*').map_or((word, false), |word| (word, true));
+        let begins = begins || word.len() > WHOLE_WORD_BYTES_MAX || !word.is_ascii();
         // the searcher folds the case of ASCII alone
         let mut spellings = vec![word.to_owned()];
+        // `R.U.T.`: an abbreviation
+        if (3..=4).contains(&word.len())
+            && word.bytes().all(|byte| byte.is_ascii_lowercase())
+            && kinds.iter().all(|topic| *topic < TYPES)
+        {
+            spellings.push(word.chars().map(String::from).collect::<Vec<_>>().join("."));
+        }
         // `tax_file_number`, `tax-file-number`, `taxFileNumber`
         if word.contains(' ') {
             spellings.extend([word.replace(' ', "_"), word.replace(' ', "-")]);
@@ -185,11 +234,13 @@ static LEXICON: LazyLock<Option<Lexicon>> = LazyLock::new(|| {
             spellings.dedup();
         }
         for spelling in spellings {
-            if let Some(same) = words.iter().position(|other| *other == spelling) {
-                topics[same].extend(&kinds);
+            // the same word may begin longer ones for one topic, and be a word by itself for another
+            let same = (0..words.len()).find(|at| spelled[*at] == spelling && words[*at].begins == begins);
+            if let Some(word) = same.and_then(|at| words.get_mut(at)) {
+                word.topics.extend(&kinds);
             } else {
-                words.push(spelling);
-                topics.push(kinds.clone());
+                spelled.push(spelling);
+                words.push(Word { topics: kinds.clone(), begins });
             }
         }
     }
@@ -198,16 +249,20 @@ static LEXICON: LazyLock<Option<Lexicon>> = LazyLock::new(|| {
         .start_kind(StartKind::Unanchored)
         .ascii_case_insensitive(true)
         .kind(Some(aho_corasick::AhoCorasickKind::DFA))
-        .build(&words)
+        .build(&spelled)
         .ok()?;
-    Some(Lexicon { searcher, topics })
+    Some(Lexicon { searcher, words })
 });
 
 impl Near {
     /// What the words shortly before `at` announce, and those of the hint.
     pub(super) fn before(bytes: &[u8], at: usize, hint: Hint<'_>) -> Self {
-        let mut near = Self { last: [0; Kind::ALL.len() + 1] };
-        near.read(bytes, at.saturating_sub(CONTEXT_BYTES), at, 1);
+        let mut near = Self { last: [0; TOPICS] };
+        let from = at.saturating_sub(CONTEXT_BYTES);
+        // between numbers there are no words
+        if bytes[from..at].iter().any(|b| b.is_ascii_alphabetic() || *b >= 0x80) {
+            near.read(bytes, scope::start(bytes, from, at), at, 1);
+        }
         if let Some(key) = hint.key {
             let key = &key.as_bytes()[..key.len().min(CONTEXT_BYTES)];
             near.read(key, 0, key.len(), KEY_NEARNESS);
@@ -218,12 +273,13 @@ impl Near {
     fn read(&mut self, bytes: &[u8], from: usize, to: usize, nearness: u8) {
         let Some(lexicon) = LEXICON.as_ref() else { return };
         for hit in lexicon.searcher.find_overlapping_iter(Input::new(bytes).range(from..to)) {
-            if !is_word(bytes, hit.start(), hit.end()) {
+            let word = &lexicon.words[hit.pattern().as_usize()];
+            if !is_word(bytes, (hit.start(), hit.end()), (from, to), word.begins) {
                 continue;
             }
             // the later a word ends, the nearer it is
-            let near = nearness.saturating_add(u8::try_from(hit.end() - from).unwrap_or(u8::MAX));
-            for topic in &lexicon.topics[hit.pattern().as_usize()] {
+            let near = nearness.saturating_add(u8::try_from(CONTEXT_BYTES.saturating_sub(to - hit.end())).unwrap_or(u8::MAX));
+            for topic in &word.topics {
                 self.last[*topic] = self.last[*topic].max(near);
             }
         }
@@ -232,6 +288,11 @@ impl Near {
     /// How near a word is that announces the type; 0 where none does.
     pub(super) fn of(&self, kind: Kind) -> u8 {
         self.last[kind as usize]
+    }
+
+    /// Whether the words speak of it.
+    pub(super) fn speaks_of(&self, topic: Topic) -> bool {
+        self.last[TYPES + topic as usize] > 0
     }
 
     /// How near the nearest word is that says something else of a number.
@@ -244,27 +305,62 @@ impl Near {
 /// Whether a name says what its value is.
 pub(super) fn names(key: &str) -> bool {
     let near = Near::before(b"", 0, Hint { key: Some(key) });
-    near.last[..NOBODYS].iter().any(|nearness| *nearness > 0)
+    near.last[..TYPES].iter().any(|nearness| *nearness > 0) || near.speaks_of(Topic::Card) || near.speaks_of(Topic::Telephone)
 }
 
-/// Whether a hit begins a word, and is one where it is short.
-fn is_word(bytes: &[u8], start: usize, end: usize) -> bool {
-    let at = |i: usize| bytes.get(i).copied();
-    let before = start.checked_sub(1).and_then(at);
+/// Whether one of an operator's words (lower case) stands shortly before `at`, or in the hint. A word counts where it begins;
+/// `card` is in `cards` and not in `discard`.
+pub(crate) fn stands_before(bytes: &[u8], at: usize, hint: Hint<'_>, words: &[&str]) -> bool {
+    let mut window = [0_u8; CONTEXT_BYTES];
+    let before = &bytes[at.saturating_sub(CONTEXT_BYTES)..at];
+    let lower = &mut window[..before.len()];
+    lower.copy_from_slice(before);
+    lower.make_ascii_lowercase();
+    if holds_word(lower, before, words) {
+        return true;
+    }
+    hint.key.is_some_and(|key| {
+        let key = key.as_bytes();
+        // a word ends at the end of a key
+        let mut lower = [b' '; CONTEXT_BYTES + 1];
+        let len = key.len().min(CONTEXT_BYTES);
+        lower[..len].copy_from_slice(&key[..len]);
+        lower.make_ascii_lowercase();
+        holds_word(&lower[..=len], &key[..len], words)
+    })
+}
+
+fn holds_word(lower: &[u8], text: &[u8], words: &[&str]) -> bool {
+    (0..lower.len()).any(|from| {
+        let begins = from == 0
+            || !lower[from - 1].is_ascii_alphabetic()
+            || is_escape(lower, from - 1)
+            || (text.get(from).is_some() && is_camel(text, from));
+        let first = lower[from];
+        begins
+            && (first.is_ascii_alphabetic() || first >= 0x80)
+            && words.iter().any(|word| word.as_bytes()[0] == first && lower[from..].starts_with(word.as_bytes()))
+    })
+}
+
+/// A capital after small letters: camel case, but no iPhone.
+fn is_camel(bytes: &[u8], at: usize) -> bool {
+    at > 1 && bytes[at].is_ascii_uppercase() && bytes[at - 1].is_ascii_lowercase() && bytes[at - 2].is_ascii_lowercase()
+}
+
+/// Whether a hit begins a word, and is one where it must be. What stands outside of the range that is read is not seen.
+fn is_word(bytes: &[u8], (start, end): (usize, usize), (from, to): (usize, usize), begins_longer: bool) -> bool {
+    let at = |i: usize| bytes.get(i).copied().filter(|_| i < to);
+    let before = start.checked_sub(1).filter(|before| *before >= from).and_then(at);
     let begins = match before {
         Some(b) if b.is_ascii_alphabetic() => {
-            // a capital after small letters (camel case), or the letter of an escape
-            is_escape(bytes, start - 1)
-                || (start > 1
-                    && bytes[start].is_ascii_uppercase()
-                    && b.is_ascii_lowercase()
-                    && bytes[start - 2].is_ascii_lowercase())
+            // the letter of an escape is none
+            is_escape(bytes, start - 1) || is_camel(bytes, start)
         }
         // in the middle of a letter beyond ASCII, unless the scripts are those that do without spaces
         Some(b) if b >= 0x80 && bytes[start].is_ascii_alphabetic() => (0xE0..).contains(&lead(bytes, start)),
         _ => true,
     };
-    let short = end - start <= WHOLE_WORD_BYTES_MAX && bytes[start..end].iter().all(u8::is_ascii);
     let whole = match (at(end - 1), at(end)) {
         (Some(last), Some(after)) if last.is_ascii_alphanumeric() => {
             !after.is_ascii_alphabetic()
@@ -273,7 +369,7 @@ fn is_word(bytes: &[u8], start: usize, end: usize) -> bool {
         }
         _ => true,
     };
-    begins && (!short || whole)
+    begins && (begins_longer || whole)
 }
 
 /// The first byte of the character that ends before `at`.

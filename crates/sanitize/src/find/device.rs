@@ -1,6 +1,6 @@
 //! Hardware addresses, vehicles, and places on earth.
 
-use super::context::Near;
+use super::context::{Near, Topic};
 use super::{Hint, Match, begins, ends};
 use crate::SensitiveType as Kind;
 use crate::checksum::value;
@@ -83,15 +83,7 @@ fn vehicle(text: &str, digit: usize, hint: Hint<'_>, found: &mut Vec<Match>) -> 
         && run[VIN_BYTES - 4..].iter().all(u8::is_ascii_digit)
         && begins(bytes, start)
         && ends(bytes, end);
-    if !plausible
-        || !(vin_check(run)
-            || is_named(
-                bytes,
-                start,
-                hint,
-                &["vin", "vehicle", "chassis", "fahrgestell", "fin", "telaio", "châssis", "bastidor"],
-            ))
-    {
+    if !plausible || !(vin_check(run) || Near::before(bytes, start, hint).speaks_of(Topic::Vehicle)) {
         return None;
     }
     found.push(Match::new(start, end, Kind::Vin, text.get(start..end)?.to_owned()));
@@ -109,10 +101,6 @@ fn vin_check(run: &[u8]) -> bool {
         10 => check == b'X',
         rest => check.is_ascii_digit() && value(check) == rest,
     }
-}
-
-fn is_named(bytes: &[u8], at: usize, hint: Hint<'_>, words: &[&str]) -> bool {
-    super::has_context(bytes, at, hint, words)
 }
 
 /// A pair of decimal degrees: `48.858370, 2.294481`. Without a word that says it, both have four decimals or more, and no third
@@ -176,6 +164,7 @@ fn degrees(bytes: &[u8], from: usize) -> Option<Degrees> {
     let whole = bytes[from..dot].iter().fold(0, |sum, digit| sum * 10 + value(*digit));
     (decimals > 0).then_some(Degrees { whole, decimals, end: dot + 1 + decimals })
 }
+
 /// The machine-readable zone of a passport: two lines of 44 characters (ICAO 9303, part 4). Returns where it ends.
 pub(super) fn passport_zone(text: &str, start: usize, found: &mut Vec<Match>) -> Option<usize> {
     const LINE_BYTES: usize = 44;

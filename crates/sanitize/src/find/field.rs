@@ -55,14 +55,16 @@ fn elements(text: &str, found: &mut Vec<Match>) {
             // what stands between two tags
             let span = (tag_end, mark);
             if tag_end > 0 && mark > tag_end && bytes[mark - 1] != b'\\' {
-                if let Some(name) = element(bytes, tag_start, tag_end) {
+                let name = element(bytes, tag_start, tag_end);
+                if let Some(name) = name.filter(|name| closes(bytes, mark, *name)) {
                     value(text, name, span, found);
                 }
                 if text.get(tag_end..mark).is_some_and(|text| !text.trim().is_empty()) {
                     if let Some(name) = last.filter(|_| tags <= TAGS_BETWEEN_MAX) {
                         value(text, name, span, found);
                     }
-                    last = Some(span);
+                    // the value of an element that has a name of its own is no name
+                    last = Some(span).filter(|_| name.is_none_or(|(start, end)| is_layout(&bytes[start..end])));
                     tags = 0;
                 }
             }
@@ -72,6 +74,26 @@ fn elements(text: &str, found: &mut Vec<Match>) {
             tag_end = mark + 1;
         }
     }
+}
+
+/// Elements that lay out text and do not name it.
+#[rustfmt::skip]
+const LAYOUT: &[&str] = &[
+    "dt", "dd", "th", "td", "tr", "b", "strong", "em", "i", "u", "span", "label", "p", "div", "li", "h1", "h2", "h3", "h4", "h5", "h6", "key", "name", "field",
+    "title", "legend", "small", "font", "a", "code", "property", "param", "header", "string", "summary", "option", "caption", "mark", "bold", "text",
+];
+
+fn is_layout(name: &[u8]) -> bool {
+    LAYOUT.iter().any(|one| name.eq_ignore_ascii_case(one.as_bytes()))
+}
+
+/// Whether the tag at `mark` closes the element of this name: `<your-password>` alone is no element.
+fn closes(bytes: &[u8], mark: usize, (start, end): Span) -> bool {
+    let name = &bytes[start..end];
+    bytes[mark..]
+        .strip_prefix(b"</")
+        .and_then(|rest| rest.strip_prefix(name))
+        .is_some_and(|rest| !rest.first().is_some_and(u8::is_ascii_alphanumeric))
 }
 
 /// The name of the element that the tag opens.
@@ -103,6 +125,11 @@ fn tables(text: &str, found: &mut Vec<Match>) {
         let continued = head.as_ref().is_some_and(|(sign, _)| *sign == separator);
         // a head line is short, and there is a line below it
         if !continued && (row.len() > HEAD_BYTES_MAX || end == bytes.len() && !is_piped) {
+            head = None;
+            continue;
+        }
+        // such a line is no head
+        if !continued && !is_piped && row.iter().any(|b| matches!(b, b'<' | b'>' | b'{' | b'}' | b'=' | b':' | b'@')) {
             head = None;
             continue;
         }

@@ -1,19 +1,20 @@
 //! Wallets of crypto currencies.
 
-use super::{Match, begins, ends};
+use super::context::{Near, Topic};
+use super::{Hint, Match, begins, ends};
 use crate::SensitiveType as Kind;
-use crate::checksum::{base58_check, bech32};
+use crate::checksum::{base58, base58_check, bech32, erc55};
 
 /// Longest address: Monero's with a payment id has 106 characters.
 const WALLET_BYTES_MAX: usize = 110;
-/// Most letters before the first digit: `cosmos1...`.
-const LEADING_MAX: usize = 8;
+/// Most letters before the first digit: an address of Solana is random, and `cosmos1...` is shorter.
+const LEADING_MAX: usize = 32;
 /// Human-readable parts of addresses in bech32 (SLIP-173).
 const READABLE: [&[u8]; 11] =
     [b"bc", b"tb", b"ltc", b"addr", b"stake", b"cosmos", b"osmo", b"nosmo", b"inj", b"celestia", b"bcrt"];
 
 /// The address whose first digit is at `digit`. Returns where it ends.
-pub(super) fn wallet(text: &str, digit: usize, found: &mut Vec<Match>) -> Option<usize> {
+pub(super) fn wallet(text: &str, digit: usize, hint: Hint<'_>, found: &mut Vec<Match>) -> Option<usize> {
     let bytes = text.as_bytes();
     let letters = bytes[..digit].iter().rev().take(LEADING_MAX + 1).take_while(|b| b.is_ascii_alphabetic()).count();
     let letters = letters - usize::from(letters > 0 && super::is_escape(bytes, digit - letters));
@@ -30,6 +31,8 @@ pub(super) fn wallet(text: &str, digit: usize, found: &mut Vec<Match>) -> Option
     let mixed = || run.iter().any(u8::is_ascii_uppercase) && run.iter().any(u8::is_ascii_lowercase);
     let is_wallet = match run {
         [b'0', b'x' | b'X', hex @ ..] if len == 42 => hex.iter().all(u8::is_ascii_hexdigit) && hex.iter().any(|b| *b != hex[0]),
+        // the same without its head, where its case is a checksum: a hash has none
+        hex if len == 40 && hex.iter().all(u8::is_ascii_hexdigit) => mixed() && erc55(hex),
         // Bitcoin, Litecoin, Dogecoin, Tron
         [b'1' | b'3' | b'L' | b'M' | b'D' | b'T' | b'A', ..] if (26..=35).contains(&len) => {
             mixed() && base58_check(run).is_some_and(|payload| payload.len() == 21)
@@ -41,10 +44,17 @@ pub(super) fn wallet(text: &str, digit: usize, found: &mut Vec<Match>) -> Option
             push(text, start, end, Kind::PrivateKey, found);
             return Some(end);
         }
-        _ => is_bech32(run),
+        _ => is_bech32(run) || is_solana(run) && Near::before(bytes, start, hint).speaks_of(Topic::Wallet),
     };
     is_wallet.then(|| push(text, start, end, Kind::Crypto, found))?;
     Some(end)
+}
+
+/// An address of Solana: a key of 32 bytes in Base58, without a checksum.
+fn is_solana(run: &[u8]) -> bool {
+    const KEY_BYTES: usize = 32;
+    let is_mixed = || run.iter().any(u8::is_ascii_uppercase) && run.iter().any(u8::is_ascii_lowercase);
+    (32..=44).contains(&run.len()) && is_mixed() && base58(run).is_some_and(|key| key.len() == KEY_BYTES)
 }
 
 fn is_bech32(run: &[u8]) -> bool {

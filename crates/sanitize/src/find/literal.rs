@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, Input, MatchKind};
+use aho_corasick::{AhoCorasick, Anchored, Input, MatchKind, StartKind};
 
 use super::announced::{self, What};
 use super::{Match, assignment, card, device, email, person, place, secret, vendor};
@@ -34,6 +34,7 @@ enum Announces {
     /// `[at]`, `(at)`: an address spelled for people.
     SpelledAddress,
     Mailchimp,
+    Airtable,
     /// `Cookie:` and `Set-Cookie:`.
     Cookies,
     /// The same without its colon.
@@ -53,8 +54,8 @@ enum Announces {
 }
 
 use Announces::{
-    After, Armour, AuthorizationHeader, Basic, Bearer, CookiePair, Cookies, Jwt, Key, Letter, Mailchimp, NetworkFile, Password, PasswordFile,
-    Run, SendGrid, SpelledAddress, Street, Title, Verification, Zone,
+    After, Airtable, Armour, AuthorizationHeader, Basic, Bearer, CookiePair, Cookies, Jwt, Key, Letter, Mailchimp, NetworkFile,
+    Password, PasswordFile, Run, SendGrid, SpelledAddress, Street, Title, Verification, Zone,
 };
 
 /// Where two literals begin at one place, the longer one is taken.
@@ -128,6 +129,21 @@ static LITERALS: &[(&str, Announces)] = &[
     ("asswort", Password),
     ("パスワード", Password),
     ("密码", Password),
+    ("密碼", Password),
+    ("비밀번호", Password),
+    ("ontraseña", Password),
+    ("alasana", Password),
+    ("ösenord", Password),
+    ("asło", Password),
+    ("achtwoord", Password),
+    ("ennwort", Password),
+    ("ot de passe", Password),
+    ("dgangskode", Password),
+    ("assord", Password),
+    ("ароль", Password),
+    ("şifre", Password),
+    ("Şifre", Password),
+    ("enha", Password),
     ("ecret key", Run),
     ("ccess key", Run),
     ("ccess token", Run),
@@ -164,12 +180,21 @@ static LITERALS: &[(&str, Announces)] = &[
     ("ecurity code", Verification),
     ("ecurity Code", Verification),
     ("erification value", Verification),
+    ("rüfnummer", Verification),
+    ("ryptogramme", Verification),
+    ("digo de seguridad", Verification),
+    ("digo de segurança", Verification),
+    ("odice di sicurezza", Verification),
+    ("安全码", Verification),
+    ("セキュリティコード", Verification),
+    ("보안코드", Verification),
     ("[at]", SpelledAddress),
     ("(at)", SpelledAddress),
     ("[AT]", SpelledAddress),
     ("(AT)", SpelledAddress),
     (" dot ", SpelledAddress),
     (" DOT ", SpelledAddress),
+    ("pat", Airtable),
     ("-us", Mailchimp),
     ("&sig=", After(Shape::new(Kind::AzureKey, 40).base64())),
     ("?sig=", After(Shape::new(Kind::AzureKey, 40).base64())),
@@ -247,8 +272,51 @@ static LITERALS: &[(&str, Announces)] = &[
 ];
 
 struct Sweeper {
+    /// Finds what begins at a place.
     searcher: AhoCorasick,
     announces: Vec<Announces>,
+    /// The first letters of the literals: hardly any place of a text has them, and the set lies in the nearest cache, which the
+    /// searcher's table does not.
+    beginnings: Box<[u64; SET_WORDS]>,
+}
+
+/// Letters of a literal that are looked at first; the shorter ones are in the set with every letter behind them.
+const BEGINNING: usize = 3;
+const SET_WORDS: usize = 1024;
+const FIRST_LETTERS: u32 = 0x00FF_FFFF;
+
+/// The place of a beginning in the set: a word, and a bit of it.
+fn place_of(letters: u32) -> (usize, u32) {
+    let hash = letters.wrapping_mul(0x9E37_79B1) >> 16;
+    (hash as usize / 64, hash % 64)
+}
+
+fn letters(beginning: [u8; BEGINNING]) -> u32 {
+    u32::from_le_bytes([beginning[0], beginning[1], beginning[2], 0])
+}
+
+impl Sweeper {
+    /// The next literal at `at` or behind it, the longest of those that begin at its place.
+    fn next(&self, text: &str, mut at: usize) -> Option<aho_corasick::Match> {
+        let bytes = text.as_bytes();
+        loop {
+            // one letter more than is looked at: so it is one load
+            let step = bytes.get(at..)?.array_windows::<{ BEGINNING + 1 }>().position(|letters| {
+                let (word, bit) = place_of(u32::from_le_bytes(*letters) & FIRST_LETTERS);
+                self.beginnings[word] >> bit & 1 == 1
+            });
+            // what is too short for the set stands at the end
+            at = step.map_or_else(|| at.max(bytes.len().saturating_sub(BEGINNING)), |step| at + step);
+            if at >= bytes.len() {
+                return None;
+            }
+            let hit = self.searcher.find(Input::new(text).range(at..).anchored(Anchored::Yes));
+            if hit.is_some() {
+                return hit;
+            }
+            at += 1;
+        }
+    }
 }
 
 /// `None` would need a literal set that the searcher refuses, which a test excludes.
@@ -256,22 +324,35 @@ static SWEEPER: LazyLock<Option<Sweeper>> = LazyLock::new(|| {
     let mut all: Vec<(String, Announces)> = LITERALS.iter().map(|(literal, what)| ((*literal).to_owned(), *what)).collect();
     all.extend(vendor::KEYS.iter().map(|(literal, vendor, shape)| ((*literal).to_owned(), Announces::Vendor(*shape, vendor))));
     all.extend(announced::literals().into_iter().map(|(literal, what, first)| (literal, Announces::Words(what, first))));
+    let mut beginnings = Box::new([0; SET_WORDS]);
+    for (literal, _) in &all {
+        let mut add = |beginning: [u8; BEGINNING]| {
+            let (word, bit) = place_of(letters(beginning));
+            beginnings[word] |= 1 << bit;
+        };
+        match *literal.as_bytes() {
+            [first, second, third, ..] => add([first, second, third]),
+            [first, second] => (0..=u8::MAX).for_each(|third| add([first, second, third])),
+            _ => return None,
+        }
+    }
     let searcher = AhoCorasick::builder()
         .match_kind(MatchKind::LeftmostLongest)
+        .start_kind(StartKind::Anchored)
         .kind(Some(aho_corasick::AhoCorasickKind::DFA))
         .build(all.iter().map(|(literal, _)| literal))
         .ok()?;
-    Some(Sweeper { searcher, announces: all.into_iter().map(|(_, what)| what).collect() })
+    Some(Sweeper { searcher, beginnings, announces: all.into_iter().map(|(_, what)| what).collect() })
 });
 
 pub(super) fn sweep(text: &str, found: &mut Vec<Match>) {
-    let Some(Sweeper { searcher, announces }) = SWEEPER.as_ref() else { return };
+    let Some(sweeper) = SWEEPER.as_ref() else { return };
     let mut at = 0;
     // A header inside the value of a header is not read again, which keeps a chain of them linear.
     let (mut header_end, mut cookies_end) = (0, 0);
-    while let Some(hit) = searcher.find(Input::new(text).range(at..)) {
+    while let Some(hit) = sweeper.next(text, at) {
         let (start, end) = (hit.start(), hit.end());
-        let Some(announces) = announces.get(hit.pattern().as_usize()) else { return };
+        let Some(announces) = sweeper.announces.get(hit.pattern().as_usize()) else { return };
         let taken = match announces {
             Key(shape) => secret::key(text, start, end, (*shape, ""), found),
             Announces::Vendor(shape, vendor) => secret::key(text, start, end, (*shape, vendor), found),
@@ -292,6 +373,11 @@ pub(super) fn sweep(text: &str, found: &mut Vec<Match>) {
             Basic => assignment::basic(text, end, found),
             Verification => card::verification(text, start, end, found),
             SpelledAddress => email::spelled(text, start, end, found),
+            // words begin with it that announce something
+            Airtable => {
+                at = secret::airtable(text, start, end, found).unwrap_or(start + 1);
+                continue;
+            }
             Mailchimp => secret::mailchimp(text, start, end, found),
             Cookies | CookiePair if end < cookies_end => None,
             CookiePair if !assignment::begins_pair(text, end) => None,
@@ -327,15 +413,19 @@ pub(super) fn sweep(text: &str, found: &mut Vec<Match>) {
 
 /// Where the literals end that announce what has several words.
 pub(super) fn announcements(text: &str) -> Vec<usize> {
-    let Some(Sweeper { searcher, announces }) = SWEEPER.as_ref() else { return Vec::new() };
-    searcher
-        .find_iter(text)
-        .filter(|hit| {
-            let announces = announces.get(hit.pattern().as_usize());
-            matches!(announces, Some(Announces::Words(..) | Title | Letter | Street | NetworkFile))
-        })
-        .map(|hit| hit.end())
-        .collect()
+    let Some(sweeper) = SWEEPER.as_ref() else { return Vec::new() };
+    let mut at = 0;
+    let hits = std::iter::from_fn(|| {
+        let hit = sweeper.next(text, at)?;
+        at = hit.end();
+        Some(hit)
+    });
+    hits.filter(|hit| {
+        let announces = sweeper.announces.get(hit.pattern().as_usize());
+        matches!(announces, Some(Announces::Words(..) | Title | Letter | Street | NetworkFile))
+    })
+    .map(|hit| hit.end())
+    .collect()
 }
 
 fn name(text: &str, start: usize, end: Option<usize>, found: &mut Vec<Match>) {

@@ -22,8 +22,13 @@ mod person;
 mod phone;
 mod place;
 mod quoted;
+mod scope;
 mod secret;
+mod secret_name;
+mod secret_value;
 mod vendor;
+
+pub(crate) use context::stands_before;
 
 use crate::TypeName;
 use crate::token::Value;
@@ -76,6 +81,13 @@ pub(crate) fn is_telling(name: &str) -> bool {
     assignment::names(name) || announced::label(name.as_bytes()).is_some() || context::names(name)
 }
 
+/// Whether the text has fields in it whose names stand further from their values than words do.
+pub(crate) fn has_fields(text: &str) -> bool {
+    let mut found = Vec::new();
+    field::sweep(text, &mut found);
+    !found.is_empty()
+}
+
 /// Where words end that announce values of several words: names, dates, addresses, grouped numbers. What stands behind them may be a part of
 /// one as soon as more comes.
 pub(crate) fn announcements(text: &str) -> Vec<usize> {
@@ -98,15 +110,13 @@ const CLASS: [u8; 256] = {
         class[digit as usize] = DIGIT;
         digit += 1;
     }
-    // control characters but for those that part words
     let mut control = 0;
-    while control < b' ' {
-        if control < b'\t' || control > b'\r' {
+    while control < 0x80 {
+        if crate::view::is_control(control) {
             class[control as usize] = OTHER;
         }
         control += 1;
     }
-    class[0x7F] = OTHER;
     class[b'@' as usize] = AT;
     class[b':' as usize] = COLON;
     class[b'=' as usize] = EQUALS;
@@ -169,43 +179,4 @@ fn is_escape(bytes: &[u8], at: usize) -> bool {
 /// Whether a value may end before `at`.
 pub(crate) fn ends(bytes: &[u8], at: usize) -> bool {
     bytes.get(at).is_none_or(|after| !(after.is_ascii_alphanumeric() || *after == b'_'))
-}
-
-/// Whether one of the words (lower case) stands shortly before `at`, or in the hint. A word counts where it begins;
-/// `card` is in `cards` and not in `discard`.
-pub(crate) fn has_context(bytes: &[u8], at: usize, hint: Hint<'_>, words: &[&str]) -> bool {
-    let mut window = [0_u8; CONTEXT_BYTES];
-    let before = &bytes[at.saturating_sub(CONTEXT_BYTES)..at];
-    let lower = &mut window[..before.len()];
-    lower.copy_from_slice(before);
-    lower.make_ascii_lowercase();
-    if holds_word(lower, before, words) {
-        return true;
-    }
-    hint.key.is_some_and(|key| {
-        let key = key.as_bytes();
-        // a word ends at the end of a key
-        let mut lower = [b' '; CONTEXT_BYTES + 1];
-        let len = key.len().min(CONTEXT_BYTES);
-        lower[..len].copy_from_slice(&key[..len]);
-        lower.make_ascii_lowercase();
-        holds_word(&lower[..=len], &key[..len], words)
-    })
-}
-
-fn holds_word(lower: &[u8], text: &[u8], words: &[&str]) -> bool {
-    (0..lower.len()).any(|from| {
-        // the beginning of a word: after no letter, or a capital after small ones (camel case, but no iPhone)
-        let begins = from == 0
-            || !lower[from - 1].is_ascii_alphabetic()
-            || is_escape(lower, from - 1)
-            || (from > 1
-                && text.get(from).is_some_and(u8::is_ascii_uppercase)
-                && text[from - 1].is_ascii_lowercase()
-                && text[from - 2].is_ascii_lowercase());
-        let first = lower[from];
-        begins
-            && (first.is_ascii_alphabetic() || first >= 0x80)
-            && words.iter().any(|word| word.as_bytes()[0] == first && lower[from..].starts_with(word.as_bytes()))
-    })
 }

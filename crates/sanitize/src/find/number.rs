@@ -1,6 +1,9 @@
 //! Clusters of digits: groups with separators between them, read as address, card, social security or telephone number.
 
-use super::{Hint, Match, address, card, device, financial, has_context, iban, is_escape, national, phone, place, secret};
+use std::cell::Cell;
+
+use super::context::Near;
+use super::{Hint, Match, address, card, device, financial, iban, is_escape, national, phone, place, secret};
 use crate::SensitiveType as Kind;
 
 /// A run of digits, in bytes of the text.
@@ -24,6 +27,8 @@ pub(super) struct Cluster<'a> {
     pub(super) text: &'a str,
     pub(super) groups: &'a [Group],
     pub(super) hint: Hint<'a>,
+    /// What was last read of the words before a group: several finders ask of one.
+    pub(super) near: &'a Cell<Option<(usize, Near)>>,
 }
 
 /// Most groups of one cluster; a longer one goes on in the next, with as many as a card spelled digit by digit has in
@@ -38,11 +43,10 @@ const CODE_DIGITS_MIN: usize = 6;
 /// Most bytes between two groups: ` - `, `) `.
 const SEPARATOR_BYTES_MAX: usize = 3;
 
+/// A number in the groups of a card that is none; no part of it is a telephone number.
+const ROW_OF_FOURS: &[usize] = &[4, 4, 4, 4];
 /// Most groups of digits of a code: `12.345.678-Z`.
 const CODE_GROUPS_MAX: usize = 3;
-
-const SSN_WORDS: &[&str] =
-    &["ssn", "social security", "social-security", "social_security", "socialsecurity", "social sec", "soc sec"];
 
 /// Looks at the cluster that begins with the digit at `at`. Returns where to go on.
 pub(super) fn at(text: &str, at: usize, hint: Hint<'_>, found: &mut Vec<Match>) -> usize {
@@ -57,10 +61,13 @@ pub(super) fn at(text: &str, at: usize, hint: Hint<'_>, found: &mut Vec<Match>) 
         }
         let end = national::code(text, at, hint, found)
             .or_else(|| national::hong_kong(text, at, found))
-            .or_else(|| financial::wallet(text, at, found))
+            .or_else(|| financial::wallet(text, at, hint, found))
             .or_else(|| device::at(text, at, hint, found))
             .or_else(|| secret::discord(text, at, found));
         return end.unwrap_or_else(|| digits_end(bytes, at));
+    }
+    if let Some(end) = calendar_date(bytes, at) {
+        return end;
     }
     // Most numbers are short and alone: they are measured before anything is set up for them.
     let (mut count, mut total, mut end, mut first_end) = (0, 0, at, at);
@@ -81,7 +88,7 @@ pub(super) fn at(text: &str, at: usize, hint: Hint<'_>, found: &mut Vec<Match>) 
     {
         return end;
     }
-    if is_code && let Some(end) = financial::wallet(text, at, found) {
+    if is_code && let Some(end) = financial::wallet(text, at, hint, found) {
         return end;
     }
     if (is_code || count > 1)
@@ -110,16 +117,31 @@ pub(super) fn at(text: &str, at: usize, hint: Hint<'_>, found: &mut Vec<Match>) 
         return end;
     }
     mark_glued(bytes, groups);
-    let cluster = Cluster { text, groups, hint };
+    let near = Cell::new(None);
+    let cluster = Cluster { text, groups, hint, near: &near };
     // `2 12345678Z`: a code that begins behind another number
     for index in (count.saturating_sub(CODE_GROUPS_MAX).max(1)..count).filter(|index| cluster.opens(*index)) {
         if let Some(end) = national::code(text, cluster.groups[index].start, hint, found) {
-            read(Cluster { text, groups: &cluster.groups[..index], hint }, found);
+            read(Cluster { groups: &cluster.groups[..index], ..cluster }, found);
             return end;
         }
     }
     read(cluster, found);
     if count == GROUPS_MAX { groups[GROUPS_MAX - GROUPS_SHARED].start } else { last.end }
+}
+
+/// A date as ISO 8601 has it, which is nothing else whatever stands before it. Dates of birth are found by what announces them.
+fn calendar_date(bytes: &[u8], at: usize) -> Option<usize> {
+    const BYTES: usize = 10;
+    let date = bytes.get(at..at + BYTES)?;
+    let [b'1' | b'2', b'0'..=b'9', b'0'..=b'9', b'0'..=b'9', b'-', month @ .., b'-', _, _] = date else { return None };
+    let ([b'0', b'1'..=b'9'] | [b'1', b'0'..=b'2']) = month else { return None };
+    let ([b'0', b'1'..=b'9'] | [b'1' | b'2', b'0'..=b'9'] | [b'3', b'0' | b'1']) = date[8..] else { return None };
+    let begins = at == 0 || !matches!(bytes[at - 1], b'-' | b'.' | b'+' | b'/' | b'(');
+    let ends =
+        bytes.get(at + BYTES).is_none_or(|after| matches!(after, b'"' | b'\'' | b'\n' | b',' | b';' | b')' | b'<' | b'|' | b']'))
+            || bytes.get(at + BYTES) == Some(&b' ') && !bytes.get(at + BYTES + 1).is_some_and(u8::is_ascii_digit);
+    (begins && ends).then_some(at + BYTES)
 }
 
 /// The groups of the cluster that begins at `at`.
@@ -129,11 +151,20 @@ fn groups_from(bytes: &[u8], at: usize) -> impl Iterator<Item = Group> + '_ {
         let start = next?;
         let end = digits_end(bytes, start);
         let separator = bytes[end..].iter().take(SEPARATOR_BYTES_MAX + 1).take_while(|b| is_separator(**b)).count();
-        let goes_on =
-            (1..=SEPARATOR_BYTES_MAX).contains(&separator) && bytes.get(end + separator).is_some_and(u8::is_ascii_digit);
+        let goes_on = (1..=SEPARATOR_BYTES_MAX).contains(&separator)
+            && bytes.get(end + separator).is_some_and(u8::is_ascii_digit)
+            && !is_sentence_end(bytes, (start, end), separator);
         next = goes_on.then_some(end + separator);
         Some(Group { start, end, glued: false })
     })
+}
+
+/// `... 4111. 080892-5868`: the dot and the space between two numbers of which one is no part of a date, `12. 05. 1985`.
+fn is_sentence_end(bytes: &[u8], (start, end): (usize, usize), separator: usize) -> bool {
+    let next = end + separator;
+    let is_long =
+        |from: usize, most: usize| bytes.get(from..=from + most).is_some_and(|head| head.iter().all(u8::is_ascii_digit));
+    bytes[end..next].starts_with(b". ") && (end - start > 2 || is_long(next, 4))
 }
 
 fn digits_end(bytes: &[u8], from: usize) -> usize {
@@ -153,7 +184,8 @@ fn mark_glued(bytes: &[u8], groups: &mut [Group]) {
     let word_before = before_that.is_ascii_alphanumeric() || before_that == b'_';
     let glued = match before {
         // `host.203.0.113.7` and `resource.4111...` are a name with a value behind it; `1.` and `_.` go on as a number.
-        b'.' => word_before && !before_that.is_ascii_alphabetic(),
+        // `10.1000/abc.2019.32596` is a path
+        b'.' => word_before && (!before_that.is_ascii_alphabetic() || is_behind_slash(bytes, first.start - 1)),
         b'/' => word_before && !is_escape(bytes, first.start - 2) && !is_in_path(bytes, first.start - 1),
         b',' => before_that.is_ascii_digit() && is_fraction(bytes, *first),
         b'-' | b'+' | b'(' => word_before && !is_escape(bytes, first.start - 2),
@@ -204,7 +236,13 @@ fn is_fraction(bytes: &[u8], group: Group) -> bool {
 /// Whether there are one or two digits, as behind a decimal comma.
 fn is_cents(bytes: &[u8], from: usize) -> bool {
     let len = bytes.get(from..).map_or(0, |rest| rest.iter().take(3).take_while(|b| b.is_ascii_digit()).count());
-    matches!(len, 1 | 2) && !bytes.get(from + len).is_some_and(|b| *b == b',' || *b == b'/')
+    // the next cell of a row goes on
+    let goes_on = match bytes.get(from + len) {
+        Some(b',' | b'/') => true,
+        Some(b'.' | b'-' | b':') => bytes.get(from + len + 1).is_some_and(u8::is_ascii_alphanumeric),
+        _ => false,
+    };
+    matches!(len, 1 | 2) && !goes_on
 }
 
 /// Whether the slash at `at` parts a URL or a path (`https://host/123`, `host.example/123`) and not a product from its version
@@ -216,6 +254,13 @@ pub(super) fn is_in_path(bytes: &[u8], at: usize) -> bool {
         .rsplit(|b| b.is_ascii_whitespace() || matches!(b, b'"' | b'\'' | b'('))
         .next();
     run.is_some_and(|run| run.contains(&b'/') || run.contains(&b'.'))
+}
+
+/// Whether the word that ends at `at` stands behind a slash.
+fn is_behind_slash(bytes: &[u8], at: usize) -> bool {
+    const WORD_BYTES_MAX: usize = 32;
+    let word = bytes[..at].iter().rev().take(WORD_BYTES_MAX).take_while(|b| b.is_ascii_alphabetic()).count();
+    at > word && bytes[at - word - 1] == b'/'
 }
 
 fn has_space(bytes: &[u8], left: Group, right: Group) -> bool {
@@ -253,12 +298,24 @@ impl<'a> Cluster<'a> {
         index >= self.groups.len() || self.separator(index).contains(&b' ') || self.separator(index).contains(&b')')
     }
 
+    pub(super) fn digit_bytes(self, from: usize, to: usize) -> impl Iterator<Item = u8> + 'a {
+        let bytes = self.bytes();
+        self.groups[from..to].iter().flat_map(move |group| bytes[group.start..group.end].iter().copied())
+    }
+
     pub(super) fn digits(self, from: usize, to: usize) -> String {
         self.groups[from..to].iter().filter_map(|group| self.text.get(group.start..group.end)).collect()
     }
 
-    pub(super) fn has_context(self, index: usize, words: &[&str]) -> bool {
-        has_context(self.bytes(), self.groups[index].start, self.hint, words)
+    /// What the words before group `index` announce.
+    pub(super) fn near(self, index: usize) -> Near {
+        let start = self.groups[index].start;
+        if let Some((_, near)) = self.near.get().filter(|(at, _)| *at == start) {
+            return near;
+        }
+        let near = Near::before(self.bytes(), start, self.hint);
+        self.near.set(Some((start, near)));
+        near
     }
 }
 
@@ -270,6 +327,7 @@ fn read(cluster: Cluster<'_>, found: &mut Vec<Match>) {
             .or_else(|| national::number(cluster, index, found))
             .or_else(|| ssn(cluster, index, found))
             .or_else(|| date(cluster, index))
+            .or_else(|| cluster.has_lengths(index, ROW_OF_FOURS).then_some(ROW_OF_FOURS.len()))
             .or_else(|| phone::at(cluster, index, found));
         index += taken.unwrap_or(1);
     }
@@ -313,7 +371,7 @@ fn ssn(cluster: Cluster<'_>, index: usize, found: &mut Vec<Match>) -> Option<usi
         return None;
     }
     let sure = parts == 3 && (separator == b"-" || (separator == b" " && cluster.groups.len() == 3));
-    if parts == 3 && separator.len() > 3 || !sure && !cluster.has_context(index, SSN_WORDS) {
+    if parts == 3 && separator.len() > 3 || !sure && cluster.near(index).of(Kind::UsSsn) == 0 {
         return None;
     }
     let digits = cluster.digits(index, index + parts);

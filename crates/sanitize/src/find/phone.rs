@@ -1,58 +1,9 @@
 //! Telephone numbers: international (ITU-T E.164), North American, and the common national spellings.
 
 use super::Match;
+use super::context::Topic;
 use super::number::Cluster;
 use crate::SensitiveType as Kind;
-
-/// Words before a number that make a bare run of digits a telephone number. `call` is none of them: in this field it is
-/// a function's.
-const PHONE_WORDS: &[&str] = &[
-    "phone",
-    "tel:",
-    "tel.",
-    "tel ",
-    "tel\"",
-    "tel\\",
-    "tel=",
-    "tlf",
-    "телефон",
-    "тел.",
-    "电话",
-    "電話",
-    "手机",
-    "전화",
-    "telefon",
-    "telef",
-    "teléf",
-    "télé",
-    "tél",
-    "mobile",
-    "mobil",
-    "móvil",
-    "cell:",
-    "cell ",
-    "cellphone",
-    "my cell",
-    "fax",
-    "whatsapp",
-    "sms",
-    "text me",
-    "call me",
-    "call us",
-    "call him",
-    "call her",
-    "reach me",
-    "reach us",
-    "ring me",
-    "dial",
-    "handy",
-    "hotline",
-    "landline",
-    "msisdn",
-    "caller",
-    "contact number",
-    "contact no",
-];
 
 /// Calling codes with the length of their national numbers, least and most. Codes that are not here take 6 to 12.
 #[rustfmt::skip]
@@ -177,6 +128,10 @@ fn is_nanp(digits: &str) -> bool {
 
 /// `0049 151 23456789`: with separators, so that numbers filled up with zeros are not meant.
 fn double_zero(cluster: Cluster<'_>, index: usize, found: &mut Vec<Match>) -> Option<usize> {
+    // `0.0304` is no `00304`
+    if !cluster.text[cluster.groups[index].start..].starts_with("00") {
+        return None;
+    }
     let head = cluster.digits(index, (index + 3).min(cluster.groups.len()));
     let number = head.strip_prefix("00")?;
     let (code, least, most) = calling_code(number)?;
@@ -191,7 +146,7 @@ fn double_zero(cluster: Cluster<'_>, index: usize, found: &mut Vec<Match>) -> Op
         count += 1;
     }
     let digits = digits.strip_prefix("00")?;
-    if count < 2 && !cluster.has_context(index, PHONE_WORDS) || digits.len() < code.len() + least.max(8) {
+    if count < 2 && !cluster.near(index).speaks_of(Topic::Telephone) || digits.len() < code.len() + least.max(8) {
         return None;
     }
     push(cluster.groups[index].start, cluster.groups[index + count - 1].end, format!("+{digits}"), &code, found);
@@ -269,13 +224,14 @@ fn named(cluster: Cluster<'_>, index: usize, found: &mut Vec<Match>) -> Option<u
         digits += group.len();
         count = i + 1;
     }
-    if digits < DIGITS_MIN || !cluster.closes(index + count) {
+    let is_decimal = count == 2 && cluster.separator(index + 1) == b"." && cluster.groups[index + 1].len() <= 2;
+    if digits < DIGITS_MIN || is_decimal || !cluster.closes(index + count) {
         return None;
     }
     let number = cluster.digits(index, index + count);
     // `call 2125550143`: the word alone is a function's as well
     let is_called = || is_nanp(&number) && cluster.bytes()[..cluster.groups[index].start].ends_with(b"call ");
-    if !cluster.has_context(index, PHONE_WORDS) && !is_called() {
+    if !cluster.near(index).speaks_of(Topic::Telephone) && !is_called() {
         return None;
     }
     let (normal, code) = match number.len() {

@@ -222,6 +222,21 @@ pub(super) fn mailchimp(text: &str, start: usize, from: usize, found: &mut Vec<M
     Some(end)
 }
 
+/// `pat`, fourteen letters and digits, a dot and 64 hexadecimal digits: a token of Airtable.
+pub(super) fn airtable(text: &str, start: usize, from: usize, found: &mut Vec<Match>) -> Option<usize> {
+    const ID_BYTES: usize = 14;
+    const HEX_DIGITS: usize = 64;
+    let bytes = text.as_bytes();
+    let (dot, end) = (from + ID_BYTES, from + ID_BYTES + 1 + HEX_DIGITS);
+    let fits = bytes.get(dot) == Some(&b'.')
+        && bytes[from..dot].iter().all(u8::is_ascii_alphanumeric)
+        && bytes.get(dot + 1..end)?.iter().all(|b| is_lower_hex(*b))
+        && begins(bytes, start)
+        && ends(bytes, end);
+    fits.then(|| push(text, start, end, Kind::ApiKey, found))?;
+    Some(end)
+}
+
 /// A token of a Discord bot, at its first digit: the bot's number in base64, a time, a mark of 27 characters or more.
 pub(super) fn discord(text: &str, digit: usize, found: &mut Vec<Match>) -> Option<usize> {
     const FIRST_BYTES_MAX: usize = 28;

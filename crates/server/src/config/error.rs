@@ -20,12 +20,14 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file is not a configuration.
-    #[error("configuration {path}: {source}")]
+    #[error("configuration {path}, {place}: {what}; docs/reference/configuration.md has all fields")]
     Parse {
         /// The file.
         path: PathBuf,
-        /// Names the field.
-        source: Box<toml::de::Error>,
+        /// The line, and the table and field that stand there.
+        place: String,
+        /// What is wrong there.
+        what: String,
     },
     /// The gateway.
     #[error(transparent)]
@@ -106,4 +108,49 @@ pub enum ConfigError {
         max = SEAL_INTERVAL_MS.end()
     )]
     SealInterval(u64),
+}
+
+impl ConfigError {
+    /// What TOML says of `text`, with the place and without the line itself: somebody may have written a secret there.
+    pub(super) fn parse(path: PathBuf, text: &str, error: &toml::de::Error) -> Self {
+        let before = text.get(..error.span().map_or(0, |span| span.start)).unwrap_or_default();
+        let number = before.matches('\n').count() + 1;
+        let mut lines = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim()).take(number);
+        let is_name = |name: &&str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.'));
+        let field = lines.clone().nth(number - 1).and_then(|line| line.split_once('=')).map(|(name, _)| name.trim());
+        let table = |line: &'_ str| line.starts_with('[').then(|| line.trim_matches(['[', ']']).to_owned());
+        let table = lines.by_ref().filter_map(table).filter(|name| is_name(&name.as_str())).last();
+        let names: Vec<String> = table.into_iter().chain(field.filter(is_name).map(str::to_owned)).collect();
+        let place = if names.is_empty() { format!("line {number}") } else { format!("line {number}, {}", names.join(".")) };
+        Self::Parse { path, place, what: error.message().trim().replace('\n', " ") }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn what_toml_says_is_told_in_a_line_with_its_place() {
+        let told = |text: &str| {
+            let error = toml::from_str::<Config>(text).unwrap_err();
+            ConfigError::parse(PathBuf::from("wk.toml"), text, &error).to_string()
+        };
+        for (text, words) in [
+            ("[inspect]\nsignatures = \"x\"", ["wk.toml, line 2, inspect.signatures: ", "expected a sequence"]),
+            ("\n[inspekt] # all of it\n", ["line 2, inspekt: ", "unknown field `inspekt`"]),
+            (
+                "[inspect.second_opinion]\nurl = \"https://g.example/\"",
+                ["line 1, inspect.second_opinion: ", "missing field `kind`"],
+            ),
+            ("[[canary]]\nlabel = \"a\"\nname = \"b\"", ["line 3, canary.name: ", "unknown field `name`"]),
+            ("rules = [\n\"a\"]\n[seal]\ninterval_ms = true", ["line 4, seal.interval_ms: ", "boolean"]),
+            ("{\"inspect\": 1}", ["line 1: ", ""]),
+        ] {
+            let told = told(text);
+            assert!(words.iter().all(|word| told.contains(word)) && !told.contains('\n'), "{text}: {told}");
+        }
+        assert!(!told("[inspect.second_opinion]\napi_key = 'sk-in-the-file").contains("in-the-file"));
+    }
 }

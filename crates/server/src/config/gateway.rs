@@ -280,7 +280,7 @@ impl VirtualKeyConfig {
                 let names: Vec<_> = Provider::ALL.map(Provider::field).to_vec();
                 wrong(format!("provider_keys.{name} is none of {}", names.join(", ")))
             })?;
-            let secret = read_secret(source).map_err(|what| wrong(format!("provider_keys.{name}{what}")))?;
+            let secret = read_secret(source).map_err(|what| wrong(format!("provider_keys.{name}: {what}")))?;
             provider_keys.insert(provider, Secret::new(&secret));
         }
         Ok(VirtualKey {
@@ -297,23 +297,23 @@ impl VirtualKeyConfig {
     }
 }
 
-/// Reads the secret that `source` names (`env:VARIABLE` or `file:/path`). The error goes on from the name of the field.
+/// Reads the secret that `source` names (`env:VARIABLE` or `file:/path`). The error says what is wrong with it, and not the secret.
 pub(super) fn read_secret(source: &str) -> Result<String, String> {
     let secret = if let Some(variable) = source.strip_prefix("env:") {
-        std::env::var(variable).map_err(|_| format!(": the variable {variable} is not set"))?
+        std::env::var(variable).map_err(|_| format!("the variable {variable} is not set"))?
     } else if let Some(path) = source.strip_prefix("file:") {
         let path = PathBuf::from(path);
         if std::fs::metadata(&path).is_ok_and(|found| found.permissions().mode() & 0o077 != 0) {
             tracing::warn!(path = %path.display(), "a provider's key that others than its owner can read: chmod 600");
         }
         let read = files::read_named_at_most(&path, SECRET_BYTES_MAX)
-            .and_then(|bytes| bytes.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound)))
+            .and_then(|bytes| bytes.ok_or_else(files::not_there))
             .and_then(|bytes| String::from_utf8(bytes).map_err(|_| io::Error::other("it is not UTF-8")));
-        read.map_err(|error| format!(": {}: {error}", path.display()))?
+        read.map_err(|error| format!("{}: {error}", path.display()))?
     } else {
-        return Err(" must be env:VARIABLE or file:/path; a key does not belong in here".to_owned());
+        return Err("it must be env:VARIABLE or file:/path; a key does not belong in here".to_owned());
     };
-    if secret.trim().is_empty() { Err(" is empty".to_owned()) } else { Ok(secret) }
+    if secret.trim().is_empty() { Err("it is empty; write the key into it".to_owned()) } else { Ok(secret) }
 }
 
 #[cfg(test)]

@@ -185,7 +185,7 @@ impl Config {
     /// Reads a TOML file.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text).map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+        toml::from_str(&text).map_err(|error| ConfigError::parse(path.to_owned(), &text, &error))
     }
 
     /// What a node is told.

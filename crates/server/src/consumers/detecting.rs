@@ -129,6 +129,7 @@ impl Detector {
             (Key::of("watchkeeper.gap.bytes"), now.bytes, self.told.bytes),
             (Key::of("watchkeeper.gap.values"), now.values, self.told.values),
             (Key::of("watchkeeper.gap.flow_bytes"), now.flow_bytes, self.told.flow_bytes),
+            (Key::of("watchkeeper.gap.turn_values"), now.turn_values, self.told.turn_values),
             (Key::of("watchkeeper.gap.evidence_bytes"), now.unsearched, self.told.unsearched),
             (Key::of("watchkeeper.gap.detections"), now.detections, self.told.detections),
         ];
@@ -148,7 +149,6 @@ impl Detector {
     /// Begins anew with what comes before an epoch.
     fn warm_up(&mut self, spine: &Spine, epoch: &Epoch) -> Result<(), Failure> {
         self.engine = Engine::new(self.rules.again()?);
-        self.told = Skipped::default();
         let mut reader = spine.reader_with_contents(epoch.warm_up)?;
         while let Some(step) = reader.next()? {
             match step {
@@ -157,6 +157,8 @@ impl Detector {
                 _ => break,
             }
         }
+        // What these records went beyond was told when they came.
+        self.told = self.engine.skipped();
         Ok(())
     }
 

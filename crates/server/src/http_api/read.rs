@@ -76,6 +76,16 @@ struct InspectRequest {
     context: Option<String>,
 }
 
+/// Not a `Value`: it has no numbers of four bytes, and would say 0.8999999761581421 for 0.9.
+#[derive(Serialize)]
+struct InspectAnswer {
+    score: f32,
+    verdict: event::Verdict,
+    findings: Vec<event::Finding>,
+    scanned_bytes: u64,
+    unscanned_bytes: u64,
+}
+
 async fn inspect(State(api): State<Arc<Api>>, body: Body) -> Result<Response, ApiError> {
     let request: InspectRequest = body.json()?;
     let channel: Channel = match request.channel.as_deref() {
@@ -84,10 +94,8 @@ async fn inspect(State(api): State<Arc<Api>>, body: Body) -> Result<Response, Ap
     };
     let scored = tokio::task::spawn_blocking(move || {
         let report = api.node.pipeline().inspect(&request.text, channel, request.context.as_deref());
-        serde_json::json!({
-            "score": report.score, "verdict": report.verdict, "findings": report.findings,
-            "scanned_bytes": report.scanned_bytes, "unscanned_bytes": report.unscanned_bytes,
-        })
+        let inspect::Report { score, verdict, findings, scanned_bytes, unscanned_bytes } = report;
+        InspectAnswer { score, verdict, findings, scanned_bytes, unscanned_bytes }
     });
     Ok(Json(scored.await.map_err(ApiError::stopped)?).into_response())
 }

@@ -9,9 +9,6 @@ use serde::{Deserialize, Serialize};
 /// Shortest name that is looked for inside other people's fields: shorter ones stand in too many words.
 const NEEDLE_CHARS_MIN: usize = 3;
 
-/// Characters of a token behind its label that tell which value it stands for; what follows may differ with its spelling.
-const TOKEN_ID_CHARS: usize = 26;
-
 /// A person, as the record knows them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
@@ -59,7 +56,7 @@ impl Target {
         let mut target = Self { user, clean: BTreeSet::new(), tokens: BTreeSet::new(), needles: BTreeSet::new() };
         for name in std::iter::once(id).chain(aliases.iter().map(String::as_str)) {
             let clean = sanitizer.name(name);
-            target.tokens.extend(tokens(&clean));
+            target.tokens.extend(journal::content::tokens(&clean).map(|token| token.stem().to_owned()));
             target.clean.insert(clean.as_str().to_owned());
             for needle in [name, clean.as_str()] {
                 if needle.chars().count() >= NEEDLE_CHARS_MIN {
@@ -152,22 +149,6 @@ impl Users {
 fn key(event: &RecordedEvent<Clean>) -> Option<SessionKey> {
     let application = event.identity.application.as_ref().map(|application| application.id.as_str().to_owned());
     Some((application.unwrap_or_default(), event.source.path, event.session.as_ref()?.as_str().to_owned()))
-}
-
-/// The beginnings of the tokens in a clean text.
-fn tokens(clean: &str) -> Vec<String> {
-    clean
-        .split('<')
-        .skip(1)
-        .filter_map(|rest| rest.split_once('>').map(|(token, _)| token))
-        .filter_map(|token| {
-            let mut parts = token.match_indices(':').map(|(at, _)| at + 1);
-            // TYPE:LABEL:ID, or SECRET:TYPE:LABEL:ID.
-            let id = parts.nth(if token.starts_with("SECRET:") { 2 } else { 1 })?;
-            let end = id.checked_add(TOKEN_ID_CHARS)?;
-            Some(format!("<{}", token.get(..end)?))
-        })
-        .collect()
 }
 
 fn is_word(c: char) -> bool {

@@ -88,7 +88,7 @@ pub(crate) enum Keys {
     },
     /// Encrypt the keyring anew under a fresh tenant key, or give the log a new pair of signing keys
     #[command(
-        after_help = "Example:\n  watchkeeper keys rotate\n  watchkeeper keys rotate --what log\n  watchkeeper keys rotate --new-root-key /secure/root-2027.key    # and destroy the old one\n\nOlder copies of the keyring open with nothing that is left in the data directory. With another root key, and the old one\ndestroyed, copies of the whole directory open no more either. Checkpoints are signed by the old and the new keys of the log until\nthe overlap is over; then the old private keys are destroyed (docs/guides/keys.md)."
+        after_help = "Example:\n  watchkeeper keys rotate\n  watchkeeper keys rotate --what log\n  watchkeeper keys rotate --new-root-key /secure/root-2027.key    # and destroy the old one\n\nOlder copies of the keyring open with nothing that is left in the data directory. With another root key, and the old one destroyed, copies of the whole directory open no more either. Checkpoints are signed by the old and the new keys of the log until the overlap is over; then the old private keys are destroyed (docs/guides/keys.md)."
     )]
     Rotate {
         #[command(flatten)]

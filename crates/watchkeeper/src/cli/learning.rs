@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
+use super::Signatures;
+
 /// Corpora of labelled texts.
 #[derive(Debug, Args)]
 pub(crate) struct Corpora {
@@ -36,7 +38,7 @@ pub(crate) struct TrainOptions {
 pub(crate) enum Eval {
     /// Recall and false positives of text inspection by kind and source
     #[command(
-        after_help = "Example:\n  watchkeeper eval text labelled.jsonl                      # this program, as it is\n  watchkeeper eval text labelled.jsonl --model own.wkmodel\n  watchkeeper eval text --leave-one-source-out --train train.jsonl --dev dev.jsonl --always content/training\n\nEach row is {\"text\", \"label\": \"attack\"|\"benign\", \"kind\", \"channel\", \"source\", \"repo\"?}. Rates have 95 % intervals after Wilson."
+        after_help = "Example:\n  watchkeeper eval text labelled.jsonl                      # this program, as it is\n  watchkeeper eval text labelled.jsonl --model own.wkmodel --signatures ./signatures\n  watchkeeper eval text --leave-one-source-out --train train.jsonl --dev dev.jsonl --always content/training\n\nEach row is {\"text\", \"label\": \"attack\"|\"benign\", \"kind\", \"channel\", \"source\", \"repo\"?}. Rates have 95 % intervals after Wilson. Each text is judged alone, without a system prompt.\n\nExit: 0, or 2 when it cannot be measured."
     )]
     Text(EvalTextOptions),
 }
@@ -46,11 +48,10 @@ pub(crate) struct EvalTextOptions {
     /// Labelled texts
     #[arg(required_unless_present = "leave_one_source_out")]
     pub(crate) files: Vec<PathBuf>,
-    /// Measure with this model in place of the built-in one
-    #[arg(long, value_name = "FILE", conflicts_with = "leave_one_source_out")]
-    pub(crate) model: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) signatures: Signatures,
     /// Train a model for each family of sources without it, and measure by the family that it did not see
-    #[arg(long, requires = "train", conflicts_with = "files")]
+    #[arg(long, requires = "train", conflicts_with_all = ["files", "config", "dirs", "no_builtin_signatures", "model"])]
     pub(crate) leave_one_source_out: bool,
     /// Labelled texts to train on
     #[arg(long = "train", value_name = "FILE", requires = "leave_one_source_out")]

@@ -183,7 +183,7 @@ pub(crate) enum Evidence {
     },
     /// Verify a bundle, offline
     #[command(
-        after_help = "Example:\n  watchkeeper evidence verify case-17.tar.gz --key \"$(cat vkey)\" --policy witnesses --tsa-roots tsa.pem\n\nExit: 0 intact, 1 tampered (says what), 2 cannot read, 3 not proved: nothing is wrong, and what was asked for is missing (a key\nof the log that you know from elsewhere, witnesses, time stamps), or something is missing and nothing says why."
+        after_help = "Example:\n  watchkeeper evidence verify case-17.tar.gz --key \"$(cat vkey)\" --policy witnesses --tsa-roots tsa.pem\n\nExit: 0 intact, 1 tampered (says what), 2 cannot read, 3 not proved: nothing is wrong, and what was asked for is missing (a key of the log that you know from elsewhere, witnesses, time stamps), or something is missing and nothing says why."
     )]
     Verify {
         /// The bundle

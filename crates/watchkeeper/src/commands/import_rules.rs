@@ -1,16 +1,15 @@
 //! `watchkeeper rules import`.
 
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use files::Tree;
+use files::{Lines, Tree};
 use rule_import::{Benign, Form, Import, Noise, Outcome, Standing};
 use serde::{Deserialize, Serialize};
 use store::{Cell, Table};
 
+use super::jsonl;
 use crate::cli::{FormatName, RuleForm};
 use crate::output::{say, table};
 
@@ -19,13 +18,17 @@ const FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most files of foreign rules.
 const FILES_MAX: usize = 5_000;
 /// Longest line of innocent texts, in bytes.
-const LINE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Most innocent texts: they are held while rules are tried on them.
 const BENIGN_MAX: usize = 1_000_000;
+/// Widest cells of the table for people, in characters: with its lines it has 120.
+const RULE_CHARS_MAX: usize = 34;
+const WHY_CHARS_MAX: usize = 68;
 /// The report of what became of each rule.
 const REPORT: &str = "import.json";
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct BenignLine {
     text: String,
     channel: Option<String>,
@@ -72,14 +75,22 @@ pub(super) fn import(from: RuleForm, path: &Path, to: &Path, benign: &[PathBuf],
         benign: &import.benign,
     };
     write(&to.join(REPORT), &serde_json::to_vec_pretty(&report)?)?;
-    table(&outcomes(&import), format)?;
+    let Report { enabled, disabled, dropped, .. } = report;
     if format == FormatName::Table {
+        let losses = losses(&import);
+        if !losses.rows.is_empty() {
+            table(&losses, format)?;
+        }
         if !import.benign.is_empty() {
             table(&noise(&import.benign), format)?;
         }
-        let Report { enabled, disabled, dropped, .. } = report;
         say(&format!("{enabled} enabled, {disabled} written and not enabled, {dropped} dropped; in {}", to.display()))?;
+        say(&format!("{REPORT} there has all of each rule: examples, noise, and whatever was dropped of it"))?;
+    } else {
+        table(&outcomes(&import), format)?;
     }
+    let file = to.join(REPORT);
+    anyhow::ensure!(enabled + disabled > 0, "none of {dropped} rules could be taken: {} says why of each", file.display());
     Ok(ExitCode::SUCCESS)
 }
 
@@ -97,24 +108,39 @@ fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 
 fn read_benign(file: &Path, into: &mut Vec<Benign>) -> anyhow::Result<()> {
     let cannot_read = || format!("cannot read {}", file.display());
-    let mut lines = BufReader::new(File::open(file).with_context(cannot_read)?);
-    let mut line = Vec::new();
-    for number in 1.. {
-        line.clear();
-        if lines.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line).with_context(cannot_read)? == 0 {
-            break;
-        }
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
+    let mut lines = Lines::new(jsonl::open(file)?, LINE_BYTES_MAX);
+    while let Some((number, line)) = lines.read().with_context(cannot_read)? {
         let at = || format!("{}: line {number}", file.display());
-        anyhow::ensure!((line.len() as u64) < LINE_BYTES_MAX, "{} has over {LINE_BYTES_MAX} bytes", at());
         anyhow::ensure!(into.len() < BENIGN_MAX, "{} is one too many: {BENIGN_MAX} are taken", at());
-        let BenignLine { text, channel, kind } = serde_json::from_slice(&line).with_context(at)?;
+        let BenignLine { text, channel, kind } = jsonl::value(line)
+            .map_err(|problem| anyhow::anyhow!("{}: {problem}; a line is {{\"text\", \"channel\"?, \"kind\"?}}", at()))?;
         let channel = channel.as_deref().unwrap_or("user").parse().with_context(at)?;
         into.push(Benign { channel, text, kind: kind.unwrap_or_else(|| "innocent".to_owned()) });
     }
     Ok(())
+}
+
+/// For people: the rules that are not used, or not as a whole, in as many columns as a terminal has.
+fn losses(import: &Import) -> Table {
+    let cut = |text: &str, chars_max: usize| match text.char_indices().nth(chars_max - 1) {
+        Some((at, last)) if at + last.len_utf8() < text.len() => Cell::Text(format!("{}…", &text[..at])),
+        _ => Cell::Text(text.to_owned()),
+    };
+    let is_one = |rule: &&Outcome| rule.standing != Standing::Enabled || !rule.dropped.is_empty();
+    let row = |rule: &Outcome| {
+        let why = rule.reason.clone().unwrap_or_else(|| format!("without {}", rule.dropped.join("; ")));
+        vec![cut(&rule.rule, RULE_CHARS_MAX), Cell::Text(standing(rule.standing).to_owned()), cut(&why, WHY_CHARS_MAX)]
+    };
+    let columns = ["rule", "standing", "why, or without what"].map(str::to_owned).to_vec();
+    Table { columns, rows: import.rules.iter().filter(is_one).map(row).collect(), truncated: false }
+}
+
+const fn standing(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Enabled => "enabled",
+        Standing::Disabled => "disabled",
+        Standing::Dropped => "dropped",
+    }
 }
 
 fn outcomes(import: &Import) -> Table {
@@ -133,11 +159,6 @@ fn outcomes(import: &Import) -> Table {
     let text = |text: &str| Cell::Text(text.to_owned());
     let number = |number: usize| Cell::Int(i64::try_from(number).unwrap_or(i64::MAX));
     let share = |share: rule_import::Share| Cell::Text(format!("{}/{}", share.count, share.of));
-    let standing = |standing| match standing {
-        Standing::Enabled => "enabled",
-        Standing::Disabled => "disabled",
-        Standing::Dropped => "dropped",
-    };
     let row = |rule: &Outcome| {
         vec![
             text(&rule.rule),

@@ -1,38 +1,41 @@
 //! `watchkeeper train` and `watchkeeper eval text`.
 
-use std::fs::File;
-use std::io::{BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use inspect::Inspector;
-use learn::{Evaluation, Report, Row, Setting, Split};
+use learn::{Evaluation, Report, Row, Setting, Signatures, Split};
 
+use super::{inspector, jsonl};
 use crate::cli::{Corpora, Eval, EvalTextOptions, ReportFormat, SettingName, TrainOptions};
-use crate::output::{say, stdout};
+use crate::output::{complain, say, stdout};
 
 pub(super) fn train(options: &TrainOptions) -> anyhow::Result<ExitCode> {
     let Corpora { train, dev, always } = &options.corpora;
     let rows = rows(train, dev, always)?;
-    let inspector = Inspector::builtin()?.with_model(None);
-    let evaluation = left_out(&rows, &inspector, Setting::Product);
-    let model = learn::train(&rows, &inspector, &options.name, &evaluation)?;
+    learn::check(&rows)?;
+    let signatures = Signatures::from(Inspector::builtin()?);
+    let evaluation = left_out(&rows, &signatures, Setting::Product);
+    let model = learn::train(&rows, &signatures, &options.name, &evaluation)?;
     let report = Report::of("Sources that were left out", &rows, &evaluation);
     let bytes = model.to_bytes()?;
     files::write_atomic(&options.out, &bytes, 0o644).with_context(|| format!("cannot write {}", options.out.display()))?;
-    let [warn, deny] = report.recall();
-    say(&format!(
-        "{}: {} rows, {} bytes; on sources left out it finds {:.3} of attacks ({:.3} as the mean of sources) at a promised 1 %, {:.3} ({:.3}) at 0.1 %",
-        options.out.display(),
-        rows.len(),
-        bytes.len(),
-        warn.0,
-        warn.1,
-        deny.0,
-        deny.1
-    ))?;
+    let found = report.recall().map_or_else(
+        || "no attack was measured".to_owned(),
+        |[warn, deny]| {
+            format!(
+                "on sources left out it finds {:.3} of attacks ({:.3} as the mean of sources) at a promised 1 %, {:.3} ({:.3}) at 0.1 %",
+                warn.0, warn.1, deny.0, deny.1
+            )
+        },
+    );
+    say(&format!("{}: {} rows, {} bytes; {found}", options.out.display(), rows.len(), bytes.len()))?;
+    for caveat in learn::caveats(&rows) {
+        complain(&format!("note: {caveat}"));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -52,32 +55,32 @@ pub(super) fn eval(command: &Eval) -> anyhow::Result<ExitCode> {
 }
 
 fn of_this_program(options: &EvalTextOptions) -> anyhow::Result<Report> {
+    let inspector = inspector::of(&options.signatures)?;
     let rows = rows(&[], &options.files, &[])?;
-    let mut inspector = Inspector::builtin()?;
-    if let Some(file) = &options.model {
-        inspector = inspector.with_model(Some(server::read_model(file)?));
-    }
     Ok(Report::of("Text inspection as it is", &rows, &learn::measure(&rows, &inspector)))
 }
 
 fn of_left_out(options: &EvalTextOptions) -> anyhow::Result<Report> {
     let rows = rows(&options.train, &options.dev, &options.always)?;
+    if options.setting != SettingName::Signatures {
+        learn::check(&rows)?;
+    }
     let (setting, title) = match options.setting {
         SettingName::Product => (Setting::Product, "Classifier and signatures, on sources that were left out"),
         SettingName::Classifier => (Setting::ClassifierAlone, "The classifier alone, on sources that were left out"),
         SettingName::Signatures => (Setting::SignaturesAlone, "Signatures alone"),
         SettingName::Words => (Setting::BagOfWords, "Logistic regression over words, on sources that were left out"),
     };
-    let inspector = Inspector::builtin()?.with_model(None);
-    Ok(Report::of(title, &rows, &left_out(&rows, &inspector, setting)))
+    let signatures = Signatures::from(Inspector::builtin()?);
+    Ok(Report::of(title, &rows, &left_out(&rows, &signatures, setting)))
 }
 
-fn left_out(rows: &[Row], inspector: &Inspector, setting: Setting) -> Evaluation {
+fn left_out(rows: &[Row], signatures: &Signatures, setting: Setting) -> Evaluation {
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} families of sources left out") {
         bar.set_style(style);
     }
-    let evaluation = learn::evaluate(rows, inspector, setting, &|done, all| {
+    let evaluation = learn::evaluate(rows, signatures, setting, &|done, all| {
         bar.set_length(all as u64);
         bar.set_position(done as u64);
     });
@@ -89,11 +92,10 @@ fn rows(train: &[PathBuf], dev: &[PathBuf], always: &[PathBuf]) -> anyhow::Resul
     let mut rows = Vec::new();
     for (paths, split) in [(train, Split::Train), (dev, Split::Dev), (always, Split::Always)] {
         for file in files_of(paths)? {
-            let input = BufReader::new(File::open(&file).with_context(|| format!("cannot read {}", file.display()))?);
-            rows.extend(learn::read(input, split).with_context(|| file.display().to_string())?);
+            rows.extend(learn::read(jsonl::open(&file)?, split).with_context(|| file.display().to_string())?);
         }
     }
-    ensure!(!rows.is_empty(), "there are no rows in the files that were given");
+    ensure!(!rows.is_empty(), "there are no rows in the files that were given; files are named, in directories *.jsonl are read");
     Ok(rows)
 }
 

@@ -7,6 +7,8 @@ mod evidence;
 mod hook;
 mod import;
 mod import_rules;
+mod inspector;
+mod jsonl;
 mod keys;
 mod learning;
 mod lifecycle;
@@ -48,7 +50,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Hook(options) => hook::hook(&options),
         Command::Run(options) => run::run(&options),
         Command::Setup(options) => setup::setup(&options),
-        Command::Inspect { file, channel, signatures } => text::inspect(&file, &channel, signatures),
+        Command::Inspect { file, channel, signatures } => text::inspect(&file, &channel, &signatures),
         Command::Sanitize { file, config, data } => text::sanitize(&file, &data, config.as_deref()),
         Command::Detect { rules, events } => rules::detect(&rules, &events),
         Command::Rules(command) => rules::rules(command),

@@ -197,7 +197,7 @@ fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<Cell>>) {
 
 /// What a path of the status says, in words.
 fn words(path: &str) -> String {
-    const WORDS: [(&str, &str); 57] = [
+    const WORDS: [(&str, &str); 58] = [
         ("progress.recorded", "records on disk"),
         ("progress.sealed", "records sealed"),
         ("progress.indexed", "records indexed"),
@@ -209,9 +209,10 @@ fn words(path: &str) -> String {
         ("archive_waits", "archive is out of reach because"),
         ("signatures.in_force", "signatures in force"),
         ("signatures.disabled", "signatures that are not enabled"),
+        ("signatures.model", "signatures, the classifier's model"),
         ("signatures.digest", "signatures, digest"),
         ("signatures.loaded", "signatures, loaded at"),
-        ("signatures.refused", "newer signatures are not used because"),
+        ("signatures.refused", "newer signatures, or a newer model, are not used because"),
         ("watch.checkpoint.records", "newest checkpoint, records"),
         ("watch.checkpoint.at", "newest checkpoint, written at"),
         ("watch.checkpoint.age_s", "newest checkpoint, age in seconds"),

@@ -1,47 +1,45 @@
 //! `watchkeeper detect` and `watchkeeper rules`.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use detect::RuleSet;
+use files::{LineError, Lines};
 use inspect::Inspector;
 use inspect::format::SignatureFile;
+use serde_json::json;
 use server::InspectConfig;
 
+use super::jsonl;
 use crate::cli::Rules;
 use crate::output::{complain, printable, say, stdout};
 
 pub(super) fn detect(rules: &Path, events: &Path) -> anyhow::Result<ExitCode> {
     let mut runner = detect::Runner::new(load(Some(rules))?);
-    let input: Box<dyn BufRead> = match events.to_str() {
-        Some("-") => Box::new(io::stdin().lock()),
-        _ => Box::new(BufReader::new(File::open(events).with_context(|| format!("cannot read {}", events.display()))?)),
-    };
+    let mut lines = Lines::new(jsonl::open(events)?, jsonl::LINE_BYTES_MAX);
     let mut out = stdout();
     let mut all_read = true;
-    for (index, line) in input.split(b'\n').enumerate() {
-        let line = line?;
-        if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        }
-        match serde_json::from_slice(&line) {
-            Ok(event) => {
-                for found in runner.next(&event) {
-                    serde_json::to_writer(
-                        &mut out,
-                        &serde_json::json!({ "event": index, "rule": found.rule, "title": found.title }),
-                    )?;
-                    writeln!(out)?;
+    loop {
+        let problem = match lines.read() {
+            Ok(None) => break,
+            Ok(Some((number, line))) => match jsonl::value(line) {
+                Ok(event) => {
+                    for found in runner.next(&event) {
+                        let found = json!({ "event": number - 1, "rule": found.rule, "title": found.title });
+                        serde_json::to_writer(&mut out, &found)?;
+                        writeln!(out)?;
+                    }
+                    continue;
                 }
-            }
-            Err(error) => {
-                all_read = false;
-                complain(&format!("{}: line {}: {error}", events.display(), index + 1));
-            }
-        }
+                Err(problem) => format!("line {number}: {problem}; a line is an event as a JSON object"),
+            },
+            Err(error @ LineError::TooLong { .. }) => error.to_string(),
+            Err(LineError::Io(error)) => return Err(error).with_context(|| format!("cannot read {}", events.display())),
+        };
+        all_read = false;
+        complain(&format!("{}: {problem}", events.display()));
     }
     out.flush()?;
     Ok(if all_read { ExitCode::SUCCESS } else { ExitCode::from(1) })
@@ -81,7 +79,12 @@ fn check(dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     let loading = Inspector::from_checked_sources(&sources)?.loading();
     let shipped = if dir.is_some() && asked_for { Inspector::builtin()?.signature_count() } else { 0 };
     let signatures = loading.signatures - shipped;
-    anyhow::ensure!(rules + signatures + loading.disabled > 0, nothing_in(dir.as_deref()));
+    let named = dir.as_deref().unwrap_or(Path::new("."));
+    anyhow::ensure!(
+        rules + signatures + loading.disabled > 0,
+        "no rules and no signatures in {}: both are *.yml and *.yaml files",
+        named.display()
+    );
     let disabled = if loading.disabled == 0 { String::new() } else { format!(" and {} that are not enabled", loading.disabled) };
     say(&format!("{rules} rules, {signatures} signatures{disabled}, no problems"))?;
     Ok(ExitCode::SUCCESS)
@@ -100,10 +103,11 @@ fn test(dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
 
 fn load(dir: Option<&Path>) -> anyhow::Result<RuleSet> {
     let rules = dir.map_or_else(RuleSet::builtin, |dir| RuleSet::load(dir, false))?;
-    anyhow::ensure!(rules.rules().len() > 0, nothing_in(dir));
+    let named = dir.unwrap_or(Path::new("."));
+    anyhow::ensure!(
+        rules.rules().len() > 0,
+        "no Sigma rules in {}: they are *.yml and *.yaml files; examples of signatures are tried by `watchkeeper rules check`",
+        named.display()
+    );
     Ok(rules)
-}
-
-fn nothing_in(dir: Option<&Path>) -> String {
-    format!("no rules in {}: rules are *.yml and *.yaml files", dir.unwrap_or(Path::new(".")).display())
 }

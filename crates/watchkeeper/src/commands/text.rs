@@ -1,25 +1,24 @@
 //! `watchkeeper inspect` and `watchkeeper sanitize`: JSONL filters that keep the order and hold one line at a time.
 
 use std::borrow::Cow;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use event::Channel;
+use files::{LineError, Lines};
+use sanitize::Replacement;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use server::InspectConfig;
 
+use super::{inspector, jsonl};
 use crate::cli::{Data, Signatures};
 use crate::output::stdout;
 
-/// Longest line that is read, in bytes: a hostile row must not take the memory of the others.
-const LINE_BYTES_MAX: u64 = 128 * 1024 * 1024;
-
 /// Texts are borrowed from the line where JSON wrote them as they are: a huge one is not held twice.
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct InspectLine<'l> {
     #[serde(borrow)]
     text: Cow<'l, str>,
@@ -29,26 +28,21 @@ struct InspectLine<'l> {
 }
 
 #[derive(Deserialize)]
+#[serde(expecting = "an object")]
 struct SanitizeLine<'l> {
     #[serde(borrow)]
     text: Cow<'l, str>,
 }
 
-pub(super) fn inspect(file: &Path, channel: &str, signatures: Signatures) -> anyhow::Result<ExitCode> {
+pub(super) fn inspect(file: &Path, channel: &str, signatures: &Signatures) -> anyhow::Result<ExitCode> {
     let default: Channel = channel.parse().context("--channel")?;
-    let config = InspectConfig {
-        signatures: signatures.dirs,
-        builtin_signatures: !signatures.no_builtin_signatures,
-        model: signatures.model,
-        second_opinion: None,
-    };
-    let inspector = config.inspector()?;
-    filter(file, |line: &[u8]| {
-        let line: InspectLine<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+    let inspector = inspector::of(signatures)?;
+    filter(file, r#"{"text", "channel"?, "context"?}"#, |line: &[u8]| {
+        let InspectLine { text, channel, context } = jsonl::value(line)?;
         let channel =
-            line.channel.map_or(Ok(default), |name| name.parse()).map_err(|error: event::UnknownChannel| error.to_string())?;
+            channel.map_or(Ok(default), |name| name.parse()).map_err(|error: event::UnknownChannel| error.to_string())?;
         // Nobody waits for an answer in between, so that the whole of a text is scanned, however long it is.
-        let report = inspector.inspect_up_to(&line.text, channel, line.context.as_deref(), usize::MAX);
+        let report = inspector.inspect_up_to(&text, channel, context.as_deref(), usize::MAX);
         let inspect::Report { score, verdict, findings, unscanned_bytes, .. } = report;
         Ok(InspectAnswer { score, verdict, findings, unscanned_bytes })
     })
@@ -66,16 +60,17 @@ pub(super) fn sanitize(file: &Path, data: &Data, config: Option<&Path>) -> anyho
         }
         None => server::ephemeral_sanitizer(&config.unwrap_or_default())?,
     };
-    filter(file, |line: &[u8]| {
-        let line: SanitizeLine<'_> = serde_json::from_slice(line).map_err(|error| error.to_string())?;
-        let cleaned = sanitizer.text(&line.text);
-        let spans: Vec<_> = cleaned
-            .replacements
-            .iter()
-            .map(|one| json!({ "start": one.start, "end": one.end, "type": one.kind.as_str(), "action": one.action.as_str() }))
-            .collect();
-        Ok(json!({ "text": cleaned.text.as_str(), "spans": spans }))
+    filter(file, r#"{"text"}"#, |line: &[u8]| {
+        let SanitizeLine { text } = jsonl::value(line)?;
+        let cleaned = sanitizer.text(&text);
+        Ok(SanitizeAnswer { text: cleaned.text.as_str().to_owned(), spans: cleaned.replacements })
     })
+}
+
+#[derive(Serialize)]
+struct SanitizeAnswer {
+    text: String,
+    spans: Vec<Replacement>,
 }
 
 #[derive(Serialize)]
@@ -93,27 +88,17 @@ fn is_zero(bytes: &u64) -> bool {
     *bytes == 0
 }
 
-/// Answers every line with one line. A line that cannot be read is answered with `{"error"}` and does not stop the others.
-fn filter<A: Serialize>(file: &Path, mut answer: impl FnMut(&[u8]) -> Result<A, String>) -> anyhow::Result<ExitCode> {
-    let mut input: Box<dyn BufRead> = match file.to_str() {
-        Some("-") => Box::new(io::stdin().lock()),
-        _ => Box::new(BufReader::new(File::open(file).with_context(|| format!("cannot read {}", file.display()))?)),
-    };
+/// Answers every line with one line. One that cannot be read is answered with `{"error"}`, which names it, and does not stop the others.
+fn filter<A: Serialize>(file: &Path, form: &str, mut answer: impl FnMut(&[u8]) -> Result<A, String>) -> anyhow::Result<ExitCode> {
+    let mut lines = Lines::new(jsonl::open(file)?, jsonl::LINE_BYTES_MAX);
     let mut out = stdout();
-    let mut line = Vec::new();
     let mut all_read = true;
     loop {
-        line.clear();
-        if input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
-            break;
-        }
-        let result = if line.last() != Some(&b'\n') && line.len() as u64 == LINE_BYTES_MAX {
-            input.skip_until(b'\n')?;
-            Err(format!("a line has at most {LINE_BYTES_MAX} bytes"))
-        } else if line.iter().all(u8::is_ascii_whitespace) {
-            continue;
-        } else {
-            answer(&line)
+        let result = match lines.read() {
+            Ok(Some((number, line))) => answer(line).map_err(|problem| format!("line {number}: {problem}; a line is {form}")),
+            Ok(None) => break,
+            Err(error @ LineError::TooLong { .. }) => Err(error.to_string()),
+            Err(LineError::Io(error)) => return Err(error).with_context(|| format!("cannot read {}", file.display())),
         };
         match result {
             Ok(answer) => serde_json::to_writer(&mut out, &answer).map_err(io::Error::from)?,
@@ -123,10 +108,6 @@ fn filter<A: Serialize>(file: &Path, mut answer: impl FnMut(&[u8]) -> Result<A, 
             }
         }
         out.write_all(b"\n")?;
-        // One huge line must not stay in memory for the sake of the small ones that follow.
-        if line.capacity() > 1024 * 1024 {
-            line = Vec::new();
-        }
     }
     out.flush()?;
     Ok(if all_read { ExitCode::SUCCESS } else { ExitCode::from(1) })

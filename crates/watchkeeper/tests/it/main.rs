@@ -33,6 +33,7 @@ mod kms;
 mod lifecycle;
 mod matrix;
 mod mcp;
+mod mistakes;
 #[path = "../../../archive/src/objects/moto.rs"]
 mod moto;
 mod otlp;

@@ -8,7 +8,8 @@ use super::super::decode::{ModelRequest, ModelResponse};
 use super::super::openai::realtime::Conversation;
 use super::super::openai::responses::StreamDecoder;
 use super::super::policy::Ruling;
-use crate::recording::Pending;
+use super::super::relay::where_it_may_wait;
+use crate::recording::{Pending, text_bytes};
 
 /// What is known of a connection between two messages.
 pub(super) struct State {
@@ -47,6 +48,8 @@ impl State {
     pub(super) fn begin(&mut self, request: ModelRequest, bytes: usize) -> (Call, Pending) {
         let mut call = self.call.within(&REALTIME_RESPONSE);
         call.ruling = self.ruling.take();
+        let text = usize::try_from(text_bytes(&request.pieces)).unwrap_or(usize::MAX);
+        where_it_may_wait(text, || call.note_instructions(&request.pieces));
         call.decoder = Some(Box::<StreamDecoder>::default());
         let pending = call.record_request(Some(request), Some(bytes as u64));
         (call, pending)

@@ -428,7 +428,7 @@ impl Session {
         let mut call = self.state().with_response(open);
         call.outcome.stream_end = Some(stream_end::COMPLETE);
         let flags = self.policy.clone().filter(|policy| policy.answers == Action::Flag);
-        if let (Some(policy), Some(guard), Some(response)) = (flags, self.shared.guard.clone(), &call.outcome.response) {
+        if let (Some(policy), Some(guard), Some(response)) = (flags, call.answer_guard(), &call.outcome.response) {
             let subject = Subject::of_pieces(Direction::Output, response.pieces.clone(), left_out(&response.attributes));
             let ruling = policy.judge_answer(&self.shared.bench, &guard, subject).await.ruling;
             call.outcome.coverage = Some((0, ruling.coverage().0));

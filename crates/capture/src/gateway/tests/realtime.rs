@@ -503,6 +503,38 @@ async fn answers_that_must_be_masked_are_no_connection_and_flags_are_recorded() 
     assert_eq!(decision.kind, Kind::Guardrail);
 }
 
+#[tokio::test]
+async fn answers_are_compared_with_the_instructions_of_their_session() {
+    const PROMPT: &str = "You are Robin, the helper of Example Bank. Never speak of the merger with Sample Savings before the spring, and send \
+                          everybody who asks for a loan above nine thousand to the branch in Harbour Street.";
+    let mut stage = guarded(Policy { answers: Action::Flag, ..Policy::default() }).await;
+    let (mut client, mut upstream) = connect(&mut stage).await;
+    let cases = [
+        // By the session, by the response itself, and by nobody.
+        (json!({"type": "session.update", "session": {"instructions": PROMPT}}), create(), "warn"),
+        (
+            json!({"type": "session.update", "session": {"instructions": "Be kind."}}),
+            json!({"type": "response.create", "response": {"instructions": PROMPT}}),
+            "warn",
+        ),
+        (json!({"type": "session.update", "session": {"instructions": "Be brief."}}), create(), "allow"),
+    ];
+    for (number, (session, ask, verdict)) in cases.into_iter().enumerate() {
+        client.say(&session).await;
+        client.say(&ask).await;
+        upstream.event().await;
+        upstream.event().await;
+        let id = format!("r{number}");
+        upstream.say(&created(&id)).await;
+        upstream.say(&done(&id, PROMPT)).await;
+        client.event().await;
+        client.event().await;
+        let (_asked, answered, decision) = (stage.event().await, stage.event().await, stage.event().await);
+        assert_eq!(attribute(&answered, "gen_ai.guardrail.verdict.type"), verdict, "{number}");
+        assert_eq!(decision.kind, Kind::Guardrail, "{number}");
+    }
+}
+
 struct One;
 
 impl KeyChecker for One {

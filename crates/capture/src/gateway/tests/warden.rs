@@ -3,7 +3,7 @@
 use std::sync::{Arc, LazyLock};
 
 use event::Piece;
-use inspect::Inspector;
+use inspect::{Inspector, Prompt};
 use sanitize::{Sanitizer, TokenKey};
 
 use crate::Raw;
@@ -28,7 +28,41 @@ fn edit(edit: sanitize::Edit) -> Edit {
     Edit { start: edit.start, end: edit.end, text: edit.text }
 }
 
+/// The same, beside it whether instructions are given away.
+struct Told(Vec<Prompt>);
+
+impl Guard for Told {
+    fn judge(&self, pieces: &[Piece<Raw>]) -> Judgement {
+        let mut judgement = Warden::guard().judge(pieces);
+        for piece in pieces {
+            let text = piece.content.expose();
+            for leak in self.0.iter().filter_map(|prompt| prompt.overlap(text)) {
+                judgement.score = judgement.score.max(leak.score());
+                judgement.findings.push(leak.finding(text));
+            }
+        }
+        judgement
+    }
+
+    fn text_edits(&self, text: &str) -> Vec<Edit> {
+        Warden::guard().text_edits(text)
+    }
+
+    fn announcements(&self, text: &str) -> Vec<usize> {
+        Warden::guard().announcements(text)
+    }
+
+    fn json_edits(&self, json: &str, is_left: &dyn Fn(Option<&str>, &str) -> bool) -> Option<Vec<Edit>> {
+        Warden::guard().json_edits(json, is_left)
+    }
+}
+
 impl Guard for Warden {
+    fn instructed(&self, instructions: &[&str]) -> Option<Arc<dyn Guard>> {
+        let prompts = instructions.iter().filter_map(|text| Prompt::new(text)).collect();
+        Some(Arc::new(Told(prompts)))
+    }
+
     fn judge(&self, pieces: &[Piece<Raw>]) -> Judgement {
         let mut judgement = Judgement::default();
         for piece in pieces {

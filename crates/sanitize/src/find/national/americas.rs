@@ -23,7 +23,7 @@ pub(super) const CODES: &[Code] = &[
     code_of(Kind::UsMbi, b"9AX9?AX9?AA99", medicare, Needs::Capitals),
     code_of(Kind::MedicalLicense, b"AX9999999", drug_enforcement, Needs::Word),
     code_of(Kind::MedicalLicense, b"AA?9999999", drug_enforcement, Needs::Word),
-    code_of(Kind::MxCurp, b"AAAA999999AAAAAAX9", curp, Needs::Capitals),
+    code_of(Kind::MxCurp, b"AAAA999999AAAAAAX9", curp, Needs::Nothing),
     code_of(Kind::MxRfc, b"AAAA?999999?XXX", |code| is_year_month_day(&code[4..10]), Needs::Capitals),
     code_of(Kind::MxRfc, b"AAA?999999?XXX", |code| is_year_month_day(&code[3..9]), Needs::Word),
     code_of(Kind::ClRut, b"99?999?999?A", |code| code[8] == b'K' && rut(&code[..8], b'K'), Needs::Capitals),

@@ -60,7 +60,7 @@ pub(super) const NUMBERS: &[Number] = &[
 pub(super) const CODES: &[Code] = &[
     code_of(Kind::CnResidentId, b"99999999999999999A", |code| code[17] == b'X' && chinese(code), Needs::Capitals),
     code_of(Kind::CnResidentId, b"99999999999999999x", chinese, Needs::Word),
-    code_of(Kind::SgNricFin, b"A9999999A", singaporean, Needs::Capitals),
+    code_of(Kind::SgNricFin, b"A9999999A", singaporean, Needs::Nothing),
     code_of(Kind::InPan, b"AAAAA9999A", |code| b"ABCFGHLJPT".contains(&code[3]), Needs::Capitals),
     code_of(Kind::InGstin, b"99AAAAA9999AXZX", gst, Needs::Capitals),
     code_of(Kind::TwNationalId, b"A999999999", taiwanese, Needs::Word),

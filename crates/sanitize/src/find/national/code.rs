@@ -49,7 +49,11 @@ pub(in crate::find) fn at(text: &str, digit: usize, hint: Hint<'_>, found: &mut 
                 continue;
             }
             // a fiscal code has sixteen places, seven of them of a narrow choice, and a check letter
-            let is_sure = code.needs == Needs::Capitals && (is_upper || code.kind == Kind::ItFiscalCode) && !is_spaced;
+            let is_sure = match code.needs {
+                Needs::Capitals => (is_upper || code.kind == Kind::ItFiscalCode) && !is_spaced,
+                Needs::Nothing => is_upper || !is_ordinary(&bytes[start..end]),
+                Needs::Word => false,
+            };
             let mut is_named = || {
                 let near = near.get_or_insert_with(|| Near::before(bytes, start, hint));
                 near.of(code.kind) > 0 && near.of(code.kind) >= near.other()
@@ -59,7 +63,10 @@ pub(in crate::find) fn at(text: &str, digit: usize, hint: Hint<'_>, found: &mut 
             }
         }
     };
-    attempt(digit - tight, tight);
+    // most numbers have no letter in them
+    if tight > 0 || has_letter(bytes, digit) {
+        attempt(digit - tight, tight);
+    }
     // `AB 12 34 56 C`: one separator between the letters and the digits
     if tight == 0
         && let Some(mark) = digit.checked_sub(1).filter(|mark| is_separator(bytes[*mark]))
@@ -79,6 +86,14 @@ pub(in crate::find) fn at(text: &str, digit: usize, hint: Hint<'_>, found: &mut 
     let (start, end, code, normal) = best?;
     found.push(Match::new(start, end, code.kind, String::from_utf8_lossy(&normal).into_owned()));
     Some(end)
+}
+
+/// Whether a letter stands among the digits and separators that begin at `digit`.
+fn has_letter(bytes: &[u8], digit: usize) -> bool {
+    /// More digits and separators before its first letter no code has: those of China have seventeen.
+    const BYTES_MAX: usize = 20;
+    let mut run = bytes[digit..].iter().take(BYTES_MAX);
+    run.find(|b| !(b.is_ascii_digit() || is_separator(**b))).is_some_and(u8::is_ascii_alphabetic)
 }
 
 fn letters_before(bytes: &[u8], at: usize) -> usize {
@@ -109,6 +124,22 @@ fn matched(bytes: &[u8], start: usize, pattern: &[u8]) -> Option<(usize, bool)> 
         at += 1;
     }
     ends(bytes, at).then_some((at, is_upper))
+}
+
+/// Whether a code in small letters may be something else: a hash, a number and its unit, a word and a number behind it.
+fn is_ordinary(code: &[u8]) -> bool {
+    /// `kb`, `ms` and such end in one of these.
+    const UNITS: &[u8] = b"smkgbpthdwyx";
+    /// Words of two letters that prefixes of codes may be.
+    const WORDS: &[&[u8]] = &[
+        b"as", b"at", b"be", b"by", b"he", b"me", b"my", b"we", b"am", b"ms", b"mm", b"pm", b"kg", b"kb", b"mb", b"gb", b"rs",
+        b"nr", b"pp", b"cm", b"km",
+    ];
+    let letters = code.iter().filter(|b| b.is_ascii_alphabetic()).count();
+    let is_measure = letters == 1 && code.last().is_some_and(|last| UNITS.contains(last));
+    is_measure
+        || code.iter().all(|b| !b.is_ascii_alphabetic() || b.is_ascii_hexdigit())
+        || WORDS.iter().any(|word| code.starts_with(word))
 }
 
 fn is_separator(byte: u8) -> bool {

@@ -81,9 +81,9 @@ pub(super) const CODES: &[Code] = &[
     code_of(Kind::ItFiscalCode, b"AAA?AAA?9XAXX?AXXXA", fiscal_code, Needs::Capitals),
     code_of(Kind::EsNif, b"99999999?A", dni, Needs::Capitals),
     code_of(Kind::EsNif, b"99?999?999?A", dni, Needs::Capitals),
-    code_of(Kind::EsNie, b"A?9999999?A", nie, Needs::Capitals),
+    code_of(Kind::EsNie, b"A?9999999?A", nie, Needs::Nothing),
     code_of(Kind::EsNif, b"A?9999999X", cif, Needs::Word),
-    code_of(Kind::UkNino, b"AA?99?99?99?A", nino, Needs::Capitals),
+    code_of(Kind::UkNino, b"AA?99?99?99?A", nino, Needs::Nothing),
     code_of(Kind::IePps, b"9999999?A", pps, Needs::Word),
     code_of(Kind::IePps, b"9999999?AA", pps, Needs::Capitals),
     code_of(Kind::DeSocialSecurity, b"99?999999?A?99?9", german_pension, Needs::Capitals),
@@ -98,7 +98,7 @@ pub(in crate::find) fn hetu_at(bytes: &[u8], start: usize) -> Option<(usize, Str
     let code = bytes.get(start..start + BYTES)?;
     let normal: Vec<u8> = code.to_ascii_uppercase();
     let signed = matches!(code[6], b'-' | b'+') && code[..6].iter().chain(&code[7..10]).all(u8::is_ascii_digit);
-    let fits = signed && hetu(&normal) && !code[10].is_ascii_lowercase() && crate::find::ends(bytes, start + BYTES);
+    let fits = signed && hetu(&normal) && crate::find::ends(bytes, start + BYTES);
     fits.then(|| (start + BYTES, String::from_utf8_lossy(&normal).into_owned()))
 }
 

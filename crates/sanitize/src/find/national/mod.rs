@@ -42,6 +42,8 @@ struct Code {
 enum Needs {
     /// Capitals.
     Capitals,
+    /// Nothing, where it cannot be a number with a unit or the hash of a commit.
+    Nothing,
     /// A word before it that says what it is.
     Word,
 }

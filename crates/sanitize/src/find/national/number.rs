@@ -6,7 +6,6 @@ use super::Number;
 use super::{americas, asia_pacific, europe};
 use crate::SensitiveType as Kind;
 use crate::find::Match;
-use crate::find::context::Near;
 use crate::find::number::Cluster;
 
 /// Most groups of one number: `1 85 05 78 006 084 36`.
@@ -45,19 +44,20 @@ pub(in crate::find) fn at(cluster: Cluster<'_>, index: usize, found: &mut Vec<Ma
     if total < DIGITS_MIN {
         return None;
     }
-    let digits = cluster.digits(index, index + count);
-    // set up when a number of so many digits is looked for
-    let mut near: Option<Near> = None;
+    let mut digits = [0; DIGITS_MAX];
+    for (slot, digit) in digits.iter_mut().zip(cluster.digit_bytes(index, index + count)) {
+        *slot = digit;
+    }
     let mut best: Option<(u8, usize, Kind)> = None;
     for count in (1..=count).rev() {
         let total = ends[count - 1];
         let Some(candidates) = BY_DIGITS.get(total).filter(|candidates| !candidates.is_empty()) else { continue };
-        let Some(digits) = digits.as_bytes().get(..total) else { continue };
+        let Some(digits) = digits.get(..total) else { continue };
         if !cluster.closes(index + count) {
             continue;
         }
         let is_tight = (index + 1..index + count).all(|i| matches!(cluster.separator(i), b" " | b"-" | b"." | b"/" | b" - "));
-        let near = near.get_or_insert_with(|| Near::before(cluster.bytes(), cluster.groups[index].start, cluster.hint));
+        let near = cluster.near(index);
         let mut own: Option<(u8, Kind)> = None;
         for number in candidates {
             let nearness = near.of(number.kind);
