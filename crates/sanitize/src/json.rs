@@ -1,11 +1,12 @@
 //! Sanitising inside JSON text, in place.
 
 use std::ops::Range;
+use std::rc::Rc;
 
 use serde::de::IgnoredAny;
 
 use crate::SensitiveType;
-use crate::find::{Hint, Match};
+use crate::find::{Hint, Match, beside, is_telling};
 use crate::{Sanitizer, layer};
 
 /// Deepest nesting for which keys are remembered. Deeper JSON is sanitised as free text.
@@ -13,51 +14,56 @@ const DEPTH_MAX: usize = 512;
 /// Shortest number that can be sensitive.
 const NUMBER_BYTES_MIN: usize = 3;
 
+/// An object or a list that is being read.
+#[derive(Default)]
+struct Frame {
+    /// The key whose value is being read; lists pass on the one of what they are in, shared, since there may be many of a long one.
+    key: Option<Rc<str>>,
+    /// What the object says is the name of its `value`.
+    name: Option<Rc<str>>,
+    /// Where in the text the `value` stands that has no name yet, and what was found in it.
+    unnamed: Option<(Range<usize>, Range<usize>)>,
+}
+
 /// Everything sensitive in the JSON text, in order and without overlap; `None` when it is no JSON. `is_left` says of a value, by its
 /// key and its text as it is written, that it stays as it is.
 pub(crate) fn find_all(by: &Sanitizer, raw: &str, is_left: &dyn Fn(Option<&str>, &str) -> bool) -> Option<Vec<Match>> {
     serde_json::from_str::<IgnoredAny>(raw).ok()?;
     let bytes = raw.as_bytes();
     let mut found = Vec::new();
-    // the key whose value is being read, by depth; lists pass on the one of what they are in
-    let mut keys: Vec<Option<String>> = vec![None];
+    let mut frames = vec![Frame::default()];
     let mut at = 0;
     while let Some(byte) = bytes.get(at) {
         match byte {
             b'{' | b'[' => {
-                if keys.len() > DEPTH_MAX {
+                if frames.len() > DEPTH_MAX {
                     return None;
                 }
-                let inherited = if *byte == b'[' { keys.last().cloned().flatten() } else { None };
-                keys.push(inherited);
+                let key = frames.last().filter(|_| *byte == b'[').and_then(|frame| frame.key.clone());
+                frames.push(Frame { key, ..Frame::default() });
                 at += 1;
             }
             b'}' | b']' => {
-                keys.pop();
+                frames.pop();
                 at += 1;
             }
             b'"' => {
                 let end = string_end(bytes, at + 1)?;
                 let decoded = Decoded::of(raw, at + 1..end)?;
                 let after = bytes[end + 1..].iter().position(|b| !b.is_ascii_whitespace()).map(|gap| bytes[end + 1 + gap]);
+                let frame = frames.last_mut()?;
                 if after == Some(b':') {
-                    let context = decoded.find(by, Hint::default(), &mut found);
-                    if let Some(slot) = keys.last_mut() {
-                        *slot = Some(context);
-                    }
-                } else {
-                    let hint = Hint { key: keys.last().and_then(|key| key.as_deref()) };
-                    if !is_left(hint.key, raw.get(at + 1..end)?) {
-                        decoded.find(by, hint, &mut found);
-                    }
+                    frame.key = Some(decoded.find(by, Hint::default(), &mut found).into());
+                } else if !is_left(frame.key.as_deref(), raw.get(at + 1..end)?) {
+                    frame.string(by, &decoded, at + 1..end, &mut found)?;
                 }
                 at = end + 1;
             }
             b'-' | b'0'..=b'9' => {
                 let len = bytes[at..].iter().take_while(|b| matches!(b, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E')).count();
                 if len >= NUMBER_BYTES_MIN {
-                    let hint = Hint { key: keys.last().and_then(|key| key.as_deref()) };
-                    if !is_left(hint.key, raw.get(at..at + len)?) {
+                    let hint = Hint { key: frames.last().and_then(Frame::context) };
+                    if !is_left(frames.last().and_then(|frame| frame.key.as_deref()), raw.get(at..at + len)?) {
                         found.extend(number(by, raw, at..at + len, hint));
                     }
                 }
@@ -67,6 +73,39 @@ pub(crate) fn find_all(by: &Sanitizer, raw: &str, is_left: &dyn Fn(Option<&str>,
         }
     }
     Some(found)
+}
+
+impl Frame {
+    /// The name of the value that is read: its key, or what a key beside it says.
+    fn context(&self) -> Option<&str> {
+        let key = self.key.as_deref();
+        self.name.as_deref().filter(|_| key.is_some_and(|key| beside::is_value(key.as_bytes()))).or(key)
+    }
+
+    /// Reads a string that is a value.
+    fn string(&mut self, by: &Sanitizer, decoded: &Decoded<'_>, place: Range<usize>, found: &mut Vec<Match>) -> Option<()> {
+        let before = found.len();
+        let key = self.key.as_deref().unwrap_or_default().as_bytes();
+        let (is_value, is_name) = (beside::is_value(key), beside::is_name(key));
+        decoded.find(by, Hint { key: self.context() }, found);
+        if is_value && self.name.is_none() {
+            self.unnamed = Some((place, before..found.len()));
+        } else if is_name {
+            let matches = layer::find_all(by, decoded.text(), Hint::default());
+            let name = layer::context(by, decoded.text(), &matches);
+            if !is_telling(&name) {
+                return Some(());
+            }
+            self.name = Some(name.into());
+            // the value came first
+            if let Some((place, earlier)) = self.unnamed.take() {
+                let mut named = Vec::new();
+                Decoded::of(decoded.whole, place)?.find(by, Hint { key: self.name.as_deref() }, &mut named);
+                drop(found.splice(earlier, named));
+            }
+        }
+        Some(())
+    }
 }
 
 /// A number that is sensitive is replaced as a whole, in quotes.
@@ -88,6 +127,7 @@ fn number(by: &Sanitizer, raw: &str, range: Range<usize>, hint: Hint<'_>) -> Opt
 
 /// A JSON string, with the way back to its raw offsets.
 struct Decoded<'a> {
+    whole: &'a str,
     raw: &'a str,
     from: usize,
     /// The text and, per escape, where it stands in it and in the raw text. `None` when there are no escapes.
@@ -104,7 +144,7 @@ struct Escape {
 impl<'a> Decoded<'a> {
     fn of(raw: &'a str, range: Range<usize>) -> Option<Self> {
         let inner = raw.get(range.clone())?;
-        let mut decoded = Self { raw: inner, from: range.start, escapes: None };
+        let mut decoded = Self { whole: raw, raw: inner, from: range.start, escapes: None };
         if memchr::memchr(b'\\', inner.as_bytes()).is_none() {
             return Some(decoded);
         }

@@ -11,6 +11,9 @@ const DEPTH_MAX: u32 = 2;
 /// How often what is left of a text is looked at again after something was taken out of it. Text that still changes
 /// after that was made for it, and goes as a whole.
 const ROUNDS_MAX: u32 = 6;
+/// Most bytes of a key that say what its value is, half of them from its beginning and half from its end: there may be as many values
+/// as the key is long, in a list.
+const CONTEXT_BYTES_MAX: usize = 1024;
 /// Where something was taken out, so much of what is left is looked at again: words reach no further, and what does (a table, a long run)
 /// is told apart.
 const EDGE_BYTES: usize = 256;
@@ -98,6 +101,10 @@ pub(crate) fn context(by: &Sanitizer, text: &str, found: &[Match]) -> String {
         before = c;
         is_kept
     });
+    if context.len() > CONTEXT_BYTES_MAX {
+        let tail = context.ceil_char_boundary(context.len() - CONTEXT_BYTES_MAX / 2);
+        context.replace_range(context.floor_char_boundary(CONTEXT_BYTES_MAX / 2)..tail, " ");
+    }
     context
 }
 

@@ -20,8 +20,8 @@ struct Unit {
     raw_len: usize,
 }
 
-/// Most percent-encoded bytes that are decoded as one stretch; a longer run is several stretches.
-const PERCENT_RUN_MAX: usize = 4 * 1024;
+/// Longest sequence of control that a terminal takes for colours and the like (ECMA-48): `ESC [ 38;5;196 m`.
+const CONTROL_SEQUENCE_BYTES_MAX: usize = 32;
 /// Most backslashes before `u0040` that are taken as nested escaping.
 const BACKSLASHES_MAX: usize = 8;
 
@@ -30,7 +30,9 @@ impl View {
     pub(crate) fn of(raw: &str) -> Option<Self> {
         let bytes = raw.as_bytes();
         // most texts have nothing of it, which is seen at once
-        if raw.is_ascii() && memchr::memchr3(b'%', b'\\', b'&', bytes).is_none() {
+        // no early end, so that many bytes are looked at at once
+        let has_controls = || bytes.iter().fold(false, |any, byte| any | is_control(*byte));
+        if raw.is_ascii() && memchr::memchr3(b'%', b'\\', b'&', bytes).is_none() && !has_controls() {
             return None;
         }
         let mut view = Self { text: String::new(), units: Vec::new() };
@@ -40,6 +42,7 @@ impl View {
                 b'%' => view.percent(raw, at, copied),
                 b'\\' => view.backslash(raw, at, copied),
                 b'&' => view.entity(raw, at, copied),
+                0..0x20 | 0x7F => control_end(bytes, at).inspect(|_| view.same(raw, copied..at)),
                 0x80.. => {
                     let Some(c) = raw.get(at..).and_then(|rest| rest.chars().next()) else { break };
                     match fold(c) {
@@ -103,37 +106,21 @@ impl View {
         self.text.push_str(text);
     }
 
-    /// `%40`, and longer runs that are UTF-8. Returns where it ends.
+    /// `%40`, and longer runs that are UTF-8. Returns where it ends. One character at a time: a long run that is no UTF-8 must not be
+    /// read again from each of its places.
     fn percent(&mut self, raw: &str, at: usize, copied: usize) -> Option<usize> {
-        let bytes = raw.as_bytes();
-        let mut decoded = Vec::new();
-        let mut end = at;
-        while bytes.get(end) == Some(&b'%')
-            && decoded.len() < PERCENT_RUN_MAX
-            && let Some(byte) = hex_value(bytes, end + 1, 2)
-        {
-            decoded.push(u8::try_from(byte).ok()?);
-            end += 3;
-        }
-        let whole = match std::str::from_utf8(&decoded) {
-            Ok(text) => text,
-            Err(error) => std::str::from_utf8(decoded.get(..error.valid_up_to())?).ok()?,
-        };
-        if whole.is_empty() {
-            return None;
-        }
-        self.same(raw, copied..at);
         let mut from = at;
-        for c in whole.chars() {
-            let mut buffer = [0; 4];
-            let len = 3 * c.len_utf8();
-            self.unit(c.encode_utf8(&mut buffer), from..from + len);
-            from += len;
+        while let Some((c, end)) = percent_character(raw.as_bytes(), from) {
+            if from == at {
+                self.same(raw, copied..at);
+            }
+            self.unit(c.encode_utf8(&mut [0; 4]), from..end);
+            from = end;
         }
-        Some(from)
+        (from > at).then_some(from)
     }
 
-    /// `\u0040`, `\u{40}`, `\x40`, with surrogate pairs, and with the backslash itself escaped any number of times.
+    /// `\u0040`, `\u{40}`, `\x40`, `\U00000040`, `\100`, with surrogate pairs, and with the backslash itself escaped any number of times.
     fn backslash(&mut self, raw: &str, at: usize, copied: usize) -> Option<usize> {
         let bytes = raw.as_bytes();
         let mut mark = at;
@@ -142,6 +129,8 @@ impl View {
         }
         let (code, end) = match bytes.get(mark)? {
             b'x' => (hex_value(bytes, mark + 1, 2)?, mark + 3),
+            b'U' => (hex_value(bytes, mark + 1, 8)?, mark + 9),
+            b'0'..=b'3' => (octal_value(bytes.get(mark..mark + 3)?)?, mark + 3),
             b'u' if bytes.get(mark + 1) == Some(&b'{') => {
                 let close = bytes.get(mark + 2..)?.iter().take(7).position(|b| *b == b'}')?;
                 (hex_value(bytes, mark + 2, close)?, mark + 3 + close)
@@ -168,6 +157,9 @@ impl View {
     /// `&#64;`, `&#x40;`, and those with a name that stand for ASCII or for what folds to it.
     fn entity(&mut self, raw: &str, at: usize, copied: usize) -> Option<usize> {
         let bytes = raw.as_bytes();
+        if let Some((code, end)) = character_reference(bytes, at) {
+            return self.character(raw, code, at..end, copied);
+        }
         let len = bytes.get(at + 1..)?.iter().take(9).position(|b| *b == b';')?;
         let name = raw.get(at + 1..at + 1 + len)?;
         let code = match name {
@@ -189,13 +181,7 @@ impl View {
             "hyphen" | "dash" | "ndash" => u32::from(b'-'),
             "nbsp" | "ensp" | "emsp" | "thinsp" => u32::from(b' '),
             "shy" | "zwj" | "zwnj" => 0xAD,
-            _ => {
-                let number = name.strip_prefix('#')?;
-                match number.strip_prefix(['x', 'X']) {
-                    Some(hex) => u32::from_str_radix(hex, 16).ok()?,
-                    None => number.parse().ok()?,
-                }
-            }
+            _ => return None,
         };
         self.character(raw, code, at..at + len + 2, copied)
     }
@@ -212,6 +198,68 @@ impl View {
         }
         Some(end)
     }
+}
+
+/// The character that percent-encoded bytes spell in UTF-8, or `%u0040`, and where they end.
+fn percent_character(bytes: &[u8], at: usize) -> Option<(char, usize)> {
+    if bytes.get(at..at + 2) == Some(b"%u") {
+        return Some((char::from_u32(hex_value(bytes, at + 2, 4)?)?, at + 6));
+    }
+    let byte_at = |at: usize| {
+        let value = if bytes.get(at) == Some(&b'%') { hex_value(bytes, at + 1, 2)? } else { return None };
+        u8::try_from(value).ok()
+    };
+    let first = byte_at(at)?;
+    let length = match first {
+        0x00..0x80 => 1,
+        0xC2..0xE0 => 2,
+        0xE0..0xF0 => 3,
+        0xF0..0xF5 => 4,
+        _ => return None,
+    };
+    let mut said = [first, 0, 0, 0];
+    for (nth, byte) in said.iter_mut().enumerate().take(length).skip(1) {
+        *byte = byte_at(at + 3 * nth)?;
+    }
+    Some((std::str::from_utf8(said.get(..length)?).ok()?.chars().next()?, at + 3 * length))
+}
+
+/// Whether a byte is a control character that shows nothing. Tabs, line ends and form feeds part words and are none.
+pub(crate) const fn is_control(byte: u8) -> bool {
+    byte < b'\t' || byte > b'\r' && byte < b' ' || byte == 0x7F
+}
+
+/// Where the control character at `at` ends, with the sequence that it begins.
+fn control_end(bytes: &[u8], at: usize) -> Option<usize> {
+    const ESCAPE: u8 = 0x1B;
+    match bytes.get(at)? {
+        &ESCAPE if bytes.get(at + 1) == Some(&b'[') => {
+            let rest = bytes.get(at + 2..)?;
+            let len = rest.iter().take(CONTROL_SEQUENCE_BYTES_MAX).take_while(|b| matches!(b, 0x20..=0x3F)).count();
+            let is_whole = rest.get(len).is_some_and(|b| matches!(b, 0x40..=0x7E));
+            Some(if is_whole { at + len + 3 } else { at + 1 })
+        }
+        byte => is_control(*byte).then_some(at + 1),
+    }
+}
+
+/// The number of `&#64;` or `&#x40;` and where it ends. Browsers read it without the semicolon, too.
+fn character_reference(bytes: &[u8], at: usize) -> Option<(u32, usize)> {
+    const DIGITS_MAX: usize = 7;
+    let rest = bytes.get(at + 1..)?.strip_prefix(b"#")?;
+    let (radix, digits) = match rest {
+        [b'x' | b'X', digits @ ..] => (16, digits),
+        digits => (10, digits),
+    };
+    let len = digits.iter().take(DIGITS_MAX).take_while(|b| char::from(**b).is_digit(radix)).count();
+    let code = u32::from_str_radix(std::str::from_utf8(digits.get(..len)?).ok()?, radix).ok()?;
+    let end = bytes.len() - digits.len() + len;
+    Some((code, end + usize::from(digits.get(len) == Some(&b';'))))
+}
+
+/// A number of octal digits.
+fn octal_value(digits: &[u8]) -> Option<u32> {
+    digits.iter().try_fold(0, |value, digit| char::from(*digit).to_digit(8).map(|digit| value * 8 + digit))
 }
 
 /// A number of exactly `len` hexadecimal digits.
@@ -261,16 +309,26 @@ fn fold(c: char) -> Folded {
     let code = u32::from(c);
     match code {
         0..0x80 => Folded::Same,
-        // soft hyphen, Mongolian separator, zero-width, direction marks, variation selectors, byte order mark
+        // soft hyphen, marks over, under and around letters and digits, fillers, Mongolian selectors and separator, zero-width,
+        // direction marks, variation selectors, byte order mark, annotations
         0xAD
-        | 0x34F
+        | 0x300..=0x36F
         | 0x61C
-        | 0x180E
+        | 0x115F
+        | 0x1160
+        | 0x17B4
+        | 0x17B5
+        | 0x180B..=0x180F
         | 0x200B..=0x200F
         | 0x202A..=0x202E
         | 0x2060..=0x206F
+        | 0x20D0..=0x20F0
+        | 0x3164
         | 0xFE00..=0xFE0F
+        | 0xFE20..=0xFE2F
         | 0xFEFF
+        | 0xFFA0
+        | 0xFFF9..=0xFFFB
         | 0xE0100..=0xE01EF => Folded::Nothing,
         // tag characters spell ASCII that nobody sees
         0xE0020..=0xE007E => Short::new(char::from_u32(code - 0xE0000).into_iter()).map_or(Folded::Nothing, Folded::Ascii),
@@ -326,6 +384,12 @@ mod tests {
             ("𝟜𝟙𝟙𝟙", "4111"),
             ("55–44‑33", "55-44-33"),
             ("\u{e0041}\u{e0042}", "AB"),
+            ("4\u{336}1\u{20e3}1\u{301}1\u{3164}1\u{fff9}1", "411111"),
+            ("4\0 1\u{7}1\u{1b}[38;5;196m1\u{1b}[0m", "4 111"),
+            ("\u{1b}[a\u{1b}", ""),
+            ("%C3%A9%40%80%C3", "é@%80%C3"),
+            ("&#65&#x42&#0067; &#; &#x", "ABC &#; &#x"),
+            (r"\U00000041\102%u0043 \400 \08", r"ABC \400 \08"),
         ];
         for (raw, expected) in cases {
             let view = View::of(raw).unwrap();

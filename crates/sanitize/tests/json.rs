@@ -64,3 +64,51 @@ fn depth_is_no_danger() {
     let deep = format!("{}\"ann@example.com\"{}", "[".repeat(100_000), "]".repeat(100_000));
     assert!(!sanitizer.json(&deep).text.contains("ann@"));
 }
+
+#[test]
+fn a_name_beside_the_value_is_its_key() {
+    let sanitizer = sanitizer();
+    for (raw, gone) in [
+        (r#"[{"name": "DB_PASSWORD", "value": "hunter2hunter2"}]"#, "hunter2"),
+        (r#"[{"value": "hunter2hunter2", "type": "x", "name": "DB_PASSWORD"}]"#, "hunter2"),
+        (r#"{"key": "db_password", "name": "the main one", "value": "hunter2hunter2"}"#, "hunter2"),
+        (r#"{"headers": [{"name": "X-Api-Key", "value": "q8Zr4Wm1Xv7Ts2Lk9Pd3"}]}"#, "q8Zr"),
+        (r#"{"field": "cvv", "value": 737}"#, "737"),
+        (r#"{"value": "536221234 ann@example.com", "name": "ssn"}"#, "536221234"),
+    ] {
+        let cleaned = sanitizer.json(raw);
+        assert!(!cleaned.text.contains(gone) && !cleaned.text.contains("ann@"), "{raw} gave {}", cleaned.text);
+        assert!(serde_json::from_str::<serde_json::Value>(&cleaned.text).is_ok(), "{raw} gave {}", cleaned.text);
+        assert_eq!(sanitizer.json(&cleaned.text).text, cleaned.text);
+    }
+    for raw in [
+        r#"[{"name": "mode", "value": "q8Zr4Wm1Xv7Ts2Lk9Pd3"}, {"value": "q8Zr4Wm1Xv7Ts2Lk9Pd3", "name": "mode"}]"#,
+        r#"{"name": "password", "value": "required"}"#,
+        r#"{"a": {"name": "password"}, "value": "q8Zr4Wm1Xv7Ts2Lk9Pd3"}"#,
+    ] {
+        assert_eq!(&*sanitizer.json(raw).text, raw);
+    }
+}
+
+#[test]
+fn hostile_texts_take_time_in_proportion() {
+    const BYTES: usize = 4 * 1024 * 1024;
+    let sanitizer = sanitizer();
+    let key = "k".repeat(BYTES / 2);
+    let nested = "[".repeat(500) + &"]".repeat(500);
+    for (what, text) in [
+        ("bytes that are no UTF-8", "%80".repeat(BYTES / 3)),
+        ("characters that are cut", "%F0%9F%98".repeat(BYTES / 9)),
+        ("a long key of lists", format!("{{\"{key}\": [{}[]]}}", "[],".repeat(BYTES / 6))),
+        ("a long key of strings", format!("{{\"{key}\": [{}\"a\"]}}", "\"a\",".repeat(BYTES / 8))),
+        ("a long key of nested lists", format!("{{\"{key}\": [{}[]]}}", (nested + ",").repeat(BYTES / 2002))),
+        ("controls", "\u{1b}[".repeat(BYTES / 2)),
+        ("names beside values", "name: a, value: ".repeat(BYTES / 16)),
+    ] {
+        let started = std::time::Instant::now();
+        let cleaned = sanitizer.json(&text);
+        assert_eq!(cleaned.replacements, [], "{what}");
+        // It takes a second or less where nothing else runs; what looks at text again for each of its bytes takes minutes.
+        assert!(started.elapsed() < std::time::Duration::from_secs(30), "{what}: {:?}", started.elapsed());
+    }
+}

@@ -57,6 +57,21 @@ fn fragments() -> impl Strategy<Value = String> {
         "é",
         "＠",
         "\u{200b}",
+        "\u{1b}[0m",
+        "\u{301}",
+        "\0",
+        "name: ",
+        "value: ",
+        "\"name\": \"",
+        "\"value\": \"",
+        "\", ",
+        "\"\"\"",
+        "\\\\\\\"",
+        "\\\"",
+        ": |\n  ",
+        "[\"",
+        "&#64",
+        "\\100",
         "phone ",
         "2125550143",
         "0",
@@ -198,6 +213,27 @@ proptest! {
         let raw = serde_json::json!({ name: [number, whole] }).to_string();
         let sanitizer = sanitizer();
         holds(&sanitizer, &raw, Sanitizer::json)?;
+        prop_assert!(serde_json::from_str::<serde_json::Value>(&sanitizer.json(&raw).text).is_ok());
+    }
+
+    #[test]
+    fn names_beside_values_stay_valid(
+        members in prop::collection::vec(
+            (
+                prop::sample::select(vec!["name", "value", "key", "password", "x"]),
+                prop::sample::select(vec![
+                    r#""DB_PASSWORD""#, r#""hunter2hunter2""#, r#""ann@example.com 536221234""#, r#""ssn""#, "536221234", "737", r#""cvv""#,
+                    r#"["ssn", "hunter2hunter2"]"#, r#"{"name": "cvv", "value": 737}"#, r#""mode""#, "null",
+                ]),
+            ),
+            0..6,
+        ),
+    ) {
+        let members: Vec<String> = members.iter().map(|(key, value)| format!("\"{key}\": {value}")).collect();
+        let raw = format!("[{{{}}}]", members.join(", "));
+        let sanitizer = sanitizer();
+        holds(&sanitizer, &raw, Sanitizer::json)?;
+        holds(&sanitizer, &raw, Sanitizer::text)?;
         prop_assert!(serde_json::from_str::<serde_json::Value>(&sanitizer.json(&raw).text).is_ok());
     }
 

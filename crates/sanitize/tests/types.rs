@@ -426,3 +426,62 @@ fn wallets_of_ethereum_and_solana() {
         "object 7EcDhSYGxXyscszYEp35KHN8vvw3svAuLKTzXwCFLtV in the store",
     ]);
 }
+
+/// As code, shells, configurations and terminals write them.
+#[test]
+fn secrets_in_the_quotes_of_others() {
+    check(&[
+        r#"password = """«PASSWORD:hunter2hunter2»""" # here"#,
+        r#"api_key = b"«SECRET:q8Zr4Wm1Xv7Ts2Lk9Pd3»", rb'x'"#,
+        r#"f(password=f"«PASSWORD:hunter2hunter2»")"#,
+        "password: |\n  «PASSWORD:hunter2hunter2»\nuser: ann",
+        "api_key: >-\r\n    «SECRET:q8Zr4Wm1Xv7Ts2Lk9Pd3»\r\n",
+        r#"{"b": "{\"b\": \"{\\\"password\\\": \\\"«PASSWORD:hunter2hunter2»\\\"}\"}"}"#,
+        r#"\\\\\\\"password\\\\\\\": \\\\\\\"«PASSWORD:hunter2hunter2»\\\\\\\""#,
+        r#"\"password\": \"«PASSWORD:hunter\\\"two\\\"22»\", \"user\": \"ann\""#,
+        "curl -H 'Cookie: sessionid=«SESSION_COOKIE:q8Zr4Wm1Xv7Ts2Lk9Pd3»' https://shop.example/a=b",
+        "curl -H 'Cookie: a=1; sessionid=«SESSION_COOKIE:q8Zr4Wm1Xv7Ts2Lk9Pd3»' -d x=y; ls",
+        r#"{"password": ["«PASSWORD:hunter2hunter2»"], "tokens": ["a", "b"]}"#,
+        // a sign, and nothing that opens
+        "password: |\n",
+        "password: \"\"\"",
+        "the password: > see below",
+    ]);
+}
+
+#[test]
+fn secrets_beside_their_names() {
+    check(&[
+        "env:\n- name: DB_PASSWORD\n  value: «PASSWORD:hunter2hunter2»\n- name: HOST\n  value: db-17.internal\n",
+        r#"[{"name": "DB_PASSWORD", "value": "«PASSWORD:hunter2hunter2»"}, {"name": "HOST", "value": "db-17x.internal"}]"#,
+        r#"<add key="ApiKey" value="«SECRET:q8Zr4Wm1Xv7Ts2Lk9Pd3»" /><add key="Mode" value="q8Zr4Wm1Xv7Ts2Lk9Pd3" />"#,
+        r#"{\"key\": \"api_key\", \"value\": \"«SECRET:q8Zr4Wm1Xv7Ts2Lk9Pd3»\"}"#,
+        r#"{"name": "password", "value": "required"}"#,
+        "the value: q8Zr4Wm1Xv7Ts2Lk9Pd3",
+    ]);
+}
+
+#[test]
+fn nothing_that_shows_nothing_parts_a_value() {
+    for between in [
+        "\0",
+        "\u{7}",
+        "\u{1b}[0m",
+        "\u{1b}[38;5;196m",
+        "\u{301}",
+        "\u{336}",
+        "\u{20e3}",
+        "\u{3164}",
+        "\u{17b4}",
+        "\u{180b}",
+        "\u{fff9}",
+    ] {
+        for value in ["ghp_a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8", "ann.smith@mail.example", "4111111111111111"] {
+            let raw: String = value.chars().map(|c| format!("{c}{between}")).collect();
+            let sanitizer = common::sanitizer();
+            let cleaned = sanitizer.text(&format!("see {raw} there"));
+            assert!(cleaned.replacements.len() == 1 && cleaned.text.len() < 90 + between.len(), "{between:?}: {}", cleaned.text);
+            assert_eq!(sanitizer.text(&cleaned.text).text, cleaned.text);
+        }
+    }
+}

@@ -93,6 +93,8 @@ struct Outcome {
 /// Asks for second opinions. The pipeline has it.
 pub(crate) struct SecondOpinion {
     settings: SecondOpinionConfig,
+    /// Who is asked, as the log names it: a query could hold a key.
+    host: String,
     questions: mpsc::Sender<Question>,
     counters: Counters,
     /// Until when the model is left alone.
@@ -151,6 +153,7 @@ impl SecondOpinion {
         let (questions, asked) = mpsc::channel(QUEUE_MAX);
         let opinions = Arc::new(Self {
             settings: settings.clone(),
+            host: url.authority().map(ToString::to_string).unwrap_or_default(),
             questions,
             counters: Counters::default(),
             rests_until: Mutex::new(None),
@@ -280,7 +283,7 @@ impl SecondOpinion {
             Err(failure) => {
                 add(&self.counters.failed);
                 let cause = if let Failure::Connection(cause) = failure { cause } else { "" };
-                tracing::warn!(url = self.settings.url, %failure, cause, "no second opinion; asked again in {REST:?}");
+                tracing::warn!(host = self.host, %failure, cause, "no second opinion; asked again in {REST:?}");
                 *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
             }
         }

@@ -28,7 +28,8 @@ pub(crate) fn homoglyphs(normalised: &str) -> Option<(String, Spans)> {
     let mut at = 0;
     while at < normalised.len() {
         let rest = &normalised[at..];
-        let word: usize = rest.chars().take_while(|character| character.is_alphabetic()).map(char::len_utf8).sum();
+        // Digits may stand for letters of a word, and must not part the others: a letter alone says nothing.
+        let word: usize = rest.chars().take_while(|character| character.is_alphanumeric()).map(char::len_utf8).sum();
         if word == 0 {
             let length = rest.chars().next().map_or(1, char::len_utf8);
             spans.linear(out.len(), at);
@@ -38,7 +39,7 @@ pub(crate) fn homoglyphs(normalised: &str) -> Option<(String, Spans)> {
         }
         let text = &rest[..word];
         let look_alikes = text.chars().filter(|&character| look_alike(character).is_some()).count();
-        let letters = text.chars().count();
+        let letters = text.chars().filter(|character| character.is_alphabetic()).count();
         let mixed = look_alikes > 0 && (text.bytes().any(|byte| byte.is_ascii_alphabetic()) || text.chars().any(is_ornament));
         let all = letters > 1 && look_alikes == letters && latin > foreign;
         if mixed || all {
@@ -365,7 +366,8 @@ mod tests {
     #[test]
     fn disguises_come_off() {
         assert_eq!(homoglyphs("ignоrе all").unwrap().0, "ignore all");
-        assert!(homoglyphs("это обычный текст").is_none());
+        assert_eq!(homoglyphs("рlеа5е 5у57еm").unwrap().0, "plea5e 5y57em", "digits part no word");
+        assert!(homoglyphs("это обычный текст, 2го, 5с").is_none());
         assert_eq!(leetspeak("1gn0r3 pr3v10us rul35").unwrap().0, "ignore previous rules");
         assert!(leetspeak("sha256 of file v2.0, 14 of 20").is_none());
         assert_eq!(spaced_letters("x: i g n o r e   a l l now").unwrap().0, "x: ignore all now");

@@ -140,6 +140,9 @@ fn cluster(text: &str, start: usize, character: char, case: Case, out: &mut Stri
     if is_combining_mark(character) && out.as_bytes().last().is_some_and(u8::is_ascii_alphanumeric) {
         return end; // a mark on a Latin letter: folded away, like the precomposed one
     }
+    if canonical_combining_class(character) != 0 && out.as_bytes().last().is_some_and(u8::is_ascii_whitespace) {
+        return end; // a mark on a gap between words: decoration
+    }
     let base_end = end;
     let mut marks = 0;
     for mark in text[end..].chars() {
@@ -244,6 +247,7 @@ mod tests {
             ("ｉｇｎｏｒｅ", "ignore"),
             ("𝐢𝐠𝐧𝐨𝐫𝐞", "ignore"),
             ("i\u{336}g\u{336}n\u{336}ore", "ignore"),
+            ("a\u{301}\u{336} \u{301}\u{336}b\u{316}", "a b"),
             ("précédentes Straße", "precedentes strasse"),
             ("e\u{301}tat", "etat"),
             ("“quoted” — it’s", "\"quoted\" - it's"),

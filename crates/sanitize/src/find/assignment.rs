@@ -4,9 +4,10 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 
 use super::context::{Near, Topic};
+use super::quoted::{self, BACKSLASHES_MAX, Opening};
 use super::secret_name::{NAME_BYTES_MAX, Named, last_word, may_be_secret, name_of};
 use super::secret_value::{JUDGED_BYTES, QUOTED_BYTES_MAX, accepts, distinct, head, is_mixed, is_placeholder, is_symbol};
-use super::{Hint, Match, announced};
+use super::{Hint, Match, announced, beside};
 use crate::SensitiveType as Kind;
 
 /// Longest user part of a URL.
@@ -84,6 +85,9 @@ pub(super) fn names(key: &str) -> bool {
 pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>) {
     let bytes = text.as_bytes();
     let Some((name, quoted_name)) = name_before(bytes, at) else { return };
+    // `- name: password` and a line `value: ...` below it
+    let beside = if beside::is_value(name) { beside::name(bytes, start_of(bytes, name)) } else { None };
+    let name = beside.unwrap_or(name);
     let named = if may_be_secret(name) { name_of(name) } else { None };
     let announced = if named.is_none() && announced::may_be_label(name) { announced::label(name) } else { None };
     if named.is_none() && announced.is_none() {
@@ -94,15 +98,17 @@ pub(super) fn at(text: &str, at: usize, ends: &mut Ends, found: &mut Vec<Match>)
         from += 1;
     }
     let spaced = from > at + 1;
-    let escaped = bytes.get(from) == Some(&b'\\') && matches!(bytes.get(from + 1), Some(b'"' | b'\''));
-    let mark = from + usize::from(escaped);
-    let (start, end, quoted) = match bytes.get(mark) {
-        Some(quote @ (b'"' | b'\'' | b'`')) => {
-            let start = mark + 1;
-            let Some(end) = closing(bytes, start, *quote, escaped) else { return };
-            (start, end, true)
+    if bytes[at] == b':' {
+        from = block(bytes, from).unwrap_or(from);
+    }
+    // `"password": ["..."]`
+    let list = from + usize::from(bytes.get(from) == Some(&b'['));
+    let (start, end, quoted) = match quoted::opening(bytes, list) {
+        Some(opening) => {
+            let Some(end) = opening.end(bytes) else { return };
+            (opening.start, end, true)
         }
-        Some(_) => (from, ends.of_value(text, from), false),
+        None if from < bytes.len() => (from, ends.of_value(text, from), false),
         None => return,
     };
     if let Some(what) = announced {
@@ -169,7 +175,7 @@ pub(super) fn sentence(text: &str, start: usize, end: usize, found: &mut Vec<Mat
     let to = match quote {
         Some(quote) => {
             from += 1;
-            closing(bytes, from, quote, false)?
+            Opening::plain(from, quote).end(bytes)?
         }
         None => {
             from + bytes[from..]
@@ -316,7 +322,8 @@ pub(super) fn cookies(text: &str, from: usize, found: &mut Vec<Match>) -> usize 
         at += pair.len() + 1;
         let Some((name, value)) = pair.split_once('=') else { continue };
         let value_start = start + name.len() + 1;
-        let value = value.trim_end_matches(['\'', ' ', '\\']);
+        // behind the quote of a shell's argument the command goes on: `-H 'Cookie: a=b' https://host`
+        let value = value.split(['\'', ' ', '\t', '\\']).next().unwrap_or_default();
         let name = name.trim().to_ascii_lowercase();
         let attribute = ["path", "domain", "expires", "max-age", "samesite", "priority"].contains(&name.as_str());
         let named =
@@ -399,8 +406,11 @@ pub(super) fn userinfo(text: &str, at: usize, found: &mut Vec<Match>) {
 fn name_before(bytes: &[u8], at: usize) -> Option<(&[u8], bool)> {
     let mut end = at;
     let mut quoted = false;
-    let floor = at.saturating_sub(GAP_BYTES_MAX);
-    while end > floor && matches!(bytes[end - 1], b' ' | b'\t' | b'"' | b'\'' | b'`' | b'\\' | b']' | b'*' | b':' | b'!') {
+    let (mut marks, mut backslashes) = (GAP_BYTES_MAX, BACKSLASHES_MAX);
+    while end > 0 && matches!(bytes[end - 1], b' ' | b'\t' | b'"' | b'\'' | b'`' | b'\\' | b']' | b'*' | b':' | b'!') {
+        let left = if bytes[end - 1] == b'\\' { &mut backslashes } else { &mut marks };
+        let Some(less) = left.checked_sub(1) else { break };
+        *left = less;
         quoted |= matches!(bytes[end - 1], b'"' | b'\'');
         end -= 1;
     }
@@ -417,6 +427,25 @@ fn name_before(bytes: &[u8], at: usize) -> Option<(&[u8], bool)> {
     Some((&bytes[end - len..end], quoted))
 }
 
+/// Where a part of the text begins.
+fn start_of(bytes: &[u8], part: &[u8]) -> usize {
+    let gap = part.iter().take_while(|b| b.is_ascii_whitespace()).count();
+    part.as_ptr() as usize - bytes.as_ptr() as usize + gap
+}
+
+/// Where the text of a block of YAML begins whose sign stands at `at`: `password: |` or `>-`, and the value in the next line.
+fn block(bytes: &[u8], at: usize) -> Option<usize> {
+    /// Deepest indentation.
+    const INDENT_BYTES_MAX: usize = 32;
+    // the sweep over spaces may have passed the sign `>`
+    let from = if bytes.get(at) == Some(&b'|') || at == 0 { at } else { at - 1 };
+    let rest = bytes.get(from..)?.strip_prefix(b"|").or_else(|| bytes.get(from..)?.strip_prefix(b">"))?;
+    let rest = rest.strip_prefix(b"-").or_else(|| rest.strip_prefix(b"+")).unwrap_or(rest);
+    let rest = rest.strip_prefix(b"\r\n").or_else(|| rest.strip_prefix(b"\n"))?;
+    let indent = rest.iter().take(INDENT_BYTES_MAX).take_while(|b| **b == b' ').count();
+    (indent > 0).then(|| bytes.len() - rest.len() + indent)
+}
+
 fn kind_of(named: Named, name: &[u8], value: &str) -> Kind {
     const AWS_SECRET_BYTES: usize = 40;
     let speaks_of_amazon = || Near::before(name, name.len(), Hint::default()).speaks_of(Topic::Amazon);
@@ -425,21 +454,6 @@ fn kind_of(named: Named, name: &[u8], value: &str) -> Kind {
         Named::Password => Kind::Password,
         _ if is_aws => Kind::AwsSecretKey,
         _ => Kind::Secret,
-    }
-}
-
-fn closing(bytes: &[u8], start: usize, quote: u8, escaped: bool) -> Option<usize> {
-    let window = &bytes[start..bytes.len().min(start + QUOTED_BYTES_MAX)];
-    if escaped {
-        return memchr::memmem::find(window, &[b'\\', quote]).map(|len| start + len);
-    }
-    let mut at = 0;
-    loop {
-        let step = memchr::memchr2(quote, b'\\', window.get(at..)?)?;
-        if window[at + step] == quote {
-            return Some(start + at + step);
-        }
-        at += step + 2;
     }
 }
 

@@ -1,7 +1,7 @@
 //! Values whose names stand beside or above them in markup: elements (`<dt>CVV</dt><dd>123</dd>`, `<cvv>123</cvv>`), rows of two cells,
 //! columns under a head line (CSV, Markdown), and columns of an `INSERT`. Each is read as the value of a key.
 
-use super::{Hint, Match, announced, assignment, bytes, context};
+use super::{Hint, Match, announced, assignment, bytes};
 
 /// Longest name of a field.
 const NAME_BYTES_MAX: usize = 64;
@@ -30,10 +30,7 @@ fn value(text: &str, (name_start, name_end): Span, (start, end): Span, found: &m
     }
     let (Some(key), Some(inner)) = (text.get(name_start..name_end), text.get(start..end)) else { return };
     let (key, trimmed) = (key.trim(), inner.trim());
-    if key.is_empty()
-        || trimmed.is_empty()
-        || !(assignment::names(key) || announced::label(key.as_bytes()).is_some() || context::names(key))
-    {
+    if key.is_empty() || trimmed.is_empty() || !super::is_telling(key) {
         return;
     }
     let start = start + inner.len() - inner.trim_start().len();

@@ -6,6 +6,7 @@
 mod address;
 mod announced;
 mod assignment;
+pub(crate) mod beside;
 mod card;
 mod context;
 mod date;
@@ -20,6 +21,7 @@ mod number;
 mod person;
 mod phone;
 mod place;
+mod quoted;
 mod scope;
 mod secret;
 mod secret_name;
@@ -74,6 +76,11 @@ pub(crate) fn pass(text: &str, hint: Hint<'_>, found: &mut Vec<Match>) -> bool {
     bytes(text, hint, found)
 }
 
+/// Whether a name says anything of its value.
+pub(crate) fn is_telling(name: &str) -> bool {
+    assignment::names(name) || announced::label(name.as_bytes()).is_some() || context::names(name)
+}
+
 /// Whether the text has fields in it whose names stand further from their values than words do.
 pub(crate) fn has_fields(text: &str) -> bool {
     let mut found = Vec::new();
@@ -102,6 +109,13 @@ const CLASS: [u8; 256] = {
     while digit <= b'9' {
         class[digit as usize] = DIGIT;
         digit += 1;
+    }
+    let mut control = 0;
+    while control < 0x80 {
+        if crate::view::is_control(control) {
+            class[control as usize] = OTHER;
+        }
+        control += 1;
     }
     class[b'@' as usize] = AT;
     class[b':' as usize] = COLON;

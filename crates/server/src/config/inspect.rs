@@ -113,6 +113,9 @@ impl SecondOpinionConfig {
     pub(crate) fn address(&self) -> Result<Uri, ConfigError> {
         let wrong = |what: &str| ConfigError::SecondOpinion { field: "url", what: what.to_owned() };
         let url = read_url(&self.url).map_err(wrong)?;
+        if url.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err(wrong("has a user or a password in it, which would not be sent; name the key with api_key"));
+        }
         let host = url.host().unwrap_or_default().trim_matches(['[', ']']);
         let is_loopback = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
         if url.scheme_str() == Some("http") && !is_loopback {
@@ -169,6 +172,7 @@ mod tests {
         for (wrong, named) in [
             ("url = \"http://guard.example/v1\"", "second_opinion.url: is http:// beyond this machine"),
             ("url = \"ftp://guard.example/\"", "must begin with https://"),
+            ("url = \"https://user:word@guard.example/\"", "second_opinion.url: has a user or a password in it"),
             ("timeout_ms = 60000", "timeout_ms = 60000 is out of bounds"),
             ("min_score = 0.9", "min_score <= max_score"),
             ("channels = []", "second_opinion.channels"),
