@@ -60,7 +60,7 @@ pub struct SessionLabel {
 #[error(
     "{0}; a session is {{\"trace_id\", \"suite\", \"model\"?, \"attack\": NAME|null, \"exposed\": BOOL, \"attack_succeeded\": BOOL, \"messages\": [...]}}"
 )]
-pub struct SessionError(#[from] serde_json::Error);
+pub struct SessionError(String);
 
 #[derive(Deserialize)]
 struct Line {
@@ -80,7 +80,9 @@ impl SessionLabel {
     /// # Errors
     /// When a label is missing or of another type.
     pub fn read(line: &[u8]) -> Result<Self, SessionError> {
-        let line: Line = serde_json::from_slice(line)?;
+        // To JSON every line is the first one of its file.
+        let said = |error: serde_json::Error| SessionError(error.to_string().replace(" at line 1 column ", ", column "));
+        let line: Line = serde_json::from_slice(line).map_err(said)?;
         let class = match &line.attack {
             _ if line.attack_succeeded == Some(true) => Class::Succeeded,
             _ if line.exposed == Some(true) => Class::Resisted,

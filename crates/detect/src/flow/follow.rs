@@ -33,7 +33,8 @@ pub(crate) enum Ground {
     Instructed,
     /// A plain imperative, and a call to its address, where the user had named another one of this form.
     Elsewhere,
-    /// The instruction is marked; the call does what it asks for, which the user did not.
+    /// The instruction is marked; the call does what it asks for, which the user did not, or does it with a secret of which nobody knows
+    /// whose it is.
     Unasked,
     /// The instruction is marked; the call does what it asks for with a value of it.
     Value,
@@ -119,11 +120,14 @@ pub(crate) fn follows(conversation: &Conversation, tool: &str, does: Classes, va
         } else {
             let nowhere = |value: &str| !conversation.is_told(value) && is_assembled(value, &source.around);
             let parts = of_source(&addresses[..addresses.len().min(ASSEMBLED_MAX)], &nowhere);
+            // The sanitiser knows a password by the name of its entry, and not in a sentence: so it may stand in the order unseen.
+            let unknown = of_source(&addresses, &|value| value.starts_with('<') && !conversation.is_told(value));
             let named = of_source(&words, &|value| has_word(&source.text, value));
             match () {
                 () if !parts.is_empty() => (Ground::Assembled, parts),
                 () if does_it && !named.is_empty() => (Ground::Value, named),
                 () if does_it && !asked && verbs::has_side_effect(does) => (Ground::Unasked, Vec::new()),
+                () if does_it && !unknown.is_empty() => (Ground::Unasked, unknown),
                 () => continue,
             }
         };

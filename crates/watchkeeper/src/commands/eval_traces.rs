@@ -2,8 +2,7 @@
 //! detected in them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -18,6 +17,7 @@ use learn::{Class, Row, Seen, SessionLabel, SessionReport, Setting, Signatures};
 use server::{Node, NodeSettings, RootKeyPlace};
 use store::{Cell, QueryLimits};
 
+use super::jsonl;
 use crate::cli::{EvalTracesOptions, TracesFormat};
 use crate::output::{complain, stdout};
 
@@ -102,7 +102,7 @@ fn read(files: &[PathBuf]) -> anyhow::Result<BTreeMap<String, Vec<Session>>> {
     let mut suites: BTreeMap<String, Vec<Session>> = BTreeMap::new();
     let mut count = 0;
     for file in files {
-        let mut input = BufReader::new(File::open(file).with_context(|| format!("cannot read {}", file.display()))?);
+        let mut input = jsonl::open(file)?;
         for number in 1.. {
             let mut line = Vec::new();
             if input.by_ref().take(LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)? == 0 {
