@@ -48,7 +48,7 @@ fn main() -> ExitCode {
     let count = |default| arguments.get(1).map_or(default, String::as_str);
     let result = match arguments.first().map(String::as_str) {
         Some("setup") => setup(),
-        Some("test") => setup().and_then(|()| cargo(&["test", "--workspace", "--no-fail-fast"], &[])),
+        Some("test") => setup().and_then(|()| tests()),
         Some("matrix") => matrix::matrix(),
         Some("sanitiser") => sanitiser(count("20000")),
         Some("behaviour") => behaviour(&arguments[1..]),
@@ -88,6 +88,13 @@ fn main() -> ExitCode {
 /// One environment for each file of requirements: the versions that they need exclude each other.
 fn setup() -> anyhow::Result<()> {
     clients::make(clients::SMALL)
+}
+
+/// Every test. Most of them wait for servers, clients and disks, so that two for each core keep the cores busy.
+fn tests() -> anyhow::Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = std::env::var("RUST_TEST_THREADS").unwrap_or_else(|_| (2 * cores).to_string());
+    cargo(&["test", "--workspace", "--no-fail-fast"], &[("RUST_TEST_THREADS", &threads)])
 }
 
 /// Measures on documents with known spans, beside Presidio: the release binary, or the one that `WATCHKEEPER_BINARY` names.

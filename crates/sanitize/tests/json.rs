@@ -65,7 +65,8 @@ fn what_looks_like_json_is_walked_and_what_does_not_is_text() {
 
     let sanitizer = sanitizer();
     let meta = PieceMeta::new(Direction::Input, Role::User, Part::Text);
-    for raw in [r#"{"card": 4111111111111111}"#, "[{\"cvv\": 123}]", "ann@example.com", "{ann@example.com", "4111 1111 1111 1111"] {
+    for raw in [r#"{"card": 4111111111111111}"#, "[{\"cvv\": 123}]", "ann@example.com", "{ann@example.com", "4111 1111 1111 1111"]
+    {
         assert_eq!(sanitizer.any(raw), sanitizer.content(&meta, raw), "{raw}");
     }
     let cleaned = sanitizer.any(r#"{"cvv": 123}"#);
