@@ -160,7 +160,8 @@ fn lint() -> anyhow::Result<()> {
 const FAULTS_REQUIRED: (&str, &str) = ("WATCHKEEPER_FAULTS_REQUIRED", "1");
 
 fn long_test(filter: &str, variable: (&str, &str)) -> anyhow::Result<()> {
-    let arguments = ["test", "--release", "--package", "watchkeeper", "--test", "it", filter, "--", "--nocapture"];
+    // The whole workspace, so that what is there already has the features that are asked for.
+    let arguments = ["test", "--release", "--workspace", "--test", "it", filter, "--", "--nocapture"];
     cargo(&arguments, &[variable, FAULTS_REQUIRED])
 }
 
@@ -168,7 +169,7 @@ fn long_test(filter: &str, variable: (&str, &str)) -> anyhow::Result<()> {
 fn faults() -> anyhow::Result<()> {
     let counts = [("WATCHKEEPER_POWER_CYCLES", "20"), ("WATCHKEEPER_SYSCALL_FAULTS", "45"), ("WATCHKEEPER_CRASH_ROUNDS", "15")];
     let suites = ["power::", "syscalls::", "full_disk::", "crash::"];
-    let arguments = [["test", "--package", "watchkeeper", "--test", "it", "--", "--nocapture"].as_slice(), &suites].concat();
+    let arguments = [["test", "--workspace", "--test", "it", "--", "--nocapture"].as_slice(), &suites].concat();
     cargo(&arguments, &counts)
 }
 
