@@ -1,6 +1,6 @@
 //! A node: the data directory opened for writing, with the pipeline in front of the journal and the consumers behind it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 

@@ -138,6 +138,8 @@ pub(crate) fn strict(rule: &Rule) -> Vec<Problem> {
         // A rule without a category is for all of them.
         let known = header.category.is_none_or(|category| fields::CATEGORIES.iter().any(|(name, _)| *name == category));
         require(known, "logsource.category", "is not one of ours", "take a category of docs/reference/rules.md");
+        let known = header.service.is_none_or(|service| fields::SERVICES.iter().any(|(name, _)| *name == service));
+        require(known, "logsource.service", "is not one of ours", "take a service of docs/reference/rules.md");
     }
     let examples = extension.examples.positive.iter().chain(&extension.examples.negative);
     let shown = examples.flat_map(|example| example.event.iter().chain(&example.events));

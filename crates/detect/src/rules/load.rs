@@ -2,18 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use event::TechniqueId;
 use files::{Tree, TreeError};
-use inspect::Canaries;
 
 use super::check::{self, Problem};
 use super::extension::{CONFIDENCE_DEFAULT, Extension};
 use super::{RULE_FILE_BYTES_MAX, RULE_FILES_MAX, Rule, RuleError, RuleInfo, RuleKind, RuleSet, examples};
 use crate::detection::{Severity, sha256_hex};
-use crate::sigma::{self, Parsed, Sigma};
-use crate::turns::Signs;
+use crate::sigma::{self, Parsed};
 
 /// A file and its text.
 type File = (PathBuf, String);

@@ -34,6 +34,7 @@ pub(crate) struct Header {
     pub(crate) tags: Vec<String>,
     pub(crate) product: Option<String>,
     pub(crate) category: Option<String>,
+    pub(crate) service: Option<String>,
     pub(crate) extension: Option<Json>,
 }
 
@@ -93,6 +94,7 @@ impl Parsed {
                 tags: rule.tags.clone(),
                 product: rule.logsource.product.clone(),
                 category: rule.logsource.category.clone(),
+                service: rule.logsource.service.clone(),
                 extension: extension(&rule.custom_attributes),
             },
             Self::Correlation(rule) => Header {
@@ -107,6 +109,7 @@ impl Parsed {
                 tags: rule.tags.clone(),
                 product: None,
                 category: None,
+                service: None,
                 extension: extension(&rule.custom_attributes),
             },
             Self::Filter(filter) => {

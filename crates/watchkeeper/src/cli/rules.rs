@@ -23,6 +23,9 @@ pub(crate) struct Explained {
     /// A directory of rules beside those of the program, or, for what is recorded, beside those in force
     #[arg(long, value_name = "DIR")]
     pub(crate) rules: Option<PathBuf>,
+    /// Where no server runs: the server's configuration, whose rules are those in force [default: the rules of the program]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) data: Data,
     #[command(flatten)]
@@ -65,6 +68,9 @@ pub(crate) enum Rules {
         /// With the rules in force beside them, of which filters and correlations may speak
         #[arg(long)]
         beside: bool,
+        /// Where no server runs: the server's configuration, whose rules are those in force [default: the rules of the program]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         #[command(flatten)]
         format: Format,
     },
@@ -75,6 +81,9 @@ pub(crate) enum Rules {
     Replay {
         #[command(flatten)]
         data: Data,
+        /// Where no server runs: the server's configuration, whose rules are those in force [default: the rules of the program]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         #[command(flatten)]
         format: Format,
     },

@@ -59,7 +59,7 @@ fn of_record(asked: &Explained) -> anyhow::Result<Vec<Explanation>> {
     anyhow::ensure!(asked.rule.is_some() || asked.detection.is_some(), "name the rule: its id, name or title");
     let files = asked.rules.as_deref().map(rules::rule_files).transpose()?.unwrap_or_default();
     let request = ExplainRequest { rule: asked.rule.clone(), event, files };
-    match open(&asked.data)? {
+    match open(&asked.data, asked.config.as_deref())? {
         Record::Server(api) => api.post_patiently("/api/rules/explain", &serde_json::to_value(&request)?),
         Record::Node(node) => {
             let told = node.explain(&Asker::of_process(), &request);

@@ -1,8 +1,9 @@
 //! `watchkeeper rules backtest` and `watchkeeper rules replay`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
-use server::{Asker, DataDir, Node, NodeSettings, ReplayReport, ReplayRequest};
+use server::{Asker, Config, DataDir, Node, NodeSettings, ReplayReport, ReplayRequest};
 use store::{Cell, Table};
 
 use crate::cli::{Data, FormatName};
@@ -15,16 +16,19 @@ pub(super) enum Record {
     Node(Box<Node>),
 }
 
-pub(super) fn open(data: &Data) -> anyhow::Result<Record> {
+pub(super) fn open(data: &Data, config: Option<&Path>) -> anyhow::Result<Record> {
     let dir = DataDir::existing(&data.path()?)?;
     Ok(match LocalApi::find(&dir, data)? {
         Some(api) => Record::Server(Box::new(api)),
-        None => Record::Node(Box::new(Node::open(dir.path(), &data.root()?, &NodeSettings::default())?)),
+        None => {
+            let rules = config.map(Config::read).transpose()?.unwrap_or_default().rules;
+            Record::Node(Box::new(Node::open(dir.path(), &data.root()?, &NodeSettings { rules, ..NodeSettings::default() })?))
+        }
     })
 }
 
-fn ask(data: &Data, request: &ReplayRequest) -> anyhow::Result<ReplayReport> {
-    match open(data)? {
+fn ask(data: &Data, config: Option<&Path>, request: &ReplayRequest) -> anyhow::Result<ReplayReport> {
+    match open(data, config)? {
         Record::Server(api) => api.post_patiently("/api/rules/replay", &serde_json::to_value(request)?),
         Record::Node(node) => {
             let report = node.replay(&Asker::of_process(), request);
@@ -34,14 +38,14 @@ fn ask(data: &Data, request: &ReplayRequest) -> anyhow::Result<ReplayReport> {
     }
 }
 
-pub(super) fn backtest(data: &Data, request: &ReplayRequest, format: FormatName) -> anyhow::Result<ExitCode> {
-    let report = ask(data, request)?;
+pub(super) fn backtest(data: &Data, config: Option<&Path>, request: &ReplayRequest, format: FormatName) -> anyhow::Result<ExitCode> {
+    let report = ask(data, config, request)?;
     show(&report, format)?;
     Ok(ExitCode::SUCCESS)
 }
 
-pub(super) fn replay(data: &Data, format: FormatName) -> anyhow::Result<ExitCode> {
-    let report = ask(data, &ReplayRequest::default())?;
+pub(super) fn replay(data: &Data, config: Option<&Path>, format: FormatName) -> anyhow::Result<ExitCode> {
+    let report = ask(data, config, &ReplayRequest::default())?;
     show(&report, format)?;
     let differs = report.live.as_ref().is_some_and(|live| live.only_recorded_count + live.only_replayed_count > 0);
     Ok(ExitCode::from(u8::from(differs)))

@@ -49,12 +49,12 @@ pub(super) fn rules(command: Rules) -> anyhow::Result<ExitCode> {
     match command {
         Rules::Check { dir, strict } => check(dir, strict),
         Rules::Explain(asked) => super::explain::explain(&asked),
-        Rules::Backtest { dir, data, since, until, beside, format } => {
+        Rules::Backtest { dir, data, since, until, beside, config, format } => {
             let files = rule_files(&dir)?;
             let request = ReplayRequest { files, beside, since, until };
-            super::replay::backtest(&data, &request, format.format)
+            super::replay::backtest(&data, config.as_deref(), &request, format.format)
         }
-        Rules::Replay { data, format } => super::replay::replay(&data, format.format),
+        Rules::Replay { data, config, format } => super::replay::replay(&data, config.as_deref(), format.format),
         Rules::Test { dir } => test(dir),
         Rules::Import { from, path, to, benign, format } => super::import_rules::import(from, &path, &to, &benign, format.format),
     }

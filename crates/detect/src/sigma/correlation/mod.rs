@@ -177,7 +177,9 @@ impl Correlations {
         let mut found: Vec<Counted> = Vec::new();
         for rule in matched {
             for (correlation, place) in self.by_rule.get(rule).cloned().unwrap_or_default() {
-                found.extend(self.add(correlation, place, &Source::Event(event), name, time_s));
+                if let Some(one) = self.add(correlation, place, &Source::Event(event), name, time_s) {
+                    note(&mut found, 0, one);
+                }
             }
         }
         // Rules refer to each other in no circle, so this ends.
@@ -187,11 +189,7 @@ impl Correlations {
             for (correlation, place) in self.by_rule.get(&below.rule).cloned().unwrap_or_default() {
                 let source = Source::Correlation { event, group: &below.group };
                 if let Some(one) = self.add(correlation, place, &source, name, time_s) {
-                    // Two that it counts may complete it with one event.
-                    match found.iter_mut().skip(next).find(|known| known.rule == one.rule && known.group == one.group) {
-                        Some(known) => *known = one,
-                        None => found.push(one),
-                    }
+                    note(&mut found, next, one);
                 }
             }
         }
@@ -285,6 +283,14 @@ impl Correlations {
     #[cfg(test)]
     pub(crate) fn with_bytes_max(self, bytes_max: usize) -> Self {
         Self { bytes_max, ..self }
+    }
+}
+
+/// Notes what holds. An event completes a correlation once for a group, however many of its rules it matches.
+fn note(found: &mut Vec<Counted>, from: usize, one: Counted) {
+    match found.iter_mut().skip(from).find(|known| known.rule == one.rule && known.group == one.group) {
+        Some(known) => *known = one,
+        None => found.push(one),
     }
 }
 
@@ -473,7 +479,7 @@ impl Correlation {
                 }
             },
             _ => {
-                let numbers = self.fields.iter().flat_map(|field| source.values(field, EventValue::as_f64));
+                let numbers = self.fields.iter().flat_map(|field| source.values(field, |value| value.as_f64()));
                 numbers.filter(|number| number.is_finite()).map(Added::Number).collect()
             }
         }
