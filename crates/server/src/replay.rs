@@ -337,7 +337,10 @@ impl Report {
         self.told.records += 1;
         self.first = Some(self.first.map_or(observed, |first| first.min(observed)));
         self.last = Some(self.last.map_or(observed, |last| last.max(observed)));
-        for rule in suppressed.iter().filter(|rule| !self.only_these || self.rules.contains_key(rule.as_str())) {
+        for rule in suppressed {
+            if self.only_these && !self.rules.contains_key(rule.as_str()) {
+                continue;
+            }
             self.told.suppressed += 1;
             self.rules.entry(rule.as_str().to_owned()).or_default().0.suppressed += 1;
         }

@@ -6,7 +6,7 @@
 
 use rsigma_eval::{ConditionTrace, DetectionTrace, ItemTrace, JsonEvent, MatchReason, SelectionBranch, explain_rule};
 use rsigma_parser::{CorrelationCondition, CorrelationRule};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::evidence::{beginning, cut};
@@ -20,7 +20,7 @@ const MISSING_MAX: usize = 4;
 const PARTS_MAX: usize = 4_096;
 
 /// A rule and an event.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The rule's id.
     pub rule: String,
@@ -43,7 +43,7 @@ pub struct Explanation {
 }
 
 /// A part of a condition, of a selection, or an item of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExplainedPart {
     /// What it is, in the rule's words.
     pub what: String,
@@ -53,7 +53,7 @@ pub struct ExplainedPart {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub item: Option<ExplainedItem>,
     /// What it is made of.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<ExplainedPart>,
     /// How its parts are joined.
     #[serde(skip)]
@@ -61,7 +61,7 @@ pub struct ExplainedPart {
 }
 
 /// One field, or a keyword.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExplainedItem {
     /// The field; none of keywords, which are looked for everywhere.
     pub field: Option<String>,
@@ -76,7 +76,7 @@ pub struct ExplainedItem {
 }
 
 /// How far the window of a correlation is for the event's group.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ExplainedWindow {
     /// `event_count`, `value_sum` ...
     pub kind: String,
@@ -92,8 +92,9 @@ pub struct ExplainedWindow {
     pub holds: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum Join {
+    #[default]
     Item,
     All,
     Any,

@@ -53,7 +53,7 @@ pub(super) fn replay(data: &Data, config: Option<&Path>, format: FormatName) -> 
 
 fn show(report: &ReplayReport, format: FormatName) -> anyhow::Result<()> {
     if format == FormatName::Json {
-        return say(&serde_json::to_string_pretty(report)?);
+        return Ok(say(&serde_json::to_string_pretty(report)?)?);
     }
     report.problems.iter().for_each(|problem| complain(problem));
     let text = |text: &str| Cell::Text(text.to_owned());
