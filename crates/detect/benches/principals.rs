@@ -7,7 +7,8 @@
 use std::time::Instant;
 
 use event::{
-    ContentId, ContentRef, Direction, Event, Key, Kind, Part, Piece, PieceMeta, Principal, Role, Source, SourcePath, SubjectId, Timestamp,
+    ContentId, ContentRef, Direction, Event, Key, Kind, Part, Piece, PieceMeta, Principal, Role, Source, SourcePath, SubjectId,
+    Timestamp,
 };
 use journal::Seq;
 use sanitize::Clean;
@@ -38,8 +39,13 @@ fn main() -> Result<(), RuleError> {
         id[..8].copy_from_slice(&number.to_le_bytes());
         let (Ok(id), Ok(subject)) = (ContentId::from_slice(&id), SubjectId::from_bytes([1; 16])) else { continue };
         let content = ContentRef { id, subject, bytes: 40 };
-        event.pieces.push(Piece { meta: PieceMeta::new(Direction::Input, Role::User, Part::Text), content, findings: Vec::new() });
-        engine.observe(Seq(number), &event, &mut |_| Some(Clean::recorded(&format!("What did we sell in March, says {number}?"))));
+        event.pieces.push(Piece {
+            meta: PieceMeta::new(Direction::Input, Role::User, Part::Text),
+            content,
+            findings: Vec::new(),
+        });
+        engine
+            .observe(Seq(number), &event, &mut |_| Some(Clean::recorded(&format!("What did we sell in March, says {number}?"))));
         if (number + 1) % step == 0 {
             let (bytes, groups) = engine.correlation_state();
             let rate = step as f64 / began.elapsed().as_secs_f64();

@@ -227,7 +227,8 @@ impl Engine {
         }
         let hits = self.sigma.correlate(&fields, Some((seen.seq, seen.event.id)), matches, seen.time_s);
         if let Some((position, mut told)) = self.explained.take() {
-            let of_call = if document.part.is_empty() { String::new() } else { format!("a tool call of the event: {}", document.part) };
+            let of_call =
+                if document.part.is_empty() { String::new() } else { format!("a tool call of the event: {}", document.part) };
             if let Some(mut one) = self.rules.explain(&self.sigma, position, &fields) {
                 let place = Place { category: document.category, service: &document.service };
                 one.notes.extend(Some(of_call).filter(|note| !note.is_empty()));

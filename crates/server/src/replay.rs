@@ -156,7 +156,9 @@ pub enum ReplayError {
     #[error("no event or detection in the hot store has the id {0}; `watchkeeper restore` brings older days back")]
     NoEvent(String),
     /// No rule is called so.
-    #[error("no rule in force is called {0:?}: give its id, name or title; `watchkeeper rules explain --rules DIR` looks in DIR, too")]
+    #[error(
+        "no rule in force is called {0:?}: give its id, name or title; `watchkeeper rules explain --rules DIR` looks in DIR, too"
+    )]
     NoRule(String),
     /// A detection that no Sigma rule made.
     #[error("{0} is no Sigma rule: its evidence says what it rests on (`watchkeeper trace ID`)")]
@@ -226,11 +228,7 @@ impl Node {
     /// What is not there, and what cannot be read.
     pub fn explain(&self, asker: &Asker, request: &ExplainRequest) -> Result<Vec<Explanation>, ReplayError> {
         let in_force = self.consumers().rules()?;
-        let rules = if request.files.is_empty() {
-            in_force
-        } else {
-            in_force.with_files(request.files.clone())?
-        };
+        let rules = if request.files.is_empty() { in_force } else { in_force.with_files(request.files.clone())? };
         self.note_read(asker, "explain", &format!("{} by {}", request.event, request.rule.as_deref().unwrap_or("its rule")))?;
         let (seq, of_detection) = self.place_of(&request.event)?;
         let called = match (&request.rule, of_detection) {
@@ -389,7 +387,11 @@ impl Report {
         told.by_rule.sort_by(|a, b| {
             (b.detections + b.suppressed, &a.title, &a.rule).cmp(&(a.detections + a.suppressed, &b.title, &b.rule))
         });
-        let of = |(entity, (detections, rules)): (String, (u64, BTreeSet<String>))| OfEntity { entity, detections, rules: rules.len() };
+        let of = |(entity, (detections, rules)): (String, (u64, BTreeSet<String>))| OfEntity {
+            entity,
+            detections,
+            rules: rules.len(),
+        };
         told.by_entity = self.entities.into_iter().map(of).collect();
         told.by_entity.sort_by(|a, b| (b.detections, &a.entity).cmp(&(a.detections, &b.entity)));
         told.by_entity.truncate(LISTED_MAX);

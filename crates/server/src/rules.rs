@@ -88,7 +88,13 @@ struct State {
 }
 
 impl Rules {
-    pub(crate) fn new(config: RulesConfig, canaries: Canaries, rules: &RuleSet, pipeline: Arc<Pipeline>, detector: RuleExchange) -> Self {
+    pub(crate) fn new(
+        config: RulesConfig,
+        canaries: Canaries,
+        rules: &RuleSet,
+        pipeline: Arc<Pipeline>,
+        detector: RuleExchange,
+    ) -> Self {
         let taken = config.stamps().ok();
         let state = State { seen: taken.clone(), taken, standing: RulesStanding::of(rules) };
         Self { config, canaries, pipeline, detector, state: Mutex::new(state) }
@@ -127,7 +133,10 @@ impl Rules {
                 let standing = RulesStanding::of(&rules);
                 let is_same = standing.digest == state.standing.digest;
                 let problems_are_same = standing.left_out == state.standing.left_out;
-                state.standing = RulesStanding { loaded: if is_same { state.standing.loaded.clone() } else { standing.loaded.clone() }, ..standing };
+                state.standing = RulesStanding {
+                    loaded: if is_same { state.standing.loaded.clone() } else { standing.loaded.clone() },
+                    ..standing
+                };
                 if is_same && problems_are_same {
                     return;
                 }

@@ -348,7 +348,10 @@ fn keep_what_compiles(rules: &mut Vec<Rule>, problems: &mut Vec<Problem>) {
     let left: HashSet<String> = rules.iter().map(|rule| rule.info.id.clone()).collect();
     let is_whole = |rule: &Rule| {
         rule.info.kind != RuleKind::Correlation
-            || rule.parsed.references().is_none_or(|all| all.iter().all(|name| names.get(name).is_some_and(|id| left.contains(id))))
+            || rule
+                .parsed
+                .references()
+                .is_none_or(|all| all.iter().all(|name| names.get(name).is_some_and(|id| left.contains(id))))
     };
     if rules.iter().any(|rule| !is_whole(rule)) {
         return keep_what_compiles(rules, problems);

@@ -207,7 +207,15 @@ impl RuleSet {
     pub fn again(&self) -> Result<Self, RuleError> {
         let sigma = Sigma::compile(self.rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
         let (rules, problems, notes) = (self.rules.clone(), self.problems.clone(), self.notes.clone());
-        Ok(Self { rules, sigma, problems, notes, canaries: self.canaries.clone(), signs: self.signs.clone(), budget: self.budget })
+        Ok(Self {
+            rules,
+            sigma,
+            problems,
+            notes,
+            canaries: self.canaries.clone(),
+            signs: self.signs.clone(),
+            budget: self.budget,
+        })
     }
 
     /// The same rules with another alert budget for those that do not say their own.

@@ -3,9 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use rsigma_eval::compile_rule;
-use rsigma_parser::{
-    CorrelationRule, FilterRule, FilterRuleTarget, Level, SigmaCollection, SigmaRule, parse_sigma_yaml,
-};
+use rsigma_parser::{CorrelationRule, FilterRule, FilterRuleTarget, Level, SigmaCollection, SigmaRule, parse_sigma_yaml};
 use serde_json::Value as Json;
 
 use super::{correlation, filter};

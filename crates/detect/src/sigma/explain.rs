@@ -114,7 +114,12 @@ impl Sigma {
                 let mut left = PARTS_MAX;
                 let conditions: Vec<ExplainedPart> = trace.conditions.iter().map(|one| condition(one, &mut left)).collect();
                 let near_miss = if trace.matched { Vec::new() } else { near_miss(&conditions) };
-                Some(Explanation { matched: trace.matched, conditions, near_miss, ..Explanation::of(rule.id.as_deref(), &rule.title) })
+                Some(Explanation {
+                    matched: trace.matched,
+                    conditions,
+                    near_miss,
+                    ..Explanation::of(rule.id.as_deref(), &rule.title)
+                })
             }
             Parsed::Correlation(rule) => {
                 let places: Vec<usize> = rule.rules.iter().filter_map(|name| position_of(documents, name)).collect();
@@ -136,7 +141,10 @@ impl Sigma {
                     ),
                     Some(window) if !window.holds && counted => {
                         let value = window.value.map_or("nothing".to_owned(), |value| value.to_string());
-                        told.near_miss.push(format!("{} is {value} in {} s, asked for is {}", window.kind, window.seconds, window.condition));
+                        told.near_miss.push(format!(
+                            "{} is {value} in {} s, asked for is {}",
+                            window.kind, window.seconds, window.condition
+                        ));
                     }
                     Some(_) if !counted => {
                         told.near_miss = rules.iter().flat_map(|one| one.near_miss.clone()).take(MISSING_MAX).collect();
@@ -181,8 +189,10 @@ fn wanted(rule: &CorrelationRule) -> String {
     match &rule.condition {
         CorrelationCondition::Extended(expression) => expression.to_string(),
         CorrelationCondition::Threshold { predicates, field, percentile } => {
-            let mut all: Vec<String> =
-                predicates.iter().map(|(operator, value)| format!("{} {value}", format!("{operator:?}").to_lowercase())).collect();
+            let mut all: Vec<String> = predicates
+                .iter()
+                .map(|(operator, value)| format!("{} {value}", format!("{operator:?}").to_lowercase()))
+                .collect();
             all.extend(field.iter().flatten().map(|field| format!("of {field}")));
             all.extend(percentile.iter().map(|percent| format!("at the percentile {percent}")));
             all.join(" ")
@@ -196,12 +206,18 @@ fn condition(trace: &ConditionTrace, left: &mut usize) -> ExplainedPart {
         ConditionTrace::Selection { name, matched, detection: found } => {
             part(&name_of(name), *matched, Join::All, bounded(left, |left| vec![detection(found, left)]))
         }
-        ConditionTrace::And { matched, children } => {
-            part("all of these", *matched, Join::All, bounded(left, |left| children.iter().map(|child| condition(child, left)).collect()))
-        }
-        ConditionTrace::Or { matched, children } => {
-            part("one of these", *matched, Join::Any, bounded(left, |left| children.iter().map(|child| condition(child, left)).collect()))
-        }
+        ConditionTrace::And { matched, children } => part(
+            "all of these",
+            *matched,
+            Join::All,
+            bounded(left, |left| children.iter().map(|child| condition(child, left)).collect()),
+        ),
+        ConditionTrace::Or { matched, children } => part(
+            "one of these",
+            *matched,
+            Join::Any,
+            bounded(left, |left| children.iter().map(|child| condition(child, left)).collect()),
+        ),
         ConditionTrace::Not { matched, child } => {
             part("not", *matched, Join::Not, bounded(left, |left| vec![condition(child, left)]))
         }
@@ -233,12 +249,18 @@ fn detection(trace: &DetectionTrace, left: &mut usize) -> ExplainedPart {
         DetectionTrace::AllOf { matched, items } => {
             part("all items", *matched, Join::All, bounded(left, |_| items.iter().map(item).collect()))
         }
-        DetectionTrace::AnyOf { matched, branches } => {
-            part("one of the list", *matched, Join::Any, bounded(left, |left| branches.iter().map(|one| detection(one, left)).collect()))
-        }
-        DetectionTrace::And { matched, branches } => {
-            part("all of these", *matched, Join::All, bounded(left, |left| branches.iter().map(|one| detection(one, left)).collect()))
-        }
+        DetectionTrace::AnyOf { matched, branches } => part(
+            "one of the list",
+            *matched,
+            Join::Any,
+            bounded(left, |left| branches.iter().map(|one| detection(one, left)).collect()),
+        ),
+        DetectionTrace::And { matched, branches } => part(
+            "all of these",
+            *matched,
+            Join::All,
+            bounded(left, |left| branches.iter().map(|one| detection(one, left)).collect()),
+        ),
         DetectionTrace::Keywords { item: found, .. } => item(found),
         DetectionTrace::Conditional { condition: found, .. } => condition(found, left),
         DetectionTrace::ArrayMatch { field, quantifier, matched, member_count, matched_count, members, .. } => {
@@ -280,7 +302,13 @@ fn item(trace: &ItemTrace) -> ExplainedPart {
         MatchReason::NoKeywordMatch => "no_keyword_match",
     };
     let item = ExplainedItem { field: trace.field.clone(), matcher, wanted, seen, reason: reason.to_owned() };
-    ExplainedPart { what: what.trim_end().to_owned(), matched: trace.matched, item: Some(item), parts: Vec::new(), join: Join::Item }
+    ExplainedPart {
+        what: what.trim_end().to_owned(),
+        matched: trace.matched,
+        item: Some(item),
+        parts: Vec::new(),
+        join: Join::Item,
+    }
 }
 
 /// A word of the engine, as it writes it.

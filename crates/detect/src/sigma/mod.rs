@@ -156,7 +156,8 @@ impl Sigma {
         };
         let of_rules = matches.0.into_iter().map(|result| Hit { rule: self.position(&result), found: Found::Match(result) });
         let of_correlations = found.into_iter().map(|counted| Hit { rule: counted.rule, found: Found::Count(counted) });
-        let mut hits: Vec<Hit> = of_rules.chain(of_correlations).filter(|hit| hit.rule != usize::MAX && self.speaks(hit.rule)).collect();
+        let mut hits: Vec<Hit> =
+            of_rules.chain(of_correlations).filter(|hit| hit.rule != usize::MAX && self.speaks(hit.rule)).collect();
         hits.sort_by_key(|hit| hit.rule);
         hits
     }
@@ -165,9 +166,14 @@ impl Sigma {
     pub(crate) fn not_asked(&self, id: &str, place: Place<'_>) -> Option<String> {
         let rule = self.engine.rules().iter().find(|rule| rule.id.as_deref() == Some(id))?;
         let wanted = &rule.logsource;
-        let here = [("product", &wanted.product, PRODUCT), ("category", &wanted.category, place.category), ("service", &wanted.service, place.service)];
-        let (name, theirs, ours) =
-            here.into_iter().find(|(_, theirs, ours)| theirs.as_ref().is_some_and(|theirs| !theirs.eq_ignore_ascii_case(ours)))?;
+        let here = [
+            ("product", &wanted.product, PRODUCT),
+            ("category", &wanted.category, place.category),
+            ("service", &wanted.service, place.service),
+        ];
+        let (name, theirs, ours) = here
+            .into_iter()
+            .find(|(_, theirs, ours)| theirs.as_ref().is_some_and(|theirs| !theirs.eq_ignore_ascii_case(ours)))?;
         let theirs = theirs.as_deref().unwrap_or_default();
         Some(format!("the rule is not asked: its log source has {name} {theirs}, the event has {ours}"))
     }
@@ -191,7 +197,9 @@ impl Sigma {
         match &hit.found {
             Found::Match(result) => {
                 let id = result.header.rule_id.as_deref().unwrap_or_default();
-                result.as_detection().map_or_else(Vec::new, |body| evidence::of_matches(id, &body.matched_fields, &self.needles, search))
+                result
+                    .as_detection()
+                    .map_or_else(Vec::new, |body| evidence::of_matches(id, &body.matched_fields, &self.needles, search))
             }
             Found::Count(counted) => evidence::of_correlation(counted),
         }
@@ -200,7 +208,8 @@ impl Sigma {
 
 /// The rules of a set, each with the filters that are meant for it.
 fn filtered<'a>(documents: impl Iterator<Item = &'a Parsed> + Clone) -> Vec<SigmaRule> {
-    let filters = || documents.clone().filter_map(|document| if let Parsed::Filter(filter) = document { Some(filter) } else { None });
+    let filters =
+        || documents.clone().filter_map(|document| if let Parsed::Filter(filter) = document { Some(filter) } else { None });
     let rules = documents.clone().filter_map(|document| if let Parsed::Rule(rule) = document { Some(rule) } else { None });
     let with_filters = |rule: &SigmaRule| {
         let mut rule = rule.clone();

@@ -21,9 +21,10 @@ fn ours(yaml: &str, events: &[serde_json::Value]) -> Verdicts {
     let set = RuleSet::of_files(vec![("r.yml".into(), yaml.to_owned())]).unwrap();
     assert_eq!(set.problems(), [], "{yaml}");
     let mut runner = Runner::new(set);
-    let told = events.iter().enumerate().flat_map(|(index, event)| {
-        runner.next(event).into_iter().map(move |found| (index, found.title))
-    });
+    let told = events
+        .iter()
+        .enumerate()
+        .flat_map(|(index, event)| runner.next(event).into_iter().map(move |found| (index, found.title)));
     told.collect()
 }
 
@@ -46,10 +47,15 @@ fn theirs(yaml: &str, events: &[serde_json::Value]) -> Verdicts {
         let found = engine.process_event_at(&JsonEvent::borrow(value), value["@timestamp"].as_i64().unwrap());
         // Events that say nothing of what is grouped by are not one group with us.
         let of_nobody = |one: &rsigma_eval::EvaluationResult| {
-            let grouped = collection.correlations.iter().any(|rule| rule.title == one.header.rule_title && !rule.group_by.is_empty());
+            let grouped =
+                collection.correlations.iter().any(|rule| rule.title == one.header.rule_title && !rule.group_by.is_empty());
             grouped && one.as_correlation().is_some_and(|body| body.group_key.is_empty())
         };
-        let told = found.into_iter().filter(|one| !of_nobody(one)).map(|one| one.header.rule_title).filter(|title| !silent.contains(title));
+        let told = found
+            .into_iter()
+            .filter(|one| !of_nobody(one))
+            .map(|one| one.header.rule_title)
+            .filter(|title| !silent.contains(title));
         all.extend(told.map(|title| (index, title)));
     }
     all
@@ -72,7 +78,10 @@ fn verdicts_are_those_of_rsigma() {
         let (ours, theirs) = (ours(&yaml, &events), theirs(&yaml, &events));
         let only_ours: Vec<_> = ours.difference(&theirs).take(5).collect();
         let only_theirs: Vec<_> = theirs.difference(&ours).take(5).collect();
-        assert!(only_ours.is_empty() && only_theirs.is_empty(), "seed {seed}: only ours {only_ours:?}, only theirs {only_theirs:?}\n{yaml}");
+        assert!(
+            only_ours.is_empty() && only_theirs.is_empty(),
+            "seed {seed}: only ours {only_ours:?}, only theirs {only_theirs:?}\n{yaml}"
+        );
         compared += theirs.len();
     }
     assert!(compared > 10_000, "{compared}: the generated events set off too little to compare");

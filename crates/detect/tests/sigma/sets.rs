@@ -24,9 +24,24 @@ fn filters_take_out_what_they_say_and_nothing_else() {
         ("of any rule", "rules: any\n  who: {user: admin}\n  condition: not who", false, None),
         // The filter's own selections are meant, and not the rule's.
         ("one of them", "rules: [base]\n  a: {user: eve}\n  b: {user: mallory}\n  condition: not 1 of them", true, None),
-        ("one of them, that holds", "rules: [base]\n  a: {user: eve}\n  b: {host: ci-1}\n  condition: not 1 of them", false, None),
-        ("of names alike", "rules: [base]\n  tool: {user: admin}\n  words: {host: ci-1}\n  condition: not (tool and words)", false, None),
-        ("a rule that is not there, too", "rules: [base, nobody]\n  who: {user: admin}\n  condition: not who", false, Some("filter.rules")),
+        (
+            "one of them, that holds",
+            "rules: [base]\n  a: {user: eve}\n  b: {host: ci-1}\n  condition: not 1 of them",
+            false,
+            None,
+        ),
+        (
+            "of names alike",
+            "rules: [base]\n  tool: {user: admin}\n  words: {host: ci-1}\n  condition: not (tool and words)",
+            false,
+            None,
+        ),
+        (
+            "a rule that is not there, too",
+            "rules: [base, nobody]\n  who: {user: admin}\n  condition: not who",
+            false,
+            Some("filter.rules"),
+        ),
         ("no rule that is there", "rules: [nobody]\n  who: {user: admin}\n  condition: not who", true, Some("filter.rules")),
         ("a selection that is not there", "rules: [base]\n  who: {user: admin}\n  condition: not what", true, Some("")),
     ] {
@@ -42,7 +57,8 @@ fn filters_take_out_what_they_say_and_nothing_else() {
     let elsewhere = "title: F\nid: 22222222-2222-4222-8222-222222222222\nlogsource: {category: llm}\nfilter:\n  rules: any\n  who: {user: admin}\n  condition: not who\n";
     let text = format!("{BASE}---\n{elsewhere}");
     assert_eq!(match_json(&set(&text), &event).len(), 1);
-    let (problems, _) = RuleSet::check_files(vec![("r.yml".into(), format!("{}---\n{}", BASE, elsewhere.replace("any", "[base]")))], false);
+    let (problems, _) =
+        RuleSet::check_files(vec![("r.yml".into(), format!("{}---\n{}", BASE, elsewhere.replace("any", "[base]")))], false);
     assert!(problems.iter().any(|problem| problem.rule == "F" && problem.field == "logsource"), "{problems:?}");
 }
 
@@ -87,8 +103,12 @@ fn correlations_follow_the_standard_where_the_engine_does_not() {
         let set = set(&format!("{CORRELATED}{correlation}"));
         assert_eq!(set.problems(), [], "{name}");
         let mut runner = Runner::new(set);
-        let fired: Vec<usize> =
-            events.iter().enumerate().filter(|(_, event)| runner.next(event).iter().any(|found| found.title == "C")).map(|(index, _)| index).collect();
+        let fired: Vec<usize> = events
+            .iter()
+            .enumerate()
+            .filter(|(_, event)| runner.next(event).iter().any(|found| found.title == "C"))
+            .map(|(index, _)| index)
+            .collect();
         assert_eq!(fired, fires_at, "{name}");
     }
 }
@@ -179,7 +199,11 @@ fn an_explanation_says_what_is_in_the_way() {
         (json!({ "gen_ai.tool.name": "shell", "text": "beta" }), true, vec![]),
         (json!({ "gen_ai.tool.name": "shell", "text": "gamma" }), false, vec!["text contains alpha"]),
         (json!({ "text": "alpha" }), false, vec!["gen_ai.tool.name exact shell: the event has no such field"]),
-        (json!({ "gen_ai.tool.name": "shell", "text": "alpha", "user": "admin" }), false, vec!["not (user exact admin): it is \"admin\""]),
+        (
+            json!({ "gen_ai.tool.name": "shell", "text": "alpha", "user": "admin" }),
+            false,
+            vec!["not (user exact admin): it is \"admin\""],
+        ),
     ] {
         let mut runner = Runner::new(set(&text));
         runner.next(&event);

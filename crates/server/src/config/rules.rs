@@ -103,7 +103,9 @@ mod tests {
             ..RulesConfig::default()
         };
         assert_eq!(read(table).unwrap(), expected);
-        for (text, names) in [("[rules]\ndir = []", "dir"), ("rules = 3", "[rules]"), ("[rules.alert_budget]\nper_day = 1", "per_day")] {
+        for (text, names) in
+            [("[rules]\ndir = []", "dir"), ("rules = 3", "[rules]"), ("[rules.alert_budget]\nper_day = 1", "per_day")]
+        {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(names), "{error}");
         }

@@ -274,4 +274,3 @@ impl Epoch {
         Self { warm_up: Seq(begin.saturating_sub(DETECT_WARM_UP_RECORDS)), begin, end: begin + DETECT_EPOCH_RECORDS }
     }
 }
-

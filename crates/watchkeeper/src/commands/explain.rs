@@ -83,7 +83,13 @@ fn show(one: &Explanation, indent: usize) -> anyhow::Result<()> {
         let value = window.value.map_or_else(|| "nothing".to_owned(), |value| value.to_string());
         let group: Vec<String> = window.group.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let group = if group.is_empty() { String::new() } else { format!(" for {}", group.join(", ")) };
-        let line = format!("{margin}  {} {}: {value} in {} s{group}, asked for is {}", mark(window.holds), window.kind, window.seconds, window.condition);
+        let line = format!(
+            "{margin}  {} {}: {value} in {} s{group}, asked for is {}",
+            mark(window.holds),
+            window.kind,
+            window.seconds,
+            window.condition
+        );
         say(&printable(&line))?;
     }
     for part in &one.conditions {

@@ -38,7 +38,12 @@ fn ask(data: &Data, config: Option<&Path>, request: &ReplayRequest) -> anyhow::R
     }
 }
 
-pub(super) fn backtest(data: &Data, config: Option<&Path>, request: &ReplayRequest, format: FormatName) -> anyhow::Result<ExitCode> {
+pub(super) fn backtest(
+    data: &Data,
+    config: Option<&Path>,
+    request: &ReplayRequest,
+    format: FormatName,
+) -> anyhow::Result<ExitCode> {
     let report = ask(data, config, request)?;
     show(&report, format)?;
     Ok(ExitCode::SUCCESS)
@@ -62,7 +67,14 @@ fn show(report: &ReplayReport, format: FormatName) -> anyhow::Result<()> {
     let is_loud = |rule: &&server::OfRule| rule.detections + rule.suppressed > 0;
     let rows = report.by_rule.iter().filter(is_loud).map(|rule| {
         let entities = u64::try_from(rule.entities).unwrap_or(u64::MAX);
-        vec![text(&rule.severity), text(&rule.title), text(&rule.rule), number(rule.detections), number(rule.suppressed), number(entities)]
+        vec![
+            text(&rule.severity),
+            text(&rule.title),
+            text(&rule.rule),
+            number(rule.detections),
+            number(rule.suppressed),
+            number(entities),
+        ]
     });
     table(&Table { columns, rows: rows.collect(), truncated: false }, format)?;
     if format == FormatName::Csv {

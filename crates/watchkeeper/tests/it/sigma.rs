@@ -75,7 +75,8 @@ fn rules_of_ones_own_are_read_anew_tried_on_the_record_and_explained() {
     let of_own = "SELECT title, count(*) AS n FROM detections WHERE title LIKE 'Use of %' GROUP BY title ORDER BY title";
     // What was recorded before the rule came is not told of now.
     assert_eq!(server.query(of_own), [json!({ "title": "Use of alpha", "n": 1 }), json!({ "title": "Use of beta", "n": 1 })]);
-    let reloads = server.query("SELECT attributes ->> '$.\"watchkeeper.admin.after\"' AS after FROM events WHERE name = 'rules.reload'");
+    let reloads =
+        server.query("SELECT attributes ->> '$.\"watchkeeper.admin.after\"' AS after FROM events WHERE name = 'rules.reload'");
     assert!(reloads.iter().any(|row| row["after"].as_str().unwrap().contains(after["digest"].as_str().unwrap())), "{reloads:?}");
 
     // A flood of one rule by one user is told of three times, counted, and hides nobody else's.
@@ -88,11 +89,15 @@ fn rules_of_ones_own_are_read_anew_tried_on_the_record_and_explained() {
     assert_eq!((counts.len(), counts.iter().max(), counts.iter().sum()), (5, Some(&3), 7_u64), "{told:?}");
     let suppressed = server.query("SELECT title, scope, told, suppressed FROM suppressed_detections");
     assert_eq!(suppressed.len(), 1, "{suppressed:?}");
-    assert_eq!((&suppressed[0]["scope"], &suppressed[0]["told"], &suppressed[0]["suppressed"]), (&json!("entity"), &json!(3), &json!(32)));
+    assert_eq!(
+        (&suppressed[0]["scope"], &suppressed[0]["told"], &suppressed[0]["suppressed"]),
+        (&json!("entity"), &json!(3), &json!(32))
+    );
 
     // Why, of what is recorded and of what is not.
     let beta = server.query("SELECT detection_id FROM detections WHERE title = 'Use of beta' LIMIT 1");
-    let told = run_json(&["rules", "explain", "--detection", beta[0]["detection_id"].as_str().unwrap(), "--format", "json"], &data);
+    let told =
+        run_json(&["rules", "explain", "--detection", beta[0]["detection_id"].as_str().unwrap(), "--format", "json"], &data);
     assert_eq!((&told[0]["matched"], &told[0]["title"]), (&json!(true), &json!("Use of beta")), "{told}");
     let gamma = server.query("SELECT event_id FROM agent_actions WHERE tool = 'gamma' LIMIT 1");
     let output = run(&["rules", "explain", "Use of alpha", "--event-id", gamma[0]["event_id"].as_str().unwrap()], &data);
@@ -101,7 +106,8 @@ fn rules_of_ones_own_are_read_anew_tried_on_the_record_and_explained() {
     assert!(said.contains("- gen_ai.tool.name exact alpha") && said.contains("\"gamma\""), "{said}");
     let event = dir.path().join("event.json");
     fs::write(&event, json!({ "gen_ai.tool.name": "beta" }).to_string()).unwrap();
-    let output = watchkeeper().args(["rules", "explain", "Use of beta", "--rules"]).arg(&own).arg("--event").arg(&event).output().unwrap();
+    let output =
+        watchkeeper().args(["rules", "explain", "Use of beta", "--rules"]).arg(&own).arg("--event").arg(&event).output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
 
     // A backtest finds what came before the rule did, and records nothing but that the record was read.

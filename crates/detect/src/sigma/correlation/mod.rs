@@ -11,9 +11,7 @@ use std::collections::{HashMap, HashSet};
 
 use lru::LruCache;
 use rsigma_eval::{Event, EventValue};
-use rsigma_parser::{
-    ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, WindowMode,
-};
+use rsigma_parser::{ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, WindowMode};
 
 pub(crate) use self::window::EventName;
 use self::window::{Added, ENTRIES_MAX, Group, Lost, Span, Window};
@@ -402,7 +400,10 @@ impl Correlation {
         };
         if !fields_needed.contains(&fields.len()) {
             let kind = kind.as_str();
-            return Err(format!("correlation.condition.field: {kind} takes a field (value_count several), and has {}", fields.len()));
+            return Err(format!(
+                "correlation.condition.field: {kind} takes a field (value_count several), and has {}",
+                fields.len()
+            ));
         }
         if !(0.0..=100.0).contains(&percent) {
             return Err(format!("correlation.condition.percentile is {percent}; it is from 0 to 100"));
@@ -473,7 +474,8 @@ impl Correlation {
                 }
                 // Of several fields the combinations are counted.
                 fields => {
-                    let texts: Option<Vec<String>> = fields.iter().map(|field| source.values(field, text_of).into_iter().next()).collect();
+                    let texts: Option<Vec<String>> =
+                        fields.iter().map(|field| source.values(field, text_of).into_iter().next()).collect();
                     let parts = texts.as_ref().map(|texts| texts.iter().map(String::as_bytes).collect::<Vec<_>>());
                     parts.map(|parts| Added::Value(hash(&parts))).into_iter().collect()
                 }
@@ -564,5 +566,63 @@ impl Expression {
             Self::Any(parts) => parts.iter().any(|part| part.holds(window)),
             Self::Not(part) => !part.holds(window),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rsigma_eval::JsonEvent;
+    use rsigma_parser::parse_sigma_yaml;
+    use serde_json::json;
+
+    use super::*;
+
+    fn correlations(bytes_max: usize) -> Correlations {
+        let of = |name: &str, rule: &str| {
+            format!(
+                "title: {name}\nname: {name}\ncorrelation:\n  type: event_count\n  rules: [{rule}]\n  group-by: [user]\n  timespan: 1h\n  \
+                 condition: {{gte: 3}}\n"
+            )
+        };
+        let yaml = format!("{}---\n{}", of("of_a", "a"), of("of_b", "b"));
+        let parsed = parse_sigma_yaml(&yaml).unwrap().correlations;
+        let place = |name: &str| ["a", "b"].iter().position(|known| *known == name);
+        let numbered = parsed.iter().enumerate().map(|(number, rule)| (number + 2, rule));
+        Correlations::compile(numbered, place).unwrap().with_bytes_max(bytes_max)
+    }
+
+    fn see(correlations: &mut Correlations, rule: usize, user: &str, time_s: i64) -> usize {
+        correlations.observe(&JsonEvent::borrow(&json!({ "user": user })), None, &[rule], time_s).len()
+    }
+
+    #[test]
+    fn a_flood_of_one_correlation_forgets_its_own_groups_and_counts_them() {
+        const MOST: usize = 64 * 1024;
+        let mut all = correlations(MOST);
+        assert_eq!(see(&mut all, 1, "ann", 1) + see(&mut all, 1, "ann", 2), 0);
+        for user in 0..10_000 {
+            assert_eq!(see(&mut all, 0, &format!("u{user}"), 3), 0);
+            assert!(all.bytes() <= MOST, "{}", all.bytes());
+        }
+        // What the other one knows is still known.
+        assert_eq!(see(&mut all, 1, "ann", 4), 1);
+        let dropped = all.dropped();
+        assert!(dropped.groups > 9_000 && dropped.groups == dropped.entries, "{dropped:?}");
+        assert_eq!(u64::try_from(all.groups()).unwrap() + dropped.groups, 10_001);
+        // The same events forget the same, and what they hold is what is counted.
+        let mut again = correlations(MOST);
+        (1..3).for_each(|time_s| assert_eq!(see(&mut again, 1, "ann", time_s), 0));
+        (0..10_000).for_each(|user| assert_eq!(see(&mut again, 0, &format!("u{user}"), 3), 0));
+        assert_eq!((see(&mut again, 1, "ann", 4), again.dropped(), again.bytes()), (1, dropped, all.bytes()));
+    }
+
+    #[test]
+    fn groups_whose_windows_are_over_go_by_themselves() {
+        let mut all = correlations(BYTES_MAX);
+        for second in 0..20_000 {
+            see(&mut all, 0, &format!("u{second}"), second);
+        }
+        assert!(all.groups() <= 3_602, "{}", all.groups());
+        assert_eq!(all.dropped(), Dropped::default());
     }
 }

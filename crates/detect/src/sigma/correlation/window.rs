@@ -141,15 +141,7 @@ impl Window {
         }
     }
 
-    fn add(
-        &mut self,
-        time_s: i64,
-        added: Added,
-        name: Option<EventName>,
-        kind: CorrelationType,
-        span: &Span,
-        lost: &mut Lost,
-    ) {
+    fn add(&mut self, time_s: i64, added: Added, name: Option<EventName>, kind: CorrelationType, span: &Span, lost: &mut Lost) {
         self.open(time_s, span);
         let what = match added {
             Added::Event => 0,
@@ -218,9 +210,7 @@ impl Window {
                 return;
             }
             WindowMode::Tumbling => bucket(time_s, span.seconds) > bucket(newest, span.seconds),
-            WindowMode::Session => {
-                time_s.saturating_sub(newest) > span.gap || time_s.saturating_sub(oldest) > span.seconds
-            }
+            WindowMode::Session => time_s.saturating_sub(newest) > span.gap || time_s.saturating_sub(oldest) > span.seconds,
         };
         if begins_anew {
             *self = Self::default();
@@ -238,10 +228,7 @@ impl Window {
     }
 
     fn bytes(&self) -> usize {
-        WINDOW_BYTES
-            + ENTRY_BYTES * self.entries.len()
-            + VALUE_BYTES * self.tally.len()
-            + EVENT_BYTES * self.named.len()
+        WINDOW_BYTES + ENTRY_BYTES * self.entries.len() + VALUE_BYTES * self.tally.len() + EVENT_BYTES * self.named.len()
     }
 
     /// The events that it names, the newest [`EVENTS_MAX`].
