@@ -104,7 +104,8 @@ def documents(dice):
             correlation |= {"group-by": ["who"], "aliases": {"who": {"rule_0": "user", "rule_1": "actor"}}}
         else:
             correlation["group-by"] = ["user"]
-        # Both generate, so that the rules are told, too.
+        # So that the rules are told, too. The schema has it beside `correlation`, pySigma reads it within.
+        correlation["generate"] = True
         made.append({"title": f"Correlation {number}", "id": identifier(10 + number), "correlation": correlation, "generate": True})
     if dice.random() < 0.5:
         made.append(
@@ -145,7 +146,6 @@ def of_sql(made, all_events):
         marks = ", ".join("?" for _ in FIELDS)
         base.execute(f"INSERT INTO logs VALUES (datetime({event['timestamp']}, 'unixepoch'), {marks})", values)
     collection = SigmaCollection.from_dicts(json.loads(json.dumps(made)))
-    collection.apply_filters([]) if False else None
     found = set()
     for rule in collection.rules:
         if type(rule).__name__ == "SigmaFilter":

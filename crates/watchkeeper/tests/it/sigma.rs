@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -20,8 +21,11 @@ fn rule(number: u8, tool: &str) -> String {
 fn use_tool(server: &Server, tool: &str, user: &str, count: usize) {
     let authorization = format!("Bearer {}", server.key.clone().unwrap());
     let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
+    // No two calls are alike: one that a conversation repeats is told of once.
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
     let events: Vec<Value> = (0..count)
-        .map(|number| {
+        .map(|_| {
+            let number = CALLS.fetch_add(1, Ordering::Relaxed);
             json!({ "kind": "tool_call", "user": user, "application": "shop", "session": format!("{tool}-{user}"),
                 "tool": { "name": tool, "arguments": { "number": number, "tool": tool, "user": user } } })
         })
