@@ -98,8 +98,10 @@ def documents(dice):
         )
     for number in range(2):
         correlation = json.loads(json.dumps(dice.choice(CORRELATIONS)))
-        correlation |= {"rules": ["rule_0", "rule_1"], "timespan": dice.choice(["20s", "1m", "5m"])}
-        group = dice.choice(["user", "alias"])
+        # An event that two of the rules match counts twice with us and with rsigma, and once in SQL: of one rule there is no question.
+        rules = ["rule_0", "rule_1"] if correlation["type"].startswith("temporal") else ["rule_0"]
+        correlation |= {"rules": rules, "timespan": dice.choice(["20s", "1m", "5m"])}
+        group = dice.choice(["user", "alias"]) if len(rules) > 1 else "user"
         if group == "alias":
             correlation |= {"group-by": ["who"], "aliases": {"who": {"rule_0": "user", "rule_1": "actor"}}}
         else:
@@ -107,6 +109,10 @@ def documents(dice):
         # So that the rules are told, too. The schema has it beside `correlation`, pySigma reads it within.
         correlation["generate"] = True
         made.append({"title": f"Correlation {number}", "id": identifier(10 + number), "correlation": correlation, "generate": True})
+    if any(one.get("correlation", {}).get("type") == "temporal_ordered" for one in made):
+        # One event that both rules match is in order with us and with rsigma, and is not in SQL.
+        for rule, failed in zip(made, [True, False]):
+            rule["detection"] |= {"only": {"failed": failed}, "condition": f"({rule['detection']['condition']}) and only"}
     if dice.random() < 0.5:
         made.append(
             {
