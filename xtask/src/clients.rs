@@ -54,6 +54,9 @@ pub(crate) const SANITISER: Environment = environment("sanitiser", Python("../sa
 /// What `cargo xtask behaviour --nab` needs beside: 300 MB.
 pub(crate) const BEHAVIOUR: Environment = environment("behaviour", Python("behaviour/requirements.txt"));
 
+/// What `cargo xtask sigma` needs beside: pySigma and its SQLite backend, 60 MB.
+pub(crate) const SIGMA: Environment = environment("sigma", Python("sigma/requirements.txt"));
+
 /// Where the environments of frameworks are, below `target/clients`.
 pub(crate) const FRAMEWORKS_FOLDER: &str = "frameworks";
 

@@ -22,6 +22,8 @@ const HELP: &str = "cargo xtask COMMAND
   behaviour two made-up companies of 150 people and 120 days with cases put in: what is told, how fast, what else; writes
             docs/reference/behaviour-quality.md. `behaviour --nab DIR` also on the series of a copy of NAB, beside rrcf (PyPI), and makes
             the golden values of river and scipy anew
+  sigma     verdicts of rules, filters and correlations beside pySigma's SQLite backend, on rules and events from 200 seeds; `sigma SEEDS`
+            for another number; `sigma --sigmahq DIR`: how much of a copy of SigmaHQ's repository loads, and why the rest does not
   lint      formatting, clippy with warnings as errors, licences and sources of dependencies
   docs      write the reference pages and schemas that are generated from code
   faults    100 cycles of the suites below in all, as CI runs them (as root: power and full-disk mount file systems on files)
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
         Some("matrix") => matrix::matrix(),
         Some("sanitiser") => sanitiser(count("20000")),
         Some("behaviour") => behaviour(&arguments[1..]),
+        Some("sigma") => sigma(&arguments[1..]),
         Some("lint") => lint(),
         Some("docs") => cargo(&["test", "--workspace", "--lib"], &[("WATCHKEEPER_WRITE_DOCS", "1")]),
         Some("faults") => faults(),
@@ -100,18 +103,35 @@ fn tests() -> anyhow::Result<()> {
 /// Measures on documents with known spans, beside Presidio: the release binary, or the one that `WATCHKEEPER_BINARY` names.
 fn sanitiser(documents: &str) -> anyhow::Result<()> {
     clients::make(&[clients::SANITISER])?;
-    let binary = match std::env::var_os("WATCHKEEPER_BINARY") {
-        Some(binary) => PathBuf::from(binary),
-        None => {
-            cargo(&["build", "--release", "--workspace", "--bins"], &[])?;
-            target_dir()?.join("release/watchkeeper")
-        }
-    };
+    let binary = release_binary()?;
     let root = root()?;
     let mut measure = Command::new(clients::SANITISER.python()?);
     measure.arg(root.join("tests/sanitiser/measure.py")).arg("--binary").arg(binary);
     measure.args(["--documents", documents, "--presidio"]).arg("--page").arg(root.join("docs/reference/sanitiser-quality.md"));
     run(measure.env("PYTHONDONTWRITEBYTECODE", "1"))
+}
+
+/// Sigma as others read it: the release binary, or the one that `WATCHKEEPER_BINARY` names.
+fn sigma(arguments: &[String]) -> anyhow::Result<()> {
+    clients::make(&[clients::SIGMA])?;
+    let mut compare = Command::new(clients::SIGMA.python()?);
+    compare.arg(root()?.join("tests/clients/sigma/compare.py")).arg("--binary").arg(release_binary()?);
+    match arguments {
+        [] => compare.args(["--seeds", "200"]),
+        [flag, dir] if flag == "--sigmahq" => compare.arg("--sigmahq").arg(dir),
+        [seeds] => compare.arg("--seeds").arg(seeds),
+        _ => bail!("sigma takes a number of seeds, or --sigmahq DIR"),
+    };
+    run(compare.env("PYTHONDONTWRITEBYTECODE", "1"))
+}
+
+/// The binary that is measured: the one that `WATCHKEEPER_BINARY` names, or the release build.
+fn release_binary() -> anyhow::Result<PathBuf> {
+    if let Some(binary) = std::env::var_os("WATCHKEEPER_BINARY") {
+        return Ok(PathBuf::from(binary));
+    }
+    cargo(&["build", "--release", "--workspace", "--bins"], &[])?;
+    Ok(target_dir()?.join("release/watchkeeper"))
 }
 
 /// The tests of behaviour, large and optimised.

@@ -65,5 +65,55 @@ fn detect(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, detect);
+/// Rules of users: half look for ten texts in the prompt, a sixth for a pattern, the rest at tools, numbers and users.
+fn user_rules(count: usize) -> String {
+    let rule = |number: usize| {
+        let selection = match number % 6 {
+            0..=2 => {
+                let texts: Vec<String> = (0..10).map(|text| format!("'needle {number} of haystack {text}'")).collect();
+                format!("watchkeeper.text.user|contains: [{}]", texts.join(", "))
+            }
+            3 => format!("watchkeeper.text.tool|re: '(?i)forward\\s+(?:all|every)\\s+report-{number}\\s+to'"),
+            4 => format!("gen_ai.tool.name: tool-{number}"),
+            _ => format!("user.id: user-{number}\n    gen_ai.usage.input_tokens|gte: {number}"),
+        };
+        format!(
+            "title: Rule {number}\nid: 00000000-0000-4000-8000-{number:012}\nlogsource: {{product: ai, category: llm}}\ndetection:\n  s:\n    \
+             {selection}\n  condition: s\n"
+        )
+    };
+    (0..count).map(rule).collect::<Vec<_>>().join("---\n")
+}
+
+/// The same events with the program's rules, and with more and more of users' beside them.
+fn rules(c: &mut Criterion) {
+    let (events, contents) = events();
+    let mut group = c.benchmark_group("rules");
+    group.throughput(Throughput::Elements(EVENTS));
+    group.sample_size(10);
+    let builtin = RuleSet::builtin().unwrap().rules().len();
+    for count in [builtin, 500, 3_000] {
+        let rules = || {
+            let files = vec![("own.yml".into(), user_rules(count - builtin))];
+            RuleSet::builtin().unwrap().with_files(if count > builtin { files } else { Vec::new() }).unwrap()
+        };
+        let compiled = rules();
+        assert_eq!(compiled.rules().len(), count);
+        group.bench_function(format!("observe 2 KB events, {count} rules"), |b| {
+            b.iter_batched(
+                || Engine::new(compiled.again().unwrap()),
+                |mut engine| {
+                    for (index, event) in events.iter().enumerate() {
+                        engine.observe(Seq(index as u64), event, &mut |content| contents.get(&content.id).cloned());
+                    }
+                    engine
+                },
+                criterion::BatchSize::PerIteration,
+            );
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, detect, rules);
 criterion_main!(benches);

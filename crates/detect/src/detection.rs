@@ -119,6 +119,23 @@ pub struct KnownIndicator {
     pub set: Option<String>,
 }
 
+/// What a spent alert budget kept from being told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Suppression {
+    /// The rule whose budget it is.
+    pub rule: RuleId,
+    /// `rule` or `entity`: which of its budgets.
+    pub scope: &'static str,
+    /// Whose, of an entity's budget.
+    pub entity: Option<String>,
+    /// The beginning of the hour (RFC 3339).
+    pub from: String,
+    /// Detections that the budget has room for.
+    pub limit: u64,
+    /// Detections that were suppressed in that hour so far.
+    pub count: u64,
+}
+
 /// Something that was detected.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Detection {
@@ -152,6 +169,8 @@ pub struct Detection {
     pub events: Vec<EventId>,
     /// What shows it.
     pub evidence: Vec<Evidence>,
+    /// What it tells of, where it is a budget that is spent.
+    pub suppression: Option<Suppression>,
 }
 
 impl Detection {
@@ -183,6 +202,16 @@ impl Detection {
         event.set(attr::DETECTION_EVENTS, Value::List(events));
         let evidence = serde_json::to_value(&self.evidence).map_or(Value::List(Vec::new()), value_of_json);
         event.set(attr::DETECTION_EVIDENCE, evidence);
+        if let Some(suppression) = self.suppression {
+            event.set(Key::of("watchkeeper.detection.suppressed.rule"), suppression.rule.as_str());
+            event.set(Key::of("watchkeeper.detection.suppressed.scope"), suppression.scope);
+            if let Some(entity) = &suppression.entity {
+                event.set(Key::of("watchkeeper.detection.suppressed.entity"), entity.as_str());
+            }
+            event.set(Key::of("watchkeeper.detection.suppressed.from"), suppression.from.as_str());
+            event.set(Key::of("watchkeeper.detection.suppressed.limit"), i64::try_from(suppression.limit).unwrap_or(i64::MAX));
+            event.set(Key::of("watchkeeper.detection.suppressed.count"), i64::try_from(suppression.count).unwrap_or(i64::MAX));
+        }
         event
     }
 }
@@ -228,6 +257,7 @@ impl Verdict<'_> {
             tool: crate::risk::tool_of(last),
             events,
             evidence,
+            suppression: None,
         }
     }
 

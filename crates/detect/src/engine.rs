@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use event::{ContentRef, EventId, Kind, Part, Piece, RecordedEvent, Role, SourcePath};
+use event::{ContentRef, EventId, Kind, Part, Piece, RecordedEvent, Role, RuleId, SourcePath};
 use inspect::Canaries;
 use journal::Seq;
 use lru::LruCache;
@@ -12,6 +12,7 @@ use sanitize::Clean;
 use serde_json::Value as Json;
 
 use crate::behaviour::{Behaviour, Insight};
+use crate::budget::Budgets;
 use crate::detection::{Detection, Evidence, Verdict};
 use crate::flow::Flow;
 use crate::intel;
@@ -20,8 +21,9 @@ use crate::risk::Risk;
 use crate::rules::{Rule, RuleKind, RuleSet};
 use crate::session::{Sessions, hash};
 use crate::sigma::evidence::Search;
+use crate::sigma::explain::Explanation;
 use crate::sigma::flatten::{self, Document};
-use crate::sigma::{Hit, Sigma};
+use crate::sigma::{Hit, Place, Sigma};
 use crate::skipped::Skipped;
 use crate::turns::Turns;
 
@@ -46,11 +48,14 @@ pub struct Engine {
     flow: Flow,
     turns: Turns,
     risk: Risk,
+    budgets: Budgets,
     behaviour: Option<Behaviour>,
     canaries: Arc<Canaries>,
     /// When a rule last spoke on a group (correlations) or on a tool call.
     spoken: LruCache<(usize, u64), u64>,
     skipped: Skipped,
+    /// The rule that is to be explained, and what was said of it.
+    explained: Option<(usize, Vec<Explanation>)>,
 }
 
 /// An event being looked at, and what it has shown so far.
@@ -71,6 +76,7 @@ impl Engine {
         Self {
             canaries: Arc::new(rules.canaries().clone()),
             turns: Turns::new(rules.signs()),
+            budgets: rules.budgets(),
             rules,
             sigma,
             sessions: Sessions::new(),
@@ -80,7 +86,41 @@ impl Engine {
             behaviour: Some(Behaviour::new()),
             spoken: LruCache::new(NonZeroUsize::new(ALARMS_REMEMBERED_MAX).unwrap_or(NonZeroUsize::MIN)),
             skipped: Skipped::default(),
+            explained: None,
         }
+    }
+
+    /// As [`observe`](Self::observe), and says why a rule matches each document of the event, or does not: the event itself, and each
+    /// tool call that it holds. `None` when there is no rule of that id.
+    pub fn observe_explaining(
+        &mut self,
+        seq: Seq,
+        event: &RecordedEvent<Clean>,
+        contents: &mut dyn FnMut(&ContentRef) -> Option<Clean>,
+        rule: &str,
+    ) -> Option<(Vec<Detection>, Vec<Explanation>)> {
+        self.explained = Some((self.rules.position(rule)?, Vec::new()));
+        let found = self.observe(seq, event, contents);
+        let (_, told) = self.explained.take()?;
+        Some((found, told))
+    }
+
+    /// The rules of the detections of the last event that a spent alert budget kept from being told.
+    #[must_use]
+    pub fn suppressed(&self) -> &[RuleId] {
+        &self.budgets.last
+    }
+
+    /// Goes on with the alert budgets of an engine that this one takes the place of: hours do not begin anew with it.
+    pub fn take_budgets(&mut self, before: Self) {
+        self.budgets = before.budgets;
+        self.skipped.suppressed = self.budgets.suppressed;
+    }
+
+    /// The bytes that the windows of correlations hold, about, and the number of their groups.
+    #[must_use]
+    pub fn correlation_state(&self) -> (usize, usize) {
+        self.sigma.held()
     }
 
     /// What the bounds on memory and time have left out so far. Whoever runs the engine is to show it (invariant I4).
@@ -165,6 +205,10 @@ impl Engine {
         self.skipped.flow_forgotten = self.flow.forgotten();
         detections.extend(flow.detections);
         self.skipped.bound(&mut detections);
+        self.budgets.apply(event, seq, &mut detections);
+        let dropped = self.sigma.dropped();
+        (self.skipped.correlation_groups, self.skipped.correlation_events) = (dropped.groups, dropped.entries);
+        self.skipped.suppressed = self.budgets.suppressed;
         detections.extend(self.risk.observe(event, seq, time_s, &detections));
         detections
     }
@@ -173,13 +217,31 @@ impl Engine {
         self.skipped.bytes += document.skipped_bytes;
         self.skipped.values += document.skipped_values;
         let fields = Json::Object(std::mem::take(&mut document.fields));
-        let mut matches = self.sigma.matches(&fields, Some(document.category));
+        let place = Place { category: document.category, service: &document.service };
+        let mut matches = self.sigma.matches(&fields, Some(place));
+        let asked = self.explained.as_ref().map(|(rule, _)| self.sigma.positions(&matches).contains(rule));
         // A tool call is told of by the model's answer, by the tool's span, by the next request: one alarm of a rule is enough.
         if let Some(call) = call {
             let spoken = &mut self.spoken;
             self.sigma.retain(&mut matches, |rule| spoken.put((rule, call), 0).is_none());
         }
-        let hits = self.sigma.correlate(&fields, &name_of(seen.seq, seen.event.id), matches, seen.time_s);
+        let hits = self.sigma.correlate(&fields, Some((seen.seq, seen.event.id)), matches, seen.time_s);
+        if let Some((position, mut told)) = self.explained.take() {
+            let of_call =
+                if document.part.is_empty() { String::new() } else { format!("a tool call of the event: {}", document.part) };
+            if let Some(mut one) = self.rules.explain(&self.sigma, position, &fields) {
+                let place = Place { category: document.category, service: &document.service };
+                one.notes.extend(Some(of_call).filter(|note| !note.is_empty()));
+                if let Some(note) = self.sigma.not_asked(&one.rule, place) {
+                    one.matched = false;
+                    one.notes.push(note);
+                } else if asked == Some(true) && !hits.iter().any(|hit| hit.rule == position) && self.sigma.speaks(position) {
+                    one.notes.push("the rule spoke of this tool call before, when another event told of it".to_owned());
+                }
+                told.push(one);
+            }
+            self.explained = Some((position, told));
+        }
         for hit in hits {
             let Some(rule) = self.rules.rule(hit.rule) else { continue };
             if rule.info.kind == RuleKind::Correlation && !is_due(&mut self.spoken, &hit, rule, seen.time_s) {
@@ -192,7 +254,7 @@ impl Engine {
             }
             *of_rule += 1;
             let evidence = self.sigma.evidence(&hit, &mut seen.search);
-            seen.detections.push(detection(rule, hit, evidence, seen.seq, seen.event, &document));
+            seen.detections.push(detection(rule, &hit, evidence, seen.seq, seen.event, &document));
         }
     }
 }
@@ -200,7 +262,7 @@ impl Engine {
 /// A correlation speaks once for each group and window.
 fn is_due(spoken: &mut LruCache<(usize, u64), u64>, hit: &Hit, rule: &Rule, time_s: i64) -> bool {
     let now = u64::try_from(time_s).unwrap_or(0);
-    let key = (hit.rule, hash(&[b"group", hit.group.as_bytes()]));
+    let key = (hit.rule, hash(&[b"group", hit.group().as_bytes()]));
     // Time may go back where sources deliver late; then the window counts in both directions.
     if spoken.get(&key).is_some_and(|last| last.abs_diff(now) < rule.parsed.timespan_s()) {
         return false;
@@ -209,19 +271,9 @@ fn is_due(spoken: &mut LruCache<(usize, u64), u64>, hit: &Hit, rule: &Rule, time
     true
 }
 
-/// The name by which a correlation speaks of an event: its place in the journal and its id.
-fn name_of(seq: Seq, id: EventId) -> String {
-    format!("{} {id}", seq.0)
-}
-
-fn event_of(name: &str) -> Option<(Seq, EventId)> {
-    let (seq, id) = name.split_once(' ')?;
-    Some((Seq(seq.parse().ok()?), id.parse().ok()?))
-}
-
 fn detection(
     rule: &Rule,
-    hit: Hit,
+    hit: &Hit,
     mut evidence: Vec<Evidence>,
     seq: Seq,
     event: &RecordedEvent<Clean>,
@@ -259,14 +311,14 @@ fn detection(
             ..hit.evidence(event)
         }));
     }
-    let counted: Vec<(Seq, EventId)> = hit.events.iter().filter_map(|name| event_of(name)).collect();
+    let counted = hit.events();
     evidence.extend(counted.iter().map(|(seq, id)| Evidence {
         what: "event".to_owned(),
         event: Some(*id),
         seq: Some(*seq),
         ..Evidence::default()
     }));
-    let events = counted.into_iter().map(|(_, id)| id).collect();
+    let events = counted.iter().map(|(_, id)| *id).collect();
     let verdict = Verdict {
         rule: &rule.info.id,
         rule_digest: &rule.info.digest,
@@ -276,7 +328,7 @@ fn detection(
         confidence: rule.info.confidence,
         grade: None,
     };
-    let part = if rule.info.kind == RuleKind::Correlation { hit.group } else { document.part.clone() };
+    let part = if rule.info.kind == RuleKind::Correlation { hit.group() } else { document.part.clone() };
     let mut detection = verdict.on(event, events, evidence, &part);
     if let Some(identity) = &document.identity {
         // It is about somebody else, who has no part in the event.

@@ -15,6 +15,7 @@
 #![forbid(unsafe_code)]
 
 pub mod behaviour;
+mod budget;
 mod builtin;
 mod detection;
 mod engine;
@@ -32,8 +33,10 @@ pub mod stats;
 mod token;
 mod turns;
 
-pub use detection::{Detection, Evidence, Grade, KnownIndicator, Severity};
+pub use budget::{AlertBudget, entity_of};
+pub use detection::{Detection, Evidence, Grade, KnownIndicator, Severity, Suppression};
 pub use engine::Engine;
-pub use rules::{ExampleResult, Problem, RuleError, RuleInfo, RuleKind, RuleSet};
+pub use rules::{ExampleResult, Problem, RuleError, RuleInfo, RuleKind, RuleSet, RuleSources};
+pub use sigma::explain::{ExplainedItem, ExplainedPart, ExplainedWindow, Explanation};
 pub use sigma::runner::{Match, Runner, match_json};
 pub use skipped::Skipped;

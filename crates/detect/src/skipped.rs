@@ -34,6 +34,12 @@ pub struct Skipped {
     pub unsearched: u64,
     /// Pieces of evidence that were left out of a detection, and texts in them that were cut.
     pub evidence: u64,
+    /// Groups of correlations that were forgotten before their window was over, because others took the room.
+    pub correlation_groups: u64,
+    /// Events that correlations counted and let go of too early: with such a group, or beyond the most of a window.
+    pub correlation_events: u64,
+    /// Detections that a spent alert budget kept from being told; detections of `alert-budget` have the numbers by rule.
+    pub suppressed: u64,
     /// Events that came so much later than others that behaviour does not count them.
     pub late: u64,
 }

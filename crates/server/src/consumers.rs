@@ -8,6 +8,7 @@ mod behaviour_tests;
 mod days;
 mod detecting;
 mod indexing;
+pub(crate) mod watching;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -72,6 +73,9 @@ struct Shared {
     indexed: AtomicU64,
     detected: AtomicU64,
     detector: Mutex<Holding>,
+    /// The rules that detection goes by, and how often they were exchanged.
+    rules: Mutex<Option<Arc<RuleSet>>>,
+    exchanges: AtomicU64,
     failure: Mutex<Option<String>>,
     archive_waits: Mutex<Option<String>>,
     changed: Condvar,
@@ -103,6 +107,17 @@ impl Drop for DetectorHeld {
     fn drop(&mut self) {
         *self.0.holding() = Holding::default();
         self.0.changed.notify_all();
+    }
+}
+
+/// Gives the detector other rules.
+pub(crate) struct RuleExchange(Arc<Shared>);
+
+impl RuleExchange {
+    /// The detector begins anew with these rules, as soon as it has recorded what it found with those before.
+    pub(crate) fn exchange(&self, rules: RuleSet) {
+        *self.0.rules() = Some(Arc::new(rules));
+        self.0.exchanges.fetch_add(1, Ordering::AcqRel);
     }
 }
 
@@ -145,6 +160,7 @@ impl Consumers {
         shared.sealed.store(ledger.size(), Ordering::Release);
         shared.indexed.store(store.next().0, Ordering::Release);
         shared.detected.store(cursor.get().0, Ordering::Release);
+        *shared.rules() = Some(Arc::new(rules));
         let consumers = Self { shared: shared.clone(), threads: Mutex::new(Vec::new()) };
         consumers.spawn(SEALER, {
             let shared = shared.clone();
@@ -185,11 +201,14 @@ impl Consumers {
                             Some(cursor) => cursor,
                             None => open_cursor(&data, &keyring, DETECT_CURSOR)?,
                         };
-                        match Detector::new(rules.again()?, BehaviourState::new(&data, keyring.clone()))?
+                        // Before the rules are taken: those that come now are seen to have come.
+                        let exchange = shared.rules_exchanged();
+                        let rules = shared.rules().clone().map_or_else(RuleSet::builtin, |rules| rules.again())?;
+                        match Detector::new(rules, exchange, BehaviourState::new(&data, keyring.clone()))?
                             .run(&shared, &spine, &pipeline, cursor)?
                         {
                             Ran::Stopped => return Ok(()),
-                            Ran::Held => {}
+                            Ran::Held | Ran::Exchanged => {}
                         }
                     }
                 })
@@ -239,6 +258,16 @@ impl Consumers {
             indexed: self.shared.indexed.load(Ordering::Acquire),
             detected: self.shared.detected.load(Ordering::Acquire),
         }
+    }
+
+    /// By which the detector gets other rules.
+    pub(crate) fn rule_exchange(&self) -> RuleExchange {
+        RuleExchange(self.shared.clone())
+    }
+
+    /// The rules that detection goes by.
+    pub(crate) fn rules(&self) -> Result<RuleSet, detect::RuleError> {
+        self.shared.rules().clone().map_or_else(RuleSet::builtin, |rules| rules.again())
     }
 
     pub(crate) fn failure(&self) -> Option<String> {
@@ -391,6 +420,15 @@ impl Drop for Report<'_> {
 impl Shared {
     fn stopping(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+
+    fn rules(&self) -> MutexGuard<'_, Option<Arc<RuleSet>>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often the rules were exchanged.
+    fn rules_exchanged(&self) -> u64 {
+        self.exchanges.load(Ordering::Acquire)
     }
 
     fn waiting(&self) -> MutexGuard<'_, usize> {

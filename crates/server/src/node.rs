@@ -1,12 +1,11 @@
 //! A node: the data directory opened for writing, with the pipeline in front of the journal and the consumers behind it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use capture::command::Deriving;
 use capture::{RecordError, Recorder};
-use detect::RuleSet;
 use event::{Event, Key, Kind, Source, SourcePath, Timestamp, attr};
 use inspect::{Canary, CanaryError};
 use journal::{Journal, Options, Seq};
@@ -17,7 +16,7 @@ use store::QueryError;
 use crate::asker::Asker;
 use crate::canary;
 use crate::config::IntelConfig;
-use crate::config::{InspectConfig, SanitizeConfig, Seal};
+use crate::config::{InspectConfig, RulesConfig, SanitizeConfig, Seal};
 use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::frame_keys::frame_keys;
@@ -35,6 +34,7 @@ use crate::lifecycle::spine::Spine;
 use crate::log_keys::{self, LogKeyError};
 use crate::pipeline::{Pipeline, PipelineRecorder};
 use crate::root_key::{RootKeyError, RootKeyPlace, open_keyring};
+use crate::rules::{Rules, RulesStanding};
 use crate::sanitizing::{self, SanitizingError};
 use crate::signatures::{LOOK, SignatureError, Signatures, SignaturesStanding};
 use crate::standing::{ArchiveStanding, Others, Standing};
@@ -55,6 +55,7 @@ pub struct Node {
     lifecycle: Lifecycle,
     tool_pins: Arc<ToolPins>,
     signatures: Arc<Signatures>,
+    rules: Arc<Rules>,
     intel: Arc<Intel>,
     newest_at_open: Option<Timestamp>,
     /// The policy by which its checkpoints are witnessed.
@@ -66,8 +67,8 @@ pub struct Node {
 /// What a node is told when it is opened.
 #[derive(Debug, Clone)]
 pub struct NodeSettings {
-    /// A directory of Sigma rules that are used beside those shipped.
-    pub rules: Option<PathBuf>,
+    /// Which Sigma rules there are.
+    pub rules: RulesConfig,
     /// Which signatures the inspector uses.
     pub inspect: InspectConfig,
     /// Whose indicators events are looked up in.
@@ -96,7 +97,7 @@ pub struct NodeSettings {
 impl Default for NodeSettings {
     fn default() -> Self {
         Self {
-            rules: None,
+            rules: RulesConfig::default(),
             inspect: InspectConfig::default(),
             intel: IntelConfig::default(),
             canaries: Vec::new(),
@@ -217,11 +218,9 @@ impl Node {
         let intel = Arc::new(Intel::open(settings.intel.clone(), &data, &keyring, pipeline.clone())?);
         let spine = Spine { journal: journal.clone(), cold: cold.clone() };
         let newest_at_open = newest(&spine)?;
-        let mut rule_set = RuleSet::builtin()?.with_canaries(canaries);
-        if let Some(dir) = &settings.rules {
-            rule_set = rule_set.and(RuleSet::load(dir, false)?)?;
-        }
-        let mut notes: Vec<String> = rule_set.problems().iter().map(|problem| format!("rule left out: {problem}")).collect();
+        let rule_set = settings.rules.rule_set()?.with_canaries(canaries.clone());
+        let left_out = rule_set.problems().iter().map(|problem| format!("rule left out: {problem}"));
+        let mut notes: Vec<String> = left_out.chain(rule_set.notes().iter().cloned()).collect();
         if root_is_new {
             notes.push(format!(
                 "made the root key {}: keep a copy of it elsewhere, apart from the data; without it nothing recorded here can be read",
@@ -230,7 +229,9 @@ impl Node {
         }
         let store_keys = DataKeys::new(keyring.clone(), Purpose::Store);
         let archives = std::iter::once(&cold).chain(&forensic).cloned().collect();
-        let consumers = Consumers::start(&data, &keyring, archives, &spine, pipeline.clone(), rule_set, settings)?;
+        let consumers = Consumers::start(&data, &keyring, archives, &spine, pipeline.clone(), rule_set.again()?, settings)?;
+        let exchange = consumers.rule_exchange();
+        let rules = Arc::new(Rules::new(settings.rules.clone(), canaries, &rule_set, pipeline.clone(), exchange));
         if recovery.torn_bytes > 0 {
             notes.push(format!(
                 "the last run ended in the middle of a write: {} bytes that were never acknowledged were discarded",
@@ -279,6 +280,10 @@ impl Node {
             let signatures = signatures.clone();
             consumers.start_looking("signatures", LOOK, move || signatures.look())?;
         }
+        if rules.can_change() {
+            let rules = rules.clone();
+            consumers.start_looking("rules", LOOK, move || rules.look())?;
+        }
         {
             let intel = intel.clone();
             consumers.start_looking("intel", intel::LOOK, move || intel.look())?;
@@ -287,6 +292,7 @@ impl Node {
             data,
             tool_pins,
             signatures,
+            rules,
             intel,
             keyring,
             pipeline,
@@ -352,6 +358,18 @@ impl Node {
     /// [`signatures`](Self::signatures). Takes as long as their examples do; not from within an asynchronous task.
     pub fn reload_signatures(&self, asker: &Asker) {
         self.signatures.reload(asker);
+    }
+
+    /// How the Sigma rules stand.
+    #[must_use]
+    pub fn rules(&self) -> RulesStanding {
+        self.rules.standing()
+    }
+
+    /// Reads the rules of the directories anew, now. What cannot be used is left out, and told in [`rules`](Self::rules). Not from within
+    /// an asynchronous task.
+    pub fn reload_rules(&self, asker: &Asker) {
+        self.rules.reload(asker);
     }
 
     /// How the indicators stand.

@@ -67,6 +67,7 @@ pub const VIEWS: &[&View] = &[
     &agents::USER_SESSIONS,
     &agents::SESSION_CLIENTS,
     &watch::DETECTIONS,
+    &watch::SUPPRESSED_DETECTIONS,
     &intel::ENTITY_RISK,
     &intel::INTEL_HITS,
     &intel::INTEL_SIGHTINGS,

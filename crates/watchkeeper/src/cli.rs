@@ -7,6 +7,7 @@ mod learning;
 mod lifecycle;
 mod options;
 mod recover;
+mod rules;
 
 use std::path::PathBuf;
 
@@ -21,6 +22,7 @@ pub(crate) use self::learning::{
 pub(crate) use self::lifecycle::{Evidence, Hold, Ledger, Retention, Trusted};
 pub(crate) use self::options::{Data, Format, FormatName, Operator, Reading, Root};
 pub(crate) use self::recover::Recover;
+pub(crate) use self::rules::{Explained, RuleForm, Rules};
 
 /// The security flight recorder for AI systems. It keeps the watch, and keeps the log.
 #[derive(Debug, Parser)]
@@ -348,49 +350,6 @@ pub(crate) struct Signatures {
     /// The classifier's model, made by `watchkeeper train` [default: the one that is part of the program]
     #[arg(long, value_name = "FILE")]
     pub(crate) model: Option<PathBuf>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Rules {
-    /// Lint Sigma rules and signature files
-    #[command(after_help = "Example:\n  watchkeeper rules check ./rules\n\nExit: 0 clean, 1 problems.")]
-    Check {
-        /// A directory [default: the rules that are part of the program]
-        dir: Option<PathBuf>,
-    },
-    /// Make signatures of the rules of others, try them, and say what was dropped
-    #[command(
-        after_help = "Example:\n  npm pack agent-threat-rules && tar xf agent-threat-rules-*.tgz\n  watchkeeper rules import --from atr package/rules --to ./signatures/atr --benign innocent.jsonl\n\nA rule that fails its own examples, or is found in innocent texts (the innocent examples of all other rules, and the lines of --benign: {\"text\", \"channel\"?, \"kind\"?}), is written with `enabled: false` and the reason. The table shows the rules that are not used, or not as a whole; import.json, --format json and csv have all.\n\nExit: 0 imported, 2 nothing could be imported."
-    )]
-    Import {
-        /// The form of the rules
-        #[arg(long, value_enum)]
-        from: RuleForm,
-        /// A directory of rules, or one file
-        path: PathBuf,
-        /// Where signature files are written, with import.json, which says what became of each rule: a new or an empty directory
-        #[arg(long, value_name = "DIR")]
-        to: PathBuf,
-        /// Innocent texts, one a line; what is found in one of them is not enabled
-        #[arg(long, value_name = "FILE")]
-        benign: Vec<PathBuf>,
-        #[command(flatten)]
-        format: Format,
-    },
-    /// Run the examples of every rule
-    #[command(after_help = "Example:\n  watchkeeper rules test\n\nExit: 0 all as they should be, 1 not.")]
-    Test {
-        /// A directory [default: the rules that are part of the program]
-        dir: Option<PathBuf>,
-    },
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum RuleForm {
-    /// Agent Threat Rules (npm agent-threat-rules, PyPI pyatr): *.yaml
-    Atr,
-    /// NOVA rules (Nova-Hunting): *.nov
-    Nova,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

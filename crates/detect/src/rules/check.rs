@@ -28,11 +28,10 @@ pub struct Problem {
 
 impl Problem {
     pub(crate) fn on(rule: &RuleInfo, field: &str, message: impl Into<String>, remedy: &str) -> Self {
-        let name = if rule.title.is_empty() { &rule.id } else { &rule.title };
         Self {
             file: rule.file.clone(),
             line: Some(rule.line),
-            rule: name.clone(),
+            rule: name_of(rule),
             field: field.to_owned(),
             message: message.into(),
             remedy: remedy.to_owned(),
@@ -48,6 +47,26 @@ impl fmt::Display for Problem {
         }
         write!(f, ": rule {:?}, field {}: {}; {}", self.rule, self.field, self.message, self.remedy)
     }
+}
+
+/// How a rule is called in messages.
+pub(crate) fn name_of(rule: &RuleInfo) -> String {
+    if rule.title.is_empty() { rule.id.clone() } else { rule.title.clone() }
+}
+
+/// What a rule lacks to be proven: an example of each kind. Filters are proven by those of the rules that they are for.
+pub(crate) fn unproven(rule: &Rule) -> Vec<Problem> {
+    let examples = &rule.extension.examples;
+    let mut problems = Vec::new();
+    for (examples, kind) in [(&examples.positive, "positive"), (&examples.negative, "negative")] {
+        let is_filled = !examples.is_empty() && examples.iter().all(|example| example.timeline().next().is_some());
+        if rule.info.kind != RuleKind::Filter && !is_filled {
+            let field = format!("watchkeeper.examples.{kind}");
+            let message = format!("has no {kind} example, or one without an event");
+            problems.push(Problem::on(&rule.info, &field, message, "write at least one event; `strict` loads no rule without"));
+        }
+    }
+    problems
 }
 
 /// Whether the rule is for our log source, or says that it is held to our form.
@@ -113,17 +132,14 @@ pub(crate) fn strict(rule: &Rule) -> Vec<Problem> {
     }
     let in_range = extension.confidence.is_none_or(|confidence| (0.0..=1.0).contains(&confidence));
     require(in_range, "watchkeeper.confidence", "is not between 0 and 1", "write a number between 0 and 1");
-    for (examples, field) in [(&extension.examples.positive, "positive"), (&extension.examples.negative, "negative")] {
-        let field = format!("watchkeeper.examples.{field}");
-        require(!examples.is_empty(), &field, "has no example", "write at least one event");
-        let filled = examples.iter().all(|example| example.timeline().next().is_some());
-        require(filled, &field, "has an example without an event", "give each example an event, or events");
-    }
+    let lacking = unproven(rule);
     if info.kind == RuleKind::Rule {
         require(header.product.as_deref() == Some(fields::PRODUCT), "logsource.product", "is not ai", "write product: ai");
         // A rule without a category is for all of them.
         let known = header.category.is_none_or(|category| fields::CATEGORIES.iter().any(|(name, _)| *name == category));
         require(known, "logsource.category", "is not one of ours", "take a category of docs/reference/rules.md");
+        let known = header.service.is_none_or(|service| fields::SERVICES.iter().any(|(name, _)| *name == service));
+        require(known, "logsource.service", "is not one of ours", "take a service of docs/reference/rules.md");
     }
     let examples = extension.examples.positive.iter().chain(&extension.examples.negative);
     let shown = examples.flat_map(|example| example.event.iter().chain(&example.events));
@@ -134,6 +150,7 @@ pub(crate) fn strict(rule: &Rule) -> Vec<Problem> {
     for name in names.into_iter().filter(|name| !fields::is_known(name)) {
         require(false, &name, "is a field that no event has", "take a field of docs/reference/rules.md");
     }
+    problems.extend(lacking);
     problems
 }
 

@@ -35,10 +35,15 @@ pub(crate) fn run(rules: &[Rule]) -> Vec<ExampleResult> {
 
 /// Examples that did not come out as expected.
 pub(crate) fn problems(rules: &[Rule]) -> Vec<Problem> {
-    let results = rules.iter().flat_map(|rule| run_rule(rule, rules).into_iter().map(move |result| (rule, result)));
-    results
-        .filter(|(_, (result, _))| !result.passed())
-        .map(|(rule, (result, field))| {
+    rules.iter().flat_map(|rule| problems_of(rule, rules)).collect()
+}
+
+/// Those of one rule, in its set.
+pub(crate) fn problems_of(rule: &Rule, rules: &[Rule]) -> Vec<Problem> {
+    run_rule(rule, rules)
+        .into_iter()
+        .filter(|(result, _)| !result.passed())
+        .map(|(result, field)| {
             let did = if result.fired { "fires, and should not" } else { "does not fire" };
             Problem::on(
                 &rule.info,
@@ -78,7 +83,7 @@ fn fires(rule: &Rule, rules: &[Rule], example: &Example) -> bool {
     for (time_s, event) in example.timeline() {
         let matches = sigma.matches(event, None);
         fired |= rule.info.kind == RuleKind::Rule && sigma.positions(&matches).contains(&position);
-        fired |= sigma.correlate(event, "", matches, time_s).iter().any(|hit| hit.rule == position);
+        fired |= sigma.correlate(event, None, matches, time_s).iter().any(|hit| hit.rule == position);
     }
     fired
 }

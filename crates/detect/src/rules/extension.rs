@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::Value as Json;
 
+use crate::budget::AlertBudget;
+
 /// The block as written. Unknown keys are refused: a misspelt `positve` must not pass for no example.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -17,6 +19,8 @@ pub(crate) struct Extension {
     pub(crate) runbook: Option<String>,
     /// How sure the rule is, 0 to 1.
     pub(crate) confidence: Option<f32>,
+    /// How many of its detections are told of in an hour, where that is not as for every rule.
+    pub(crate) budget: Option<AlertBudget>,
     /// Events on which it must fire and must not.
     pub(crate) examples: Examples,
 }

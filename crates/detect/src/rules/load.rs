@@ -2,18 +2,15 @@
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use event::TechniqueId;
 use files::{Tree, TreeError};
-use inspect::Canaries;
 
 use super::check::{self, Problem};
 use super::extension::{CONFIDENCE_DEFAULT, Extension};
 use super::{RULE_FILE_BYTES_MAX, RULE_FILES_MAX, Rule, RuleError, RuleInfo, RuleKind, RuleSet, examples};
 use crate::detection::{Severity, sha256_hex};
-use crate::sigma::{self, Parsed, Sigma};
-use crate::turns::Signs;
+use crate::sigma::{self, Parsed};
 
 /// A file and its text.
 type File = (PathBuf, String);
@@ -39,7 +36,7 @@ pub(crate) enum Demand {
     Proven,
 }
 
-/// Puts a rule set together.
+/// Puts a rule set together of files that stand for themselves.
 pub(crate) fn load(files: Vec<File>, demand: Demand) -> Result<RuleSet, RuleError> {
     let mut problems = Vec::new();
     let mut rules = parse_files(files, &mut problems);
@@ -53,8 +50,72 @@ pub(crate) fn load(files: Vec<File>, demand: Demand) -> Result<RuleSet, RuleErro
             return Err(RuleError::Problems(problems));
         }
     }
-    let sigma = Sigma::compile(rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
-    Ok(RuleSet { rules, sigma, problems, canaries: Canaries::default(), signs: Arc::new(Signs::builtin()?) })
+    RuleSet::of(rules, problems, Vec::new())
+}
+
+/// Puts a rule set together of several sources, of which a later one goes before an earlier one: where both have a rule of one id, the
+/// later one's is taken. What cannot be used is left out and named, and so is, of a source that must prove its rules, what does not.
+pub(crate) fn assemble(sources: Vec<Source>, without: &[String]) -> Result<RuleSet, RuleError> {
+    let mut problems = Vec::new();
+    let mut notes = Vec::new();
+    let mut rules: Vec<Rule> = Vec::new();
+    let mut must_prove: HashSet<String> = HashSet::new();
+    for source in sources {
+        let own = parse_files(source.files, &mut problems);
+        let ids: HashMap<&str, &Rule> = own.iter().map(|rule| (rule.info.id.as_str(), rule)).collect();
+        rules.retain(|rule| {
+            let by = ids.get(rule.info.id.as_str());
+            if let Some(by) = by {
+                let (here, there) = (by.info.file.display(), rule.info.file.display());
+                notes.push(format!("rule {} of {here} takes the place of that of {there}", rule.info.id));
+                must_prove.remove(&rule.info.id);
+            }
+            by.is_none()
+        });
+        if source.must_prove {
+            must_prove.extend(own.iter().map(|rule| rule.info.id.clone()));
+        }
+        rules.extend(own);
+    }
+    for id in without {
+        let before = rules.len();
+        rules.retain(|rule| rule.info.id != *id);
+        notes.push(match rules.len() < before {
+            true => format!("rule {id} is disabled by the configuration"),
+            false => format!("rule {id} is to be disabled, and no rule has that id"),
+        });
+    }
+    keep_what_compiles(&mut rules, &mut problems);
+    // What a rule that is left out here leaves without its rules goes, too, until nothing changes.
+    let unproven = |rules: &[Rule]| -> Vec<Problem> {
+        let all = rules.iter().filter(|rule| must_prove.contains(&rule.info.id));
+        all.flat_map(|rule| check::unproven(rule).into_iter().chain(examples::problems_of(rule, rules))).collect()
+    };
+    let lacking = unproven(&rules);
+    if !lacking.is_empty() {
+        let out: HashSet<(PathBuf, Option<usize>, String)> =
+            lacking.iter().map(|problem| (problem.file.clone(), problem.line, problem.rule.clone())).collect();
+        rules.retain(|rule| !out.contains(&(rule.info.file.clone(), Some(rule.info.line), check::name_of(&rule.info))));
+        problems.extend(lacking);
+        keep_what_compiles(&mut rules, &mut problems);
+    }
+    RuleSet::of(rules, problems, notes)
+}
+
+/// Rules with those of files, which go before them.
+pub(crate) fn beside(rules: Vec<Rule>, mut problems: Vec<Problem>, files: Vec<File>) -> Result<RuleSet, RuleError> {
+    let own = parse_files(files, &mut problems);
+    let ids: HashSet<String> = own.iter().map(|rule| rule.info.id.clone()).collect();
+    let mut rules: Vec<Rule> = rules.into_iter().filter(|rule| !ids.contains(&rule.info.id)).chain(own).collect();
+    keep_what_compiles(&mut rules, &mut problems);
+    RuleSet::of(rules, problems, Vec::new())
+}
+
+/// Rule files of one place.
+pub(crate) struct Source {
+    pub(crate) files: Vec<File>,
+    /// Whether each rule must have examples of both kinds, which come out as they should.
+    pub(crate) must_prove: bool,
 }
 
 /// Everything that is wrong, without stopping at anything.
@@ -64,12 +125,36 @@ pub(crate) fn check(files: Vec<File>) -> Vec<Problem> {
 
 /// As [`check`], with the number of rules.
 pub(crate) fn check_files(files: Vec<File>) -> (Vec<Problem>, usize) {
+    check_files_beside(files, Vec::new(), false)
+}
+
+/// As [`check_files`], where the files may speak of the rules of others beside them, and each rule must be proven if `prove`.
+pub(crate) fn check_files_beside(files: Vec<File>, beside: Vec<File>, prove: bool) -> (Vec<Problem>, usize) {
     let mut problems = Vec::new();
     let mut rules = parse_files(files, &mut problems);
+    let own: HashSet<String> = rules.iter().map(|rule| rule.info.id.clone()).collect();
+    rules.extend(parse_files(beside, &mut Vec::new()).into_iter().filter(|rule| !own.contains(&rule.info.id)));
     keep_what_compiles(&mut rules, &mut problems);
-    problems.extend(rules.iter().filter(|rule| check::is_ours(rule)).flat_map(check::strict));
-    problems.extend(examples::problems(&rules));
-    (problems, rules.len())
+    let checked: Vec<&Rule> = rules.iter().filter(|rule| own.contains(&rule.info.id)).collect();
+    problems.extend(checked.iter().filter(|rule| check::is_ours(rule)).flat_map(|rule| check::strict(rule)));
+    if prove {
+        let others = checked.iter().filter(|rule| !check::is_ours(rule));
+        problems.extend(others.flat_map(|rule| check::unproven(rule)));
+    }
+    problems.extend(checked.iter().flat_map(|rule| examples::problems_of(rule, &rules)));
+    problems.extend(checked.iter().flat_map(|rule| unused_filter(rule, &rules)));
+    let count = checked.len();
+    (problems, count)
+}
+
+/// A filter whose log source none of its rules has.
+fn unused_filter(filter: &Rule, rules: &[Rule]) -> Option<Problem> {
+    let is_unused =
+        filter.info.kind == RuleKind::Filter && !rules.iter().any(|rule| sigma::filters(&filter.parsed, &rule.parsed));
+    is_unused.then(|| {
+        let remedy = "write the log source of the rules that it is for, or leave it out";
+        Problem::on(&filter.info, "logsource", "is that of none of the rules that the filter is for", remedy)
+    })
 }
 
 fn parse_files(files: Vec<File>, problems: &mut Vec<Problem>) -> Vec<Rule> {
@@ -185,6 +270,11 @@ fn adopt(mut parsed: Parsed, file: &Path, line: usize, document: &str, index: us
     }
     info.runbook.clone_from(&extension.runbook);
     info.confidence = extension.confidence.unwrap_or(CONFIDENCE_DEFAULT).clamp(0.0, 1.0);
+    if let Some(budget) = extension.budget
+        && (budget.per_hour == 0 || budget.per_entity_hour == 0)
+    {
+        problems.push(Problem::on(&info, "watchkeeper.budget", "is 0", "write how many detections an hour may have, 1 or more"));
+    }
     Rule { info, extension, parsed }
 }
 
@@ -215,13 +305,11 @@ fn keep_what_compiles(rules: &mut Vec<Rule>, problems: &mut Vec<Problem>) {
     // Each round keeps the correlations whose rules are all kept already; what never gets there is dangling or circular.
     loop {
         let before = kept.len();
-        for rule in rules.iter().filter(|rule| rule.info.kind != RuleKind::Rule) {
-            let found = rule.parsed.references().is_none_or(|all| all.iter().all(|name| names.contains_key(name)));
+        for rule in rules.iter().filter(|rule| rule.info.kind == RuleKind::Correlation) {
+            let found = rule.parsed.references().is_some_and(|all| all.iter().all(|name| names.contains_key(name)));
             if !kept.contains(&rule.info.id) && found {
                 kept.insert(rule.info.id.clone());
-                if rule.info.kind == RuleKind::Correlation {
-                    name_rule(rule, &mut names);
-                }
+                name_rule(rule, &mut names);
             }
         }
         if kept.len() == before {
@@ -229,16 +317,48 @@ fn keep_what_compiles(rules: &mut Vec<Rule>, problems: &mut Vec<Problem>) {
         }
     }
     rules.retain(|rule| {
-        let keep = kept.contains(&rule.info.id);
-        if !keep {
-            let missing: Vec<&str> = rule.parsed.references().unwrap_or(&[]).iter().map(String::as_str).collect();
-            let field = if rule.info.kind == RuleKind::Filter { "filter.rules" } else { "correlation.rules" };
-            let message = format!("refers to rules that are not in the set, or in a circle: {}", missing.join(", "));
-            problems.push(Problem::on(&rule.info, field, message, "refer to rules by the id or name that they have"));
+        let references = rule.parsed.references();
+        let missing: Vec<&str> =
+            references.unwrap_or(&[]).iter().filter(|name| !names.contains_key(*name)).map(String::as_str).collect();
+        match rule.info.kind {
+            RuleKind::Rule => true,
+            RuleKind::Correlation if !kept.contains(&rule.info.id) => {
+                let message = format!("refers to rules that are not in the set, or in a circle: {}", missing.join(", "));
+                problems.push(Problem::on(&rule.info, "correlation.rules", message, NAME_RULES));
+                false
+            }
+            RuleKind::Correlation => match sigma::correlation_error(&rule.parsed, |name| names.get(name).cloned()) {
+                None => true,
+                Some(error) => {
+                    problems.push(Problem::on(&rule.info, "correlation", error, "correct the rule; it is left out until then"));
+                    false
+                }
+            },
+            RuleKind::Filter => {
+                // It goes on for those that are there: an exclusion that is lost is a flood of false alarms.
+                if !missing.is_empty() {
+                    let message = format!("refers to rules that are not in the set: {}", missing.join(", "));
+                    problems.push(Problem::on(&rule.info, "filter.rules", message, NAME_RULES));
+                }
+                references.is_none_or(|all| all.len() > missing.len())
+            }
         }
-        keep
     });
+    // What a correlation that was left out just now leaves without its rules.
+    let left: HashSet<String> = rules.iter().map(|rule| rule.info.id.clone()).collect();
+    let is_whole = |rule: &Rule| {
+        rule.info.kind != RuleKind::Correlation
+            || rule
+                .parsed
+                .references()
+                .is_none_or(|all| all.iter().all(|name| names.get(name).is_some_and(|id| left.contains(id))))
+    };
+    if rules.iter().any(|rule| !is_whole(rule)) {
+        return keep_what_compiles(rules, problems);
+    }
     for rule in rules {
         rule.parsed.resolve(|name| names.get(name).cloned());
     }
 }
+
+const NAME_RULES: &str = "refer to rules by the id or name that they have";

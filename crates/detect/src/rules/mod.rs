@@ -10,17 +10,20 @@ use std::sync::Arc;
 
 use event::TechniqueId;
 use inspect::Canaries;
+use inspect::format::SignatureFile;
 
 pub use check::Problem;
 pub use examples::ExampleResult;
 pub(crate) use extension::Extension;
 
+use crate::budget::{AlertBudget, Budgets};
 use crate::builtin;
-use crate::detection::Severity;
+use crate::detection::{Severity, sha256_hex};
+use crate::sigma::explain::Explanation;
 use crate::sigma::runner::Match;
 use crate::sigma::{Parsed, Sigma};
 use crate::turns::Signs;
-use load::Demand;
+use load::{Demand, Source};
 
 /// Longest rule file, in bytes. The largest file of SigmaHQ has 60 KB.
 pub(crate) const RULE_FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -32,8 +35,24 @@ pub struct RuleSet {
     rules: Vec<Rule>,
     sigma: Sigma,
     problems: Vec<Problem>,
+    notes: Vec<String>,
     canaries: Canaries,
     signs: Arc<Signs>,
+    budget: AlertBudget,
+}
+
+/// Where rules come from, and what is asked of them.
+#[derive(Debug, Clone, Default)]
+pub struct RuleSources<'a> {
+    /// Whether those that come with the program are used.
+    pub builtin: bool,
+    /// Directories, or single files. A later one goes before an earlier one, and each before the program's: where several have a rule of
+    /// one id, that of the last is used.
+    pub dirs: &'a [PathBuf],
+    /// Whether a rule of the directories must have examples of both kinds, which come out as they should.
+    pub strict: bool,
+    /// Ids of rules that are not used.
+    pub disable: &'a [String],
 }
 
 /// A rule as loaded.
@@ -131,8 +150,7 @@ impl RuleSet {
     /// The rules that come with the program (`content/rules`), each complete. Their examples are run by the tests of this
     /// crate and by [`test`](Self::test), not at each start.
     pub fn builtin() -> Result<Self, RuleError> {
-        let files = builtin::RULES.iter().map(|(name, text)| (PathBuf::from(name), (*text).to_owned())).collect();
-        load::load(files, Demand::Complete)
+        load::load(builtin_files(), Demand::Complete)
     }
 
     /// Every `*.yml` and `*.yaml` file under `dir`, or the one file `dir`.
@@ -143,26 +161,80 @@ impl RuleSet {
         load::load(load::read(dir)?, if strict { Demand::Proven } else { Demand::Usable })
     }
 
-    /// The rules of both sets; where both have a rule of one id, that of `self` stays.
-    pub fn and(self, other: Self) -> Result<Self, RuleError> {
-        let known: std::collections::HashSet<String> = self.rules.iter().map(|rule| rule.info.id.clone()).collect();
-        let more = other.rules.into_iter().filter(|rule| !known.contains(&rule.info.id));
-        let rules: Vec<Rule> = self.rules.into_iter().chain(more).collect();
+    /// The rules of several places. What cannot be used is left out, [`problems`](Self::problems) names it, and
+    /// [`notes`](Self::notes) tell which rules took the place of others; no rule takes its neighbours with it.
+    ///
+    /// # Errors
+    /// Directories that cannot be read.
+    pub fn assemble(sources: &RuleSources<'_>) -> Result<Self, RuleError> {
+        let mut all = Vec::new();
+        if sources.builtin {
+            all.push(Source { files: builtin_files(), must_prove: false });
+        }
+        for dir in sources.dirs {
+            // Signature files may lie beside them.
+            let files = load::read(dir)?.into_iter().filter(|(_, text)| !SignatureFile::is_one(text)).collect();
+            all.push(Source { files, must_prove: sources.strict });
+        }
+        load::assemble(all, sources.disable)
+    }
+
+    /// The rules of files that were read.
+    ///
+    /// # Errors
+    /// None that a file can cause: what cannot be used is left out and named.
+    pub fn of_files(files: Vec<(PathBuf, String)>) -> Result<Self, RuleError> {
+        load::assemble(vec![Source { files, must_prove: false }], &[])
+    }
+
+    /// These rules with those of files, which go before them.
+    ///
+    /// # Errors
+    /// As [`of_files`](Self::of_files).
+    pub fn with_files(self, files: Vec<(PathBuf, String)>) -> Result<Self, RuleError> {
+        let Self { rules, problems, canaries, budget, .. } = self;
+        let set = load::beside(rules, problems, files)?;
+        Ok(Self { canaries, budget, ..set })
+    }
+
+    fn of(rules: Vec<Rule>, problems: Vec<Problem>, notes: Vec<String>) -> Result<Self, RuleError> {
         let sigma = Sigma::compile(rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
-        Ok(Self {
-            rules,
-            sigma,
-            problems: self.problems.into_iter().chain(other.problems).collect(),
-            canaries: self.canaries,
-            signs: self.signs,
-        })
+        let signs = Arc::new(Signs::builtin()?);
+        Ok(Self { rules, sigma, problems, notes, canaries: Canaries::default(), signs, budget: AlertBudget::default() })
     }
 
     /// The same rules compiled anew: for an [`Engine`](crate::Engine) that begins with empty state.
     pub fn again(&self) -> Result<Self, RuleError> {
         let sigma = Sigma::compile(self.rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
-        let (rules, problems, canaries) = (self.rules.clone(), self.problems.clone(), self.canaries.clone());
-        Ok(Self { rules, sigma, problems, canaries, signs: self.signs.clone() })
+        let (rules, problems, notes) = (self.rules.clone(), self.problems.clone(), self.notes.clone());
+        Ok(Self {
+            rules,
+            sigma,
+            problems,
+            notes,
+            canaries: self.canaries.clone(),
+            signs: self.signs.clone(),
+            budget: self.budget,
+        })
+    }
+
+    /// The same rules with another alert budget for those that do not say their own.
+    #[must_use]
+    pub fn with_budget(self, budget: AlertBudget) -> Self {
+        Self { budget, ..self }
+    }
+
+    pub(crate) fn budgets(&self) -> Budgets {
+        let own = self.rules.iter().filter_map(|rule| Some((rule.info.id.clone(), rule.extension.budget?))).collect();
+        Budgets::new(self.budget, own)
+    }
+
+    /// SHA-256 over the rules, in their order, and the budget, hexadecimal: two sets that have the same detect the same.
+    #[must_use]
+    pub fn digest(&self) -> String {
+        let budget = format!("{:?}", self.budget);
+        let digests = self.rules.iter().map(|rule| rule.info.digest.as_bytes());
+        sha256_hex(&digests.chain([budget.as_bytes()]).collect::<Vec<_>>())
     }
 
     /// The same rules with markers that must not come out: `watchkeeper.canary` names those that do.
@@ -190,6 +262,42 @@ impl RuleSet {
         &self.problems
     }
 
+    /// The id of the rule that is called so: by its id, its name or its title.
+    #[must_use]
+    pub fn find(&self, called: &str) -> Option<&RuleInfo> {
+        let is_called = |rule: &&Rule| rule.info.id == called || rule.parsed.header().name.as_deref() == Some(called);
+        let by_title = || self.rules.iter().find(|rule| rule.info.title.eq_ignore_ascii_case(called));
+        self.rules.iter().find(is_called).or_else(by_title).map(|rule| &rule.info)
+    }
+
+    pub(crate) fn position(&self, id: &str) -> Option<usize> {
+        self.rules.iter().position(|rule| rule.info.id == id)
+    }
+
+    /// Explains a rule with the windows of `sigma`.
+    pub(crate) fn explain(&self, sigma: &Sigma, position: usize, event: &serde_json::Value) -> Option<Explanation> {
+        let documents: Vec<&Parsed> = self.rules.iter().map(|rule| &rule.parsed).collect();
+        let mut told = sigma.explain(&documents, position, event)?;
+        self.place(&mut told);
+        if !sigma.speaks(position) {
+            told.notes.push("the rule speaks through a correlation only, for that has no `generate: true`".to_owned());
+        }
+        Some(told)
+    }
+
+    fn place(&self, told: &mut Explanation) {
+        if let Some(rule) = self.rules.iter().find(|rule| rule.info.id == told.rule) {
+            told.place = format!("{}:{}", rule.info.file.display(), rule.info.line);
+        }
+        told.rules.iter_mut().for_each(|below| self.place(below));
+    }
+
+    /// Which rules took the place of others, and which are disabled.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
     /// Lint: everything that strict loading would object to, all files of `dir`.
     ///
     /// Rules of other log sources than ours are only held to parse and compile.
@@ -202,16 +310,17 @@ impl RuleSet {
         load::read(dir)
     }
 
-    /// As [`check`](Self::check), of files that were read; tells how many rules they have, too.
+    /// As [`check`](Self::check), of files that were read; tells how many rules they have, too. Filters and correlations in them may
+    /// speak of the rules that come with the program. With `prove` a rule for any log source must have examples of both kinds.
     #[must_use]
-    pub fn check_files(files: Vec<(PathBuf, String)>) -> (Vec<Problem>, usize) {
-        load::check_files(files)
+    pub fn check_files(files: Vec<(PathBuf, String)>, prove: bool) -> (Vec<Problem>, usize) {
+        load::check_files_beside(files, builtin_files(), prove)
     }
 
     /// Lint of the rules that come with the program.
     #[must_use]
     pub fn check_builtin() -> Vec<Problem> {
-        load::check(builtin::RULES.iter().map(|(name, text)| (PathBuf::from(name), (*text).to_owned())).collect())
+        load::check(builtin_files())
     }
 
     /// Runs every rule's examples.
@@ -236,6 +345,10 @@ impl RuleSet {
     pub(crate) fn match_at(&self, position: usize) -> Option<Match> {
         self.rule(position).map(|rule| Match { rule: rule.info.id.clone(), title: rule.info.title.clone() })
     }
+}
+
+fn builtin_files() -> Vec<(PathBuf, String)> {
+    builtin::RULES.iter().map(|(name, text)| (PathBuf::from(name), (*text).to_owned())).collect()
 }
 
 /// The text of a runbook that comes with the program.

@@ -7,10 +7,11 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use regex::Regex;
-use rsigma_eval::{CorrelationBody, FieldMatch};
+use rsigma_eval::FieldMatch;
 use rsigma_parser::{Detection, DetectionItem, Modifier, SigmaRule, SigmaValue};
 use serde_json::Value as Json;
 
+use super::correlation::Counted;
 use crate::detection::Evidence;
 use crate::skipped::{count, head};
 
@@ -187,14 +188,14 @@ pub(crate) fn of_matches(id: &str, fields: &[FieldMatch], needles: &Needles, sea
 }
 
 /// The evidence of a correlation.
-pub(crate) fn of_correlation(body: &CorrelationBody) -> Vec<Evidence> {
+pub(crate) fn of_correlation(counted: &Counted) -> Vec<Evidence> {
     let count = Evidence {
         what: "count".to_owned(),
-        field: Some(body.correlation_type.as_str().to_owned()),
-        value: Some(format!("{} in {} s", body.aggregated_value, body.timespan_secs)),
+        field: Some(counted.kind.as_str().to_owned()),
+        value: Some(format!("{} in {} s", counted.value, counted.span_s)),
         ..Evidence::default()
     };
-    let group = body.group_key.iter().map(|(field, value)| Evidence {
+    let group = counted.group.iter().map(|(field, value)| Evidence {
         what: "group".to_owned(),
         field: Some(field.clone()),
         value: Some(cut(value, VALUE_CHARS_MAX)),
@@ -236,7 +237,7 @@ fn unplaced(field: &FieldMatch) -> Evidence {
 }
 
 /// The beginning of a value's JSON. A value may hold megabytes; no more of it is written than is shown.
-fn beginning(value: &Json) -> String {
+pub(crate) fn beginning(value: &Json) -> String {
     struct Beginning(String);
     impl Write for Beginning {
         fn write_str(&mut self, part: &str) -> std::fmt::Result {

@@ -41,6 +41,8 @@ pub(crate) const INSIGHT: &str = "watchkeeper.insight";
 pub(crate) struct Document {
     /// The category of our log source.
     pub(crate) category: &'static str,
+    /// The service of our log source: the way by which the event came in.
+    pub(crate) service: String,
     /// The fields.
     pub(crate) fields: Map<String, Json>,
     /// Which content a field's text came from, in the order of the field's values.
@@ -301,6 +303,7 @@ impl Document {
     fn new(category: &'static str, fields: Map<String, Json>, part: String) -> Self {
         Self {
             category,
+            service: fields.get("watchkeeper.source.path").and_then(Json::as_str).unwrap_or("internal").to_owned(),
             fields,
             contents: Vec::new(),
             findings: Vec::new(),

@@ -5,6 +5,7 @@ use jiff::{Timestamp, civil};
 use serde_json::Value as Json;
 
 use super::Sigma;
+use super::explain::Explanation;
 use crate::rules::RuleSet;
 
 /// A rule that fired on an event.
@@ -53,8 +54,15 @@ impl Runner {
         let time_s = time_s(event).unwrap_or(self.seen);
         self.seen = time_s;
         let matches = self.sigma.matches(event, None);
-        let hits = self.sigma.correlate(event, "", matches, time_s);
+        let hits = self.sigma.correlate(event, None, matches, time_s);
         hits.into_iter().filter_map(|hit| self.rules.match_at(hit.rule)).collect()
+    }
+
+    /// Why a rule matches an event, or does not; of a correlation as its windows are after the events so far, of which this is the last.
+    /// `None` when no rule has that id.
+    #[must_use]
+    pub fn explain(&self, rule: &str, event: &Json) -> Option<Explanation> {
+        self.rules.explain(&self.sigma, self.rules.position(rule)?, event)
     }
 }
 

@@ -7,6 +7,7 @@ mod gateway;
 mod inspect;
 mod intel;
 mod mcp;
+mod rules;
 mod sanitize;
 
 use std::collections::HashSet;
@@ -26,6 +27,7 @@ pub use self::inspect::{InspectConfig, OpinionKind, OpinionMode, SecondOpinionCo
 pub(crate) use self::intel::{Credentials, is_feed_name};
 pub use self::intel::{FeedConfig, FeedKind, IntelConfig, IntelConfigError};
 pub use self::mcp::{Mcp, McpMode, McpOnDrift, McpServer};
+pub use self::rules::RulesConfig;
 pub use self::sanitize::{RecoveryConfig, SanitizeConfig, SanitizeConfigError};
 use crate::forwarded::Network;
 use crate::geoip::GeoipConfig;
@@ -46,8 +48,8 @@ pub struct Config {
     pub upstream: Upstream,
     /// What the gateway does beside recording.
     pub gateway: GatewayConfig,
-    /// A directory of Sigma rules that are used beside those shipped.
-    pub rules: Option<PathBuf>,
+    /// Which Sigma rules there are.
+    pub rules: RulesConfig,
     /// What texts are inspected with.
     pub inspect: InspectConfig,
     /// Whose indicators events are looked up in.
@@ -252,6 +254,7 @@ impl Config {
             }
         }
         self.sanitize.policy()?;
+        self.rules.check()?;
         self.intel.check()?;
         if let Some(opinion) = &self.inspect.second_opinion {
             opinion.check()?;

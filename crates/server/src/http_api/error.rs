@@ -10,6 +10,7 @@ use store::QueryError;
 
 use super::page;
 use crate::api_keys::ApiKeyError;
+use crate::replay::ReplayError;
 
 /// Largest body of an API call that is not a batch of events.
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -90,6 +91,17 @@ impl From<QueryError> for ApiError {
             _ => StatusCode::BAD_REQUEST,
         };
         Self { status, message: error.to_string() }
+    }
+}
+
+impl From<ReplayError> for ApiError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Query(error) => error.into(),
+            ReplayError::NoEvent(_) | ReplayError::NoRule(_) => Self::new(StatusCode::NOT_FOUND, error),
+            ReplayError::Time { .. } | ReplayError::NotSigma(_) | ReplayError::Rules(_) => Self::bad_request(error.to_string()),
+            _ => Self::stopped(error),
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use store::{QueryError, QueryLimits};
 
 use super::{Api, ApiError, Body, Caller};
 use crate::node::read_event;
+use crate::replay::{ExplainRequest, ReplayRequest};
 
 /// Rows of a page of live events or of a search at the most.
 const ROWS_MAX: usize = 1_000;
@@ -44,6 +45,8 @@ pub(super) fn contents(api: &Arc<Api>) -> Router {
         .route("/api/query", post(query))
         .route("/api/search", get(search))
         .route("/api/trace/{*id}", get(trace))
+        .route("/api/rules/replay", post(replay))
+        .route("/api/rules/explain", post(explain))
         .with_state(api.clone())
 }
 
@@ -108,6 +111,7 @@ struct Status {
     stopped: Option<String>,
     archive_waits: Option<String>,
     signatures: crate::SignaturesStanding,
+    rules: crate::RulesStanding,
     intel: crate::intel::IntelStanding,
     watch: crate::Standing,
     counts: store::Counts,
@@ -125,6 +129,7 @@ async fn status(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
         stopped: api.node.stopped(),
         archive_waits: api.node.archive_waits(),
         signatures: api.node.signatures(),
+        rules: api.node.rules(),
         intel: api.node.intel(),
         watch,
         counts,
@@ -190,6 +195,18 @@ async fn search(
     api.note_read(&caller, "search", &query.q).await?;
     let limit = query.limit.unwrap_or(50).min(ROWS_MAX);
     Ok(Json(api.read(move |reader| reader.search(&query.q, limit)).await?).into_response())
+}
+
+async fn replay(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+    let request: ReplayRequest = body.json()?;
+    let replayed = tokio::task::spawn_blocking(move || api.node.replay(&caller.asker, &request)).await;
+    Ok(Json(replayed.map_err(ApiError::stopped)??).into_response())
+}
+
+async fn explain(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+    let request: ExplainRequest = body.json()?;
+    let explained = tokio::task::spawn_blocking(move || api.node.explain(&caller.asker, &request)).await;
+    Ok(Json(explained.map_err(ApiError::stopped)??).into_response())
 }
 
 async fn trace(

@@ -55,6 +55,34 @@ pub(super) const DETECTIONS: View = View {
     merge: None,
 };
 
+pub(super) const SUPPRESSED_DETECTIONS: View = View {
+    name: "suppressed_detections",
+    requirement: "E1",
+    about: "One row for each alert budget that was spent in an hour: what a rule, or a rule about one entity, would have told beyond it.",
+    columns: &[&[
+        column("time", "max(e.time)", "when the last of them that told a number happened"),
+        column("rule", "e.attributes ->> '$.\"watchkeeper.detection.suppressed.rule\"'", "the rule"),
+        column("title", "max(e.attributes ->> '$.\"watchkeeper.detection.title\"')", "what is told of it"),
+        column("severity", "max(e.attributes ->> '$.\"watchkeeper.detection.severity\"')", "severity of the rule"),
+        column("scope", "e.attributes ->> '$.\"watchkeeper.detection.suppressed.scope\"'", "whose budget: `rule` or `entity`"),
+        column("entity", "e.attributes ->> '$.\"watchkeeper.detection.suppressed.entity\"'", "the entity, of its budget"),
+        column("from_time", "e.attributes ->> '$.\"watchkeeper.detection.suppressed.from\"'", "beginning of the hour"),
+        column("told", "max(e.attributes ->> '$.\"watchkeeper.detection.suppressed.limit\"')", "detections that were told of"),
+        column(
+            "suppressed",
+            "max(e.attributes ->> '$.\"watchkeeper.detection.suppressed.count\"')",
+            "detections that were not, as far as told: the number is told when it doubles and when the hour is over and the rule speaks again",
+        ),
+        column("told_by", "count(*)", "detections of `alert-budget` that told it"),
+    ]],
+    from: "{p}.events e WHERE e.kind = 'detection' AND e.attributes ->> '$.\"watchkeeper.detection.rule\"' = 'alert-budget' \
+           GROUP BY 2, 5, 6, 7",
+    merge: Some(
+        "SELECT max(time) AS time, rule, max(title) AS title, max(severity) AS severity, scope, entity, from_time, max(told) AS told, \
+         max(suppressed) AS suppressed, sum(told_by) AS told_by FROM {rows} GROUP BY rule, scope, entity, from_time",
+    ),
+};
+
 pub(super) const EVALUATIONS: View = View {
     name: "evaluations",
     requirement: "C13",

@@ -197,7 +197,7 @@ fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<Cell>>) {
 
 /// What a path of the status says, in words.
 fn words(path: &str) -> String {
-    const WORDS: [(&str, &str); 66] = [
+    const WORDS: [(&str, &str); 73] = [
         ("progress.recorded", "records on disk"),
         ("progress.sealed", "records sealed"),
         ("progress.indexed", "records indexed"),
@@ -227,6 +227,13 @@ fn words(path: &str) -> String {
         ("watch.witnessed.records", "witnessed checkpoint, records"),
         ("watch.witnessed.at", "witnessed checkpoint, written at"),
         ("watch.witnessed.age_s", "witnessed checkpoint, age in seconds"),
+        ("rules.rules", "rules in force"),
+        ("rules.correlations", "correlations in force"),
+        ("rules.filters", "filters in force"),
+        ("rules.problems", "problems with rules"),
+        ("rules.digest", "rules, digest"),
+        ("rules.loaded", "rules, loaded at"),
+        ("rules.refused", "newer rules are not used because"),
         ("watch.cosignatures", "witnessed checkpoint, cosignatures"),
         ("watch.time_stamped.records", "time-stamped checkpoint, records"),
         ("watch.time_stamped.at", "time-stamped checkpoint, stamped at"),

@@ -10,7 +10,7 @@ use files::{LineError, Lines};
 use inspect::Inspector;
 use inspect::format::SignatureFile;
 use serde_json::json;
-use server::InspectConfig;
+use server::{InspectConfig, ReplayRequest};
 
 use super::jsonl;
 use crate::cli::Rules;
@@ -47,20 +47,27 @@ pub(super) fn detect(rules: &Path, events: &Path) -> anyhow::Result<ExitCode> {
 
 pub(super) fn rules(command: Rules) -> anyhow::Result<ExitCode> {
     match command {
-        Rules::Check { dir } => check(dir),
+        Rules::Check { dir, strict } => check(dir, strict),
+        Rules::Explain(asked) => super::explain::explain(&asked),
+        Rules::Backtest { dir, data, since, until, beside, config, format } => {
+            let files = rule_files(&dir)?;
+            let request = ReplayRequest { files, beside, since, until };
+            super::replay::backtest(&data, config.as_deref(), &request, format.format)
+        }
+        Rules::Replay { data, config, format } => super::replay::replay(&data, config.as_deref(), format.format),
         Rules::Test { dir } => test(dir),
         Rules::Import { from, path, to, benign, format } => super::import_rules::import(from, &path, &to, &benign, format.format),
     }
 }
 
-fn check(dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+fn check(dir: Option<PathBuf>, strict: bool) -> anyhow::Result<ExitCode> {
     let builtin = InspectConfig::default().sources()?;
     let (problems, rules, own) = match &dir {
         Some(dir) => {
             let files = RuleSet::read(dir)?.into_iter();
             let (signatures, sigma): (Vec<_>, Vec<_>) = files.partition(|(_, text)| SignatureFile::is_one(text));
             let own: Vec<_> = signatures.into_iter().map(|(path, text)| (path.display().to_string(), text)).collect();
-            let (problems, rules) = RuleSet::check_files(sigma);
+            let (problems, rules) = RuleSet::check_files(sigma, strict);
             (problems, rules, own)
         }
         None => (RuleSet::check_builtin(), RuleSet::builtin()?.rules().len(), Vec::new()),
@@ -99,6 +106,13 @@ fn test(dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     }
     say(&format!("{} passed, {failed} failed", results.len() - failed))?;
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// The Sigma rules of a directory, with the names of their files.
+pub(super) fn rule_files(dir: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
+    let files: Vec<_> = RuleSet::read(dir)?.into_iter().filter(|(_, text)| !SignatureFile::is_one(text)).collect();
+    anyhow::ensure!(!files.is_empty(), "no Sigma rules in {}: they are *.yml and *.yaml files", dir.display());
+    Ok(files)
 }
 
 fn load(dir: Option<&Path>) -> anyhow::Result<RuleSet> {

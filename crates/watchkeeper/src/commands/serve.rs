@@ -34,12 +34,13 @@ pub(super) fn serve(data: &Data, config: Option<&Path>, any_port: bool) -> anyho
     })
 }
 
-/// Reads the signatures and the indicators anew at each SIGHUP. It never ends by itself.
+/// Reads the signatures, the rules and the indicators anew at each SIGHUP. It never ends by itself.
 async fn reload_at(mut hangups: Signal, node: &Arc<Node>) {
     while hangups.recv().await.is_some() {
         let node = node.clone();
         let reload = move || {
             node.reload_signatures(&server::Asker::of_process());
+            node.reload_rules(&server::Asker::of_process());
             node.reload_intel(&server::Asker::of_process());
         };
         drop(tokio::task::spawn_blocking(reload).await);

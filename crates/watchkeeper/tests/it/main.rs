@@ -52,6 +52,7 @@ mod sanitiser;
 mod sanitizing;
 mod second_opinion;
 mod sessions;
+mod sigma;
 mod signatures;
 mod soak;
 mod streams;

@@ -1,0 +1,213 @@
+//! The documents of rule files, as the engine's parser reads them.
+
+use std::collections::{HashMap, HashSet};
+
+use rsigma_eval::compile_rule;
+use rsigma_parser::{CorrelationRule, FilterRule, FilterRuleTarget, Level, SigmaCollection, SigmaRule, parse_sigma_yaml};
+use serde_json::Value as Json;
+
+use super::{correlation, filter};
+use crate::detection::Severity;
+use crate::rules::RuleKind;
+
+/// A document of a rule file.
+#[derive(Debug, Clone)]
+pub(crate) enum Parsed {
+    Rule(Box<SigmaRule>),
+    Correlation(Box<CorrelationRule>),
+    Filter(Box<FilterRule>),
+}
+
+/// What every document has, whatever it is.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Header {
+    pub(crate) id: Option<String>,
+    pub(crate) name: Option<String>,
+    pub(crate) title: String,
+    pub(crate) status: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) author: Option<String>,
+    pub(crate) level: Option<Severity>,
+    pub(crate) falsepositives: Vec<String>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) product: Option<String>,
+    pub(crate) category: Option<String>,
+    pub(crate) service: Option<String>,
+    pub(crate) extension: Option<Json>,
+}
+
+/// Parses the documents of one YAML text. What is wrong with a document does not hide the others.
+pub(crate) fn parse(yaml: &str) -> (Vec<Parsed>, Vec<String>) {
+    match parse_sigma_yaml(yaml) {
+        Err(error) => (Vec::new(), vec![error.to_string()]),
+        Ok(SigmaCollection { rules, correlations, filters, errors }) => {
+            let rules = rules.into_iter().map(|rule| Parsed::Rule(Box::new(rule)));
+            let correlations = correlations.into_iter().map(|rule| Parsed::Correlation(Box::new(rule)));
+            let filters = filters.into_iter().map(|rule| Parsed::Filter(Box::new(rule)));
+            (rules.chain(correlations).chain(filters).collect(), errors)
+        }
+    }
+}
+
+/// Why a document cannot be used, before it is put together with others.
+pub(crate) fn compile_error(document: &Parsed) -> Option<String> {
+    match document {
+        Parsed::Rule(rule) => compile_rule(rule).err().map(|error| error.to_string()),
+        // What it says of other rules is known when they are: `correlation_error`.
+        Parsed::Correlation(_) => None,
+        Parsed::Filter(filter) => filter::error_of(filter),
+    }
+}
+
+/// Why a correlation cannot be used in a set; `resolve` gives the id of a rule by its id or name.
+pub(crate) fn correlation_error(document: &Parsed, resolve: impl Fn(&str) -> Option<String>) -> Option<String> {
+    match document {
+        Parsed::Correlation(rule) => correlation::error_of(rule, resolve),
+        _ => None,
+    }
+}
+
+impl Parsed {
+    pub(crate) fn kind(&self) -> RuleKind {
+        match self {
+            Self::Rule(_) => RuleKind::Rule,
+            Self::Correlation(_) => RuleKind::Correlation,
+            Self::Filter(_) => RuleKind::Filter,
+        }
+    }
+
+    pub(crate) fn header(&self) -> Header {
+        let extension =
+            |attributes: &HashMap<String, _>| attributes.get("watchkeeper").and_then(|value| serde_json::to_value(value).ok());
+        match self {
+            Self::Rule(rule) => Header {
+                id: rule.id.clone(),
+                name: rule.name.clone(),
+                title: rule.title.clone(),
+                status: rule.status.and_then(|status| word(&status)),
+                description: rule.description.clone(),
+                author: rule.author.clone(),
+                level: rule.level.map(severity),
+                falsepositives: rule.falsepositives.clone(),
+                tags: rule.tags.clone(),
+                product: rule.logsource.product.clone(),
+                category: rule.logsource.category.clone(),
+                service: rule.logsource.service.clone(),
+                extension: extension(&rule.custom_attributes),
+            },
+            Self::Correlation(rule) => Header {
+                id: rule.id.clone(),
+                name: rule.name.clone(),
+                title: rule.title.clone(),
+                status: rule.status.and_then(|status| word(&status)),
+                description: rule.description.clone(),
+                author: rule.author.clone(),
+                level: rule.level.map(severity),
+                falsepositives: rule.falsepositives.clone(),
+                tags: rule.tags.clone(),
+                product: None,
+                category: None,
+                service: None,
+                extension: extension(&rule.custom_attributes),
+            },
+            Self::Filter(filter) => {
+                Header { id: filter.id.clone(), name: filter.name.clone(), title: filter.title.clone(), ..Header::default() }
+            }
+        }
+    }
+
+    /// Gives the document the id that the set knows it by, and takes out what would let one rule set the engine up for
+    /// all others (`rsigma.*` attributes).
+    pub(crate) fn adopt(&mut self, id: &str) {
+        match self {
+            Self::Rule(rule) => {
+                rule.id = Some(id.to_owned());
+                rule.custom_attributes.clear();
+            }
+            Self::Correlation(rule) => {
+                rule.id = Some(id.to_owned());
+                rule.custom_attributes.clear();
+            }
+            Self::Filter(filter) => filter.id = Some(id.to_owned()),
+        }
+    }
+
+    /// The rules that a correlation or a filter speaks of, by id or name; `None` when it speaks of any.
+    pub(crate) fn references(&self) -> Option<&[String]> {
+        match self {
+            Self::Rule(_) => Some(&[]),
+            Self::Correlation(rule) => Some(&rule.rules),
+            Self::Filter(filter) => match &filter.rules {
+                FilterRuleTarget::Any => None,
+                FilterRuleTarget::Specific(rules) => Some(rules),
+            },
+        }
+    }
+
+    /// Turns names of rules into their ids: the engine's filters know ids only.
+    pub(crate) fn resolve(&mut self, id_of: impl Fn(&str) -> Option<String>) {
+        if let Self::Filter(filter) = self
+            && let FilterRuleTarget::Specific(rules) = &mut filter.rules
+        {
+            for rule in rules {
+                if let Some(id) = id_of(rule) {
+                    *rule = id;
+                }
+            }
+        }
+    }
+
+    /// Names of the fields that a rule looks at.
+    pub(crate) fn fields(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        match self {
+            Self::Rule(rule) => rule.detection.named.values().for_each(|detection| collect_fields(detection, &mut names)),
+            Self::Filter(filter) => filter.detection.named.values().for_each(|detection| collect_fields(detection, &mut names)),
+            Self::Correlation(rule) => {
+                let aliases: HashSet<&str> = rule.aliases.iter().map(|alias| alias.alias.as_str()).collect();
+                names.extend(rule.group_by.iter().filter(|field| !aliases.contains(field.as_str())).cloned());
+            }
+        }
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    /// The window of a correlation in seconds; 0 for anything else.
+    pub(crate) fn timespan_s(&self) -> u64 {
+        match self {
+            Self::Correlation(rule) => rule.timespan.seconds,
+            _ => 0,
+        }
+    }
+
+    pub(super) fn generates(&self) -> bool {
+        matches!(self, Self::Correlation(rule) if rule.generate)
+    }
+}
+
+fn collect_fields(detection: &rsigma_parser::Detection, names: &mut Vec<String>) {
+    use rsigma_parser::Detection;
+    match detection {
+        Detection::AllOf(items) => names.extend(items.iter().filter_map(|item| item.field.name.clone())),
+        Detection::AnyOf(parts) | Detection::And(parts) => parts.iter().for_each(|part| collect_fields(part, names)),
+        _ => {}
+    }
+}
+
+fn severity(level: Level) -> Severity {
+    match level {
+        Level::Informational => Severity::Informational,
+        Level::Low => Severity::Low,
+        Level::Medium => Severity::Medium,
+        Level::High => Severity::High,
+        Level::Critical => Severity::Critical,
+    }
+}
+
+fn word(value: &impl serde::Serialize) -> Option<String> {
+    match serde_json::to_value(value) {
+        Ok(Json::String(word)) => Some(word),
+        _ => None,
+    }
+}
