@@ -1,5 +1,6 @@
 //! The server that is drilled: its API, and its listeners where it is our own.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -51,7 +52,8 @@ pub(super) struct Target {
     pub(super) run: String,
     pub(super) listeners: Option<Listeners>,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    rules: RuleSet,
+    /// By rule that ships: every technique that it is evidence of.
+    rules: HashMap<String, Vec<TechniqueId>>,
 }
 
 /// A detection as the API tells it.
@@ -103,7 +105,9 @@ impl Target {
         };
         let client = Client::builder(TokioExecutor::new()).build(builder.https_or_http().enable_http1().wrap_connector(http));
         let run = format!("{:x}", Timestamp::now().unix_ns() / 1_000_000);
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), key, run, listeners, client, rules: RuleSet::builtin()? })
+        let rules = RuleSet::builtin()?;
+        let rules = rules.rules().map(|rule| (rule.id.clone(), rule.techniques.clone())).collect();
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), key, run, listeners, client, rules })
     }
 
     /// Records events by the events API.
@@ -174,8 +178,7 @@ impl Target {
 
     /// Every technique that a rule is evidence of: those of the rule that ships, and the one that the detection names.
     fn techniques(&self, rule: &str, told: Option<&str>) -> Vec<TechniqueId> {
-        let of_rule = self.rules.rules().find(|known| known.id.as_str() == rule);
-        let mut techniques: Vec<TechniqueId> = of_rule.map(|known| known.techniques.clone()).unwrap_or_default();
+        let mut techniques = self.rules.get(rule).cloned().unwrap_or_default();
         let told = told.and_then(|told| told.parse().ok());
         techniques.extend(told.filter(|told| !techniques.contains(told)));
         techniques
@@ -190,7 +193,7 @@ impl Target {
             return Ok(());
         }
         let sql = format!("SELECT event_id, observed FROM events WHERE event_id IN ({list})");
-        let mut observed = std::collections::HashMap::new();
+        let mut observed = HashMap::new();
         for row in self.query(&sql).await? {
             let text = |column: &str| row.get(column).and_then(Value::as_str);
             if let (Some(id), Some(at)) = (text("event_id"), text("observed")) {

@@ -14,12 +14,8 @@ pub(in crate::commands) async fn post(url: &str, headers: &[(&str, &str)], body:
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    send(request.body(Full::new(body.into()))?).await
-}
-
-pub(in crate::commands) async fn send(request: http::Request<Full<Bytes>>) -> anyhow::Result<Bytes> {
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
-    let response = client.request(request).await?;
+    let response = client.request(request.body(Full::new(body.into()))?).await?;
     let status = response.status();
     let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|error| anyhow::anyhow!("{error}"))?;
     let body = body.to_bytes();

@@ -4,7 +4,7 @@ mod http;
 mod spans;
 mod stand_in;
 
-pub(super) use self::http::{post, send};
+pub(super) use self::http::post;
 pub(super) use self::spans::{Spans, export_grpc, export_http};
 pub(super) use self::stand_in::{StandIn, TURN_HEADER};
 
