@@ -1,5 +1,7 @@
 //! What `watchkeeper drill` can be told.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::FormatName;
@@ -17,6 +19,9 @@ pub(crate) struct DrillOptions {
     /// Say which drills there are, and play none
     #[arg(long, conflicts_with_all = ["all", "case"])]
     pub(crate) list: bool,
+    /// Take the scenarios of the files DIR/*.yaml instead of those that are part of the program
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scenarios: Option<PathBuf>,
     /// Drill the server that runs there, with the key of WATCHKEEPER_API_KEY (role admin), instead of one of its own
     #[arg(long, value_name = "URL")]
     pub(crate) server: Option<String>,

@@ -26,7 +26,10 @@ use crate::cli::DrillOptions;
 const AT_ONCE: usize = 4;
 
 pub(super) fn drill(options: &DrillOptions) -> anyhow::Result<ExitCode> {
-    let every = assure::drill::all()?;
+    let every = match &options.scenarios {
+        Some(dir) => read(dir)?,
+        None => assure::drill::all()?,
+    };
     if options.list {
         report::list(&every, options.format())?;
         return Ok(ExitCode::SUCCESS);
@@ -43,6 +46,21 @@ pub(super) fn drill(options: &DrillOptions) -> anyhow::Result<ExitCode> {
     };
     report::tell(&outcomes, options.format())?;
     Ok(if outcomes.iter().all(Outcome::is_right) { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Scenarios of somebody's own.
+fn read(dir: &Path) -> anyhow::Result<Vec<Scenario>> {
+    let entries = std::fs::read_dir(dir).with_context(|| dir.display().to_string())?;
+    let mut files: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml"));
+    files.sort();
+    let mut scenarios = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        scenarios.extend(assure::drill::parse(&file.display().to_string(), &text)?);
+    }
+    anyhow::ensure!(!scenarios.is_empty(), "{} has no scenarios; they stand in files that end with .yaml", dir.display());
+    Ok(scenarios)
 }
 
 /// The scenarios that are asked for, by their names or their ids in ATLAS.

@@ -177,9 +177,7 @@ impl<'a> Player<'a> {
     async fn result(&mut self, actor: &Actor, tool: &str, content: &str) -> anyhow::Result<()> {
         let content = self.filler.text(content, 0);
         let conversation = self.conversations.entry(actor.session.clone()).or_default();
-        let calls = conversation.iter().rev().filter_map(|message| message["tool_calls"].as_array()).flatten();
-        let call = calls.clone().find(|call| call["function"]["name"] == tool).cloned();
-        let call = call.with_context(|| format!("nobody has called {tool}"))?;
+        let call = last_call(conversation, tool).with_context(|| format!("nobody has called {tool}"))?;
         let message = json!({ "role": "tool", "tool_call_id": call["id"], "content": content });
         conversation.push(message.clone());
         let mut spans = Spans::new(actor);
@@ -278,4 +276,10 @@ impl<'a> Player<'a> {
         drop(tokio::time::timeout(WORLD_TIMEOUT, stream.read_to_end(&mut answer)).await);
         Ok(())
     }
+}
+
+/// The call of a tool that a conversation has last.
+fn last_call(conversation: &[Value], tool: &str) -> Option<Value> {
+    let mut calls = conversation.iter().rev().filter_map(|message| message["tool_calls"].as_array()).flatten();
+    calls.find(|call| call["function"]["name"] == tool).cloned()
 }
