@@ -24,7 +24,7 @@ use super::super::playing::StandIn;
 const PASS_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long one asks before asking again whether they have.
-const PASS_POLL: Duration = Duration::from_millis(15);
+const PASS_POLL: Duration = Duration::from_millis(25);
 
 /// How long a call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
