@@ -72,7 +72,9 @@ impl<'de> Deserialize<'de> for Days {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         Self::parse(&text).ok_or_else(|| {
-            serde::de::Error::custom(format!("{text:?} is no day; write `day 28 10:00` or `days 0-24 09:00`, with days to {DAY_MAX}"))
+            serde::de::Error::custom(format!(
+                "{text:?} is no day; write `day 28 10:00` or `days 0-24 09:00`, with days to {DAY_MAX}"
+            ))
         })
     }
 }

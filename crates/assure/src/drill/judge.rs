@@ -140,7 +140,14 @@ impl Outcome {
             (_, None) => Verdict::Missed,
         };
         let evidence = seen.and_then(|seen| steps[seen].evidence().cloned());
-        Self { verdict, detected_at: seen.map(|at| at + 1), evidence, steps, twin, ..Self::unplayed(scenario, Verdict::Missed, None) }
+        Self {
+            verdict,
+            detected_at: seen.map(|at| at + 1),
+            evidence,
+            steps,
+            twin,
+            ..Self::unplayed(scenario, Verdict::Missed, None)
+        }
     }
 
     /// A scenario that was not played, and why.

@@ -6,9 +6,7 @@ use event::TechniqueId;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::scenario::{
-    Action, Chat, Hook, McpCall, Planned, Prompts, Request, Scenario, Step, Subject, Unseen, Via,
-};
+use super::scenario::{Action, Chat, Hook, McpCall, Planned, Prompts, Request, Scenario, Step, Subject, Unseen, Via};
 
 macro_rules! drills {
     ($($name:literal),* $(,)?) => {
@@ -18,7 +16,14 @@ macro_rules! drills {
     };
 }
 
-drills!["techniques", "behaviour", "case-studies-assistants", "case-studies-agents", "case-studies-models", "case-studies-unseen"];
+drills![
+    "techniques",
+    "behaviour",
+    "case-studies-assistants",
+    "case-studies-agents",
+    "case-studies-models",
+    "case-studies-unseen"
+];
 
 /// What is wrong with scenarios.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -198,7 +203,11 @@ fn shape(scenario: &Scenario) -> Result<(), String> {
     if scenario.not_observable.is_some() {
         let is_empty = scenario.attack.is_empty() && scenario.twin.is_empty();
         let is_study = matches!(scenario.subject, Subject::CaseStudy(_));
-        return if is_empty && is_study { Ok(()) } else { Err("not_observable: only a case study without steps is that".to_owned()) };
+        return if is_empty && is_study {
+            Ok(())
+        } else {
+            Err("not_observable: only a case study without steps is that".to_owned())
+        };
     }
     if scenario.attack.is_empty() || scenario.attack.len() != scenario.twin.len() {
         return Err("twin: it must have as many steps as the attack, and at least one".to_owned());
@@ -215,7 +224,9 @@ fn shape(scenario: &Scenario) -> Result<(), String> {
     for step in &scenario.attack {
         let is_study = matches!(scenario.subject, Subject::CaseStudy(_));
         if is_study && step.atlas.is_empty() != step.expect.is_empty() {
-            return Err("atlas, expect: a step that plays steps of the case study expects something, and no other does".to_owned());
+            return Err(
+                "atlas, expect: a step that plays steps of the case study expects something, and no other does".to_owned()
+            );
         }
         if matches!(step.action, Action::Result { .. }) && scenario.via.is_gateway() && !step.expect.is_empty() {
             return Err("expect: through the gateway a tool's result is seen with the next call".to_owned());
@@ -234,7 +245,11 @@ fn every_step_once(scenario: &Scenario) -> Result<(), String> {
     let mut told: Vec<usize> = played.chain(scenario.unseen.values().flatten()).map(|step| usize::from(*step)).collect();
     told.sort_unstable();
     let expected: Vec<usize> = (1..=study.steps.len()).collect();
-    if told == expected { Ok(()) } else { Err(format!("atlas, unseen: {} has the steps {expected:?}, here are {told:?}", study.id)) }
+    if told == expected {
+        Ok(())
+    } else {
+        Err(format!("atlas, unseen: {} has the steps {expected:?}, here are {told:?}", study.id))
+    }
 }
 
 impl StepForm {
@@ -292,9 +307,15 @@ mod tests {
             ("{id: a, title: t}", "twin:"),
             ("{id: a, title: t, attack: [{chat: {user: x}}], TWIN}", "expect:"),
             ("{id: a, title: t, attack: [{chat: {user: x}, hook: {}, expect: [AML.T0051]}], TWIN}", "attack[0]: name one of"),
-            ("{id: a, title: t, technique: AML.T0053, attack: [{chat: {user: x}, expect: [AML.T0051]}], TWIN}", "must expect AML.T0053"),
+            (
+                "{id: a, title: t, technique: AML.T0053, attack: [{chat: {user: x}, expect: [AML.T0051]}], TWIN}",
+                "must expect AML.T0053",
+            ),
             ("{id: a, case_study: AML.CS9999, title: t}", "ATLAS has no"),
-            ("{id: a, case_study: AML.CS0042, attack: [{chat: {user: x}, atlas: [2], expect: [AML.T0051]}], TWIN}", "here are [2]"),
+            (
+                "{id: a, case_study: AML.CS0042, attack: [{chat: {user: x}, atlas: [2], expect: [AML.T0051]}], TWIN}",
+                "here are [2]",
+            ),
             ("{id: a, title: t, not_observable: why}", "not_observable:"),
         ] {
             let text = format!("scenarios: [{}]", text.replace("TWIN", twin));

@@ -143,14 +143,14 @@ impl<'a> Player<'a> {
             let id = format!("call-{}-{}", self.side.as_str(), self.calls);
             tool_calls.push(json!({ "id": id, "type": "function", "function": { "name": call.tool, "arguments": arguments } }));
         }
-        let mut answer = json!({ "role": "assistant", "content": self.filler.text(chat.answer.as_deref().unwrap_or_default(), 0) });
+        let mut answer =
+            json!({ "role": "assistant", "content": self.filler.text(chat.answer.as_deref().unwrap_or_default(), 0) });
         if !tool_calls.is_empty() {
             answer["tool_calls"] = tool_calls.into();
         }
         let said = [("system", &chat.system), ("user", &chat.user)];
         let said = said.into_iter().filter_map(|(role, text)| Some((role, text.as_deref()?)));
-        let said: Vec<Value> =
-            said.map(|(role, text)| json!({ "role": role, "content": self.filler.text(text, 0) })).collect();
+        let said: Vec<Value> = said.map(|(role, text)| json!({ "role": role, "content": self.filler.text(text, 0) })).collect();
         let conversation = self.conversations.entry(actor.session.clone()).or_default();
         conversation.extend(said);
         let before = conversation.clone();
@@ -194,7 +194,8 @@ impl<'a> Player<'a> {
     /// Has the proxy see the server of the scenario before it begins: a server that is new is told by itself.
     async fn introduce(&self, own: &Listeners) -> anyhow::Result<()> {
         let actor = Actor { application: format!("drill.{}.setup", self.target.run), ..self.actor("setup") };
-        let actor = Actor { session: format!("drill.{}.setup.{}", self.target.run, mcp_server(self.scenario, self.side)), ..actor };
+        let actor =
+            Actor { session: format!("drill.{}.setup.{}", self.target.run, mcp_server(self.scenario, self.side)), ..actor };
         let help = json!({ "name": "help", "description": "Says what this server is for.", "inputSchema": { "type": "object" } });
         self.list_tools(own, &actor, &[help]).await
     }

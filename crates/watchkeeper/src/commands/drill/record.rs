@@ -24,12 +24,7 @@ pub(super) fn is_drill(id: &str) -> bool {
 }
 
 /// Does each to a copy of its own, and verifies it. The twin is a copy that nobody has touched.
-pub(super) fn drills(
-    dir: &Path,
-    data: &Path,
-    root: &RootKeyPlace,
-    asked: impl Fn(&str) -> bool,
-) -> anyhow::Result<Vec<Outcome>> {
+pub(super) fn drills(dir: &Path, data: &Path, root: &RootKeyPlace, asked: impl Fn(&str) -> bool) -> anyhow::Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
     for ((id, title), change) in RECORD_DRILLS.into_iter().zip(CHANGES) {
         if !asked(id) {
@@ -84,7 +79,8 @@ fn told(id: &str, fault: &str, ms: f64) -> Told {
 
 /// Changes the newest file of the journal that holds enough, and gives its name.
 fn tamper(copy: &Path, change: Change) -> anyhow::Result<String> {
-    let mut files: Vec<PathBuf> = fs::read_dir(copy.join("journal"))?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(copy.join("journal"))?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "wkj"));
     files.sort();
     let file = files.first().context("the journal has no file")?;

@@ -32,13 +32,16 @@ pub(super) fn tell(outcomes: &[Outcome], format: FormatName) -> anyhow::Result<(
         let whole = json!({ "passed": outcomes.iter().all(Outcome::is_right), "summary": summary, "drills": outcomes });
         return Ok(say(&serde_json::to_string_pretty(&whole)?)?);
     }
-    let columns = ["drill", "atlas", "first", "detected", "verdict", "rule", "technique", "ms", "twin"].map(str::to_owned).to_vec();
+    let columns =
+        ["drill", "atlas", "first", "detected", "verdict", "rule", "technique", "ms", "twin"].map(str::to_owned).to_vec();
     let rows = outcomes.iter().map(row).collect();
     table(&Table { columns, rows, truncated: false }, format)?;
     if format != FormatName::Table {
         return Ok(());
     }
-    say("first: the first step at which it can be seen; detected: the step at which it was told; ms: from the event's acceptance to the detection's record.")?;
+    say(
+        "first: the first step at which it can be seen; detected: the step at which it was told; ms: from the event's acceptance to the detection's record.",
+    )?;
     for outcome in outcomes.iter().filter(|outcome| outcome.why.is_some()) {
         say(&format!("{} ({}): {}", outcome.scenario, outcome.subject, outcome.why.as_deref().unwrap_or_default()))?;
     }
@@ -81,9 +84,8 @@ fn problem(outcome: &Outcome) -> String {
     if !outcome.twin.is_empty() {
         return format!("the innocent twin set off: {}", titles(&outcome.twin));
     }
-    let expected = |step: &assure::drill::StepOutcome| {
-        step.expect.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ")
-    };
+    let expected =
+        |step: &assure::drill::StepOutcome| step.expect.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
     let first = outcome.first_observable.and_then(|step| outcome.steps.get(step - 1));
     match outcome.verdict {
         Verdict::Early => {

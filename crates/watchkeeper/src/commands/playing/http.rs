@@ -17,7 +17,8 @@ pub(in crate::commands) async fn post(url: &str, headers: &[(&str, &str)], body:
     let client: Client<_, Full<Bytes>> = Client::builder(TokioExecutor::new()).build_http();
     let response = client.request(request.body(Full::new(body.into()))?).await?;
     let status = response.status();
-    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|error| anyhow::anyhow!("{error}"))?;
+    let body =
+        Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await.map_err(|error| anyhow::anyhow!("{error}"))?;
     let body = body.to_bytes();
     ensure!(status.is_success(), "{status}: {}", String::from_utf8_lossy(&body).chars().take(300).collect::<String>());
     Ok(body)

@@ -105,7 +105,8 @@ impl<'a> Spans<'a> {
 
     /// Documents that were looked up.
     pub(in crate::commands) fn retrieval(&mut self, query: &str, documents: &[String]) {
-        let found = documents.iter().enumerate().map(|(at, document)| json!({ "id": format!("doc-{}", at + 1), "content": document }));
+        let found =
+            documents.iter().enumerate().map(|(at, document)| json!({ "id": format!("doc-{}", at + 1), "content": document }));
         let attributes = vec![
             text("gen_ai.operation.name", "retrieval"),
             text("gen_ai.data_source.id", "knowledge-base"),
