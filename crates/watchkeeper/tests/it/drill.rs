@@ -12,27 +12,74 @@ fn told(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {complaint}"))
 }
 
+/// Drills that take little time, of every way in. `cargo xtask drill` plays all of them.
+const QUICK: [&str; 20] = [
+    "AML.T0024",
+    "AML.T0024.000",
+    "AML.T0024.001",
+    "AML.T0040",
+    "AML.T0047",
+    "AML.T0051",
+    "AML.T0051.000",
+    "AML.T0051.001",
+    "AML.T0051.002",
+    "AML.T0053",
+    "AML.T0085",
+    "AML.T0085.001",
+    "AML.T0086",
+    "AML.T0101",
+    "AML.CS0021",
+    "AML.CS0044",
+    "AML.CS0047",
+    "AML.CS0054",
+    "off-hours",
+    "tampered-cut",
+];
+
 #[test]
-fn every_technique_and_every_observable_case_study_is_caught_at_its_first_step_and_no_twin_sets_anything_off() {
+fn attacks_are_caught_at_the_first_step_that_shows_and_no_twin_sets_anything_off() {
     let dir = tempfile::tempdir().unwrap();
-    let output = watchkeeper().args(["drill", "--all", "--json"]).env("TMPDIR", dir.path()).output().unwrap();
+    let mut command = watchkeeper();
+    command.args(["drill", "--json"]).env("TMPDIR", dir.path());
+    command.args(QUICK.iter().flat_map(|case| ["--case", case]));
+    let output = command.output().unwrap();
     let told = told(&output);
-    let wrong: Vec<&Value> = told["drills"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter(|drill| {
-            !matches!(drill["verdict"].as_str(), Some("caught" | "not_observable")) || drill["twin"] != serde_json::json!([])
-        })
-        .collect();
+    let drills = told["drills"].as_array().unwrap();
+    let wrong: Vec<&Value> =
+        drills.iter().filter(|drill| drill["verdict"] != "caught" || drill["twin"] != serde_json::json!([])).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
-    let summary = &told["summary"];
-    assert_eq!((&summary["techniques"]["played"], &summary["techniques"]["caught"]), (&17.into(), &17.into()), "{summary}");
-    let studies = summary["case_studies"]["caught"].as_u64().unwrap() + summary["not_observable"].as_u64().unwrap();
-    assert_eq!(studies, 57, "{summary}");
-    assert_eq!(summary["left_out"], 0, "{summary}");
+    assert_eq!(drills.len(), QUICK.len());
+    assert_eq!((&told["summary"]["techniques"]["caught"], &told["passed"]), (&14.into(), &true.into()), "{}", told["summary"]);
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left over");
+}
+
+/// A drill that cannot fail proves nothing.
+#[test]
+fn a_drill_of_which_nothing_is_told_or_whose_twin_sets_something_off_fails() {
+    let dir = tempfile::tempdir().unwrap();
+    let scenarios = "scenarios:\n\
+         - {id: harmless, title: t, attack: [{chat: {user: Good morning}, expect: [AML.T0051]}], twin: [{chat: {user: Good evening}}]}\n\
+         - id: unplayable\n  title: t\n  attack: [{result: {tool: x, content: y}, expect: [AML.T0051]}]\n  twin: [{chat: {user: a}}]\n";
+    std::fs::write(dir.path().join("own.yaml"), scenarios).unwrap();
+    let play = |case: &str| {
+        let mut command = watchkeeper();
+        command.args(["drill", "--json", "--case", case, "--scenarios"]).arg(dir.path()).output().unwrap()
+    };
+    let output = play("harmless");
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(told(&output)["drills"][0]["verdict"], "missed");
+    // A result of a tool that nobody has called cannot be played.
+    assert_eq!(play("unplayable").status.code(), Some(2));
+    let destroys = "{calls: [{tool: sql, arguments: {query: DROP TABLE orders}}]}";
+    let both = format!(
+        "scenarios: [{{id: both, title: t, attack: [{{chat: {destroys}, expect: [AML.T0101]}}], twin: [{{chat: {destroys}}}]}}]"
+    );
+    std::fs::write(dir.path().join("own.yaml"), both).unwrap();
+    let output = play("both");
+    let told = told(&output);
+    assert_eq!((output.status.code(), &told["drills"][0]["verdict"]), (Some(1), &"caught".into()), "{told:#}");
+    assert_eq!(told["summary"]["twins_set_off"], 1);
 }
 
 #[test]
