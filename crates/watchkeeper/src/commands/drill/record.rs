@@ -13,8 +13,8 @@ use server::{DataDir, RootKeyPlace};
 /// Frames of the journal begin at multiples of this.
 const BLOCK_BYTES: usize = 4_096;
 
-/// What is done to the bytes of a file that are in use.
-type Change = fn(&mut Vec<u8>, usize);
+/// What is done to a file, of which so many bytes are in use.
+type Change = fn(&[u8], usize) -> Vec<u8>;
 
 const CHANGES: [Change; 3] = [flip, cut, swap];
 
@@ -77,35 +77,41 @@ fn told(id: &str, fault: &str, ms: f64) -> Told {
     }
 }
 
-/// Changes the newest file of the journal that holds enough, and gives its name.
+/// Changes the first file of the journal, and gives its name.
 fn tamper(copy: &Path, change: Change) -> anyhow::Result<String> {
     let mut files: Vec<PathBuf> =
         fs::read_dir(copy.join("journal"))?.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
     files.retain(|file| file.extension().is_some_and(|extension| extension == "wkj"));
     files.sort();
     let file = files.first().context("the journal has no file")?;
-    let mut bytes = fs::read(file)?;
+    let bytes = fs::read(file)?;
     let used = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     ensure!(used > 6 * BLOCK_BYTES, "there are only {used} bytes in the journal");
-    change(&mut bytes, used);
-    fs::write(file, bytes)?;
+    fs::write(file, change(&bytes, used))?;
     let name = file.file_name().context("a file without a name")?;
     Ok(name.to_string_lossy().into_owned())
 }
 
-fn flip(bytes: &mut Vec<u8>, used: usize) {
-    bytes[used / 2] ^= 1;
+fn flip(bytes: &[u8], used: usize) -> Vec<u8> {
+    let mut changed = bytes.to_vec();
+    changed[used / 2] ^= 1;
+    changed
 }
 
-fn cut(bytes: &mut Vec<u8>, used: usize) {
-    let from = used / 2 / BLOCK_BYTES * BLOCK_BYTES;
-    bytes.drain(from..from + BLOCK_BYTES);
+fn cut(bytes: &[u8], used: usize) -> Vec<u8> {
+    let from = block_at(used / 2);
+    [&bytes[..from], &bytes[from + BLOCK_BYTES..]].concat()
 }
 
-fn swap(bytes: &mut Vec<u8>, used: usize) {
-    let one = used / 3 / BLOCK_BYTES * BLOCK_BYTES;
-    let (before, after) = bytes.split_at_mut(one + BLOCK_BYTES);
-    before[one..].swap_with_slice(&mut after[..BLOCK_BYTES]);
+fn swap(bytes: &[u8], used: usize) -> Vec<u8> {
+    let from = block_at(used / 3);
+    let (one, other) = (from + BLOCK_BYTES, from + 2 * BLOCK_BYTES);
+    [&bytes[..from], &bytes[one..other], &bytes[from..one], &bytes[other..]].concat()
+}
+
+/// Where the block of a byte begins.
+fn block_at(byte: usize) -> usize {
+    byte / BLOCK_BYTES * BLOCK_BYTES
 }
 
 fn copy_dir(from: &Path, to: &Path) -> anyhow::Result<()> {
