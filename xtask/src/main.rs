@@ -26,6 +26,7 @@ const HELP: &str = "cargo xtask COMMAND
             for another number; `sigma --sigmahq DIR`: how much of a copy of SigmaHQ's repository loads, and why the rest does not
   lint      formatting, clippy with warnings as errors, licences and sources of dependencies
   docs      write the reference pages and schemas that are generated from code
+  drill     every drill through the release binary (`watchkeeper drill --all`); `drill --json`, `drill --case ID`
   faults    100 cycles of the suites below in all, as CI runs them (as root: power and full-disk mount file systems on files)
   power     1,000 power cuts under load on ext4 and on XFS, and that the suite fails without fsync; `power CUTS` for another number
   syscalls  every system call of the way to the disk fails or is the last one; `syscalls FAULTS` for a sample
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
         Some("sigma") => sigma(&arguments[1..]),
         Some("lint") => lint(),
         Some("docs") => cargo(&["test", "--workspace", "--lib"], &[("WATCHKEEPER_WRITE_DOCS", "1")]),
+        Some("drill") => drill(&arguments[1..]),
         Some("faults") => faults(),
         Some("power") => long_test("power::", ("WATCHKEEPER_POWER_CYCLES", count("1000"))),
         Some("syscalls") => long_test("syscalls::", ("WATCHKEEPER_SYSCALL_FAULTS", count("0"))),
@@ -132,6 +134,13 @@ fn release_binary() -> anyhow::Result<PathBuf> {
     }
     cargo(&["build", "--release", "--workspace", "--bins"], &[])?;
     Ok(target_dir()?.join("release/watchkeeper"))
+}
+
+/// Every drill, or those that are asked for.
+fn drill(arguments: &[String]) -> anyhow::Result<()> {
+    let mut drill = Command::new(release_binary()?);
+    let is_asked = arguments.iter().any(|argument| argument == "--case" || argument == "--list");
+    run(drill.arg("drill").args((!is_asked).then_some("--all")).args(arguments))
 }
 
 /// The tests of behaviour, large and optimised.

@@ -17,6 +17,8 @@ macro_rules! runbooks {
 }
 
 rules![
+    "agent-instructions-written",
+    "ai-service-past-gateway",
     "attack-in-steps",
     "behaviour-account-shared",
     "behaviour-agent-tools",
@@ -39,6 +41,7 @@ rules![
     "behaviour-volume-drop",
     "behaviour-volume-ramp",
     "canary",
+    "chat-control-sequence",
     "cloud-metadata",
     "credential-in-prompt",
     "credential-in-response",
@@ -74,14 +77,17 @@ rules![
     "model-call-burst",
     "obfuscated-payload",
     "package-from-url",
+    "paste-into-terminal",
     "permission-bypass",
     "persona-build-up",
     "personal-data-burst",
     "prompt-injection-direct",
     "prompt-injection-document",
     "prompt-injection-tool-result",
+    "prompt-injection-triggered",
     "refusal-burst",
     "rephrase-after-refusal",
+    "retrieval-steered",
     "retrieval-sweep",
     "second-opinion",
     "secret-returned",
@@ -90,7 +96,9 @@ rules![
     "system-prompt-asked",
     "system-prompt-leaked",
     "system-prompt-overlap",
+    "text-addresses-model",
     "token-flood",
+    "tool-bulk-read",
     "tool-definition-poisoned",
 ];
 runbooks![

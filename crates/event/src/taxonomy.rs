@@ -51,6 +51,21 @@ pub struct Atlas {
     pub tactics: Vec<Tactic>,
     /// The techniques, sorted by id.
     pub techniques: Vec<Technique>,
+    /// Ids of the techniques that mitigation AML.M0024 (AI Telemetry Logging) names.
+    pub telemetry_logging: Vec<String>,
+    /// The case studies, sorted by id.
+    pub case_studies: Vec<CaseStudy>,
+}
+
+/// A case study of ATLAS: an incident or an exercise.
+#[derive(Debug, Deserialize)]
+pub struct CaseStudy {
+    /// Its id, such as `AML.CS0021`.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Ids of the techniques of its procedure, in order: the first is step 1.
+    pub steps: Vec<String>,
 }
 
 /// What a technique is called in the other frameworks.

@@ -1,6 +1,7 @@
 //! The command line: what can be asked for. Help, completions and the reference come from here.
 
 mod agents;
+mod drill;
 mod intel;
 mod keys;
 mod learning;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::agents::{HookOptions, McpArgs, OnAway, OnFinding, RunOptions, SetupOptions};
+pub(crate) use self::drill::DrillOptions;
 pub(crate) use self::intel::{FeedFormat, FeedReading, Intel, KindName, TlpName, Which};
 pub(crate) use self::keys::{Egress, Keys, Rotated, Witness};
 pub(crate) use self::learning::{
@@ -60,6 +62,11 @@ pub(crate) enum Command {
         #[arg(long)]
         exit: bool,
     },
+    /// Play attacks and their innocent twins through the listeners, and say what was detected, at which step, and how fast
+    #[command(
+        after_help = "Example:\n  watchkeeper drill --all\n  watchkeeper drill --case AML.CS0021 --json\n  WATCHKEEPER_API_KEY=wk_... watchkeeper drill --all --server https://watch.example:7700\n\nWithout --server it starts a server of its own, on a new record that goes with it. docs/reference/drill.md has every drill, and which case studies of ATLAS none can be made of, and why.\n\nExit: 0 all detected at the first step that shows and no twin set off, 1 not, 2 could not be played."
+    )]
+    Drill(DrillOptions),
     /// Stand between an MCP client and a server: pass everything on, record it, and compare the server's tools with those seen first
     #[command(
         after_help = "Example:\n  watchkeeper mcp -- npx -y @modelcontextprotocol/server-filesystem /srv/docs\n  watchkeeper mcp --url https://mcp.example/mcp --header-env Authorization=MCP_AUTHORIZATION\n  watchkeeper mcp --pins\n\nThe server to report to is that of WATCHKEEPER_URL and WATCHKEEPER_API_KEY, or the one that runs on --data.\nExit: the command's own code; 2 when it cannot start."

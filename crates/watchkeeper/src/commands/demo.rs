@@ -2,7 +2,6 @@
 
 mod replay;
 mod sessions;
-mod upstream;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -12,6 +11,7 @@ use anyhow::Context as _;
 use server::{Config, Running};
 use store::{QueryLimits, Table};
 
+use super::playing::StandIn;
 use crate::cli::Root;
 use crate::output::{say, table};
 use sessions::Session;
@@ -24,10 +24,10 @@ pub(super) fn demo(dir: Option<PathBuf>, root: &Root, exit: bool) -> anyhow::Res
     let root = root.or(None)?;
     let sessions = sessions::all()?;
     super::serve::runtime()?.block_on(async {
-        let upstream = upstream::Upstream::start(&sessions).await.context("stand-in upstream")?;
+        let stand_in = StandIn::start().await.context("stand-in upstream")?;
         let mut config = Config::default();
-        config.upstream.openai = upstream.base();
-        config.upstream.anthropic = upstream.base();
+        config.upstream.openai = stand_in.base();
+        config.upstream.anthropic = stand_in.base();
         let running = match Running::start(&data, &root, &config).await {
             Err(server::StartError::Bind { .. }) => {
                 // The usual ports are taken, by a server that is running perhaps: leave it alone.
@@ -40,7 +40,7 @@ pub(super) fn demo(dir: Option<PathBuf>, root: &Root, exit: bool) -> anyhow::Res
         super::serve::announce(&running, false)?;
         say("\nReplaying recorded sessions through the listeners (their model answers come from a stand-in on loopback):")?;
         for session in &sessions {
-            replay::replay(session, &running.addresses()).await.with_context(|| session.title.clone())?;
+            replay::replay(session, &running.addresses(), &stand_in).await.with_context(|| session.title.clone())?;
             say(&format!("  {:<14} {}", session.via.as_str(), session.title))?;
         }
         report(&running, &sessions).await?;

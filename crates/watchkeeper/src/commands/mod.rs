@@ -2,6 +2,7 @@
 
 mod canary;
 mod demo;
+mod drill;
 mod egress;
 mod eval_traces;
 mod evidence;
@@ -17,6 +18,7 @@ mod learning;
 mod lifecycle;
 mod mcp;
 mod picture;
+mod playing;
 mod read;
 mod recover;
 mod replay;
@@ -44,6 +46,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Command::Serve { data, config, any_port } => serve::serve(&data, config.as_deref(), any_port),
         Command::Demo { dir, root, exit } => demo::demo(dir, &root, exit),
+        Command::Drill(options) => drill::drill(&options),
         Command::Mcp(args) => mcp::mcp(&args),
         Command::Import { data, files, format } => import::import(&data, &files, format),
         Command::Query { data, reading, sql, format } => read::query(&data, reading, &sql, format.format),

@@ -18,6 +18,7 @@ mod cold;
 mod conversations;
 mod crash;
 mod demo;
+mod drill;
 mod egress;
 mod evidence;
 mod faults;

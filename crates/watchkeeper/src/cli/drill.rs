@@ -1,0 +1,41 @@
+//! What `watchkeeper drill` can be told.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::FormatName;
+
+/// Which drills, and where.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).multiple(true).args(["all", "case", "list"])))]
+pub(crate) struct DrillOptions {
+    /// Play every drill
+    #[arg(long, conflicts_with = "case")]
+    pub(crate) all: bool,
+    /// Play one drill, by its name or its id in ATLAS (AML.CS0021, AML.T0051.001); may be given several times
+    #[arg(long, value_name = "ID")]
+    pub(crate) case: Vec<String>,
+    /// Say which drills there are, and play none
+    #[arg(long, conflicts_with_all = ["all", "case"])]
+    pub(crate) list: bool,
+    /// Take the scenarios of the files DIR/*.yaml instead of those that are part of the program
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scenarios: Option<PathBuf>,
+    /// Drill the server that runs there, with the key of WATCHKEEPER_API_KEY (role admin), instead of one of its own
+    #[arg(long, value_name = "URL")]
+    pub(crate) server: Option<String>,
+    /// How to print
+    #[arg(long, value_enum, default_value_t = FormatName::Table)]
+    pub(crate) format: FormatName,
+    /// The same as --format json
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
+}
+
+impl DrillOptions {
+    /// How to print.
+    pub(crate) fn format(&self) -> FormatName {
+        if self.json { FormatName::Json } else { self.format }
+    }
+}

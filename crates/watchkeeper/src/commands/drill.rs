@@ -1,0 +1,188 @@
+//! `watchkeeper drill`: plays attacks and their innocent twins, and says what was told of them, at which step, and how fast.
+
+mod events;
+mod played;
+mod record;
+mod report;
+mod target;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use assure::drill::{Outcome, Scenario, Verdict, Via};
+use server::config::{Listen, McpServer};
+use server::{Config, RootKeyPlace, Running};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+use self::target::{Listeners, Target};
+use super::playing::StandIn;
+use crate::cli::DrillOptions;
+
+/// Scenarios that are played at once.
+const AT_ONCE: usize = 4;
+
+pub(super) fn drill(options: &DrillOptions) -> anyhow::Result<ExitCode> {
+    let every = match &options.scenarios {
+        Some(dir) => read(dir)?,
+        None => assure::drill::all()?,
+    };
+    if options.list {
+        report::list(&every, options.format())?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let chosen = chosen(every, options)?;
+    let runtime = super::serve::runtime()?;
+    let outcomes = match &options.server {
+        Some(url) => {
+            let key = std::env::var("WATCHKEEPER_API_KEY").ok().filter(|key| !key.is_empty());
+            let key = key.context("WATCHKEEPER_API_KEY: give the key of an administrator of the server that is drilled")?;
+            runtime.block_on(played_elsewhere(url, key, chosen))?
+        }
+        None => played_here(&runtime, chosen, options)?,
+    };
+    report::tell(&outcomes, options.format())?;
+    Ok(if outcomes.iter().all(Outcome::is_right) { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Scenarios of somebody's own.
+fn read(dir: &Path) -> anyhow::Result<Vec<Scenario>> {
+    let entries = std::fs::read_dir(dir).with_context(|| dir.display().to_string())?;
+    let mut files: Vec<PathBuf> = entries.map(|entry| Ok(entry?.path())).collect::<anyhow::Result<_>>()?;
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml"));
+    files.sort();
+    let mut scenarios = Vec::new();
+    for file in files {
+        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        scenarios.extend(assure::drill::parse(&file.display().to_string(), &text)?);
+    }
+    anyhow::ensure!(!scenarios.is_empty(), "{} has no scenarios; they stand in files that end with .yaml", dir.display());
+    Ok(scenarios)
+}
+
+/// The scenarios that are asked for, by their names or their ids in ATLAS.
+fn chosen(every: Vec<Scenario>, options: &DrillOptions) -> anyhow::Result<Vec<Scenario>> {
+    if options.all {
+        return Ok(every);
+    }
+    let is = |scenario: &Scenario, case: &String| scenario.id == *case || scenario.subject.id().eq_ignore_ascii_case(case);
+    let is_known = |case: &String| record::is_drill(case) || every.iter().any(|scenario| is(scenario, case));
+    if let Some(unknown) = options.case.iter().find(|case| !is_known(case)) {
+        bail!("--case {unknown}: there is no such drill; `watchkeeper drill --list` has all of them");
+    }
+    Ok(every.into_iter().filter(|scenario| options.case.iter().any(|case| is(scenario, case))).collect())
+}
+
+/// Drills a server that runs.
+async fn played_elsewhere(url: &str, key: String, scenarios: Vec<Scenario>) -> anyhow::Result<Vec<Outcome>> {
+    let target = Arc::new(Target::new(url, key, None)?);
+    let (left_out, scenarios): (Vec<_>, Vec<_>) = scenarios.into_iter().partition(Scenario::needs_history);
+    let why = "it tells of past weeks first, which would become habits of the server that is drilled; drill without --server";
+    let left_out = left_out.into_iter().map(|scenario| Outcome::unplayed(&scenario, Verdict::LeftOut, Some(why.to_owned())));
+    let mut outcomes = play_all(&target, scenarios).await?;
+    outcomes.extend(left_out);
+    Ok(outcomes)
+}
+
+/// Starts a server of its own, drills it, and then its record.
+fn played_here(
+    runtime: &tokio::runtime::Runtime,
+    scenarios: Vec<Scenario>,
+    options: &DrillOptions,
+) -> anyhow::Result<Vec<Outcome>> {
+    let dir = Workplace::new()?;
+    let data = dir.0.join("data");
+    let root = RootKeyPlace::new(Some(&dir.0.join("root.key")))?;
+    let mut outcomes = runtime.block_on(async {
+        let stand_in = StandIn::start().await.context("stand-in upstream")?;
+        let running = Running::start(&data, &root, &configuration(&stand_in, &scenarios)).await?;
+        let key = running.first_key().context("the record is not a new one")?.secret.to_string();
+        let addresses = running.addresses();
+        let listeners = Listeners { addresses, stand_in };
+        let target = Arc::new(Target::new(&format!("http://{}", addresses.console), key, Some(listeners))?);
+        let outcomes = play_all(&target, scenarios).await;
+        drop(target);
+        running.stop().await?;
+        outcomes
+    })?;
+    let asked = |id: &str| options.all || options.case.iter().any(|case| case == id);
+    outcomes.extend(record::drills(&dir.0, &data, &root, asked)?);
+    Ok(outcomes)
+}
+
+/// The configuration that ships, with the stand-in for everything outside.
+fn configuration(stand_in: &StandIn, scenarios: &[Scenario]) -> Config {
+    let mut config = Config { listen: Listen::any_port(), ..Config::default() };
+    config.upstream.openai = stand_in.base();
+    config.egress.enabled = true;
+    let mut servers = BTreeMap::new();
+    for scenario in scenarios.iter().filter(|scenario| scenario.via == Via::Mcp) {
+        for server in played::mcp_servers(scenario) {
+            let one = McpServer {
+                url: stand_in.mcp_url(&server),
+                allow: Vec::new(),
+                deny: Vec::new(),
+                mode: server::config::McpMode::default(),
+                on_drift: server::config::McpOnDrift::default(),
+                hold_results: false,
+                fail_open: false,
+                add_trace: false,
+                header_env: BTreeMap::new(),
+            };
+            servers.insert(server, one);
+        }
+    }
+    config.mcp.servers = servers;
+    config
+}
+
+/// Plays scenarios, some at once, and gives what became of them in their order.
+async fn play_all(target: &Arc<Target>, scenarios: Vec<Scenario>) -> anyhow::Result<Vec<Outcome>> {
+    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut playing = JoinSet::new();
+    for (at, scenario) in scenarios.into_iter().enumerate() {
+        let (target, places) = (target.clone(), places.clone());
+        playing.spawn(async move {
+            let _place = places.acquire().await?;
+            let outcome = match &scenario.not_observable {
+                Some(why) => Outcome::unplayed(&scenario, Verdict::NotObservable, Some(why.clone())),
+                None => played::play(&target, &scenario).await.with_context(|| format!("drill {}", scenario.id))?,
+            };
+            anyhow::Ok((at, outcome))
+        });
+    }
+    let mut outcomes = Vec::new();
+    while let Some(outcome) = playing.join_next().await {
+        outcomes.push(outcome??);
+    }
+    outcomes.sort_by_key(|(at, _)| *at);
+    Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+}
+
+/// A directory of the drill's own below the system's temporary one. It goes when the drill ends.
+struct Workplace(PathBuf);
+
+impl Workplace {
+    fn new() -> anyhow::Result<Self> {
+        use std::os::unix::fs::DirBuilderExt as _;
+        let dir = std::env::temp_dir().join(format!("watchkeeper-drill-{}", std::process::id()));
+        let made = std::fs::DirBuilder::new().mode(0o700).create(&dir);
+        made.with_context(|| format!("cannot make {}", dir.display()))?;
+        Ok(Self(dir))
+    }
+}
+
+impl Drop for Workplace {
+    fn drop(&mut self) {
+        remove(&self.0);
+    }
+}
+
+fn remove(dir: &Path) {
+    if let Err(error) = std::fs::remove_dir_all(dir) {
+        crate::output::complain(&format!("{} is left over: {error}", dir.display()));
+    }
+}
