@@ -16,6 +16,7 @@
 
 pub mod behaviour;
 mod builtin;
+pub mod coverage;
 mod detection;
 mod engine;
 mod extraction;

@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod canary;
+mod coverage;
 mod demo;
 mod egress;
 mod eval_traces;

@@ -49,6 +49,7 @@ pub(super) fn rules(command: Rules) -> anyhow::Result<ExitCode> {
     match command {
         Rules::Check { dir } => check(dir),
         Rules::Test { dir } => test(dir),
+        Rules::Coverage(options) => super::coverage::coverage(&options),
         Rules::Import { from, path, to, benign, format } => super::import_rules::import(from, &path, &to, &benign, format.format),
     }
 }
@@ -101,7 +102,7 @@ fn test(dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
     Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn load(dir: Option<&Path>) -> anyhow::Result<RuleSet> {
+pub(super) fn load(dir: Option<&Path>) -> anyhow::Result<RuleSet> {
     let rules = dir.map_or_else(RuleSet::builtin, |dir| RuleSet::load(dir, false))?;
     let named = dir.unwrap_or(Path::new("."));
     anyhow::ensure!(
