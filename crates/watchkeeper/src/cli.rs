@@ -16,7 +16,8 @@ pub(crate) use self::agents::{HookOptions, McpArgs, OnAway, OnFinding, RunOption
 pub(crate) use self::intel::{FeedFormat, FeedReading, Intel, KindName, TlpName, Which};
 pub(crate) use self::keys::{Egress, Keys, Rotated, Witness};
 pub(crate) use self::learning::{
-    Corpora, Eval, EvalTextOptions, EvalTracesOptions, ReportFormat, SettingName, TracesFormat, TrainOptions,
+    ApiName, Corpora, Eval, EvalModelOptions, EvalTextOptions, EvalTracesOptions, ModelReportFormat, ReportFormat, SettingName,
+    TracesFormat, TrainOptions,
 };
 pub(crate) use self::lifecycle::{Evidence, Hold, Ledger, Retention, Trusted};
 pub(crate) use self::options::{Data, Format, FormatName, Operator, Reading, Root};

@@ -40,6 +40,11 @@ const MADE_OF: &[(&str, &[&[&str]])] = &[
     ("watchkeeper.insight.key_new_model", &[KEYS, MODELS]),
     ("watchkeeper.insight.key_", &[KEYS]),
     ("watchkeeper.insight.tool_", &[&["gen_ai.tool.name"]]),
+    ("watchkeeper.insight.model_first_chunk_shift", &[MODELS, &["gen_ai.response.time_to_first_chunk"]]),
+    ("watchkeeper.insight.model_new_version", &[&["gen_ai.response.model"]]),
+    ("watchkeeper.insight.model_new_route", &[MODELS, &["gen_ai.provider.name", "server.address"]]),
+    ("watchkeeper.insight.model_input_shift", &[MODELS, TOKENS]),
+    ("watchkeeper.insight.model_output_shift", &[MODELS, TOKENS]),
     ("watchkeeper.insight.model_", &[MODELS]),
     ("watchkeeper.insight.account_logprob_harvest", &[&["watchkeeper.response.logprob.mean"]]),
     ("watchkeeper.insight.account_", &[&["watchkeeper.text.user"]]),
@@ -88,6 +93,7 @@ const MADE_OF: &[(&str, &[&[&str]])] = &[
     ("watchkeeper.mcp", &[&["mcp.method.name"]]),
     ("watchkeeper.response.logprob.mean", &[&["watchkeeper.response.logprob.mean"]]),
     ("watchkeeper.response", &[&["watchkeeper.text.output"]]),
+    ("watchkeeper.evaluation.", &[&["watchkeeper.evaluation.outcome"]]),
     ("watchkeeper.tool.failed", &[&["watchkeeper.text.tool"]]),
 ];
 

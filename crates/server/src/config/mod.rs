@@ -2,6 +2,7 @@
 
 mod egress;
 mod error;
+mod evaluate;
 mod evidence;
 mod gateway;
 mod inspect;
@@ -19,10 +20,12 @@ use serde::{Deserialize, Serialize};
 
 pub use self::egress::{EgressConfig, EgressConfigError, EgressMode};
 pub use self::error::ConfigError;
+pub use self::evaluate::{EvaluateConfig, JudgeConfig};
 use self::evidence::SEAL_INTERVAL_MS;
 pub use self::evidence::{Archive, ForensicArchive, LedgerConfig, Seal, TimestampsConfig, WitnessConfig};
 pub use self::gateway::{ActionConfig, GatewayConfig, GatewayConfigError, OnFailure, PolicyConfig, VirtualKeyConfig};
 pub use self::inspect::{InspectConfig, OpinionKind, OpinionMode, SecondOpinionConfig};
+pub(crate) use self::gateway::read_secret;
 pub(crate) use self::intel::{Credentials, is_feed_name};
 pub use self::intel::{FeedConfig, FeedKind, IntelConfig, IntelConfigError};
 pub use self::mcp::{Mcp, McpMode, McpOnDrift, McpServer};
@@ -52,6 +55,8 @@ pub struct Config {
     pub inspect: InspectConfig,
     /// Whose indicators events are looked up in.
     pub intel: IntelConfig,
+    /// Models whose answers are graded on schedule.
+    pub evaluate: Vec<EvaluateConfig>,
     /// Markers that stand in one place alone: where one comes out, what stood beside it did.
     pub canary: Vec<::inspect::Canary>,
     /// MCP servers that are reached through this one.
@@ -253,6 +258,7 @@ impl Config {
         }
         self.sanitize.policy()?;
         self.intel.check()?;
+        evaluate::check(&self.evaluate)?;
         if let Some(opinion) = &self.inspect.second_opinion {
             opinion.check()?;
         }

@@ -92,8 +92,8 @@ fn seen(options: &CoverageOptions) -> anyhow::Result<Seen> {
     let span_ns = u64::from(options.days) * 86_400_000_000_000;
     let since = Timestamp::from_unix_ns(Timestamp::now().unix_ns().saturating_sub(span_ns)).rfc3339();
     let columns: Vec<String> = COLUMNS.iter().map(|(column, _)| format!("max({column} IS NOT NULL)")).collect();
-    // What Watchkeeper says itself is not what a rule waits for.
-    let of_others = format!("time >= '{since}' AND source <> 'internal'");
+    // What Watchkeeper says itself is not what a rule waits for, but for what comes of the models that it asks.
+    let of_others = format!("time >= '{since}' AND (source <> 'internal' OR kind IN ('evaluation', 'guardrail'))");
     let queries = [
         format!("SELECT kind, {} FROM events WHERE {of_others} GROUP BY kind", columns.join(", ")),
         format!("SELECT DISTINCT j.key FROM events e, json_each(e.attributes) j WHERE {of_others}"),

@@ -4,6 +4,7 @@ mod canary;
 mod coverage;
 mod demo;
 mod egress;
+mod eval_model;
 mod eval_traces;
 mod evidence;
 mod hook;

@@ -19,6 +19,7 @@ mod conversations;
 mod crash;
 mod demo;
 mod egress;
+mod evaluate;
 mod evidence;
 mod faults;
 mod fields;
