@@ -88,7 +88,7 @@ const MADE_OF: &[(&str, &[&[&str]])] = &[
     ("watchkeeper.intel.confidence.tool", &[&["watchkeeper.text.tool"]]),
     ("watchkeeper.intel.confidence.document", &[&["watchkeeper.text.document"]]),
     ("watchkeeper.intel.confidence.definition", &[&["watchkeeper.text.definition"]]),
-    ("watchkeeper.intel", &[]),
+    ("watchkeeper.intel", &[TEXTS]),
     // What the listeners say of what passes.
     ("watchkeeper.mcp", &[&["mcp.method.name"]]),
     ("watchkeeper.response.logprob.mean", &[&["watchkeeper.response.logprob.mean"]]),

@@ -99,7 +99,7 @@ impl Target {
     /// When the address is none that a model is at, or would send the key and the prompts in the clear.
     pub fn new(api: Api, url: &str, parameters: Parameters, key: Option<&str>, timeout: Duration) -> Result<Self, TargetError> {
         let shown = url.split(['?', '#']).next().unwrap_or_default();
-        let shown: String = capture_without_userinfo(shown).chars().take(200).collect();
+        let shown: String = without_userinfo(shown).chars().take(200).collect();
         let wrong = |what: &str| TargetError::Url { url: shown.clone(), what: what.to_owned() };
         let uri = read_url(url).map_err(wrong)?;
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
@@ -177,7 +177,7 @@ fn client(url: &Uri, is_local: bool) -> Result<Client<HttpsConnector<HttpConnect
 }
 
 /// A URL for a message: whatever could be a user and a password in it is left out.
-fn capture_without_userinfo(url: &str) -> String {
+fn without_userinfo(url: &str) -> String {
     match (url.find("://"), url.rfind('@')) {
         (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &url[..scheme], &url[at + 1..]),
         _ => url.to_owned(),
@@ -256,7 +256,7 @@ pub async fn run(
     }
     let began = Instant::now();
     let mut run = Run::of(set, target.api, &target.host(), &target.parameters, Timestamp::now().unix_ns());
-    let shared = Shared {
+    let shared = &Shared {
         target,
         judge,
         calls_left: AtomicU64::new(asking.calls_max),
@@ -266,7 +266,7 @@ pub async fn run(
     // All items once, and then again: what changes in the meantime changes for all of them.
     let questions = (0..repeat).flat_map(|_| set.items.iter().enumerate());
     let mut trials = futures_util::stream::iter(questions)
-        .map(|(place, item)| async { (place, shared.trial(item).await) })
+        .map(|(place, item)| async move { (place, shared.trial(item).await) })
         .buffer_unordered(asking.concurrency.max(1));
     let mut done = 0;
     while let Some((place, trial)) = trials.next().await {
