@@ -234,7 +234,9 @@ mod tests {
     }
 
     fn messages() -> Vec<Message> {
-        [("system", "Be brief."), ("user", "2+2?")].map(|(role, content)| Message { role: role.into(), content: content.into() }).into()
+        [("system", "Be brief."), ("user", "2+2?")]
+            .map(|(role, content)| Message { role: role.into(), content: content.into() })
+            .into()
     }
 
     #[test]
@@ -243,13 +245,19 @@ mod tests {
         assert_eq!((chat["messages"][0]["role"].as_str(), chat["max_tokens"].as_u64()), (Some("system"), Some(64)));
         assert_eq!(chat["temperature"], 0.0);
         let responses = Api::OpenaiResponses.request(&messages(), &parameters());
-        assert_eq!((responses["input"][1]["content"].as_str(), responses["max_output_tokens"].as_u64()), (Some("2+2?"), Some(64)));
+        assert_eq!(
+            (responses["input"][1]["content"].as_str(), responses["max_output_tokens"].as_u64()),
+            (Some("2+2?"), Some(64))
+        );
         let anthropic = Api::Anthropic.request(&messages(), &parameters());
         assert_eq!((anthropic["system"].as_str(), anthropic["messages"].as_array().map(Vec::len)), (Some("Be brief."), Some(1)));
         let mut other = Parameters { temperature: None, ..parameters() };
         other.more = serde_json::from_str(r#"{"max_tokens":null,"max_completion_tokens":9}"#).unwrap();
         let chat = Api::OpenaiChat.request(&messages(), &other);
-        assert_eq!((chat.get("temperature"), chat.get("max_tokens"), chat["max_completion_tokens"].as_u64()), (None, None, Some(9)));
+        assert_eq!(
+            (chat.get("temperature"), chat.get("max_tokens"), chat["max_completion_tokens"].as_u64()),
+            (None, None, Some(9))
+        );
         assert!(Api::Anthropic.headers(Some("k")).contains(&("x-api-key", "k".to_owned())));
         assert!(Api::OpenaiChat.headers(Some("k")).contains(&("authorization", "Bearer k".to_owned())));
     }
@@ -258,8 +266,14 @@ mod tests {
     fn answers_are_read() {
         let chat = r#"{"id":"c1","model":"m-2026","system_fingerprint":"fp_1","choices":[{"message":{"role":"assistant","content":"4"},"finish_reason":"stop"}],"usage":{"prompt_tokens":7,"completion_tokens":1}}"#;
         let answer = Api::OpenaiChat.answer(chat.as_bytes()).unwrap();
-        assert_eq!((answer.text.as_str(), answer.model.as_deref(), answer.fingerprint.as_deref()), ("4", Some("m-2026"), Some("fp_1")));
-        assert_eq!((answer.input_tokens, answer.output_tokens, answer.finish_reason.as_deref()), (Some(7), Some(1), Some("stop")));
+        assert_eq!(
+            (answer.text.as_str(), answer.model.as_deref(), answer.fingerprint.as_deref()),
+            ("4", Some("m-2026"), Some("fp_1"))
+        );
+        assert_eq!(
+            (answer.input_tokens, answer.output_tokens, answer.finish_reason.as_deref()),
+            (Some(7), Some(1), Some("stop"))
+        );
         let refused = r#"{"choices":[{"message":{"content":null,"refusal":"I can't."},"finish_reason":"stop"}]}"#;
         assert!(Api::OpenaiChat.answer(refused.as_bytes()).unwrap().is_refused);
         let responses = r#"{"id":"r","model":"m","status":"completed","output":[{"type":"reasoning"},{"type":"message","content":[{"type":"output_text","text":"4"}]}],"usage":{"input_tokens":7,"output_tokens":1}}"#;

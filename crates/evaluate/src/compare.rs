@@ -221,7 +221,8 @@ pub fn compare(run: &Run, baseline: &Baseline, options: &Options) -> Result<Comp
         return Err(NotComparable::NoItems);
     }
     let mut notes = Vec::new();
-    let judged_otherwise = both.iter().filter(|item| judges(&item.before).is_disjoint(&judges(&item.after)) && is_judged(item)).count();
+    let judged_otherwise =
+        both.iter().filter(|item| judges(&item.before).is_disjoint(&judges(&item.after)) && is_judged(item)).count();
     if judged_otherwise > 0 {
         notes.push(format!("{judged_otherwise} items were judged by another model than before, and their scores are left out"));
     }
@@ -231,7 +232,10 @@ pub fn compare(run: &Run, baseline: &Baseline, options: &Options) -> Result<Comp
     let noise = noise(&scored);
     let least = least_change(score.items, noise, options.alpha);
     if !score.has_changed && least.is_none_or(|least| least > 0.1) {
-        let seen = least.map_or_else(|| "no change at all".to_owned(), |least| format!("a drop of {:.0} points of 100 and more", least * 100.0));
+        let seen = least.map_or_else(
+            || "no change at all".to_owned(),
+            |least| format!("a drop of {:.0} points of 100 and more", least * 100.0),
+        );
         notes.push(format!("with {} items this set shows {seen}; more items show less", score.items));
     }
     let mut changes = BTreeSet::new();
@@ -260,7 +264,9 @@ pub fn compare(run: &Run, baseline: &Baseline, options: &Options) -> Result<Comp
     }
     let likeness = likeness(&both);
     match &likeness {
-        None => notes.push("whether answers are those of the same model needs each prompt asked twice or more (--repeat)".to_owned()),
+        None => {
+            notes.push("whether answers are those of the same model needs each prompt asked twice or more (--repeat)".to_owned())
+        }
         Some(like) => {
             if like.p <= options.alpha && like.within - like.between >= LIKENESS_DROP_MIN {
                 changes.insert(Change::Answers);
@@ -407,7 +413,8 @@ fn same_answers(both: &[Both<'_>]) -> Option<f64> {
     let sketches = |trials: &[&Trial]| trials.iter().filter_map(|trial| trial.sketch.clone()).collect::<Vec<_>>();
     let known = both.iter().map(|item| (sketches(&item.before), sketches(&item.after)));
     let known: Vec<_> = known.filter(|(before, after)| !before.is_empty() && !after.is_empty()).collect();
-    let same = known.iter().filter(|(before, after)| after.iter().any(|one| before.iter().any(|other| one.is_same(other)))).count();
+    let same =
+        known.iter().filter(|(before, after)| after.iter().any(|one| before.iter().any(|other| one.is_same(other)))).count();
     (!known.is_empty()).then(|| same as f64 / known.len() as f64)
 }
 
@@ -505,7 +512,12 @@ mod tests {
     #[test]
     fn answers_that_vary_by_themselves_are_no_change() {
         let set = set(40);
-        let says = |salt: usize| move |index: usize, nth: usize| steady(index * 31 + nth * 17 + salt, nth + salt).replace("sum", ["sum", "total"][(index + nth + salt) % 2]) + &format!(" So {}.", index + 1);
+        let says = |salt: usize| {
+            move |index: usize, nth: usize| {
+                steady(index * 31 + nth * 17 + salt, nth + salt).replace("sum", ["sum", "total"][(index + nth + salt) % 2])
+                    + &format!(" So {}.", index + 1)
+            }
+        };
         let (a, b) = (says(1), says(8));
         let baseline = Baseline::new(run(&set, 3, &Model { says: &a, ..SAME }));
         let compared = compare(&run(&set, 3, &Model { says: &b, ..SAME }), &baseline, &Options::default()).unwrap();
@@ -521,7 +533,8 @@ mod tests {
         };
         let baseline = Baseline::new(run(&set, 2, &SAME));
         let compared = compare(&run(&set, 2, &Model { says: &wrong, ..SAME }), &baseline, &Options::default()).unwrap();
-        let told: Vec<(&str, bool)> = compared.categories.iter().map(|one| (one.category.as_str(), one.score.has_changed)).collect();
+        let told: Vec<(&str, bool)> =
+            compared.categories.iter().map(|one| (one.category.as_str(), one.score.has_changed)).collect();
         assert_eq!(told, [("even", true), ("odd", false)]);
         assert!(compared.verdicts.contains(&Verdict::Drift));
     }

@@ -202,8 +202,10 @@ fn power(items: usize, noise: f64, change: f64, alpha: f64) -> f64 {
             continue;
         }
         let worse_of = worse / share;
-        let rejected: f64 =
-            (0..=changed).filter(|worse| mcnemar(changed - worse, *worse) <= alpha).map(|worse| binomial(changed, worse, worse_of)).sum();
+        let rejected: f64 = (0..=changed)
+            .filter(|worse| mcnemar(changed - worse, *worse) <= alpha)
+            .map(|worse| binomial(changed, worse, worse_of))
+            .sum();
         all += of_changed * rejected;
     }
     all
@@ -299,7 +301,9 @@ mod tests {
     #[test]
     fn means_that_changed_are_told_and_noise_is_not() {
         let pairs = |after: &dyn Fn(usize) -> f64| -> Vec<Pair> {
-            (0..60).map(|index| Pair { before: vec![1.0, 1.0, (index % 2) as f64], after: vec![1.0, after(index), 1.0] }).collect()
+            (0..60)
+                .map(|index| Pair { before: vec![1.0, 1.0, (index % 2) as f64], after: vec![1.0, after(index), 1.0] })
+                .collect()
         };
         assert!(means(&pairs(&|index| (index % 2) as f64)).unwrap().p > 0.5);
         let worse = means(&pairs(&|_| -1.0)).unwrap();

@@ -208,9 +208,7 @@ impl Report {
 /// Why a run says nothing by itself: hardly an item has a score.
 fn failed(run: &Run) -> Option<String> {
     match crate::compare::check_answered(run) {
-        Err(NotComparable::Failed { failed, items, reason }) => {
-            Some(NotComparable::Failed { failed, items, reason }.to_string())
-        }
+        Err(NotComparable::Failed { failed, items, reason }) => Some(NotComparable::Failed { failed, items, reason }.to_string()),
         _ => None,
     }
 }
@@ -272,7 +270,11 @@ mod tests {
         other.items[0].trials[0].model = Some("m-2".to_owned());
         let report = Report::of("n", &other, Some(&Baseline::new(run)), &Options::default()).unwrap();
         assert_eq!(report.outcome, Outcome::Changed);
-        assert!(report.text().contains("m-1 -> m-2") && report.text().contains("model tampering or swap: model_name"), "{}", report.text());
+        assert!(
+            report.text().contains("m-1 -> m-2") && report.text().contains("model tampering or swap: model_name"),
+            "{}",
+            report.text()
+        );
         let again: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
         assert_eq!(again, report);
     }

@@ -173,7 +173,8 @@ impl Run {
         latencies.sort_unstable();
         let quantile = |q: usize| latencies.get((latencies.len() * q / 100).min(latencies.len().saturating_sub(1))).copied();
         let share = |of: &dyn Fn(&Trial) -> bool, all: &dyn Fn(&Trial) -> bool| {
-            let (count, all) = trials().filter(|trial| all(trial)).fold((0_u32, 0_u32), |(count, n), one| (count + u32::from(of(one)), n + 1));
+            let (count, all) =
+                trials().filter(|trial| all(trial)).fold((0_u32, 0_u32), |(count, n), one| (count + u32::from(of(one)), n + 1));
             (all > 0).then(|| f64::from(count) / f64::from(all))
         };
         let names = |of: &dyn Fn(&Trial) -> Option<&String>| trials().filter_map(|trial| of(trial).cloned()).collect();
@@ -315,7 +316,12 @@ mod tests {
             .iter()
             .enumerate()
             .map(|(index, text)| {
-                let answer = Answer { text: (*text).to_owned(), model: Some("m-1".to_owned()), input_tokens: Some(7), ..Answer::default() };
+                let answer = Answer {
+                    text: (*text).to_owned(),
+                    model: Some("m-1".to_owned()),
+                    input_tokens: Some(7),
+                    ..Answer::default()
+                };
                 Trial::of(&answer, grader.grade(text, false), None, 10 * (index as u64 + 1))
             })
             .collect();

@@ -15,7 +15,18 @@ const DEPTH_MAX: usize = 128;
 const REGEX_BYTES_MAX: usize = 1024 * 1024;
 /// Keywords that say nothing about a value (`format` is an annotation in draft 2020-12).
 const ANNOTATIONS: [&str; 12] = [
-    "$schema", "$id", "$comment", "title", "description", "default", "examples", "deprecated", "readOnly", "writeOnly", "format", "strict",
+    "$schema",
+    "$id",
+    "$comment",
+    "title",
+    "description",
+    "default",
+    "examples",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "format",
+    "strict",
 ];
 
 /// A schema (draft 2020-12) that values can be held against.
@@ -46,18 +57,38 @@ enum Rule {
     Enum(Vec<Json>),
     Properties(BTreeMap<String, usize>),
     /// Properties that the others do not name, with the names and patterns of the others.
-    Additional { known: Vec<String>, patterns: Vec<Regex>, schema: usize },
+    Additional {
+        known: Vec<String>,
+        patterns: Vec<Regex>,
+        schema: usize,
+    },
     PatternProperties(Vec<(Regex, usize)>),
     PropertyNames(usize),
     Required(Vec<String>),
-    PropertyCount { min: u64, max: u64 },
+    PropertyCount {
+        min: u64,
+        max: u64,
+    },
     Prefix(Vec<usize>),
     /// Items from a place on.
-    Items { from: usize, schema: usize },
-    Contains { schema: usize, min: u64, max: u64 },
-    ItemCount { min: u64, max: u64 },
+    Items {
+        from: usize,
+        schema: usize,
+    },
+    Contains {
+        schema: usize,
+        min: u64,
+        max: u64,
+    },
+    ItemCount {
+        min: u64,
+        max: u64,
+    },
     Unique,
-    Length { min: u64, max: u64 },
+    Length {
+        min: u64,
+        max: u64,
+    },
     Pattern(Regex),
     Minimum(f64),
     Maximum(f64),
@@ -68,7 +99,11 @@ enum Rule {
     Any(Vec<usize>),
     One(Vec<usize>),
     Not(usize),
-    If { condition: usize, then: Option<usize>, otherwise: Option<usize> },
+    If {
+        condition: usize,
+        then: Option<usize>,
+        otherwise: Option<usize>,
+    },
     Reference(usize),
 }
 
@@ -101,15 +136,17 @@ impl Schema {
         match rule {
             Rule::Type(types) => types.iter().any(|name| is_of_type(value, name)),
             Rule::Enum(values) => values.iter().any(|one| equal(one, value)),
-            Rule::Properties(properties) => value
-                .as_object()
-                .is_none_or(|object| object.iter().all(|(key, value)| properties.get(key).is_none_or(|node| holds(*node, value)))),
+            Rule::Properties(properties) => value.as_object().is_none_or(|object| {
+                object.iter().all(|(key, value)| properties.get(key).is_none_or(|node| holds(*node, value)))
+            }),
             Rule::Additional { known, patterns, schema } => value.as_object().is_none_or(|object| {
                 let is_other = |key: &str| !known.iter().any(|one| one == key) && !patterns.iter().any(|one| one.is_match(key));
                 object.iter().all(|(key, value)| !is_other(key) || holds(*schema, value))
             }),
             Rule::PatternProperties(patterns) => value.as_object().is_none_or(|object| {
-                object.iter().all(|(key, value)| patterns.iter().all(|(pattern, node)| !pattern.is_match(key) || holds(*node, value)))
+                object
+                    .iter()
+                    .all(|(key, value)| patterns.iter().all(|(pattern, node)| !pattern.is_match(key) || holds(*node, value)))
             }),
             Rule::PropertyNames(node) => {
                 value.as_object().is_none_or(|object| object.keys().all(|key| holds(*node, &Json::String(key.clone()))))
@@ -124,9 +161,9 @@ impl Schema {
             Rule::Items { from, schema } => {
                 value.as_array().is_none_or(|list| list.iter().skip(*from).all(|value| holds(*schema, value)))
             }
-            Rule::Contains { schema, min, max } => value.as_array().is_none_or(|list| {
-                (*min..=*max).contains(&count(list.iter().filter(|value| holds(*schema, value)).count()))
-            }),
+            Rule::Contains { schema, min, max } => value
+                .as_array()
+                .is_none_or(|list| (*min..=*max).contains(&count(list.iter().filter(|value| holds(*schema, value)).count()))),
             Rule::ItemCount { min, max } => value.as_array().is_none_or(|list| (*min..=*max).contains(&count(list.len()))),
             Rule::Unique => value.as_array().is_none_or(|list| {
                 list.iter().enumerate().all(|(index, one)| !list.iter().take(index).any(|other| equal(one, other)))
@@ -159,7 +196,9 @@ fn is_of_type(value: &Json, name: &str) -> bool {
         Json::Null => name == "null",
         Json::Bool(_) => name == "boolean",
         Json::Number(number) => {
-            name == "number" || (name == "integer" && (number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|value| value.fract() == 0.0)))
+            name == "number"
+                || (name == "integer"
+                    && (number.is_i64() || number.is_u64() || number.as_f64().is_some_and(|value| value.fract() == 0.0)))
         }
         Json::String(_) => name == "string",
         Json::Array(_) => name == "array",
@@ -308,13 +347,15 @@ impl<'a> Reader<'a> {
     }
 
     fn named(&mut self, value: &'a Json, at: &str) -> Result<Vec<(String, usize)>, SchemaError> {
-        let object = value.as_object().ok_or_else(|| SchemaError { at: at.to_owned(), what: "an object is needed".to_owned() })?;
+        let object =
+            value.as_object().ok_or_else(|| SchemaError { at: at.to_owned(), what: "an object is needed".to_owned() })?;
         object.iter().map(|(name, schema)| Ok((name.clone(), self.node(schema, format!("{at}/{}", escape(name)))?))).collect()
     }
 
     fn list(&mut self, value: &'a Json, at: &str) -> Result<Vec<usize>, SchemaError> {
         let list = value.as_array().filter(|list| !list.is_empty());
-        let list = list.ok_or_else(|| SchemaError { at: at.to_owned(), what: "a list that is not empty is needed".to_owned() })?;
+        let list =
+            list.ok_or_else(|| SchemaError { at: at.to_owned(), what: "a list that is not empty is needed".to_owned() })?;
         list.iter().enumerate().map(|(index, schema)| self.node(schema, format!("{at}/{index}"))).collect()
     }
 }
@@ -373,7 +414,11 @@ mod tests {
             (&json!({"oneOf": [{"multipleOf": 3}, {"multipleOf": 5}]}), json!(15), false),
             (&json!({"multipleOf": 0.01}), json!(19.99), true),
             (&json!({"not": {"type": "string"}}), json!("a"), false),
-            (&json!({"if": {"properties": {"a": {"const": 1}}, "required": ["a"]}, "then": {"required": ["b"]}}), json!({"a": 1}), false),
+            (
+                &json!({"if": {"properties": {"a": {"const": 1}}, "required": ["a"]}, "then": {"required": ["b"]}}),
+                json!({"a": 1}),
+                false,
+            ),
             (&json!({"patternProperties": {"^x": {"type": "number"}}, "additionalProperties": false}), json!({"x1": 2}), true),
             (&json!({"patternProperties": {"^x": {"type": "number"}}, "additionalProperties": false}), json!({"y": 2}), false),
             (&json!({"pattern": "^[a-z]+$", "maxLength": 3}), json!("äb"), false),
@@ -402,7 +447,9 @@ mod tests {
 
     #[test]
     fn a_schema_that_refers_to_itself_ends() {
-        let schema = Schema::read(&json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"})).unwrap();
+        let schema =
+            Schema::read(&json!({"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"}))
+                .unwrap();
         assert!(!schema.is_valid(&json!(1)));
     }
 }

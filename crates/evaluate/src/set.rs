@@ -67,7 +67,9 @@ pub enum SetError {
         max: usize,
     },
     /// It has no items.
-    #[error("the set has no items: a line is {{\"id\", \"prompt\" or \"messages\", \"grader\": {{\"type\", ...}}, \"category\"?}}")]
+    #[error(
+        "the set has no items: a line is {{\"id\", \"prompt\" or \"messages\", \"grader\": {{\"type\", ...}}, \"category\"?}}"
+    )]
     Empty,
     /// A line is not an item.
     #[error("line {line}: {what}")]
@@ -112,13 +114,17 @@ impl Set {
         }
         let mut items = Vec::new();
         let mut ids = HashSet::new();
-        for (line, row) in text.lines().enumerate().filter(|(_, row)| !row.trim().is_empty()).map(|(index, row)| (index + 1, row)) {
+        for (line, row) in text.lines().enumerate().filter(|(_, row)| !row.trim().is_empty()).map(|(index, row)| (index + 1, row))
+        {
             if items.len() == ITEMS_MAX {
                 return Err(SetError::TooMuch { what: "items", max: ITEMS_MAX });
             }
             let item = item(line, row)?;
             if !ids.insert(item.id.clone()) {
-                return Err(SetError::Line { line, what: format!("id {:?} stands twice; give each item one of its own", item.id) });
+                return Err(SetError::Line {
+                    line,
+                    what: format!("id {:?} stands twice; give each item one of its own", item.id),
+                });
             }
             items.push(item);
         }

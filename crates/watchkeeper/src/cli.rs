@@ -395,7 +395,8 @@ pub(crate) enum Rules {
 #[derive(Debug, Args)]
 pub(crate) struct CoverageOptions {
     /// A directory of rules [default: the rules that are part of the program]
-    pub(crate) dir: Option<PathBuf>,
+    #[arg(value_name = "DIR")]
+    pub(crate) rules: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) data: Data,
     #[command(flatten)]

@@ -196,7 +196,11 @@ fn prompt(event: &RecordedEvent<Clean>) -> Option<ContentRef> {
 
 /// Whether the answer was cut off at the most tokens, where a reason is told.
 fn is_cut_off(event: &RecordedEvent<Clean>) -> Option<bool> {
-    let is = |reason: &Value<Clean>| reason.as_text().is_some_and(|reason| matches!(reason.as_str(), "length" | "max_tokens" | "MAX_TOKENS" | "max_output_tokens"));
+    let is = |reason: &Value<Clean>| {
+        reason
+            .as_text()
+            .is_some_and(|reason| matches!(reason.as_str(), "length" | "max_tokens" | "MAX_TOKENS" | "max_output_tokens"))
+    };
     match event.attribute(attr::GEN_AI_RESPONSE_FINISH_REASONS.as_str())? {
         Value::List(reasons) => (!reasons.is_empty()).then(|| reasons.iter().any(is)),
         one => Some(is(one)),

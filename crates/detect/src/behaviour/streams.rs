@@ -96,9 +96,18 @@ impl Streams {
         let is_model = served.of_model.is_some();
         let mut told = Telling { hour, out };
         if let Some(latency) = served.latency_ms {
-            told.size(if is_model { Name::ModelLatencyShift } else { Name::ToolLatencyShift }, &mut self.latency, Some(log(latency)));
+            told.size(
+                if is_model { Name::ModelLatencyShift } else { Name::ToolLatencyShift },
+                &mut self.latency,
+                Some(log(latency)),
+            );
         }
-        told.share(if is_model { Name::ModelErrorShift } else { Name::ToolErrorShift }, &mut self.errors, Some(served.failed), SHARE_CHANGE_MIN);
+        told.share(
+            if is_model { Name::ModelErrorShift } else { Name::ToolErrorShift },
+            &mut self.errors,
+            Some(served.failed),
+            SHARE_CHANGE_MIN,
+        );
         let Some(now) = &served.of_model else { return };
         let known = self.of_model.get_or_insert_default();
         told.share(Name::ModelRefusalShift, &mut known.refusals, Some(now.refused), SHARE_CHANGE_MIN);
@@ -206,7 +215,10 @@ mod tests {
         let cases: [(Change, &[&str]); 10] = [
             (|_, _| {}, &[]),
             (|_, facts| facts.first_chunk_ms = facts.first_chunk_ms.map(|ms| ms * 2.0), &["model_first_chunk_shift"]),
-            (|index, facts| facts.latency_ms = facts.latency_ms.filter(|_| !index.is_multiple_of(5)).or(Some(1_500.0)), &["model_tail_shift"]),
+            (
+                |index, facts| facts.latency_ms = facts.latency_ms.filter(|_| !index.is_multiple_of(5)).or(Some(1_500.0)),
+                &["model_tail_shift"],
+            ),
             (|_, facts| facts.input_tokens = facts.input_tokens.map(|tokens| tokens * 2.0), &["model_input_shift"]),
             (|_, facts| facts.cost = Some(0.012), &["model_cost_shift"]),
             (|index, facts| facts.is_cut_off = Some(index.is_multiple_of(4)), &["model_cut_off_shift"]),

@@ -52,7 +52,8 @@ fn entries(one: &TechniqueCoverage) -> Vec<Json> {
         return Vec::new();
     }
     let titles: Vec<&str> = one.rules.iter().map(|rule| rule.title.as_str()).collect();
-    let comment = if titles.is_empty() { meaning(one.state).to_owned() } else { format!("{}: {}", meaning(one.state), titles.join("; ")) };
+    let comment =
+        if titles.is_empty() { meaning(one.state).to_owned() } else { format!("{}: {}", meaning(one.state), titles.join("; ")) };
     let mut entry = json!({
         "techniqueID": one.technique.as_str(),
         "comment": comment,
@@ -71,7 +72,8 @@ fn entries(one: &TechniqueCoverage) -> Vec<Json> {
     if one.technique.as_str().matches('.').count() == 2 {
         return vec![entry];
     }
-    let tactics = one.technique.technique().tactics.iter().filter_map(|id| atlas().tactics.iter().find(|tactic| tactic.id == *id));
+    let tactics =
+        one.technique.technique().tactics.iter().filter_map(|id| atlas().tactics.iter().find(|tactic| tactic.id == *id));
     tactics
         .map(|tactic| {
             let mut placed = entry.clone();
@@ -141,10 +143,12 @@ mod tests {
         ("metadata", "array", false),
         ("showSubtechniques", "boolean", false),
     ];
-    const GRADIENT: &[(&str, &str, bool)] = &[("colors", "array", true), ("minValue", "number", true), ("maxValue", "number", true)];
+    const GRADIENT: &[(&str, &str, bool)] =
+        &[("colors", "array", true), ("minValue", "number", true), ("maxValue", "number", true)];
     const LEGEND: &[(&str, &str, bool)] = &[("label", "string", true), ("color", "string", true)];
     const METADATA: &[(&str, &str, bool)] = &[("name", "string", true), ("value", "string", true)];
-    const VERSIONS: &[(&str, &str, bool)] = &[("attack", "string", false), ("navigator", "string", true), ("layer", "string", true)];
+    const VERSIONS: &[(&str, &str, bool)] =
+        &[("attack", "string", false), ("navigator", "string", true), ("layer", "string", true)];
 
     fn check(value: &Json, properties: &[(&str, &str, bool)]) {
         let object = value.as_object().unwrap();

@@ -117,7 +117,8 @@ impl Coverage {
     pub fn of(rules: &RuleSet, seen: Option<&Seen>) -> Self {
         let all = rules.all();
         let mut by_technique: BTreeMap<TechniqueId, Vec<RuleCoverage>> = BTreeMap::new();
-        let speaking = all.iter().enumerate().filter(|(place, rule)| rule.info.kind != RuleKind::Filter && rules.sigma().speaks(*place));
+        let speaking =
+            all.iter().enumerate().filter(|(place, rule)| rule.info.kind != RuleKind::Filter && rules.sigma().speaks(*place));
         for (_, rule) in speaking.filter(|(_, rule)| !rule.info.techniques.is_empty()) {
             let covers = RuleCoverage::of(rule, all, seen);
             for technique in &rule.info.techniques {
@@ -192,7 +193,8 @@ impl Coverage {
             let mark = if one.is_of_telemetry_logging { "yes" } else { "" };
             let _ = writeln!(page, "| {} | {} | {mark} | {titles} |", one.technique, one.name);
         }
-        let without: Vec<&str> = self.techniques.iter().filter(|one| one.rules.is_empty()).map(|one| one.technique.as_str()).collect();
+        let without: Vec<&str> =
+            self.techniques.iter().filter(|one| one.rules.is_empty()).map(|one| one.technique.as_str()).collect();
         let _ = write!(page, "\nNo rule is evidence of: {}.\n", without.join(", "));
         page
     }
@@ -253,7 +255,10 @@ mod tests {
         if std::env::var_os("WATCHKEEPER_WRITE_DOCS").is_some() {
             std::fs::write(path, &page).unwrap();
         }
-        assert!(std::fs::read_to_string(path).unwrap() == page, "docs/reference/atlas-coverage.md is stale; run `cargo xtask docs`");
+        assert!(
+            std::fs::read_to_string(path).unwrap() == page,
+            "docs/reference/atlas-coverage.md is stale; run `cargo xtask docs`"
+        );
     }
 
     #[test]
@@ -267,7 +272,8 @@ mod tests {
         assert_eq!(state(&Coverage::of(&without, None), "AML.T0053"), State::Unproven);
         let of = |fields: &[&str], categories: &[&str], detected: u64| {
             let texts = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect();
-            let detections = [("3f0c8a52-7d6e-4c1b-9a53-0d5b2f6c7e11".to_owned(), detected)].into_iter().filter(|one| one.1 > 0).collect();
+            let detections =
+                [("3f0c8a52-7d6e-4c1b-9a53-0d5b2f6c7e11".to_owned(), detected)].into_iter().filter(|one| one.1 > 0).collect();
             let seen = Seen { fields: texts(fields), categories: texts(categories), detections };
             let coverage = Coverage::of(&good, Some(&seen));
             let one = coverage.techniques.iter().find(|one| one.technique.as_str() == "AML.T0053").unwrap();
@@ -276,7 +282,10 @@ mod tests {
         // `user.id` is in the example and not in the rule: nobody needs it.
         assert_eq!(of(&["gen_ai.tool.name", "watchkeeper.text.tool"], &["tool"], 0), (State::Covered, String::new()));
         assert_eq!(of(&["gen_ai.tool.name", "watchkeeper.text.user"], &["tool"], 0).1, "watchkeeper.text.tool");
-        assert_eq!(of(&["watchkeeper.text.tool"], &[], 0), (State::FieldsNotSeen, "logsource.category: tool,gen_ai.tool.name".to_owned()));
+        assert_eq!(
+            of(&["watchkeeper.text.tool"], &[], 0),
+            (State::FieldsNotSeen, "logsource.category: tool,gen_ai.tool.name".to_owned())
+        );
         assert_eq!(of(&[], &[], 3).0, State::Covered);
     }
 
@@ -292,7 +301,8 @@ mod tests {
         assert_eq!(set.problems(), []);
         let coverage = Coverage::of(&set, Some(&Seen::default()));
         assert_eq!((state(&coverage, "AML.T0053"), state(&coverage, "AML.T0040")), (State::None, State::FieldsNotSeen));
-        let missing = coverage.techniques.iter().find(|one| one.technique.as_str() == "AML.T0040").unwrap().rules[0].missing.clone();
+        let missing =
+            coverage.techniques.iter().find(|one| one.technique.as_str() == "AML.T0040").unwrap().rules[0].missing.clone();
         assert_eq!(missing, ["logsource.category: tool", "gen_ai.tool.name", "user.id", "watchkeeper.text.tool"]);
     }
 

@@ -152,7 +152,10 @@ pub(super) fn missing(rule: &Rule, all: &[Rule], seen: &Seen) -> Vec<String> {
                 lack(name, seen, &mut lacking);
                 if name == INSIGHT {
                     let names = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-                    names.iter().filter_map(|name| name.as_str()).for_each(|name| lack(&format!("{INSIGHT}.{name}"), seen, &mut lacking));
+                    names
+                        .iter()
+                        .filter_map(|name| name.as_str())
+                        .for_each(|name| lack(&format!("{INSIGHT}.{name}"), seen, &mut lacking));
                 }
             }
         }
@@ -197,7 +200,8 @@ mod tests {
     fn an_empty_record_covers_no_rule_of_ours() {
         let rules = RuleSet::builtin().unwrap();
         let coverage = super::super::Coverage::of(&rules, Some(&Seen::default()));
-        let covered = coverage.techniques.iter().flat_map(|one| &one.rules).filter(|rule| rule.state == super::super::State::Covered);
+        let covered =
+            coverage.techniques.iter().flat_map(|one| &one.rules).filter(|rule| rule.state == super::super::State::Covered);
         assert_eq!(covered.map(|rule| rule.title.as_str()).collect::<Vec<_>>(), Vec::<&str>::new());
     }
 
@@ -205,7 +209,13 @@ mod tests {
     fn categories_have_the_kinds_that_rules_of_them_see() {
         assert!(kinds_of("tool").any(|kind| kind == Kind::Installation));
         assert!(kinds_of("llm").any(|kind| kind == Kind::ModelCall) && kinds_of("nothing").next().is_none());
-        assert_eq!(field_of_piece(Direction::Output, Role::Assistant, Part::Text), ["watchkeeper.text.assistant", "watchkeeper.text.output"]);
-        assert_eq!(field_of_piece(Direction::Input, Role::Tool, Part::ToolResult), ["gen_ai.tool.call.result", "watchkeeper.text.tool"]);
+        assert_eq!(
+            field_of_piece(Direction::Output, Role::Assistant, Part::Text),
+            ["watchkeeper.text.assistant", "watchkeeper.text.output"]
+        );
+        assert_eq!(
+            field_of_piece(Direction::Input, Role::Tool, Part::ToolResult),
+            ["gen_ai.tool.call.result", "watchkeeper.text.tool"]
+        );
     }
 }

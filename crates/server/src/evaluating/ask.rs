@@ -80,7 +80,9 @@ pub enum TargetError {
 #[non_exhaustive]
 pub enum AskError {
     /// It would take more requests than are allowed.
-    #[error("{needed} requests are needed, and {max} are allowed; allow more (max calls), repeat less, or take a part of the set")]
+    #[error(
+        "{needed} requests are needed, and {max} are allowed; allow more (max calls), repeat less, or take a part of the set"
+    )]
     Calls {
         /// Requests without any that is sent again.
         needed: u64,
@@ -112,7 +114,9 @@ impl Target {
             return Err(wrong(&format!("is {what}")));
         }
         if uri.scheme_str() == Some("http") && !is_local {
-            return Err(wrong("is http:// beyond this machine: prompts and the key would cross the network in the clear; use https://"));
+            return Err(wrong(
+                "is http:// beyond this machine: prompts and the key would cross the network in the clear; use https://",
+            ));
         }
         let mut headers = Vec::new();
         for (name, value) in api.headers(key) {
@@ -145,7 +149,8 @@ impl Target {
         }
         let request = request.body(Full::new(body.clone())).map_err(|error| Failure::for_good(error.to_string()))?;
         let exchange = async {
-            let response = self.client.request(request).await.map_err(|error| Failure::passing(event::with_causes(&error), None))?;
+            let response =
+                self.client.request(request).await.map_err(|error| Failure::passing(event::with_causes(&error), None))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
             let body = body.map_err(|error| Failure::passing(format!("the answer cannot be read: {error}"), None))?.to_bytes();
@@ -155,7 +160,9 @@ impl Target {
             let after = head.headers.get(header::RETRY_AFTER).and_then(|after| after.to_str().ok()?.trim().parse().ok());
             Err(Failure::of_status(head.status, &body, after.map(Duration::from_secs)))
         };
-        tokio::time::timeout(self.timeout, exchange).await.unwrap_or_else(|_| Err(Failure::passing("no answer in time".to_owned(), None)))
+        tokio::time::timeout(self.timeout, exchange)
+            .await
+            .unwrap_or_else(|_| Err(Failure::passing("no answer in time".to_owned(), None)))
     }
 }
 
@@ -376,12 +383,22 @@ mod tests {
         let target = target("http://127.0.0.1:9/", None).unwrap();
         let asking = Asking { repeat: 3, concurrency: 1, calls_max: 5 };
         assert_eq!(run(&set, &target, None, &asking, &|_, _| {}).await.unwrap_err(), AskError::Judge);
-        assert_eq!(run(&set, &target, Some(&target), &asking, &|_, _| {}).await.unwrap_err(), AskError::Calls { needed: 6, max: 5 });
+        assert_eq!(
+            run(&set, &target, Some(&target), &asking, &|_, _| {}).await.unwrap_err(),
+            AskError::Calls { needed: 6, max: 5 }
+        );
     }
 
     #[test]
     fn what_may_pass_is_asked_again_and_what_will_not_is_not() {
-        for (status, again, refuses_all) in [(429, true, false), (503, true, false), (401, false, true), (404, false, true), (302, false, true), (418, false, false)] {
+        for (status, again, refuses_all) in [
+            (429, true, false),
+            (503, true, false),
+            (401, false, true),
+            (404, false, true),
+            (302, false, true),
+            (418, false, false),
+        ] {
             let failure = Failure::of_status(StatusCode::from_u16(status).unwrap(), br#"{"error":{"message":"no\nmore"}}"#, None);
             assert_eq!((failure.again.is_some(), failure.refuses_all), (again, refuses_all), "{status}");
             assert!(failure.what.contains("nomore"));

@@ -21,7 +21,11 @@ const COMPARISON_BYTES_MAX: usize = 64 * 1024;
 const BATCH: usize = 256;
 
 /// Records events, and waits until they are.
-pub(crate) fn record(pipeline: &Pipeline, mut events: Vec<Event<String>>, stopping: &dyn Fn() -> bool) -> Result<(), RecordError> {
+pub(crate) fn record(
+    pipeline: &Pipeline,
+    mut events: Vec<Event<String>>,
+    stopping: &dyn Fn() -> bool,
+) -> Result<(), RecordError> {
     while !events.is_empty() {
         let rest = events.split_off(events.len().min(BATCH));
         pipeline.record_blocking(std::mem::replace(&mut events, rest), stopping)?;

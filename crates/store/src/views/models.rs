@@ -241,8 +241,16 @@ pub(super) const MODEL_PERFORMANCE: View = View {
         column("input_tokens", "e.input_tokens", "tokens read"),
         column("output_tokens", "e.output_tokens", "tokens written"),
         column("output_tokens_mean", "NULL", "tokens of an answer, where they are told"),
-        column("cut_off", "CASE WHEN e.finish_reasons LIKE '%length%' OR e.finish_reasons LIKE '%max_tokens%' THEN 1 ELSE 0 END", "answers that were cut off at the most tokens"),
-        column("json_answers", "CASE WHEN e.attributes ->> '$.\"watchkeeper.response.category\"' LIKE '%structured_data%' THEN 1 ELSE 0 END", "answers with structured data"),
+        column(
+            "cut_off",
+            "CASE WHEN e.finish_reasons LIKE '%length%' OR e.finish_reasons LIKE '%max_tokens%' THEN 1 ELSE 0 END",
+            "answers that were cut off at the most tokens",
+        ),
+        column(
+            "json_answers",
+            "CASE WHEN e.attributes ->> '$.\"watchkeeper.response.category\"' LIKE '%structured_data%' THEN 1 ELSE 0 END",
+            "answers with structured data",
+        ),
         column(
             "cost",
             "e.attributes ->> '$.\"gen_ai.usage.cost\"'",

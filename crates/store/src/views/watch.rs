@@ -74,7 +74,11 @@ pub(super) const EVALUATIONS: View = View {
                 "CASE WHEN e.attributes ->> '$.\"watchkeeper.evaluation.outcome\"' IS NOT NULL THEN 'run' ELSE 'item' END",
                 "`run` or `item`",
             ),
-            column("name", "coalesce(e.attributes ->> '$.\"gen_ai.evaluation.name\"', e.name)", "the evaluation, or what it measures"),
+            column(
+                "name",
+                "coalesce(e.attributes ->> '$.\"gen_ai.evaluation.name\"', e.name)",
+                "the evaluation, or what it measures",
+            ),
             column("run", "e.attributes ->> '$.\"watchkeeper.evaluation.run\"'", "ties the rows of one run"),
             column("evaluation_set", "e.attributes ->> '$.\"watchkeeper.evaluation.set\"'", "the benchmark set"),
             column("item", "e.attributes ->> '$.\"watchkeeper.evaluation.item\"'", "the item of the set"),
@@ -84,8 +88,16 @@ pub(super) const EVALUATIONS: View = View {
                 "e.attributes ->> '$.\"gen_ai.evaluation.score.value\"'",
                 "the score; of Watchkeeper's own 0 to 1, of a run the mean over items",
             ),
-            column("label", "e.attributes ->> '$.\"gen_ai.evaluation.score.label\"'", "the score in a word: `pass`, `fail`, `error` ..."),
-            column("outcome", "e.attributes ->> '$.\"watchkeeper.evaluation.outcome\"'", "of a run: `not_compared`, `no_change`, `changed` or `failed`"),
+            column(
+                "label",
+                "e.attributes ->> '$.\"gen_ai.evaluation.score.label\"'",
+                "the score in a word: `pass`, `fail`, `error` ...",
+            ),
+            column(
+                "outcome",
+                "e.attributes ->> '$.\"watchkeeper.evaluation.outcome\"'",
+                "of a run: `not_compared`, `no_change`, `changed` or `failed`",
+            ),
             column(
                 "verdict",
                 "e.attributes ->> '$.\"watchkeeper.evaluation.verdict\"'",
@@ -96,7 +108,11 @@ pub(super) const EVALUATIONS: View = View {
                 "e.attributes ->> '$.\"watchkeeper.evaluation.changes\"'",
                 "of a run: `score`, `model_name`, `system_fingerprint`, `input_tokens`, `answers` (JSON list)",
             ),
-            column("score_before", "e.attributes ->> '$.\"watchkeeper.evaluation.score_before\"'", "of a run: the score of the baseline"),
+            column(
+                "score_before",
+                "e.attributes ->> '$.\"watchkeeper.evaluation.score_before\"'",
+                "of a run: the score of the baseline",
+            ),
             column(
                 "p",
                 "e.attributes ->> '$.\"watchkeeper.evaluation.p\"'",

@@ -35,13 +35,13 @@ const COLUMNS: [(&str, &str); 16] = [
 ];
 
 pub(super) fn coverage(options: &CoverageOptions) -> anyhow::Result<ExitCode> {
-    let rules = super::rules::load(options.dir.as_deref())?;
+    let rules = super::rules::load(options.rules.as_deref())?;
     let seen = options.data.dir.as_deref().map(|_| seen(options)).transpose()?;
     let coverage = Coverage::of(&rules, seen.as_ref());
     match options.format {
         CoverageFormat::Json => say(&serde_json::to_string_pretty(&coverage)?)?,
         CoverageFormat::Navigator => say(&serde_json::to_string_pretty(&navigator_layer(&coverage))?)?,
-        CoverageFormat::Table => show(&rules, &coverage, options.dir.as_deref(), options.all)?,
+        CoverageFormat::Table => show(&rules, &coverage, options.rules.as_deref(), options.all)?,
     }
     let is_as_it_should_be = coverage.techniques.iter().flat_map(|one| &one.rules).all(|rule| rule.examples_failed == 0);
     Ok(if is_as_it_should_be { ExitCode::SUCCESS } else { ExitCode::from(1) })
@@ -70,10 +70,13 @@ fn show(rules: &RuleSet, coverage: &Coverage, dir: Option<&Path>, all: bool) -> 
     crate::output::table(&Table { columns, rows, truncated: false }, FormatName::Table)?;
     let sums = State::ALL.into_iter().rev().map(|state| (state, coverage.count(state))).filter(|(_, (all, _))| *all > 0);
     let sums: Vec<String> = sums.map(|(state, (all, of_17))| format!("{all} {} ({of_17} of AML.M0024)", words(state))).collect();
-    say(&format!("ATLAS {}, {} rules of {}: {}", coverage.atlas, rules.rules().len(), dir.map_or_else(
-        || "the program".to_owned(),
-        |dir| dir.display().to_string(),
-    ), sums.join(", ")))?;
+    say(&format!(
+        "ATLAS {}, {} rules of {}: {}",
+        coverage.atlas,
+        rules.rules().len(),
+        dir.map_or_else(|| "the program".to_owned(), |dir| dir.display().to_string(),),
+        sums.join(", ")
+    ))?;
     Ok(())
 }
 

@@ -81,7 +81,10 @@ fn serve(stream: TcpStream, mood: &Mutex<Mood>, asked: &AtomicU32) {
         let count = asked.fetch_add(1, Ordering::Relaxed);
         let (status, answer) = answer(&serde_json::from_slice(&body).unwrap(), *mood.lock().unwrap(), has_key, count);
         let answer = answer.to_string();
-        let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nretry-after: 0\r\n\r\n", answer.len());
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nretry-after: 0\r\n\r\n",
+            answer.len()
+        );
         if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(answer.as_bytes())).is_err() {
             return;
         }
@@ -100,13 +103,18 @@ fn answer(body: &Value, mood: Mood, has_key: bool, count: u32) -> (&'static str,
     // A model is not quite the same each time at temperature 0 either.
     let tail = if count.is_multiple_of(4) { " You can count it on your fingers." } else { "" };
     let (model, tokens, text) = match mood {
-        Mood::Worse if number.is_multiple_of(3) => ("stand-in-1", 12, format!("The sum of {number} and one is unknown to me.{tail}")),
+        Mood::Worse if number.is_multiple_of(3) => {
+            ("stand-in-1", 12, format!("The sum of {number} and one is unknown to me.{tail}"))
+        }
         Mood::Swapped => ("stand-in-2", 31, format!("{}! Glad to be of service, dear friend, with any arithmetic.", number + 1)),
         _ => ("stand-in-1", 12, format!("The sum of {number} and one is {}.{tail}", number + 1)),
     };
     let choice = json!({ "index": 0, "message": { "role": "assistant", "content": text }, "finish_reason": "stop" });
     let usage = json!({ "prompt_tokens": tokens, "completion_tokens": 9, "total_tokens": tokens + 9 });
-    ("200 OK", json!({ "id": format!("c{count}"), "object": "chat.completion", "model": model, "system_fingerprint": "fp_1", "choices": [choice], "usage": usage }))
+    (
+        "200 OK",
+        json!({ "id": format!("c{count}"), "object": "chat.completion", "model": model, "system_fingerprint": "fp_1", "choices": [choice], "usage": usage }),
+    )
 }
 
 struct Stage {
@@ -134,7 +142,20 @@ impl Stage {
     /// Runs the command. Its exit code, its report, and what else it said.
     fn eval(&self, more: &[&str]) -> (i32, Value, String) {
         let mut command = watchkeeper();
-        command.args(["eval", "model", "--model", "stand-in", "--repeat", "3", "--concurrency", "4", "--format", "json", "--endpoint", &self.model.base]);
+        command.args([
+            "eval",
+            "model",
+            "--model",
+            "stand-in",
+            "--repeat",
+            "3",
+            "--concurrency",
+            "4",
+            "--format",
+            "json",
+            "--endpoint",
+            &self.model.base,
+        ]);
         command.arg("--set").arg(self.path("sums.jsonl")).arg("--api-key").arg(format!("file:{}", self.path("key").display()));
         let output = command.args(more).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -146,7 +167,11 @@ impl Stage {
     fn baseline(&self) -> String {
         let path = self.path("sums.baseline.json").display().to_string();
         let (code, report, said) = self.eval(&["--record", &path]);
-        assert_eq!((code, report["outcome"].as_str(), report["summary"]["score"].as_f64()), (0, Some("not_compared"), Some(1.0)), "{said}");
+        assert_eq!(
+            (code, report["outcome"].as_str(), report["summary"]["score"].as_f64()),
+            (0, Some("not_compared"), Some(1.0)),
+            "{said}"
+        );
         path
     }
 }
@@ -213,16 +238,23 @@ fn runs_are_recorded_and_changes_are_detected_by_command_and_on_schedule() {
         std::thread::sleep(std::time::Duration::from_millis(200));
         runs = server.query(run);
     }
-    assert_eq!((runs[0]["name"].as_str(), runs[0]["outcome"].as_str(), runs[0]["application"].as_str()), (Some("nightly-sums"), Some("changed"), Some("watchkeeper")));
+    assert_eq!(
+        (runs[0]["name"].as_str(), runs[0]["outcome"].as_str(), runs[0]["application"].as_str()),
+        (Some("nightly-sums"), Some("changed"), Some("watchkeeper"))
+    );
     assert!(runs[0]["score"].as_f64().unwrap() < 0.7 && runs[0]["score_before"].as_f64() == Some(1.0), "{runs:?}");
     // The command reports to the server that runs on the record.
     let (exit, ..) = stage.eval(&["--baseline", &baseline, "--name", "by-hand", "--data", &data.display().to_string()]);
     assert_eq!(exit, 1);
     server.settle();
-    let items = server.query("SELECT name, label, count(*) AS n FROM evaluations WHERE scope = 'item' GROUP BY name, label ORDER BY name, label");
+    let items = server.query(
+        "SELECT name, label, count(*) AS n FROM evaluations WHERE scope = 'item' GROUP BY name, label ORDER BY name, label",
+    );
     let items: Vec<(String, String, u64)> = items
         .iter()
-        .map(|row| (row["name"].as_str().unwrap().to_owned(), row["label"].as_str().unwrap().to_owned(), row["n"].as_u64().unwrap()))
+        .map(|row| {
+            (row["name"].as_str().unwrap().to_owned(), row["label"].as_str().unwrap().to_owned(), row["n"].as_u64().unwrap())
+        })
         .collect();
     let expected = |name: &str| [(name.to_owned(), "fail".to_owned(), 10), (name.to_owned(), "pass".to_owned(), 20)];
     assert_eq!(items, [expected("by-hand"), expected("nightly-sums")].concat());
