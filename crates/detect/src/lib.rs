@@ -17,6 +17,7 @@
 pub mod behaviour;
 mod budget;
 mod builtin;
+pub mod coverage;
 mod detection;
 mod engine;
 mod extraction;

@@ -233,6 +233,46 @@ keys! {
     EGRESS_MODE = "watchkeeper.egress.mode";
     /// The API key with which a caller of the egress proxy showed who it is (its id).
     EGRESS_KEY = "watchkeeper.egress.key";
+    /// Evaluation: what is measured; of Watchkeeper's own the name of the evaluation.
+    GEN_AI_EVALUATION_NAME = "gen_ai.evaluation.name";
+    /// Evaluation: the score; of Watchkeeper's own 0 to 1.
+    GEN_AI_EVALUATION_SCORE_VALUE = "gen_ai.evaluation.score.value";
+    /// Evaluation: the score in a word; of Watchkeeper's own `pass`, `fail` or `error`.
+    GEN_AI_EVALUATION_SCORE_LABEL = "gen_ai.evaluation.score.label";
+    /// Evaluation: ties the results of one run.
+    EVALUATION_RUN = "watchkeeper.evaluation.run";
+    /// Evaluation: the benchmark set.
+    EVALUATION_SET = "watchkeeper.evaluation.set";
+    /// Evaluation: SHA-256 of the set, hexadecimal.
+    EVALUATION_SET_DIGEST = "watchkeeper.evaluation.set_digest";
+    /// Evaluation: the item of the set.
+    EVALUATION_ITEM = "watchkeeper.evaluation.item";
+    /// Evaluation: the item's category.
+    EVALUATION_CATEGORY = "watchkeeper.evaluation.category";
+    /// Evaluation: `not_compared`, `no_change`, `changed` or `failed`.
+    EVALUATION_OUTCOME = "watchkeeper.evaluation.outcome";
+    /// Evaluation: what follows (list): `no_change`, `drift`, `tampering_or_swap`.
+    EVALUATION_VERDICT = "watchkeeper.evaluation.verdict";
+    /// Evaluation: what has changed (list): `score`, `model_name`, `system_fingerprint`, `input_tokens`, `answers`.
+    EVALUATION_CHANGES = "watchkeeper.evaluation.changes";
+    /// Evaluation: the categories whose score has changed (list).
+    EVALUATION_CHANGED_CATEGORIES = "watchkeeper.evaluation.changed_categories";
+    /// Evaluation: items with a score.
+    EVALUATION_ITEMS = "watchkeeper.evaluation.items";
+    /// Evaluation: items without one.
+    EVALUATION_FAILED = "watchkeeper.evaluation.failed";
+    /// Evaluation: the score of the baseline, 0 to 1.
+    EVALUATION_SCORE_BEFORE = "watchkeeper.evaluation.score_before";
+    /// Evaluation: the probability of such a change of the score where there is none, corrected for all that is tested.
+    EVALUATION_P = "watchkeeper.evaluation.p";
+    /// Evaluation: the least drop of the score that the set shows in four of five cases.
+    EVALUATION_LEAST_CHANGE = "watchkeeper.evaluation.least_change";
+    /// Evaluation: SHA-256 of the baseline, hexadecimal.
+    EVALUATION_BASELINE = "watchkeeper.evaluation.baseline";
+    /// Evaluation: the comparison as JSON text: tests, likeness of answers, names before and now, notes.
+    EVALUATION_COMPARISON = "watchkeeper.evaluation.comparison";
+    /// Evaluation: why it failed.
+    EVALUATION_PROBLEM = "watchkeeper.evaluation.problem";
     /// Detection: the rule.
     DETECTION_RULE = "watchkeeper.detection.rule";
     /// Detection: its title.

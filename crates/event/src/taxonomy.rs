@@ -13,6 +13,27 @@ use std::sync::OnceLock;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+/// The techniques that mitigation AML.M0024 (AI Telemetry Logging) names, in the order of their ids.
+pub const TELEMETRY_LOGGING: [&str; 17] = [
+    "AML.T0005.001",
+    "AML.T0024",
+    "AML.T0024.000",
+    "AML.T0024.001",
+    "AML.T0024.002",
+    "AML.T0040",
+    "AML.T0047",
+    "AML.T0051",
+    "AML.T0051.000",
+    "AML.T0051.001",
+    "AML.T0051.002",
+    "AML.T0053",
+    "AML.T0085",
+    "AML.T0085.000",
+    "AML.T0085.001",
+    "AML.T0086",
+    "AML.T0101",
+];
+
 /// The id of a technique of MITRE ATLAS 5.6, such as `AML.T0051.001`. Only ids that exist can be made.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TechniqueId(u16);
@@ -204,25 +225,7 @@ mod tests {
 
     #[test]
     fn the_17_techniques_of_aml_m0024_are_in_every_framework() {
-        for id in [
-            "AML.T0053",
-            "AML.T0085.001",
-            "AML.T0040",
-            "AML.T0047",
-            "AML.T0101",
-            "AML.T0085",
-            "AML.T0051.000",
-            "AML.T0086",
-            "AML.T0024",
-            "AML.T0024.002",
-            "AML.T0051.001",
-            "AML.T0024.000",
-            "AML.T0024.001",
-            "AML.T0051",
-            "AML.T0085.000",
-            "AML.T0005.001",
-            "AML.T0051.002",
-        ] {
+        for id in TELEMETRY_LOGGING {
             let crosswalk = id.parse::<TechniqueId>().unwrap().crosswalk();
             assert!(!crosswalk.owasp_llm.is_empty() && !crosswalk.owasp_agentic.is_empty() && !crosswalk.nist.is_empty(), "{id}");
         }

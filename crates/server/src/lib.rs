@@ -13,6 +13,7 @@ mod consumers;
 mod data_dir;
 mod descriptors;
 mod egress_proxy;
+pub mod evaluating;
 mod forwarded;
 mod frame_keys;
 mod geoip;

@@ -473,6 +473,14 @@ impl Node {
         self.pipeline.record_blocking(vec![read_event(asker, action, object)], &|| true).map(drop)
     }
 
+    /// Records what came of an evaluation, for whoever asked for it. It is on disk when this returns.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn record_evaluation(&self, report: &evaluate::Report, asker: &Asker) -> Result<(), RecordError> {
+        crate::evaluating::record(&self.pipeline, crate::evaluating::events(report, Some(asker)), &|| true)
+    }
+
     /// Gives the log a new pair of keys. The old one signs with it for `overlap` more records, and is destroyed then. It is done, and
     /// recorded, when this returns.
     ///

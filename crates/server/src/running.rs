@@ -20,6 +20,7 @@ use crate::api_keys::{ApiKeyError, ApiKeys, NewKey};
 use crate::asker::Asker;
 use crate::config::{Config, ConfigError};
 use crate::configuration::Configuration;
+use crate::evaluating::Evaluating;
 use crate::forwarded::Network;
 use crate::guard::PipelineGuard;
 use crate::http_api::{self, Api};
@@ -71,6 +72,7 @@ pub struct Running {
     timestamping: Option<Timestamping>,
     publishing: Option<Publishing>,
     pulling: Option<Pulling>,
+    evaluating: Option<Evaluating>,
     asking: Option<Asking>,
     listeners: Vec<JoinHandle<()>>,
 }
@@ -260,6 +262,7 @@ impl Running {
         let timestamping = Timestamping::start(node.data().path(), config, node.others())?;
         let publishing = Publishing::start(&node, config)?;
         let pulling = Pulling::start(node.data(), node.keyring(), config, node.others()).map_err(NodeError::from)?;
+        let evaluating = Evaluating::start(node.pipeline(), config)?;
         let (stop, stopped) = watch::channel(false);
         let listeners = bound.into_iter().map(|listener| tokio::spawn(listener.serve(stopped.clone()))).collect();
         Ok(Self {
@@ -274,6 +277,7 @@ impl Running {
             timestamping,
             publishing,
             pulling,
+            evaluating,
             asking,
             listeners,
         })
@@ -321,6 +325,9 @@ impl Running {
         }
         if let Some(pulling) = self.pulling {
             drop(tokio::task::spawn_blocking(move || pulling.stop()).await);
+        }
+        if let Some(evaluating) = self.evaluating {
+            drop(tokio::task::spawn_blocking(move || evaluating.stop()).await);
         }
         // It records what is answered, and holds the pipeline.
         if let Some(asking) = self.asking {

@@ -51,6 +51,7 @@ pub const VIEWS: &[&View] = &[
     &models::TOKEN_USAGE,
     &models::TOKEN_USAGE_BY_SESSION,
     &models::TOKEN_USAGE_BY_USER_DAY,
+    &models::MODEL_PERFORMANCE,
     &models::METRICS,
     &models::SYSTEM_PROMPTS,
     &models::SYSTEM_PROMPT_CHANGES,

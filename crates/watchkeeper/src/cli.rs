@@ -19,12 +19,13 @@ pub(crate) use self::drill::DrillOptions;
 pub(crate) use self::intel::{FeedFormat, FeedReading, Intel, KindName, TlpName, Which};
 pub(crate) use self::keys::{Egress, Keys, Rotated, Witness};
 pub(crate) use self::learning::{
-    Corpora, Eval, EvalTextOptions, EvalTracesOptions, ReportFormat, SettingName, TracesFormat, TrainOptions,
+    ApiName, Corpora, Eval, EvalModelOptions, EvalTextOptions, EvalTracesOptions, ModelReportFormat, ReportFormat, SettingName,
+    TracesFormat, TrainOptions,
 };
 pub(crate) use self::lifecycle::{Evidence, Hold, Ledger, Retention, Trusted};
 pub(crate) use self::options::{Data, Format, FormatName, Operator, Reading, Root};
 pub(crate) use self::recover::Recover;
-pub(crate) use self::rules::{Explained, RuleForm, Rules};
+pub(crate) use self::rules::{CoverageFormat, CoverageOptions, Explained, RuleForm, Rules};
 
 /// The security flight recorder for AI systems. It keeps the watch, and keeps the log.
 #[derive(Debug, Parser)]

@@ -12,7 +12,10 @@ pub(crate) enum EntityKind {
     Application,
     Key,
     Tool,
+    /// A model, by whatever way it is reached.
     Model,
+    /// A model at one provider and one endpoint.
+    Route,
 }
 
 /// What is counted by the hour.
@@ -38,10 +41,13 @@ pub(crate) enum Used {
     Places,
     Subjects,
     Applications,
+    Routes,
+    Versions,
 }
 
 /// All of it.
-pub(crate) const USED: [Used; 5] = [Used::Tools, Used::Models, Used::Places, Used::Subjects, Used::Applications];
+pub(crate) const USED: [Used; 7] =
+    [Used::Tools, Used::Models, Used::Places, Used::Subjects, Used::Applications, Used::Routes, Used::Versions];
 
 impl Counted {
     /// The least count in an hour that is told, however unusual: what a person notices, and no detector has to.
@@ -79,7 +85,7 @@ impl Counted {
 impl Used {
     /// What is said of an entity of the kind that uses something new. `None`: it is not looked at.
     pub(crate) const fn insight(self, kind: EntityKind) -> Option<Name> {
-        use EntityKind::{Agent, Application, Key, User};
+        use EntityKind::{Agent, Application, Key, Model, User};
         match (kind, self) {
             (User, Self::Models) => Some(Name::UserNewModel),
             (User, Self::Places) => Some(Name::UserNewPlace),
@@ -91,6 +97,8 @@ impl Used {
             (Key, Self::Places) => Some(Name::KeyNewPlace),
             (Key, Self::Applications) => Some(Name::KeyNewApplication),
             (Key, Self::Models) => Some(Name::KeyNewModel),
+            (Model, Self::Routes) => Some(Name::ModelNewRoute),
+            (Model, Self::Versions) => Some(Name::ModelNewVersion),
             _ => None,
         }
     }

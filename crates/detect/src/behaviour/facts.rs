@@ -8,6 +8,8 @@ use crate::skipped::head;
 
 /// Longest name that is kept to be shown, in bytes.
 const NAME_BYTES_MAX: usize = 64;
+/// What a call cost, as the dialects name it.
+const COST: &str = "gen_ai.usage.cost";
 /// Most tools, and most documents, of one event that are looked at.
 const ITEMS_MAX: usize = 64;
 
@@ -47,6 +49,8 @@ pub(crate) struct Facts {
     pub(crate) agent: Option<Entity>,
     pub(crate) key: Option<Entity>,
     pub(crate) model: Option<Entity>,
+    /// The model at its provider and endpoint, where the event tells what came of the call.
+    pub(crate) route: Option<Entity>,
     pub(crate) tool: Option<Entity>,
     /// Whether it is a call of a model, told for the first time.
     pub(crate) asks: bool,
@@ -57,11 +61,23 @@ pub(crate) struct Facts {
     pub(crate) tokens: f64,
     pub(crate) output_tokens: Option<f64>,
     pub(crate) latency_ms: Option<f64>,
+    pub(crate) input_tokens: Option<f64>,
+    pub(crate) first_chunk_ms: Option<f64>,
+    pub(crate) cost: Option<f64>,
+    /// Whether the answer was cut off at the most tokens; not known where no reason is told.
+    pub(crate) is_cut_off: Option<bool>,
+    /// Whether the text of the answer has structured data; not known where there is no text.
+    pub(crate) is_structured: Option<bool>,
+    /// Whether the answer calls tools; not known where the source tells no content.
+    pub(crate) calls_tools: Option<bool>,
     pub(crate) failed: bool,
     pub(crate) refused: bool,
     pub(crate) scored: bool,
     pub(crate) tools: Vec<Item>,
     pub(crate) model_item: Option<Item>,
+    /// Where the model was reached, and which model says that it answered.
+    pub(crate) route_item: Option<Item>,
+    pub(crate) version_item: Option<Item>,
     pub(crate) subject: Option<Item>,
     pub(crate) place: Option<Item>,
     pub(crate) application_item: Option<Item>,
@@ -91,6 +107,10 @@ impl Facts {
         let input = number(&attr::GEN_AI_USAGE_INPUT_TOKENS);
         let output = number(&attr::GEN_AI_USAGE_OUTPUT_TOKENS);
         let reports = event.phase != Phase::Request;
+        let answered = is_model && reports;
+        let place = [text(&attr::GEN_AI_PROVIDER_NAME), text(&attr::SERVER_ADDRESS)].map(Option::unwrap_or_default);
+        let route = place.join(" ").trim().to_owned();
+        let route_of = |name: &str| entity(b"route", &format!("{name}\n{route}"));
         let own_tool = text(&attr::GEN_AI_TOOL_NAME).filter(|_| is_tool);
         Self {
             time_s,
@@ -100,18 +120,27 @@ impl Facts {
             agent: identity.agent.as_ref().map(|one| entity(b"agent", &one.id)),
             key: key.map(|id| Entity { key: hash(&[b"key", id.as_bytes()]), id: head(id, NAME_BYTES_MAX).to_owned() }),
             model: model.filter(|_| is_model).map(|name| entity(b"model", name)),
+            route: model.filter(|_| answered).map(route_of),
             tool: own_tool.map(|name| entity(b"tool", name)),
             asks: is_model && event.phase != Phase::Response,
             answers: is_model && reports,
             runs_tool: is_tool && reports,
             tokens: if is_model && reports { input.unwrap_or(0.0) + output.unwrap_or(0.0) } else { 0.0 },
             output_tokens: output.filter(|_| is_model && reports),
+            input_tokens: input.filter(|_| answered),
+            first_chunk_ms: number(&attr::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK).filter(|_| answered).map(|seconds| seconds * 1e3),
+            cost: event.attribute(COST).and_then(Value::as_f64).filter(|cost| answered && *cost >= 0.0),
+            is_cut_off: answered.then(|| is_cut_off(event)).flatten(),
+            is_structured: answered.then(|| is_structured(event)).flatten(),
+            calls_tools: answered.then(|| calls_tools(event)).flatten(),
             latency_ms: event.duration_ns.filter(|_| reports).map(|ns| ns as f64 / 1e6),
             failed: reports && event.status == Status::Error,
             refused: is_model && reports && is_refused(event),
             scored: is_model && reports && event.attribute(attr::LOGPROB_MEAN.as_str()).is_some(),
             tools: tools(event, own_tool),
             model_item: model.filter(|_| is_model).map(|name| Item::new(b"model", name)),
+            route_item: (answered && !route.is_empty()).then(|| Item::new(b"route", &route)),
+            version_item: text(&attr::GEN_AI_RESPONSE_MODEL).filter(|_| answered).map(|name| Item::new(b"version", name)),
             subject: subject(event).map(|name| Item::new(b"subject", name)),
             place: text(&attr::GEO_COUNTRY_ISO_CODE).map(|country| Item::new(b"place", country)),
             application_item: identity.application.as_ref().map(|one| Item::new(b"application", &one.id)),
@@ -163,6 +192,31 @@ fn prompt(event: &RecordedEvent<Clean>) -> Option<ContentRef> {
         piece.meta.direction == Direction::Input && piece.meta.role == Role::User && piece.meta.part == Part::Text
     };
     event.pieces.iter().rev().find(is_said).map(|piece| piece.content)
+}
+
+/// Whether the answer was cut off at the most tokens, where a reason is told.
+fn is_cut_off(event: &RecordedEvent<Clean>) -> Option<bool> {
+    let is = |reason: &Value<Clean>| {
+        reason
+            .as_text()
+            .is_some_and(|reason| matches!(reason.as_str(), "length" | "max_tokens" | "MAX_TOKENS" | "max_output_tokens"))
+    };
+    match event.attribute(attr::GEN_AI_RESPONSE_FINISH_REASONS.as_str())? {
+        Value::List(reasons) => (!reasons.is_empty()).then(|| reasons.iter().any(is)),
+        one => Some(is(one)),
+    }
+}
+
+/// Whether inspection found structured data in the text of the answer.
+fn is_structured(event: &RecordedEvent<Clean>) -> Option<bool> {
+    let Value::List(categories) = event.attribute(attr::RESPONSE_CATEGORY.as_str())? else { return None };
+    Some(categories.iter().any(|one| one.as_text().is_some_and(|name| name.as_str() == "structured_data")))
+}
+
+fn calls_tools(event: &RecordedEvent<Clean>) -> Option<bool> {
+    let said = || event.pieces.iter().filter(|piece| piece.meta.direction == Direction::Output && !piece.meta.history);
+    said().next()?;
+    Some(said().any(|piece| piece.meta.part == Part::ToolCall))
 }
 
 fn is_refused(event: &RecordedEvent<Clean>) -> bool {

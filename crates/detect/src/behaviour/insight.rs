@@ -143,6 +143,24 @@ names! {
     ModelRefusalShift = "model_refusal_shift", "share of calls that are refused", "share before", "blocks of 32 to 256 calls", "0";
     /// The model's answers are longer, or shorter, than they were.
     ModelOutputShift = "model_output_shift", "tokens of an answer (geometric mean)", "tokens before", "blocks of 32 to 256 calls", "0";
+    /// The first words of the model's streams take longer, or less long, than they did.
+    ModelFirstChunkShift = "model_first_chunk_shift", "milliseconds to the first chunk (geometric mean)", "milliseconds before", "blocks of 32 to 256 streams", "0";
+    /// The slowest calls of the model are slower, or faster, than they were: the tail, where the mean may stand still.
+    ModelTailShift = "model_tail_shift", "share of calls that take longer than 19 of 20 did", "share before", "blocks of 32 to 256 calls", "0";
+    /// The model is given longer, or shorter, prompts than it was.
+    ModelInputShift = "model_input_shift", "tokens of a prompt (geometric mean)", "tokens before", "blocks of 32 to 256 calls", "0";
+    /// A call of the model costs more, or less, than it did.
+    ModelCostShift = "model_cost_shift", "cost of 1,000 calls, in the source's currency (geometric mean)", "cost before", "blocks of 32 to 256 calls", "0";
+    /// The model's answers are cut off at the most tokens more often, or less, than they were.
+    ModelCutOffShift = "model_cut_off_shift", "share of answers that are cut off", "share before", "blocks of 32 to 256 answers", "0";
+    /// The model answers with structured data (JSON, tables) more often, or less, than it did.
+    ModelFormatShift = "model_format_shift", "share of answers with text that have structured data", "share before", "blocks of 32 to 256 answers", "0";
+    /// The model calls tools more often, or less, than it did.
+    ModelToolCallShift = "model_tool_call_shift", "share of answers that call tools", "share before", "blocks of 32 to 256 answers", "0";
+    /// The model is reached at a provider or an endpoint at which it has not been reached.
+    ModelNewRoute = "model_new_route", "days on which it was reached there", "routes known of the model", "days on which the model was used", "other models of the application that are reached there";
+    /// Another model says that it answers than ever did under this name.
+    ModelNewVersion = "model_new_version", "days on which it answered", "models known to answer under the name", "days on which the model was used", "other names of the application under which it answers";
     /// The account fills one template in ever new ways: answers for a data set are collected.
     AccountTemplateSweep = "account_template_sweep", "different fillings of one template today", "the most that is usual for the account or its peers", "days of the account and its peers", "share of the day's prompts that fill it";
     /// The account goes through a space of inputs: very many prompts, all different, in very many words.

@@ -42,7 +42,7 @@ use silence::Heard;
 use crate::extraction::{Extraction, Prompt};
 
 /// The first bytes of a stored state: what can read it. Changed whenever the meaning of the state changes.
-const FORMAT: &[u8] = b"watchkeeper behaviour 1\n";
+const FORMAT: &[u8] = b"watchkeeper behaviour 2\n";
 /// Most users, keys, tools and models that are remembered before they are established (some kilobytes each at the most; less than
 /// one, as long as they are new).
 const YOUNG_MAX: usize = 65_536;
@@ -287,6 +287,7 @@ impl Facts {
             (EntityKind::Key, &self.key),
             (EntityKind::Tool, &self.tool),
             (EntityKind::Model, &self.model),
+            (EntityKind::Route, &self.route),
         ]
         .into_iter()
         .filter_map(|(kind, entity)| Some((kind, entity.as_ref()?)))

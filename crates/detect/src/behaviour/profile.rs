@@ -140,7 +140,7 @@ impl Profile {
         }
         self.count(facts, learns, &mut moment, out);
         if let Some(streams) = Streams::of(self.kind, facts) {
-            self.streams.get_or_insert_default().observe(&streams, self.kind, moment.hour, out);
+            self.streams.get_or_insert_default().observe(&streams, moment.hour, out);
         }
         if let Some(volume) = &mut self.volume {
             volume.add(moment.hour, f64::from(u8::from(facts.asks)), facts.tokens, out);
@@ -321,5 +321,7 @@ fn items(facts: &Facts, used: Used) -> &[Item] {
         Used::Places => facts.place.as_slice(),
         Used::Subjects => facts.subject.as_slice(),
         Used::Applications => facts.application_item.as_slice(),
+        Used::Routes => facts.route_item.as_slice(),
+        Used::Versions => facts.version_item.as_slice(),
     }
 }

@@ -65,6 +65,23 @@ const CLASSIFIER_RULE_PREFIX: &str = "classifier.";
 /// Text before and after a marked instruction that is kept with it, in bytes.
 const AROUND_BYTES: usize = 400;
 
+/// The rules' ids and techniques: of calls, of answers, of what is kept.
+const OF_CALLS: (&str, &str) = ("flow-indirect-injection", "AML.T0051.001");
+/// See [`OF_CALLS`].
+const OF_ANSWERS: (&str, &str) = ("flow-answer-injection", "AML.T0051.001");
+/// See [`OF_CALLS`].
+const OF_MEMORY: (&str, &str) = ("flow-memory-injection", "AML.T0080.000");
+
+/// What content flow detects: the id of the rule in detections, what it is called where rules are listed, its technique.
+pub(crate) fn detectors() -> impl Iterator<Item = (&'static str, &'static str, TechniqueId)> {
+    let all = [
+        (OF_CALLS, "Content flow: a call follows an instruction of a tool or document"),
+        (OF_ANSWERS, "Content flow: an answer says what a tool or document told the model to say"),
+        (OF_MEMORY, "Content flow: an instruction of a tool or document is kept, or comes back"),
+    ];
+    all.into_iter().filter_map(|((id, technique), title)| Some((id, title, technique.parse().ok()?)))
+}
+
 /// A rule by which detections of flow go. The number changes with its meaning.
 #[derive(Debug)]
 struct Rule {
@@ -153,9 +170,9 @@ impl Flow {
             memory: Memory::new(),
             agents: Agents::new(),
             forgotten: 0,
-            of_calls: Rule::new("flow-indirect-injection", 2, "AML.T0051.001"),
-            of_answers: Rule::new("flow-answer-injection", 1, "AML.T0051.001"),
-            of_memory: Rule::new("flow-memory-injection", 1, "AML.T0080.000"),
+            of_calls: Rule::new(OF_CALLS.0, 2, OF_CALLS.1),
+            of_answers: Rule::new(OF_ANSWERS.0, 1, OF_ANSWERS.1),
+            of_memory: Rule::new(OF_MEMORY.0, 1, OF_MEMORY.1),
         }
     }
 

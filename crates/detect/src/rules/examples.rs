@@ -55,7 +55,8 @@ pub(crate) fn problems_of(rule: &Rule, rules: &[Rule]) -> Vec<Problem> {
         .collect()
 }
 
-fn run_rule(rule: &Rule, rules: &[Rule]) -> Vec<(ExampleResult, &'static str)> {
+/// Runs the examples of one rule of a set. Each result comes with the field that holds the example.
+pub(crate) fn run_rule(rule: &Rule, rules: &[Rule]) -> Vec<(ExampleResult, &'static str)> {
     let examples = &rule.extension.examples;
     if examples.positive.is_empty() && examples.negative.is_empty() {
         return Vec::new();
@@ -88,7 +89,8 @@ fn fires(rule: &Rule, rules: &[Rule], example: &Example) -> bool {
     fired
 }
 
-fn needed<'a>(rule: &'a Rule, rules: &'a [Rule]) -> Vec<&'a Parsed> {
+/// The rule, what it refers to, and the filters that work on either.
+pub(crate) fn needed<'a>(rule: &'a Rule, rules: &'a [Rule]) -> Vec<&'a Parsed> {
     let mut needed: Vec<&Rule> = vec![rule];
     let mut next = 0;
     while let Some(one) = needed.get(next).copied() {

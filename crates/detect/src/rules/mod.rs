@@ -1,7 +1,7 @@
 //! Rule sets: loading, checking, testing.
 
 mod check;
-mod examples;
+pub(crate) mod examples;
 mod extension;
 mod load;
 
@@ -327,6 +327,10 @@ impl RuleSet {
     #[must_use]
     pub fn test(&self) -> Vec<ExampleResult> {
         examples::run(&self.rules)
+    }
+
+    pub(crate) fn all(&self) -> &[Rule] {
+        &self.rules
     }
 
     pub(crate) fn rule(&self, position: usize) -> Option<&Rule> {

@@ -153,7 +153,7 @@ pub(crate) fn call_key(piece: &Piece<Clean, ContentRef>, arguments: &Clean) -> S
     format!("{:016x}/{call_id}", hash(&[parsed.as_deref().unwrap_or(arguments).as_bytes()]))
 }
 
-fn category(kind: Kind) -> &'static str {
+pub(crate) fn category(kind: Kind) -> &'static str {
     match kind {
         Kind::ToolCall | Kind::Installation | Kind::DataAccess | Kind::ExternalCall => "tool",
         Kind::Retrieval => "retrieval",
@@ -502,7 +502,7 @@ impl Document {
     }
 }
 
-fn text_field(part: Part, channel: Channel) -> &'static str {
+pub(crate) fn text_field(part: Part, channel: Channel) -> &'static str {
     match part {
         Part::Reasoning => "watchkeeper.text.reasoning",
         Part::ToolCall => "gen_ai.tool.call.arguments",

@@ -66,6 +66,16 @@ pub enum ConfigError {
         /// What is wrong with it, and what to write.
         what: String,
     },
+    /// An evaluation of a model.
+    #[error("evaluate {name:?}: {field} {what}")]
+    Evaluate {
+        /// Its name.
+        name: String,
+        /// Which field.
+        field: &'static str,
+        /// What is wrong with it, and what to write.
+        what: String,
+    },
     /// Where the log is published.
     #[error("ledger.publish {url}: {what}")]
     Publish {

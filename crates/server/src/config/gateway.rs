@@ -298,7 +298,7 @@ impl VirtualKeyConfig {
 }
 
 /// Reads the secret that `source` names (`env:VARIABLE` or `file:/path`). The error says what is wrong with it, and not the secret.
-pub(super) fn read_secret(source: &str) -> Result<String, String> {
+pub(crate) fn read_secret(source: &str) -> Result<String, String> {
     let secret = if let Some(variable) = source.strip_prefix("env:") {
         std::env::var(variable).map_err(|_| format!("the variable {variable} is not set"))?
     } else if let Some(path) = source.strip_prefix("file:") {

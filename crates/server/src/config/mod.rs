@@ -2,6 +2,7 @@
 
 mod egress;
 mod error;
+mod evaluate;
 mod evidence;
 mod gateway;
 mod inspect;
@@ -20,8 +21,10 @@ use serde::{Deserialize, Serialize};
 
 pub use self::egress::{EgressConfig, EgressConfigError, EgressMode};
 pub use self::error::ConfigError;
+pub use self::evaluate::{EvaluateConfig, JudgeConfig};
 use self::evidence::SEAL_INTERVAL_MS;
 pub use self::evidence::{Archive, ForensicArchive, LedgerConfig, Seal, TimestampsConfig, WitnessConfig};
+pub(crate) use self::gateway::read_secret;
 pub use self::gateway::{ActionConfig, GatewayConfig, GatewayConfigError, OnFailure, PolicyConfig, VirtualKeyConfig};
 pub use self::inspect::{InspectConfig, OpinionKind, OpinionMode, SecondOpinionConfig};
 pub(crate) use self::intel::{Credentials, is_feed_name};
@@ -54,6 +57,8 @@ pub struct Config {
     pub inspect: InspectConfig,
     /// Whose indicators events are looked up in.
     pub intel: IntelConfig,
+    /// Models whose answers are graded on schedule.
+    pub evaluate: Vec<EvaluateConfig>,
     /// Markers that stand in one place alone: where one comes out, what stood beside it did.
     pub canary: Vec<::inspect::Canary>,
     /// MCP servers that are reached through this one.
@@ -256,6 +261,7 @@ impl Config {
         self.sanitize.policy()?;
         self.rules.check()?;
         self.intel.check()?;
+        evaluate::check(&self.evaluate)?;
         if let Some(opinion) = &self.inspect.second_opinion {
             opinion.check()?;
         }

@@ -3,6 +3,7 @@
 mod administration;
 mod admission;
 mod error;
+mod evaluations;
 mod lifecycle;
 mod log_key;
 mod mcp;
@@ -164,6 +165,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     let administer = administration::router(&api)
         .merge(log_key::administered(&api))
         .merge(mcp::administered(&api))
+        .merge(evaluations::router(&api))
         .merge(lifecycle::router(api.clone()));
     let guarded = |router, access| admission::guarded(router, &api, access);
     open.merge(guarded(send, Access::Send))

@@ -153,7 +153,7 @@ fn hint(status: StatusCode) -> &'static str {
 }
 
 /// What an address is that no feed is at.
-fn refused(address: IpAddr, is_local: bool) -> Option<&'static str> {
+pub(crate) fn refused(address: IpAddr, is_local: bool) -> Option<&'static str> {
     let address = address.to_canonical();
     let is_link_local = match address {
         IpAddr::V4(v4) => v4.is_link_local(),
@@ -169,8 +169,8 @@ fn refused(address: IpAddr, is_local: bool) -> Option<&'static str> {
 
 /// Looks names up, and leaves out addresses that no feed is at.
 #[derive(Clone)]
-struct Guarded {
-    is_local: bool,
+pub(crate) struct Guarded {
+    pub(crate) is_local: bool,
 }
 
 impl Service<Name> for Guarded {

@@ -208,6 +208,75 @@ pub(super) const TOKEN_USAGE_BY_USER_DAY: View = View {
     ),
 };
 
+/// Time in which the answer came: of calls that did not fail.
+const ANSWERED_MS: &str = "CASE WHEN e.status <> 'error' AND e.error_type IS NULL THEN e.duration_ns / 1e6 END";
+
+pub(super) const MODEL_PERFORMANCE: View = View {
+    name: "model_performance",
+    requirement: "C10",
+    about: "How each model serves, by hour and route: one row for each hour, application, provider, endpoint and model. Quantiles are those of the \
+            calls of the hour themselves (the least value that so many do not exceed), of calls that did not fail.",
+    columns: &[&[
+        column("hour", "substr(e.time, 1, 13) || ':00:00Z'", "the hour (UTC) in which the calls began"),
+        column("application", "e.application", "application or service"),
+        column("provider", "e.provider", "provider of the model"),
+        column("endpoint", "e.server_address", "host that was called, where the source tells it"),
+        column("model", "coalesce(e.response_model, e.request_model)", "model that answered, or else the one asked for"),
+        column("calls", "1", "calls that are over"),
+        column("errors", "CASE WHEN e.status = 'error' OR e.error_type IS NOT NULL THEN 1 ELSE 0 END", "calls that failed"),
+        column(
+            "refusals",
+            "CASE WHEN e.output = 'refusal' THEN 1 ELSE 0 END",
+            "calls that were refused (the provider says so, or the text does)",
+        ),
+        column("error_share", "NULL", "`errors` of `calls`, 0 to 1"),
+        column("refusal_share", "NULL", "`refusals` of `calls`, 0 to 1"),
+        column("latency_p50_ms", ANSWERED_MS, "half of the calls took no longer, in milliseconds"),
+        column("latency_p95_ms", "NULL", "95 of 100 calls took no longer, in milliseconds"),
+        column(
+            "first_chunk_p50_ms",
+            "1000.0 * (e.attributes ->> '$.\"gen_ai.response.time_to_first_chunk\"')",
+            "of streams: the median time to the first chunk, in milliseconds",
+        ),
+        column("input_tokens", "e.input_tokens", "tokens read"),
+        column("output_tokens", "e.output_tokens", "tokens written"),
+        column("output_tokens_mean", "NULL", "tokens of an answer, where they are told"),
+        column(
+            "cut_off",
+            "CASE WHEN e.finish_reasons LIKE '%length%' OR e.finish_reasons LIKE '%max_tokens%' THEN 1 ELSE 0 END",
+            "answers that were cut off at the most tokens",
+        ),
+        column(
+            "json_answers",
+            "CASE WHEN e.attributes ->> '$.\"watchkeeper.response.category\"' LIKE '%structured_data%' THEN 1 ELSE 0 END",
+            "answers with structured data",
+        ),
+        column(
+            "cost",
+            "e.attributes ->> '$.\"gen_ai.usage.cost\"'",
+            "what the calls cost, where the source tells it, in its currency",
+        ),
+    ]],
+    from: "{p}.events e WHERE e.kind = 'model_call' AND e.phase <> 'request'",
+    // The quantiles by the rank within the hour's calls that did not fail.
+    merge: Some(
+        "SELECT hour, application, provider, endpoint, model, sum(calls) AS calls, sum(errors) AS errors, sum(refusals) AS refusals, \
+         round(1.0 * sum(errors) / sum(calls), 4) AS error_share, round(1.0 * sum(refusals) / sum(calls), 4) AS refusal_share, \
+         min(CASE WHEN rank_ms >= 0.5 * count_ms THEN latency_p50_ms END) AS latency_p50_ms, \
+         min(CASE WHEN rank_ms >= 0.95 * count_ms THEN latency_p50_ms END) AS latency_p95_ms, \
+         min(CASE WHEN rank_first >= 0.5 * count_first THEN first_chunk_p50_ms END) AS first_chunk_p50_ms, \
+         sum(input_tokens) AS input_tokens, sum(output_tokens) AS output_tokens, round(avg(output_tokens), 1) AS output_tokens_mean, \
+         sum(cut_off) AS cut_off, sum(json_answers) AS json_answers, sum(cost) AS cost FROM (SELECT *, \
+         CASE WHEN latency_p50_ms IS NOT NULL THEN row_number() OVER (PARTITION BY hour, application, provider, endpoint, model, \
+         latency_p50_ms IS NULL ORDER BY latency_p50_ms) END AS rank_ms, \
+         count(latency_p50_ms) OVER (PARTITION BY hour, application, provider, endpoint, model) AS count_ms, \
+         CASE WHEN first_chunk_p50_ms IS NOT NULL THEN row_number() OVER (PARTITION BY hour, application, provider, endpoint, model, \
+         first_chunk_p50_ms IS NULL ORDER BY first_chunk_p50_ms) END AS rank_first, \
+         count(first_chunk_p50_ms) OVER (PARTITION BY hour, application, provider, endpoint, model) AS count_first \
+         FROM {rows}) GROUP BY hour, application, provider, endpoint, model",
+    ),
+};
+
 pub(super) const METRICS: View = View {
     name: "metrics",
     requirement: "A10",

@@ -86,14 +86,75 @@ pub(super) const SUPPRESSED_DETECTIONS: View = View {
 pub(super) const EVALUATIONS: View = View {
     name: "evaluations",
     requirement: "C13",
-    about: "One row for each result of an evaluation of a model.",
+    about: "One row for each result of an evaluation of a model: of Watchkeeper's own (`watchkeeper eval model`, `[[evaluate]]`) one for each \
+            item of the set, and one for the run (`scope` is `run`), which has the outcome and the comparison with the baseline; and those that \
+            instrumentations report.",
     columns: &[
         WHEN,
         WHERE,
         WHO,
         &[
-            column("model", "coalesce(e.response_model, e.request_model)", "the model"),
-            column("name", "e.name", "the evaluation"),
+            column("model", "coalesce(e.response_model, e.request_model)", "the model that answered, or else the one asked for"),
+            column("request_model", "e.request_model", "the model that was asked for"),
+            column("endpoint", "e.server_address", "the host that was asked"),
+            column(
+                "scope",
+                "CASE WHEN e.attributes ->> '$.\"watchkeeper.evaluation.outcome\"' IS NOT NULL THEN 'run' ELSE 'item' END",
+                "`run` or `item`",
+            ),
+            column(
+                "name",
+                "coalesce(e.attributes ->> '$.\"gen_ai.evaluation.name\"', e.name)",
+                "the evaluation, or what it measures",
+            ),
+            column("run", "e.attributes ->> '$.\"watchkeeper.evaluation.run\"'", "ties the rows of one run"),
+            column("evaluation_set", "e.attributes ->> '$.\"watchkeeper.evaluation.set\"'", "the benchmark set"),
+            column("item", "e.attributes ->> '$.\"watchkeeper.evaluation.item\"'", "the item of the set"),
+            column("category", "e.attributes ->> '$.\"watchkeeper.evaluation.category\"'", "the item's category"),
+            column(
+                "score",
+                "e.attributes ->> '$.\"gen_ai.evaluation.score.value\"'",
+                "the score; of Watchkeeper's own 0 to 1, of a run the mean over items",
+            ),
+            column(
+                "label",
+                "e.attributes ->> '$.\"gen_ai.evaluation.score.label\"'",
+                "the score in a word: `pass`, `fail`, `error` ...",
+            ),
+            column(
+                "outcome",
+                "e.attributes ->> '$.\"watchkeeper.evaluation.outcome\"'",
+                "of a run: `not_compared`, `no_change`, `changed` or `failed`",
+            ),
+            column(
+                "verdict",
+                "e.attributes ->> '$.\"watchkeeper.evaluation.verdict\"'",
+                "of a run: `no_change`, `drift`, `tampering_or_swap` (JSON list)",
+            ),
+            column(
+                "changes",
+                "e.attributes ->> '$.\"watchkeeper.evaluation.changes\"'",
+                "of a run: `score`, `model_name`, `system_fingerprint`, `input_tokens`, `answers` (JSON list)",
+            ),
+            column(
+                "score_before",
+                "e.attributes ->> '$.\"watchkeeper.evaluation.score_before\"'",
+                "of a run: the score of the baseline",
+            ),
+            column(
+                "p",
+                "e.attributes ->> '$.\"watchkeeper.evaluation.p\"'",
+                "of a run: the probability of such a change of the score where there is none, corrected for all that is tested",
+            ),
+            column(
+                "least_change",
+                "e.attributes ->> '$.\"watchkeeper.evaluation.least_change\"'",
+                "of a run: the least drop of the score that it would show in four of five cases",
+            ),
+            column("items", "e.attributes ->> '$.\"watchkeeper.evaluation.items\"'", "of a run: items with a score"),
+            column("failed", "e.attributes ->> '$.\"watchkeeper.evaluation.failed\"'", "of a run: items without one"),
+            column("baseline", "e.attributes ->> '$.\"watchkeeper.evaluation.baseline\"'", "of a run: SHA-256 of the baseline"),
+            column("problem", "e.attributes ->> '$.\"watchkeeper.evaluation.problem\"'", "of a run: why it failed"),
             column("attributes", "e.attributes", "everything that is known of it (JSON)"),
         ],
         OUTCOME,

@@ -125,6 +125,32 @@ fn tokens_and_their_totals() {
 }
 
 #[test]
+fn how_models_serve_by_hour_and_route() {
+    let served = |seconds: u64, endpoint: &str, duration_ms: u64| {
+        known(Kind::ModelCall, seconds).with(|event| {
+            event.set(attr::SERVER_ADDRESS, endpoint);
+            event.set(attr::GEN_AI_USAGE_OUTPUT_TOKENS, 10);
+            event.duration_ns = Some(duration_ms * 1_000_000);
+        })
+    };
+    let mut events: Vec<_> = (1..=40).map(|index| served(index, "one.example", index * 100)).collect();
+    events.push(served(41, "one.example", 1).with(|event| event.status = Status::Error));
+    events.push(served(42, "two.example", 7));
+    events.push(served(3_700, "one.example", 9));
+    let store = index_all(events);
+    // The quantiles are of calls that did not fail; the other route and the next hour are rows of their own.
+    check(
+        &store,
+        "SELECT hour, endpoint, calls, errors, latency_p50_ms, latency_p95_ms, output_tokens FROM model_performance ORDER BY hour, endpoint",
+        &[
+            "2025-11-20T12:00:00Z|one.example|41|1|2000|3800|410",
+            "2025-11-20T12:00:00Z|two.example|1|0|7|7|10",
+            "2025-11-20T13:00:00Z|one.example|1|0|9|9|10",
+        ],
+    );
+}
+
+#[test]
 fn guardrail_decisions() {
     let store = index_all([
         known(Kind::Guardrail, 0).with(|event| {

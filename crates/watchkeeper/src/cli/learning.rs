@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::Signatures;
+use super::options::Operator;
+use super::{Data, Signatures};
 
 /// Corpora of labelled texts.
 #[derive(Debug, Args)]
@@ -46,6 +47,104 @@ pub(crate) enum Eval {
         after_help = "Example:\n  watchkeeper eval traces sessions.jsonl\n  watchkeeper eval traces sessions.jsonl --leave-one-suite-out \\\n    --train train.jsonl --dev dev.jsonl --always content/training\n\nEach row is {\"trace_id\", \"suite\", \"model\"?, \"attack\": NAME|null, \"exposed\": BOOL, \"attack_succeeded\": BOOL, \"messages\": [...]}. The sessions are recorded, sanitised, inspected and detected as in service, in a record that is thrown away; labels only score."
     )]
     Traces(EvalTracesOptions),
+    /// Whether a model answers a benchmark set as it did
+    #[command(
+        after_help = "Example:\n  watchkeeper eval model --set sums.jsonl --model gpt-x --api-key env:OPENAI_API_KEY \\\n      --endpoint https://api.openai.com/v1/chat/completions --record sums.baseline.json\n  watchkeeper eval model --set sums.jsonl --model gpt-x --api-key env:OPENAI_API_KEY \\\n      --endpoint https://api.openai.com/v1/chat/completions --baseline sums.baseline.json\n\nEach row of a set is {\"id\", \"prompt\" or \"messages\", \"grader\": {\"type\", \"value\"?}, \"category\"?} (docs/guides/evaluate-a-model.md). Scores are compared item by item, over all items and by category; names, tokens of prompts and likeness of answers tell whether something else answers. With --data the run is recorded, and detections are raised. A server does the same on schedule: [[evaluate]].\n\nExit: 0 no change, or nothing to compare with; 1 changed; 2 when it could not be run or compared."
+    )]
+    Model(Box<EvalModelOptions>),
+}
+
+/// `watchkeeper eval model`.
+#[derive(Debug, Args)]
+pub(crate) struct EvalModelOptions {
+    /// The benchmark set
+    #[arg(long, value_name = "FILE")]
+    pub(crate) set: PathBuf,
+    /// The whole address that is posted to
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: String,
+    /// The model that is asked for
+    #[arg(long)]
+    pub(crate) model: String,
+    /// What is spoken there
+    #[arg(long, value_enum, default_value = "openai-chat")]
+    pub(crate) api: ApiName,
+    /// The key that is sent: env:VARIABLE or file:/path
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) api_key: Option<String>,
+    /// What the evaluation is called in the record [default: the set's name]
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Compare with the runs of this file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: Option<PathBuf>,
+    /// Write the run to this file, to be compared with later; where it has runs of the same kind, add it to them
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record: Option<PathBuf>,
+    /// How often each item is asked: twice or more tells whether answers are those of the same model
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=16))]
+    pub(crate) repeat: u32,
+    /// Questions that are under way at once
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub(crate) concurrency: u32,
+    /// Most requests, those to a judge and those that are sent again included
+    #[arg(long, default_value_t = 5_000)]
+    pub(crate) max_calls: u64,
+    /// Sampling temperature
+    #[arg(long, default_value_t = 0.0)]
+    pub(crate) temperature: f64,
+    /// Most tokens of an answer
+    #[arg(long, default_value_t = 512)]
+    pub(crate) max_tokens: u32,
+    /// A further member of the request, as the provider names it; may be given several times
+    #[arg(long = "parameter", value_name = "NAME=JSON")]
+    pub(crate) parameters: Vec<String>,
+    /// A member of the request that is left out, such as temperature; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(crate) omit: Vec<String>,
+    /// How long an answer may take, in seconds
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) timeout: u64,
+    /// The probability of calling a model changed that has not
+    #[arg(long, default_value_t = 0.01)]
+    pub(crate) alpha: f64,
+    /// Who grades items with a judge: the whole address
+    #[arg(long, value_name = "URL", requires = "judge_model")]
+    pub(crate) judge: Option<String>,
+    /// The model that grades
+    #[arg(long, value_name = "MODEL", requires = "judge")]
+    pub(crate) judge_model: Option<String>,
+    /// What is spoken with it
+    #[arg(long, value_enum, default_value = "openai-chat")]
+    pub(crate) judge_api: ApiName,
+    /// The key that is sent to it: env:VARIABLE or file:/path
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) judge_api_key: Option<String>,
+    #[command(flatten)]
+    pub(crate) data: Data,
+    #[command(flatten)]
+    pub(crate) operator: Operator,
+    /// How the report is written
+    #[arg(long, value_enum, default_value = "text")]
+    pub(crate) format: ModelReportFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ApiName {
+    /// OpenAI's chat completions, and whatever speaks it
+    OpenaiChat,
+    /// OpenAI's responses
+    OpenaiResponses,
+    /// Anthropic's messages
+    Anthropic,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModelReportFormat {
+    /// For people
+    Text,
+    /// Everything
+    Json,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use super::options::{Data, Format};
+use super::options::{Data, Format, Reading};
 
 /// What is to be explained.
 #[derive(Debug, Args)]
@@ -112,6 +112,42 @@ pub(crate) enum Rules {
         /// A directory [default: the rules that are part of the program]
         dir: Option<PathBuf>,
     },
+    /// Which techniques of MITRE ATLAS the rules cover
+    #[command(
+        after_help = "Example:\n  watchkeeper rules coverage\n  watchkeeper rules coverage --data /var/lib/watchkeeper --days 7\n  watchkeeper rules coverage --format navigator > layer.json     # open it in the ATLAS Navigator\n\nCovered: the examples of a rule pass, and the record of the last days has the fields that it needs. Without --data nobody asks a record: examples only.\n\nExit: 0, 1 when an example comes out otherwise, 2 when it cannot be told."
+    )]
+    Coverage(CoverageOptions),
+}
+
+/// `watchkeeper rules coverage`.
+#[derive(Debug, Args)]
+pub(crate) struct CoverageOptions {
+    /// A directory of rules [default: the rules that are part of the program]
+    #[arg(value_name = "DIR")]
+    pub(crate) rules: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) data: Data,
+    #[command(flatten)]
+    pub(crate) reading: Reading,
+    /// Days of the record that are asked
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3660))]
+    pub(crate) days: u16,
+    /// Also show techniques without a rule (the other formats always have them)
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// How to print
+    #[arg(long, value_enum, default_value = "table")]
+    pub(crate) format: CoverageFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CoverageFormat {
+    /// For people
+    Table,
+    /// Everything
+    Json,
+    /// A layer of the ATLAS Navigator
+    Navigator,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

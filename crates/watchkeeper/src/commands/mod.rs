@@ -1,9 +1,11 @@
 //! What each command does.
 
 mod canary;
+mod coverage;
 mod demo;
 mod drill;
 mod egress;
+mod eval_model;
 mod eval_traces;
 mod evidence;
 mod explain;

@@ -28,6 +28,20 @@ pub(super) fn query(data: &Data, reading: Reading, sql: &str, format: FormatName
     Ok(ExitCode::SUCCESS)
 }
 
+/// Several queries over one state of the record; one read is recorded for all of them, where no server answers.
+pub(super) fn tables(data: &Data, reading: Reading, action: &str, queries: &[String]) -> anyhow::Result<Vec<Table>> {
+    match open(data)? {
+        Place::Server(api) => {
+            let ask = |sql: &String| Ok(table_of(&api.post("/api/query", &serde_json::json!({ "sql": sql }))?));
+            queries.iter().map(ask).collect()
+        }
+        Place::Files(dir) => {
+            let reader = files(&dir, data, reading, action, &queries.join(";\n"))?;
+            queries.iter().map(|sql| Ok(reader.sql(sql, &QueryLimits::default())?)).collect()
+        }
+    }
+}
+
 pub(super) fn search(data: &Data, reading: Reading, text: &str, limit: usize, format: FormatName) -> anyhow::Result<ExitCode> {
     let hits: Value = match open(data)? {
         Place::Server(api) => api.get(&format!("/api/search?q={}&limit={limit}", encode(text)))?,

@@ -56,6 +56,7 @@ pub(super) fn rules(command: Rules) -> anyhow::Result<ExitCode> {
         }
         Rules::Replay { data, config, format } => super::replay::replay(&data, config.as_deref(), format.format),
         Rules::Test { dir } => test(dir),
+        Rules::Coverage(options) => super::coverage::coverage(&options),
         Rules::Import { from, path, to, benign, format } => super::import_rules::import(from, &path, &to, &benign, format.format),
     }
 }
@@ -115,7 +116,7 @@ pub(super) fn rule_files(dir: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
     Ok(files)
 }
 
-fn load(dir: Option<&Path>) -> anyhow::Result<RuleSet> {
+pub(super) fn load(dir: Option<&Path>) -> anyhow::Result<RuleSet> {
     let rules = dir.map_or_else(RuleSet::builtin, |dir| RuleSet::load(dir, false))?;
     let named = dir.unwrap_or(Path::new("."));
     anyhow::ensure!(

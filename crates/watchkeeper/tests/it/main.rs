@@ -20,6 +20,7 @@ mod crash;
 mod demo;
 mod drill;
 mod egress;
+mod evaluate;
 mod evidence;
 mod faults;
 mod fields;

@@ -1,0 +1,281 @@
+//! What is told of a run: to people, to programs, and to the record.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::compare::{Comparison, NotComparable, Options, Verdict, compare};
+use crate::run::{Baseline, BaselineError, Run, Summary};
+
+/// A run, without its sketches.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// What the evaluation is called.
+    pub name: String,
+    /// The set.
+    pub set: String,
+    /// Its digest.
+    pub set_digest: String,
+    /// The interface that was spoken.
+    pub api: String,
+    /// The host that was asked.
+    pub host: String,
+    /// The model that was asked for.
+    pub model: String,
+    /// When it began, in nanoseconds since 1970.
+    pub started_ns: u64,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+    /// Sums.
+    pub summary: Summary,
+    /// What came of the comparison.
+    pub outcome: Outcome,
+    /// The comparison, where there was one.
+    pub comparison: Option<Comparison>,
+    /// Why there was none, although there was a baseline; or why the run says nothing by itself.
+    pub problem: Option<String>,
+    /// Digest of the baseline.
+    pub baseline: Option<String>,
+    /// Its items.
+    pub items: Vec<ItemReport>,
+}
+
+/// What came of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// There was nothing to compare with.
+    NotCompared,
+    /// Nothing has changed that can be seen.
+    NoChange,
+    /// Something has.
+    Changed,
+    /// It could not be run, or not be compared.
+    Failed,
+}
+
+/// What came of an item.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ItemReport {
+    /// Its id.
+    pub id: String,
+    /// Its category.
+    pub category: Option<String>,
+    /// Mean of its scores, 0 to 1; none where there is none.
+    pub score: Option<f64>,
+    /// Answers that passed, and answers that have a score.
+    pub passed: u32,
+    /// See [`passed`](Self::passed).
+    pub scored: u32,
+    /// The model that answered first, as it calls itself.
+    pub model: Option<String>,
+    /// The provider's id of the first answer.
+    pub response_id: Option<String>,
+    /// Mean time of an answer, in milliseconds.
+    pub latency_ms: Option<u64>,
+    /// Why a score is missing.
+    pub error: Option<String>,
+}
+
+impl Outcome {
+    /// The name that JSON and events use.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotCompared => "not_compared",
+            Self::NoChange => "no_change",
+            Self::Changed => "changed",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl Report {
+    /// Compares a run, where there is something to compare it with.
+    ///
+    /// # Errors
+    /// When the baseline cannot be digested, which does not happen.
+    pub fn of(name: &str, run: &Run, baseline: Option<&Baseline>, options: &Options) -> Result<Self, BaselineError> {
+        let compared = baseline.map(|baseline| compare(run, baseline, options));
+        let (outcome, comparison, problem) = match compared {
+            None => match failed(run) {
+                None => (Outcome::NotCompared, None, None),
+                Some(problem) => (Outcome::Failed, None, Some(problem)),
+            },
+            Some(Ok(comparison)) if comparison.has_changed() => (Outcome::Changed, Some(comparison), None),
+            Some(Ok(comparison)) => (Outcome::NoChange, Some(comparison), None),
+            Some(Err(error)) => (Outcome::Failed, None, Some(error.to_string())),
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            set: run.set.clone(),
+            set_digest: run.set_digest.clone(),
+            api: run.api.as_str().to_owned(),
+            host: run.host.clone(),
+            model: run.model.clone(),
+            started_ns: run.started_ns,
+            duration_ms: run.duration_ms,
+            summary: run.summary(),
+            outcome,
+            comparison,
+            problem,
+            baseline: baseline.map(Baseline::digest).transpose()?,
+            items: run.items.iter().map(ItemReport::of).collect(),
+        })
+    }
+
+    /// The report in words.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        let sums = &self.summary;
+        let percent = |share: Option<f64>| share.map_or_else(|| "-".to_owned(), |share| format!("{:.1} %", share * 100.0));
+        let list = |names: &std::collections::BTreeSet<String>| {
+            if names.is_empty() { "not told".to_owned() } else { names.iter().cloned().collect::<Vec<_>>().join(", ") }
+        };
+        let _ = writeln!(text, "{} of {} at {} ({})", self.set, self.model, self.host, self.api);
+        let _ = writeln!(
+            text,
+            "items {}, without a score {}; score {}, answers that pass {}, refusals {}; answers take {} ms (95 %: {} ms); tokens {} in, {} out; model that \
+             answered: {}",
+            sums.items + sums.failed,
+            sums.failed,
+            percent(sums.score),
+            percent(sums.pass_rate),
+            percent(sums.refusal_rate),
+            sums.latency_p50_ms.map_or_else(|| "-".to_owned(), |ms| ms.to_string()),
+            sums.latency_p95_ms.map_or_else(|| "-".to_owned(), |ms| ms.to_string()),
+            sums.input_tokens,
+            sums.output_tokens,
+            list(&sums.models),
+        );
+        for item in self.items.iter().filter(|item| item.error.is_some()).take(5) {
+            let _ = writeln!(text, "  {}: {}", item.id, item.error.as_deref().unwrap_or_default());
+        }
+        if let Some(compared) = &self.comparison {
+            let mut row = |name: &str, score: &crate::ScoreChange| {
+                let mark = if score.has_changed { "  CHANGED" } else { "" };
+                let _ = writeln!(
+                    text,
+                    "  {name}: {:.1} % -> {:.1} % ({} items, p = {}, corrected {}){mark}",
+                    score.before * 100.0,
+                    score.after * 100.0,
+                    score.items,
+                    probability(score.p),
+                    probability(score.p_corrected),
+                );
+            };
+            row("score", &compared.score);
+            compared.categories.iter().for_each(|one| row(&format!("category {}", one.category), &one.score));
+            if let Some(like) = compared.likeness {
+                let _ = writeln!(
+                    text,
+                    "  likeness of answers to one prompt: {:.2} on one side, {:.2} on both (p = {})",
+                    like.within,
+                    like.between,
+                    probability(like.p)
+                );
+            }
+            let pair = |name: &str, [before, after]: &[std::collections::BTreeSet<String>; 2], text: &mut String| {
+                if before != after {
+                    let _ = writeln!(text, "  {name}: {} -> {}", list(before), list(after));
+                }
+            };
+            pair("model that answers", &compared.models, &mut text);
+            pair("system fingerprint", &compared.fingerprints, &mut text);
+            if compared.other_input_tokens.is_some_and(|share| share > 0.0) {
+                let _ = writeln!(text, "  prompts with another number of tokens: {}", percent(compared.other_input_tokens));
+            }
+            if compared.items_apart > 0 {
+                let _ = writeln!(text, "  items of one side alone, which are not compared: {}", compared.items_apart);
+            }
+            for note in &compared.notes {
+                let _ = writeln!(text, "  note: {note}");
+            }
+        }
+        let verdict = match (&self.comparison, &self.problem) {
+            (_, Some(problem)) => format!("failed: {problem}"),
+            (Some(compared), _) => words(compared),
+            (None, None) => "not compared: no baseline was named".to_owned(),
+        };
+        let _ = writeln!(text, "{verdict}");
+        text
+    }
+}
+
+/// Why a run says nothing by itself: hardly an item has a score.
+fn failed(run: &Run) -> Option<String> {
+    match crate::compare::check_answered(run) {
+        Err(NotComparable::Failed { failed, items, reason }) => Some(NotComparable::Failed { failed, items, reason }.to_string()),
+        _ => None,
+    }
+}
+
+fn words(compared: &Comparison) -> String {
+    let changes: Vec<&str> = compared.changes.iter().map(|change| change.as_str()).collect();
+    let said: Vec<&str> = compared
+        .verdicts
+        .iter()
+        .map(|verdict| match verdict {
+            Verdict::NoChange => "no change",
+            Verdict::Drift => "drift",
+            Verdict::TamperingOrSwap => "model tampering or swap",
+        })
+        .collect();
+    if changes.is_empty() { said.join(", ") } else { format!("{}: {}", said.join(", "), changes.join(", ")) }
+}
+
+fn probability(p: f64) -> String {
+    if p < 0.0001 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
+}
+
+impl ItemReport {
+    fn of(item: &crate::ItemRun) -> Self {
+        let answered: Vec<_> = item.trials.iter().filter(|trial| trial.sketch.is_some()).collect();
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let total: u64 = answered.iter().map(|trial| trial.latency_ms).sum();
+        Self {
+            id: item.id.clone(),
+            category: item.category.clone(),
+            score: item.score(),
+            passed: count(item.trials.iter().filter(|trial| trial.passed).count()),
+            scored: count(item.trials.iter().filter(|trial| trial.score.is_some()).count()),
+            model: answered.iter().find_map(|trial| trial.model.clone()),
+            response_id: answered.iter().find_map(|trial| trial.response_id.clone()),
+            latency_ms: (!answered.is_empty()).then(|| total / answered.len() as u64),
+            error: item.trials.iter().find_map(|trial| trial.error.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Answer, Api, Parameters, Set, Trial};
+
+    #[test]
+    fn a_report_tells_what_came_of_a_run_and_is_read_back() {
+        let set = Set::read("s", r#"{"id":"a","prompt":"2+2?","grader":{"type":"exact","value":"4"}}"#).unwrap();
+        let parameters = Parameters { model: "m".to_owned(), temperature: None, max_tokens: 9, more: Default::default() };
+        let mut run = Run::of(&set, Api::OpenaiChat, "h", &parameters, 1);
+        let unasked = Report::of("n", &run, None, &Options::default()).unwrap();
+        assert_eq!((unasked.outcome, unasked.problem.is_some()), (Outcome::Failed, true));
+        let answer = Answer { text: "4".to_owned(), model: Some("m-1".to_owned()), ..Answer::default() };
+        run.items[0].trials = vec![Trial::of(&answer, set.items[0].grader.grade("4", false), None, 5)];
+        let alone = Report::of("n", &run, None, &Options::default()).unwrap();
+        assert_eq!((alone.outcome, alone.items[0].passed), (Outcome::NotCompared, 1));
+        let mut other = run.clone();
+        other.items[0].trials[0].model = Some("m-2".to_owned());
+        let report = Report::of("n", &other, Some(&Baseline::new(run)), &Options::default()).unwrap();
+        assert_eq!(report.outcome, Outcome::Changed);
+        assert!(
+            report.text().contains("m-1 -> m-2") && report.text().contains("model tampering or swap: model_name"),
+            "{}",
+            report.text()
+        );
+        let again: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
+        assert_eq!(again, report);
+    }
+}

@@ -1,0 +1,156 @@
+//! What is recorded of an evaluation: an event for each item (OpenTelemetry's `gen_ai.evaluation.result`), and one for the run.
+//!
+//! Neither questions nor answers are recorded: those of a benchmark are nobody's, and what an attack in one of them says is no attack.
+
+use capture::RecordError;
+use evaluate::{ItemReport, Outcome, Report};
+use event::{Event, Kind, Status, Timestamp, Value, attr};
+
+use crate::asker::Asker;
+use crate::node::internal;
+use crate::pipeline::Pipeline;
+
+/// The event of an item, as OpenTelemetry names it.
+const ITEM: &str = "gen_ai.evaluation.result";
+/// The event of a run. Nothing that comes from outside bears a name that begins like it.
+const RUN: &str = "recorder.evaluation";
+/// Longest comparison that is recorded, in bytes; a set of a hundred categories has 20 KB.
+const COMPARISON_BYTES_MAX: usize = 64 * 1024;
+
+/// Events that are recorded at once.
+const BATCH: usize = 256;
+
+/// Records events, and waits until they are.
+pub(crate) fn record(
+    pipeline: &Pipeline,
+    mut events: Vec<Event<String>>,
+    stopping: &dyn Fn() -> bool,
+) -> Result<(), RecordError> {
+    while !events.is_empty() {
+        let rest = events.split_off(events.len().min(BATCH));
+        pipeline.record_blocking(std::mem::replace(&mut events, rest), stopping)?;
+    }
+    Ok(())
+}
+
+/// The event of an evaluation that could not be run at all.
+pub(crate) fn failed_event(name: &str, model: &str, what: &str) -> Event<String> {
+    let mut event = internal(Kind::Evaluation, RUN);
+    event.status = Status::Error;
+    event.set(attr::GEN_AI_EVALUATION_NAME, name);
+    event.set(attr::GEN_AI_REQUEST_MODEL, model);
+    event.set(attr::EVALUATION_OUTCOME, Outcome::Failed.as_str());
+    event.set(attr::EVALUATION_PROBLEM, what);
+    event
+}
+
+/// The events of a report: its items, and then the run. `asker` is who asked for it, where it was not the schedule.
+pub(crate) fn events(report: &Report, asker: Option<&Asker>) -> Vec<Event<String>> {
+    let run = run_id(report);
+    let mut events: Vec<Event<String>> = report.items.iter().map(|item| of_item(report, item, &run)).collect();
+    events.push(of_run(report, &run));
+    if let Some(asker) = asker {
+        events.iter_mut().for_each(|event| asker.sign(event));
+    }
+    events
+}
+
+/// Derived from what the run is, so that one that is recorded again is known.
+fn run_id(report: &Report) -> String {
+    let of = format!("{}\n{}\n{}\n{}\n{}", report.name, report.set_digest, report.host, report.model, report.started_ns);
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, of.as_bytes());
+    event::hex::encode(digest.as_ref().get(..16).unwrap_or_default())
+}
+
+fn common(report: &Report, name: &str, run: &str) -> Event<String> {
+    let mut event = internal(Kind::Evaluation, name);
+    event.time = Timestamp::from_unix_ns(report.started_ns);
+    event.set(attr::GEN_AI_REQUEST_MODEL, report.model.as_str());
+    event.set(attr::SERVER_ADDRESS, report.host.as_str());
+    event.set(attr::GEN_AI_EVALUATION_NAME, report.name.as_str());
+    event.set(attr::EVALUATION_RUN, run);
+    event.set(attr::EVALUATION_SET, report.set.as_str());
+    event
+}
+
+fn of_item(report: &Report, item: &ItemReport, run: &str) -> Event<String> {
+    let mut event = common(report, ITEM, run);
+    event.duration_ns = item.latency_ms.map(|ms| ms.saturating_mul(1_000_000));
+    event.set(attr::EVALUATION_ITEM, item.id.as_str());
+    if let Some(category) = &item.category {
+        event.set(attr::EVALUATION_CATEGORY, category.as_str());
+    }
+    for (key, value) in [(attr::GEN_AI_RESPONSE_MODEL, &item.model), (attr::GEN_AI_RESPONSE_ID, &item.response_id)] {
+        if let Some(value) = value {
+            event.set(key, value.as_str());
+        }
+    }
+    let label = match item.score {
+        None => "error",
+        Some(_) if item.passed == item.scored => "pass",
+        Some(_) => "fail",
+    };
+    event.set(attr::GEN_AI_EVALUATION_SCORE_LABEL, label);
+    event.status = if item.score.is_some() { Status::Ok } else { Status::Error };
+    if let Some(score) = item.score {
+        event.set(attr::GEN_AI_EVALUATION_SCORE_VALUE, rounded(score));
+    }
+    if let Some(error) = &item.error {
+        event.set(attr::ERROR_TYPE, error.as_str());
+    }
+    event
+}
+
+fn of_run(report: &Report, run: &str) -> Event<String> {
+    let mut event = common(report, RUN, run);
+    let whole = |count: usize| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
+    let texts = |names: &mut dyn Iterator<Item = &str>| Value::List(names.map(|name| Value::Text(name.to_owned())).collect());
+    let sums = &report.summary;
+    event.duration_ns = Some(report.duration_ms.saturating_mul(1_000_000));
+    event.status = if report.outcome == Outcome::Failed { Status::Error } else { Status::Ok };
+    event.set(attr::EVALUATION_SET_DIGEST, report.set_digest.as_str());
+    event.set(attr::EVALUATION_OUTCOME, report.outcome.as_str());
+    event.set(attr::EVALUATION_ITEMS, whole(sums.items));
+    event.set(attr::EVALUATION_FAILED, whole(sums.failed));
+    if let Some(model) = sums.models.first() {
+        event.set(attr::GEN_AI_RESPONSE_MODEL, model.as_str());
+    }
+    for (key, tokens) in
+        [(attr::GEN_AI_USAGE_INPUT_TOKENS, sums.input_tokens), (attr::GEN_AI_USAGE_OUTPUT_TOKENS, sums.output_tokens)]
+    {
+        event.set(key, Value::Int(i64::try_from(tokens).unwrap_or(i64::MAX)));
+    }
+    if let Some(score) = sums.score {
+        event.set(attr::GEN_AI_EVALUATION_SCORE_VALUE, rounded(score));
+    }
+    if let Some(baseline) = &report.baseline {
+        event.set(attr::EVALUATION_BASELINE, baseline.as_str());
+    }
+    if let Some(problem) = &report.problem {
+        event.set(attr::EVALUATION_PROBLEM, problem.as_str());
+    }
+    if let Some(compared) = &report.comparison {
+        event.set(attr::EVALUATION_VERDICT, texts(&mut compared.verdicts.iter().map(|verdict| verdict.as_str())));
+        if !compared.changes.is_empty() {
+            event.set(attr::EVALUATION_CHANGES, texts(&mut compared.changes.iter().map(|change| change.as_str())));
+        }
+        let changed = compared.categories.iter().filter(|one| one.score.has_changed).map(|one| one.category.as_str());
+        let changed: Vec<&str> = changed.collect();
+        if !changed.is_empty() {
+            event.set(attr::EVALUATION_CHANGED_CATEGORIES, texts(&mut changed.into_iter()));
+        }
+        event.set(attr::EVALUATION_SCORE_BEFORE, rounded(compared.score.before));
+        event.set(attr::EVALUATION_P, Value::double(compared.score.p_corrected));
+        if let Some(least) = compared.least_change {
+            event.set(attr::EVALUATION_LEAST_CHANGE, rounded(least));
+        }
+        if let Some(text) = serde_json::to_string(compared).ok().filter(|text| text.len() <= COMPARISON_BYTES_MAX) {
+            event.set(attr::EVALUATION_COMPARISON, text.as_str());
+        }
+    }
+    event
+}
+
+fn rounded(value: f64) -> Value<String> {
+    Value::double((value * 1e4).round() / 1e4)
+}

@@ -1,0 +1,303 @@
+//! Evaluation of models through the real binary. The model is a stand-in that lives in this file: an HTTP server that answers sums as
+//! OpenAI's chat completions do, in the mood that the test puts it in.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use crate::support::{SOON, Server, rows, watchkeeper};
+
+const KEY: &str = "sk-of-the-stand-in-model";
+
+/// How the stand-in answers.
+#[derive(Clone, Copy, PartialEq)]
+enum Mood {
+    Steady,
+    /// Every third sum is wrong.
+    Worse,
+    /// Another model, with other words and another tokenizer.
+    Swapped,
+    /// Busy each fifth time that something is asked, and steady else.
+    Busy,
+    /// The key is not taken.
+    Locked,
+}
+
+struct StandIn {
+    base: String,
+    mood: Arc<Mutex<Mood>>,
+    asked: Arc<AtomicU32>,
+}
+
+impl StandIn {
+    fn start(mood: Mood) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let base = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
+        let (mood, asked) = (Arc::new(Mutex::new(mood)), Arc::new(AtomicU32::new(0)));
+        let (moods, count) = (mood.clone(), asked.clone());
+        // It ends with the test's process.
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                let (mood, asked) = (moods.clone(), count.clone());
+                std::thread::spawn(move || serve(stream, &mood, &asked));
+            }
+        });
+        Self { base, mood, asked }
+    }
+
+    fn is_now(&self, mood: Mood) {
+        *self.mood.lock().unwrap() = mood;
+    }
+}
+
+fn serve(stream: TcpStream, mood: &Mutex<Mood>, asked: &AtomicU32) {
+    let mut reader = BufReader::new(stream.try_clone().unwrap());
+    let mut stream = stream;
+    loop {
+        let (mut length, mut has_key, mut line) = (0, false, String::new());
+        loop {
+            line.clear();
+            if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                return;
+            }
+            let header = line.trim_end().to_ascii_lowercase();
+            if header.is_empty() {
+                break;
+            }
+            if let Some(value) = header.strip_prefix("content-length:") {
+                length = value.trim().parse().unwrap();
+            }
+            has_key |= header == format!("authorization: bearer {KEY}");
+        }
+        let mut body = vec![0; length];
+        if reader.read_exact(&mut body).is_err() {
+            return;
+        }
+        let count = asked.fetch_add(1, Ordering::Relaxed);
+        let (status, answer) = answer(&serde_json::from_slice(&body).unwrap(), *mood.lock().unwrap(), has_key, count);
+        let answer = answer.to_string();
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-type: application/json\r\ncontent-length: {}\r\nretry-after: 0\r\n\r\n",
+            answer.len()
+        );
+        if stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(answer.as_bytes())).is_err() {
+            return;
+        }
+    }
+}
+
+fn answer(body: &Value, mood: Mood, has_key: bool, count: u32) -> (&'static str, Value) {
+    if mood == Mood::Locked || !has_key {
+        return ("401 Unauthorized", json!({ "error": { "message": "Incorrect API key provided" } }));
+    }
+    if mood == Mood::Busy && count.is_multiple_of(5) {
+        return ("429 Too Many Requests", json!({ "error": { "message": "slow down" } }));
+    }
+    let question = body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap();
+    let number: u32 = question.split(' ').nth(2).unwrap().parse().unwrap();
+    // A model is not quite the same each time at temperature 0 either.
+    let tail = if count.is_multiple_of(4) { " You can count it on your fingers." } else { "" };
+    let (model, tokens, text) = match mood {
+        Mood::Worse if number.is_multiple_of(3) => {
+            ("stand-in-1", 12, format!("The sum of {number} and one is unknown to me.{tail}"))
+        }
+        Mood::Swapped => ("stand-in-2", 31, format!("{}! Glad to be of service, dear friend, with any arithmetic.", number + 1)),
+        _ => ("stand-in-1", 12, format!("The sum of {number} and one is {}.{tail}", number + 1)),
+    };
+    let choice = json!({ "index": 0, "message": { "role": "assistant", "content": text }, "finish_reason": "stop" });
+    let usage = json!({ "prompt_tokens": tokens, "completion_tokens": 9, "total_tokens": tokens + 9 });
+    (
+        "200 OK",
+        json!({ "id": format!("c{count}"), "object": "chat.completion", "model": model, "system_fingerprint": "fp_1", "choices": [choice], "usage": usage }),
+    )
+}
+
+struct Stage {
+    dir: tempfile::TempDir,
+    model: StandIn,
+}
+
+impl Stage {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let rows = (0..30).map(|index| {
+            let category = if index % 3 == 0 { "threes" } else { "others" };
+            let grader = json!({ "type": "regex", "value": format!("\\b{}\\b", index + 1) });
+            json!({ "id": format!("i{index}"), "prompt": format!("What is {index} plus one?"), "grader": grader, "category": category }).to_string()
+        });
+        std::fs::write(dir.path().join("sums.jsonl"), rows.collect::<Vec<_>>().join("\n")).unwrap();
+        std::fs::write(dir.path().join("key"), KEY).unwrap();
+        Self { dir, model: StandIn::start(Mood::Steady) }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Runs the command. Its exit code, its report, and what else it said.
+    fn eval(&self, more: &[&str]) -> (i32, Value, String) {
+        let mut command = watchkeeper();
+        command.args([
+            "eval",
+            "model",
+            "--model",
+            "stand-in",
+            "--repeat",
+            "3",
+            "--concurrency",
+            "4",
+            "--format",
+            "json",
+            "--endpoint",
+            &self.model.base,
+        ]);
+        command.arg("--set").arg(self.path("sums.jsonl")).arg("--api-key").arg(format!("file:{}", self.path("key").display()));
+        let output = command.args(more).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let report = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        assert!(!said.contains(KEY) && !String::from_utf8_lossy(&output.stdout).contains(KEY), "the key is told");
+        (output.status.code().unwrap(), report, said)
+    }
+
+    fn baseline(&self) -> String {
+        let path = self.path("sums.baseline.json").display().to_string();
+        let (code, report, said) = self.eval(&["--record", &path]);
+        assert_eq!(
+            (code, report["outcome"].as_str(), report["summary"]["score"].as_f64()),
+            (0, Some("not_compared"), Some(1.0)),
+            "{said}"
+        );
+        path
+    }
+}
+
+#[test]
+fn a_model_that_changes_is_told_from_one_that_does_not() {
+    let stage = Stage::new();
+    let baseline = stage.baseline();
+    let kept = std::fs::read_to_string(&baseline).unwrap();
+    assert!(!kept.contains("The sum of") && !kept.contains(KEY), "a baseline holds no texts and no keys");
+    for (mood, code, verdicts, changes) in [
+        (Mood::Steady, 0, json!(["no_change"]), json!([])),
+        (Mood::Busy, 0, json!(["no_change"]), json!([])),
+        (Mood::Worse, 1, json!(["drift", "tampering_or_swap"]), json!(["score", "answers"])),
+        (Mood::Swapped, 1, json!(["tampering_or_swap"]), json!(["model_name", "input_tokens", "answers"])),
+    ] {
+        stage.model.is_now(mood);
+        let (exit, report, said) = stage.eval(&["--baseline", &baseline]);
+        assert_eq!(exit, code, "{report} {said}");
+        let compared = &report["comparison"];
+        assert_eq!((&compared["verdicts"], &compared["changes"]), (&verdicts, &changes), "{compared}");
+        if mood == Mood::Worse {
+            let told = compared["categories"].as_array().unwrap().iter().filter(|one| one["has_changed"] == true);
+            assert_eq!(told.map(|one| one["category"].clone()).collect::<Vec<_>>(), ["threes"]);
+        }
+    }
+    stage.model.is_now(Mood::Locked);
+    let before = stage.model.asked.load(Ordering::Relaxed);
+    let (exit, report, _) = stage.eval(&["--baseline", &baseline]);
+    assert_eq!((exit, report["outcome"].as_str()), (2, Some("failed")));
+    assert!(report["problem"].as_str().unwrap().contains("Incorrect API key"), "{report}");
+    assert!(stage.model.asked.load(Ordering::Relaxed) - before < 10, "a refused key is not tried 90 times");
+    let before = stage.model.asked.load(Ordering::Relaxed);
+    for (more, named) in [
+        (&["--baseline", "/nowhere/x.json"][..], "--record"),
+        (&["--max-calls", "50"], "90 requests are needed"),
+        (&["--api-key", "sk-literal"], "cannot be used multiple times"),
+    ] {
+        let (exit, _, said) = stage.eval(more);
+        assert_eq!(exit, 2, "{said}");
+        assert!(said.contains(named), "{said}");
+    }
+    assert_eq!(stage.model.asked.load(Ordering::Relaxed), before, "what cannot be compared costs nothing");
+}
+
+#[test]
+fn runs_are_recorded_and_changes_are_detected_by_command_and_on_schedule() {
+    let stage = Stage::new();
+    let baseline = stage.baseline();
+    stage.model.is_now(Mood::Worse);
+    let data = stage.path("data");
+    let evaluate = format!(
+        "[[evaluate]]\nname = \"nightly-sums\"\nset = \"{}\"\nendpoint = \"{}\"\nmodel = \"stand-in\"\napi_key = \"file:{}\"\nevery = \"1h\"\nbaseline = \"{baseline}\"\n",
+        stage.path("sums.jsonl").display(),
+        stage.model.base,
+        stage.path("key").display(),
+    );
+    let server = Server::start_with(&data, &evaluate);
+    let run = "SELECT name, outcome, score, score_before, application FROM evaluations WHERE scope = 'run' ORDER BY seq";
+    let began = Instant::now();
+    let mut runs = Vec::new();
+    while runs.is_empty() {
+        assert!(began.elapsed() < SOON, "the schedule has run nothing");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        runs = server.query(run);
+    }
+    assert_eq!(
+        (runs[0]["name"].as_str(), runs[0]["outcome"].as_str(), runs[0]["application"].as_str()),
+        (Some("nightly-sums"), Some("changed"), Some("watchkeeper"))
+    );
+    assert!(runs[0]["score"].as_f64().unwrap() < 0.7 && runs[0]["score_before"].as_f64() == Some(1.0), "{runs:?}");
+    // The command reports to the server that runs on the record.
+    let (exit, ..) = stage.eval(&["--baseline", &baseline, "--name", "by-hand", "--data", &data.display().to_string()]);
+    assert_eq!(exit, 1);
+    server.settle();
+    let items = server.query(
+        "SELECT name, label, count(*) AS n FROM evaluations WHERE scope = 'item' GROUP BY name, label ORDER BY name, label",
+    );
+    let items: Vec<(String, String, u64)> = items
+        .iter()
+        .map(|row| {
+            (row["name"].as_str().unwrap().to_owned(), row["label"].as_str().unwrap().to_owned(), row["n"].as_u64().unwrap())
+        })
+        .collect();
+    let expected = |name: &str| [(name.to_owned(), "fail".to_owned(), 10), (name.to_owned(), "pass".to_owned(), 20)];
+    assert_eq!(items, [expected("by-hand"), expected("nightly-sums")].concat());
+    let found = server.query("SELECT DISTINCT title, technique FROM detections WHERE title NOT LIKE 'Risk%' ORDER BY title");
+    let found: Vec<_> = found.iter().map(|row| (row["title"].as_str().unwrap(), row["technique"].as_str().unwrap())).collect();
+    let expected = [
+        ("Model does worse, or better, on its benchmark set than it did", "AML.T0031"),
+        ("Something else answers than the model that was evaluated", "AML.T0018"),
+    ];
+    assert_eq!(found, expected);
+    server.stop();
+    // Without a server the command writes the record itself.
+    let (exit, ..) = stage.eval(&["--name", "alone", "--data", &data.display().to_string()]);
+    assert_eq!(exit, 0);
+    assert_eq!(rows("SELECT count(*) AS n FROM evaluations WHERE name = 'alone'", &data)[0]["n"], 31);
+    coverage_asks_the_record(&data);
+}
+
+/// What the record has decides what is covered.
+fn coverage_asks_the_record(data: &Path) {
+    let ask = |format: &str, with_data: bool| {
+        let mut command = watchkeeper();
+        command.args(["rules", "coverage", "--format", format]);
+        if with_data {
+            command.arg("--data").arg(data);
+        }
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let state = |report: &Value, technique: &str| {
+        let all = report["techniques"].as_array().unwrap();
+        let one = all.iter().find(|one| one["technique"] == technique).unwrap();
+        (one["state"].as_str().unwrap().to_owned(), one["detections"].as_u64().unwrap())
+    };
+    let of_rules: Value = serde_json::from_str(&ask("json", false)).unwrap();
+    assert_eq!(state(&of_rules, "AML.T0031"), ("examples_only".to_owned(), 0));
+    let of_record: Value = serde_json::from_str(&ask("json", true)).unwrap();
+    let (drift, detections) = state(&of_record, "AML.T0031");
+    assert!(drift == "covered" && detections >= 2, "{drift} {detections}");
+    // Nobody retrieved anything in this record.
+    assert_eq!(state(&of_record, "AML.T0085.000").0, "fields_not_seen");
+    let layer: Value = serde_json::from_str(&ask("navigator", true)).unwrap();
+    assert_eq!((layer["domain"].as_str(), layer["versions"]["layer"].as_str()), (Some("atlas-atlas"), Some("4.3")));
+    assert!(ask("table", true).contains("AML.T0051.001"));
+}
