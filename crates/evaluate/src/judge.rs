@@ -31,11 +31,11 @@ pub fn question(messages: &[Message], answer: &str, rubric: &str) -> Vec<Message
 #[must_use]
 pub fn score(answer: &str) -> Option<f64> {
     let begin = answer.char_indices().filter(|(_, letter)| *letter == '{').map(|(at, _)| at);
-    let objects = begin.filter_map(|at| {
+    let mut objects = begin.filter_map(|at| {
         let mut stream = serde_json::Deserializer::from_str(&answer[at..]).into_iter::<Json>();
         stream.next()?.ok()
     });
-    let last = objects.filter(|object| object.get("score").is_some() || object.get("pass").is_some()).last()?;
+    let last = objects.rfind(|object| object.get("score").is_some() || object.get("pass").is_some())?;
     let number = last["score"].as_f64().or_else(|| last["pass"].as_bool().map(|passes| if passes { 1.0 } else { 0.0 }));
     number.filter(|score| (0.0..=1.0).contains(score))
 }
