@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|bytes: &[u8]| {
     drop(Manifest::read(bytes));
     drop(WarningLists::default().add_misp(bytes));
-    Format::of(bytes);
+    let _ = Format::of(bytes);
     for format in [Format::Stix, Format::Misp, Format::AbuseCh, Format::Plain] {
         let Ok(reading) = feed::read(format, bytes, &Options::default()) else { continue };
         let mut builder = SetBuilder::default();
