@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use detect::{Detection, Engine, RuleSet};
 use event::{
-    ContentId, ContentRef, Direction, Event, EventId, Key, Kind, Part, Piece, PieceMeta, Principal, RecordedEvent, Role, Source, SourcePath,
-    SubjectId, Timestamp,
+    ContentId, ContentRef, Direction, Event, EventId, Key, Kind, Part, Piece, PieceMeta, Principal, RecordedEvent, Role, Source,
+    SourcePath, SubjectId, Timestamp,
 };
 use journal::Seq;
 use libfuzzer_sys::fuzz_target;
@@ -54,7 +54,8 @@ fuzz_target!(|input: &str| {
     let run = || -> Vec<Detection> {
         let mut engine = engine();
         let seen = events.iter().enumerate();
-        seen.flat_map(|(seq, event)| engine.observe(Seq(seq as u64), event, &mut |content| contents.get(&content.id).cloned())).collect()
+        seen.flat_map(|(seq, event)| engine.observe(Seq(seq as u64), event, &mut |content| contents.get(&content.id).cloned()))
+            .collect()
     };
     let found = run();
     for evidence in found.iter().flat_map(|detection| &detection.evidence) {

@@ -22,11 +22,7 @@ impl Recorder for Sink {
 }
 
 impl Pins for Sink {
-    fn compare(
-        &self,
-        listing: Listing,
-        _: OnDrift,
-    ) -> Pin<Box<dyn Future<Output = Result<Compared, RecordError>> + Send + '_>> {
+    fn compare(&self, listing: Listing, _: OnDrift) -> Pin<Box<dyn Future<Output = Result<Compared, RecordError>> + Send + '_>> {
         drop(listing.first_seen(&[]));
         Box::pin(ready(Ok(Compared::default())))
     }

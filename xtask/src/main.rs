@@ -50,7 +50,7 @@ fn main() -> ExitCode {
     let count = |default| arguments.get(1).map_or(default, String::as_str);
     let result = match arguments.first().map(String::as_str) {
         Some("setup") => setup(),
-        Some("test") => setup().and_then(|()| cargo(&["test", "--workspace", "--no-fail-fast"], &[])),
+        Some("test") => setup().and_then(|()| tests()),
         Some("matrix") => matrix::matrix(),
         Some("sanitiser") => sanitiser(count("20000")),
         Some("behaviour") => behaviour(&arguments[1..]),
@@ -91,6 +91,13 @@ fn main() -> ExitCode {
 /// One environment for each file of requirements: the versions that they need exclude each other.
 fn setup() -> anyhow::Result<()> {
     clients::make(clients::SMALL)
+}
+
+/// Every test. Most of them wait for servers, clients and disks, so that two for each core keep the cores busy.
+fn tests() -> anyhow::Result<()> {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = std::env::var("RUST_TEST_THREADS").unwrap_or_else(|_| (2 * cores).to_string());
+    cargo(&["test", "--workspace", "--no-fail-fast"], &[("RUST_TEST_THREADS", &threads)])
 }
 
 /// Measures on documents with known spans, beside Presidio: the release binary, or the one that `WATCHKEEPER_BINARY` names.
@@ -156,11 +163,14 @@ fn behaviour(arguments: &[String]) -> anyhow::Result<()> {
     run(python()?.arg(scripts.join("nab_rrcf.py")).args([nab, &alarms]))
 }
 
+/// What the fuzz targets are built with.
+const FUZZ_TARGETS: &str = "watchkeeper-fuzz/targets";
+
 fn lint() -> anyhow::Result<()> {
     cargo(&["fmt", "--all", "--check"], &[])?;
-    cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"], &[])?;
-    // A workspace of its own, which nothing else builds: a target that does not compile finds nothing.
-    cargo(&["check", "--locked", "--manifest-path", "fuzz/Cargo.toml"], &[])?;
+    // With the fuzz targets, which nothing else builds: one that does not compile finds nothing.
+    let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--features", FUZZ_TARGETS];
+    cargo(&[clippy.as_slice(), &["--", "-D", "warnings"]].concat(), &[])?;
     // Advisories need the network's database; CI has none and checks the rest.
     cargo(&["deny", "--offline", "check", "licenses", "bans", "sources"], &[])
         .context("cargo-deny is needed: cargo install cargo-deny --locked")
@@ -170,7 +180,8 @@ fn lint() -> anyhow::Result<()> {
 const FAULTS_REQUIRED: (&str, &str) = ("WATCHKEEPER_FAULTS_REQUIRED", "1");
 
 fn long_test(filter: &str, variable: (&str, &str)) -> anyhow::Result<()> {
-    let arguments = ["test", "--release", "--package", "watchkeeper", "--test", "it", filter, "--", "--nocapture"];
+    // The whole workspace, so that what is there already has the features that are asked for.
+    let arguments = ["test", "--release", "--workspace", "--test", "it", filter, "--", "--nocapture"];
     cargo(&arguments, &[variable, FAULTS_REQUIRED])
 }
 
@@ -178,7 +189,7 @@ fn long_test(filter: &str, variable: (&str, &str)) -> anyhow::Result<()> {
 fn faults() -> anyhow::Result<()> {
     let counts = [("WATCHKEEPER_POWER_CYCLES", "20"), ("WATCHKEEPER_SYSCALL_FAULTS", "45"), ("WATCHKEEPER_CRASH_ROUNDS", "15")];
     let suites = ["power::", "syscalls::", "full_disk::", "crash::"];
-    let arguments = [["test", "--package", "watchkeeper", "--test", "it", "--", "--nocapture"].as_slice(), &suites].concat();
+    let arguments = [["test", "--workspace", "--test", "it", "--", "--nocapture"].as_slice(), &suites].concat();
     cargo(&arguments, &counts)
 }
 
@@ -224,7 +235,7 @@ fn fuzz(seconds: &str) -> anyhow::Result<()> {
         let (corpus, seeds) = (corpus.to_string_lossy(), seeds.to_string_lossy());
         let places: &[&str] = if Path::new(&*seeds).is_dir() { &[&corpus, &seeds] } else { &[&corpus] };
         let limits = ["--", &time, "-rss_limit_mb=4096", "-timeout=20", "-max_len=65536"];
-        cargo(&[["+nightly", "fuzz", "run", target].as_slice(), places, &limits].concat(), &[])?;
+        cargo(&[["+nightly", "fuzz", "run", "--features", "targets", target].as_slice(), places, &limits].concat(), &[])?;
     }
     Ok(())
 }

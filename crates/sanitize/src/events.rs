@@ -95,20 +95,20 @@ impl Sanitizer {
     }
 
     fn content_at(&self, meta: &PieceMeta<Clean>, raw: &str, gathered: Option<&mut Gathered>) -> Cleaned {
-        if matches!(meta.part, Part::ToolCall | Part::ToolDefinition) || looks_like_json(raw) {
+        if matches!(meta.part, Part::ToolCall | Part::ToolDefinition) {
             self.json_at(raw, Place::Text, gathered)
         } else {
-            self.text_with(raw, Hint::default(), Place::Text, gathered)
+            self.as_it_looks(raw, None, Place::Text, gathered)
         }
     }
 
+    /// JSON where it looks like JSON, free text otherwise.
+    pub(crate) fn as_it_looks(&self, raw: &str, key: Option<&str>, place: Place, gathered: Option<&mut Gathered>) -> Cleaned {
+        if looks_like_json(raw) { self.json_at(raw, place, gathered) } else { self.text_with(raw, Hint { key }, place, gathered) }
+    }
+
     fn value_text(&self, raw: &str, key: Option<&str>, place: Place, tally: &mut Tally) -> Clean {
-        let gathered = tally.gathered.as_mut();
-        let cleaned = if looks_like_json(raw) {
-            self.json_at(raw, place, gathered)
-        } else {
-            self.text_with(raw, Hint { key }, place, gathered)
-        };
+        let cleaned = self.as_it_looks(raw, key, place, tally.gathered.as_mut());
         add(&mut tally.counts, cleaned.counts());
         cleaned.text
     }

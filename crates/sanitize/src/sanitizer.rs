@@ -112,6 +112,12 @@ impl Sanitizer {
         self.text_with(raw, Hint::default(), Place::Name, None).text
     }
 
+    /// Sanitises what may be anything, as the content of an event is: JSON where it looks like JSON, free text otherwise.
+    #[must_use]
+    pub fn any(&self, raw: &str) -> Cleaned {
+        self.as_it_looks(raw, None, Place::Text, None)
+    }
+
     /// Sanitises free text.
     #[must_use]
     pub fn text(&self, raw: &str) -> Cleaned {

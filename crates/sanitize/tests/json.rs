@@ -58,6 +58,22 @@ fn what_is_no_json_is_text() {
     }
 }
 
+/// What may be anything is read as the recorder reads the content of an event.
+#[test]
+fn what_looks_like_json_is_walked_and_what_does_not_is_text() {
+    use event::{Direction, Part, PieceMeta, Role};
+
+    let sanitizer = sanitizer();
+    let meta = PieceMeta::new(Direction::Input, Role::User, Part::Text);
+    for raw in [r#"{"card": 4111111111111111}"#, "[{\"cvv\": 123}]", "ann@example.com", "{ann@example.com", "4111 1111 1111 1111"]
+    {
+        assert_eq!(sanitizer.any(raw), sanitizer.content(&meta, raw), "{raw}");
+    }
+    let cleaned = sanitizer.any(r#"{"cvv": 123}"#);
+    assert!(serde_json::from_str::<serde_json::Value>(&cleaned.text).is_ok(), "{}", cleaned.text);
+    assert_eq!(sanitizer.any("ann@example.com"), sanitizer.text("ann@example.com"));
+}
+
 #[test]
 fn depth_is_no_danger() {
     let sanitizer = sanitizer();

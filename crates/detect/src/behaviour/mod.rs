@@ -24,7 +24,7 @@ mod streams;
 mod volume;
 mod words;
 
-use event::{ContentRef, RecordedEvent};
+use event::{ContentRef, Kind, RecordedEvent};
 use sanitize::Clean;
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +131,10 @@ impl Behaviour {
         if hour > self.hour {
             let from = std::mem::replace(&mut self.hour, hour);
             self.pass(from, hour, None, &mut out);
+        }
+        // What the recorder says of its own work is nobody's behaviour. Nor may it be late: that is told in a gap, which would be late again.
+        if matches!(event.kind, Kind::Gap | Kind::Detection) {
+            return out;
         }
         let facts = Facts::of(event, time_s);
         if facts.is_empty() {

@@ -396,3 +396,22 @@ fn what_several_techniques_add_up_to_is_told_with_what_it_rests_on() {
     assert!(rests_on.len() >= 2 && rests_on.iter().all(|id| found.iter().any(|one| one.id == *id)));
     assert_eq!(found, run(), "a replay gives the same");
 }
+
+/// A gap tells how many events came too late. Were it late itself, on a clock that was set back, it would be told in the next one, for ever.
+#[test]
+fn what_the_recorder_says_of_itself_is_never_late() {
+    for (kind, late) in [(Kind::ModelCall, 1), (Kind::Gap, 0), (Kind::Detection, 0)] {
+        let mut stream = Stream::default();
+        for (kind, time_s) in [(Kind::ModelCall, 1_800_000_000), (kind, 1_700_000_000)] {
+            let last = stream.event(kind, "s").last();
+            last.identity.application = Some(event::Principal::asserted(Clean::recorded("desk")));
+            last.identity.user = Some(event::Principal::asserted(Clean::recorded("ann")));
+            last.time = Timestamp::from_unix_ns(time_s * 1_000_000_000);
+            last.observed = last.time;
+        }
+        let mut engine = Engine::new(RuleSet::builtin().unwrap());
+        engine.exchange_behaviour(Some(watchkeeper_detect::behaviour::Behaviour::new()));
+        stream.run_on(&mut engine);
+        assert_eq!(engine.skipped().late, late, "{kind:?}");
+    }
+}

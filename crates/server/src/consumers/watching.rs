@@ -1,5 +1,7 @@
 //! The engine on its way along the record: what live detection and a replay share, so that they see the same.
 
+use std::time::{Duration, Instant};
+
 use detect::behaviour::Behaviour;
 use detect::{Detection, Engine, Explanation, RuleSet, Skipped};
 use event::{ContentId, ContentRef, Event, Key, Kind, RuleId, attr};
@@ -33,6 +35,9 @@ const CONTENT_OVERHEAD: usize = 200;
 /// so that detection goes on within the hour; more than a small one has in a quarter.
 const BEHAVIOUR_RECORDS_MAX: u64 = 1 << 25;
 
+/// How often events that came too late are told of at the most: where a clock was ahead once, every event is late for as long.
+const LATE_TOLD_EVERY: Duration = Duration::from_secs(10);
+
 /// An engine, and where it is.
 pub(crate) struct Watching {
     rules: RuleSet,
@@ -44,6 +49,8 @@ pub(crate) struct Watching {
     unreadable: u64,
     /// What has been told of what the engine left out.
     told: Skipped,
+    /// When late events were told of.
+    late_told: Option<Instant>,
     /// What is known of behaviour at the beginning of the epoch, until the engine is there.
     behaviour: Option<Behaviour>,
     /// The rule that is to be explained at a record.
@@ -63,6 +70,7 @@ impl Watching {
             content_bytes: 0,
             unreadable: 0,
             told: Skipped::default(),
+            late_told: None,
             behaviour: None,
             explain: None,
             explained: Vec::new(),
@@ -130,7 +138,14 @@ impl Watching {
 
     /// What the rules were not shown since the last time, because an event went beyond their bounds: told in a gap.
     pub(crate) fn left_out(&mut self) -> Option<Event<String>> {
-        let now = self.engine.skipped();
+        let mut now = self.engine.skipped();
+        if now.late > self.told.late {
+            if self.late_told.is_some_and(|at| at.elapsed() < LATE_TOLD_EVERY) {
+                now.late = self.told.late;
+            } else {
+                self.late_told = Some(Instant::now());
+            }
+        }
         let counts = [
             (Key::of("watchkeeper.gap.calls"), now.calls, self.told.calls),
             (Key::of("watchkeeper.gap.bytes"), now.bytes, self.told.bytes),

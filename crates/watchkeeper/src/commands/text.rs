@@ -62,7 +62,7 @@ pub(super) fn sanitize(file: &Path, data: &Data, config: Option<&Path>) -> anyho
     };
     filter(file, r#"{"text"}"#, |line: &[u8]| {
         let SanitizeLine { text } = jsonl::value(line)?;
-        let cleaned = sanitizer.text(&text);
+        let cleaned = sanitizer.any(&text);
         Ok(SanitizeAnswer { text: cleaned.text.as_str().to_owned(), spans: cleaned.replacements })
     })
 }

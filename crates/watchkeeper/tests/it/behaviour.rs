@@ -25,8 +25,8 @@ fn working_day(day: u64) -> Vec<Value> {
     steps.collect()
 }
 
-fn send(server: &Server, events: &[Value]) {
-    let authorization = format!("Bearer {}", server.key.clone().unwrap());
+fn send(server: &Server, key: &str, events: &[Value]) {
+    let authorization = format!("Bearer {key}");
     let headers = [("authorization", authorization.as_str()), ("content-type", "application/json")];
     let answer = http(&server.console, "POST", "/v1/events", &headers, Value::from(events.to_vec()).to_string().as_bytes());
     assert_eq!(answer.status, 200, "{}", String::from_utf8_lossy(&answer.body));
@@ -44,8 +44,9 @@ fn what_is_unlike_three_weeks_of_history_is_told_and_a_restart_changes_nothing()
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");
     let server = Server::start(&data);
+    let key = server.key.clone().unwrap();
     for day in (0..19).filter(|day| day % 7 < 5) {
-        send(&server, &working_day(day));
+        send(&server, &key, &working_day(day));
     }
     assert_eq!(titles(&server), Vec::<String>::new(), "ordinary weeks");
     server.stop();
@@ -54,7 +55,7 @@ fn what_is_unlike_three_weeks_of_history_is_told_and_a_restart_changes_nothing()
         "attributes": { "gen_ai.request.model": "m", "geo.country.iso_code": "AQ" } });
     let new_tool = json!({ "kind": "tool_call", "time": time(22, 2 * 3_600 + 60), "application": "desk", "agent": "robin",
         "tool": { "name": "delete_account", "arguments": { "user": "bob" } } });
-    send(&server, &[at_night, new_tool]);
+    send(&server, &key, &[at_night, new_tool]);
     let expected = [
         "Account used from a country that is new for it and for others",
         "Agent uses tools unlike it does",
