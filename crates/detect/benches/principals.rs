@@ -37,7 +37,7 @@ fn main() -> Result<(), RuleError> {
         event.observed = event.time;
         let mut id = [7; 32];
         id[..8].copy_from_slice(&number.to_le_bytes());
-        let (Ok(id), Ok(subject)) = (ContentId::from_slice(&id), SubjectId::from_bytes([1; 16])) else { continue };
+        let (Some(id), Some(subject)) = (ContentId::from_slice(&id), SubjectId::from_bytes([1; 16])) else { continue };
         let content = ContentRef { id, subject, bytes: 40 };
         event.pieces.push(Piece {
             meta: PieceMeta::new(Direction::Input, Role::User, Part::Text),

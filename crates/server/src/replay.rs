@@ -264,7 +264,7 @@ impl Node {
         let limits = QueryLimits::default();
         let detection = reader.sql(&format!("SELECT rule, events FROM detections WHERE detection_id = '{id}'"), &limits)?;
         let last = |ids: &str| -> Result<Seq, ReplayError> {
-            let found = reader.sql(&format!("SELECT max(seq) FROM events WHERE id IN ({ids})"), &limits)?;
+            let found = reader.sql(&format!("SELECT max(seq) FROM events WHERE event_id IN ({ids})"), &limits)?;
             match found.rows.first().and_then(|row| row.first()) {
                 Some(Cell::Int(seq)) => Ok(Seq(u64::try_from(*seq).unwrap_or(0))),
                 _ => Err(missing()),

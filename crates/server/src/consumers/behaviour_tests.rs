@@ -7,7 +7,7 @@ use event::{Event, EventId, Key, Kind, Principal, Source, SourcePath, Timestamp,
 use journal::Seq;
 
 use super::behaviour_state::BehaviourState;
-use super::detecting::DETECT_EPOCH_RECORDS;
+use super::watching::DETECT_EPOCH_RECORDS;
 use crate::asker::Asker;
 use crate::data_dir::DataDir;
 use crate::lifecycle::Erasure;

@@ -56,7 +56,7 @@ pub(crate) enum Rules {
     )]
     Backtest {
         /// A directory of Sigma rules, or one file
-        dir: PathBuf,
+        rules: PathBuf,
         #[command(flatten)]
         data: Data,
         /// Only what was received at this time or later (RFC 3339, or a date)

@@ -49,8 +49,8 @@ pub(super) fn rules(command: Rules) -> anyhow::Result<ExitCode> {
     match command {
         Rules::Check { dir, strict } => check(dir, strict),
         Rules::Explain(asked) => super::explain::explain(&asked),
-        Rules::Backtest { dir, data, since, until, beside, config, format } => {
-            let files = rule_files(&dir)?;
+        Rules::Backtest { rules, data, since, until, beside, config, format } => {
+            let files = rule_files(&rules)?;
             let request = ReplayRequest { files, beside, since, until };
             super::replay::backtest(&data, config.as_deref(), &request, format.format)
         }
