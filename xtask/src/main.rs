@@ -196,7 +196,7 @@ fn long_test(filter: &str, variable: (&str, &str)) -> anyhow::Result<()> {
 
 /// 100 faults in all: power cuts on two file systems, system calls, kills.
 fn faults() -> anyhow::Result<()> {
-    let counts = [("WATCHKEEPER_POWER_CYCLES", "20"), ("WATCHKEEPER_SYSCALL_FAULTS", "45"), ("WATCHKEEPER_CRASH_ROUNDS", "15")];
+    let counts = [("WATCHKEEPER_POWER_CYCLES", "30"), ("WATCHKEEPER_SYSCALL_FAULTS", "25"), ("WATCHKEEPER_CRASH_ROUNDS", "15")];
     let suites = ["power::", "syscalls::", "full_disk::", "crash::"];
     let arguments = [["test", "--workspace", "--test", "it", "--", "--nocapture"].as_slice(), &suites].concat();
     cargo(&arguments, &counts)

@@ -492,7 +492,8 @@ mod tests {
 
     #[test]
     fn what_changed_is_told_apart() {
-        let wrong = |index: usize, nth: usize| if index.is_multiple_of(3) { "I do not know.".to_owned() } else { steady(index, nth) };
+        let wrong =
+            |index: usize, nth: usize| if index.is_multiple_of(3) { "I do not know.".to_owned() } else { steady(index, nth) };
         let reworded = |index: usize, _: usize| format!("{}! That is what you get when you add them up, my friend.", index + 1);
         for (model, expected) in [
             (SAME, vec![]),

@@ -45,6 +45,10 @@ pub(super) fn backtest(
     format: FormatName,
 ) -> anyhow::Result<ExitCode> {
     let report = ask(data, config, request)?;
+    if report.rules == 0 {
+        report.problems.iter().for_each(|problem| complain(problem));
+        anyhow::bail!("none of these rules can be tried; `watchkeeper rules check` says why");
+    }
     show(&report, format)?;
     Ok(ExitCode::SUCCESS)
 }
