@@ -120,7 +120,8 @@ mod tests {
                 both
             })
             .unwrap();
-        assert_eq!((rules[0].as_str(), rules[1].as_str(), rules[2].as_str()), ("configuration: rules", "", "\"/etc/rules\""));
+        assert_eq!(rules[0], "configuration: rules");
+        assert!(rules[1].contains("\"dirs\":[]") && rules[2].contains("\"dirs\":[\"/etc/rules\"]"), "{rules:?}");
         assert_eq!(capture[0], "configuration: capture");
     }
 
