@@ -3,6 +3,7 @@
 target/peers.
 
     python3 benches/compare.py ingest      OTLP/HTTP, 2 KB spans, durable: beside Arize Phoenix
+    python3 benches/compare.py detection   from an attack's arrival to the record of its detection, at rates, with the built-in rules and with 500
     python3 benches/compare.py streams     first text and delay of each event of a stream, masked and not: beside the direct connection
 
 Needs `cargo build --release -p watchkeeper -p watchkeeper-benches` first. Rates differ from machine to machine; the ratios and the
@@ -104,6 +105,11 @@ def ask(data, sql):
     return json.loads(answer.stdout)
 
 
+def progress(data, what):
+    status = subprocess.run([RELEASE / "watchkeeper", "status", "--format", "json", "--data", data], capture_output=True, text=True, check=True)
+    return next(row["value"] for row in json.loads(status.stdout) if row["what"] == f"progress.{what}")
+
+
 def phoenix():
     python = PEERS / "phoenix/bin/phoenix"
     if not python.exists():
@@ -123,10 +129,7 @@ def ingest():
             result = load("spans", "http://127.0.0.1:14318", "--count", count, "--batch", 100, "--connections", 8, "--texts", texts)
             durable = server.cpu() - before
             began = time.monotonic()
-            while True:
-                status = {row["what"]: row["value"] for row in json.loads(subprocess.run([RELEASE / "watchkeeper", "status", "--format", "json", "--data", data], capture_output=True, text=True, check=True).stdout)}
-                if all(status[f"progress.{what}"] >= status["progress.recorded"] for what in ("sealed", "indexed", "detected")):
-                    break
+            while any(progress(data, what) < progress(data, "recorded") for what in ("sealed", "indexed", "detected")):
                 time.sleep(0.2)
             everything = server.cpu() - before
             lag = time.monotonic() - began
@@ -174,6 +177,62 @@ def ingest():
     print(f"CPU per durable span, Phoenix : Watchkeeper = {peer['cpu_us_per_span_durable'] / fresh['cpu_us_per_span_until_all_acknowledged']:.0f} : 1")
 
 
+def own_rules(directory, number):
+    """Rules as teams write them: words, starts, regexes, numbers, exceptions; one in ten counts by user."""
+    directory.mkdir()
+    fields = ("watchkeeper.text.user", "watchkeeper.text.output", "watchkeeper.text.user", "gen_ai.tool.call.arguments")
+    for nth in range(number):
+        name, field = f"bench-{nth}", fields[nth % 4]
+        condition = {
+            0: f"  words:\n    {field}|contains: [ 'quay {nth}', 'berth {nth}', 'crane {nth} fails' ]\n  condition: words\n",
+            1: f"  all:\n    {field}|contains|all: [ 'harbour', 'ledger {nth}' ]\n  not_ours:\n    user.id|startswith: 'svc-'\n  condition: all and not not_ours\n",
+            2: f"  shape:\n    {field}|re: 'dock-{nth}-[0-9]{{4}}\\s+(open|shut)'\n  condition: shape\n",
+            3: f"  much:\n    gen_ai.usage.output_tokens|gt: {100_000 + nth}\n  model:\n    gen_ai.request.model|startswith: 'gpt-'\n  condition: much and model\n",
+            4: f"  end:\n    {field}|endswith: 'pilot {nth}'\n  condition: end\n",
+        }[nth % 5]
+        rule = f"title: Bench {nth}\nid: {nth:08x}-0000-4000-8000-000000000000\nname: {name}\nstatus: test\nlogsource:\n  product: ai\ndetection:\n{condition}level: low\n"
+        if nth % 10 == 0:
+            rule += (f"---\ntitle: Bench {nth} often\nid: {nth:08x}-0000-4000-8000-000000000001\nstatus: test\ncorrelation:\n  type: event_count\n  rules: [ {name} ]\n"
+                     "  group-by: [ user.id ]\n  timespan: 10m\n  condition:\n    gte: 10\nlevel: medium\n")
+        (directory / f"{name}.yml").write_text(rule)
+
+
+def detection():
+    """Each 100th span is an attack of a user of its own. A detection's delay is from when the attack was received until it was recorded itself."""
+    rows = []
+    with tempfile.TemporaryDirectory() as scratch:
+        scratch = pathlib.Path(scratch)
+        own_rules(scratch / "rules", 500 - len(list((ROOT / "content/rules").iterdir())))
+        for rules, config in (("built-in rules", ""), ("500 rules", f'[rules]\ndirs = ["{scratch}/rules"]\n')):
+            for rate in (1_000, 2_000, 4_000, 0):
+                data = scratch / f"{rules.split()[0]}-{rate}"
+                data.mkdir()
+                server = watchkeeper(data / "data", config)
+                time.sleep(2)
+                before, count = server.cpu(), (rate or 2_000) * 20
+                options = ("--rate", rate) if rate else ()
+                result = load("spans", "http://127.0.0.1:14318", "--count", count, "--batch", 100, "--connections", 8, "--attack-every", 100, *options)
+                began = time.monotonic()
+                while any(progress(data / "data", what) < progress(data / "data", "recorded") for what in ("sealed", "indexed", "detected")):
+                    time.sleep(0.2)
+                lag = time.monotonic() - began
+                cpu = server.cpu() - before
+                delays = ask(data / "data", """
+                    SELECT (unixepoch(d.observed, 'subsec') - unixepoch(e.observed, 'subsec')) * 1000 AS ms, e.event_id AS attack
+                    FROM events d JOIN detections t ON t.event_id = d.event_id JOIN events e ON e.event_id = json_extract(t.events, '$[0]')
+                    WHERE e.user_id LIKE 'attacker-%'""")
+                resident = server.resident_mib()
+                server.stop()
+                times = sorted(row["ms"] for row in delays)
+                at = lambda share: round(times[min(len(times) - 1, int(len(times) * share))], 1) if times else None
+                rows.append({
+                    "what": f"{rules}, {rate or 'as many as are taken'} spans/s", "accepted_spans_per_s": round(result["spans_per_s"]),
+                    "attacks": count // 100, "attacks_told": len({row["attack"] for row in delays}), "detections": len(times),
+                    "delay_p50_ms": at(0.5), "delay_p99_ms": at(0.99), "delay_max_ms": times and round(times[-1], 1), "behind_at_the_end_s": round(lag, 1),
+                    "cpu_us_per_span": round(cpu / count * 1e6, 1), "resident_mib": resident})
+    report(rows)
+
+
 def streams():
     """The same streams direct, through the gateway, and masked, in turns, so that what else the machine does hits all of them."""
     rounds, names = 5, ("direct", "watchkeeper", "watchkeeper, masking")
@@ -214,4 +273,4 @@ if __name__ == "__main__":
     if not LOAD.exists() or not (RELEASE / "watchkeeper").exists():
         sys.exit("first: cargo build --release -p watchkeeper -p watchkeeper-benches")
     what = sys.argv[1] if len(sys.argv) == 2 else ""
-    {"ingest": ingest, "streams": streams}.get(what, lambda: sys.exit(__doc__))()
+    {"ingest": ingest, "detection": detection, "streams": streams}.get(what, lambda: sys.exit(__doc__))()

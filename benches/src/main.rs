@@ -48,6 +48,12 @@ enum Command {
         /// `fresh`: every text is new; `agent`: each call repeats its conversation, as agents do
         #[arg(long, default_value = "fresh")]
         texts: String,
+        /// Spans a second; without it as fast as they are taken
+        #[arg(long)]
+        rate: Option<u64>,
+        /// Each so-many-th span is an attack that a rule tells of, by a user of its own
+        #[arg(long)]
+        attack_every: Option<u64>,
         /// Give up after this many seconds
         #[arg(long, default_value_t = 120)]
         seconds: u64,
@@ -83,8 +89,9 @@ async fn load(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Day(_) | Command::Peers(_) => Ok(()),
         Command::StandIn(options) => peers::stand_in(&options).await,
-        Command::Spans { url, count, batch, connections, texts, seconds } => {
-            spans::run(&url, count, batch, connections, texts == "agent", Duration::from_secs(seconds)).await
+        Command::Spans { url, count, batch, connections, texts, rate, attack_every, seconds } => {
+            let kind = spans::Texts { agent: texts == "agent", attack_every };
+            spans::run(&url, spans::Amount { count, batch, rate }, connections, kind, Duration::from_secs(seconds)).await
         }
         Command::Calls(options) => calls::run(&options).await,
         Command::Upstream { port, delay_ms, event_ms } => {
