@@ -269,8 +269,18 @@ impl Verdict<'_> {
     }
 }
 
+/// Parts with their lengths that are hashed in one go, in bytes.
+const SHORT_BYTES_MAX: usize = 256;
+
 /// SHA-256 of parts, each preceded by its length so that no two lists of parts give one digest.
 pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    // In one go where it is short, as words are: a context costs more than the hash.
+    let mut short = [0; SHORT_BYTES_MAX];
+    if let Some(bytes) = lay_out(parts, &mut short) {
+        let mut out = [0; 32];
+        out.copy_from_slice(aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes).as_ref());
+        return out;
+    }
     let mut context = aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256);
     for part in parts {
         context.update(&u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
@@ -279,6 +289,18 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut out = [0; 32];
     out.copy_from_slice(context.finish().as_ref());
     out
+}
+
+/// The parts, each behind its length, where they fit.
+fn lay_out<'a>(parts: &[&[u8]], into: &'a mut [u8; SHORT_BYTES_MAX]) -> Option<&'a [u8]> {
+    let mut end = 0;
+    for part in parts {
+        let length = u64::try_from(part.len()).ok()?.to_le_bytes();
+        into.get_mut(end..end + 8)?.copy_from_slice(&length);
+        into.get_mut(end + 8..end + 8 + part.len())?.copy_from_slice(part);
+        end += 8 + part.len();
+    }
+    into.get(..end)
 }
 
 /// SHA-256 as 64 hexadecimal characters.

@@ -85,5 +85,15 @@ mod tests {
         assert_ne!(hash(&[b"ab", b"c"]), hash(&[b"a", b"bc"]));
     }
 
+    #[test]
+    fn short_and_long_parts_are_hashed_alike() {
+        for length in 230..270 {
+            let part = vec![b'x'; length];
+            let whole: Vec<u8> = [&7_u64.to_le_bytes(), &b"Sherman"[..], &(length as u64).to_le_bytes(), &part].concat();
+            let expected = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &whole);
+            assert_eq!(sha256(&[b"Sherman", &part])[..], *expected.as_ref(), "{length}");
+        }
+    }
+
     const HASH_OF_A: [u8; 8] = [0xae, 0x61, 0x21, 0xc8, 0x8b, 0xa5, 0x55, 0xf6];
 }

@@ -3,8 +3,10 @@
 use std::borrow::{Borrow, Cow};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 use schemars::JsonSchema;
+use serde::de::{self, IntoDeserializer as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::limits::KEY_BYTES_MAX;
@@ -86,8 +88,8 @@ impl JsonSchema for Key {
 }
 
 /// The value of an attribute. Bytes come as base64 text; numbers that JSON cannot hold come as text.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(untagged, bound(serialize = "T: Serialize + Ord", deserialize = "T: Deserialize<'de> + Ord"))]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
+#[serde(untagged, bound(serialize = "T: Serialize + Ord"))]
 pub enum Value<T> {
     /// A truth value.
     Bool(bool),
@@ -101,6 +103,67 @@ pub enum Value<T> {
     List(Vec<Value<T>>),
     /// A map. Its keys are text as hostile as any other.
     Map(BTreeMap<T, Value<T>>),
+}
+
+/// Read by what comes, without a trial of each variant: every consumer reads each attribute of each record.
+impl<'de, T: Deserialize<'de> + Ord> Deserialize<'de> for Value<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ValueVisitor(PhantomData))
+    }
+}
+
+struct ValueVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de> + Ord> Visitor<'de> for ValueVisitor<T> {
+    type Value = Value<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a truth value, a number, a text, a list or a map")
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value<T>, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value<T>, E> {
+        Ok(Value::Int(value))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value<T>, E> {
+        Ok(i64::try_from(value).map_or(Value::Double(value as f64), Value::Int))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value<T>, E> {
+        Ok(Value::Double(value))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value<T>, E> {
+        T::deserialize(value.into_deserializer()).map(Value::Text)
+    }
+
+    fn visit_borrowed_str<E: de::Error>(self, value: &'de str) -> Result<Value<T>, E> {
+        T::deserialize(de::value::BorrowedStrDeserializer::new(value)).map(Value::Text)
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Value<T>, E> {
+        T::deserialize(value.into_deserializer()).map(Value::Text)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Value<T>, A::Error> {
+        let mut list = Vec::new();
+        while let Some(value) = access.next_element()? {
+            list.push(value);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Value<T>, A::Error> {
+        let mut map = BTreeMap::new();
+        while let Some((key, value)) = access.next_entry()? {
+            map.insert(key, value);
+        }
+        Ok(Value::Map(map))
+    }
 }
 
 impl<T> Value<T> {
@@ -211,6 +274,27 @@ mod tests {
         for bad in ["", "User", "a b", "é", &"a".repeat(129)] {
             assert_eq!(Key::parse(bad), Err(KeyError), "{bad}");
         }
+    }
+
+    #[test]
+    fn values_are_read_by_what_comes() {
+        let text = r#"{"a":[true,-1,9223372036854775807,9223372036854775808,1.5,"x\ny",[],{"k":"v"}]}"#;
+        let read: Value<String> = serde_json::from_str(text).unwrap();
+        let Value::Map(map) = &read else { panic!("{read:?}") };
+        let expected = [
+            Value::Bool(true),
+            Value::Int(-1),
+            Value::Int(i64::MAX),
+            Value::Double(9_223_372_036_854_775_808.0),
+            Value::Double(1.5),
+            Value::Text("x\ny".to_owned()),
+            Value::List(Vec::new()),
+            Value::Map(BTreeMap::from([("k".to_owned(), Value::Text("v".to_owned()))])),
+        ];
+        assert_eq!(map["a"], Value::List(expected.to_vec()));
+        // From a tree, as parts that are flattened are read, it is the same.
+        assert_eq!(serde_json::from_value::<Value<String>>(serde_json::from_str(text).unwrap()).unwrap(), read);
+        assert!(serde_json::from_str::<Value<String>>("null").unwrap_err().to_string().contains("a truth value, a number"));
     }
 
     #[test]

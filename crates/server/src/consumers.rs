@@ -131,6 +131,20 @@ pub(crate) enum StoreJob {
     Restore { from: Timestamp, to: Timestamp, done: Sender<Result<Restored, String>> },
 }
 
+/// Consumers that may come later when the processor is short: what is recorded is safe without them, and an attack is to be told of
+/// while it happens.
+const GIVE_WAY: [&str; 3] = ["index", "archive", "forensic"];
+
+/// The niceness of these: a third of the weight of the others.
+const NICENESS: i32 = 5;
+
+/// Lowers the priority of the calling thread (on Linux niceness is a thread's own).
+fn give_way(name: &str) {
+    if let Err(error) = rustix::process::nice(NICENESS) {
+        tracing::debug!(name, %error, "the consumer keeps its priority");
+    }
+}
+
 impl Consumers {
     pub(crate) fn start(
         data: &DataDir,
@@ -224,6 +238,9 @@ impl Consumers {
     fn spawn(&self, name: &'static str, work: impl FnOnce() -> Result<(), Failure> + Send + 'static) -> Result<(), NodeError> {
         let shared = self.shared.clone();
         let thread = std::thread::Builder::new().name(name.to_owned()).spawn(move || {
+            if GIVE_WAY.contains(&name) {
+                give_way(name);
+            }
             // A consumer that fails stops alone. What is recorded stays recorded; the failure is shown and the consumer
             // continues from its cursor at the next start.
             let mut report = Report { shared: &shared, name, outcome: Some("panicked; please report this".to_owned()) };

@@ -83,7 +83,11 @@ impl Word {
     fn add(&mut self, letter: char) {
         let is_digit = letter.is_numeric();
         if !(is_digit && self.in_number) {
-            let letter = if is_digit { '0' } else { letter.to_lowercase().next().unwrap_or(letter) };
+            let letter = match letter {
+                _ if is_digit => '0',
+                _ if letter.is_ascii() => letter.to_ascii_lowercase(),
+                _ => letter.to_lowercase().next().unwrap_or(letter),
+            };
             self.hash = (self.hash ^ u64::from(u32::from(letter))).wrapping_mul(0x0000_0100_0000_01b3);
             self.letters += 1;
         }

@@ -59,7 +59,8 @@ fn grams(text: &str) -> impl Iterator<Item = Print> + '_ {
     let leading = (1..GRAM_CHARS).fold(1, |power, _| times(power, BASE));
     text.char_indices().filter(|(_, c)| c.is_alphanumeric()).filter_map(move |(at, c)| {
         // One letter for one: what becomes several in lower case keeps its first.
-        let value = u64::from(u32::from(c.to_lowercase().next().unwrap_or(c))) + 1;
+        let lower = if c.is_ascii() { c.to_ascii_lowercase() } else { c.to_lowercase().next().unwrap_or(c) };
+        let value = u64::from(u32::from(lower)) + 1;
         if last.len() == GRAM_CHARS
             && let Some((first, _)) = last.pop_front()
         {
@@ -74,9 +75,11 @@ fn grams(text: &str) -> impl Iterator<Item = Print> + '_ {
 }
 
 fn times(a: u64, b: u64) -> u64 {
-    let product = u128::from(a) * u128::from(b) % u128::from(PRIME);
-    // Less than the prime.
-    product as u64
+    let product = u128::from(a) * u128::from(b);
+    // 2^61 is one more than the prime: the upper bits count as often as the lower ones. No division.
+    let (low, high) = (product as u64 & PRIME, (product >> 61) as u64);
+    let sum = low + high;
+    if sum >= PRIME { sum - PRIME } else { sum }
 }
 
 #[cfg(test)]
@@ -102,6 +105,11 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn products_are_those_of_a_division(a in 0..PRIME, b in 0..PRIME) {
+            prop_assert_eq!(u128::from(times(a, b)), u128::from(a) * u128::from(b) % u128::from(PRIME));
+        }
+
         #[test]
         fn a_long_enough_run_is_always_noticed(
             run in "[a-z0-9äß]{27,80}",

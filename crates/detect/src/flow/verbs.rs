@@ -245,7 +245,10 @@ pub(crate) fn words(text: &str) -> impl Iterator<Item = String> {
             split.push(std::mem::take(&mut word));
         }
         if c.is_alphanumeric() {
-            word.extend(c.to_lowercase());
+            match c {
+                _ if c.is_ascii() => word.push(c.to_ascii_lowercase()),
+                _ => word.extend(c.to_lowercase()),
+            }
         }
         lower_before = c.is_lowercase() || c.is_numeric();
     }
