@@ -28,13 +28,13 @@ const BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 /// A state that is stored.
 pub(crate) trait State: Sized {
     /// What it is, in messages.
-    const WHAT: &str;
+    const WHAT: &'static str;
     /// The file below `state/`.
-    const FILE: &str;
+    const FILE: &'static str;
     /// The keyring's name of its key. What is known of people is for nobody who only has the disk.
-    const KEY: &str;
+    const KEY: &'static str;
     /// The first bytes of the file.
-    const MAGIC: &[u8; MAGIC_BYTES];
+    const MAGIC: &'static [u8; MAGIC_BYTES];
     /// How often it is stored at the most. What came since is read anew after a restart.
     const EVERY: Duration;
 
@@ -43,10 +43,10 @@ pub(crate) trait State: Sized {
 }
 
 impl State for Behaviour {
-    const WHAT: &str = "behaviour";
-    const FILE: &str = "behaviour.state";
-    const KEY: &str = "behaviour state key";
-    const MAGIC: &[u8; MAGIC_BYTES] = b"wk behaviour 01\n";
+    const WHAT: &'static str = "behaviour";
+    const FILE: &'static str = "behaviour.state";
+    const KEY: &'static str = "behaviour state key";
+    const MAGIC: &'static [u8; MAGIC_BYTES] = b"wk behaviour 01\n";
     const EVERY: Duration = Duration::from_secs(300);
 
     fn from_stored(bytes: &[u8]) -> Result<Self, String> {
@@ -55,10 +55,10 @@ impl State for Behaviour {
 }
 
 impl State for Carried {
-    const WHAT: &str = "detection";
-    const FILE: &str = "detection.state";
-    const KEY: &str = "detection state key";
-    const MAGIC: &[u8; MAGIC_BYTES] = b"wk detection 01\n";
+    const WHAT: &'static str = "detection";
+    const FILE: &'static str = "detection.state";
+    const KEY: &'static str = "detection state key";
+    const MAGIC: &'static [u8; MAGIC_BYTES] = b"wk detection 01\n";
     /// More often than behaviour: what came since takes all of detection to read anew.
     const EVERY: Duration = Duration::from_secs(60);
 

@@ -1,6 +1,6 @@
 //! The window of one group of a correlation: what happened in it, in the order of its time.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use event::EventId;
 use journal::Seq;
@@ -55,7 +55,6 @@ struct Entry {
 
 /// What happened in a window, ordered by time: entries where it matters when and how often, else the values, or rules, that there are.
 #[derive(Debug, Default, Serialize, Deserialize)]
-#[serde(from = "Stored")]
 pub(super) struct Window {
     entries: VecDeque<Entry>,
     latest: Latest,
@@ -63,27 +62,7 @@ pub(super) struct Window {
     begin_s: Option<i64>,
     named: VecDeque<(i64, EventName)>,
     /// How many entries are of a rule, where rules have an order.
-    #[serde(skip)]
-    tally: HashMap<u64, u32>,
-}
-
-/// A window as it is stored.
-#[derive(Deserialize)]
-struct Stored {
-    entries: VecDeque<Entry>,
-    latest: Latest,
-    begin_s: Option<i64>,
-    named: VecDeque<(i64, EventName)>,
-}
-
-impl From<Stored> for Window {
-    fn from(Stored { entries, latest, begin_s, named }: Stored) -> Self {
-        let mut tally = HashMap::new();
-        for entry in &entries {
-            *tally.entry(entry.what).or_default() += 1;
-        }
-        Self { entries, latest, begin_s, named, tally }
-    }
+    tally: BTreeMap<u64, u32>,
 }
 
 /// Values, or rules, each with the time when it was last seen: which is all that counts for how many different ones there are, so that one
