@@ -60,8 +60,9 @@ fn used(index: u64) -> Event<String> {
 }
 
 fn record(node: &Node, uses: impl Iterator<Item = Event<String>>) {
-    for one in uses {
-        node.pipeline().record_blocking(vec![one], &|| true).unwrap();
+    let uses: Vec<_> = uses.collect();
+    for some in uses.chunks(20) {
+        node.pipeline().record_blocking(some.to_vec(), &|| true).unwrap();
     }
     assert!(node.flush(Duration::from_secs(60)));
 }
