@@ -133,7 +133,7 @@ struct Notice<'a> {
 
 #[derive(Clone)]
 enum Whose {
-    Entity(Entity),
+    Entity(Box<Entity>),
     Rule { entities: u64 },
 }
 
@@ -189,13 +189,9 @@ impl Budgets {
     fn tell(&self, event: &RecordedEvent<Clean>, seq: Seq, notice: Notice<'_>) -> Detection {
         let Notice { of, kind, whose, count, limit } = notice;
         let from = Timestamp::from_unix_ns(count.hour.saturating_mul(HOUR_NS));
-        let about = match &whose {
-            Whose::Entity(entity) => format!(" about {}", entity.name),
-            Whose::Rule { .. } => String::new(),
-        };
-        let of_entities = match &whose {
-            Whose::Rule { entities } => format!(" about {entities} entities"),
-            Whose::Entity(_) => String::new(),
+        let (about, of_entities, key) = match &whose {
+            Whose::Entity(entity) => (format!(" about {}", entity.name), String::new(), Some(entity.key)),
+            Whose::Rule { entities } => (String::new(), format!(" about {entities} entities"), None),
         };
         let evidence = vec![Evidence {
             what: "budget".to_owned(),
@@ -222,10 +218,11 @@ impl Budgets {
             confidence: of.confidence,
             grade: None,
         };
-        let part = format!("{} {kind:?} {about} {} {}", of.rule.as_str(), count.hour, count.suppressed);
+        let part = format!("{} {kind:?} {key:?} {} {}", of.rule.as_str(), count.hour, count.suppressed);
         let mut detection = verdict.on(event, Vec::<EventId>::new(), evidence, &part);
         let (scope, entity, entities) = match (whose, kind) {
             (Whose::Entity(entity), kind) => {
+                let entity = *entity;
                 // It is about the entity, and not about whatever else the event says that happened to come.
                 (detection.identity, detection.session) = (entity.identity, entity.session);
                 let scope = if kind == Kind::Grave { "entity_grave" } else { "entity" };
@@ -297,7 +294,7 @@ impl Spent {
         }
         if of_entity.count.is_over(hour) {
             let OfEntity { count, .. } = std::mem::replace(of_entity, OfEntity::at(hour));
-            let whose = Whose::Entity(entity.clone());
+            let whose = Whose::Entity(Box::new(entity.clone()));
             notices.extend((count.untold() > 0).then_some(Notice { of, kind, whose, count, limit: budget.per_entity_hour }));
         }
         // Its own budget first: what one entity floods is told as that entity's.
@@ -313,7 +310,7 @@ impl Spent {
         }
         self.suppressed += 1;
         let (count, whose, limit) = if told >= budget.per_entity_hour {
-            (&mut of_entity.count, Whose::Entity(entity), budget.per_entity_hour)
+            (&mut of_entity.count, Whose::Entity(Box::new(entity)), budget.per_entity_hour)
         } else {
             of_rule.entities += u64::from(!std::mem::replace(&mut of_entity.is_of_rule, true));
             (&mut of_rule.count, Whose::Rule { entities: of_rule.entities }, budget.per_hour)

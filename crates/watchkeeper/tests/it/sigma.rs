@@ -101,7 +101,8 @@ fn rules_of_ones_own_are_read_anew_tried_on_the_record_and_explained() {
     // A flood of names is no budget's: the first of everybody are told of, though there are more of them than a rule tells of in an hour.
     (0..60).for_each(|number| use_tool(&server, "alpha", &format!("u{number}"), 1));
     server.settle();
-    let told = server.query("SELECT count(*) AS n, count(DISTINCT user_id) AS users FROM detections WHERE title = 'Use of alpha'");
+    let told =
+        server.query("SELECT count(*) AS n, count(DISTINCT user_id) AS users FROM detections WHERE title = 'Use of alpha'");
     assert_eq!(told, [json!({ "n": 1 + 3 + 1 + 60, "users": 63 })]);
 
     // Why, of what is recorded and of what is not.
