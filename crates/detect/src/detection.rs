@@ -124,10 +124,12 @@ pub struct KnownIndicator {
 pub struct Suppression {
     /// The rule whose budget it is.
     pub rule: RuleId,
-    /// `rule` or `entity`: which of its budgets.
+    /// Which of its budgets: `rule` or `entity`; `rule_grave` or `entity_grave`, the ceilings of what is grave.
     pub scope: &'static str,
     /// Whose, of an entity's budget.
     pub entity: Option<String>,
+    /// How many entities were kept silent about, of a rule's budget.
+    pub entities: Option<u64>,
     /// The beginning of the hour (RFC 3339).
     pub from: String,
     /// Detections that the budget has room for.
@@ -207,6 +209,10 @@ impl Detection {
             event.set(Key::of("watchkeeper.detection.suppressed.scope"), suppression.scope);
             if let Some(entity) = &suppression.entity {
                 event.set(Key::of("watchkeeper.detection.suppressed.entity"), entity.as_str());
+            }
+            if let Some(entities) = suppression.entities {
+                let entities = i64::try_from(entities).unwrap_or(i64::MAX);
+                event.set(Key::of("watchkeeper.detection.suppressed.entities"), entities);
             }
             event.set(Key::of("watchkeeper.detection.suppressed.from"), suppression.from.as_str());
             event.set(Key::of("watchkeeper.detection.suppressed.limit"), i64::try_from(suppression.limit).unwrap_or(i64::MAX));

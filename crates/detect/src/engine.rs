@@ -1,18 +1,17 @@
 //! Reads recorded events in the order of the journal and says what it detects.
 
-use std::collections::HashMap;
-use std::num::NonZeroUsize;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use event::{ContentRef, EventId, Kind, Part, Piece, RecordedEvent, Role, RuleId, SourcePath};
+use event::{ContentRef, EventId, Kind, Part, Piece, RecordedEvent, Role, RuleId, SourcePath, attr};
 use inspect::Canaries;
 use journal::Seq;
-use lru::LruCache;
 use sanitize::Clean;
 use serde_json::Value as Json;
 
-use crate::behaviour::{Behaviour, Insight};
-use crate::budget::Budgets;
+use crate::behaviour::{Behaviour, Bounded, Insight};
+use crate::budget::{Budgets, Judged};
+use crate::carried::{self, Carried, Spoken};
 use crate::detection::{Detection, Evidence, Verdict};
 use crate::flow::Flow;
 use crate::intel;
@@ -39,6 +38,9 @@ const RULE_DETECTIONS_MAX: usize = 16;
 /// Most detections of Sigma rules that are gathered of one event before the most severe are chosen.
 const GATHERED_MAX: usize = 512;
 
+/// How the reasons of gaps begin in which detection tells of itself.
+const OWN_GAPS: &str = "detection_";
+
 /// Sigma rules and content flow, with what they remember.
 pub struct Engine {
     rules: RuleSet,
@@ -51,8 +53,7 @@ pub struct Engine {
     budgets: Budgets,
     behaviour: Option<Behaviour>,
     canaries: Arc<Canaries>,
-    /// When a rule last spoke on a group (correlations) or on a tool call.
-    spoken: LruCache<(usize, u64), u64>,
+    spoken: Spoken,
     skipped: Skipped,
     /// The rule that is to be explained, and what was said of it.
     explained: Option<(usize, Vec<Explanation>)>,
@@ -66,6 +67,8 @@ struct Observation<'a> {
     detections: Vec<Detection>,
     by_rule: HashMap<usize, usize>,
     search: Search,
+    /// Whether correlations count it.
+    counts: bool,
 }
 
 impl Engine {
@@ -84,7 +87,7 @@ impl Engine {
             flow: Flow::new(),
             risk: Risk::new(),
             behaviour: Some(Behaviour::new()),
-            spoken: LruCache::new(NonZeroUsize::new(ALARMS_REMEMBERED_MAX).unwrap_or(NonZeroUsize::MIN)),
+            spoken: Bounded::new(ALARMS_REMEMBERED_MAX),
             skipped: Skipped::default(),
             explained: None,
         }
@@ -111,10 +114,46 @@ impl Engine {
         &self.budgets.last
     }
 
-    /// Goes on with the alert budgets of an engine that this one takes the place of: hours do not begin anew with it.
-    pub fn take_budgets(&mut self, before: Self) {
-        self.budgets = before.budgets;
-        self.skipped.suppressed = self.budgets.suppressed;
+    /// What outlives the engine.
+    #[must_use]
+    pub fn into_carried(mut self) -> Carried {
+        Carried {
+            rules: carried::keys_of(&self.rules),
+            spent: self.budgets.take_spent(),
+            windows: self.sigma.take_windows(),
+            spoken: self.spoken,
+        }
+    }
+
+    /// Goes on with what an engine before this one knew: hours of budgets and windows of correlations do not begin anew with it. Of rules
+    /// that were not there, or said something else, it knows what it has seen itself. Without any, nothing is spent.
+    pub fn carry(&mut self, carried: Option<Carried>) {
+        self.budgets.take_spent();
+        if let Some(Carried { rules, spent, windows, mut spoken }) = carried {
+            let now: HashMap<u64, usize> = carried::keys_of(&self.rules).into_iter().zip(0..).collect();
+            let place = |before: usize| now.get(rules.get(before)?).copied();
+            self.budgets.go_on(spent);
+            self.sigma.go_on(windows, place);
+            let known: HashSet<usize> = (0..rules.len()).filter_map(place).collect();
+            let mut own = std::mem::replace(&mut self.spoken, Bounded::new(ALARMS_REMEMBERED_MAX));
+            while let Some(((rule, what), at)) = own.pop_oldest() {
+                if !known.contains(&rule) {
+                    self.spoken.put((rule, what), at);
+                }
+            }
+            while let Some(((rule, what), at)) = spoken.pop_oldest() {
+                if let Some(rule) = place(rule) {
+                    self.spoken.put((rule, what), at);
+                }
+            }
+        }
+        self.note_dropped();
+    }
+
+    fn note_dropped(&mut self) {
+        let dropped = self.sigma.dropped();
+        (self.skipped.correlation_groups, self.skipped.correlation_events) = (dropped.groups, dropped.entries);
+        self.skipped.suppressed = self.budgets.suppressed();
     }
 
     /// The bytes that the windows of correlations hold, about, and the number of their groups.
@@ -147,7 +186,8 @@ impl Engine {
     /// `contents` gives the text of a content; it is asked once for each content that is new to its conversation, and for system
     /// prompts, which answers are compared with, whenever they are not at hand. A content that it does not have (erased) is
     /// passed over. What Watchkeeper itself recorded of the kinds `detection` and
-    /// `response_action` shows nothing, so that nothing feeds itself.
+    /// `response_action` shows nothing, so that nothing feeds itself. A gap that tells of detection's own bounds is shown to rules, and
+    /// counted by no correlation: what is left out for it would be told in the next one.
     pub fn observe(
         &mut self,
         seq: Seq,
@@ -184,7 +224,9 @@ impl Engine {
             .then(|| event.pieces.iter().find(|piece| piece.meta.part == Part::ToolCall))
             .flatten()
             .and_then(|piece| Some(flatten::call_key(piece, &contents(&piece.content)?)));
-        let mut seen = Observation { seq, event, time_s, detections: Vec::new(), by_rule: HashMap::new(), search: Search::new() };
+        let counts = !tells_of_detection(event);
+        let (detections, by_rule, search) = (Vec::new(), HashMap::new(), Search::new());
+        let mut seen = Observation { seq, event, time_s, detections, by_rule, search, counts };
         let canaries = Arc::clone(&self.canaries);
         let mut facts = self.turns.observe(session, event, &new, contents, &mut self.skipped);
         let flow = self.flow.observe(session, seq, event, &new);
@@ -205,11 +247,14 @@ impl Engine {
         self.skipped.flow_forgotten = self.flow.forgotten();
         detections.extend(flow.detections);
         self.skipped.bound(&mut detections);
-        self.budgets.apply(event, seq, &mut detections);
-        let dropped = self.sigma.dropped();
-        (self.skipped.correlation_groups, self.skipped.correlation_events) = (dropped.groups, dropped.entries);
-        self.skipped.suppressed = self.budgets.suppressed;
-        detections.extend(self.risk.observe(event, seq, time_s, &detections));
+        let Judged { told, notices } = self.budgets.judge(event, seq, &detections);
+        // What nobody is told of is as much of a risk.
+        let risk = self.risk.observe(event, seq, time_s, &detections, &told);
+        let mut told = told.into_iter();
+        detections.retain(|_| told.next().unwrap_or(true));
+        detections.extend(notices);
+        detections.extend(risk);
+        self.note_dropped();
         detections
     }
 
@@ -225,7 +270,10 @@ impl Engine {
             let spoken = &mut self.spoken;
             self.sigma.retain(&mut matches, |rule| spoken.put((rule, call), 0).is_none());
         }
-        let hits = self.sigma.correlate(&fields, Some((seen.seq, seen.event.id)), matches, seen.time_s);
+        let hits = match seen.counts {
+            true => self.sigma.correlate(&fields, Some((seen.seq, seen.event.id)), matches, seen.time_s),
+            false => self.sigma.uncorrelated(matches),
+        };
         if let Some((position, mut told)) = self.explained.take() {
             let of_call =
                 if document.part.is_empty() { String::new() } else { format!("a tool call of the event: {}", document.part) };
@@ -259,8 +307,16 @@ impl Engine {
     }
 }
 
+/// Whether it is a gap in which detection tells of itself.
+fn tells_of_detection(event: &RecordedEvent<Clean>) -> bool {
+    let reason = || event.attribute(attr::GAP_REASON.as_str()).and_then(|reason| reason.as_text());
+    event.kind == Kind::Gap
+        && event.source.path == SourcePath::Internal
+        && reason().is_some_and(|reason| reason.starts_with(OWN_GAPS))
+}
+
 /// A correlation speaks once for each group and window.
-fn is_due(spoken: &mut LruCache<(usize, u64), u64>, hit: &Hit, rule: &Rule, time_s: i64) -> bool {
+fn is_due(spoken: &mut Spoken, hit: &Hit, rule: &Rule, time_s: i64) -> bool {
     let now = u64::try_from(time_s).unwrap_or(0);
     let key = (hit.rule, hash(&[b"group", hit.group().as_bytes()]));
     // Time may go back where sources deliver late; then the window counts in both directions.

@@ -17,6 +17,7 @@
 pub mod behaviour;
 mod budget;
 mod builtin;
+mod carried;
 pub mod coverage;
 mod detection;
 mod engine;
@@ -35,6 +36,7 @@ mod token;
 mod turns;
 
 pub use budget::{AlertBudget, entity_of};
+pub use carried::{Carried, CarriedError};
 pub use detection::{Detection, Evidence, Grade, KnownIndicator, Severity, Suppression};
 pub use engine::Engine;
 pub use rules::{ExampleResult, Problem, RuleError, RuleInfo, RuleKind, RuleSet, RuleSources};

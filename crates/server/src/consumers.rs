@@ -2,12 +2,15 @@
 //! stands between a caller and its acknowledgement, and each continues after a restart where it stopped.
 
 mod archiving;
-mod behaviour_state;
 #[cfg(test)]
 mod behaviour_tests;
+#[cfg(test)]
+mod carried_tests;
 mod days;
 mod detecting;
 mod indexing;
+mod left_out;
+mod stored;
 pub(crate) mod watching;
 
 use std::collections::{BTreeSet, VecDeque};
@@ -24,8 +27,8 @@ use keys::{DataKeys, Keyring, Purpose};
 use ledger::Rotation;
 use store::Store;
 
-use self::behaviour_state::BehaviourState;
 use self::detecting::{DETECT_CURSOR, Detector, Ran, detect_cursor};
+use self::stored::Stored;
 use crate::data_dir::DataDir;
 use crate::lifecycle::cold::{Cold, Step};
 use crate::lifecycle::restore::Restored;
@@ -218,9 +221,8 @@ impl Consumers {
                         // Before the rules are taken: those that come now are seen to have come.
                         let exchange = shared.rules_exchanged();
                         let rules = shared.rules().clone().map_or_else(RuleSet::builtin, |rules| rules.again())?;
-                        match Detector::new(rules, exchange, BehaviourState::new(&data, keyring.clone()))?
-                            .run(&shared, &spine, &pipeline, cursor)?
-                        {
+                        let (behaviour, carried) = (Stored::new(&data, keyring.clone()), Stored::new(&data, keyring.clone()));
+                        match Detector::new(rules, exchange, behaviour, carried)?.run(&shared, &spine, &pipeline, cursor)? {
                             Ran::Stopped => return Ok(()),
                             Ran::Held | Ran::Exchanged => {}
                         }

@@ -31,6 +31,11 @@ impl<K: Hash + Eq, V> Bounded<K, V> {
         self.entries.get_or_insert_mut(key, make)
     }
 
+    /// Makes room for the entry of `key`, where there is none and the map is full: gives what goes.
+    pub(crate) fn make_room(&mut self, key: &K) -> Option<(K, V)> {
+        if self.entries.len() < self.most.max(1) || self.entries.contains(key) { None } else { self.entries.pop_lru() }
+    }
+
     pub(crate) fn get(&mut self, key: &K) -> Option<&mut V> {
         self.entries.get_mut(key)
     }
@@ -40,11 +45,23 @@ impl<K: Hash + Eq, V> Bounded<K, V> {
         self.entries.peek(key)
     }
 
-    pub(crate) fn put(&mut self, key: K, value: V) {
-        self.entries.put(key, value);
+    /// The entry that goes next, which is not used by it.
+    pub(crate) fn peek_oldest(&self) -> Option<(&K, &V)> {
+        self.entries.peek_lru()
+    }
+
+    /// Lets go of the entry that was used least recently.
+    pub(crate) fn pop_oldest(&mut self) -> Option<(K, V)> {
+        self.entries.pop_lru()
+    }
+
+    /// Sets an entry; gives the value that it had.
+    pub(crate) fn put(&mut self, key: K, value: V) -> Option<V> {
+        let before = self.entries.put(key, value);
         while self.entries.len() > self.most {
             self.entries.pop_lru();
         }
+        before
     }
 
     pub(crate) fn remove(&mut self, key: &K) -> Option<V> {
@@ -77,7 +94,9 @@ impl<'de, K: Hash + Eq + Deserialize<'de>, V: Deserialize<'de>> Deserialize<'de>
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (most, entries) = <(usize, Vec<(K, V)>)>::deserialize(deserializer)?;
         let mut map = Self::new(most);
-        entries.into_iter().for_each(|(key, value)| map.put(key, value));
+        for (key, value) in entries {
+            map.put(key, value);
+        }
         Ok(map)
     }
 }

@@ -5,6 +5,8 @@
 //! risk of somebody crosses the threshold, and more than one technique is behind it, that is a detection of its own, with those that it
 //! rests on: worth an incident, where each of them was not.
 //!
+//! What a spent alert budget keeps from being told adds as much.
+//!
 //! Time is that of the events and the order that of the journal, so a replay gives the same risk. Detections of risk add to no risk.
 
 use std::collections::BTreeMap;
@@ -70,8 +72,8 @@ struct Added {
     technique: Option<TechniqueId>,
     confidence: f32,
     amount: f64,
-    /// Its newest detection, and an event of that.
-    detection: EventId,
+    /// Its newest detection that was told of, and an event of the newest of all.
+    detection: Option<EventId>,
     event: EventId,
     seq: Option<Seq>,
 }
@@ -109,13 +111,15 @@ impl Risk {
         }
     }
 
-    /// Adds what was detected in `event` to the risk of whoever was involved. Gives a detection where that made somebody a risk.
+    /// Adds what was detected in `event` to the risk of whoever was involved: also what a spent budget keeps from being told, `told` says
+    /// which. Gives a detection where that made somebody a risk.
     pub(crate) fn observe(
         &mut self,
         event: &RecordedEvent<Clean>,
         seq: Seq,
         time_s: i64,
         detections: &[Detection],
+        told: &[bool],
     ) -> Option<Detection> {
         if detections.is_empty() {
             return None;
@@ -125,8 +129,8 @@ impl Risk {
             let key = hash(&[b"risk", kind.as_bytes(), id.as_bytes()]);
             let entity = self.entities.get_or_insert_mut(key, Entity::default);
             entity.decay(time_s);
-            for detection in detections {
-                entity.add(detection, seq);
+            for (detection, is_told) in detections.iter().zip(told) {
+                entity.add(detection, *is_told, seq);
             }
             let (risk, techniques) = entity.risk();
             if risk < REARM {
@@ -168,7 +172,8 @@ impl Risk {
                 one.amount,
                 one.technique.map(|of| format!(", {}", of.as_str())).unwrap_or_default()
             )),
-            event: Some(one.detection),
+            // One that nobody was told of is not in the record.
+            event: Some(one.detection.unwrap_or(one.event)),
             seq: one.seq,
             ..Evidence::default()
         }));
@@ -232,15 +237,16 @@ impl Entity {
         self.added.retain(|added| added.amount >= 0.1);
     }
 
-    fn add(&mut self, detection: &Detection, seq: Seq) {
+    fn add(&mut self, detection: &Detection, is_told: bool, seq: Seq) {
         let more = weight(detection.severity) * f64::from(detection.confidence);
         let event = detection.events.last().copied().unwrap_or(detection.id);
         let rule = detection.rule.as_str();
+        let told = is_told.then_some(detection.id);
         match self.added.iter_mut().find(|added| added.rule == rule) {
             Some(added) => {
                 added.amount = (added.amount + more).min(RULE_MAX);
                 added.confidence = added.confidence.max(detection.confidence);
-                (added.detection, added.event, added.seq) = (detection.id, event, Some(seq));
+                (added.detection, added.event, added.seq) = (told.or(added.detection), event, Some(seq));
             }
             None => self.added.push(Added {
                 rule: rule.to_owned(),
@@ -248,7 +254,7 @@ impl Entity {
                 technique: detection.technique,
                 confidence: detection.confidence,
                 amount: more.min(RULE_MAX),
-                detection: detection.id,
+                detection: told,
                 event,
                 seq: Some(seq),
             }),
@@ -304,7 +310,7 @@ mod tests {
             let event = event(user, *second);
             let found = detected(&event, rule, technique, *severity, 0.8);
             let seconds = i64::try_from(*second).unwrap();
-            told.extend(risk.observe(&event, Seq(*second), seconds, &[found]).map(|one| (*second, one.severity)));
+            told.extend(risk.observe(&event, Seq(*second), seconds, &[found], &[true]).map(|one| (*second, one.severity)));
         }
         told
     }
@@ -365,14 +371,21 @@ mod tests {
 
     #[test]
     fn what_it_rests_on_is_evidence_and_a_replay_gives_the_same() {
-        let found = || {
+        let found = |is_told: bool| {
             let mut risk = Risk::new();
             let (first, last) = (event("ann", 5), event("ann", 9));
-            assert_eq!(risk.observe(&first, Seq(1), 5, &[detected(&first, "one", "AML.T0051", Severity::Critical, 0.9)]), None);
-            risk.observe(&last, Seq(2), 9, &[detected(&last, "two", "AML.T0057", Severity::High, 0.9)]).unwrap()
+            let one = detected(&first, "one", "AML.T0051", Severity::Critical, 0.9);
+            assert_eq!(risk.observe(&first, Seq(1), 5, &[one], &[is_told]), None);
+            risk.observe(&last, Seq(2), 9, &[detected(&last, "two", "AML.T0057", Severity::High, 0.9)], &[true]).unwrap()
         };
-        let one = found();
-        assert_eq!(one, found());
+        let one = found(true);
+        assert_eq!(one, found(true));
+        // One that nobody was told of counts as much; what shows it is the event, for there is no detection in the record.
+        let silent = found(false);
+        assert_eq!((silent.evidence.len(), silent.confidence.to_bits()), (one.evidence.len(), one.confidence.to_bits()));
+        let shown = |detection: &Detection| detection.evidence[1..].iter().map(|item| item.event).collect::<Vec<_>>();
+        assert_eq!((shown(&one)[0] == shown(&silent)[0], shown(&one)[1] == shown(&silent)[1]), (false, true));
+        assert!(silent.events.contains(&shown(&silent)[0].unwrap()));
         assert_eq!((one.rule.as_str(), one.technique.map(|of| of.to_string()).as_deref()), (RULE, Some("AML.T0051")));
         assert!((0.98..1.0).contains(&one.confidence) && one.rule_digest.len() == 64);
         let shown: Vec<(&str, Option<&str>)> =
@@ -388,7 +401,7 @@ mod tests {
             let event = event(&format!("user {n}"), u64::from(n));
             let found: Vec<Detection> =
                 (0..50).map(|rule| detected(&event, &format!("r{rule}"), "AML.T0051", Severity::Low, 0.5)).collect();
-            risk.observe(&event, Seq(u64::from(n)), i64::from(n), &found);
+            risk.observe(&event, Seq(u64::from(n)), i64::from(n), &found, &vec![true; found.len()]);
         }
         assert_eq!(risk.entities.len(), 16);
         assert!(risk.entities.iter().all(|(_, entity)| entity.added.len() <= RULES_MAX));

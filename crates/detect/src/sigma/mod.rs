@@ -20,6 +20,7 @@ use rsigma_eval::{Engine, EvaluationResult, JsonEvent, MatchDetailLevel};
 use rsigma_parser::{LogSource, SigmaRule};
 use serde_json::Value as Json;
 
+pub(crate) use self::correlation::Windows;
 use self::correlation::{Correlations, Counted, Dropped};
 pub(crate) use self::document::{Parsed, compile_error, correlation_error, parse};
 use crate::detection::Evidence;
@@ -154,6 +155,15 @@ impl Sigma {
             true => Vec::new(),
             false => self.correlations.observe(&JsonEvent::borrow(event), name, &counted, time_s),
         };
+        self.hits(matches, found)
+    }
+
+    /// Everything that speaks of an event that correlations do not count.
+    pub(crate) fn uncorrelated(&self, matches: Matches) -> Vec<Hit> {
+        self.hits(matches, Vec::new())
+    }
+
+    fn hits(&self, matches: Matches, found: Vec<Counted>) -> Vec<Hit> {
         let of_rules = matches.0.into_iter().map(|result| Hit { rule: self.position(&result), found: Found::Match(result) });
         let of_correlations = found.into_iter().map(|counted| Hit { rule: counted.rule, found: Found::Count(counted) });
         let mut hits: Vec<Hit> =
@@ -176,6 +186,16 @@ impl Sigma {
             .find(|(_, theirs, ours)| theirs.as_ref().is_some_and(|theirs| !theirs.eq_ignore_ascii_case(ours)))?;
         let theirs = theirs.as_deref().unwrap_or_default();
         Some(format!("the rule is not asked: its log source has {name} {theirs}, the event has {ours}"))
+    }
+
+    /// The windows of correlations, and none are left.
+    pub(crate) fn take_windows(&mut self) -> Windows {
+        self.correlations.take_windows()
+    }
+
+    /// Goes on with windows that were taken; `place` gives the place of a correlation by the one that it had, where it is the same.
+    pub(crate) fn go_on(&mut self, windows: Windows, place: impl Fn(usize) -> Option<usize>) {
+        self.correlations.go_on(windows, place);
     }
 
     /// What the bounds of correlations left out so far.

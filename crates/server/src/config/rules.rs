@@ -34,7 +34,8 @@ impl Default for RulesConfig {
 
 impl RulesConfig {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        let AlertBudget { per_hour, per_entity_hour } = self.alert_budget;
+        // Of the first of each entity none is a budget, too.
+        let AlertBudget { per_hour, per_entity_hour, per_entity_first: _ } = self.alert_budget;
         let budgets = [("rules.alert_budget.per_hour", per_hour), ("rules.alert_budget.per_entity_hour", per_entity_hour)];
         match budgets.into_iter().find(|(_, value)| *value == 0) {
             None => Ok(()),

@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::time::Duration;
 
+use detect::behaviour::Behaviour;
 use event::{Event, EventId, Key, Kind, Principal, Source, SourcePath, Timestamp, attr};
 use journal::Seq;
 
-use super::behaviour_state::BehaviourState;
+use super::stored::Stored;
 use super::watching::DETECT_EPOCH_RECORDS;
 use crate::asker::Asker;
 use crate::data_dir::DataDir;
@@ -64,11 +65,11 @@ fn detections(node: &Node) -> Vec<EventId> {
     found
 }
 
-fn state(dir: &Path) -> BehaviourState {
+fn state(dir: &Path) -> Stored<Behaviour> {
     let root = RootKeyPlace::new(Some(&dir.join("root.key"))).unwrap();
     let data = DataDir::existing(&dir.join("data")).unwrap();
     let keyring = crate::read_keyring(&data, &root).unwrap();
-    BehaviourState::new(&data, keyring)
+    Stored::new(&data, keyring)
 }
 
 #[test]

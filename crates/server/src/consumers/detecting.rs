@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use capture::RecordError;
-use detect::RuleSet;
+use detect::behaviour::Behaviour;
+use detect::{Carried, RuleSet};
 use event::{Event, Kind, attr};
 use journal::{Cursor, Journal, Seq};
 use keys::Keyring;
 
-use super::behaviour_state::BehaviourState;
-use super::watching::Watching;
+use super::stored::Stored;
+use super::watching::{Known, Watching};
 use super::{IDLE, Shared, open_cursor, read_batch};
 use crate::data_dir::DataDir;
 use crate::lifecycle::spine::Spine;
@@ -44,54 +45,72 @@ pub(super) struct Detector {
     watching: Watching,
     /// How often the rules had been exchanged when these were taken.
     exchange: u64,
-    state: BehaviourState,
+    behaviour: Stored<Behaviour>,
+    carried: Stored<Carried>,
 }
 
 impl Detector {
-    pub(super) fn new(rules: RuleSet, exchange: u64, state: BehaviourState) -> Result<Self, Failure> {
-        Ok(Self { watching: Watching::new(rules)?, exchange, state })
+    pub(super) fn new(
+        rules: RuleSet,
+        exchange: u64,
+        behaviour: Stored<Behaviour>,
+        carried: Stored<Carried>,
+    ) -> Result<Self, Failure> {
+        Ok(Self { watching: Watching::new(rules)?, exchange, behaviour, carried })
     }
 
     pub(super) fn run(mut self, shared: &Shared, spine: &Spine, pipeline: &Pipeline, cursor: Cursor) -> Result<Ran, Failure> {
         let done = cursor.get();
         let mut place = Place { cursor, next: done, written: Instant::now() };
         // The state at `done` is that of its epoch, so it is built the way it was built when the epoch began.
-        let known = self.state.load()?;
-        if !self.watching.begin(spine, done, known, &|| shared.stopping())? {
+        let known = Known { behaviour: self.behaviour.load()?, carried: self.carried.load()? };
+        if !self.watching.begin(spine, done, Some(known), &|| shared.stopping())? {
             return Ok(Ran::Stopped);
         }
-        let mut to_store: Option<(Seq, Vec<u8>)> = None;
+        let mut to_store: Option<ToStore> = None;
         let mut reader = spine.reader_with_contents(self.watching.start())?;
         loop {
             if shared.is_detector_to_wait() {
                 // Before it waits: what is erased meanwhile is to be known nowhere.
-                self.state.forget()?;
+                self.behaviour.forget()?;
+                self.carried.forget()?;
                 if shared.hold_detector() {
+                    self.tell_rest(pipeline, shared);
                     place.write()?;
                     return Ok(Ran::Held);
                 }
             }
             if shared.rules_exchanged() != self.exchange {
+                self.tell_rest(pipeline, shared);
                 place.write()?;
                 return Ok(Ran::Exchanged);
+            }
+            if shared.stopping() && self.watching.is_silent() {
+                // It only reads what it has told of already.
+                return Ok(Ran::Stopped);
             }
             let taken = Instant::now();
             let batch = read_batch(&mut reader, DETECT_BATCH_MAX)?;
             let before = |to: Seq| Seq(to.0.saturating_sub(1));
             let Some(last) = batch.skip.map(before).or_else(|| batch.records.last().map(|record| record.seq)) else {
                 if shared.stopping() {
+                    self.tell_rest(pipeline, shared);
                     place.write()?;
                     return Ok(Ran::Stopped);
                 }
+                let gap = self.watching.left_out(false).into_iter().collect();
+                record_detections(pipeline, gap, &|| shared.stopping())?;
                 place.write_in_time()?;
                 reader.wait(IDLE);
                 continue;
             };
             let mut detections = Vec::new();
             for record in &batch.records {
-                let found = self.watching.take(spine, record, &mut |begin, behaviour| {
-                    if self.state.is_due() {
-                        to_store = Some((begin, behaviour.to_bytes()?));
+                let found = self.watching.take(spine, record, &mut |at, ended| {
+                    let is_due = self.behaviour.is_due();
+                    if is_due || self.carried.is_due() {
+                        let behaviour = if is_due { Some(ended.behaviour.to_bytes()?) } else { None };
+                        to_store = Some(ToStore { at, behaviour, carried: ended.carried.to_bytes()? });
                     }
                     Ok(())
                 })?;
@@ -101,7 +120,7 @@ impl Detector {
                 }
             }
             if last >= done {
-                detections.extend(self.watching.left_out());
+                detections.extend(self.watching.left_out(false));
             }
             record_detections(pipeline, detections, &|| shared.stopping())?;
             if last >= done {
@@ -109,16 +128,34 @@ impl Detector {
                 place.write_in_time()?;
                 shared.moved(&shared.detected, place.next.0);
             }
-            if let Some((at, bytes)) = to_store.take() {
-                // The cursor first: a state that is ahead of it is of no use.
+            if let Some(ToStore { at, behaviour, carried }) = to_store.take() {
+                // The cursor first: a state that is ahead of it is of no use. And behaviour last, on which the other rests.
                 place.write()?;
-                self.state.store(at, &bytes)?;
+                self.carried.store(at, carried)?;
+                if let Some(behaviour) = behaviour {
+                    self.behaviour.store(at, behaviour)?;
+                }
             }
             if batch.records.len() < DETECT_BATCH_MAX {
                 shared.gather(taken);
             }
         }
     }
+
+    /// Tells what was left out and was not to be told yet: whoever comes next does not know of it.
+    fn tell_rest(&mut self, pipeline: &Pipeline, shared: &Shared) {
+        let gap: Vec<Event<String>> = self.watching.left_out(true).into_iter().collect();
+        if let Err(error) = record_detections(pipeline, gap, &|| shared.stopping()) {
+            tracing::error!(%error, "what detection left out last cannot be recorded");
+        }
+    }
+}
+
+/// What is known at a place of the journal, to be stored.
+struct ToStore {
+    at: Seq,
+    behaviour: Option<Vec<u8>>,
+    carried: Vec<u8>,
 }
 
 /// How far the detector is, and how far its cursor says.

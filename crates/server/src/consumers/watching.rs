@@ -1,17 +1,15 @@
 //! The engine on its way along the record: what live detection and a replay share, so that they see the same.
 
-use std::time::{Duration, Instant};
-
 use detect::behaviour::Behaviour;
-use detect::{Detection, Engine, Explanation, RuleSet, Skipped};
-use event::{ContentId, ContentRef, Event, Key, Kind, RuleId, attr};
+use detect::{Carried, Detection, Engine, Explanation, RuleSet};
+use event::{ContentId, ContentRef, Event, RuleId};
 use journal::{Record, Seq};
 use lru::LruCache;
 use sanitize::Clean;
 
+use super::left_out::LeftOut;
 use crate::lifecycle::cold::Step;
 use crate::lifecycle::spine::Spine;
-use crate::node::internal;
 use crate::room::Failure;
 
 /// Records after which the detector begins anew, warmed up with the records before: what it knows at any record depends on the
@@ -35,8 +33,9 @@ const CONTENT_OVERHEAD: usize = 200;
 /// so that detection goes on within the hour; more than a small one has in a quarter.
 const BEHAVIOUR_RECORDS_MAX: u64 = 1 << 25;
 
-/// How often events that came too late are told of at the most: where a clock was ahead once, every event is late for as long.
-const LATE_TOLD_EVERY: Duration = Duration::from_secs(10);
+/// Epochs from which what engines hand on (what was spent of budgets, windows of correlations) is learnt anew where it is lost, or is not
+/// known because a replay begins in the middle: a minute of reading. So much alone depends on more than the journal.
+const CARRIED_EPOCHS_MAX: u64 = 4;
 
 /// An engine, and where it is.
 pub(crate) struct Watching {
@@ -47,15 +46,34 @@ pub(crate) struct Watching {
     contents: LruCache<ContentId, Clean>,
     content_bytes: usize,
     unreadable: u64,
-    /// What has been told of what the engine left out.
-    told: Skipped,
-    /// When late events were told of.
-    late_told: Option<Instant>,
-    /// What is known of behaviour at the beginning of the epoch, until the engine is there.
-    behaviour: Option<Behaviour>,
+    left_out: LeftOut,
+    /// The record from which on it is told what is left out; `None` when it is.
+    silent_to: Option<Seq>,
+    /// What is known at the beginning of the epoch, until the engine is there.
+    known: Option<AtBegin>,
     /// The rule that is to be explained at a record.
     explain: Option<(String, Seq)>,
     explained: Vec<Explanation>,
+}
+
+/// What is known where an epoch begins.
+struct AtBegin {
+    behaviour: Behaviour,
+    /// None where it is lost, and where nothing came before.
+    carried: Option<Carried>,
+}
+
+/// What was stored, each with the place in the journal up to which it knows the record.
+#[derive(Default)]
+pub(crate) struct Known {
+    pub(crate) behaviour: Option<(Seq, Behaviour)>,
+    pub(crate) carried: Option<(Seq, Carried)>,
+}
+
+/// What is known where an epoch ends: to be stored.
+pub(crate) struct Ended<'a> {
+    pub(crate) behaviour: &'a Behaviour,
+    pub(crate) carried: &'a Carried,
 }
 
 impl Watching {
@@ -69,30 +87,53 @@ impl Watching {
             contents: LruCache::unbounded(),
             content_bytes: 0,
             unreadable: 0,
-            told: Skipped::default(),
-            late_told: None,
-            behaviour: None,
+            left_out: LeftOut::default(),
+            silent_to: None,
+            known: None,
             explain: None,
             explained: Vec::new(),
         })
     }
 
     /// Gets ready for the record `at`: the state there is that of its epoch, so it is built the way it was built when the epoch began.
-    /// `known` is what is known of behaviour, and from which record on it is to be learnt. `false` when it is time to stop.
+    /// `known` is what was stored; what was stored of an earlier epoch is gone on with from there, and what was not at all is built from
+    /// some epochs before. `false` when it is time to stop.
     pub(crate) fn begin(
         &mut self,
         spine: &Spine,
         at: Seq,
-        known: Option<(Seq, Behaviour)>,
+        known: Option<Known>,
         stopping: &dyn Fn() -> bool,
     ) -> Result<bool, Failure> {
-        self.epoch = Epoch::of(at);
-        self.learn_behaviour(spine, self.epoch.begin, known, stopping)
+        let begin = Epoch::of(at).begin;
+        let Known { behaviour, carried } = known.unwrap_or_default();
+        // An earlier run that knew more than the cursor says that it saw knew it of another journal, or it was put here.
+        let behaviour = behaviour.filter(|(place, _)| place.0 <= begin);
+        // Detection rests on behaviour, so what is carried is built where behaviour is known.
+        let learnt = behaviour.as_ref().map_or(0, |(place, _)| place.0.next_multiple_of(DETECT_EPOCH_RECORDS));
+        let carried = carried.filter(|(place, _)| place.0 == Epoch::of(*place).begin && (learnt..=begin).contains(&place.0));
+        let start = match &carried {
+            Some((place, _)) => place.0,
+            None => begin.saturating_sub(CARRIED_EPOCHS_MAX * DETECT_EPOCH_RECORDS).max(learnt).min(begin),
+        };
+        if start < begin {
+            tracing::info!(from = start, to = begin, "reading the record anew to learn what detection counts");
+        }
+        self.epoch = Epoch::of(Seq(start));
+        self.silent_to = Some(at);
+        let Some(behaviour) = self.learn_behaviour(spine, start, behaviour, stopping)? else { return Ok(false) };
+        self.known = Some(AtBegin { behaviour, carried: carried.map(|(_, carried)| carried) });
+        Ok(true)
     }
 
-    /// The record with which reading begins: those before its epoch warm it up.
+    /// The record with which reading begins: those before the first epoch warm it up.
     pub(crate) fn start(&self) -> Seq {
         self.epoch.warm_up
+    }
+
+    /// Whether it has not come to the record yet that it got ready for.
+    pub(crate) fn is_silent(&self) -> bool {
+        self.silent_to.is_some()
     }
 
     /// Has a rule explained at a record.
@@ -111,68 +152,55 @@ impl Watching {
     }
 
     /// Takes the next record and says what it shows: nothing of those that only warm up. Where an epoch begins, `ended` gets its beginning
-    /// and what is known of behaviour there.
+    /// and what is known there.
     pub(crate) fn take(
         &mut self,
         spine: &Spine,
         record: &Record,
-        ended: &mut dyn FnMut(Seq, &Behaviour) -> Result<(), Failure>,
+        ended: &mut dyn FnMut(Seq, &Ended<'_>) -> Result<(), Failure>,
     ) -> Result<Vec<Detection>, Failure> {
         if record.seq.0 >= self.epoch.end {
             self.epoch = Epoch::of(record.seq);
-            self.behaviour = self.engine.exchange_behaviour(None);
-            if let Some(behaviour) = &self.behaviour {
-                ended(Seq(self.epoch.begin), behaviour)?;
+            self.take_left_out();
+            let mut before = std::mem::replace(&mut self.engine, Engine::new(self.rules.again()?));
+            // Where it is not there the epoch had no record, and what was known at its beginning is known now.
+            if let Some(behaviour) = before.exchange_behaviour(None) {
+                let carried = before.into_carried();
+                ended(Seq(self.epoch.begin), &Ended { behaviour: &behaviour, carried: &carried })?;
+                self.known = Some(AtBegin { behaviour, carried: Some(carried) });
             }
             self.warm_up(spine)?;
         }
         if record.seq.0 >= self.epoch.begin
-            && let Some(behaviour) = self.behaviour.take()
+            && let Some(AtBegin { behaviour, carried }) = self.known.take()
         {
-            self.told.late = behaviour.late();
             self.engine.exchange_behaviour(Some(behaviour));
+            self.engine.carry(carried);
+            // What the records before went beyond was told when they came.
+            self.left_out.begin(self.engine.skipped());
+        }
+        if self.silent_to.is_some_and(|to| record.seq >= to) {
+            self.silent_to = None;
+            self.left_out.begin(self.engine.skipped());
         }
         let found = self.observe(record);
         Ok(if record.seq.0 >= self.epoch.begin { found } else { Vec::new() })
     }
 
-    /// What the rules were not shown since the last time, because an event went beyond their bounds: told in a gap.
-    pub(crate) fn left_out(&mut self) -> Option<Event<String>> {
-        let mut now = self.engine.skipped();
-        if now.late > self.told.late {
-            if self.late_told.is_some_and(|at| at.elapsed() < LATE_TOLD_EVERY) {
-                now.late = self.told.late;
-            } else {
-                self.late_told = Some(Instant::now());
-            }
-        }
-        let counts = [
-            (Key::of("watchkeeper.gap.calls"), now.calls, self.told.calls),
-            (Key::of("watchkeeper.gap.bytes"), now.bytes, self.told.bytes),
-            (Key::of("watchkeeper.gap.values"), now.values, self.told.values),
-            (Key::of("watchkeeper.gap.flow_bytes"), now.flow_bytes, self.told.flow_bytes),
-            (Key::of("watchkeeper.gap.flow_forgotten"), now.flow_forgotten, self.told.flow_forgotten),
-            (Key::of("watchkeeper.gap.turn_values"), now.turn_values, self.told.turn_values),
-            (Key::of("watchkeeper.gap.evidence_bytes"), now.unsearched, self.told.unsearched),
-            (Key::of("watchkeeper.gap.detections"), now.detections, self.told.detections),
-            (Key::of("watchkeeper.gap.late"), now.late, self.told.late),
-            (Key::of("watchkeeper.gap.correlation_groups"), now.correlation_groups, self.told.correlation_groups),
-            (Key::of("watchkeeper.gap.correlation_events"), now.correlation_events, self.told.correlation_events),
-        ];
-        self.told = now;
-        let mut gap = internal(Kind::Gap, "detection.bounds");
-        gap.set(attr::GAP_REASON, "detection_bounds");
-        let mut any = false;
-        for (key, now, told) in counts {
-            if now > told {
-                any = true;
-                gap.set(key, i64::try_from(now - told).unwrap_or(i64::MAX));
-            }
-        }
-        any.then_some(gap)
+    /// What the rules were not shown since the last time, because an event went beyond their bounds: told in a gap, when it is time or
+    /// `at_once`.
+    pub(crate) fn left_out(&mut self, at_once: bool) -> Option<Event<String>> {
+        self.take_left_out();
+        self.left_out.gap(at_once)
     }
 
-    /// Learns what was known of behaviour when an epoch began: from the state that was stored, and the records since. `false` when it is
+    fn take_left_out(&mut self) {
+        if self.silent_to.is_none() {
+            self.left_out.take(self.engine.skipped());
+        }
+    }
+
+    /// Learns what was known of behaviour when an epoch began: from the state that was stored, and the records since. `None` when it is
     /// time to stop.
     fn learn_behaviour(
         &mut self,
@@ -180,21 +208,17 @@ impl Watching {
         begin: u64,
         known: Option<(Seq, Behaviour)>,
         stopping: &dyn Fn() -> bool,
-    ) -> Result<bool, Failure> {
-        let (mut at, mut behaviour) = match known {
-            Some((at, behaviour)) if at.0 <= begin => (at, behaviour),
-            // An earlier run knew more than the cursor says that it saw: it is of another journal, or was put here.
-            _ => (Seq(begin.saturating_sub(BEHAVIOUR_RECORDS_MAX)), Behaviour::new()),
-        };
+    ) -> Result<Option<Behaviour>, Failure> {
+        let (mut at, mut behaviour) =
+            known.unwrap_or_else(|| (Seq(begin.saturating_sub(BEHAVIOUR_RECORDS_MAX)), Behaviour::new()));
         if at.0 >= begin {
-            self.behaviour = Some(behaviour);
-            return Ok(true);
+            return Ok(Some(behaviour));
         }
         tracing::info!(from = at.0, to = begin, "reading the record anew to learn behaviour");
         let mut reader = spine.reader_with_contents(at)?;
         while at.0 < begin {
             if stopping() {
-                return Ok(false);
+                return Ok(None);
             }
             match reader.next()? {
                 Some(Step::Record(record)) => {
@@ -212,13 +236,11 @@ impl Watching {
                 None => break,
             }
         }
-        self.behaviour = Some(behaviour);
-        Ok(true)
+        Ok(Some(behaviour))
     }
 
-    /// Begins anew with what comes before an epoch.
+    /// Shows a new engine what comes before an epoch.
     fn warm_up(&mut self, spine: &Spine) -> Result<(), Failure> {
-        let before = std::mem::replace(&mut self.engine, Engine::new(self.rules.again()?));
         self.engine.exchange_behaviour(None);
         let mut reader = spine.reader_with_contents(self.epoch.warm_up)?;
         while let Some(step) = reader.next()? {
@@ -228,9 +250,6 @@ impl Watching {
                 _ => break,
             }
         }
-        self.engine.take_budgets(before);
-        // What these records went beyond was told when they came.
-        self.told = self.engine.skipped();
         Ok(())
     }
 

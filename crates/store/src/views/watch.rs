@@ -64,22 +64,35 @@ pub(super) const SUPPRESSED_DETECTIONS: View = View {
         column("rule", "e.attributes ->> '$.\"watchkeeper.detection.suppressed.rule\"'", "the rule"),
         column("title", "max(e.attributes ->> '$.\"watchkeeper.detection.title\"')", "what is told of it"),
         column("severity", "max(e.attributes ->> '$.\"watchkeeper.detection.severity\"')", "severity of the rule"),
-        column("scope", "e.attributes ->> '$.\"watchkeeper.detection.suppressed.scope\"'", "whose budget: `rule` or `entity`"),
+        column(
+            "scope",
+            "e.attributes ->> '$.\"watchkeeper.detection.suppressed.scope\"'",
+            "whose budget: `rule` or `entity`; `rule_grave` or `entity_grave`, the ceilings of what is grave",
+        ),
         column("entity", "e.attributes ->> '$.\"watchkeeper.detection.suppressed.entity\"'", "the entity, of its budget"),
         column("from_time", "e.attributes ->> '$.\"watchkeeper.detection.suppressed.from\"'", "beginning of the hour"),
-        column("told", "max(e.attributes ->> '$.\"watchkeeper.detection.suppressed.limit\"')", "detections that were told of"),
+        column(
+            "told",
+            "max(e.attributes ->> '$.\"watchkeeper.detection.suppressed.limit\"')",
+            "detections that the budget has room for",
+        ),
         column(
             "suppressed",
             "max(e.attributes ->> '$.\"watchkeeper.detection.suppressed.count\"')",
             "detections that were not, as far as told: the number is told when it doubles and when the hour is over and the rule speaks again",
         ),
         column("told_by", "count(*)", "detections of `alert-budget` that told it"),
+        column(
+            "entities",
+            "max(e.attributes ->> '$.\"watchkeeper.detection.suppressed.entities\"')",
+            "entities that were kept silent about, of a rule's budget",
+        ),
     ]],
     from: "{p}.events e WHERE e.kind = 'detection' AND e.attributes ->> '$.\"watchkeeper.detection.rule\"' = 'alert-budget' \
            GROUP BY 2, 5, 6, 7",
     merge: Some(
         "SELECT max(time) AS time, rule, max(title) AS title, max(severity) AS severity, scope, entity, from_time, max(told) AS told, \
-         max(suppressed) AS suppressed, sum(told_by) AS told_by FROM {rows} GROUP BY rule, scope, entity, from_time",
+         max(suppressed) AS suppressed, sum(told_by) AS told_by, max(entities) AS entities FROM {rows} GROUP BY rule, scope, entity, from_time",
     ),
 };
 

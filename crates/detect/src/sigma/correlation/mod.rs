@@ -5,16 +5,21 @@
 //! event may take more than a pass over one window. There a temporal correlation without a condition fires on any one of its rules, a
 //! percentile is not compared with its threshold, and the search for an order takes exponential time.
 
+mod compile;
+mod condition;
 mod window;
 
 use std::collections::{HashMap, HashSet};
 
-use lru::LruCache;
 use rsigma_eval::{Event, EventValue};
-use rsigma_parser::{ConditionExpr, ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, WindowMode};
+use rsigma_parser::{CorrelationRule, CorrelationType};
+use serde::{Deserialize, Serialize};
 
+pub(crate) use self::compile::error_of;
+use self::condition::Test;
 pub(crate) use self::window::EventName;
-use self::window::{Added, ENTRIES_MAX, Group, Lost, Span, Window};
+use self::window::{Added, Group, Lost, Span};
+use crate::behaviour::Bounded;
 use crate::detection::sha256;
 use crate::session::hash;
 
@@ -22,8 +27,6 @@ use crate::session::hash;
 const BYTES_MAX: usize = 192 * 1024 * 1024;
 /// What a group takes beside its windows: key, place in the table and in the list of the stalest.
 const GROUP_BYTES: usize = 160;
-/// Longest list of rules of a correlation.
-const RULES_MAX: usize = 256;
 /// Most values of one field that one event adds.
 const FIELD_VALUES_MAX: usize = 64;
 /// Groups that are looked at for being over, for each event that is added.
@@ -81,46 +84,16 @@ struct Correlation {
     test: Test,
     rules: usize,
     percent: f64,
-    groups: LruCache<[u8; 16], Group>,
+    groups: Groups,
     bytes: usize,
 }
 
-enum Test {
-    /// Every predicate holds.
-    Threshold(Vec<(ConditionOperator, f64)>),
-    /// Every rule fired.
-    All,
-    /// This holds of the rules that fired.
-    Expression(Expression),
-}
+/// The groups of a correlation, by the digest of what they are grouped by; the memory of all bounds them, and no number.
+type Groups = Bounded<[u8; 16], Group>;
 
-enum Expression {
-    Rule(usize),
-    All(Vec<Expression>),
-    Any(Vec<Expression>),
-    Not(Box<Expression>),
-}
-
-/// Why a correlation cannot be used. `resolve` gives the id of a rule by its id or name.
-pub(crate) fn error_of(rule: &CorrelationRule, resolve: impl Fn(&str) -> Option<String>) -> Option<String> {
-    Correlation::compile(rule, 0, &places(rule, resolve)).err()
-}
-
-/// The places in the list of a correlation's rules, by every name that the correlation calls them by: a condition may call a rule by its
-/// name where the list has its id.
-fn places(rule: &CorrelationRule, resolve: impl Fn(&str) -> Option<String>) -> HashMap<&str, usize> {
-    let ids: Vec<Option<String>> = rule.rules.iter().map(|name| resolve(name)).collect();
-    let mut places: HashMap<&str, usize> = rule.rules.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
-    for name in names_of(rule) {
-        if !places.contains_key(name)
-            && let Some(id) = resolve(name)
-            && let Some(place) = ids.iter().position(|known| known.as_ref() == Some(&id))
-        {
-            places.insert(name, place);
-        }
-    }
-    places
-}
+/// The windows of all correlations, each with its place in the set, apart from the rules.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Windows(Vec<(usize, Groups)>);
 
 impl Correlations {
     /// Compiles correlations with their places in the set; `position` finds a rule by its id or name.
@@ -131,7 +104,7 @@ impl Correlations {
         let mut all = Self { bytes_max: BYTES_MAX, ..Self::default() };
         for (own, rule) in rules {
             let index = all.list.len();
-            let names = places(rule, |name| position(name).map(|position| position.to_string()));
+            let names = compile::places(rule, |name| position(name).map(|position| position.to_string()));
             all.list.push(Correlation::compile(rule, own, &names)?);
             let mut known = HashSet::new();
             for (place, name) in rule.rules.iter().enumerate() {
@@ -141,6 +114,29 @@ impl Correlations {
             }
         }
         Ok(all)
+    }
+
+    /// The windows, and none are left.
+    pub(crate) fn take_windows(&mut self) -> Windows {
+        self.bytes = 0;
+        let taken = self.list.iter_mut().map(|one| {
+            one.bytes = 0;
+            (one.position, std::mem::replace(&mut one.groups, Bounded::new(usize::MAX)))
+        });
+        Windows(taken.collect())
+    }
+
+    /// Goes on with windows that were taken; `place` gives the place of a correlation by the one that it had, where it is the same.
+    /// Correlations that have none among them keep their own.
+    pub(crate) fn go_on(&mut self, windows: Windows, place: impl Fn(usize) -> Option<usize>) {
+        for (before, groups) in windows.0 {
+            let Some(position) = place(before) else { continue };
+            let Some(one) = self.list.iter_mut().find(|one| one.position == position) else { continue };
+            one.groups = groups;
+            one.bytes = one.groups.iter_mut().map(|(_, group)| GROUP_BYTES + group.bytes()).sum();
+        }
+        self.bytes = self.list.iter().map(|one| one.bytes).sum();
+        self.bound();
     }
 
     /// Whether any counts what the rule at that place sees.
@@ -216,12 +212,11 @@ impl Correlations {
         let before = correlation.bytes;
         correlation.sweep(time_s, &key);
         let (kind, span) = (correlation.kind, correlation.span);
-        if correlation.groups.get(&key).is_none() {
-            correlation.groups.put(key, Group::default());
+        if correlation.groups.peek(&key).is_none() {
             correlation.bytes += GROUP_BYTES + Group::default().bytes();
         }
         let mut lost = Lost::default();
-        let stands = correlation.groups.get_mut(&key)?;
+        let stands = correlation.groups.entry(key, Group::default);
         let held = stands.bytes();
         let mut value = None;
         let mut events = Vec::new();
@@ -269,7 +264,7 @@ impl Correlations {
         while self.bytes > self.bytes_max {
             // The one that holds the most gives: a flood of one rule forgets its own, and no other rule's.
             let Some(most) = self.list.iter_mut().max_by_key(|one| one.bytes) else { return };
-            let Some((_, group)) = most.groups.pop_lru() else { return };
+            let Some((_, group)) = most.groups.pop_oldest() else { return };
             let bytes = GROUP_BYTES + group.bytes();
             most.bytes -= bytes;
             self.bytes -= bytes;
@@ -348,110 +343,7 @@ fn key_of(group: &[Option<String>]) -> [u8; 16] {
     key
 }
 
-/// The rules that a condition names.
-fn names_of(rule: &CorrelationRule) -> Vec<&str> {
-    fn walk<'a>(expression: &'a ConditionExpr, names: &mut Vec<&'a str>) {
-        match expression {
-            ConditionExpr::Identifier(name) => names.push(name),
-            ConditionExpr::And(parts) | ConditionExpr::Or(parts) => parts.iter().for_each(|part| walk(part, names)),
-            ConditionExpr::Not(part) => walk(part, names),
-            ConditionExpr::Selector { .. } => {}
-        }
-    }
-    let mut names = Vec::new();
-    if let CorrelationCondition::Extended(expression) = &rule.condition {
-        walk(expression, &mut names);
-    }
-    names.extend(rule.aliases.iter().flat_map(|alias| alias.mapping.keys().map(String::as_str)));
-    names
-}
-
 impl Correlation {
-    fn compile(rule: &CorrelationRule, position: usize, places: &HashMap<&str, usize>) -> Result<Self, String> {
-        let kind = rule.correlation_type;
-        if rule.rules.is_empty() || rule.rules.len() > RULES_MAX {
-            return Err(format!("correlation.rules has {} rules; name 1 to {RULES_MAX}", rule.rules.len()));
-        }
-        if rule.timespan.seconds == 0 {
-            return Err("correlation.timespan is 0; write how long the window is, as in 10m".to_owned());
-        }
-        let temporal = matches!(kind, CorrelationType::Temporal | CorrelationType::TemporalOrdered);
-        let (test, fields, percent) = match &rule.condition {
-            CorrelationCondition::Extended(expression) if temporal => {
-                (Test::Expression(Expression::compile(expression, places)?), Vec::new(), 0.0)
-            }
-            CorrelationCondition::Extended(_) => {
-                return Err("correlation.condition: only temporal correlations have conditions over rules".to_owned());
-            }
-            // What the parser makes of no condition at all, which the standard says means all of them.
-            CorrelationCondition::Threshold { predicates, .. } if temporal && predicates[..] == [(ConditionOperator::Gte, 1)] => {
-                (Test::All, Vec::new(), 0.0)
-            }
-            CorrelationCondition::Threshold { predicates, field, percentile } => {
-                let predicates: Vec<(ConditionOperator, f64)> =
-                    predicates.iter().map(|(operator, value)| (*operator, *value as f64)).collect();
-                (Test::Threshold(predicates), field.clone().unwrap_or_default(), percentile.unwrap_or(50) as f64)
-            }
-        };
-        let fields_needed = match kind {
-            CorrelationType::EventCount | CorrelationType::Temporal | CorrelationType::TemporalOrdered => 0..=usize::MAX,
-            CorrelationType::ValueCount => 1..=16,
-            _ => 1..=1,
-        };
-        if !fields_needed.contains(&fields.len()) {
-            let kind = kind.as_str();
-            return Err(format!(
-                "correlation.condition.field: {kind} takes a field (value_count several), and has {}",
-                fields.len()
-            ));
-        }
-        if !(0.0..=100.0).contains(&percent) {
-            return Err(format!("correlation.condition.percentile is {percent}; it is from 0 to 100"));
-        }
-        if kind == CorrelationType::ValueCount
-            && let Test::Threshold(predicates) = &test
-            && let Some((_, most)) = predicates.iter().find(|(operator, most)| {
-                matches!(operator, ConditionOperator::Gt | ConditionOperator::Gte | ConditionOperator::Eq)
-                    && *most >= ENTRIES_MAX as f64
-            })
-        {
-            return Err(format!("correlation.condition asks for {most} values; a window holds {ENTRIES_MAX}"));
-        }
-        for alias in &rule.aliases {
-            if let Some(unknown) = alias.mapping.keys().find(|name| !places.contains_key(name.as_str())) {
-                return Err(format!("correlation.aliases.{}: {unknown} is none of correlation.rules", alias.alias));
-            }
-        }
-        let group_by = rule
-            .group_by
-            .iter()
-            .map(|own| {
-                let mut theirs = vec![own.clone(); rule.rules.len()];
-                for (name, field) in rule.aliases.iter().filter(|alias| alias.alias == *own).flat_map(|alias| &alias.mapping) {
-                    if let Some(slot) = places.get(name.as_str()).and_then(|place| theirs.get_mut(*place)) {
-                        slot.clone_from(field);
-                    }
-                }
-                (own.clone(), theirs)
-            })
-            .collect();
-        let seconds = i64::try_from(rule.timespan.seconds).unwrap_or(i64::MAX).min(i64::MAX / 4);
-        let gap = rule.gap.as_ref().map_or(seconds, |gap| i64::try_from(gap.seconds).unwrap_or(i64::MAX / 4));
-        let mode = if rule.window == WindowMode::Session && rule.gap.is_none() { WindowMode::Sliding } else { rule.window };
-        Ok(Self {
-            position,
-            kind,
-            group_by,
-            fields,
-            span: Span { mode, seconds, gap },
-            test,
-            rules: rule.rules.len(),
-            percent,
-            groups: LruCache::unbounded(),
-            bytes: 0,
-        })
-    }
-
     fn group_of<E: Event>(&self, place: usize, source: &Source<'_, E>) -> Vec<Option<String>> {
         self.group_by.iter().map(|(own, theirs)| source.text(own, theirs.get(place).unwrap_or(own))).collect()
     }
@@ -490,81 +382,13 @@ impl Correlation {
     /// Lets go of groups whose windows are over, but for the one that is asked for now.
     fn sweep(&mut self, time_s: i64, now: &[u8; 16]) {
         for _ in 0..SWEPT_FOR_EACH {
-            match self.groups.peek_lru() {
+            match self.groups.peek_oldest() {
                 Some((key, group)) if key != now && group.is_over(time_s, &self.span) => {
                     self.bytes -= GROUP_BYTES + group.bytes();
-                    self.groups.pop_lru();
+                    self.groups.pop_oldest();
                 }
                 _ => return,
             }
-        }
-    }
-}
-
-impl Window {
-    /// How many or how much there is.
-    fn amount(&self, kind: CorrelationType, rules: usize, percent: f64) -> Option<f64> {
-        match kind {
-            CorrelationType::EventCount => Some(self.events() as f64),
-            CorrelationType::ValueCount => Some(self.different() as f64),
-            CorrelationType::Temporal | CorrelationType::TemporalOrdered => Some(self.fired(rules) as f64),
-            CorrelationType::ValueSum => Some(self.sum()),
-            CorrelationType::ValueAvg => Some(self.sum() / self.events() as f64),
-            CorrelationType::ValueMedian => self.percentile(50.0),
-            CorrelationType::ValuePercentile => self.percentile(percent),
-        }
-    }
-
-    /// Whether that is what the correlation asks for.
-    fn holds(&self, kind: CorrelationType, test: &Test, rules: usize, amount: f64) -> bool {
-        let holds = match test {
-            Test::Threshold(predicates) => predicates.iter().all(|(operator, wanted)| compare(*operator, amount, *wanted)),
-            Test::All => self.fired(rules) == rules,
-            Test::Expression(expression) => expression.holds(self),
-        };
-        holds && (kind != CorrelationType::TemporalOrdered || self.is_in_order(rules))
-    }
-
-    /// How many of the rules fired.
-    fn fired(&self, rules: usize) -> usize {
-        (0..rules).filter(|rule| self.has(*rule)).count()
-    }
-}
-
-fn compare(operator: ConditionOperator, value: f64, wanted: f64) -> bool {
-    match operator {
-        ConditionOperator::Lt => value < wanted,
-        ConditionOperator::Lte => value <= wanted,
-        ConditionOperator::Gt => value > wanted,
-        ConditionOperator::Gte => value >= wanted,
-        ConditionOperator::Eq => (value - wanted).abs() < f64::EPSILON,
-        ConditionOperator::Neq => (value - wanted).abs() >= f64::EPSILON,
-    }
-}
-
-impl Expression {
-    fn compile(expression: &ConditionExpr, places: &HashMap<&str, usize>) -> Result<Self, String> {
-        let all = |parts: &[ConditionExpr]| parts.iter().map(|part| Self::compile(part, places)).collect::<Result<Vec<_>, _>>();
-        Ok(match expression {
-            ConditionExpr::Identifier(name) => match places.get(name.as_str()) {
-                Some(place) => Self::Rule(*place),
-                None => return Err(format!("correlation.condition: {name} is none of correlation.rules")),
-            },
-            ConditionExpr::And(parts) => Self::All(all(parts)?),
-            ConditionExpr::Or(parts) => Self::Any(all(parts)?),
-            ConditionExpr::Not(part) => Self::Not(Box::new(Self::compile(part, places)?)),
-            ConditionExpr::Selector { .. } => {
-                return Err("correlation.condition: name the rules; `1 of` is for selections".to_owned());
-            }
-        })
-    }
-
-    fn holds(&self, window: &Window) -> bool {
-        match self {
-            Self::Rule(place) => window.has(*place),
-            Self::All(parts) => parts.iter().all(|part| part.holds(window)),
-            Self::Any(parts) => parts.iter().any(|part| part.holds(window)),
-            Self::Not(part) => !part.holds(window),
         }
     }
 }
@@ -614,6 +438,31 @@ mod tests {
         (1..3).for_each(|time_s| assert_eq!(see(&mut again, 1, "ann", time_s), 0));
         (0..10_000).for_each(|user| assert_eq!(see(&mut again, 0, &format!("u{user}"), 3), 0));
         assert_eq!((see(&mut again, 1, "ann", 4), again.dropped(), again.bytes()), (1, dropped, all.bytes()));
+    }
+
+    #[test]
+    fn windows_that_are_taken_and_stored_go_on_where_their_correlation_is_the_same() {
+        let mut all = correlations(BYTES_MAX);
+        for (rule, user, time_s) in [(0, "ann", 1), (0, "ann", 2), (1, "bob", 2), (1, "bob", 3), (1, "eve", 3)] {
+            assert_eq!(see(&mut all, rule, user, time_s), 0);
+        }
+        let (bytes, groups) = (all.bytes(), all.groups());
+        let stored = postcard::to_extend(&all.take_windows(), Vec::new()).unwrap();
+        assert_eq!((all.bytes(), all.groups()), (0, 0));
+        let windows = || postcard::from_bytes::<Windows>(&stored).unwrap();
+        let mut again = correlations(BYTES_MAX);
+        again.go_on(windows(), Some);
+        assert_eq!((again.bytes(), again.groups()), (bytes, groups));
+        assert_eq!((see(&mut again, 0, "ann", 4), see(&mut again, 1, "bob", 4), see(&mut again, 1, "eve", 4)), (1, 1, 0));
+        // One that is another today begins with what it has itself.
+        let mut other = correlations(BYTES_MAX);
+        assert_eq!(see(&mut other, 1, "eve", 3), 0);
+        other.go_on(windows(), |position| Some(position).filter(|position| *position == 2));
+        assert_eq!((see(&mut other, 0, "ann", 4), see(&mut other, 1, "bob", 4), other.groups()), (1, 0, 3));
+        // And what is more than there is room for is let go of, and counted.
+        let mut small = correlations(bytes / 2);
+        small.go_on(windows(), Some);
+        assert!(small.bytes() <= bytes / 2 && small.dropped().groups > 0, "{:?}", small.dropped());
     }
 
     #[test]

@@ -1,20 +1,22 @@
 //! The window of one group of a correlation: what happened in it, in the order of its time.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use event::EventId;
 use journal::Seq;
 use rsigma_parser::{CorrelationType, WindowMode};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// Most entries of a window. Beyond it the oldest go, which can only count too few.
 pub(super) const ENTRIES_MAX: usize = 10_000;
 /// Most events that a correlation names as its evidence: the newest.
 const EVENTS_MAX: usize = 32;
 
-/// What a window, an entry, a value and a named event take in memory, as tables and allocators round it up.
+/// What a window, an entry, a value of entries, a value that stands for itself and a named event take in memory, as tables and allocators round it up.
 const WINDOW_BYTES: usize = 256;
 const ENTRY_BYTES: usize = 24;
 const VALUE_BYTES: usize = 40;
+const LATEST_BYTES: usize = 88;
 const EVENT_BYTES: usize = 40;
 
 /// How long a window is, and where it begins.
@@ -42,7 +44,7 @@ pub(super) enum Added {
 /// By which an event is named later.
 pub(crate) type EventName = (Seq, EventId);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 struct Entry {
     time_s: i64,
     /// A hash, the bits of a number, or a rule's place.
@@ -51,13 +53,62 @@ struct Entry {
     events: u32,
 }
 
-/// The entries of a window, ordered by time.
-#[derive(Debug, Default)]
+/// What happened in a window, ordered by time: entries where it matters when and how often, else the values, or rules, that there are.
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Window {
     entries: VecDeque<Entry>,
-    /// How many entries have a value, or are of a rule.
-    tally: HashMap<u64, u32>,
+    latest: Latest,
+    /// When the oldest happened, since the window last began anew.
+    begin_s: Option<i64>,
     named: VecDeque<(i64, EventName)>,
+    /// How many entries are of a rule, where rules have an order.
+    tally: BTreeMap<u64, u32>,
+}
+
+/// Values, or rules, each with the time when it was last seen: which is all that counts for how many different ones there are, so that one
+/// more costs a look-up and not a pass over the window.
+#[derive(Debug, Default, Deserialize)]
+#[serde(from = "BTreeSet<(i64, u64)>")]
+struct Latest {
+    by_time: BTreeSet<(i64, u64)>,
+    at: HashMap<u64, i64>,
+}
+
+impl Serialize for Latest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.by_time.serialize(serializer)
+    }
+}
+
+impl From<BTreeSet<(i64, u64)>> for Latest {
+    fn from(by_time: BTreeSet<(i64, u64)>) -> Self {
+        let at = by_time.iter().map(|(time_s, value)| (*value, *time_s)).collect();
+        Self { by_time, at }
+    }
+}
+
+impl Latest {
+    fn see(&mut self, value: u64, time_s: i64) {
+        let known = self.at.entry(value).or_insert(i64::MIN);
+        if *known < time_s {
+            self.by_time.remove(&(*known, value));
+            self.by_time.insert((time_s, value));
+            *known = time_s;
+        }
+    }
+
+    fn newest(&self) -> Option<i64> {
+        self.by_time.last().map(|(time_s, _)| *time_s)
+    }
+
+    /// Lets go of the one that was not seen for longest; of none when it was seen at `begin` or later.
+    fn forget_before(&mut self, begin: i64) -> bool {
+        let is_over = self.by_time.first().is_some_and(|(time_s, _)| *time_s < begin);
+        if is_over && let Some((_, value)) = self.by_time.pop_first() {
+            self.at.remove(&value);
+        }
+        is_over
+    }
 }
 
 /// What a group's windows had to leave out.
@@ -71,7 +122,7 @@ pub(super) struct Lost {
 
 /// A group has two windows: the newest, and one for events that come late and are older than that. So a session that is imported
 /// after a newer one of the same user is counted by itself, and never together with what happened hours later.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Group {
     newest: Window,
     late: Option<Box<Window>>,
@@ -94,7 +145,7 @@ impl Group {
         }
         let late = self.late.get_or_insert_default();
         if !late.takes(time_s, span) {
-            lost.late += late.entries.len() as u64;
+            lost.late += late.len() as u64;
             **late = Window::default();
         }
         late.add(time_s, added, name, kind, span, lost);
@@ -113,7 +164,7 @@ impl Group {
 
     /// Entries in it.
     pub(super) fn len(&self) -> usize {
-        self.newest.entries.len() + self.late.as_ref().map_or(0, |late| late.entries.len())
+        self.newest.len() + self.late.as_ref().map_or(0, |late| late.len())
     }
 
     /// Whether nothing in it can count at this time, or later.
@@ -124,16 +175,17 @@ impl Group {
 
 impl Window {
     fn newest(&self) -> Option<i64> {
-        self.entries.back().map(|entry| entry.time_s)
+        self.entries.back().map(|entry| entry.time_s).max(self.latest.newest())
     }
 
-    fn oldest(&self) -> Option<i64> {
-        self.entries.front().map(|entry| entry.time_s)
+    /// Entries, or values.
+    fn len(&self) -> usize {
+        self.entries.len() + self.latest.at.len()
     }
 
     /// Whether an event of that time is in this window or in one that follows it.
     fn takes(&self, time_s: i64, span: &Span) -> bool {
-        let (Some(oldest), Some(newest)) = (self.oldest(), self.newest()) else { return true };
+        let (Some(oldest), Some(newest)) = (self.begin_s, self.newest()) else { return true };
         match span.mode {
             WindowMode::Sliding => time_s >= newest.saturating_sub(span.seconds),
             WindowMode::Tumbling => bucket(time_s, span.seconds) >= bucket(newest, span.seconds),
@@ -156,6 +208,7 @@ impl Window {
                 self.named.pop_front();
             }
         }
+        self.begin_s = Some(self.begin_s.map_or(time_s, |begin| begin.min(time_s)));
         let at = self.entries.partition_point(|entry| entry.time_s <= time_s);
         // A second is one entry wherever the order within it says nothing, so that a burst takes no memory.
         let mut same = self.entries.range_mut(..at).rev().take_while(|entry| entry.time_s == time_s);
@@ -173,7 +226,15 @@ impl Window {
                     return;
                 }
             }
-            CorrelationType::ValueCount | CorrelationType::Temporal | CorrelationType::TemporalOrdered => {
+            CorrelationType::ValueCount | CorrelationType::Temporal => {
+                self.latest.see(what, time_s);
+                if self.latest.at.len() > ENTRIES_MAX && self.latest.forget_before(i64::MAX) {
+                    lost.entries += 1;
+                }
+                return;
+            }
+            // At most as many in a second as there are rules.
+            CorrelationType::TemporalOrdered => {
                 if same.any(|entry| entry.what == what) {
                     return;
                 }
@@ -186,7 +247,7 @@ impl Window {
             lost.entries += 1;
             // What there is much of gives first: nobody is to drive the one hit of another rule out by repeating one.
             let spare = match kind {
-                CorrelationType::Temporal | CorrelationType::TemporalOrdered | CorrelationType::ValueCount => {
+                CorrelationType::TemporalOrdered => {
                     self.entries.iter().position(|entry| self.tally.get(&entry.what).is_some_and(|count| *count > 1))
                 }
                 _ => None,
@@ -197,13 +258,14 @@ impl Window {
 
     /// Lets go of what is no longer in the window that an event of that time is in.
     fn open(&mut self, time_s: i64, span: &Span) {
-        let (Some(oldest), Some(newest)) = (self.oldest(), self.newest()) else { return };
+        let (Some(oldest), Some(newest)) = (self.begin_s, self.newest()) else { return };
         let begins_anew = match span.mode {
             WindowMode::Sliding => {
                 let begin = time_s.max(newest).saturating_sub(span.seconds);
-                while self.oldest().is_some_and(|oldest| oldest < begin) {
+                while self.entries.front().is_some_and(|entry| entry.time_s < begin) {
                     self.remove(0);
                 }
+                while self.latest.forget_before(begin) {}
                 while self.named.front().is_some_and(|(at, _)| *at < begin) {
                     self.named.pop_front();
                 }
@@ -228,7 +290,8 @@ impl Window {
     }
 
     fn bytes(&self) -> usize {
-        WINDOW_BYTES + ENTRY_BYTES * self.entries.len() + VALUE_BYTES * self.tally.len() + EVENT_BYTES * self.named.len()
+        let values = VALUE_BYTES * self.tally.len() + LATEST_BYTES * self.latest.at.len();
+        WINDOW_BYTES + ENTRY_BYTES * self.entries.len() + values + EVENT_BYTES * self.named.len()
     }
 
     /// The events that it names, the newest [`EVENTS_MAX`].
@@ -243,12 +306,12 @@ impl Window {
 
     /// How many different values, or rules.
     pub(super) fn different(&self) -> usize {
-        self.tally.len()
+        self.latest.at.len()
     }
 
     /// Whether the rule at that place of the list fired.
     pub(super) fn has(&self, rule: usize) -> bool {
-        self.tally.contains_key(&(rule as u64))
+        self.latest.at.contains_key(&(rule as u64)) || self.tally.contains_key(&(rule as u64))
     }
 
     /// Whether `rules` rules fired in the order of the list; what happened in one second counts for either order.
@@ -328,18 +391,85 @@ mod tests {
         }
         assert_eq!((group.len(), lost), (1, Lost::default()));
         let long = Span { seconds: 1_000_000, ..SLIDING };
-        let mut group = Group::default();
         let most = ENTRIES_MAX as i64;
+        let mut group = Group::default();
         for time_s in 0..most + 5 {
-            group.add(time_s, Added::Value(7), None, CorrelationType::ValueCount, &long, &mut lost);
+            group.add(time_s, Added::Rule(1), None, CorrelationType::TemporalOrdered, &long, &mut lost);
         }
-        group.add(most + 5, Added::Value(8), None, CorrelationType::ValueCount, &long, &mut lost);
+        group.add(most + 5, Added::Rule(0), None, CorrelationType::TemporalOrdered, &long, &mut lost);
         assert_eq!((group.len(), lost.entries), (ENTRIES_MAX, 6));
-        // One value again and again does not drive out another.
+        // One rule again and again does not drive out another.
         for time_s in 0..most {
-            group.add(most + 6 + time_s, Added::Value(7), None, CorrelationType::ValueCount, &long, &mut lost);
+            group.add(most + 6 + time_s, Added::Rule(1), None, CorrelationType::TemporalOrdered, &long, &mut lost);
         }
-        assert_eq!(group.newest.different(), 2);
+        assert!(group.newest.has(0) && group.newest.has(1));
+    }
+
+    #[test]
+    fn a_value_is_held_once_with_the_time_when_it_was_seen_last() {
+        let (mut group, mut lost) = (Group::default(), Lost::default());
+        let kind = CorrelationType::ValueCount;
+        let most = ENTRIES_MAX as i64;
+        let long = Span { seconds: 10 * most, ..SLIDING };
+        for time_s in 0..most + 5 {
+            assert_eq!(group.add(time_s, Added::Value(7), None, kind, &long, &mut lost).different(), 1);
+        }
+        assert_eq!((group.len(), lost), (1, Lost::default()));
+        // The one that was not seen for longest gives, and a late sight of another makes it no older.
+        group.add(most + 6, Added::Value(8), None, kind, &long, &mut lost);
+        group.add(3, Added::Value(7), None, kind, &long, &mut lost);
+        for value in 0..most as u64 {
+            group.add(most + 7, Added::Value(100 + value), None, kind, &long, &mut lost);
+        }
+        assert_eq!((group.len(), lost.entries), (ENTRIES_MAX, 2));
+        assert!(!group.newest.has(7) && !group.newest.has(8) && group.newest.has(100));
+        let held = (group.newest.latest.by_time.len(), group.newest.latest.at.len());
+        assert_eq!(held, (ENTRIES_MAX, ENTRIES_MAX));
+        // It leaves a window that slides when its last sight does.
+        let mut group = Group::default();
+        for (time_s, value, different) in [(0, 1, 1), (10, 2, 2), (50, 1, 2), (30, 1, 2), (71, 3, 2), (110, 3, 2), (111, 3, 1)] {
+            let window = group.add(time_s, Added::Value(value), None, kind, &SLIDING, &mut lost);
+            assert_eq!(window.different(), different, "{time_s}");
+        }
+    }
+
+    #[test]
+    fn a_stored_group_goes_on_alike() {
+        let session = Span { mode: WindowMode::Session, seconds: 600, gap: 100 };
+        for kind in [
+            CorrelationType::EventCount,
+            CorrelationType::ValueCount,
+            CorrelationType::Temporal,
+            CorrelationType::TemporalOrdered,
+            CorrelationType::ValueSum,
+            CorrelationType::ValueMedian,
+        ] {
+            for span in [SLIDING, Span { mode: WindowMode::Tumbling, ..SLIDING }, session] {
+                let see = |group: &mut Group, from: u64| -> Vec<_> {
+                    let mut lost = Lost::default();
+                    let mut amounts = Vec::new();
+                    for n in from..from + 400 {
+                        let time_s = (n * 7 % 90 + n * 3) as i64;
+                        let added = match kind {
+                            CorrelationType::EventCount => Added::Event,
+                            CorrelationType::ValueCount => Added::Value(n * 31 % 17),
+                            CorrelationType::Temporal | CorrelationType::TemporalOrdered => Added::Rule((n * 5 % 4) as usize),
+                            _ => Added::Number((n % 13) as f64),
+                        };
+                        let name = Some((Seq(n), EventId::derived(event::Timestamp::from_unix_ns(n), &[1; 32])));
+                        let window = group.add(time_s, added, name, kind, &span, &mut lost);
+                        let order = kind == CorrelationType::TemporalOrdered && window.is_in_order(4);
+                        amounts.push((window.amount(kind, 4, 50.0), order, window.named()));
+                    }
+                    (0..amounts.len()).map(|at| (amounts[at].clone(), group.bytes(), lost)).collect()
+                };
+                let (mut one, mut other) = (Group::default(), Group::default());
+                assert_eq!(see(&mut one, 0), see(&mut other, 0));
+                let stored = postcard::to_extend(&one, Vec::new()).unwrap();
+                let mut one: Group = postcard::from_bytes(&stored).unwrap();
+                assert_eq!(see(&mut one, 400), see(&mut other, 400), "{kind:?} {:?}", span.mode);
+            }
+        }
     }
 
     #[test]
