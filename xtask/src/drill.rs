@@ -8,10 +8,8 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 /// Around what was measured, as `crates/assure` has it.
-const FIGURES: (&str, &str) = (
-    "<!-- Measured. To measure anew: `cargo xtask drill --figures`. -->\n",
-    "<!-- End of what was measured. -->\n",
-);
+const FIGURES: (&str, &str) =
+    ("<!-- Measured. To measure anew: `cargo xtask drill --figures`. -->\n", "<!-- End of what was measured. -->\n");
 
 /// Wordings, by the names that output uses.
 const WORDINGS: [&str; 3] = ["first", "held-out", "reserve"];
@@ -36,9 +34,10 @@ pub(crate) fn whole(binary: &Path, json: &Path, page: Option<&Path>) -> anyhow::
 }
 
 fn figures(told: &Value) -> anyhow::Result<String> {
-    let mut out = "| wording | techniques | case studies | behaviour and record | twins that set something off | later steps told |\n\
+    let mut out =
+        "| wording | techniques | case studies | behaviour and record | twins that set something off | later steps told |\n\
                    | --- | --- | --- | --- | --- | --- |\n"
-        .to_owned();
+            .to_owned();
     for name in WORDINGS {
         let summary = &told["wordings"][name];
         let count = |of: &str| format!("{} of {}", summary[of]["caught"], summary[of]["played"]);
@@ -59,7 +58,8 @@ fn figures(told: &Value) -> anyhow::Result<String> {
         let scenario = text(first, "scenario");
         let of = |wording: &str| {
             let is = |drill: &&Value| {
-                drill["wording"] == wording && drill["scenario"].as_str().and_then(|name| name.split('.').next()) == Some(&scenario)
+                drill["wording"] == wording
+                    && drill["scenario"].as_str().and_then(|name| name.split('.').next()) == Some(&scenario)
             };
             drills.iter().filter(is).map(verdict).collect::<Vec<_>>().join(", ")
         };

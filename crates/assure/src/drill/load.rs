@@ -261,7 +261,12 @@ impl VariantForm {
         }
         let is_of = |scenario: &&Scenario| scenario.wording == Wording::First && scenario.id == self.of;
         let first = scenarios.iter().find(is_of).ok_or_else(|| format!("of: there is no scenario {} before it", self.of))?;
-        if self.attack.iter().chain(&self.twin).any(|form| !form.expect.is_empty() || !form.atlas.is_empty() || form.because.is_some()) {
+        if self
+            .attack
+            .iter()
+            .chain(&self.twin)
+            .any(|form| !form.expect.is_empty() || !form.atlas.is_empty() || form.because.is_some())
+        {
             return Err("atlas, expect, because: those of the scenario hold".to_owned());
         }
         if self.attack.len() != first.attack.len() {
@@ -314,13 +319,9 @@ impl StepForm {
         ];
         let mut actions = actions.into_iter().flatten();
         match (actions.next(), actions.next()) {
-            (Some(action), None) => Ok(Step {
-                atlas: self.atlas,
-                expect: self.expect,
-                because: self.because,
-                session: self.session,
-                action,
-            }),
+            (Some(action), None) => {
+                Ok(Step { atlas: self.atlas, expect: self.expect, because: self.because, session: self.session, action })
+            }
             _ => Err("name one of chat, result, retrieve, mcp, mcp_tools, hook, egress, prompts, events".to_owned()),
         }
     }

@@ -21,7 +21,9 @@ pub use content::Filler;
 pub use judge::{Count, Outcome, Side, StepOutcome, Summary, Told, Verdict};
 pub use load::{DrillError, all, parse};
 pub use reference::{figures, reference};
-pub use scenario::{Action, Chat, Hook, McpCall, Planned, Prompts, Request, Scenario, Step, Subject, ToolUse, Unseen, Via, Wording};
+pub use scenario::{
+    Action, Chat, Hook, McpCall, Planned, Prompts, Request, Scenario, Step, Subject, ToolUse, Unseen, Via, Wording,
+};
 
 /// Drills of the record itself, which are no scenarios: what somebody does to a copy of it, and `verify` must name.
 pub const RECORD_DRILLS: [(&str, &str); 3] = [

@@ -132,7 +132,8 @@ mod tests {
         } else {
             assert!(there == page, "docs/reference/drill.md is stale; run `cargo xtask docs`");
         }
-        let is_missing = |scenario: &&Scenario| scenario.not_observable.is_none() && !measured.contains(&format!("`{}`", scenario.id));
+        let is_missing =
+            |scenario: &&Scenario| scenario.not_observable.is_none() && !measured.contains(&format!("`{}`", scenario.id));
         let missing: Vec<&str> = scenarios.iter().filter(is_missing).map(|scenario| scenario.id.as_str()).collect();
         assert!(missing.is_empty(), "without figures: {missing:?}; run `cargo xtask drill --figures`");
     }

@@ -76,9 +76,8 @@ fn read(dir: &Path) -> anyhow::Result<Vec<Scenario>> {
 /// The scenarios that are asked for, by their names or their ids in ATLAS. One wording of a scenario has a name of its own.
 fn chosen(every: Vec<Scenario>, options: &DrillOptions) -> anyhow::Result<Vec<Scenario>> {
     let names = |scenario: &Scenario, case: &String| scenario.of == *case || scenario.subject.id().eq_ignore_ascii_case(case);
-    let is_known = |case: &String| {
-        record::is_drill(case) || every.iter().any(|scenario| scenario.id == *case || names(scenario, case))
-    };
+    let is_known =
+        |case: &String| record::is_drill(case) || every.iter().any(|scenario| scenario.id == *case || names(scenario, case));
     if let Some(unknown) = options.case.iter().find(|case| !is_known(case)) {
         bail!("--case {unknown}: there is no such drill; `watchkeeper drill --list` has all of them");
     }
@@ -96,12 +95,7 @@ fn is_asked(options: &DrillOptions, id: &str) -> bool {
 }
 
 /// Drills a server that runs.
-async fn played_elsewhere(
-    url: &str,
-    key: String,
-    ca: Option<&Path>,
-    scenarios: Vec<Scenario>,
-) -> anyhow::Result<Vec<Outcome>> {
+async fn played_elsewhere(url: &str, key: String, ca: Option<&Path>, scenarios: Vec<Scenario>) -> anyhow::Result<Vec<Outcome>> {
     let target = Arc::new(Target::new(url, key, ca, None)?);
     let (left_out, scenarios): (Vec<_>, Vec<_>) = scenarios.into_iter().partition(Scenario::needs_history);
     let why = "it tells of past weeks first, which would become habits of the server that is drilled; drill without --server";

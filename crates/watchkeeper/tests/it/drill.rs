@@ -84,7 +84,10 @@ fn a_drill_of_which_nothing_is_told_or_whose_twin_sets_something_off_fails() {
     assert_eq!((&first["summary"]["twins_set_off"], first["drills"].as_array().unwrap().len()), (&1.into(), 1));
     // One wording by its own name. What is expected of it is what is expected of the first.
     let other = told(&play("both.kindly"));
-    assert_eq!((&other["drills"][0]["verdict"], &other["wordings"]["held-out"]["others"]["played"]), (&"missed".into(), &1.into()));
+    assert_eq!(
+        (&other["drills"][0]["verdict"], &other["wordings"]["held-out"]["others"]["played"]),
+        (&"missed".into(), &1.into())
+    );
 }
 
 #[test]

@@ -40,7 +40,8 @@ pub(super) fn drills_of(asked: impl Fn(&str) -> bool) -> impl Iterator<Item = (&
 
 /// Those that are asked for of a server whose files are elsewhere.
 pub(super) fn left_out(asked: impl Fn(&str) -> bool) -> Vec<Outcome> {
-    let why = "it changes a copy of the record's files, and those of the server that is drilled are not here; drill without --server";
+    let why =
+        "it changes a copy of the record's files, and those of the server that is drilled are not here; drill without --server";
     drills_of(asked).map(|(id, title, _)| Outcome { why: Some(why.to_owned()), ..outcome(id, title, Verdict::LeftOut) }).collect()
 }
 

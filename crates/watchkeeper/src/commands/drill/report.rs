@@ -28,7 +28,8 @@ pub(super) fn list(scenarios: &[Scenario], format: FormatName) -> anyhow::Result
 
 /// What became of them.
 pub(super) fn tell(outcomes: &[Outcome], format: FormatName) -> anyhow::Result<()> {
-    let summaries: Vec<(Wording, Summary)> = Wording::ALL.into_iter().map(|wording| (wording, Summary::of(outcomes, wording))).collect();
+    let summaries: Vec<(Wording, Summary)> =
+        Wording::ALL.into_iter().map(|wording| (wording, Summary::of(outcomes, wording))).collect();
     let is_told = |(wording, _): &&(Wording, Summary)| outcomes.iter().any(|outcome| outcome.wording == *wording);
     if format == FormatName::Json {
         let passed = outcomes.iter().any(Outcome::is_played) && outcomes.iter().all(Outcome::is_right);
@@ -56,7 +57,12 @@ pub(super) fn tell(outcomes: &[Outcome], format: FormatName) -> anyhow::Result<(
     }
     for (wording, summary) in summaries.iter().filter(is_told) {
         let later = summary.later_steps;
-        say(&format!("{}: {summary}; {} not observable, {} left out; later steps {later}", wording.as_str(), summary.not_observable, summary.left_out))?;
+        say(&format!(
+            "{}: {summary}; {} not observable, {} left out; later steps {later}",
+            wording.as_str(),
+            summary.not_observable,
+            summary.left_out
+        ))?;
     }
     Ok(())
 }

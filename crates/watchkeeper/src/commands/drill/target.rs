@@ -107,7 +107,8 @@ impl Target {
         let is_tls = base.scheme_str() == Some("https");
         let builder = match ca {
             Some(ca) if is_tls => {
-                let roots = roots(ca).with_context(|| format!("WATCHKEEPER_CA {}: name a file with certificates in PEM", ca.display()))?;
+                let roots = roots(ca)
+                    .with_context(|| format!("WATCHKEEPER_CA {}: name a file with certificates in PEM", ca.display()))?;
                 builder.with_tls_config(with_roots(roots)?)
             }
             None if is_tls => {
