@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod clients;
+mod drill;
 mod matrix;
 
 use std::path::{Path, PathBuf};
@@ -26,7 +27,8 @@ const HELP: &str = "cargo xtask COMMAND
             for another number; `sigma --sigmahq DIR`: how much of a copy of SigmaHQ's repository loads, and why the rest does not
   lint      formatting, clippy with warnings as errors, licences and sources of dependencies
   docs      write the reference pages and schemas that are generated from code
-  drill     every drill through the release binary (`watchkeeper drill --all`); `drill --json`, `drill --case ID`
+  drill     every drill in every wording through the release binary, or the one that `WATCHKEEPER_BINARY` names; keeps what it said as JSON.
+            `drill --debug`: through a debug build; `drill --figures`: writes the figures into docs/reference/drill.md
   faults    100 cycles of the suites below in all, as CI runs them (as root: power and full-disk mount file systems on files)
   power     1,000 power cuts under load on ext4 and on XFS, and that the suite fails without fsync; `power CUTS` for another number
   syscalls  every system call of the way to the disk fails or is the last one; `syscalls FAULTS` for a sample
@@ -136,11 +138,20 @@ fn release_binary() -> anyhow::Result<PathBuf> {
     Ok(target_dir()?.join("release/watchkeeper"))
 }
 
-/// Every drill, or those that are asked for.
+/// Every drill in every wording.
 fn drill(arguments: &[String]) -> anyhow::Result<()> {
-    let mut drill = Command::new(release_binary()?);
-    let is_asked = arguments.iter().any(|argument| argument == "--case" || argument == "--list");
-    run(drill.arg("drill").args((!is_asked).then_some("--all")).args(arguments))
+    if let Some(unknown) = arguments.iter().find(|argument| !matches!(argument.as_str(), "--debug" | "--figures")) {
+        bail!("drill takes --debug and --figures, not {unknown}; single drills: `watchkeeper drill --help`");
+    }
+    let is_given = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    let binary = if is_given("--debug") && std::env::var_os("WATCHKEEPER_BINARY").is_none() {
+        cargo(&["build", "--workspace", "--bins"], &[])?;
+        target_dir()?.join("debug/watchkeeper")
+    } else {
+        release_binary()?
+    };
+    let page = root()?.join("docs/reference/drill.md");
+    drill::whole(&binary, &target_dir()?.join("drill.json"), is_given("--figures").then_some(page.as_path()))
 }
 
 /// The tests of behaviour, large and optimised.

@@ -17,7 +17,9 @@ macro_rules! runbooks {
 }
 
 rules![
+    "address-to-fill-in",
     "agent-instructions-written",
+    "agent-started-unattended",
     "ai-service-past-gateway",
     "attack-in-steps",
     "behaviour-account-shared",
@@ -53,6 +55,7 @@ rules![
     "destructive-tool-call",
     "download-and-run",
     "egress-raw-address",
+    "encoded-command-in-text",
     "evaluation-drift",
     "evaluation-model-changed",
     "exfiltration-host",
@@ -64,6 +67,7 @@ rules![
     "flow-destination",
     "guardrail-denied",
     "guardrail-weakened",
+    "hidden-from-user",
     "intel-answer",
     "intel-client",
     "intel-destination",
@@ -80,6 +84,7 @@ rules![
     "mcp-tool-changed",
     "membership-probe",
     "model-call-burst",
+    "model-under-the-hood",
     "obfuscated-payload",
     "package-from-url",
     "paste-into-terminal",

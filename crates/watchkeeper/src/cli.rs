@@ -65,7 +65,7 @@ pub(crate) enum Command {
     },
     /// Play attacks and their innocent twins through the listeners, and say what was detected, at which step, and how fast
     #[command(
-        after_help = "Example:\n  watchkeeper drill --all\n  watchkeeper drill --case AML.CS0021 --json\n  WATCHKEEPER_API_KEY=wk_... watchkeeper drill --all --server https://watch.example:7700\n\nWithout --server it starts a server of its own, on a new record that goes with it. docs/reference/drill.md has every drill, and which case studies of ATLAS none can be made of, and why.\n\nExit: 0 all detected at the first step that shows and no twin set off, 1 not, 2 could not be played."
+        after_help = "Example:\n  watchkeeper drill\n  watchkeeper drill --held-out\n  watchkeeper drill --case AML.CS0021 --json\n  WATCHKEEPER_API_KEY=wk_... watchkeeper drill --server https://watch.example:7700\n\nWithout --server it starts a server of its own, on a new record that goes with it. docs/reference/drill.md has every drill, and which case studies of ATLAS none can be made of, and why.\n\nExit: 0 all detected at the first step that shows and no twin set off, 1 not, 2 could not be played, or nothing was."
     )]
     Drill(DrillOptions),
     /// Stand between an MCP client and a server: pass everything on, record it, and compare the server's tools with those seen first

@@ -3,7 +3,7 @@
 use event::TechniqueId;
 use serde::Serialize;
 
-use super::scenario::{Scenario, Step};
+use super::scenario::{Scenario, Step, Wording};
 
 /// A detection that a step set off.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -98,8 +98,10 @@ pub enum Verdict {
 /// A scenario that was played.
 #[derive(Debug, Clone, Serialize)]
 pub struct Outcome {
-    /// The scenario.
+    /// The scenario, or another wording of it.
     pub scenario: String,
+    /// Which wording of it.
+    pub wording: Wording,
     /// Its id in ATLAS; `behaviour` or `record` where it has none.
     pub subject: String,
     /// What happens in it.
@@ -155,6 +157,7 @@ impl Outcome {
     pub fn unplayed(scenario: &Scenario, verdict: Verdict, why: Option<String>) -> Self {
         Self {
             scenario: scenario.id.clone(),
+            wording: scenario.wording,
             subject: scenario.subject.id().to_owned(),
             title: scenario.title.clone(),
             via: scenario.via.as_str().to_owned(),
@@ -174,7 +177,9 @@ impl Outcome {
         matches!(self.verdict, Verdict::Caught | Verdict::NotObservable | Verdict::LeftOut) && self.twin.is_empty()
     }
 
-    fn is_played(&self) -> bool {
+    /// Whether it was played, and not only told of.
+    #[must_use]
+    pub fn is_played(&self) -> bool {
         !matches!(self.verdict, Verdict::NotObservable | Verdict::LeftOut)
     }
 }
@@ -221,11 +226,11 @@ impl std::fmt::Display for Count {
 }
 
 impl Summary {
-    /// Counts outcomes.
+    /// Counts the outcomes of a wording.
     #[must_use]
-    pub fn of(outcomes: &[Outcome]) -> Self {
+    pub fn of(outcomes: &[Outcome], wording: Wording) -> Self {
         let mut summary = Self::default();
-        for outcome in outcomes {
+        for outcome in outcomes.iter().filter(|outcome| outcome.wording == wording) {
             summary.not_observable += usize::from(outcome.verdict == Verdict::NotObservable);
             summary.left_out += usize::from(outcome.verdict == Verdict::LeftOut);
             summary.twins_set_off += usize::from(!outcome.twin.is_empty());
@@ -269,8 +274,8 @@ mod tests {
     use super::*;
 
     fn scenario() -> Scenario {
-        let text = "scenarios: [{id: a, title: t, attack: [{chat: {user: x}}, {chat: {user: y}, expect: [AML.T0051]}, \
-                    {chat: {user: z}, expect: [AML.T0053]}], twin: [{chat: {}}, {chat: {}}, {chat: {}}]}]";
+        let text = "scenarios: [{id: a, title: t, attack: [{chat: {user: x}}, {chat: {user: y}, expect: [AML.T0051], because: w}, \
+                    {chat: {user: z}, expect: [AML.T0053], because: w}], twin: [{chat: {}}, {chat: {}}, {chat: {}}]}]";
         parse("f", text).unwrap().remove(0)
     }
 
@@ -308,7 +313,7 @@ mod tests {
         let scenario = scenario();
         let outcome = Outcome::of(&scenario, Vec::new(), vec![told("AML.T0051")]);
         assert!(!outcome.is_right());
-        let summary = Summary::of(&[outcome]);
+        let summary = Summary::of(&[outcome], Wording::First);
         assert_eq!((summary.others, summary.twins_set_off), (Count { played: 1, caught: 0 }, 1));
         assert_eq!(summary.to_string(), "0 of 0 techniques, 0 of 0 observable case studies, 0 of 1 others, 1 twins set off");
     }

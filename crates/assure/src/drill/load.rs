@@ -6,24 +6,35 @@ use event::TechniqueId;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::scenario::{Action, Chat, Hook, McpCall, Planned, Prompts, Request, Scenario, Step, Subject, Unseen, Via};
+use super::check;
+use super::scenario::{Action, Chat, Hook, McpCall, Planned, Prompts, Request, Scenario, Step, Subject, Unseen, Via, Wording};
 
 macro_rules! drills {
-    ($($name:literal),* $(,)?) => {
-        /// Files of scenarios: name and text.
-        const FILES: &[(&str, &str)] =
-            &[$((concat!("content/drills/", $name, ".yaml"), include_str!(concat!("../../../../content/drills/", $name, ".yaml")))),*];
+    ($($wording:ident: [$($name:literal),* $(,)?]),* $(,)?) => {
+        /// Files of drills: whose wording they have, name and text. Scenarios come before their other wordings.
+        const FILES: &[(Wording, &str, &str)] = &[$($((
+            Wording::$wording,
+            concat!("content/drills/", $name, ".yaml"),
+            include_str!(concat!("../../../../content/drills/", $name, ".yaml")),
+        ),)*)*];
     };
 }
 
-drills![
-    "techniques",
-    "behaviour",
-    "case-studies-assistants",
-    "case-studies-agents",
-    "case-studies-models",
-    "case-studies-unseen"
-];
+drills! {
+    First: [
+        "techniques",
+        "behaviour",
+        "case-studies-assistants",
+        "case-studies-agents",
+        "case-studies-models",
+        "case-studies-unseen",
+    ],
+    HeldOut: ["held-out/techniques", "held-out/behaviour", "held-out/assistants", "held-out/agents", "held-out/models"],
+    Reserve: ["reserve/all"],
+}
+
+/// Held-out wordings that each scenario has at least.
+const HELD_OUT_MIN: usize = 2;
 
 /// What is wrong with scenarios.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,43 +65,69 @@ pub enum DrillError {
     },
 }
 
-/// Every scenario that comes with the program: techniques first, then behaviour, then case studies in the order of their ids.
+/// Every scenario that comes with the program, in every wording: the first wordings before all others, and of each techniques first, then
+/// behaviour, then case studies in the order of their ids.
 ///
 /// # Errors
 /// Never, with the files that a test has held to be right.
 pub fn all() -> Result<Vec<Scenario>, DrillError> {
     let mut scenarios = Vec::new();
-    for (file, text) in FILES {
-        scenarios.extend(parse(file, text)?);
+    for (wording, file, text) in FILES {
+        read_into(&mut scenarios, *wording, file, text)?;
     }
     accounted(&scenarios)?;
-    scenarios.sort_by_key(|scenario| match &scenario.subject {
-        Subject::Technique(_) => (0, String::new()),
-        Subject::Behaviour => (1, String::new()),
-        Subject::CaseStudy(study) => (2, study.id.clone()),
+    scenarios.sort_by_key(|scenario| {
+        let rank = match &scenario.subject {
+            Subject::Technique(_) => (0, String::new()),
+            Subject::Behaviour => (1, String::new()),
+            Subject::CaseStudy(study) => (2, study.id.clone()),
+        };
+        (scenario.wording, rank)
     });
     Ok(scenarios)
 }
 
-/// Reads the scenarios of a file.
+/// Reads the scenarios of a file, and other wordings of them that stand beside.
 ///
 /// # Errors
 /// When one of them does not hold what it promises: each has a twin, names what exists, accounts for every step of its case study once,
-/// and expects something, unless it says why it cannot.
+/// and expects something that concerns the step, unless it says why it cannot.
 pub fn parse(file: &str, text: &str) -> Result<Vec<Scenario>, DrillError> {
+    let mut scenarios = Vec::new();
+    read_into(&mut scenarios, Wording::HeldOut, file, text)?;
+    Ok(scenarios)
+}
+
+/// Reads a file, whose variants are of scenarios that were read before or stand in it.
+fn read_into(scenarios: &mut Vec<Scenario>, wording: Wording, file: &str, text: &str) -> Result<(), DrillError> {
     let wrong = |error: yaml_serde::Error| DrillError::File { file: file.to_owned(), what: error.to_string() };
     let read: FileForm = yaml_serde::from_str(text).map_err(wrong)?;
-    read.scenarios.into_iter().map(ScenarioForm::read).collect()
+    for form in read.scenarios {
+        scenarios.push(form.read()?);
+    }
+    for form in read.variants {
+        let variant = form.read(wording, scenarios)?;
+        scenarios.push(variant);
+    }
+    Ok(())
 }
 
 fn accounted(scenarios: &[Scenario]) -> Result<(), DrillError> {
+    let wrong = |scenario: &Scenario, what: &str| DrillError::Scenario { id: scenario.id.clone(), what: what.to_owned() };
     let mut ids = BTreeSet::new();
     if let Some(twice) = scenarios.iter().find(|scenario| !ids.insert(&scenario.id)) {
-        return Err(DrillError::Scenario { id: twice.id.clone(), what: "there are two of this name".to_owned() });
+        return Err(wrong(twice, "there are two of this name"));
+    }
+    let first = || scenarios.iter().filter(|scenario| scenario.wording == Wording::First);
+    for scenario in first().filter(|scenario| scenario.not_observable.is_none()) {
+        let count = |wording| scenarios.iter().filter(|other| other.wording == wording && other.of == scenario.id).count();
+        if count(Wording::HeldOut) < HELD_OUT_MIN || count(Wording::Reserve) == 0 {
+            return Err(wrong(scenario, "it must have two held-out wordings and one in reserve"));
+        }
     }
     let atlas = event::taxonomy::atlas();
     for id in atlas.telemetry_logging.iter().chain(atlas.case_studies.iter().map(|study| &study.id)) {
-        let count = scenarios.iter().filter(|scenario| scenario.subject.id() == id).count();
+        let count = first().filter(|scenario| scenario.subject.id() == id).count();
         if count != 1 {
             return Err(DrillError::Account { id: id.clone(), count });
         }
@@ -101,7 +138,10 @@ fn accounted(scenarios: &[Scenario]) -> Result<(), DrillError> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct FileForm {
+    #[serde(default)]
     scenarios: Vec<ScenarioForm>,
+    #[serde(default)]
+    variants: Vec<VariantForm>,
 }
 
 #[derive(Deserialize)]
@@ -122,6 +162,17 @@ struct ScenarioForm {
     twin: Vec<StepForm>,
 }
 
+/// Another wording of a scenario. What its steps play, and what must be told of them, is that of the scenario's.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct VariantForm {
+    of: String,
+    name: String,
+    via: Option<Via>,
+    attack: Vec<StepForm>,
+    twin: Vec<StepForm>,
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct StepForm {
@@ -129,6 +180,7 @@ struct StepForm {
     atlas: Vec<u8>,
     #[serde(default)]
     expect: Vec<TechniqueId>,
+    because: Option<String>,
     session: Option<String>,
     chat: Option<Chat>,
     result: Option<ResultForm>,
@@ -162,7 +214,7 @@ impl ScenarioForm {
     }
 
     fn checked(self) -> Result<Scenario, String> {
-        if self.id.is_empty() || !self.id.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-')) {
+        if !is_name(&self.id) {
             return Err("id: it is made of a-z, 0-9 and -".to_owned());
         }
         let subject = match (self.technique, self.case_study) {
@@ -179,12 +231,10 @@ impl ScenarioForm {
             (None, Subject::CaseStudy(study)) => study.name.clone(),
             (None, _) => return Err("title: missing".to_owned()),
         };
-        let steps = |forms: Vec<StepForm>, of: &str| {
-            let read = forms.into_iter().enumerate();
-            read.map(|(at, form)| form.read().map_err(|what| format!("{of}[{at}]: {what}"))).collect::<Result<Vec<_>, _>>()
-        };
         let scenario = Scenario {
+            of: self.id.clone(),
             id: self.id,
+            wording: Wording::First,
             subject,
             title,
             via: self.via,
@@ -193,63 +243,65 @@ impl ScenarioForm {
             attack: steps(self.attack, "attack")?,
             twin: steps(self.twin, "twin")?,
         };
-        shape(&scenario)?;
-        every_step_once(&scenario)?;
+        check::all(&scenario)?;
         Ok(scenario)
     }
 }
 
-fn shape(scenario: &Scenario) -> Result<(), String> {
-    if scenario.not_observable.is_some() {
-        let is_empty = scenario.attack.is_empty() && scenario.twin.is_empty();
-        let is_study = matches!(scenario.subject, Subject::CaseStudy(_));
-        return if is_empty && is_study {
-            Ok(())
-        } else {
-            Err("not_observable: only a case study without steps is that".to_owned())
+impl VariantForm {
+    fn read(self, wording: Wording, scenarios: &[Scenario]) -> Result<Scenario, DrillError> {
+        let id = format!("{}.{}", self.of, self.name);
+        self.checked(&id, wording, scenarios).map_err(|what| DrillError::Scenario { id, what })
+    }
+
+    fn checked(self, id: &str, wording: Wording, scenarios: &[Scenario]) -> Result<Scenario, String> {
+        // Words of the attack's and the twin's own names in the record.
+        if !is_name(&self.name) || matches!(self.name.as_str(), "attack" | "twin") {
+            return Err("name: it is made of a-z, 0-9 and -, and is neither attack nor twin".to_owned());
+        }
+        let is_of = |scenario: &&Scenario| scenario.wording == Wording::First && scenario.id == self.of;
+        let first = scenarios.iter().find(is_of).ok_or_else(|| format!("of: there is no scenario {} before it", self.of))?;
+        if self
+            .attack
+            .iter()
+            .chain(&self.twin)
+            .any(|form| !form.expect.is_empty() || !form.atlas.is_empty() || form.because.is_some())
+        {
+            return Err("atlas, expect, because: those of the scenario hold".to_owned());
+        }
+        if self.attack.len() != first.attack.len() {
+            return Err(format!("attack: the scenario has {} steps, here are {}", first.attack.len(), self.attack.len()));
+        }
+        let mut scenario = Scenario {
+            of: self.of,
+            id: id.to_owned(),
+            wording,
+            via: self.via.unwrap_or(first.via),
+            attack: steps(self.attack, "attack")?,
+            twin: steps(self.twin, "twin")?,
+            ..first.clone()
         };
-    }
-    if scenario.attack.is_empty() || scenario.attack.len() != scenario.twin.len() {
-        return Err("twin: it must have as many steps as the attack, and at least one".to_owned());
-    }
-    let Some(first) = scenario.first_observable() else { return Err("expect: no step has any".to_owned()) };
-    if scenario.twin.iter().any(|step| !step.expect.is_empty() || !step.atlas.is_empty()) {
-        return Err("twin: nothing is expected of it, and it plays no step of a case study".to_owned());
-    }
-    if let Subject::Technique(technique) = scenario.subject
-        && !scenario.attack[first].expect.contains(&technique)
-    {
-        return Err(format!("expect: the first step that expects something must expect {technique}"));
-    }
-    for step in &scenario.attack {
-        let is_study = matches!(scenario.subject, Subject::CaseStudy(_));
-        if is_study && step.atlas.is_empty() != step.expect.is_empty() {
-            return Err(
-                "atlas, expect: a step that plays steps of the case study expects something, and no other does".to_owned()
-            );
+        let sides = [(&mut scenario.attack, &first.attack), (&mut scenario.twin, &first.twin)];
+        for (step, like) in sides.into_iter().flat_map(|(steps, like)| steps.iter_mut().zip(like)) {
+            step.atlas.clone_from(&like.atlas);
+            step.expect.clone_from(&like.expect);
+            step.because.clone_from(&like.because);
+            if step.session.is_none() {
+                step.session.clone_from(&like.session);
+            }
         }
-        if matches!(step.action, Action::Result { .. }) && scenario.via.is_gateway() && !step.expect.is_empty() {
-            return Err("expect: through the gateway a tool's result is seen with the next call".to_owned());
-        }
+        check::all(&scenario)?;
+        Ok(scenario)
     }
-    Ok(())
 }
 
-/// Every step of the procedure is either played or said to be unseen, once.
-fn every_step_once(scenario: &Scenario) -> Result<(), String> {
-    let Subject::CaseStudy(study) = scenario.subject else {
-        let has_none = scenario.unseen.is_empty() && scenario.attack.iter().all(|step| step.atlas.is_empty());
-        return if has_none { Ok(()) } else { Err("atlas, unseen: only case studies have a procedure".to_owned()) };
-    };
-    let played = scenario.attack.iter().flat_map(|step| &step.atlas);
-    let mut told: Vec<usize> = played.chain(scenario.unseen.values().flatten()).map(|step| usize::from(*step)).collect();
-    told.sort_unstable();
-    let expected: Vec<usize> = (1..=study.steps.len()).collect();
-    if told == expected {
-        Ok(())
-    } else {
-        Err(format!("atlas, unseen: {} has the steps {expected:?}, here are {told:?}", study.id))
-    }
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-'))
+}
+
+fn steps(forms: Vec<StepForm>, of: &str) -> Result<Vec<Step>, String> {
+    let read = forms.into_iter().enumerate();
+    read.map(|(at, form)| form.read().map_err(|what| format!("{of}[{at}]: {what}"))).collect()
 }
 
 impl StepForm {
@@ -267,7 +319,9 @@ impl StepForm {
         ];
         let mut actions = actions.into_iter().flatten();
         match (actions.next(), actions.next()) {
-            (Some(action), None) => Ok(Step { atlas: self.atlas, expect: self.expect, session: self.session, action }),
+            (Some(action), None) => {
+                Ok(Step { atlas: self.atlas, expect: self.expect, because: self.because, session: self.session, action })
+            }
             _ => Err("name one of chat, result, retrieve, mcp, mcp_tools, hook, egress, prompts, events".to_owned()),
         }
     }
@@ -280,7 +334,8 @@ mod tests {
     #[test]
     fn every_technique_and_every_case_study_is_accounted_for_and_each_attack_has_a_twin() {
         let scenarios = all().unwrap_or_else(|error| panic!("{error}"));
-        let count = |is: fn(&Scenario) -> bool| scenarios.iter().filter(|scenario| is(scenario)).count();
+        let first = || scenarios.iter().filter(|scenario| scenario.wording == Wording::First);
+        let count = |is: fn(&Scenario) -> bool| first().filter(|scenario| is(scenario)).count();
         assert_eq!(count(|scenario| matches!(scenario.subject, Subject::Technique(_))), 17);
         assert_eq!(count(|scenario| matches!(scenario.subject, Subject::CaseStudy(_))), 57);
         assert!(count(|scenario| matches!(scenario.subject, Subject::Behaviour)) >= 5);
@@ -288,13 +343,15 @@ mod tests {
 
     #[test]
     fn every_file_of_scenarios_is_used() {
-        let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../content/drills");
-        let mut files: Vec<String> = std::fs::read_dir(dir)
-            .unwrap()
-            .map(|entry| format!("content/drills/{}", entry.unwrap().file_name().to_string_lossy()))
-            .collect();
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut files = Vec::new();
+        for dir in ["content/drills", "content/drills/held-out", "content/drills/reserve"] {
+            let entries = std::fs::read_dir(root.join(dir)).unwrap().map(Result::unwrap);
+            let entries = entries.filter(|entry| entry.file_type().unwrap().is_file());
+            files.extend(entries.map(|entry| format!("{dir}/{}", entry.file_name().to_string_lossy())));
+        }
         files.sort();
-        let mut used: Vec<&str> = FILES.iter().map(|(name, _)| *name).collect();
+        let mut used: Vec<&str> = FILES.iter().map(|(_, name, _)| *name).collect();
         used.sort_unstable();
         assert_eq!(files, used);
     }
@@ -302,6 +359,7 @@ mod tests {
     #[test]
     fn what_a_scenario_does_not_hold_is_said() {
         let twin = "twin: [{chat: {user: hello}}]";
+        let played = "{id: a, title: t, technique: AML.T0051, attack: [{chat: {user: x}, expect: [AML.T0051]}], TWIN}";
         for (text, says) in [
             ("{id: A, title: t}", "id:"),
             ("{id: a, title: t}", "twin:"),
@@ -317,11 +375,41 @@ mod tests {
                 "here are [2]",
             ),
             ("{id: a, title: t, not_observable: why}", "not_observable:"),
+            // What is expected concerns what is played, or it is said why it does.
+            ("{id: a, title: t, attack: [{chat: {user: x}, expect: [AML.T0051]}], TWIN}", "because"),
+            (
+                "{id: a, title: t, technique: AML.T0051, attack: [{chat: {user: x}, expect: [AML.T0051, AML.T0040]}], TWIN}",
+                "AML.T0040 is not what the step plays (AML.T0051)",
+            ),
+            (
+                "{id: a, title: t, technique: AML.T0051.000, attack: [{chat: {user: x}, expect: [AML.T0051.000, AML.T0051]}], TWIN}",
+                "AML.T0051 is not what the step plays",
+            ),
+            (
+                "{id: a, title: t, technique: AML.T0051, attack: [{chat: {user: x}, expect: [AML.T0051.000, AML.T0051], because: y}], TWIN}",
+                "nothing is left to say",
+            ),
+            ("PLAYED], variants: [{of: b, name: x, attack: [{chat: {}}], TWIN}", "there is no scenario b"),
+            ("PLAYED], variants: [{of: a, name: twin, attack: [{chat: {}}], TWIN}", "name:"),
+            ("PLAYED], variants: [{of: a, name: x, attack: [{chat: {}, expect: [AML.T0040]}], TWIN}", "those of the scenario"),
+            ("PLAYED], variants: [{of: a, name: x, attack: [{chat: {}}, {chat: {}}], TWIN}", "has 1 steps, here are 2"),
         ] {
-            let text = format!("scenarios: [{}]", text.replace("TWIN", twin));
+            let text = format!("scenarios: [{}]", text.replace("PLAYED", played).replace("TWIN", twin));
             let error = parse("f", &text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");
         }
         assert!(parse("f", "scenarios: [{id: a, expects: 1}]").unwrap_err().to_string().contains("expects"));
+    }
+
+    #[test]
+    fn another_wording_must_be_told_as_the_first() {
+        let text = "scenarios: [{id: a, title: t, technique: AML.T0051, via: gateway, attack: [{chat: {user: x}, session: s, expect: [AML.T0051]}], \
+                    twin: [{chat: {}}]}]\nvariants: [{of: a, name: b, via: events, attack: [{chat: {user: y}}], twin: [{chat: {}}]}]";
+        let read = parse("f", text).unwrap();
+        let [first, other] = read.as_slice() else { panic!("{} scenarios", read.len()) };
+        assert_eq!((first.wording, first.of.as_str(), first.via), (Wording::First, "a", Via::Gateway));
+        assert_eq!((other.wording, other.id.as_str(), other.of.as_str(), other.via), (Wording::HeldOut, "a.b", "a", Via::Events));
+        assert_eq!((&other.attack[0].expect, &other.attack[0].session), (&first.attack[0].expect, &first.attack[0].session));
+        assert_eq!(other.title, first.title);
     }
 }

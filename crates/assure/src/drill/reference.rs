@@ -2,23 +2,41 @@
 
 use std::fmt::Write as _;
 
-use super::scenario::{Scenario, Subject, Unseen};
+use super::scenario::{Scenario, Subject, Unseen, Wording};
 
-/// `docs/reference/drill.md`.
+/// Begins what was measured on the page.
+const FIGURES_BEGIN: &str = "<!-- Measured. To measure anew: `cargo xtask drill --figures`. -->\n";
+
+/// Ends it.
+const FIGURES_END: &str = "<!-- End of what was measured. -->\n";
+
+/// What was measured, of a page that has it.
 #[must_use]
-pub fn reference(scenarios: &[Scenario]) -> String {
+pub fn figures(page: &str) -> Option<&str> {
+    let (_, rest) = page.split_once(FIGURES_BEGIN)?;
+    Some(rest.split_once(FIGURES_END)?.0)
+}
+
+/// `docs/reference/drill.md`, with figures that were measured.
+#[must_use]
+pub fn reference(scenarios: &[Scenario], figures: &str) -> String {
     let mut page = "# Drills\n\n<!-- Made from `content/drills`; a test keeps it true. To write it: `cargo xtask docs`. -->\n\n\
         What `watchkeeper drill` plays, and what it cannot play. How to run it: [guide](../guides/drill.md).\n\n"
         .to_owned();
-    techniques(&mut page, scenarios);
-    behaviour(&mut page, scenarios);
-    observable(&mut page, scenarios);
-    not_observable(&mut page, scenarios);
+    let first: Vec<&Scenario> = scenarios.iter().filter(|scenario| scenario.wording == Wording::First).collect();
+    techniques(&mut page, &first);
+    behaviour(&mut page, &first);
+    observable(&mut page, &first);
+    page.push_str("\n## Figures\n\n");
+    for part in [FIGURES_BEGIN, figures, FIGURES_END] {
+        page.push_str(part);
+    }
+    not_observable(&mut page, &first);
     classes(&mut page);
     page
 }
 
-fn techniques(page: &mut String, scenarios: &[Scenario]) {
+fn techniques(page: &mut String, scenarios: &[&Scenario]) {
     page.push_str("## Techniques\n\nThose that mitigation AML.M0024 (AI Telemetry Logging) of MITRE ATLAS names.\n\n");
     page.push_str("| technique | scenario | what happens | way in |\n| --- | --- | --- | --- |\n");
     for scenario in scenarios {
@@ -29,7 +47,7 @@ fn techniques(page: &mut String, scenarios: &[Scenario]) {
     }
 }
 
-fn behaviour(page: &mut String, scenarios: &[Scenario]) {
+fn behaviour(page: &mut String, scenarios: &[&Scenario]) {
     page.push_str("\n## Behaviour and the record\n\n| scenario | what happens | told as |\n| --- | --- | --- |\n");
     for scenario in scenarios.iter().filter(|scenario| matches!(scenario.subject, Subject::Behaviour)) {
         let _ = writeln!(page, "| `{}` | {} | {} |", scenario.id, scenario.title, expected(scenario));
@@ -39,10 +57,10 @@ fn behaviour(page: &mut String, scenarios: &[Scenario]) {
     }
 }
 
-fn observable(page: &mut String, scenarios: &[Scenario]) {
+fn observable(page: &mut String, scenarios: &[&Scenario]) {
     page.push_str(
-        "\n## Case studies that telemetry can see\n\n*First* is the first step of the procedure that shows, *told as* what must be told of it. *Other \
-         steps* leave nothing that tells them from ordinary use, or happen elsewhere ([classes](#where-the-other-steps-happen)).\n\n\
+        "\n## Case studies that telemetry can see\n\n*First* is the first step of the procedure that shows, *told as* what must be told of it: its own technique, \
+         one below it, or, where the scenario says why, another that is evidence of it. *Other steps* leave nothing that tells them from ordinary use, or happen elsewhere ([classes](#where-the-other-steps-happen)).\n\n\
          | case study | scenario | steps played | first | told as | other steps |\n| --- | --- | --- | --- | --- | --- |\n",
     );
     for scenario in scenarios {
@@ -67,7 +85,7 @@ fn observable(page: &mut String, scenarios: &[Scenario]) {
     }
 }
 
-fn not_observable(page: &mut String, scenarios: &[Scenario]) {
+fn not_observable(page: &mut String, scenarios: &[&Scenario]) {
     page.push_str("\n## Case studies that telemetry cannot see\n\n| case study | why | steps |\n| --- | --- | --- |\n");
     for scenario in scenarios {
         if let (Subject::CaseStudy(study), Some(why)) = (&scenario.subject, &scenario.not_observable) {
@@ -104,11 +122,19 @@ mod tests {
 
     #[test]
     fn the_reference_page_is_true() {
-        let page = reference(&super::super::all().unwrap());
+        let scenarios = super::super::all().unwrap();
         let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/drill.md");
+        let there = std::fs::read_to_string(&path).unwrap();
+        let measured = figures(&there).unwrap_or_default();
+        let page = reference(&scenarios, measured);
         if std::env::var_os("WATCHKEEPER_WRITE_DOCS").is_some() {
             std::fs::write(&path, &page).unwrap();
+        } else {
+            assert!(there == page, "docs/reference/drill.md is stale; run `cargo xtask docs`");
         }
-        assert!(std::fs::read_to_string(path).unwrap() == page, "docs/reference/drill.md is stale; run `cargo xtask docs`");
+        let is_missing =
+            |scenario: &&Scenario| scenario.not_observable.is_none() && !measured.contains(&format!("`{}`", scenario.id));
+        let missing: Vec<&str> = scenarios.iter().filter(is_missing).map(|scenario| scenario.id.as_str()).collect();
+        assert!(missing.is_empty(), "without figures: {missing:?}; run `cargo xtask drill --figures`");
     }
 }

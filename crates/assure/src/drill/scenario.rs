@@ -12,8 +12,12 @@ use super::calendar::Days;
 /// An attack, or why it cannot be seen, and its innocent twin.
 #[derive(Debug, Clone)]
 pub struct Scenario {
-    /// Its name: a-z, 0-9 and `-`.
+    /// Its name: a-z, 0-9 and `-`. Of another wording it is that of the scenario, a dot, and its own.
     pub id: String,
+    /// The name of the scenario that it words.
+    pub of: String,
+    /// Which wording of the scenario it is.
+    pub wording: Wording,
     /// What it is a drill of.
     pub subject: Subject,
     /// What happens in it.
@@ -45,6 +49,33 @@ impl Scenario {
     #[must_use]
     pub fn first_observable(&self) -> Option<usize> {
         self.attack.iter().position(|step| !step.expect.is_empty())
+    }
+}
+
+/// Which wording of a scenario it is. Rules have been seen to work on the first; the others tell what that is worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Wording {
+    /// The one that the scenario was written with.
+    First,
+    /// Frozen before it was first played.
+    HeldOut,
+    /// Frozen with those, and first played when rules had been mended for what was missed in them.
+    Reserve,
+}
+
+impl Wording {
+    /// Every wording.
+    pub const ALL: [Self; 3] = [Self::First, Self::HeldOut, Self::Reserve];
+
+    /// The name that output uses.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::First => "first",
+            Self::HeldOut => "held-out",
+            Self::Reserve => "reserve",
+        }
     }
 }
 
@@ -197,6 +228,8 @@ pub struct Step {
     pub atlas: Vec<u8>,
     /// Something must be told that is evidence of one of these techniques, or of one below them. Empty: nothing must be told yet.
     pub expect: Vec<TechniqueId>,
+    /// Why what is expected is evidence of what is played, where it is another technique.
+    pub because: Option<String>,
     /// The conversation, where it is not the first.
     pub session: Option<String>,
     /// What is sent.

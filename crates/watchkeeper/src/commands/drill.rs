@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
 use assure::drill::{Outcome, Scenario, Verdict, Via};
+use indicatif::{ProgressBar, ProgressStyle};
 use server::config::{Listen, McpServer};
 use server::{Config, RootKeyPlace, Running};
 use tokio::sync::Semaphore;
@@ -21,6 +22,7 @@ use tokio::task::JoinSet;
 use self::target::{Listeners, Target};
 use super::playing::StandIn;
 use crate::cli::DrillOptions;
+use crate::output::complain;
 
 /// Scenarios that are played at once.
 const AT_ONCE: usize = 4;
@@ -31,7 +33,8 @@ pub(super) fn drill(options: &DrillOptions) -> anyhow::Result<ExitCode> {
         None => assure::drill::all()?,
     };
     if options.list {
-        report::list(&every, options.format())?;
+        let listed: Vec<Scenario> = every.into_iter().filter(|scenario| options.plays(scenario.wording)).collect();
+        report::list(&listed, options.format())?;
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = chosen(every, options)?;
@@ -40,11 +43,18 @@ pub(super) fn drill(options: &DrillOptions) -> anyhow::Result<ExitCode> {
         Some(url) => {
             let key = std::env::var("WATCHKEEPER_API_KEY").ok().filter(|key| !key.is_empty());
             let key = key.context("WATCHKEEPER_API_KEY: give the key of an administrator of the server that is drilled")?;
-            runtime.block_on(played_elsewhere(url, key, chosen))?
+            let ca = std::env::var_os("WATCHKEEPER_CA").filter(|ca| !ca.is_empty()).map(PathBuf::from);
+            let mut outcomes = runtime.block_on(played_elsewhere(url, key, ca.as_deref(), chosen))?;
+            outcomes.extend(record::left_out(|id| is_asked(options, id)));
+            outcomes
         }
         None => played_here(&runtime, chosen, options)?,
     };
     report::tell(&outcomes, options.format())?;
+    if !outcomes.iter().any(Outcome::is_played) {
+        complain("nothing was played, so nothing is known of what would be detected");
+        return Ok(ExitCode::from(2));
+    }
     Ok(if outcomes.iter().all(Outcome::is_right) { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
@@ -63,22 +73,30 @@ fn read(dir: &Path) -> anyhow::Result<Vec<Scenario>> {
     Ok(scenarios)
 }
 
-/// The scenarios that are asked for, by their names or their ids in ATLAS.
+/// The scenarios that are asked for, by their names or their ids in ATLAS. One wording of a scenario has a name of its own.
 fn chosen(every: Vec<Scenario>, options: &DrillOptions) -> anyhow::Result<Vec<Scenario>> {
-    if options.all {
-        return Ok(every);
-    }
-    let is = |scenario: &Scenario, case: &String| scenario.id == *case || scenario.subject.id().eq_ignore_ascii_case(case);
-    let is_known = |case: &String| record::is_drill(case) || every.iter().any(|scenario| is(scenario, case));
+    let names = |scenario: &Scenario, case: &String| scenario.of == *case || scenario.subject.id().eq_ignore_ascii_case(case);
+    let is_known =
+        |case: &String| record::is_drill(case) || every.iter().any(|scenario| scenario.id == *case || names(scenario, case));
     if let Some(unknown) = options.case.iter().find(|case| !is_known(case)) {
         bail!("--case {unknown}: there is no such drill; `watchkeeper drill --list` has all of them");
     }
-    Ok(every.into_iter().filter(|scenario| options.case.iter().any(|case| is(scenario, case))).collect())
+    let is_chosen = |scenario: &Scenario| {
+        options.case.contains(&scenario.id)
+            || options.plays(scenario.wording)
+                && (options.case.is_empty() || options.case.iter().any(|case| names(scenario, case)))
+    };
+    Ok(every.into_iter().filter(is_chosen).collect())
+}
+
+/// Whether a drill of the record is asked for.
+fn is_asked(options: &DrillOptions, id: &str) -> bool {
+    options.case.is_empty() || options.case.iter().any(|case| case == id)
 }
 
 /// Drills a server that runs.
-async fn played_elsewhere(url: &str, key: String, scenarios: Vec<Scenario>) -> anyhow::Result<Vec<Outcome>> {
-    let target = Arc::new(Target::new(url, key, None)?);
+async fn played_elsewhere(url: &str, key: String, ca: Option<&Path>, scenarios: Vec<Scenario>) -> anyhow::Result<Vec<Outcome>> {
+    let target = Arc::new(Target::new(url, key, ca, None)?);
     let (left_out, scenarios): (Vec<_>, Vec<_>) = scenarios.into_iter().partition(Scenario::needs_history);
     let why = "it tells of past weeks first, which would become habits of the server that is drilled; drill without --server";
     let left_out = left_out.into_iter().map(|scenario| Outcome::unplayed(&scenario, Verdict::LeftOut, Some(why.to_owned())));
@@ -96,19 +114,23 @@ fn played_here(
     let dir = Workplace::new()?;
     let data = dir.0.join("data");
     let root = RootKeyPlace::new(Some(&dir.0.join("root.key")))?;
+    let asked = |id: &str| is_asked(options, id);
+    let asks_for_record = record::drills_of(asked).next().is_some();
     let mut outcomes = runtime.block_on(async {
         let stand_in = StandIn::start().await.context("stand-in upstream")?;
         let running = Running::start(&data, &root, &configuration(&stand_in, &scenarios)).await?;
         let key = running.first_key().context("the record is not a new one")?.secret.to_string();
         let addresses = running.addresses();
         let listeners = Listeners { addresses, stand_in };
-        let target = Arc::new(Target::new(&format!("http://{}", addresses.console), key, Some(listeners))?);
-        let outcomes = play_all(&target, scenarios).await;
+        let target = Arc::new(Target::new(&format!("http://{}", addresses.console), key, None, Some(listeners))?);
+        let mut outcomes = play_all(&target, scenarios).await;
+        if outcomes.is_ok() && asks_for_record {
+            outcomes = record::fill(&target).await.and(outcomes);
+        }
         drop(target);
         running.stop().await?;
         outcomes
     })?;
-    let asked = |id: &str| options.all || options.case.iter().any(|case| case == id);
     outcomes.extend(record::drills(&dir.0, &data, &root, asked)?);
     Ok(outcomes)
 }
@@ -143,6 +165,7 @@ fn configuration(stand_in: &StandIn, scenarios: &[Scenario]) -> Config {
 async fn play_all(target: &Arc<Target>, scenarios: Vec<Scenario>) -> anyhow::Result<Vec<Outcome>> {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     let mut playing = JoinSet::new();
+    let bar = progress(scenarios.len());
     for (at, scenario) in scenarios.into_iter().enumerate() {
         let (target, places) = (target.clone(), places.clone());
         playing.spawn(async move {
@@ -154,12 +177,23 @@ async fn play_all(target: &Arc<Target>, scenarios: Vec<Scenario>) -> anyhow::Res
             anyhow::Ok((at, outcome))
         });
     }
-    let mut outcomes = Vec::new();
+    let (mut outcomes, mut wrong): (Vec<(usize, Outcome)>, usize) = (Vec::new(), 0);
     while let Some(outcome) = playing.join_next().await {
-        outcomes.push(outcome??);
+        let (at, outcome) = outcome??;
+        wrong += usize::from(!outcome.is_right());
+        bar.set_message(format!("{wrong} not as they should be"));
+        bar.inc(1);
+        outcomes.push((at, outcome));
     }
+    bar.finish_and_clear();
     outcomes.sort_by_key(|(at, _)| *at);
     Ok(outcomes.into_iter().map(|(_, outcome)| outcome).collect())
+}
+
+/// How many are played, on a terminal.
+fn progress(scenarios: usize) -> ProgressBar {
+    let style = ProgressStyle::with_template("drills {bar:30} {pos}/{len} {elapsed}  {msg}");
+    ProgressBar::new(scenarios as u64).with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
 /// A directory of the drill's own below the system's temporary one. It goes when the drill ends.
@@ -183,6 +217,6 @@ impl Drop for Workplace {
 
 fn remove(dir: &Path) {
     if let Err(error) = std::fs::remove_dir_all(dir) {
-        crate::output::complain(&format!("{} is left over: {error}", dir.display()));
+        complain(&format!("{} is left over: {error}", dir.display()));
     }
 }

@@ -4,6 +4,7 @@ use std::process::Output;
 
 use serde_json::Value;
 
+use crate::otlp::certificates;
 use crate::support::{Server, watchkeeper};
 
 /// What a drill says, and how it ended.
@@ -59,8 +60,8 @@ fn attacks_are_caught_at_the_first_step_that_shows_and_no_twin_sets_anything_off
 fn a_drill_of_which_nothing_is_told_or_whose_twin_sets_something_off_fails() {
     let dir = tempfile::tempdir().unwrap();
     let scenarios = "scenarios:\n\
-         - {id: harmless, title: t, attack: [{chat: {user: Good morning}, expect: [AML.T0051]}], twin: [{chat: {user: Good evening}}]}\n\
-         - id: unplayable\n  title: t\n  attack: [{result: {tool: x, content: y}, expect: [AML.T0051]}]\n  twin: [{chat: {user: a}}]\n";
+         - {id: harmless, title: t, attack: [{chat: {user: Good morning}, expect: [AML.T0051], because: w}], twin: [{chat: {user: Good evening}}]}\n\
+         - id: unplayable\n  title: t\n  attack: [{result: {tool: x, content: y}, expect: [AML.T0051], because: w}]\n  twin: [{chat: {user: a}}]\n";
     std::fs::write(dir.path().join("own.yaml"), scenarios).unwrap();
     let play = |case: &str| {
         let mut command = watchkeeper();
@@ -73,13 +74,20 @@ fn a_drill_of_which_nothing_is_told_or_whose_twin_sets_something_off_fails() {
     assert_eq!(play("unplayable").status.code(), Some(2));
     let destroys = "{calls: [{tool: sql, arguments: {query: DROP TABLE orders}}]}";
     let both = format!(
-        "scenarios: [{{id: both, title: t, attack: [{{chat: {destroys}, expect: [AML.T0101]}}], twin: [{{chat: {destroys}}}]}}]"
+        "scenarios: [{{id: both, title: t, attack: [{{chat: {destroys}, expect: [AML.T0101], because: w}}], twin: [{{chat: {destroys}}}]}}]\n\
+         variants: [{{of: both, name: kindly, attack: [{{chat: {{user: Good morning}}}}], twin: [{{chat: {{user: Good evening}}}}]}}]"
     );
     std::fs::write(dir.path().join("own.yaml"), both).unwrap();
     let output = play("both");
-    let told = told(&output);
-    assert_eq!((output.status.code(), &told["drills"][0]["verdict"]), (Some(1), &"caught".into()), "{told:#}");
-    assert_eq!(told["summary"]["twins_set_off"], 1);
+    let first = told(&output);
+    assert_eq!((output.status.code(), &first["drills"][0]["verdict"]), (Some(1), &"caught".into()), "{first:#}");
+    assert_eq!((&first["summary"]["twins_set_off"], first["drills"].as_array().unwrap().len()), (&1.into(), 1));
+    // One wording by its own name. What is expected of it is what is expected of the first.
+    let other = told(&play("both.kindly"));
+    assert_eq!(
+        (&other["drills"][0]["verdict"], &other["wordings"]["held-out"]["others"]["played"]),
+        (&"missed".into(), &1.into())
+    );
 }
 
 #[test]
@@ -105,6 +113,37 @@ fn a_server_that_runs_is_drilled_by_its_api_and_history_is_left_out() {
     assert_eq!(output.status.code(), Some(0));
     let real = server.query("SELECT count(*) AS n FROM detections WHERE session_id NOT LIKE 'drill.%'");
     assert_eq!(real[0]["n"], 0, "every detection can be told from real ones");
+    let output = watchkeeper()
+        .args(["drill", "--json", "--case", "tampered-byte", "--case", "off-hours", "--server", &server.console])
+        .env("WATCHKEEPER_API_KEY", server.key.clone().unwrap())
+        .output()
+        .unwrap();
+    let told = self::told(&output);
+    let left_out = told["drills"].as_array().unwrap();
+    assert!(left_out.iter().all(|drill| drill["verdict"] == "left_out" && drill["why"].is_string()), "{told:#}");
+    assert_eq!((left_out.len(), &told["passed"], output.status.code()), (2, &false.into(), Some(2)), "nothing was played");
+    server.stop();
+}
+
+#[test]
+fn a_server_whose_certificate_is_of_an_authority_of_its_own_is_drilled() {
+    let dir = tempfile::tempdir().unwrap();
+    certificates(dir.path());
+    let file = |name: &str| dir.path().join(name);
+    let tls = format!("[tls]\ncertificate = {:?}\nkey = {:?}\n", file("server.pem"), file("server.key"));
+    let server = Server::start_with(&dir.path().join("data"), &tls);
+    let drill = |ca: Option<&str>| {
+        let mut command = watchkeeper();
+        command.args(["drill", "--case", "destruction-by-tool", "--server", &server.console.replace("http://", "https://")]);
+        command.env("WATCHKEEPER_API_KEY", server.key.clone().unwrap()).env_remove("WATCHKEEPER_CA");
+        command.envs(ca.map(|ca| ("WATCHKEEPER_CA", file(ca)))).output().unwrap()
+    };
+    let output = drill(Some("ca.pem"));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(drill(None).status.code(), Some(2), "nobody vouches for it");
+    let output = drill(Some("server.key"));
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("WATCHKEEPER_CA"), "{output:?}");
     server.stop();
 }
 
@@ -117,7 +156,8 @@ fn what_cannot_be_played_is_no_failure_of_detection() {
         &["--case", "direct-injection", "--server", &url][..],
         &["--case", "nothing"],
         &["--case", "direct-injection", "--server", "http://watch.example:7700"],
-        &[],
+        // It cannot be seen, so there is nothing to play.
+        &["--case", "AML.CS0000"],
     ];
     for arguments in wrong {
         let output = watchkeeper().arg("drill").args(arguments).env("WATCHKEEPER_API_KEY", "wk_x").output().unwrap();

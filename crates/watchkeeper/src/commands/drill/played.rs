@@ -57,7 +57,8 @@ pub(super) fn mcp_servers(scenario: &Scenario) -> Vec<String> {
 }
 
 fn mcp_server(scenario: &Scenario, side: Side) -> String {
-    format!("{}-{}", scenario.id, side.as_str())
+    // The dot before a wording's name is none of a server's name.
+    format!("{}-{}", scenario.id.replace('.', "-"), side.as_str())
 }
 
 /// What everything of one side of a scenario begins with: the application, and the sessions.

@@ -1,6 +1,6 @@
 //! Says what became of drills.
 
-use assure::drill::{Outcome, Scenario, Summary, Told, Verdict};
+use assure::drill::{Outcome, Scenario, Summary, Told, Verdict, Wording};
 use serde_json::json;
 use store::{Cell, Table};
 
@@ -9,27 +9,34 @@ use crate::output::{complain, say, table};
 
 /// What there is.
 pub(super) fn list(scenarios: &[Scenario], format: FormatName) -> anyhow::Result<()> {
-    let columns = ["drill", "atlas", "via", "steps", "what"].map(str::to_owned).to_vec();
+    let columns = ["drill", "wording", "atlas", "via", "steps", "what"].map(str::to_owned).to_vec();
     let row = |scenario: &Scenario| {
         let what = match &scenario.not_observable {
             Some(why) => format!("{} (not observable: {why})", scenario.title),
             None => scenario.title.clone(),
         };
         let steps = i64::try_from(scenario.attack.len()).unwrap_or(i64::MAX);
-        vec![text(&scenario.id), text(scenario.subject.id()), text(scenario.via.as_str()), Cell::Int(steps), text(&what)]
+        let wording = text(scenario.wording.as_str());
+        vec![text(&scenario.id), wording, text(scenario.subject.id()), text(scenario.via.as_str()), Cell::Int(steps), text(&what)]
     };
     let mut rows: Vec<Vec<Cell>> = scenarios.iter().map(row).collect();
     for (id, title) in assure::drill::RECORD_DRILLS {
-        rows.push(vec![text(id), text("record"), text("verify"), Cell::Int(1), text(title)]);
+        rows.push(vec![text(id), text(Wording::First.as_str()), text("record"), text("verify"), Cell::Int(1), text(title)]);
     }
     table(&Table { columns, rows, truncated: false }, format)
 }
 
 /// What became of them.
 pub(super) fn tell(outcomes: &[Outcome], format: FormatName) -> anyhow::Result<()> {
-    let summary = Summary::of(outcomes);
+    let summaries: Vec<(Wording, Summary)> =
+        Wording::ALL.into_iter().map(|wording| (wording, Summary::of(outcomes, wording))).collect();
+    let is_told = |(wording, _): &&(Wording, Summary)| outcomes.iter().any(|outcome| outcome.wording == *wording);
     if format == FormatName::Json {
-        let whole = json!({ "passed": outcomes.iter().all(Outcome::is_right), "summary": summary, "drills": outcomes });
+        let passed = outcomes.iter().any(Outcome::is_played) && outcomes.iter().all(Outcome::is_right);
+        let mut whole = json!({ "passed": passed, "summary": Summary::of(outcomes, Wording::First), "drills": outcomes });
+        for (wording, summary) in summaries.iter().filter(is_told) {
+            whole["wordings"][wording.as_str()] = serde_json::to_value(summary)?;
+        }
         return Ok(say(&serde_json::to_string_pretty(&whole)?)?);
     }
     let columns =
@@ -45,13 +52,18 @@ pub(super) fn tell(outcomes: &[Outcome], format: FormatName) -> anyhow::Result<(
     for outcome in outcomes.iter().filter(|outcome| outcome.why.is_some()) {
         say(&format!("{} ({}): {}", outcome.scenario, outcome.subject, outcome.why.as_deref().unwrap_or_default()))?;
     }
-    if summary.later_steps.played > 0 {
-        say(&format!("Later steps that were told, too: {}.", summary.later_steps))?;
-    }
     for outcome in outcomes.iter().filter(|outcome| !outcome.is_right()) {
         complain(&format!("{} ({}): {}", outcome.scenario, outcome.subject, problem(outcome)));
     }
-    say(&format!("{summary}; {} not observable, {} left out", summary.not_observable, summary.left_out))?;
+    for (wording, summary) in summaries.iter().filter(is_told) {
+        let later = summary.later_steps;
+        say(&format!(
+            "{}: {summary}; {} not observable, {} left out; later steps {later}",
+            wording.as_str(),
+            summary.not_observable,
+            summary.left_out
+        ))?;
+    }
     Ok(())
 }
 

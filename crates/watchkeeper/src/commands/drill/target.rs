@@ -1,6 +1,7 @@
 //! The server that is drilled: its API, and its listeners where it is our own.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
@@ -14,6 +15,9 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, RootCertStore};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use server::Addresses;
@@ -81,8 +85,9 @@ struct Table {
 }
 
 impl Target {
-    /// The server at an address. A key goes over plain HTTP on this machine only.
-    pub(super) fn new(url: &str, key: String, listeners: Option<Listeners>) -> anyhow::Result<Self> {
+    /// The server at an address, which the authorities of a file may vouch for in the place of the system's. A key goes over plain HTTP on
+    /// this machine only.
+    pub(super) fn new(url: &str, key: String, ca: Option<&Path>, listeners: Option<Listeners>) -> anyhow::Result<Self> {
         let base: Uri = url.parse().with_context(|| format!("--server {url}"))?;
         let host = base.host().unwrap_or_default().trim_matches(['[', ']']);
         let is_here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
@@ -95,13 +100,22 @@ impl Target {
         http.enforce_http(false);
         let provider = rustls::crypto::aws_lc_rs::default_provider();
         let builder = HttpsConnectorBuilder::new();
-        let builder = match base.scheme_str() {
-            Some("https") => builder.with_provider_and_native_roots(provider).context("the system's certificate authorities")?,
-            // No TLS: do not ask the system for authorities that it may not have.
-            _ => {
-                let tls = rustls::ClientConfig::builder_with_provider(provider.into()).with_safe_default_protocol_versions()?;
-                builder.with_tls_config(tls.with_root_certificates(rustls::RootCertStore::empty()).with_no_client_auth())
+        let with_roots = |roots: RootCertStore| {
+            let tls = ClientConfig::builder_with_provider(provider.clone().into()).with_safe_default_protocol_versions()?;
+            anyhow::Ok(tls.with_root_certificates(roots).with_no_client_auth())
+        };
+        let is_tls = base.scheme_str() == Some("https");
+        let builder = match ca {
+            Some(ca) if is_tls => {
+                let roots = roots(ca)
+                    .with_context(|| format!("WATCHKEEPER_CA {}: name a file with certificates in PEM", ca.display()))?;
+                builder.with_tls_config(with_roots(roots)?)
             }
+            None if is_tls => {
+                builder.with_provider_and_native_roots(provider.clone()).context("the system's certificate authorities")?
+            }
+            // No TLS: do not ask the system for authorities that it may not have.
+            _ => builder.with_tls_config(with_roots(RootCertStore::empty())?),
         };
         let client = Client::builder(TokioExecutor::new()).build(builder.https_or_http().enable_http1().wrap_connector(http));
         let run = format!("{:x}", Timestamp::now().unix_ns() / 1_000_000);
@@ -236,4 +250,14 @@ impl Target {
         };
         tokio::time::timeout(CALL_TIMEOUT, exchange).await.context("the server does not answer")?
     }
+}
+
+/// The authorities of a file in PEM.
+fn roots(path: &Path) -> anyhow::Result<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(path)? {
+        roots.add(certificate?)?;
+    }
+    ensure!(!roots.is_empty(), "there is no certificate in it");
+    Ok(roots)
 }
