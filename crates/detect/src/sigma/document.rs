@@ -6,9 +6,14 @@ use rsigma_eval::compile_rule;
 use rsigma_parser::{CorrelationRule, FilterRule, FilterRuleTarget, Level, SigmaCollection, SigmaRule, parse_sigma_yaml};
 use serde_json::Value as Json;
 
-use super::{correlation, filter};
+use super::{bounds, correlation, filter};
 use crate::detection::Severity;
 use crate::rules::RuleKind;
+
+/// Most errors of one text that are told.
+const ERRORS_MAX: usize = 8;
+/// Longest error, in bytes: the parser shows what it does not understand, however long that is.
+const ERROR_BYTES_MAX: usize = 600;
 
 /// A document of a rule file.
 #[derive(Debug, Clone)]
@@ -36,8 +41,27 @@ pub(crate) struct Header {
     pub(crate) extension: Option<Json>,
 }
 
-/// Parses the documents of one YAML text. What is wrong with a document does not hide the others.
+/// Parses the documents of one YAML text. What is wrong with a document does not hide the others; of a text that goes beyond the bounds
+/// nothing is taken.
 pub(crate) fn parse(yaml: &str) -> (Vec<Parsed>, Vec<String>) {
+    if let Some(error) = bounds::error_of(yaml) {
+        return (Vec::new(), vec![error]);
+    }
+    let (parsed, errors) = parse_bounded(yaml);
+    let count = errors.len();
+    let mut errors: Vec<String> = errors.into_iter().take(ERRORS_MAX).map(cut).collect();
+    if count > errors.len() {
+        errors.push(format!("document: {} more errors", count - errors.len()));
+    }
+    (parsed, errors)
+}
+
+fn cut(mut error: String) -> String {
+    error.truncate(error.floor_char_boundary(ERROR_BYTES_MAX));
+    error
+}
+
+fn parse_bounded(yaml: &str) -> (Vec<Parsed>, Vec<String>) {
     match parse_sigma_yaml(yaml) {
         Err(error) => (Vec::new(), vec![error.to_string()]),
         Ok(SigmaCollection { rules, correlations, filters, errors }) => {
@@ -73,6 +97,30 @@ impl Parsed {
             Self::Rule(_) => RuleKind::Rule,
             Self::Correlation(_) => RuleKind::Correlation,
             Self::Filter(_) => RuleKind::Filter,
+        }
+    }
+
+    pub(crate) fn id(&self) -> Option<&str> {
+        match self {
+            Self::Rule(rule) => rule.id.as_deref(),
+            Self::Correlation(rule) => rule.id.as_deref(),
+            Self::Filter(filter) => filter.id.as_deref(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Rule(rule) => rule.name.as_deref(),
+            Self::Correlation(rule) => rule.name.as_deref(),
+            Self::Filter(filter) => filter.name.as_deref(),
+        }
+    }
+
+    pub(crate) fn title(&self) -> &str {
+        match self {
+            Self::Rule(rule) => &rule.title,
+            Self::Correlation(rule) => &rule.title,
+            Self::Filter(filter) => &filter.title,
         }
     }
 
