@@ -72,7 +72,7 @@ pub(crate) fn assemble(sources: Vec<Source>, without: &[String]) -> Result<RuleS
 
 /// Rules with those of files, which go before them.
 pub(crate) fn beside(rules: Vec<Rule>, problems: Vec<Problem>, files: Vec<File>) -> Result<RuleSet, RuleError> {
-    let mut overlay = Overlay { rules, problems, ..Overlay::default() };
+    let mut overlay = Overlay::of(rules, problems);
     let parsed = parse_files(files, &mut overlay.problems)?;
     overlay.put(parsed, false);
     overlay.settle()

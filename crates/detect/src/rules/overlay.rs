@@ -12,7 +12,7 @@ use super::{Rule, RuleError, RuleSet, examples};
 #[derive(Default)]
 pub(super) struct Overlay {
     /// The uppermost rule of each id.
-    pub(super) rules: Vec<Rule>,
+    rules: Vec<Rule>,
     /// Those below it, the uppermost last.
     below: HashMap<String, Vec<Rule>>,
     /// Rules that must have examples of both kinds, which come out as they should.
@@ -22,6 +22,11 @@ pub(super) struct Overlay {
 }
 
 impl Overlay {
+    /// Rules whose problems are known already.
+    pub(super) fn of(rules: Vec<Rule>, problems: Vec<Problem>) -> Self {
+        Self { rules, problems, ..Self::default() }
+    }
+
     /// Puts the rules of a source above all others.
     pub(super) fn put(&mut self, source: ParsedFiles, must_prove: bool) {
         let ParsedFiles { rules: own, refused } = source;

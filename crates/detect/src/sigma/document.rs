@@ -27,7 +27,6 @@ pub(crate) enum Parsed {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Header {
     pub(crate) id: Option<String>,
-    pub(crate) name: Option<String>,
     pub(crate) title: String,
     pub(crate) status: Option<String>,
     pub(crate) description: Option<String>,
@@ -130,7 +129,6 @@ impl Parsed {
         match self {
             Self::Rule(rule) => Header {
                 id: rule.id.clone(),
-                name: rule.name.clone(),
                 title: rule.title.clone(),
                 status: rule.status.and_then(|status| word(&status)),
                 description: rule.description.clone(),
@@ -145,7 +143,6 @@ impl Parsed {
             },
             Self::Correlation(rule) => Header {
                 id: rule.id.clone(),
-                name: rule.name.clone(),
                 title: rule.title.clone(),
                 status: rule.status.and_then(|status| word(&status)),
                 description: rule.description.clone(),
@@ -158,9 +155,7 @@ impl Parsed {
                 service: None,
                 extension: extension(&rule.custom_attributes),
             },
-            Self::Filter(filter) => {
-                Header { id: filter.id.clone(), name: filter.name.clone(), title: filter.title.clone(), ..Header::default() }
-            }
+            Self::Filter(filter) => Header { id: filter.id.clone(), title: filter.title.clone(), ..Header::default() },
         }
     }
 

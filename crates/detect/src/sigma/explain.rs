@@ -159,7 +159,8 @@ impl Explaining<'_> {
         let compiled = self.sigma.engine.rules().iter().find(|compiled| compiled.id == rule.id)?;
         let trace = explain_rule(compiled, &JsonEvent::borrow(self.event));
         let left = &mut self.parts_left;
-        let conditions: Vec<ExplainedPart> = trace.conditions.iter().map(|one| condition(one, Room { left: &mut *left, depth: 0 })).collect();
+        let conditions: Vec<ExplainedPart> =
+            trace.conditions.iter().map(|one| condition(one, Room { left: &mut *left, depth: 0 })).collect();
         let near_miss = if trace.matched { Vec::new() } else { near_miss(&conditions) };
         let of = Explanation::of(rule.id.as_deref(), &rule.title);
         Some(Explanation { matched: trace.matched, conditions, near_miss, ..of })

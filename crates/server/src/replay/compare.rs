@@ -410,14 +410,22 @@ mod tests {
             ("of a rule that came", vec![InForce("o", 0, true), Found(&came, &came_now)], (0, 0, 1, 0, 0)),
             ("of the same rule in another set", vec![InForce("o", 0, true), Recorded(&plain, &plain_now)], (0, 0, 0, 1, 0)),
             // Its rule may have been another.
-            ("of the same correlation in another set", vec![InForce("o", 0, true), Recorded(&counting, &counting_now)], (0, 1, 0, 0, 0)),
+            (
+                "of the same correlation in another set",
+                vec![InForce("o", 0, true), Recorded(&counting, &counting_now)],
+                (0, 1, 0, 0, 0),
+            ),
             (
                 "of the same rule, which spoke in another set",
                 vec![InForce("o", 0, true), Both(&plain, &plain_now), Found(&plain, &plain_now)],
                 (1, 0, 0, 0, 1),
             ),
             ("nobody knows of which rules", vec![Found(&plain, &plain_now)], (0, 0, 1, 0, 0)),
-            ("before the rules came", vec![InForce("o", 0, true), Found(&came, &came_now), Quiet(9), InForce(&now, 9, true)], (0, 0, 1, 0, 0)),
+            (
+                "before the rules came",
+                vec![InForce("o", 0, true), Found(&came, &came_now), Quiet(9), InForce(&now, 9, true)],
+                (0, 0, 1, 0, 0),
+            ),
             ("behind", vec![InForce("o", 0, true), Quiet(9), InForce(&now, 9, true), Found(&came, &came_now)], (0, 0, 0, 0, 1)),
             // Rules that are exchanged while the server runs take their turn somewhere there.
             (
@@ -448,13 +456,8 @@ mod tests {
                 seq += 1;
             }
             let told = comparing.finish();
-            let counts = (
-                told.same,
-                told.of_other_versions,
-                told.of_newer_rules,
-                told.only_recorded_count,
-                told.only_replayed_count,
-            );
+            let counts =
+                (told.same, told.of_other_versions, told.of_newer_rules, told.only_recorded_count, told.only_replayed_count);
             assert_eq!(counts, expected, "{what}: {told:?}");
             assert_eq!(told.differs(), expected.3 + expected.4 > 0, "{what}");
             assert_eq!(told.changed.len(), usize::from(expected.1 + expected.2 > 0), "{what}");

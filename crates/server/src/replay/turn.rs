@@ -293,7 +293,8 @@ impl Drop for Turn {
         state.explaining.retain(|other| !is_own(other));
         if state.replay.as_ref().is_some_and(is_own) {
             state.replay = None;
-            let outcome = if self.problem.is_some() { ReplayState::Failed } else { ReplayState::Done };
+            let outcome =
+                if self.problem.is_some() || std::thread::panicking() { ReplayState::Failed } else { ReplayState::Done };
             let (ended, problem) = (Some(Timestamp::now().rfc3339()), self.problem.take());
             state.last = Some(ReplayStanding { state: outcome, ended, problem, ..self.progress.standing() });
         }

@@ -38,7 +38,10 @@ pub(super) fn open(data: &Data, config: Option<&Path>) -> anyhow::Result<Record>
 pub(super) fn rules_in_force(dir: &DataDir, data: &Data, config: Option<&Path>) -> anyhow::Result<RulesConfig> {
     Ok(match config {
         Some(config) => Config::read(config)?.rules,
-        None => server::kept_rules(&server::read_keyring(dir, &data.root()?)?)?,
+        None => {
+            let keyring = server::read_keyring(dir, &data.root()?)?;
+            server::kept_rules(&keyring)?
+        }
     })
 }
 
