@@ -250,6 +250,7 @@ fn fuzz(seconds: &str) -> anyhow::Result<()> {
         std::fs::create_dir_all(&corpus)?;
         let seeds = match target {
             "signatures" => root()?.join("content/signatures"),
+            "sigma_rules" => root()?.join("content/rules"),
             target => root()?.join("fuzz/seeds").join(target),
         };
         let (corpus, seeds) = (corpus.to_string_lossy(), seeds.to_string_lossy());

@@ -7,7 +7,7 @@ use unicode_normalization::UnicodeNormalization as _;
 use crate::{Raw, RawEvent};
 
 /// Beginnings of names.
-const PREFIXES: [&str; 15] = [
+const PREFIXES: [&str; 17] = [
     "archive.",
     "configuration.",
     "detection.",
@@ -21,6 +21,8 @@ const PREFIXES: [&str; 15] = [
     "recorder.",
     "recovery.",
     "retention.",
+    "rules.",
+    "signatures.",
     "store.",
     "tenant_key.",
 ];
@@ -140,6 +142,8 @@ mod tests {
             "sign_in",
             "key.create",
             "mcp.tool.approve",
+            "rules.reload",
+            "Signatures.reload",
             "hold\u{200b}.release",
             "\u{200b}configuration.change",
             "cOnfigurat\u{131}on.change",

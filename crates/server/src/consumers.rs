@@ -70,6 +70,8 @@ pub(crate) struct Consumers {
 #[derive(Default)]
 struct Shared {
     stop: AtomicBool,
+    /// Whether nobody detects here: what is recorded waits for somebody who does.
+    detects_not: AtomicBool,
     /// The sealer stops last: what the others record while they stop is sealed, too.
     stop_sealing: AtomicBool,
     sealed: AtomicU64,
@@ -121,6 +123,11 @@ impl RuleExchange {
     pub(crate) fn exchange(&self, rules: RuleSet) {
         *self.0.rules() = Some(Arc::new(rules));
         self.0.exchanges.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The record up to which the detector has come.
+    pub(crate) fn detected(&self) -> u64 {
+        self.0.detected.load(Ordering::Acquire)
     }
 }
 
@@ -177,6 +184,7 @@ impl Consumers {
         shared.sealed.store(ledger.size(), Ordering::Release);
         shared.indexed.store(store.next().0, Ordering::Release);
         shared.detected.store(cursor.get().0, Ordering::Release);
+        shared.detects_not.store(!settings.detects, Ordering::Release);
         *shared.rules() = Some(Arc::new(rules));
         let consumers = Self { shared: shared.clone(), threads: Mutex::new(Vec::new()) };
         consumers.spawn(SEALER, {
@@ -207,11 +215,15 @@ impl Consumers {
                 })
             }
         })?;
+        let detects = settings.detects;
         consumers.spawn("detect", {
             let (shared, spine, pipeline) = (shared.clone(), spine.clone(), pipeline.clone());
             let (data, keyring) = (data.clone(), keyring.clone());
             let mut opened = Some(cursor);
             move || {
+                if !detects {
+                    return Ok(());
+                }
                 when_there_is_room("detect", &|| shared.stopping(), || {
                     loop {
                         let cursor = match opened.take() {
@@ -322,7 +334,14 @@ impl Consumers {
 
     /// Waits until every consumer has seen the records before `end`. `false` when it was not within `timeout`.
     pub(crate) fn flush_to(&self, end: Seq, timeout: Duration) -> bool {
-        self.wait_for(timeout, |Progress { sealed, indexed, detected, .. }| sealed.min(indexed).min(detected) >= end.0)
+        self.wait_for(timeout, |_| self.have_seen(end.0))
+    }
+
+    /// Whether every consumer has seen the records before `end`: of detection, if anybody detects here.
+    pub(crate) fn have_seen(&self, end: u64) -> bool {
+        let Progress { sealed, indexed, detected, .. } = self.progress(0);
+        let detects_not = self.shared.detects_not.load(Ordering::Acquire);
+        sealed.min(indexed) >= end && (detects_not || detected >= end)
     }
 
     fn wait_for(&self, timeout: Duration, is_there: impl Fn(Progress) -> bool) -> bool {

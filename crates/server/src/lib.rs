@@ -10,6 +10,7 @@ mod canary;
 pub mod config;
 mod configuration;
 mod consumers;
+mod coverage;
 mod data_dir;
 mod descriptors;
 mod egress_proxy;
@@ -59,6 +60,7 @@ pub use asker::{Asker, OPERATOR_BYTES_MAX};
 pub use canary::new_marker;
 pub use config::{Config, ConfigError, InspectConfig};
 pub use configuration::ConfigurationError;
+pub use coverage::{COVERAGE_DAYS_MAX, seen};
 pub use data_dir::{DataDir, DataDirError};
 pub use egress_proxy::{EgressAuthorityError, EgressProxyError, egress_authority, kept_egress_authority};
 pub use forwarded::{Network, NetworkError};
@@ -70,9 +72,12 @@ pub use log_keys::{LogKeyError, LogKeyInfo, OVERLAP_RECORDS, OVERLAP_RECORDS_MAX
 pub use node::{Node, NodeError, NodeSettings, Progress};
 pub use pipeline::{Pipeline, Throughput};
 pub use recovery::Recovered;
-pub use replay::{Compared, ExplainRequest, OfEntity, OfRule, ReplayError, ReplayReport, ReplayRequest};
+pub use replay::{
+    ChangedRule, Compared, Ended, ExplainRequest, OfEntity, OfRule, ReplayError, ReplayReport, ReplayRequest, ReplayStanding,
+    ReplayState, Turn, Watch,
+};
 pub use root_key::{RootKeyError, RootKeyPlace, open_keyring, read_keyring};
-pub use rules::RulesStanding;
+pub use rules::{KeptRulesError, RulesStanding, kept_rules};
 pub use run_file::{Listeners, RunFile, ServerProof};
 pub use running::{Addresses, Running, StartError};
 pub use sanitizing::{EphemeralError, SanitizingError, ephemeral_sanitizer, sanitizer, sanitizer_by};

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use capture::command::Deriving;
 use capture::{RecordError, Recorder};
+use detect::RuleSet;
 use event::{Event, Key, Kind, Source, SourcePath, Timestamp, attr};
 use inspect::{Canary, CanaryError};
 use journal::{Journal, Options, Seq};
@@ -33,8 +34,9 @@ use crate::lifecycle::retention;
 use crate::lifecycle::spine::Spine;
 use crate::log_keys::{self, LogKeyError};
 use crate::pipeline::{Pipeline, PipelineRecorder};
+use crate::replay::Replays;
 use crate::root_key::{RootKeyError, RootKeyPlace, open_keyring};
-use crate::rules::{Rules, RulesStanding};
+use crate::rules::{KeptRulesError, Rules, RulesStanding, kept_rules};
 use crate::sanitizing::{self, SanitizingError};
 use crate::signatures::{LOOK, SignatureError, Signatures, SignaturesStanding};
 use crate::standing::{ArchiveStanding, Others, Standing};
@@ -57,6 +59,7 @@ pub struct Node {
     signatures: Arc<Signatures>,
     rules: Arc<Rules>,
     intel: Arc<Intel>,
+    replays: Arc<Replays>,
     newest_at_open: Option<Timestamp>,
     /// The policy by which its checkpoints are witnessed.
     witnesses: Option<String>,
@@ -67,8 +70,10 @@ pub struct Node {
 /// What a node is told when it is opened.
 #[derive(Debug, Clone)]
 pub struct NodeSettings {
-    /// Which Sigma rules there are.
-    pub rules: RulesConfig,
+    /// Which Sigma rules there are; without it, those that the server's last start said, which the keyring keeps.
+    pub rules: Option<RulesConfig>,
+    /// Whether what is recorded is shown to the rules. Whoever only reads leaves that to the next one who does not.
+    pub detects: bool,
     /// Which signatures the inspector uses.
     pub inspect: InspectConfig,
     /// Whose indicators events are looked up in.
@@ -97,7 +102,8 @@ pub struct NodeSettings {
 impl Default for NodeSettings {
     fn default() -> Self {
         Self {
-            rules: RulesConfig::default(),
+            rules: None,
+            detects: true,
             inspect: InspectConfig::default(),
             intel: IntelConfig::default(),
             canaries: Vec::new(),
@@ -146,6 +152,9 @@ pub enum NodeError {
     /// The rules do not load.
     #[error("rules")]
     Rules(#[from] detect::RuleError),
+    /// The rules of the server's last start cannot be had.
+    #[error(transparent)]
+    KeptRules(#[from] KeptRulesError),
     /// The signatures do not load.
     #[error(transparent)]
     Signatures(#[from] SignatureError),
@@ -218,7 +227,8 @@ impl Node {
         let intel = Arc::new(Intel::open(settings.intel.clone(), &data, &keyring, pipeline.clone())?);
         let spine = Spine { journal: journal.clone(), cold: cold.clone() };
         let newest_at_open = newest(&spine)?;
-        let rule_set = settings.rules.rule_set()?.with_canaries(canaries.clone());
+        let (rules_config, rule_set) = rules_of(settings, &keyring)?;
+        let rule_set = rule_set.with_canaries(canaries.clone());
         let left_out = rule_set.problems().iter().map(|problem| format!("rule left out: {problem}"));
         let mut notes: Vec<String> = left_out.chain(rule_set.notes().iter().cloned()).collect();
         if root_is_new {
@@ -231,7 +241,7 @@ impl Node {
         let archives = std::iter::once(&cold).chain(&forensic).cloned().collect();
         let consumers = Consumers::start(&data, &keyring, archives, &spine, pipeline.clone(), rule_set.again()?, settings)?;
         let exchange = consumers.rule_exchange();
-        let rules = Arc::new(Rules::new(settings.rules.clone(), canaries, &rule_set, pipeline.clone(), exchange));
+        let rules = Arc::new(Rules::new(rules_config, canaries, &rule_set, pipeline.clone(), exchange));
         if recovery.torn_bytes > 0 {
             notes.push(format!(
                 "the last run ended in the middle of a write: {} bytes that were never acknowledged were discarded",
@@ -294,6 +304,7 @@ impl Node {
             signatures,
             rules,
             intel,
+            replays: Arc::default(),
             keyring,
             pipeline,
             journal,
@@ -372,6 +383,11 @@ impl Node {
         self.rules.reload(asker);
     }
 
+    /// Says in an event which rules are in force, and from which record on.
+    pub(crate) fn tell_rules(&self, event: &mut Event<String>) {
+        self.rules.tell(event);
+    }
+
     /// How the indicators stand.
     #[must_use]
     pub fn intel(&self) -> IntelStanding {
@@ -396,6 +412,10 @@ impl Node {
 
     pub(crate) fn lifecycle(&self) -> &Lifecycle {
         &self.lifecycle
+    }
+
+    pub(crate) fn replays(&self) -> &Arc<Replays> {
+        &self.replays
     }
 
     pub(crate) fn consumers(&self) -> &Consumers {
@@ -458,7 +478,7 @@ impl Node {
         let until = Instant::now() + timeout;
         loop {
             let progress = self.progress();
-            if [progress.sealed, progress.indexed, progress.detected].iter().all(|&done| done >= progress.recorded) {
+            if self.consumers.have_seen(progress.recorded) {
                 return true;
             }
             if Instant::now() >= until || self.consumers.failure().is_some() {
@@ -505,6 +525,23 @@ impl Node {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// The rules that were asked for, or those of the server's last start.
+fn rules_of(settings: &NodeSettings, keyring: &Keyring) -> Result<(RulesConfig, RuleSet), NodeError> {
+    if let Some(config) = &settings.rules {
+        return Ok((config.clone(), config.rule_set()?));
+    }
+    let kept = kept_rules(keyring).and_then(|config| {
+        let rules = config.rule_set()?;
+        Ok((config, rules))
+    });
+    match kept {
+        Ok(kept) => Ok(kept),
+        // Where nobody detects, rules that cannot be read are in nobody's way.
+        Err(_) if !settings.detects => Ok((RulesConfig::default(), RulesConfig::default().rule_set()?)),
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -8,9 +8,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use detect::{Problem, RuleError, RuleKind, RuleSet, RuleSources};
-use event::{Event, Kind, Timestamp, attr};
+use event::{Event, Key, Kind, Timestamp, attr};
 use files::{Stamp, Tree, TreeError};
 use inspect::Canaries;
+use keys::{Keyring, KeysError};
 use serde::Serialize;
 
 use crate::asker::Asker;
@@ -21,6 +22,10 @@ use crate::pipeline::Pipeline;
 
 /// The event that tells of other rules, or of some that were refused.
 const EVENT: &str = "rules.reload";
+/// Of an event that tells which rules are in force: their digest, and the first record that they saw.
+pub(crate) const RULES_DIGEST: &str = "watchkeeper.rules.digest";
+/// See [`RULES_DIGEST`].
+pub(crate) const RULES_FROM: &str = "watchkeeper.rules.from";
 /// Most problems that are told one by one; the rest is a number, and `watchkeeper rules check` tells all.
 const PROBLEMS_TOLD_MAX: usize = 16;
 /// Longest text that is told, in bytes.
@@ -70,6 +75,49 @@ impl RulesConfig {
     }
 }
 
+/// The keyring's name of the configuration of rules.
+const KEPT: &str = "rules";
+
+/// Why the rules of the server's last start are not known.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeptRulesError {
+    /// The keyring.
+    #[error("the rules that the server went by: {0}")]
+    Keys(#[from] KeysError),
+    /// What is kept is not what this program wrote.
+    #[error(
+        "the rules that the server went by, in the keyring: {0}; start the server with its configuration, which writes them anew"
+    )]
+    Form(#[from] serde_json::Error),
+    /// The rules themselves.
+    #[error(
+        "the rules that the server went by: {0}; where they lie elsewhere now, give the server's configuration with --config"
+    )]
+    Rules(#[from] RuleError),
+}
+
+/// Which rules the server went by at its last start: whoever opens the record without its configuration detects by the same, so that what
+/// it looks at is not lost to them. The program's own where no server has run.
+///
+/// # Errors
+/// Whatever the keyring says.
+pub fn kept_rules(keyring: &Keyring) -> Result<RulesConfig, KeptRulesError> {
+    let json = keyring.named(KEPT)?;
+    Ok(json.map(|json| serde_json::from_slice(&json)).transpose()?.unwrap_or_default())
+}
+
+/// Notes which rules the server goes by.
+pub(crate) fn keep(keyring: &Keyring, config: &RulesConfig) -> Result<(), KeptRulesError> {
+    // Commands run elsewhere.
+    let dirs = config.dirs.iter().map(|dir| std::path::absolute(dir).unwrap_or_else(|_| dir.clone())).collect();
+    let config = RulesConfig { dirs, ..config.clone() };
+    if kept_rules(keyring).ok().as_ref() != Some(&config) {
+        keyring.put_named(KEPT, &serde_json::to_vec(&config)?)?;
+    }
+    Ok(())
+}
+
 /// Looks after the rules of a node.
 pub(crate) struct Rules {
     config: RulesConfig,
@@ -109,6 +157,11 @@ impl Rules {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).standing.clone()
     }
 
+    /// Says in an event which rules are in force, and from which record on.
+    pub(crate) fn tell(&self, event: &mut Event<String>) {
+        tell(event, &self.standing().digest, self.detector.detected());
+    }
+
     /// Looks whether the files have changed and have come to rest, and reads them then.
     pub(crate) fn look(&self) {
         let now = self.config.stamps().ok();
@@ -145,11 +198,15 @@ impl Rules {
                 }
                 let after = description(&state.standing);
                 tracing::info!("rules: {after}; before {before}");
+                let detected = self.detector.detected();
                 if !is_same {
                     self.detector.exchange(rules);
                 }
                 let outcome = if state.standing.problems == 0 { "success" } else { "unknown" };
-                reload_event(asker, outcome, &before, &format!("{after}; {}", state.standing.left_out.join("; ")))
+                let left_out = state.standing.left_out.join("; ");
+                let mut event = reload_event(asker, outcome, &before, &format!("{after}; {left_out}"));
+                tell(&mut event, &state.standing.digest, detected);
+                event
             }
             Err(error) => {
                 let reason = cut(error.to_string());
@@ -196,6 +253,11 @@ fn description(standing: &RulesStanding) -> String {
 fn cut(mut text: String) -> String {
     text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
     text
+}
+
+fn tell(event: &mut Event<String>, digest: &str, from: u64) {
+    event.set(Key::of(RULES_DIGEST), digest);
+    event.set(Key::of(RULES_FROM), i64::try_from(from).unwrap_or(i64::MAX));
 }
 
 fn reload_event(asker: &Asker, outcome: &str, before: &str, after: &str) -> Event<String> {

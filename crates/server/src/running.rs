@@ -256,6 +256,7 @@ impl Running {
         if api.note_start(&addresses, first_key.as_ref().map(|key| &key.info), changes).await {
             configuration.keep(node.keyring()).map_err(NodeError::from)?;
         }
+        crate::rules::keep(node.keyring(), &config.rules).map_err(NodeError::from)?;
         let noting = node.clone();
         drop(tokio::task::spawn_blocking(move || noting.note_intel()).await);
         let witnessing = Witnessing::start(node.data().path(), config, node.others())?;
@@ -304,6 +305,8 @@ impl Running {
     /// Stops listening, lets requests and consumers finish, and closes the journal.
     pub async fn stop(self) -> Result<(), NodeError> {
         self.stop.send_replace(true);
+        // They are read by requests that the listeners would wait for.
+        self.node.replays().stop();
         for listener in self.listeners {
             drop(listener.await);
         }

@@ -80,6 +80,9 @@ pub(crate) enum Command {
     Import {
         #[command(flatten)]
         data: Data,
+        /// The server's configuration: by its rules is detected, and by its signatures inspected [default: the rules of its last start]
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
         /// Files to import
         #[arg(required = true)]
         files: Vec<PathBuf>,

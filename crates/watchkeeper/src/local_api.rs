@@ -26,6 +26,12 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a call may take that reads or writes the archive: as long as the server itself waits for it.
 const PATIENT_TIMEOUT: Duration = Duration::from_secs(3_600);
 
+/// How long a call may take that the server ends by itself, after an hour.
+const WATCHED_TIMEOUT: Duration = Duration::from_secs(3_700);
+
+/// How often is looked how far it is.
+const WATCH_EVERY: Duration = Duration::from_millis(250);
+
 /// The API of the running server.
 pub(crate) struct LocalApi {
     run: RunFile,
@@ -83,6 +89,32 @@ impl LocalApi {
         Ok(serde_json::from_slice(&answer)?)
     }
 
+    /// As `post_patiently`, and asks for `watched` every so often meanwhile.
+    pub(crate) fn post_watching<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &serde_json::Value,
+        watched: &str,
+        told: &mut dyn FnMut(&serde_json::Value),
+    ) -> anyhow::Result<T> {
+        let body = serde_json::to_vec(body)?.into();
+        let answer = self.runtime.block_on(async {
+            let mut asked = std::pin::pin!(self.ask(http::Method::POST, path, body, WATCHED_TIMEOUT));
+            loop {
+                let look = async {
+                    tokio::time::sleep(WATCH_EVERY).await;
+                    self.ask(http::Method::GET, watched, Bytes::new(), CALL_TIMEOUT).await
+                };
+                tokio::select! {
+                    answer = &mut asked => return answer,
+                    // Somebody who cannot look waits all the same.
+                    seen = look => told(&seen.ok().and_then(|seen| serde_json::from_slice(&seen).ok()).unwrap_or_default()),
+                }
+            }
+        })?;
+        Ok(serde_json::from_slice(&answer)?)
+    }
+
     /// Posts and gets what is not JSON.
     pub(crate) fn post_for_bytes(&self, path: &str, body: &serde_json::Value) -> anyhow::Result<Bytes> {
         self.send(http::Method::POST, path, serde_json::to_vec(body)?.into(), PATIENT_TIMEOUT)
@@ -99,6 +131,10 @@ impl LocalApi {
     }
 
     fn send(&self, method: http::Method, path: &str, body: Bytes, timeout: Duration) -> anyhow::Result<Bytes> {
+        self.runtime.block_on(self.ask(method, path, body, timeout))
+    }
+
+    async fn ask(&self, method: http::Method, path: &str, body: Bytes, timeout: Duration) -> anyhow::Result<Bytes> {
         let request = http::Request::builder()
             .method(method)
             .uri(format!("http://{}{path}", self.run.console))
@@ -108,20 +144,15 @@ impl LocalApi {
             None => request,
         };
         let request = request.body(Full::new(body))?;
-        self.runtime.block_on(async {
-            let response =
-                tokio::time::timeout(timeout, self.client.request(request)).await.context("the server does not answer")??;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX)
-                .collect()
-                .await
-                .map_err(|error| anyhow::anyhow!("{error}"))?;
-            let body = body.to_bytes();
-            if !status.is_success() {
-                let error: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
-                bail!("{}", error["error"]["message"].as_str().unwrap_or(status.as_str()));
-            }
-            Ok(body)
-        })
+        let response =
+            tokio::time::timeout(timeout, self.client.request(request)).await.context("the server does not answer")??;
+        let status = response.status();
+        let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| anyhow::anyhow!("{error}"))?.to_bytes();
+        if !status.is_success() {
+            let error: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+            bail!("{}", error["error"]["message"].as_str().unwrap_or(status.as_str()));
+        }
+        Ok(body)
     }
 }

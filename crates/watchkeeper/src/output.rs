@@ -2,6 +2,7 @@
 
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 
+use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
 use store::{Cell, Table};
 
@@ -24,6 +25,15 @@ pub(crate) fn say(line: &str) -> io::Result<()> {
 pub(crate) fn complain(message: &str) {
     // When standard error is gone there is nobody left to tell.
     drop(writeln!(io::stderr().lock(), "watchkeeper: {}", printable(message)));
+}
+
+/// A bar on standard error that tells how far something is; nothing where that is no terminal.
+pub(crate) fn progress(unit: &str, length: u64) -> ProgressBar {
+    let bar = ProgressBar::new(length);
+    match ProgressStyle::with_template(&format!("{{bar:40}} {{human_pos}}/{{human_len}} {unit} {{eta}}")) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
 }
 
 /// Prints a table.

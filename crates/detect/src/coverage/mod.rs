@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use event::TechniqueId;
 use event::taxonomy::{TELEMETRY_LOGGING, atlas};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use layer::navigator_layer;
 pub use needs::{field_of_piece, kinds_of};
@@ -29,7 +29,7 @@ pub struct Seen {
 }
 
 /// How well a technique, or a rule of it, is covered, the worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// No rule is evidence of it.
@@ -62,23 +62,25 @@ impl State {
 }
 
 /// What covers ATLAS.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
     /// The release of ATLAS.
     pub atlas: String,
     /// Whether a record was asked.
     pub is_of_record: bool,
+    /// Rules, correlations and filters that were looked at.
+    pub rules: usize,
     /// Every technique, by its id.
     pub techniques: Vec<TechniqueCoverage>,
 }
 
 /// What covers a technique.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TechniqueCoverage {
     /// The technique.
     pub technique: TechniqueId,
     /// Its name.
-    pub name: &'static str,
+    pub name: String,
     /// Whether mitigation AML.M0024 (AI Telemetry Logging) names it.
     pub is_of_telemetry_logging: bool,
     /// How well it is covered: as well as by the best of its rules.
@@ -90,7 +92,7 @@ pub struct TechniqueCoverage {
 }
 
 /// What a rule brings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RuleCoverage {
     /// Its id.
     pub id: String,
@@ -139,14 +141,14 @@ impl Coverage {
             rules.sort_by(|a, b| (&a.title, &a.id).cmp(&(&b.title, &b.id)));
             Some(TechniqueCoverage {
                 technique,
-                name: &one.name,
+                name: one.name.clone(),
                 is_of_telemetry_logging: TELEMETRY_LOGGING.contains(&one.id.as_str()),
                 state: rules.iter().map(|rule| rule.state).max().unwrap_or(State::None),
                 detections: rules.iter().map(|rule| rule.detections).sum(),
                 rules,
             })
         });
-        Self { atlas: atlas().version.clone(), is_of_record: seen.is_some(), techniques: techniques.collect() }
+        Self { atlas: atlas().version.clone(), is_of_record: seen.is_some(), rules: all.len(), techniques: techniques.collect() }
     }
 
     /// How many techniques are in a state; of all, and of those of AML.M0024.

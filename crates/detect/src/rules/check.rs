@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{Rule, RuleInfo, RuleKind, has_runbook};
+use super::{Rule, RuleError, RuleInfo, RuleKind, has_runbook};
 use crate::fields;
 
 /// Longest title: it becomes the name of an alert.
@@ -27,6 +27,16 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// Of rules that were not even read, for there are too many.
+    pub(crate) fn of_set(error: &RuleError) -> Self {
+        let file = match error {
+            RuleError::Read { path, .. } | RuleError::TooMuch { path, .. } => path.clone(),
+            _ => PathBuf::new(),
+        };
+        let (line, rule, field) = (None, String::new(), "document".to_owned());
+        Self { file, line, rule, field, message: error.to_string(), remedy: "no rule is used".to_owned() }
+    }
+
     pub(crate) fn on(rule: &RuleInfo, field: &str, message: impl Into<String>, remedy: &str) -> Self {
         Self {
             file: rule.file.clone(),

@@ -96,7 +96,7 @@ pub(crate) fn needed<'a>(rule: &'a Rule, rules: &'a [Rule]) -> Vec<&'a Parsed> {
     while let Some(one) = needed.get(next).copied() {
         next += 1;
         for name in one.parsed.references().unwrap_or(&[]) {
-            let found = rules.iter().find(|rule| rule.info.id == *name || rule.parsed.header().name.as_ref() == Some(name));
+            let found = rules.iter().find(|rule| rule.info.id == *name || rule.parsed.name() == Some(name.as_str()));
             if let Some(found) = found
                 && !needed.iter().any(|known| known.info.id == found.info.id)
             {

@@ -52,6 +52,9 @@ pub(crate) struct Example {
 /// Most events that an example can come to.
 pub(crate) const EXAMPLE_EVENTS_MAX: usize = 10_000;
 
+/// Most examples of a rule.
+pub(crate) const EXAMPLES_MAX: usize = 256;
+
 /// How sure a rule is that does not say so.
 pub(crate) const CONFIDENCE_DEFAULT: f32 = 0.6;
 
@@ -59,7 +62,13 @@ impl Extension {
     pub(crate) fn parse(block: Option<&Json>) -> Result<Self, String> {
         match block {
             None => Ok(Self::default()),
-            Some(block) => serde_json::from_value(block.clone()).map_err(|error| error.to_string()),
+            Some(block) => {
+                let block: Self = serde_json::from_value(block.clone()).map_err(|error| error.to_string())?;
+                match block.examples.positive.len() + block.examples.negative.len() {
+                    0..=EXAMPLES_MAX => Ok(block),
+                    count => Err(format!("examples: {count}; at most {EXAMPLES_MAX} are taken")),
+                }
+            }
         }
     }
 }

@@ -8,7 +8,9 @@ use files::{Tree, TreeError};
 
 use super::check::{self, Problem};
 use super::extension::{CONFIDENCE_DEFAULT, Extension};
-use super::{RULE_FILE_BYTES_MAX, RULE_FILES_MAX, Rule, RuleError, RuleInfo, RuleKind, RuleSet, examples};
+use super::overlay::Overlay;
+use super::settle::settle;
+use super::{RULE_FILE_BYTES_MAX, RULE_FILES_MAX, RULES_MAX, Rule, RuleError, RuleInfo, RuleKind, RuleSet, examples};
 use crate::detection::{Severity, sha256_hex};
 use crate::sigma::{self, Parsed};
 
@@ -39,8 +41,8 @@ pub(crate) enum Demand {
 /// Puts a rule set together of files that stand for themselves.
 pub(crate) fn load(files: Vec<File>, demand: Demand) -> Result<RuleSet, RuleError> {
     let mut problems = Vec::new();
-    let mut rules = parse_files(files, &mut problems);
-    keep_what_compiles(&mut rules, &mut problems);
+    let mut rules = parse_files(files, &mut problems)?.rules;
+    problems.extend(settle(&mut rules).into_iter().map(|found| found.problem));
     if demand != Demand::Usable {
         problems.extend(rules.iter().flat_map(check::strict));
         if demand == Demand::Proven {
@@ -54,61 +56,26 @@ pub(crate) fn load(files: Vec<File>, demand: Demand) -> Result<RuleSet, RuleErro
 }
 
 /// Puts a rule set together of several sources, of which a later one goes before an earlier one: where both have a rule of one id, the
-/// later one's is taken. What cannot be used is left out and named, and so is, of a source that must prove its rules, what does not.
+/// later one's is taken, if it can be used. What cannot is left out and named, and so is, of a source that must prove its rules, what does
+/// not; the rule whose place it would have taken stays.
 pub(crate) fn assemble(sources: Vec<Source>, without: &[String]) -> Result<RuleSet, RuleError> {
-    let mut problems = Vec::new();
-    let mut notes = Vec::new();
-    let mut rules: Vec<Rule> = Vec::new();
-    let mut must_prove: HashSet<String> = HashSet::new();
+    let mut overlay = Overlay::default();
     for source in sources {
-        let own = parse_files(source.files, &mut problems);
-        let ids: HashMap<&str, &Rule> = own.iter().map(|rule| (rule.info.id.as_str(), rule)).collect();
-        rules.retain(|rule| {
-            let by = ids.get(rule.info.id.as_str());
-            if let Some(by) = by {
-                let (here, there) = (by.info.file.display(), rule.info.file.display());
-                notes.push(format!("rule {} of {here} takes the place of that of {there}", rule.info.id));
-                must_prove.remove(&rule.info.id);
-            }
-            by.is_none()
-        });
-        if source.must_prove {
-            must_prove.extend(own.iter().map(|rule| rule.info.id.clone()));
-        }
-        rules.extend(own);
+        let parsed = parse_files(source.files, &mut overlay.problems)?;
+        overlay.put(parsed, source.must_prove);
     }
     for id in without {
-        let before = rules.len();
-        rules.retain(|rule| rule.info.id != *id);
-        notes.push(match rules.len() < before {
-            true => format!("rule {id} is disabled by the configuration"),
-            false => format!("rule {id} is to be disabled, and no rule has that id"),
-        });
+        overlay.disable(id);
     }
-    keep_what_compiles(&mut rules, &mut problems);
-    // What a rule that is left out here leaves without its rules goes, too, until nothing changes.
-    let unproven = |rules: &[Rule]| -> Vec<Problem> {
-        let all = rules.iter().filter(|rule| must_prove.contains(&rule.info.id));
-        all.flat_map(|rule| check::unproven(rule).into_iter().chain(examples::problems_of(rule, rules))).collect()
-    };
-    let lacking = unproven(&rules);
-    if !lacking.is_empty() {
-        let out: HashSet<(PathBuf, Option<usize>, String)> =
-            lacking.iter().map(|problem| (problem.file.clone(), problem.line, problem.rule.clone())).collect();
-        rules.retain(|rule| !out.contains(&(rule.info.file.clone(), Some(rule.info.line), check::name_of(&rule.info))));
-        problems.extend(lacking);
-        keep_what_compiles(&mut rules, &mut problems);
-    }
-    RuleSet::of(rules, problems, notes)
+    overlay.settle()
 }
 
 /// Rules with those of files, which go before them.
-pub(crate) fn beside(rules: Vec<Rule>, mut problems: Vec<Problem>, files: Vec<File>) -> Result<RuleSet, RuleError> {
-    let own = parse_files(files, &mut problems);
-    let ids: HashSet<String> = own.iter().map(|rule| rule.info.id.clone()).collect();
-    let mut rules: Vec<Rule> = rules.into_iter().filter(|rule| !ids.contains(&rule.info.id)).chain(own).collect();
-    keep_what_compiles(&mut rules, &mut problems);
-    RuleSet::of(rules, problems, Vec::new())
+pub(crate) fn beside(rules: Vec<Rule>, problems: Vec<Problem>, files: Vec<File>) -> Result<RuleSet, RuleError> {
+    let mut overlay = Overlay::of(rules, problems);
+    let parsed = parse_files(files, &mut overlay.problems)?;
+    overlay.put(parsed, false);
+    overlay.settle()
 }
 
 /// Rule files of one place.
@@ -120,21 +87,24 @@ pub(crate) struct Source {
 
 /// Everything that is wrong, without stopping at anything.
 pub(crate) fn check(files: Vec<File>) -> Vec<Problem> {
-    check_files(files).0
+    check_files_beside(files, Vec::new(), false).0
 }
 
-/// As [`check`], with the number of rules.
-pub(crate) fn check_files(files: Vec<File>) -> (Vec<Problem>, usize) {
-    check_files_beside(files, Vec::new(), false)
-}
-
-/// As [`check_files`], where the files may speak of the rules of others beside them, and each rule must be proven if `prove`.
+/// As [`check`], with the number of rules, where the files may speak of the rules of others beside them, and each rule must be proven if
+/// `prove`.
 pub(crate) fn check_files_beside(files: Vec<File>, beside: Vec<File>, prove: bool) -> (Vec<Problem>, usize) {
     let mut problems = Vec::new();
-    let mut rules = parse_files(files, &mut problems);
+    let parsed = parse_files(files, &mut problems).and_then(|own| Ok((own.rules, parse_files(beside, &mut Vec::new())?.rules)));
+    let (mut rules, others) = match parsed {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            problems.push(Problem::of_set(&error));
+            return (problems, 0);
+        }
+    };
     let own: HashSet<String> = rules.iter().map(|rule| rule.info.id.clone()).collect();
-    rules.extend(parse_files(beside, &mut Vec::new()).into_iter().filter(|rule| !own.contains(&rule.info.id)));
-    keep_what_compiles(&mut rules, &mut problems);
+    rules.extend(others.into_iter().filter(|rule| !own.contains(&rule.info.id)));
+    problems.extend(settle(&mut rules).into_iter().map(|found| found.problem));
     let checked: Vec<&Rule> = rules.iter().filter(|rule| own.contains(&rule.info.id)).collect();
     problems.extend(checked.iter().filter(|rule| check::is_ours(rule)).flat_map(|rule| check::strict(rule)));
     if prove {
@@ -157,12 +127,25 @@ fn unused_filter(filter: &Rule, rules: &[Rule]) -> Option<Problem> {
     })
 }
 
-fn parse_files(files: Vec<File>, problems: &mut Vec<Problem>) -> Vec<Rule> {
-    let mut rules: Vec<Rule> = Vec::new();
+/// The rules of files.
+pub(super) struct ParsedFiles {
+    /// Those that compile.
+    pub(super) rules: Vec<Rule>,
+    /// The ids of those that do not, and the place of the problem that says why.
+    pub(super) refused: Vec<(String, usize)>,
+}
+
+fn parse_files(files: Vec<File>, problems: &mut Vec<Problem>) -> Result<ParsedFiles, RuleError> {
+    let mut all = ParsedFiles { rules: Vec::new(), refused: Vec::new() };
     let mut ids: HashMap<String, PathBuf> = HashMap::new();
+    let mut count: usize = 0;
     for (file, text) in files {
         for (line, document) in documents(&text) {
             let (parsed, errors) = sigma::parse(document);
+            count += parsed.len().max(1);
+            if count > RULES_MAX {
+                return Err(RuleError::TooMuch { path: file, what: "rules before it and in it", max: RULES_MAX });
+            }
             problems.extend(errors.into_iter().map(|error| Problem {
                 file: file.clone(),
                 line: Some(line),
@@ -172,7 +155,19 @@ fn parse_files(files: Vec<File>, problems: &mut Vec<Problem>) -> Vec<Rule> {
                 remedy: "correct the rule; docs/reference/rules.md describes the form".to_owned(),
             }));
             for (index, parsed) in parsed.into_iter().enumerate() {
-                let rule = adopt(parsed, &file, line, document, index, problems);
+                let mut rule = adopt(parsed, &file, line, document, index, problems);
+                let weighed = sigma::weight(&rule.parsed);
+                let weighed = weighed.and_then(|weight| sigma::compile_error(&rule.parsed).map_or(Ok(weight), Err));
+                match weighed {
+                    Ok(weight) => rule.weight = weight,
+                    Err(error) => {
+                        let is_of_condition = error.contains("condition") || error.contains("detection");
+                        let field = if is_of_condition { "detection.condition" } else { "detection" };
+                        all.refused.push((rule.info.id.clone(), problems.len()));
+                        problems.push(Problem::on(&rule.info, field, error, LEFT_OUT));
+                        continue;
+                    }
+                }
                 match ids.get(&rule.info.id) {
                     Some(other) => problems.push(Problem::on(
                         &rule.info,
@@ -182,13 +177,13 @@ fn parse_files(files: Vec<File>, problems: &mut Vec<Problem>) -> Vec<Rule> {
                     )),
                     None => {
                         ids.insert(rule.info.id.clone(), file.clone());
-                        rules.push(rule);
+                        all.rules.push(rule);
                     }
                 }
             }
         }
     }
-    rules
+    Ok(all)
 }
 
 /// The documents of a YAML text with the line at which each begins. A text that uses Sigma's collection actions
@@ -275,90 +270,7 @@ fn adopt(mut parsed: Parsed, file: &Path, line: usize, document: &str, index: us
     {
         problems.push(Problem::on(&info, "watchkeeper.budget", "is 0", "write how many detections an hour may have, 1 or more"));
     }
-    Rule { info, extension, parsed }
+    Rule { info, extension, parsed, weight: 0 }
 }
 
-/// Leaves out rules that do not compile, and correlations and filters that speak of rules that are not there or of each
-/// other in a circle.
-fn keep_what_compiles(rules: &mut Vec<Rule>, problems: &mut Vec<Problem>) {
-    rules.retain(|rule| match sigma::compile_error(&rule.parsed) {
-        None => true,
-        Some(error) => {
-            let field =
-                if error.contains("condition") || error.contains("detection") { "detection.condition" } else { "detection" };
-            problems.push(Problem::on(&rule.info, field, error, "correct the rule; it is left out until then"));
-            false
-        }
-    });
-    let mut names: HashMap<String, String> = HashMap::new();
-    let mut kept: HashSet<String> = HashSet::new();
-    let name_rule = |rule: &Rule, names: &mut HashMap<String, String>| {
-        let header = rule.parsed.header();
-        for name in header.name.into_iter().chain([rule.info.id.clone(), rule.info.title.clone()]) {
-            names.entry(name).or_insert_with(|| rule.info.id.clone());
-        }
-    };
-    for rule in rules.iter().filter(|rule| rule.info.kind == RuleKind::Rule) {
-        name_rule(rule, &mut names);
-        kept.insert(rule.info.id.clone());
-    }
-    // Each round keeps the correlations whose rules are all kept already; what never gets there is dangling or circular.
-    loop {
-        let before = kept.len();
-        for rule in rules.iter().filter(|rule| rule.info.kind == RuleKind::Correlation) {
-            let found = rule.parsed.references().is_some_and(|all| all.iter().all(|name| names.contains_key(name)));
-            if !kept.contains(&rule.info.id) && found {
-                kept.insert(rule.info.id.clone());
-                name_rule(rule, &mut names);
-            }
-        }
-        if kept.len() == before {
-            break;
-        }
-    }
-    rules.retain(|rule| {
-        let references = rule.parsed.references();
-        let missing: Vec<&str> =
-            references.unwrap_or(&[]).iter().filter(|name| !names.contains_key(*name)).map(String::as_str).collect();
-        match rule.info.kind {
-            RuleKind::Rule => true,
-            RuleKind::Correlation if !kept.contains(&rule.info.id) => {
-                let message = format!("refers to rules that are not in the set, or in a circle: {}", missing.join(", "));
-                problems.push(Problem::on(&rule.info, "correlation.rules", message, NAME_RULES));
-                false
-            }
-            RuleKind::Correlation => match sigma::correlation_error(&rule.parsed, |name| names.get(name).cloned()) {
-                None => true,
-                Some(error) => {
-                    problems.push(Problem::on(&rule.info, "correlation", error, "correct the rule; it is left out until then"));
-                    false
-                }
-            },
-            RuleKind::Filter => {
-                // It goes on for those that are there: an exclusion that is lost is a flood of false alarms.
-                if !missing.is_empty() {
-                    let message = format!("refers to rules that are not in the set: {}", missing.join(", "));
-                    problems.push(Problem::on(&rule.info, "filter.rules", message, NAME_RULES));
-                }
-                references.is_none_or(|all| all.len() > missing.len())
-            }
-        }
-    });
-    // What a correlation that was left out just now leaves without its rules.
-    let left: HashSet<String> = rules.iter().map(|rule| rule.info.id.clone()).collect();
-    let is_whole = |rule: &Rule| {
-        rule.info.kind != RuleKind::Correlation
-            || rule
-                .parsed
-                .references()
-                .is_none_or(|all| all.iter().all(|name| names.get(name).is_some_and(|id| left.contains(id))))
-    };
-    if rules.iter().any(|rule| !is_whole(rule)) {
-        return keep_what_compiles(rules, problems);
-    }
-    for rule in rules {
-        rule.parsed.resolve(|name| names.get(name).cloned());
-    }
-}
-
-const NAME_RULES: &str = "refer to rules by the id or name that they have";
+const LEFT_OUT: &str = "correct the rule; it is left out until then";

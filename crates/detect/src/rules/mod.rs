@@ -4,6 +4,8 @@ mod check;
 pub(crate) mod examples;
 mod extension;
 mod load;
+mod overlay;
+mod settle;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use crate::builtin;
 use crate::detection::{Severity, sha256_hex};
 use crate::sigma::explain::Explanation;
 use crate::sigma::runner::Match;
-use crate::sigma::{Parsed, Sigma};
+use crate::sigma::{self, Parsed, Sigma};
 use crate::turns::Signs;
 use load::{Demand, Source};
 
@@ -29,6 +31,8 @@ use load::{Demand, Source};
 pub(crate) const RULE_FILE_BYTES_MAX: u64 = 1024 * 1024;
 /// Most rule files of a directory. SigmaHQ has 4,000.
 pub(crate) const RULE_FILES_MAX: usize = 50_000;
+/// Most rules of a source.
+pub(crate) const RULES_MAX: usize = 20_000;
 
 /// Sigma rules, correlations and filters that work together.
 pub struct RuleSet {
@@ -61,6 +65,8 @@ pub(crate) struct Rule {
     pub(crate) info: RuleInfo,
     pub(crate) extension: Extension,
     pub(crate) parsed: Parsed,
+    /// About what it takes compiled, in bytes.
+    pub(crate) weight: usize,
 }
 
 /// What is known of a rule.
@@ -182,8 +188,10 @@ impl RuleSet {
     /// The rules of files that were read.
     ///
     /// # Errors
-    /// None that a file can cause: what cannot be used is left out and named.
+    /// [`RuleError::TooMuch`] where one is longer than a rule file may be, or they are too many. What else is wrong with a rule leaves that
+    /// one out, and names it.
     pub fn of_files(files: Vec<(PathBuf, String)>) -> Result<Self, RuleError> {
+        bound(&files)?;
         load::assemble(vec![Source { files, must_prove: false }], &[])
     }
 
@@ -192,6 +200,7 @@ impl RuleSet {
     /// # Errors
     /// As [`of_files`](Self::of_files).
     pub fn with_files(self, files: Vec<(PathBuf, String)>) -> Result<Self, RuleError> {
+        bound(&files)?;
         let Self { rules, problems, canaries, budget, .. } = self;
         let set = load::beside(rules, problems, files)?;
         Ok(Self { canaries, budget, ..set })
@@ -256,6 +265,15 @@ impl RuleSet {
         self.rules.iter().map(|rule| &rule.info)
     }
 
+    /// Those that stand for themselves: no correlation, and no filter takes anything out of them.
+    pub fn alone(&self) -> impl Iterator<Item = &RuleInfo> {
+        let filters = || self.rules.iter().filter(|rule| rule.info.kind == RuleKind::Filter);
+        let is_alone = move |rule: &&Rule| {
+            rule.info.kind == RuleKind::Rule && !filters().any(|filter| sigma::filters(&filter.parsed, &rule.parsed))
+        };
+        self.rules.iter().filter(is_alone).map(|rule| &rule.info)
+    }
+
     /// What was left out on loading, and why.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
@@ -265,7 +283,7 @@ impl RuleSet {
     /// The id of the rule that is called so: by its id, its name or its title.
     #[must_use]
     pub fn find(&self, called: &str) -> Option<&RuleInfo> {
-        let is_called = |rule: &&Rule| rule.info.id == called || rule.parsed.header().name.as_deref() == Some(called);
+        let is_called = |rule: &&Rule| rule.info.id == called || rule.parsed.name() == Some(called);
         let by_title = || self.rules.iter().find(|rule| rule.info.title.eq_ignore_ascii_case(called));
         self.rules.iter().find(is_called).or_else(by_title).map(|rule| &rule.info)
     }
@@ -348,6 +366,18 @@ impl RuleSet {
 
     pub(crate) fn match_at(&self, position: usize) -> Option<Match> {
         self.rule(position).map(|rule| Match { rule: rule.info.id.clone(), title: rule.info.title.clone() })
+    }
+}
+
+/// Files that come from elsewhere than a directory are held to the same.
+fn bound(files: &[(PathBuf, String)]) -> Result<(), RuleError> {
+    let bytes_max = usize::try_from(RULE_FILE_BYTES_MAX).unwrap_or(usize::MAX);
+    if let Some((path, _)) = files.iter().find(|(_, text)| text.len() > bytes_max) {
+        return Err(RuleError::TooMuch { path: path.clone(), what: "bytes", max: bytes_max });
+    }
+    match files.get(RULE_FILES_MAX) {
+        Some((path, _)) => Err(RuleError::TooMuch { path: path.clone(), what: "rule files before it", max: RULE_FILES_MAX }),
+        None => Ok(()),
     }
 }
 

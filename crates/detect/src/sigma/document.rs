@@ -6,9 +6,14 @@ use rsigma_eval::compile_rule;
 use rsigma_parser::{CorrelationRule, FilterRule, FilterRuleTarget, Level, SigmaCollection, SigmaRule, parse_sigma_yaml};
 use serde_json::Value as Json;
 
-use super::{correlation, filter};
+use super::{bounds, correlation, filter};
 use crate::detection::Severity;
 use crate::rules::RuleKind;
+
+/// Most errors of one text that are told.
+const ERRORS_MAX: usize = 8;
+/// Longest error, in bytes: the parser shows what it does not understand, however long that is.
+const ERROR_BYTES_MAX: usize = 600;
 
 /// A document of a rule file.
 #[derive(Debug, Clone)]
@@ -22,7 +27,6 @@ pub(crate) enum Parsed {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Header {
     pub(crate) id: Option<String>,
-    pub(crate) name: Option<String>,
     pub(crate) title: String,
     pub(crate) status: Option<String>,
     pub(crate) description: Option<String>,
@@ -36,8 +40,27 @@ pub(crate) struct Header {
     pub(crate) extension: Option<Json>,
 }
 
-/// Parses the documents of one YAML text. What is wrong with a document does not hide the others.
+/// Parses the documents of one YAML text. What is wrong with a document does not hide the others; of a text that goes beyond the bounds
+/// nothing is taken.
 pub(crate) fn parse(yaml: &str) -> (Vec<Parsed>, Vec<String>) {
+    if let Some(error) = bounds::error_of(yaml) {
+        return (Vec::new(), vec![error]);
+    }
+    let (parsed, errors) = parse_bounded(yaml);
+    let count = errors.len();
+    let mut errors: Vec<String> = errors.into_iter().take(ERRORS_MAX).map(cut).collect();
+    if count > errors.len() {
+        errors.push(format!("document: {} more errors", count - errors.len()));
+    }
+    (parsed, errors)
+}
+
+fn cut(mut error: String) -> String {
+    error.truncate(error.floor_char_boundary(ERROR_BYTES_MAX));
+    error
+}
+
+fn parse_bounded(yaml: &str) -> (Vec<Parsed>, Vec<String>) {
     match parse_sigma_yaml(yaml) {
         Err(error) => (Vec::new(), vec![error.to_string()]),
         Ok(SigmaCollection { rules, correlations, filters, errors }) => {
@@ -76,13 +99,36 @@ impl Parsed {
         }
     }
 
+    pub(crate) fn id(&self) -> Option<&str> {
+        match self {
+            Self::Rule(rule) => rule.id.as_deref(),
+            Self::Correlation(rule) => rule.id.as_deref(),
+            Self::Filter(filter) => filter.id.as_deref(),
+        }
+    }
+
+    pub(crate) fn name(&self) -> Option<&str> {
+        match self {
+            Self::Rule(rule) => rule.name.as_deref(),
+            Self::Correlation(rule) => rule.name.as_deref(),
+            Self::Filter(filter) => filter.name.as_deref(),
+        }
+    }
+
+    pub(crate) fn title(&self) -> &str {
+        match self {
+            Self::Rule(rule) => &rule.title,
+            Self::Correlation(rule) => &rule.title,
+            Self::Filter(filter) => &filter.title,
+        }
+    }
+
     pub(crate) fn header(&self) -> Header {
         let extension =
             |attributes: &HashMap<String, _>| attributes.get("watchkeeper").and_then(|value| serde_json::to_value(value).ok());
         match self {
             Self::Rule(rule) => Header {
                 id: rule.id.clone(),
-                name: rule.name.clone(),
                 title: rule.title.clone(),
                 status: rule.status.and_then(|status| word(&status)),
                 description: rule.description.clone(),
@@ -97,7 +143,6 @@ impl Parsed {
             },
             Self::Correlation(rule) => Header {
                 id: rule.id.clone(),
-                name: rule.name.clone(),
                 title: rule.title.clone(),
                 status: rule.status.and_then(|status| word(&status)),
                 description: rule.description.clone(),
@@ -110,9 +155,7 @@ impl Parsed {
                 service: None,
                 extension: extension(&rule.custom_attributes),
             },
-            Self::Filter(filter) => {
-                Header { id: filter.id.clone(), name: filter.name.clone(), title: filter.title.clone(), ..Header::default() }
-            }
+            Self::Filter(filter) => Header { id: filter.id.clone(), title: filter.title.clone(), ..Header::default() },
         }
     }
 

@@ -4,8 +4,10 @@
 //! Verdicts come from the engine's own matchers (`rsigma_eval::explain_rule`, which shares them); this module gives them a form that can
 //! be shown, and says what is missing.
 
+use std::collections::{HashMap, HashSet};
+
 use rsigma_eval::{ConditionTrace, DetectionTrace, ItemTrace, JsonEvent, MatchReason, SelectionBranch, explain_rule};
-use rsigma_parser::{CorrelationCondition, CorrelationRule};
+use rsigma_parser::{CorrelationCondition, CorrelationRule, SigmaRule};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -16,8 +18,12 @@ use super::{Parsed, Sigma, filter};
 const VALUE_CHARS_MAX: usize = 160;
 /// Most items that a near miss names.
 const MISSING_MAX: usize = 4;
-/// Most parts of one rule that are shown; a rule of the largest repository has some hundreds.
+/// Most parts that are shown, of a rule and of those that it counts; a rule of the largest repository has some hundreds.
 const PARTS_MAX: usize = 4_096;
+/// Deepest nesting of parts that is shown: whoever reads the answer bounds the nesting of JSON, too, and each part is two levels of that.
+const PARTS_DEPTH_MAX: usize = 32;
+/// Most rules that are explained, of a correlation with those that it counts.
+const RULES_MAX: usize = 256;
 
 /// A rule and an event.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -105,60 +111,96 @@ enum Join {
 
 impl Sigma {
     /// Explains the rule at a place of the set, which has `documents`. Of a correlation the windows are taken as they are: the events
-    /// before, and this one, were observed.
+    /// before, and this one, were observed. A rule that several correlations count is explained once.
     pub(crate) fn explain(&self, documents: &[&Parsed], position: usize, event: &Json) -> Option<Explanation> {
-        match documents.get(position)? {
-            Parsed::Rule(rule) => {
-                let compiled = self.engine.rules().iter().find(|compiled| compiled.id == rule.id)?;
-                let trace = explain_rule(compiled, &JsonEvent::borrow(event));
-                let mut left = PARTS_MAX;
-                let conditions: Vec<ExplainedPart> = trace.conditions.iter().map(|one| condition(one, &mut left)).collect();
-                let near_miss = if trace.matched { Vec::new() } else { near_miss(&conditions) };
-                Some(Explanation {
-                    matched: trace.matched,
-                    conditions,
-                    near_miss,
-                    ..Explanation::of(rule.id.as_deref(), &rule.title)
-                })
-            }
-            Parsed::Correlation(rule) => {
-                let places: Vec<usize> = rule.rules.iter().filter_map(|name| position_of(documents, name)).collect();
-                let rules: Vec<Explanation> = places.iter().filter_map(|place| self.explain(documents, *place, event)).collect();
-                let window = self.correlations.standing(position, &JsonEvent::borrow(event)).map(|standing| ExplainedWindow {
-                    kind: rule.correlation_type.as_str().to_owned(),
-                    group: standing.group,
-                    value: standing.value,
-                    condition: wanted(rule),
-                    seconds: rule.timespan.seconds,
-                    holds: standing.holds,
-                });
-                let counted = rules.iter().any(|one| one.matched);
-                let mut told = Explanation::of(rule.id.as_deref(), &rule.title);
-                told.matched = counted && window.as_ref().is_some_and(|window| window.holds);
-                match &window {
-                    None => told.notes.push(
-                        "the event has none of the fields that the correlation groups by, or nothing was counted".to_owned(),
-                    ),
-                    Some(window) if !window.holds && counted => {
-                        let value = window.value.map_or("nothing".to_owned(), |value| value.to_string());
-                        told.near_miss.push(format!(
-                            "{} is {value} in {} s, asked for is {}",
-                            window.kind, window.seconds, window.condition
-                        ));
-                    }
-                    Some(_) if !counted => {
-                        told.near_miss = rules.iter().flat_map(|one| one.near_miss.clone()).take(MISSING_MAX).collect();
-                    }
-                    Some(_) => {}
-                }
-                Some(Explanation { window, rules, ..told })
-            }
+        let mut explaining = Explaining { sigma: self, documents, event, told: HashMap::new(), parts_left: PARTS_MAX };
+        explaining.rule(position)
+    }
+}
+
+/// A rule, and what it rests on, explained one after the other.
+struct Explaining<'a> {
+    sigma: &'a Sigma,
+    documents: &'a [&'a Parsed],
+    event: &'a Json,
+    /// Rules that are explained already, and whether they match.
+    told: HashMap<usize, bool>,
+    parts_left: usize,
+}
+
+impl Explaining<'_> {
+    fn rule(&mut self, position: usize) -> Option<Explanation> {
+        let document = *self.documents.get(position)?;
+        if let Some(matched) = self.told.get(&position).copied() {
+            let mut again = Explanation::of(document.id(), document.title());
+            again.matched = matched;
+            again.notes.push("it is explained above".to_owned());
+            return Some(again);
+        }
+        if self.told.len() >= RULES_MAX {
+            return None;
+        }
+        // Rules refer to each other in no circle (`rules::load`); one that did would end here.
+        self.told.insert(position, false);
+        let told = match document {
+            Parsed::Rule(rule) => self.of_rule(rule)?,
+            Parsed::Correlation(rule) => self.of_correlation(position, rule),
             Parsed::Filter(filter) => {
                 let mut told = Explanation::of(filter.id.as_deref(), &filter.title);
                 told.notes.push("a filter matches nothing by itself; ask for one of the rules that it is for".to_owned());
-                Some(told)
+                told
             }
+        };
+        self.told.insert(position, told.matched);
+        Some(told)
+    }
+
+    fn of_rule(&mut self, rule: &SigmaRule) -> Option<Explanation> {
+        let compiled = self.sigma.engine.rules().iter().find(|compiled| compiled.id == rule.id)?;
+        let trace = explain_rule(compiled, &JsonEvent::borrow(self.event));
+        let left = &mut self.parts_left;
+        let conditions: Vec<ExplainedPart> =
+            trace.conditions.iter().map(|one| condition(one, Room { left: &mut *left, depth: 0 })).collect();
+        let near_miss = if trace.matched { Vec::new() } else { near_miss(&conditions) };
+        let of = Explanation::of(rule.id.as_deref(), &rule.title);
+        Some(Explanation { matched: trace.matched, conditions, near_miss, ..of })
+    }
+
+    fn of_correlation(&mut self, position: usize, rule: &CorrelationRule) -> Explanation {
+        let mut places: Vec<usize> = rule.rules.iter().filter_map(|name| self.sigma.names.position(name)).collect();
+        let mut known = HashSet::new();
+        places.retain(|place| known.insert(*place));
+        let rules: Vec<Explanation> = places.iter().filter_map(|place| self.rule(*place)).collect();
+        let standing = self.sigma.correlations.standing(position, &JsonEvent::borrow(self.event));
+        let window = standing.map(|standing| ExplainedWindow {
+            kind: rule.correlation_type.as_str().to_owned(),
+            group: standing.group,
+            value: standing.value,
+            condition: wanted(rule),
+            seconds: rule.timespan.seconds,
+            holds: standing.holds,
+        });
+        let counted = rules.iter().any(|one| one.matched);
+        let mut told = Explanation::of(rule.id.as_deref(), &rule.title);
+        told.matched = counted && window.as_ref().is_some_and(|window| window.holds);
+        if rules.len() < places.len() {
+            told.notes.push(format!("{} of its rules are not explained: there are too many", places.len() - rules.len()));
         }
+        match &window {
+            None => told
+                .notes
+                .push("the event has none of the fields that the correlation groups by, or nothing was counted".to_owned()),
+            Some(window) if !window.holds && counted => {
+                let value = window.value.map_or("nothing".to_owned(), |value| value.to_string());
+                let (kind, seconds, condition) = (&window.kind, window.seconds, &window.condition);
+                told.near_miss.push(format!("{kind} is {value} in {seconds} s, asked for is {condition}"));
+            }
+            Some(_) if !counted => {
+                told.near_miss = rules.iter().flat_map(|one| one.near_miss.clone()).take(MISSING_MAX).collect();
+            }
+            Some(_) => {}
+        }
+        Explanation { window, rules, ..told }
     }
 }
 
@@ -178,13 +220,6 @@ impl Explanation {
     }
 }
 
-fn position_of(documents: &[&Parsed], name: &str) -> Option<usize> {
-    documents.iter().position(|document| {
-        let header = document.header();
-        header.id.as_deref() == Some(name) || header.name.as_deref() == Some(name)
-    })
-}
-
 fn wanted(rule: &CorrelationRule) -> String {
     match &rule.condition {
         CorrelationCondition::Extended(expression) => expression.to_string(),
@@ -200,37 +235,38 @@ fn wanted(rule: &CorrelationRule) -> String {
     }
 }
 
-fn condition(trace: &ConditionTrace, left: &mut usize) -> ExplainedPart {
+fn condition(trace: &ConditionTrace, room: Room<'_>) -> ExplainedPart {
     let part = |what: &str, matched, join, parts| ExplainedPart { what: what.to_owned(), matched, item: None, parts, join };
     match trace {
         ConditionTrace::Selection { name, matched, detection: found } => {
-            part(&name_of(name), *matched, Join::All, bounded(left, |left| vec![detection(found, left)]))
+            part(&name_of(name), *matched, Join::All, room.parts(|room| vec![detection(found, room.again())]))
         }
         ConditionTrace::And { matched, children } => part(
             "all of these",
             *matched,
             Join::All,
-            bounded(left, |left| children.iter().map(|child| condition(child, left)).collect()),
+            room.parts(|room| children.iter().map(|child| condition(child, room.again())).collect()),
         ),
         ConditionTrace::Or { matched, children } => part(
             "one of these",
             *matched,
             Join::Any,
-            bounded(left, |left| children.iter().map(|child| condition(child, left)).collect()),
+            room.parts(|room| children.iter().map(|child| condition(child, room.again())).collect()),
         ),
         ConditionTrace::Not { matched, child } => {
-            part("not", *matched, Join::Not, bounded(left, |left| vec![condition(child, left)]))
+            part("not", *matched, Join::Not, room.parts(|room| vec![condition(child, room.again())]))
         }
         ConditionTrace::Quantified { quantifier, matched, need, got, branches } => {
             let what = format!("{quantifier} of these selections ({got} hold, {need} needed)");
-            let of = |branch: &SelectionBranch, left: &mut usize| ExplainedPart {
+            let of = |branch: &SelectionBranch, room: Room<'_>| ExplainedPart {
                 what: name_of(&branch.name),
                 matched: branch.matched,
                 item: None,
-                parts: bounded(left, |left| vec![detection(&branch.detection, left)]),
+                parts: room.parts(|room| vec![detection(&branch.detection, room.again())]),
                 join: Join::All,
             };
-            part(&what, *matched, Join::Count(*need), bounded(left, |left| branches.iter().map(|one| of(one, left)).collect()))
+            let parts = room.parts(|room| branches.iter().map(|one| of(one, room.again())).collect());
+            part(&what, *matched, Join::Count(*need), parts)
         }
     }
 }
@@ -243,45 +279,59 @@ fn name_of(name: &str) -> String {
     }
 }
 
-fn detection(trace: &DetectionTrace, left: &mut usize) -> ExplainedPart {
+fn detection(trace: &DetectionTrace, room: Room<'_>) -> ExplainedPart {
     let part = |what: &str, matched, join, parts| ExplainedPart { what: what.to_owned(), matched, item: None, parts, join };
     match trace {
         DetectionTrace::AllOf { matched, items } => {
-            part("all items", *matched, Join::All, bounded(left, |_| items.iter().map(item).collect()))
+            part("all items", *matched, Join::All, room.parts(|_| items.iter().map(item).collect()))
         }
         DetectionTrace::AnyOf { matched, branches } => part(
             "one of the list",
             *matched,
             Join::Any,
-            bounded(left, |left| branches.iter().map(|one| detection(one, left)).collect()),
+            room.parts(|room| branches.iter().map(|one| detection(one, room.again())).collect()),
         ),
         DetectionTrace::And { matched, branches } => part(
             "all of these",
             *matched,
             Join::All,
-            bounded(left, |left| branches.iter().map(|one| detection(one, left)).collect()),
+            room.parts(|room| branches.iter().map(|one| detection(one, room.again())).collect()),
         ),
         DetectionTrace::Keywords { item: found, .. } => item(found),
-        DetectionTrace::Conditional { condition: found, .. } => condition(found, left),
+        DetectionTrace::Conditional { condition: found, .. } => condition(found, room),
         DetectionTrace::ArrayMatch { field, quantifier, matched, member_count, matched_count, members, .. } => {
             let what = format!("{field}[{quantifier}]: {matched_count} of {member_count} members hold");
             let mut whole = part(&what, *matched, Join::Item, Vec::new());
-            whole.parts = bounded(left, |left| members.iter().map(|member| detection(&member.detection, left)).collect());
+            whole.parts = room.parts(|room| members.iter().map(|member| detection(&member.detection, room.again())).collect());
             whole
         }
         DetectionTrace::Other { kind, matched } => part(kind, *matched, Join::Item, Vec::new()),
     }
 }
 
-/// The parts, as long as there is room for some.
-fn bounded(left: &mut usize, parts: impl FnOnce(&mut usize) -> Vec<ExplainedPart>) -> Vec<ExplainedPart> {
-    if *left == 0 {
-        return Vec::new();
+/// How many parts may still be shown, and how deep one stands.
+struct Room<'a> {
+    left: &'a mut usize,
+    depth: usize,
+}
+
+impl Room<'_> {
+    /// The same room, for one of several parts.
+    fn again(&mut self) -> Room<'_> {
+        Room { left: &mut *self.left, depth: self.depth }
     }
-    let mut parts = parts(left);
-    parts.truncate(*left);
-    *left -= parts.len();
-    parts
+
+    /// The parts a level deeper, as long as there is room for some.
+    fn parts(mut self, parts: impl FnOnce(&mut Room<'_>) -> Vec<ExplainedPart>) -> Vec<ExplainedPart> {
+        self.depth += 1;
+        if *self.left == 0 || self.depth > PARTS_DEPTH_MAX {
+            return Vec::new();
+        }
+        let mut parts = parts(&mut self);
+        parts.truncate(*self.left);
+        *self.left -= parts.len();
+        parts
+    }
 }
 
 fn item(trace: &ItemTrace) -> ExplainedPart {

@@ -4,6 +4,7 @@
 //! with many values matches when any of them does; correlation windows slide; a rule that a correlation refers to does
 //! not speak for itself unless the correlation says `generate: true`.
 
+mod bounds;
 pub(crate) mod correlation;
 mod document;
 pub(crate) mod evidence;
@@ -11,6 +12,7 @@ pub(crate) mod explain;
 mod filter;
 pub(crate) mod flatten;
 pub(crate) mod runner;
+mod weight;
 
 use std::collections::{HashMap, HashSet};
 
@@ -23,6 +25,7 @@ use serde_json::Value as Json;
 pub(crate) use self::correlation::Windows;
 use self::correlation::{Correlations, Counted, Dropped};
 pub(crate) use self::document::{Parsed, compile_error, correlation_error, parse};
+pub(crate) use self::weight::weight;
 use crate::detection::Evidence;
 use crate::fields::PRODUCT;
 use crate::rules::RuleKind;
@@ -30,10 +33,49 @@ use crate::rules::RuleKind;
 /// Rules, compiled, with the windows of their correlations.
 pub(crate) struct Sigma {
     engine: Engine,
-    index: HashMap<String, usize>,
+    names: Names,
     silent: HashSet<usize>,
     correlations: Correlations,
     needles: evidence::Needles,
+}
+
+/// By what the rules of a set are referred to: their id, or their name (Sigma 2.1, correlation rules, "Related rules"). An id goes before a
+/// name, and of several rules of one name the first is meant.
+#[derive(Debug, Default)]
+pub(crate) struct Names {
+    ids: HashMap<String, usize>,
+    names: HashMap<String, usize>,
+    doubled: HashSet<String>,
+}
+
+impl Names {
+    pub(crate) fn of<'a>(documents: impl Iterator<Item = &'a Parsed>) -> Self {
+        let mut all = Self::default();
+        for (position, document) in documents.enumerate() {
+            if let Some(id) = document.id() {
+                all.ids.entry(id.to_owned()).or_insert(position);
+            }
+            // Nothing refers to a filter.
+            if let Some(name) = document.name().filter(|_| document.kind() != RuleKind::Filter) {
+                if all.names.contains_key(name) {
+                    all.doubled.insert(name.to_owned());
+                } else {
+                    all.names.insert(name.to_owned(), position);
+                }
+            }
+        }
+        all
+    }
+
+    /// The place in the set of the rule that is called so.
+    pub(crate) fn position(&self, called: &str) -> Option<usize> {
+        self.ids.get(called).or_else(|| self.names.get(called)).copied()
+    }
+
+    /// Whether several rules have that name, and none that id.
+    pub(crate) fn is_doubled(&self, called: &str) -> bool {
+        self.doubled.contains(called) && !self.ids.contains_key(called)
+    }
 }
 
 /// Which rules are asked: those of our log source's category and service.
@@ -81,7 +123,7 @@ impl Sigma {
     pub(crate) fn empty() -> Self {
         Self {
             engine: Engine::new(),
-            index: HashMap::new(),
+            names: Names::default(),
             silent: HashSet::new(),
             correlations: Correlations::default(),
             needles: evidence::Needles::default(),
@@ -90,13 +132,7 @@ impl Sigma {
 
     /// Compiles documents whose ids are unique and set.
     pub(crate) fn compile<'a>(documents: impl Iterator<Item = &'a Parsed> + Clone) -> Result<Self, String> {
-        let mut index = HashMap::new();
-        let mut names: HashMap<String, usize> = HashMap::new();
-        for (position, document) in documents.clone().enumerate() {
-            let header = document.header();
-            index.extend(header.id.clone().map(|id| (id, position)));
-            names.extend(header.id.into_iter().chain(header.name).map(|name| (name, position)));
-        }
+        let names = Names::of(documents.clone());
         let mut needles = evidence::Needles::default();
         let mut engine = Engine::new();
         engine.set_match_detail(MatchDetailLevel::Full);
@@ -111,13 +147,13 @@ impl Sigma {
             Parsed::Correlation(rule) => Some((position, rule.as_ref())),
             _ => None,
         });
-        let correlations = Correlations::compile(correlations, |name| names.get(name).copied())?;
+        let correlations = Correlations::compile(correlations, |name| names.position(name))?;
         let referred = |generate: bool| -> HashSet<usize> {
             let correlations = documents.clone().filter(|one| one.kind() == RuleKind::Correlation && one.generates() == generate);
-            correlations.flat_map(|one| one.references().unwrap_or(&[])).filter_map(|name| names.get(name).copied()).collect()
+            correlations.flat_map(|one| one.references().unwrap_or(&[])).filter_map(|name| names.position(name)).collect()
         };
         let silent = referred(false).difference(&referred(true)).copied().collect();
-        Ok(Self { engine, index, silent, correlations, needles })
+        Ok(Self { engine, names, silent, correlations, needles })
     }
 
     /// The rules that match, in their order; with a place, only those of our log source.
@@ -209,7 +245,7 @@ impl Sigma {
     }
 
     fn position(&self, result: &EvaluationResult) -> usize {
-        result.header.rule_id.as_ref().and_then(|id| self.index.get(id)).copied().unwrap_or(usize::MAX)
+        result.header.rule_id.as_ref().and_then(|id| self.names.ids.get(id)).copied().unwrap_or(usize::MAX)
     }
 
     /// What shows a hit, as far as the event's searches allow.

@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "tests may fail")]
 
 mod generated;
+mod hostile;
 mod sets;
 
 use std::collections::BTreeSet;

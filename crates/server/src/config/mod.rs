@@ -204,7 +204,8 @@ impl Config {
     #[must_use]
     pub fn node(&self) -> NodeSettings {
         NodeSettings {
-            rules: self.rules.clone(),
+            rules: Some(self.rules.clone()),
+            detects: true,
             inspect: self.inspect.clone(),
             intel: self.intel.clone(),
             canaries: self.canary.clone(),

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::Request;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use store::QueryError;
 
 use super::page;
 use crate::api_keys::ApiKeyError;
-use crate::replay::ReplayError;
+use crate::replay::{Ended, ReplayError};
 
 /// Largest body of an API call that is not a batch of events.
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -44,11 +44,9 @@ impl<S: Send + Sync> axum::extract::FromRequest<S> for Body {
             Ok(Ok(bytes)) => Ok(Self(bytes)),
             Ok(Err(_)) => {
                 let message = format!("body: at most {bytes_max} bytes are taken");
-                Err(ApiError { status: StatusCode::PAYLOAD_TOO_LARGE, message })
+                Err(ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message))
             }
-            Err(_) => {
-                Err(ApiError { status: StatusCode::REQUEST_TIMEOUT, message: "body: it did not come within the time".to_owned() })
-            }
+            Err(_) => Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "body: it did not come within the time")),
         }
     }
 }
@@ -58,23 +56,25 @@ impl<S: Send + Sync> axum::extract::FromRequest<S> for Body {
 pub(crate) struct ApiError {
     status: StatusCode,
     message: String,
+    /// When it may be otherwise.
+    retry_after: Option<Duration>,
 }
 
 impl ApiError {
     pub(crate) fn bad_request(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
+        Self::new(StatusCode::BAD_REQUEST, message.into())
     }
 
     pub(crate) fn too_many(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::TOO_MANY_REQUESTS, message: message.into() }
+        Self::new(StatusCode::TOO_MANY_REQUESTS, message.into())
     }
 
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::UNAUTHORIZED, message: message.into() }
+        Self::new(StatusCode::UNAUTHORIZED, message.into())
     }
 
     pub(crate) fn new(status: StatusCode, error: impl std::fmt::Display) -> Self {
-        Self { status, message: error.to_string() }
+        Self { status, message: error.to_string(), retry_after: None }
     }
 
     /// Something of ours does not work now.
@@ -90,7 +90,7 @@ impl From<QueryError> for ApiError {
             QueryError::Store(_) | QueryError::Busy { .. } => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_REQUEST,
         };
-        Self { status, message: error.to_string() }
+        Self::new(status, error)
     }
 }
 
@@ -99,7 +99,15 @@ impl From<ReplayError> for ApiError {
         match error {
             ReplayError::Query(error) => error.into(),
             ReplayError::NoEvent(_) | ReplayError::NoRule(_) => Self::new(StatusCode::NOT_FOUND, error),
-            ReplayError::Time { .. } | ReplayError::NotSigma(_) | ReplayError::Rules(_) => Self::bad_request(error.to_string()),
+            ReplayError::Busy { retry_after, .. } => {
+                Self { retry_after: Some(retry_after), ..Self::new(StatusCode::TOO_MANY_REQUESTS, error) }
+            }
+            ReplayError::Ended { why: Ended::Cancelled { .. }, .. } => Self::new(StatusCode::CONFLICT, error),
+            // It will not be done in time the next time either.
+            ReplayError::Ended { why: Ended::Expired { .. }, .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error),
+            ReplayError::Time { .. } | ReplayError::Span | ReplayError::NotSigma(_) | ReplayError::Rules(_) => {
+                Self::bad_request(error.to_string())
+            }
             _ => Self::stopped(error),
         }
     }
@@ -112,12 +120,16 @@ impl From<ApiKeyError> for ApiError {
             ApiKeyError::TooMany => StatusCode::CONFLICT,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
-        Self { status, message: error.to_string() }
+        Self::new(status, error)
     }
 }
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(serde_json::json!({ "error": { "message": self.message } }))).into_response()
+        let body = Json(serde_json::json!({ "error": { "message": self.message } }));
+        match self.retry_after {
+            None => (self.status, body).into_response(),
+            Some(after) => (self.status, [(header::RETRY_AFTER, after.as_secs().max(1).to_string())], body).into_response(),
+        }
     }
 }

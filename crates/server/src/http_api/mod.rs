@@ -10,6 +10,7 @@ mod mcp;
 mod page;
 mod read;
 mod refusals;
+mod rules;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -108,6 +109,7 @@ impl Api {
         let mut started = internal(Kind::Admin, "server.start");
         started.set(attr::EVENT_ACTION, "start");
         started.set(attr::ADMIN_OBJECT, format!("console {}", addresses.console).as_str());
+        self.node.tell_rules(&mut started);
         let mut events: Vec<_> = self.node.newest_at_open().map(watchman::not_running_gap).into_iter().collect();
         events.push(started);
         events.extend(changes);
@@ -162,6 +164,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     let send =
         read::scored(&api).merge(mcp::sensors(&api)).merge(capture::api::router(recorder, capture::api::Limits::default()));
     let record = read::shown(&api).merge(log_key::shown(&api)).merge(mcp::shown(&api)).merge(lifecycle::shown(api.clone()));
+    let record = record.merge(rules::shown(&api));
     let administer = administration::router(&api)
         .merge(log_key::administered(&api))
         .merge(mcp::administered(&api))
@@ -170,7 +173,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     let guarded = |router, access| admission::guarded(router, &api, access);
     open.merge(guarded(send, Access::Send))
         .merge(guarded(record, Access::ReadRecord))
-        .merge(guarded(read::contents(&api), Access::ReadContent))
+        .merge(guarded(read::contents(&api).merge(rules::contents(&api)), Access::ReadContent))
         .merge(guarded(administer, Access::Administer))
         .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "there is nothing at this path; see docs/reference/api.md") })
         .layer(middleware::map_response(secure_headers))

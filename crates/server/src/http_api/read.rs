@@ -14,7 +14,6 @@ use store::{QueryError, QueryLimits};
 
 use super::{Api, ApiError, Body, Caller};
 use crate::node::read_event;
-use crate::replay::{ExplainRequest, ReplayRequest};
 
 /// Rows of a page of live events or of a search at the most.
 const ROWS_MAX: usize = 1_000;
@@ -45,14 +44,12 @@ pub(super) fn contents(api: &Arc<Api>) -> Router {
         .route("/api/query", post(query))
         .route("/api/search", get(search))
         .route("/api/trace/{*id}", get(trace))
-        .route("/api/rules/replay", post(replay))
-        .route("/api/rules/explain", post(explain))
         .with_state(api.clone())
 }
 
 impl Api {
     /// Records that somebody reads contents, before they get to see any.
-    async fn note_read(&self, caller: &Caller, action: &str, object: &str) -> Result<(), ApiError> {
+    pub(super) async fn note_read(&self, caller: &Caller, action: &str, object: &str) -> Result<(), ApiError> {
         if self.record(vec![read_event(&caller.asker, action, object)]).await {
             Ok(())
         } else {
@@ -61,7 +58,7 @@ impl Api {
     }
 
     /// Runs a query on a thread that may wait.
-    async fn read<T: Send + 'static>(
+    pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&store::Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, ApiError> {
@@ -195,18 +192,6 @@ async fn search(
     api.note_read(&caller, "search", &query.q).await?;
     let limit = query.limit.unwrap_or(50).min(ROWS_MAX);
     Ok(Json(api.read(move |reader| reader.search(&query.q, limit)).await?).into_response())
-}
-
-async fn replay(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
-    let request: ReplayRequest = body.json()?;
-    let replayed = tokio::task::spawn_blocking(move || api.node.replay(&caller.asker, &request)).await;
-    Ok(Json(replayed.map_err(ApiError::stopped)??).into_response())
-}
-
-async fn explain(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
-    let request: ExplainRequest = body.json()?;
-    let explained = tokio::task::spawn_blocking(move || api.node.explain(&caller.asker, &request)).await;
-    Ok(Json(explained.map_err(ApiError::stopped)??).into_response())
 }
 
 async fn trace(

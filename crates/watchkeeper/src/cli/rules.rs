@@ -23,7 +23,7 @@ pub(crate) struct Explained {
     /// A directory of rules beside those of the program, or, for what is recorded, beside those in force
     #[arg(long, value_name = "DIR")]
     pub(crate) rules: Option<PathBuf>,
-    /// Where no server runs: the server's configuration, whose rules are those in force [default: the rules of the program]
+    /// Where no server runs: the server's configuration, whose rules are those in force [default: the rules of its last start]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
@@ -68,7 +68,7 @@ pub(crate) enum Rules {
         /// With the rules in force beside them, of which filters and correlations may speak
         #[arg(long)]
         beside: bool,
-        /// Where no server runs: the server's configuration, whose rules are those in force [default: the rules of the program]
+        /// Where no server runs: the server's configuration, whose rules are those in force [default: the rules of its last start]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         #[command(flatten)]
@@ -76,12 +76,12 @@ pub(crate) enum Rules {
     },
     /// Run all of detection over the record once more, and compare with what it said
     #[command(
-        after_help = "Example:\n  watchkeeper rules replay\n\nExit: 0 it says the same, 1 it does not (rules of other versions do not count), 2 it could not be replayed."
+        after_help = "Example:\n  watchkeeper rules replay\n\nWhat detection has not come to yet is not compared. Differences of rules that came, went or changed since are told, and count as none.\n\nExit: 0 it says the same, 1 it does not, 2 it could not be replayed."
     )]
     Replay {
         #[command(flatten)]
         data: Data,
-        /// Where no server runs: the server's configuration, whose rules are those in force [default: the rules of the program]
+        /// Where no server runs: the server's configuration, whose rules are those in force [default: the rules of its last start]
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
         #[command(flatten)]
@@ -122,9 +122,12 @@ pub(crate) enum Rules {
 /// `watchkeeper rules coverage`.
 #[derive(Debug, Args)]
 pub(crate) struct CoverageOptions {
-    /// A directory of rules [default: the rules that are part of the program]
+    /// A directory of rules [default: with --data those in force, else those that are part of the program]
     #[arg(value_name = "DIR")]
     pub(crate) rules: Option<PathBuf>,
+    /// Where no server runs: the server's configuration, whose rules are those in force [default: the rules of its last start]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) data: Data,
     #[command(flatten)]

@@ -1,60 +1,60 @@
 //! `watchkeeper rules coverage`.
 
-use std::collections::BTreeSet;
-use std::path::Path;
 use std::process::ExitCode;
 
 use detect::RuleSet;
-use detect::coverage::{Coverage, Seen, State, field_of_piece, kinds_of, navigator_layer};
-use detect::fields::CATEGORIES;
-use event::{Direction, Kind, Part, Role, Timestamp};
+use detect::coverage::{Coverage, State, navigator_layer};
 use store::{Cell, Table};
 
-use super::read;
+use super::read::{self, Place};
+use super::{replay, rules};
 use crate::cli::{CoverageFormat, CoverageOptions, FormatName};
-use crate::output::say;
-
-/// Columns of the view `events` that stand for fields of rules.
-const COLUMNS: [(&str, &str); 16] = [
-    ("user_id", "user.id"),
-    ("user_name", "user.name"),
-    ("application", "service.name"),
-    ("application_version", "service.version"),
-    ("agent", "gen_ai.agent.name"),
-    ("agent_id", "gen_ai.agent.id"),
-    ("agent_version", "gen_ai.agent.version"),
-    ("delegation", "watchkeeper.delegation"),
-    ("credential", "watchkeeper.credential.id"),
-    ("client_address", "client.address"),
-    ("user_agent", "user_agent.original"),
-    ("session_id", "session.id"),
-    ("trace_id", "trace.id"),
-    ("duration_ms", "event.duration_ms"),
-    ("tool", "gen_ai.tool.name"),
-    ("verdict", "watchkeeper.verdict"),
-];
+use crate::output::{complain, say};
 
 pub(super) fn coverage(options: &CoverageOptions) -> anyhow::Result<ExitCode> {
-    let rules = super::rules::load(options.rules.as_deref())?;
-    let seen = options.data.dir.as_deref().map(|_| seen(options)).transpose()?;
-    let coverage = Coverage::of(&rules, seen.as_ref());
+    let (coverage, whose) = match &options.data.dir {
+        None => (Coverage::of(&rules::load(options.rules.as_deref())?, None), "the program"),
+        Some(_) => (of_record(options)?, "the rules in force"),
+    };
+    let whose = options.rules.as_ref().map_or_else(|| whose.to_owned(), |dir| dir.display().to_string());
     match options.format {
         CoverageFormat::Json => say(&serde_json::to_string_pretty(&coverage)?)?,
         CoverageFormat::Navigator => say(&serde_json::to_string_pretty(&navigator_layer(&coverage))?)?,
-        CoverageFormat::Table => show(&rules, &coverage, options.rules.as_deref(), options.all)?,
+        CoverageFormat::Table => show(&coverage, &whose, options.all)?,
     }
     let is_as_it_should_be = coverage.techniques.iter().flat_map(|one| &one.rules).all(|rule| rule.examples_failed == 0);
     Ok(if is_as_it_should_be { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn show(rules: &RuleSet, coverage: &Coverage, dir: Option<&Path>, all: bool) -> anyhow::Result<()> {
+/// Of the rules in force, or of a directory, with what the record shows.
+fn of_record(options: &CoverageOptions) -> anyhow::Result<Coverage> {
+    let files = options.rules.as_deref().map(rules::rule_files).transpose()?;
+    match read::open(&options.data)? {
+        Place::Server(api) => {
+            let request = serde_json::json!({ "days": options.days, "files": files.unwrap_or_default() });
+            api.post_patiently("/api/rules/coverage", &request)
+        }
+        Place::Files(dir) => {
+            let set = match files {
+                Some(files) => RuleSet::of_files(files)?,
+                None => replay::rules_in_force(&dir, &options.data, options.config.as_deref())?.rule_set()?,
+            };
+            set.problems().iter().for_each(|problem| complain(&problem.to_string()));
+            let what = format!("fields, categories and detections of {} days", options.days);
+            let reader = read::files(&dir, &options.data, options.reading, "rules coverage", &what)?;
+            Ok(Coverage::of(&set, Some(&server::seen(&reader, options.days)?)))
+        }
+    }
+}
+
+fn show(coverage: &Coverage, whose: &str, all: bool) -> anyhow::Result<()> {
     let shown = coverage.techniques.iter().filter(|one| all || one.is_of_telemetry_logging || !one.rules.is_empty());
     let rows = shown.map(|one| {
         let least = one.rules.iter().filter(|rule| rule.state == one.state).min_by_key(|rule| rule.missing.len());
         let lacks = least.filter(|rule| rule.state == State::FieldsNotSeen).map(|rule| rule.missing.join(", "));
         vec![
             Cell::Text(one.technique.to_string()),
-            Cell::Text(one.name.to_owned()),
+            Cell::Text(one.name.clone()),
             Cell::Text(if one.is_of_telemetry_logging { "yes" } else { "" }.to_owned()),
             Cell::Text(words(one.state).to_owned()),
             Cell::Int(i64::try_from(one.rules.len()).unwrap_or(i64::MAX)),
@@ -70,13 +70,7 @@ fn show(rules: &RuleSet, coverage: &Coverage, dir: Option<&Path>, all: bool) -> 
     crate::output::table(&Table { columns, rows, truncated: false }, FormatName::Table)?;
     let sums = State::ALL.into_iter().rev().map(|state| (state, coverage.count(state))).filter(|(_, (all, _))| *all > 0);
     let sums: Vec<String> = sums.map(|(state, (all, of_17))| format!("{all} {} ({of_17} of AML.M0024)", words(state))).collect();
-    say(&format!(
-        "ATLAS {}, {} rules of {}: {}",
-        coverage.atlas,
-        rules.rules().len(),
-        dir.map_or_else(|| "the program".to_owned(), |dir| dir.display().to_string(),),
-        sums.join(", ")
-    ))?;
+    say(&format!("ATLAS {}, {} rules of {whose}: {}", coverage.atlas, coverage.rules, sums.join(", ")))?;
     Ok(())
 }
 
@@ -87,81 +81,5 @@ fn words(state: State) -> &'static str {
         State::FieldsNotSeen => "fields not seen",
         State::ExamplesOnly => "examples only",
         State::Covered => "covered",
-    }
-}
-
-/// What the record of the last days shows.
-fn seen(options: &CoverageOptions) -> anyhow::Result<Seen> {
-    let span_ns = u64::from(options.days) * 86_400_000_000_000;
-    let since = Timestamp::from_unix_ns(Timestamp::now().unix_ns().saturating_sub(span_ns)).rfc3339();
-    let columns: Vec<String> = COLUMNS.iter().map(|(column, _)| format!("max({column} IS NOT NULL)")).collect();
-    // What Watchkeeper says itself is not what a rule waits for, but for what comes of the models that it asks.
-    let of_others = format!("time >= '{since}' AND (source <> 'internal' OR kind IN ('evaluation', 'guardrail'))");
-    let queries = [
-        format!("SELECT kind, {} FROM events WHERE {of_others} GROUP BY kind", columns.join(", ")),
-        format!("SELECT DISTINCT j.key FROM events e, json_each(e.attributes) j WHERE {of_others}"),
-        format!("SELECT DISTINCT 'unmapped.' || j.key FROM events e, json_each(e.unmapped) j WHERE {of_others} LIMIT 5000"),
-        format!("SELECT DISTINCT p.direction, p.role, p.part FROM pieces p WHERE p.time >= '{since}'"),
-        format!("SELECT rule, count(*) FROM detections WHERE time >= '{since}' AND rule IS NOT NULL GROUP BY rule"),
-    ];
-    let tables = read::tables(&options.data, options.reading, "rules coverage", &queries)?;
-    let mut seen = Seen::default();
-    let mut tables = tables.into_iter().map(|table| table.rows);
-    let mut next = || tables.next().unwrap_or_default();
-    let mut kinds = BTreeSet::new();
-    for row in next() {
-        let mut cells = row.into_iter();
-        kinds.extend(cells.next().and_then(|kind| Kind::from_name(&kind.to_string())));
-        let there = cells.zip(COLUMNS).filter(|(cell, _)| *cell == Cell::Int(1));
-        seen.fields.extend(there.map(|(_, (_, field))| field.to_owned()));
-    }
-    for row in next().into_iter().chain(next()) {
-        seen.fields.extend(row.into_iter().map(|cell| cell.to_string()));
-    }
-    let mut holds_calls = false;
-    for row in next() {
-        let [Cell::Text(direction), Cell::Text(role), Cell::Text(part)] = row.as_slice() else { continue };
-        let direction = if direction == "output" { Direction::Output } else { Direction::Input };
-        let (Some(role), Some(part)) = (role_of(role), part_of(part)) else { continue };
-        holds_calls |= part == Part::ToolCall;
-        seen.fields.extend(field_of_piece(direction, role, part).into_iter().map(str::to_owned));
-    }
-    if holds_calls {
-        // A tool call in a model's answer is a document of its own, with the tool's name.
-        seen.categories.insert("tool".to_owned());
-        seen.fields.insert("gen_ai.tool.name".to_owned());
-    }
-    let of = CATEGORIES.iter().filter(|(category, _)| kinds_of(category).any(|kind| kinds.contains(&kind)));
-    seen.categories.extend(of.map(|(category, _)| (*category).to_owned()));
-    for row in next() {
-        if let [Cell::Text(rule), Cell::Int(count)] = row.as_slice() {
-            seen.detections.insert(rule.clone(), u64::try_from(*count).unwrap_or(0));
-        }
-    }
-    Ok(seen)
-}
-
-fn role_of(name: &str) -> Option<Role> {
-    serde_json::from_value(name.into()).ok()
-}
-
-fn part_of(name: &str) -> Option<Part> {
-    serde_json::from_value(name.into()).ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_names_of_the_view_are_those_of_events() {
-        for role in ["system", "user", "assistant", "tool", "document"] {
-            assert!(role_of(role).is_some(), "{role}");
-        }
-        for part in
-            ["text", "reasoning", "tool_call", "tool_result", "document", "query", "tool_definition", "media", "command", "body"]
-        {
-            assert!(part_of(part).is_some(), "{part}");
-        }
     }
 }

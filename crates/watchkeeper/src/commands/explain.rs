@@ -62,7 +62,8 @@ fn of_record(asked: &Explained) -> anyhow::Result<Vec<Explanation>> {
     match open(&asked.data, asked.config.as_deref())? {
         Record::Server(api) => api.post_patiently("/api/rules/explain", &serde_json::to_value(&request)?),
         Record::Node(node) => {
-            let told = node.explain(&Asker::of_process(), &request);
+            let asker = Asker::of_process();
+            let told = node.turn_to_explain(&asker).and_then(|turn| node.explain(&turn, &asker, &request));
             node.close()?;
             Ok(told?)
         }

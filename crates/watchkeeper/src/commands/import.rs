@@ -29,8 +29,13 @@ const REFUSALS_NAMED: u64 = 20;
 /// How long the consumers may take after the last line.
 const CATCH_UP: Duration = Duration::from_secs(3_600);
 
-pub(super) fn import(data: &Data, files: &[PathBuf], format: Option<ImportFormat>) -> anyhow::Result<ExitCode> {
-    let node = Node::open(&data.path()?, &data.root()?, &server::NodeSettings::default())
+pub(super) fn import(
+    data: &Data,
+    config: Option<&Path>,
+    files: &[PathBuf],
+    format: Option<ImportFormat>,
+) -> anyhow::Result<ExitCode> {
+    let node = Node::open(&data.path()?, &data.root()?, &super::lifecycle::settings(config)?)
         .context("import writes the record itself, so no server may run on it meanwhile")?;
     for note in node.notes() {
         complain(&format!("note: {note}"));

@@ -38,15 +38,19 @@ pub(super) fn with<T>(
     if let Some(api) = LocalApi::find(&dir, data)? {
         return server(&api.with_operator(operator));
     }
-    let settings = match config {
-        // Whoever only looks at the files leaves the archiving to the server.
-        Some(config) => NodeSettings { archive_after: None, ..Config::read(config)?.node() },
-        None => NodeSettings::default(),
-    };
-    let node = Node::open(dir.path(), &data.root()?, &settings)?;
+    let node = Node::open(dir.path(), &data.root()?, &settings(config)?)?;
     let done = files(&node, &Asker::of_process().with_operator(operator));
     node.close()?;
     done
+}
+
+/// How a record is opened for a moment: by the server's configuration, or as its last start said.
+pub(super) fn settings(config: Option<&Path>) -> anyhow::Result<NodeSettings> {
+    Ok(match config {
+        // Whoever only looks at the files leaves the archiving to the server.
+        Some(config) => NodeSettings { archive_after: None, ..Config::read(config)?.node() },
+        None => NodeSettings::default(),
+    })
 }
 
 pub(super) fn erase(

@@ -50,7 +50,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Demo { dir, root, exit } => demo::demo(dir, &root, exit),
         Command::Drill(options) => drill::drill(&options),
         Command::Mcp(args) => mcp::mcp(&args),
-        Command::Import { data, files, format } => import::import(&data, &files, format),
+        Command::Import { data, config, files, format } => import::import(&data, config.as_deref(), &files, format),
         Command::Query { data, reading, sql, format } => read::query(&data, reading, &sql, format.format),
         Command::Search { data, reading, text, limit, format } => read::search(&data, reading, &text, limit, format.format),
         Command::Trace { data, reading, id, full, format } => read::trace(&data, reading, &id, full, format.format),

@@ -28,20 +28,6 @@ pub(super) fn query(data: &Data, reading: Reading, sql: &str, format: FormatName
     Ok(ExitCode::SUCCESS)
 }
 
-/// Several queries over one state of the record; one read is recorded for all of them, where no server answers.
-pub(super) fn tables(data: &Data, reading: Reading, action: &str, queries: &[String]) -> anyhow::Result<Vec<Table>> {
-    match open(data)? {
-        Place::Server(api) => {
-            let ask = |sql: &String| Ok(table_of(&api.post("/api/query", &serde_json::json!({ "sql": sql }))?));
-            queries.iter().map(ask).collect()
-        }
-        Place::Files(dir) => {
-            let reader = files(&dir, data, reading, action, &queries.join(";\n"))?;
-            queries.iter().map(|sql| Ok(reader.sql(sql, &QueryLimits::default())?)).collect()
-        }
-    }
-}
-
 pub(super) fn search(data: &Data, reading: Reading, text: &str, limit: usize, format: FormatName) -> anyhow::Result<ExitCode> {
     let hits: Value = match open(data)? {
         Place::Server(api) => api.get(&format!("/api/search?q={}&limit={limit}", encode(text)))?,
@@ -123,18 +109,18 @@ pub(super) fn status(data: &Data, format: FormatName) -> anyhow::Result<ExitCode
     Ok(if status["stopped"].is_string() { ExitCode::from(1) } else { ExitCode::SUCCESS })
 }
 
-enum Place {
+pub(super) enum Place {
     Server(Box<LocalApi>),
     Files(DataDir),
 }
 
-fn open(data: &Data) -> anyhow::Result<Place> {
+pub(super) fn open(data: &Data) -> anyhow::Result<Place> {
     let dir = DataDir::existing(&data.path()?)?;
     Ok(LocalApi::find(&dir, data)?.map_or_else(|| Place::Files(dir), |api| Place::Server(Box::new(api))))
 }
 
 /// The store, after recording that its contents are read.
-fn files(dir: &DataDir, data: &Data, reading: Reading, action: &str, object: &str) -> anyhow::Result<Reader> {
+pub(super) fn files(dir: &DataDir, data: &Data, reading: Reading, action: &str, object: &str) -> anyhow::Result<Reader> {
     let root = data.root()?;
     match note_read(dir, &root, action, object) {
         Err(error) if reading.unrecorded => complain(&format!("this read is not recorded: {error:#}")),
@@ -151,7 +137,8 @@ fn reader(dir: &DataDir, root: &RootKeyPlace) -> anyhow::Result<Reader> {
 }
 
 fn note_read(dir: &DataDir, root: &RootKeyPlace, action: &str, object: &str) -> anyhow::Result<()> {
-    let node = Node::open(dir.path(), root, &NodeSettings::default())?;
+    // Detection goes on when a server does, with its rules.
+    let node = Node::open(dir.path(), root, &NodeSettings { detects: false, ..NodeSettings::default() })?;
     let noted = node.note_read(&Asker::of_process(), action, object).context("the record cannot be written");
     node.flush(NOTE_PATIENCE);
     node.close()?;

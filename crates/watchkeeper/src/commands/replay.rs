@@ -2,13 +2,18 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
+use server::config::RulesConfig;
 use server::{Asker, Config, DataDir, Node, NodeSettings, ReplayReport, ReplayRequest};
 use store::{Cell, Table};
 
 use crate::cli::{Data, FormatName};
 use crate::local_api::LocalApi;
-use crate::output::{complain, printable, say, table};
+use crate::output::{complain, printable, progress, say, table};
+
+/// How often is looked how far a replay is that this process does itself.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Where the record is asked: the server that runs on it, or the directory itself.
 pub(super) enum Record {
@@ -16,26 +21,64 @@ pub(super) enum Record {
     Node(Box<Node>),
 }
 
+/// Opens the record to be read. Where no server runs, nothing new is shown to the rules: that is for whoever writes the record.
 pub(super) fn open(data: &Data, config: Option<&Path>) -> anyhow::Result<Record> {
     let dir = DataDir::existing(&data.path()?)?;
     Ok(match LocalApi::find(&dir, data)? {
         Some(api) => Record::Server(Box::new(api)),
         None => {
-            let rules = config.map(Config::read).transpose()?.unwrap_or_default().rules;
-            Record::Node(Box::new(Node::open(dir.path(), &data.root()?, &NodeSettings { rules, ..NodeSettings::default() })?))
+            let rules = Some(rules_in_force(&dir, data, config)?);
+            let settings = NodeSettings { rules, detects: false, ..NodeSettings::default() };
+            Record::Node(Box::new(Node::open(dir.path(), &data.root()?, &settings)?))
+        }
+    })
+}
+
+/// The rules of the configuration, or of the server's last start.
+pub(super) fn rules_in_force(dir: &DataDir, data: &Data, config: Option<&Path>) -> anyhow::Result<RulesConfig> {
+    Ok(match config {
+        Some(config) => Config::read(config)?.rules,
+        None => {
+            let keyring = server::read_keyring(dir, &data.root()?)?;
+            server::kept_rules(&keyring)?
         }
     })
 }
 
 fn ask(data: &Data, config: Option<&Path>, request: &ReplayRequest) -> anyhow::Result<ReplayReport> {
-    match open(data, config)? {
-        Record::Server(api) => api.post_patiently("/api/rules/replay", &serde_json::to_value(request)?),
-        Record::Node(node) => {
-            let report = node.replay(&Asker::of_process(), request);
-            node.close()?;
-            Ok(report?)
+    let bar = progress("records", 0);
+    let told = |read: u64, records: u64| {
+        bar.set_length(records);
+        bar.set_position(read);
+    };
+    let report = match open(data, config)? {
+        Record::Server(api) => {
+            let request = serde_json::to_value(request)?;
+            api.post_watching("/api/rules/replay", &request, "/api/rules/replay", &mut |standing| {
+                if let (Some(read), Some(records)) = (standing["read"].as_u64(), standing["records"].as_u64()) {
+                    told(read, records);
+                }
+            })?
         }
-    }
+        Record::Node(node) => {
+            let (node_here, asker) = (&node, &Asker::of_process());
+            let turn = node.turn_to_replay(asker, request)?;
+            let watch = turn.watch();
+            let report = std::thread::scope(|scope| {
+                let replaying = scope.spawn(move || node_here.replay(turn, asker, request));
+                while !replaying.is_finished() {
+                    let (read, records) = watch.progress();
+                    told(read, records);
+                    std::thread::sleep(LOOK);
+                }
+                replaying.join()
+            });
+            node.close()?;
+            report.map_err(|_| anyhow::anyhow!("the replay panicked; please report this"))??
+        }
+    };
+    bar.finish_and_clear();
+    Ok(report)
 }
 
 pub(super) fn backtest(
@@ -56,8 +99,7 @@ pub(super) fn backtest(
 pub(super) fn replay(data: &Data, config: Option<&Path>, format: FormatName) -> anyhow::Result<ExitCode> {
     let report = ask(data, config, &ReplayRequest::default())?;
     show(&report, format)?;
-    let differs = report.live.as_ref().is_some_and(|live| live.only_recorded_count + live.only_replayed_count > 0);
-    Ok(ExitCode::from(u8::from(differs)))
+    Ok(ExitCode::from(u8::from(report.live.as_ref().is_some_and(server::Compared::differs))))
 }
 
 fn show(report: &ReplayReport, format: FormatName) -> anyhow::Result<()> {
@@ -96,11 +138,28 @@ fn show(report: &ReplayReport, format: FormatName) -> anyhow::Result<()> {
     }
     if let Some(live) = &report.live {
         say(&format!(
-            "recorded {}, of these {} found again, {} of rules of other versions, {} not found again; {} found and not recorded",
-            live.recorded, live.same, live.of_other_versions, live.only_recorded_count, live.only_replayed_count
+            "recorded {}, of these {} found again, {} not; {} found and not recorded (up to record {}, where detection is)",
+            live.recorded, live.same, live.only_recorded_count, live.only_replayed_count, live.detected
         ))?;
         for (what, list) in [("not found again", &live.only_recorded), ("not recorded", &live.only_replayed)] {
             list.iter().take(10).try_for_each(|one| say(&printable(&format!("  {what}: {one}"))))?;
+        }
+        let changed = live.of_other_versions + live.of_newer_rules;
+        if changed > 0 {
+            say(&format!(
+                "of rules that came, went or changed since: {} not found again, {} found and not recorded",
+                live.of_other_versions, live.of_newer_rules
+            ))?;
+            let by_rule = live.changed.iter().take(10);
+            by_rule
+                .map(|one| format!("  {}: {} not found again, {} not recorded", one.rule, one.recorded, one.found))
+                .try_for_each(|line| say(&printable(&line)))?;
+        }
+        if live.of_gone_records > 0 {
+            say(&format!("{} detections rest on records that are no more", live.of_gone_records))?;
+        }
+        if live.uncompared > 0 {
+            say(&format!("{} more differences than can be held", live.uncompared))?;
         }
     }
     Ok(())

@@ -1,0 +1,131 @@
+//! Routes of rules: tried on the record, explained, replayed, and what they cover.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{delete, get, post};
+use axum::{Extension, Json, Router};
+use detect::coverage::{Coverage, navigator_layer};
+use serde::Deserialize;
+
+use super::{Api, ApiError, Body, Caller};
+use crate::coverage::{COVERAGE_DAYS_MAX, seen};
+use crate::replay::{ExplainRequest, ReplayError, ReplayRequest};
+
+/// Days of the record that are asked where nobody says how many.
+const COVERAGE_DAYS: u16 = 30;
+
+/// What is known without contents: how a replay stands, and what the rules in force cover.
+pub(super) fn shown(api: &Arc<Api>) -> Router {
+    Router::new().route("/api/rules/replay", get(standing)).route("/api/rules/coverage", get(coverage)).with_state(api.clone())
+}
+
+/// What is read of the record for it.
+pub(super) fn contents(api: &Arc<Api>) -> Router {
+    Router::new()
+        .route("/api/rules/replay", post(replay))
+        .route("/api/rules/replay/{id}", delete(cancel))
+        .route("/api/rules/explain", post(explain))
+        .route("/api/rules/coverage", post(coverage_of_files))
+        .with_state(api.clone())
+}
+
+async fn replay(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+    let request: ReplayRequest = body.json()?;
+    let turn = api.node.turn_to_replay(&caller.asker, &request)?;
+    // Goes with the request: a replay that nobody waits for ends.
+    let _waiter = turn.waiter();
+    let replayed = tokio::task::spawn_blocking(move || api.node.replay(turn, &caller.asker, &request)).await;
+    Ok(Json(replayed.map_err(ApiError::stopped)??).into_response())
+}
+
+async fn standing(State(api): State<Arc<Api>>) -> Response {
+    Json(api.node.replay_standing()).into_response()
+}
+
+async fn cancel(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Result<Response, ApiError> {
+    if api.node.cancel_replay(&id, &caller.asker) {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let message = "no replay of that id is under way; `GET /api/rules/replay` tells which one is";
+    Err(ApiError::new(StatusCode::NOT_FOUND, message))
+}
+
+async fn explain(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+    let request: ExplainRequest = body.json()?;
+    let turn = api.node.turn_to_explain(&caller.asker)?;
+    let _waiter = turn.waiter();
+    let explained = tokio::task::spawn_blocking(move || api.node.explain(&turn, &caller.asker, &request)).await;
+    Ok(Json(explained.map_err(ApiError::stopped)??).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CoverageQuery {
+    days: Option<u16>,
+    format: Option<CoverageFormat>,
+}
+
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum CoverageFormat {
+    Json,
+    Navigator,
+}
+
+async fn coverage(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Query(query): Query<CoverageQuery>,
+) -> Result<Response, ApiError> {
+    let covered = covered(&api, &caller, CoverageRequest { days: query.days, files: Vec::new() }).await?;
+    Ok(match query.format.unwrap_or(CoverageFormat::Json) {
+        CoverageFormat::Json => Json(covered).into_response(),
+        CoverageFormat::Navigator => Json(navigator_layer(&covered)).into_response(),
+    })
+}
+
+/// What is asked of rules that are not in force.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CoverageRequest {
+    days: Option<u16>,
+    #[serde(default)]
+    files: Vec<(PathBuf, String)>,
+}
+
+async fn coverage_of_files(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    Ok(Json(covered(&api, &caller, body.json()?).await?).into_response())
+}
+
+/// Runs examples, which takes its time: as long as an explanation.
+async fn covered(api: &Arc<Api>, caller: &Caller, request: CoverageRequest) -> Result<Coverage, ApiError> {
+    let days = request.days.unwrap_or(COVERAGE_DAYS);
+    if !(1..=COVERAGE_DAYS_MAX).contains(&days) {
+        return Err(ApiError::bad_request(format!("days: 1 to {COVERAGE_DAYS_MAX} are needed")));
+    }
+    let turn = api.node.turn_to_explain(&caller.asker)?;
+    api.note_read(caller, "rules coverage", &format!("fields, categories and detections of {days} days")).await?;
+    let node = api.node.clone();
+    let covered = tokio::task::spawn_blocking(move || -> Result<Coverage, ApiError> {
+        let _turn = turn;
+        let rules = match request.files.is_empty() {
+            true => node.consumers().rules().map_err(ReplayError::from)?,
+            false => detect::RuleSet::of_files(request.files).map_err(ReplayError::from)?,
+        };
+        let seen = seen(&node.reader().map_err(store::QueryError::from)?, days)?;
+        Ok(Coverage::of(&rules, Some(&seen)))
+    });
+    covered.await.map_err(ApiError::stopped)?
+}
