@@ -41,7 +41,7 @@ fn open(dir: &Path) -> Node {
         alert_budget: AlertBudget { per_hour: 50, per_entity_hour: 7, per_entity_first: 2 },
         ..RulesConfig::default()
     };
-    Node::open(&dir.join("data"), &root, &NodeSettings { rules, ..NodeSettings::default() }).unwrap()
+    Node::open(&dir.join("data"), &root, &NodeSettings { rules: Some(rules), ..NodeSettings::default() }).unwrap()
 }
 
 /// The use of a tool; the same each time the test runs. Of all of them, three are of `beta`, far apart.
@@ -107,7 +107,8 @@ fn budgets_and_windows_last_over_epochs_and_restarts_and_a_replay_says_the_same(
         // Of each of three users: at the first that was suppressed, and at every doubling of about 190.
         assert_eq!(of("Alert budget spent: Alpha"), 3 * 8, "{restarts} {is_lost}");
         if !is_lost {
-            let report = node.replay(&Asker::of_process(), &ReplayRequest::default()).unwrap();
+            let (asker, request) = (Asker::of_process(), ReplayRequest::default());
+            let report = node.replay(node.turn_to_replay(&asker, &request).unwrap(), &asker, &request).unwrap();
             let live = report.live.unwrap();
             assert_eq!((live.same, live.only_recorded_count, live.only_replayed_count), (found.len() as u64, 0, 0), "{live:?}");
         }
