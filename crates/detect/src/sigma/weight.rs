@@ -18,6 +18,8 @@ const WINDASH_MAX: usize = 16 * 1024;
 const FILTER_RULES_MAX: usize = 4_096;
 /// How many characters stand for a dash with `windash`.
 const DASHES: usize = 5;
+/// What any rule takes, and any filter in each rule that it is for: small ones were measured.
+const DOCUMENT_BYTES: usize = 2 * 1024;
 /// What any value takes beside its text.
 const VALUE_BYTES: usize = 128;
 /// What a text takes for each of its bytes: itself, in small letters, and in an automaton of all texts of its field.
@@ -27,7 +29,7 @@ const WILDCARD_BYTES: usize = 4 * 1024;
 /// See [`WILDCARD_BYTES`].
 const WILDCARD_BYTES_OF_BYTE: usize = 512;
 
-/// About how many bytes a document takes, or why that is too much. What does not compile takes nothing.
+/// About how many bytes a document takes, or why that is too much.
 pub(crate) fn weight(document: &Parsed) -> Result<usize, String> {
     let detections = match document {
         Parsed::Rule(rule) => &rule.detection.named,
@@ -39,7 +41,7 @@ pub(crate) fn weight(document: &Parsed) -> Result<usize, String> {
         }
         Parsed::Correlation(rule) => return Ok(rule.rules.iter().map(|name| name.len() + VALUE_BYTES).sum()),
     };
-    let mut sum = 0;
+    let mut sum = DOCUMENT_BYTES;
     for detection in detections.values() {
         of_detection(detection, &mut sum)?;
     }
@@ -143,7 +145,7 @@ mod tests {
     fn what_asks_for_too_much_is_named_and_usual_rules_are_light() {
         let list = |count: usize, item: &str| (0..count).map(|_| item).collect::<Vec<_>>().join(",");
         for (selection, expected) in [
-            ("{a: x}".to_owned(), Ok(1_000)),
+            ("{a: x}".to_owned(), Ok(3_000)),
             ("{a|re: '(?i)ignore\\s+(all\\s+)?previous'}".to_owned(), Ok(200_000)),
             (format!("{{a|contains: [{}]}}", list(1_000, "kernel32.dll")), Ok(1_000_000)),
             ("{a|windash|contains: ['-a -b -c']}".to_owned(), Ok(100_000)),
@@ -156,13 +158,13 @@ mod tests {
             (format!("[{}]", list(20_000, "'a*b'")), Err("memory")),
             (format!("{{a: '{}'}}", "x*".repeat(40_000)), Err("memory")),
             // Not a pattern: the engine says so.
-            ("{a|re: '('}".to_owned(), Ok(0)),
+            ("{a|re: '('}".to_owned(), Ok(3_000)),
         ] {
             let yaml = format!("title: T\ndetection:\n  s: {selection}\n  condition: s\n");
             let (parsed, errors) = parse(&yaml);
             assert_eq!(errors, Vec::<String>::new(), "{selection:.80}");
             match (weight(&parsed[0]), expected) {
-                (Ok(bytes), Ok(most)) => assert!(bytes <= most, "{selection:.80}: {bytes}"),
+                (Ok(bytes), Ok(most)) => assert!((DOCUMENT_BYTES..=most).contains(&bytes), "{selection:.80}: {bytes}"),
                 (Err(error), Err(named)) => assert!(error.contains(named), "{selection:.80}: {error}"),
                 (found, expected) => panic!("{selection:.80}: {found:?}, expected {expected:?}"),
             }
