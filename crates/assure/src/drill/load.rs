@@ -394,7 +394,7 @@ mod tests {
             ("PLAYED], variants: [{of: a, name: x, attack: [{chat: {}, expect: [AML.T0040]}], TWIN}", "those of the scenario"),
             ("PLAYED], variants: [{of: a, name: x, attack: [{chat: {}}, {chat: {}}], TWIN}", "has 1 steps, here are 2"),
         ] {
-            let text = format!("scenarios: [{}]", text.replace("PLAYED", played).replace("TWIN", twin));
+            let text = format!("{{scenarios: [{}]}}", text.replace("PLAYED", played).replace("TWIN", twin));
             let error = parse("f", &text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");
         }
