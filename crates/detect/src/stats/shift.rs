@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::page_hinkley::PageHinkley;
+use super::taken_f32;
 
 /// Calls that a block has at least, where it ends with the hour.
 const BLOCK_MIN: u16 = 32;
@@ -21,6 +22,8 @@ const STEP_MAX: f32 = 6.0;
 const BORNE: f64 = 1.0;
 /// See [`BORNE`].
 const ALARM: f64 = 12.0;
+/// The least deviation that is believed where no caller asks for more: a level that never moved has none.
+const FLOOR: f32 = 1e-6;
 /// The sum forgets, so that what piled up last month does not speak today.
 const KEPT: f64 = 0.98;
 
@@ -62,8 +65,9 @@ impl Default for Shift {
 
 impl Shift {
     /// Adds the measure of a call in the hour `hour` (since 1970). `floor` is the least deviation that is believed, and nothing
-    /// is said in the first `hours_min` hours.
+    /// is said in the first `hours_min` hours. What is no number is passed over.
     pub fn add(&mut self, value: f32, hour: u32, floor: f32, hours_min: u32) -> Option<Shifted> {
+        let value = taken_f32(value)?;
         if self.since == 0 {
             self.since = hour.max(1);
         }
@@ -85,7 +89,7 @@ impl Shift {
             self.learn(block, weight);
             return None;
         }
-        let off = ((block - self.mean) / (self.deviation * 1.25).max(floor)).clamp(-STEP_MAX, STEP_MAX);
+        let off = ((block - self.mean) / (self.deviation * 1.25).max(floor.min(f32::MAX)).max(FLOOR)).clamp(-STEP_MAX, STEP_MAX);
         if let Some(up) = self.test.add(f64::from(off)) {
             let shifted = Shifted { observed: self.recent, expected: self.mean, support: self.blocks, up };
             // What it is now is the level from now on, learnt anew: that is told once.

@@ -4,6 +4,7 @@
 
 mod cases;
 mod company;
+mod hostile;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

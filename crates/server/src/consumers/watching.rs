@@ -35,7 +35,8 @@ const CONTENT_OVERHEAD: usize = 200;
 /// so that detection goes on within the hour; more than a small one has in a quarter.
 const BEHAVIOUR_RECORDS_MAX: u64 = 1 << 25;
 
-/// How often events that came too late are told of at the most: where a clock was ahead once, every event is late for as long.
+/// How often events that came too late, and measures that no call has, are told of at the most: where a clock was ahead once, or a source
+/// is mistaken, every event is such.
 const LATE_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// An engine, and where it is.
@@ -49,7 +50,7 @@ pub(crate) struct Watching {
     unreadable: u64,
     /// What has been told of what the engine left out.
     told: Skipped,
-    /// When late events were told of.
+    /// When late events, and implausible measures, were told of.
     late_told: Option<Instant>,
     /// What is known of behaviour at the beginning of the epoch, until the engine is there.
     behaviour: Option<Behaviour>,
@@ -129,7 +130,7 @@ impl Watching {
         if record.seq.0 >= self.epoch.begin
             && let Some(behaviour) = self.behaviour.take()
         {
-            self.told.late = behaviour.late();
+            (self.told.late, self.told.implausible) = (behaviour.late(), behaviour.implausible());
             self.engine.exchange_behaviour(Some(behaviour));
         }
         let found = self.observe(record);
@@ -139,9 +140,9 @@ impl Watching {
     /// What the rules were not shown since the last time, because an event went beyond their bounds: told in a gap.
     pub(crate) fn left_out(&mut self) -> Option<Event<String>> {
         let mut now = self.engine.skipped();
-        if now.late > self.told.late {
+        if now.late > self.told.late || now.implausible > self.told.implausible {
             if self.late_told.is_some_and(|at| at.elapsed() < LATE_TOLD_EVERY) {
-                now.late = self.told.late;
+                (now.late, now.implausible) = (self.told.late, self.told.implausible);
             } else {
                 self.late_told = Some(Instant::now());
             }
@@ -156,6 +157,7 @@ impl Watching {
             (Key::of("watchkeeper.gap.evidence_bytes"), now.unsearched, self.told.unsearched),
             (Key::of("watchkeeper.gap.detections"), now.detections, self.told.detections),
             (Key::of("watchkeeper.gap.late"), now.late, self.told.late),
+            (Key::of("watchkeeper.gap.implausible"), now.implausible, self.told.implausible),
             (Key::of("watchkeeper.gap.correlation_groups"), now.correlation_groups, self.told.correlation_groups),
             (Key::of("watchkeeper.gap.correlation_events"), now.correlation_events, self.told.correlation_events),
         ];
