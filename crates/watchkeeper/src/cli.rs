@@ -19,7 +19,7 @@ pub(crate) use self::drill::DrillOptions;
 pub(crate) use self::intel::{FeedFormat, FeedReading, Intel, KindName, TlpName, Which};
 pub(crate) use self::keys::{Egress, Keys, Rotated, Witness};
 pub(crate) use self::learning::{
-    ApiName, Corpora, Eval, EvalModelOptions, EvalTextOptions, EvalTracesOptions, ModelReportFormat, ReportFormat, SettingName,
+    ApiName, Corpora, Eval, EvalAcceptOptions, EvalModelOptions, EvalTextOptions, EvalTracesOptions, ModelReportFormat, ReportFormat, SettingName,
     TracesFormat, TrainOptions,
 };
 pub(crate) use self::lifecycle::{Evidence, Hold, Ledger, Retention, Trusted};
