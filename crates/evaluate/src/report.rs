@@ -320,7 +320,10 @@ mod tests {
             (asked("m-2", 3), Some(&baseline), Outcome::Changed, "model tampering or swap: model_name; the time of the run"),
         ] {
             let report = Report::of("n", &run, baseline, &Options::default()).unwrap();
-            assert_eq!((report.outcome, report.comparison.is_some()), (outcome, matches!(outcome, Outcome::NoChange | Outcome::Changed)));
+            assert_eq!(
+                (report.outcome, report.comparison.is_some()),
+                (outcome, matches!(outcome, Outcome::NoChange | Outcome::Changed))
+            );
             assert!(report.text().contains(said), "{}", report.text());
         }
     }

@@ -51,7 +51,9 @@ impl Trust {
             roots.add_parsable_certificates(more);
             if roots.is_empty() {
                 let why = native.errors.first().map_or_else(String::new, |error| format!(" ({error})"));
-                return Err(format!("the system has no certificate authorities{why}; install them, as package ca-certificates does"));
+                return Err(format!(
+                    "the system has no certificate authorities{why}; install them, as package ca-certificates does"
+                ));
             }
         }
         Ok(Self(roots))

@@ -33,7 +33,11 @@ impl Gpd {
     pub fn fit(excesses: &[f64]) -> Option<Self> {
         let max = excesses.iter().copied().fold(0.0, f64::max);
         let mean = excesses.iter().sum::<f64>() / excesses.len().max(1) as f64;
-        if excesses.len() < 2 || !mean.is_finite() || excesses.iter().any(|excess| !(*excess > 0.0)) || excesses.iter().all(|one| *one == max) {
+        if excesses.len() < 2
+            || !mean.is_finite()
+            || excesses.iter().any(|excess| !(*excess > 0.0))
+            || excesses.iter().all(|one| *one == max)
+        {
             return None;
         }
         // Grimshaw (1993): with t = shape / scale the best shape for a t is the mean of ln(1 + t excess), so one dimension is left.

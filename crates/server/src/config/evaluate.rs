@@ -254,7 +254,14 @@ mod tests {
             let config: EvaluateConfig = toml::from_str(&(text + change)).map_err(|error| error.to_string())?;
             check(&[config]).map_err(|error| error.to_string())
         };
-        for fine in ["", "every = \"90s\"", "deadline = \"90s\"", "omit = [\"temperature\"]", "parameters = { seed = 7 }", "api = \"anthropic\""] {
+        for fine in [
+            "",
+            "every = \"90s\"",
+            "deadline = \"90s\"",
+            "omit = [\"temperature\"]",
+            "parameters = { seed = 7 }",
+            "api = \"anthropic\"",
+        ] {
             assert_eq!(read(fine), Ok(()), "{fine}");
         }
         for (wrong, named) in [

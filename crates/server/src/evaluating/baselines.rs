@@ -269,7 +269,8 @@ mod tests {
     #[test]
     fn only_the_accepted_baseline_is_believed_and_it_comes_back_when_it_is_gone() {
         let dir = tempfile::tempdir().unwrap();
-        let node = Node::open(&dir.path().join("data"), &RootKeyPlace::File(dir.path().join("root.key")), &NodeSettings::default());
+        let node =
+            Node::open(&dir.path().join("data"), &RootKeyPlace::File(dir.path().join("root.key")), &NodeSettings::default());
         let node = node.unwrap();
         let baselines = Baselines::of(&node);
         let path = dir.path().join("one.json");

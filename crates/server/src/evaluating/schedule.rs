@@ -150,7 +150,8 @@ impl Planned {
     /// Runs it once. The first run that says something becomes the baseline, where none was ever accepted.
     async fn evaluated(&self) -> Evaluated {
         let (config, baselines) = (self.config.clone(), self.baselines.clone());
-        let (prepared, baseline) = off_thread(move || prepare(&config, &baselines)).await.unwrap_or_else(|what| (Err(what), None));
+        let (prepared, baseline) =
+            off_thread(move || prepare(&config, &baselines)).await.unwrap_or_else(|what| (Err(what), None));
         let prepared = match prepared {
             Ok(prepared) => prepared,
             Err(what) => return Evaluated { report: Err(what), baseline },

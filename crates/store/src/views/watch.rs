@@ -159,7 +159,11 @@ pub(super) const EVALUATIONS: View = View {
                 "e.attributes ->> '$.\"watchkeeper.evaluation.baseline_state\"'",
                 "of a run on schedule: how the file of the baseline was found: `accepted`, `first`, or `missing`, `changed`, `lost`",
             ),
-            column("problem", "e.attributes ->> '$.\"watchkeeper.evaluation.problem\"'", "of a run: why it failed, or what is missing of it"),
+            column(
+                "problem",
+                "e.attributes ->> '$.\"watchkeeper.evaluation.problem\"'",
+                "of a run: why it failed, or what is missing of it",
+            ),
             column("attributes", "e.attributes", "everything that is known of it (JSON)"),
         ],
         OUTCOME,

@@ -119,7 +119,11 @@ pub(super) fn accept(options: &EvalAcceptOptions) -> anyhow::Result<ExitCode> {
     in_record(&options.data, &options.operator, ("/api/evaluations/baselines", &told), |node, asker| {
         node.accept_baseline(&options.name, &digest, asker).context("the baseline is not accepted")
     })?;
-    say(&format!("{}: the baseline of {} run(s), SHA-256 {digest}, is accepted from now on", options.name, baseline.runs().len()))?;
+    say(&format!(
+        "{}: the baseline of {} run(s), SHA-256 {digest}, is accepted from now on",
+        options.name,
+        baseline.runs().len()
+    ))?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -352,7 +352,10 @@ fn a_baseline_that_is_gone_blesses_no_other_model_and_a_stalling_endpoint_holds_
     server.settle();
     let found = server.query("SELECT title, count(*) AS n FROM detections WHERE title LIKE '%baseline%' OR title LIKE '%its end' GROUP BY title ORDER BY title");
     let found: Vec<_> = found.iter().map(|row| (row["title"].as_str().unwrap(), row["n"].as_u64().unwrap())).collect();
-    let expected = [("An evaluation of a model does not come to its end", 1), ("The baseline of an evaluated model is missing or was changed", 2)];
+    let expected = [
+        ("An evaluation of a model does not come to its end", 1),
+        ("The baseline of an evaluated model is missing or was changed", 2),
+    ];
     assert_eq!(found, expected);
 
     // An operator takes the model for the right one: that is recorded with their name.
