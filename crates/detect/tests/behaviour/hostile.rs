@@ -16,17 +16,17 @@ fn call(number: u64, time_s: u64, factor: f64) -> RecordedEvent<Clean> {
     event.attributes.insert(attr::GEN_AI_REQUEST_MODEL, Value::Text(Clean::literal("model-1")));
     let vary = 1.0 + (number * 37 % 100) as f64 / 250.0;
     for (key, value) in measures(vary * factor) {
-        event.attributes.insert(Key::of(key), Value::Double(value));
+        event.attributes.insert(key, Value::Double(value));
     }
     event
 }
 
-fn measures(scale: f64) -> [(&'static str, f64); 4] {
+fn measures(scale: f64) -> [(Key, f64); 4] {
     [
-        ("gen_ai.usage.cost", 0.004 * scale),
-        (attr::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK.as_str(), 0.25 * scale),
-        (attr::GEN_AI_USAGE_INPUT_TOKENS.as_str(), 900.0 * scale),
-        (attr::GEN_AI_USAGE_OUTPUT_TOKENS.as_str(), 150.0 * scale),
+        (Key::of("gen_ai.usage.cost"), 0.004 * scale),
+        (attr::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, 0.25 * scale),
+        (attr::GEN_AI_USAGE_INPUT_TOKENS, 900.0 * scale),
+        (attr::GEN_AI_USAGE_OUTPUT_TOKENS, 150.0 * scale),
     ]
 }
 
@@ -43,7 +43,7 @@ fn impossible_measures_hide_no_shift_and_are_counted() {
             if number % 5 == 0 {
                 impossible += 4;
                 for (key, _) in measures(1.0) {
-                    event.attributes.insert(Key::of(key), Value::Double(NONSENSE[(number / 5) as usize % NONSENSE.len()]));
+                    event.attributes.insert(key, Value::Double(NONSENSE[(number / 5) as usize % NONSENSE.len()]));
                 }
             }
             told.extend(behaviour.observe(&event, &mut |_| None).into_iter().map(|insight| (hour, insight)));
