@@ -53,6 +53,7 @@ rules![
     "destructive-tool-call",
     "download-and-run",
     "egress-raw-address",
+    "evaluation-baseline",
     "evaluation-drift",
     "evaluation-model-changed",
     "exfiltration-host",

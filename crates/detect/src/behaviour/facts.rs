@@ -257,11 +257,11 @@ mod tests {
 
     #[test]
     fn measures_that_no_call_has_are_counted_and_left_out() {
-        let measures: [(&str, fn(&Facts) -> Option<f64>, f64); 4] = [
-            (COST, |facts| facts.cost, 0.002),
-            (attr::GEN_AI_USAGE_INPUT_TOKENS.as_str(), |facts| facts.input_tokens, 1e7),
-            (attr::GEN_AI_USAGE_OUTPUT_TOKENS.as_str(), |facts| facts.output_tokens, 0.0),
-            (attr::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK.as_str(), |facts| facts.first_chunk_ms, 0.3),
+        let measures: [(Key, fn(&Facts) -> Option<f64>, f64); 4] = [
+            (Key::of(COST), |facts| facts.cost, 0.002),
+            (attr::GEN_AI_USAGE_INPUT_TOKENS, |facts| facts.input_tokens, 1e7),
+            (attr::GEN_AI_USAGE_OUTPUT_TOKENS, |facts| facts.output_tokens, 0.0),
+            (attr::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, |facts| facts.first_chunk_ms, 0.3),
         ];
         for (key, measure, plausible) in measures {
             for (value, is_left) in
@@ -269,9 +269,9 @@ mod tests {
             {
                 let mut event: RecordedEvent<Clean> =
                     Event::new(Kind::ModelCall, Clean::literal("op"), Source::new(SourcePath::Api, Key::of("test")));
-                event.attributes.insert(Key::of(key), Value::Double(value));
+                event.attributes.insert(key.clone(), Value::Double(value));
                 let facts = Facts::of(&event, 0);
-                assert_eq!((measure(&facts).is_some(), facts.implausible), (is_left, u32::from(!is_left)), "{key} = {value}");
+                assert_eq!((measure(&facts).is_some(), facts.implausible), (is_left, u32::from(!is_left)), "{} = {value}", key.as_str());
                 assert!(facts.tokens.is_finite());
             }
         }

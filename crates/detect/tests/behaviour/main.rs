@@ -221,6 +221,9 @@ fn cases_in_a_company_are_told_and_ordinary_days_are_not() {
     println!("{text}");
     if std::env::var_os("WATCHKEEPER_BEHAVIOUR_VERBOSE").is_some() {
         for run in &runs {
+            for (case, _) in run.cases.iter().zip(outcomes(run)).filter(|(_, outcome)| outcome.is_none()) {
+                println!("not told: {} {:?} {}", case.name, case.days, case.who);
+            }
             for alarm in run.alarms.iter().filter(|alarm| !is_true(run, alarm)) {
                 println!("{} {:?} {:?}", (alarm.time_s / DAY_S) as u32 - FIRST_DAY, alarm.insights, alarm.who);
             }
