@@ -56,6 +56,7 @@ rules![
     "download-and-run",
     "egress-raw-address",
     "encoded-command-in-text",
+    "evaluation-baseline",
     "evaluation-drift",
     "evaluation-model-changed",
     "exfiltration-host",

@@ -171,6 +171,7 @@ impl Engine {
     /// Exchanges what is known of behaviour, which lasts longer than an engine does. Without any, nothing is said of behaviour.
     pub fn exchange_behaviour(&mut self, behaviour: Option<Behaviour>) -> Option<Behaviour> {
         self.skipped.late = behaviour.as_ref().map_or(0, Behaviour::late);
+        self.skipped.implausible = behaviour.as_ref().map_or(0, Behaviour::implausible);
         std::mem::replace(&mut self.behaviour, behaviour)
     }
 
@@ -233,7 +234,9 @@ impl Engine {
         facts.extend(flow.facts);
         let hits = intel::hits(event, &new);
         let insights = self.behaviour.as_mut().map(|behaviour| behaviour.observe(event, contents)).unwrap_or_default();
-        self.skipped.late = self.behaviour.as_ref().map_or(self.skipped.late, Behaviour::late);
+        if let Some(behaviour) = &self.behaviour {
+            (self.skipped.late, self.skipped.implausible) = (behaviour.late(), behaviour.implausible());
+        }
         let context =
             flatten::Context { conversation: session, facts: &facts, canaries: &canaries, hits: &hits, insights: &insights };
         for document in flatten::documents(event, &new, &context) {

@@ -42,6 +42,8 @@ pub struct Skipped {
     pub suppressed: u64,
     /// Events that came so much later than others that behaviour does not count them.
     pub late: u64,
+    /// Measures of events (tokens, times, costs) that no call has, and that behaviour does not learn.
+    pub implausible: u64,
 }
 
 /// A count, whatever the width of a pointer.

@@ -485,7 +485,7 @@ mod tests {
 
     fn changes(after: &Model<'_>, repeat: usize, items: usize) -> Vec<&'static str> {
         let set = set(items);
-        let baseline = Baseline::new(run(&set, repeat, &SAME));
+        let baseline = Baseline::new(run(&set, repeat, &SAME)).unwrap();
         let compared = compare(&run(&set, repeat, after), &baseline, &Options::default()).unwrap();
         compared.changes.iter().map(|change| change.as_str()).collect()
     }
@@ -520,7 +520,7 @@ mod tests {
             }
         };
         let (a, b) = (says(1), says(8));
-        let baseline = Baseline::new(run(&set, 3, &Model { says: &a, ..SAME }));
+        let baseline = Baseline::new(run(&set, 3, &Model { says: &a, ..SAME })).unwrap();
         let compared = compare(&run(&set, 3, &Model { says: &b, ..SAME }), &baseline, &Options::default()).unwrap();
         assert!(compared.likeness.unwrap().within < 0.9, "{compared:?}");
         assert!(!compared.has_changed(), "{compared}");
@@ -532,7 +532,7 @@ mod tests {
         let wrong = |index: usize, nth: usize| {
             if index.is_multiple_of(2) && index.is_multiple_of(4) { "I do not know.".to_owned() } else { steady(index, nth) }
         };
-        let baseline = Baseline::new(run(&set, 2, &SAME));
+        let baseline = Baseline::new(run(&set, 2, &SAME)).unwrap();
         let compared = compare(&run(&set, 2, &Model { says: &wrong, ..SAME }), &baseline, &Options::default()).unwrap();
         let told: Vec<(&str, bool)> =
             compared.categories.iter().map(|one| (one.category.as_str(), one.score.has_changed)).collect();
@@ -543,7 +543,7 @@ mod tests {
     #[test]
     fn a_small_set_says_what_it_cannot_see() {
         let set = set(6);
-        let baseline = Baseline::new(run(&set, 2, &SAME));
+        let baseline = Baseline::new(run(&set, 2, &SAME)).unwrap();
         let compared = compare(&run(&set, 2, &SAME), &baseline, &Options::default()).unwrap();
         assert_eq!(compared.least_change, None);
         assert!(compared.notes.iter().any(|note| note.contains("no change at all")), "{:?}", compared.notes);
@@ -552,7 +552,7 @@ mod tests {
     #[test]
     fn what_cannot_be_compared_is_refused() {
         let (one, other) = (set(10), Set::read("o", r#"{"id":"x","prompt":"y","grader":{"type":"exact","value":"z"}}"#).unwrap());
-        let baseline = Baseline::new(run(&one, 1, &SAME));
+        let baseline = Baseline::new(run(&one, 1, &SAME)).unwrap();
         assert_eq!(compare(&run(&other, 1, &SAME), &baseline, &Options::default()), Err(NotComparable::NoItems));
         let otherwise = Run { parameters: "other".to_owned(), ..run(&one, 1, &SAME) };
         assert_eq!(compare(&otherwise, &baseline, &Options::default()), Err(NotComparable::Parameters));
@@ -570,7 +570,7 @@ mod tests {
             run.items.iter_mut().flat_map(|item| &mut item.trials).for_each(|trial| trial.judge = Some(judge.to_owned()));
             run
         };
-        let baseline = Baseline::new(judged("a"));
+        let baseline = Baseline::new(judged("a")).unwrap();
         assert!(compare(&judged("a"), &baseline, &Options::default()).unwrap().notes.iter().all(|note| !note.contains("judged")));
         assert_eq!(compare(&judged("b"), &baseline, &Options::default()), Err(NotComparable::NoItems));
     }

@@ -33,7 +33,7 @@ pub struct Report {
     pub outcome: Outcome,
     /// The comparison, where there was one.
     pub comparison: Option<Comparison>,
-    /// Why there was none, although there was a baseline; or why the run says nothing by itself.
+    /// Why there was none, although there was a baseline; why the run says nothing by itself; or what is missing of it.
     pub problem: Option<String>,
     /// Digest of the baseline.
     pub baseline: Option<String>,
@@ -51,6 +51,8 @@ pub enum Outcome {
     NoChange,
     /// Something has.
     Changed,
+    /// The time that it was given was over before every answer had come, and what came shows no change.
+    Incomplete,
     /// It could not be run, or not be compared.
     Failed,
 }
@@ -87,6 +89,7 @@ impl Outcome {
             Self::NotCompared => "not_compared",
             Self::NoChange => "no_change",
             Self::Changed => "changed",
+            Self::Incomplete => "incomplete",
             Self::Failed => "failed",
         }
     }
@@ -107,6 +110,12 @@ impl Report {
             Some(Ok(comparison)) if comparison.has_changed() => (Outcome::Changed, Some(comparison), None),
             Some(Ok(comparison)) => (Outcome::NoChange, Some(comparison), None),
             Some(Err(error)) => (Outcome::Failed, None, Some(error.to_string())),
+        };
+        // What was seen to change has changed, however much is missing. Nothing else can be said of half a run.
+        let (outcome, comparison, problem) = match (outcome, missing(run)) {
+            (outcome, None) => (outcome, comparison, problem),
+            (Outcome::Changed, missing) => (Outcome::Changed, comparison, missing),
+            (_, missing) => (Outcome::Incomplete, None, missing),
         };
         Ok(Self {
             name: name.to_owned(),
@@ -196,8 +205,9 @@ impl Report {
             }
         }
         let verdict = match (&self.comparison, &self.problem) {
-            (_, Some(problem)) => format!("failed: {problem}"),
-            (Some(compared), _) => words(compared),
+            (Some(compared), Some(problem)) => format!("{}; {problem}", words(compared)),
+            (None, Some(problem)) => format!("{}: {problem}", self.outcome.as_str()),
+            (Some(compared), None) => words(compared),
             (None, None) => "not compared: no baseline was named".to_owned(),
         };
         let _ = writeln!(text, "{verdict}");
@@ -211,6 +221,18 @@ fn failed(run: &Run) -> Option<String> {
         Err(NotComparable::Failed { failed, items, reason }) => Some(NotComparable::Failed { failed, items, reason }.to_string()),
         _ => None,
     }
+}
+
+/// What is missing of a run whose time was over.
+fn missing(run: &Run) -> Option<String> {
+    let all: usize = run.items.iter().map(|item| item.trials.len()).sum();
+    (run.missing > 0).then(|| {
+        format!(
+            "the time of the run was over with {} of {all} answers missing: the endpoint is slow or stalls; see to it, or give the run \
+             longer (deadline)",
+            run.missing
+        )
+    })
 }
 
 fn words(compared: &Comparison) -> String {
@@ -268,7 +290,7 @@ mod tests {
         assert_eq!((alone.outcome, alone.items[0].passed), (Outcome::NotCompared, 1));
         let mut other = run.clone();
         other.items[0].trials[0].model = Some("m-2".to_owned());
-        let report = Report::of("n", &other, Some(&Baseline::new(run)), &Options::default()).unwrap();
+        let report = Report::of("n", &other, Some(&Baseline::new(run).unwrap()), &Options::default()).unwrap();
         assert_eq!(report.outcome, Outcome::Changed);
         assert!(
             report.text().contains("m-1 -> m-2") && report.text().contains("model tampering or swap: model_name"),
@@ -277,5 +299,32 @@ mod tests {
         );
         let again: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
         assert_eq!(again, report);
+    }
+
+    #[test]
+    fn half_a_run_says_what_it_shows_and_no_more() {
+        let set = Set::read("s", r#"{"id":"a","prompt":"2+2?","grader":{"type":"exact","value":"4"}}"#).unwrap();
+        let parameters = Parameters { model: "m".to_owned(), temperature: None, max_tokens: 9, more: Default::default() };
+        let asked = |model: &str, repeat: usize| {
+            let mut run = Run::of(&set, Api::OpenaiChat, "h", &parameters, 1);
+            let answer = Answer { text: "4".to_owned(), model: Some(model.to_owned()), ..Answer::default() };
+            run.items[0].trials = vec![Trial::of(&answer, set.items[0].grader.grade("4", false), None, 5)];
+            run.close(repeat);
+            run
+        };
+        let baseline = Baseline::new(asked("m-1", 1)).unwrap();
+        for (run, baseline, outcome, said) in [
+            (asked("m-1", 1), Some(&baseline), Outcome::NoChange, "no change"),
+            (asked("m-1", 3), Some(&baseline), Outcome::Incomplete, "incomplete: the time of the run was over with 2 of 3"),
+            (asked("m-1", 3), None, Outcome::Incomplete, "incomplete: the time of the run was over"),
+            (asked("m-2", 3), Some(&baseline), Outcome::Changed, "model tampering or swap: model_name; the time of the run"),
+        ] {
+            let report = Report::of("n", &run, baseline, &Options::default()).unwrap();
+            assert_eq!(
+                (report.outcome, report.comparison.is_some()),
+                (outcome, matches!(outcome, Outcome::NoChange | Outcome::Changed))
+            );
+            assert!(report.text().contains(said), "{}", report.text());
+        }
     }
 }

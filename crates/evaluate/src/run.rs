@@ -36,6 +36,9 @@ pub struct Run {
     pub started_ns: u64,
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
+    /// Answers that are missing, because the time that the run was given was over: it is no baseline then, and says little.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub missing: u64,
     /// Its items, in the order of the set.
     pub items: Vec<ItemRun>,
 }
@@ -159,7 +162,17 @@ impl Run {
             parameters: sha256_hex(&[api.as_str().as_bytes(), how.as_bytes()]),
             started_ns,
             duration_ms: 0,
+            missing: 0,
             items,
+        }
+    }
+
+    /// The time that the run was given is over: each item should have been asked `repeat` times, and what is missing of that is noted.
+    pub fn close(&mut self, repeat: usize) {
+        for item in &mut self.items {
+            let missing = repeat.saturating_sub(item.trials.len());
+            item.trials.extend((0..missing).map(|_| Trial::failed("not answered in the time of the run".to_owned())));
+            self.missing = self.missing.saturating_add(missing as u64);
         }
     }
 
@@ -229,6 +242,9 @@ pub enum BaselineError {
         /// What differs.
         what: &'static str,
     },
+    /// A run was not asked to its end.
+    #[error("the run was not asked to its end: {0} answers are missing; give it longer (deadline), or ask less")]
+    Incomplete(u64),
     /// There are enough runs.
     #[error("the baseline has {RUNS_MAX} runs, which is enough; record a new one")]
     Full,
@@ -236,9 +252,12 @@ pub enum BaselineError {
 
 impl Baseline {
     /// A baseline of one run.
-    #[must_use]
-    pub fn new(run: Run) -> Self {
-        Self { format: FORMAT.to_owned(), runs: vec![run] }
+    ///
+    /// # Errors
+    /// When the run was not asked to its end.
+    pub fn new(run: Run) -> Result<Self, BaselineError> {
+        check_whole(&run)?;
+        Ok(Self { format: FORMAT.to_owned(), runs: vec![run] })
     }
 
     /// Reads one.
@@ -256,6 +275,7 @@ impl Baseline {
         if read.runs.is_empty() || read.runs.len() > RUNS_MAX {
             return Err(BaselineError::Form(format!("it has {} runs", read.runs.len())));
         }
+        read.runs.iter().try_for_each(check_whole)?;
         Ok(read)
     }
 
@@ -278,8 +298,9 @@ impl Baseline {
     /// Adds a run, so that what differs from one run to the next by itself is known better.
     ///
     /// # Errors
-    /// When it is of another set or asked otherwise, or there are runs enough.
+    /// When it is of another set, asked otherwise or not to its end, or there are runs enough.
     pub fn add(&mut self, run: Run) -> Result<(), BaselineError> {
+        check_whole(&run)?;
         let Some(first) = self.runs.first() else { return Err(BaselineError::Form("it has no run".to_owned())) };
         let differs = [
             ("set", first.set_digest != run.set_digest),
@@ -301,6 +322,15 @@ impl Baseline {
     pub fn runs(&self) -> &[Run] {
         &self.runs
     }
+}
+
+fn check_whole(run: &Run) -> Result<(), BaselineError> {
+    if run.missing == 0 { Ok(()) } else { Err(BaselineError::Incomplete(run.missing)) }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde asks for it")]
+fn is_none(missing: &u64) -> bool {
+    *missing == 0
 }
 
 #[cfg(test)]
@@ -341,7 +371,7 @@ mod tests {
 
     #[test]
     fn a_baseline_is_read_back_and_takes_runs_of_its_kind_alone() {
-        let mut baseline = Baseline::new(run(&["4"]));
+        let mut baseline = Baseline::new(run(&["4"])).unwrap();
         baseline.add(run(&["5"])).unwrap();
         let again = Baseline::from_json(&baseline.to_json().unwrap()).unwrap();
         assert_eq!(again, baseline);
@@ -355,5 +385,20 @@ mod tests {
         for broken in ["", "{}", r#"{"format":"x","runs":[]}"#, r#"{"format":"watchkeeper.evaluation.baseline/1","runs":[]}"#] {
             assert!(Baseline::from_json(broken.as_bytes()).is_err(), "{broken}");
         }
+    }
+
+    #[test]
+    fn a_run_that_was_not_asked_to_its_end_is_no_baseline() {
+        let mut late = run(&["4"]);
+        late.close(1);
+        assert_eq!((late.missing, late.items[0].trials.len()), (0, 1));
+        late.close(3);
+        assert_eq!((late.missing, late.items[0].trials.len(), late.items[0].score()), (2, 3, Some(1.0)));
+        assert!(matches!(Baseline::new(late.clone()), Err(BaselineError::Incomplete(2))));
+        let mut whole = Baseline::new(run(&["4"])).unwrap();
+        assert!(matches!(whole.add(late.clone()), Err(BaselineError::Incomplete(2))));
+        // Nor does a file that somebody made of one pass.
+        whole.runs.push(late);
+        assert!(matches!(Baseline::from_json(&whole.to_json().unwrap()), Err(BaselineError::Incomplete(2))));
     }
 }

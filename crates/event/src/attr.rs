@@ -269,6 +269,8 @@ keys! {
     EVALUATION_LEAST_CHANGE = "watchkeeper.evaluation.least_change";
     /// Evaluation: SHA-256 of the baseline, hexadecimal.
     EVALUATION_BASELINE = "watchkeeper.evaluation.baseline";
+    /// Evaluation: how the file of the baseline was found: `accepted`, `first`, or `missing`, `changed`, `lost`.
+    EVALUATION_BASELINE_STATE = "watchkeeper.evaluation.baseline_state";
     /// Evaluation: the comparison as JSON text: tests, likeness of answers, names before and now, notes.
     EVALUATION_COMPARISON = "watchkeeper.evaluation.comparison";
     /// Evaluation: why it failed.

@@ -19,7 +19,7 @@ use object_store::client::{HttpRequest, HttpRequestBody};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::outbound::{Outbound, read_url};
+use crate::outbound::{Outbound, is_this_machine, read_url};
 
 /// How the URI of a key begins.
 const SCHEME: &str = "aws-kms://";
@@ -274,9 +274,7 @@ impl RootKey for KmsRootKey {
 /// An endpoint with TLS, or one on this machine.
 fn read_endpoint(url: &str) -> Result<Uri, String> {
     let uri = read_url(url)?;
-    let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-    let is_here = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    if uri.scheme_str() == Some("https") || is_here {
+    if uri.scheme_str() == Some("https") || is_this_machine(&uri) {
         Ok(uri)
     } else {
         Err("must begin with https://: the tenant key would cross the network in the clear".to_owned())

@@ -20,6 +20,7 @@ use crate::config::IntelConfig;
 use crate::config::{InspectConfig, RulesConfig, SanitizeConfig, Seal};
 use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError};
+use crate::evaluating::{Baselines, BaselinesError};
 use crate::frame_keys::frame_keys;
 use crate::geoip::{GeoipConfig, GeoipError, Places};
 use crate::intel::{self, Intel, IntelError, IntelStanding};
@@ -498,7 +499,16 @@ impl Node {
     /// # Errors
     /// When the record cannot be written.
     pub fn record_evaluation(&self, report: &evaluate::Report, asker: &Asker) -> Result<(), RecordError> {
-        crate::evaluating::record(&self.pipeline, crate::evaluating::events(report, Some(asker)), &|| true)
+        crate::evaluating::record(&self.pipeline, crate::evaluating::events(report, None, Some(asker)), &|| true)
+    }
+
+    /// From now on runs of the evaluation `name` on schedule are compared with the baseline of this digest, and with no other. It is
+    /// recorded when this returns.
+    ///
+    /// # Errors
+    /// When name or digest are none, or keyring or record cannot be written.
+    pub fn accept_baseline(&self, name: &str, digest: &str, asker: &Asker) -> Result<(), BaselinesError> {
+        Baselines::of(self).accept(name, digest, asker)
     }
 
     /// Gives the log a new pair of keys. The old one signs with it for `overlap` more records, and is destroyed then. It is done, and

@@ -263,7 +263,7 @@ impl Running {
         let timestamping = Timestamping::start(node.data().path(), config, node.others())?;
         let publishing = Publishing::start(&node, config)?;
         let pulling = Pulling::start(node.data(), node.keyring(), config, node.others()).map_err(NodeError::from)?;
-        let evaluating = Evaluating::start(node.pipeline(), config)?;
+        let evaluating = Evaluating::start(&node, config)?;
         let (stop, stopped) = watch::channel(false);
         let listeners = bound.into_iter().map(|listener| tokio::spawn(listener.serve(stopped.clone()))).collect();
         Ok(Self {

@@ -19,8 +19,8 @@ pub(crate) use self::drill::DrillOptions;
 pub(crate) use self::intel::{FeedFormat, FeedReading, Intel, KindName, TlpName, Which};
 pub(crate) use self::keys::{Egress, Keys, Rotated, Witness};
 pub(crate) use self::learning::{
-    ApiName, Corpora, Eval, EvalModelOptions, EvalTextOptions, EvalTracesOptions, ModelReportFormat, ReportFormat, SettingName,
-    TracesFormat, TrainOptions,
+    ApiName, Corpora, Eval, EvalAcceptOptions, EvalModelOptions, EvalTextOptions, EvalTracesOptions, ModelReportFormat,
+    ReportFormat, SettingName, TracesFormat, TrainOptions,
 };
 pub(crate) use self::lifecycle::{Evidence, Hold, Ledger, Retention, Trusted};
 pub(crate) use self::options::{Data, Format, FormatName, Operator, Reading, Root};

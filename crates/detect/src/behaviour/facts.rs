@@ -10,6 +10,12 @@ use crate::skipped::head;
 const NAME_BYTES_MAX: usize = 64;
 /// What a call cost, as the dialects name it.
 const COST: &str = "gen_ai.usage.cost";
+/// What no call reaches: whoever says more is mistaken, or wants to spoil what is known. The largest contexts hold ten million tokens.
+const TOKENS_MAX: f64 = 1e8;
+/// Likewise. An agent's tool may run for days, and none for a month.
+const DURATION_MS_MAX: f64 = 31.0 * 86_400_000.0;
+/// Likewise, in whatever currency: ten thousand dollars are a thousand million of the smallest.
+const COST_MAX: f64 = 1e9;
 /// Most tools, and most documents, of one event that are looked at.
 const ITEMS_MAX: usize = 64;
 
@@ -86,28 +92,41 @@ pub(crate) struct Facts {
     pub(crate) client: Option<u32>,
     /// The user's newest words.
     pub(crate) prompt: Option<ContentRef>,
+    /// Measures that are left out, because no call has such: below nothing, or beyond all bounds.
+    pub(crate) implausible: u32,
 }
 
 impl Facts {
     pub(crate) fn of(event: &RecordedEvent<Clean>, time_s: i64) -> Self {
         let identity = &event.identity;
         let text = |key: &event::Key| event.attribute(key.as_str()).and_then(Value::as_text).map(Clean::as_str);
-        let number = |key: &event::Key| event.attribute(key.as_str()).and_then(Value::as_f64).filter(|value| *value >= 0.0);
+        let number = |key: &str| event.attribute(key).and_then(Value::as_f64);
         let scope = identity.application.as_ref().map_or(0, |application| hash(&[b"scope", application.id.as_bytes()]));
-        let within = scope.to_le_bytes();
+        let of_scope = scope.to_le_bytes();
         // Entities are of one application, so that nobody can spoil what is known of another's. A key is one wherever it is used.
         let entity = |kind: &[u8], id: &str| Entity {
-            key: hash(&[b"entity", kind, &within, id.as_bytes()]),
+            key: hash(&[b"entity", kind, &of_scope, id.as_bytes()]),
             id: head(id, NAME_BYTES_MAX).to_owned(),
         };
         let is_model = event.kind == Kind::ModelCall;
         let is_tool = event.kind == Kind::ToolCall;
         let model = text(&attr::GEN_AI_REQUEST_MODEL).or_else(|| text(&attr::GEN_AI_RESPONSE_MODEL));
         let key = identity.credential.as_ref().map(|key| key.id.as_str()).or_else(|| text(&attr::GATEWAY_KEY));
-        let input = number(&attr::GEN_AI_USAGE_INPUT_TOKENS);
-        let output = number(&attr::GEN_AI_USAGE_OUTPUT_TOKENS);
         let reports = event.phase != Phase::Request;
         let answered = is_model && reports;
+        let mut implausible = 0;
+        let mut within = |value: Option<f64>, max: f64| {
+            let within = value.filter(|value| (0.0..=max).contains(value));
+            implausible += u32::from(value.is_some() && within.is_none());
+            within
+        };
+        let of_answer = |key: &str| number(key).filter(|_| answered);
+        let input_tokens = within(of_answer(attr::GEN_AI_USAGE_INPUT_TOKENS.as_str()), TOKENS_MAX);
+        let output_tokens = within(of_answer(attr::GEN_AI_USAGE_OUTPUT_TOKENS.as_str()), TOKENS_MAX);
+        let first_chunk_s = of_answer(attr::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK.as_str());
+        let first_chunk_ms = within(first_chunk_s.map(|seconds| seconds * 1e3), DURATION_MS_MAX);
+        let cost = within(of_answer(COST), COST_MAX);
+        let latency_ms = within(event.duration_ns.filter(|_| reports).map(|ns| ns as f64 / 1e6), DURATION_MS_MAX);
         let place = [text(&attr::GEN_AI_PROVIDER_NAME), text(&attr::SERVER_ADDRESS)].map(Option::unwrap_or_default);
         let route = place.join(" ").trim().to_owned();
         let route_of = |name: &str| entity(b"route", &format!("{name}\n{route}"));
@@ -123,17 +142,17 @@ impl Facts {
             route: model.filter(|_| answered).map(route_of),
             tool: own_tool.map(|name| entity(b"tool", name)),
             asks: is_model && event.phase != Phase::Response,
-            answers: is_model && reports,
+            answers: answered,
             runs_tool: is_tool && reports,
-            tokens: if is_model && reports { input.unwrap_or(0.0) + output.unwrap_or(0.0) } else { 0.0 },
-            output_tokens: output.filter(|_| is_model && reports),
-            input_tokens: input.filter(|_| answered),
-            first_chunk_ms: number(&attr::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK).filter(|_| answered).map(|seconds| seconds * 1e3),
-            cost: event.attribute(COST).and_then(Value::as_f64).filter(|cost| answered && *cost >= 0.0),
+            tokens: input_tokens.unwrap_or(0.0) + output_tokens.unwrap_or(0.0),
+            output_tokens,
+            input_tokens,
+            first_chunk_ms,
+            cost,
             is_cut_off: answered.then(|| is_cut_off(event)).flatten(),
             is_structured: answered.then(|| is_structured(event)).flatten(),
             calls_tools: answered.then(|| calls_tools(event)).flatten(),
-            latency_ms: event.duration_ns.filter(|_| reports).map(|ns| ns as f64 / 1e6),
+            latency_ms,
             failed: reports && event.status == Status::Error,
             refused: is_model && reports && is_refused(event),
             scored: is_model && reports && event.attribute(attr::LOGPROB_MEAN.as_str()).is_some(),
@@ -147,6 +166,7 @@ impl Facts {
             documents: documents(event),
             client: client(event),
             prompt: prompt(event),
+            implausible,
         }
     }
 }
@@ -227,4 +247,38 @@ fn is_refused(event: &RecordedEvent<Clean>) -> bool {
     };
     has(&attr::RESPONSE_CATEGORY, &|category| category == "refusal")
         || has(&attr::GEN_AI_RESPONSE_FINISH_REASONS, &attr::is_refusal_reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use event::{Event, Key, Source, SourcePath};
+
+    use super::*;
+
+    #[test]
+    fn measures_that_no_call_has_are_counted_and_left_out() {
+        let measures: [(Key, fn(&Facts) -> Option<f64>, f64); 4] = [
+            (Key::of(COST), |facts| facts.cost, 0.002),
+            (attr::GEN_AI_USAGE_INPUT_TOKENS, |facts| facts.input_tokens, 1e7),
+            (attr::GEN_AI_USAGE_OUTPUT_TOKENS, |facts| facts.output_tokens, 0.0),
+            (attr::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, |facts| facts.first_chunk_ms, 0.3),
+        ];
+        for (key, measure, plausible) in measures {
+            for (value, is_left) in
+                [(plausible, true), (1e306, false), (1e10, false), (-0.5, false), (f64::INFINITY, false), (f64::NAN, false)]
+            {
+                let mut event: RecordedEvent<Clean> =
+                    Event::new(Kind::ModelCall, Clean::literal("op"), Source::new(SourcePath::Api, Key::of("test")));
+                event.attributes.insert(key.clone(), Value::Double(value));
+                let facts = Facts::of(&event, 0);
+                assert_eq!(
+                    (measure(&facts).is_some(), facts.implausible),
+                    (is_left, u32::from(!is_left)),
+                    "{} = {value}",
+                    key.as_str()
+                );
+                assert!(facts.tokens.is_finite());
+            }
+        }
+    }
 }

@@ -42,7 +42,7 @@ use silence::Heard;
 use crate::extraction::{Extraction, Prompt};
 
 /// The first bytes of a stored state: what can read it. Changed whenever the meaning of the state changes.
-const FORMAT: &[u8] = b"watchkeeper behaviour 2\n";
+const FORMAT: &[u8] = b"watchkeeper behaviour 3\n";
 /// Most users, keys, tools and models that are remembered before they are established (some kilobytes each at the most; less than
 /// one, as long as they are new).
 const YOUNG_MAX: usize = 65_536;
@@ -76,6 +76,7 @@ pub struct Behaviour {
     groups: Bounded<(u64, EntityKind), Peers>,
     extraction: Extraction,
     late: u64,
+    implausible: u64,
 }
 
 /// The hour that it is for an application.
@@ -115,6 +116,7 @@ impl Behaviour {
             groups: Bounded::new(GROUPS_MAX),
             extraction: Extraction::new(),
             late: 0,
+            implausible: 0,
         }
     }
 
@@ -141,6 +143,7 @@ impl Behaviour {
             return out;
         }
         let Some(now) = self.clock(facts.scope, hour, &mut out) else { return out };
+        self.implausible += u64::from(facts.implausible);
         let prompt = facts.prompt.and_then(|content| contents(&content)).map(|text| Prompt::read(&text));
         let words = prompt.as_ref().map_or(&[][..], |prompt| &prompt.subject);
         for (kind, entity) in facts.entities() {
@@ -177,6 +180,12 @@ impl Behaviour {
     #[must_use]
     pub fn late(&self) -> u64 {
         self.late
+    }
+
+    /// Measures of events (tokens, times, costs) that no call has, and that are left out for it.
+    #[must_use]
+    pub fn implausible(&self) -> u64 {
+        self.implausible
     }
 
     /// Entities that are remembered.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::taken_f32;
+
 /// Values from which the baseline is learnt plainly before anything is said.
 const LEARN: u16 = 10;
 /// How fast it follows later: each value is a thirtieth of it.
@@ -14,6 +16,9 @@ const STEP_MAX: f32 = 2.0;
 const ALARM: f32 = 9.0;
 /// The sum from which the baseline no longer follows.
 const SUSPICIOUS: f32 = 2.0;
+
+/// The least deviation that is believed where no caller asks for more.
+const FLOOR: f32 = 1e-6;
 
 /// A level and how far values have crept away from it, upwards.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -41,13 +46,14 @@ pub struct Ramp {
 impl Cusum {
     /// Adds a value; `floor` is the least deviation that is believed. A ramp is told once, and the level is then learnt anew.
     pub fn add(&mut self, value: f32, floor: f32) -> Option<Ramp> {
+        let value = taken_f32(value)?;
         if self.count < LEARN {
             self.count += 1;
             let weight = 1.0 / f32::from(self.count);
             self.learn(value, weight);
             return None;
         }
-        let scale = (self.deviation * 1.25).max(floor);
+        let scale = (self.deviation * 1.25).max(floor.min(f32::MAX)).max(FLOOR);
         let step = ((value - self.mean) / scale - SLACK).clamp(-STEP_MAX, STEP_MAX);
         self.sum = (self.sum + step).max(0.0);
         if self.sum == 0.0 {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::taken;
+
 /// What is expected of values, and what counts as a shift.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct PageHinkley {
@@ -31,6 +33,7 @@ impl PageHinkley {
 
     /// Adds a value. `Some(true)`: the mean has gone up; `Some(false)`: down. The test then begins anew.
     pub fn add(&mut self, value: f64) -> Option<bool> {
+        let value = taken(value)?;
         self.count = self.count.saturating_add(1);
         self.mean += (value - self.mean) / f64::from(self.count);
         let off = value - self.mean;

@@ -9,6 +9,8 @@ const WIDTH: f64 = 0.2;
 const FADE_AT: u32 = 2_000;
 /// Where the tail begins.
 const TAIL_FROM: f64 = 0.9;
+/// The largest ln(1 + value) that a tail is continued to: what is beyond is not finite.
+const LOG_MAX: f64 = 600.0;
 /// Fewest values beyond that for its shape to be estimated.
 const TAIL_MIN: u32 = 8;
 
@@ -21,8 +23,9 @@ pub struct Quantiles {
 }
 
 impl Quantiles {
-    /// Adds a value, which counts as 0 where it is negative.
+    /// Adds a value, which counts as 0 where it is negative. What is no number is passed over.
     pub fn add(&mut self, value: f64) {
+        let Some(value) = super::taken(value) else { return };
         let index = index_of(value);
         match self.buckets.binary_search_by_key(&index, |bucket| bucket.0) {
             Ok(at) => self.buckets[at].1 += 1,
@@ -71,8 +74,8 @@ impl Quantiles {
             return None;
         }
         let share = f64::from(count) / f64::from(self.total);
-        let log = (f64::from(from) + 0.5) * WIDTH + excess / f64::from(count) * (share / risk).max(1.0).ln();
-        Some(log.exp() - 1.0)
+        let log = (f64::from(from) + 0.5) * WIDTH + excess / f64::from(count) * (share / risk).clamp(1.0, 1e300).ln();
+        Some(log.min(LOG_MAX).exp() - 1.0)
     }
 
     fn bucket_of(&self, q: f64) -> Option<u8> {

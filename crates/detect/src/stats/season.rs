@@ -49,8 +49,9 @@ impl Season {
         self.count
     }
 
-    /// Learns the value of that hour.
+    /// Learns the value of that hour. What is no number is passed over.
     pub fn learn(&mut self, hour: u32, value: f32) {
+        let Some(value) = super::taken_f32(value) else { return };
         let (slot, of_day) = slots(hour);
         for old in [&mut self.week[slot], &mut self.day[of_day]] {
             *old = if old.is_nan() { value } else { *old + FOLLOW * (value - *old) };

@@ -1,9 +1,10 @@
 //! Shifts of a measure of many calls (latency, share of errors, length of answers): means of blocks, against the mean and the
-//! spread of the blocks before.
+//! spread of the blocks before, less what the time of day does to them.
 
 use serde::{Deserialize, Serialize};
 
 use super::page_hinkley::PageHinkley;
+use super::{hour_of_week, taken_f32};
 
 /// Calls that a block has at least, where it ends with the hour.
 const BLOCK_MIN: u16 = 32;
@@ -21,8 +22,32 @@ const STEP_MAX: f32 = 6.0;
 const BORNE: f64 = 1.0;
 /// See [`BORNE`].
 const ALARM: f64 = 12.0;
+/// The least deviation that is believed where no caller asks for more: a level that never moved has none.
+const FLOOR: f32 = 1e-6;
 /// The sum forgets, so that what piled up last month does not speak today.
 const KEPT: f64 = 0.98;
+
+/// Hours of a part of the day. Shorter ones have too few blocks, and longer ones the whole of a morning's rise in them.
+const PART_HOURS: usize = 3;
+/// Parts of a day, on working days and at weekends.
+const PARTS: usize = 2 * 24 / PART_HOURS;
+/// Days on which a part was seen before blocks in it are judged: what is usual then is not known before.
+const PART_DAYS_MIN: u8 = 2;
+/// How fast a part follows, from day to day: slower than a shift is told, so that none is taken for the time of day.
+const PART_FOLLOW: f32 = 0.125;
+
+/// By how much the parts of a day are above or below the level. Who asks for what, and how busy a provider is, depends on the time of day: a
+/// level for all hours is off twice a day, and a night that a few programs have to themselves is no shift.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Parts {
+    off: [f32; PARTS],
+    days: [u8; PARTS],
+    /// The part that runs, with its day, and what came in it so far.
+    now: u32,
+    sum: f32,
+    blocks: u16,
+    is_odd: bool,
+}
 
 /// The level of a measure.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,6 +61,7 @@ pub struct Shift {
     deviation: f32,
     /// The last blocks, without regard to whether they are odd.
     recent: f32,
+    parts: Parts,
     test: PageHinkley,
 }
 
@@ -56,14 +82,26 @@ impl Default for Shift {
     fn default() -> Self {
         // Values are deviations from a level that is known, so the test needs no values of its own to begin.
         let test = PageHinkley::new(1, BORNE, ALARM, KEPT);
-        Self { calls: 0, sum: 0.0, hour: 0, since: 0, blocks: 0, mean: 0.0, deviation: 0.0, recent: 0.0, test }
+        Self {
+            calls: 0,
+            sum: 0.0,
+            hour: 0,
+            since: 0,
+            blocks: 0,
+            mean: 0.0,
+            deviation: 0.0,
+            recent: 0.0,
+            parts: Parts::default(),
+            test,
+        }
     }
 }
 
 impl Shift {
     /// Adds the measure of a call in the hour `hour` (since 1970). `floor` is the least deviation that is believed, and nothing
-    /// is said in the first `hours_min` hours.
+    /// is said in the first `hours_min` hours. What is no number is passed over.
     pub fn add(&mut self, value: f32, hour: u32, floor: f32, hours_min: u32) -> Option<Shifted> {
+        let value = taken_f32(value)?;
         if self.since == 0 {
             self.since = hour.max(1);
         }
@@ -76,22 +114,32 @@ impl Shift {
     }
 
     fn close(&mut self, floor: f32, may_speak: bool) -> Option<Shifted> {
-        let block = self.sum / f32::from(self.calls.max(1));
+        let whole = self.sum / f32::from(self.calls.max(1));
         (self.calls, self.sum) = (0, 0.0);
+        let part = self.parts.turn_to(self.hour);
+        let block = whole - self.parts.off[part];
         self.recent = if self.blocks == 0 { block } else { self.recent + (block - self.recent) / 2.0 };
         if self.blocks < LEARN || !may_speak {
             self.blocks += 1;
             let weight = (1.0 / self.blocks as f32).max(FOLLOW);
             self.learn(block, weight);
+            self.parts.add(whole - self.mean, false);
             return None;
         }
-        let off = ((block - self.mean) / (self.deviation * 1.25).max(floor)).clamp(-STEP_MAX, STEP_MAX);
+        if self.parts.days[part] < PART_DAYS_MIN {
+            self.parts.add(whole - self.mean, false);
+            return None;
+        }
+        let scale = (self.deviation * 1.25).max(floor.min(f32::MAX)).max(FLOOR);
+        let off = ((block - self.mean) / scale).clamp(-STEP_MAX, STEP_MAX);
         if let Some(up) = self.test.add(f64::from(off)) {
             let shifted = Shifted { observed: self.recent, expected: self.mean, support: self.blocks, up };
-            // What it is now is the level from now on, learnt anew: that is told once.
-            *self = Self { hour: self.hour, since: self.since, ..Self::default() };
+            // What it is now is the level from now on, learnt anew: that is told once. The time of day does to it what it did.
+            let parts = Parts { blocks: 0, sum: 0.0, ..std::mem::take(&mut self.parts) };
+            *self = Self { hour: self.hour, since: self.since, parts, ..Self::default() };
             return Some(shifted);
         }
+        self.parts.add(whole - self.mean, off.abs() >= ODD);
         if off.abs() < ODD {
             self.blocks = self.blocks.saturating_add(1);
             self.learn(block, FOLLOW);
@@ -105,6 +153,32 @@ impl Shift {
         if self.blocks > 1 {
             self.deviation += weight * (off.abs() - self.deviation);
         }
+    }
+}
+
+impl Parts {
+    /// The part that an hour lies in. What came in the one before is learnt when it is over, and not while it runs.
+    fn turn_to(&mut self, hour: u32) -> usize {
+        let of_week = hour_of_week(hour) as usize;
+        let part = of_week % 24 / PART_HOURS + if of_week >= 120 { PARTS / 2 } else { 0 };
+        let now = (hour / 24).wrapping_mul(64).wrapping_add(part as u32);
+        if now != self.now {
+            let before = (self.now % 64) as usize;
+            if self.blocks > 0 && !self.is_odd && before < PARTS {
+                let weight = (1.0 / (f32::from(self.days[before]) + 1.0)).max(PART_FOLLOW);
+                self.off[before] += weight * (self.sum / f32::from(self.blocks) - self.off[before]);
+                self.days[before] = self.days[before].saturating_add(1);
+            }
+            (self.now, self.sum, self.blocks, self.is_odd) = (now, 0.0, 0, false);
+        }
+        part
+    }
+
+    /// A block in the part that runs, less the level.
+    fn add(&mut self, off: f32, is_odd: bool) {
+        self.sum += off;
+        self.blocks = self.blocks.saturating_add(1);
+        self.is_odd |= is_odd;
     }
 }
 
@@ -126,5 +200,19 @@ mod tests {
         assert_eq!(run(wave), None);
         let (hour, shifted) = run(|hour| wave(hour) + if hour >= 600 { 1.0 } else { 0.0 }).unwrap();
         assert!((600..612).contains(&hour) && shifted.up && shifted.observed > shifted.expected, "{hour} {shifted:?}");
+    }
+
+    #[test]
+    fn nights_and_weekends_of_other_work_are_no_shift_and_hide_none() {
+        // By day and in the week people ask; the rest is a program's, whose answers are others.
+        let work = |hour: u32| {
+            let is_day = (8..18).contains(&(hour % 24)) && hour_of_week(hour) < 120;
+            if is_day { 0.2 } else { 0.8 }
+        };
+        // A noise of its own for each day, as days have.
+        let day = |hour: u32| ((f64::from(hour / 24) * 0.618_033_988_75).fract() - 0.5) as f32 * 0.08;
+        assert_eq!(run(|hour| work(hour) + day(hour)), None);
+        let (hour, shifted) = run(|hour| work(hour) + day(hour) + if hour >= 700 { 0.15 } else { 0.0 }).unwrap();
+        assert!((700..760).contains(&hour) && shifted.up, "{hour} {shifted:?}");
     }
 }

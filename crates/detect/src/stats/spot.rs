@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use super::taken;
+
 /// Values from which the first threshold is made.
 const CALIBRATE: usize = 200;
 /// Share of values below the first threshold: what lies above are peaks.
@@ -31,7 +33,11 @@ impl Gpd {
     pub fn fit(excesses: &[f64]) -> Option<Self> {
         let max = excesses.iter().copied().fold(0.0, f64::max);
         let mean = excesses.iter().sum::<f64>() / excesses.len().max(1) as f64;
-        if excesses.len() < 2 || excesses.iter().any(|excess| *excess <= 0.0) || excesses.iter().all(|one| *one == max) {
+        if excesses.len() < 2
+            || !mean.is_finite()
+            || excesses.iter().any(|excess| !(*excess > 0.0))
+            || excesses.iter().all(|one| *one == max)
+        {
             return None;
         }
         // Grimshaw (1993): with t = shape / scale the best shape for a t is the mean of ln(1 + t excess), so one dimension is left.
@@ -62,7 +68,8 @@ impl Gpd {
             return Some(Self { shape: 0.0, scale: mean });
         }
         let shape = shape_of(t);
-        Some(Self { shape, scale: shape / t })
+        let fitted = Self { shape, scale: shape / t };
+        (fitted.shape.is_finite() && fitted.scale.is_finite()).then_some(fitted)
     }
 
     /// What is exceeded with probability `ratio`, given that the threshold is.
@@ -113,8 +120,9 @@ impl Spot {
         self.values.min(f64::from(u32::MAX)) as u32
     }
 
-    /// Adds a value and says whether it is extreme. One that is is not learnt from.
+    /// Adds a value and says whether it is extreme. One that is is not learnt from. What is no number is passed over.
     pub fn add(&mut self, value: f64) -> bool {
+        let Some(value) = taken(value) else { return false };
         let Some(extreme) = self.extreme else {
             self.first.push(value as f32);
             if self.first.len() >= CALIBRATE {
@@ -166,7 +174,9 @@ impl Spot {
         let mean = peaks.iter().sum::<f64>() / peaks.len().max(1) as f64;
         let ratio = (self.risk * self.values / self.peaks_seen).min(1.0);
         let least = Gpd { shape: 0.0, scale: mean.max(1e-6) };
-        self.extreme = Some(self.level + tail.exceeded(ratio).max(least.exceeded(ratio)));
+        let extreme = self.level + tail.exceeded(ratio).max(least.exceeded(ratio));
+        // The last threshold stands where a fit gives none.
+        self.extreme = Some(extreme).filter(|extreme| extreme.is_finite()).or(self.extreme);
     }
 }
 

@@ -38,6 +38,15 @@ enum Kind {
     ModelRefusals,
     ModelLatency,
     NewSubject,
+    FirstChunk,
+    Tail,
+    Input,
+    Cost,
+    CutOff,
+    Format,
+    ToolCalls,
+    Route,
+    Version,
 }
 
 type Described = (Kind, &'static str, &'static [&'static str], u32);
@@ -64,6 +73,15 @@ const KINDS: &[Described] = &[
     (Kind::ModelRefusals, "model begins to refuse", &["model_refusal_shift"], 4),
     (Kind::ModelLatency, "model takes twice as long", &["model_latency_shift"], 4),
     (Kind::NewSubject, "user asks about another subject", &["user_subject_shift", "user_new_subject"], 3),
+    (Kind::FirstChunk, "first words take twice as long", &["model_first_chunk_shift"], 4),
+    (Kind::Tail, "one call in eight takes eight times as long", &["model_tail_shift", "model_latency_shift"], 4),
+    (Kind::Input, "a text stands before every prompt", &["model_input_shift"], 4),
+    (Kind::Cost, "calls cost three times as much", &["model_cost_shift"], 4),
+    (Kind::CutOff, "one answer in four is cut off", &["model_cut_off_shift"], 4),
+    (Kind::Format, "all answers are structured data", &["model_format_shift"], 4),
+    (Kind::ToolCalls, "model calls no tools any more", &["model_tool_call_shift"], 4),
+    (Kind::Route, "one call in twenty goes to another endpoint", &["model_new_route"], 4),
+    (Kind::Version, "another model answers one call in three", &["model_new_version"], 4),
 ];
 
 /// As many rounds of every case as there is room for, from the day `first` on: each on somebody else, or later.
@@ -88,6 +106,7 @@ pub(crate) fn all(company: &mut Company, first: u32, rounds: u32) -> Vec<Case> {
                     && cases.iter().all(|case| case.person != *index || apart(case))
             });
             let Some(person) = free else { continue };
+            // Whom a case of a model would be put on is nobody's concern, and stays free for another.
             let is_agents =
                 matches!(kind, Kind::TokenFlood | Kind::SilentAgent | Kind::ToolDrift | Kind::NewTool | Kind::KeyElsewhere);
             let agents = company.agents.len();
@@ -95,6 +114,8 @@ pub(crate) fn all(company: &mut Company, first: u32, rounds: u32) -> Vec<Case> {
             let who = match kind {
                 _ if is_agents => company.agents[agent].id.clone(),
                 Kind::ModelRefusals | Kind::ModelLatency => "agents".to_owned(),
+                // Each changes a measure of its own, so they may lie on each other.
+                _ if kind.is_of_model() => format!("models: {name}"),
                 Kind::AcrossAccounts => format!("made-up-{round}"),
                 _ => company.people[person].id.clone(),
             };
@@ -102,7 +123,8 @@ pub(crate) fn all(company: &mut Company, first: u32, rounds: u32) -> Vec<Case> {
             if cases.iter().any(|case| case.who == who && !apart(case)) {
                 continue;
             }
-            cases.push(Case { name, finds, days: span, who, kind: *kind, person: if is_agents { usize::MAX } else { person } });
+            let person = if is_agents || kind.is_of_model() { usize::MAX } else { person };
+            cases.push(Case { name, finds, days: span, who, kind: *kind, person });
         }
     }
     cases
@@ -120,6 +142,37 @@ pub(crate) fn inject(company: &mut Company, cases: &[Case], day: u32, out: &mut 
         act(company, case, day, person.as_ref(), out);
         for happening in out.get_mut(from..).unwrap_or_default() {
             happening.case = Some(index);
+        }
+    }
+}
+
+/// What the cases do to how models serve on a day.
+pub(crate) fn serve(cases: &[Case], day: u32, out: &mut [Happening]) {
+    let midnight = i64::from(FIRST_DAY + day) * DAY_S;
+    for case in cases.iter().filter(|case| (case.days.0..case.days.1 - 2).contains(&day)) {
+        for happening in out.iter_mut().filter(|happening| happening.time_s >= midnight) {
+            let Happening { served: Some(served), time_s, tokens, latency_ms, .. } = happening else { continue };
+            let one_in = |count: i64| time_s.rem_euclid(count) == 0;
+            match case.kind {
+                Kind::FirstChunk => served.first_chunk_ms = served.first_chunk_ms.map(|ms| ms * 2.0),
+                Kind::Tail if one_in(8) => *latency_ms *= 8.0,
+                Kind::Input => {
+                    let before = f64::from(tokens.0.max(1));
+                    tokens.0 += 1_500;
+                    served.cost = served.cost.map(|cost| cost * f64::from(tokens.0) / before);
+                }
+                Kind::Cost => served.cost = served.cost.map(|cost| cost * 3.0),
+                Kind::CutOff if one_in(4) && served.finish == "stop" => served.finish = "length",
+                Kind::Format => served.is_structured = served.is_structured.map(|_| true),
+                Kind::ToolCalls => {
+                    if std::mem::take(&mut served.calls_tools) {
+                        (served.finish, served.is_structured) = ("stop", Some(false));
+                    }
+                }
+                Kind::Route if one_in(20) => served.endpoint = "198.51.100.7",
+                Kind::Version if one_in(3) => served.version = "tuned-7b".to_owned(),
+                _ => {}
+            }
         }
     }
 }
@@ -272,6 +325,16 @@ fn of_agent(company: &mut Company, case: &Case, day: u32, midnight: i64, out: &m
     company.agents = agents;
 }
 
+impl Kind {
+    fn is_of_model(self) -> bool {
+        use Kind::{Cost, CutOff, FirstChunk, Format, Input, ModelLatency, ModelRefusals, Route, Tail, ToolCalls, Version};
+        matches!(
+            self,
+            ModelRefusals | ModelLatency | FirstChunk | Tail | Input | Cost | CutOff | Format | ToolCalls | Route | Version
+        )
+    }
+}
+
 impl Case {
     /// Whether that is whom it is about.
     pub(crate) fn is_about(&self, who: &str) -> bool {
@@ -281,11 +344,26 @@ impl Case {
 
     /// Whether that follows from what is wrong with a model: users of one that refuses are refused.
     pub(crate) fn leads_to(&self, insights: &[String]) -> bool {
-        self.kind == Kind::ModelRefusals && insights.iter().any(|insight| insight == "user_refusals")
+        let follows: &[&str] = match self.kind {
+            Kind::ModelRefusals => &["user_refusals"],
+            // A longer prompt costs more, and its first words come later; what calls no tools answers in text.
+            Kind::Input => &[
+                "model_cost_shift",
+                "model_first_chunk_shift",
+                "user_token_flood",
+                "agent_token_flood",
+                "key_token_flood",
+                "application_token_flood",
+            ],
+            Kind::ToolCalls => &["model_format_shift"],
+            Kind::Tail => &["model_latency_shift"],
+            _ => &[],
+        };
+        insights.iter().any(|insight| follows.contains(&insight.as_str()))
     }
 
     /// Whether the case is of a model, which is not one of the identities of a detection.
     pub(crate) fn is_of_model(&self) -> bool {
-        matches!(self.kind, Kind::ModelRefusals | Kind::ModelLatency)
+        self.kind.is_of_model()
     }
 }

@@ -7,6 +7,8 @@ use event::{
 };
 use sanitize::Clean;
 
+use crate::serving::Served;
+
 /// Monday, 2026-01-05, in days since 1970.
 pub(crate) const FIRST_DAY: u32 = 20_458;
 /// Seconds of a day.
@@ -88,6 +90,8 @@ pub(crate) struct Happening {
     pub(crate) scored: bool,
     pub(crate) source: Option<String>,
     pub(crate) documents: Vec<String>,
+    /// Of a call of a model: how it was served.
+    pub(crate) served: Option<Served>,
     /// The case that it is part of; `None` for what is ordinary.
     pub(crate) case: Option<usize>,
 }
@@ -129,8 +133,31 @@ impl Happening {
         if let Some(source) = &self.source {
             set(attr::GEN_AI_DATA_SOURCE_ID, source);
         }
+        let mut categories = Vec::new();
         if self.refused {
-            set(attr::RESPONSE_CATEGORY, "refusal");
+            categories.push("refusal");
+        }
+        if let Some(served) = &self.served {
+            set(attr::GEN_AI_PROVIDER_NAME, "openai");
+            set(attr::SERVER_ADDRESS, served.endpoint);
+            set(attr::GEN_AI_RESPONSE_MODEL, &served.version);
+            if let Some(ms) = served.first_chunk_ms {
+                event.attributes.insert(attr::GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK, Value::Double(ms / 1e3));
+            }
+            if let Some(cost) = served.cost {
+                event.attributes.insert(Key::of("gen_ai.usage.cost"), Value::Double(cost));
+            }
+            let reasons = vec![Value::Text(text(served.finish))];
+            event.attributes.insert(attr::GEN_AI_RESPONSE_FINISH_REASONS, Value::List(reasons));
+            match served.is_structured {
+                Some(true) => categories.push("structured_data"),
+                Some(false) => categories.push("prose"),
+                None => {}
+            }
+        }
+        if !categories.is_empty() {
+            let categories = categories.into_iter().map(|category| Value::Text(text(category))).collect();
+            event.attributes.insert(attr::RESPONSE_CATEGORY, Value::List(categories));
         }
         if kind == Kind::ModelCall {
             event.set(attr::GEN_AI_USAGE_INPUT_TOKENS, i64::from(self.tokens.0));
@@ -147,6 +174,12 @@ impl Happening {
         if self.prompt.is_some() {
             let meta = PieceMeta::new(Direction::Input, Role::User, Part::Text);
             event.pieces.push(Piece { meta, content: content(1), findings: Vec::new() });
+        }
+        if let Some(served) = &self.served {
+            // Nameless, so that which tools are used is told by the tools' own events alone.
+            let part = if served.calls_tools { Part::ToolCall } else { Part::Text };
+            let meta = PieceMeta::new(Direction::Output, Role::Assistant, part);
+            event.pieces.push(Piece { meta, content: content(250), findings: Vec::new() });
         }
         for (index, document) in self.documents.iter().enumerate() {
             let mut meta = PieceMeta::new(Direction::Output, Role::Document, Part::Document);

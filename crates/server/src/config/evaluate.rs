@@ -19,6 +19,8 @@ const EVERY: std::ops::RangeInclusive<Duration> = Duration::from_secs(60)..=Dura
 /// More answers to one item tell hardly more.
 const REPEAT: std::ops::RangeInclusive<u64> = 1..=16;
 const CONCURRENCY: std::ops::RangeInclusive<u64> = 1..=64;
+/// A run that may take longer than a day is none that anybody waits for.
+const DEADLINE: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(86_400);
 const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=600_000;
 
 /// An evaluation.
@@ -67,6 +69,9 @@ pub struct EvaluateConfig {
     /// How long an answer may take, in milliseconds.
     #[serde(default = "a_minute")]
     pub timeout_ms: u64,
+    /// How long a run may take: `90s`, `30m`, `1h`. What is not answered by then is missing, and the run is incomplete.
+    #[serde(default = "an_hour")]
+    pub deadline: String,
     /// The probability of calling a model changed that has not.
     #[serde(default = "one_percent")]
     pub alpha: f64,
@@ -115,6 +120,10 @@ fn a_minute() -> u64 {
     60_000
 }
 
+fn an_hour() -> String {
+    "1h".to_owned()
+}
+
 fn one_percent() -> f64 {
     0.01
 }
@@ -131,6 +140,7 @@ pub(super) fn check(all: &[EvaluateConfig]) -> Result<(), ConfigError> {
             return Err(wrong("name", "must be 1 to 64 letters, digits, - and _, and stand once".to_owned()));
         }
         one.interval()?;
+        one.deadline()?;
         for (field, value, bounds) in [
             ("repeat", u64::from(one.repeat), REPEAT),
             ("concurrency", u64::from(one.concurrency), CONCURRENCY),
@@ -165,6 +175,13 @@ impl EvaluateConfig {
         every.ok_or_else(|| wrong(format!("= {:?} is no time between 1m and 31d; write 30m, 6h or 1d", self.every)))
     }
 
+    /// How long a run may take.
+    pub(crate) fn deadline(&self) -> Result<Duration, ConfigError> {
+        let wrong = |what: String| ConfigError::Evaluate { name: self.name.clone(), field: "deadline", what };
+        let deadline = duration(&self.deadline).filter(|deadline| DEADLINE.contains(deadline));
+        deadline.ok_or_else(|| wrong(format!("= {:?} is no time between 1s and 24h; write 90s, 30m or 1h", self.deadline)))
+    }
+
     /// Who is asked.
     pub(crate) fn target(&self) -> Result<Target, ConfigError> {
         let mut more = self.parameters.clone();
@@ -189,9 +206,9 @@ impl EvaluateConfig {
     }
 
     /// How much is asked.
-    pub(crate) fn asking(&self) -> Asking {
+    pub(crate) fn asking(&self) -> Result<Asking, ConfigError> {
         let concurrency = usize::try_from(self.concurrency).unwrap_or(1);
-        Asking { repeat: self.repeat, concurrency, calls_max: self.max_calls }
+        Ok(Asking { repeat: self.repeat, concurrency, calls_max: self.max_calls, deadline: self.deadline()? })
     }
 
     fn key(&self, field: &'static str, source: Option<&str>) -> Result<Option<String>, ConfigError> {
@@ -237,13 +254,23 @@ mod tests {
             let config: EvaluateConfig = toml::from_str(&(text + change)).map_err(|error| error.to_string())?;
             check(&[config]).map_err(|error| error.to_string())
         };
-        for fine in ["", "every = \"90s\"", "omit = [\"temperature\"]", "parameters = { seed = 7 }", "api = \"anthropic\""] {
+        for fine in [
+            "",
+            "every = \"90s\"",
+            "deadline = \"90s\"",
+            "omit = [\"temperature\"]",
+            "parameters = { seed = 7 }",
+            "api = \"anthropic\"",
+        ] {
             assert_eq!(read(fine), Ok(()), "{fine}");
         }
         for (wrong, named) in [
             ("every = \"6\"", "every"),
             ("every = \"5s\"", "every"),
             ("every = \"9999999999999d\"", "every"),
+            ("deadline = \"2d\"", "deadline"),
+            ("deadline = \"0s\"", "deadline"),
+            ("deadline = \"1\"", "deadline"),
             ("name = \"a b\"", "name"),
             ("endpoint = \"http://models.example/v1\"", "in the clear"),
             ("repeat = 0", "repeat"),

@@ -15,7 +15,7 @@ use crate::node::internal;
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// How many numbers there are.
-const COUNTS: usize = 11;
+const COUNTS: usize = 12;
 
 /// What was left out and is not told of yet.
 #[derive(Default)]
@@ -38,6 +38,7 @@ fn counts(skipped: &Skipped) -> [(Key, u64); COUNTS] {
         (Key::of("watchkeeper.gap.evidence_bytes"), skipped.unsearched),
         (Key::of("watchkeeper.gap.detections"), skipped.detections),
         (Key::of("watchkeeper.gap.late"), skipped.late),
+        (Key::of("watchkeeper.gap.implausible"), skipped.implausible),
         (Key::of("watchkeeper.gap.correlation_groups"), skipped.correlation_groups),
         (Key::of("watchkeeper.gap.correlation_events"), skipped.correlation_events),
     ]

@@ -1,6 +1,5 @@
-//! Asks a model the items of a set: several at once, again where it is busy, never more often than was allowed.
+//! Asks a model the items of a set: several at once, again where it is busy, never more often and never for longer than was allowed.
 
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -10,19 +9,13 @@ use event::Timestamp;
 use futures_util::StreamExt as _;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
-use rustls::{ClientConfig, RootCertStore};
+use sanitize::Sanitizer;
 
-use crate::intel::{Guarded, refused};
-use crate::outbound::read_url;
+use super::foreign::Foreign;
+use crate::outbound::{Guarded, HttpClient, Trust, client, is_this_machine, read_url};
 
 /// Longest answer of an endpoint, in bytes: a few hundred KB of text with its wrapping.
 const ANSWER_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// How long a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// How often a question is asked again that was not answered.
 const RETRIES_MAX: u32 = 4;
 /// How long is waited before the first of them; each waits twice as long as the one before.
@@ -31,8 +24,6 @@ const RETRY: Duration = Duration::from_millis(500);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 /// Questions that are refused for good before anything was answered: more would be refused as well.
 const REFUSED_MAX: u32 = 3;
-/// Longest message of an endpoint that is kept, in characters.
-const MESSAGE_CHARS_MAX: usize = 300;
 
 /// An endpoint, and how it is asked.
 pub struct Target {
@@ -40,9 +31,14 @@ pub struct Target {
     url: Uri,
     parameters: Parameters,
     headers: Vec<(HeaderName, HeaderValue)>,
-    client: Client<HttpsConnector<HttpConnector<Guarded>>, Full<Bytes>>,
+    client: HttpClient<Full<Bytes>>,
     timeout: Duration,
+    /// The key, to be taken out of what the endpoint says.
+    key: Option<Secret>,
 }
+
+/// A key, which is overwritten when nobody needs it any more.
+struct Secret(zeroize::Zeroizing<String>);
 
 /// How much is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +49,8 @@ pub struct Asking {
     pub concurrency: usize,
     /// Most requests, those to a judge and those that are sent again included.
     pub calls_max: u64,
+    /// How long all of it may take.
+    pub deadline: Duration,
 }
 
 /// Why an endpoint cannot be asked.
@@ -107,13 +105,8 @@ impl Target {
         if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
             return Err(wrong("has a user or a password in it, which would not be sent; name a key"));
         }
-        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']);
-        let literal = host.parse::<IpAddr>().ok();
-        let is_local = host == "localhost" || literal.is_some_and(|address| address.is_loopback());
-        if let Some(what) = literal.and_then(|address| refused(address, is_local)) {
-            return Err(wrong(&format!("is {what}")));
-        }
-        if uri.scheme_str() == Some("http") && !is_local {
+        let guard = Guarded::of(&uri).map_err(|what| wrong(&what))?;
+        if uri.scheme_str() == Some("http") && !is_this_machine(&uri) {
             return Err(wrong(
                 "is http:// beyond this machine: prompts and the key would cross the network in the clear; use https://",
             ));
@@ -124,8 +117,10 @@ impl Target {
             value.set_sensitive(name != "content-type" && name != "anthropic-version");
             headers.push((HeaderName::from_static(name), value));
         }
-        let client = client(&uri, is_local).map_err(TargetError::Tls)?;
-        Ok(Self { api, url: uri, parameters, headers, client, timeout })
+        let trust = Trust::for_urls(std::iter::once(&uri), Vec::new()).map_err(TargetError::Tls)?;
+        let client = client(guard, trust).map_err(TargetError::Tls)?;
+        let key = key.map(|key| Secret(key.to_owned().into()));
+        Ok(Self { api, url: uri, parameters, headers, client, timeout, key })
     }
 
     /// The host, as events and reports name it.
@@ -140,8 +135,13 @@ impl Target {
         &self.parameters.model
     }
 
+    /// What is made of its words.
+    fn foreign<'a>(&'a self, sanitizer: &'a Sanitizer) -> Foreign<'a> {
+        Foreign::new(sanitizer, self.key.as_ref().map(|key| key.0.as_str()))
+    }
+
     /// Asks once.
-    async fn ask_once(&self, body: &Bytes) -> Result<Answer, Failure> {
+    async fn ask_once(&self, body: &Bytes, sanitizer: &Sanitizer) -> Result<Answer, Failure> {
         let mut request = Request::builder().method(Method::POST).uri(&self.url);
         request = request.header(header::USER_AGENT, concat!("watchkeeper/", env!("CARGO_PKG_VERSION")));
         for (name, value) in &self.headers {
@@ -155,32 +155,16 @@ impl Target {
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
             let body = body.map_err(|error| Failure::passing(format!("the answer cannot be read: {error}"), None))?.to_bytes();
             if head.status.is_success() {
-                return self.api.answer(&body).map_err(|error| Failure::of_answer(error.to_string()));
+                let answer = self.api.answer(&body).map_err(|error| Failure::of_answer(error.to_string()))?;
+                return Ok(self.foreign(sanitizer).answer(answer));
             }
             let after = head.headers.get(header::RETRY_AFTER).and_then(|after| after.to_str().ok()?.trim().parse().ok());
-            Err(Failure::of_status(head.status, &body, after.map(Duration::from_secs)))
+            Err(Failure::of_status(head.status, &body, after.map(Duration::from_secs), &self.foreign(sanitizer)))
         };
         tokio::time::timeout(self.timeout, exchange)
             .await
             .unwrap_or_else(|_| Err(Failure::passing("no answer in time".to_owned(), None)))
     }
-}
-
-fn client(url: &Uri, is_local: bool) -> Result<Client<HttpsConnector<HttpConnector<Guarded>>, Full<Bytes>>, String> {
-    let mut http = HttpConnector::new_with_resolver(Guarded { is_local });
-    http.enforce_http(false);
-    http.set_nodelay(true);
-    http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    let mut roots = RootCertStore::empty();
-    // Without TLS the system is not asked for authorities that it may not have.
-    if url.scheme_str() == Some("https") {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    let provider = rustls::crypto::aws_lc_rs::default_provider();
-    let config = ClientConfig::builder_with_provider(provider.into()).with_safe_default_protocol_versions();
-    let config = config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
-    let connector = HttpsConnectorBuilder::new().with_tls_config(config).https_or_http().enable_http1().wrap_connector(http);
-    Ok(Client::builder(TokioExecutor::new()).build(connector))
 }
 
 /// A URL for a message: whatever could be a user and a password in it is left out.
@@ -213,10 +197,10 @@ impl Failure {
         Self { what, again: None, refuses_all: false }
     }
 
-    fn of_status(status: StatusCode, body: &[u8], after: Option<Duration>) -> Self {
+    fn of_status(status: StatusCode, body: &[u8], after: Option<Duration>, foreign: &Foreign<'_>) -> Self {
         let body: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
         let said = body["error"]["message"].as_str().or_else(|| body["message"].as_str()).unwrap_or_default();
-        let said: String = said.chars().filter(|letter| !letter.is_control()).take(MESSAGE_CHARS_MAX).collect();
+        let said = foreign.message(said);
         let what = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
         match status.as_u16() {
             408 | 409 | 425 | 429 | 500..=599 => Self::passing(what, after),
@@ -232,15 +216,18 @@ impl Failure {
 struct Shared<'a> {
     target: &'a Target,
     judge: Option<&'a Target>,
+    sanitizer: &'a Sanitizer,
     calls_left: AtomicU64,
     /// Questions that were refused for good, as long as nothing was answered.
     refused: AtomicU32,
     is_answered: AtomicBool,
 }
 
-/// Runs a set. `told` hears of each answer: how many there are, and of how many.
+/// Runs a set. `told` hears of each answer: how many there are, and of how many. What endpoints say of failures is kept as `sanitizer`
+/// leaves it.
 ///
-/// What could not be asked or graded is in the run, with the reason: only what cannot work at all is an error.
+/// What could not be asked or graded is in the run, with the reason: only what cannot work at all is an error. When the deadline is
+/// there, whatever is not answered is missing ([`Run::missing`]).
 ///
 /// # Errors
 /// [`AskError`], before anything is asked.
@@ -249,6 +236,7 @@ pub async fn run(
     target: &Target,
     judge: Option<&Target>,
     asking: &Asking,
+    sanitizer: &Sanitizer,
     told: &(dyn Fn(u64, u64) + Sync),
 ) -> Result<Run, AskError> {
     let repeat = u64::from(asking.repeat.max(1));
@@ -262,10 +250,12 @@ pub async fn run(
         return Err(AskError::Calls { needed, max: asking.calls_max });
     }
     let began = Instant::now();
+    let until = tokio::time::Instant::now() + asking.deadline;
     let mut run = Run::of(set, target.api, &target.host(), &target.parameters, Timestamp::now().unix_ns());
     let shared = &Shared {
         target,
         judge,
+        sanitizer,
         calls_left: AtomicU64::new(asking.calls_max),
         refused: AtomicU32::new(0),
         is_answered: AtomicBool::new(false),
@@ -276,7 +266,8 @@ pub async fn run(
         .map(|(place, item)| async move { (place, shared.trial(item).await) })
         .buffer_unordered(asking.concurrency.max(1));
     let mut done = 0;
-    while let Some((place, trial)) = trials.next().await {
+    // A deadline that passes takes with it what is under way.
+    while let Ok(Some((place, trial))) = tokio::time::timeout_at(until, trials.next()).await {
         if let Some(item) = run.items.get_mut(place) {
             item.trials.push(trial);
         }
@@ -284,6 +275,7 @@ pub async fn run(
         told(done, all);
     }
     drop(trials);
+    run.close(usize::try_from(repeat).unwrap_or(usize::MAX));
     run.duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(run)
 }
@@ -328,7 +320,7 @@ impl Shared<'_> {
                 return Err("not asked: as many requests were sent as are allowed (max calls)".to_owned());
             }
             let began = Instant::now();
-            let failure = match target.ask_once(&body).await {
+            let failure = match target.ask_once(&body, self.sanitizer).await {
                 Ok(answer) => {
                     self.is_answered.store(true, Ordering::Relaxed);
                     return Ok((answer, began.elapsed()));
@@ -381,12 +373,51 @@ mod tests {
     async fn what_would_cost_too_much_is_not_begun() {
         let set = Set::read("s", r#"{"id":"a","prompt":"x","grader":{"type":"judge","rubric":"y"}}"#).unwrap();
         let target = target("http://127.0.0.1:9/", None).unwrap();
-        let asking = Asking { repeat: 3, concurrency: 1, calls_max: 5 };
-        assert_eq!(run(&set, &target, None, &asking, &|_, _| {}).await.unwrap_err(), AskError::Judge);
+        let asking = Asking { repeat: 3, concurrency: 1, calls_max: 5, deadline: Duration::from_secs(9) };
+        let sanitizer = crate::ephemeral_sanitizer(&Default::default()).unwrap();
+        assert_eq!(run(&set, &target, None, &asking, &sanitizer, &|_, _| {}).await.unwrap_err(), AskError::Judge);
         assert_eq!(
-            run(&set, &target, Some(&target), &asking, &|_, _| {}).await.unwrap_err(),
+            run(&set, &target, Some(&target), &asking, &sanitizer, &|_, _| {}).await.unwrap_err(),
             AskError::Calls { needed: 6, max: 5 }
         );
+    }
+
+    /// An endpoint that takes connections, and answers the first question alone.
+    async fn tarpit() -> String {
+        use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/v1/chat/completions", listener.local_addr().unwrap());
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((mut stream, _)) = listener.accept().await {
+                if held.is_empty() {
+                    let mut asked = [0; 4096];
+                    drop(stream.read(&mut asked).await);
+                    let body = r#"{"model":"m-1","choices":[{"message":{"content":"y"},"finish_reason":"stop"}]}"#;
+                    let head = format!("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+                    drop(stream.write_all(format!("{head}{body}").as_bytes()).await);
+                    drop(stream.flush().await);
+                }
+                held.push(stream);
+            }
+        });
+        url
+    }
+
+    #[tokio::test]
+    async fn a_run_ends_at_its_deadline_with_what_is_missing() {
+        let row = |id: u32| format!(r#"{{"id":"i{id}","prompt":"x","grader":{{"type":"exact","value":"y"}}}}"#);
+        let set = Set::read("s", &(0..6).map(row).collect::<Vec<_>>().join("\n")).unwrap();
+        let parameters = Parameters { model: "m".to_owned(), temperature: Some(0.0), max_tokens: 16, more: Default::default() };
+        // No call ends by itself before the run's time is over.
+        let target = Target::new(Api::OpenaiChat, &tarpit().await, parameters, None, Duration::from_secs(600)).unwrap();
+        let asking = Asking { repeat: 2, concurrency: 2, calls_max: 100, deadline: Duration::from_millis(700) };
+        let sanitizer = crate::ephemeral_sanitizer(&Default::default()).unwrap();
+        let run = run(&set, &target, None, &asking, &sanitizer, &|_, _| {}).await.unwrap();
+        assert_eq!(run.missing, 11);
+        assert!(run.items.iter().all(|item| item.trials.len() == 2));
+        assert_eq!(run.items.iter().filter(|item| item.score() == Some(1.0)).count(), 1);
+        assert!(run.duration_ms >= 700);
     }
 
     #[test]
@@ -399,9 +430,12 @@ mod tests {
             (302, false, true),
             (418, false, false),
         ] {
-            let failure = Failure::of_status(StatusCode::from_u16(status).unwrap(), br#"{"error":{"message":"no\nmore"}}"#, None);
+            let sanitizer = crate::ephemeral_sanitizer(&Default::default()).unwrap();
+            let foreign = Foreign::new(&sanitizer, Some("key-of-this-test"));
+            let body = br#"{"error":{"message":"no\nmore for key-of-this-test"}}"#;
+            let failure = Failure::of_status(StatusCode::from_u16(status).unwrap(), body, None, &foreign);
             assert_eq!((failure.again.is_some(), failure.refuses_all), (again, refuses_all), "{status}");
-            assert!(failure.what.contains("nomore"));
+            assert!(failure.what.contains("no more for <KEY>"), "{}", failure.what);
         }
     }
 }

@@ -2,10 +2,16 @@
 //! recorded. What it is worth, and whether something has changed, says [`evaluate`].
 
 mod ask;
+mod baselines;
+mod foreign;
+mod inputs;
 mod record;
 mod schedule;
 
 pub use self::ask::{AskError, Asking, Target, TargetError, run};
+pub(crate) use self::baselines::Baselines;
+pub use self::baselines::BaselinesError;
+pub use self::inputs::{InputError, read_baseline, read_set};
 pub(crate) use self::record::{events, record};
 pub(crate) use self::schedule::Evaluating;
 

@@ -6,6 +6,7 @@ use capture::RecordError;
 use evaluate::{ItemReport, Outcome, Report};
 use event::{Event, Kind, Status, Timestamp, Value, attr};
 
+use super::baselines::BaselineState;
 use crate::asker::Asker;
 use crate::node::internal;
 use crate::pipeline::Pipeline;
@@ -34,21 +35,25 @@ pub(crate) fn record(
 }
 
 /// The event of an evaluation that could not be run at all.
-pub(crate) fn failed_event(name: &str, model: &str, what: &str) -> Event<String> {
+pub(crate) fn failed_event(name: &str, model: &str, what: &str, baseline: Option<BaselineState>) -> Event<String> {
     let mut event = internal(Kind::Evaluation, RUN);
     event.status = Status::Error;
     event.set(attr::GEN_AI_EVALUATION_NAME, name);
     event.set(attr::GEN_AI_REQUEST_MODEL, model);
     event.set(attr::EVALUATION_OUTCOME, Outcome::Failed.as_str());
     event.set(attr::EVALUATION_PROBLEM, what);
+    if let Some(baseline) = baseline {
+        event.set(attr::EVALUATION_BASELINE_STATE, baseline.as_str());
+    }
     event
 }
 
-/// The events of a report: its items, and then the run. `asker` is who asked for it, where it was not the schedule.
-pub(crate) fn events(report: &Report, asker: Option<&Asker>) -> Vec<Event<String>> {
+/// The events of a report: its items, and then the run. `baseline` is how its baseline was found, on schedule; `asker` is who asked for it,
+/// where it was not the schedule.
+pub(crate) fn events(report: &Report, baseline: Option<BaselineState>, asker: Option<&Asker>) -> Vec<Event<String>> {
     let run = run_id(report);
     let mut events: Vec<Event<String>> = report.items.iter().map(|item| of_item(report, item, &run)).collect();
-    events.push(of_run(report, &run));
+    events.push(of_run(report, &run, baseline));
     if let Some(asker) = asker {
         events.iter_mut().for_each(|event| asker.sign(event));
     }
@@ -101,13 +106,13 @@ fn of_item(report: &Report, item: &ItemReport, run: &str) -> Event<String> {
     event
 }
 
-fn of_run(report: &Report, run: &str) -> Event<String> {
+fn of_run(report: &Report, run: &str, baseline: Option<BaselineState>) -> Event<String> {
     let mut event = common(report, RUN, run);
     let whole = |count: usize| Value::Int(i64::try_from(count).unwrap_or(i64::MAX));
     let texts = |names: &mut dyn Iterator<Item = &str>| Value::List(names.map(|name| Value::Text(name.to_owned())).collect());
     let sums = &report.summary;
     event.duration_ns = Some(report.duration_ms.saturating_mul(1_000_000));
-    event.status = if report.outcome == Outcome::Failed { Status::Error } else { Status::Ok };
+    event.status = if matches!(report.outcome, Outcome::Failed | Outcome::Incomplete) { Status::Error } else { Status::Ok };
     event.set(attr::EVALUATION_SET_DIGEST, report.set_digest.as_str());
     event.set(attr::EVALUATION_OUTCOME, report.outcome.as_str());
     event.set(attr::EVALUATION_ITEMS, whole(sums.items));
@@ -125,6 +130,9 @@ fn of_run(report: &Report, run: &str) -> Event<String> {
     }
     if let Some(baseline) = &report.baseline {
         event.set(attr::EVALUATION_BASELINE, baseline.as_str());
+    }
+    if let Some(baseline) = baseline {
+        event.set(attr::EVALUATION_BASELINE_STATE, baseline.as_str());
     }
     if let Some(problem) = &report.problem {
         event.set(attr::EVALUATION_PROBLEM, problem.as_str());

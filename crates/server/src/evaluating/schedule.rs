@@ -1,24 +1,24 @@
-//! Evaluations on schedule, on a thread of their own: nothing waits for a model.
+//! Evaluations on schedule, on a thread of their own: nothing waits for a model, and no evaluation for another.
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use evaluate::{Baseline, Options, Outcome, Report, Set};
+use evaluate::{Baseline, Options, Outcome, Report, Run, Set};
+use futures_util::future::join_all;
 use tokio::sync::watch;
 
-use super::ask::run;
+use super::ask::{Asking, Target, run};
+use super::baselines::{BaselineState, Baselines, BaselinesError};
+use super::inputs::read_set;
 use super::record::{events, failed_event, record};
 use crate::config::{Config, ConfigError, EvaluateConfig};
+use crate::node::Node;
 use crate::pipeline::Pipeline;
 
 /// How soon is tried again what could not be run, at least; each failure in a row doubles it, up to the interval.
 const RETRY: Duration = Duration::from_secs(60);
-/// How long the thread sleeps at most: a clock that is set must not make it sleep for a month.
+/// How long an evaluation sleeps at most: a clock that is set must not make it sleep for a month.
 const NAP: Duration = Duration::from_secs(60);
-/// Largest set that is read, in bytes; what is larger is refused when it is read.
-const SET_BYTES_MAX: u64 = 32 * 1024 * 1024;
-/// Largest baseline, likewise.
-const BASELINE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 
 /// The running thread.
 pub(crate) struct Evaluating {
@@ -26,31 +26,45 @@ pub(crate) struct Evaluating {
     thread: std::thread::JoinHandle<()>,
 }
 
+/// One evaluation.
 struct Planned {
-    config: EvaluateConfig,
+    config: Arc<EvaluateConfig>,
+    baselines: Baselines,
+    pipeline: Arc<Pipeline>,
     /// When it is run next, in seconds since 1970.
     due: u64,
     failures: u32,
 }
 
-struct Work {
-    planned: Vec<Planned>,
-    pipeline: Arc<Pipeline>,
+/// What a run needs.
+struct Prepared {
+    set: Set,
+    baseline: Option<Baseline>,
+    target: Target,
+    judge: Option<Target>,
+    asking: Asking,
+}
+
+/// What came of a run, and how its baseline was found, where that is known.
+struct Evaluated {
+    report: Result<Report, String>,
+    baseline: Option<BaselineState>,
 }
 
 impl Evaluating {
     /// Starts the thread, if the configuration has evaluations. Each is run soon after the start, and then at its interval: what was changed
     /// while the server was off is seen.
-    pub(crate) fn start(pipeline: &Arc<Pipeline>, config: &Config) -> Result<Option<Self>, ConfigError> {
+    pub(crate) fn start(node: &Node, config: &Config) -> Result<Option<Self>, ConfigError> {
         if config.evaluate.is_empty() {
             return Ok(None);
         }
-        let planned = config.evaluate.iter().map(|one| Planned { config: one.clone(), due: 0, failures: 0 }).collect();
-        let work = Work { planned, pipeline: pipeline.clone() };
+        let planned: Vec<Planned> = config.evaluate.iter().map(|one| Planned::new(one, node)).collect();
         let io = |error: std::io::Error| ConfigError::Evaluate { name: String::new(), field: "thread", what: error.to_string() };
         let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(io)?;
-        let thread = move || runtime.block_on(work.run(stopped));
+        let thread = move || {
+            runtime.block_on(join_all(planned.into_iter().map(|one| one.watch(stopped.clone()))));
+        };
         let thread = std::thread::Builder::new().name("evaluating".to_owned()).spawn(thread).map_err(io)?;
         Ok(Some(Self { stop, thread }))
     }
@@ -66,55 +80,50 @@ fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-impl Work {
-    async fn run(mut self, mut stop: watch::Receiver<bool>) {
+impl Planned {
+    fn new(config: &EvaluateConfig, node: &Node) -> Self {
+        let (baselines, pipeline) = (Baselines::of(node), node.pipeline().clone());
+        Self { config: Arc::new(config.clone()), baselines, pipeline, due: 0, failures: 0 }
+    }
+
+    async fn watch(mut self, mut stop: watch::Receiver<bool>) {
+        let stopping = stop.clone();
         loop {
-            let next = self.planned.iter().map(|one| one.due).min().unwrap_or(u64::MAX);
-            let wait = Duration::from_secs(next.saturating_sub(now_s())).min(NAP);
+            let wait = Duration::from_secs(self.due.saturating_sub(now_s())).min(NAP);
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
                 () = tokio::time::sleep(wait) => {}
             }
-            for index in 0..self.planned.len() {
-                if self.planned.get(index).is_none_or(|one| one.due > now_s()) {
-                    continue;
-                }
-                let stopping = stop.clone();
-                tokio::select! {
-                    () = self.evaluate(index, &stopping) => {}
-                    _ = stop.wait_for(|stop| *stop) => return,
-                }
+            if self.due > now_s() {
+                continue;
+            }
+            tokio::select! {
+                () = self.evaluate(&stopping) => {}
+                _ = stop.wait_for(|stop| *stop) => return,
             }
         }
     }
 
-    async fn evaluate(&mut self, index: usize, stop: &watch::Receiver<bool>) {
-        let Some(one) = self.planned.get_mut(index) else { return };
+    async fn evaluate(&mut self, stop: &watch::Receiver<bool>) {
         let began = now_s();
-        let name = one.config.name.clone();
-        let every = one.config.interval().map_or(RETRY, |every| every.max(RETRY)).as_secs();
-        let outcome = evaluated(&one.config).await;
-        let failure = match &outcome {
-            Ok(report) => report.problem.clone(),
-            Err(what) => Some(what.clone()),
-        };
-        if failure.is_some() {
-            let wait = RETRY.as_secs().saturating_mul(1 << one.failures.min(12));
-            one.due = began.saturating_add(wait.min(every));
-            one.failures += 1;
-        } else {
-            (one.due, one.failures) = (began.saturating_add(every), 0);
+        let Evaluated { report, baseline } = self.evaluated().await;
+        self.plan(began, &report);
+        let (name, model) = (self.config.name.as_str(), self.config.model.as_str());
+        if let Some(state @ (BaselineState::Missing | BaselineState::Changed | BaselineState::Lost)) = baseline {
+            tracing::warn!(evaluation = name, state = state.as_str(), "the file of an accepted baseline is not what it was");
         }
-        let events = match &outcome {
+        let events = match &report {
             Ok(report) => {
-                if report.outcome == Outcome::Changed {
-                    tracing::warn!(evaluation = name, model = report.model, "a model answers otherwise than it did");
+                match report.outcome {
+                    Outcome::Changed => tracing::warn!(evaluation = name, model, "a model answers otherwise than it did"),
+                    Outcome::Incomplete => tracing::warn!(evaluation = name, model, "an evaluation did not end in its time"),
+                    _ => {}
                 }
-                events(report, None)
+                events(report, baseline, None)
             }
             Err(what) => {
                 tracing::warn!(evaluation = name, what, "a model was not evaluated");
-                vec![failed_event(&name, &one.config.model, what)]
+                vec![failed_event(name, model, what, baseline)]
             }
         };
         let (pipeline, stop) = (self.pipeline.clone(), stop.clone());
@@ -123,28 +132,74 @@ impl Work {
             tracing::warn!(evaluation = name, "an evaluation was not recorded in full");
         }
     }
+
+    /// When it is run next. What failed is tried again soon. A run whose time was over has had its time.
+    fn plan(&mut self, began: u64, report: &Result<Report, String>) {
+        let every = self.config.interval().map_or(RETRY, |every| every.max(RETRY)).as_secs();
+        let has_failed = report.as_ref().map_or(true, |report| report.outcome == Outcome::Failed);
+        let soonest = now_s().saturating_add(RETRY.as_secs());
+        if has_failed {
+            let wait = RETRY.as_secs().saturating_mul(1 << self.failures.min(12));
+            self.due = soonest.max(began.saturating_add(wait.min(every)));
+            self.failures += 1;
+        } else {
+            (self.due, self.failures) = (soonest.max(began.saturating_add(every)), 0);
+        }
+    }
+
+    /// Runs it once. The first run that says something becomes the baseline, where none was ever accepted.
+    async fn evaluated(&self) -> Evaluated {
+        let (config, baselines) = (self.config.clone(), self.baselines.clone());
+        let (prepared, baseline) =
+            off_thread(move || prepare(&config, &baselines)).await.unwrap_or_else(|what| (Err(what), None));
+        let prepared = match prepared {
+            Ok(prepared) => prepared,
+            Err(what) => return Evaluated { report: Err(what), baseline },
+        };
+        let Prepared { set, baseline: known, target, judge, asking } = prepared;
+        let asked = run(&set, &target, judge.as_ref(), &asking, self.pipeline.sanitizer(), &|_, _| {}).await;
+        let report = match asked {
+            Err(error) => Err(error.to_string()),
+            Ok(asked) => {
+                let (config, baselines) = (self.config.clone(), self.baselines.clone());
+                // A comparison takes seconds of computing, in which nobody else's answers may wait.
+                off_thread(move || conclude(&config, &baselines, asked, known.as_ref())).await.flatten()
+            }
+        };
+        Evaluated { report, baseline }
+    }
 }
 
-/// Runs an evaluation once. The first run that says something becomes the baseline, where there is none.
-async fn evaluated(config: &EvaluateConfig) -> Result<Report, String> {
-    let read = |path: &std::path::Path, bytes_max| {
-        files::read_named_at_most(path, bytes_max).map_err(|error| format!("cannot read {}: {error}", path.display()))
+async fn off_thread<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, String> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| error.to_string())
+}
+
+fn prepare(config: &EvaluateConfig, baselines: &Baselines) -> (Result<Prepared, String>, Option<BaselineState>) {
+    let (baseline, state) = match baselines.find(&config.name, &config.baseline) {
+        Ok((baseline, state)) => (baseline, state),
+        Err(error) => {
+            let state = matches!(error, BaselinesError::Lost { .. }).then_some(BaselineState::Lost);
+            return (Err(error.to_string()), state);
+        }
     };
-    let text = read(&config.set, SET_BYTES_MAX)?.ok_or_else(|| format!("there is no {}", config.set.display()))?;
-    let text = String::from_utf8(text).map_err(|_| format!("{} is not UTF-8", config.set.display()))?;
-    let name = config.set.file_stem().map_or_else(|| config.name.clone(), |name| name.to_string_lossy().into_owned());
-    let set = Set::read(&name, &text).map_err(|error| format!("{}: {error}", config.set.display()))?;
-    let baseline = read(&config.baseline, BASELINE_BYTES_MAX)?.map(|json| Baseline::from_json(&json)).transpose();
-    let baseline = baseline.map_err(|error| format!("{}: {error}", config.baseline.display()))?;
-    let target = config.target().map_err(|error| error.to_string())?;
-    let judge = config.judge_target().map_err(|error| error.to_string())?;
-    let asked = run(&set, &target, judge.as_ref(), &config.asking(), &|_, _| {}).await.map_err(|error| error.to_string())?;
-    let report = Report::of(&config.name, &asked, baseline.as_ref(), &Options { alpha: config.alpha });
-    let report = report.map_err(|error| error.to_string())?;
+    let prepared = || -> Result<Prepared, String> {
+        let text = |error: ConfigError| error.to_string();
+        Ok(Prepared {
+            set: read_set(&config.set).map_err(|error| error.to_string())?,
+            baseline,
+            target: config.target().map_err(text)?,
+            judge: config.judge_target().map_err(text)?,
+            asking: config.asking().map_err(text)?,
+        })
+    };
+    (prepared(), Some(state))
+}
+
+fn conclude(config: &EvaluateConfig, baselines: &Baselines, asked: Run, known: Option<&Baseline>) -> Result<Report, String> {
+    let report = Report::of(&config.name, &asked, known, &Options { alpha: config.alpha }).map_err(|error| error.to_string())?;
     if report.outcome == Outcome::NotCompared {
-        let json = Baseline::new(asked).to_json().map_err(|error| error.to_string())?;
-        files::write_atomic(&config.baseline, &json, 0o600)
-            .map_err(|error| format!("the baseline cannot be written to {}: {error}", config.baseline.display()))?;
+        let first = Baseline::new(asked).map_err(|error| error.to_string())?;
+        baselines.begin(&config.name, &config.baseline, &first).map_err(|error| format!("the baseline: {error}"))?;
         tracing::info!(evaluation = config.name, baseline = %config.baseline.display(), "the first run is the baseline from now on");
     }
     Ok(report)

@@ -1,4 +1,4 @@
-//! Evaluations that a command ran: what came of them is recorded here, where a server runs on the record.
+//! Evaluations that a command ran: what came of them is recorded here, where a server runs on the record; and which baselines are accepted.
 
 use std::sync::Arc;
 
@@ -8,12 +8,27 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Json, Router};
 use evaluate::Report;
+use serde::Deserialize;
 
 use super::{Api, ApiError, Body, Caller};
+use crate::evaluating::BaselinesError;
+
+/// Which baseline is accepted.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Accept {
+    /// The evaluation.
+    name: String,
+    /// The digest of the baseline, as reports have it.
+    digest: String,
+}
 
 /// For administrators: what is recorded bears a name that only Watchkeeper itself records.
 pub(super) fn router(api: &Arc<Api>) -> Router {
-    Router::new().route("/api/evaluations", post(record)).with_state(api.clone())
+    Router::new()
+        .route("/api/evaluations", post(record))
+        .route("/api/evaluations/baselines", post(accept))
+        .with_state(api.clone())
 }
 
 async fn record(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
@@ -23,6 +38,21 @@ async fn record(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller
     let recorded = tokio::task::spawn_blocking(move || node.record_evaluation(&report, &caller.asker)).await;
     match recorded {
         Ok(Ok(())) => Ok(Json(serde_json::json!({ "items": items })).into_response()),
+        Ok(Err(error)) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error)),
+        Err(error) => Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error)),
+    }
+}
+
+async fn accept(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+    let Accept { name, digest } = body.json()?;
+    let node = api.node().clone();
+    let told = serde_json::json!({ "name": name, "digest": digest });
+    let accepted = tokio::task::spawn_blocking(move || node.accept_baseline(&name, &digest, &caller.asker)).await;
+    match accepted {
+        Ok(Ok(())) => Ok(Json(told).into_response()),
+        Ok(Err(error @ (BaselinesError::Name(_) | BaselinesError::Digest(_)))) => {
+            Err(ApiError::new(StatusCode::BAD_REQUEST, error))
+        }
         Ok(Err(error)) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error)),
         Err(error) => Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error)),
     }

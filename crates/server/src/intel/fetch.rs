@@ -3,41 +3,26 @@
 //! Redirects are not followed, and a name that leads to an address that only this machine or its network's services have is refused: what
 //! a feed answers must not make the server ask something else of somebody else.
 
-use std::future::Future;
-use std::io;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::connect::dns::Name;
-use hyper_util::rt::TokioExecutor;
 use rustls::pki_types::CertificateDer;
-use rustls::{ClientConfig, RootCertStore};
-use tower::Service;
 
 use super::FEED_BYTES_MAX;
 use crate::config::Credentials;
+use crate::outbound::{Guarded, HttpClient, Trust, client};
 
 /// How long an answer may take, all of it: a quarter of a GiB over a slow line.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long until it begins.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
-/// How long a connection may take.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
-/// Where clouds give out credentials over IPv6; over IPv4 it is a link-local address.
-const METADATA_V6: Ipv6Addr = Ipv6Addr::new(0xfd00, 0xec2, 0, 0, 0, 0, 0, 0x254);
 
 /// A client of one feed's server.
 pub(super) struct Fetch {
-    client: Client<HttpsConnector<HttpConnector<Guarded>>, Empty<Bytes>>,
+    client: HttpClient<Empty<Bytes>>,
     origin: Uri,
     credentials: Credentials,
 }
@@ -60,28 +45,8 @@ pub(super) struct Since<'a> {
 impl Fetch {
     /// A client of the server of `origin`.
     pub(super) fn new(origin: &Uri, credentials: Credentials, more_roots: Vec<CertificateDer<'static>>) -> Result<Self, String> {
-        let host = origin.host().unwrap_or_default().trim_matches(['[', ']']);
-        let literal = host.parse::<IpAddr>().ok();
-        let is_local = host == "localhost" || literal.is_some_and(|address| address.is_loopback());
-        if let Some(what) = literal.and_then(|address| refused(address, is_local)) {
-            return Err(format!("{host} is {what}"));
-        }
-        let mut http = HttpConnector::new_with_resolver(Guarded { is_local });
-        http.enforce_http(false);
-        http.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let provider = rustls::crypto::aws_lc_rs::default_provider();
-        let builder = HttpsConnectorBuilder::new();
-        let mut roots = RootCertStore::empty();
-        // Without TLS the system is not asked for authorities that it may not have.
-        if origin.scheme_str() == Some("https") {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            roots.add_parsable_certificates(more_roots);
-        }
-        let config = ClientConfig::builder_with_provider(provider.into()).with_safe_default_protocol_versions();
-        let config = config.map_err(|error| error.to_string())?.with_root_certificates(roots).with_no_client_auth();
-        let builder = builder.with_tls_config(config);
-        let connector = builder.https_or_http().enable_http1().wrap_connector(http);
-        let client = Client::builder(TokioExecutor::new()).build(connector);
+        let guard = Guarded::of(origin).map_err(|what| format!("{} {what}", origin.host().unwrap_or_default()))?;
+        let client = client(guard, Trust::for_urls(std::iter::once(origin), more_roots)?)?;
         Ok(Self { client, origin: origin.clone(), credentials })
     }
 
@@ -152,69 +117,12 @@ fn hint(status: StatusCode) -> &'static str {
     }
 }
 
-/// What an address is that no feed is at.
-pub(crate) fn refused(address: IpAddr, is_local: bool) -> Option<&'static str> {
-    let address = address.to_canonical();
-    let is_link_local = match address {
-        IpAddr::V4(v4) => v4.is_link_local(),
-        IpAddr::V6(v6) => v6.is_unicast_link_local() || v6 == METADATA_V6,
-    };
-    match () {
-        () if is_link_local => Some("a link-local address, or of a metadata service, which gives out credentials"),
-        () if address.is_unspecified() || address.is_multicast() => Some("no address of anybody"),
-        () if address.is_loopback() && !is_local => Some("this machine itself"),
-        () => None,
-    }
-}
-
-/// Looks names up, and leaves out addresses that no feed is at.
-#[derive(Clone)]
-pub(crate) struct Guarded {
-    pub(crate) is_local: bool,
-}
-
-impl Service<Name> for Guarded {
-    type Response = std::vec::IntoIter<SocketAddr>;
-    type Error = io::Error;
-    type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
-
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, name: Name) -> Self::Future {
-        let is_local = self.is_local;
-        Box::pin(async move {
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
-            let what = found.iter().find_map(|address| refused(address.ip(), is_local));
-            let may: Vec<SocketAddr> = found.into_iter().filter(|address| refused(address.ip(), is_local).is_none()).collect();
-            match (may.is_empty(), what) {
-                (true, Some(what)) => Err(io::Error::other(format!("{} leads to {what}", name.as_str()))),
-                _ => Ok(may.into_iter()),
-            }
-        })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn addresses_of_metadata_services_are_refused() {
-        for (address, is_local, is_refused) in [
-            ("169.254.169.254", true, true),
-            ("::ffff:169.254.169.254", false, true),
-            ("fd00:ec2::254", false, true),
-            ("fe80::1", false, true),
-            ("0.0.0.0", false, true),
-            ("127.0.0.1", false, true),
-            ("127.0.0.1", true, false),
-            ("10.1.2.3", false, false),
-            ("45.9.148.7", false, false),
-        ] {
-            assert_eq!(refused(address.parse().unwrap(), is_local).is_some(), is_refused, "{address}");
-        }
+    fn a_metadata_service_is_no_feed() {
         assert!(Fetch::new(&"http://169.254.169.254/x".parse().unwrap(), Credentials::None, Vec::new()).is_err());
     }
 

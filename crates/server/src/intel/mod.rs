@@ -25,7 +25,6 @@ use intel::{Problems, Set, SetBuilder, SetError, WarningError, WarningLists};
 use keys::{Keyring, KeysError};
 use serde::Serialize;
 
-pub(crate) use self::fetch::{Guarded, refused};
 pub(crate) use self::kept::{Kept, KeptFeeds};
 pub use self::kept::{KeptError, is_import};
 pub(crate) use self::look_up::{is_prompt, looked_up, note_hits};

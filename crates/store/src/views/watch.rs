@@ -167,7 +167,16 @@ pub(super) const EVALUATIONS: View = View {
             column("items", "e.attributes ->> '$.\"watchkeeper.evaluation.items\"'", "of a run: items with a score"),
             column("failed", "e.attributes ->> '$.\"watchkeeper.evaluation.failed\"'", "of a run: items without one"),
             column("baseline", "e.attributes ->> '$.\"watchkeeper.evaluation.baseline\"'", "of a run: SHA-256 of the baseline"),
-            column("problem", "e.attributes ->> '$.\"watchkeeper.evaluation.problem\"'", "of a run: why it failed"),
+            column(
+                "baseline_state",
+                "e.attributes ->> '$.\"watchkeeper.evaluation.baseline_state\"'",
+                "of a run on schedule: how the file of the baseline was found: `accepted`, `first`, or `missing`, `changed`, `lost`",
+            ),
+            column(
+                "problem",
+                "e.attributes ->> '$.\"watchkeeper.evaluation.problem\"'",
+                "of a run: why it failed, or what is missing of it",
+            ),
             column("attributes", "e.attributes", "everything that is known of it (JSON)"),
         ],
         OUTCOME,

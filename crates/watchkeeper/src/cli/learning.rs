@@ -49,9 +49,29 @@ pub(crate) enum Eval {
     Traces(EvalTracesOptions),
     /// Whether a model answers a benchmark set as it did
     #[command(
-        after_help = "Example:\n  watchkeeper eval model --set sums.jsonl --model gpt-x --api-key env:OPENAI_API_KEY \\\n      --endpoint https://api.openai.com/v1/chat/completions --record sums.baseline.json\n  watchkeeper eval model --set sums.jsonl --model gpt-x --api-key env:OPENAI_API_KEY \\\n      --endpoint https://api.openai.com/v1/chat/completions --baseline sums.baseline.json\n\nEach row of a set is {\"id\", \"prompt\" or \"messages\", \"grader\": {\"type\", \"value\"?}, \"category\"?} (docs/guides/evaluate-a-model.md). Scores are compared item by item, over all items and by category; names, tokens of prompts and likeness of answers tell whether something else answers. With --data the run is recorded, and detections are raised. A server does the same on schedule: [[evaluate]].\n\nExit: 0 no change, or nothing to compare with; 1 changed; 2 when it could not be run or compared."
+        after_help = "Example:\n  watchkeeper eval model --set sums.jsonl --model gpt-x --api-key env:OPENAI_API_KEY \\\n      --endpoint https://api.openai.com/v1/chat/completions --record sums.baseline.json\n  watchkeeper eval model --set sums.jsonl --model gpt-x --api-key env:OPENAI_API_KEY \\\n      --endpoint https://api.openai.com/v1/chat/completions --baseline sums.baseline.json\n\nEach row of a set is {\"id\", \"prompt\" or \"messages\", \"grader\": {\"type\", \"value\"?}, \"category\"?} (docs/guides/evaluate-a-model.md). Scores are compared item by item, over all items and by category; names, tokens of prompts and likeness of answers tell whether something else answers. With --data the run is recorded, and detections are raised. A server does the same on schedule: [[evaluate]].\n\nExit: 0 no change, or nothing to compare with; 1 changed; 2 when it could not be run to its end or compared."
     )]
     Model(Box<EvalModelOptions>),
+    /// Take a baseline for the right one: from now on the runs of an evaluation on schedule are compared with it
+    #[command(
+        after_help = "Example:\n  watchkeeper eval model --set sums.jsonl --model gpt-y --api-key env:OPENAI_API_KEY \\\n      --endpoint https://api.openai.com/v1/chat/completions --record sums.baseline.json\n  watchkeeper eval accept --name sums --baseline sums.baseline.json\n\nThe first baseline of an evaluation ([[evaluate]]) is accepted by its first run. After that a file that is gone comes back from a sealed copy, and one that was changed is not believed: this is how to change it. Who did it is recorded.\n\nExit: 0, or 2 when it could not be accepted."
+    )]
+    Accept(EvalAcceptOptions),
+}
+
+/// `watchkeeper eval accept`.
+#[derive(Debug, Args)]
+pub(crate) struct EvalAcceptOptions {
+    /// The evaluation's name in the configuration
+    #[arg(long)]
+    pub(crate) name: String,
+    /// The baseline
+    #[arg(long, value_name = "FILE")]
+    pub(crate) baseline: PathBuf,
+    #[command(flatten)]
+    pub(crate) data: Data,
+    #[command(flatten)]
+    pub(crate) operator: Operator,
 }
 
 /// `watchkeeper eval model`.
@@ -105,6 +125,9 @@ pub(crate) struct EvalModelOptions {
     /// How long an answer may take, in seconds
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub(crate) timeout: u64,
+    /// How long the whole run may take, in seconds: what is not answered by then is missing, and the run is incomplete
+    #[arg(long, default_value_t = 3_600, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) deadline: u64,
     /// The probability of calling a model changed that has not
     #[arg(long, default_value_t = 0.01)]
     pub(crate) alpha: f64,

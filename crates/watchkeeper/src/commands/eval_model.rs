@@ -8,16 +8,13 @@ use anyhow::{Context as _, bail, ensure};
 use evaluate::{Api, Baseline, Options, Outcome, Parameters, Report, Run, Set, judge};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Map, Value};
-use server::evaluating::{Asking, Target};
+use server::evaluating::{Asking, Target, read_baseline, read_set};
 use server::{Asker, DataDir, Node, NodeSettings};
 
-use crate::cli::{ApiName, EvalModelOptions, ModelReportFormat};
+use crate::cli::{ApiName, Data, EvalAcceptOptions, EvalModelOptions, ModelReportFormat, Operator};
 use crate::local_api::LocalApi;
 use crate::output::{complain, printable, say};
 
-/// Largest set, and largest baseline, that are read; what is larger than they may be is refused when it is read.
-const SET_BYTES_MAX: u64 = 32 * 1024 * 1024;
-const BASELINE_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// How long the event of a run may take to be sealed and indexed.
 const CATCH_UP: Duration = Duration::from_secs(60);
 
@@ -37,22 +34,25 @@ pub(super) fn eval(options: &EvalModelOptions) -> anyhow::Result<ExitCode> {
         ModelReportFormat::Text => report.text().lines().try_for_each(|line| say(&printable(line)))?,
     }
     if options.data.dir.is_some() {
-        note(options, &report)?;
+        note(&options.data, &options.operator, &report)?;
     }
     if let Some(path) = &options.record {
-        ensure!(report.outcome != Outcome::Failed, "{} is not written: the run says too little", path.display());
+        let says_enough = !matches!(report.outcome, Outcome::Failed | Outcome::Incomplete);
+        ensure!(says_enough, "{} is not written: the run says too little", path.display());
         keep(path, recorded, run)?;
     }
     Ok(match report.outcome {
         Outcome::NotCompared | Outcome::NoChange => ExitCode::SUCCESS,
         Outcome::Changed => ExitCode::from(1),
-        Outcome::Failed => ExitCode::from(2),
+        Outcome::Failed | Outcome::Incomplete => ExitCode::from(2),
     })
 }
 
 fn ask(set: &Set, target: &Target, judge: Option<&Target>, options: &EvalModelOptions) -> anyhow::Result<Run> {
     let concurrency = usize::try_from(options.concurrency).unwrap_or(1);
-    let asking = Asking { repeat: options.repeat, concurrency, calls_max: options.max_calls };
+    let deadline = Duration::from_secs(options.deadline);
+    let asking = Asking { repeat: options.repeat, concurrency, calls_max: options.max_calls, deadline };
+    let sanitizer = server::ephemeral_sanitizer(&server::config::SanitizeConfig::default())?;
     let bar = ProgressBar::new(0);
     if let Ok(style) = ProgressStyle::with_template("{bar:40} {pos}/{len} answers {eta}") {
         bar.set_style(style);
@@ -61,22 +61,9 @@ fn ask(set: &Set, target: &Target, judge: Option<&Target>, options: &EvalModelOp
         bar.set_length(all);
         bar.set_position(done);
     };
-    let run = super::serve::runtime()?.block_on(server::evaluating::run(set, target, judge, &asking, &told));
+    let run = super::serve::runtime()?.block_on(server::evaluating::run(set, target, judge, &asking, &sanitizer, &told));
     bar.finish_and_clear();
     run.context("--max-calls, --repeat and --judge say how much is asked, and of whom")
-}
-
-fn read_set(path: &Path) -> anyhow::Result<Set> {
-    let bytes = files::read_named_at_most(path, SET_BYTES_MAX).with_context(|| format!("cannot read {}", path.display()))?;
-    let text = String::from_utf8(bytes.with_context(|| format!("there is no {}", path.display()))?)
-        .map_err(|_| anyhow::anyhow!("{} is not UTF-8", path.display()))?;
-    let name = path.file_stem().map_or_else(|| "set".to_owned(), |name| name.to_string_lossy().into_owned());
-    Set::read(&name, &text).with_context(|| path.display().to_string())
-}
-
-fn read_baseline(path: &Path) -> anyhow::Result<Option<Baseline>> {
-    let bytes = files::read_named_at_most(path, BASELINE_BYTES_MAX).with_context(|| format!("cannot read {}", path.display()))?;
-    bytes.map(|bytes| Baseline::from_json(&bytes)).transpose().with_context(|| path.display().to_string())
 }
 
 fn no_baseline(path: &Path) -> String {
@@ -85,7 +72,7 @@ fn no_baseline(path: &Path) -> String {
 
 fn keep(path: &Path, known: Option<Baseline>, run: Run) -> anyhow::Result<()> {
     let baseline = match known {
-        None => Baseline::new(run),
+        None => Baseline::new(run)?,
         Some(mut baseline) => {
             baseline.add(run).with_context(|| path.display().to_string())?;
             baseline
@@ -124,19 +111,46 @@ fn key(option: &str, source: Option<&str>) -> anyhow::Result<Option<String>> {
     source.map(server::evaluating::key).transpose().map_err(|what| anyhow::anyhow!("{option}: {what}"))
 }
 
-/// Puts the run into the record: through the server that runs on it, or directly.
-fn note(options: &EvalModelOptions, report: &Report) -> anyhow::Result<()> {
-    let dir = DataDir::existing(&options.data.path()?)?;
-    let operator = options.operator.name()?;
-    if let Some(api) = LocalApi::find(&dir, &options.data)? {
-        let api = api.with_operator(operator);
-        return api.post_patiently::<Value>("/api/evaluations", &serde_json::to_value(report)?).map(drop);
+/// `watchkeeper eval accept`.
+pub(super) fn accept(options: &EvalAcceptOptions) -> anyhow::Result<ExitCode> {
+    let baseline = read_baseline(&options.baseline)?.with_context(|| no_baseline(&options.baseline))?;
+    let digest = baseline.digest()?;
+    let told = serde_json::json!({ "name": options.name, "digest": digest });
+    in_record(&options.data, &options.operator, ("/api/evaluations/baselines", &told), |node, asker| {
+        node.accept_baseline(&options.name, &digest, asker).context("the baseline is not accepted")
+    })?;
+    say(&format!(
+        "{}: the baseline of {} run(s), SHA-256 {digest}, is accepted from now on",
+        options.name,
+        baseline.runs().len()
+    ))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts the run into the record.
+fn note(data: &Data, operator: &Operator, report: &Report) -> anyhow::Result<()> {
+    in_record(data, operator, ("/api/evaluations", &serde_json::to_value(report)?), |node, asker| {
+        node.record_evaluation(report, asker).context("the run is not recorded")
+    })
+}
+
+/// Does something with the record: through the server that runs on it, or directly.
+fn in_record(
+    data: &Data,
+    operator: &Operator,
+    (path, body): (&str, &Value),
+    directly: impl FnOnce(&Node, &Asker) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let dir = DataDir::existing(&data.path()?)?;
+    let operator = operator.name()?;
+    if let Some(api) = LocalApi::find(&dir, data)? {
+        return api.with_operator(operator).post_patiently::<Value>(path, body).map(drop);
     }
-    let node = Node::open(dir.path(), &options.data.root()?, &NodeSettings::default())?;
-    let noted = node.record_evaluation(report, &Asker::of_process().with_operator(operator));
+    let node = Node::open(dir.path(), &data.root()?, &NodeSettings::default())?;
+    let done = directly(&node, &Asker::of_process().with_operator(operator));
     let is_done = node.flush(CATCH_UP);
     node.close()?;
-    noted.context("the run is not recorded")?;
+    done?;
     if !is_done {
         bail!("recorded, but not yet detected, indexed and sealed to the end; the next start goes on");
     }

@@ -44,6 +44,7 @@ pub(super) fn eval(command: &Eval) -> anyhow::Result<ExitCode> {
         Eval::Text(options) => options,
         Eval::Traces(options) => return super::eval_traces::eval(options),
         Eval::Model(options) => return super::eval_model::eval(options),
+        Eval::Accept(options) => return super::eval_model::accept(options),
     };
     let report = if options.leave_one_source_out { of_left_out(options)? } else { of_this_program(options)? };
     let mut out = stdout();

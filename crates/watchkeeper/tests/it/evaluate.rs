@@ -24,8 +24,10 @@ enum Mood {
     Swapped,
     /// Busy each fifth time that something is asked, and steady else.
     Busy,
-    /// The key is not taken.
+    /// The key is not taken, and is told in the answer, with what else nobody should keep.
     Locked,
+    /// Connections are taken, and nothing is answered.
+    Tarpit,
 }
 
 struct StandIn {
@@ -79,6 +81,9 @@ fn serve(stream: TcpStream, mood: &Mutex<Mood>, asked: &AtomicU32) {
             return;
         }
         let count = asked.fetch_add(1, Ordering::Relaxed);
+        while *mood.lock().unwrap() == Mood::Tarpit {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
         let (status, answer) = answer(&serde_json::from_slice(&body).unwrap(), *mood.lock().unwrap(), has_key, count);
         let answer = answer.to_string();
         let head = format!(
@@ -93,7 +98,8 @@ fn serve(stream: TcpStream, mood: &Mutex<Mood>, asked: &AtomicU32) {
 
 fn answer(body: &Value, mood: Mood, has_key: bool, count: u32) -> (&'static str, Value) {
     if mood == Mood::Locked || !has_key {
-        return ("401 Unauthorized", json!({ "error": { "message": "Incorrect API key provided" } }));
+        let said = format!("Incorrect API key provided: {KEY},\n\u{202e}ask ann.lee@example.com. {}", "x".repeat(100_000));
+        return ("401 Unauthorized", json!({ "error": { "message": said } }));
     }
     if mood == Mood::Busy && count.is_multiple_of(5) {
         return ("429 Too Many Requests", json!({ "error": { "message": "slow down" } }));
@@ -198,11 +204,20 @@ fn a_model_that_changes_is_told_from_one_that_does_not() {
             assert_eq!(told.map(|one| one["category"].clone()).collect::<Vec<_>>(), ["threes"]);
         }
     }
+    stage.model.is_now(Mood::Tarpit);
+    let again = stage.path("again.json").display().to_string();
+    let (exit, report, said) = stage.eval(&["--baseline", &baseline, "--record", &again, "--deadline", "2"]);
+    assert_eq!((exit, report["outcome"].as_str()), (2, Some("incomplete")), "{said}");
+    assert!(report["problem"].as_str().unwrap().contains("90 of 90 answers missing"), "{report}");
+    assert!(!Path::new(&again).exists(), "half a run is no baseline");
     stage.model.is_now(Mood::Locked);
     let before = stage.model.asked.load(Ordering::Relaxed);
     let (exit, report, _) = stage.eval(&["--baseline", &baseline]);
     assert_eq!((exit, report["outcome"].as_str()), (2, Some("failed")));
-    assert!(report["problem"].as_str().unwrap().contains("Incorrect API key"), "{report}");
+    // What the endpoint says is kept in one line, without key and address.
+    let problem = report["problem"].as_str().unwrap();
+    assert!(problem.contains("Incorrect API key provided: <KEY>, ask <EMAIL:") && problem.len() < 600, "{problem}");
+    assert!(!report.to_string().contains("ann.lee"), "{report}");
     assert!(stage.model.asked.load(Ordering::Relaxed) - before < 10, "a refused key is not tried 90 times");
     let before = stage.model.asked.load(Ordering::Relaxed);
     for (more, named) in [
@@ -223,12 +238,7 @@ fn runs_are_recorded_and_changes_are_detected_by_command_and_on_schedule() {
     let baseline = stage.baseline();
     stage.model.is_now(Mood::Worse);
     let data = stage.path("data");
-    let evaluate = format!(
-        "[[evaluate]]\nname = \"nightly-sums\"\nset = \"{}\"\nendpoint = \"{}\"\nmodel = \"stand-in\"\napi_key = \"file:{}\"\nevery = \"1h\"\nbaseline = \"{baseline}\"\n",
-        stage.path("sums.jsonl").display(),
-        stage.model.base,
-        stage.path("key").display(),
-    );
+    let evaluate = stage.evaluate("nightly-sums", &stage.model.base, &baseline, "");
     let server = Server::start_with(&data, &evaluate);
     let run = "SELECT name, outcome, score, score_before, application FROM evaluations WHERE scope = 'run' ORDER BY seq";
     let began = Instant::now();
@@ -271,6 +281,96 @@ fn runs_are_recorded_and_changes_are_detected_by_command_and_on_schedule() {
     assert_eq!(exit, 0);
     assert_eq!(rows("SELECT count(*) AS n FROM evaluations WHERE name = 'alone'", &data)[0]["n"], 31);
     coverage_asks_the_record(&data);
+}
+
+impl Stage {
+    /// A table of the configuration. It runs once a start, and hardly twice in a test.
+    fn evaluate(&self, name: &str, endpoint: &str, baseline: &str, more: &str) -> String {
+        format!(
+            "[[evaluate]]\nname = \"{name}\"\nset = \"{}\"\nendpoint = \"{endpoint}\"\nmodel = \"stand-in\"\napi_key = \"file:{}\"\nevery = \"1h\"\nbaseline = \"{baseline}\"\n{more}\n",
+            self.path("sums.jsonl").display(),
+            self.path("key").display(),
+        )
+    }
+}
+
+/// Runs of the schedule: waits until there are so many.
+fn runs(server: &Server, count: usize) -> Vec<Value> {
+    let began = Instant::now();
+    loop {
+        let runs = server.query(
+            "SELECT name, outcome, baseline_state, problem FROM evaluations WHERE scope = 'run' AND application = 'watchkeeper' ORDER BY seq",
+        );
+        if runs.len() >= count {
+            return runs;
+        }
+        assert!(began.elapsed() < SOON, "the schedule has run {runs:?}");
+        std::thread::sleep(std::time::Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn a_baseline_that_is_gone_blesses_no_other_model_and_a_stalling_endpoint_holds_up_nobody() {
+    let stage = Stage::new();
+    let (data, baseline) = (stage.path("data"), stage.path("sums.json"));
+    let stalling = StandIn::start(Mood::Tarpit);
+    let path = baseline.display().to_string();
+    // The one that stalls stands first, and would take all of its two seconds before anybody else.
+    let tables = [
+        stage.evaluate("stalls", &stalling.base, &stage.path("never.json").display().to_string(), "deadline = \"2s\""),
+        stage.evaluate("sums", &stage.model.base, &path, ""),
+    ];
+    let server = Server::start_with(&data, &tables.concat());
+    let first = runs(&server, 2);
+    let of = |runs: &[Value], name: &str| {
+        let row = runs.iter().find(|row| row["name"] == name).unwrap();
+        ["outcome", "baseline_state"].map(|column| row[column].as_str().unwrap_or("-").to_owned())
+    };
+    assert_eq!(first[0]["name"], "sums", "it did not wait: {first:?}");
+    assert_eq!(of(&first, "sums"), ["not_compared", "first"]);
+    assert_eq!(of(&first, "stalls"), ["incomplete", "first"]);
+    assert!(baseline.exists() && !stage.path("never.json").exists());
+    server.stop();
+
+    // Somebody exchanges the model, and takes away what would show it.
+    stage.model.is_now(Mood::Swapped);
+    std::fs::remove_file(&baseline).unwrap();
+    let sums = stage.evaluate("sums", &stage.model.base, &path, "");
+    let server = Server::start_with(&data, &sums);
+    let second = runs(&server, 3);
+    assert_eq!(of(&second[2..], "sums"), ["changed", "missing"]);
+    assert!(baseline.exists(), "it came back");
+    server.stop();
+
+    // Or puts a baseline of the exchanged one in its place.
+    let (exit, ..) = stage.eval(&["--record", &stage.path("swapped.json").display().to_string()]);
+    assert_eq!(exit, 0);
+    std::fs::rename(stage.path("swapped.json"), &baseline).unwrap();
+    let server = Server::start_with(&data, &sums);
+    let third = runs(&server, 4);
+    assert_eq!(of(&third[3..], "sums"), ["changed", "changed"]);
+    server.settle();
+    let found = server.query("SELECT title, count(*) AS n FROM detections WHERE title LIKE '%baseline%' OR title LIKE '%its end' GROUP BY title ORDER BY title");
+    let found: Vec<_> = found.iter().map(|row| (row["title"].as_str().unwrap(), row["n"].as_u64().unwrap())).collect();
+    let expected = [
+        ("An evaluation of a model does not come to its end", 1),
+        ("The baseline of an evaluated model is missing or was changed", 2),
+    ];
+    assert_eq!(found, expected);
+
+    // An operator takes the model for the right one: that is recorded with their name.
+    let mut command = watchkeeper();
+    command.args(["eval", "accept", "--name", "sums", "--operator", "ann", "--baseline", &path, "--data"]).arg(&data);
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    server.stop();
+    let server = Server::start_with(&data, &sums);
+    let fourth = runs(&server, 5);
+    assert_eq!(of(&fourth[4..], "sums"), ["no_change", "accepted"]);
+    server.settle();
+    let accepted = server.query("SELECT count(*) AS n FROM admin_events WHERE action = 'accept'");
+    assert_eq!(accepted[0]["n"], 2, "the first run, and the operator");
+    server.stop();
 }
 
 /// What the record has decides what is covered.
