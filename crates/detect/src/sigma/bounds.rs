@@ -42,7 +42,7 @@ pub(super) fn error_of(yaml: &str) -> Option<String> {
             return Some(format!("the text has more than {DOCUMENTS_MAX} documents"));
         }
         seen.documents += 1;
-        let walked = Walk { seen: &mut seen, depth: 0, stands: Stands::AsValue }.deserialize(document);
+        let walked = Walk { seen: &mut seen, depth: 0, stands: Stands::Value }.deserialize(document);
         if walked.is_err() {
             // Behind an error the stream may never end. The parser stops here, too, and says what is wrong.
             break;
@@ -117,10 +117,10 @@ impl Seen {
 /// Where a value stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stands {
-    AsKey,
+    Key,
     /// Under a key `condition`, by itself or in a list.
-    AsCondition,
-    AsValue,
+    Condition,
+    Value,
 }
 
 /// Walks through a value. What comes of it says how a key is meant.
@@ -202,12 +202,12 @@ impl<'de> Visitor<'de> for Walk<'_> {
     fn visit_str<E: Error>(self, text: &str) -> Result<Meaning, E> {
         self.seen.value(text.len())?;
         let why = match self.stands {
-            Stands::AsCondition => error_of_condition(text),
-            Stands::AsKey if text.len() > KEY_BYTES_MAX => Some(format!("a key has more than {KEY_BYTES_MAX} bytes")),
-            Stands::AsKey if text.matches('[').count() > KEY_BRACKETS_MAX => {
+            Stands::Condition => error_of_condition(text),
+            Stands::Key if text.len() > KEY_BYTES_MAX => Some(format!("a key has more than {KEY_BYTES_MAX} bytes")),
+            Stands::Key if text.matches('[').count() > KEY_BRACKETS_MAX => {
                 Some(format!("detection: a field has more than {KEY_BRACKETS_MAX} brackets"))
             }
-            Stands::AsKey | Stands::AsValue => None,
+            Stands::Key | Stands::Value => None,
         };
         if let Some(why) = why {
             self.seen.refuse(why)?;
@@ -232,10 +232,10 @@ impl<'de> Visitor<'de> for Walk<'_> {
     fn visit_map<A: MapAccess<'de>>(mut self, mut map: A) -> Result<Meaning, A::Error> {
         self.deeper()?;
         loop {
-            let key = Walk { seen: &mut *self.seen, depth: self.depth, stands: Stands::AsKey };
+            let key = Walk { seen: &mut *self.seen, depth: self.depth, stands: Stands::Key };
             let Some(meaning) = map.next_key_seed(key)? else { return Ok(Meaning::Other) };
             self.seen.copies |= meaning == Meaning::Action && self.depth == 1;
-            let stands = if meaning == Meaning::Condition { Stands::AsCondition } else { Stands::AsValue };
+            let stands = if meaning == Meaning::Condition { Stands::Condition } else { Stands::Value };
             map.next_value_seed(Walk { seen: &mut *self.seen, depth: self.depth, stands })?;
         }
     }
