@@ -257,7 +257,8 @@ mod tests {
 
     #[test]
     fn measures_that_no_call_has_are_counted_and_left_out() {
-        let measures: [(Key, fn(&Facts) -> Option<f64>, f64); 4] = [
+        type Measure = fn(&Facts) -> Option<f64>;
+        let measures: [(Key, Measure, f64); 4] = [
             (Key::of(COST), |facts| facts.cost, 0.002),
             (attr::GEN_AI_USAGE_INPUT_TOKENS, |facts| facts.input_tokens, 1e7),
             (attr::GEN_AI_USAGE_OUTPUT_TOKENS, |facts| facts.output_tokens, 0.0),

@@ -144,7 +144,7 @@ impl Progress {
 
     fn is_to_end(&self) -> Option<Ended> {
         let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let expired = || (self.began.elapsed() > self.time_max).then(|| Ended::Expired { seconds: self.time_max.as_secs() });
+        let expired = || (self.began.elapsed() > self.time_max).then_some(Ended::Expired { seconds: self.time_max.as_secs() });
         ended.or_else(expired)
     }
 
