@@ -112,7 +112,7 @@ fn request(first: u64, count: u64, texts: Texts) -> ExportTraceServiceRequest {
 /// With `agent`, ten calls make a conversation: each repeats the messages before it and adds one.
 fn span(number: u64, texts: Texts) -> Span {
     let agent = texts.agent;
-    let attack = texts.attack_every.is_some_and(|every| number % every.max(1) == 0);
+    let attack = texts.attack_every.is_some_and(|every| number.is_multiple_of(every.max(1)));
     let (session, turn) = if agent { (number / 10, number % 10 + 1) } else { (number, 1) };
     let words = if agent { 18 } else { 210 };
     let messages: Vec<_> = (0..turn)
