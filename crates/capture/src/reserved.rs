@@ -7,11 +7,12 @@ use unicode_normalization::UnicodeNormalization as _;
 use crate::{Raw, RawEvent};
 
 /// Beginnings of names.
-const PREFIXES: [&str; 17] = [
+const PREFIXES: [&str; 18] = [
     "archive.",
     "configuration.",
     "detection.",
     "erasure.",
+    "evaluation.",
     "evidence.",
     "hold.",
     "key.",

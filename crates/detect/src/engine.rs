@@ -38,6 +38,10 @@ const RULE_DETECTIONS_MAX: usize = 16;
 /// Most detections of Sigma rules that are gathered of one event before the most severe are chosen.
 const GATHERED_MAX: usize = 512;
 
+/// How long a rule that spoke of a tool call does not speak of the same one again, in seconds: those who tell of it later than that tell of
+/// another one.
+const CALL_SPOKEN_S: u64 = 3_600;
+
 /// How the reasons of gaps begin in which detection tells of itself.
 const OWN_GAPS: &str = "detection_";
 
@@ -270,8 +274,14 @@ impl Engine {
         let asked = self.explained.as_ref().map(|(rule, _)| self.sigma.positions(&matches).contains(rule));
         // A tool call is told of by the model's answer, by the tool's span, by the next request: one alarm of a rule is enough.
         if let Some(call) = call {
-            let spoken = &mut self.spoken;
-            self.sigma.retain(&mut matches, |rule| spoken.put((rule, call), 0).is_none());
+            let (spoken, now) = (&mut self.spoken, u64::try_from(seen.time_s).unwrap_or(0));
+            self.sigma.retain(&mut matches, |rule| {
+                let is_new = spoken.get(&(rule, call)).is_none_or(|last| last.abs_diff(now) >= CALL_SPOKEN_S);
+                if is_new {
+                    spoken.put((rule, call), now);
+                }
+                is_new
+            });
         }
         let hits = match seen.counts {
             true => self.sigma.correlate(&fields, Some((seen.seq, seen.event.id)), matches, seen.time_s),
@@ -484,6 +494,34 @@ mod tests {
             assert_eq!(compiled, 2 * RULES, "{kind:?} {part:?}");
             assert!(0 < bytes && bytes <= count(EVENT_BYTES_MAX) / 10, "{kind:?} {part:?}: {bytes}");
         }
+    }
+
+    #[test]
+    fn a_call_that_comes_again_after_an_hour_is_told_again() {
+        let rule = "title: t\nid: 00000000-0000-4000-8000-000000000001\nlogsource: {product: ai, category: tool}\n\
+                    detection:\n  a:\n    gen_ai.tool.call.arguments|contains: 'rm -rf'\n  condition: a\n";
+        let mut engine = Engine::new(RuleSet::of_files(vec![("own.yml".into(), rule.to_owned())]).unwrap());
+        // The minutes at which it comes; the same call in other bytes each time, so that its text is new.
+        let told: Vec<usize> = [0, 1, 59, 61, 62]
+            .into_iter()
+            .map(|minute: u64| {
+                let mut event = Event::new(Kind::ToolCall, Clean::literal("op"), Source::new(SourcePath::Api, Key::of("test")));
+                event.session = Some(Clean::literal("s"));
+                event.time = event::Timestamp::from_unix_ns((1_790_000_000 + minute * 60) * 1_000_000_000);
+                event.observed = event.time;
+                let mut id = [1; 32];
+                id[..8].copy_from_slice(&minute.to_le_bytes());
+                let content = ContentRef {
+                    id: ContentId::from_slice(&id).unwrap(),
+                    subject: SubjectId::from_bytes([1; 16]).unwrap(),
+                    bytes: 0,
+                };
+                let meta = PieceMeta::new(Direction::Output, Role::Assistant, Part::ToolCall);
+                event.pieces = vec![Piece { meta, content, findings: Vec::new() }];
+                engine.observe(Seq(minute), &event, &mut |_| Some(Clean::literal(r#"{"command":"rm -rf /srv"}"#))).len()
+            })
+            .collect();
+        assert_eq!(told, [1, 0, 0, 1, 0]);
     }
 
     #[test]

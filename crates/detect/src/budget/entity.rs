@@ -49,10 +49,13 @@ impl Entity {
                     .collect()
             }
         };
+        // Who is proved has a budget that nobody spends who merely says to be the same.
+        let proofs = [application, &identity.user].map(|one| one.as_ref().map_or(0, |one| one.proof as u8));
         let application = application.as_ref().map(|one| one.id.as_str());
         // People and sessions of different applications may have one name.
         let parts = application.map(|id| ("application", id)).into_iter().chain(who.iter().copied());
-        let key = hash(&parts.flat_map(|(what, id)| [what.as_bytes(), id.as_bytes()]).collect::<Vec<_>>());
+        let parts = parts.flat_map(|(what, id)| [what.as_bytes(), id.as_bytes()]);
+        let key = hash(&parts.chain([&proofs[..]]).collect::<Vec<_>>());
         let named: Vec<String> = who.iter().map(|(what, id)| format!("{what} {id}")).collect();
         let name = match (named.join(", "), application) {
             (who, None) if who.is_empty() => "nobody named".to_owned(),

@@ -92,6 +92,8 @@ enum Kind {
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 struct OfRule {
     count: Count,
+    /// Of what was told, the first detections of entities.
+    firsts: u64,
     /// Entities that were kept silent about because the rule's budget was spent.
     entities: u64,
 }
@@ -276,6 +278,7 @@ impl Spent {
     /// Counts a detection. Whether it is told of.
     fn take<'a>(&mut self, of: &'a Detection, budget: AlertBudget, hour: u64, notices: &mut Vec<Notice<'a>>) -> bool {
         let kind = Kind::of(of);
+        let firsts_max = budget.per_hour.saturating_mul(GRAVE_TIMES);
         let budget = budget.of(kind);
         let entity = Entity::of(of);
         let rule_key = hash(&[of.rule.as_str().as_bytes()]);
@@ -288,7 +291,7 @@ impl Spent {
         let of_rule = self.rules.entry((rule_key, kind), || OfRule::at(hour));
         let of_entity = self.entities.entry(key, || OfEntity::at(hour));
         if of_rule.count.is_over(hour) {
-            let OfRule { count, entities } = std::mem::replace(of_rule, OfRule::at(hour));
+            let OfRule { count, entities, .. } = std::mem::replace(of_rule, OfRule::at(hour));
             let whose = Whose::Rule { entities };
             notices.extend((count.untold() > 0).then_some(Notice { of, kind, whose, count, limit: budget.per_hour }));
         }
@@ -299,7 +302,10 @@ impl Spent {
         }
         // Its own budget first: what one entity floods is told as that entity's.
         let told = of_entity.count.told;
-        if told < budget.per_entity_first.min(budget.per_entity_hour) {
+        // Names are cheap: the first of ever new ones have a ceiling, too.
+        let is_first = told < budget.per_entity_first.min(budget.per_entity_hour);
+        if is_first && of_rule.firsts < u64::from(firsts_max) {
+            of_rule.firsts += 1;
             of_entity.count.told += 1;
             return true;
         }
@@ -326,7 +332,7 @@ impl Spent {
 
 impl OfRule {
     fn at(hour: u64) -> Self {
-        Self { count: Count::at(hour), entities: 0 }
+        Self { count: Count::at(hour), firsts: 0, entities: 0 }
     }
 }
 
@@ -406,6 +412,27 @@ mod tests {
         let (told, notices) = judge(budgets, rule, event, Severity::High, None);
         let numbers = notices.into_iter().filter_map(|one| one.suppression);
         (told, numbers.map(|one| (one.entity.unwrap_or_default(), one.count)).collect())
+    }
+
+    #[test]
+    fn the_first_of_ever_new_names_have_a_ceiling() {
+        let mut budgets = budgets(1, 3, 1);
+        let names = (0..200).map(|number| format!("u{number}"));
+        let told = names.filter(|name| apply(&mut budgets, "r", &event(name, 10, SourcePath::Api)).0).count();
+        // A hundred times the rule's one, and that one.
+        assert_eq!((told, budgets.suppressed()), (101, 99));
+    }
+
+    #[test]
+    fn who_merely_says_a_name_spends_nothing_of_who_is_proved() {
+        let mut budgets = budgets(100, 3, 1);
+        for _ in 0..10 {
+            apply(&mut budgets, "r", &event("ann", 10, SourcePath::Api));
+        }
+        let mut proved = event("ann", 10, SourcePath::Gateway);
+        proved.identity.user = proved.identity.user.map(|user| Principal { proof: event::Proof::ApiKey, ..user });
+        assert!(apply(&mut budgets, "r", &proved).0);
+        assert!(!apply(&mut budgets, "r", &event("ann", 10, SourcePath::Api)).0);
     }
 
     #[test]

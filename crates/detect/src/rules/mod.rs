@@ -347,6 +347,15 @@ impl RuleSet {
         examples::run(&self.rules)
     }
 
+    /// How many examples the rules have, and how many events these come to: what [`Self::test`] takes.
+    #[must_use]
+    pub fn examples(&self) -> (usize, usize) {
+        let all = || {
+            self.rules.iter().flat_map(|rule| [&rule.extension.examples.positive, &rule.extension.examples.negative]).flatten()
+        };
+        (all().count(), all().map(|example| example.timeline().count()).sum())
+    }
+
     pub(crate) fn all(&self) -> &[Rule] {
         &self.rules
     }

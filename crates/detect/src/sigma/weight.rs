@@ -2,7 +2,7 @@
 //! pattern its states).
 
 use regex::RegexBuilder;
-use rsigma_parser::{Detection, DetectionItem, Modifier, SigmaString, SigmaValue, StringPart};
+use rsigma_parser::{ConditionExpr, CorrelationRule, Detection, DetectionItem, Modifier, SigmaString, SigmaValue, StringPart};
 
 use super::Parsed;
 
@@ -16,6 +16,14 @@ const PATTERN_STEPS: [usize; 4] = [16 * 1024, 128 * 1024, 1024 * 1024, 4 * 1024 
 const WINDASH_MAX: usize = 16 * 1024;
 /// Most rules that a filter names.
 const FILTER_RULES_MAX: usize = 4_096;
+/// Most fields that a correlation groups by, and most aliases.
+const GROUP_BY_MAX: usize = 16;
+/// Most rules that an alias names.
+const CORRELATED_MAX: usize = 256;
+/// Longest name of a field that groups, in bytes.
+const FIELD_BYTES_MAX: usize = 1024;
+/// What a name takes beside its text where it is kept.
+const NAME_BYTES: usize = 64;
 /// How many characters stand for a dash with `windash`.
 const DASHES: usize = 5;
 /// What any rule takes, and any filter in each rule that it is for: small ones were measured.
@@ -39,13 +47,46 @@ pub(crate) fn weight(document: &Parsed) -> Result<usize, String> {
             }
             &filter.detection.named
         }
-        Parsed::Correlation(rule) => return Ok(rule.rules.iter().map(|name| name.len() + VALUE_BYTES).sum()),
+        Parsed::Correlation(rule) => return of_correlation(rule),
     };
     let mut sum = DOCUMENT_BYTES;
+    if let Parsed::Rule(rule) = document {
+        // A filter has each pattern that means all selections written out.
+        let selectors: usize = rule.detection.conditions.iter().map(selectors).sum();
+        add(&mut sum, selectors.saturating_mul(rule.detection.named.len()).saturating_mul(NAME_BYTES))?;
+    }
     for detection in detections.values() {
         of_detection(detection, &mut sum)?;
     }
     Ok(sum)
+}
+
+/// Each field that groups is kept for each of the rules.
+fn of_correlation(rule: &CorrelationRule) -> Result<usize, String> {
+    if rule.group_by.len() > GROUP_BY_MAX {
+        return Err(format!("correlation.group-by: more than {GROUP_BY_MAX} fields"));
+    }
+    let mapped: usize = rule.aliases.iter().map(|alias| alias.mapping.len()).sum();
+    if rule.aliases.len() > GROUP_BY_MAX || mapped > GROUP_BY_MAX * CORRELATED_MAX {
+        return Err(format!("correlation.aliases: more than {GROUP_BY_MAX}, or of more than {CORRELATED_MAX} rules each"));
+    }
+    let fields = rule.group_by.iter().chain(rule.aliases.iter().flat_map(|alias| alias.mapping.values()));
+    let longest = fields.map(String::len).max().unwrap_or(0);
+    if longest > FIELD_BYTES_MAX {
+        return Err(format!("correlation.group-by, or aliases: a field has more than {FIELD_BYTES_MAX} bytes"));
+    }
+    let names: usize = rule.rules.iter().map(|name| name.len() + VALUE_BYTES).sum();
+    Ok(DOCUMENT_BYTES + names + (longest + NAME_BYTES) * rule.group_by.len() * rule.rules.len())
+}
+
+/// How many patterns of selections a condition has.
+fn selectors(condition: &ConditionExpr) -> usize {
+    match condition {
+        ConditionExpr::And(parts) | ConditionExpr::Or(parts) => parts.iter().map(selectors).sum(),
+        ConditionExpr::Not(part) => selectors(part),
+        ConditionExpr::Selector { .. } => 1,
+        ConditionExpr::Identifier(_) => 0,
+    }
 }
 
 fn of_detection(detection: &Detection, sum: &mut usize) -> Result<(), String> {
@@ -140,6 +181,36 @@ fn of_pattern(pattern: &str, modifiers: &[Modifier]) -> Result<usize, String> {
 mod tests {
     use super::*;
     use crate::sigma::parse;
+
+    #[test]
+    fn what_is_written_out_counts_as_that() {
+        let list = |count: usize, name: &str| (0..count).map(|at| format!("{name}{at}")).collect::<Vec<_>>().join(", ");
+        let correlation = |rules: usize, fields: String| {
+            format!(
+                "title: C\ncorrelation:\n  type: event_count\n  rules: [{}]\n  group-by: [{fields}]\n  timespan: 1h\n  condition: {{gte: 2}}\n",
+                list(rules, "r")
+            )
+        };
+        let rule = |selections: usize, selectors: usize| {
+            let named: String = (0..selections).map(|at| format!("  s{at}: {{a: x}}\n")).collect();
+            format!("title: T\ndetection:\n{named}  condition: {}\n", vec!["1 of *"; selectors].join(" or "))
+        };
+        for (yaml, named) in [
+            (correlation(3, list(3, "f")), None),
+            (correlation(256, list(17, "f")), Some("group-by")),
+            (correlation(3, "f".repeat(2_000)), Some("bytes")),
+            (rule(20, 3), None),
+            (rule(3_000, 300), Some("memory")),
+        ] {
+            let (parsed, errors) = parse(&yaml);
+            assert_eq!(errors, Vec::<String>::new());
+            match (weight(&parsed[0]), named) {
+                (Ok(_), None) => {}
+                (Err(error), Some(named)) => assert!(error.contains(named), "{error}"),
+                (found, expected) => panic!("{yaml:.60}: {found:?}, expected {expected:?}"),
+            }
+        }
+    }
 
     #[test]
     fn what_asks_for_too_much_is_named_and_usual_rules_are_light() {

@@ -26,10 +26,11 @@ impl<'a> Foreign<'a> {
 
     /// A message: without the key, sanitised, in one line, and bounded.
     pub(super) fn message(&self, said: &str) -> String {
-        let read: String = said.chars().take(READ_CHARS_MAX).collect();
+        // First what is hidden: a key with such a character in it would be whole again without.
+        let read: String = said.chars().take(READ_CHARS_MAX).filter(|letter| !is_hidden(*letter)).collect();
         let clean = self.sanitizer.text(&self.without_key(&read)).text;
         let mut message = String::new();
-        for letter in clean.as_str().chars().filter(|letter| !is_hidden(*letter)) {
+        for letter in clean.as_str().chars() {
             // Lines and tables become one line, and what is aligned by spaces takes no room.
             let letter = if letter.is_whitespace() { ' ' } else { letter };
             if letter != ' ' || !message.ends_with(' ') {
@@ -53,7 +54,8 @@ impl<'a> Foreign<'a> {
     }
 
     fn name(&self, said: &str) -> String {
-        self.without_key(said).chars().filter(|letter| !letter.is_control() && !is_hidden(*letter)).collect()
+        let shown: String = said.chars().filter(|letter| !letter.is_control() && !is_hidden(*letter)).collect();
+        self.without_key(&shown)
     }
 
     fn without_key(&self, said: &str) -> String {
@@ -90,6 +92,7 @@ mod tests {
             ("", ""),
             ("  one\nline\r\n\tand  no more ", "one line and no more"),
             ("Incorrect API key provided: my-own-key-0123456789.", "Incorrect API key provided: <KEY>."),
+            ("key my-own-\u{200b}key-01234\u{ad}56789 is wrong", "key <KEY> is wrong"),
             ("a\u{202e}b\u{200b}c\u{1b}[31md", "abc[31md"),
         ] {
             assert_eq!(foreign.message(said), kept, "{said:?}");

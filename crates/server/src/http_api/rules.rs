@@ -92,6 +92,11 @@ async fn coverage(
     })
 }
 
+/// Most examples that are run for a request, and most events of all of them.
+const EXAMPLES_MAX: usize = 4_096;
+/// See [`EXAMPLES_MAX`].
+const EXAMPLE_EVENTS_MAX: usize = 200_000;
+
 /// What is asked of rules that are not in force.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -109,6 +114,18 @@ async fn coverage_of_files(
     Ok(Json(covered(&api, &caller, body.json()?).await?).into_response())
 }
 
+/// Rules of a request whose examples are run within seconds: nothing ends that.
+fn bounded(rules: detect::RuleSet) -> Result<detect::RuleSet, ApiError> {
+    let (examples, events) = rules.examples();
+    if examples > EXAMPLES_MAX || events > EXAMPLE_EVENTS_MAX {
+        return Err(ApiError::bad_request(format!(
+            "files: {examples} examples of {events} events; at most {EXAMPLES_MAX} of {EXAMPLE_EVENTS_MAX} are run for a request: \
+             send fewer rules, or run `watchkeeper rules coverage --rules DIR`"
+        )));
+    }
+    Ok(rules)
+}
+
 /// Runs examples, which takes its time: as long as an explanation.
 async fn covered(api: &Arc<Api>, caller: &Caller, request: CoverageRequest) -> Result<Coverage, ApiError> {
     let days = request.days.unwrap_or(COVERAGE_DAYS);
@@ -122,7 +139,7 @@ async fn covered(api: &Arc<Api>, caller: &Caller, request: CoverageRequest) -> R
         let _turn = turn;
         let rules = match request.files.is_empty() {
             true => node.consumers().rules().map_err(ReplayError::from)?,
-            false => detect::RuleSet::of_files(request.files).map_err(ReplayError::from)?,
+            false => bounded(detect::RuleSet::of_files(request.files).map_err(ReplayError::from)?)?,
         };
         let seen = seen(&node.reader().map_err(store::QueryError::from)?, days)?;
         Ok(Coverage::of(&rules, Some(&seen)))
