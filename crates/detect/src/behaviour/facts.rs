@@ -271,7 +271,12 @@ mod tests {
                     Event::new(Kind::ModelCall, Clean::literal("op"), Source::new(SourcePath::Api, Key::of("test")));
                 event.attributes.insert(key.clone(), Value::Double(value));
                 let facts = Facts::of(&event, 0);
-                assert_eq!((measure(&facts).is_some(), facts.implausible), (is_left, u32::from(!is_left)), "{} = {value}", key.as_str());
+                assert_eq!(
+                    (measure(&facts).is_some(), facts.implausible),
+                    (is_left, u32::from(!is_left)),
+                    "{} = {value}",
+                    key.as_str()
+                );
                 assert!(facts.tokens.is_finite());
             }
         }

@@ -35,7 +35,7 @@ impl Gpd {
         let mean = excesses.iter().sum::<f64>() / excesses.len().max(1) as f64;
         if excesses.len() < 2
             || !mean.is_finite()
-            || excesses.iter().any(|excess| !(*excess > 0.0))
+            || excesses.iter().any(|excess| *excess <= 0.0)
             || excesses.iter().all(|one| *one == max)
         {
             return None;
