@@ -164,8 +164,8 @@ pub(crate) fn serve(cases: &[Case], day: u32, out: &mut [Happening]) {
                 Kind::Cost => served.cost = served.cost.map(|cost| cost * 3.0),
                 Kind::CutOff if one_in(4) && served.finish == "stop" => served.finish = "length",
                 Kind::Format => served.is_structured = served.is_structured.map(|_| true),
-                Kind::ToolCalls if std::mem::take(&mut served.calls_tools) => {
-                    (served.finish, served.is_structured) = ("stop", Some(false));
+                Kind::ToolCalls if served.calls_tools => {
+                    (served.calls_tools, served.finish, served.is_structured) = (false, "stop", Some(false));
                 }
                 Kind::Route if one_in(20) => served.endpoint = "198.51.100.7",
                 Kind::Version if one_in(3) => served.version = "tuned-7b".to_owned(),
