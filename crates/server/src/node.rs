@@ -502,13 +502,13 @@ impl Node {
         crate::evaluating::record(&self.pipeline, crate::evaluating::events(report, None, Some(asker)), &|| true)
     }
 
-    /// From now on runs of the evaluation `name` on schedule are compared with the baseline of this digest, and with no other. It is
-    /// recorded when this returns.
+    /// From now on runs of the evaluation `name` on schedule are compared with this baseline, and with no other. It is recorded when this
+    /// returns.
     ///
     /// # Errors
-    /// When name or digest are none, or keyring or record cannot be written.
-    pub fn accept_baseline(&self, name: &str, digest: &str, asker: &Asker) -> Result<(), BaselinesError> {
-        Baselines::of(self).accept(name, digest, asker)
+    /// When the name is none, or disk, keyring or record cannot be written.
+    pub fn accept_baseline(&self, name: &str, baseline: &evaluate::Baseline, asker: &Asker) -> Result<(), BaselinesError> {
+        Baselines::of(self).accept(name, baseline, asker)
     }
 
     /// Gives the log a new pair of keys. The old one signs with it for `overlap` more records, and is destroyed then. It is done, and

@@ -227,6 +227,12 @@ impl RuleSet {
         })
     }
 
+    /// The alert budget of rules that do not say their own.
+    #[must_use]
+    pub fn budget(&self) -> AlertBudget {
+        self.budget
+    }
+
     /// The same rules with another alert budget for those that do not say their own.
     #[must_use]
     pub fn with_budget(self, budget: AlertBudget) -> Self {

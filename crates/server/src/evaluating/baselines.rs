@@ -31,8 +31,6 @@ const KEY: &str = "evaluation baselines key";
 const MAGIC: &[u8; 8] = b"wkevalb1";
 /// zstd's level: a baseline is JSON with long rows of digits, and written once.
 const LEVEL: i32 = 3;
-/// Characters of a digest.
-const DIGEST_CHARS: usize = 64;
 
 /// What is known of an accepted baseline.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -97,9 +95,9 @@ pub enum BaselinesError {
     /// A name that no evaluation can have.
     #[error("{0:?} is no name of an evaluation: 1 to 64 letters, digits, - and _ are needed")]
     Name(String),
-    /// A digest that is none.
-    #[error("{0:?} is no digest: 64 hexadecimal digits are needed")]
-    Digest(String),
+    /// The folder in which the file is to be.
+    #[error("{} is no folder; make it, so that the first run of the evaluation can be kept there", .0.display())]
+    Folder(PathBuf),
     /// The keyring.
     #[error(transparent)]
     Keys(#[from] KeysError),
@@ -144,9 +142,9 @@ impl Baselines {
         let file = read_baseline(path);
         let Some(accepted) = accepted else {
             let first = file?;
-            if let Some(baseline) = &first {
-                self.accept(name, &baseline.digest()?, &Asker::of_process())?;
-                self.keep(name, baseline)?;
+            match &first {
+                Some(baseline) => self.accept(name, baseline, &Asker::of_process())?,
+                None => folder_of(path)?,
             }
             return Ok((first, BaselineState::First));
         };
@@ -177,22 +175,21 @@ impl Baselines {
     /// # Errors
     /// What disk, keyring and record say.
     pub(crate) fn begin(&self, name: &str, path: &Path, baseline: &Baseline) -> Result<(), BaselinesError> {
-        self.accept(name, &baseline.digest()?, &Asker::of_process())?;
-        self.keep(name, baseline)?;
-        write(path, &baseline.to_json()?)
+        // The file first: what is accepted and nowhere is missed at the next run.
+        write(path, &baseline.to_json()?)?;
+        self.accept(name, baseline, &Asker::of_process())
     }
 
-    /// From now on runs of an evaluation are compared with the baseline of this digest, and with no other. It is recorded with who says so.
+    /// From now on runs of an evaluation are compared with this baseline, and with no other. A copy of it is kept, and it is recorded with
+    /// who says so.
     ///
     /// # Errors
-    /// When name or digest are none, and what keyring and record say.
-    pub(crate) fn accept(&self, name: &str, digest: &str, asker: &Asker) -> Result<(), BaselinesError> {
+    /// When the name is none, and what disk, keyring and record say.
+    pub(crate) fn accept(&self, name: &str, baseline: &Baseline, asker: &Asker) -> Result<(), BaselinesError> {
         if !is_feed_name(name) {
             return Err(BaselinesError::Name(name.chars().take(100).collect()));
         }
-        if digest.len() != DIGEST_CHARS || !digest.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')) {
-            return Err(BaselinesError::Digest(digest.chars().take(100).collect()));
-        }
+        let digest = baseline.digest()?;
         let mut event = internal(Kind::Admin, "evaluation.baseline");
         asker.sign(&mut event);
         event.set(attr::EVENT_ACTION, "accept");
@@ -204,8 +201,9 @@ impl Baselines {
         }
         event.set(attr::ADMIN_AFTER, format!("sha256:{digest}").as_str());
         self.pipeline.record_blocking(vec![event], &|| true)?;
-        let accepted = Accepted { digest: digest.to_owned(), at_ns: Timestamp::now().unix_ns() };
-        Ok(self.keyring.put_named(&format!("{ACCEPTED}{name}"), &serde_json::to_vec(&accepted)?)?)
+        let accepted = Accepted { digest, at_ns: Timestamp::now().unix_ns() };
+        self.keyring.put_named(&format!("{ACCEPTED}{name}"), &serde_json::to_vec(&accepted)?)?;
+        self.keep(name, baseline)
     }
 
     fn accepted(&self, name: &str) -> Result<Option<Accepted>, BaselinesError> {
@@ -243,6 +241,14 @@ impl Baselines {
     fn cipher(&self) -> Result<RandomizedNonceKey, BaselinesError> {
         let key = self.keyring.named_or_create::<32>(KEY)?;
         RandomizedNonceKey::new(&AES_256_GCM, &key[..]).map_err(|_| BaselinesError::Cipher)
+    }
+}
+
+/// That the first run can be kept, before it is asked for.
+fn folder_of(path: &Path) -> Result<(), BaselinesError> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => Err(BaselinesError::Folder(folder.to_owned())),
+        _ => Ok(()),
     }
 }
 
@@ -310,10 +316,15 @@ mod tests {
         assert_eq!(find().unwrap(), (Some(good), BaselineState::Accepted));
         assert!(copy.exists());
         std::fs::write(&path, swapped.to_json().unwrap()).unwrap();
-        baselines.accept("one", &swapped.digest().unwrap(), &Asker::of_process()).unwrap();
-        assert_eq!(find().unwrap(), (Some(swapped), BaselineState::Accepted));
-        assert!(matches!(baselines.accept("../one", &"0".repeat(64), &Asker::of_process()), Err(BaselinesError::Name(_))));
-        assert!(matches!(baselines.accept("one", "abc", &Asker::of_process()), Err(BaselinesError::Digest(_))));
+        std::fs::remove_file(&copy).unwrap();
+        baselines.accept("one", &swapped, &Asker::of_process()).unwrap();
+        assert_eq!(find().unwrap(), (Some(swapped.clone()), BaselineState::Accepted));
+        // What is accepted is there although nobody put its file in place.
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(find().unwrap(), (Some(swapped.clone()), BaselineState::Missing));
+        assert!(matches!(baselines.accept("../one", &swapped, &Asker::of_process()), Err(BaselinesError::Name(_))));
+        let nowhere = baselines.find("three", &path.join("no/folder.json")).unwrap_err().to_string();
+        assert!(nowhere.contains("make it"), "{nowhere}");
         node.close().unwrap();
     }
 }

@@ -7,7 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Extension, Json, Router};
-use evaluate::Report;
+use evaluate::{Baseline, Report};
 use serde::Deserialize;
 
 use super::{Api, ApiError, Body, Caller};
@@ -19,8 +19,8 @@ use crate::evaluating::BaselinesError;
 struct Accept {
     /// The evaluation.
     name: String,
-    /// The digest of the baseline, as reports have it.
-    digest: String,
+    /// The baseline, as its file has it.
+    baseline: serde_json::Value,
 }
 
 /// For administrators: what is recorded bears a name that only Watchkeeper itself records.
@@ -44,15 +44,16 @@ async fn record(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller
 }
 
 async fn accept(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
-    let Accept { name, digest } = body.json()?;
+    let Accept { name, baseline } = body.json()?;
     let node = api.node().clone();
+    let refused = |error| ApiError::new(StatusCode::BAD_REQUEST, error);
+    let baseline = Baseline::from_json(baseline.to_string().as_bytes()).map_err(refused)?;
+    let digest = baseline.digest().map_err(refused)?;
     let told = serde_json::json!({ "name": name, "digest": digest });
-    let accepted = tokio::task::spawn_blocking(move || node.accept_baseline(&name, &digest, &caller.asker)).await;
+    let accepted = tokio::task::spawn_blocking(move || node.accept_baseline(&name, &baseline, &caller.asker)).await;
     match accepted {
         Ok(Ok(())) => Ok(Json(told).into_response()),
-        Ok(Err(error @ (BaselinesError::Name(_) | BaselinesError::Digest(_)))) => {
-            Err(ApiError::new(StatusCode::BAD_REQUEST, error))
-        }
+        Ok(Err(error @ BaselinesError::Name(_))) => Err(ApiError::new(StatusCode::BAD_REQUEST, error)),
         Ok(Err(error)) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error)),
         Err(error) => Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error)),
     }

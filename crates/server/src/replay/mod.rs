@@ -173,7 +173,8 @@ impl Node {
         let rules = match (compares, request.beside) {
             (true, _) => self.consumers().rules()?,
             (false, true) => self.consumers().rules()?.with_files(request.files.clone())?,
-            (false, false) => RuleSet::of_files(request.files.clone())?,
+            // With the budgets that they will have.
+            (false, false) => RuleSet::of_files(request.files.clone())?.with_budget(self.consumers().rules()?.budget()),
         };
         let object = format!("{} rules over the record, since {since:?}, until {until:?}", rules.rules().len());
         self.note_read(asker, turn.action(), &object)?;

@@ -7,8 +7,8 @@ pub(super) const ENTITY_RISK: View = View {
     requirement: "C15",
     about: "One row for each user, agent, application, tool, session and credential that detections name, with the risk to which these \
             add up: severity (1, 5, 15, 40, 80) times confidence, halved each day, at most 60 of one rule and 70 of one technique. It is as \
-            of the newest detection of the row: it halves for each day since `last_seen`. From 80 on, with two techniques behind it, the \
-            rule `risk-threshold` speaks.",
+            of the newest detection of the row: it halves for each day since `last_seen`. What alert budgets suppressed is not in it. From \
+            80 on, with two techniques behind it, and that counted, the rule `risk-threshold` speaks.",
     columns: &[&[
         column("entity_kind", "x.value ->> '$[0]'", "`user`, `agent`, `application`, `tool`, `session` or `credential`"),
         column("entity", "x.value ->> '$[1]'", "which"),
@@ -32,7 +32,8 @@ pub(super) const ENTITY_RISK: View = View {
     ]],
     from: "{p}.events e, json_each(json_array(json_array('user', e.user_id), json_array('agent', e.agent), \
            json_array('application', e.application), json_array('tool', e.tool_name), json_array('session', e.session_id), \
-           json_array('credential', e.credential))) x WHERE e.kind = 'detection' AND x.value ->> '$[1]' <> ''",
+           json_array('credential', e.credential))) x WHERE e.kind = 'detection' AND x.value ->> '$[1]' <> '' \
+           AND e.attributes ->> '$.\"watchkeeper.detection.rule\"' <> 'alert-budget'",
     merge: Some(
         "SELECT entity_kind, entity, round(sum(min(70.0, risk)), 1) AS risk, group_concat(technique) AS techniques, \
          sum(rules) AS rules, sum(detections) AS detections, sum(crossings) AS crossings, iso_time(min(first_ns)) AS first_seen, \

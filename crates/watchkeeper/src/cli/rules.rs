@@ -47,7 +47,7 @@ pub(crate) enum Rules {
     },
     /// Say why a rule matches an event, or does not: every selection and item, what was looked for and what was there
     #[command(
-        after_help = "Example:\n  watchkeeper rules explain \"Shell by a tool\" --event event.json\n  watchkeeper rules explain --detection 01JD...\n  watchkeeper rules explain my-rule --rules ./rules --event-id 01JD...\n\nOf --event with several lines the last is explained, after the others. What is recorded is explained as detection saw it, with everything before.\n\nExit: 0 it matches, 1 it does not, 2 nothing could be explained."
+        after_help = "Example:\n  watchkeeper rules explain \"Shell or interpreter run by a tool\" --event event.json\n  watchkeeper rules explain --detection 01JD...\n  watchkeeper rules explain my-rule --rules ./rules --event-id 01JD...\n\nOf --event with several lines the last is explained, after the others. What is recorded is explained as detection saw it, with everything before.\n\nExit: 0 it matches, 1 it does not, 2 nothing could be explained."
     )]
     Explain(Explained),
     /// Try rules on what is recorded: what they would have detected, of whom, on which days

@@ -115,14 +115,16 @@ fn key(option: &str, source: Option<&str>) -> anyhow::Result<Option<String>> {
 pub(super) fn accept(options: &EvalAcceptOptions) -> anyhow::Result<ExitCode> {
     let baseline = read_baseline(&options.baseline)?.with_context(|| no_baseline(&options.baseline))?;
     let digest = baseline.digest()?;
-    let told = serde_json::json!({ "name": options.name, "digest": digest });
+    let told = serde_json::json!({ "name": options.name, "baseline": baseline });
     in_record(&options.data, &options.operator, ("/api/evaluations/baselines", &told), |node, asker| {
-        node.accept_baseline(&options.name, &digest, asker).context("the baseline is not accepted")
+        node.accept_baseline(&options.name, &baseline, asker).context("the baseline is not accepted")
     })?;
     say(&format!(
-        "{}: the baseline of {} run(s), SHA-256 {digest}, is accepted from now on",
+        "{}: the baseline of {} run(s), SHA-256 {digest}, is accepted from now on; put {} where `baseline` of [[evaluate]] \
+         points to, or the next run calls what is there changed",
         options.name,
-        baseline.runs().len()
+        baseline.runs().len(),
+        options.baseline.display()
     ))?;
     Ok(ExitCode::SUCCESS)
 }

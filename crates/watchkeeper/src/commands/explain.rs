@@ -38,7 +38,8 @@ fn of_file(asked: &Explained, file: &Path) -> anyhow::Result<Vec<Explanation>> {
     let set = RuleSet::assemble(&RuleSources { builtin: true, dirs: &dirs, ..RuleSources::default() })?;
     let rule = set.find(called).with_context(|| {
         let wrong: Vec<String> = set.problems().iter().map(ToString::to_string).collect();
-        format!("no rule is called {called:?}; give its id, name or title, and its directory by --rules. {}", wrong.join("; "))
+        let wrong = if wrong.is_empty() { wrong.join("") } else { format!(". Left out: {}", wrong.join("; ")) };
+        format!("no rule is called {called:?}; give its id, name or title, and its directory by --rules{wrong}")
     })?;
     let rule = rule.id.clone();
     let mut runner = Runner::new(set);

@@ -99,14 +99,20 @@ fn check(dir: Option<PathBuf>, strict: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn test(dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let results = load(dir.as_deref())?.test();
+    let rules = load(dir.as_deref())?;
+    for problem in rules.problems() {
+        say(&printable(&format!("LEFT OUT {problem}")))?;
+    }
+    let left_out = rules.problems().len();
+    let results = rules.test();
     let failed = results.iter().filter(|result| !result.passed()).count();
     for result in results.iter().filter(|result| !result.passed()) {
         let (should, did) = if result.expected { ("fire", "did not") } else { ("stay silent", "fired") };
         say(&printable(&format!("FAILED {} ({}): {} should {should} and {did}", result.title, result.rule, result.example)))?;
     }
-    say(&format!("{} passed, {failed} failed", results.len() - failed))?;
-    Ok(if failed == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    let left = if left_out == 0 { String::new() } else { format!(", {left_out} problem(s) of rules that are left out") };
+    say(&format!("{} passed, {failed} failed{left}", results.len() - failed))?;
+    Ok(if failed + left_out == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
 /// The Sigma rules of a directory, with the names of their files.
@@ -119,6 +125,9 @@ pub(super) fn rule_files(dir: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
 pub(super) fn load(dir: Option<&Path>) -> anyhow::Result<RuleSet> {
     let rules = dir.map_or_else(RuleSet::builtin, |dir| RuleSet::load(dir, false))?;
     let named = dir.unwrap_or(Path::new("."));
+    if let (0, Some(first)) = (rules.rules().len(), rules.problems().first()) {
+        anyhow::bail!("no rule of {} can be used; the first problem: {first}", named.display());
+    }
     anyhow::ensure!(
         rules.rules().len() > 0,
         "no Sigma rules in {}: they are *.yml and *.yaml files; examples of signatures are tried by `watchkeeper rules check`",

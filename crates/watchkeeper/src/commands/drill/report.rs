@@ -58,7 +58,7 @@ pub(super) fn tell(outcomes: &[Outcome], format: FormatName) -> anyhow::Result<(
     for (wording, summary) in summaries.iter().filter(is_told) {
         let later = summary.later_steps;
         say(&format!(
-            "{}: {summary}; {} not observable, {} left out; later steps {later}",
+            "{} wording: {summary}; {} not observable, {} left out; later steps {later}",
             wording.as_str(),
             summary.not_observable,
             summary.left_out
