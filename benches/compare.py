@@ -105,9 +105,11 @@ def ask(data, sql):
     return json.loads(answer.stdout)
 
 
-def progress(data, what):
+def is_done(data):
+    """Whether all that is recorded is sealed, indexed and detected. One question: each is recorded itself."""
     status = subprocess.run([RELEASE / "watchkeeper", "status", "--format", "json", "--data", data], capture_output=True, text=True, check=True)
-    return next(row["value"] for row in json.loads(status.stdout) if row["what"] == f"progress.{what}")
+    values = {row["what"]: row["value"] for row in json.loads(status.stdout)}
+    return all(values[f"progress.{what}"] >= values["progress.recorded"] for what in ("sealed", "indexed", "detected"))
 
 
 def phoenix():
@@ -129,7 +131,7 @@ def ingest():
             result = load("spans", "http://127.0.0.1:14318", "--count", count, "--batch", 100, "--connections", 8, "--texts", texts)
             durable = server.cpu() - before
             began = time.monotonic()
-            while any(progress(data, what) < progress(data, "recorded") for what in ("sealed", "indexed", "detected")):
+            while not is_done(data):
                 time.sleep(0.2)
             everything = server.cpu() - before
             lag = time.monotonic() - began
@@ -213,7 +215,7 @@ def detection():
                 options = ("--rate", rate) if rate else ()
                 result = load("spans", "http://127.0.0.1:14318", "--count", count, "--batch", 100, "--connections", 8, "--attack-every", 100, *options)
                 began = time.monotonic()
-                while any(progress(data / "data", what) < progress(data / "data", "recorded") for what in ("sealed", "indexed", "detected")):
+                while not is_done(data / "data"):
                     time.sleep(0.2)
                 lag = time.monotonic() - began
                 cpu = server.cpu() - before
