@@ -40,6 +40,7 @@ rules![
     "behaviour-refusals",
     "behaviour-silence",
     "behaviour-subject-shift",
+    "behaviour-system-prompt",
     "behaviour-token-flood",
     "behaviour-tool-shift",
     "behaviour-volume",
@@ -96,6 +97,7 @@ rules![
     "prompt-injection-document",
     "prompt-injection-tool-result",
     "prompt-injection-triggered",
+    "proprietary-code",
     "refusal-burst",
     "rephrase-after-refusal",
     "retrieval-steered",
@@ -111,6 +113,7 @@ rules![
     "token-flood",
     "tool-bulk-read",
     "tool-definition-poisoned",
+    "watch-weakened",
 ];
 runbooks![
     "abuse-volume",

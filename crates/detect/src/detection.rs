@@ -138,6 +138,48 @@ pub struct Suppression {
     pub count: u64,
 }
 
+/// What a detection is called in the frameworks, and what to do: as its rule says, or as the crosswalk has it of its techniques.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Labels {
+    /// Every ATLAS technique that it is evidence of.
+    pub techniques: Vec<TechniqueId>,
+    /// Entries of OWASP's Top 10 for LLM applications (`LLM01` ...) and for agentic applications (`ASI01` ...).
+    pub owasp: Vec<String>,
+    /// Items of NIST AI RMF and AI 600-1.
+    pub nist: Vec<String>,
+    /// The runbook: a name that [`crate::runbook`] knows.
+    pub runbook: Option<String>,
+}
+
+impl Labels {
+    /// Those of techniques, as the crosswalk has them.
+    pub(crate) fn of(techniques: Vec<TechniqueId>, runbook: Option<&str>) -> Self {
+        let crosswalks: Vec<_> = techniques.iter().map(|technique| technique.crosswalk()).collect();
+        let sorted = |mut entries: Vec<String>| {
+            entries.sort_unstable();
+            entries.dedup();
+            entries
+        };
+        let owasp = crosswalks.iter().flat_map(|one| one.owasp_llm.iter().chain(&one.owasp_agentic).cloned()).collect();
+        let nist = crosswalks.iter().flat_map(|one| one.nist.iter().cloned()).collect();
+        Self { techniques, owasp: sorted(owasp), nist: sorted(nist), runbook: runbook.map(str::to_owned) }
+    }
+
+    fn set(self, event: &mut Event<String>) {
+        let techniques = self.techniques.iter().map(|technique| technique.as_str().to_owned()).collect();
+        for (key, list) in
+            [(attr::DETECTION_TECHNIQUES, techniques), (attr::DETECTION_OWASP, self.owasp), (attr::DETECTION_NIST, self.nist)]
+        {
+            if !list.is_empty() {
+                event.set(key, Value::List(list.into_iter().map(Value::Text).collect()));
+            }
+        }
+        if let Some(runbook) = self.runbook {
+            event.set(attr::DETECTION_RUNBOOK, runbook.as_str());
+        }
+    }
+}
+
 /// Something that was detected.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Detection {
@@ -149,8 +191,10 @@ pub struct Detection {
     pub rule_digest: String,
     /// What the rule is called.
     pub title: String,
-    /// The ATLAS technique that it is evidence of.
+    /// The ATLAS technique that it is evidence of; of several, the first.
     pub technique: Option<TechniqueId>,
+    /// What it is called in the frameworks, and what to do.
+    pub labels: Labels,
     /// How bad it is.
     pub severity: Severity,
     /// How sure the rule is, 0 to 1.
@@ -197,6 +241,7 @@ impl Detection {
         if let Some(technique) = self.technique {
             event.set(attr::DETECTION_TECHNIQUE, technique.as_str());
         }
+        self.labels.set(&mut event);
         if let Some(grade) = self.grade {
             event.set(attr::DETECTION_GRADE, grade.as_str());
         }
@@ -227,7 +272,7 @@ pub(crate) struct Verdict<'a> {
     pub(crate) rule: &'a str,
     pub(crate) rule_digest: &'a str,
     pub(crate) title: &'a str,
-    pub(crate) technique: Option<TechniqueId>,
+    pub(crate) labels: Labels,
     pub(crate) severity: Severity,
     pub(crate) confidence: f32,
     pub(crate) grade: Option<Grade>,
@@ -252,7 +297,8 @@ impl Verdict<'_> {
             rule: RuleId::new(self.rule),
             rule_digest: self.rule_digest.to_owned(),
             title: self.title.to_owned(),
-            technique: self.technique,
+            technique: self.labels.techniques.first().copied(),
+            labels: self.labels.clone(),
             severity: self.severity,
             confidence: self.confidence,
             grade: self.grade,

@@ -392,7 +392,7 @@ fn detection(
         rule: &rule.info.id,
         rule_digest: &rule.info.digest,
         title: &rule.info.title,
-        technique: rule.info.techniques.first().copied(),
+        labels: rule.info.labels(),
         severity: rule.info.severity,
         confidence: rule.info.confidence,
         grade: None,
@@ -401,7 +401,7 @@ fn detection(
     let mut detection = verdict.on(event, events, evidence, &part);
     if let Some(identity) = &document.identity {
         // It is about somebody else, who has no part in the event.
-        (detection.identity, detection.session, detection.trace) = (identity.clone(), None, None);
+        (detection.identity, detection.session, detection.trace, detection.tool) = (identity.clone(), None, None, None);
     }
     detection
 }

@@ -37,9 +37,9 @@ mod turns;
 
 pub use budget::{AlertBudget, entity_of};
 pub use carried::{Carried, CarriedError};
-pub use detection::{Detection, Evidence, Grade, KnownIndicator, Severity, Suppression};
+pub use detection::{Detection, Evidence, Grade, KnownIndicator, Labels, Severity, Suppression};
 pub use engine::Engine;
-pub use rules::{ExampleResult, Problem, RuleError, RuleInfo, RuleKind, RuleSet, RuleSources};
+pub use rules::{ExampleResult, Problem, RuleError, RuleInfo, RuleKind, RuleSet, RuleSources, runbook, runbooks};
 pub use sigma::explain::{ExplainedItem, ExplainedPart, ExplainedWindow, Explanation};
 pub use sigma::runner::{Match, Runner, match_json};
 pub use skipped::Skipped;

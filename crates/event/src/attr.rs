@@ -279,8 +279,16 @@ keys! {
     DETECTION_RULE = "watchkeeper.detection.rule";
     /// Detection: its title.
     DETECTION_TITLE = "watchkeeper.detection.title";
-    /// Detection: the ATLAS technique.
+    /// Detection: the ATLAS technique; of several, the first.
     DETECTION_TECHNIQUE = "watchkeeper.detection.technique";
+    /// Detection: every ATLAS technique that it is evidence of (list).
+    DETECTION_TECHNIQUES = "watchkeeper.detection.techniques";
+    /// Detection: entries of the OWASP Top 10 lists for LLM and for agentic applications (list).
+    DETECTION_OWASP = "watchkeeper.detection.owasp";
+    /// Detection: items of NIST AI RMF and AI 600-1 (list).
+    DETECTION_NIST = "watchkeeper.detection.nist";
+    /// Detection: the runbook that says what to do.
+    DETECTION_RUNBOOK = "watchkeeper.detection.runbook";
     /// Detection: `informational`, `low`, `medium`, `high`, `critical`.
     DETECTION_SEVERITY = "watchkeeper.detection.severity";
     /// Detection: how sure, 0 to 1.

@@ -47,15 +47,15 @@ impl Configuration {
     /// The changes since the start before, or since the default where there was none. [`Configuration::keep`] must follow when they are
     /// recorded: an end between the two has them recorded again.
     pub(crate) fn changes(&self, keyring: &Keyring, asker: &Asker) -> Result<Vec<Event<String>>, ConfigurationError> {
-        let before: Map<String, Value> = match keyring.named(NAME)? {
-            Some(json) => serde_json::from_slice(&json)?,
-            None => Self::of(&Config::default())?.0,
+        let (before, action): (Map<String, Value>, _) = match keyring.named(NAME)? {
+            Some(json) => (serde_json::from_slice(&json)?, "update"),
+            None => (Self::of(&Config::default())?.0, "create"),
         };
         let mut names: Vec<&String> = before.keys().chain(self.0.keys()).collect();
         names.sort_unstable();
         names.dedup();
         let changed = names.into_iter().filter(|name| before.get(*name) != self.0.get(*name));
-        Ok(changed.map(|name| changed_event(name, before.get(name), self.0.get(name), asker)).collect())
+        Ok(changed.map(|name| changed_event(action, name, before.get(name), self.0.get(name), asker)).collect())
     }
 
     /// Remembers it for the next start.
@@ -64,10 +64,10 @@ impl Configuration {
     }
 }
 
-fn changed_event(table: &str, before: Option<&Value>, after: Option<&Value>, asker: &Asker) -> Event<String> {
+fn changed_event(action: &str, table: &str, before: Option<&Value>, after: Option<&Value>, asker: &Asker) -> Event<String> {
     let mut event = internal(Kind::Admin, EVENT);
     asker.sign(&mut event);
-    event.set(attr::EVENT_ACTION, "update");
+    event.set(attr::EVENT_ACTION, action);
     event.set(attr::ADMIN_OBJECT, format!("configuration: {table}").as_str());
     event.set(attr::EVENT_OUTCOME, "success");
     for (key, value) in [(attr::ADMIN_BEFORE, before), (attr::ADMIN_AFTER, after)] {

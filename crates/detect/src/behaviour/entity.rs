@@ -43,11 +43,20 @@ pub(crate) enum Used {
     Applications,
     Routes,
     Versions,
+    SystemPrompts,
 }
 
 /// All of it.
-pub(crate) const USED: [Used; 7] =
-    [Used::Tools, Used::Models, Used::Places, Used::Subjects, Used::Applications, Used::Routes, Used::Versions];
+pub(crate) const USED: [Used; 8] = [
+    Used::Tools,
+    Used::Models,
+    Used::Places,
+    Used::Subjects,
+    Used::Applications,
+    Used::Routes,
+    Used::Versions,
+    Used::SystemPrompts,
+];
 
 impl Counted {
     /// The least count in an hour that is told, however unusual: what a person notices, and no detector has to.
@@ -83,6 +92,12 @@ impl Counted {
 }
 
 impl Used {
+    /// Whether something new is told only of an entity that seldom has something new: system prompts are made anew for each call,
+    /// user or day by many, of whom a new one says nothing.
+    pub(crate) const fn is_fixed(self) -> bool {
+        matches!(self, Self::SystemPrompts)
+    }
+
     /// What is said of an entity of the kind that uses something new. `None`: it is not looked at.
     pub(crate) const fn insight(self, kind: EntityKind) -> Option<Name> {
         use EntityKind::{Agent, Application, Key, Model, User};
@@ -93,7 +108,9 @@ impl Used {
             (Agent, Self::Tools) => Some(Name::AgentNewTool),
             (Agent, Self::Models) => Some(Name::AgentNewModel),
             (Agent, Self::Subjects) => Some(Name::AgentNewSubject),
+            (Agent, Self::SystemPrompts) => Some(Name::AgentNewSystemPrompt),
             (Application, Self::Models) => Some(Name::ApplicationNewModel),
+            (Application, Self::SystemPrompts) => Some(Name::ApplicationNewSystemPrompt),
             (Key, Self::Places) => Some(Name::KeyNewPlace),
             (Key, Self::Applications) => Some(Name::KeyNewApplication),
             (Key, Self::Models) => Some(Name::KeyNewModel),

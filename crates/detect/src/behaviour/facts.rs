@@ -84,6 +84,8 @@ pub(crate) struct Facts {
     /// Where the model was reached, and which model says that it answered.
     pub(crate) route_item: Option<Item>,
     pub(crate) version_item: Option<Item>,
+    /// What the model was told as the system's words, where the event is a call that is told for the first time.
+    pub(crate) system_prompt: Option<Item>,
     pub(crate) subject: Option<Item>,
     pub(crate) place: Option<Item>,
     pub(crate) application_item: Option<Item>,
@@ -160,6 +162,7 @@ impl Facts {
             model_item: model.filter(|_| is_model).map(|name| Item::new(b"model", name)),
             route_item: (answered && !route.is_empty()).then(|| Item::new(b"route", &route)),
             version_item: text(&attr::GEN_AI_RESPONSE_MODEL).filter(|_| answered).map(|name| Item::new(b"version", name)),
+            system_prompt: system_prompt(event),
             subject: subject(event).map(|name| Item::new(b"subject", name)),
             place: text(&attr::GEO_COUNTRY_ISO_CODE).map(|country| Item::new(b"place", country)),
             application_item: identity.application.as_ref().map(|one| Item::new(b"application", &one.id)),
@@ -178,6 +181,22 @@ fn tools(event: &RecordedEvent<Clean>, own: Option<&str>) -> Vec<Item> {
     };
     let called = event.pieces.iter().filter(is_call).filter_map(|piece| piece.meta.name.as_deref());
     own.into_iter().chain(called).take(ITEMS_MAX).map(|name| Item::new(b"tool", name)).collect()
+}
+
+/// All of the system's words in a call. Ids of contents are keyed hashes, so that nobody can choose one prompt to be taken for another.
+fn system_prompt(event: &RecordedEvent<Clean>) -> Option<Item> {
+    if !matches!(event.kind, Kind::ModelCall | Kind::SystemPrompt) || event.phase == Phase::Response {
+        return None;
+    }
+    let is_told = |piece: &&Piece<Clean, ContentRef>| {
+        let meta = &piece.meta;
+        meta.direction == Direction::Input && meta.role == Role::System && matches!(meta.part, Part::Text | Part::Body)
+    };
+    let mut parts: Vec<&[u8]> = vec![b"system prompt"];
+    parts.extend(event.pieces.iter().filter(is_told).map(|piece| piece.content.id.as_bytes().as_slice()));
+    let (len, hash) = (parts.len(), hash(&parts));
+    #[expect(clippy::cast_possible_truncation, reason = "half of the hash is enough to tell the items of one entity apart")]
+    (len > 1).then(|| Item { hash: hash as u32, name: format!("{:08x}", hash as u32) })
 }
 
 fn subject(event: &RecordedEvent<Clean>) -> Option<&str> {

@@ -95,6 +95,8 @@ names! {
     AgentNewSubject = "agent_new_subject", "days on which it used it", "subjects known of the agent", "days on which the agent was active", "other agents of the application that use it";
     /// The agent uses a model that it has not used.
     AgentNewModel = "agent_new_model", "days on which it used it", "models known of the agent", "days on which the agent was active", "other agents of the application that use it";
+    /// The agent is given a system prompt that it has not had, though it seldom gets another one.
+    AgentNewSystemPrompt = "agent_new_system_prompt", "days on which it was given", "system prompts known of the agent", "days on which the agent was active", "other agents of the application that are given it";
     /// The agent uses its tools in other proportions than it did.
     AgentToolMix = "agent_tool_mix", "how far the day's proportions are from the usual ones (Jensen-Shannon divergence, 0 to 1)", "how far they usually are", "days", "0";
     /// Far more calls in an hour than is usual for the agent.
@@ -117,6 +119,8 @@ names! {
     ApplicationVolumeDrop = "application_volume_drop", "calls in the hour that ended", "calls expected in that hour of the week", "hours that the season rests on", "0";
     /// The application uses a model that it has not used.
     ApplicationNewModel = "application_new_model", "days on which it used it", "models known of the application", "days on which the application was active", "0";
+    /// The application, where it names no agent, gives its model a system prompt that it has not given, though it seldom gives another one.
+    ApplicationNewSystemPrompt = "application_new_system_prompt", "days on which it was given", "system prompts known of the application", "days on which the application was active", "0";
     /// One new template is filled in many ways by many accounts, each of which stays small.
     ApplicationTemplateSweep = "application_template_sweep", "different fillings of the template today", "accounts that fill it", "days for which the application is known", "fillings of the busiest account, at most";
     /// Far more calls in an hour than is usual for the key.

@@ -36,6 +36,8 @@ pub(crate) struct Use {
     pub(crate) days: u8,
     /// How many items are known.
     pub(crate) known: usize,
+    /// How many others have been used at all, as far as they are remembered.
+    pub(crate) others: usize,
 }
 
 impl Known {
@@ -47,6 +49,7 @@ impl Known {
         let place = self.items.iter().position(|entry| entry.hash == item.hash);
         let known = self.items.iter().filter(|entry| entry.days >= ACCEPT_DAYS && entry.hash != item.hash).count();
         let is_first = place.is_none();
+        let others = self.items.len() - usize::from(!is_first);
         let mut entry = match place {
             Some(place) => self.items.remove(place),
             None => Entry { hash: item.hash, last_day: today, days: 0 },
@@ -64,7 +67,7 @@ impl Known {
             self.items.remove(least);
         }
         self.items.push(entry);
-        Use { is_new, is_first, days: entry.days, known }
+        Use { is_new, is_first, days: entry.days, known, others }
     }
 }
 

@@ -22,6 +22,8 @@ pub(crate) const LEARN_DAYS: u16 = 5;
 const HOURS_DAYS_MIN: u16 = 8;
 /// Days known before times of day are judged: two weekends.
 const HOURS_AGE_MIN: u32 = 14;
+/// Active days for each other thing of what is fixed, below which a new one is usual.
+const FIXED_DAYS: usize = 3;
 /// Hours for which a statement is not made again of the same entity.
 const QUIET_HOURS: u32 = 12;
 /// The least deviation of a daily volume (in ln) that is believed.
@@ -124,7 +126,7 @@ impl Profile {
         let learns = self.active_days <= LEARN_DAYS;
         for (index, used) in USED.into_iter().enumerate() {
             if let Some(name) = used.insight(self.kind) {
-                items(facts, used).iter().for_each(|item| self.use_item(index, name, item, learns, &mut moment, out));
+                items(facts, used, self.kind).iter().for_each(|item| self.use_item(index, name, item, learns, &mut moment, out));
             }
         }
         if self.kind == EntityKind::User {
@@ -203,8 +205,9 @@ impl Profile {
         // Told on the first day; on the days after it is not news, nor is it known.
         if noted.is_new && noted.days == 1 {
             let others = f64::from(of_peers.saturating_sub(1));
+            let is_usual = USED[index].is_fixed() && noted.others * FIXED_DAYS > usize::from(self.active_days);
             // What has nothing to be compared with is not unusual: the first place of somebody who had none.
-            if noted.known > 0 {
+            if noted.known > 0 && !is_usual {
                 let known = u32::try_from(noted.known).unwrap_or(u32::MAX);
                 out.push(
                     Insight::new(name, f64::from(noted.days), f64::from(known), u32::from(self.active_days), others)
@@ -314,7 +317,7 @@ fn changed(last: &mut u32, now: Option<u32>) -> bool {
     before != 0 && before != now
 }
 
-fn items(facts: &Facts, used: Used) -> &[Item] {
+fn items(facts: &Facts, used: Used, kind: EntityKind) -> &[Item] {
     match used {
         Used::Tools => &facts.tools,
         Used::Models => facts.model_item.as_slice(),
@@ -323,5 +326,47 @@ fn items(facts: &Facts, used: Used) -> &[Item] {
         Used::Applications => facts.application_item.as_slice(),
         Used::Routes => facts.route_item.as_slice(),
         Used::Versions => facts.version_item.as_slice(),
+        // Agents of one application have different ones.
+        Used::SystemPrompts if kind == EntityKind::Application && facts.agent.is_some() => &[],
+        Used::SystemPrompts => facts.system_prompt.as_slice(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::behaviour::facts::Entity;
+
+    /// What is said of an entity whose system prompt of each day is the one of that number, and on which days.
+    fn said(kind: EntityKind, has_agent: bool, prompts: &[u32]) -> Vec<(usize, Name)> {
+        let mut profile = Profile::new(kind, "one", "app", 1, 24);
+        let (mut peers, mut out, mut told) = (Peers::default(), Vec::new(), Vec::new());
+        let entity = Entity { key: 1, id: "one".to_owned() };
+        for (day, prompt) in prompts.iter().enumerate() {
+            let facts = Facts {
+                agent: has_agent.then(|| entity.clone()),
+                system_prompt: Some(Item { hash: *prompt, name: String::new() }),
+                ..Facts::default()
+            };
+            let hour = u32::try_from(day + 1).unwrap() * 24;
+            profile.observe(&facts, &[], Moment { hour, peers: &mut peers }, &mut out);
+            told.extend(out.drain(..).map(|insight| (day, insight.name)));
+        }
+        told
+    }
+
+    #[test]
+    fn another_system_prompt_is_told_of_who_seldom_gets_one() {
+        let changed = [[7; 10].as_slice(), &[8; 4]].concat();
+        let name = Name::AgentNewSystemPrompt;
+        assert_eq!(said(EntityKind::Agent, true, &changed), [(10, name)]);
+        assert_eq!(said(EntityKind::Application, false, &changed), [(10, Name::ApplicationNewSystemPrompt)]);
+        assert_eq!(said(EntityKind::Application, true, &changed), [], "agents have their own");
+        // One that has the date in it, or the user.
+        let ever_new: Vec<u32> = (0..40).collect();
+        assert_eq!(said(EntityKind::Agent, true, &ever_new), []);
+        // Back and forth is told once.
+        let back = [[7; 10].as_slice(), &[8], &[7; 5], &[8; 3], &[7; 5]].concat();
+        assert_eq!(said(EntityKind::Agent, true, &back), [(10, name)]);
     }
 }

@@ -215,7 +215,7 @@ impl Budgets {
             rule: RULE,
             rule_digest: &self.digest,
             title: &title,
-            technique: of.technique,
+            labels: of.labels.clone(),
             severity,
             confidence: of.confidence,
             grade: None,
@@ -368,6 +368,7 @@ mod tests {
     use event::{Client, Event, Key, Kind as EventKind, Principal, Source};
 
     use super::*;
+    use crate::detection::Labels;
 
     fn event(user: &str, hour: u64, path: SourcePath) -> RecordedEvent<Clean> {
         let mut event = Event::new(EventKind::ModelCall, Clean::literal("op"), Source::new(path, Key::of("test")));
@@ -385,7 +386,8 @@ mod tests {
     }
 
     fn detected(rule: &str, event: &RecordedEvent<Clean>, severity: Severity, grade: Option<Grade>) -> Detection {
-        let verdict = Verdict { rule, rule_digest: "d", title: rule, technique: None, severity, confidence: 0.5, grade };
+        let verdict =
+            Verdict { rule, rule_digest: "d", title: rule, labels: Labels::default(), severity, confidence: 0.5, grade };
         verdict.on(event, Vec::new(), Vec::new(), "")
     }
 

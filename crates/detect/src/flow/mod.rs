@@ -42,7 +42,7 @@ use lru::LruCache;
 use sanitize::Clean;
 use serde_json::Value as Json;
 
-use crate::detection::{Detection, Evidence, Grade, Severity, Verdict, sha256_hex};
+use crate::detection::{Detection, Evidence, Grade, Labels, Severity, Verdict, sha256_hex};
 use crate::session::hash;
 use crate::sigma::evidence::cut;
 use crate::skipped::{count, head};
@@ -64,6 +64,9 @@ const FINDING_SCORE_MIN: f32 = 0.5;
 const CLASSIFIER_RULE_PREFIX: &str = "classifier.";
 /// Text before and after a marked instruction that is kept with it, in bytes.
 const AROUND_BYTES: usize = 400;
+
+/// What to do about all of them.
+const RUNBOOK: &str = "prompt-injection";
 
 /// The rules' ids and techniques: of calls, of answers, of what is kept.
 const OF_CALLS: (&str, &str) = ("flow-indirect-injection", "AML.T0051.001");
@@ -97,7 +100,8 @@ impl Rule {
 
     fn verdict<'a>(&'a self, title: &'a str, severity: Severity, confidence: f32, grade: Grade) -> Verdict<'a> {
         let Self { id, digest, technique } = self;
-        Verdict { rule: id, rule_digest: digest, title, technique: *technique, severity, confidence, grade: Some(grade) }
+        let labels = Labels::of(technique.iter().copied().collect(), Some(RUNBOOK));
+        Verdict { rule: id, rule_digest: digest, title, labels, severity, confidence, grade: Some(grade) }
     }
 }
 

@@ -17,7 +17,7 @@ use journal::Seq;
 use lru::LruCache;
 use sanitize::Clean;
 
-use crate::detection::{Detection, Evidence, Severity, Verdict, sha256_hex};
+use crate::detection::{Detection, Evidence, Labels, Severity, Verdict, sha256_hex};
 use crate::session::hash;
 
 /// Most entities that are remembered, 4 KB each at worst; the least recently detected go first.
@@ -78,6 +78,13 @@ struct Added {
     seq: Option<Seq>,
 }
 
+/// What was detected of somebody, and whether they were told of it.
+struct Of<'a> {
+    kind: &'static str,
+    id: String,
+    detections: Vec<(&'a Detection, bool)>,
+}
+
 /// Somebody whose risk crossed the threshold.
 struct Crossed {
     kind: &'static str,
@@ -124,12 +131,23 @@ impl Risk {
         if detections.is_empty() {
             return None;
         }
+        // A detection may be about somebody who has no part in the event: whoever is silent, say.
+        let mut of: Vec<Of<'_>> = Vec::new();
+        for (detection, is_told) in detections.iter().zip(told) {
+            for (kind, id) in entities(detection) {
+                match of.iter_mut().find(|one| one.kind == kind && one.id == id) {
+                    Some(one) => one.detections.push((detection, *is_told)),
+                    None => of.push(Of { kind, id, detections: vec![(detection, *is_told)] }),
+                }
+            }
+        }
         let mut crossed = Vec::new();
-        for (kind, id) in entities(event) {
+        let mut about = None;
+        for Of { kind, id, detections } in of {
             let key = hash(&[b"risk", kind.as_bytes(), id.as_bytes()]);
             let entity = self.entities.get_or_insert_mut(key, Entity::default);
             entity.decay(time_s);
-            for (detection, is_told) in detections.iter().zip(told) {
+            for (detection, is_told) in &detections {
                 entity.add(detection, *is_told, seq);
             }
             let (risk, techniques) = entity.risk();
@@ -140,12 +158,14 @@ impl Risk {
             if level > entity.told && techniques >= TECHNIQUES_MIN {
                 entity.told = level;
                 crossed.push(Crossed { kind, id, risk, techniques, added: entity.added.clone() });
+                about = about.or(detections.first().map(|(detection, _)| *detection));
             }
         }
-        (!crossed.is_empty()).then(|| self.detection(event, crossed))
+        Some(self.detection(event, about?, crossed))
     }
 
-    fn detection(&self, event: &RecordedEvent<Clean>, mut crossed: Vec<Crossed>) -> Detection {
+    /// What is told, of whom `about` is.
+    fn detection(&self, event: &RecordedEvent<Clean>, about: &Detection, mut crossed: Vec<Crossed>) -> Detection {
         crossed.sort_by(|one, other| other.risk.total_cmp(&one.risk));
         let worst = crossed.first().map_or(0.0, |one| one.risk);
         let mut added: Vec<Added> = crossed.first().map(|one| one.added.clone()).unwrap_or_default();
@@ -177,6 +197,13 @@ impl Risk {
             seq: one.seq,
             ..Evidence::default()
         }));
+        // What adds most first, each once.
+        let mut techniques: Vec<TechniqueId> = Vec::new();
+        for technique in added.iter().filter_map(|one| one.technique) {
+            if !techniques.contains(&technique) {
+                techniques.push(technique);
+            }
+        }
         let events = added.iter().map(|one| one.event).take(EVENTS_MAX).collect();
         // Doubts are multiplied: several rules that see different things are surer than each.
         let doubt = added.iter().map(|one| 1.0 - one.confidence).product::<f32>();
@@ -185,27 +212,29 @@ impl Risk {
             rule: RULE,
             rule_digest: &self.digest,
             title: "Risk threshold crossed",
-            technique: added.iter().find_map(|one| one.technique),
+            labels: Labels::of(techniques, Some(RUNBOOK)),
             severity: if worst >= GRAVE { Severity::Critical } else { Severity::High },
             confidence: (1.0 - doubt).clamp(0.0, 0.99),
             grade: None,
         };
-        verdict.on(event, events, evidence, &parts.join("\n"))
+        let told = verdict.on(event, events, evidence, &parts.join("\n"));
+        let (identity, session) = (about.identity.clone(), about.session.clone());
+        Detection { identity, session, trace: about.trace, tool: about.tool.clone(), ..told }
     }
 }
 
-/// Who was involved in an event, by kind and id.
-fn entities(event: &RecordedEvent<Clean>) -> Vec<(&'static str, String)> {
-    let Identity { user, application, agent, credential, .. } = &event.identity;
+/// Whom a detection is about, by kind and id.
+fn entities(detection: &Detection) -> Vec<(&'static str, String)> {
+    let Identity { user, application, agent, credential, .. } = &detection.identity;
     let principals = [("user", user), ("agent", agent), ("application", application), ("credential", credential)];
     let mut all: Vec<(&'static str, String)> =
-        principals.into_iter().filter_map(|(kind, one)| Some((kind, one.as_ref()?.id.to_string()))).collect();
-    all.extend(event.session.as_ref().map(|session| {
+        principals.into_iter().filter_map(|(kind, one)| Some((kind, one.as_ref()?.id.clone()))).collect();
+    all.extend(detection.session.as_ref().map(|session| {
         let application = application.as_ref().map_or("", |one| one.id.as_str());
         // Sessions of different applications may have one name.
-        ("session", if application.is_empty() { session.to_string() } else { format!("{session} of {application}") })
+        ("session", if application.is_empty() { session.clone() } else { format!("{session} of {application}") })
     }));
-    all.extend(tool_of(event).map(|tool| ("tool", tool)));
+    all.extend(detection.tool.clone().map(|tool| ("tool", tool)));
     all.retain(|(_, id)| !id.is_empty());
     all
 }
@@ -298,7 +327,15 @@ mod tests {
 
     fn detected(event: &RecordedEvent<Clean>, rule: &str, technique: &str, severity: Severity, confidence: f32) -> Detection {
         let technique = technique.parse().ok();
-        let verdict = Verdict { rule, rule_digest: "", title: rule, technique, severity, confidence, grade: None };
+        let verdict = Verdict {
+            rule,
+            rule_digest: "",
+            title: rule,
+            labels: Labels::of(technique.into_iter().collect(), None),
+            severity,
+            confidence,
+            grade: None,
+        };
         verdict.on(event, Vec::new(), Vec::new(), "")
     }
 
@@ -367,6 +404,30 @@ mod tests {
             (5 * DAY + 2, "a", "two", "AML.T0057", High),
         ];
         assert_eq!(run(&series), [(1, High), (3, Critical), (5 * DAY + 2, High)]);
+    }
+
+    /// The event of a bystander may show that somebody else is silent.
+    #[test]
+    fn whom_a_detection_is_about_bears_the_risk_and_not_whose_event_shows_it() {
+        let (mut risk, mut told) = (Risk::new(), Vec::new());
+        for (second, rule, technique) in [(5, "one", "AML.T0051"), (9, "two", "AML.T0057")] {
+            let event = event("bystander", second);
+            let mut found = detected(&event, rule, technique, Severity::Critical, 0.9);
+            found.identity = Identity::default();
+            found.identity.agent = Some(Principal { id: "silent".to_owned(), name: None, version: None, proof: Proof::Asserted });
+            let seconds = i64::try_from(second).unwrap();
+            told.extend(risk.observe(&event, Seq(second), seconds, &[found], &[true]));
+        }
+        let [one] = told.as_slice() else { panic!("{told:?}") };
+        assert_eq!((one.identity.agent.as_ref().map(|agent| agent.id.as_str()), &one.identity.user), (Some("silent"), &None));
+        let who = (one.evidence[0].field.as_deref(), one.evidence[0].value.as_deref());
+        assert_eq!(who, (Some("agent"), Some("silent")));
+        let techniques: Vec<&str> = one.labels.techniques.iter().map(|of| of.as_str()).collect();
+        assert_eq!(
+            (techniques, one.labels.runbook.as_deref()),
+            (vec!["AML.T0057", "AML.T0051"], Some("risk")),
+            "what adds most first"
+        );
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{Rule, RuleError, RuleInfo, RuleKind, has_runbook};
+use super::{Rule, RuleError, RuleInfo, RuleKind, runbook};
 use crate::fields;
 
 /// Longest title: it becomes the name of an alert.
@@ -138,7 +138,7 @@ pub(crate) fn strict(rule: &Rule) -> Vec<Problem> {
     );
     match &info.runbook {
         None => require(false, "watchkeeper.runbook", "is missing", "name a file of content/runbooks without its ending"),
-        Some(name) => require(has_runbook(name), "watchkeeper.runbook", "is not there", "write content/runbooks/<name>.md"),
+        Some(name) => require(runbook(name).is_some(), "watchkeeper.runbook", "is not there", "write content/runbooks/<name>.md"),
     }
     let in_range = extension.confidence.is_none_or(|confidence| (0.0..=1.0).contains(&confidence));
     require(in_range, "watchkeeper.confidence", "is not between 0 and 1", "write a number between 0 and 1");

@@ -20,7 +20,7 @@ pub(crate) use extension::Extension;
 
 use crate::budget::{AlertBudget, Budgets};
 use crate::builtin;
-use crate::detection::{Severity, sha256_hex};
+use crate::detection::{Labels, Severity, sha256_hex};
 use crate::sigma::explain::Explanation;
 use crate::sigma::runner::Match;
 use crate::sigma::{self, Parsed, Sigma};
@@ -104,6 +104,14 @@ pub struct RuleInfo {
     pub file: PathBuf,
     /// The line where it begins, from 1.
     pub line: usize,
+}
+
+impl RuleInfo {
+    /// What its detections are called in the frameworks, and what to do about them.
+    pub(crate) fn labels(&self) -> Labels {
+        let (techniques, owasp, nist) = (self.techniques.clone(), self.owasp.clone(), self.nist.clone());
+        Labels { techniques, owasp, nist, runbook: self.runbook.clone() }
+    }
 }
 
 /// What a document of a rule file is.
@@ -400,10 +408,15 @@ fn builtin_files() -> Vec<(PathBuf, String)> {
     builtin::RULES.iter().map(|(name, text)| (PathBuf::from(name), (*text).to_owned())).collect()
 }
 
-/// The text of a runbook that comes with the program.
+/// The text (Markdown) of a runbook that comes with the program.
 #[must_use]
-pub(crate) fn has_runbook(name: &str) -> bool {
-    builtin::RUNBOOKS.iter().any(|(known, _)| *known == name)
+pub fn runbook(name: &str) -> Option<&'static str> {
+    builtin::RUNBOOKS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+/// The names of the runbooks that come with the program, in the order of the alphabet.
+pub fn runbooks() -> impl Iterator<Item = &'static str> {
+    builtin::RUNBOOKS.iter().map(|(name, _)| *name)
 }
 
 #[cfg(test)]

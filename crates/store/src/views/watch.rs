@@ -15,6 +15,13 @@ pub(super) const DETECTIONS: View = View {
         column("rule", "e.attributes ->> '$.\"watchkeeper.detection.rule\"'", "rule that fired"),
         column("title", "coalesce(e.attributes ->> '$.\"watchkeeper.detection.title\"', e.name)", "the rule's title"),
         column("technique", "e.attributes ->> '$.\"watchkeeper.detection.technique\"'", "MITRE ATLAS technique"),
+        column(
+            "techniques",
+            "coalesce(e.attributes ->> '$.\"watchkeeper.detection.techniques\"', \
+             CASE WHEN e.attributes ->> '$.\"watchkeeper.detection.technique\"' IS NOT NULL \
+             THEN json_array(e.attributes ->> '$.\"watchkeeper.detection.technique\"') END)",
+            "every ATLAS technique that it is evidence of (JSON list)",
+        ),
         column("technique_name", "technique_name(e.attributes ->> '$.\"watchkeeper.detection.technique\"')", "its name"),
         column(
             "severity",
@@ -41,15 +48,32 @@ pub(super) const DETECTIONS: View = View {
         column("rule_digest", "e.attributes ->> '$.\"watchkeeper.detection.rule_digest\"'", "digest of the rule's text"),
         column(
             "owasp_llm",
-            "owasp_llm(e.attributes ->> '$.\"watchkeeper.detection.technique\"')",
+            "CASE WHEN e.attributes ->> '$.\"watchkeeper.detection.owasp\"' IS NULL \
+             THEN owasp_llm(e.attributes ->> '$.\"watchkeeper.detection.technique\"') \
+             ELSE (SELECT group_concat(value, ', ') FROM json_each(e.attributes ->> '$.\"watchkeeper.detection.owasp\"') \
+             WHERE value LIKE 'LLM%') END",
             "OWASP Top 10 for LLM Applications 2025",
         ),
         column(
             "owasp_agentic",
-            "owasp_agentic(e.attributes ->> '$.\"watchkeeper.detection.technique\"')",
+            "CASE WHEN e.attributes ->> '$.\"watchkeeper.detection.owasp\"' IS NULL \
+             THEN owasp_agentic(e.attributes ->> '$.\"watchkeeper.detection.technique\"') \
+             ELSE (SELECT group_concat(value, ', ') FROM json_each(e.attributes ->> '$.\"watchkeeper.detection.owasp\"') \
+             WHERE value LIKE 'ASI%') END",
             "OWASP Top 10 for Agentic Applications 2026",
         ),
-        column("nist", "nist(e.attributes ->> '$.\"watchkeeper.detection.technique\"')", "NIST AI RMF and AI 600-1"),
+        column(
+            "nist",
+            "CASE WHEN e.attributes ->> '$.\"watchkeeper.detection.nist\"' IS NULL \
+             THEN nist(e.attributes ->> '$.\"watchkeeper.detection.technique\"') \
+             ELSE (SELECT group_concat(value, ', ') FROM json_each(e.attributes ->> '$.\"watchkeeper.detection.nist\"')) END",
+            "NIST AI RMF and AI 600-1",
+        ),
+        column(
+            "runbook",
+            "e.attributes ->> '$.\"watchkeeper.detection.runbook\"'",
+            "what to do: `watchkeeper rules runbook NAME` shows it",
+        ),
     ]],
     from: "{p}.events e WHERE e.kind = 'detection'",
     merge: None,

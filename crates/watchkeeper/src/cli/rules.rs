@@ -50,6 +50,14 @@ pub(crate) enum Rules {
         after_help = "Example:\n  watchkeeper rules explain \"Shell or interpreter run by a tool\" --event event.json\n  watchkeeper rules explain --detection 01JD...\n  watchkeeper rules explain my-rule --rules ./rules --event-id 01JD...\n\nOf --event with several lines the last is explained, after the others. What is recorded is explained as detection saw it, with everything before.\n\nExit: 0 it matches, 1 it does not, 2 nothing could be explained."
     )]
     Explain(Explained),
+    /// Show a runbook: what to do about a detection
+    #[command(
+        after_help = "Example:\n  watchkeeper rules runbook exfiltration\n\nDetections name theirs: `watchkeeper query \"SELECT title, runbook FROM detections\"`.\n\nExit: 0; 2 when there is no such runbook."
+    )]
+    Runbook {
+        /// Its name [default: the names of all]
+        name: Option<String>,
+    },
     /// Try rules on what is recorded: what they would have detected, of whom, on which days
     #[command(
         after_help = "Example:\n  watchkeeper rules backtest ./rules --since 2026-03-01\n\nNothing but the read itself is recorded. The engine is that of live detection.\n\nExit: 0; 2 when nothing could be tried."

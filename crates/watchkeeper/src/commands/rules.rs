@@ -45,6 +45,20 @@ pub(super) fn detect(rules: &Path, events: &Path) -> anyhow::Result<ExitCode> {
     Ok(if all_read { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
+fn runbook(name: Option<&str>) -> anyhow::Result<ExitCode> {
+    let mut out = stdout();
+    match name {
+        None => detect::runbooks().try_for_each(|name| writeln!(out, "{name}"))?,
+        Some(name) => {
+            let text = detect::runbook(name);
+            let text = text.with_context(|| format!("no runbook {name:?}; `watchkeeper rules runbook` names all"))?;
+            out.write_all(text.as_bytes())?;
+        }
+    }
+    out.flush()?;
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(super) fn rules(command: Rules) -> anyhow::Result<ExitCode> {
     match command {
         Rules::Check { dir, strict } => check(dir, strict),
@@ -54,6 +68,7 @@ pub(super) fn rules(command: Rules) -> anyhow::Result<ExitCode> {
             let request = ReplayRequest { files, beside, since, until };
             super::replay::backtest(&data, config.as_deref(), &request, format.format)
         }
+        Rules::Runbook { name } => runbook(name.as_deref()),
         Rules::Replay { data, config, format } => super::replay::replay(&data, config.as_deref(), format.format),
         Rules::Test { dir } => test(dir),
         Rules::Coverage(options) => super::coverage::coverage(&options),

@@ -32,14 +32,24 @@ pub(super) async fn play(target: &Target, scenario: &Scenario) -> anyhow::Result
         players.push(Player::new(target, scenario, side).await?);
     }
     let mut known = HashSet::new();
+    let mut recorded = HashMap::new();
     let (mut steps, mut of_twin) = (Vec::new(), Vec::new());
     for (at, step) in scenario.attack.iter().enumerate() {
+        let mut played = Vec::new();
         for (player, step) in players.iter_mut().zip([Some(step), scenario.twin.get(at)]) {
             if let Some(step) = step {
                 player.play(step).await.with_context(|| format!("{}, step {}", player.side.as_str(), at + 1))?;
+                played.push(player.side);
             }
         }
         target.pass().await?;
+        // A twin that never came sets nothing off, and an attack that never came cannot be seen.
+        let now = target.recorded(&names).await?;
+        for side in played {
+            let (before, now) = (recorded.get(&side).copied().unwrap_or(0), now.get(&side).copied().unwrap_or(0));
+            ensure!(now > before, "{}, step {}: nothing of it is in the record", side.as_str(), at + 1);
+        }
+        recorded = now;
         let mut of_attack: Vec<Told> = Vec::new();
         for row in target.told(&names).await? {
             if known.insert(row.told.detection.clone()) {

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use assure::drill::{Side, Told};
 use bytes::Bytes;
-use detect::RuleSet;
 use event::{TechniqueId, Timestamp};
 use http::{Method, Uri};
 use http_body_util::{BodyExt as _, Full, Limited};
@@ -56,8 +55,6 @@ pub(super) struct Target {
     pub(super) run: String,
     pub(super) listeners: Option<Listeners>,
     client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    /// By rule that ships: every technique that it is evidence of.
-    rules: HashMap<String, Vec<TechniqueId>>,
 }
 
 /// A detection as the API tells it.
@@ -82,6 +79,7 @@ struct Status {
 struct Table {
     columns: Vec<String>,
     rows: Vec<Vec<Value>>,
+    truncated: bool,
 }
 
 impl Target {
@@ -119,9 +117,7 @@ impl Target {
         };
         let client = Client::builder(TokioExecutor::new()).build(builder.https_or_http().enable_http1().wrap_connector(http));
         let run = format!("{:x}", Timestamp::now().unix_ns() / 1_000_000);
-        let rules = RuleSet::builtin()?;
-        let rules = rules.rules().map(|rule| (rule.id.clone(), rule.techniques.clone())).collect();
-        Ok(Self { url: url.trim_end_matches('/').to_owned(), key, run, listeners, client, rules })
+        Ok(Self { url: url.trim_end_matches('/').to_owned(), key, run, listeners, client })
     }
 
     /// Records events by the events API.
@@ -156,12 +152,27 @@ impl Target {
         Ok(serde_json::from_slice::<Status>(&status)?.progress)
     }
 
+    /// How many events there are of each side.
+    pub(super) async fn recorded(&self, names: &[(Side, String)]) -> anyhow::Result<HashMap<Side, u64>> {
+        let mut counts = HashMap::new();
+        for (side, name) in names {
+            let sql = format!(
+                "SELECT count(*) AS events FROM events WHERE kind <> 'detection' AND \
+                 (application = '{name}' OR session_id LIKE '{name}.%' OR agent = 'agent.{name}')"
+            );
+            let rows = self.query(&sql).await?;
+            let count = rows.first().and_then(|row| row.get("events")).and_then(Value::as_u64);
+            counts.insert(*side, count.context("events were not counted")?);
+        }
+        Ok(counts)
+    }
+
     /// What was told of a scenario until now.
     pub(super) async fn told(&self, names: &[(Side, String)]) -> anyhow::Result<Vec<Row>> {
         let which = |(_, name): &(Side, String)| format!("application = '{name}' OR session_id LIKE '{name}.%'");
         let which = names.iter().map(which).collect::<Vec<_>>().join(" OR ");
         let sql = format!(
-            "SELECT detection_id, rule, title, technique, severity, grade, application, session_id, events FROM detections \
+            "SELECT detection_id, rule, title, techniques, severity, grade, application, session_id, events FROM detections \
              WHERE {which} ORDER BY seq"
         );
         let mut rows = Vec::new();
@@ -176,7 +187,7 @@ impl Target {
             let told = Told {
                 detection: need("detection_id")?,
                 title: need("title")?,
-                techniques: self.techniques(&rule, text("technique").as_deref()),
+                techniques: text("techniques").map(|list| techniques(&list)).transpose()?.unwrap_or_default(),
                 severity: text("severity").unwrap_or_default(),
                 grade: text("grade"),
                 latency_ms: None,
@@ -188,14 +199,6 @@ impl Target {
         }
         self.time(&mut rows, &sources).await?;
         Ok(rows)
-    }
-
-    /// Every technique that a rule is evidence of: those of the rule that ships, and the one that the detection names.
-    fn techniques(&self, rule: &str, told: Option<&str>) -> Vec<TechniqueId> {
-        let mut techniques = self.rules.get(rule).cloned().unwrap_or_default();
-        let told = told.and_then(|told| told.parse().ok());
-        techniques.extend(told.filter(|told| !techniques.contains(told)));
-        techniques
     }
 
     /// Times from the last event that a detection rests on to the detection, as the record has them.
@@ -227,6 +230,7 @@ impl Target {
     async fn query(&self, sql: &str) -> anyhow::Result<Vec<serde_json::Map<String, Value>>> {
         let answer = self.call(Method::POST, "/api/query", Some(&json!({ "sql": sql }))).await?;
         let table: Table = serde_json::from_slice(&answer)?;
+        ensure!(!table.truncated, "there is more than an answer takes; drill fewer scenarios at once");
         Ok(table.rows.into_iter().map(|row| table.columns.iter().cloned().zip(row).collect()).collect())
     }
 
@@ -250,6 +254,13 @@ impl Target {
         };
         tokio::time::timeout(CALL_TIMEOUT, exchange).await.context("the server does not answer")?
     }
+}
+
+/// Every technique that a detection says it is evidence of.
+fn techniques(list: &str) -> anyhow::Result<Vec<TechniqueId>> {
+    let ids: Vec<String> = serde_json::from_str(list).with_context(|| format!("techniques of a detection: {list}"))?;
+    // A server of another version may have others.
+    Ok(ids.iter().filter_map(|id| id.parse().ok()).collect())
 }
 
 /// The authorities of a file in PEM.
