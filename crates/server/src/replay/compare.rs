@@ -364,6 +364,7 @@ mod tests {
             rule_digest: digest.to_owned(),
             title: String::new(),
             technique: None,
+            labels: detect::Labels::default(),
             severity: detect::Severity::Low,
             confidence: 0.5,
             grade: None,

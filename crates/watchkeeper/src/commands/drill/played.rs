@@ -39,7 +39,9 @@ pub(super) async fn play(target: &Target, scenario: &Scenario) -> anyhow::Result
         for (player, step) in players.iter_mut().zip([Some(step), scenario.twin.get(at)]) {
             if let Some(step) = step {
                 player.play(step).await.with_context(|| format!("{}, step {}", player.side.as_str(), at + 1))?;
-                played.push(player.side);
+                // Through the gateway a tool's result comes with the next call.
+                let comes_later = scenario.via.is_gateway() && matches!(step.action, Action::Result { .. });
+                played.extend((!comes_later).then_some(player.side));
             }
         }
         target.pass().await?;
