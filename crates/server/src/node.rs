@@ -18,6 +18,7 @@ use crate::asker::Asker;
 use crate::canary;
 use crate::config::IntelConfig;
 use crate::config::{InspectConfig, RulesConfig, SanitizeConfig, Seal};
+use crate::configuration;
 use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::evaluating::{Baselines, BaselinesError};
@@ -79,8 +80,8 @@ pub struct NodeSettings {
     pub inspect: InspectConfig,
     /// Whose indicators events are looked up in.
     pub intel: IntelConfig,
-    /// Markers that must not come out.
-    pub canaries: Vec<Canary>,
+    /// Markers that must not come out; without it, those that the server's last start said, which the keyring keeps.
+    pub canaries: Option<Vec<Canary>>,
     /// How often is sealed.
     pub seal: Seal,
     /// Where the addresses of clients are looked up.
@@ -107,7 +108,7 @@ impl Default for NodeSettings {
             detects: true,
             inspect: InspectConfig::default(),
             intel: IntelConfig::default(),
-            canaries: Vec::new(),
+            canaries: None,
             seal: Seal::default(),
             geoip: GeoipConfig::default(),
             sanitize: None,
@@ -221,7 +222,8 @@ impl Node {
         let options = Options { first: cold.end(), ..Options::default() };
         let (journal, recovery) = Journal::open(data.path(), options, frame_keys(keyring.clone()))?;
         let sanitizer = sanitizing::settle(&keyring, settings.sanitize.as_ref())?;
-        let canaries = canary::read(&settings.canaries, &sanitizer)?;
+        let canaries = settings.canaries.clone().map_or_else(|| configuration::canaries(&keyring), Ok)?;
+        let canaries = canary::read(&canaries, &sanitizer)?;
         let inspector = settings.inspect.inspector()?.with_canaries(canaries.clone());
         let pipeline = Pipeline::new(sanitizer, inspector, Places::open(&settings.geoip)?, keyring.clone(), journal.clone())?;
         let pipeline = Arc::new(pipeline);
@@ -506,9 +508,9 @@ impl Node {
     /// returns.
     ///
     /// # Errors
-    /// When the name is none, or disk, keyring or record cannot be written.
+    /// When no evaluation of the configuration is called so, or disk, keyring or record cannot be written.
     pub fn accept_baseline(&self, name: &str, baseline: &evaluate::Baseline, asker: &Asker) -> Result<(), BaselinesError> {
-        Baselines::of(self).accept(name, baseline, asker)
+        Baselines::of(self).accept_configured(name, baseline, asker)
     }
 
     /// Gives the log a new pair of keys. The old one signs with it for `overlap` more records, and is destroyed then. It is done, and

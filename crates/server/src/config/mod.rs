@@ -208,7 +208,7 @@ impl Config {
             detects: true,
             inspect: self.inspect.clone(),
             intel: self.intel.clone(),
-            canaries: self.canary.clone(),
+            canaries: Some(self.canary.clone()),
             seal: self.seal.clone(),
             geoip: self.geoip.clone(),
             sanitize: Some(self.sanitize.clone()),
