@@ -36,7 +36,7 @@ pub(super) async fn play(target: &Target, scenario: &Scenario) -> anyhow::Result
     for (at, step) in scenario.attack.iter().enumerate() {
         for (player, step) in players.iter_mut().zip([Some(step), scenario.twin.get(at)]) {
             if let Some(step) = step {
-                player.play(step).await.with_context(|| format!("{}, step {}", player.side.as_str(), at + 1))?;
+                player.play(step).await.with_context(|| format!("{}[{at}]", player.side.as_str()))?;
             }
         }
         target.pass().await?;
