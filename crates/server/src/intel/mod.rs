@@ -174,7 +174,7 @@ impl IntelConfig {
 fn read_file(what: &'static str, path: &std::path::Path, bytes_max: u64) -> Result<Vec<u8>, IntelError> {
     let file = |source| IntelError::File { what, path: path.to_owned(), source };
     let bytes = files::read_named_at_most(path, bytes_max).map_err(file)?;
-    bytes.ok_or_else(|| file(std::io::Error::from(std::io::ErrorKind::NotFound)))
+    bytes.ok_or_else(|| file(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file")))
 }
 
 impl FeedStanding {
