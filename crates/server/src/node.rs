@@ -78,8 +78,8 @@ pub struct NodeSettings {
     pub detects: bool,
     /// Which signatures the inspector uses.
     pub inspect: InspectConfig,
-    /// Whose indicators events are looked up in.
-    pub intel: IntelConfig,
+    /// Whose indicators events are looked up in; without it, those of the server's last start, which the keyring keeps, for whoever records.
+    pub intel: Option<IntelConfig>,
     /// Markers that must not come out; without it, those that the server's last start said, which the keyring keeps.
     pub canaries: Option<Vec<Canary>>,
     /// How often is sealed.
@@ -107,7 +107,7 @@ impl Default for NodeSettings {
             rules: None,
             detects: true,
             inspect: InspectConfig::default(),
-            intel: IntelConfig::default(),
+            intel: None,
             canaries: None,
             seal: Seal::default(),
             geoip: GeoipConfig::default(),
@@ -227,7 +227,7 @@ impl Node {
         let inspector = settings.inspect.inspector()?.with_canaries(canaries.clone());
         let pipeline = Pipeline::new(sanitizer, inspector, Places::open(&settings.geoip)?, keyring.clone(), journal.clone())?;
         let pipeline = Arc::new(pipeline);
-        let intel = Arc::new(Intel::open(settings.intel.clone(), &data, &keyring, pipeline.clone())?);
+        let intel = Arc::new(intel_of(settings, &data, &keyring, &pipeline)?);
         let spine = Spine { journal: journal.clone(), cold: cold.clone() };
         let newest_at_open = newest(&spine)?;
         let (rules_config, rule_set) = rules_of(settings, &keyring)?;
@@ -537,6 +537,25 @@ impl Node {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// The indicators of the feeds that were asked for, or of those of the server's last start.
+fn intel_of(
+    settings: &NodeSettings,
+    data: &DataDir,
+    keyring: &Arc<Keyring>,
+    pipeline: &Arc<Pipeline>,
+) -> Result<Intel, IntelError> {
+    let open = |config: IntelConfig| Intel::open(config, data, keyring, pipeline.clone());
+    match &settings.intel {
+        Some(config) => open(config.clone()),
+        // Where nothing is shown to the rules nothing is looked up for them.
+        None if !settings.detects => open(IntelConfig::default()),
+        None => intel::kept_config(keyring).and_then(open).or_else(|error| {
+            tracing::error!(%error, "what is recorded now is looked up in imports alone: give the server's configuration, or start the server");
+            open(IntelConfig::default())
+        }),
     }
 }
 

@@ -75,7 +75,12 @@ fn more_errors(yaml: &str, known: &[String]) -> Vec<String> {
         // The text as a whole is what the parser speaks of.
         !matches!(found.rule, LintRule::YamlParseError | LintRule::NotAMapping) && (field.is_empty() || !known.contains(&field))
     };
-    let mut more: Vec<String> = lint.filter(is_new).map(|found| format!("{}: {}", found.path, found.message)).collect();
+    // Of a field that stands on top the message gives the name.
+    let told = |found: LintWarning| match found.path.trim_start_matches('/') {
+        path if path.contains('/') => format!("{path}: {}", found.message),
+        _ => found.message,
+    };
+    let mut more: Vec<String> = lint.filter(is_new).map(told).collect();
     let whole: Option<Json> = yaml_serde::from_str(yaml).ok();
     let block = whole.as_ref().and_then(|whole| whole.get(EXTENSION));
     more.extend(Extension::parse(block).err().map(|error| format!("{EXTENSION}: {error}")));

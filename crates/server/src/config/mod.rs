@@ -207,7 +207,7 @@ impl Config {
             rules: Some(self.rules.clone()),
             detects: true,
             inspect: self.inspect.clone(),
-            intel: self.intel.clone(),
+            intel: Some(self.intel.clone()),
             canaries: Some(self.canary.clone()),
             seal: self.seal.clone(),
             geoip: self.geoip.clone(),

@@ -93,6 +93,32 @@ mod tests {
     use intel::{Kind, Tlp};
 
     use super::*;
+    use crate::{Node, NodeSettings, RootKeyPlace};
+
+    #[test]
+    fn whoever_records_without_the_configuration_looks_up_in_the_same_feeds() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |detects: bool| {
+            let root = RootKeyPlace::File(dir.path().join("root.key"));
+            Node::open(&dir.path().join("data"), &root, &NodeSettings { detects, ..NodeSettings::default() }).unwrap()
+        };
+        let list = dir.path().join("list.txt");
+        std::fs::write(&list, "of-a-file.example\n").unwrap();
+        let node = open(true);
+        keep(node.keyring(), &toml::from_str(&format!("[[feed]]\nname = \"own\"\nkind = \"plain\"\npath = {list:?}\n")).unwrap())
+            .unwrap();
+        node.close().unwrap();
+        let count = |detects: bool| {
+            let node = open(detects);
+            let count = node.pipeline().intel().len();
+            node.close().unwrap();
+            count
+        };
+        assert_eq!((count(true), count(false)), (1, 0));
+        // A feed that is gone is no reason to record nothing.
+        std::fs::remove_file(&list).unwrap();
+        assert_eq!(count(true), 0);
+    }
 
     #[test]
     fn files_of_the_configuration_are_in_force_beside_imports_and_are_known_without_it() {
