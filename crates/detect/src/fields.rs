@@ -3,6 +3,8 @@
 
 use event::attr;
 
+use crate::behaviour::Name;
+
 /// The product of our log source.
 pub const PRODUCT: &str = "ai";
 
@@ -249,14 +251,14 @@ pub const FIELDS: &[Field] = &[
         "watchkeeper.insight",
         "text list",
         "what behaviour says of the event: names of insights (`docs/reference/behaviour.md`)",
-        "user.off_hours",
+        "user_off_hours",
     ),
     field(
         "watchkeeper.insight.*",
         "flag, number or text",
         "`watchkeeper.insight.NAME` is true where behaviour says so; likewise `NAME.observed`, `.expected`, `.support`, `.peers` and, \
          where something is new, `.what`",
-        "watchkeeper.insight.user.off_hours: true",
+        "watchkeeper.insight.user_off_hours: true",
     ),
     field("watchkeeper.score", "number", "highest score of the findings in new text, 0 to 1; 0 when there is none", "0.93"),
     field(
@@ -323,8 +325,18 @@ const fn field(name: &'static str, kind: &'static str, meaning: &'static str, ex
 /// Whether events can have the field.
 #[must_use]
 pub fn is_known(name: &str) -> bool {
+    if let Some(insight) = name.strip_prefix("watchkeeper.insight.") {
+        return is_of_insight(insight);
+    }
     FIELDS.iter().any(|field| field.name == name || field.name.strip_suffix('*').is_some_and(|prefix| name.starts_with(prefix)))
         || attr::ALL.iter().any(|key| key.as_str() == name)
+}
+
+/// Whether that is a statement of behaviour, or what it rests on: a misspelt one would never match.
+fn is_of_insight(field: &str) -> bool {
+    let (name, part) = field.split_once('.').map_or((field, None), |(name, part)| (name, Some(part)));
+    Name::ALL.iter().any(|known| known.as_str() == name)
+        && part.is_none_or(|part| matches!(part, "observed" | "expected" | "support" | "peers" | "what"))
 }
 
 /// The tables of `docs/reference/rules.md`.
@@ -378,7 +390,14 @@ mod tests {
         let count = names.len();
         names.dedup();
         assert_eq!(names.len(), count);
-        for (name, known) in [("gen_ai.tool.name", true), ("unmapped.permission_mode", true), ("CommandLine", false)] {
+        for (name, known) in [
+            ("gen_ai.tool.name", true),
+            ("unmapped.permission_mode", true),
+            ("CommandLine", false),
+            ("watchkeeper.insight.user_off_hours", true),
+            ("watchkeeper.insight.user_new_place.what", true),
+            ("watchkeeper.insight.user.off_hours", false),
+        ] {
             assert_eq!(is_known(name), known, "{name}");
         }
     }

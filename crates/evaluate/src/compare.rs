@@ -236,7 +236,7 @@ pub fn compare(run: &Run, baseline: &Baseline, options: &Options) -> Result<Comp
             || "no change at all".to_owned(),
             |least| format!("a drop of {:.0} points of 100 and more", least * 100.0),
         );
-        notes.push(format!("with {} items this set shows {seen}; more items show less", score.items));
+        notes.push(format!("with {} items this set shows {seen}; more items show smaller changes", score.items));
     }
     let mut changes = BTreeSet::new();
     if score.has_changed || categories.iter().any(|one| one.score.has_changed) {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::{Comparison, NotComparable, Options, Verdict, compare};
+use crate::compare::{Change, Comparison, NotComparable, Options, Verdict, compare};
 use crate::run::{Baseline, BaselineError, Run, Summary};
 
 /// A run, without its sketches.
@@ -164,16 +164,18 @@ impl Report {
             let _ = writeln!(text, "  {}: {}", item.id, item.error.as_deref().unwrap_or_default());
         }
         if let Some(compared) = &self.comparison {
+            let marked = |has_changed: bool| if has_changed { "  CHANGED" } else { "" };
+            let mark = |change: Change| marked(compared.changes.contains(&change));
             let mut row = |name: &str, score: &crate::ScoreChange| {
-                let mark = if score.has_changed { "  CHANGED" } else { "" };
                 let _ = writeln!(
                     text,
-                    "  {name}: {:.1} % -> {:.1} % ({} items, p = {}, corrected {}){mark}",
+                    "  {name}: {:.1} % -> {:.1} % ({} items, p {}, corrected p {}){}",
                     score.before * 100.0,
                     score.after * 100.0,
                     score.items,
                     probability(score.p),
                     probability(score.p_corrected),
+                    marked(score.has_changed),
                 );
             };
             row("score", &compared.score);
@@ -181,21 +183,24 @@ impl Report {
             if let Some(like) = compared.likeness {
                 let _ = writeln!(
                     text,
-                    "  likeness of answers to one prompt: {:.2} on one side, {:.2} on both (p = {})",
+                    "  likeness of answers to one prompt: {:.2} on one side, {:.2} on both (p {}){}",
                     like.within,
                     like.between,
-                    probability(like.p)
+                    probability(like.p),
+                    mark(Change::Answers),
                 );
             }
-            let pair = |name: &str, [before, after]: &[std::collections::BTreeSet<String>; 2], text: &mut String| {
-                if before != after {
-                    let _ = writeln!(text, "  {name}: {} -> {}", list(before), list(after));
-                }
-            };
-            pair("model that answers", &compared.models, &mut text);
-            pair("system fingerprint", &compared.fingerprints, &mut text);
+            let pair =
+                |what: Change, name: &str, [before, after]: &[std::collections::BTreeSet<String>; 2], text: &mut String| {
+                    if before != after {
+                        let _ = writeln!(text, "  {name}: {} -> {}{}", list(before), list(after), mark(what));
+                    }
+                };
+            pair(Change::ModelName, "model that answers", &compared.models, &mut text);
+            pair(Change::SystemFingerprint, "system fingerprint", &compared.fingerprints, &mut text);
             if compared.other_input_tokens.is_some_and(|share| share > 0.0) {
-                let _ = writeln!(text, "  prompts with another number of tokens: {}", percent(compared.other_input_tokens));
+                let share = percent(compared.other_input_tokens);
+                let _ = writeln!(text, "  prompts with another number of tokens: {share}{}", mark(Change::InputTokens));
             }
             if compared.items_apart > 0 {
                 let _ = writeln!(text, "  items of one side alone, which are not compared: {}", compared.items_apart);
@@ -250,7 +255,7 @@ fn words(compared: &Comparison) -> String {
 }
 
 fn probability(p: f64) -> String {
-    if p < 0.0001 { "< 0.0001".to_owned() } else { format!("{p:.4}") }
+    if p < 0.0001 { "< 0.0001".to_owned() } else { format!("= {p:.4}") }
 }
 
 impl ItemReport {
@@ -293,12 +298,37 @@ mod tests {
         let report = Report::of("n", &other, Some(&Baseline::new(run).unwrap()), &Options::default()).unwrap();
         assert_eq!(report.outcome, Outcome::Changed);
         assert!(
-            report.text().contains("m-1 -> m-2") && report.text().contains("model tampering or swap: model_name"),
+            report.text().contains("m-1 -> m-2  CHANGED") && report.text().contains("model tampering or swap: model_name"),
             "{}",
             report.text()
         );
         let again: Report = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
         assert_eq!(again, report);
+    }
+
+    #[test]
+    fn each_change_of_the_verdict_is_marked_where_its_figure_stands() {
+        let rows: String = (0..30)
+            .map(|n| format!("{{\"id\":\"{n}\",\"prompt\":\"p{n}\",\"grader\":{{\"type\":\"contains\",\"value\":\"4\"}}}}\n"))
+            .collect();
+        let set = Set::read("s", &rows).unwrap();
+        let parameters = Parameters { model: "m".to_owned(), temperature: None, max_tokens: 9, more: Default::default() };
+        let asked = |words: &str| {
+            let mut run = Run::of(&set, Api::OpenaiChat, "h", &parameters, 1);
+            for (item, of_set) in run.items.iter_mut().zip(&set.items) {
+                let answer = |number: u32| Answer { text: format!("{words} 4 {number}"), ..Answer::default() };
+                let trial = |number| Trial::of(&answer(number), of_set.grader.grade(&answer(number).text, false), None, 5);
+                item.trials = vec![trial(1), trial(2)];
+            }
+            run
+        };
+        let baseline = Baseline::new(asked("the sum that you asked for is clearly")).unwrap();
+        let report = Report::of("n", &asked("it must have been about"), Some(&baseline), &Options::default()).unwrap();
+        let text = report.text();
+        assert!(text.contains("swap: answers"), "{text}");
+        let likeness = text.lines().find(|line| line.contains("likeness")).unwrap();
+        assert!(likeness.ends_with("(p < 0.0001)  CHANGED") && !text.contains("= <"), "{text}");
+        assert!(!text.lines().any(|line| line.contains("  score:") && line.contains("CHANGED")), "{text}");
     }
 
     #[test]

@@ -30,6 +30,26 @@ mod tests {
     use sanitize::TokenKey;
 
     use super::*;
+    use crate::configuration::Configuration;
+    use crate::{Node, NodeSettings, RootKeyPlace};
+
+    #[test]
+    fn whoever_opens_the_record_without_the_configuration_looks_for_the_same_canaries() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = || {
+            let root = RootKeyPlace::File(dir.path().join("root.key"));
+            Node::open(&dir.path().join("data"), &root, &NodeSettings::default()).unwrap()
+        };
+        let marker = new_marker().unwrap();
+        let node = open();
+        let config = toml::from_str(&format!("[[canary]]\nlabel = \"vault\"\nmarker = {marker:?}\n")).unwrap();
+        Configuration::of(&config).unwrap().keep(node.keyring()).unwrap();
+        node.close().unwrap();
+        let node = open();
+        let inspector = node.pipeline().inspector();
+        assert_eq!(inspector.canaries().labels_in(&format!("see {marker}")).collect::<Vec<_>>(), ["vault"]);
+        node.close().unwrap();
+    }
 
     #[test]
     fn a_canary_is_known_by_its_token_too() {

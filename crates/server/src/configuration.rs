@@ -1,6 +1,7 @@
 //! What the configuration said at the start before: a change of it is an event with what was and what is, for each of its tables.
 
 use event::{Event, Kind, attr};
+use inspect::Canary;
 use keys::{Keyring, KeysError};
 use serde_json::{Map, Value};
 
@@ -64,6 +65,23 @@ impl Configuration {
     }
 }
 
+/// Names of the evaluations that the server's last start was configured to run. None where no server has run.
+pub(crate) fn evaluations(keyring: &Keyring) -> Result<Vec<String>, ConfigurationError> {
+    let tables = tables(keyring)?;
+    let evaluations = tables.get("evaluate").and_then(Value::as_array).into_iter().flatten();
+    Ok(evaluations.filter_map(|one| Some(one.get("name")?.as_str()?.to_owned())).collect())
+}
+
+/// The canaries that the server's last start was configured with: whoever opens the record without its configuration looks for them, too.
+pub(crate) fn canaries(keyring: &Keyring) -> Result<Vec<Canary>, ConfigurationError> {
+    let canaries = tables(keyring)?.remove("canary");
+    Ok(canaries.map(serde_json::from_value).transpose()?.unwrap_or_default())
+}
+
+fn tables(keyring: &Keyring) -> Result<Map<String, Value>, ConfigurationError> {
+    Ok(keyring.named(NAME)?.map(|json| serde_json::from_slice(&json)).transpose()?.unwrap_or_default())
+}
+
 fn changed_event(action: &str, table: &str, before: Option<&Value>, after: Option<&Value>, asker: &Asker) -> Event<String> {
     let mut event = internal(Kind::Admin, EVENT);
     asker.sign(&mut event);
@@ -123,6 +141,21 @@ mod tests {
         assert_eq!(rules[0], "configuration: rules");
         assert!(rules[1].contains("\"dirs\":[]") && rules[2].contains("\"dirs\":[\"/etc/rules\"]"), "{rules:?}");
         assert_eq!(capture[0], "configuration: capture");
+    }
+
+    #[test]
+    fn the_evaluations_of_the_last_start_are_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let keyring = keyring(dir.path());
+        assert!(evaluations(&keyring).unwrap().is_empty());
+        let one = |name: &str| {
+            format!(
+                "[[evaluate]]\nname = {name:?}\nset = \"s\"\nendpoint = \"https://m.example/\"\nmodel = \"m\"\nbaseline = \"b\"\n"
+            )
+        };
+        let configuration = Configuration::of(&toml::from_str(&(one("a") + &one("b"))).unwrap()).unwrap();
+        configuration.keep(&keyring).unwrap();
+        assert_eq!(evaluations(&keyring).unwrap(), ["a", "b"]);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use crate::asker::Asker;
 use crate::canary;
 use crate::config::IntelConfig;
 use crate::config::{InspectConfig, RulesConfig, SanitizeConfig, Seal};
+use crate::configuration;
 use crate::consumers::Consumers;
 use crate::data_dir::{DataDir, DataDirError};
 use crate::evaluating::{Baselines, BaselinesError};
@@ -77,10 +78,10 @@ pub struct NodeSettings {
     pub detects: bool,
     /// Which signatures the inspector uses.
     pub inspect: InspectConfig,
-    /// Whose indicators events are looked up in.
-    pub intel: IntelConfig,
-    /// Markers that must not come out.
-    pub canaries: Vec<Canary>,
+    /// Whose indicators events are looked up in; without it, those of the server's last start, which the keyring keeps, for whoever records.
+    pub intel: Option<IntelConfig>,
+    /// Markers that must not come out; without it, those that the server's last start said, which the keyring keeps.
+    pub canaries: Option<Vec<Canary>>,
     /// How often is sealed.
     pub seal: Seal,
     /// Where the addresses of clients are looked up.
@@ -106,8 +107,8 @@ impl Default for NodeSettings {
             rules: None,
             detects: true,
             inspect: InspectConfig::default(),
-            intel: IntelConfig::default(),
-            canaries: Vec::new(),
+            intel: None,
+            canaries: None,
             seal: Seal::default(),
             geoip: GeoipConfig::default(),
             sanitize: None,
@@ -221,11 +222,12 @@ impl Node {
         let options = Options { first: cold.end(), ..Options::default() };
         let (journal, recovery) = Journal::open(data.path(), options, frame_keys(keyring.clone()))?;
         let sanitizer = sanitizing::settle(&keyring, settings.sanitize.as_ref())?;
-        let canaries = canary::read(&settings.canaries, &sanitizer)?;
+        let canaries = settings.canaries.clone().map_or_else(|| configuration::canaries(&keyring), Ok)?;
+        let canaries = canary::read(&canaries, &sanitizer)?;
         let inspector = settings.inspect.inspector()?.with_canaries(canaries.clone());
         let pipeline = Pipeline::new(sanitizer, inspector, Places::open(&settings.geoip)?, keyring.clone(), journal.clone())?;
         let pipeline = Arc::new(pipeline);
-        let intel = Arc::new(Intel::open(settings.intel.clone(), &data, &keyring, pipeline.clone())?);
+        let intel = Arc::new(intel_of(settings, &data, &keyring, &pipeline)?);
         let spine = Spine { journal: journal.clone(), cold: cold.clone() };
         let newest_at_open = newest(&spine)?;
         let (rules_config, rule_set) = rules_of(settings, &keyring)?;
@@ -506,9 +508,9 @@ impl Node {
     /// returns.
     ///
     /// # Errors
-    /// When the name is none, or disk, keyring or record cannot be written.
+    /// When no evaluation of the configuration is called so, or disk, keyring or record cannot be written.
     pub fn accept_baseline(&self, name: &str, baseline: &evaluate::Baseline, asker: &Asker) -> Result<(), BaselinesError> {
-        Baselines::of(self).accept(name, baseline, asker)
+        Baselines::of(self).accept_configured(name, baseline, asker)
     }
 
     /// Gives the log a new pair of keys. The old one signs with it for `overlap` more records, and is destroyed then. It is done, and
@@ -535,6 +537,25 @@ impl Node {
             }
             None => Ok(()),
         }
+    }
+}
+
+/// The indicators of the feeds that were asked for, or of those of the server's last start.
+fn intel_of(
+    settings: &NodeSettings,
+    data: &DataDir,
+    keyring: &Arc<Keyring>,
+    pipeline: &Arc<Pipeline>,
+) -> Result<Intel, IntelError> {
+    let open = |config: IntelConfig| Intel::open(config, data, keyring, pipeline.clone());
+    match &settings.intel {
+        Some(config) => open(config.clone()),
+        // Where nothing is shown to the rules nothing is looked up for them.
+        None if !settings.detects => open(IntelConfig::default()),
+        None => intel::kept_config(keyring).and_then(open).or_else(|error| {
+            tracing::error!(%error, "what is recorded now is looked up in imports alone: give the server's configuration, or start the server");
+            open(IntelConfig::default())
+        }),
     }
 }
 

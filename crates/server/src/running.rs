@@ -257,6 +257,7 @@ impl Running {
             configuration.keep(node.keyring()).map_err(NodeError::from)?;
         }
         crate::rules::keep(node.keyring(), &config.rules).map_err(NodeError::from)?;
+        crate::intel::keep(node.keyring(), &config.intel).map_err(NodeError::from)?;
         let noting = node.clone();
         drop(tokio::task::spawn_blocking(move || noting.note_intel()).await);
         let witnessing = Witnessing::start(node.data().path(), config, node.others())?;

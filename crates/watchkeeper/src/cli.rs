@@ -16,7 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 pub(crate) use self::agents::{HookOptions, McpArgs, OnAway, OnFinding, RunOptions, SetupOptions};
 pub(crate) use self::drill::DrillOptions;
-pub(crate) use self::intel::{FeedFormat, FeedReading, Intel, KindName, TlpName, Which};
+pub(crate) use self::intel::{FeedFormat, FeedReading, Feeds, Intel, KindName, TlpName, Which};
 pub(crate) use self::keys::{Egress, Keys, Rotated, Witness};
 pub(crate) use self::learning::{
     ApiName, Corpora, Eval, EvalAcceptOptions, EvalModelOptions, EvalTextOptions, EvalTracesOptions, ModelReportFormat,
@@ -193,7 +193,7 @@ pub(crate) enum Command {
     },
     /// Run Sigma rules over JSON events
     #[command(
-        after_help = "Example:\n  watchkeeper detect --rules ./rules --events events.jsonl\n\nPrints {\"event\": index, \"rule\": id, \"title\"} a line for each match; the first line has index 0.\n\nExit: 0; 1 when a line could not be read (it is named); 2 when nothing could be done."
+        after_help = "Example:\n  watchkeeper detect --rules ./rules --events events.jsonl\n\nPrints {\"event\": index, \"rule\": id, \"title\"} a line for each match; the first line has index 0.\n\nEvents are matched as they are, and nothing else is: no text is inspected, no canary looked for, no flow followed, no behaviour learnt. What Watchkeeper itself finds out (watchkeeper.score.*, watchkeeper.canary, watchkeeper.intel.*, ...) rules see where an event has it. To try rules on what was recorded, with all of that: `watchkeeper rules backtest`.\n\nExit: 0; 1 when a line could not be read (it is named); 2 when nothing could be done."
     )]
     Detect {
         /// A directory of Sigma rules

@@ -2,7 +2,7 @@
 
 use event::TechniqueId;
 
-use super::scenario::{Action, Scenario, Step, Subject};
+use super::scenario::{Action, Scenario, Step, Subject, Via};
 
 /// Whether a scenario holds what it promises. The text names the field and what is wrong with it.
 pub(super) fn all(scenario: &Scenario) -> Result<(), String> {
@@ -39,6 +39,9 @@ fn shape(scenario: &Scenario) -> Result<(), String> {
             return Err(
                 "atlas, expect: a step that plays steps of the case study expects something, and no other does".to_owned()
             );
+        }
+        if matches!(step.action, Action::Mcp(_) | Action::McpTools(_)) && scenario.via != Via::Mcp {
+            return Err("mcp, mcp_tools: they need via: mcp".to_owned());
         }
         if matches!(step.action, Action::Result { .. }) && scenario.via.is_gateway() && !step.expect.is_empty() {
             return Err("expect: through the gateway a tool's result is seen with the next call".to_owned());

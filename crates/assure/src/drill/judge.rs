@@ -50,9 +50,9 @@ impl Side {
 /// A step that was played, and what it set off.
 #[derive(Debug, Clone, Serialize)]
 pub struct StepOutcome {
-    /// Its place, from 1.
+    /// Its place among those that are played, from 1.
     pub step: usize,
-    /// The steps of the case study that it plays.
+    /// The steps of the case study's procedure that it plays, as ATLAS numbers them.
     pub atlas: Vec<u8>,
     /// What must be told of it.
     pub expect: Vec<TechniqueId>,
@@ -113,10 +113,10 @@ pub struct Outcome {
     /// Why it was not played, or cannot be seen.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
-    /// The first step at which it can be seen, from 1.
+    /// The first step at which it can be seen: of a case study in the numbering of its procedure, else its place, from 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_observable: Option<usize>,
-    /// The first step at which what was expected was told.
+    /// The first step at which what was expected was told, in the same numbering.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub detected_at: Option<usize>,
     /// What was told first of what was expected.
@@ -144,7 +144,7 @@ impl Outcome {
         let evidence = seen.and_then(|seen| steps[seen].evidence().cloned());
         Self {
             verdict,
-            detected_at: seen.map(|at| at + 1),
+            detected_at: seen.map(|at| scenario.step_number(at)),
             evidence,
             steps,
             twin,
@@ -163,12 +163,22 @@ impl Outcome {
             via: scenario.via.as_str().to_owned(),
             verdict,
             why,
-            first_observable: scenario.first_observable().map(|at| at + 1),
+            first_observable: scenario.first_observable().map(|at| scenario.step_number(at)),
             detected_at: None,
             evidence: None,
             steps: Vec::new(),
             twin: Vec::new(),
         }
+    }
+
+    /// The steps of which something must be told, in their order: the first is the first that shows.
+    pub fn telling_steps(&self) -> impl Iterator<Item = &StepOutcome> {
+        self.steps.iter().filter(|step| !step.expect.is_empty())
+    }
+
+    /// The steps before the first of which something must be told.
+    pub fn steps_before(&self) -> impl Iterator<Item = &StepOutcome> {
+        self.steps.iter().take_while(|step| step.expect.is_empty())
     }
 
     /// Whether it is as it should be.
@@ -243,8 +253,7 @@ impl Summary {
                 _ => &mut summary.others,
             };
             count.add(outcome.verdict == Verdict::Caught);
-            let first = outcome.first_observable.unwrap_or_default();
-            for step in outcome.steps.iter().filter(|step| step.step > first && !step.expect.is_empty()) {
+            for step in outcome.telling_steps().skip(1) {
                 summary.later_steps.add(step.is_seen);
             }
         }
@@ -306,6 +315,24 @@ mod tests {
             assert_eq!((outcome.verdict, outcome.detected_at), (verdict, detected), "{at:?}");
             assert_eq!(outcome.is_right(), verdict == Verdict::Caught);
         }
+    }
+
+    #[test]
+    fn steps_of_a_case_study_are_numbered_as_in_atlas() {
+        let scenarios = super::super::load::all().unwrap();
+        let study = scenarios.iter().find(|scenario| scenario.id == "chatgpt-conversation").unwrap();
+        // The first thing that is played is no step of the procedure; the second one is its step 3.
+        assert_eq!((study.attack[0].atlas.as_slice(), study.attack[1].atlas.as_slice()), (&[][..], &[3][..]));
+        assert_eq!(study.steps_played(), Some((vec![3, 4, 5, 6], 7)));
+        let outcome = |told_at: usize| {
+            let told = |at: usize| if at == told_at { vec![told("AML.T0051.001")] } else { Vec::new() };
+            let steps = study.attack.iter().enumerate().map(|(at, step)| StepOutcome::of(at, step, told(at)));
+            Outcome::of(study, steps.collect(), Vec::new())
+        };
+        let (caught, late) = (outcome(1), outcome(2));
+        assert_eq!((caught.verdict, caught.first_observable, caught.detected_at), (Verdict::Caught, Some(3), Some(3)));
+        assert_eq!((late.verdict, late.first_observable, late.detected_at), (Verdict::Late, Some(3), Some(4)));
+        assert_eq!(Summary::of(&[caught, late], Wording::First).later_steps, Count { played: 4, caught: 1 });
     }
 
     #[test]

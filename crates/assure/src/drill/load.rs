@@ -356,12 +356,42 @@ mod tests {
         assert_eq!(files, used);
     }
 
+    /// The keys that the loader takes for a mapping: what it names when it meets another one.
+    fn keys_of<T: serde::de::DeserializeOwned>() -> BTreeSet<String> {
+        let error = yaml_serde::from_str::<T>("{'?': 1}").err().map(|error| error.to_string()).unwrap_or_default();
+        let (_, expected) = error.split_once("expected ").unwrap_or_else(|| panic!("{error}"));
+        expected.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_form_of_the_reference_page_is_what_is_read() {
+        use super::super::form::{self, Form};
+        use super::super::scenario::ToolUse;
+        let check = |form: &Form, keys: BTreeSet<String>| {
+            let told: BTreeSet<String> = form.keys.iter().map(|(key, _)| key.trim_end_matches('*').to_owned()).collect();
+            assert_eq!(told, keys, "{}", form.what);
+        };
+        check(&form::FILE, keys_of::<FileForm>());
+        check(&form::SCENARIO, keys_of::<ScenarioForm>());
+        check(&form::VARIANT, keys_of::<VariantForm>());
+        check(&form::STEP, keys_of::<StepForm>());
+        check(&form::CHAT, keys_of::<Chat>());
+        check(&form::TOOL_USE, keys_of::<ToolUse>());
+        check(&form::RESULT, keys_of::<ResultForm>());
+        check(&form::RETRIEVE, keys_of::<RetrieveForm>());
+        check(&form::MCP, keys_of::<McpCall>());
+        check(&form::EGRESS, keys_of::<Request>());
+        check(&form::PROMPTS, keys_of::<Prompts>());
+        check(&form::EVENTS, keys_of::<Planned>());
+    }
+
     #[test]
     fn what_a_scenario_does_not_hold_is_said() {
         let twin = "twin: [{chat: {user: hello}}]";
         let played = "{id: a, title: t, technique: AML.T0051, attack: [{chat: {user: x}, expect: [AML.T0051]}], TWIN}";
         for (text, says) in [
             ("{id: A, title: t}", "id:"),
+            ("{id: a, title: t, attack: [{mcp_tools: [], expect: [AML.T0051], because: w}], TWIN}", "they need via: mcp"),
             ("{id: a, title: t}", "twin:"),
             ("{id: a, title: t, attack: [{chat: {user: x}}], TWIN}", "expect:"),
             ("{id: a, title: t, attack: [{chat: {user: x}, hook: {}, expect: [AML.T0051]}], TWIN}", "attack[0]: name one of"),

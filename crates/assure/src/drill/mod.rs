@@ -11,6 +11,7 @@
 mod calendar;
 mod check;
 mod content;
+mod form;
 mod judge;
 mod load;
 mod reference;

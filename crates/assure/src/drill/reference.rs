@@ -33,6 +33,7 @@ pub fn reference(scenarios: &[Scenario], figures: &str) -> String {
     }
     not_observable(&mut page, &first);
     classes(&mut page);
+    super::form::page(&mut page);
     page
 }
 
@@ -59,15 +60,15 @@ fn behaviour(page: &mut String, scenarios: &[&Scenario]) {
 
 fn observable(page: &mut String, scenarios: &[&Scenario]) {
     page.push_str(
-        "\n## Case studies that telemetry can see\n\n*First* is the first step of the procedure that shows, *told as* what must be told of it: its own technique, \
+        "\n## Case studies that telemetry can see\n\nSteps have the numbers of the case study's procedure in ATLAS, here and in what `watchkeeper drill` prints. *First* is the first step of the procedure that shows, *told as* what must be told of it: its own technique, \
          one below it, or, where the scenario says why, another that is evidence of it. *Other steps* leave nothing that tells them from ordinary use, or happen elsewhere ([classes](#where-the-other-steps-happen)).\n\n\
          | case study | scenario | steps played | first | told as | other steps |\n| --- | --- | --- | --- | --- | --- |\n",
     );
     for scenario in scenarios {
         if let (Subject::CaseStudy(study), Some(first)) = (&scenario.subject, scenario.first_observable()) {
             let played: Vec<String> = scenario.attack.iter().flat_map(|step| &step.atlas).map(ToString::to_string).collect();
-            let first = &scenario.attack[first].atlas;
-            let technique = first.first().and_then(|step| study.steps.get(usize::from(*step) - 1));
+            let first = scenario.step_number(first);
+            let technique = first.checked_sub(1).and_then(|place| study.steps.get(place));
             let _ = writeln!(
                 page,
                 "| {} {} | `{}` | {} of {} | {} ({}) | {} | {} |",
@@ -76,7 +77,7 @@ fn observable(page: &mut String, scenarios: &[&Scenario]) {
                 scenario.id,
                 played.join(", "),
                 study.steps.len(),
-                first.first().map(ToString::to_string).unwrap_or_default(),
+                first,
                 technique.map(String::as_str).unwrap_or_default(),
                 expected(scenario),
                 unseen(scenario),

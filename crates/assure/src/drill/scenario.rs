@@ -45,10 +45,25 @@ impl Scenario {
         })
     }
 
-    /// The first step of which something must be told.
+    /// The place of the first step of which something must be told, from 0.
     #[must_use]
     pub fn first_observable(&self) -> Option<usize> {
         self.attack.iter().position(|step| !step.expect.is_empty())
+    }
+
+    /// What a step of the attack is called: its number in the procedure of the case study, as ATLAS counts, the lowest where it plays
+    /// several. Where there is no procedure it is its place, from 1.
+    #[must_use]
+    pub fn step_number(&self, place: usize) -> usize {
+        let of_procedure = self.attack.get(place).and_then(|step| step.atlas.iter().min());
+        of_procedure.map_or(place + 1, |number| usize::from(*number))
+    }
+
+    /// The steps of the case study's procedure that are played, in their order in the attack, and how many the procedure has.
+    #[must_use]
+    pub fn steps_played(&self) -> Option<(Vec<u8>, usize)> {
+        let Subject::CaseStudy(study) = self.subject else { return None };
+        Some((self.attack.iter().flat_map(|step| step.atlas.iter().copied()).collect(), study.steps.len()))
     }
 }
 

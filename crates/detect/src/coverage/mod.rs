@@ -4,7 +4,7 @@
 mod layer;
 mod needs;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fmt::Write as _;
 
 use event::TechniqueId;
@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 pub use layer::navigator_layer;
 pub use needs::{field_of_piece, kinds_of};
 
-use crate::rules::{Rule, RuleKind, RuleSet, examples};
+use crate::rules::{Rule, RuleInfo, RuleKind, RuleSet, examples};
 
 /// What a record shows of what rules need.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,6 +70,9 @@ pub struct Coverage {
     pub is_of_record: bool,
     /// Rules, correlations and filters that were looked at.
     pub rules: usize,
+    /// What is wrong with rules; most of it leaves one out.
+    #[serde(default)]
+    pub problems: Vec<String>,
     /// Every technique, by its id.
     pub techniques: Vec<TechniqueCoverage>,
 }
@@ -117,16 +120,7 @@ impl Coverage {
     /// what it has detected.
     #[must_use]
     pub fn of(rules: &RuleSet, seen: Option<&Seen>) -> Self {
-        let all = rules.all();
-        let mut by_technique: BTreeMap<TechniqueId, Vec<RuleCoverage>> = BTreeMap::new();
-        let speaking =
-            all.iter().enumerate().filter(|(place, rule)| rule.info.kind != RuleKind::Filter && rules.sigma().speaks(*place));
-        for (_, rule) in speaking.filter(|(_, rule)| !rule.info.techniques.is_empty()) {
-            let covers = RuleCoverage::of(rule, all, seen);
-            for technique in &rule.info.techniques {
-                by_technique.entry(*technique).or_default().push(covers.clone());
-            }
-        }
+        let mut by_technique = of_rules(rules, seen, |_| true);
         for (id, title, technique) in crate::flow::detectors() {
             let detections = seen.and_then(|seen| seen.detections.get(id)).copied().unwrap_or(0);
             let state = if detections > 0 { State::Covered } else { State::Unproven };
@@ -135,6 +129,21 @@ impl Coverage {
                 RuleCoverage { id, title, state, examples_passed: 0, examples_failed: 0, missing: Vec::new(), detections };
             by_technique.entry(technique).or_default().push(covers);
         }
+        Self::with(rules, seen, rules.all().len(), by_technique)
+    }
+
+    /// As [`of`](Self::of), of some of the rules alone: of what somebody has beside those of the program. Content flow is none of theirs.
+    #[must_use]
+    pub fn of_own(rules: &RuleSet, own: &HashSet<String>, seen: Option<&Seen>) -> Self {
+        Self::with(rules, seen, own.len(), of_rules(rules, seen, |rule| own.contains(&rule.id)))
+    }
+
+    fn with(
+        rules: &RuleSet,
+        seen: Option<&Seen>,
+        count: usize,
+        mut by_technique: BTreeMap<TechniqueId, Vec<RuleCoverage>>,
+    ) -> Self {
         let techniques = atlas().techniques.iter().filter_map(|one| {
             let technique: TechniqueId = one.id.parse().ok()?;
             let mut rules = by_technique.remove(&technique).unwrap_or_default();
@@ -148,7 +157,13 @@ impl Coverage {
                 rules,
             })
         });
-        Self { atlas: atlas().version.clone(), is_of_record: seen.is_some(), rules: all.len(), techniques: techniques.collect() }
+        Self {
+            atlas: atlas().version.clone(),
+            is_of_record: seen.is_some(),
+            rules: count,
+            problems: rules.problems().iter().map(ToString::to_string).collect(),
+            techniques: techniques.collect(),
+        }
     }
 
     /// How many techniques are in a state; of all, and of those of AML.M0024.
@@ -200,6 +215,25 @@ impl Coverage {
         let _ = write!(page, "\nNo rule is evidence of: {}.\n", without.join(", "));
         page
     }
+}
+
+/// What each rule that is meant, and speaks, brings to its techniques.
+fn of_rules(
+    rules: &RuleSet,
+    seen: Option<&Seen>,
+    is_meant: impl Fn(&RuleInfo) -> bool,
+) -> BTreeMap<TechniqueId, Vec<RuleCoverage>> {
+    let all = rules.all();
+    let mut by_technique: BTreeMap<TechniqueId, Vec<RuleCoverage>> = BTreeMap::new();
+    let speaking =
+        all.iter().enumerate().filter(|(place, rule)| rule.info.kind != RuleKind::Filter && rules.sigma().speaks(*place));
+    for (_, rule) in speaking.filter(|(_, rule)| !rule.info.techniques.is_empty() && is_meant(&rule.info)) {
+        let covers = RuleCoverage::of(rule, all, seen);
+        for technique in &rule.info.techniques {
+            by_technique.entry(*technique).or_default().push(covers.clone());
+        }
+    }
+    by_technique
 }
 
 impl RuleCoverage {
@@ -289,6 +323,18 @@ mod tests {
             (State::FieldsNotSeen, "logsource.category: tool,gen_ai.tool.name".to_owned())
         );
         assert_eq!(of(&[], &[], 3).0, State::Covered);
+    }
+
+    #[test]
+    fn of_somebodys_own_rules_those_of_the_program_are_no_part_and_what_cannot_be_used_is_told() {
+        let text = RULE.replace("EXAMPLE", "x") + "---\ntitle: B\nlogsource: {product: ai}\n";
+        let (set, own) = RuleSet::beside_builtin(vec![("r.yml".into(), text)]).unwrap();
+        let coverage = Coverage::of_own(&set, &own, None);
+        let with_rules: Vec<&str> =
+            coverage.techniques.iter().filter(|one| !one.rules.is_empty()).map(|one| one.technique.as_str()).collect();
+        assert_eq!((with_rules, coverage.rules, coverage.problems.len()), (vec!["AML.T0053"], 1, 1));
+        assert_eq!(coverage.count(State::Unproven), (0, 0));
+        assert!(coverage.problems[0].contains("r.yml"), "{:?}", coverage.problems);
     }
 
     #[test]

@@ -87,8 +87,14 @@ pub(crate) fn is_ours(rule: &Rule) -> bool {
         || !rule.extension.techniques.is_empty()
 }
 
+/// The block that only our rules have.
+pub(crate) const EXTENSION: &str = "watchkeeper";
+
 /// The field that a parser's message speaks of.
 pub(crate) fn field_of_error(error: &str) -> String {
+    if error.starts_with(EXTENSION) {
+        return EXTENSION.to_owned();
+    }
     let known =
         ["condition", "detection", "logsource", "title", "correlation", "timespan", "modifier", "level", "status", "related"];
     let lower = error.to_lowercase();

@@ -12,7 +12,7 @@ pub struct ExampleResult {
     pub rule: String,
     /// Its title.
     pub title: String,
-    /// The example's name.
+    /// The example's name; of one that has none `#` and its number among those of its kind.
     pub example: String,
     /// Whether the rule should fire.
     pub expected: bool,
@@ -26,11 +26,6 @@ impl ExampleResult {
     pub fn passed(&self) -> bool {
         self.expected == self.fired
     }
-}
-
-/// Runs the examples of every rule.
-pub(crate) fn run(rules: &[Rule]) -> Vec<ExampleResult> {
-    rules.iter().flat_map(|rule| run_rule(rule, rules)).map(|(result, _)| result).collect()
 }
 
 /// Examples that did not come out as expected.
@@ -61,16 +56,19 @@ pub(crate) fn run_rule(rule: &Rule, rules: &[Rule]) -> Vec<(ExampleResult, &'sta
     if examples.positive.is_empty() && examples.negative.is_empty() {
         return Vec::new();
     }
-    let run_as = |example: &Example, expected: bool| ExampleResult {
+    let run_as = |number: usize, example: &Example, expected: bool| ExampleResult {
         rule: rule.info.id.clone(),
         title: rule.info.title.clone(),
-        example: example.name.clone(),
+        example: if example.name.is_empty() { format!("#{}", number + 1) } else { example.name.clone() },
         expected,
         fired: fires(rule, rules, example),
     };
-    let positive = examples.positive.iter().map(|example| (run_as(example, true), "watchkeeper.examples.positive"));
-    let negative = examples.negative.iter().map(|example| (run_as(example, false), "watchkeeper.examples.negative"));
-    positive.chain(negative).collect()
+    let run_all = |examples: &[Example], expected: bool, field: &'static str| -> Vec<_> {
+        examples.iter().enumerate().map(|(number, example)| (run_as(number, example, expected), field)).collect()
+    };
+    let positive = run_all(&examples.positive, true, "watchkeeper.examples.positive");
+    let negative = run_all(&examples.negative, false, "watchkeeper.examples.negative");
+    [positive, negative].concat()
 }
 
 /// Whether the rule fires on the example. Only the rule itself, what it refers to, and the filters are compiled.

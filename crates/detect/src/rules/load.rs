@@ -111,10 +111,36 @@ pub(crate) fn check_files_beside(files: Vec<File>, beside: Vec<File>, prove: boo
         let others = checked.iter().filter(|rule| !check::is_ours(rule));
         problems.extend(others.flat_map(|rule| check::unproven(rule)));
     }
-    problems.extend(checked.iter().flat_map(|rule| examples::problems_of(rule, &rules)));
+    let mut lacking: HashSet<&str> = HashSet::new();
+    for rule in &checked {
+        let of_examples = examples::problems_of(rule, &rules);
+        if !of_examples.is_empty() || !check::unproven(rule).is_empty() {
+            lacking.insert(&rule.info.id);
+        }
+        problems.extend(of_examples);
+    }
+    if prove {
+        let with_others = left_out_with(&rules, &lacking, &problems);
+        problems.extend(with_others);
+    }
     problems.extend(checked.iter().flat_map(|rule| unused_filter(rule, &rules)));
     let count = checked.len();
     (problems, count)
+}
+
+/// What is left out, of rules that must prove themselves, because of those that do not. What is told already is not told again.
+fn left_out_with(rules: &[Rule], lacking: &HashSet<&str>, told: &[Problem]) -> Vec<Problem> {
+    if lacking.is_empty() {
+        return Vec::new();
+    }
+    let mut left: Vec<Rule> = rules.iter().filter(|rule| !lacking.contains(rule.info.id.as_str())).cloned().collect();
+    let found = settle(&mut left).into_iter().map(|found| found.problem).filter(|problem| !told.contains(problem));
+    found
+        .map(|problem| Problem {
+            message: format!("{}; `strict` leaves them out, and this with them", problem.message),
+            ..problem
+        })
+        .collect()
 }
 
 /// A filter whose log source none of its rules has.

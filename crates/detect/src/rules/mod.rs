@@ -7,6 +7,7 @@ mod load;
 mod overlay;
 mod settle;
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ use event::TechniqueId;
 use inspect::Canaries;
 use inspect::format::SignatureFile;
 
+pub(crate) use check::EXTENSION;
 pub use check::Problem;
 pub use examples::ExampleResult;
 pub(crate) use extension::Extension;
@@ -203,6 +205,18 @@ impl RuleSet {
         load::assemble(vec![Source { files, must_prove: false }], &[])
     }
 
+    /// The rules of files beside those that come with the program, as a server has them that is told of their directory; and the ids of
+    /// those of the files that can be used.
+    ///
+    /// # Errors
+    /// As [`of_files`](Self::of_files).
+    pub fn beside_builtin(files: Vec<(PathBuf, String)>) -> Result<(Self, HashSet<String>), RuleError> {
+        let places: HashSet<PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
+        let set = Self::builtin()?.with_files(files)?;
+        let own = set.rules().filter(|rule| places.contains(&rule.file)).map(|rule| rule.id.clone()).collect();
+        Ok((set, own))
+    }
+
     /// These rules with those of files, which go before them.
     ///
     /// # Errors
@@ -358,14 +372,22 @@ impl RuleSet {
     /// Runs every rule's examples.
     #[must_use]
     pub fn test(&self) -> Vec<ExampleResult> {
-        examples::run(&self.rules)
+        self.test_those(|_| true)
     }
 
-    /// How many examples the rules have, and how many events these come to: what [`Self::test`] takes.
+    /// Runs the examples of some of the rules.
     #[must_use]
-    pub fn examples(&self) -> (usize, usize) {
+    pub fn test_those(&self, which: impl Fn(&RuleInfo) -> bool) -> Vec<ExampleResult> {
+        let rules = self.rules.iter().filter(|rule| which(&rule.info));
+        rules.flat_map(|rule| examples::run_rule(rule, &self.rules)).map(|(result, _)| result).collect()
+    }
+
+    /// How many examples some of the rules have, and how many events these come to: what running them takes.
+    #[must_use]
+    pub fn examples(&self, of: impl Fn(&RuleInfo) -> bool) -> (usize, usize) {
         let all = || {
-            self.rules.iter().flat_map(|rule| [&rule.extension.examples.positive, &rule.extension.examples.negative]).flatten()
+            let rules = self.rules.iter().filter(|rule| of(&rule.info));
+            rules.flat_map(|rule| [&rule.extension.examples.positive, &rule.extension.examples.negative]).flatten()
         };
         (all().count(), all().map(|example| example.timeline().count()).sum())
     }
@@ -484,6 +506,65 @@ mod tests {
             assert!(!problem.remedy.is_empty() && !problem.message.is_empty());
             assert!(load(&format!("{GOOD}---\n{bad}"), true).is_err());
         }
+    }
+
+    #[test]
+    fn rules_beside_those_of_the_program_may_speak_of_them_and_are_known_from_them() {
+        let builtin = RuleSet::builtin().unwrap();
+        let of_program = builtin.rules().find(|rule| rule.kind == RuleKind::Rule).unwrap().id.clone();
+        let many = |of: &str, id: &str| {
+            format!(
+                "title: Many\nid: {id}\ncorrelation:\n  type: event_count\n  rules: [{of}]\n  group-by: [u]\n  timespan: 1m\n  condition: {{gte: 3}}\n"
+            )
+        };
+        let ids = ["3f0c8a52-7d6e-4c1b-9a53-0d5b2f6c7e12", "3f0c8a52-7d6e-4c1b-9a53-0d5b2f6c7e13"];
+        let files = [many(&of_program, ids[0]), many("nobody", ids[1])].into_iter().enumerate();
+        let files = files.map(|(number, text)| (PathBuf::from(format!("{number}.yml")), text)).collect();
+        let (set, own) = RuleSet::beside_builtin(files).unwrap();
+        assert_eq!(own, HashSet::from([ids[0].to_owned()]));
+        assert_eq!((set.problems().len(), set.rules().len()), (1, builtin.rules().len() + 1));
+    }
+
+    #[test]
+    fn everything_that_is_wrong_with_a_document_that_is_no_rule_is_told() {
+        let text = "title: B\nlevel: dire\ndetection:\n  s:\n    a: 1\nwatchkeeper:\n  exmples: {}\n";
+        let (problems, _) = RuleSet::check_files(vec![("r.yml".into(), text.to_owned())], false);
+        let told: Vec<String> = problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
+        for field in ["logsource", "condition", "level", "watchkeeper"] {
+            assert!(told.iter().any(|one| one.starts_with(field)), "{field}: {told:#?}");
+        }
+        assert!(told.iter().collect::<HashSet<_>>().len() == told.len(), "{told:#?}");
+        // Of a text that is no YAML there is one thing to say.
+        assert_eq!(RuleSet::check_files(vec![("r.yml".into(), "title: B\n\t- [: x\n".to_owned())], false).0.len(), 1);
+    }
+
+    #[test]
+    fn an_example_without_a_name_is_told_by_its_number() {
+        let examples =
+            "watchkeeper:\n  examples:\n    positive: [{event: {gen_ai.tool.name: x}}, {event: {gen_ai.tool.name: y}}]\n";
+        let (problems, _) = RuleSet::check_files(vec![("r.yml".into(), format!("{GOOD}{examples}"))], false);
+        let told: Vec<&str> = problems.iter().map(|problem| problem.message.as_str()).collect();
+        assert!(told.contains(&"example \"#2\": the rule does not fire"), "{told:#?}");
+    }
+
+    #[test]
+    fn check_tells_what_strict_leaves_out_with_a_rule_that_is_not_proven() {
+        let base = GOOD.replace("title: T\n", "title: T\nname: base\n");
+        let many = "title: Many\nid: 3f0c8a52-7d6e-4c1b-9a53-0d5b2f6c7e12\ncorrelation:\n  type: event_count\n  rules: [base]\n  group-by: [u]\n  \
+                    timespan: 1m\n  condition: {gte: 2}\nwatchkeeper:\n  examples:\n    positive: [{repeat: 2, event: {gen_ai.tool.name: x, u: a}}]\n    \
+                    negative: [{event: {gen_ai.tool.name: x, u: a}}]\n";
+        let files = vec![("r.yml".into(), format!("{base}---\n{many}"))];
+        let falls = |prove: bool| {
+            let (problems, _) = RuleSet::check_files(files.clone(), prove);
+            problems.iter().any(|problem| problem.rule == "Many" && problem.field == "correlation.rules")
+        };
+        assert_eq!((falls(false), falls(true)), (false, true));
+        // As the server does.
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("r.yml"), &files[0].1).unwrap();
+        let dirs = [dir.path().to_owned()];
+        let set = RuleSet::assemble(&RuleSources { dirs: &dirs, strict: true, ..RuleSources::default() }).unwrap();
+        assert!(set.find("Many").is_none(), "{:?}", set.problems());
     }
 
     #[test]

@@ -3,17 +3,21 @@
 use std::collections::{HashMap, HashSet};
 
 use rsigma_eval::compile_rule;
+use rsigma_parser::lint::{LintRule, LintWarning, Severity as LintSeverity, lint_yaml_str};
 use rsigma_parser::{CorrelationRule, FilterRule, FilterRuleTarget, Level, SigmaCollection, SigmaRule, parse_sigma_yaml};
 use serde_json::Value as Json;
 
 use super::{bounds, correlation, filter};
 use crate::detection::Severity;
-use crate::rules::RuleKind;
+use crate::rules::{EXTENSION, Extension, RuleKind};
 
 /// Most errors of one text that are told.
 const ERRORS_MAX: usize = 8;
 /// Longest error, in bytes: the parser shows what it does not understand, however long that is.
 const ERROR_BYTES_MAX: usize = 600;
+
+/// Longest document that is looked through for more faults than the first.
+const LINTED_BYTES_MAX: usize = 64 * 1024;
 
 /// A document of a rule file.
 #[derive(Debug, Clone)]
@@ -46,13 +50,41 @@ pub(crate) fn parse(yaml: &str) -> (Vec<Parsed>, Vec<String>) {
     if let Some(error) = bounds::error_of(yaml) {
         return (Vec::new(), vec![error]);
     }
-    let (parsed, errors) = parse_bounded(yaml);
+    let (parsed, mut errors) = parse_bounded(yaml);
+    if parsed.is_empty() && !errors.is_empty() {
+        let more = more_errors(yaml, &errors);
+        errors.extend(more);
+    }
     let count = errors.len();
     let mut errors: Vec<String> = errors.into_iter().take(ERRORS_MAX).map(cut).collect();
     if count > errors.len() {
         errors.push(format!("document: {} more errors", count - errors.len()));
     }
     (parsed, errors)
+}
+
+/// What else is wrong with a document that is no rule: the parser stops at the first fault.
+fn more_errors(yaml: &str, known: &[String]) -> Vec<String> {
+    if yaml.len() > LINTED_BYTES_MAX {
+        return Vec::new();
+    }
+    let known = known.join("\n").to_lowercase();
+    let lint = lint_yaml_str(yaml).into_iter().filter(|found| found.severity == LintSeverity::Error);
+    let is_new = |found: &LintWarning| {
+        let field = found.path.rsplit('/').next().unwrap_or_default().to_lowercase();
+        // The text as a whole is what the parser speaks of.
+        !matches!(found.rule, LintRule::YamlParseError | LintRule::NotAMapping) && (field.is_empty() || !known.contains(&field))
+    };
+    // Of a field that stands on top the message gives the name.
+    let told = |found: LintWarning| match found.path.trim_start_matches('/') {
+        path if path.contains('/') => format!("{path}: {}", found.message),
+        _ => found.message,
+    };
+    let mut more: Vec<String> = lint.filter(is_new).map(told).collect();
+    let whole: Option<Json> = yaml_serde::from_str(yaml).ok();
+    let block = whole.as_ref().and_then(|whole| whole.get(EXTENSION));
+    more.extend(Extension::parse(block).err().map(|error| format!("{EXTENSION}: {error}")));
+    more
 }
 
 fn cut(mut error: String) -> String {

@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 
 use rsigma_eval::{ConditionTrace, DetectionTrace, ItemTrace, JsonEvent, MatchReason, SelectionBranch, explain_rule};
-use rsigma_parser::{CorrelationCondition, CorrelationRule, SigmaRule};
+use rsigma_parser::{ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, SigmaRule};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -221,8 +221,15 @@ impl Explanation {
 }
 
 fn wanted(rule: &CorrelationRule) -> String {
+    let kind = rule.correlation_type;
+    let is_temporal = matches!(kind, CorrelationType::Temporal | CorrelationType::TemporalOrdered);
     match &rule.condition {
         CorrelationCondition::Extended(expression) => expression.to_string(),
+        // What the parser makes of no condition at all.
+        CorrelationCondition::Threshold { predicates, .. } if is_temporal && predicates[..] == [(ConditionOperator::Gte, 1)] => {
+            let order = if kind == CorrelationType::TemporalOrdered { ", in their order" } else { "" };
+            format!("each of its {} rules{order}", rule.rules.len())
+        }
         CorrelationCondition::Threshold { predicates, field, percentile } => {
             let mut all: Vec<String> = predicates
                 .iter()

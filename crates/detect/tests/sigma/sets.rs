@@ -227,4 +227,10 @@ fn an_explanation_says_what_is_in_the_way() {
     assert!(told.near_miss[0].contains("asked for is gte 3"), "{:?}", told.near_miss);
     runner.next(&event(2));
     assert!(runner.explain("11111111-1111-4111-8111-111111111113", &event(2)).unwrap().matched);
+    // Without a condition a temporal one asks for all of its rules.
+    let mut runner = Runner::new(set(&format!("{CORRELATED}type: temporal_ordered\n")));
+    runner.next(&event(1));
+    let told = runner.explain("11111111-1111-4111-8111-111111111113", &event(1)).unwrap();
+    assert_eq!(told.window.unwrap().condition, "each of its 2 rules, in their order");
+    assert!(!told.matched && told.near_miss[0].starts_with("temporal_ordered is 1 in"), "{:?}", told.near_miss);
 }

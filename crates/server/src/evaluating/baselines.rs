@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::inputs::{BASELINE_BYTES_MAX, InputError, read_baseline};
 use crate::asker::Asker;
 use crate::config::is_feed_name;
+use crate::configuration::{self, ConfigurationError};
 use crate::data_dir::DataDir;
 use crate::node::{Node, internal};
 use crate::pipeline::Pipeline;
@@ -95,6 +96,20 @@ pub enum BaselinesError {
     /// A name that no evaluation can have.
     #[error("{0:?} is no name of an evaluation: 1 to 64 letters, digits, - and _ are needed")]
     Name(String),
+    /// A name that no evaluation of the configuration has.
+    #[error(
+        "no [[evaluate]] of the configuration that the server started with is called {name:?} ({known}); correct the name, or add it to the \
+         configuration and start the server with that first"
+    )]
+    Unknown {
+        /// The name.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
+    /// What the server started with.
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
     /// The folder in which the file is to be.
     #[error("{} is no folder; make it, so that the first run of the evaluation can be kept there", .0.display())]
     Folder(PathBuf),
@@ -178,6 +193,20 @@ impl Baselines {
         // The file first: what is accepted and nowhere is missed at the next run.
         write(path, &baseline.to_json()?)?;
         self.accept(name, baseline, &Asker::of_process())
+    }
+
+    /// As [`accept`](Self::accept), for people: only of an evaluation that is configured. A baseline under a name that nobody runs would be
+    /// accepted for nothing.
+    ///
+    /// # Errors
+    /// [`BaselinesError::Unknown`], and as of [`accept`](Self::accept).
+    pub(crate) fn accept_configured(&self, name: &str, baseline: &Baseline, asker: &Asker) -> Result<(), BaselinesError> {
+        let known = configuration::evaluations(&self.keyring)?;
+        if is_feed_name(name) && !known.iter().any(|known| known == name) {
+            let known = if known.is_empty() { "it has none".to_owned() } else { format!("it has {}", known.join(", ")) };
+            return Err(BaselinesError::Unknown { name: name.to_owned(), known });
+        }
+        self.accept(name, baseline, asker)
     }
 
     /// From now on runs of an evaluation are compared with this baseline, and with no other. A copy of it is kept, and it is recorded with
@@ -322,6 +351,9 @@ mod tests {
         // What is accepted is there although nobody put its file in place.
         std::fs::remove_file(&path).unwrap();
         assert_eq!(find().unwrap(), (Some(swapped.clone()), BaselineState::Missing));
+        let unknown = node.accept_baseline("won", &swapped, &Asker::of_process()).unwrap_err().to_string();
+        assert!(unknown.contains("\"won\" (it has none)") && unknown.contains("start the server"), "{unknown}");
+        assert!(baselines.accepted("won").unwrap().is_none());
         assert!(matches!(baselines.accept("../one", &swapped, &Asker::of_process()), Err(BaselinesError::Name(_))));
         let nowhere = baselines.find("three", &path.join("no/folder.json")).unwrap_err().to_string();
         assert!(nowhere.contains("make it"), "{nowhere}");

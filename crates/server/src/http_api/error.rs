@@ -105,9 +105,11 @@ impl From<ReplayError> for ApiError {
             ReplayError::Ended { why: Ended::Cancelled { .. }, .. } => Self::new(StatusCode::CONFLICT, error),
             // It will not be done in time the next time either.
             ReplayError::Ended { why: Ended::Expired { .. }, .. } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, error),
-            ReplayError::Time { .. } | ReplayError::Span | ReplayError::NotSigma(_) | ReplayError::Rules(_) => {
-                Self::bad_request(error.to_string())
-            }
+            ReplayError::Time { .. }
+            | ReplayError::Span
+            | ReplayError::NotDetection(_)
+            | ReplayError::NotSigma(_)
+            | ReplayError::Rules(_) => Self::bad_request(error.to_string()),
             _ => Self::stopped(error),
         }
     }

@@ -53,7 +53,9 @@ async fn accept(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller
     let accepted = tokio::task::spawn_blocking(move || node.accept_baseline(&name, &baseline, &caller.asker)).await;
     match accepted {
         Ok(Ok(())) => Ok(Json(told).into_response()),
-        Ok(Err(error @ BaselinesError::Name(_))) => Err(ApiError::new(StatusCode::BAD_REQUEST, error)),
+        Ok(Err(error @ (BaselinesError::Name(_) | BaselinesError::Unknown { .. }))) => {
+            Err(ApiError::new(StatusCode::BAD_REQUEST, error))
+        }
         Ok(Err(error)) => Err(ApiError::new(StatusCode::SERVICE_UNAVAILABLE, error)),
         Err(error) => Err(ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error)),
     }

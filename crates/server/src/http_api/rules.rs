@@ -1,5 +1,6 @@
 //! Routes of rules: tried on the record, explained, replayed, and what they cover.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
+use detect::RuleSet;
 use detect::coverage::{Coverage, navigator_layer};
 use serde::Deserialize;
 
@@ -114,16 +116,17 @@ async fn coverage_of_files(
     Ok(Json(covered(&api, &caller, body.json()?).await?).into_response())
 }
 
-/// Rules of a request whose examples are run within seconds: nothing ends that.
-fn bounded(rules: detect::RuleSet) -> Result<detect::RuleSet, ApiError> {
-    let (examples, events) = rules.examples();
+/// Rules of a request, beside those of the program, and their ids. Their examples are run within seconds: nothing ends that.
+fn bounded(files: Vec<(PathBuf, String)>) -> Result<(RuleSet, HashSet<String>), ApiError> {
+    let (rules, own) = RuleSet::beside_builtin(files).map_err(ReplayError::from)?;
+    let (examples, events) = rules.examples(|rule| own.contains(&rule.id));
     if examples > EXAMPLES_MAX || events > EXAMPLE_EVENTS_MAX {
         return Err(ApiError::bad_request(format!(
             "files: {examples} examples of {events} events; at most {EXAMPLES_MAX} of {EXAMPLE_EVENTS_MAX} are run for a request: \
-             send fewer rules, or run `watchkeeper rules coverage --rules DIR`"
+             send fewer rules, or run `watchkeeper rules coverage DIR` without a record"
         )));
     }
-    Ok(rules)
+    Ok((rules, own))
 }
 
 /// Runs examples, which takes its time: as long as an explanation.
@@ -137,12 +140,12 @@ async fn covered(api: &Arc<Api>, caller: &Caller, request: CoverageRequest) -> R
     let node = api.node.clone();
     let covered = tokio::task::spawn_blocking(move || -> Result<Coverage, ApiError> {
         let _turn = turn;
-        let rules = match request.files.is_empty() {
-            true => node.consumers().rules().map_err(ReplayError::from)?,
-            false => bounded(detect::RuleSet::of_files(request.files).map_err(ReplayError::from)?)?,
-        };
+        let own = if request.files.is_empty() { None } else { Some(bounded(request.files)?) };
         let seen = seen(&node.reader().map_err(store::QueryError::from)?, days)?;
-        Ok(Coverage::of(&rules, Some(&seen)))
+        Ok(match own {
+            Some((rules, own)) => Coverage::of_own(&rules, &own, Some(&seen)),
+            None => Coverage::of(&node.consumers().rules().map_err(ReplayError::from)?, Some(&seen)),
+        })
     });
     covered.await.map_err(ApiError::stopped)?
 }

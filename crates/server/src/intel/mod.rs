@@ -10,6 +10,7 @@
 //! says what was known then.
 
 mod fetch;
+mod in_force;
 mod kept;
 mod look_up;
 mod pulling;
@@ -25,6 +26,8 @@ use intel::{Problems, Set, SetBuilder, SetError, WarningError, WarningLists};
 use keys::{Keyring, KeysError};
 use serde::Serialize;
 
+pub(crate) use self::in_force::keep;
+pub use self::in_force::{indicators, kept_config};
 pub(crate) use self::kept::{Kept, KeptFeeds};
 pub use self::kept::{KeptError, is_import};
 pub(crate) use self::look_up::{is_prompt, looked_up, note_hits};
@@ -94,6 +97,9 @@ pub enum IntelError {
     /// The keyring.
     #[error(transparent)]
     Keys(#[from] KeysError),
+    /// The feeds that the keyring knows are not what this program wrote.
+    #[error("the feeds of the server's last start, in the keyring: {0}; give its configuration with --config")]
+    Form(#[from] serde_json::Error),
 }
 
 /// The indicators in force, and where they come from.
@@ -168,7 +174,7 @@ impl IntelConfig {
 fn read_file(what: &'static str, path: &std::path::Path, bytes_max: u64) -> Result<Vec<u8>, IntelError> {
     let file = |source| IntelError::File { what, path: path.to_owned(), source };
     let bytes = files::read_named_at_most(path, bytes_max).map_err(file)?;
-    bytes.ok_or_else(|| file(std::io::Error::from(std::io::ErrorKind::NotFound)))
+    bytes.ok_or_else(|| file(std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such file")))
 }
 
 impl FeedStanding {
@@ -306,37 +312,9 @@ impl Intel {
     fn load(&self) -> Result<(Set, Vec<FeedStanding>), IntelError> {
         let mut builder = SetBuilder::new(self.config.warnings()?);
         let mut feeds = Vec::new();
-        for feed in &self.config.feed {
-            let Some(path) = &feed.path else { continue };
-            let bytes = read_file("intel.feed", path, FEED_BYTES_MAX)?;
-            let read = feed::read(feed.format(), &bytes, &feed.options());
-            let wrong = |source| IntelError::Feed { name: feed.name.clone(), path: path.clone(), source };
-            let reading = read.map_err(wrong)?;
-            feeds.push(FeedStanding::of(&feed.name, reading.indicators.len(), None, &reading.problems));
-            builder.add(reading.indicators)?;
-        }
-        for name in self.kept.names() {
-            // A feed that is configured no more, or to be pulled from elsewhere, is not in force; what was imported is.
-            let config = self.config.feed.iter().find(|feed| feed.name == name && feed.url.is_some());
-            if config.is_none() && !is_import(&name) {
-                continue;
-            }
-            match self.kept.read(&name) {
-                Ok(Some(kept)) if config.is_some_and(|feed| feed.from() != kept.head.from) => {}
-                Ok(Some(kept)) => {
-                    feeds.push(FeedStanding::of(&name, kept.indicators.len(), Some(kept.head.pulled), &kept.head.problems));
-                    builder.add(kept.indicators)?;
-                }
-                Ok(None) => {}
-                // What is pulled can be pulled anew. What was imported is nowhere else.
-                Err(error) if config.is_some() => tracing::error!(%error, feed = name, "what was pulled before is not used"),
-                Err(error) => return Err(error.into()),
-            }
-        }
-        for feed in self.config.feed.iter().filter(|feed| feed.url.is_some()) {
-            if !feeds.iter().any(|known| known.name == feed.name) {
-                feeds.push(FeedStanding::of(&feed.name, 0, None, &Problems::default()));
-            }
+        for (standing, indicators) in in_force::of(&self.config, &self.kept)? {
+            feeds.push(standing);
+            builder.add(indicators)?;
         }
         Ok((builder.build(), feeds))
     }
@@ -365,19 +343,6 @@ pub fn import(
     made.replace(reading);
     kept.write(&kept::import_name(name)?, &made)?;
     Ok((count, problems))
-}
-
-/// Every indicator that is kept in a data directory: of feeds that were pulled and of imports, with the feed's name.
-///
-/// # Errors
-/// What the keyring and the files say.
-pub fn kept_indicators(data: &DataDir, keyring: &Keyring) -> Result<Vec<intel::Indicator>, IntelError> {
-    let kept = KeptFeeds::open(data, keyring)?;
-    let mut all = Vec::new();
-    for name in kept.names() {
-        all.extend(kept.read(&name)?.map(|kept| kept.indicators).unwrap_or_default());
-    }
-    Ok(all)
 }
 
 /// Removes what was imported under a name. Whether there was anything.

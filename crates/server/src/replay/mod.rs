@@ -94,6 +94,12 @@ pub enum ReplayError {
         "no rule in force is called {0:?}: give its id, name or title; `watchkeeper rules explain --rules DIR` looks in DIR, too"
     )]
     NoRule(String),
+    /// An event that is no detection, and no rule was named.
+    #[error(
+        "{0} is an event and no detection, so that it has no rule of its own: name one, as in `watchkeeper rules explain RULE --event-id {0}`; \
+         detections are in the view `detections`"
+    )]
+    NotDetection(String),
     /// A detection that no Sigma rule made.
     #[error("{0} is no Sigma rule: its evidence says what it rests on (`watchkeeper trace ID`)")]
     NotSigma(String),
@@ -250,7 +256,7 @@ impl Node {
         let called = match (&request.rule, of_detection) {
             (Some(rule), _) => rule.clone(),
             (None, Some(rule)) => rule,
-            (None, None) => return Err(ReplayError::NoRule(String::new())),
+            (None, None) => return Err(ReplayError::NotDetection(request.event.clone())),
         };
         let rule = match rules.find(&called) {
             Some(rule) => rule.id.clone(),

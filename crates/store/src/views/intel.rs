@@ -35,7 +35,7 @@ pub(super) const ENTITY_RISK: View = View {
            json_array('credential', e.credential))) x WHERE e.kind = 'detection' AND x.value ->> '$[1]' <> '' \
            AND e.attributes ->> '$.\"watchkeeper.detection.rule\"' <> 'alert-budget'",
     merge: Some(
-        "SELECT entity_kind, entity, round(sum(min(70.0, risk)), 1) AS risk, group_concat(technique) AS techniques, \
+        "SELECT entity_kind, entity, round(sum(min(70.0, risk)), 1) AS risk, group_concat(CASE WHEN detections > 0 THEN technique END) AS techniques, \
          sum(rules) AS rules, sum(detections) AS detections, sum(crossings) AS crossings, iso_time(min(first_ns)) AS first_seen, \
          iso_time(max(last_ns)) AS last_seen FROM (SELECT entity_kind, entity, technique, sum(min(60.0, risk)) AS risk, \
          count(*) - max(crossings > 0) AS rules, sum(detections) AS detections, sum(crossings) AS crossings, min(first_ns) AS first_ns, \

@@ -578,6 +578,24 @@ fn detections_and_findings() {
     check(&store, "SELECT events FROM user_sessions", &["1"]);
 }
 
+/// A crossing names everybody who was involved, and adds nothing to anybody: its technique is that of whoever crossed the threshold.
+#[test]
+fn the_risk_of_entities() {
+    let crossing = |user: &'static str| {
+        detection().with(|event| {
+            event.identity.user.as_mut().unwrap().id = user.to_owned();
+            event.set(attr::DETECTION_RULE, "risk-threshold");
+            event.set(attr::DETECTION_TECHNIQUE, "AML.T0086");
+        })
+    };
+    let store = index_all([detection(), crossing("ada"), crossing("bob")]);
+    check(
+        &store,
+        "SELECT entity, risk, techniques, rules, detections, crossings FROM entity_risk WHERE entity_kind = 'user' ORDER BY entity",
+        &["ada|30|AML.T0051|1|1|1", "bob|0|-|0|0|1"],
+    );
+}
+
 #[test]
 fn the_causal_graph() {
     let step = |what: &str, more: &[(&str, &str)]| {

@@ -25,7 +25,7 @@ pub(crate) struct DrillOptions {
     /// Say which drills there are, and play none
     #[arg(long, conflicts_with_all = ["all", "case"])]
     pub(crate) list: bool,
-    /// Take the scenarios of the files DIR/*.yaml instead of those that are part of the program
+    /// Take the scenarios of the files DIR/*.yaml instead of those that are part of the program, and no others; what a file holds: docs/guides/drill.md
     #[arg(long, value_name = "DIR")]
     pub(crate) scenarios: Option<PathBuf>,
     /// Drill the server that runs there, with the key of WATCHKEEPER_API_KEY (role admin), instead of one of its own. WATCHKEEPER_CA

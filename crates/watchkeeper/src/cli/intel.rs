@@ -11,7 +11,7 @@ use super::{Data, Format};
 pub(crate) enum Intel {
     /// Say what of a feed can be looked up, and what cannot and why
     #[command(
-        after_help = "Example:\n  watchkeeper intel check bundle.json\n  watchkeeper intel check drop.txt --feed-format plain --values ip\n\nExit: 0 everything can be looked up, 1 something cannot, 2 the file is no feed."
+        after_help = "Example:\n  watchkeeper intel check bundle.json\n  watchkeeper intel check drop.txt --feed-format plain --values ip\n\nLooked up: what holds now, or will. Expired: what only events of before then are looked up in.\n\nExit: 0 everything can be looked up, 1 something cannot, or all of it has expired, 2 the file is no feed."
     )]
     Check {
         /// A bundle of STIX 2.1, an event of MISP, CSV or JSON of abuse.ch, or a list with one value a line
@@ -44,11 +44,13 @@ pub(crate) enum Intel {
         /// The name of the import
         name: String,
     },
-    /// List the indicators of a record: of the feeds that were pulled, and of imports
-    #[command(after_help = "Example:\n  watchkeeper intel list --kind prompt --format json")]
+    /// List the indicators of a record: of the feeds of its server's configuration, and of imports
+    #[command(
+        after_help = "Example:\n  watchkeeper intel list --kind prompt --format json\n  watchkeeper intel list --source own --config /etc/watchkeeper.toml\n\nExit: 0; 2 when a feed cannot be read."
+    )]
     List {
         #[command(flatten)]
-        data: Data,
+        record: Feeds,
         #[command(flatten)]
         which: Which,
         /// At most so many
@@ -59,11 +61,11 @@ pub(crate) enum Intel {
     },
     /// Look texts up: one a line, or JSONL of {"text"}; JSONL out, one line for each hit
     #[command(
-        after_help = "Example:\n  echo 'see http://evil.example/x' | watchkeeper intel match - --feed list.txt\n  watchkeeper intel match prompts.jsonl --data ./record\n\nOut: {\"line\", \"kind\", \"value\", \"seen\", \"id\", \"source\", \"confidence\", \"tlp\", \"label\"}\n\nExit: 0 nothing was found, 1 something was, 2 nothing could be done."
+        after_help = "Example:\n  echo 'see http://evil.example/x' | watchkeeper intel match - --feed list.txt\n  watchkeeper intel match prompts.jsonl --data ./record\n\nOut: {\"line\", \"kind\", \"value\", \"seen\", \"id\", \"source\", \"confidence\", \"tlp\", \"label\"}\n\nExit: 0 nothing was found, 1 something was, 2 nothing could be done, or there is no indicator to look up in."
     )]
     Match {
         #[command(flatten)]
-        data: Data,
+        record: Feeds,
         /// The texts; - for standard input
         file: PathBuf,
         /// Look up in this feed, and not in the record's; may be given several times
@@ -71,7 +73,7 @@ pub(crate) enum Intel {
         feeds: Vec<PathBuf>,
         #[command(flatten)]
         reading: FeedReading,
-        /// Warning lists in the format of MISP
+        /// More warning lists in the format of MISP
         #[arg(long = "warning-list", value_name = "FILE")]
         warning_lists: Vec<PathBuf>,
     },
@@ -81,13 +83,23 @@ pub(crate) enum Intel {
     )]
     Export {
         #[command(flatten)]
-        data: Data,
+        record: Feeds,
         #[command(flatten)]
         which: Which,
         /// Leave out what may not be shared with so many
         #[arg(long, value_enum, default_value_t = TlpName::Green)]
         tlp_max: TlpName,
     },
+}
+
+/// A record, and the feeds that are in force in it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Feeds {
+    #[command(flatten)]
+    pub(crate) data: Data,
+    /// The server's configuration, whose feeds and warning lists are those in force [default: those of its last start]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 /// How a feed is read.

@@ -122,7 +122,7 @@ pub(crate) enum Rules {
     },
     /// Which techniques of MITRE ATLAS the rules cover
     #[command(
-        after_help = "Example:\n  watchkeeper rules coverage\n  watchkeeper rules coverage --data /var/lib/watchkeeper --days 7\n  watchkeeper rules coverage --format navigator > layer.json     # open it in the ATLAS Navigator\n\nCovered: the examples of a rule pass, and the record of the last days has the fields that it needs. Without --data nobody asks a record: examples only.\n\nExit: 0, 1 when an example comes out otherwise, 2 when it cannot be told."
+        after_help = "Example:\n  watchkeeper rules coverage\n  watchkeeper rules coverage --data /var/lib/watchkeeper --days 7\n  watchkeeper rules coverage --format navigator > layer.json     # open it in the ATLAS Navigator\n\nCovered: the examples of a rule pass, and the record of the last days has the fields that it needs. Where neither --data nor WATCHKEEPER_DATA names a record none is asked, not even the usual one: examples only.\n\nRules of DIR are judged beside those of the program, as a server does, and counted alone. Those that cannot be used are named.\n\nExit: 0, 1 when an example comes out otherwise or a rule cannot be used, 2 when it cannot be told."
     )]
     Coverage(CoverageOptions),
 }
@@ -130,7 +130,7 @@ pub(crate) enum Rules {
 /// `watchkeeper rules coverage`.
 #[derive(Debug, Args)]
 pub(crate) struct CoverageOptions {
-    /// A directory of rules [default: with --data those in force, else those that are part of the program]
+    /// A directory of rules [default: where a record is asked those in force, else those that are part of the program]
     #[arg(value_name = "DIR")]
     pub(crate) rules: Option<PathBuf>,
     /// Where no server runs: the server's configuration, whose rules are those in force [default: the rules of its last start]

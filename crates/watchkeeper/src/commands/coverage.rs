@@ -1,20 +1,22 @@
 //! `watchkeeper rules coverage`.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use detect::RuleSet;
-use detect::coverage::{Coverage, State, navigator_layer};
+use detect::coverage::{Coverage, Seen, State, navigator_layer};
 use store::{Cell, Table};
 
 use super::read::{self, Place};
 use super::{replay, rules};
 use crate::cli::{CoverageFormat, CoverageOptions, FormatName};
-use crate::output::{complain, say};
+use crate::output::{complain, printable, say};
 
 pub(super) fn coverage(options: &CoverageOptions) -> anyhow::Result<ExitCode> {
-    let (coverage, whose) = match &options.data.dir {
-        None => (Coverage::of(&rules::load(options.rules.as_deref())?, None), "the program"),
-        Some(_) => (of_record(options)?, "the rules in force"),
+    let (coverage, whose) = match (&options.data.dir, &options.rules) {
+        (None, None) => (Coverage::of(&RuleSet::builtin()?, None), "the program"),
+        (None, Some(dir)) => (of_dir(dir, None)?, ""),
+        (Some(_), _) => (of_record(options)?, "the rules in force"),
     };
     let whose = options.rules.as_ref().map_or_else(|| whose.to_owned(), |dir| dir.display().to_string());
     match options.format {
@@ -22,27 +24,38 @@ pub(super) fn coverage(options: &CoverageOptions) -> anyhow::Result<ExitCode> {
         CoverageFormat::Navigator => say(&serde_json::to_string_pretty(&navigator_layer(&coverage))?)?,
         CoverageFormat::Table => show(&coverage, &whose, options.all)?,
     }
-    let is_as_it_should_be = coverage.techniques.iter().flat_map(|one| &one.rules).all(|rule| rule.examples_failed == 0);
-    Ok(if is_as_it_should_be { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    coverage.problems.iter().for_each(|problem| complain(&printable(problem)));
+    let passes = coverage.techniques.iter().flat_map(|one| &one.rules).all(|rule| rule.examples_failed == 0);
+    Ok(if passes && coverage.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// Of the rules of a directory, beside those of the program.
+fn of_dir(dir: &Path, seen: Option<&Seen>) -> anyhow::Result<Coverage> {
+    let (set, own) = rules::beside_builtin(dir)?;
+    Ok(Coverage::of_own(&set, &own, seen))
 }
 
 /// Of the rules in force, or of a directory, with what the record shows.
 fn of_record(options: &CoverageOptions) -> anyhow::Result<Coverage> {
-    let files = options.rules.as_deref().map(rules::rule_files).transpose()?;
     match read::open(&options.data)? {
         Place::Server(api) => {
+            let files = options.rules.as_deref().map(rules::rule_files).transpose()?;
             let request = serde_json::json!({ "days": options.days, "files": files.unwrap_or_default() });
             api.post_patiently("/api/rules/coverage", &request)
         }
         Place::Files(dir) => {
-            let set = match files {
-                Some(files) => RuleSet::of_files(files)?,
-                None => replay::rules_in_force(&dir, &options.data, options.config.as_deref())?.rule_set()?,
-            };
-            set.problems().iter().for_each(|problem| complain(&problem.to_string()));
             let what = format!("fields, categories and detections of {} days", options.days);
-            let reader = read::files(&dir, &options.data, options.reading, "rules coverage", &what)?;
-            Ok(Coverage::of(&set, Some(&server::seen(&reader, options.days)?)))
+            let seen = || {
+                let reader = read::files(&dir, &options.data, options.reading, "rules coverage", &what)?;
+                anyhow::Ok(server::seen(&reader, options.days)?)
+            };
+            match &options.rules {
+                Some(rules) => of_dir(rules, Some(&seen()?)),
+                None => {
+                    let set = replay::rules_in_force(&dir, &options.data, options.config.as_deref())?.rule_set()?;
+                    Ok(Coverage::of(&set, Some(&seen()?)))
+                }
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
-use assure::drill::{Outcome, Scenario, Verdict, Via};
+use assure::drill::{Outcome, RECORD_DRILLS, Scenario, Verdict, Via};
 use indicatif::{ProgressBar, ProgressStyle};
 use server::config::{Listen, McpServer};
 use server::{Config, RootKeyPlace, Running};
@@ -34,10 +34,15 @@ pub(super) fn drill(options: &DrillOptions) -> anyhow::Result<ExitCode> {
     };
     if options.list {
         let listed: Vec<Scenario> = every.into_iter().filter(|scenario| options.plays(scenario.wording)).collect();
-        report::list(&listed, options.format())?;
+        let of_record = if options.scenarios.is_some() { &[][..] } else { &RECORD_DRILLS };
+        report::list(&listed, of_record, options.format())?;
         return Ok(ExitCode::SUCCESS);
     }
     let chosen = chosen(every, options)?;
+    if !chosen.iter().any(|scenario| scenario.not_observable.is_none()) && !asks_for_record(options) {
+        let outcomes: Vec<Outcome> = chosen.iter().map(not_observable).collect();
+        return told(&outcomes, options);
+    }
     let runtime = super::serve::runtime()?;
     let outcomes = match &options.server {
         Some(url) => {
@@ -50,7 +55,12 @@ pub(super) fn drill(options: &DrillOptions) -> anyhow::Result<ExitCode> {
         }
         None => played_here(&runtime, chosen, options)?,
     };
-    report::tell(&outcomes, options.format())?;
+    told(&outcomes, options)
+}
+
+/// Says what became of drills, and gives the exit code.
+fn told(outcomes: &[Outcome], options: &DrillOptions) -> anyhow::Result<ExitCode> {
+    report::tell(outcomes, options.format())?;
     if !outcomes.iter().any(Outcome::is_played) {
         complain("nothing was played, so nothing is known of what would be detected");
         return Ok(ExitCode::from(2));
@@ -76,8 +86,8 @@ fn read(dir: &Path) -> anyhow::Result<Vec<Scenario>> {
 /// The scenarios that are asked for, by their names or their ids in ATLAS. One wording of a scenario has a name of its own.
 fn chosen(every: Vec<Scenario>, options: &DrillOptions) -> anyhow::Result<Vec<Scenario>> {
     let names = |scenario: &Scenario, case: &String| scenario.of == *case || scenario.subject.id().eq_ignore_ascii_case(case);
-    let is_known =
-        |case: &String| record::is_drill(case) || every.iter().any(|scenario| scenario.id == *case || names(scenario, case));
+    let is_record = |case: &String| options.scenarios.is_none() && record::is_drill(case);
+    let is_known = |case: &String| is_record(case) || every.iter().any(|scenario| scenario.id == *case || names(scenario, case));
     if let Some(unknown) = options.case.iter().find(|case| !is_known(case)) {
         bail!("--case {unknown}: there is no such drill; `watchkeeper drill --list` has all of them");
     }
@@ -89,9 +99,17 @@ fn chosen(every: Vec<Scenario>, options: &DrillOptions) -> anyhow::Result<Vec<Sc
     Ok(every.into_iter().filter(is_chosen).collect())
 }
 
-/// Whether a drill of the record is asked for.
+/// Whether a drill of the record is asked for. Somebody's own scenarios are played alone.
 fn is_asked(options: &DrillOptions, id: &str) -> bool {
-    options.case.is_empty() || options.case.iter().any(|case| case == id)
+    options.scenarios.is_none() && (options.case.is_empty() || options.case.iter().any(|case| case == id))
+}
+
+fn asks_for_record(options: &DrillOptions) -> bool {
+    record::drills_of(|id| is_asked(options, id)).next().is_some()
+}
+
+fn not_observable(scenario: &Scenario) -> Outcome {
+    Outcome::unplayed(scenario, Verdict::NotObservable, scenario.not_observable.clone())
 }
 
 /// Drills a server that runs.
@@ -115,7 +133,6 @@ fn played_here(
     let data = dir.0.join("data");
     let root = RootKeyPlace::new(Some(&dir.0.join("root.key")))?;
     let asked = |id: &str| is_asked(options, id);
-    let asks_for_record = record::drills_of(asked).next().is_some();
     let mut outcomes = runtime.block_on(async {
         let stand_in = StandIn::start().await.context("stand-in upstream")?;
         let running = Running::start(&data, &root, &configuration(&stand_in, &scenarios)).await?;
@@ -124,7 +141,7 @@ fn played_here(
         let listeners = Listeners { addresses, stand_in };
         let target = Arc::new(Target::new(&format!("http://{}", addresses.console), key, None, Some(listeners))?);
         let mut outcomes = play_all(&target, scenarios).await;
-        if outcomes.is_ok() && asks_for_record {
+        if outcomes.is_ok() && asks_for_record(options) {
             outcomes = record::fill(&target).await.and(outcomes);
         }
         drop(target);
@@ -171,7 +188,7 @@ async fn play_all(target: &Arc<Target>, scenarios: Vec<Scenario>) -> anyhow::Res
         playing.spawn(async move {
             let _place = places.acquire().await?;
             let outcome = match &scenario.not_observable {
-                Some(why) => Outcome::unplayed(&scenario, Verdict::NotObservable, Some(why.clone())),
+                Some(_) => not_observable(&scenario),
                 None => played::play(&target, &scenario).await.with_context(|| format!("drill {}", scenario.id))?,
             };
             anyhow::Ok((at, outcome))

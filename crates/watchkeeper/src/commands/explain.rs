@@ -97,11 +97,16 @@ fn show(one: &Explanation, indent: usize) -> anyhow::Result<()> {
     for part in &one.conditions {
         show_part(part, indent + 2)?;
     }
+    // What it counts before what is in the way, which may be an item of it.
+    if !one.rules.is_empty() {
+        say(&format!("{margin}  it rests on:"))?;
+        one.rules.iter().try_for_each(|below| show(below, indent + 4))?;
+    }
     if !one.near_miss.is_empty() {
         say(&printable(&format!("{margin}  it would match but for:")))?;
         one.near_miss.iter().try_for_each(|miss| say(&printable(&format!("{margin}    {miss}"))))?;
     }
-    one.rules.iter().try_for_each(|below| show(below, indent + 4))
+    Ok(())
 }
 
 fn show_part(part: &ExplainedPart, indent: usize) -> anyhow::Result<()> {

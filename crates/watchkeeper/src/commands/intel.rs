@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -12,10 +12,11 @@ use intel::feed::{self, Options};
 use intel::{Indicator, Kind, Problems, SetBuilder, Tlp, WarningLists};
 use keys::Keyring;
 use serde_json::{Value, json};
-use server::DataDir;
+use server::config::IntelConfig;
+use server::{Config, DataDir};
 use store::{Cell, Table};
 
-use crate::cli::{Data, FeedFormat, FeedReading, FormatName, Intel, KindName, TlpName, Which};
+use crate::cli::{Data, FeedFormat, FeedReading, Feeds, FormatName, Intel, KindName, TlpName, Which};
 use crate::output::{complain, printable, say, stdout};
 
 /// Largest feed that is read.
@@ -31,45 +32,51 @@ pub(super) fn intel(command: Intel) -> anyhow::Result<ExitCode> {
             say(if was_there { "removed" } else { "nothing was imported under that name" })?;
             Ok(if was_there { ExitCode::SUCCESS } else { ExitCode::from(1) })
         }
-        Intel::List { data, which, limit, format } => list(&data, &which, limit, format.format),
-        Intel::Match { data, file, feeds, reading, warning_lists } => {
-            let mut lists = WarningLists::builtin();
-            for path in &warning_lists {
-                lists.add_misp(&read(path)?).with_context(|| path.display().to_string())?;
-            }
-            let mut builder = SetBuilder::new(lists);
-            if feeds.is_empty() {
-                let (dir, keyring) = open(&data)?;
-                builder.add(server::intel::kept_indicators(&dir, &keyring)?)?;
-            }
-            for path in &feeds {
-                let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-                let found = read_feed(path, &reading, &name)?;
-                told(&found.problems);
-                builder.add(found.indicators)?;
-            }
-            look_up(&builder.build(), &file)
+        Intel::List { record, which, limit, format } => list(&record, &which, limit, format.format),
+        Intel::Match { record, file, feeds, reading, warning_lists } => {
+            let set =
+                if feeds.is_empty() { set_of(&record, &warning_lists) } else { set_of_files(&feeds, &reading, &warning_lists) };
+            look_up(&set?, &file)
         }
-        Intel::Export { data, which, tlp_max } => export(&data, &which, tlp_max.tlp()),
+        Intel::Export { record, which, tlp_max } => export(&record, &which, tlp_max.tlp()),
     }
 }
 
 fn check(file: &Path, reading: &FeedReading, format: FormatName) -> anyhow::Result<ExitCode> {
     let found = read_feed(file, reading, "check")?;
-    let mut rows: Vec<Value> = Kind::ALL
-        .iter()
-        .map(|kind| (kind, found.indicators.iter().filter(|one| one.kind == *kind).count()))
-        .filter(|(_, count)| *count > 0)
-        .map(|(kind, count)| json!({ "what": format!("looked up: {kind}"), "count": count, "example": Value::Null }))
-        .collect();
+    let rows = check_rows(&found, now_s());
+    show(&["what", "count", "example"], &rows, format)?;
+    let is_any_looked_up = found.indicators.is_empty() || found.indicators.iter().any(|one| !has_expired(one, now_s()));
+    Ok(if found.problems.count() == 0 && is_any_looked_up { ExitCode::SUCCESS } else { ExitCode::from(1) })
+}
+
+/// What of a feed is looked up at a time, in seconds since 1970, and what is not.
+fn check_rows(found: &intel::Reading, at_s: i64) -> Vec<Value> {
+    let count = |what: String, count: usize| json!({ "what": what, "count": count, "example": Value::Null });
+    let mut rows = Vec::new();
+    for (what, is_expired) in [("looked up", false), ("expired", true)] {
+        for kind in Kind::ALL {
+            let of_kind = found.indicators.iter().filter(|one| one.kind == kind && has_expired(one, at_s) == is_expired).count();
+            if of_kind > 0 {
+                rows.push(count(format!("{what}: {kind}"), of_kind));
+            }
+        }
+    }
     if !found.revoked.is_empty() {
-        rows.push(json!({ "what": "taken back by the source", "count": found.revoked.len(), "example": Value::Null }));
+        rows.push(count("taken back by the source".to_owned(), found.revoked.len()));
     }
     rows.extend(found.problems.iter().map(
         |(reason, left)| json!({ "what": format!("left out: {reason}"), "count": left.count, "example": left.examples.first() }),
     ));
-    show(&["what", "count", "example"], &rows, format)?;
-    Ok(if found.problems.count() == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
+    rows
+}
+
+fn has_expired(one: &Indicator, at_s: i64) -> bool {
+    one.valid_until.is_some_and(|until| until <= at_s)
+}
+
+fn now_s() -> i64 {
+    i64::try_from(Timestamp::now().unix_ns() / 1_000_000_000).unwrap_or(0)
 }
 
 fn import(data: &Data, file: &Path, name: &str, reading: &FeedReading) -> anyhow::Result<ExitCode> {
@@ -82,12 +89,12 @@ fn import(data: &Data, file: &Path, name: &str, reading: &FeedReading) -> anyhow
     Ok(if problems.count() == 0 { ExitCode::SUCCESS } else { ExitCode::from(1) })
 }
 
-fn list(data: &Data, which: &Which, limit: usize, format: FormatName) -> anyhow::Result<ExitCode> {
+fn list(record: &Feeds, which: &Which, limit: usize, format: FormatName) -> anyhow::Result<ExitCode> {
     let time = |seconds: Option<i64>| {
         let seconds = seconds.and_then(|seconds| u64::try_from(seconds).ok())?;
         Some(Timestamp::from_unix_ns(seconds.saturating_mul(1_000_000_000)).rfc3339())
     };
-    let rows: Vec<Value> = kept(data, which)?
+    let rows: Vec<Value> = in_force(record, which)?
         .take(limit)
         .map(|one| {
             json!({ "kind": one.kind, "value": one.value, "source": one.source, "confidence": one.confidence,
@@ -100,8 +107,8 @@ fn list(data: &Data, which: &Which, limit: usize, format: FormatName) -> anyhow:
     Ok(ExitCode::SUCCESS)
 }
 
-fn export(data: &Data, which: &Which, tlp_max: Tlp) -> anyhow::Result<ExitCode> {
-    let (may, may_not): (Vec<_>, Vec<_>) = kept(data, which)?.partition(|one| one.tlp <= tlp_max);
+fn export(record: &Feeds, which: &Which, tlp_max: Tlp) -> anyhow::Result<ExitCode> {
+    let (may, may_not): (Vec<_>, Vec<_>) = in_force(record, which)?.partition(|one| one.tlp <= tlp_max);
     if !may_not.is_empty() {
         complain(&format!(
             "{} indicators are left out: they may not be shared as TLP:{} (--tlp-max)",
@@ -109,9 +116,8 @@ fn export(data: &Data, which: &Which, tlp_max: Tlp) -> anyhow::Result<ExitCode> 
             tlp_max.as_str()
         ));
     }
-    let now = i64::try_from(Timestamp::now().unix_ns() / 1_000_000_000).unwrap_or(0);
     let mut out = stdout();
-    serde_json::to_writer_pretty(&mut out, &intel::stix::bundle(may, now))?;
+    serde_json::to_writer_pretty(&mut out, &intel::stix::bundle(may, now_s()))?;
     writeln!(out)?;
     out.flush()?;
     Ok(ExitCode::SUCCESS)
@@ -122,7 +128,7 @@ fn look_up(set: &intel::Set, file: &Path) -> anyhow::Result<ExitCode> {
         Some("-") => Box::new(io::stdin().lock()),
         _ => Box::new(BufReader::new(File::open(file).with_context(|| format!("cannot read {}", file.display()))?)),
     };
-    let now = i64::try_from(Timestamp::now().unix_ns() / 1_000_000_000).unwrap_or(0);
+    let now = now_s();
     let mut out = stdout();
     let mut any = false;
     for (index, line) in input.lines().enumerate() {
@@ -159,15 +165,59 @@ fn show(columns: &[&str], rows: &[Value], format: FormatName) -> anyhow::Result<
     crate::output::table(&Table { columns, rows, truncated: false }, format)
 }
 
-/// The indicators of a record that are asked for.
-fn kept(data: &Data, which: &Which) -> anyhow::Result<impl Iterator<Item = Indicator> + use<>> {
-    let (dir, keyring) = open(data)?;
+/// The indicators in force in a record that are asked for.
+fn in_force(record: &Feeds, which: &Which) -> anyhow::Result<impl Iterator<Item = Indicator> + use<>> {
     let kinds: Vec<Kind> = which.kinds.iter().map(|name| name.kind()).collect();
     let source = which.source.clone();
-    let all = server::intel::kept_indicators(&dir, &keyring)?.into_iter();
-    Ok(all.filter(move |one| {
+    let (_, all) = of_record(record)?;
+    Ok(all.into_iter().filter(move |one| {
         (kinds.is_empty() || kinds.contains(&one.kind)) && source.as_ref().is_none_or(|source| one.source == *source)
     }))
+}
+
+/// The feeds of a record, and what is in force by them.
+fn of_record(record: &Feeds) -> anyhow::Result<(IntelConfig, Vec<Indicator>)> {
+    let (dir, keyring) = open(&record.data)?;
+    let config = match &record.config {
+        Some(config) => Config::read(config)?.intel,
+        None => server::intel::kept_config(&keyring)?,
+    };
+    let indicators = server::intel::indicators(&config, &dir, &keyring)?;
+    Ok((config, indicators))
+}
+
+fn set_of(record: &Feeds, warning_lists: &[PathBuf]) -> anyhow::Result<intel::Set> {
+    let (config, indicators) = of_record(record)?;
+    let mut builder = SetBuilder::new(with_lists(config.warnings()?, warning_lists)?);
+    builder.add(indicators)?;
+    let set = builder.build();
+    if set.is_empty() {
+        let dir = record.data.path()?;
+        bail!("{} has no indicators to look up in: configure or import a feed, or name one with --feed FILE", dir.display());
+    }
+    Ok(set)
+}
+
+fn set_of_files(feeds: &[PathBuf], reading: &FeedReading, warning_lists: &[PathBuf]) -> anyhow::Result<intel::Set> {
+    let mut builder = SetBuilder::new(with_lists(WarningLists::builtin(), warning_lists)?);
+    for path in feeds {
+        let name = path.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let found = read_feed(path, reading, &name)?;
+        told(&found.problems);
+        builder.add(found.indicators)?;
+    }
+    let set = builder.build();
+    if set.is_empty() {
+        bail!("--feed: there is nothing in it that can be looked up; `watchkeeper intel check` says why");
+    }
+    Ok(set)
+}
+
+fn with_lists(mut lists: WarningLists, more: &[PathBuf]) -> anyhow::Result<WarningLists> {
+    for path in more {
+        lists.add_misp(&read(path)?).with_context(|| path.display().to_string())?;
+    }
+    Ok(lists)
 }
 
 /// The record and its keys; a server may run on it.
@@ -253,5 +303,22 @@ impl TlpName {
             Self::AmberStrict => Tlp::AmberStrict,
             Self::Red => Tlp::Red,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_expired_is_not_counted_as_looked_up() {
+        let options = Options { kind: Some(Kind::Domain), ..Options::default() };
+        let mut found = feed::read(feed::Format::Plain, b"a.example\nb.example\nc.example\n", &options).unwrap();
+        found.indicators[0].valid_until = Some(1_000);
+        found.indicators[1].valid_until = Some(3_000);
+        let rows = check_rows(&found, 1_000);
+        let told: Vec<(&str, u64)> =
+            rows.iter().map(|row| (row["what"].as_str().unwrap(), row["count"].as_u64().unwrap())).collect();
+        assert_eq!(told, [("looked up: domain", 2), ("expired: domain", 1)]);
     }
 }

@@ -28,7 +28,8 @@ pub(super) fn open(data: &Data, config: Option<&Path>) -> anyhow::Result<Record>
         Some(api) => Record::Server(Box::new(api)),
         None => {
             let rules = Some(rules_in_force(&dir, data, config)?);
-            let settings = NodeSettings { rules, detects: false, ..NodeSettings::default() };
+            let canaries = config.map(Config::read).transpose()?.map(|config| config.canary);
+            let settings = NodeSettings { rules, canaries, detects: false, ..NodeSettings::default() };
             Record::Node(Box::new(Node::open(dir.path(), &data.root()?, &settings)?))
         }
     })

@@ -1,5 +1,6 @@
 //! `watchkeeper detect` and `watchkeeper rules`.
 
+use std::collections::HashSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -16,8 +17,18 @@ use super::jsonl;
 use crate::cli::Rules;
 use crate::output::{complain, printable, say, stdout};
 
+/// Most problems that are told beside what was asked for.
+const PROBLEMS_TOLD_MAX: usize = 16;
+
 pub(super) fn detect(rules: &Path, events: &Path) -> anyhow::Result<ExitCode> {
-    let mut runner = detect::Runner::new(load(Some(rules))?);
+    let rules = load(rules)?;
+    for problem in rules.problems().iter().take(PROBLEMS_TOLD_MAX) {
+        complain(&printable(&problem.to_string()));
+    }
+    if let Some(more @ 1..) = rules.problems().len().checked_sub(PROBLEMS_TOLD_MAX) {
+        complain(&format!("{more} more problems of rules; `watchkeeper rules check` tells all"));
+    }
+    let mut runner = detect::Runner::new(rules);
     let mut lines = Lines::new(jsonl::open(events)?, jsonl::LINE_BYTES_MAX);
     let mut out = stdout();
     let mut all_read = true;
@@ -114,12 +125,15 @@ fn check(dir: Option<PathBuf>, strict: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn test(dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let rules = load(dir.as_deref())?;
+    let (rules, own) = match dir.as_deref() {
+        Some(dir) => beside_builtin(dir).map(|(rules, own)| (rules, Some(own)))?,
+        None => (RuleSet::builtin()?, None),
+    };
     for problem in rules.problems() {
         say(&printable(&format!("LEFT OUT {problem}")))?;
     }
     let left_out = rules.problems().len();
-    let results = rules.test();
+    let results = rules.test_those(|rule| own.as_ref().is_none_or(|own| own.contains(&rule.id)));
     let failed = results.iter().filter(|result| !result.passed()).count();
     for result in results.iter().filter(|result| !result.passed()) {
         let (should, did) = if result.expected { ("fire", "did not") } else { ("stay silent", "fired") };
@@ -133,20 +147,32 @@ fn test(dir: Option<PathBuf>) -> anyhow::Result<ExitCode> {
 /// The Sigma rules of a directory, with the names of their files.
 pub(super) fn rule_files(dir: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
     let files: Vec<_> = RuleSet::read(dir)?.into_iter().filter(|(_, text)| !SignatureFile::is_one(text)).collect();
-    anyhow::ensure!(!files.is_empty(), "no Sigma rules in {}: they are *.yml and *.yaml files", dir.display());
+    anyhow::ensure!(
+        !files.is_empty(),
+        "no Sigma rules in {}: they are *.yml and *.yaml files; examples of signatures are tried by `watchkeeper rules check`",
+        dir.display()
+    );
     Ok(files)
 }
 
-pub(super) fn load(dir: Option<&Path>) -> anyhow::Result<RuleSet> {
-    let rules = dir.map_or_else(RuleSet::builtin, |dir| RuleSet::load(dir, false))?;
-    let named = dir.unwrap_or(Path::new("."));
-    if let (0, Some(first)) = (rules.rules().len(), rules.problems().first()) {
-        anyhow::bail!("no rule of {} can be used; the first problem: {first}", named.display());
-    }
-    anyhow::ensure!(
-        rules.rules().len() > 0,
-        "no Sigma rules in {}: they are *.yml and *.yaml files; examples of signatures are tried by `watchkeeper rules check`",
-        named.display()
-    );
+/// The rules of a directory beside those that are part of the program, as a server has them, and the ids of the directory's own.
+pub(super) fn beside_builtin(dir: &Path) -> anyhow::Result<(RuleSet, HashSet<String>)> {
+    let (rules, own) = RuleSet::beside_builtin(rule_files(dir)?)?;
+    usable(own.len(), &rules, dir)?;
+    Ok((rules, own))
+}
+
+/// The rules of a directory alone.
+fn load(dir: &Path) -> anyhow::Result<RuleSet> {
+    let rules = RuleSet::of_files(rule_files(dir)?)?;
+    usable(rules.rules().len(), &rules, dir)?;
     Ok(rules)
+}
+
+fn usable(count: usize, rules: &RuleSet, dir: &Path) -> anyhow::Result<()> {
+    match (count, rules.problems().first()) {
+        (0, Some(first)) => anyhow::bail!("no rule of {} can be used; the first problem: {first}", dir.display()),
+        (0, None) => anyhow::bail!("no Sigma rules in {}: its files are empty", dir.display()),
+        _ => Ok(()),
+    }
 }

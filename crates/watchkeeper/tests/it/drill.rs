@@ -47,6 +47,13 @@ fn a_drill_of_which_nothing_is_told_or_whose_twin_sets_something_off_fails() {
          - {id: harmless, title: t, attack: [{chat: {user: Good morning}, expect: [AML.T0051], because: w}], twin: [{chat: {user: Good evening}}]}\n\
          - id: unplayable\n  title: t\n  attack: [{result: {tool: x, content: y}, expect: [AML.T0051], because: w}]\n  twin: [{chat: {user: a}}]\n";
     std::fs::write(dir.path().join("own.yaml"), scenarios).unwrap();
+    // Nothing but what is in the directory is listed, or known.
+    let drill =
+        |arguments: &[&str]| watchkeeper().arg("drill").args(arguments).arg("--scenarios").arg(dir.path()).output().unwrap();
+    let listed: Value = serde_json::from_slice(&drill(&["--list", "--json"]).stdout).unwrap();
+    let names: Vec<&str> = listed.as_array().unwrap().iter().map(|row| row["drill"].as_str().unwrap()).collect();
+    assert_eq!(names, ["harmless", "unplayable"]);
+    assert_eq!(drill(&["--case", "tampered-byte"]).status.code(), Some(2));
     let play = |case: &str| {
         let mut command = watchkeeper();
         command.args(["drill", "--json", "--case", case, "--scenarios"]).arg(dir.path()).output().unwrap()
@@ -136,12 +143,14 @@ fn what_cannot_be_played_is_no_failure_of_detection() {
     let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", nobody.local_addr().unwrap());
     drop(nobody);
+    // It cannot be seen: that is said at once, without a server, which would have nowhere to lie.
+    let output = watchkeeper().args(["drill", "--case", "AML.CS0000"]).env("TMPDIR", "/nowhere").output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("not observable") && said.contains("nothing was played"), "{said}");
     let wrong = [
         &["--case", "direct-injection", "--server", &url][..],
         &["--case", "nothing"],
         &["--case", "direct-injection", "--server", "http://watch.example:7700"],
-        // It cannot be seen, so there is nothing to play.
-        &["--case", "AML.CS0000"],
     ];
     for arguments in wrong {
         let output = watchkeeper().arg("drill").args(arguments).env("WATCHKEEPER_API_KEY", "wk_x").output().unwrap();

@@ -360,6 +360,10 @@ fn a_baseline_that_is_gone_blesses_no_other_model_and_a_stalling_endpoint_holds_
 
     // An operator takes the model for the right one: that is recorded with their name.
     let mut command = watchkeeper();
+    let unknown =
+        watchkeeper().args(["eval", "accept", "--name", "sum", "--baseline", &path, "--data"]).arg(&data).output().unwrap();
+    let said = String::from_utf8_lossy(&unknown.stderr);
+    assert!(unknown.status.code() == Some(2) && said.contains("(it has ") && said.contains("sums"), "{said}");
     command.args(["eval", "accept", "--name", "sums", "--operator", "ann", "--baseline", &path, "--data"]).arg(&data);
     let output = command.output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

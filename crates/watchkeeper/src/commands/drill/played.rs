@@ -38,7 +38,7 @@ pub(super) async fn play(target: &Target, scenario: &Scenario) -> anyhow::Result
         let mut played = Vec::new();
         for (player, step) in players.iter_mut().zip([Some(step), scenario.twin.get(at)]) {
             if let Some(step) = step {
-                player.play(step).await.with_context(|| format!("{}, step {}", player.side.as_str(), at + 1))?;
+                player.play(step).await.with_context(|| format!("{}[{at}]", player.side.as_str()))?;
                 // Through the gateway a tool's result comes with the next call.
                 let comes_later = scenario.via.is_gateway() && matches!(step.action, Action::Result { .. });
                 played.extend((!comes_later).then_some(player.side));
@@ -49,7 +49,7 @@ pub(super) async fn play(target: &Target, scenario: &Scenario) -> anyhow::Result
         let now = target.recorded(&names).await?;
         for side in played {
             let (before, now) = (recorded.get(&side).copied().unwrap_or(0), now.get(&side).copied().unwrap_or(0));
-            ensure!(now > before, "{}, step {}: nothing of it is in the record", side.as_str(), at + 1);
+            ensure!(now > before, "{}[{at}]: nothing of it is in the record", side.as_str());
         }
         recorded = now;
         let mut of_attack: Vec<Told> = Vec::new();

@@ -7,21 +7,33 @@ use store::{Cell, Table};
 use crate::cli::FormatName;
 use crate::output::{complain, say, table};
 
-/// What there is.
-pub(super) fn list(scenarios: &[Scenario], format: FormatName) -> anyhow::Result<()> {
-    let columns = ["drill", "wording", "atlas", "via", "steps", "what"].map(str::to_owned).to_vec();
+/// What there is, with the drills of the record.
+pub(super) fn list(scenarios: &[Scenario], of_record: &[(&str, &str)], format: FormatName) -> anyhow::Result<()> {
+    let columns = ["drill", "wording", "atlas", "via", "steps", "of the case study", "what"].map(str::to_owned).to_vec();
     let row = |scenario: &Scenario| {
         let what = match &scenario.not_observable {
             Some(why) => format!("{} (not observable: {why})", scenario.title),
             None => scenario.title.clone(),
         };
-        let steps = i64::try_from(scenario.attack.len()).unwrap_or(i64::MAX);
         let wording = text(scenario.wording.as_str());
-        vec![text(&scenario.id), wording, text(scenario.subject.id()), text(scenario.via.as_str()), Cell::Int(steps), text(&what)]
+        let [via, steps, of_study] = match scenario.not_observable {
+            // What is not played has no way in.
+            Some(_) => [Cell::Null, Cell::Null, Cell::Null],
+            None => [
+                text(scenario.via.as_str()),
+                Cell::Int(i64::try_from(scenario.attack.len()).unwrap_or(i64::MAX)),
+                scenario.steps_played().map_or(Cell::Null, |(played, all)| {
+                    let played: Vec<String> = played.iter().map(ToString::to_string).collect();
+                    Cell::Text(format!("{} of {all}", played.join(", ")))
+                }),
+            ],
+        };
+        vec![text(&scenario.id), wording, text(scenario.subject.id()), via, steps, of_study, text(&what)]
     };
     let mut rows: Vec<Vec<Cell>> = scenarios.iter().map(row).collect();
-    for (id, title) in assure::drill::RECORD_DRILLS {
-        rows.push(vec![text(id), text(Wording::First.as_str()), text("record"), text("verify"), Cell::Int(1), text(title)]);
+    for (id, title) in of_record {
+        let wording = text(Wording::First.as_str());
+        rows.push(vec![text(id), wording, text("record"), text("verify"), Cell::Int(1), Cell::Null, text(title)]);
     }
     table(&Table { columns, rows, truncated: false }, format)
 }
@@ -47,7 +59,8 @@ pub(super) fn tell(outcomes: &[Outcome], format: FormatName) -> anyhow::Result<(
         return Ok(());
     }
     say(
-        "first: the first step at which it can be seen; detected: the step at which it was told; ms: from the event's acceptance to the detection's record.",
+        "first: the first step at which it can be seen; detected: the step at which it was told; both of a case study as ATLAS numbers its procedure. \
+         ms: from the event's acceptance to the detection's record.",
     )?;
     for outcome in outcomes.iter().filter(|outcome| outcome.why.is_some()) {
         say(&format!("{} ({}): {}", outcome.scenario, outcome.subject, outcome.why.as_deref().unwrap_or_default()))?;
@@ -98,16 +111,20 @@ fn problem(outcome: &Outcome) -> String {
     }
     let expected =
         |step: &assure::drill::StepOutcome| step.expect.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-    let first = outcome.first_observable.and_then(|step| outcome.steps.get(step - 1));
     match outcome.verdict {
         Verdict::Early => {
-            let early = outcome.steps.iter().take(outcome.first_observable.unwrap_or(1) - 1).flat_map(|step| &step.told);
+            let early = outcome.steps_before().flat_map(|step| &step.told);
             format!("told before anything was wrong: {}", titles(&early.cloned().collect::<Vec<_>>()))
         }
-        _ => first.map_or_else(
-            || "nothing was told".to_owned(),
-            |step| format!("step {}: {} was expected, told was: {}", step.step, expected(step), titles(&step.told)),
-        ),
+        _ => match (outcome.telling_steps().next(), outcome.first_observable) {
+            (Some(step), Some(number)) if step.told.is_empty() => {
+                format!("step {number}: {} was expected, and nothing was told", expected(step))
+            }
+            (Some(step), Some(number)) => {
+                format!("step {number}: {} was expected, told was: {}", expected(step), titles(&step.told))
+            }
+            _ => "nothing was told".to_owned(),
+        },
     }
 }
 
