@@ -25,7 +25,11 @@ fn shape(scenario: &Scenario) -> Result<(), String> {
         return Err("twin: it must have as many steps as the attack, and at least one".to_owned());
     }
     let Some(first) = scenario.first_observable() else { return Err("expect: no step has any".to_owned()) };
-    if scenario.twin.iter().any(|step| !step.expect.is_empty() || !step.atlas.is_empty() || step.because.is_some()) {
+    if scenario
+        .twin
+        .iter()
+        .any(|step| !step.expect.is_empty() || !step.rules.is_empty() || !step.atlas.is_empty() || step.because.is_some())
+    {
         return Err("twin: nothing is expected of it, and it plays no step of a case study".to_owned());
     }
     if let Subject::Technique(technique) = scenario.subject
@@ -34,6 +38,9 @@ fn shape(scenario: &Scenario) -> Result<(), String> {
         return Err(format!("expect: the first step that expects something must expect {technique}"));
     }
     for step in &scenario.attack {
+        if step.expect.is_empty() && !step.rules.is_empty() {
+            return Err("rules: they are of a step that expects something".to_owned());
+        }
         let is_study = matches!(scenario.subject, Subject::CaseStudy(_));
         if is_study && step.atlas.is_empty() != step.expect.is_empty() {
             return Err(
@@ -90,7 +97,7 @@ fn concerns(scenario: &Scenario) -> Result<(), String> {
 }
 
 /// The techniques that a step plays. None of behaviour, which is no technique by itself.
-fn played<'a>(scenario: &'a Scenario, step: &Step) -> Vec<&'a str> {
+pub(super) fn played<'a>(scenario: &'a Scenario, step: &Step) -> Vec<&'a str> {
     match &scenario.subject {
         Subject::Technique(technique) => vec![technique.as_str()],
         Subject::CaseStudy(study) => {
@@ -102,6 +109,6 @@ fn played<'a>(scenario: &'a Scenario, step: &Step) -> Vec<&'a str> {
 }
 
 /// Whether a technique is one that is played, or one below it. The one above would take its neighbours for evidence.
-fn is_evidence(expected: TechniqueId, played: &str) -> bool {
+pub(super) fn is_evidence(expected: TechniqueId, played: &str) -> bool {
     expected.as_str().strip_prefix(played).is_some_and(|below| below.is_empty() || below.starts_with('.'))
 }

@@ -70,6 +70,7 @@ pub(super) const STEP: Form = Form {
             "expect",
             "something must be told that is evidence of one of these techniques, or of one below them. Without it nothing may be told yet",
         ),
+        ("rules", "ids of rules: only what they tell counts"),
         ("because", "why another technique than the one that is played is evidence of it"),
         ("session", "a name of the conversation, where it is not the first"),
     ],

@@ -3,6 +3,7 @@
 use event::TechniqueId;
 use serde::Serialize;
 
+use super::check;
 use super::scenario::{Scenario, Step, Wording};
 
 /// A detection that a step set off.
@@ -56,6 +57,9 @@ pub struct StepOutcome {
     pub atlas: Vec<u8>,
     /// What must be told of it.
     pub expect: Vec<TechniqueId>,
+    /// Ids of the rules that must tell it, where there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub rules: Vec<String>,
     /// Whether it was.
     pub is_seen: bool,
     /// What was told.
@@ -66,14 +70,18 @@ impl StepOutcome {
     /// What a step set off.
     #[must_use]
     pub fn of(at: usize, step: &Step, told: Vec<Told>) -> Self {
-        let is_seen = told.iter().any(|told| step.expect.iter().any(|expected| shows(told, *expected)));
-        Self { step: at + 1, atlas: step.atlas.clone(), expect: step.expect.clone(), is_seen, told }
+        let (atlas, expect, rules) = (step.atlas.clone(), step.expect.clone(), step.rules.clone());
+        let mut outcome = Self { step: at + 1, atlas, expect, rules, is_seen: false, told };
+        outcome.is_seen = outcome.evidence().is_some();
+        outcome
     }
 
     /// The first detection that is evidence of what was expected.
     #[must_use]
     pub fn evidence(&self) -> Option<&Told> {
-        self.told.iter().find(|told| self.expect.iter().any(|expected| shows(told, *expected)))
+        let counts = |told: &&Told| self.rules.is_empty() || self.rules.contains(&told.rule);
+        let is_of = |told: &&Told| self.expect.iter().any(|expected| shows(told, *expected));
+        self.told.iter().filter(counts).find(is_of)
     }
 }
 
@@ -122,6 +130,10 @@ pub struct Outcome {
     /// What was told first of what was expected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Told>,
+    /// Whether that names a technique which the step plays, and not only another one that is evidence of it. Not known of behaviour, which
+    /// is no technique by itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub is_as_played: Option<bool>,
     /// The attack's steps.
     pub steps: Vec<StepOutcome>,
     /// What the twin set off. It must be empty.
@@ -142,8 +154,14 @@ impl Outcome {
             (_, None) => Verdict::Missed,
         };
         let evidence = seen.and_then(|seen| steps[seen].evidence().cloned());
+        let is_as_played = seen.zip(evidence.as_ref()).and_then(|(seen, told)| {
+            let played = check::played(scenario, &scenario.attack[seen]);
+            let is = |played: &&str| told.techniques.iter().any(|technique| check::is_evidence(*technique, played));
+            (!played.is_empty()).then(|| played.iter().any(is))
+        });
         Self {
             verdict,
+            is_as_played,
             detected_at: seen.map(|at| scenario.step_number(at)),
             evidence,
             steps,
@@ -166,6 +184,7 @@ impl Outcome {
             first_observable: scenario.first_observable().map(|at| scenario.step_number(at)),
             detected_at: None,
             evidence: None,
+            is_as_played: None,
             steps: Vec::new(),
             twin: Vec::new(),
         }
@@ -211,6 +230,10 @@ pub struct Summary {
     pub twins_set_off: usize,
     /// Steps after the first one that shows, of which something must be told, too.
     pub later_steps: Count,
+    /// Of the techniques and case studies that were caught: those that were told under a technique which the step plays.
+    pub as_played: Count,
+    /// Of all that were caught: those of which a detection of severity `medium` or higher told.
+    pub from_medium: Count,
 }
 
 /// How many were played, and how many of these were told of as they must be.
@@ -253,6 +276,12 @@ impl Summary {
                 _ => &mut summary.others,
             };
             count.add(outcome.verdict == Verdict::Caught);
+            if let (Verdict::Caught, Some(told)) = (outcome.verdict, &outcome.evidence) {
+                summary.from_medium.add(matches!(told.severity.as_str(), "medium" | "high" | "critical"));
+                if let Some(is) = outcome.is_as_played {
+                    summary.as_played.add(is);
+                }
+            }
             for step in outcome.telling_steps().skip(1) {
                 summary.later_steps.add(step.is_seen);
             }
@@ -333,6 +362,20 @@ mod tests {
         assert_eq!((caught.verdict, caught.first_observable, caught.detected_at), (Verdict::Caught, Some(3), Some(3)));
         assert_eq!((late.verdict, late.first_observable, late.detected_at), (Verdict::Late, Some(3), Some(4)));
         assert_eq!(Summary::of(&[caught, late], Wording::First).later_steps, Count { played: 4, caught: 1 });
+    }
+
+    #[test]
+    fn where_rules_are_named_no_other_rule_counts() {
+        for (rules, verdict) in [("[r, s]", Verdict::Caught), ("[s]", Verdict::Missed)] {
+            let text = format!(
+                "scenarios: [{{id: a, title: t, attack: [{{chat: {{}}, expect: [AML.T0051], rules: {rules}, because: w}}], twin: [{{chat: {{}}}}]}}]"
+            );
+            let scenario = parse("f", &text).unwrap().remove(0);
+            let step = StepOutcome::of(0, &scenario.attack[0], vec![told("AML.T0051")]);
+            let outcome = Outcome::of(&scenario, vec![step], Vec::new());
+            assert_eq!((outcome.verdict, outcome.is_as_played), (verdict, None), "{rules}");
+            assert_eq!(Summary::of(&[outcome], Wording::First).from_medium.caught, usize::from(verdict == Verdict::Caught));
+        }
     }
 
     #[test]

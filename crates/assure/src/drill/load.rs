@@ -180,6 +180,8 @@ struct StepForm {
     atlas: Vec<u8>,
     #[serde(default)]
     expect: Vec<TechniqueId>,
+    #[serde(default)]
+    rules: Vec<String>,
     because: Option<String>,
     session: Option<String>,
     chat: Option<Chat>,
@@ -265,9 +267,9 @@ impl VariantForm {
             .attack
             .iter()
             .chain(&self.twin)
-            .any(|form| !form.expect.is_empty() || !form.atlas.is_empty() || form.because.is_some())
+            .any(|form| !form.expect.is_empty() || !form.rules.is_empty() || !form.atlas.is_empty() || form.because.is_some())
         {
-            return Err("atlas, expect, because: those of the scenario hold".to_owned());
+            return Err("atlas, expect, rules, because: those of the scenario hold".to_owned());
         }
         if self.attack.len() != first.attack.len() {
             return Err(format!("attack: the scenario has {} steps, here are {}", first.attack.len(), self.attack.len()));
@@ -285,6 +287,7 @@ impl VariantForm {
         for (step, like) in sides.into_iter().flat_map(|(steps, like)| steps.iter_mut().zip(like)) {
             step.atlas.clone_from(&like.atlas);
             step.expect.clone_from(&like.expect);
+            step.rules.clone_from(&like.rules);
             step.because.clone_from(&like.because);
             if step.session.is_none() {
                 step.session.clone_from(&like.session);
@@ -319,9 +322,14 @@ impl StepForm {
         ];
         let mut actions = actions.into_iter().flatten();
         match (actions.next(), actions.next()) {
-            (Some(action), None) => {
-                Ok(Step { atlas: self.atlas, expect: self.expect, because: self.because, session: self.session, action })
-            }
+            (Some(action), None) => Ok(Step {
+                atlas: self.atlas,
+                expect: self.expect,
+                rules: self.rules,
+                because: self.because,
+                session: self.session,
+                action,
+            }),
             _ => Err("name one of chat, result, retrieve, mcp, mcp_tools, hook, egress, prompts, events".to_owned()),
         }
     }

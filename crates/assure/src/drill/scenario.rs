@@ -243,6 +243,9 @@ pub struct Step {
     pub atlas: Vec<u8>,
     /// Something must be told that is evidence of one of these techniques, or of one below them. Empty: nothing must be told yet.
     pub expect: Vec<TechniqueId>,
+    /// Ids of rules: only what they tell counts. Empty: what any rule tells, of the techniques. Of behaviour a technique alone would let
+    /// pass what has nothing to do with the step.
+    pub rules: Vec<String>,
     /// Why what is expected is evidence of what is played, where it is another technique.
     pub because: Option<String>,
     /// The conversation, where it is not the first.

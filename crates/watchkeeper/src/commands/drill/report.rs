@@ -71,10 +71,13 @@ pub(super) fn tell(outcomes: &[Outcome], format: FormatName) -> anyhow::Result<(
     for (wording, summary) in summaries.iter().filter(is_told) {
         let later = summary.later_steps;
         say(&format!(
-            "{} wording: {summary}; {} not observable, {} left out; later steps {later}",
+            "{} wording: {summary}; {} not observable, {} left out; later steps {later}; caught under a technique that the step plays: {}; \
+             caught by a detection from medium on: {}",
             wording.as_str(),
             summary.not_observable,
-            summary.left_out
+            summary.left_out,
+            summary.as_played,
+            summary.from_medium
         ))?;
     }
     Ok(())
