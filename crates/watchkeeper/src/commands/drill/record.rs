@@ -67,7 +67,14 @@ pub(super) fn drills(dir: &Path, data: &Path, root: &RootKeyPlace, asked: impl F
         let found = fault(&copy, root)?;
         let is_named = found.as_ref().is_some_and(|(fault, _)| fault.contains(&file));
         let told: Vec<Told> = found.iter().map(|(fault, ms)| told(id, fault, *ms)).collect();
-        let step = StepOutcome { step: 1, atlas: Vec::new(), expect: Vec::new(), is_seen: is_named, told: told.clone() };
+        let step = StepOutcome {
+            step: 1,
+            atlas: Vec::new(),
+            expect: Vec::new(),
+            rules: Vec::new(),
+            is_seen: is_named,
+            told: told.clone(),
+        };
         let verdict = if is_named { Verdict::Caught } else { Verdict::Missed };
         outcomes.push(Outcome {
             detected_at: is_named.then_some(1),
@@ -92,6 +99,7 @@ fn outcome(id: &str, title: &str, verdict: Verdict) -> Outcome {
         why: None,
         first_observable: Some(1),
         detected_at: None,
+        is_as_played: None,
         evidence: None,
         steps: Vec::new(),
         twin: Vec::new(),
