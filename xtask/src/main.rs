@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod clients;
+#[cfg(test)]
+mod code_map;
 mod drill;
 mod matrix;
 

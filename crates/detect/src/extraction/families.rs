@@ -54,7 +54,7 @@ impl Families {
     pub(crate) fn is_common(&mut self, scope: u64, template: u64, day: u32) -> bool {
         self.0.get(&(scope, template)).is_some_and(|family| {
             let accounts = family.sketches.as_ref().map_or(0.0, |sketches| sketches.accounts.count());
-            day - family.first_day >= OWN_DAYS && accounts >= COMMON_ACCOUNTS
+            day.saturating_sub(family.first_day) >= OWN_DAYS && accounts >= COMMON_ACCOUNTS
         })
     }
 
@@ -78,7 +78,7 @@ impl Families {
         sketches.add(seen.account, filling);
         if family.told
             || known_for < KNOWN_DAYS_MIN
-            || day - family.first_day >= OWN_DAYS
+            || day.saturating_sub(family.first_day) >= OWN_DAYS
             || f64::from(family.today) < FILLINGS_MIN
         {
             return None;

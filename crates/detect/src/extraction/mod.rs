@@ -58,7 +58,7 @@ impl Extraction {
         let account = self.accounts.entry(seen.account, Account::default);
         account.turn_to(seen.day, habits);
         let is_new = seen.prompt.is_none_or(|prompt| account.is_new(prompt));
-        let known_for = seen.day - habits.since;
+        let known_for = seen.day.saturating_sub(habits.since);
         let mut is_common = |template| self.families.is_common(seen.scope, template, seen.day);
         account.observe(seen, is_new, habits, &mut is_common, out);
         if let (Some(prompt), true) = (seen.prompt, is_new) {

@@ -486,14 +486,15 @@ fn variations_that_the_rule_was_made_for_are_found() {
     assert!(recall >= 0.9 && false_alarms == 0, "{recall} {false_alarms}\n{}", shown(&table));
 }
 
-/// The honest figure: what it does on variations that it was not made for is not to get worse than it was when it was first run on them.
+/// The honest figure: what it does on variations that it was not made for is not to get worse than the page says (0.742; 0.520 when it was first run on
+/// them).
 #[test]
 fn variations_that_the_rule_was_not_made_for_are_measured() {
     let table = measure(&HELD_OUT);
     println!("{}", shown(&table));
     let (recall, false_alarms) = sums(&table);
     println!("recall {recall:.3}, alarms of twins {false_alarms}");
-    assert!(recall >= 0.52 && false_alarms == 0, "{}", shown(&table));
+    assert!(recall >= 0.72 && false_alarms == 0, "{}", shown(&table));
     if let Some(file) = std::env::var_os("WATCHKEEPER_WRITE_VARIATIONS") {
         let all = DEVELOPED.iter().chain(&HELD_OUT).flat_map(|family| sessions(family));
         std::fs::write(file, all.map(|session| format!("{session}\n")).collect::<String>()).unwrap();
