@@ -150,7 +150,7 @@ mod tests {
         assert!(evaluations(&keyring).unwrap().is_empty());
         let one = |name: &str| {
             format!(
-                "[[evaluate]]\nname = {name:?}\nset = \"s\"\nendpoint = \"https://m.example/\"\nmodel = \"m\"\nbaseline = \"b\"\n"
+                "[[evaluate]]\nname = {name:?}\nset = \"s\"\nendpoint = \"https://m.example/\"\nmodel = \"m\"\nevery = \"6h\"\nbaseline = \"b\"\n"
             )
         };
         let configuration = Configuration::of(&toml::from_str(&(one("a") + &one("b"))).unwrap()).unwrap();
