@@ -12,9 +12,14 @@ use event::taxonomy::{TELEMETRY_LOGGING, atlas};
 use serde::{Deserialize, Serialize};
 
 pub use layer::navigator_layer;
-pub use needs::{field_of_piece, kinds_of};
+pub use needs::{field_of_piece, kinds_of, needed_fields};
 
 use crate::rules::{Rule, RuleKind, RuleSet, examples};
+
+/// The ids of detectors that are no rules, and cover what they have detected.
+pub fn built_in() -> impl Iterator<Item = &'static str> {
+    crate::flow::detectors().map(|(id, ..)| id)
+}
 
 /// What a record shows of what rules need.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub struct Seen {
     pub categories: BTreeSet<String>,
     /// Detections by the id of their rule.
     pub detections: BTreeMap<String, u64>,
+    /// What could not be asked of it, in words: what is missing may be there then.
+    pub cut: Vec<String>,
 }
 
 /// How well a technique, or a rule of it, is covered, the worst first.
@@ -62,7 +69,7 @@ impl State {
 }
 
 /// What covers ATLAS.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
     /// The release of ATLAS.
     pub atlas: String,
@@ -70,6 +77,9 @@ pub struct Coverage {
     pub is_of_record: bool,
     /// Rules, correlations and filters that were looked at.
     pub rules: usize,
+    /// What could not be asked of the record, in words: fields that are missing may be there then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut: Vec<String>,
     /// Every technique, by its id.
     pub techniques: Vec<TechniqueCoverage>,
 }
@@ -117,12 +127,19 @@ impl Coverage {
     /// what it has detected.
     #[must_use]
     pub fn of(rules: &RuleSet, seen: Option<&Seen>) -> Self {
+        // It does not stop before its end.
+        Self::of_until(rules, seen, &|| false).unwrap_or_default()
+    }
+
+    /// As [`of`](Self::of); nothing when it is to stop, which `stopping` is asked between rules, examples and their events.
+    #[must_use]
+    pub fn of_until(rules: &RuleSet, seen: Option<&Seen>, stopping: &dyn Fn() -> bool) -> Option<Self> {
         let all = rules.all();
         let mut by_technique: BTreeMap<TechniqueId, Vec<RuleCoverage>> = BTreeMap::new();
         let speaking =
             all.iter().enumerate().filter(|(place, rule)| rule.info.kind != RuleKind::Filter && rules.sigma().speaks(*place));
         for (_, rule) in speaking.filter(|(_, rule)| !rule.info.techniques.is_empty()) {
-            let covers = RuleCoverage::of(rule, all, seen);
+            let covers = RuleCoverage::of(rule, all, seen, stopping)?;
             for technique in &rule.info.techniques {
                 by_technique.entry(*technique).or_default().push(covers.clone());
             }
@@ -148,7 +165,13 @@ impl Coverage {
                 rules,
             })
         });
-        Self { atlas: atlas().version.clone(), is_of_record: seen.is_some(), rules: all.len(), techniques: techniques.collect() }
+        Some(Self {
+            atlas: atlas().version.clone(),
+            is_of_record: seen.is_some(),
+            rules: all.len(),
+            cut: seen.map(|seen| seen.cut.clone()).unwrap_or_default(),
+            techniques: techniques.collect(),
+        })
     }
 
     /// How many techniques are in a state; of all, and of those of AML.M0024.
@@ -203,8 +226,11 @@ impl Coverage {
 }
 
 impl RuleCoverage {
-    fn of(rule: &Rule, all: &[Rule], seen: Option<&Seen>) -> Self {
-        let results = examples::run_rule(rule, all);
+    fn of(rule: &Rule, all: &[Rule], seen: Option<&Seen>, stopping: &dyn Fn() -> bool) -> Option<Self> {
+        if stopping() {
+            return None;
+        }
+        let results = examples::run_rule_until(rule, all, stopping)?;
         let examples_passed = results.iter().filter(|(result, _)| result.passed()).count();
         let examples_failed = results.len() - examples_passed;
         let is_proven = examples_failed == 0 && results.iter().any(|(result, _)| result.expected);
@@ -218,7 +244,7 @@ impl RuleCoverage {
             (true, Some(_)) => State::FieldsNotSeen,
         };
         let (id, title) = (rule.info.id.clone(), rule.info.title.clone());
-        Self { id, title, state, examples_passed, examples_failed, missing, detections }
+        Some(Self { id, title, state, examples_passed, examples_failed, missing, detections })
     }
 
     /// The title, and what is to be known of it.
@@ -276,7 +302,7 @@ mod tests {
             let texts = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect();
             let detections =
                 [("3f0c8a52-7d6e-4c1b-9a53-0d5b2f6c7e11".to_owned(), detected)].into_iter().filter(|one| one.1 > 0).collect();
-            let seen = Seen { fields: texts(fields), categories: texts(categories), detections };
+            let seen = Seen { fields: texts(fields), categories: texts(categories), detections, ..Seen::default() };
             let coverage = Coverage::of(&good, Some(&seen));
             let one = coverage.techniques.iter().find(|one| one.technique.as_str() == "AML.T0053").unwrap();
             (one.state, one.rules[0].missing.join(","))

@@ -10,13 +10,13 @@
 //! Time is that of the events and the order that of the journal, so a replay gives the same risk. Detections of risk add to no risk.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 
 use event::{EventId, Identity, Part, RecordedEvent, TechniqueId, attr};
 use journal::Seq;
-use lru::LruCache;
 use sanitize::Clean;
+use serde::{Deserialize, Serialize};
 
+use crate::behaviour::Bounded;
 use crate::detection::{Detection, Evidence, Severity, Verdict, sha256_hex};
 use crate::session::hash;
 
@@ -50,13 +50,13 @@ const RUNBOOK: &str = "risk";
 
 /// What everybody's detections add up to.
 pub(crate) struct Risk {
-    entities: LruCache<u64, Entity>,
+    entities: Bounded<u64, Entity>,
     digest: String,
 }
 
 /// What is known of one.
-#[derive(Debug, Default)]
-struct Entity {
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Entity {
     /// What each rule has added, as of `time_s`.
     added: Vec<Added>,
     time_s: i64,
@@ -65,7 +65,7 @@ struct Entity {
 }
 
 /// What a rule has added.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Added {
     rule: String,
     title: String,
@@ -77,6 +77,9 @@ struct Added {
     event: EventId,
     seq: Option<Seq>,
 }
+
+/// Entities as they are handed on.
+pub(crate) type Handed = Bounded<u64, Entity>;
 
 /// Somebody whose risk crossed the threshold.
 struct Crossed {
@@ -106,13 +109,23 @@ impl Risk {
     fn with_entities(max: usize) -> Self {
         let constants = format!("{RULE_VERSION} {HALF_LIFE_S} {RULE_MAX} {TECHNIQUE_MAX} {THRESHOLD} {GRAVE} {TECHNIQUES_MIN}");
         Self {
-            entities: LruCache::new(NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN)),
+            entities: Bounded::new(max),
             digest: sha256_hex(&[constants.as_bytes()]),
         }
     }
 
+    /// What the next one goes on with.
+    pub(crate) fn hand_on(self) -> Handed {
+        self.entities
+    }
+
+    /// Goes on with what was handed on, in the place of what it knows itself: a risk fades over days, and no reading anew brings it back.
+    pub(crate) fn go_on(&mut self, handed: Handed) {
+        self.entities = handed;
+    }
+
     /// Adds what was detected in `event` to the risk of whoever was involved: also what a spent budget keeps from being told, `told` says
-    /// which. Gives a detection where that made somebody a risk.
+    /// which, and `again` what added to it before and was not told then. Gives a detection where that made somebody a risk.
     pub(crate) fn observe(
         &mut self,
         event: &RecordedEvent<Clean>,
@@ -120,6 +133,7 @@ impl Risk {
         time_s: i64,
         detections: &[Detection],
         told: &[bool],
+        again: &[bool],
     ) -> Option<Detection> {
         if detections.is_empty() {
             return None;
@@ -127,10 +141,13 @@ impl Risk {
         let mut crossed = Vec::new();
         for (kind, id) in entities(event) {
             let key = hash(&[b"risk", kind.as_bytes(), id.as_bytes()]);
-            let entity = self.entities.get_or_insert_mut(key, Entity::default);
+            let entity = self.entities.entry(key, Entity::default);
             entity.decay(time_s);
-            for (detection, is_told) in detections.iter().zip(told) {
-                entity.add(detection, *is_told, seq);
+            for ((detection, is_told), is_again) in detections.iter().zip(told).zip(again) {
+                match is_again {
+                    false => entity.add(detection, *is_told, seq),
+                    true => entity.tell(detection, *is_told),
+                }
             }
             let (risk, techniques) = entity.risk();
             if risk < REARM {
@@ -237,6 +254,12 @@ impl Entity {
         self.added.retain(|added| added.amount >= 0.1);
     }
 
+    /// What has added to it is told now.
+    fn tell(&mut self, detection: &Detection, is_told: bool) {
+        let added = self.added.iter_mut().find(|added| is_told && added.rule == detection.rule.as_str());
+        added.into_iter().for_each(|added| added.detection = Some(detection.id));
+    }
+
     fn add(&mut self, detection: &Detection, is_told: bool, seq: Seq) {
         let more = weight(detection.severity) * f64::from(detection.confidence);
         let event = detection.events.last().copied().unwrap_or(detection.id);
@@ -310,7 +333,7 @@ mod tests {
             let event = event(user, *second);
             let found = detected(&event, rule, technique, *severity, 0.8);
             let seconds = i64::try_from(*second).unwrap();
-            told.extend(risk.observe(&event, Seq(*second), seconds, &[found], &[true]).map(|one| (*second, one.severity)));
+            told.extend(risk.observe(&event, Seq(*second), seconds, &[found], &[true], &[false]).map(|one| (*second, one.severity)));
         }
         told
     }
@@ -375,8 +398,8 @@ mod tests {
             let mut risk = Risk::new();
             let (first, last) = (event("ann", 5), event("ann", 9));
             let one = detected(&first, "one", "AML.T0051", Severity::Critical, 0.9);
-            assert_eq!(risk.observe(&first, Seq(1), 5, &[one], &[is_told]), None);
-            risk.observe(&last, Seq(2), 9, &[detected(&last, "two", "AML.T0057", Severity::High, 0.9)], &[true]).unwrap()
+            assert_eq!(risk.observe(&first, Seq(1), 5, &[one], &[is_told], &[false]), None);
+            risk.observe(&last, Seq(2), 9, &[detected(&last, "two", "AML.T0057", Severity::High, 0.9)], &[true], &[false]).unwrap()
         };
         let one = found(true);
         assert_eq!(one, found(true));
@@ -401,9 +424,9 @@ mod tests {
             let event = event(&format!("user {n}"), u64::from(n));
             let found: Vec<Detection> =
                 (0..50).map(|rule| detected(&event, &format!("r{rule}"), "AML.T0051", Severity::Low, 0.5)).collect();
-            risk.observe(&event, Seq(u64::from(n)), i64::from(n), &found, &vec![true; found.len()]);
+            risk.observe(&event, Seq(u64::from(n)), i64::from(n), &found, &vec![true; found.len()], &vec![false; found.len()]);
         }
         assert_eq!(risk.entities.len(), 16);
-        assert!(risk.entities.iter().all(|(_, entity)| entity.added.len() <= RULES_MAX));
+        assert!(risk.entities.iter_mut().all(|(_, entity)| entity.added.len() <= RULES_MAX));
     }
 }

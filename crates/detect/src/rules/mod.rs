@@ -16,7 +16,7 @@ use inspect::format::SignatureFile;
 
 pub use check::Problem;
 pub use examples::ExampleResult;
-pub(crate) use extension::Extension;
+pub(crate) use extension::{Example, Extension};
 
 use crate::budget::{AlertBudget, Budgets};
 use crate::builtin;
@@ -36,14 +36,17 @@ pub(crate) const RULES_MAX: usize = 20_000;
 
 /// Sigma rules, correlations and filters that work together.
 pub struct RuleSet {
-    rules: Vec<Rule>,
+    rules: Arc<Vec<Rule>>,
     sigma: Sigma,
-    problems: Vec<Problem>,
-    notes: Vec<String>,
+    problems: Arc<Vec<Problem>>,
+    notes: Arc<Vec<String>>,
     canaries: Canaries,
     signs: Arc<Signs>,
     budget: AlertBudget,
 }
+
+/// The rules of a set as they were read: what a set is compiled of, and a part of what it takes. For whoever keeps rules, or changes them.
+pub struct Uncompiled(RuleSet);
 
 /// Where rules come from, and what is asked of them.
 #[derive(Debug, Clone, Default)]
@@ -67,6 +70,8 @@ pub(crate) struct Rule {
     pub(crate) parsed: Parsed,
     /// About what it takes compiled, in bytes.
     pub(crate) weight: usize,
+    /// Whether it came with somebody's request.
+    pub(crate) is_of_request: bool,
 }
 
 /// What is known of a rule.
@@ -147,6 +152,9 @@ pub enum RuleError {
     /// The rules cannot be compiled together.
     #[error("the rules cannot be compiled together: {0}")]
     Compile(String),
+    /// Whoever asked for the rules does not wait for them any more, or the program stops.
+    #[error("nobody waits for the rules any more")]
+    Stopped,
     /// The signs that come with the program cannot be read.
     #[error("the signs of content/signs: {0}")]
     Signs(#[from] inspect::LoadError),
@@ -195,36 +203,54 @@ impl RuleSet {
         load::assemble(vec![Source { files, must_prove: false }], &[])
     }
 
-    /// These rules with those of files, which go before them.
+    /// The rules of the files of somebody's request: as [`of_files`](Self::of_files), within a bound of their own. `stopping` is asked
+    /// between rules.
+    ///
+    /// # Errors
+    /// As [`of_files`](Self::of_files), and [`RuleError::Stopped`].
+    pub fn of_request(files: Vec<(PathBuf, String)>, stopping: &dyn Fn() -> bool) -> Result<Self, RuleError> {
+        bound(&files)?;
+        load::beside(Vec::new(), Vec::new(), files, stopping)
+    }
+
+    /// These rules with those of files, which go before them: as [`Uncompiled::with_request`].
     ///
     /// # Errors
     /// As [`of_files`](Self::of_files).
     pub fn with_files(self, files: Vec<(PathBuf, String)>) -> Result<Self, RuleError> {
-        bound(&files)?;
-        let Self { rules, problems, canaries, budget, .. } = self;
-        let set = load::beside(rules, problems, files)?;
-        Ok(Self { canaries, budget, ..set })
+        self.into_uncompiled().with_request(files, &|| false)
+    }
+
+    /// What it is compiled of.
+    #[must_use]
+    pub fn uncompiled(&self) -> Uncompiled {
+        Uncompiled(Self {
+            rules: self.rules.clone(),
+            sigma: Sigma::empty(),
+            problems: self.problems.clone(),
+            notes: self.notes.clone(),
+            canaries: self.canaries.clone(),
+            signs: self.signs.clone(),
+            budget: self.budget,
+        })
+    }
+
+    /// What it was compiled of.
+    #[must_use]
+    pub fn into_uncompiled(self) -> Uncompiled {
+        Uncompiled(Self { sigma: Sigma::empty(), ..self })
     }
 
     fn of(rules: Vec<Rule>, problems: Vec<Problem>, notes: Vec<String>) -> Result<Self, RuleError> {
         let sigma = Sigma::compile(rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
         let signs = Arc::new(Signs::builtin()?);
+        let (rules, problems, notes) = (Arc::new(rules), Arc::new(problems), Arc::new(notes));
         Ok(Self { rules, sigma, problems, notes, canaries: Canaries::default(), signs, budget: AlertBudget::default() })
     }
 
     /// The same rules compiled anew: for an [`Engine`](crate::Engine) that begins with empty state.
     pub fn again(&self) -> Result<Self, RuleError> {
-        let sigma = Sigma::compile(self.rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
-        let (rules, problems, notes) = (self.rules.clone(), self.problems.clone(), self.notes.clone());
-        Ok(Self {
-            rules,
-            sigma,
-            problems,
-            notes,
-            canaries: self.canaries.clone(),
-            signs: self.signs.clone(),
-            budget: self.budget,
-        })
+        self.uncompiled().compile()
     }
 
     /// The alert budget of rules that do not say their own.
@@ -381,6 +407,47 @@ impl RuleSet {
 
     pub(crate) fn match_at(&self, position: usize) -> Option<Match> {
         self.rule(position).map(|rule| Match { rule: rule.info.id.clone(), title: rule.info.title.clone() })
+    }
+}
+
+impl Uncompiled {
+    /// The rules, compiled, with empty state.
+    ///
+    /// # Errors
+    /// [`RuleError::Compile`]; rules that were compiled before are again.
+    pub fn compile(&self) -> Result<RuleSet, RuleError> {
+        let sigma = Sigma::compile(self.0.rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
+        Ok(RuleSet { sigma, ..self.0.uncompiled().0 })
+    }
+
+    /// These rules with those of the files of somebody's request, which go before them, and have a bound of their own: none of these is
+    /// left out for want of room because of them. `stopping` is asked between rules.
+    ///
+    /// # Errors
+    /// As [`RuleSet::of_request`].
+    pub fn with_request(self, files: Vec<(PathBuf, String)>, stopping: &dyn Fn() -> bool) -> Result<RuleSet, RuleError> {
+        bound(&files)?;
+        let RuleSet { rules, problems, canaries, budget, .. } = self.0;
+        let set = load::beside(Arc::unwrap_or_clone(rules), Arc::unwrap_or_clone(problems), files, stopping)?;
+        Ok(RuleSet { canaries, budget, ..set })
+    }
+
+    /// As [`RuleSet::budget`].
+    #[must_use]
+    pub fn budget(&self) -> AlertBudget {
+        self.0.budget
+    }
+
+    /// As [`RuleSet::digest`].
+    #[must_use]
+    pub fn digest(&self) -> String {
+        self.0.digest()
+    }
+}
+
+impl Clone for Uncompiled {
+    fn clone(&self) -> Self {
+        self.0.uncompiled()
     }
 }
 

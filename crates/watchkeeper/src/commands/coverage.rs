@@ -42,7 +42,8 @@ fn of_record(options: &CoverageOptions) -> anyhow::Result<Coverage> {
             set.problems().iter().for_each(|problem| complain(&problem.to_string()));
             let what = format!("fields, categories and detections of {} days", options.days);
             let reader = read::files(&dir, &options.data, options.reading, "rules coverage", &what)?;
-            Ok(Coverage::of(&set, Some(&server::seen(&reader, options.days)?)))
+            let seen = server::seen(&reader, options.days, &set, &|| false)?;
+            Ok(Coverage::of(&set, seen.as_ref()))
         }
     }
 }
@@ -68,6 +69,7 @@ fn show(coverage: &Coverage, whose: &str, all: bool) -> anyhow::Result<()> {
     let rows = rows.map(|row: Vec<Cell>| row.into_iter().take(columns).collect()).collect();
     let columns = names[..columns].iter().map(|name| (*name).to_owned()).collect();
     crate::output::table(&Table { columns, rows, truncated: false }, FormatName::Table)?;
+    coverage.cut.iter().for_each(|cut| complain(&format!("not all of the record was asked: {cut}")));
     let sums = State::ALL.into_iter().rev().map(|state| (state, coverage.count(state))).filter(|(_, (all, _))| *all > 0);
     let sums: Vec<String> = sums.map(|(state, (all, of_17))| format!("{all} {} ({of_17} of AML.M0024)", words(state))).collect();
     say(&format!("ATLAS {}, {} rules of {whose}: {}", coverage.atlas, coverage.rules, sums.join(", ")))?;
