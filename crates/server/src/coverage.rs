@@ -241,4 +241,45 @@ mod tests {
             assert!(part_of(part).is_some(), "{part}");
         }
     }
+
+    /// Whoever sends names of their own by the thousand crowds none out that a rule needs.
+    #[test]
+    fn fields_are_found_among_any_number_of_others() {
+        const RULE: &str = "title: T\nid: 3f0c8a52-7d6e-4c1b-9a53-0d5b2f6c7e11\nlogsource: {product: ai, category: tool}\ndetection:\n  s:\n    \
+            unmapped.zz's: x\n    zz.own: y\n  condition: s\nwatchkeeper:\n  techniques: [AML.T0053]\n  examples:\n    positive:\n      - event: \
+            {\"unmapped.zz's\": x, zz.own: y}\n    negative:\n      - event: {zz.own: z}\n";
+        let dir = tempfile::tempdir().unwrap();
+        let root = crate::root_key::RootKeyPlace::new(Some(&dir.path().join("root.key"))).unwrap();
+        let node = crate::node::Node::open(&dir.path().join("data"), &root, &crate::node::NodeSettings::default()).unwrap();
+        let event = |names: &[String]| {
+            let source = event::Source::new(event::SourcePath::Api, event::Key::of("api"));
+            let mut event: event::Event<String> = event::Event::new(Kind::ToolCall, "execute_tool", source);
+            for name in names {
+                match name.as_str() {
+                    "zz.own" => event.set(event::Key::of("zz.own"), "x"),
+                    _ => drop(event.unmapped.insert(name.clone(), event::Value::Text("x".to_owned()))),
+                }
+            }
+            event
+        };
+        for part in 0..120_usize {
+            let names: Vec<String> = (0..50).map(|name| format!("aa.{part:03}.{name:03}")).collect();
+            node.pipeline().record_blocking(vec![event(&names)], &|| true).unwrap();
+        }
+        let rules = RuleSet::of_files(vec![("r.yml".into(), RULE.to_owned())]).unwrap();
+        assert_eq!(rules.problems(), []);
+        assert_eq!(needed_fields(&rules).into_iter().collect::<Vec<_>>(), ["unmapped.zz's", "zz.own"]);
+        let seen_now = || {
+            assert!(node.flush(Duration::from_secs(60)));
+            seen(&node.reader().unwrap(), 30, &rules, &|| false).unwrap().unwrap()
+        };
+        let before = seen_now();
+        assert!(!before.fields.contains("zz.own") && before.cut.is_empty() && before.categories.contains("tool"), "{before:?}");
+        node.pipeline().record_blocking(vec![event(&["zz's".to_owned(), "zz.own".to_owned()])], &|| true).unwrap();
+        let after = seen_now();
+        assert!(after.fields.contains("unmapped.zz's") && after.fields.contains("zz.own"), "{after:?}");
+        assert!(after.fields.iter().all(|field| !field.starts_with("unmapped.aa")), "nobody needs them");
+        assert_eq!(seen(&node.reader().unwrap(), 30, &rules, &|| true).unwrap(), None);
+        node.close().unwrap();
+    }
 }

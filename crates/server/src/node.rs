@@ -18,7 +18,7 @@ use crate::asker::Asker;
 use crate::consumers::Consumers;
 use crate::data_dir::DataDir;
 use crate::evaluating::{Baselines, BaselinesError};
-use crate::intel::{self, Intel, IntelStanding};
+use crate::intel::{Intel, IntelStanding};
 use crate::lifecycle::Lifecycle;
 use crate::log_keys::{self, LogKeyError};
 use crate::pipeline::{Pipeline, PipelineRecorder};

@@ -166,13 +166,7 @@ impl Budgets {
     }
 
     /// Decides which detections of an event are told of. `again` says which were kept from being told before, and counted then.
-    pub(crate) fn judge(
-        &mut self,
-        event: &RecordedEvent<Clean>,
-        seq: Seq,
-        detections: &[Detection],
-        again: &[bool],
-    ) -> Judged {
+    pub(crate) fn judge(&mut self, event: &RecordedEvent<Clean>, seq: Seq, detections: &[Detection], again: &[bool]) -> Judged {
         self.last.clear();
         if event.source.path == SourcePath::Import {
             return Judged { told: vec![true; detections.len()], notices: Vec::new() };

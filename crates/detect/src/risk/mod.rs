@@ -108,10 +108,7 @@ impl Risk {
 
     fn with_entities(max: usize) -> Self {
         let constants = format!("{RULE_VERSION} {HALF_LIFE_S} {RULE_MAX} {TECHNIQUE_MAX} {THRESHOLD} {GRAVE} {TECHNIQUES_MIN}");
-        Self {
-            entities: Bounded::new(max),
-            digest: sha256_hex(&[constants.as_bytes()]),
-        }
+        Self { entities: Bounded::new(max), digest: sha256_hex(&[constants.as_bytes()]) }
     }
 
     /// What the next one goes on with.
@@ -333,7 +330,9 @@ mod tests {
             let event = event(user, *second);
             let found = detected(&event, rule, technique, *severity, 0.8);
             let seconds = i64::try_from(*second).unwrap();
-            told.extend(risk.observe(&event, Seq(*second), seconds, &[found], &[true], &[false]).map(|one| (*second, one.severity)));
+            told.extend(
+                risk.observe(&event, Seq(*second), seconds, &[found], &[true], &[false]).map(|one| (*second, one.severity)),
+            );
         }
         told
     }
@@ -399,7 +398,8 @@ mod tests {
             let (first, last) = (event("ann", 5), event("ann", 9));
             let one = detected(&first, "one", "AML.T0051", Severity::Critical, 0.9);
             assert_eq!(risk.observe(&first, Seq(1), 5, &[one], &[is_told], &[false]), None);
-            risk.observe(&last, Seq(2), 9, &[detected(&last, "two", "AML.T0057", Severity::High, 0.9)], &[true], &[false]).unwrap()
+            risk.observe(&last, Seq(2), 9, &[detected(&last, "two", "AML.T0057", Severity::High, 0.9)], &[true], &[false])
+                .unwrap()
         };
         let one = found(true);
         assert_eq!(one, found(true));

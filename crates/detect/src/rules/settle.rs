@@ -250,8 +250,11 @@ mod tests {
 
     /// Two rules and a filter on both in force, two rules and a filter on all of a request; each takes 10 bytes.
     fn rules() -> Vec<Rule> {
-        let rule = |title: &str| format!("title: {title}\nlogsource: {{product: ai}}\ndetection:\n  s: {{k: a}}\n  condition: s\n---\n");
-        let filter = |title: &str| format!("title: {title}\nlogsource: {{product: ai}}\nfilter:\n  rules: any\n  s: {{k: b}}\n  condition: not s\n---\n");
+        let rule =
+            |title: &str| format!("title: {title}\nlogsource: {{product: ai}}\ndetection:\n  s: {{k: a}}\n  condition: s\n---\n");
+        let filter = |title: &str| {
+            format!("title: {title}\nlogsource: {{product: ai}}\nfilter:\n  rules: any\n  s: {{k: b}}\n  condition: not s\n---\n")
+        };
         let text = [rule("a"), rule("b"), filter("f"), rule("of c"), rule("of d"), filter("of f")].concat();
         let set = RuleSet::of_files(vec![("r.yml".into(), text)]).unwrap();
         assert_eq!(set.problems(), []);

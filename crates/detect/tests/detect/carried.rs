@@ -1,8 +1,8 @@
 //! What outlives an engine, and what detection says of itself.
 
 use event::{Kind, Principal, SourcePath, Value, attr};
-use sanitize::Clean;
 use journal::Seq;
+use sanitize::Clean;
 use watchkeeper_detect::{AlertBudget, Carried, Engine, Grade, InForce, RuleSet};
 
 use crate::stream::{Stream, grades, titles};

@@ -153,6 +153,8 @@ fn a_rule_that_comes_later_has_spent_nothing_and_a_restart_knows_what_it_has() {
     assert_eq!(of(&node, "Later"), 0);
     std::fs::write(dir.path().join("rules/later.yml"), LATER).unwrap();
     node.reload_rules(&Asker::of_process());
+    // The detector looks for other rules before it reads on: with this one it has.
+    record(&node, [used(290)].into_iter());
     record(&node, (60..75).map(used));
     // Five uses of each of three users.
     assert_eq!(of(&node, "Later"), 15);
@@ -199,11 +201,14 @@ fn what_was_left_out_and_not_told_before_a_crash_is_counted_by_the_next_run() {
     let copy = tempfile::tempdir().unwrap();
     copy_dir(dir.path(), copy.path());
     node.close().unwrap();
-    assert_eq!(told(&open(dir.path())), [300 - 256, 310 - 256]);
-    let node = open(copy.path());
-    record(&node, [used(3)].into_iter());
-    node.close().unwrap();
-    assert_eq!(told(&open(copy.path())), [300 - 256, 310 - 256]);
+    for dir in [&dir, &copy] {
+        let node = open(dir.path());
+        record(&node, [used(3)].into_iter());
+        node.close().unwrap();
+        let node = open(dir.path());
+        assert_eq!(told(&node), [300 - 256, 310 - 256]);
+        node.close().unwrap();
+    }
 }
 
 fn copy_dir(from: &Path, to: &Path) {

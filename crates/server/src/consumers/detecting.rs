@@ -53,13 +53,7 @@ pub(super) struct Detector {
 
 impl Detector {
     /// A detector that goes on at `done`. Which rules came when is noted before it says anything by them.
-    pub(super) fn new(
-        rules: RuleSet,
-        exchange: u64,
-        data: &DataDir,
-        keyring: &Arc<Keyring>,
-        done: Seq,
-    ) -> Result<Self, Failure> {
+    pub(super) fn new(rules: RuleSet, exchange: u64, data: &DataDir, keyring: &Arc<Keyring>, done: Seq) -> Result<Self, Failure> {
         let mut noted = Stored::<InForce>::new(data, keyring.clone());
         let before = noted.load()?.map(|(_, before)| before);
         let in_force = InForce::of(&rules, before.as_ref(), done);

@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use detect::{Carried, InForce};
 use detect::behaviour::Behaviour;
+use detect::{Carried, InForce};
 use journal::Seq;
 use keys::{Keyring, KeysError};
 

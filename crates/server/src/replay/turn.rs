@@ -435,7 +435,8 @@ mod tests {
         assert!(matches!(why(&turn), Ended::Expired { .. }));
         drop(turn);
 
-        let (turn, explaining) = (replays.replay(&asker, "replay").ok().unwrap(), replays.work(&asker, Work::Explain).ok().unwrap());
+        let (turn, explaining) =
+            (replays.replay(&asker, "replay").ok().unwrap(), replays.work(&asker, Work::Explain).ok().unwrap());
         replays.stop();
         assert_eq!((why(&turn), why(&explaining)), (Ended::ServerStops, Ended::ServerStops));
         drop((turn, explaining));
