@@ -1,18 +1,22 @@
 //! What outlives an engine: detection begins anew so often, and what is counted over hours must not.
 //!
-//! An engine hands on what was spent of the alert budgets, the windows of correlations, and of which groups they have spoken. It is a
-//! function of all records before a place, as behaviour is, so it is stored with its place and gone on with from there.
+//! An engine hands on what was spent of the alert budgets, the windows of correlations, of which calls and groups rules have spoken, the
+//! risk of everybody, and what it knows of conversations: where untrusted text stood in them, what agents kept and where they send to, how
+//! their turns went. Else an attack in two halves, one on each side of a boundary, would be two harmless things. It is a function of all
+//! records before a place, as behaviour is, so it is stored with its place and gone on with from there.
 
 use serde::{Deserialize, Serialize};
 
-use crate::behaviour::Bounded;
 use crate::budget::Spent;
+use crate::novelty::Novelty;
 use crate::rules::{Rule, RuleSet};
-use crate::session::hash;
+use crate::session::{Sessions, hash};
 use crate::sigma::Windows;
+use crate::spoken::Spoken;
+use crate::{flow, risk, turns};
 
 /// The first bytes of a stored state: what can read it. Changed whenever the meaning of the state changes.
-const FORMAT: &[u8] = b"watchkeeper detection 1\n";
+const FORMAT: &[u8] = b"watchkeeper detection 2\n";
 
 /// What an engine hands on to the one that takes its place.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,10 +26,12 @@ pub struct Carried {
     pub(crate) spent: Spent,
     pub(crate) windows: Windows,
     pub(crate) spoken: Spoken,
+    pub(crate) sessions: Sessions,
+    pub(crate) novelty: Novelty,
+    pub(crate) flow: flow::Handed,
+    pub(crate) turns: turns::Handed,
+    pub(crate) risk: risk::Handed,
 }
-
-/// When a rule last spoke on a group (correlations) or on a tool call.
-pub(crate) type Spoken = Bounded<(usize, u64), u64>;
 
 /// Why a stored state cannot be gone on with.
 #[derive(Debug, thiserror::Error)]

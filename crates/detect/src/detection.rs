@@ -103,6 +103,23 @@ pub struct Evidence {
     pub indicator: Option<KnownIndicator>,
 }
 
+/// Evidence in a state that is stored in a form that leaves out the names of fields: as JSON, of which fields that are empty are left out.
+pub(crate) mod stored_evidence {
+    use serde::de::Error as _;
+    use serde::ser::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Evidence;
+
+    pub(crate) fn serialize<S: Serializer>(all: &[Evidence], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&serde_json::to_string(all).map_err(S::Error::custom)?)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Evidence>, D::Error> {
+        serde_json::from_str(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+    }
+}
+
 /// An indicator, as evidence.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KnownIndicator {

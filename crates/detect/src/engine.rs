@@ -9,11 +9,12 @@ use journal::Seq;
 use sanitize::Clean;
 use serde_json::Value as Json;
 
-use crate::behaviour::{Behaviour, Bounded, Insight};
+use crate::behaviour::{Behaviour, Insight};
 use crate::budget::{Budgets, Judged};
-use crate::carried::{self, Carried, Spoken};
+use crate::carried::{self, Carried};
 use crate::detection::{Detection, Evidence, Verdict};
 use crate::flow::Flow;
+use crate::in_force::InForce;
 use crate::intel;
 use crate::novelty::{CONTENTS_REMEMBERED_MAX, Novelty};
 use crate::risk::Risk;
@@ -24,10 +25,9 @@ use crate::sigma::explain::Explanation;
 use crate::sigma::flatten::{self, Document};
 use crate::sigma::{Hit, Place, Sigma};
 use crate::skipped::Skipped;
+use crate::spoken::{How, Spoken, What};
 use crate::turns::Turns;
 
-/// Most groups of correlations whose last alarm is remembered, so that a burst is one alarm and not one for each event.
-const ALARMS_REMEMBERED_MAX: usize = 65_536;
 /// Most findings of inspection that go into the evidence of one detection.
 const FINDINGS_SHOWN_MAX: usize = 8;
 /// Most new tool calls of one event that are looked at; each is a document of its own. Models make a handful at a time, and
@@ -58,6 +58,8 @@ pub struct Engine {
     behaviour: Option<Behaviour>,
     canaries: Arc<Canaries>,
     spoken: Spoken,
+    /// The ids of rules that came later, each with the record from which on it is in force.
+    later: HashMap<String, Seq>,
     skipped: Skipped,
     /// The rule that is to be explained, and what was said of it.
     explained: Option<(usize, Vec<Explanation>)>,
@@ -70,9 +72,20 @@ struct Observation<'a> {
     time_s: i64,
     detections: Vec<Detection>,
     by_rule: HashMap<usize, usize>,
+    /// What the detections say, by their ids.
+    said: HashMap<EventId, Vec<Saying>>,
+    /// What they say of calls and groups: each once.
+    spoke: HashSet<What>,
     search: Search,
     /// Whether correlations count it.
     counts: bool,
+}
+
+/// What a detection says of a call or of a group.
+struct Saying {
+    what: What,
+    /// Whether it was kept from being told before, and counted then.
+    is_again: bool,
 }
 
 impl Engine {
@@ -91,7 +104,8 @@ impl Engine {
             flow: Flow::new(),
             risk: Risk::new(),
             behaviour: Some(Behaviour::new()),
-            spoken: Bounded::new(ALARMS_REMEMBERED_MAX),
+            spoken: Spoken::new(),
+            later: HashMap::new(),
             skipped: Skipped::default(),
             explained: None,
         }
@@ -126,32 +140,37 @@ impl Engine {
             spent: self.budgets.take_spent(),
             windows: self.sigma.take_windows(),
             spoken: self.spoken,
+            sessions: self.sessions,
+            novelty: self.novelty,
+            flow: self.flow.hand_on(),
+            turns: self.turns.hand_on(),
+            risk: self.risk.hand_on(),
         }
     }
 
-    /// Goes on with what an engine before this one knew: hours of budgets and windows of correlations do not begin anew with it. Of rules
+    /// Goes on with what an engine before this one knew: hours of budgets, windows of correlations, risks and conversations do not begin
+    /// anew with it. Of rules
     /// that were not there, or said something else, it knows what it has seen itself. Without any, nothing is spent.
     pub fn carry(&mut self, carried: Option<Carried>) {
         self.budgets.take_spent();
-        if let Some(Carried { rules, spent, windows, mut spoken }) = carried {
+        if let Some(Carried { rules, spent, windows, spoken, sessions, novelty, flow, turns, risk }) = carried {
             let now: HashMap<u64, usize> = carried::keys_of(&self.rules).into_iter().zip(0..).collect();
             let place = |before: usize| now.get(rules.get(before)?).copied();
             self.budgets.go_on(spent);
-            self.sigma.go_on(windows, place);
-            let known: HashSet<usize> = (0..rules.len()).filter_map(place).collect();
-            let mut own = std::mem::replace(&mut self.spoken, Bounded::new(ALARMS_REMEMBERED_MAX));
-            while let Some(((rule, what), at)) = own.pop_oldest() {
-                if !known.contains(&rule) {
-                    self.spoken.put((rule, what), at);
-                }
-            }
-            while let Some(((rule, what), at)) = spoken.pop_oldest() {
-                if let Some(rule) = place(rule) {
-                    self.spoken.put((rule, what), at);
-                }
-            }
+            self.sigma.go_on(windows, &place);
+            self.spoken.go_on(spoken, rules.len(), place);
+            (self.sessions, self.novelty) = (sessions, novelty);
+            self.flow.go_on(flow);
+            self.turns.go_on(turns);
+            self.risk.go_on(risk);
         }
         self.note_dropped();
+    }
+
+    /// Notes from which record on the rules are in force. What one finds before shows in no way but in the windows of correlations, which
+    /// count from the records before an epoch on.
+    pub fn put_in_force(&mut self, in_force: &InForce) {
+        self.later = in_force.later(&self.rules).collect();
     }
 
     fn note_dropped(&mut self) {
@@ -231,7 +250,8 @@ impl Engine {
             .and_then(|piece| Some(flatten::call_key(piece, &contents(&piece.content)?)));
         let counts = !tells_of_detection(event);
         let (detections, by_rule, search) = (Vec::new(), HashMap::new(), Search::new());
-        let mut seen = Observation { seq, event, time_s, detections, by_rule, search, counts };
+        let (said, spoke) = (HashMap::new(), HashSet::new());
+        let mut seen = Observation { seq, event, time_s, detections, by_rule, said, spoke, search, counts };
         let canaries = Arc::clone(&self.canaries);
         let mut facts = self.turns.observe(session, event, &new, contents, &mut self.skipped);
         let flow = self.flow.observe(session, seq, event, &new);
@@ -249,14 +269,23 @@ impl Engine {
         }
         self.skipped.unsearched += seen.search.skipped_bytes;
         self.skipped.evidence += seen.search.skipped_evidence;
-        let mut detections = seen.detections;
+        let (mut detections, said) = (seen.detections, seen.said);
         self.skipped.flow_bytes += flow.unread;
         self.skipped.flow_forgotten = self.flow.forgotten();
+        // What a rule finds in records that came before it was told to nobody, and is nothing that it has said.
+        detections.retain(|one| self.later.get(one.rule.as_str()).is_none_or(|since| *since <= seq));
         detections.extend(flow.detections);
         self.skipped.bound(&mut detections);
-        let Judged { told, notices } = self.budgets.judge(event, seq, &detections);
-        // What nobody is told of is as much of a risk.
-        let risk = self.risk.observe(event, seq, time_s, &detections, &told);
+        let is_again = |one: &Detection| said.get(&one.id).is_some_and(|all| all.iter().all(|saying| saying.is_again));
+        let again: Vec<bool> = detections.iter().map(is_again).collect();
+        let Judged { told, notices } = self.budgets.judge(event, seq, &detections, &again);
+        let now_s = u64::try_from(time_s).unwrap_or(0);
+        for (detection, is_told) in detections.iter().zip(&told) {
+            let sayings = said.get(&detection.id).into_iter().flatten();
+            sayings.for_each(|saying| self.spoken.decide(saying.what, now_s, *is_told));
+        }
+        // What nobody is told of is as much of a risk, once.
+        let risk = self.risk.observe(event, seq, time_s, &detections, &told, &again);
         let mut told = told.into_iter();
         detections.retain(|_| told.next().unwrap_or(true));
         detections.extend(notices);
@@ -272,21 +301,24 @@ impl Engine {
         let place = Place { category: document.category, service: &document.service };
         let mut matches = self.sigma.matches(&fields, Some(place));
         let asked = self.explained.as_ref().map(|(rule, _)| self.sigma.positions(&matches).contains(rule));
-        // A tool call is told of by the model's answer, by the tool's span, by the next request: one alarm of a rule is enough.
+        let now_s = u64::try_from(seen.time_s).unwrap_or(0);
+        // What a call showed before, and nobody was told of: correlations have counted it.
+        let (mut again, mut kept) = (self.sigma.none(), HashMap::new());
         if let Some(call) = call {
-            let (spoken, now) = (&mut self.spoken, u64::try_from(seen.time_s).unwrap_or(0));
-            self.sigma.retain(&mut matches, |rule| {
-                let is_new = spoken.get(&(rule, call)).is_none_or(|last| last.abs_diff(now) >= CALL_SPOKEN_S);
-                if is_new {
-                    spoken.put((rule, call), now);
-                }
-                is_new
+            let spoken = &mut self.spoken;
+            again = self.sigma.take_out(&mut matches, |rule| {
+                let before = spoken.see((rule, call), now_s, CALL_SPOKEN_S);
+                kept.extend(before.map(|how| (rule, how)));
+                before.is_some()
             });
+            self.sigma.retain(&mut again, |rule| kept.get(&rule) != Some(&How::Told));
         }
-        let hits = match seen.counts {
+        let mut hits = match seen.counts {
             true => self.sigma.correlate(&fields, Some((seen.seq, seen.event.id)), matches, seen.time_s),
             false => self.sigma.uncorrelated(matches),
         };
+        hits.extend(self.sigma.uncorrelated(again));
+        hits.sort_by_key(|hit| hit.rule);
         if let Some((position, mut told)) = self.explained.take() {
             let of_call =
                 if document.part.is_empty() { String::new() } else { format!("a tool call of the event: {}", document.part) };
@@ -305,7 +337,15 @@ impl Engine {
         }
         for hit in hits {
             let Some(rule) = self.rules.rule(hit.rule) else { continue };
-            if rule.info.kind == RuleKind::Correlation && !is_due(&mut self.spoken, &hit, rule, seen.time_s) {
+            let (what, before) = match (rule.info.kind, call) {
+                (RuleKind::Correlation, _) => {
+                    let what = (hit.rule, hash(&[b"group", hit.group().as_bytes()]));
+                    (Some(what), self.spoken.see(what, now_s, rule.parsed.timespan_s()))
+                }
+                (_, Some(call)) => (Some((hit.rule, call)), kept.get(&hit.rule).copied()),
+                (_, None) => (None, None),
+            };
+            if before == Some(How::Told) || what.is_some_and(|what| seen.spoke.contains(&what)) {
                 continue;
             }
             let of_rule = seen.by_rule.entry(hit.rule).or_default();
@@ -315,7 +355,12 @@ impl Engine {
             }
             *of_rule += 1;
             let evidence = self.sigma.evidence(&hit, &mut seen.search);
-            seen.detections.push(detection(rule, &hit, evidence, seen.seq, seen.event, &document));
+            let found = detection(rule, &hit, evidence, seen.seq, seen.event, &document);
+            if let Some(what) = what {
+                seen.spoke.insert(what);
+                seen.said.entry(found.id).or_default().push(Saying { what, is_again: before == Some(How::Kept) });
+            }
+            seen.detections.push(found);
         }
     }
 }
@@ -326,18 +371,6 @@ fn tells_of_detection(event: &RecordedEvent<Clean>) -> bool {
     event.kind == Kind::Gap
         && event.source.path == SourcePath::Internal
         && reason().is_some_and(|reason| reason.starts_with(OWN_GAPS))
-}
-
-/// A correlation speaks once for each group and window.
-fn is_due(spoken: &mut Spoken, hit: &Hit, rule: &Rule, time_s: i64) -> bool {
-    let now = u64::try_from(time_s).unwrap_or(0);
-    let key = (hit.rule, hash(&[b"group", hit.group().as_bytes()]));
-    // Time may go back where sources deliver late; then the window counts in both directions.
-    if spoken.get(&key).is_some_and(|last| last.abs_diff(now) < rule.parsed.timespan_s()) {
-        return false;
-    }
-    spoken.put(key, now);
-    true
 }
 
 fn detection(

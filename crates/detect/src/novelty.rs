@@ -4,17 +4,18 @@
 //! Newness is decided here, by content id, and not by the `history` flag of a piece: whoever writes the request writes
 //! the flag, too.
 
-use std::num::NonZeroUsize;
-
 use event::ContentId;
-use lru::LruCache;
+use serde::{Deserialize, Serialize};
+
+use crate::behaviour::Bounded;
 
 /// Most contents that are remembered, over all sessions: about 100 bytes each, so 100 MB at worst. When a flood drives an
 /// entry out, its session may be told of the same content twice; nothing is ever missed.
 pub(crate) const CONTENTS_REMEMBERED_MAX: usize = 1_000_000;
 
 /// The contents that sessions have brought.
-pub(crate) struct Novelty(LruCache<Entry, ()>);
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Novelty(Bounded<Entry, ()>);
 
 /// Session, content and use of the content.
 type Entry = (u64, [u8; 16], u64);
@@ -27,7 +28,7 @@ fn entry(session: u64, content: &ContentId, role: u64) -> Entry {
 
 impl Novelty {
     pub(crate) fn new(contents_max: usize) -> Self {
-        Self(LruCache::new(NonZeroUsize::new(contents_max).unwrap_or(NonZeroUsize::MIN)))
+        Self(Bounded::new(contents_max))
     }
 
     /// Whether `content` is new to `session` in this `role` (a hash of what else tells uses apart). It is not, the next
@@ -38,7 +39,7 @@ impl Novelty {
 
     /// Takes back that the session has brought it: it was not looked at.
     pub(crate) fn forget(&mut self, session: u64, content: &ContentId, role: u64) {
-        self.0.pop(&entry(session, content, role));
+        self.0.remove(&entry(session, content, role));
     }
 
     #[cfg(test)]

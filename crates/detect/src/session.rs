@@ -1,11 +1,10 @@
 //! Which conversation an event belongs to.
 
-use std::num::NonZeroUsize;
-
 use event::{Direction, Principal, RecordedEvent, Role, TraceId};
-use lru::LruCache;
 use sanitize::Clean;
+use serde::{Deserialize, Serialize};
 
+use crate::behaviour::Bounded;
 use crate::detection::sha256;
 
 /// Most traces whose conversation is remembered. A trace is one turn; its spans come within seconds or minutes.
@@ -16,14 +15,15 @@ const TRACES_REMEMBERED_MAX: usize = 65_536;
 ///
 /// Each application has conversations of its own: one that names the session or the trace of another must not be able to
 /// say there what the user is taken to have said.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Sessions {
     /// By application and trace.
-    by_trace: LruCache<(u64, TraceId), u64>,
+    by_trace: Bounded<(u64, TraceId), u64>,
 }
 
 impl Sessions {
     pub(crate) fn new() -> Self {
-        Self { by_trace: LruCache::new(NonZeroUsize::new(TRACES_REMEMBERED_MAX).unwrap_or(NonZeroUsize::MIN)) }
+        Self { by_trace: Bounded::new(TRACES_REMEMBERED_MAX) }
     }
 
     /// The conversation, as a hash. The same event in the same place of the journal has the same one.

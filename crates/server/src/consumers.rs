@@ -20,7 +20,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use detect::RuleSet;
+use detect::{RuleSet, Uncompiled};
 use event::Timestamp;
 use journal::{Cursor, Record, Seq};
 use keys::{DataKeys, Keyring, Purpose};
@@ -28,7 +28,6 @@ use ledger::Rotation;
 use store::Store;
 
 use self::detecting::{DETECT_CURSOR, Detector, Ran, detect_cursor};
-use self::stored::Stored;
 use crate::data_dir::DataDir;
 use crate::lifecycle::cold::{Cold, Step};
 use crate::lifecycle::restore::Restored;
@@ -79,7 +78,7 @@ struct Shared {
     detected: AtomicU64,
     detector: Mutex<Holding>,
     /// The rules that detection goes by, and how often they were exchanged.
-    rules: Mutex<Option<Arc<RuleSet>>>,
+    rules: Mutex<Option<Uncompiled>>,
     exchanges: AtomicU64,
     failure: Mutex<Option<String>>,
     archive_waits: Mutex<Option<String>>,
@@ -121,7 +120,7 @@ pub(crate) struct RuleExchange(Arc<Shared>);
 impl RuleExchange {
     /// The detector begins anew with these rules, as soon as it has recorded what it found with those before.
     pub(crate) fn exchange(&self, rules: RuleSet) {
-        *self.0.rules() = Some(Arc::new(rules));
+        *self.0.rules() = Some(rules.into_uncompiled());
         self.0.exchanges.fetch_add(1, Ordering::AcqRel);
     }
 
@@ -162,7 +161,7 @@ impl Consumers {
         archives: Vec<Arc<Cold>>,
         spine: &Spine,
         pipeline: Arc<Pipeline>,
-        rules: RuleSet,
+        rules: Uncompiled,
         settings: &NodeSettings,
     ) -> Result<Self, NodeError> {
         let (journal, store_keys) = (&spine.journal, &DataKeys::new(keyring.clone(), Purpose::Store));
@@ -185,7 +184,7 @@ impl Consumers {
         shared.indexed.store(store.next().0, Ordering::Release);
         shared.detected.store(cursor.get().0, Ordering::Release);
         shared.detects_not.store(!settings.detects, Ordering::Release);
-        *shared.rules() = Some(Arc::new(rules));
+        *shared.rules() = Some(rules);
         let consumers = Self { shared: shared.clone(), threads: Mutex::new(Vec::new()) };
         consumers.spawn(SEALER, {
             let shared = shared.clone();
@@ -232,9 +231,10 @@ impl Consumers {
                         };
                         // Before the rules are taken: those that come now are seen to have come.
                         let exchange = shared.rules_exchanged();
-                        let rules = shared.rules().clone().map_or_else(RuleSet::builtin, |rules| rules.again())?;
-                        let (behaviour, carried) = (Stored::new(&data, keyring.clone()), Stored::new(&data, keyring.clone()));
-                        match Detector::new(rules, exchange, behaviour, carried)?.run(&shared, &spine, &pipeline, cursor)? {
+                        let in_force = shared.rules().clone();
+                        let rules = in_force.map_or_else(RuleSet::builtin, |rules| rules.compile())?;
+                        let detector = Detector::new(rules, exchange, &data, &keyring, cursor.get())?;
+                        match detector.run(&shared, &spine, &pipeline, cursor)? {
                             Ran::Stopped => return Ok(()),
                             Ran::Held | Ran::Exchanged => {}
                         }
@@ -297,8 +297,9 @@ impl Consumers {
     }
 
     /// The rules that detection goes by.
-    pub(crate) fn rules(&self) -> Result<RuleSet, detect::RuleError> {
-        self.shared.rules().clone().map_or_else(RuleSet::builtin, |rules| rules.again())
+    pub(crate) fn rules(&self) -> Result<Uncompiled, detect::RuleError> {
+        let in_force = self.shared.rules().clone();
+        in_force.map_or_else(|| Ok(RuleSet::builtin()?.into_uncompiled()), Ok)
     }
 
     pub(crate) fn failure(&self) -> Option<String> {
@@ -460,7 +461,7 @@ impl Shared {
         self.stop.load(Ordering::Acquire)
     }
 
-    fn rules(&self) -> MutexGuard<'_, Option<Arc<RuleSet>>> {
+    fn rules(&self) -> MutexGuard<'_, Option<Uncompiled>> {
         self.rules.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

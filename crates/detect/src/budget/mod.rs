@@ -165,8 +165,8 @@ impl Budgets {
         self.spent = spent;
     }
 
-    /// Decides which detections of an event are told of.
-    pub(crate) fn judge(&mut self, event: &RecordedEvent<Clean>, seq: Seq, detections: &[Detection]) -> Judged {
+    /// Decides which detections of an event are told of. `again` says which were kept from being told before, and counted then.
+    pub(crate) fn judge(&mut self, event: &RecordedEvent<Clean>, seq: Seq, detections: &[Detection], again: &[bool]) -> Judged {
         self.last.clear();
         if event.source.path == SourcePath::Import {
             return Judged { told: vec![true; detections.len()], notices: Vec::new() };
@@ -175,10 +175,11 @@ impl Budgets {
         let mut notices = Vec::new();
         let told = detections
             .iter()
-            .map(|detection| {
+            .zip(again)
+            .map(|(detection, is_again)| {
                 let budget = self.of_rules.get(detection.rule.as_str()).copied().unwrap_or(self.of_all);
-                let is_told = self.spent.take(detection, budget, hour, &mut notices);
-                if !is_told {
+                let is_told = self.spent.take(detection, budget, hour, *is_again, &mut notices);
+                if !is_told && !is_again {
                     self.last.push(detection.rule.clone());
                 }
                 is_told
@@ -275,8 +276,15 @@ impl Spent {
         Self { rules: Bounded::new(rules), entities: Bounded::new(entities), suppressed: 0 }
     }
 
-    /// Counts a detection. Whether it is told of.
-    fn take<'a>(&mut self, of: &'a Detection, budget: AlertBudget, hour: u64, notices: &mut Vec<Notice<'a>>) -> bool {
+    /// Counts a detection; one that is kept from being told again is counted already. Whether it is told of.
+    fn take<'a>(
+        &mut self,
+        of: &'a Detection,
+        budget: AlertBudget,
+        hour: u64,
+        is_again: bool,
+        notices: &mut Vec<Notice<'a>>,
+    ) -> bool {
         let kind = Kind::of(of);
         let firsts_max = budget.per_hour.saturating_mul(GRAVE_TIMES);
         let budget = budget.of(kind);
@@ -313,6 +321,9 @@ impl Spent {
             of_rule.count.told += 1;
             of_entity.count.told += 1;
             return true;
+        }
+        if is_again {
+            return false;
         }
         self.suppressed += 1;
         let (count, whose, limit) = if told >= budget.per_entity_hour {
@@ -404,7 +415,7 @@ mod tests {
         severity: Severity,
         grade: Option<Grade>,
     ) -> (bool, Vec<Detection>) {
-        let judged = budgets.judge(event, Seq(1), &[detected(rule, event, severity, grade)]);
+        let judged = budgets.judge(event, Seq(1), &[detected(rule, event, severity, grade)], &[false]);
         assert_eq!(budgets.last.is_empty(), judged.told[0]);
         (judged.told[0], judged.notices)
     }

@@ -12,9 +12,14 @@ use event::taxonomy::{TELEMETRY_LOGGING, atlas};
 use serde::{Deserialize, Serialize};
 
 pub use layer::navigator_layer;
-pub use needs::{field_of_piece, kinds_of};
+pub use needs::{field_of_piece, kinds_of, needed_fields};
 
 use crate::rules::{Rule, RuleInfo, RuleKind, RuleSet, examples};
+
+/// The ids of detectors that are no rules, and cover what they have detected.
+pub fn built_in() -> impl Iterator<Item = &'static str> {
+    crate::flow::detectors().map(|(id, ..)| id)
+}
 
 /// What a record shows of what rules need.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,6 +31,8 @@ pub struct Seen {
     pub categories: BTreeSet<String>,
     /// Detections by the id of their rule.
     pub detections: BTreeMap<String, u64>,
+    /// What could not be asked of it, in words: what is missing may be there then.
+    pub cut: Vec<String>,
 }
 
 /// How well a technique, or a rule of it, is covered, the worst first.
@@ -62,7 +69,7 @@ impl State {
 }
 
 /// What covers ATLAS.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
     /// The release of ATLAS.
     pub atlas: String,
@@ -73,6 +80,9 @@ pub struct Coverage {
     /// What is wrong with rules; most of it leaves one out.
     #[serde(default)]
     pub problems: Vec<String>,
+    /// What could not be asked of the record, in words: fields that are missing may be there then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub cut: Vec<String>,
     /// Every technique, by its id.
     pub techniques: Vec<TechniqueCoverage>,
 }
@@ -120,7 +130,14 @@ impl Coverage {
     /// what it has detected.
     #[must_use]
     pub fn of(rules: &RuleSet, seen: Option<&Seen>) -> Self {
-        let mut by_technique = of_rules(rules, seen, |_| true);
+        // It does not stop before its end.
+        Self::of_until(rules, seen, &|| false).unwrap_or_default()
+    }
+
+    /// As [`of`](Self::of); nothing when it is to stop, which `stopping` is asked between rules, examples and their events.
+    #[must_use]
+    pub fn of_until(rules: &RuleSet, seen: Option<&Seen>, stopping: &dyn Fn() -> bool) -> Option<Self> {
+        let mut by_technique = of_rules(rules, seen, |_| true, stopping)?;
         for (id, title, technique) in crate::flow::detectors() {
             let detections = seen.and_then(|seen| seen.detections.get(id)).copied().unwrap_or(0);
             let state = if detections > 0 { State::Covered } else { State::Unproven };
@@ -129,13 +146,26 @@ impl Coverage {
                 RuleCoverage { id, title, state, examples_passed: 0, examples_failed: 0, missing: Vec::new(), detections };
             by_technique.entry(technique).or_default().push(covers);
         }
-        Self::with(rules, seen, rules.all().len(), by_technique)
+        Some(Self::with(rules, seen, rules.all().len(), by_technique))
     }
 
     /// As [`of`](Self::of), of some of the rules alone: of what somebody has beside those of the program. Content flow is none of theirs.
     #[must_use]
     pub fn of_own(rules: &RuleSet, own: &HashSet<String>, seen: Option<&Seen>) -> Self {
-        Self::with(rules, seen, own.len(), of_rules(rules, seen, |rule| own.contains(&rule.id)))
+        // It does not stop before its end.
+        Self::of_own_until(rules, own, seen, &|| false).unwrap_or_default()
+    }
+
+    /// As [`of_own`](Self::of_own); nothing when it is to stop, as [`of_until`](Self::of_until).
+    #[must_use]
+    pub fn of_own_until(
+        rules: &RuleSet,
+        own: &HashSet<String>,
+        seen: Option<&Seen>,
+        stopping: &dyn Fn() -> bool,
+    ) -> Option<Self> {
+        let by_technique = of_rules(rules, seen, |rule| own.contains(&rule.id), stopping)?;
+        Some(Self::with(rules, seen, own.len(), by_technique))
     }
 
     fn with(
@@ -162,6 +192,7 @@ impl Coverage {
             is_of_record: seen.is_some(),
             rules: count,
             problems: rules.problems().iter().map(ToString::to_string).collect(),
+            cut: seen.map(|seen| seen.cut.clone()).unwrap_or_default(),
             techniques: techniques.collect(),
         }
     }
@@ -222,23 +253,27 @@ fn of_rules(
     rules: &RuleSet,
     seen: Option<&Seen>,
     is_meant: impl Fn(&RuleInfo) -> bool,
-) -> BTreeMap<TechniqueId, Vec<RuleCoverage>> {
+    stopping: &dyn Fn() -> bool,
+) -> Option<BTreeMap<TechniqueId, Vec<RuleCoverage>>> {
     let all = rules.all();
     let mut by_technique: BTreeMap<TechniqueId, Vec<RuleCoverage>> = BTreeMap::new();
     let speaking =
         all.iter().enumerate().filter(|(place, rule)| rule.info.kind != RuleKind::Filter && rules.sigma().speaks(*place));
     for (_, rule) in speaking.filter(|(_, rule)| !rule.info.techniques.is_empty() && is_meant(&rule.info)) {
-        let covers = RuleCoverage::of(rule, all, seen);
+        let covers = RuleCoverage::of(rule, all, seen, stopping)?;
         for technique in &rule.info.techniques {
             by_technique.entry(*technique).or_default().push(covers.clone());
         }
     }
-    by_technique
+    Some(by_technique)
 }
 
 impl RuleCoverage {
-    fn of(rule: &Rule, all: &[Rule], seen: Option<&Seen>) -> Self {
-        let results = examples::run_rule(rule, all);
+    fn of(rule: &Rule, all: &[Rule], seen: Option<&Seen>, stopping: &dyn Fn() -> bool) -> Option<Self> {
+        if stopping() {
+            return None;
+        }
+        let results = examples::run_rule_until(rule, all, stopping)?;
         let examples_passed = results.iter().filter(|(result, _)| result.passed()).count();
         let examples_failed = results.len() - examples_passed;
         let is_proven = examples_failed == 0 && results.iter().any(|(result, _)| result.expected);
@@ -252,7 +287,7 @@ impl RuleCoverage {
             (true, Some(_)) => State::FieldsNotSeen,
         };
         let (id, title) = (rule.info.id.clone(), rule.info.title.clone());
-        Self { id, title, state, examples_passed, examples_failed, missing, detections }
+        Some(Self { id, title, state, examples_passed, examples_failed, missing, detections })
     }
 
     /// The title, and what is to be known of it.
@@ -310,7 +345,7 @@ mod tests {
             let texts = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect();
             let detections =
                 [("3f0c8a52-7d6e-4c1b-9a53-0d5b2f6c7e11".to_owned(), detected)].into_iter().filter(|one| one.1 > 0).collect();
-            let seen = Seen { fields: texts(fields), categories: texts(categories), detections };
+            let seen = Seen { fields: texts(fields), categories: texts(categories), detections, ..Seen::default() };
             let coverage = Coverage::of(&good, Some(&seen));
             let one = coverage.techniques.iter().find(|one| one.technique.as_str() == "AML.T0053").unwrap();
             (one.state, one.rules[0].missing.join(","))
@@ -328,7 +363,7 @@ mod tests {
     #[test]
     fn of_somebodys_own_rules_those_of_the_program_are_no_part_and_what_cannot_be_used_is_told() {
         let text = RULE.replace("EXAMPLE", "x") + "---\ntitle: B\nlogsource: {product: ai}\n";
-        let (set, own) = RuleSet::beside_builtin(vec![("r.yml".into(), text)]).unwrap();
+        let (set, own) = RuleSet::beside_builtin(vec![("r.yml".into(), text)], &|| false).unwrap();
         let coverage = Coverage::of_own(&set, &own, None);
         let with_rules: Vec<&str> =
             coverage.techniques.iter().filter(|one| !one.rules.is_empty()).map(|one| one.technique.as_str()).collect();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use event::{Channel, Direction, Kind, Part, Role};
 
 use super::Seen;
-use crate::rules::{Rule, examples};
+use crate::rules::{Example, Rule, RuleSet, examples};
 use crate::sigma::flatten::{self, INSIGHT};
 
 /// Fields that detection, inspection or a listener adds when there is something to say: each with what it is made of, all groups of
@@ -149,33 +149,59 @@ pub(super) fn missing(rule: &Rule, all: &[Rule], seen: &Seen) -> Vec<String> {
         .collect();
     let examples = rule.extension.examples.positive.iter().map(|example| {
         let mut lacking = BTreeSet::new();
-        for event in example.event.iter().chain(&example.events).filter_map(|event| event.as_object()) {
-            for (name, value) in event.iter().filter(|(name, _)| looked_at.contains(*name)) {
-                lack(name, seen, &mut lacking);
-                if name == INSIGHT {
-                    let names = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
-                    names
-                        .iter()
-                        .filter_map(|name| name.as_str())
-                        .for_each(|name| lack(&format!("{INSIGHT}.{name}"), seen, &mut lacking));
-                }
-            }
-        }
+        shown_fields(example, &looked_at).iter().for_each(|field| lack(field, seen, &mut lacking));
         lacking
     });
     lacking.extend(examples.min_by_key(BTreeSet::len).unwrap_or_default());
     lacking
 }
 
+/// The names of all fields that a record is asked for, for rules that are evidence of a technique: nobody who sends other names can crowd
+/// them out of an answer.
+#[must_use]
+pub fn needed_fields(rules: &RuleSet) -> BTreeSet<String> {
+    let all = rules.all();
+    let mut needed = BTreeSet::new();
+    for rule in all.iter().filter(|rule| !rule.info.techniques.is_empty()) {
+        let looked_at: BTreeSet<String> = examples::needed(rule, all).iter().flat_map(|part| part.fields()).collect();
+        for field in rule.extension.examples.positive.iter().flat_map(|example| shown_fields(example, &looked_at)) {
+            made_of(&field, |groups| needed.extend(groups.iter().flat_map(|group| group.iter()).map(|&name| name.to_owned())));
+        }
+    }
+    needed
+}
+
+/// The fields of an example that its rule looks at.
+fn shown_fields(example: &Example, looked_at: &BTreeSet<String>) -> BTreeSet<String> {
+    let mut fields = BTreeSet::new();
+    for event in example.event.iter().chain(&example.events).filter_map(|event| event.as_object()) {
+        for (name, value) in event.iter().filter(|(name, _)| looked_at.contains(*name)) {
+            if name == INSIGHT {
+                let names = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+                fields.extend(names.iter().filter_map(|name| name.as_str()).map(|name| format!("{INSIGHT}.{name}")));
+            }
+            fields.insert(name.clone());
+        }
+    }
+    fields
+}
+
+/// What a field is made of: of each group any one.
+fn made_of<R>(field: &str, then: impl FnOnce(&[&[&str]]) -> R) -> R {
+    match MADE_OF.iter().find(|(prefix, _)| field.starts_with(prefix)) {
+        Some((_, groups)) => then(groups),
+        None => then(&[&[field]]),
+    }
+}
+
 /// What is lacking of what a field is made of.
 fn lack(field: &str, seen: &Seen, into: &mut BTreeSet<String>) {
-    let own = [field];
-    let own: &[&[&str]] = &[&own];
-    let groups = MADE_OF.iter().find(|(prefix, _)| field.starts_with(prefix)).map_or(own, |(_, groups)| groups);
-    for group in groups.iter().filter(|group| !group.iter().any(|name| seen.fields.contains(*name))) {
-        let words = if group.len() > 3 { "any text".to_owned() } else { group.join(" or ") };
-        into.insert(words);
-    }
+    made_of(field, |groups| {
+        for group in groups.iter().filter(|group| !group.iter().any(|name| seen.fields.contains(*name))) {
+            let words = if group.len() > 3 { "any text".to_owned() } else { group.join(" or ") };
+            into.insert(words);
+        }
+    });
 }
 
 #[cfg(test)]
@@ -183,7 +209,6 @@ mod tests {
     use super::*;
     use crate::behaviour::Name;
     use crate::fields;
-    use crate::rules::RuleSet;
 
     #[test]
     fn what_fields_are_made_of_exists_and_every_statement_of_behaviour_needs_something() {

@@ -7,6 +7,7 @@ use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 
 use super::text;
 
@@ -26,7 +27,7 @@ const HEAD_WORDS: usize = 3;
 const REPORT_SENTENCES: usize = 2;
 
 /// Something that an instruction orders to say.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Said {
     pub(crate) payload: Payload,
     /// The words of the order before it, the last of them.
@@ -34,7 +35,7 @@ pub(crate) struct Said {
 }
 
 /// What is to be said.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Payload {
     /// An address, in normal form.
     Address(String),

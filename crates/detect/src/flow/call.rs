@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::detection::{Evidence, Grade, Severity};
+use serde::{Deserialize, Serialize};
+
+use crate::detection::{Evidence, Grade, Severity, stored_evidence};
 use crate::session::hash;
 use crate::sigma::evidence::cut;
 use crate::skipped::{count, head};
@@ -26,8 +28,9 @@ pub(super) struct Call<'a> {
 }
 
 /// A call that follows an instruction, as far as its report goes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Alarm {
+    #[serde(with = "stored_evidence")]
     evidence: Vec<Evidence>,
     confidence: f32,
     side_effect: bool,

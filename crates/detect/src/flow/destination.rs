@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::num::NonZeroUsize;
 
 use lru::LruCache;
+use serde::{Deserialize, Serialize};
 
+use super::state::slots;
 use super::{follow, text};
 use crate::session::hash;
 
@@ -71,7 +73,8 @@ pub(crate) struct Agents {
     pub(crate) forgotten: u64,
 }
 
-struct Agent {
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Agent {
     /// Its first sessions.
     sessions: HashSet<u64>,
     since_s: i64,
@@ -79,6 +82,9 @@ struct Agent {
     /// Share of its last calls that went to a new destination.
     new_share: f64,
 }
+
+/// The agents, as they are handed on.
+pub(super) type Handed = Vec<(u64, Agent)>;
 
 /// What is new of a call's destinations.
 #[derive(Debug, Default, PartialEq)]
@@ -97,6 +103,16 @@ impl Agents {
     pub(crate) fn with_bytes(bytes_max: usize) -> Self {
         let agents = LruCache::new(NonZeroUsize::new(AGENTS_MAX).unwrap_or(NonZeroUsize::MIN));
         Self { agents, bytes: 0, bytes_max, forgotten: 0 }
+    }
+
+    pub(super) fn hand_on(mut self) -> Handed {
+        super::drained(&mut self.agents)
+    }
+
+    pub(super) fn go_on(&mut self, handed: Handed) {
+        self.agents.clear();
+        self.bytes = handed.iter().map(|(_, agent)| agent.bytes()).sum();
+        handed.into_iter().for_each(|(agent, known)| drop(self.agents.put(agent, known)));
     }
 
     /// What is new of the destinations of a call; nothing while the agent is being learnt. `learn`: they are usual from now on,
@@ -153,7 +169,7 @@ impl Agent {
     }
 
     fn bytes(&self) -> usize {
-        160 + 10 * (self.known.capacity() + self.sessions.capacity())
+        160 + 10 * (slots(self.known.len()) + slots(self.sessions.len()))
     }
 }
 

@@ -12,6 +12,7 @@ use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use lru::LruCache;
+use serde::{Deserialize, Serialize};
 
 use super::state::Source;
 use super::verbs::{self, ADD, WRITE};
@@ -54,8 +55,11 @@ pub(crate) struct Memory {
     pub(crate) forgotten: u64,
 }
 
+/// What agents and users have kept, as it is handed on.
+pub(super) type Handed = Vec<(u64, VecDeque<Kept>)>;
+
 /// An instruction that was kept.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Kept {
     /// The instruction, with its way up to the call that kept it.
     pub(crate) source: Source,
@@ -81,6 +85,16 @@ impl Memory {
     pub(crate) fn with_bytes(bytes_max: usize) -> Self {
         let owners = LruCache::new(NonZeroUsize::new(OWNERS_MAX).unwrap_or(NonZeroUsize::MIN));
         Self { owners, bytes: 0, bytes_max, forgotten: 0 }
+    }
+
+    pub(super) fn hand_on(mut self) -> Handed {
+        super::drained(&mut self.owners)
+    }
+
+    pub(super) fn go_on(&mut self, handed: Handed) {
+        self.owners.clear();
+        self.bytes = handed.iter().map(|(_, all)| bytes(all)).sum();
+        handed.into_iter().for_each(|(owner, all)| drop(self.owners.put(owner, all)));
     }
 
     /// Notes an instruction that a call keeps. Its path ends with that call.

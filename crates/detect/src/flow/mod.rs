@@ -34,12 +34,14 @@ mod state;
 pub(crate) mod text;
 mod verbs;
 
+use std::hash::Hash;
 use std::num::NonZeroUsize;
 
 use event::{Channel, ContentRef, Direction, Kind, Part, Piece, Principal, RecordedEvent, Risk, Status, TechniqueId};
 use journal::Seq;
 use lru::LruCache;
 use sanitize::Clean;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::detection::{Detection, Evidence, Grade, Labels, Severity, Verdict, sha256_hex};
@@ -58,6 +60,8 @@ use text::Mark;
 const CONVERSATIONS_MAX: usize = 16_384;
 /// Most memory for all of them together, in bytes; the least recently used go first.
 const CONVERSATIONS_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Most of that memory that one engine hands on to the next, which is stored: what is used within days is a small part of it.
+const HANDED_ON_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Findings of inspection count as a mark from this score on.
 const FINDING_SCORE_MIN: f32 = 0.5;
 /// How the rules of inspection's classifier are called.
@@ -119,6 +123,19 @@ pub(crate) struct Flow {
     of_answers: Rule,
     /// An instruction that was kept, or came back.
     of_memory: Rule,
+}
+
+/// What outlives an engine, of each the one used least recently first.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Handed {
+    conversations: Vec<(u64, Conversation)>,
+    memory: memory::Handed,
+    agents: destination::Handed,
+}
+
+/// The entries of a map, the one used least recently first; none are left.
+pub(crate) fn drained<K: Hash + Eq, V>(map: &mut LruCache<K, V>) -> Vec<(K, V)> {
+    std::iter::from_fn(|| map.pop_lru()).collect()
 }
 
 /// What an event shows.
@@ -223,6 +240,28 @@ impl Flow {
             self.forget(&evicted);
         }
         step.observed
+    }
+
+    /// What the next one goes on with: the conversations that were used last, within [`HANDED_ON_BYTES_MAX`].
+    pub(crate) fn hand_on(mut self) -> Handed {
+        while self.bytes > HANDED_ON_BYTES_MAX {
+            let Some((_, evicted)) = self.conversations.pop_lru() else { break };
+            self.forget(&evicted);
+        }
+        let conversations = drained(&mut self.conversations);
+        Handed { conversations, memory: self.memory.hand_on(), agents: self.agents.hand_on() }
+    }
+
+    /// Goes on with what was handed on, in the place of what it knows itself.
+    pub(crate) fn go_on(&mut self, handed: Handed) {
+        self.conversations.clear();
+        self.bytes = 0;
+        for (session, conversation) in handed.conversations {
+            self.bytes += conversation.bytes();
+            self.conversations.put(session, conversation);
+        }
+        self.memory.go_on(handed.memory);
+        self.agents.go_on(handed.agents);
     }
 
     fn forget(&mut self, evicted: &Conversation) {
@@ -347,7 +386,7 @@ impl Flow {
                 let source = Source::new(place, &hidden.text, &instruction);
                 // Nobody encodes what to do with an address but to hide it.
                 let marked = source.marked || is_found || (source.verbs != 0 && !source.addresses.is_empty());
-                sources.push(Source { start, end, marked, view: Some(hidden.view), ..source });
+                sources.push(Source { start, end, marked, view: Some(hidden.view.into()), ..source });
             }
         }
         let recalled = self.memory.recall(&conversation.owners(), step.session, &read.text);

@@ -1,15 +1,17 @@
 //! What is remembered of a conversation, within bounds.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
 
 use event::{Channel, ContentId, EventId};
 use journal::Seq;
+use serde::{Deserialize, Serialize};
 
 use super::answer::Said;
 use super::verbs::{self, Classes};
 use super::{fingerprint, text};
-use crate::detection::Evidence;
+use crate::detection::{Evidence, stored_evidence};
 use crate::session::hash;
 
 /// Most instructions of untrusted text that are remembered of one conversation; the oldest unmarked ones go first.
@@ -26,7 +28,7 @@ const PENDING_MAX: usize = 64;
 const ALARMS_MAX: usize = 256;
 
 /// A conversation.
-#[derive(Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Conversation {
     /// Words and addresses that the user or the operator used.
     trusted: Words,
@@ -37,7 +39,7 @@ pub(crate) struct Conversation {
     /// What the user asked for, in classes of verbs.
     pub(crate) asked: Classes,
     /// Kinds of addresses that the user named.
-    pub(crate) named: HashSet<&'static str>,
+    pub(crate) named: HashSet<Cow<'static, str>>,
     /// Instructions in untrusted text.
     pub(crate) instructions: VecDeque<Source>,
     /// Calls that follow an instruction and have not come back.
@@ -52,7 +54,7 @@ pub(crate) struct Conversation {
 }
 
 /// An instruction in untrusted text.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Source {
     pub(crate) place: Place,
     /// The instruction, in lower case.
@@ -73,13 +75,14 @@ pub(crate) struct Source {
     pub(crate) start: u32,
     pub(crate) end: u32,
     /// How it was hidden there, if it was: `base64`, `tags` ...
-    pub(crate) view: Option<&'static str>,
+    pub(crate) view: Option<Cow<'static, str>>,
     /// How it came here, when it came by the agent's memory: where it was read first, and the call that kept it.
+    #[serde(with = "stored_evidence")]
     pub(crate) path: Vec<Evidence>,
 }
 
 /// Where a text stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Place {
     pub(crate) event: EventId,
     pub(crate) seq: Seq,
@@ -88,7 +91,7 @@ pub(crate) struct Place {
 }
 
 /// A call that follows an instruction and has not come back.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Pending {
     /// Hash of the call's id.
     pub(crate) call_id: Option<u64>,
@@ -99,7 +102,7 @@ pub(crate) struct Pending {
 }
 
 /// A bounded set of words.
-#[derive(Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Words(HashSet<u64>);
 
 impl Words {
@@ -136,7 +139,7 @@ impl Words {
 }
 
 /// Untrusted texts of a conversation, and what the user and the operator said themselves.
-#[derive(Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Texts {
     by_print: HashMap<u64, u16>,
     places: Vec<Place>,
@@ -183,8 +186,14 @@ impl Texts {
     }
 
     fn bytes(&self) -> usize {
-        18 * self.by_print.capacity() + 10 * self.own.capacity() + size_of::<Place>() * self.places.capacity()
+        18 * slots(self.by_print.len()) + 10 * slots(self.own.len()) + size_of::<Place>() * self.places.len().next_power_of_two()
     }
+}
+
+/// About how many places a table of so many entries has. By the number of entries and not by what the allocator made of how they came: what
+/// is bounded by it lets go of the same after a restart.
+pub(super) const fn slots(entries: usize) -> usize {
+    if entries == 0 { 0 } else { (entries + entries / 7 + 1).next_power_of_two() }
 }
 
 impl Conversation {
@@ -194,7 +203,7 @@ impl Conversation {
         self.texts.own(text);
         if user {
             self.asked |= verbs::classes(text);
-            self.named.extend(text::addresses(text).map(|(address, _)| text::form(&address)));
+            self.named.extend(text::addresses(text).map(|(address, _)| Cow::Borrowed(text::form(&address))));
         }
     }
 
@@ -256,9 +265,9 @@ impl Conversation {
 
     /// About how many bytes it takes.
     pub(crate) fn bytes(&self) -> usize {
-        let words = self.trusted.0.capacity() + self.told.0.capacity() + self.dictated.0.capacity() + self.reported.capacity();
+        let words = [self.trusted.0.len(), self.told.0.len(), self.dictated.0.len(), self.reported.len()].map(slots);
         let instructions: usize = self.instructions.iter().map(Source::bytes).sum();
-        640 + 10 * words + instructions + 1_024 * self.pending.len() + self.texts.bytes()
+        640 + 10 * words.iter().sum::<usize>() + instructions + 1_024 * self.pending.len() + self.texts.bytes()
     }
 }
 
@@ -280,7 +289,7 @@ impl Source {
         let own = Evidence {
             what: what.to_owned(),
             value: Some(self.quote.clone()),
-            pattern: self.view.map(str::to_owned),
+            pattern: self.view.as_deref().map(str::to_owned),
             start: Some(self.start),
             end: Some(self.end),
             ..self.place.evidence()

@@ -10,13 +10,13 @@
 //! Time is that of the events and the order that of the journal, so a replay gives the same risk. Detections of risk add to no risk.
 
 use std::collections::BTreeMap;
-use std::num::NonZeroUsize;
 
 use event::{EventId, Identity, Part, RecordedEvent, TechniqueId, attr};
 use journal::Seq;
-use lru::LruCache;
 use sanitize::Clean;
+use serde::{Deserialize, Serialize};
 
+use crate::behaviour::Bounded;
 use crate::detection::{Detection, Evidence, Labels, Severity, Verdict, sha256_hex};
 use crate::session::hash;
 
@@ -50,13 +50,13 @@ const RUNBOOK: &str = "risk";
 
 /// What everybody's detections add up to.
 pub(crate) struct Risk {
-    entities: LruCache<u64, Entity>,
+    entities: Bounded<u64, Entity>,
     digest: String,
 }
 
 /// What is known of one.
-#[derive(Debug, Default)]
-struct Entity {
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Entity {
     /// What each rule has added, as of `time_s`.
     added: Vec<Added>,
     time_s: i64,
@@ -65,7 +65,7 @@ struct Entity {
 }
 
 /// What a rule has added.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Added {
     rule: String,
     title: String,
@@ -78,11 +78,14 @@ struct Added {
     seq: Option<Seq>,
 }
 
-/// What was detected of somebody, and whether they were told of it.
+/// Entities as they are handed on.
+pub(crate) type Handed = Bounded<u64, Entity>;
+
+/// What was detected of somebody: whether it was told of, and whether it was counted before.
 struct Of<'a> {
     kind: &'static str,
     id: String,
-    detections: Vec<(&'a Detection, bool)>,
+    detections: Vec<(&'a Detection, bool, bool)>,
 }
 
 /// Somebody whose risk crossed the threshold.
@@ -112,14 +115,21 @@ impl Risk {
 
     fn with_entities(max: usize) -> Self {
         let constants = format!("{RULE_VERSION} {HALF_LIFE_S} {RULE_MAX} {TECHNIQUE_MAX} {THRESHOLD} {GRAVE} {TECHNIQUES_MIN}");
-        Self {
-            entities: LruCache::new(NonZeroUsize::new(max).unwrap_or(NonZeroUsize::MIN)),
-            digest: sha256_hex(&[constants.as_bytes()]),
-        }
+        Self { entities: Bounded::new(max), digest: sha256_hex(&[constants.as_bytes()]) }
+    }
+
+    /// What the next one goes on with.
+    pub(crate) fn hand_on(self) -> Handed {
+        self.entities
+    }
+
+    /// Goes on with what was handed on, in the place of what it knows itself: a risk fades over days, and no reading anew brings it back.
+    pub(crate) fn go_on(&mut self, handed: Handed) {
+        self.entities = handed;
     }
 
     /// Adds what was detected in `event` to the risk of whoever was involved: also what a spent budget keeps from being told, `told` says
-    /// which. Gives a detection where that made somebody a risk.
+    /// which, and `again` what added to it before and was not told then. Gives a detection where that made somebody a risk.
     pub(crate) fn observe(
         &mut self,
         event: &RecordedEvent<Clean>,
@@ -127,17 +137,19 @@ impl Risk {
         time_s: i64,
         detections: &[Detection],
         told: &[bool],
+        again: &[bool],
     ) -> Option<Detection> {
         if detections.is_empty() {
             return None;
         }
         // A detection may be about somebody who has no part in the event: whoever is silent, say.
         let mut of: Vec<Of<'_>> = Vec::new();
-        for (detection, is_told) in detections.iter().zip(told) {
+        for ((detection, is_told), is_again) in detections.iter().zip(told).zip(again) {
             for (kind, id) in entities(detection) {
+                let one = (detection, *is_told, *is_again);
                 match of.iter_mut().find(|one| one.kind == kind && one.id == id) {
-                    Some(one) => one.detections.push((detection, *is_told)),
-                    None => of.push(Of { kind, id, detections: vec![(detection, *is_told)] }),
+                    Some(of) => of.detections.push(one),
+                    None => of.push(Of { kind, id, detections: vec![one] }),
                 }
             }
         }
@@ -145,10 +157,13 @@ impl Risk {
         let mut about = None;
         for Of { kind, id, detections } in of {
             let key = hash(&[b"risk", kind.as_bytes(), id.as_bytes()]);
-            let entity = self.entities.get_or_insert_mut(key, Entity::default);
+            let entity = self.entities.entry(key, Entity::default);
             entity.decay(time_s);
-            for (detection, is_told) in &detections {
-                entity.add(detection, *is_told, seq);
+            for (detection, is_told, is_again) in &detections {
+                match is_again {
+                    false => entity.add(detection, *is_told, seq),
+                    true => entity.tell(detection, *is_told),
+                }
             }
             let (risk, techniques) = entity.risk();
             if risk < REARM {
@@ -158,7 +173,7 @@ impl Risk {
             if level > entity.told && techniques >= TECHNIQUES_MIN {
                 entity.told = level;
                 crossed.push(Crossed { kind, id, risk, techniques, added: entity.added.clone() });
-                about = about.or(detections.first().map(|(detection, _)| *detection));
+                about = about.or(detections.first().map(|(detection, ..)| *detection));
             }
         }
         Some(self.detection(event, about?, crossed))
@@ -266,6 +281,12 @@ impl Entity {
         self.added.retain(|added| added.amount >= 0.1);
     }
 
+    /// What has added to it is told now.
+    fn tell(&mut self, detection: &Detection, is_told: bool) {
+        let added = self.added.iter_mut().find(|added| is_told && added.rule == detection.rule.as_str());
+        added.into_iter().for_each(|added| added.detection = Some(detection.id));
+    }
+
     fn add(&mut self, detection: &Detection, is_told: bool, seq: Seq) {
         let more = weight(detection.severity) * f64::from(detection.confidence);
         let event = detection.events.last().copied().unwrap_or(detection.id);
@@ -347,7 +368,9 @@ mod tests {
             let event = event(user, *second);
             let found = detected(&event, rule, technique, *severity, 0.8);
             let seconds = i64::try_from(*second).unwrap();
-            told.extend(risk.observe(&event, Seq(*second), seconds, &[found], &[true]).map(|one| (*second, one.severity)));
+            told.extend(
+                risk.observe(&event, Seq(*second), seconds, &[found], &[true], &[false]).map(|one| (*second, one.severity)),
+            );
         }
         told
     }
@@ -436,8 +459,9 @@ mod tests {
             let mut risk = Risk::new();
             let (first, last) = (event("ann", 5), event("ann", 9));
             let one = detected(&first, "one", "AML.T0051", Severity::Critical, 0.9);
-            assert_eq!(risk.observe(&first, Seq(1), 5, &[one], &[is_told]), None);
-            risk.observe(&last, Seq(2), 9, &[detected(&last, "two", "AML.T0057", Severity::High, 0.9)], &[true]).unwrap()
+            assert_eq!(risk.observe(&first, Seq(1), 5, &[one], &[is_told], &[false]), None);
+            risk.observe(&last, Seq(2), 9, &[detected(&last, "two", "AML.T0057", Severity::High, 0.9)], &[true], &[false])
+                .unwrap()
         };
         let one = found(true);
         assert_eq!(one, found(true));
@@ -462,9 +486,9 @@ mod tests {
             let event = event(&format!("user {n}"), u64::from(n));
             let found: Vec<Detection> =
                 (0..50).map(|rule| detected(&event, &format!("r{rule}"), "AML.T0051", Severity::Low, 0.5)).collect();
-            risk.observe(&event, Seq(u64::from(n)), i64::from(n), &found, &vec![true; found.len()]);
+            risk.observe(&event, Seq(u64::from(n)), i64::from(n), &found, &vec![true; found.len()], &vec![false; found.len()]);
         }
         assert_eq!(risk.entities.len(), 16);
-        assert!(risk.entities.iter().all(|(_, entity)| entity.added.len() <= RULES_MAX));
+        assert!(risk.entities.iter_mut().all(|(_, entity)| entity.added.len() <= RULES_MAX));
     }
 }

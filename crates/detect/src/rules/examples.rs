@@ -52,39 +52,51 @@ pub(crate) fn problems_of(rule: &Rule, rules: &[Rule]) -> Vec<Problem> {
 
 /// Runs the examples of one rule of a set. Each result comes with the field that holds the example.
 pub(crate) fn run_rule(rule: &Rule, rules: &[Rule]) -> Vec<(ExampleResult, &'static str)> {
+    run_rule_until(rule, rules, &|| false).unwrap_or_default()
+}
+
+/// As [`run_rule`]; nothing when it is to stop, which is asked at each event.
+pub(crate) fn run_rule_until(
+    rule: &Rule,
+    rules: &[Rule],
+    stopping: &dyn Fn() -> bool,
+) -> Option<Vec<(ExampleResult, &'static str)>> {
     let examples = &rule.extension.examples;
-    if examples.positive.is_empty() && examples.negative.is_empty() {
-        return Vec::new();
-    }
-    let run_as = |number: usize, example: &Example, expected: bool| ExampleResult {
-        rule: rule.info.id.clone(),
-        title: rule.info.title.clone(),
-        example: if example.name.is_empty() { format!("#{}", number + 1) } else { example.name.clone() },
-        expected,
-        fired: fires(rule, rules, example),
+    let run_all = |examples: &[Example], expected: bool, field: &'static str| {
+        let run = examples.iter().enumerate().map(|(number, example)| {
+            let result = ExampleResult {
+                rule: rule.info.id.clone(),
+                title: rule.info.title.clone(),
+                example: if example.name.is_empty() { format!("#{}", number + 1) } else { example.name.clone() },
+                expected,
+                fired: fires(rule, rules, example, stopping)?,
+            };
+            Some((result, field))
+        });
+        run.collect::<Option<Vec<_>>>()
     };
-    let run_all = |examples: &[Example], expected: bool, field: &'static str| -> Vec<_> {
-        examples.iter().enumerate().map(|(number, example)| (run_as(number, example, expected), field)).collect()
-    };
-    let positive = run_all(&examples.positive, true, "watchkeeper.examples.positive");
-    let negative = run_all(&examples.negative, false, "watchkeeper.examples.negative");
-    [positive, negative].concat()
+    let positive = run_all(&examples.positive, true, "watchkeeper.examples.positive")?;
+    let negative = run_all(&examples.negative, false, "watchkeeper.examples.negative")?;
+    Some([positive, negative].concat())
 }
 
 /// Whether the rule fires on the example. Only the rule itself, what it refers to, and the filters are compiled.
-fn fires(rule: &Rule, rules: &[Rule], example: &Example) -> bool {
+fn fires(rule: &Rule, rules: &[Rule], example: &Example, stopping: &dyn Fn() -> bool) -> Option<bool> {
     let needed = needed(rule, rules);
-    let Ok(mut sigma) = Sigma::compile(needed.iter().copied()) else { return false };
+    let Ok(mut sigma) = Sigma::compile(needed.iter().copied()) else { return Some(false) };
     let Some(position) = needed.iter().position(|one| std::ptr::eq(*one, &rule.parsed)) else {
-        return false;
+        return Some(false);
     };
     let mut fired = false;
     for (time_s, event) in example.timeline() {
+        if stopping() {
+            return None;
+        }
         let matches = sigma.matches(event, None);
         fired |= rule.info.kind == RuleKind::Rule && sigma.positions(&matches).contains(&position);
         fired |= sigma.correlate(event, None, matches, time_s).iter().any(|hit| hit.rule == position);
     }
-    fired
+    Some(fired)
 }
 
 /// The rule, what it refers to, and the filters that work on either.

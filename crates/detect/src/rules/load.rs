@@ -41,8 +41,8 @@ pub(crate) enum Demand {
 /// Puts a rule set together of files that stand for themselves.
 pub(crate) fn load(files: Vec<File>, demand: Demand) -> Result<RuleSet, RuleError> {
     let mut problems = Vec::new();
-    let mut rules = parse_files(files, &mut problems)?.rules;
-    problems.extend(settle(&mut rules).into_iter().map(|found| found.problem));
+    let mut rules = parse_files(files, &mut problems, &|| false)?.rules;
+    problems.extend(settle(&mut rules, &|| false)?.into_iter().map(|found| found.problem));
     if demand != Demand::Usable {
         problems.extend(rules.iter().flat_map(check::strict));
         if demand == Demand::Proven {
@@ -61,21 +61,27 @@ pub(crate) fn load(files: Vec<File>, demand: Demand) -> Result<RuleSet, RuleErro
 pub(crate) fn assemble(sources: Vec<Source>, without: &[String]) -> Result<RuleSet, RuleError> {
     let mut overlay = Overlay::default();
     for source in sources {
-        let parsed = parse_files(source.files, &mut overlay.problems)?;
+        let parsed = parse_files(source.files, &mut overlay.problems, &|| false)?;
         overlay.put(parsed, source.must_prove);
     }
     for id in without {
         overlay.disable(id);
     }
-    overlay.settle()
+    overlay.settle(&|| false)
 }
 
-/// Rules with those of files, which go before them.
-pub(crate) fn beside(rules: Vec<Rule>, problems: Vec<Problem>, files: Vec<File>) -> Result<RuleSet, RuleError> {
+/// Rules with those of the files of a request, which go before them, unless it is to stop.
+pub(crate) fn beside(
+    rules: Vec<Rule>,
+    problems: Vec<Problem>,
+    files: Vec<File>,
+    stopping: &dyn Fn() -> bool,
+) -> Result<RuleSet, RuleError> {
     let mut overlay = Overlay::of(rules, problems);
-    let parsed = parse_files(files, &mut overlay.problems)?;
+    let mut parsed = parse_files(files, &mut overlay.problems, stopping)?;
+    parsed.rules.iter_mut().for_each(|rule| rule.is_of_request = true);
     overlay.put(parsed, false);
-    overlay.settle()
+    overlay.settle(stopping)
 }
 
 /// Rule files of one place.
@@ -94,17 +100,22 @@ pub(crate) fn check(files: Vec<File>) -> Vec<Problem> {
 /// `prove`.
 pub(crate) fn check_files_beside(files: Vec<File>, beside: Vec<File>, prove: bool) -> (Vec<Problem>, usize) {
     let mut problems = Vec::new();
-    let parsed = parse_files(files, &mut problems).and_then(|own| Ok((own.rules, parse_files(beside, &mut Vec::new())?.rules)));
-    let (mut rules, others) = match parsed {
+    let parsed = parse_files(files, &mut problems, &|| false).and_then(|own| {
+        let others = parse_files(beside, &mut Vec::new(), &|| false)?.rules;
+        let mut rules = own.rules;
+        let own: HashSet<String> = rules.iter().map(|rule| rule.info.id.clone()).collect();
+        rules.extend(others.into_iter().filter(|rule| !own.contains(&rule.info.id)));
+        let found = settle(&mut rules, &|| false)?;
+        Ok((rules, own, found))
+    });
+    let (rules, own, found) = match parsed {
         Ok(parsed) => parsed,
         Err(error) => {
             problems.push(Problem::of_set(&error));
             return (problems, 0);
         }
     };
-    let own: HashSet<String> = rules.iter().map(|rule| rule.info.id.clone()).collect();
-    rules.extend(others.into_iter().filter(|rule| !own.contains(&rule.info.id)));
-    problems.extend(settle(&mut rules).into_iter().map(|found| found.problem));
+    problems.extend(found.into_iter().map(|found| found.problem));
     let checked: Vec<&Rule> = rules.iter().filter(|rule| own.contains(&rule.info.id)).collect();
     problems.extend(checked.iter().filter(|rule| check::is_ours(rule)).flat_map(|rule| check::strict(rule)));
     if prove {
@@ -134,7 +145,9 @@ fn left_out_with(rules: &[Rule], lacking: &HashSet<&str>, told: &[Problem]) -> V
         return Vec::new();
     }
     let mut left: Vec<Rule> = rules.iter().filter(|rule| !lacking.contains(rule.info.id.as_str())).cloned().collect();
-    let found = settle(&mut left).into_iter().map(|found| found.problem).filter(|problem| !told.contains(problem));
+    // It is not stopped, and what does not compile at all is told elsewhere.
+    let found = settle(&mut left, &|| false).unwrap_or_default();
+    let found = found.into_iter().map(|found| found.problem).filter(|problem| !told.contains(problem));
     found
         .map(|problem| Problem {
             message: format!("{}; `strict` leaves them out, and this with them", problem.message),
@@ -161,12 +174,15 @@ pub(super) struct ParsedFiles {
     pub(super) refused: Vec<(String, usize)>,
 }
 
-fn parse_files(files: Vec<File>, problems: &mut Vec<Problem>) -> Result<ParsedFiles, RuleError> {
+fn parse_files(files: Vec<File>, problems: &mut Vec<Problem>, stopping: &dyn Fn() -> bool) -> Result<ParsedFiles, RuleError> {
     let mut all = ParsedFiles { rules: Vec::new(), refused: Vec::new() };
     let mut ids: HashMap<String, PathBuf> = HashMap::new();
     let mut count: usize = 0;
     for (file, text) in files {
         for (line, document) in documents(&text) {
+            if stopping() {
+                return Err(RuleError::Stopped);
+            }
             let (parsed, errors) = sigma::parse(document);
             count += parsed.len().max(1);
             if count > RULES_MAX {
@@ -296,7 +312,7 @@ fn adopt(mut parsed: Parsed, file: &Path, line: usize, document: &str, index: us
     {
         problems.push(Problem::on(&info, "watchkeeper.budget", "is 0", "write how many detections an hour may have, 1 or more"));
     }
-    Rule { info, extension, parsed, weight: 0 }
+    Rule { info, extension, parsed, weight: 0, is_of_request: false }
 }
 
 const LEFT_OUT: &str = "correct the rule; it is left out until then";

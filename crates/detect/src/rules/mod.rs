@@ -18,7 +18,7 @@ use inspect::format::SignatureFile;
 pub(crate) use check::EXTENSION;
 pub use check::Problem;
 pub use examples::ExampleResult;
-pub(crate) use extension::Extension;
+pub(crate) use extension::{Example, Extension};
 
 use crate::budget::{AlertBudget, Budgets};
 use crate::builtin;
@@ -38,14 +38,17 @@ pub(crate) const RULES_MAX: usize = 20_000;
 
 /// Sigma rules, correlations and filters that work together.
 pub struct RuleSet {
-    rules: Vec<Rule>,
+    rules: Arc<Vec<Rule>>,
     sigma: Sigma,
-    problems: Vec<Problem>,
-    notes: Vec<String>,
+    problems: Arc<Vec<Problem>>,
+    notes: Arc<Vec<String>>,
     canaries: Canaries,
     signs: Arc<Signs>,
     budget: AlertBudget,
 }
+
+/// The rules of a set as they were read: what a set is compiled of, and a part of what it takes. For whoever keeps rules, or changes them.
+pub struct Uncompiled(RuleSet);
 
 /// Where rules come from, and what is asked of them.
 #[derive(Debug, Clone, Default)]
@@ -69,6 +72,8 @@ pub(crate) struct Rule {
     pub(crate) parsed: Parsed,
     /// About what it takes compiled, in bytes.
     pub(crate) weight: usize,
+    /// Whether it came with somebody's request.
+    pub(crate) is_of_request: bool,
 }
 
 /// What is known of a rule.
@@ -157,6 +162,9 @@ pub enum RuleError {
     /// The rules cannot be compiled together.
     #[error("the rules cannot be compiled together: {0}")]
     Compile(String),
+    /// Whoever asked for the rules does not wait for them any more, or the program stops.
+    #[error("nobody waits for the rules any more")]
+    Stopped,
     /// The signs that come with the program cannot be read.
     #[error("the signs of content/signs: {0}")]
     Signs(#[from] inspect::LoadError),
@@ -206,47 +214,68 @@ impl RuleSet {
     }
 
     /// The rules of files beside those that come with the program, as a server has them that is told of their directory; and the ids of
-    /// those of the files that can be used.
+    /// those of the files that can be used. `stopping` is asked between rules.
     ///
     /// # Errors
-    /// As [`of_files`](Self::of_files).
-    pub fn beside_builtin(files: Vec<(PathBuf, String)>) -> Result<(Self, HashSet<String>), RuleError> {
+    /// As [`of_files`](Self::of_files), and [`RuleError::Stopped`].
+    pub fn beside_builtin(
+        files: Vec<(PathBuf, String)>,
+        stopping: &dyn Fn() -> bool,
+    ) -> Result<(Self, HashSet<String>), RuleError> {
         let places: HashSet<PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
-        let set = Self::builtin()?.with_files(files)?;
+        let set = Self::builtin()?.into_uncompiled().with_request(files, stopping)?;
         let own = set.rules().filter(|rule| places.contains(&rule.file)).map(|rule| rule.id.clone()).collect();
         Ok((set, own))
     }
 
-    /// These rules with those of files, which go before them.
+    /// The rules of the files of somebody's request: as [`of_files`](Self::of_files), within a bound of their own. `stopping` is asked
+    /// between rules.
+    ///
+    /// # Errors
+    /// As [`of_files`](Self::of_files), and [`RuleError::Stopped`].
+    pub fn of_request(files: Vec<(PathBuf, String)>, stopping: &dyn Fn() -> bool) -> Result<Self, RuleError> {
+        bound(&files)?;
+        load::beside(Vec::new(), Vec::new(), files, stopping)
+    }
+
+    /// These rules with those of files, which go before them: as [`Uncompiled::with_request`].
     ///
     /// # Errors
     /// As [`of_files`](Self::of_files).
     pub fn with_files(self, files: Vec<(PathBuf, String)>) -> Result<Self, RuleError> {
-        bound(&files)?;
-        let Self { rules, problems, canaries, budget, .. } = self;
-        let set = load::beside(rules, problems, files)?;
-        Ok(Self { canaries, budget, ..set })
+        self.into_uncompiled().with_request(files, &|| false)
+    }
+
+    /// What it is compiled of.
+    #[must_use]
+    pub fn uncompiled(&self) -> Uncompiled {
+        Uncompiled(Self {
+            rules: self.rules.clone(),
+            sigma: Sigma::empty(),
+            problems: self.problems.clone(),
+            notes: self.notes.clone(),
+            canaries: self.canaries.clone(),
+            signs: self.signs.clone(),
+            budget: self.budget,
+        })
+    }
+
+    /// What it was compiled of.
+    #[must_use]
+    pub fn into_uncompiled(self) -> Uncompiled {
+        Uncompiled(Self { sigma: Sigma::empty(), ..self })
     }
 
     fn of(rules: Vec<Rule>, problems: Vec<Problem>, notes: Vec<String>) -> Result<Self, RuleError> {
         let sigma = Sigma::compile(rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
         let signs = Arc::new(Signs::builtin()?);
+        let (rules, problems, notes) = (Arc::new(rules), Arc::new(problems), Arc::new(notes));
         Ok(Self { rules, sigma, problems, notes, canaries: Canaries::default(), signs, budget: AlertBudget::default() })
     }
 
     /// The same rules compiled anew: for an [`Engine`](crate::Engine) that begins with empty state.
     pub fn again(&self) -> Result<Self, RuleError> {
-        let sigma = Sigma::compile(self.rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
-        let (rules, problems, notes) = (self.rules.clone(), self.problems.clone(), self.notes.clone());
-        Ok(Self {
-            rules,
-            sigma,
-            problems,
-            notes,
-            canaries: self.canaries.clone(),
-            signs: self.signs.clone(),
-            budget: self.budget,
-        })
+        self.uncompiled().compile()
     }
 
     /// The alert budget of rules that do not say their own.
@@ -414,6 +443,47 @@ impl RuleSet {
     }
 }
 
+impl Uncompiled {
+    /// The rules, compiled, with empty state.
+    ///
+    /// # Errors
+    /// [`RuleError::Compile`]; rules that were compiled before are again.
+    pub fn compile(&self) -> Result<RuleSet, RuleError> {
+        let sigma = Sigma::compile(self.0.rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
+        Ok(RuleSet { sigma, ..self.0.uncompiled().0 })
+    }
+
+    /// These rules with those of the files of somebody's request, which go before them, and have a bound of their own: none of these is
+    /// left out for want of room because of them. `stopping` is asked between rules.
+    ///
+    /// # Errors
+    /// As [`RuleSet::of_request`].
+    pub fn with_request(self, files: Vec<(PathBuf, String)>, stopping: &dyn Fn() -> bool) -> Result<RuleSet, RuleError> {
+        bound(&files)?;
+        let RuleSet { rules, problems, canaries, budget, .. } = self.0;
+        let set = load::beside(Arc::unwrap_or_clone(rules), Arc::unwrap_or_clone(problems), files, stopping)?;
+        Ok(RuleSet { canaries, budget, ..set })
+    }
+
+    /// As [`RuleSet::budget`].
+    #[must_use]
+    pub fn budget(&self) -> AlertBudget {
+        self.0.budget
+    }
+
+    /// As [`RuleSet::digest`].
+    #[must_use]
+    pub fn digest(&self) -> String {
+        self.0.digest()
+    }
+}
+
+impl Clone for Uncompiled {
+    fn clone(&self) -> Self {
+        self.0.uncompiled()
+    }
+}
+
 /// Files that come from elsewhere than a directory are held to the same.
 fn bound(files: &[(PathBuf, String)]) -> Result<(), RuleError> {
     let bytes_max = usize::try_from(RULE_FILE_BYTES_MAX).unwrap_or(usize::MAX);
@@ -520,7 +590,7 @@ mod tests {
         let ids = ["3f0c8a52-7d6e-4c1b-9a53-0d5b2f6c7e12", "3f0c8a52-7d6e-4c1b-9a53-0d5b2f6c7e13"];
         let files = [many(&of_program, ids[0]), many("nobody", ids[1])].into_iter().enumerate();
         let files = files.map(|(number, text)| (PathBuf::from(format!("{number}.yml")), text)).collect();
-        let (set, own) = RuleSet::beside_builtin(files).unwrap();
+        let (set, own) = RuleSet::beside_builtin(files, &|| false).unwrap();
         assert_eq!(own, HashSet::from([ids[0].to_owned()]));
         assert_eq!((set.problems().len(), set.rules().len()), (1, builtin.rules().len() + 1));
     }

@@ -63,10 +63,10 @@ impl Overlay {
 
     /// Leaves out what cannot be used. A rule that has another below it gives way to that, and then all are looked at again: what would
     /// have been left out because of it need not be.
-    pub(super) fn settle(mut self) -> Result<RuleSet, RuleError> {
+    pub(super) fn settle(mut self, stopping: &dyn Fn() -> bool) -> Result<RuleSet, RuleError> {
         loop {
             let mut rules = self.rules.clone();
-            let mut found = settle(&mut rules);
+            let mut found = settle(&mut rules, stopping)?;
             let proven: Vec<&Rule> = rules.iter().filter(|rule| self.must_prove.contains(&key_of(rule))).collect();
             let lacking: Vec<Found> = proven
                 .into_iter()
@@ -82,7 +82,7 @@ impl Overlay {
             }
             if !lacks.is_empty() {
                 rules.retain(|rule| !lacks.contains(&rule.info.id));
-                found.extend(settle(&mut rules));
+                found.extend(settle(&mut rules, stopping)?);
             }
             self.problems.extend(found.into_iter().map(|one| one.problem));
             let notes = self.replaced(&rules).into_iter().chain(self.notes).collect();

@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use super::check::Problem;
-use super::{Rule, RuleKind};
+use super::{Rule, RuleError, RuleKind};
 use crate::sigma::{self, Names};
 
 /// How many correlations may stand on each other. SigmaHQ has none that do.
 const CORRELATION_DEPTH_MAX: usize = 8;
 /// Most memory of a set, in bytes, as far as it can be told. The 4,000 rules of SigmaHQ take a quarter of that.
 const SET_BYTES_MAX: usize = 768 * 1024 * 1024;
+/// Most memory of the rules of a request, in bytes, beside those in force: the 4,000 rules of SigmaHQ, and some.
+const REQUEST_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 const NAME_RULES: &str = "refer to rules by the id or name that they have";
 
@@ -41,7 +43,10 @@ impl Found {
 
 /// Leaves out correlations and filters that speak of rules that are not there, or of each other in a circle, and what is too much for the
 /// memory. The ids of the rules are unique, and each compiles by itself.
-pub(super) fn settle(rules: &mut Vec<Rule>) -> Vec<Found> {
+///
+/// # Errors
+/// [`RuleError::Stopped`], when `stopping` says so.
+pub(super) fn settle(rules: &mut Vec<Rule>, stopping: &dyn Fn() -> bool) -> Result<Vec<Found>, RuleError> {
     let mut found = Vec::new();
     let references = References::of(rules);
     let mut kept: Vec<bool> = rules.iter().map(|rule| rule.info.kind == RuleKind::Rule).collect();
@@ -52,10 +57,10 @@ pub(super) fn settle(rules: &mut Vec<Rule>) -> Vec<Found> {
             rule.parsed.resolve(|name| ids.get(name).cloned());
         }
     }
-    keep_what_fits(rules, &mut kept, &mut found);
+    keep_what_fits(rules, &mut kept, &mut found, [SET_BYTES_MAX, REQUEST_BYTES_MAX], stopping)?;
     let mut kept = kept.into_iter();
     rules.retain(|_| kept.next().unwrap_or(false));
-    found
+    Ok(found)
 }
 
 /// By what the rules of a set are referred to.
@@ -191,26 +196,91 @@ fn keep_filters(
     resolved
 }
 
-/// Leaves out what is too much for the memory. A filter becomes a part of every rule that it is for.
-fn keep_what_fits(rules: &[Rule], kept: &mut [bool], found: &mut Vec<Found>) {
-    let mut sum: usize = 0;
+/// Leaves out what is too much for the memory. A filter becomes a part of every rule that it is for. The rules of a request, the second of
+/// `bytes_max`, have room of their own, in which what becomes of them with the filters in force is, too.
+fn keep_what_fits(
+    rules: &[Rule],
+    kept: &mut [bool],
+    found: &mut Vec<Found>,
+    bytes_max: [usize; 2],
+    stopping: &dyn Fn() -> bool,
+) -> Result<(), RuleError> {
+    let mut sums = [0_usize; 2];
+    let is_filter = |rule: &&Rule| rule.info.kind == RuleKind::Filter;
     for (place, rule) in rules.iter().enumerate() {
         if !kept[place] {
             continue;
         }
-        let times = match rule.info.kind {
-            RuleKind::Filter => rules.iter().filter(|other| sigma::filters(&rule.parsed, &other.parsed)).count(),
-            _ => 1,
+        if stopping() {
+            return Err(RuleError::Stopped);
+        }
+        let is_for = |other: &&Rule| rule.is_of_request || !other.is_of_request;
+        let bytes = match rule.info.kind {
+            RuleKind::Filter => {
+                let filtered = rules.iter().filter(is_for).filter(|other| sigma::filters(&rule.parsed, &other.parsed)).count();
+                rule.weight.saturating_mul(filtered)
+            }
+            _ if rule.is_of_request => {
+                let others = rules.iter().filter(is_filter).filter(|filter| !filter.is_of_request);
+                let filters = others.filter(|filter| sigma::filters(&filter.parsed, &rule.parsed));
+                filters.fold(rule.weight, |sum, filter| sum.saturating_add(filter.weight))
+            }
+            _ => rule.weight,
         };
-        let with = sum.saturating_add(rule.weight.saturating_mul(times));
-        if with <= SET_BYTES_MAX {
-            sum = with;
+        let whose = usize::from(rule.is_of_request);
+        let with = sums[whose].saturating_add(bytes);
+        if with <= bytes_max[whose] {
+            sums[whose] = with;
             continue;
         }
         kept[place] = false;
-        let message = format!("with it the rules would take more than {SET_BYTES_MAX} bytes of memory");
+        let of = if rule.is_of_request { " of the request" } else { "" };
+        let message = format!("with it the rules{of} would take more than {} bytes of memory", bytes_max[whose]);
         let problem =
             Problem::on(&rule.info, "detection", message, "leave rules, values or patterns out; it is left out until then");
         found.push(Found::out(rule, Out::Itself, problem));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::RuleSet;
+
+    /// Two rules and a filter on both in force, two rules and a filter on all of a request; each takes 10 bytes.
+    fn rules() -> Vec<Rule> {
+        let rule =
+            |title: &str| format!("title: {title}\nlogsource: {{product: ai}}\ndetection:\n  s: {{k: a}}\n  condition: s\n---\n");
+        let filter = |title: &str| {
+            format!("title: {title}\nlogsource: {{product: ai}}\nfilter:\n  rules: any\n  s: {{k: b}}\n  condition: not s\n---\n")
+        };
+        let text = [rule("a"), rule("b"), filter("f"), rule("of c"), rule("of d"), filter("of f")].concat();
+        let set = RuleSet::of_files(vec![("r.yml".into(), text)]).unwrap();
+        assert_eq!(set.problems(), []);
+        let mut rules = set.all().to_vec();
+        for rule in &mut rules {
+            (rule.weight, rule.is_of_request) = (10, rule.info.title.starts_with("of"));
+        }
+        rules
+    }
+
+    #[test]
+    fn rules_of_a_request_leave_out_none_that_is_in_force() {
+        let rules = rules();
+        let out = |bytes_max: [usize; 2]| -> Vec<String> {
+            let (mut kept, mut found) = (vec![true; rules.len()], Vec::new());
+            keep_what_fits(&rules, &mut kept, &mut found, bytes_max, &|| false).unwrap();
+            let of = |problem: &Problem| problem.message.contains("of the request");
+            assert!(found.iter().all(|one| of(&one.problem) == one.problem.rule.starts_with("of")));
+            found.into_iter().map(|one| one.problem.rule).collect()
+        };
+        // In force: two rules, and the filter twice. Of the request: two rules with the filter in force, and a filter in four rules.
+        assert_eq!(out([40, 80]), [] as [&str; 0]);
+        assert_eq!(out([40, 79]), ["of f"]);
+        assert_eq!(out([40, 0]), ["of c", "of d", "of f"]);
+        assert_eq!(out([39, 80]), ["f"]);
+        let stopped = keep_what_fits(&rules, &mut vec![true; 6], &mut Vec::new(), [40, 80], &|| true);
+        assert!(matches!(stopped, Err(RuleError::Stopped)));
     }
 }

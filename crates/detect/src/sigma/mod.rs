@@ -178,7 +178,19 @@ impl Sigma {
         !self.silent.contains(&position)
     }
 
-    /// Takes out the rules for which `keep` says so.
+    /// No matches.
+    pub(crate) fn none(&self) -> Matches {
+        Matches(Vec::new())
+    }
+
+    /// Takes out the rules for which `take` says so, and gives them.
+    pub(crate) fn take_out(&self, matches: &mut Matches, mut take: impl FnMut(usize) -> bool) -> Matches {
+        let (taken, rest) = std::mem::take(&mut matches.0).into_iter().partition(|result| take(self.position(result)));
+        matches.0 = rest;
+        Matches(taken)
+    }
+
+    /// Leaves the rules for which `keep` says so.
     pub(crate) fn retain(&self, matches: &mut Matches, mut keep: impl FnMut(usize) -> bool) {
         matches.0.retain(|result| keep(self.position(result)));
     }

@@ -6,6 +6,7 @@ use event::{Channel, ContentId, ContentRef, Part, RecordedEvent};
 use inspect::{Overlap, Prompt};
 use lru::LruCache;
 use sanitize::Clean;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 /// Most system prompts of a conversation that an answer is compared with: the newest. Agents that hand over have a few.
@@ -17,7 +18,7 @@ const PROMPTS_BYTES_MAX: usize = 64 * 1024 * 1024;
 const ENTRY_BYTES: usize = 128;
 
 /// The system prompts of a conversation, the newest last.
-#[derive(Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Prompts(Vec<ContentRef>);
 
 /// Prompts in the form in which they are compared. Applications send the same one with every call.

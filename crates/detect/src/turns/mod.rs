@@ -15,8 +15,10 @@ use std::sync::Arc;
 use event::{Channel, ContentRef, Direction, Kind, Part, Piece, RecordedEvent};
 use lru::LruCache;
 use sanitize::Clean;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
+use crate::flow::drained;
 use crate::skipped::Skipped;
 use leaks::Leaks;
 use pressure::Pressure;
@@ -25,6 +27,8 @@ use values::Values;
 
 /// Most conversations that are remembered: some kilobytes each, 64 at worst.
 const CONVERSATIONS_MAX: usize = 8_192;
+/// Most of them that one engine hands on to the next, which is stored.
+const HANDED_ON_MAX: usize = 2_048;
 /// Longest text that is compared with others; of longer text the beginning.
 const TEXT_BYTES_MAX: usize = 1024 * 1024;
 
@@ -35,9 +39,12 @@ pub(crate) struct Turns {
     signs: Arc<Signs>,
 }
 
+/// Conversations as they are handed on, the one used least recently first.
+pub(crate) type Handed = Vec<(u64, Conversation)>;
+
 /// What is remembered of a conversation.
-#[derive(Default)]
-struct Conversation {
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Conversation {
     prompts: leaks::Prompts,
     values: Values,
     pressure: Pressure,
@@ -61,6 +68,20 @@ impl Turns {
             leaks: Leaks::new(),
             signs,
         }
+    }
+
+    /// What the next one goes on with: the conversations that were used last.
+    pub(crate) fn hand_on(mut self) -> Handed {
+        while self.conversations.len() > HANDED_ON_MAX {
+            self.conversations.pop_lru();
+        }
+        drained(&mut self.conversations)
+    }
+
+    /// Goes on with what was handed on, in the place of what it knows itself.
+    pub(crate) fn go_on(&mut self, handed: Handed) {
+        self.conversations.clear();
+        handed.into_iter().for_each(|(session, conversation)| drop(self.conversations.put(session, conversation)));
     }
 
     /// Reads an event whose pieces `new` are new to the conversation. `contents` gives the text of any content of the event.

@@ -2,6 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::signs::{FICTION, ROLE, UNBOUND};
@@ -33,7 +34,7 @@ const STEP_SCORE_MIN: f32 = 0.2;
 const STEPS_MIN: u32 = 3;
 
 /// Turns of one conversation. A few kilobytes.
-#[derive(Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Pressure {
     turn: u32,
     /// Content words of the user's turn that is being answered.
@@ -46,6 +47,7 @@ pub(super) struct Pressure {
     steps: u32,
 }
 
+#[derive(Debug, Serialize, Deserialize)]
 struct Refused {
     turn: u32,
     asked: HashSet<u64>,

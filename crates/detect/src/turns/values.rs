@@ -7,6 +7,7 @@ use std::collections::{HashMap, VecDeque};
 
 use event::{Channel, ContentRef, Part, Piece};
 use sanitize::Clean;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::session::hash;
@@ -24,14 +25,14 @@ const PIECE_SECRETS_MAX: usize = 128;
 const PIECE_OTHERS_MAX: usize = 256;
 
 /// Values of a conversation.
-#[derive(Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Values {
     secrets: Table,
     others: Table,
 }
 
 /// Where values came in, by their ids.
-#[derive(Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 struct Table {
     channels: HashMap<u64, Channel>,
     /// The ids, the oldest first.

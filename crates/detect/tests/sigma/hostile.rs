@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use watchkeeper_detect::coverage::Coverage;
 use watchkeeper_detect::{Explanation, RuleError, RuleSet, RuleSources, Runner};
 
 const GOOD: &str = "title: Good\nid: 11111111-1111-4111-8111-111111111111\nname: good\nlogsource: {product: ai}\ndetection:\n  s: {k: a}\n  \
@@ -196,4 +197,30 @@ fn a_rule_stays_when_what_would_take_its_place_cannot_be_used() {
     let beside = in_force.with_files(files(&[&GOOD.replace("k: a", "k|re: '('")])).unwrap();
     assert!(beside.problems()[0].message.contains("stays"), "{:?}", beside.problems());
     assert_eq!(Runner::new(beside).next(&event).len(), 2);
+}
+
+#[test]
+fn whoever_does_not_wait_ends_the_loading_of_rules_and_the_running_of_examples() {
+    let asked = std::cell::Cell::new(0);
+    let after = |times: usize| {
+        asked.set(0);
+        let asked = &asked;
+        move || {
+            asked.set(asked.get() + 1);
+            asked.get() > times
+        }
+    };
+    let many: Vec<String> = (0..50).map(|number| GOOD.replace("11111111-1111", &format!("1111{number:04}-1111"))).collect();
+    let many = files(&many.iter().map(String::as_str).collect::<Vec<_>>());
+    for times in [0, 10, 60] {
+        assert!(matches!(RuleSet::of_request(many.clone(), &after(times)), Err(RuleError::Stopped)), "{times}");
+        assert_eq!(asked.get(), times + 1);
+    }
+    let set = RuleSet::of_request(many, &after(1_000)).unwrap();
+    assert!(matches!(set.into_uncompiled().with_request(files(&[GOOD]), &after(0)), Err(RuleError::Stopped)));
+    let rules = RuleSet::builtin().unwrap();
+    for times in [0, 10, 100] {
+        assert_eq!(Coverage::of_until(&rules, None, &after(times)), None);
+        assert_eq!(asked.get(), times + 1);
+    }
 }

@@ -138,3 +138,88 @@ fn an_erasure_forgets_what_was_counted() {
     let keyring = crate::read_keyring(&data, &root).unwrap();
     assert!(Stored::<Carried>::new(&data, keyring).load().unwrap().is_none(), "a copy of what was forgotten");
 }
+
+/// A rule that comes later, on what `Alpha` is on; and what tells of what finds no room.
+const LATER: &str = "title: Later\nid: 4d1f0c8a-7d6e-4c1b-9a53-0d5b2f6c7e04\nlogsource: {product: ai, category: tool}\ndetection:\n  \
+                     s: {gen_ai.tool.name: alpha}\n  condition: s\nlevel: high\n";
+
+#[test]
+fn a_rule_that_comes_later_has_spent_nothing_and_a_restart_knows_what_it_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(dir.path());
+    // Within the hour and the epoch all of whose records are read anew.
+    record(&node, (0..60).map(used));
+    let of = |node: &Node, title: &str| detections(node).iter().filter(|(name, _)| name == title).count();
+    assert_eq!(of(&node, "Later"), 0);
+    std::fs::write(dir.path().join("rules/later.yml"), LATER).unwrap();
+    node.reload_rules(&Asker::of_process());
+    // The detector looks for other rules before it reads on: with this one it has.
+    record(&node, [used(290)].into_iter());
+    record(&node, (60..75).map(used));
+    // Five uses of each of three users.
+    assert_eq!(of(&node, "Later"), 15);
+    node.close().unwrap();
+    let node = open(dir.path());
+    record(&node, (75..96).map(used));
+    assert_eq!((of(&node, "Later"), of(&node, "Alpha")), (3 * 7, 3 * 7), "two more of each");
+    node.close().unwrap();
+}
+
+#[test]
+fn what_was_left_out_and_not_told_before_a_crash_is_counted_by_the_next_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = open(dir.path());
+    let calls = |index: u64, count: u64| {
+        let mut event = used(index);
+        event.pieces = (0..count)
+            .map(|number| event::Piece {
+                meta: event::PieceMeta::new(event::Direction::Output, event::Role::Assistant, event::Part::ToolCall),
+                content: format!("{{\"number\":{index}{number:04}}}"),
+                findings: Vec::new(),
+            })
+            .collect();
+        event
+    };
+    let told = |node: &Node| {
+        let mut told = Vec::new();
+        let mut reader = node.spine().reader(Seq(0));
+        while let Some(step) = reader.next().unwrap() {
+            let Step::Record(record) = step else { continue };
+            let Ok(event) = record.event() else { continue };
+            if event.name.as_str() == "detection.bounds" {
+                told.push(event.attribute("watchkeeper.gap.calls").and_then(event::Value::as_int).unwrap_or(0));
+            }
+        }
+        told
+    };
+    // The first is told at once, the next ten seconds later.
+    record(&node, [calls(0, 300)].into_iter());
+    record(&node, [calls(1, 310), used(2)].into_iter());
+    let first = told(&node);
+    assert_eq!(first, [300 - 256]);
+    // As a crash leaves it: nothing is told on the way out.
+    let copy = tempfile::tempdir().unwrap();
+    copy_dir(dir.path(), copy.path());
+    node.close().unwrap();
+    for dir in [&dir, &copy] {
+        let node = open(dir.path());
+        record(&node, [used(3)].into_iter());
+        node.close().unwrap();
+        let node = open(dir.path());
+        assert_eq!(told(&node), [300 - 256, 310 - 256]);
+        node.close().unwrap();
+    }
+}
+
+fn copy_dir(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy_dir(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

@@ -1,15 +1,16 @@
 //! The consumer that detects: it shows each record to the rules, and records what they find.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use capture::RecordError;
 use detect::behaviour::Behaviour;
-use detect::{Carried, RuleSet};
+use detect::{Carried, InForce, RuleSet};
 use event::{Event, Kind, attr};
 use journal::{Cursor, Journal, Seq};
 use keys::Keyring;
 
-use super::stored::Stored;
+use super::stored::{LeftOutTold, Stored};
 use super::watching::{Known, Watching};
 use super::{IDLE, Shared, open_cursor, read_batch};
 use crate::data_dir::DataDir;
@@ -47,16 +48,22 @@ pub(super) struct Detector {
     exchange: u64,
     behaviour: Stored<Behaviour>,
     carried: Stored<Carried>,
+    left_out_told: Stored<LeftOutTold>,
 }
 
 impl Detector {
-    pub(super) fn new(
-        rules: RuleSet,
-        exchange: u64,
-        behaviour: Stored<Behaviour>,
-        carried: Stored<Carried>,
-    ) -> Result<Self, Failure> {
-        Ok(Self { watching: Watching::new(rules)?, exchange, behaviour, carried })
+    /// A detector that goes on at `done`. Which rules came when is noted before it says anything by them.
+    pub(super) fn new(rules: RuleSet, exchange: u64, data: &DataDir, keyring: &Arc<Keyring>, done: Seq) -> Result<Self, Failure> {
+        let mut noted = Stored::<InForce>::new(data, keyring.clone());
+        let before = noted.load()?.map(|(_, before)| before);
+        let in_force = InForce::of(&rules, before.as_ref(), done);
+        if before.as_ref() != Some(&in_force) {
+            noted.store(done, serde_json::to_vec(&in_force)?)?;
+        }
+        let mut watching = Watching::new(rules);
+        watching.put_in_force(in_force);
+        let (behaviour, carried) = (Stored::new(data, keyring.clone()), Stored::new(data, keyring.clone()));
+        Ok(Self { watching, exchange, behaviour, carried, left_out_told: Stored::new(data, keyring.clone()) })
     }
 
     pub(super) fn run(mut self, shared: &Shared, spine: &Spine, pipeline: &Pipeline, cursor: Cursor) -> Result<Ran, Failure> {
@@ -66,6 +73,11 @@ impl Detector {
         let known = Known { behaviour: self.behaviour.load()?, carried: self.carried.load()? };
         if !self.watching.begin(spine, done, Some(known), &|| shared.stopping())? {
             return Ok(Ran::Stopped);
+        }
+        // What was left out and not told when the last run ended is counted anew.
+        match self.left_out_told.load()? {
+            Some((told, _)) => self.watching.count_from(told),
+            None => self.left_out_told.store(done, Vec::new())?,
         }
         let mut to_store: Option<ToStore> = None;
         let mut reader = spine.reader_with_contents(self.watching.start())?;
@@ -98,15 +110,16 @@ impl Detector {
                     place.write()?;
                     return Ok(Ran::Stopped);
                 }
-                let gap = self.watching.left_out(false).into_iter().collect();
-                record_detections(pipeline, gap, &|| shared.stopping())?;
+                self.tell(pipeline, shared, Vec::new(), Some(false))?;
                 place.write_in_time()?;
                 reader.wait(IDLE);
                 continue;
             };
             let mut detections = Vec::new();
+            let mut is_of_next = false;
             for record in &batch.records {
                 let found = self.watching.take(spine, record, &mut |at, ended| {
+                    is_of_next = true;
                     let is_due = self.behaviour.is_due();
                     if is_due || self.carried.is_due() {
                         let behaviour = if is_due { Some(ended.behaviour.to_bytes()?) } else { None };
@@ -119,10 +132,8 @@ impl Detector {
                     detections.extend(found.into_iter().map(detect::Detection::into_event));
                 }
             }
-            if last >= done {
-                detections.extend(self.watching.left_out(false));
-            }
-            record_detections(pipeline, detections, &|| shared.stopping())?;
+            // An epoch leaves nothing untold: whoever begins in the next does not read it.
+            self.tell(pipeline, shared, detections, (last >= done).then_some(is_of_next))?;
             if last >= done {
                 place.next = Seq(last.0 + 1);
                 place.write_in_time()?;
@@ -142,11 +153,32 @@ impl Detector {
         }
     }
 
+    /// Records detections, and what was left out, if that is to be told: when it is time, or at once. Up to which record it is told is
+    /// stored then.
+    fn tell(
+        &mut self,
+        pipeline: &Pipeline,
+        shared: &Shared,
+        mut detections: Vec<Event<String>>,
+        left_out: Option<bool>,
+    ) -> Result<(), Failure> {
+        let gap = left_out.and_then(|at_once| self.watching.left_out(at_once));
+        let is_told = gap.is_some();
+        detections.extend(gap);
+        record_detections(pipeline, detections, &|| shared.stopping())?;
+        if is_told {
+            self.watching.told_left_out();
+        }
+        match self.watching.counted_to().filter(|_| is_told || left_out == Some(true)) {
+            Some(to) => Ok(self.left_out_told.store(to, Vec::new())?),
+            None => Ok(()),
+        }
+    }
+
     /// Tells what was left out and was not to be told yet: whoever comes next does not know of it.
     fn tell_rest(&mut self, pipeline: &Pipeline, shared: &Shared) {
-        let gap: Vec<Event<String>> = self.watching.left_out(true).into_iter().collect();
-        if let Err(error) = record_detections(pipeline, gap, &|| shared.stopping()) {
-            tracing::error!(%error, "what detection left out last cannot be recorded");
+        if let Err(error) = self.tell(pipeline, shared, Vec::new(), Some(true)) {
+            tracing::error!(%error, "what detection left out last cannot be recorded; it is counted anew at the next start");
         }
     }
 }
@@ -237,8 +269,6 @@ pub(super) fn detect_cursor(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
 
     #[test]

@@ -1,7 +1,9 @@
 //! What detection left out because something went beyond its bounds, told in gaps (invariant I4).
 //!
 //! A gap is an event itself, which rules see and which takes its place in what is bounded: so there is one at most every ten seconds,
-//! whatever is left out meanwhile is in the next, and nothing is left out of the numbers.
+//! whatever is left out meanwhile is in the next, and nothing is left out of the numbers: up to which record they are told is stored, and
+//! what was not told when the program ended is counted anew when detection reads its epoch anew. Only where a state was lost, and reading
+//! begins behind that record, are some records' numbers not known: the gap says of how many.
 
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,8 @@ pub(super) struct LeftOut {
     /// The numbers of the engine that were taken.
     taken: Skipped,
     untold: [u64; COUNTS],
+    /// Records of which it is not known what was left out.
+    uncounted: u64,
     told: Option<Instant>,
 }
 
@@ -58,21 +62,32 @@ impl LeftOut {
         }
     }
 
-    /// The gap that tells it, if there is anything to tell, and if it is time or is to be told `at_once`.
-    pub(super) fn gap(&mut self, at_once: bool) -> Option<Event<String>> {
+    /// Notes records of which nobody knows any more what was left out.
+    pub(super) fn miss(&mut self, records: u64) {
+        self.uncounted = self.uncounted.saturating_add(records);
+    }
+
+    /// The gap that tells it, if there is anything to tell, and if it is time or is to be told `at_once`. It is not told until
+    /// [`told`](Self::told) says so.
+    pub(super) fn gap(&self, at_once: bool) -> Option<Event<String>> {
         let is_time = at_once || self.told.is_none_or(|told| told.elapsed() >= TOLD_EVERY);
-        if !is_time || self.untold.iter().all(|count| *count == 0) {
+        if !is_time || (self.uncounted == 0 && self.untold.iter().all(|count| *count == 0)) {
             return None;
         }
-        self.told = Some(Instant::now());
         let mut gap = internal(Kind::Gap, "detection.bounds");
         gap.set(attr::GAP_REASON, "detection_bounds");
-        for ((key, _), count) in counts(&self.taken).into_iter().zip(std::mem::take(&mut self.untold)) {
+        let counts = counts(&self.taken).into_iter().map(|(key, _)| key).zip(self.untold);
+        for (key, count) in counts.chain([(Key::of("watchkeeper.gap.uncounted"), self.uncounted)]) {
             if count > 0 {
                 gap.set(key, i64::try_from(count).unwrap_or(i64::MAX));
             }
         }
         Some(gap)
+    }
+
+    /// What the last gap says is recorded.
+    pub(super) fn told(&mut self) {
+        (self.untold, self.uncounted, self.told) = ([0; COUNTS], 0, Some(Instant::now()));
     }
 }
 
@@ -82,6 +97,8 @@ mod tests {
 
     fn told(left: &mut LeftOut, at_once: bool) -> Option<(Option<i64>, Option<i64>)> {
         let gap = left.gap(at_once)?;
+        assert!(left.gap(at_once).is_some(), "until it is recorded");
+        left.told();
         let number = |name: &str| gap.attribute(name).and_then(event::Value::as_int);
         Some((number("watchkeeper.gap.correlation_groups"), number("watchkeeper.gap.late")))
     }
@@ -105,5 +122,8 @@ mod tests {
         assert_eq!(told(&mut left, false), Some((Some(3), Some(6))));
         left.take(of(4, 6));
         assert_eq!((told(&mut left, true), told(&mut left, true)), (Some((Some(1), None)), None));
+        left.miss(9);
+        let gap = left.gap(true).unwrap();
+        assert_eq!(gap.attribute("watchkeeper.gap.uncounted").and_then(event::Value::as_int), Some(9));
     }
 }

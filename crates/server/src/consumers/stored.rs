@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
-use detect::Carried;
 use detect::behaviour::Behaviour;
+use detect::{Carried, InForce};
 use journal::Seq;
 use keys::{Keyring, KeysError};
 
@@ -64,6 +64,35 @@ impl State for Carried {
 
     fn from_stored(bytes: &[u8]) -> Result<Self, String> {
         Self::from_bytes(bytes).map_err(|error| error.to_string())
+    }
+}
+
+impl State for InForce {
+    const WHAT: &'static str = "rules in force";
+    const FILE: &'static str = "rules.state";
+    const KEY: &'static str = "rules state key";
+    const MAGIC: &'static [u8; MAGIC_BYTES] = b"wk rules in 01\n\n";
+    /// Whenever there are others.
+    const EVERY: Duration = Duration::ZERO;
+
+    fn from_stored(bytes: &[u8]) -> Result<Self, String> {
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    }
+}
+
+/// That what detection left out is told, up to the place of this state.
+pub(crate) struct LeftOutTold;
+
+impl State for LeftOutTold {
+    const WHAT: &'static str = "what detection left out";
+    const FILE: &'static str = "left_out.state";
+    const KEY: &'static str = "left out state key";
+    const MAGIC: &'static [u8; MAGIC_BYTES] = b"wk left out 01\n\n";
+    /// Whenever it is told.
+    const EVERY: Duration = Duration::ZERO;
+
+    fn from_stored(_: &[u8]) -> Result<Self, String> {
+        Ok(Self)
     }
 }
 

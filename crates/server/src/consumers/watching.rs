@@ -1,7 +1,7 @@
 //! The engine on its way along the record: what live detection and a replay share, so that they see the same.
 
 use detect::behaviour::Behaviour;
-use detect::{Carried, Detection, Engine, Explanation, RuleSet};
+use detect::{Carried, Detection, Engine, Explanation, InForce, RuleSet, Uncompiled};
 use event::{ContentId, ContentRef, Event, RuleId};
 use journal::{Record, Seq};
 use lru::LruCache;
@@ -39,7 +39,8 @@ const CARRIED_EPOCHS_MAX: u64 = 4;
 
 /// An engine, and where it is.
 pub(crate) struct Watching {
-    rules: RuleSet,
+    /// Of which each epoch's engine is made.
+    rules: Uncompiled,
     engine: Engine,
     epoch: Epoch,
     /// Contents by id, the most recently met; see [`DETECT_CONTENT_BYTES_MAX`].
@@ -47,8 +48,14 @@ pub(crate) struct Watching {
     content_bytes: usize,
     unreadable: u64,
     left_out: LeftOut,
-    /// The record from which on it is told what is left out; `None` when it is.
+    /// The record that it gets ready for; `None` when it is there.
     silent_to: Option<Seq>,
+    /// The record from which on is counted what is left out; `None` when it is.
+    counts_from: Option<Seq>,
+    /// The record behind the last one that was taken.
+    next: Seq,
+    /// From which records on the rules are in force, as far as they came later than the epoch that is read.
+    in_force: Option<InForce>,
     /// What is known at the beginning of the epoch, until the engine is there.
     known: Option<AtBegin>,
     /// The rule that is to be explained at a record.
@@ -77,11 +84,12 @@ pub(crate) struct Ended<'a> {
 }
 
 impl Watching {
-    pub(crate) fn new(rules: RuleSet) -> Result<Self, Failure> {
-        let mut engine = Engine::new(rules.again()?);
+    pub(crate) fn new(rules: RuleSet) -> Self {
+        let kept = rules.uncompiled();
+        let mut engine = Engine::new(rules);
         engine.exchange_behaviour(None);
-        Ok(Self {
-            rules,
+        Self {
+            rules: kept,
             engine,
             epoch: Epoch::of(Seq(0)),
             contents: LruCache::unbounded(),
@@ -89,10 +97,13 @@ impl Watching {
             unreadable: 0,
             left_out: LeftOut::default(),
             silent_to: None,
+            counts_from: None,
+            next: Seq(0),
+            in_force: None,
             known: None,
             explain: None,
             explained: Vec::new(),
-        })
+        }
     }
 
     /// Gets ready for the record `at`: the state there is that of its epoch, so it is built the way it was built when the epoch began.
@@ -120,10 +131,27 @@ impl Watching {
             tracing::info!(from = start, to = begin, "reading the record anew to learn what detection counts");
         }
         self.epoch = Epoch::of(Seq(start));
-        self.silent_to = Some(at);
+        (self.silent_to, self.counts_from) = (Some(at), Some(at));
         let Some(behaviour) = self.learn_behaviour(spine, start, behaviour, stopping)? else { return Ok(false) };
         self.known = Some(AtBegin { behaviour, carried: carried.map(|(_, carried)| carried) });
         Ok(true)
+    }
+
+    /// Goes on counting what is left out where that was told last, which may be before the record that it got ready for.
+    pub(crate) fn count_from(&mut self, told: Seq) {
+        self.counts_from = Some(told);
+        self.left_out.miss(self.epoch.begin.saturating_sub(told.0));
+    }
+
+    /// Notes from which records on the rules are in force: what a rule would have found before spends nothing and silences nothing.
+    pub(crate) fn put_in_force(&mut self, in_force: InForce) {
+        self.engine.put_in_force(&in_force);
+        self.in_force = Some(in_force);
+    }
+
+    /// The record up to which is counted what is left out; none while what is read was told of before.
+    pub(crate) fn counted_to(&self) -> Option<Seq> {
+        self.counts_from.is_none().then_some(self.next)
     }
 
     /// The record with which reading begins: those before the first epoch warm it up.
@@ -162,7 +190,8 @@ impl Watching {
         if record.seq.0 >= self.epoch.end {
             self.epoch = Epoch::of(record.seq);
             self.take_left_out();
-            let mut before = std::mem::replace(&mut self.engine, Engine::new(self.rules.again()?));
+            let mut before = std::mem::replace(&mut self.engine, Engine::new(self.rules.compile()?));
+            self.in_force.iter().for_each(|in_force| self.engine.put_in_force(in_force));
             // Where it is not there the epoch had no record, and what was known at its beginning is known now.
             if let Some(behaviour) = before.exchange_behaviour(None) {
                 let carried = before.into_carried();
@@ -175,27 +204,37 @@ impl Watching {
             && let Some(AtBegin { behaviour, carried }) = self.known.take()
         {
             self.engine.exchange_behaviour(Some(behaviour));
+            // What the records before went beyond was told when they came; what finds no room now was not.
+            self.left_out.begin(self.engine.skipped());
             self.engine.carry(carried);
-            // What the records before went beyond was told when they came.
+            self.left_out.take(self.engine.skipped());
+        }
+        if self.counts_from.is_some_and(|from| record.seq >= from) {
+            self.counts_from = None;
             self.left_out.begin(self.engine.skipped());
         }
         if self.silent_to.is_some_and(|to| record.seq >= to) {
-            self.silent_to = None;
-            self.left_out.begin(self.engine.skipped());
+            (self.silent_to, self.in_force) = (None, None);
         }
+        self.next = Seq(record.seq.0 + 1);
         let found = self.observe(record);
         Ok(if record.seq.0 >= self.epoch.begin { found } else { Vec::new() })
     }
 
     /// What the rules were not shown since the last time, because an event went beyond their bounds: told in a gap, when it is time or
-    /// `at_once`.
+    /// `at_once`. It is told when [`told_left_out`](Self::told_left_out) says so.
     pub(crate) fn left_out(&mut self, at_once: bool) -> Option<Event<String>> {
         self.take_left_out();
         self.left_out.gap(at_once)
     }
 
+    /// What was left out is recorded.
+    pub(crate) fn told_left_out(&mut self) {
+        self.left_out.told();
+    }
+
     fn take_left_out(&mut self) {
-        if self.silent_to.is_none() {
+        if self.counts_from.is_none() {
             self.left_out.take(self.engine.skipped());
         }
     }

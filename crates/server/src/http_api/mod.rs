@@ -31,6 +31,7 @@ use self::refusals::Refusals;
 use crate::access::{Access, Role};
 use crate::api_keys::{ApiKeys, KeyInfo};
 use crate::asker::{Asker, client_of};
+use crate::coverage::Answered;
 use crate::node::{Node, internal};
 use crate::peer::Ends;
 use crate::run_file::ServerProof;
@@ -52,6 +53,8 @@ pub(crate) struct Api {
     /// Sign-ins of the page.
     pub(crate) sessions: page::Sessions,
     refusals: Refusals,
+    /// What the rules in force cover.
+    covered: Answered,
 }
 
 /// Who is calling.
@@ -83,8 +86,8 @@ impl Caller {
 impl Api {
     pub(crate) fn new(node: Arc<Node>, keys: Arc<ApiKeys>, local_token: String) -> Result<Self, KeysError> {
         let proof = ServerProof::new(node.keyring())?;
-        let (sessions, refusals) = (page::Sessions::default(), Refusals::default());
-        Ok(Self { node, keys, local_token, proof, local: OnceLock::new(), sessions, refusals })
+        let (sessions, refusals, covered) = (page::Sessions::default(), Refusals::default(), Answered::default());
+        Ok(Self { node, keys, local_token, proof, local: OnceLock::new(), sessions, refusals, covered })
     }
 
     /// Says where it listens for local commands, once that is known.

@@ -9,13 +9,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
-use detect::RuleSet;
 use detect::coverage::{Coverage, navigator_layer};
+use detect::{RuleError, RuleSet};
 use serde::Deserialize;
 
 use super::{Api, ApiError, Body, Caller};
 use crate::coverage::{COVERAGE_DAYS_MAX, seen};
-use crate::replay::{ExplainRequest, ReplayError, ReplayRequest};
+use crate::replay::{ExplainRequest, ReplayError, ReplayRequest, Work};
 
 /// Days of the record that are asked where nobody says how many.
 const COVERAGE_DAYS: u16 = 30;
@@ -87,9 +87,9 @@ async fn coverage(
     Extension(caller): Extension<Caller>,
     Query(query): Query<CoverageQuery>,
 ) -> Result<Response, ApiError> {
-    let covered = covered(&api, &caller, CoverageRequest { days: query.days, files: Vec::new() }).await?;
+    let covered = in_force(&api, &caller, days_of(query.days)?).await?;
     Ok(match query.format.unwrap_or(CoverageFormat::Json) {
-        CoverageFormat::Json => Json(covered).into_response(),
+        CoverageFormat::Json => Json(&*covered).into_response(),
         CoverageFormat::Navigator => Json(navigator_layer(&covered)).into_response(),
     })
 }
@@ -113,12 +113,17 @@ async fn coverage_of_files(
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, ApiError> {
-    Ok(Json(covered(&api, &caller, body.json()?).await?).into_response())
+    let CoverageRequest { days, files } = body.json()?;
+    let days = days_of(days)?;
+    if files.is_empty() {
+        return Ok(Json(&*in_force(&api, &caller, days).await?).into_response());
+    }
+    let rules = move |stopping: &dyn Fn() -> bool| Ok(bounded(RuleSet::beside_builtin(files, stopping)?));
+    Ok(Json(covered(&api, &caller, Work::CoverageOfFiles, days, rules).await?).into_response())
 }
 
-/// Rules of a request, beside those of the program, and their ids. Their examples are run within seconds: nothing ends that.
-fn bounded(files: Vec<(PathBuf, String)>) -> Result<(RuleSet, HashSet<String>), ApiError> {
-    let (rules, own) = RuleSet::beside_builtin(files).map_err(ReplayError::from)?;
+/// Rules of a request, beside those of the program, and their ids, whose examples are run within minutes.
+fn bounded((rules, own): (RuleSet, HashSet<String>)) -> Result<(RuleSet, Option<HashSet<String>>), ApiError> {
     let (examples, events) = rules.examples(|rule| own.contains(&rule.id));
     if examples > EXAMPLES_MAX || events > EXAMPLE_EVENTS_MAX {
         return Err(ApiError::bad_request(format!(
@@ -126,26 +131,60 @@ fn bounded(files: Vec<(PathBuf, String)>) -> Result<(RuleSet, HashSet<String>), 
              send fewer rules, or run `watchkeeper rules coverage DIR` without a record"
         )));
     }
-    Ok((rules, own))
+    Ok((rules, Some(own)))
 }
 
-/// Runs examples, which takes its time: as long as an explanation.
-async fn covered(api: &Arc<Api>, caller: &Caller, request: CoverageRequest) -> Result<Coverage, ApiError> {
-    let days = request.days.unwrap_or(COVERAGE_DAYS);
-    if !(1..=COVERAGE_DAYS_MAX).contains(&days) {
-        return Err(ApiError::bad_request(format!("days: 1 to {COVERAGE_DAYS_MAX} are needed")));
+fn days_of(days: Option<u16>) -> Result<u16, ApiError> {
+    let days = days.unwrap_or(COVERAGE_DAYS);
+    if (1..=COVERAGE_DAYS_MAX).contains(&days) {
+        return Ok(days);
     }
-    let turn = api.node.turn_to_explain(&caller.asker)?;
-    api.note_read(caller, "rules coverage", &format!("fields, categories and detections of {days} days")).await?;
+    Err(ApiError::bad_request(format!("days: 1 to {COVERAGE_DAYS_MAX} are needed")))
+}
+
+/// What the rules in force cover: what was answered lately, else as it is now.
+async fn in_force(api: &Arc<Api>, caller: &Caller, days: u16) -> Result<Arc<Coverage>, ApiError> {
+    let rules = api.node.consumers().rules().map_err(ReplayError::from)?;
+    let digest = rules.digest();
+    if let Some(coverage) = api.covered.get(days, &digest) {
+        note(api, caller, days).await?;
+        return Ok(coverage);
+    }
+    let compile = move |_: &dyn Fn() -> bool| Ok(Ok((rules.compile()?, None)));
+    let coverage = Arc::new(covered(api, caller, Work::Coverage, days, compile).await?);
+    api.covered.put(days, digest, coverage.clone());
+    Ok(coverage)
+}
+
+async fn note(api: &Arc<Api>, caller: &Caller, days: u16) -> Result<(), ApiError> {
+    api.note_read(caller, "rules coverage", &format!("fields, categories and detections of {days} days")).await
+}
+
+/// What rules cover, in a turn of its own: it ends with the request, with the server, and in time.
+async fn covered(
+    api: &Arc<Api>,
+    caller: &Caller,
+    work: Work,
+    days: u16,
+    rules: impl FnOnce(&dyn Fn() -> bool) -> Result<Result<(RuleSet, Option<HashSet<String>>), ApiError>, RuleError> + Send + 'static,
+) -> Result<Coverage, ApiError> {
+    let turn = api.node.replays().work(&caller.asker, work)?;
+    let _waiter = turn.waiter();
+    note(api, caller, days).await?;
     let node = api.node.clone();
     let covered = tokio::task::spawn_blocking(move || -> Result<Coverage, ApiError> {
-        let _turn = turn;
-        let own = if request.files.is_empty() { None } else { Some(bounded(request.files)?) };
-        let seen = seen(&node.reader().map_err(store::QueryError::from)?, days)?;
-        Ok(match own {
-            Some((rules, own)) => Coverage::of_own(&rules, &own, Some(&seen)),
-            None => Coverage::of(&node.consumers().rules().map_err(ReplayError::from)?, Some(&seen)),
-        })
+        let stopping = || turn.is_to_end();
+        let (rules, own) = rules(&stopping).map_err(|error| turn.given_up(error))??;
+        let seen = seen(&node.reader().map_err(store::QueryError::from)?, days, &rules, &stopping)?;
+        let covered = seen.and_then(|seen| match &own {
+            Some(own) => Coverage::of_own_until(&rules, own, Some(&seen), &stopping),
+            None => Coverage::of_until(&rules, Some(&seen), &stopping),
+        });
+        if let Some(coverage) = covered {
+            return Ok(coverage);
+        }
+        turn.go_on(0)?;
+        Err(ApiError::stopped("what the rules cover was not found out"))
     });
     covered.await.map_err(ApiError::stopped)?
 }

@@ -22,8 +22,8 @@ use store::{Cell, QueryError, QueryLimits};
 pub use self::compare::{ChangedRule, Compared};
 use self::report::Report;
 pub use self::report::{OfEntity, OfRule, ReplayReport};
-pub(crate) use self::turn::Replays;
 pub use self::turn::{Ended, ReplayStanding, ReplayState, Turn, Watch};
+pub(crate) use self::turn::{Replays, Work};
 use crate::asker::Asker;
 use crate::consumers::watching::Watching;
 use crate::lifecycle::cold::Step;
@@ -144,7 +144,7 @@ impl Node {
     /// # Errors
     /// [`ReplayError::Busy`] while there are as many as may be.
     pub fn turn_to_explain(&self, asker: &Asker) -> Result<Turn, ReplayError> {
-        self.replays().explain(asker)
+        self.replays().work(asker, Work::Explain)
     }
 
     /// How the replay that is under way stands, or the last one.
@@ -176,11 +176,16 @@ impl Node {
         if compares && since.or(until).is_some() {
             return Err(ReplayError::Span);
         }
+        let (stopping, given_up) = (|| turn.is_to_end(), |error| turn.given_up(error));
+        let in_force = self.consumers().rules()?;
         let rules = match (compares, request.beside) {
-            (true, _) => self.consumers().rules()?,
-            (false, true) => self.consumers().rules()?.with_files(request.files.clone())?,
+            (true, _) => in_force.compile()?,
+            (false, true) => in_force.with_request(request.files.clone(), &stopping).map_err(given_up)?,
             // With the budgets that they will have.
-            (false, false) => RuleSet::of_files(request.files.clone())?.with_budget(self.consumers().rules()?.budget()),
+            (false, false) => {
+                let budget = in_force.budget();
+                RuleSet::of_request(request.files.clone(), &stopping).map_err(given_up)?.with_budget(budget)
+            }
         };
         let object = format!("{} rules over the record, since {since:?}, until {until:?}", rules.rules().len());
         self.note_read(asker, turn.action(), &object)?;
@@ -192,7 +197,7 @@ impl Node {
         let tried = request.files.iter().map(|(path, _)| path).collect();
         let mut report = if compares { Report::comparing(&rules, detected) } else { Report::of(&rules, &tried) };
         turn.expect(end.0.saturating_sub(from.0));
-        let mut watching = Watching::new(rules).map_err(stopped)?;
+        let mut watching = Watching::new(rules);
         if !watching.begin(&spine, from, None, &|| turn.is_to_end()).map_err(stopped)? {
             turn.go_on(0)?;
         }
@@ -250,7 +255,13 @@ impl Node {
     /// What is not there, what cannot be read, and [`ReplayError::Ended`].
     pub fn explain(&self, turn: &Turn, asker: &Asker, request: &ExplainRequest) -> Result<Vec<Explanation>, ReplayError> {
         let in_force = self.consumers().rules()?;
-        let rules = if request.files.is_empty() { in_force } else { in_force.with_files(request.files.clone())? };
+        let rules = match request.files.is_empty() {
+            true => in_force.compile()?,
+            false => {
+                let with = in_force.with_request(request.files.clone(), &|| turn.is_to_end());
+                with.map_err(|error| turn.given_up(error))?
+            }
+        };
         self.note_read(asker, "explain", &format!("{} by {}", request.event, request.rule.as_deref().unwrap_or("its rule")))?;
         let (seq, of_detection) = self.place_of(&request.event)?;
         let called = match (&request.rule, of_detection) {
@@ -264,7 +275,7 @@ impl Node {
             None => return Err(ReplayError::NoRule(called)),
         };
         let spine = Spine { journal: self.journal().clone(), cold: self.lifecycle().cold.clone() };
-        let mut watching = Watching::new(rules).map_err(stopped)?;
+        let mut watching = Watching::new(rules);
         if !watching.begin(&spine, seq, None, &|| turn.is_to_end()).map_err(stopped)? {
             turn.go_on(0)?;
         }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use detect::RuleError;
 use event::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ const REPLAY_TIME_MAX: Duration = Duration::from_secs(3_600);
 const EXPLAIN_TIME_MAX: Duration = Duration::from_secs(900);
 /// Explanations at once.
 const EXPLAINED_AT_ONCE: usize = 2;
+/// How long coverage may take: its queries, and the examples of rules.
+const COVERAGE_TIME_MAX: Duration = Duration::from_secs(300);
 /// How soon whoever was sent away comes again, where nobody can tell how long it takes; and at the least and the most.
 const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// See [`RETRY_AFTER`].
@@ -104,8 +107,45 @@ struct State {
     replay: Option<Arc<Progress>>,
     /// How the replay before stood at its end.
     last: Option<ReplayStanding>,
-    explaining: Vec<Arc<Progress>>,
+    /// What else is under way.
+    working: Vec<(Work, Arc<Progress>)>,
     stopping: bool,
+}
+
+/// What has turns of its own, beside replays: whoever does one keeps nobody from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    /// Explanations.
+    Explain,
+    /// What the rules in force cover.
+    Coverage,
+    /// What the rules of a request cover.
+    CoverageOfFiles,
+}
+
+impl Work {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Explain => "explain",
+            Self::Coverage | Self::CoverageOfFiles => "coverage",
+        }
+    }
+
+    /// How many at once, and in words.
+    const fn at_once(self) -> (usize, &'static str) {
+        match self {
+            Self::Explain => (EXPLAINED_AT_ONCE, "explanations"),
+            Self::Coverage => (1, "coverage of the rules in force"),
+            Self::CoverageOfFiles => (1, "coverage of files"),
+        }
+    }
+
+    const fn time_max(self) -> Duration {
+        match self {
+            Self::Explain => EXPLAIN_TIME_MAX,
+            Self::Coverage | Self::CoverageOfFiles => COVERAGE_TIME_MAX,
+        }
+    }
 }
 
 /// How far somebody's turn is, and whether it is to end.
@@ -191,19 +231,19 @@ impl Replays {
         Ok(Turn { replays: self.clone(), progress, problem: None })
     }
 
-    /// The turn to explain.
+    /// The turn to do something.
     ///
     /// # Errors
-    /// [`ReplayError::Busy`] while others have all there are.
-    pub(crate) fn explain(self: &Arc<Self>, asker: &Asker) -> Result<Turn, ReplayError> {
-        let progress = Progress::new(asker, "explain", EXPLAIN_TIME_MAX)?;
+    /// [`ReplayError::Busy`] while others have all there are of it.
+    pub(crate) fn work(self: &Arc<Self>, asker: &Asker, work: Work) -> Result<Turn, ReplayError> {
+        let progress = Progress::new(asker, work.name(), work.time_max())?;
         let mut state = self.state();
         state.refuse_at_the_end(&progress)?;
-        if state.explaining.len() >= EXPLAINED_AT_ONCE {
-            let what = format!("{EXPLAINED_AT_ONCE} explanations");
-            return Err(ReplayError::Busy { what, retry_after: RETRY_AFTER });
+        let (at_once, what) = work.at_once();
+        if state.working.iter().filter(|(other, _)| *other == work).count() >= at_once {
+            return Err(ReplayError::Busy { what: format!("{at_once} {what}"), retry_after: RETRY_AFTER });
         }
-        state.explaining.push(progress.clone());
+        state.working.push((work, progress.clone()));
         Ok(Turn { replays: self.clone(), progress, problem: None })
     }
 
@@ -224,7 +264,8 @@ impl Replays {
     pub(crate) fn stop(&self) {
         let mut state = self.state();
         state.stopping = true;
-        state.replay.iter().chain(&state.explaining).for_each(|progress| progress.end(Ended::ServerStops));
+        let working = state.working.iter().map(|(_, progress)| progress);
+        state.replay.iter().chain(working).for_each(|progress| progress.end(Ended::ServerStops));
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -267,16 +308,24 @@ impl Turn {
     }
 
     /// Whether it is to end.
-    pub(super) fn is_to_end(&self) -> bool {
+    pub(crate) fn is_to_end(&self) -> bool {
         self.progress.is_to_end().is_some()
     }
 
     /// Goes on after so many records, unless it is to end.
-    pub(super) fn go_on(&self, read: u64) -> Result<(), ReplayError> {
+    pub(crate) fn go_on(&self, read: u64) -> Result<(), ReplayError> {
         self.progress.read.store(read, Ordering::Relaxed);
         match self.progress.is_to_end() {
             None => Ok(()),
             Some(why) => Err(ReplayError::Ended { action: self.progress.action, why, read }),
+        }
+    }
+
+    /// What an error with rules is: where it only says that nobody waits for them, why that is so.
+    pub(crate) fn given_up(&self, error: RuleError) -> ReplayError {
+        match error {
+            RuleError::Stopped => self.go_on(0).err().unwrap_or(ReplayError::Rules(error)),
+            error => ReplayError::Rules(error),
         }
     }
 
@@ -290,7 +339,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         let mut state = self.replays.state();
         let is_own = |other: &Arc<Progress>| Arc::ptr_eq(other, &self.progress);
-        state.explaining.retain(|other| !is_own(other));
+        state.working.retain(|(_, other)| !is_own(other));
         if state.replay.as_ref().is_some_and(is_own) {
             state.replay = None;
             let outcome =
@@ -346,11 +395,15 @@ mod tests {
             "{what} {retry_after:?}"
         );
         // Explanations are short, and have turns of their own.
-        let explaining: Vec<Turn> = (0..EXPLAINED_AT_ONCE).map(|_| replays.explain(&asker).ok().unwrap()).collect();
-        assert!(matches!(replays.explain(&asker), Err(ReplayError::Busy { .. })));
-        drop((turn, explaining));
+        let explaining: Vec<Turn> = (0..EXPLAINED_AT_ONCE).map(|_| replays.work(&asker, Work::Explain).ok().unwrap()).collect();
+        assert!(matches!(replays.work(&asker, Work::Explain), Err(ReplayError::Busy { .. })));
+        // So is coverage, of the rules in force and of files: neither takes another's.
+        let covering: Vec<Turn> =
+            [Work::Coverage, Work::CoverageOfFiles].map(|work| replays.work(&asker, work).ok().unwrap()).into();
+        assert!(matches!(replays.work(&asker, Work::Coverage), Err(ReplayError::Busy { .. })));
+        drop((turn, explaining, covering));
         assert_eq!(replays.standing().unwrap().state, ReplayState::Done);
-        assert!(replays.replay(&asker, "replay").is_ok() && replays.explain(&asker).is_ok());
+        assert!(replays.replay(&asker, "replay").is_ok() && replays.work(&asker, Work::Explain).is_ok());
     }
 
     #[test]
@@ -382,10 +435,11 @@ mod tests {
         assert!(matches!(why(&turn), Ended::Expired { .. }));
         drop(turn);
 
-        let (turn, explaining) = (replays.replay(&asker, "replay").ok().unwrap(), replays.explain(&asker).ok().unwrap());
+        let (turn, explaining) =
+            (replays.replay(&asker, "replay").ok().unwrap(), replays.work(&asker, Work::Explain).ok().unwrap());
         replays.stop();
         assert_eq!((why(&turn), why(&explaining)), (Ended::ServerStops, Ended::ServerStops));
         drop((turn, explaining));
-        assert!(replays.replay(&asker, "replay").is_err() && replays.explain(&asker).is_err());
+        assert!(replays.replay(&asker, "replay").is_err() && replays.work(&asker, Work::Explain).is_err());
     }
 }

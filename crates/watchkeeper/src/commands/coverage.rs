@@ -45,17 +45,17 @@ fn of_record(options: &CoverageOptions) -> anyhow::Result<Coverage> {
         }
         Place::Files(dir) => {
             let what = format!("fields, categories and detections of {} days", options.days);
-            let seen = || {
-                let reader = read::files(&dir, &options.data, options.reading, "rules coverage", &what)?;
-                anyhow::Ok(server::seen(&reader, options.days)?)
+            let in_force = || anyhow::Ok(replay::rules_in_force(&dir, &options.data, options.config.as_deref())?.rule_set()?);
+            let (set, own) = match &options.rules {
+                Some(rules) => rules::beside_builtin(rules).map(|(set, own)| (set, Some(own)))?,
+                None => (in_force()?, None),
             };
-            match &options.rules {
-                Some(rules) => of_dir(rules, Some(&seen()?)),
-                None => {
-                    let set = replay::rules_in_force(&dir, &options.data, options.config.as_deref())?.rule_set()?;
-                    Ok(Coverage::of(&set, Some(&seen()?)))
-                }
-            }
+            let reader = read::files(&dir, &options.data, options.reading, "rules coverage", &what)?;
+            let seen = server::seen(&reader, options.days, &set, &|| false)?;
+            Ok(match own {
+                Some(own) => Coverage::of_own(&set, &own, seen.as_ref()),
+                None => Coverage::of(&set, seen.as_ref()),
+            })
         }
     }
 }
@@ -81,6 +81,7 @@ fn show(coverage: &Coverage, whose: &str, all: bool) -> anyhow::Result<()> {
     let rows = rows.map(|row: Vec<Cell>| row.into_iter().take(columns).collect()).collect();
     let columns = names[..columns].iter().map(|name| (*name).to_owned()).collect();
     crate::output::table(&Table { columns, rows, truncated: false }, FormatName::Table)?;
+    coverage.cut.iter().for_each(|cut| complain(&format!("not all of the record was asked: {cut}")));
     let sums = State::ALL.into_iter().rev().map(|state| (state, coverage.count(state))).filter(|(_, (all, _))| *all > 0);
     let sums: Vec<String> = sums.map(|(state, (all, of_17))| format!("{all} {} ({of_17} of AML.M0024)", words(state))).collect();
     say(&format!("ATLAS {}, {} rules of {whose}: {}", coverage.atlas, coverage.rules, sums.join(", ")))?;

@@ -157,7 +157,7 @@ pub(super) fn rule_files(dir: &Path) -> anyhow::Result<Vec<(PathBuf, String)>> {
 
 /// The rules of a directory beside those that are part of the program, as a server has them, and the ids of the directory's own.
 pub(super) fn beside_builtin(dir: &Path) -> anyhow::Result<(RuleSet, HashSet<String>)> {
-    let (rules, own) = RuleSet::beside_builtin(rule_files(dir)?)?;
+    let (rules, own) = RuleSet::beside_builtin(rule_files(dir)?, &|| false)?;
     usable(own.len(), &rules, dir)?;
     Ok((rules, own))
 }
