@@ -10,6 +10,7 @@
 //! says what was known then.
 
 mod fetch;
+mod indicators;
 mod kept;
 mod look_up;
 mod pulling;
@@ -88,6 +89,14 @@ pub enum IntelError {
     /// What was pulled before cannot be used.
     #[error(transparent)]
     Kept(#[from] KeptError),
+    /// A feed has too much.
+    #[error("{name:?}: {reason}")]
+    TooMuch {
+        /// The feed.
+        name: String,
+        /// How much there may be.
+        reason: String,
+    },
     /// There is too much.
     #[error("intel: {0}")]
     Set(#[from] SetError),
@@ -125,7 +134,7 @@ pub struct IntelStanding {
     pub digest: String,
     /// When they were loaded (RFC 3339).
     pub loaded: Option<String>,
-    /// Indicators that a warning list has the value of.
+    /// Indicators that a warning list has the value of, and near prompts that can be missed because too many others share a band with them.
     pub left_out: u64,
     /// Hits on values of a warning list, since they were loaded.
     pub suppressed: u64,
@@ -324,7 +333,7 @@ impl Intel {
             match self.kept.read(&name) {
                 Ok(Some(kept)) if config.is_some_and(|feed| feed.from() != kept.head.from) => {}
                 Ok(Some(kept)) => {
-                    feeds.push(FeedStanding::of(&name, kept.indicators.len(), Some(kept.head.pulled), &kept.head.problems));
+                    feeds.push(FeedStanding::of(&name, kept.indicators.len(), Some(kept.head.pulled), &kept.head.left_out()));
                     builder.add(kept.indicators)?;
                 }
                 Ok(None) => {}
@@ -362,8 +371,8 @@ pub fn import(
     let count = reading.indicators.len();
     let problems = reading.problems.clone();
     let mut made = Kept::default();
-    made.replace(reading);
-    kept.write(&kept::import_name(name)?, &made)?;
+    made.replace(reading).map_err(|error| IntelError::TooMuch { name: name.to_owned(), reason: error.to_string() })?;
+    kept.write(&kept::import_name(name)?, &made.head, &made.indicators)?;
     Ok((count, problems))
 }
 
