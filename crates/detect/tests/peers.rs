@@ -148,7 +148,8 @@ fn thresholds_tell_what_a_random_cut_forest_tells() {
     let of_forest = |threshold: f64| told(&(200..count).filter(|place| scores[*place] > threshold).collect::<Vec<_>>());
     let best = scores.iter().map(|threshold| of_forest(*threshold)).filter(|(_, more)| *more <= others);
     let best = best.map(|(found, _)| found).max_by_key(Vec::len).unwrap();
-    println!("ours {found:?} others {others}; forest {best:?}");
-    assert_eq!((found, others), (vec![], 99));
-    assert_eq!(best, []);
+    let all: Vec<usize> = spikes.keys().copied().collect();
+    assert_eq!((&found, others), (&all, 0));
+    // Of the golden scores no threshold tells more without another alarm.
+    assert_eq!(best, all.iter().copied().filter(|spike| *spike != 750).collect::<Vec<_>>());
 }

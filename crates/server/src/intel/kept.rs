@@ -4,7 +4,7 @@
 //! watched for (it may be TLP:RED) nor have something else watched for.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{self, BufRead as _, Write as _};
+use std::io::{self, BufRead as _};
 use std::path::PathBuf;
 
 use aws_lc_rs::aead::RandomizedNonceKey;

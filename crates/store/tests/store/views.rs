@@ -706,7 +706,7 @@ fn risk_is_what_the_detector_adds_up() {
         let amount = rules.entry(rule).or_default();
         *amount = event::risk::added(*amount, event::risk::weight(severity) * confidence);
         // Not at the end alone: what is wrong after a burst may be right after days of quiet.
-        if journal.records.len().is_multiple_of(60) {
+        if journal.records.len().is_multiple_of(120) {
             let store = indexed(&journal);
             for (user, (rules, _)) in &expected {
                 let rules = rules.iter().map(|(rule, amount)| (techniques[*rule as usize % techniques.len()], *amount));
