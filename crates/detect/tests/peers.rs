@@ -1,16 +1,17 @@
-//! The algorithms of `stats` beside those of others: golden values of `river`, `scipy` and `numpy`, which
+//! The algorithms of `stats` beside those of others: golden values of `river`, `scipy`, `numpy` and `rrcf`, which
 //! `tests/clients/behaviour/golden.py` makes.
 
 #![expect(clippy::unwrap_used, reason = "a test may fail")]
 
 use serde::Deserialize;
-use watchkeeper_detect::stats::{Gpd, PageHinkley, Quantiles};
+use watchkeeper_detect::stats::{Gpd, PageHinkley, Quantiles, Spot};
 
 #[derive(Deserialize)]
 struct Golden {
     page_hinkley: Vec<Drift>,
     genpareto: Vec<Tail>,
     quantiles: Vec<Ranks>,
+    forest: Forest,
 }
 
 #[derive(Deserialize)]
@@ -40,6 +41,14 @@ struct Tail {
 struct Ranks {
     seed: u64,
     values: std::collections::BTreeMap<String, f64>,
+}
+
+#[derive(Deserialize)]
+struct Forest {
+    seed: u64,
+    count: usize,
+    spikes: std::collections::BTreeMap<usize, f64>,
+    scores: String,
 }
 
 fn golden() -> Golden {
@@ -105,4 +114,42 @@ fn quantiles_are_within_their_bound_of_numpy_s() {
             assert!(((1.0 + found) / (1.0 + expected)).ln().abs() <= 0.1 + 1e-6, "{q}: {found} {expected}");
         }
     }
+}
+
+/// Values of one stream that a random cut forest gives for how far, and a threshold that sets itself: which spikes does each tell, and
+/// what else?
+#[test]
+fn thresholds_tell_what_a_random_cut_forest_tells() {
+    /// Values with the one before them that a score of the forest is of.
+    const SHINGLE: usize = 4;
+    let Forest { seed, count, spikes, scores } = golden().forest;
+    let scores: Vec<f64> = scores.split(' ').map(|score| score.parse().unwrap()).collect();
+    assert_eq!(scores.len(), count);
+    let values = uniform(seed, 4 * count);
+    let values = values.as_chunks::<4>().0.iter().enumerate();
+    let values = values.map(|(place, four)| four.iter().sum::<f64>() + spikes.get(&place).copied().unwrap_or(0.0));
+    // Both sides learn, whichever speaks, as in `nab.rs`.
+    let (mut above, mut below) = (Spot::new(1e-4), Spot::new(1e-4));
+    let ours: Vec<usize> = values
+        .enumerate()
+        .filter_map(|(place, value)| {
+            let (high, low) = (above.add(value), below.add(-value));
+            (high || low).then_some(place)
+        })
+        .collect();
+    // The spikes that alarms tell, and the alarms that tell none.
+    let told = |alarms: &[usize]| -> (Vec<usize>, usize) {
+        let tells = |alarm: usize, spike: usize| (spike..spike + SHINGLE).contains(&alarm);
+        let found = spikes.keys().copied().filter(|spike| alarms.iter().any(|alarm| tells(*alarm, *spike))).collect();
+        (found, alarms.iter().filter(|alarm| !spikes.keys().any(|spike| tells(**alarm, *spike))).count())
+    };
+    let (found, others) = told(&ours);
+    // The forest with the threshold that suits it best, at no more other alarms: from where the thresholds here begin to speak.
+    let of_forest = |threshold: f64| told(&(200..count).filter(|place| scores[*place] > threshold).collect::<Vec<_>>());
+    let best = scores.iter().map(|threshold| of_forest(*threshold)).filter(|(_, more)| *more <= others);
+    let best = best.map(|(found, _)| found).max_by_key(Vec::len).unwrap();
+    let all: Vec<usize> = spikes.keys().copied().collect();
+    assert_eq!((&found, others), (&all, 0));
+    // Of the golden scores no threshold tells more without another alarm.
+    assert_eq!(best, all.iter().copied().filter(|spike| *spike != 750).collect::<Vec<_>>());
 }

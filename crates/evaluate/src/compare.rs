@@ -94,8 +94,8 @@ pub struct Comparison {
     pub verdicts: BTreeSet<Verdict>,
     /// What has changed.
     pub changes: BTreeSet<Change>,
-    /// The score over all items.
-    pub score: ScoreChange,
+    /// The score over all items; none where no item has one on both sides that can be compared.
+    pub score: Option<ScoreChange>,
     /// The scores by category, where the set has any.
     pub categories: Vec<CategoryChange>,
     /// Least drop of the score that this comparison would see in four of five cases; none where it would see none.
@@ -163,6 +163,17 @@ pub enum NotComparable {
     /// They have no item in common.
     #[error("the run and the baseline have no item in common; record a baseline of this set")]
     NoItems,
+    /// They have items in common, and nothing of them that both sides know.
+    #[error(
+        "nothing of the {items} items that the run and the baseline have in common can be compared: {judged} have scores of another judge than \
+         before, and what answered, tokens and likeness are not known on both sides; judge as before, or accept a baseline of this judge"
+    )]
+    NothingInCommon {
+        /// Items of both sides.
+        items: usize,
+        /// Items of these that were judged by another model than before.
+        judged: usize,
+    },
     /// They were asked in other ways.
     #[error("the baseline was asked otherwise (API, temperature, tokens, parameters); record a new one, or ask as it was asked")]
     Parameters,
@@ -207,7 +218,8 @@ struct Both<'a> {
 /// Holds a run against a baseline.
 ///
 /// Scores are compared item by item (see [`ScoreChange::p`]), over all items and by category, corrected after Holm. Whether something else
-/// answers is a question of its own: names, tokens of the same prompts, and the likeness of answers.
+/// answers is a question of its own: names, tokens of the same prompts, and the likeness of answers. It is answered also where no score can
+/// be compared.
 ///
 /// # Errors
 /// When they cannot be compared.
@@ -228,18 +240,25 @@ pub fn compare(run: &Run, baseline: &Baseline, options: &Options) -> Result<Comp
     }
     let scored: Vec<&Both<'_>> =
         both.iter().filter(|item| !is_judged(item) || !judges(&item.before).is_disjoint(&judges(&item.after))).collect();
-    let (score, categories) = scores(&scored, options).ok_or(NotComparable::NoItems)?;
-    let noise = noise(&scored);
-    let least = least_change(score.items, noise, options.alpha);
-    if !score.has_changed && least.is_none_or(|least| least > 0.1) {
-        let seen = least.map_or_else(
-            || "no change at all".to_owned(),
-            |least| format!("a drop of {:.0} points of 100 and more", least * 100.0),
-        );
-        notes.push(format!("with {} items this set shows {seen}; more items show smaller changes", score.items));
+    let (score, categories) =
+        scores(&scored, options).map_or((None, Vec::new()), |(score, categories)| (Some(score), categories));
+    let least = score.as_ref().and_then(|score| least_change(score.items, noise(&scored), options.alpha));
+    match &score {
+        None => notes.push(
+            "no score can be compared, so whether answers are worth as much as before is not known; accept a new baseline"
+                .to_owned(),
+        ),
+        Some(score) if !score.has_changed && least.is_none_or(|least| least > 0.1) => {
+            let seen = least.map_or_else(
+                || "no change at all".to_owned(),
+                |least| format!("a drop of {:.0} points of 100 and more", least * 100.0),
+            );
+            notes.push(format!("with {} items this set shows {seen}; more items show smaller changes", score.items));
+        }
+        Some(_) => {}
     }
     let mut changes = BTreeSet::new();
-    if score.has_changed || categories.iter().any(|one| one.score.has_changed) {
+    if score.iter().chain(categories.iter().map(|one| &one.score)).any(|score| score.has_changed) {
         changes.insert(Change::Score);
     }
     let names = |of: &dyn Fn(&Trial) -> Option<&String>| -> [BTreeSet<String>; 2] {
@@ -263,6 +282,11 @@ pub fn compare(run: &Run, baseline: &Baseline, options: &Options) -> Result<Comp
         changes.insert(Change::InputTokens);
     }
     let likeness = likeness(&both);
+    let are_known = |[before, after]: &[BTreeSet<String>; 2]| !before.is_empty() && !after.is_empty();
+    let is_known = are_known(&models) || are_known(&fingerprints) || other_input_tokens.is_some() || likeness.is_some();
+    if score.is_none() && !is_known {
+        return Err(NotComparable::NothingInCommon { items: both.len(), judged: judged_otherwise });
+    }
     match &likeness {
         None => {
             notes.push("whether answers are those of the same model needs each prompt asked twice or more (--repeat)".to_owned())
@@ -476,6 +500,12 @@ mod tests {
         run
     }
 
+    fn judged(set: &Set, repeat: usize, model: &Model<'_>, judge: &str) -> Run {
+        let mut run = run(set, repeat, model);
+        run.items.iter_mut().flat_map(|item| &mut item.trials).for_each(|trial| trial.judge = Some(judge.to_owned()));
+        run
+    }
+
     fn steady(index: usize, nth: usize) -> String {
         let tail = if (index * 7 + nth * 3).is_multiple_of(5) { " As you can check by counting." } else { "" };
         format!("The sum of {index} and one is {}.{tail}", index + 1)
@@ -560,18 +590,52 @@ mod tests {
         failed.items.iter_mut().take(3).for_each(|item| item.trials = vec![Trial::failed("401".to_owned())]);
         let error = compare(&failed, &baseline, &Options::default()).unwrap_err().to_string();
         assert!(error.contains("3 of 10") && error.contains("401"), "{error}");
+        // Judged by another, and nothing is known of who answered: that they have no item in common would be false.
+        let judged = |judge: &str| {
+            let mut run = judged(&one, 1, &SAME, judge);
+            for trial in run.items.iter_mut().flat_map(|item| &mut item.trials) {
+                (trial.model, trial.fingerprint, trial.input_tokens) = (None, None, None);
+            }
+            run
+        };
+        let refused = compare(&judged("b"), &Baseline::new(judged("a")).unwrap(), &Options::default());
+        assert_eq!(refused, Err(NotComparable::NothingInCommon { items: 10, judged: 10 }));
     }
 
     #[test]
     fn scores_of_another_judge_are_left_out() {
         let set = set(20);
-        let judged = |judge: &str| {
-            let mut run = run(&set, 2, &SAME);
-            run.items.iter_mut().flat_map(|item| &mut item.trials).for_each(|trial| trial.judge = Some(judge.to_owned()));
-            run
-        };
-        let baseline = Baseline::new(judged("a")).unwrap();
-        assert!(compare(&judged("a"), &baseline, &Options::default()).unwrap().notes.iter().all(|note| !note.contains("judged")));
-        assert_eq!(compare(&judged("b"), &baseline, &Options::default()), Err(NotComparable::NoItems));
+        let baseline = Baseline::new(judged(&set, 2, &SAME, "a")).unwrap();
+        let compared =
+            |model: &Model<'_>, judge: &str| compare(&judged(&set, 2, model, judge), &baseline, &Options::default()).unwrap();
+        let same = compared(&SAME, "a");
+        assert!(same.score.is_some() && same.notes.iter().all(|note| !note.contains("judge")), "{same:?}");
+        let by_another = compared(&SAME, "b");
+        assert_eq!((by_another.score.clone(), by_another.least_change, by_another.has_changed()), (None, None, false));
+        assert!(by_another.notes.iter().any(|note| note.contains("no score can be compared")), "{:?}", by_another.notes);
+        assert!(
+            by_another.notes.iter().any(|note| note.contains("20 items were judged by another model")),
+            "{:?}",
+            by_another.notes
+        );
+    }
+
+    #[test]
+    fn another_judge_hides_no_other_model() {
+        let set = set(60);
+        let reworded = |index: usize, _: usize| format!("{}! That is what you get when you add them up, my friend.", index + 1);
+        let baseline = Baseline::new(judged(&set, 3, &SAME, "a")).unwrap();
+        for (model, change) in [
+            (Model { name: "m-2", ..SAME }, Change::ModelName),
+            (Model { fingerprint: "other", ..SAME }, Change::SystemFingerprint),
+            (Model { extra_tokens: 40, ..SAME }, Change::InputTokens),
+            (Model { says: &reworded, ..SAME }, Change::Answers),
+        ] {
+            let compared = compare(&judged(&set, 3, &model, "b"), &baseline, &Options::default()).unwrap();
+            assert_eq!(compared.changes, BTreeSet::from([change]));
+            assert_eq!(compared.verdicts, BTreeSet::from([Verdict::TamperingOrSwap]));
+            let json = serde_json::to_string(&compared).unwrap();
+            assert_eq!(serde_json::from_str::<Comparison>(&json).unwrap(), compared);
+        }
     }
 }

@@ -178,7 +178,7 @@ impl Report {
                     marked(score.has_changed),
                 );
             };
-            row("score", &compared.score);
+            compared.score.iter().for_each(|score| row("score", score));
             compared.categories.iter().for_each(|one| row(&format!("category {}", one.category), &one.score));
             if let Some(like) = compared.likeness {
                 let _ = writeln!(

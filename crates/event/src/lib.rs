@@ -29,6 +29,7 @@ mod identity;
 mod kind;
 pub mod limits;
 mod piece;
+pub mod risk;
 mod schema;
 pub mod taxonomy;
 mod time;

@@ -15,7 +15,6 @@ pub(crate) const ROWS: usize = 64;
 /// Minima in a band: texts share a band by chance as good as never, and nearly the same texts nearly always.
 pub(crate) const BAND_ROWS: usize = 4;
 /// Bands.
-#[cfg(test)]
 pub(crate) const BANDS: usize = ROWS / BAND_ROWS;
 /// Equal minima from which two texts count as nearly the same: 45 of 64, seven runs in ten.
 pub(crate) const EQUAL_MIN: usize = 45;

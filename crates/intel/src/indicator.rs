@@ -11,6 +11,15 @@ const EXAMPLES_MAX: usize = 3;
 /// Longest example, in characters.
 const EXAMPLE_CHARS_MAX: usize = 120;
 
+/// Longest label that is kept, in characters: each of half a million indicators of one event of MISP has that of the event.
+const LABEL_CHARS_MAX: usize = 256;
+/// Most reasons that are told apart, and the longest one in characters: feeds write parts of them.
+const REASONS_MAX: usize = 64;
+/// See [`REASONS_MAX`].
+const REASON_CHARS_MAX: usize = 160;
+/// What counts those beyond.
+const OTHER_REASONS: &str = "other reasons";
+
 /// What an indicator names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -168,6 +177,11 @@ impl Indicator {
         Uuid::new_v8(bytes)
     }
 
+    /// A label, cut where it is too long; none of an empty text.
+    pub(crate) fn label_of(text: &str) -> Option<String> {
+        (!text.is_empty()).then(|| text.chars().take(LABEL_CHARS_MAX).collect())
+    }
+
     /// The id as STIX writes it.
     #[must_use]
     pub fn stix_id(&self) -> String {
@@ -202,7 +216,7 @@ pub struct Left {
 impl Problems {
     /// Notes that something was left out.
     pub fn note(&mut self, reason: &str, example: &str) {
-        let left = self.0.entry(reason.to_owned()).or_default();
+        let left = self.of(reason);
         left.count += 1;
         if left.examples.len() < EXAMPLES_MAX {
             left.examples.push(example.chars().filter(|c| !c.is_control()).take(EXAMPLE_CHARS_MAX).collect());
@@ -212,11 +226,19 @@ impl Problems {
     /// Adds what was left out of another reading.
     pub fn add(&mut self, other: Self) {
         for (reason, left) in other.0 {
-            let known = self.0.entry(reason).or_default();
-            known.count += left.count;
+            let known = self.of(&reason);
+            known.count = known.count.saturating_add(left.count);
             let room = EXAMPLES_MAX.saturating_sub(known.examples.len());
             known.examples.extend(left.examples.into_iter().take(room));
         }
+    }
+
+    fn of(&mut self, reason: &str) -> &mut Left {
+        let mut reason: String = reason.chars().take(REASON_CHARS_MAX).collect();
+        if self.0.len() >= REASONS_MAX && !self.0.contains_key(&reason) {
+            OTHER_REASONS.clone_into(&mut reason);
+        }
+        self.0.entry(reason).or_default()
     }
 
     /// How much was left out, for whatever reason.
@@ -241,5 +263,27 @@ impl Reading {
             }
             None => self.problems.note(&format!("no {kind}"), raw),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_that_a_feed_writes_are_bounded_and_none_is_lost() {
+        let mut problems = Problems::default();
+        for n in 0..1_000 {
+            problems.note(&format!("a type that is not matched: {n} {}", "x".repeat(1_000)), "example");
+        }
+        let mut sum = Problems::default();
+        sum.note("another", "a");
+        sum.add(problems.clone());
+        for one in [&problems, &sum] {
+            assert!(one.iter().count() <= REASONS_MAX + 1 && one.iter().all(|(reason, _)| reason.len() <= REASON_CHARS_MAX));
+        }
+        assert_eq!((problems.count(), sum.count()), (1_000, 1_001));
+        assert_eq!(Indicator::label_of(&"ä".repeat(1_000)).map(|label| label.chars().count()), Some(LABEL_CHARS_MAX));
+        assert_eq!(Indicator::label_of(""), None);
     }
 }

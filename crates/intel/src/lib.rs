@@ -31,5 +31,5 @@ pub use find::{Address, addresses};
 pub use fingerprint::{Fingerprint, PROMPT_BYTES_MAX, PROMPT_WORDS_MIN, normalized as normalized_prompt};
 pub use indicator::{Indicator, Kind, Left, Problems, Reading, Tlp};
 pub use normal::normalize;
-pub use set::{Hit, Set, SetBuilder, SetError};
+pub use set::{Hit, INDICATORS_MAX, Set, SetBuilder, SetError};
 pub use warning::{WarningError, WarningLists};

@@ -17,8 +17,8 @@ use crate::fingerprint::{self, BAND_ROWS, EQUAL_MIN, Minima, PROMPT_BYTES_MAX, r
 use crate::indicator::{Indicator, Kind, Tlp};
 use crate::warning::WarningLists;
 
-/// Most indicators: 4 million take about half a GiB.
-const INDICATORS_MAX: usize = 4_000_000;
+/// Most indicators of a set: 4 million take about half a GiB.
+pub const INDICATORS_MAX: usize = 4_000_000;
 /// Most indicators of one value that are told: one for each of the feeds that have it.
 const SAME_MAX: usize = 8;
 /// Most near fingerprints of one band that are compared. A flood of fingerprints with one band must not make each prompt slow.
@@ -57,7 +57,7 @@ struct Record {
     next: u32,
     from: i64,
     until: i64,
-    source: u16,
+    source: u32,
     kind: Kind,
     confidence: u8,
     tlp: Tlp,
@@ -215,7 +215,8 @@ impl Set {
         &self.digest
     }
 
-    /// Indicators that were left out because a warning list has their value.
+    /// Indicators that were left out because a warning list has their value; and those of near prompts that can be missed, because too many
+    /// others share a band with them.
     #[must_use]
     pub fn left_out(&self) -> u64 {
         self.left_out
@@ -234,6 +235,13 @@ impl Set {
             self.left_out += 1;
             return;
         };
+        if indicator.kind == Kind::NearPrompt {
+            let taken = read_near(&indicator.value).map_or(0, |minima| self.put_near(minima, place));
+            self.left_out += u64::from(taken < fingerprint::BANDS);
+            if taken == 0 {
+                return;
+            }
+        }
         self.values.push_str(&indicator.value);
         self.counts[indicator.kind as usize] += 1;
         self.records.push(Record {
@@ -244,7 +252,7 @@ impl Set {
             next: NONE,
             from: indicator.valid_from.unwrap_or(i64::MIN),
             until: indicator.valid_until.unwrap_or(i64::MAX),
-            source: u16::try_from(names.sources.place(&indicator.source)).unwrap_or(u16::MAX),
+            source: names.sources.place(&indicator.source),
             kind: indicator.kind,
             confidence: indicator.confidence.min(100),
             tlp: indicator.tlp,
@@ -256,19 +264,25 @@ impl Set {
                     self.put_net(net, place);
                 }
             }
-            Kind::NearPrompt => {
-                if let Some(minima) = read_near(&indicator.value) {
-                    for (band, rows) in minima.as_chunks::<BAND_ROWS>().0.iter().enumerate() {
-                        let same = self.bands.entry((band, *rows)).or_default();
-                        if same.len() < BAND_MAX {
-                            same.push(place);
-                        }
-                    }
-                    self.minima.insert(place, Box::new(minima));
-                }
-            }
+            Kind::NearPrompt => {}
             kind => self.put_value(kind, &indicator.value, place),
         }
+    }
+
+    /// Puts a near prompt into each of its bands that has room. Gives how many had.
+    fn put_near(&mut self, minima: Minima, place: u32) -> usize {
+        let mut taken = 0;
+        for (band, rows) in minima.as_chunks::<BAND_ROWS>().0.iter().enumerate() {
+            let same = self.bands.entry((band, *rows)).or_default();
+            if same.len() < BAND_MAX {
+                same.push(place);
+                taken += 1;
+            }
+        }
+        if taken > 0 {
+            self.minima.insert(place, Box::new(minima));
+        }
+        taken
     }
 
     fn put_net(&mut self, net: IpNet, place: u32) {
@@ -419,7 +433,7 @@ impl Set {
             id: record.id,
             kind: record.kind,
             value: value_of(&self.records, &self.values, place).to_owned(),
-            source: self.sources.get(usize::from(record.source)).cloned().unwrap_or_default(),
+            source: self.sources.get(record.source as usize).cloned().unwrap_or_default(),
             confidence: record.confidence,
             tlp: record.tlp,
             valid_from: (record.from != i64::MIN).then_some(record.from),
@@ -565,5 +579,28 @@ mod tests {
         let set = set(many.collect());
         let (hits, _) = set.look_in(PROMPT, true);
         assert!(!hits.is_empty() && hits.len() <= BAND_MAX * fingerprint::BANDS, "{}", hits.len());
+        // Those that can be missed are counted, and those that can never be found are not in it.
+        let mut bands: HashMap<u32, usize> = HashMap::new();
+        set.bands.values().flatten().for_each(|place| *bands.entry(*place).or_default() += 1);
+        let whole = bands.values().filter(|count| **count == fingerprint::BANDS).count() as u64;
+        assert!(whole < 500 && set.left_out() == 500 - whole, "{whole} {}", set.left_out());
+        assert_eq!(set.len(), set.minima.len());
+        // Copies of one prompt fill all of its bands.
+        let copies = (0..100_u128).map(|n| Indicator { id: Uuid::from_u128(n), ..indicator(Kind::NearPrompt, PROMPT, "a") });
+        let set = self::set(copies.collect());
+        assert_eq!((set.len(), set.left_out()), (BAND_MAX, 100 - BAND_MAX as u64));
+    }
+
+    #[test]
+    fn each_of_many_sources_keeps_its_name() {
+        let base = indicator(Kind::Domain, "evil.example", "a");
+        let of = |n: u32| Indicator { value: format!("d{n}.example"), source: format!("misp/{n}"), ..base.clone() };
+        let set = set((0..70_000).map(of).collect());
+        for n in [0, 65_534, 65_535, 65_536, 69_999] {
+            let mut hits = Vec::new();
+            set.look_up(Kind::Domain, &format!("d{n}.example"), &mut hits);
+            let found = hits.first().and_then(|hit| set.indicator(hit)).unwrap();
+            assert_eq!(found.source, format!("misp/{n}"));
+        }
     }
 }

@@ -108,7 +108,7 @@ impl View {
     /// The statement that selects its rows of one partition.
     pub(crate) fn select(&self, partition: &str) -> String {
         let columns: Vec<String> = self.columns().map(|column| format!("{} AS \"{}\"", column.sql, column.name)).collect();
-        format!("SELECT {} FROM {}", columns.join(", "), self.from).replace("{p}", partition)
+        with_risk(&format!("SELECT {} FROM {}", columns.join(", "), self.from)).replace("{p}", partition)
     }
 
     /// The statement that makes it as a temporary view over the attached partitions.
@@ -116,10 +116,20 @@ impl View {
         let arms: Vec<String> = partitions.iter().map(|partition| self.select(partition)).collect();
         let body = match self.merge {
             None => arms.join("\nUNION ALL\n"),
-            Some(merge) => merge.replace("{rows}", &format!("({})", arms.join("\nUNION ALL\n"))),
+            Some(merge) => with_risk(merge).replace("{rows}", &format!("({})", arms.join("\nUNION ALL\n"))),
         };
         format!("CREATE TEMP VIEW \"{}\" AS {body}", self.name)
     }
+}
+
+/// Puts the numbers of [`event::risk`] into a statement.
+fn with_risk(sql: &str) -> String {
+    use event::risk::{HALF_LIFE_S, RULE_MAX, TECHNIQUE_MAX, WEIGHTS, weight};
+    let known = WEIGHTS.map(|(severity, weight)| format!("WHEN '{severity}' THEN {weight:?}"));
+    sql.replace("{risk.weights}", &format!("{} ELSE {:?}", known.join(" "), weight("")))
+        .replace("{risk.rule_max}", &format!("{RULE_MAX:?}"))
+        .replace("{risk.technique_max}", &format!("{TECHNIQUE_MAX:?}"))
+        .replace("{risk.half_life_ns}", &format!("{:?}", HALF_LIFE_S * 1e9))
 }
 
 /// The names, for messages.

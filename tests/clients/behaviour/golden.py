@@ -1,4 +1,4 @@
-"""What river and scipy say of streams that anybody can make: crates/detect/tests/golden/stats.json.
+"""What river, scipy, numpy and rrcf say of streams that anybody can make: crates/detect/tests/golden/stats.json.
 
     python golden.py PATH
 """
@@ -8,6 +8,7 @@ import math
 import sys
 
 import numpy as np
+import rrcf
 from river import drift
 from scipy import stats
 
@@ -28,6 +29,31 @@ def page_hinkley(values, **settings):
         if detector.drift_detected:
             found.append(index)
     return found
+
+
+TREES, SIZE, SHINGLE = 20, 128, 4
+
+
+def bell(seed, count, spikes):
+    """Sums of four values between 0 and 1, and what `spikes` adds at places."""
+    uniform = stream(seed, 4 * count, lambda index: 0.0)
+    return [sum(uniform[4 * index : 4 * index + 4]) + spikes.get(index, 0.0) for index in range(count)]
+
+
+def codisp(values):
+    """Of each value, how far it, with the three before it, displaces what a forest knows of the 128 before (`nab_rrcf.py` has the same forest)."""
+    np.random.seed(0)
+    trees = [rrcf.RCTree() for _ in range(TREES)]
+    scores = [0.0] * (SHINGLE - 1)
+    for index, point in enumerate(rrcf.shingle(values, size=SHINGLE)):
+        score = 0.0
+        for tree in trees:
+            if len(tree.leaves) > SIZE:
+                tree.forget_point(index - SIZE)
+            tree.insert_point(point, index=index)
+            score += tree.codisp(index) / TREES
+        scores.append(score)
+    return scores
 
 
 def main():
@@ -64,8 +90,13 @@ def main():
     for seed in (21, 22):
         values = [(1 / (1 - u) - 1) * 10 for u in stream(seed, 1500, lambda index: 0.0)]
         quantiles.append(dict(seed=seed, values={str(q): float(np.quantile(values, q, method="nearest")) for q in (0.1, 0.5, 0.84, 0.9, 0.99)}))
+    # Forests judge what is unlike the newest; thresholds need some hundred values first. So spikes come late, the largest first.
+    spikes = {400: 6.0, 470: 5.0, 540: 4.0, 610: 3.5, 680: 3.0, 750: 2.5, 820: -6.0, 890: -4.0, 960: 2.0}
+    forest = dict(seed=31, count=1000, spikes={str(place): size for place, size in spikes.items()})
+    # Hundredths, in one line.
+    forest["scores"] = " ".join(str(round(100 * score)) for score in codisp(bell(31, 1000, spikes)))
     with open(sys.argv[1], "w") as file:
-        json.dump(dict(page_hinkley=drifts, genpareto=tails, quantiles=quantiles), file, indent=1)
+        json.dump(dict(page_hinkley=drifts, genpareto=tails, quantiles=quantiles, forest=forest), file, indent=1)
         file.write("\n")
 
 

@@ -9,8 +9,7 @@
 //!
 //! Time is that of the events and the order that of the journal, so a replay gives the same risk. Detections of risk add to no risk.
 
-use std::collections::BTreeMap;
-
+use event::risk::{HALF_LIFE_S, RULE_MAX, TECHNIQUE_MAX, THRESHOLD};
 use event::{EventId, Identity, Part, RecordedEvent, TechniqueId, attr};
 use journal::Seq;
 use sanitize::Clean;
@@ -24,14 +23,6 @@ use crate::session::hash;
 const ENTITIES_MAX: usize = 32_768;
 /// Most rules that are remembered of one entity; the one that adds least goes first.
 const RULES_MAX: usize = 24;
-/// Time in which risk halves, in seconds: what happened yesterday counts half, what happened a week ago nothing.
-const HALF_LIFE_S: f64 = 86_400.0;
-/// The most that one rule adds: less than the threshold.
-const RULE_MAX: f64 = 60.0;
-/// The most that one technique adds, whatever number of rules sees it: less than the threshold.
-const TECHNIQUE_MAX: f64 = 70.0;
-/// From here on somebody is a risk.
-const THRESHOLD: f64 = 80.0;
 /// And from here on a grave one: it is told once more.
 const GRAVE: f64 = 160.0;
 /// Below it somebody is none any more, and the next crossing is told again.
@@ -95,17 +86,6 @@ struct Crossed {
     risk: f64,
     techniques: usize,
     added: Vec<Added>,
-}
-
-/// What a severity weighs.
-const fn weight(severity: Severity) -> f64 {
-    match severity {
-        Severity::Informational => 1.0,
-        Severity::Low => 5.0,
-        Severity::Medium => 15.0,
-        Severity::High => 40.0,
-        Severity::Critical => 80.0,
-    }
 }
 
 impl Risk {
@@ -273,8 +253,7 @@ impl Entity {
             return;
         }
         self.time_s = time_s;
-        #[expect(clippy::cast_precision_loss, reason = "seconds; what is lost beyond 2^53 of them is nothing after a half-life")]
-        let factor = 0.5_f64.powf(passed as f64 / HALF_LIFE_S);
+        let factor = event::risk::left_after(passed);
         for added in &mut self.added {
             added.amount *= factor;
         }
@@ -288,13 +267,13 @@ impl Entity {
     }
 
     fn add(&mut self, detection: &Detection, is_told: bool, seq: Seq) {
-        let more = weight(detection.severity) * f64::from(detection.confidence);
+        let more = event::risk::weight(detection.severity.as_str()) * f64::from(detection.confidence);
         let event = detection.events.last().copied().unwrap_or(detection.id);
         let rule = detection.rule.as_str();
         let told = is_told.then_some(detection.id);
         match self.added.iter_mut().find(|added| added.rule == rule) {
             Some(added) => {
-                added.amount = (added.amount + more).min(RULE_MAX);
+                added.amount = event::risk::added(added.amount, more);
                 added.confidence = added.confidence.max(detection.confidence);
                 (added.detection, added.event, added.seq) = (told.or(added.detection), event, Some(seq));
             }
@@ -303,7 +282,7 @@ impl Entity {
                 title: detection.title.clone(),
                 technique: detection.technique,
                 confidence: detection.confidence,
-                amount: more.min(RULE_MAX),
+                amount: event::risk::added(0.0, more),
                 detection: told,
                 event,
                 seq: Some(seq),
@@ -319,13 +298,9 @@ impl Entity {
 
     /// The risk, and how many techniques it rests on. A technique and its parts are one.
     fn risk(&self) -> (f64, usize) {
-        let mut of_techniques: BTreeMap<&str, f64> = BTreeMap::new();
-        for added in &self.added {
-            let technique = added.technique.as_ref().map_or("", |one| one.as_str());
-            let whole = technique.char_indices().filter(|(_, c)| *c == '.').nth(1).map_or(technique, |(at, _)| &technique[..at]);
-            *of_techniques.entry(whole).or_default() += added.amount;
-        }
-        let risk = of_techniques.values().map(|amount| amount.min(TECHNIQUE_MAX)).sum();
+        let rules = self.added.iter().map(|added| (added.technique.as_ref().map_or("", |one| one.as_str()), added.amount));
+        let of_techniques = event::risk::by_technique(rules);
+        let risk = of_techniques.values().sum();
         let counted = of_techniques.iter().filter(|(name, amount)| !name.is_empty() && **amount >= TECHNIQUE_COUNTS);
         (risk, counted.count())
     }

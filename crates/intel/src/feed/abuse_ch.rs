@@ -100,7 +100,7 @@ fn take(reading: &mut Reading, options: &Options, field: &dyn Fn(&str) -> Option
         confidence: confidence.min(100),
         valid_from,
         modified: last.or(valid_from).unwrap_or(0),
-        label: first(&LABELS),
+        label: first(&LABELS).as_deref().and_then(Indicator::label_of),
         ..base(options)
     };
     let mut any = false;

@@ -170,7 +170,7 @@ fn take(reading: &mut Reading, attribute: &Attribute, info: &str, tlp: Tlp, opti
         tlp: tlp_of(&attribute.tags).unwrap_or(tlp),
         valid_from: attribute.first_seen.as_deref().and_then(time_s),
         modified: attribute.timestamp.get().max(attribute.last_seen.as_deref().and_then(time_s).unwrap_or(0)),
-        label: (!info.is_empty()).then(|| info.to_owned()),
+        label: Indicator::label_of(info),
         ..base(options)
     };
     let values = attribute.value.split('|');

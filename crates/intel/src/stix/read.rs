@@ -85,7 +85,7 @@ fn take(reading: &mut Reading, object: &Json, markings: &HashMap<&str, Tlp>, opt
         tlp: marked.unwrap_or(options.tlp),
         valid_from: times[0],
         valid_until: times[1],
-        label: text_of(object, "name").map(ToOwned::to_owned),
+        label: text_of(object, "name").and_then(Indicator::label_of),
         modified: text_of(object, "modified").and_then(time_s).unwrap_or(0),
         ..base(options)
     };

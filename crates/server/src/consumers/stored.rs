@@ -10,18 +10,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::aead::RandomizedNonceKey;
 use detect::behaviour::Behaviour;
 use detect::{Carried, InForce};
 use journal::Seq;
 use keys::{Keyring, KeysError};
 
 use crate::data_dir::DataDir;
+use crate::sealed_file::{self, BoundTo, KeyError, SealedFile, SealedFileError};
 
-/// Bytes of the name with which a file begins, to which the cipher is bound, and then the place in the journal.
+/// Bytes of the name with which a file begins. The place in the journal follows, and the cipher is bound to both.
 const MAGIC_BYTES: usize = 16;
-/// Bytes before the cipher's.
-const HEAD_BYTES: usize = MAGIC_BYTES + 8 + NONCE_LEN;
 /// Longest file that is read: more than the state of a million principals takes.
 const BYTES_MAX: u64 = 2 * 1024 * 1024 * 1024;
 
@@ -125,6 +124,8 @@ pub(crate) enum StoredError {
 }
 
 impl<T: State> Stored<T> {
+    const FORM: SealedFile = SealedFile { magic: T::MAGIC, clear: size_of::<u64>(), bytes_max: BYTES_MAX };
+
     pub(crate) fn new(data: &DataDir, keyring: Arc<Keyring>) -> Self {
         Self { path: data.state(T::FILE), keyring, stored: None, state: PhantomData }
     }
@@ -136,34 +137,28 @@ impl<T: State> Stored<T> {
 
     /// Stores a state: what the records before `at` make of one that knows nothing.
     pub(crate) fn store(&mut self, at: Seq, state: Vec<u8>) -> Result<(), StoredError> {
-        let mut head = [0; MAGIC_BYTES + 8];
-        head[..MAGIC_BYTES].copy_from_slice(T::MAGIC);
-        head[MAGIC_BYTES..].copy_from_slice(&at.0.to_le_bytes());
-        let mut sealed = state;
-        let nonce = self.cipher()?.seal_in_place_append_tag(Aad::from(head), &mut sealed);
-        let nonce = nonce.map_err(|_| StoredError::Cipher(T::WHAT))?;
-        let file = [&head[..], nonce.as_ref(), &sealed].concat();
-        files::write_atomic(&self.path, &file, 0o600).map_err(|error| self.io(error))?;
+        let content = |file: Vec<u8>| Ok([file, state].concat());
+        let written = Self::FORM.write(&self.path, &self.cipher()?, BoundTo::Head, &at.0.to_le_bytes(), content);
+        written.map_err(|error| self.not_stored(error))?;
         self.stored = Some(Instant::now());
         Ok(())
     }
 
     /// The state that was stored, and its place. `None` where there is none, or none that is believed: that is said in the log.
     pub(crate) fn load(&self) -> Result<Option<(Seq, T)>, StoredError> {
-        let file = match files::read_at_most(&self.path, BYTES_MAX) {
-            Ok(Some(file)) => file,
+        let sealed = match Self::FORM.read(&self.path) {
+            Ok(Some(sealed)) => sealed,
             Ok(None) => return Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::FileTooLarge => return Ok(self.refused("is too large")),
-            Err(error) => return Err(self.io(error)),
+            Err(SealedFileError::Io(error)) if error.kind() != io::ErrorKind::FileTooLarge => return Err(self.io(error)),
+            Err(SealedFileError::Io(_)) => return Ok(self.refused("is too large")),
+            Err(error) => return Ok(self.refused(&error.to_string())),
         };
-        let Some((head, nonce, sealed)) = parts(&file, T::MAGIC) else { return Ok(self.refused("is no such file")) };
-        let mut sealed = sealed.to_vec();
-        let Ok(state) = self.cipher()?.open_in_place(Nonce::from(nonce), Aad::from(head), &mut sealed) else {
-            return Ok(self.refused("was written under another key, or changed"));
+        let opened = match sealed.open(&self.cipher()?, BoundTo::Head) {
+            Ok(opened) => opened,
+            Err(error) => return Ok(self.refused(&error.to_string())),
         };
-        let mut at = [0; 8];
-        at.copy_from_slice(&head[MAGIC_BYTES..]);
-        match T::from_stored(state) {
+        let Ok(at) = opened.clear().try_into() else { return Ok(self.refused("is no such file")) };
+        match T::from_stored(opened.content()) {
             Ok(state) => Ok(Some((Seq(u64::from_le_bytes(at)), state))),
             Err(error) => Ok(self.refused(&error)),
         }
@@ -181,13 +176,23 @@ impl<T: State> Stored<T> {
     }
 
     fn cipher(&self) -> Result<RandomizedNonceKey, StoredError> {
-        let key = self.keyring.named_or_create::<32>(T::KEY).map_err(keys_error::<T>)?;
-        RandomizedNonceKey::new(&AES_256_GCM, &key[..]).map_err(|_| StoredError::Cipher(T::WHAT))
+        sealed_file::key(&self.keyring, T::KEY).map_err(|error| match error {
+            KeyError::Keys(error) => keys_error::<T>(error),
+            KeyError::Cipher => StoredError::Cipher(T::WHAT),
+        })
     }
 
     fn refused<R>(&self, why: &str) -> Option<R> {
         tracing::warn!(path = %self.path.display(), why, "what was known of {} is not used, and built anew from the record", T::WHAT);
         None
+    }
+
+    fn not_stored(&self, error: SealedFileError) -> StoredError {
+        match error {
+            SealedFileError::Io(error) => self.io(error),
+            SealedFileError::Cipher => StoredError::Cipher(T::WHAT),
+            error => self.io(io::Error::other(error)),
+        }
     }
 
     fn io(&self, error: io::Error) -> StoredError {
@@ -199,19 +204,15 @@ fn keys_error<T: State>(error: KeysError) -> StoredError {
     StoredError::Keys { what: T::WHAT, error }
 }
 
-/// Head, nonce and cipher's bytes.
-fn parts<'a>(file: &'a [u8], magic: &[u8]) -> Option<([u8; MAGIC_BYTES + 8], &'a [u8; NONCE_LEN], &'a [u8])> {
-    let (head, sealed) = file.split_at_checked(HEAD_BYTES)?;
-    let (head, nonce) = head.split_at(MAGIC_BYTES + 8);
-    let head: [u8; MAGIC_BYTES + 8] = head.try_into().ok()?;
-    head.starts_with(magic).then_some((head, nonce.try_into().ok()?, sealed))
-}
-
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::aead::NONCE_LEN;
     use keys::AgeRootKey;
 
     use super::*;
+
+    /// Bytes before the cipher's.
+    const HEAD_BYTES: usize = MAGIC_BYTES + 8 + NONCE_LEN;
 
     #[test]
     fn a_state_comes_back_with_its_place_and_no_other_is_believed() {

@@ -9,7 +9,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, NONCE_LEN, Nonce, RandomizedNonceKey};
+use aws_lc_rs::aead::RandomizedNonceKey;
 use capture::RecordError;
 use evaluate::{Baseline, BaselineError};
 use event::{Kind, Timestamp, attr};
@@ -23,13 +23,14 @@ use crate::configuration::{self, ConfigurationError};
 use crate::data_dir::DataDir;
 use crate::node::{Node, internal};
 use crate::pipeline::Pipeline;
+use crate::sealed_file::{self, BoundTo, KeyError, SealedFile, SealedFileError};
 
 /// What the keyring's names of accepted baselines begin with; the name of the evaluation follows.
 const ACCEPTED: &str = "evaluation baseline ";
 /// The keyring's name of the key of the copies.
 const KEY: &str = "evaluation baselines key";
-/// The first bytes of a copy: format 1.
-const MAGIC: &[u8; 8] = b"wkevalb1";
+/// A copy: format 1.
+const COPY: SealedFile = SealedFile { magic: b"wkevalb1", clear: 0, bytes_max: BASELINE_BYTES_MAX };
 /// zstd's level: a baseline is JSON with long rows of digits, and written once.
 const LEVEL: i32 = 3;
 
@@ -242,24 +243,21 @@ impl Baselines {
 
     /// Keeps a copy.
     fn keep(&self, name: &str, baseline: &Baseline) -> Result<(), BaselinesError> {
-        let path = self.path(name);
-        let mut sealed = zstd::bulk::compress(&baseline.to_json()?, LEVEL)
-            .map_err(|source| BaselinesError::Write { path: path.clone(), source })?;
-        let nonce = self.cipher()?.seal_in_place_append_tag(Aad::from(name.as_bytes()), &mut sealed);
-        let nonce = nonce.map_err(|_| BaselinesError::Cipher)?;
-        write(&path, &[MAGIC.as_slice(), nonce.as_ref(), &sealed].concat())
+        let (path, json) = (self.path(name), baseline.to_json()?);
+        let content = |file| sealed_file::packed(file, LEVEL, BASELINE_BYTES_MAX, |to| to.write_all(&json));
+        let kept = COPY.write(&path, &self.cipher()?, BoundTo::Name(name), b"", content);
+        kept.map_err(|error| match error {
+            SealedFileError::Cipher => BaselinesError::Cipher,
+            SealedFileError::Io(source) => BaselinesError::Write { path, source },
+            error => BaselinesError::Write { path, source: io::Error::other(error) },
+        })
     }
 
     /// The copy, if it is there and is what was accepted.
     fn copy(&self, name: &str, digest: &str) -> Option<Baseline> {
-        let path = self.path(name);
-        let mut file = files::read_at_most(&path, BASELINE_BYTES_MAX).ok()??;
-        let (head, sealed) = file.split_at_mut_checked(MAGIC.len() + NONCE_LEN)?;
-        let nonce: &[u8; NONCE_LEN] = head.strip_prefix(MAGIC)?.try_into().ok()?;
-        let opened = self.cipher().ok()?.open_in_place(Nonce::from(nonce), Aad::from(name.as_bytes()), sealed).ok()?;
+        let opened = COPY.read(&self.path(name)).ok()??.open(&self.cipher().ok()?, BoundTo::Name(name)).ok()?;
         let mut json = Vec::new();
-        let reader = zstd::stream::read::Decoder::with_buffer(&*opened).ok()?;
-        reader.take(BASELINE_BYTES_MAX).read_to_end(&mut json).ok()?;
+        opened.unpacked(BASELINE_BYTES_MAX).ok()?.read_to_end(&mut json).ok()?;
         Baseline::from_json(&json).ok().filter(|baseline| baseline.digest().is_ok_and(|of_copy| of_copy == digest))
     }
 
@@ -268,8 +266,10 @@ impl Baselines {
     }
 
     fn cipher(&self) -> Result<RandomizedNonceKey, BaselinesError> {
-        let key = self.keyring.named_or_create::<32>(KEY)?;
-        RandomizedNonceKey::new(&AES_256_GCM, &key[..]).map_err(|_| BaselinesError::Cipher)
+        sealed_file::key(&self.keyring, KEY).map_err(|error| match error {
+            KeyError::Keys(error) => error.into(),
+            KeyError::Cipher => BaselinesError::Cipher,
+        })
     }
 }
 

@@ -147,8 +147,10 @@ fn of_run(report: &Report, run: &str, baseline: Option<BaselineState>) -> Event<
         if !changed.is_empty() {
             event.set(attr::EVALUATION_CHANGED_CATEGORIES, texts(&mut changed.into_iter()));
         }
-        event.set(attr::EVALUATION_SCORE_BEFORE, rounded(compared.score.before));
-        event.set(attr::EVALUATION_P, Value::double(compared.score.p_corrected));
+        if let Some(score) = &compared.score {
+            event.set(attr::EVALUATION_SCORE_BEFORE, rounded(score.before));
+            event.set(attr::EVALUATION_P, Value::double(score.p_corrected));
+        }
         if let Some(least) = compared.least_change {
             event.set(attr::EVALUATION_LEAST_CHANGE, rounded(least));
         }

@@ -1,7 +1,7 @@
 //! Evaluations on schedule, on a thread of their own: nothing waits for a model, and no evaluation for another.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use evaluate::{Baseline, Options, Outcome, Report, Run, Set};
 use futures_util::future::join_all;
@@ -12,13 +12,12 @@ use super::baselines::{BaselineState, Baselines, BaselinesError};
 use super::inputs::read_set;
 use super::record::{events, failed_event, record};
 use crate::config::{Config, ConfigError, EvaluateConfig};
+use crate::due::{Due, now_s};
 use crate::node::Node;
 use crate::pipeline::Pipeline;
 
 /// How soon is tried again what could not be run, at least; each failure in a row doubles it, up to the interval.
 const RETRY: Duration = Duration::from_secs(60);
-/// How long an evaluation sleeps at most: a clock that is set must not make it sleep for a month.
-const NAP: Duration = Duration::from_secs(60);
 
 /// The running thread.
 pub(crate) struct Evaluating {
@@ -31,9 +30,8 @@ struct Planned {
     config: Arc<EvaluateConfig>,
     baselines: Baselines,
     pipeline: Arc<Pipeline>,
-    /// When it is run next, in seconds since 1970.
-    due: u64,
-    failures: u32,
+    /// When it is run next.
+    due: Due,
 }
 
 /// What a run needs.
@@ -76,25 +74,21 @@ impl Evaluating {
     }
 }
 
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
 impl Planned {
     fn new(config: &EvaluateConfig, node: &Node) -> Self {
         let (baselines, pipeline) = (Baselines::of(node), node.pipeline().clone());
-        Self { config: Arc::new(config.clone()), baselines, pipeline, due: 0, failures: 0 }
+        let due = Due::new(config.interval().unwrap_or(RETRY), RETRY);
+        Self { config: Arc::new(config.clone()), baselines, pipeline, due }
     }
 
     async fn watch(mut self, mut stop: watch::Receiver<bool>) {
         let stopping = stop.clone();
         loop {
-            let wait = Duration::from_secs(self.due.saturating_sub(now_s())).min(NAP);
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
-                () = tokio::time::sleep(wait) => {}
+                () = tokio::time::sleep(self.due.wait(now_s())) => {}
             }
-            if self.due > now_s() {
+            if !self.due.is_due(now_s()) {
                 continue;
             }
             tokio::select! {
@@ -107,7 +101,9 @@ impl Planned {
     async fn evaluate(&mut self, stop: &watch::Receiver<bool>) {
         let began = now_s();
         let Evaluated { report, baseline } = self.evaluated().await;
-        self.plan(began, &report);
+        // What failed is tried again soon. A run whose time was over has had its time.
+        let has_failed = report.as_ref().map_or(true, |report| report.outcome == Outcome::Failed);
+        self.due.done(began, now_s(), has_failed);
         let (name, model) = (self.config.name.as_str(), self.config.model.as_str());
         if let Some(state @ (BaselineState::Missing | BaselineState::Changed | BaselineState::Lost)) = baseline {
             tracing::warn!(evaluation = name, state = state.as_str(), "the file of an accepted baseline is not what it was");
@@ -130,20 +126,6 @@ impl Planned {
         let recorded = tokio::task::spawn_blocking(move || record(&pipeline, events, &|| *stop.borrow())).await;
         if !matches!(recorded, Ok(Ok(()))) {
             tracing::warn!(evaluation = name, "an evaluation was not recorded in full");
-        }
-    }
-
-    /// When it is run next. What failed is tried again soon. A run whose time was over has had its time.
-    fn plan(&mut self, began: u64, report: &Result<Report, String>) {
-        let every = self.config.interval().map_or(RETRY, |every| every.max(RETRY)).as_secs();
-        let has_failed = report.as_ref().map_or(true, |report| report.outcome == Outcome::Failed);
-        let soonest = now_s().saturating_add(RETRY.as_secs());
-        if has_failed {
-            let wait = RETRY.as_secs().saturating_mul(1 << self.failures.min(12));
-            self.due = soonest.max(began.saturating_add(wait.min(every)));
-            self.failures += 1;
-        } else {
-            (self.due, self.failures) = (soonest.max(began.saturating_add(every)), 0);
         }
     }
 

@@ -32,8 +32,8 @@ pub(super) fn of(config: &IntelConfig, kept: &KeptFeeds) -> Result<Vec<(FeedStan
         match kept.read(&name) {
             Ok(Some(kept)) if pulled.is_some_and(|feed| feed.from() != kept.head.from) => {}
             Ok(Some(kept)) => {
-                let standing = FeedStanding::of(&name, kept.indicators.len(), Some(kept.head.pulled), &kept.head.problems);
-                feeds.push((standing, kept.indicators));
+                let standing = FeedStanding::of(&name, kept.indicators.len(), Some(kept.head.pulled), &kept.head.left_out());
+                feeds.push((standing, kept.indicators.into_iter().collect()));
             }
             Ok(None) => {}
             // What is pulled can be pulled anew. What was imported is nowhere else.

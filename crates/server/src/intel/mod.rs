@@ -11,6 +11,7 @@
 
 mod fetch;
 mod in_force;
+mod indicators;
 mod kept;
 mod look_up;
 mod pulling;
@@ -91,6 +92,14 @@ pub enum IntelError {
     /// What was pulled before cannot be used.
     #[error(transparent)]
     Kept(#[from] KeptError),
+    /// A feed has too much.
+    #[error("{name:?}: {reason}")]
+    TooMuch {
+        /// The feed.
+        name: String,
+        /// How much there may be.
+        reason: String,
+    },
     /// There is too much.
     #[error("intel: {0}")]
     Set(#[from] SetError),
@@ -131,7 +140,7 @@ pub struct IntelStanding {
     pub digest: String,
     /// When they were loaded (RFC 3339).
     pub loaded: Option<String>,
-    /// Indicators that a warning list has the value of.
+    /// Indicators that a warning list has the value of, and near prompts that can be missed because too many others share a band with them.
     pub left_out: u64,
     /// Hits on values of a warning list, since they were loaded.
     pub suppressed: u64,
@@ -340,8 +349,8 @@ pub fn import(
     let count = reading.indicators.len();
     let problems = reading.problems.clone();
     let mut made = Kept::default();
-    made.replace(reading);
-    kept.write(&kept::import_name(name)?, &made)?;
+    made.replace(reading).map_err(|error| IntelError::TooMuch { name: name.to_owned(), reason: error.to_string() })?;
+    kept.write(&kept::import_name(name)?, &made.head, &made.indicators)?;
     Ok((count, problems))
 }
 

@@ -2,22 +2,21 @@
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use keys::Keyring;
 use tokio::sync::watch;
 
-use super::kept::{Kept, KeptError, KeptFeeds};
+use super::indicators::Indicators;
+use super::kept::{Head, Kept, KeptError, KeptFeeds};
 use super::{IntelError, pulled, sources};
 use crate::config::{Config, FeedConfig};
 use crate::data_dir::DataDir;
+use crate::due::{Due, now_s};
 use crate::standing::Others;
 
 /// How soon a feed is asked again that failed, at least; and each failure in a row doubles it, up to its interval.
 const RETRY: Duration = Duration::from_secs(30);
-
-/// How long the thread sleeps at most: a clock that is set must not make it sleep for a month.
-const NAP: Duration = Duration::from_secs(60);
 
 /// Indicators that have not held for so long are forgotten: events may come in late, but not by a month.
 const EXPIRED_KEPT_S: i64 = 30 * 86_400;
@@ -30,9 +29,8 @@ pub(crate) struct Pulling {
 
 struct Feed {
     config: FeedConfig,
-    /// When it is pulled next, in seconds since 1970.
-    due: i64,
-    failures: u32,
+    /// When it is pulled next.
+    due: Due,
 }
 
 struct Work {
@@ -57,8 +55,8 @@ impl Pulling {
         let feeds = pulled(&config.intel).map(|config| {
             // A start does not ask again what was pulled a minute ago.
             let kept = kept.read(&config.name).ok().flatten().filter(|kept| kept.head.from == config.from());
-            let last = kept.map_or(0, |kept| kept.head.pulled);
-            Feed { config: config.clone(), due: last.min(now).saturating_add(seconds(config.interval())), failures: 0 }
+            let last = kept.and_then(|kept| u64::try_from(kept.head.pulled).ok()).unwrap_or(0);
+            Feed { config: config.clone(), due: Due::new(config.interval(), RETRY).after(last.min(now)) }
         });
         let work = Work { feeds: feeds.collect(), kept, others: others.clone() };
         let (stop, stopped) = watch::channel(false);
@@ -76,26 +74,18 @@ impl Pulling {
     }
 }
 
-fn now_s() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, seconds)
-}
-
-fn seconds(duration: Duration) -> i64 {
-    i64::try_from(duration.as_secs()).unwrap_or(i64::MAX)
-}
-
 impl Work {
     async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
-            let next = self.feeds.iter().map(|feed| feed.due).min().unwrap_or(i64::MAX);
-            let wait = Duration::from_secs(u64::try_from(next.saturating_sub(now_s())).unwrap_or(0)).min(NAP);
+            let now = now_s();
+            let wait = self.feeds.iter().map(|feed| feed.due.wait(now)).min().unwrap_or(RETRY);
             tokio::select! {
                 _ = stop.wait_for(|stop| *stop) => return,
-                () = self.others.pull.notified() => self.feeds.iter_mut().for_each(|feed| feed.due = 0),
+                () = self.others.pull.notified() => self.feeds.iter_mut().for_each(|feed| feed.due.now()),
                 () = tokio::time::sleep(wait) => {}
             }
             for index in 0..self.feeds.len() {
-                if self.feeds[index].due > now_s() {
+                if !self.feeds[index].due.is_due(now_s()) {
                     continue;
                 }
                 tokio::select! {
@@ -109,20 +99,12 @@ impl Work {
     async fn pull(&mut self, index: usize) {
         let Some(feed) = self.feeds.get_mut(index) else { return };
         let name = feed.config.name.clone();
+        let began = now_s();
         let outcome = pull(&feed.config, &self.kept).await;
-        let interval = seconds(feed.config.interval());
-        let now = now_s();
+        feed.due.done(began, now_s(), outcome.is_err());
         match &outcome {
-            Ok(count) => {
-                tracing::info!(feed = name, indicators = count, "pulled");
-                (feed.failures, feed.due) = (0, now.saturating_add(interval));
-            }
-            Err(what) => {
-                tracing::warn!(feed = name, what, "a feed was not pulled");
-                let wait = seconds(RETRY).saturating_mul(1 << feed.failures.min(12));
-                feed.due = now.saturating_add(wait.min(interval).max(seconds(RETRY)));
-                feed.failures += 1;
-            }
+            Ok(count) => tracing::info!(feed = name, indicators = count, "pulled"),
+            Err(what) => tracing::warn!(feed = name, what, "a feed was not pulled"),
         }
         self.others.feeds.note(&name, outcome.as_ref().err().map(String::as_str));
     }
@@ -135,14 +117,14 @@ async fn pull(config: &FeedConfig, feeds: &KeptFeeds) -> Result<usize, String> {
         Err(KeptError::Seal(_) | KeptError::Form { .. }) => Kept::default(),
         Err(error) => return Err(error.to_string()),
     };
-    let mut save = |so_far: &Kept| {
-        if let Err(error) = feeds.write(&config.name, so_far) {
+    let mut save = |head: &Head, indicators: &Indicators| {
+        if let Err(error) = feeds.write(&config.name, head, indicators) {
             tracing::warn!(feed = config.name, %error, "what was pulled so far is not kept");
         }
     };
     sources::pull(config, &mut kept, &mut save).await?;
-    kept.head.pulled = now_s();
+    kept.head.pulled = i64::try_from(now_s()).unwrap_or(i64::MAX);
     kept.forget_expired(kept.head.pulled.saturating_sub(EXPIRED_KEPT_S));
-    feeds.write(&config.name, &kept).map_err(|error| error.to_string())?;
+    feeds.write(&config.name, &kept.head, &kept.indicators).map_err(|error| error.to_string())?;
     Ok(kept.indicators.len())
 }

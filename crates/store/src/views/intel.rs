@@ -6,16 +6,16 @@ pub(super) const ENTITY_RISK: View = View {
     name: "entity_risk",
     requirement: "C15",
     about: "One row for each user, agent, application, tool, session and credential that detections name, with the risk to which these \
-            add up: severity (1, 5, 15, 40, 80) times confidence, halved each day, at most 60 of one rule and 70 of one technique. It is as \
-            of the newest detection of the row: it halves for each day since `last_seen`. What alert budgets suppressed is not in it. From \
-            80 on, with two techniques behind it, and that counted, the rule `risk-threshold` speaks.",
+            add up: severity (1, 5, 15, 40, 80) times confidence, halved each day, at no time more than 60 of one rule and 70 of one \
+            technique. Detections count in the order of their times. It is as of the newest detection of the row: it halves for each day \
+            since `last_seen`. What alert budgets suppressed is not in it. From 80 on, with two techniques behind it, and that counted, \
+            the rule `risk-threshold` speaks.",
     columns: &[&[
         column("entity_kind", "x.value ->> '$[0]'", "`user`, `agent`, `application`, `tool`, `session` or `credential`"),
         column("entity", "x.value ->> '$[1]'", "which"),
         column(
             "risk",
-            "CASE e.attributes ->> '$.\"watchkeeper.detection.severity\"' WHEN 'critical' THEN 80.0 WHEN 'high' THEN 40.0 \
-             WHEN 'medium' THEN 15.0 WHEN 'low' THEN 5.0 ELSE 1.0 END * \
+            "CASE e.attributes ->> '$.\"watchkeeper.detection.severity\"' {risk.weights} END * \
              coalesce(e.attributes ->> '$.\"watchkeeper.detection.confidence\"', 0.5)",
             "the risk when it was detected last",
         ),
@@ -34,16 +34,20 @@ pub(super) const ENTITY_RISK: View = View {
            json_array('application', e.application), json_array('tool', e.tool_name), json_array('session', e.session_id), \
            json_array('credential', e.credential))) x WHERE e.kind = 'detection' AND x.value ->> '$[1]' <> '' \
            AND e.attributes ->> '$.\"watchkeeper.detection.rule\"' <> 'alert-budget'",
+    // What a rule has added is capped each time that it adds (`event::risk::added`), and decays from there: of all detections of the rule,
+    // the least of the cap at that time and what came after it, or of what all of them add.
     merge: Some(
-        "SELECT entity_kind, entity, round(sum(min(70.0, risk)), 1) AS risk, group_concat(CASE WHEN detections > 0 THEN technique END) AS techniques, \
+        "SELECT entity_kind, entity, round(sum(min({risk.technique_max}, risk)), 1) AS risk, group_concat(CASE WHEN detections > 0 THEN technique END) AS techniques, \
          sum(rules) AS rules, sum(detections) AS detections, sum(crossings) AS crossings, iso_time(min(first_ns)) AS first_seen, \
-         iso_time(max(last_ns)) AS last_seen FROM (SELECT entity_kind, entity, technique, sum(min(60.0, risk)) AS risk, \
+         iso_time(max(last_ns)) AS last_seen FROM (SELECT entity_kind, entity, technique, sum(risk) AS risk, \
          count(*) - max(crossings > 0) AS rules, sum(detections) AS detections, sum(crossings) AS crossings, min(first_ns) AS first_ns, \
-         max(last_ns) AS last_ns FROM (SELECT entity_kind, entity, substr(techniques, 1, 9) AS technique, \
-         sum((1 - crossings) * risk * exp(-0.6931471805599453 * (newest - last_seen) / 8.64e13)) AS risk, \
+         max(last_ns) AS last_ns FROM (SELECT entity_kind, entity, technique, min(sum(adds), min(capped)) AS risk, \
          sum(1 - crossings) AS detections, sum(crossings) AS crossings, min(first_seen) AS first_ns, max(last_seen) AS last_ns \
-         FROM (SELECT *, max(last_seen) OVER (PARTITION BY entity_kind, entity) AS newest FROM {rows}) \
-         GROUP BY entity_kind, entity, rules, substr(techniques, 1, 9)) GROUP BY entity_kind, entity, technique) \
+         FROM (SELECT *, {risk.rule_max} * kept + coalesce(sum(adds) OVER (PARTITION BY entity_kind, entity, rules, technique \
+         ORDER BY last_seen DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0.0) AS capped \
+         FROM (SELECT *, (1 - crossings) * risk * kept AS adds FROM (SELECT *, substr(techniques, 1, 9) AS technique, \
+         exp(-0.6931471805599453 * (max(last_seen) OVER (PARTITION BY entity_kind, entity) - last_seen) / {risk.half_life_ns}) AS kept \
+         FROM {rows}))) GROUP BY entity_kind, entity, rules, technique) GROUP BY entity_kind, entity, technique) \
          GROUP BY entity_kind, entity",
     ),
 };

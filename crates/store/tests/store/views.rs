@@ -1,5 +1,7 @@
 //! Every view has the rows and values that it promises.
 
+use std::collections::BTreeMap;
+
 use event::{Client, Direction, Kind, Part, Phase, Principal, Proof, Risk, Role, Status, Value, attr};
 
 use store::{Reader, Store};
@@ -684,4 +686,62 @@ fn every_view_answers_over_no_one_and_many_partitions() {
     check(&stores[2], "SELECT time FROM prompts ORDER BY time DESC LIMIT 1", &["2025-12-19T12:00:00.000000Z"]);
     assert_eq!(stores[2].reader.counts().unwrap().by_view["prompts"], 30);
     assert_eq!(stores[2].reader.counts().unwrap().partitions, 30);
+}
+
+/// The view and the detector add up alike: what a rule and what a technique adds is capped as it comes, and halves every day.
+#[test]
+fn risk_is_what_the_detector_adds_up() {
+    let mut state = 7_u64;
+    let mut random = |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let techniques = ["AML.T0051.000", "AML.T0051.001", "AML.T0057", "AML.T0086", ""];
+    let mut journal = Journal::new();
+    // Of each user: of each rule what it has added; and when the last was.
+    let mut expected: BTreeMap<&str, (BTreeMap<u64, f64>, u64)> = BTreeMap::new();
+    let mut seconds = 0;
+    for _ in 0..300 {
+        // Now in a burst, now a day later: without caps as they come, old bursts would count for days.
+        seconds += if random(12) == 0 { random(90_000) } else { random(600) };
+        let user = ["ada", "bob"][random(2) as usize];
+        let (rule, severity, confidence) =
+            (random(7), event::risk::WEIGHTS[random(5) as usize].0, (random(100) + 1) as f64 / 100.0);
+        let technique = techniques[rule as usize % techniques.len()];
+        journal.push(known(Kind::Detection, seconds).with(|event| {
+            event.identity.user = Some(Principal::asserted(user));
+            event.set(attr::DETECTION_RULE, format!("r{rule}").as_str());
+            if !technique.is_empty() {
+                event.set(attr::DETECTION_TECHNIQUE, technique);
+            }
+            event.set(attr::DETECTION_SEVERITY, severity);
+            event.set(attr::DETECTION_CONFIDENCE, Value::Double(confidence));
+        }));
+        let (rules, last) = expected.entry(user).or_default();
+        let left = event::risk::left_after((seconds - *last) as i64);
+        rules.values_mut().for_each(|amount| *amount *= left);
+        *last = seconds;
+        let amount = rules.entry(rule).or_default();
+        *amount = event::risk::added(*amount, event::risk::weight(severity) * confidence);
+        // Not at the end alone: what is wrong after a burst may be right after days of quiet.
+        if journal.records.len().is_multiple_of(120) {
+            let store = indexed(&journal);
+            for (user, (rules, _)) in &expected {
+                let rules = rules.iter().map(|(rule, amount)| (techniques[*rule as usize % techniques.len()], *amount));
+                let risk: f64 = event::risk::by_technique(rules).values().sum();
+                let sql = format!("SELECT risk FROM entity_risk WHERE entity_kind = 'user' AND entity = '{user}'");
+                let found: f64 = store.rows(&sql)[0][0].parse().unwrap();
+                assert!((found - risk).abs() < 0.051, "{user} at {seconds}: {found} {risk}");
+            }
+        }
+    }
+    let about = store::VIEWS.iter().find(|view| view.name == "entity_risk").unwrap().about;
+    let weights: Vec<String> = event::risk::WEIGHTS.iter().map(|(_, weight)| weight.to_string()).collect();
+    for told in [
+        format!("severity ({})", weights.join(", ")),
+        format!("more than {} of one rule and {} of one technique", event::risk::RULE_MAX, event::risk::TECHNIQUE_MAX),
+        format!("From {} on", event::risk::THRESHOLD),
+    ] {
+        assert!(about.contains(&told), "{told}: {about}");
+    }
 }

@@ -217,7 +217,7 @@ fn words(path: &str) -> String {
         ("intel.in_force", "indicators in force"),
         ("intel.digest", "indicators, digest"),
         ("intel.loaded", "indicators, loaded at"),
-        ("intel.left_out", "indicators with a value of a warning list"),
+        ("intel.left_out", "indicators with a value of a warning list, and near prompts of which too many are alike"),
         ("intel.suppressed", "hits on values of a warning list"),
         ("intel.refused", "newer indicators are not used because"),
         ("intel.feeds.", "feed "),
