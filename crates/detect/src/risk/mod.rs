@@ -414,7 +414,7 @@ mod tests {
             found.identity = Identity::default();
             found.identity.agent = Some(Principal { id: "silent".to_owned(), name: None, version: None, proof: Proof::Asserted });
             let seconds = i64::try_from(second).unwrap();
-            told.extend(risk.observe(&event, Seq(second), seconds, &[found], &[true]));
+            told.extend(risk.observe(&event, Seq(second), seconds, &[found], &[true], &[false]));
         }
         let [one] = told.as_slice() else { panic!("{told:?}") };
         assert_eq!((one.identity.agent.as_ref().map(|agent| agent.id.as_str()), &one.identity.user), (Some("silent"), &None));
