@@ -157,7 +157,7 @@ impl Engine {
             let now: HashMap<u64, usize> = carried::keys_of(&self.rules).into_iter().zip(0..).collect();
             let place = |before: usize| now.get(rules.get(before)?).copied();
             self.budgets.go_on(spent);
-            self.sigma.go_on(windows, &place);
+            self.sigma.go_on(windows, place);
             self.spoken.go_on(spoken, rules.len(), place);
             (self.sessions, self.novelty) = (sessions, novelty);
             self.flow.go_on(flow);

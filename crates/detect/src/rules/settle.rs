@@ -280,7 +280,7 @@ mod tests {
         assert_eq!(out([40, 79]), ["of f"]);
         assert_eq!(out([40, 0]), ["of c", "of d", "of f"]);
         assert_eq!(out([39, 80]), ["f"]);
-        let stopped = keep_what_fits(&rules, &mut vec![true; 6], &mut Vec::new(), [40, 80], &|| true);
+        let stopped = keep_what_fits(&rules, &mut [true; 6], &mut Vec::new(), [40, 80], &|| true);
         assert!(matches!(stopped, Err(RuleError::Stopped)));
     }
 }
