@@ -8,9 +8,10 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use store::QueryError;
 
-use super::page;
+use super::sign_in;
 use crate::api_keys::ApiKeyError;
 use crate::replay::{Ended, ReplayError};
+use crate::triage::TriageError;
 
 /// Largest body of an API call that is not a batch of events.
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -38,7 +39,7 @@ impl<S: Send + Sync> axum::extract::FromRequest<S> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let bytes_max = if request.uri().path() == page::SIGN_IN_PATH { SIGN_IN_BYTES_MAX } else { BODY_BYTES_MAX };
+        let bytes_max = if request.uri().path() == sign_in::SIGN_IN_PATH { SIGN_IN_BYTES_MAX } else { BODY_BYTES_MAX };
         let body = axum::body::to_bytes(request.into_body(), bytes_max);
         match tokio::time::timeout(BODY_TIMEOUT, body).await {
             Ok(Ok(bytes)) => Ok(Self(bytes)),
@@ -110,6 +111,18 @@ impl From<ReplayError> for ApiError {
             }
             _ => Self::stopped(error),
         }
+    }
+}
+
+impl From<TriageError> for ApiError {
+    fn from(error: TriageError) -> Self {
+        let status = match &error {
+            TriageError::Refused(_) => StatusCode::BAD_REQUEST,
+            TriageError::Unknown { .. } => StatusCode::NOT_FOUND,
+            TriageError::TooMany { .. } => StatusCode::CONFLICT,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error)
     }
 }
 
