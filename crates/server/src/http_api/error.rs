@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use store::QueryError;
@@ -49,6 +50,18 @@ impl<S: Send + Sync> axum::extract::FromRequest<S> for Body {
             }
             Err(_) => Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "body: it did not come within the time")),
         }
+    }
+}
+
+/// The parameters of a request, whose errors are told as all others are.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let parsed = axum::extract::Query::try_from_uri(&parts.uri);
+        parsed.map(|axum::extract::Query(query)| Self(query)).map_err(|error| ApiError::bad_request(error.body_text()))
     }
 }
 

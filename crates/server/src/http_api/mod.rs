@@ -30,7 +30,7 @@ use self::admission::NOT_VALID;
 pub(crate) use self::admission::{note_refused_by_proxy, require_gateway_key, require_key};
 pub use self::admission::{refuse_browsers, refuse_strange_hosts};
 pub(crate) use self::console::live::Hub;
-use self::error::{ApiError, Body};
+use self::error::{ApiError, Body, Query};
 use self::readers::Readers;
 use self::refusals::Refusals;
 use crate::access::{Access, Role};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::console::types::ReadQuery;
 use super::openapi::Refused;
-use super::{Api, ApiError, Body, Caller};
+use super::{Api, ApiError, Body, Caller, Query};
 use crate::access::Access;
 use crate::node::read_event;
 

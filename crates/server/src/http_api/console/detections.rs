@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use event::{Event, Kind, attr};
@@ -17,7 +17,7 @@ use super::types::{
     TriageAnswer, TriageRequest,
 };
 use crate::http_api::openapi::Refused;
-use crate::http_api::{Api, ApiError, Body, Caller};
+use crate::http_api::{Api, ApiError, Body, Caller, Query};
 use crate::node::internal;
 use crate::triage::{Triage, TriagePatch};
 

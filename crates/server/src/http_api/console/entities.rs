@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use store::{DetectionFilter, EntityKind, QueryError, SessionFilter};
 
@@ -11,7 +11,7 @@ use super::events::PAGE_ROWS;
 use super::span::now_ns;
 use super::types::{EntitiesQuery, Entity};
 use crate::http_api::openapi::Refused;
-use crate::http_api::{Api, ApiError};
+use crate::http_api::{Api, ApiError, Query};
 
 /// Detections and sessions that are told of one entity.
 const TOLD_MAX: usize = 50;

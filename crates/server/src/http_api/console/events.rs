@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use store::{EventFilter, SessionFilter};
 
 use super::span::time_ns;
 use super::types::{EventsQuery, SessionsQuery};
 use crate::http_api::openapi::Refused;
-use crate::http_api::{Api, ApiError};
+use crate::http_api::{Api, ApiError, Query};
 
 /// Rows of a page where nobody says how many.
 pub(super) const PAGE_ROWS: usize = 100;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::Extension;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -17,7 +17,7 @@ use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::types::{Live, LiveDetections, LiveDropped, LiveQuery, LiveRows};
 use crate::http_api::openapi::Refused;
-use crate::http_api::{Api, ApiError, Caller};
+use crate::http_api::{Api, ApiError, Caller, Query};
 use crate::node::Progress;
 use crate::triage::Triage;
 
@@ -171,6 +171,8 @@ impl Hub {
     /// Reads what is new, as long as somebody watches.
     async fn watch(self: Arc<Self>, api: Arc<Api>) {
         let mut next = api.node.progress().indexed;
+        // Up to where everybody was told. Records that are no rows, because they were reported before, are not told of alone.
+        let mut sent = next;
         let mut told = Instant::now();
         loop {
             {
@@ -185,7 +187,7 @@ impl Hub {
             }
             let progress = api.node.progress();
             let mut is_behind = false;
-            let mut batch = Batch { from: next, end: next, rows: Vec::new(), detections: Vec::new(), progress };
+            let mut batch = Batch { from: sent, end: next, rows: Vec::new(), detections: Vec::new(), progress };
             if progress.indexed > next {
                 // What comes faster than it can be read is passed over.
                 let from = next.max(progress.indexed.saturating_sub(CATCH_UP_MAX));
@@ -193,14 +195,20 @@ impl Hub {
                     Ok((rows, detections)) => {
                         is_behind = rows.len() >= BATCH_ROWS;
                         let end = rows.last().map(|row| row.seq + 1).filter(|_| is_behind).unwrap_or(progress.indexed);
-                        (batch.from, batch.end, batch.rows, batch.detections) = (from, end, rows, detections);
+                        if from > next {
+                            batch.from = from;
+                        }
+                        (batch.end, batch.rows, batch.detections) = (end, rows, detections);
                         next = end;
                     }
-                    Err(error) => tracing::warn!(?error, "what is new cannot be read for those who watch"),
+                    Err(error) => {
+                        tracing::warn!(?error, "what is new cannot be read for those who watch");
+                        tokio::time::sleep(PROGRESS).await;
+                    }
                 }
             }
             if !batch.rows.is_empty() || told.elapsed() >= PROGRESS {
-                told = Instant::now();
+                (told, sent) = (Instant::now(), batch.end);
                 if let Some(sender) = &self.state().sender {
                     // Whoever has left meanwhile is seen in the next round.
                     let _ = sender.send(Arc::new(batch));

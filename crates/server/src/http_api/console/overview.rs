@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use store::{DetectionFilter, DetectionRow, QueryError, Severities, Totals};
 
 use super::span::{Span, now_ns};
 use super::types::{Gap, Overview, RecordState, SpanQuery};
 use crate::http_api::openapi::Refused;
-use crate::http_api::{Api, ApiError};
+use crate::http_api::{Api, ApiError, Query};
 use crate::standing::Standing;
 
 /// Newest grave detections, and entities with the highest risk, that are told.

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use store::{DetectionFilter, QueryError};
 
 use super::span::Span;
 use super::types::{Model, Models, SpanQuery, Tokens, TokensQuery};
 use crate::http_api::openapi::Refused;
-use crate::http_api::{Api, ApiError};
+use crate::http_api::{Api, ApiError, Query};
 
 /// Models that are told.
 const MODELS_MAX: usize = 100;
