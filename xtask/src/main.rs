@@ -5,6 +5,7 @@
 mod clients;
 #[cfg(test)]
 mod code_map;
+mod console;
 mod drill;
 mod matrix;
 
@@ -18,6 +19,8 @@ const HELP: &str = "cargo xtask COMMAND
 
   setup     make what the tests need: a Python environment for each real client, and for the second verifier (needs python3 with venv)
   test      setup, then every test
+  console   builds the web console with npm (`npm ci && npm run build` in console/) and puts its files where the next build of the server
+            embeds them
   matrix    every real client, live: SDKs, frameworks, instrumentations, MCP servers, at the versions that files pin (2 GB are
             installed); prints what each left in the record and writes docs/reference/clients.md
   sanitiser 20,000 documents with planted values through `watchkeeper sanitize`, and Presidio's pattern recognizers beside it (400 MB are
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
     let result = match arguments.first().map(String::as_str) {
         Some("setup") => setup(),
         Some("test") => setup().and_then(|()| tests()),
+        Some("console") => console::build(),
         Some("matrix") => matrix::matrix(),
         Some("sanitiser") => sanitiser(count("20000")),
         Some("behaviour") => behaviour(&arguments[1..]),

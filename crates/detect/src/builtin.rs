@@ -137,6 +137,18 @@ runbooks![
     "unusual-behaviour",
 ];
 
+/// The text of a runbook, by its name.
+#[must_use]
+pub fn runbook(name: &str) -> Option<&'static str> {
+    RUNBOOKS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
+}
+
+/// The text of a rule file that comes with the program, by the file that its rules name.
+#[must_use]
+pub fn builtin_rule_text(file: &std::path::Path) -> Option<&'static str> {
+    RULES.iter().find(|(known, _)| std::path::Path::new(known) == file).map(|(_, text)| *text)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -38,6 +38,7 @@ mod token;
 mod turns;
 
 pub use budget::{AlertBudget, entity_of};
+pub use builtin::{builtin_rule_text, runbook};
 pub use carried::{Carried, CarriedError};
 pub use detection::{Detection, Evidence, Grade, KnownIndicator, Labels, Severity, Suppression};
 pub use engine::Engine;

@@ -165,6 +165,14 @@ pub(crate) fn read_tile(ledger: &Path, tile: TileId) -> io::Result<Option<Vec<u8
     Ok(None)
 }
 
+/// A tile of the log of a data directory, as [`TileId`] names it. `None` when there is none; what is there is not verified.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn tile(data_dir: &Path, tile: TileId) -> io::Result<Option<Vec<u8>>> {
+    read_tile(&data_dir.join("ledger"), tile)
+}
+
 #[cfg(test)]
 #[path = "public_tests.rs"]
 pub(crate) mod tests;

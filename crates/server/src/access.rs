@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What a key lets its holder do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Everything, keys included.
@@ -19,12 +19,16 @@ pub enum Role {
 /// A permission that a route asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
+    /// What every key may: ask who one is.
+    Any,
     /// Send events, score text.
     Send,
     /// Read what holds no contents: status, live rows, detections.
     ReadRecord,
     /// Read contents: traces, search, SQL. Every use is recorded.
     ReadContent,
+    /// Say what becomes of detections: state, assignee, notes, suppressions.
+    Triage,
     /// Administer.
     Administer,
 }
@@ -36,7 +40,8 @@ impl Role {
         match access {
             Access::Send => matches!(self, Self::Admin | Self::Sensor),
             Access::ReadRecord => matches!(self, Self::Admin | Self::Analyst | Self::Auditor),
-            Access::ReadContent => matches!(self, Self::Admin | Self::Analyst),
+            Access::Any => true,
+            Access::ReadContent | Access::Triage => matches!(self, Self::Admin | Self::Analyst),
             Access::Administer => matches!(self, Self::Admin),
         }
     }

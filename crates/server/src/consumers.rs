@@ -296,6 +296,11 @@ impl Consumers {
         RuleExchange(self.shared.clone())
     }
 
+    /// The rules that detection goes by, as they are known, without compiling them anew.
+    pub(crate) fn rules_in_force(&self) -> Option<Arc<RuleSet>> {
+        self.shared.rules().clone()
+    }
+
     /// The rules that detection goes by.
     pub(crate) fn rules(&self) -> Result<Uncompiled, detect::RuleError> {
         let in_force = self.shared.rules().clone();

@@ -7,7 +7,8 @@
 //!   ledger/           Merkle tiles and checkpoints (crate `ledger`)
 //!   archive/          older records; forensic/ copies of some (crate `archive`)
 //!   store/            hot partitions, derived, may be deleted (crate `store`)
-//!   state/            cursors of the consumers; what the detector knows of behaviour; copies of accepted baselines
+//!   state/            cursors of the consumers; what the detector knows of behaviour; copies of accepted baselines;
+//!                     what people decided of detections (`triage.db`)
 //!   keys/             mode 0700: the keyring (crate `keys`), which has the pins and the API keys, too; copies of the pins
 //!   intel/            threat intelligence that was pulled and imported, sealed; may be deleted but for imports
 //!   run/              address and token of the running server for local commands

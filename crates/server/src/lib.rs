@@ -52,6 +52,7 @@ mod subjects;
 mod taking;
 mod timestamping;
 mod tool_pins;
+mod triage;
 mod watchman;
 pub mod witness;
 mod witnessing;

@@ -53,7 +53,7 @@ pub struct Node {
 }
 
 /// How far the consumers are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Progress {
     /// Records that are durable.
     pub recorded: u64,
@@ -211,8 +211,13 @@ impl Node {
     /// # Errors
     /// What the store says.
     pub fn standing(&self) -> Result<Standing, QueryError> {
+        self.standing_by(&self.reader()?)
+    }
+
+    /// The same, by a reader that is open.
+    pub(crate) fn standing_by(&self, reader: &store::Reader) -> Result<Standing, QueryError> {
         let archive = ArchiveStanding { next_sweep_s: self.lifecycle.next_sweep_s(), ..self.lifecycle.cold.standing() };
-        let standing = Standing::of(&self.data, &self.reader()?, archive)?;
+        let standing = Standing::of(&self.data, reader, archive)?;
         let (witness_failures, time_stamp_failures) = (self.others.witnesses.failures(), self.others.authorities.failures());
         let publish_failures = self.others.places.failures();
         Ok(Standing { witness_failures, time_stamp_failures, publish_failures, ..standing })

@@ -23,7 +23,7 @@ use crate::configuration::Configuration;
 use crate::evaluating::Evaluating;
 use crate::forwarded::Network;
 use crate::guard::PipelineGuard;
-use crate::http_api::{self, Api};
+use crate::http_api::{self, Api, Hub};
 use crate::intel::Pulling;
 use crate::listen::{CONNECTIONS_MAX, ClientCertificate, Listener, tls_acceptor};
 use crate::node::{Node, NodeError, internal};
@@ -62,6 +62,7 @@ pub struct Addresses {
 /// A server that listens.
 pub struct Running {
     node: Arc<Node>,
+    live: Arc<Hub>,
     gateway: Gateway,
     mcp: Option<capture::mcp::http::HttpProxy>,
     egress: Option<Egress>,
@@ -111,6 +112,9 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error("tls: {0}")]
     Tls(std::io::Error),
+    /// What people decided of detections cannot be read.
+    #[error("{0}")]
+    Triage(String),
     /// The run file cannot be written.
     #[error("run/api.json: {0}")]
     RunFile(std::io::Error),
@@ -143,7 +147,8 @@ impl Running {
         let keys = Arc::new(ApiKeys::open(node.keyring().clone())?);
         let token = secrets::random::<32>().map_err(StartError::RunFile)?;
         let token = format!("wkrun_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token));
-        let api = Arc::new(Api::new(node.clone(), keys.clone(), token.clone()).map_err(NodeError::from)?);
+        let api =
+            Arc::new(Api::new(node.clone(), keys.clone(), token.clone()).map_err(|error| StartError::Triage(error.to_string()))?);
 
         let listen = &config.listen;
         let guard = |router: Router, address: SocketAddr| {
@@ -268,6 +273,7 @@ impl Running {
         let (stop, stopped) = watch::channel(false);
         let listeners = bound.into_iter().map(|listener| tokio::spawn(listener.serve(stopped.clone()))).collect();
         Ok(Self {
+            live: api.live().clone(),
             node,
             gateway,
             mcp,
@@ -308,6 +314,7 @@ impl Running {
         self.stop.send_replace(true);
         // They are read by requests that the listeners would wait for.
         self.node.replays().stop();
+        self.live.stop();
         for listener in self.listeners {
             drop(listener.await);
         }

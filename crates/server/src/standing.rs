@@ -10,6 +10,7 @@ use journal::Seq;
 use ledger::{Checkpoint, SignedNote};
 use serde::Serialize;
 use store::{Latest, QueryError, Reader};
+use utoipa::ToSchema;
 
 use crate::data_dir::DataDir;
 use crate::lifecycle::cold::archive_of;
@@ -18,7 +19,7 @@ use crate::publishing;
 use crate::watchman;
 
 /// How the watch stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Standing {
     /// The newest checkpoint.
     pub checkpoint: Option<Reached>,
@@ -51,7 +52,7 @@ pub struct Standing {
 }
 
 /// How far something is, and since when.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Reached {
     /// Records that it covers.
     pub records: u64,
@@ -62,7 +63,7 @@ pub struct Reached {
 }
 
 /// The last thing that went wrong with somebody else's service.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Failure {
     /// Its address.
     pub who: String,
@@ -75,7 +76,7 @@ pub struct Failure {
 }
 
 /// How far the archive is.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub struct ArchiveStanding {
     /// Records that it has, or had until they were dropped.
     pub records: u64,

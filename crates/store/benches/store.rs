@@ -32,6 +32,7 @@ fn main() {
     for (name, records) in [("distinct 2 KB events", distinct(EVENTS)), ("conversations of 20 calls", conversations(EVENTS))] {
         run(name, &records);
     }
+    lists();
 }
 
 fn run(name: &str, records: &[Record]) {
@@ -88,6 +89,128 @@ fn run(name: &str, records: &[Record]) {
     timed(name, "counts", || reader.counts().unwrap().by_view.len());
 }
 
+/// Events and detections of the run of lists.
+const LIST_EVENTS: u64 = 1_000_000;
+/// See [`LIST_EVENTS`].
+const LIST_DETECTIONS: u64 = 10_000;
+
+/// Nobody has decided anything.
+struct Nothing;
+
+impl store::Marks for Nothing {
+    fn of(&self, _: &str) -> store::Marked {
+        store::Marked::default()
+    }
+
+    fn suppression(&self, _: &store::DetectionRecord) -> Option<Arc<str>> {
+        None
+    }
+}
+
+/// What the console asks, over a million events and ten thousand detections of a day.
+fn lists() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = FileRootKey::new(&Secret::random().unwrap()).unwrap();
+    let keyring = Keyring::open(&dir.path().join("keys"), Arc::new(root)).unwrap();
+    let keys = DataKeys::new(Arc::new(keyring), Purpose::Store);
+    let mut store = Store::open(dir.path(), &keys).unwrap();
+    let mut maker = Maker::new();
+    let (mut indexed, began) = (0, Instant::now());
+    while indexed < LIST_EVENTS {
+        maker.first = indexed;
+        for n in indexed..(indexed + BATCH as u64).min(LIST_EVENTS) {
+            maker.push(listed(n));
+        }
+        indexed += maker.records.len() as u64;
+        store.index(&maker.records).unwrap();
+        maker.records.clear();
+    }
+    println!("lists: {LIST_EVENTS} events indexed in {:.0} s", began.elapsed().as_secs_f64());
+    let reader = Reader::open(dir.path(), &keys).unwrap();
+    let now_ns = LIST_BEGIN_NS + 86_400_000_000_000;
+    let day = store::Buckets::cover(LIST_BEGIN_NS, now_ns, None, 300);
+    let any = store::EventFilter::default;
+    let text = |text: &str| Some(text.to_owned());
+    for (what, filter) in [
+        ("newest", any()),
+        ("of a rare tool", store::EventFilter { tool: text("rare"), ..any() }),
+        ("of a user", store::EventFilter { user: text("user-7"), ..any() }),
+        (
+            "of a user, failed, of a kind",
+            store::EventFilter { user: text("user-7"), status: text("error"), kind: text("tool_call"), ..any() },
+        ),
+        ("of an application", store::EventFilter { application: text("app-3"), ..any() }),
+        ("of nobody", store::EventFilter { agent: text("nobody"), ..any() }),
+        ("with a score that none has", store::EventFilter { score: Some(0.99), ..any() }),
+        (
+            "of an hour",
+            store::EventFilter { since_ns: Some(LIST_BEGIN_NS), until_ns: Some(LIST_BEGIN_NS + 3_600_000_000_000), ..any() },
+        ),
+    ] {
+        timed("lists", &format!("events {what}"), || reader.events(&filter, 100, None).unwrap().rows.len());
+    }
+    let any = store::DetectionFilter::default;
+    for (what, filter) in [
+        ("newest", any()),
+        ("critical", store::DetectionFilter { severity: text("critical"), ..any() }),
+        ("with a text", store::DetectionFilter { q: text("user-77"), ..any() }),
+        ("closed", store::DetectionFilter { states: vec![store::State::Closed], ..any() }),
+    ] {
+        timed("lists", &format!("detections {what}"), || reader.detections(&filter, &Nothing, 100, None).unwrap().rows.len());
+    }
+    timed("lists", "all detections", || {
+        let mut count = 0;
+        reader
+            .each_detection(&any(), &Nothing, &mut |_| {
+                count += 1;
+                true
+            })
+            .unwrap();
+        count
+    });
+    let sessions = store::SessionFilter::default;
+    timed("lists", "sessions", || reader.sessions(&sessions(), 100, None).unwrap().rows.len());
+    let worst = store::SessionFilter { severity: text("critical"), ..sessions() };
+    timed("lists", "sessions with critical detections", || reader.sessions(&worst, 100, None).unwrap().rows.len());
+    timed("lists", "entities", || reader.entities(now_ns).unwrap().page(None, None, 100, None).unwrap().rows.len());
+    timed("lists", "an entity", || reader.entity(store::EntityKind::User, "user-7", now_ns).unwrap().risk_over_time.len());
+    timed("lists", "over time", || reader.over_time(&day).unwrap().len());
+    timed("lists", "models", || reader.models(&day, 100).unwrap().len());
+    timed("lists", "tokens by user", || reader.usage(store::UsageBy::User, &day, 20).unwrap().rows.len());
+    timed("lists", "live, 1,000 events", || reader.events_from(LIST_EVENTS - 1_000, 1_000).unwrap().len());
+}
+
+/// The day of [`lists`]: 2025-11-20, which its events fill.
+const LIST_BEGIN_NS: i64 = 1_763_596_800_000_000_000;
+
+/// One of a million events: calls of models and tools by 500 users of 10 applications, and among them detections.
+fn listed(n: u64) -> Event<String> {
+    let mut event = model_call(n, n / 12);
+    event.time = Timestamp::from_unix_ns(LIST_BEGIN_NS.unsigned_abs() + n * (86_400_000_000_000 / LIST_EVENTS));
+    event.observed = event.time;
+    event.identity.application = Some(Principal::asserted(format!("app-{}", n / 12 % 10)));
+    event.identity.agent = Some(Principal::asserted(format!("agent-{}", n / 12 % 30)));
+    if n % (LIST_EVENTS / LIST_DETECTIONS) == 50 {
+        event.kind = Kind::Detection;
+        event.attributes.clear();
+        event.set(attr::DETECTION_RULE, format!("rule-{}", n / 100 % 60).as_str());
+        event.set(attr::DETECTION_TITLE, format!("Something of kind {} was seen", n / 100 % 60).as_str());
+        event.set(attr::DETECTION_SEVERITY, ["low", "medium", "high", "critical"][(n / 100 % 4) as usize]);
+        event.set(attr::DETECTION_CONFIDENCE, event::Value::double(0.8));
+        event.set(attr::DETECTION_TECHNIQUE, "AML.T0051.000");
+        event.set(attr::DETECTION_EVIDENCE, "x".repeat(2_000).as_str());
+        return event;
+    }
+    if n % 3 == 1 {
+        event.kind = Kind::ToolCall;
+        event.set(attr::GEN_AI_TOOL_NAME, if n % 99_999 == 1 { "rare".to_owned() } else { format!("tool-{}", n % 40) }.as_str());
+    }
+    event.status = if n % 50 == 0 { event::Status::Error } else { event::Status::Ok };
+    event.pieces =
+        vec![piece(Direction::Input, Role::User, Part::Text, format!("question {n} about the order of the day, in a few words"))];
+    event
+}
+
 fn timed(name: &str, what: &str, run: impl Fn() -> usize) {
     let first = Instant::now();
     let rows = run();
@@ -122,6 +245,8 @@ fn whole_json(records: &[Record]) -> usize {
 
 struct Maker {
     records: Vec<Record>,
+    /// The place of the first of them.
+    first: u64,
     known: HashSet<ContentId>,
     random: u64,
     words: Vec<String>,
@@ -129,7 +254,8 @@ struct Maker {
 
 impl Maker {
     fn new() -> Self {
-        let mut maker = Self { records: Vec::new(), known: HashSet::new(), random: 0x9e37_79b9_7f4a_7c15, words: Vec::new() };
+        let mut maker =
+            Self { records: Vec::new(), first: 0, known: HashSet::new(), random: 0x9e37_79b9_7f4a_7c15, words: Vec::new() };
         for _ in 0..20_000 {
             let length = 2 + maker.next() % 9;
             let word = (0..length).map(|_| char::from(b"etaoinshrdlucmfw"[(maker.next() % 16) as usize])).collect();
@@ -173,7 +299,7 @@ impl Maker {
             },
             &|text, n| text.numbered(n),
         );
-        let seq = Seq(self.records.len() as u64);
+        let seq = Seq(self.first + self.records.len() as u64);
         let event_json = serde_json::to_vec(&recorded).unwrap();
         self.records.push(Record { seq, commitment_key: [0; 32], blind: [0; 16], event_json, contents });
     }

@@ -8,6 +8,7 @@ use rusqlite::{Connection, Result, params};
 use sanitize::Clean;
 
 use crate::cut;
+use crate::rollups::Rollups;
 use crate::row::{EventRow, Fnv, chain, display, is_joined, proof_name, round};
 
 /// What a batch adds.
@@ -19,6 +20,7 @@ pub(crate) struct Aggregates {
     kinds: HashMap<&'static str, i64>,
     contents: i64,
     content_bytes: i64,
+    rollups: Rollups,
 }
 
 /// Longest text of what is told of a session's client, in bytes: addresses and names are shorter, and so are user agents of people.
@@ -53,6 +55,7 @@ struct Session {
     model_calls: i64,
     tokens: i64,
     score: Option<f64>,
+    tool_calls: i64,
 }
 
 #[derive(Debug, Default)]
@@ -78,6 +81,7 @@ impl Aggregates {
     /// Adds an event. `contents` are the numbers of its pieces' contents, in their order.
     pub(crate) fn add(&mut self, row: &EventRow<'_>, contents: &[i64]) {
         *self.kinds.entry(row.event.kind.as_str()).or_default() += 1;
+        self.rollups.add(row);
         // What Watchkeeper itself says of a session is not part of it.
         if !matches!(row.event.kind, Kind::Detection | Kind::ResponseAction | Kind::Gap) {
             self.add_session(row);
@@ -129,6 +133,7 @@ impl Aggregates {
                 session.tokens = session.tokens.saturating_add(row.int(&key).unwrap_or(0).max(0));
             }
         }
+        session.tool_calls += i64::from(event.kind == Kind::ToolCall && event.phase != Phase::Request && !is_joined(event));
         if let Some(inspection) = event.inspection {
             session.score = Some(session.score.unwrap_or(0.0).max(round(inspection.score)));
         }
@@ -178,14 +183,14 @@ impl Aggregates {
     /// Writes what was gathered, inside the transaction.
     pub(crate) fn flush(&mut self, connection: &Connection) -> Result<()> {
         let mut statement = connection.prepare_cached(
-            "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
+            "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
              ON CONFLICT DO UPDATE SET first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns),
                login_ns = coalesce(login_ns, excluded.login_ns), logout_ns = coalesce(logout_ns, excluded.logout_ns),
                user_id = coalesce(user_id, excluded.user_id), user_proof = coalesce(user_proof, excluded.user_proof),
                application = coalesce(application, excluded.application), agent = coalesce(agent, excluded.agent),
                client = coalesce(min(client, excluded.client), client, excluded.client), events = events + excluded.events,
                model_calls = model_calls + excluded.model_calls, tokens = tokens + excluded.tokens,
-               score = coalesce(max(score, excluded.score), score, excluded.score)",
+               score = coalesce(max(score, excluded.score), score, excluded.score), tool_calls = tool_calls + excluded.tool_calls",
         )?;
         for (id, session) in self.sessions.drain() {
             statement.execute(params![
@@ -203,6 +208,7 @@ impl Aggregates {
                 session.model_calls,
                 session.tokens,
                 session.score,
+                session.tool_calls,
             ])?;
         }
         let mut statement = connection.prepare_cached(
@@ -255,7 +261,7 @@ impl Aggregates {
         for (name, value) in [(CONTENTS, &mut self.contents), (CONTENT_BYTES, &mut self.content_bytes)] {
             statement.execute(params![name, std::mem::take(value)])?;
         }
-        Ok(())
+        self.rollups.flush(connection)
     }
 
     /// Drops what was gathered for a transaction that is rolled back.

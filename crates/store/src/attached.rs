@@ -1,5 +1,6 @@
 //! The reader: every partition attached read-only to one connection.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -10,7 +11,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension, params};
 use sanitize::Clean;
 
 use crate::error::StoreError;
-use crate::partition::{FILES, content_key, key_of, list, log_of};
+use crate::partition::{FILES, content_key, key_id_file, key_of, list, log_of};
 use crate::schema::SCHEMA_VERSION;
 use crate::text::{register, unpack};
 use crate::views::VIEWS;
@@ -37,8 +38,17 @@ pub(crate) struct Attached {
     pub(crate) connection: Connection,
     /// Names of the attached schemas, newest day first.
     pub(crate) schemas: Vec<String>,
-    days: Vec<String>,
+    days: Vec<(String, Made)>,
     left_out: usize,
+}
+
+/// Tells a partition from another one of the same day, which was built in its place: each has a key of its own, so that the file that
+/// names it is another one. Nothing that was erased may be read by whoever had the old one open.
+type Made = Option<(u64, i64, i64)>;
+
+fn made(partition: &Path) -> Made {
+    let named = std::fs::metadata(key_id_file(partition)).ok()?;
+    Some((named.ino(), named.mtime(), named.mtime_nsec()))
 }
 
 impl Reader {
@@ -78,7 +88,7 @@ impl Reader {
     pub(crate) fn with<T, E: From<StoreError>>(&self, read: impl FnOnce(&mut Attached) -> Result<T, E>) -> Result<T, E> {
         // A reader that panicked has left nothing half done: it only reads.
         let mut attached = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let days: Vec<String> = list(&self.dir)?.into_keys().collect();
+        let days: Vec<(String, Made)> = list(&self.dir)?.into_iter().map(|(day, path)| (day, made(&path))).collect();
         if days != attached.days {
             *attached = Attached::open(&self.dir, &self.keys)?;
         }
@@ -101,6 +111,7 @@ impl Attached {
         let left_out = partitions.len().saturating_sub(room);
         let mut attached = Self { connection, schemas: Vec::new(), days: Vec::new(), left_out };
         for (day, path) in partitions.iter().rev() {
+            let made = made(path);
             let is_ready = match attached.schemas.len() >= room {
                 true => true,
                 false => match attached.attach(day, path, keys) {
@@ -114,7 +125,7 @@ impl Attached {
             };
             // A file that its writer is just making is looked at again next time.
             if is_ready {
-                attached.days.insert(0, day.clone());
+                attached.days.insert(0, (day.clone(), made));
             }
         }
         if left_out > 0 {

@@ -133,6 +133,12 @@ pub enum QueryError {
     /// Nothing is known under that id.
     #[error("no trace, session or event has the id {0:?}; `watchkeeper tail` shows ids")]
     NotFound(String),
+    /// What was given as a cursor is none.
+    #[error("cursor: this is not what a page gave as `next`; leave it out to begin anew")]
+    Cursor,
+    /// There is no such severity.
+    #[error("severity: {0:?} is none of informational, low, medium, high, critical")]
+    Severity(String),
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),

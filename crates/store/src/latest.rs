@@ -3,15 +3,17 @@
 use journal::Seq;
 use rusqlite::OptionalExtension as _;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::attached::Reader;
 use crate::error::QueryError;
 use crate::text::iso;
 
 /// An event in short.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Latest {
     /// Its place in the journal.
+    #[schema(value_type = u64)]
     pub seq: Seq,
     /// When Watchkeeper received it (ISO 8601).
     pub received: String,
@@ -21,7 +23,57 @@ pub struct Latest {
     pub reason: Option<String>,
 }
 
+/// A known hole in the record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GapRow {
+    /// Its place in the journal.
+    pub seq: u64,
+    /// The event.
+    pub event_id: String,
+    /// When, by the source's clock (ISO 8601).
+    pub time: String,
+    /// Name of the event.
+    pub name: String,
+    /// Why something is missing.
+    pub reason: Option<String>,
+    /// How much is missing.
+    pub count: Option<i64>,
+}
+
 impl Reader {
+    /// The newest gaps in the order of the journal, the newest first.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn gaps(&self, limit: usize) -> Result<Vec<GapRow>, QueryError> {
+        self.with(|attached| {
+            let mut gaps = Vec::new();
+            for schema in &attached.schemas {
+                let sql = format!(
+                    "SELECT e.seq, e.id, e.time_ns, e.name, e.attributes ->> '$.\"watchkeeper.gap.reason\"',
+                       e.attributes ->> '$.\"watchkeeper.gap.count\"'
+                     FROM {schema}.events e WHERE e.kind = 'gap' ORDER BY e.seq DESC LIMIT ?1"
+                );
+                let mut statement = attached.connection.prepare_cached(&sql)?;
+                let rows = statement.query_map([crate::row::integer((limit - gaps.len()) as u64)], |row| {
+                    Ok(GapRow {
+                        seq: row.get::<_, i64>(0)?.unsigned_abs(),
+                        event_id: row.get(1)?,
+                        time: iso(row.get(2)?),
+                        name: row.get(3)?,
+                        reason: row.get(4)?,
+                        count: row.get(5)?,
+                    })
+                })?;
+                gaps.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
+                if gaps.len() >= limit {
+                    break;
+                }
+            }
+            Ok(gaps)
+        })
+    }
+
     /// The newest event of a kind, and of a name if one is given, among those in the hot store.
     ///
     /// # Errors

@@ -32,8 +32,10 @@ mod erased;
 mod error;
 mod latest;
 mod linear;
+mod list;
 mod partition;
 mod rebuild;
+mod rollups;
 mod row;
 mod schema;
 mod search;
@@ -48,12 +50,19 @@ pub use attached::Reader;
 pub use counts::{Counts, VIEWS_TIME_MAX};
 pub use erased::Erased;
 pub use error::{QueryError, StoreError};
-pub use latest::Latest;
+pub use latest::{GapRow, Latest};
+pub use list::{
+    Bucket, Buckets, DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, Entities, EntityDetail, EntityInsight,
+    EntityKind, EntityRisk, EntityRow, EventDetail, EventFilter, EventFinding, EventPiece, EventRow, Marked, Marks,
+    ModelEvaluation, ModelPoint, ModelRow, PAGE_ROWS_MAX, Page, SessionFilter, SessionRow, Severities, State, Totals, Usage,
+    UsageBy, UsagePoint, UsageRow, without_values,
+};
 pub use partition::{day_of, start_of};
 pub use rebuild::{Rebuild, days, drop_before};
 pub use search::Hit;
 pub use sql::{Cell, QueryLimits, Table};
 pub use tail::TailRow;
+pub use text::iso_time;
 pub use trace::{TraceAction, TraceDetection, TraceEvent, TraceFinding, TracePiece, TraceView};
 pub use views::{Column, VIEWS, View, categories, reference};
 pub use write::Store;

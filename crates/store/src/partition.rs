@@ -20,7 +20,7 @@ use crate::schema::{self, SCHEMA_VERSION};
 /// call cost no look-up. 128 Ki entries take about 12 MB.
 const KNOWN_CONTENTS_MAX: NonZeroUsize = NonZeroUsize::new(128 * 1024).unwrap();
 
-/// Statements that are kept compiled; the writer has about 30.
+/// Statements that are kept compiled; the writer has about 40.
 const STATEMENTS_MAX: usize = 64;
 
 /// Page cache of the writer, in KiB (negative by SQLite's convention). With 64 MiB the leaves of a day's indexes fell out of it

@@ -305,7 +305,7 @@ pub(crate) fn is_joined(event: &RecordedEvent<Clean>) -> bool {
 }
 
 /// What a model call brought: `error`, `refusal`, `tool_call`, `text`, `reasoning`, `empty`, `not_captured`.
-fn output_class(event: &RecordedEvent<Clean>) -> Option<&'static str> {
+pub(crate) fn output_class(event: &RecordedEvent<Clean>) -> Option<&'static str> {
     if event.kind != Kind::ModelCall || event.phase == Phase::Request || (is_joined(event) && event.pieces.is_empty()) {
         return None;
     }

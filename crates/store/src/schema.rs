@@ -1,7 +1,7 @@
 //! The tables of a partition.
 
 /// Version of the tables. A partition of another version is refused: the store is derived and can be built again.
-pub(crate) const SCHEMA_VERSION: i64 = 5;
+pub(crate) const SCHEMA_VERSION: i64 = 6;
 
 /// Directions of a piece, as the table has them.
 pub(crate) const INPUT: i64 = 0;
@@ -220,7 +220,8 @@ CREATE TABLE sessions (
   events INTEGER NOT NULL,
   model_calls INTEGER NOT NULL,
   tokens INTEGER NOT NULL,
-  score REAL
+  score REAL,
+  tool_calls INTEGER NOT NULL
 ) WITHOUT ROWID;
 
 CREATE TABLE identities (
@@ -263,6 +264,91 @@ CREATE TABLE prompt_runs (
   digest INTEGER NOT NULL
 );
 CREATE INDEX prompt_runs_agent ON prompt_runs(application, agent, seq);
+
+-- What lists of detections show and filter by; the events have the rest.
+CREATE TABLE detections (
+  seq INTEGER PRIMARY KEY,
+  id TEXT NOT NULL,
+  time_ns INTEGER NOT NULL,
+  observed_ns INTEGER NOT NULL,
+  rule TEXT,
+  title TEXT NOT NULL,
+  technique TEXT,
+  -- 0 informational to 4 critical
+  severity INTEGER NOT NULL,
+  confidence REAL,
+  grade TEXT,
+  session_id TEXT,
+  trace_id TEXT,
+  user_id TEXT,
+  application TEXT,
+  agent TEXT,
+  tool TEXT,
+  model TEXT
+);
+CREATE INDEX detections_time ON detections(time_ns);
+CREATE INDEX detections_id ON detections(id);
+CREATE INDEX detections_session ON detections(session_id) WHERE session_id IS NOT NULL;
+
+-- What happened in a minute (its beginning, in nanoseconds since 1970). `finished`: without the requests of calls in two phases.
+CREATE TABLE minutes (
+  minute INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  events INTEGER NOT NULL,
+  finished INTEGER NOT NULL,
+  errors INTEGER NOT NULL,
+  input_tokens INTEGER NOT NULL,
+  output_tokens INTEGER NOT NULL,
+  PRIMARY KEY (minute, kind)
+) WITHOUT ROWID;
+
+-- Calls of models in five minutes, by who called. Cost is what the sources say, of `costed` calls.
+CREATE TABLE usage (
+  slot INTEGER NOT NULL,
+  user_id TEXT NOT NULL,
+  application TEXT NOT NULL,
+  agent TEXT NOT NULL,
+  provider TEXT NOT NULL,
+  model TEXT NOT NULL,
+  calls INTEGER NOT NULL,
+  errors INTEGER NOT NULL,
+  refusals INTEGER NOT NULL,
+  input_tokens INTEGER NOT NULL,
+  output_tokens INTEGER NOT NULL,
+  cached_tokens INTEGER NOT NULL,
+  cost REAL NOT NULL,
+  costed INTEGER NOT NULL,
+  PRIMARY KEY (slot, user_id, application, agent, provider, model)
+) WITHOUT ROWID;
+
+-- How long calls took, as a histogram: step n is 2^(n/8) nanoseconds and more.
+CREATE TABLE latencies (
+  slot INTEGER NOT NULL,
+  model TEXT NOT NULL,
+  step INTEGER NOT NULL,
+  calls INTEGER NOT NULL,
+  PRIMARY KEY (slot, model, step)
+) WITHOUT ROWID;
+
+-- What calls brought.
+CREATE TABLE outputs (
+  slot INTEGER NOT NULL,
+  model TEXT NOT NULL,
+  output TEXT NOT NULL,
+  calls INTEGER NOT NULL,
+  PRIMARY KEY (slot, model, output)
+) WITHOUT ROWID;
+
+CREATE TABLE entities (
+  kind TEXT NOT NULL,
+  name TEXT NOT NULL,
+  first_ns INTEGER NOT NULL,
+  last_ns INTEGER NOT NULL,
+  events INTEGER NOT NULL,
+  PRIMARY KEY (kind, name)
+) WITHOUT ROWID;
+
+CREATE TABLE session_agents (session_id TEXT NOT NULL, agent TEXT NOT NULL, PRIMARY KEY (session_id, agent)) WITHOUT ROWID;
 ";
 
 /// What readers need and the writer does not. A partition that is built aside gets it at its end: an index that is sorted once
@@ -270,12 +356,19 @@ CREATE INDEX prompt_runs_agent ON prompt_runs(application, agent, seq);
 /// (8 MiB; 1 MiB would cut a batch of 2,000 events into pieces that have to be merged again), and merges eight pieces at a time.
 const FOR_READERS: &str = "
 CREATE INDEX IF NOT EXISTS events_time ON events(time);
-CREATE INDEX IF NOT EXISTS events_trace ON events(trace_id) WHERE trace_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS events_session ON events(session_id) WHERE session_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS events_user ON events(user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_trace ON events(trace_id, time_ns) WHERE trace_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_session ON events(session_id, time_ns) WHERE session_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_user ON events(user_id, time_ns) WHERE user_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_application ON events(application, time_ns) WHERE application IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_agent ON events(agent, time_ns) WHERE agent IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_tool ON events(tool_name, time_ns) WHERE tool_name IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_model ON events(coalesce(response_model, request_model), time_ns) WHERE coalesce(response_model, request_model) IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_error ON events(time_ns) WHERE status = 'error';
+CREATE INDEX IF NOT EXISTS events_risk ON events(time_ns) WHERE risks IS NOT NULL;
 CREATE INDEX IF NOT EXISTS events_call ON events(call_id) WHERE call_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS events_kind ON events(kind);
+CREATE INDEX IF NOT EXISTS events_kind ON events(kind, time_ns);
 CREATE INDEX IF NOT EXISTS actions_time ON actions(time);
+CREATE INDEX IF NOT EXISTS sessions_last ON sessions(last_ns);
 INSERT INTO contents_fts(contents_fts, rank) VALUES ('hashsize', 8388608), ('automerge', 8);
 ";
 

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use journal::Seq;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::attached::Reader;
 use crate::error::QueryError;
@@ -35,11 +36,12 @@ const SNIPPET_CHARS: usize = 80;
 const HITS_MAX: usize = 1_000;
 
 /// A text in which the query was found, and the event that brought it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Hit {
     /// The event.
     pub event_id: String,
     /// Its place in the journal.
+    #[schema(value_type = u64)]
     pub seq: Seq,
     /// When it began (ISO 8601).
     pub time: String,

@@ -9,6 +9,7 @@ use rusqlite::limits::Limit;
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, ErrorCode};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::attached::Reader;
 use crate::error::{QueryError, StoreError};
@@ -76,11 +77,12 @@ impl Default for QueryLimits {
 }
 
 /// The answer of a query.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct Table {
     /// Names of the columns.
     pub columns: Vec<String>,
     /// The rows.
+    #[schema(value_type = Vec<Vec<serde_json::Value>>)]
     pub rows: Vec<Vec<Cell>>,
     /// Whether there is more than the limits allow.
     pub truncated: bool,

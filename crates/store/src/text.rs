@@ -70,6 +70,12 @@ pub(crate) fn iso(ns: i64) -> String {
     jiff::Timestamp::from_nanosecond(i128::from(ns)).map_or_else(|_| ns.to_string(), |time| format!("{time:.6}"))
 }
 
+/// A time as the store and its views have it: RFC 3339 in UTC, with microseconds, so that texts sort as the times do.
+#[must_use]
+pub fn iso_time(time: event::Timestamp) -> String {
+    iso(crate::row::integer(time.unix_ns()))
+}
+
 /// The functions that the views call, for every connection that reads.
 pub(crate) fn register(connection: &Connection) -> Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC | FunctionFlags::SQLITE_INNOCUOUS;
@@ -82,6 +88,11 @@ pub(crate) fn register(connection: &Connection) -> Result<()> {
         Ok(text.map(|text| shown(Cow::Owned(text.chars().skip(start).take(count).collect()))))
     })?;
     connection.create_aggregate_function(c"texts_of", 1, flags, Joined)?;
+    connection.create_scalar_function(c"tie_of", 1, flags, |context| {
+        let mut digest = crate::row::Fnv::default();
+        digest.field(context.get_raw(0).as_str().unwrap_or_default().as_bytes());
+        Ok(digest.finish() & i64::MAX)
+    })?;
     connection.create_scalar_function(c"iso_time", 1, flags, |context| Ok(context.get::<Option<i64>>(0)?.map(iso)))?;
     // SQLite's own mathematics are an option of its build.
     connection.create_scalar_function(c"exp", 1, flags, |context| Ok(context.get::<Option<f64>>(0)?.map(f64::exp)))?;

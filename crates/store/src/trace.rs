@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use journal::Seq;
 use rusqlite::{Connection, Row, params};
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::attached::{Attached, Reader};
 use crate::error::QueryError;
@@ -22,7 +23,7 @@ const TEXT_BYTES_MAX: usize = 32 * 1024;
 const VIEW_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A trace or session.
-#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct TraceView {
     /// What was asked for.
     pub id: String,
@@ -45,10 +46,12 @@ pub struct TraceView {
     pub edges: Vec<TraceEdge>,
     /// Whether events, texts or edges were left out.
     pub truncated: bool,
+    /// Whether texts, and values that are parts of texts, are left out, because they were not asked for or the caller may not read them.
+    pub withheld: bool,
 }
 
 /// An event of the tree.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TraceEvent {
     /// How deep it stands, from 0.
     pub depth: usize,
@@ -57,6 +60,7 @@ pub struct TraceEvent {
     /// The event.
     pub event_id: String,
     /// Its place in the journal.
+    #[schema(value_type = u64)]
     pub seq: Seq,
     /// When it began (ISO 8601).
     pub time: String,
@@ -107,7 +111,7 @@ pub struct TraceEvent {
 }
 
 /// A piece of content with its text.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TracePiece {
     /// `input` or `output`.
     pub direction: &'static str,
@@ -134,7 +138,7 @@ pub struct TracePiece {
 }
 
 /// A finding in a piece.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TraceFinding {
     /// Risk category.
     pub risk: String,
@@ -153,7 +157,7 @@ pub struct TraceFinding {
 }
 
 /// A tool call.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TraceAction {
     /// When.
     pub time: String,
@@ -180,7 +184,7 @@ pub struct TraceAction {
 }
 
 /// A detection.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TraceDetection {
     /// When.
     pub time: String,
@@ -205,7 +209,7 @@ pub struct TraceDetection {
 }
 
 /// An edge of the causal graph: a row of the view `flow_edges`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TraceEdge {
     /// The detection whose evidence it is.
     pub detection_id: String,
@@ -237,6 +241,33 @@ pub struct TraceEdge {
     pub shared_value: Option<String>,
     /// Why the call is taken to follow the text.
     pub ground: Option<String>,
+}
+
+impl TraceView {
+    /// Leaves out what was said: texts, and whatever quotes them.
+    pub fn withhold(&mut self) {
+        self.withheld = true;
+        for event in &mut self.events {
+            event.attributes = match std::mem::take(&mut event.attributes) {
+                serde_json::Value::Object(attributes) => serde_json::Value::Object(crate::list::shown(attributes).0),
+                other => other,
+            };
+            for piece in &mut event.pieces {
+                piece.cut |= piece.text.take().is_some();
+            }
+        }
+        for action in &mut self.actions {
+            (action.arguments, action.result) = (None, None);
+        }
+        for detection in &mut self.detections {
+            let evidence = serde_json::from_value(std::mem::take(&mut detection.evidence)).unwrap_or_default();
+            let evidence = crate::list::without_values(evidence);
+            detection.evidence = serde_json::to_value(evidence).unwrap_or_default();
+        }
+        for edge in &mut self.edges {
+            (edge.from_value, edge.shared_value) = (None, None);
+        }
+    }
 }
 
 impl Reader {

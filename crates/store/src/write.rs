@@ -21,6 +21,7 @@ use crate::erased::Erased;
 use crate::error::StoreError;
 use crate::partition::{FILES, Partition, Way, content_key, day_of, key_of, list};
 use crate::rebuild;
+use crate::rollups;
 use crate::row::{EventRow, part_code, role_code, round};
 use crate::schema::{EVENT_COLUMNS, INPUT, OUTPUT};
 
@@ -323,6 +324,7 @@ impl Store {
         insert_pieces(&current.connection, &row, &numbers)?;
         self.aggregates.add(&row, &numbers);
         aggregates::note_prompt(&current.connection, &row)?;
+        rollups::note_detection(&current.connection, &row)?;
         if actions::concerns(&row) {
             let texts = Brought(record.contents.iter().map(|content| (content.id, content)).collect());
             actions::record(current, self.previous.as_mut(), &row, &texts, &mut self.settled)?;

@@ -10,6 +10,7 @@ use std::fmt::Write as _;
 use event::TechniqueId;
 use event::taxonomy::{TELEMETRY_LOGGING, atlas};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use layer::navigator_layer;
 pub use needs::{field_of_piece, kinds_of, needed_fields};
@@ -36,8 +37,9 @@ pub struct Seen {
 }
 
 /// How well a technique, or a rule of it, is covered, the worst first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = CoverageState)]
 pub enum State {
     /// No rule is evidence of it.
     None,
@@ -69,7 +71,7 @@ impl State {
 }
 
 /// What covers ATLAS.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Coverage {
     /// The release of ATLAS.
     pub atlas: String,
@@ -88,9 +90,10 @@ pub struct Coverage {
 }
 
 /// What covers a technique.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct TechniqueCoverage {
     /// The technique.
+    #[schema(value_type = String)]
     pub technique: TechniqueId,
     /// Its name.
     pub name: String,
@@ -105,7 +108,7 @@ pub struct TechniqueCoverage {
 }
 
 /// What a rule brings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RuleCoverage {
     /// Its id.
     pub id: String,

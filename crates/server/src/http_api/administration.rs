@@ -9,8 +9,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json};
 use event::{Key, Kind, Proof, attr};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::openapi::Refused;
 use super::{Api, ApiError, Body, Caller};
 use crate::access::Role;
 use crate::api_keys::KeyInfo;
@@ -26,31 +28,95 @@ pub(super) fn router(api: &Arc<Api>) -> Router {
         .with_state(api.clone())
 }
 
-async fn list_keys(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+/// The keys, without their secrets.
+#[utoipa::path(
+    get,
+    path = "/api/keys",
+    operation_id = "keys",
+    tag = "settings",
+    responses((status = 200, body = Vec<KeyRow>), Refused),
+    description = "Role: admin.",
+)]
+pub(crate) async fn list_keys(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let keys = api.keys.list();
-    let rows: Vec<_> = keys
-        .iter()
-        .map(|key| serde_json::json!({"id": key.id, "name": key.name, "role": key.role, "created": key.created(), "expires": key.expires()}))
-        .collect();
+    let row = |key: &KeyInfo| {
+        let KeyInfo { id, name, role, .. } = key.clone();
+        KeyRow { id, name, role, created: key.created(), expires: key.expires() }
+    };
+    let rows: Vec<KeyRow> = keys.iter().map(row).collect();
     Ok(Json(rows).into_response())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct KeyRequest {
+/// A key as a list shows it.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct KeyRow {
+    /// Names the key in logs and lists.
+    id: String,
+    /// What it is for.
     name: String,
+    /// What it lets its holder do.
     role: Role,
+    /// When it was made (RFC 3339).
+    created: String,
+    /// When it ends (RFC 3339).
+    expires: Option<String>,
+}
+
+/// A key that is to be made.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyRequest {
+    /// What it is for.
+    name: String,
+    /// What it lets its holder do.
+    role: Role,
+    /// After how many seconds it ends.
     lifetime_s: Option<u64>,
 }
 
-async fn create_key(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+/// A key that was just made.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct MadeKey {
+    /// Names the key in logs and lists.
+    id: String,
+    /// What it lets its holder do.
+    role: Role,
+    /// The key. It is shown once, and kept nowhere.
+    key: String,
+}
+
+/// Makes a key, which is shown once.
+#[utoipa::path(
+    post,
+    path = "/api/keys",
+    operation_id = "keys_create",
+    tag = "settings",
+    request_body = KeyRequest,
+    responses((status = 200, body = MadeKey), Refused),
+    description = "Role: admin.",
+)]
+pub(crate) async fn create_key(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, ApiError> {
     let request: KeyRequest = body.json()?;
     let key = api.keys.create(&request.name, request.role, request.lifetime_s)?;
     api.note_key(&caller, "create", &key.info).await;
-    Ok(Json(serde_json::json!({ "id": key.info.id, "role": key.info.role, "key": key.secret })).into_response())
+    Ok(Json(MadeKey { id: key.info.id, role: key.info.role, key: key.secret }).into_response())
 }
 
-async fn revoke_key(
+/// Ends a key at once.
+#[utoipa::path(
+    delete,
+    path = "/api/keys/{id}",
+    operation_id = "keys_revoke",
+    tag = "settings",
+    params(("id" = String, Path, description = "the key's id")),
+    responses((status = 204, description = "done"), Refused),
+    description = "Role: admin.",
+)]
+pub(crate) async fn revoke_key(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,

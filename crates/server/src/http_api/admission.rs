@@ -13,7 +13,8 @@ use axum::response::{IntoResponse, Response};
 use capture::egress::KeyRefused;
 use event::{Client, Event, Kind, Proof, attr};
 
-use super::{Api, ApiError, Caller, page};
+use super::sign_in::{self, Counts};
+use super::{Api, ApiError, Caller};
 use crate::access::{Access, Role};
 use crate::asker::{Asker, client_of};
 use crate::listen::ClientCertificate;
@@ -35,6 +36,9 @@ const SENSOR_KEY_NEEDED: &str = "a key is needed: send `x-watchkeeper-key: wk_..
 /// The same at the console and its API.
 const KEY_NEEDED: &str = "a key is needed: send `Authorization: Bearer wk_...` or `x-watchkeeper-key: wk_...`; the first start printed \
                           one, and `watchkeeper keys create --role ROLE NAME` makes others";
+
+/// Live updates.
+pub(super) const LIVE_PATH: &str = "/api/live";
 
 /// Carries a key where `Authorization` is somebody else's.
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-watchkeeper-key");
@@ -79,13 +83,29 @@ impl Api {
         ApiError::unauthorized(message).into_response()
     }
 
-    /// Who has signed in at the page.
-    fn by_session(&self, headers: &HeaderMap) -> Option<Caller> {
-        let page::SignedIn { id, key_id } = self.sessions.of(headers)?;
+    /// Who has signed in at the console.
+    fn by_session(&self, request: &Request) -> Option<Caller> {
+        let path = request.uri().path();
+        let counts = if path == sign_in::SIGN_IN_PATH || path == LIVE_PATH { Counts::Not } else { Counts::AsUse };
+        let sign_in::SignedIn { id, key_id, .. } = self.sessions.of(request.headers(), counts)?;
         let mut caller = Caller::with_key(self.keys.by_id(&key_id)?);
         caller.asker.session = Some(id);
         Some(caller)
     }
+}
+
+/// Whether a request that a cookie may come with is the console's own. The cookie is `SameSite=Strict`, but a page on another port of this
+/// host is of the same site.
+fn is_same_origin(request: &Request) -> bool {
+    let headers = request.headers();
+    if let Some(site) = headers.get("sec-fetch-site") {
+        return matches!(site.as_bytes(), b"same-origin" | b"none");
+    }
+    let Some(origin) = headers.get(header::ORIGIN) else { return true };
+    let host = headers.get(header::HOST).map(HeaderValue::as_bytes).map(<[u8]>::to_vec);
+    let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str().as_bytes().to_vec()));
+    let from = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, from)| from.as_bytes().to_vec());
+    from.is_some() && from == host
 }
 
 /// Lets only callers with a key that has the permission through to a listener that sends on what it gets: the key goes no
@@ -215,7 +235,11 @@ pub(super) fn guarded(router: Router, api: &Arc<Api>, access: Access) -> Router 
                 let refusal = api.refusal_of(&request, WRONG_KEY);
                 return api.refuse(refusal, NOT_VALID).await;
             }
-            let caller = by_key.or_else(|| api.by_session(request.headers()));
+            if by_key.is_none() && request.headers().contains_key(header::COOKIE) && !is_same_origin(&request) {
+                let message = "a sign-in's cookie is good for the console's own pages alone; programs send a key";
+                return ApiError::new(StatusCode::FORBIDDEN, message).into_response();
+            }
+            let caller = by_key.or_else(|| api.by_session(&request));
             let needed = if access == Access::Send { SENSOR_KEY_NEEDED } else { KEY_NEEDED };
             admit(caller, access, needed, request, next).await
         }
@@ -240,6 +264,27 @@ async fn admit(caller: Option<Caller>, access: Access, needed: &str, mut request
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cookie_is_good_for_pages_of_the_same_origin_alone() {
+        for (headers, is_good) in [
+            (vec![("host", "127.0.0.1:7700")], true),
+            (vec![("host", "127.0.0.1:7700"), ("origin", "http://127.0.0.1:7700")], true),
+            (vec![("host", "127.0.0.1:7700"), ("origin", "http://127.0.0.1:3000")], false),
+            (vec![("host", "127.0.0.1:7700"), ("origin", "null")], false),
+            (vec![("origin", "http://127.0.0.1:7700")], false),
+            // Behind a proxy the host may be another; browsers tell it better.
+            (vec![("host", "inner"), ("origin", "https://console.example"), ("sec-fetch-site", "same-origin")], true),
+            (vec![("host", "127.0.0.1:7700"), ("sec-fetch-site", "none")], true),
+            (vec![("host", "127.0.0.1:7700"), ("sec-fetch-site", "same-site")], false),
+            (vec![("host", "127.0.0.1:7700"), ("sec-fetch-site", "cross-site"), ("origin", "http://127.0.0.1:7700")], false),
+        ] {
+            let request = headers
+                .iter()
+                .fold(axum::http::Request::builder().uri("/api/keys"), |builder, (name, value)| builder.header(*name, *value));
+            assert_eq!(is_same_origin(&request.body(axum::body::Body::empty()).unwrap()), is_good, "{headers:?}");
+        }
+    }
 
     #[test]
     fn only_names_that_no_stranger_can_answer_for_are_known() {

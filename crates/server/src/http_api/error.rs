@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::Request;
+use axum::extract::{FromRequestParts, Request};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use store::QueryError;
 
-use super::page;
+use super::sign_in;
 use crate::api_keys::ApiKeyError;
 use crate::replay::{Ended, ReplayError};
+use crate::triage::TriageError;
 
 /// Largest body of an API call that is not a batch of events.
 const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -38,7 +40,7 @@ impl<S: Send + Sync> axum::extract::FromRequest<S> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, ApiError> {
-        let bytes_max = if request.uri().path() == page::SIGN_IN_PATH { SIGN_IN_BYTES_MAX } else { BODY_BYTES_MAX };
+        let bytes_max = if request.uri().path() == sign_in::SIGN_IN_PATH { SIGN_IN_BYTES_MAX } else { BODY_BYTES_MAX };
         let body = axum::body::to_bytes(request.into_body(), bytes_max);
         match tokio::time::timeout(BODY_TIMEOUT, body).await {
             Ok(Ok(bytes)) => Ok(Self(bytes)),
@@ -48,6 +50,18 @@ impl<S: Send + Sync> axum::extract::FromRequest<S> for Body {
             }
             Err(_) => Err(ApiError::new(StatusCode::REQUEST_TIMEOUT, "body: it did not come within the time")),
         }
+    }
+}
+
+/// The parameters of a request, whose errors are told as all others are.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: serde::de::DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        let parsed = axum::extract::Query::try_from_uri(&parts.uri);
+        parsed.map(|axum::extract::Query(query)| Self(query)).map_err(|error| ApiError::bad_request(error.body_text()))
     }
 }
 
@@ -112,6 +126,18 @@ impl From<ReplayError> for ApiError {
             | ReplayError::Rules(_) => Self::bad_request(error.to_string()),
             _ => Self::stopped(error),
         }
+    }
+}
+
+impl From<TriageError> for ApiError {
+    fn from(error: TriageError) -> Self {
+        let status = match &error {
+            TriageError::Refused(_) => StatusCode::BAD_REQUEST,
+            TriageError::Unknown { .. } => StatusCode::NOT_FOUND,
+            TriageError::TooMany { .. } => StatusCode::CONFLICT,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, error)
     }
 }
 

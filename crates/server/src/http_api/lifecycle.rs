@@ -9,12 +9,14 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
+use super::openapi::Refused;
 use super::{Api, ApiError, Body, Caller};
 use crate::lifecycle::Erasure;
 use crate::lifecycle::erase::EraseError;
 use crate::lifecycle::export::{EvidenceError, What};
-use crate::lifecycle::hold::{HoldError, Scope};
+use crate::lifecycle::hold::{self, HoldError, Scope};
 use crate::lifecycle::prune::PruneError;
 use crate::lifecycle::recovery::{self, RecoverError};
 use crate::lifecycle::{HoldFailure, Kept};
@@ -41,20 +43,47 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .with_state(api)
 }
 
-#[derive(Deserialize)]
+/// A hold that is to be placed.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct HoldRequest {
+pub(crate) struct HoldRequest {
+    /// Its name: the case that it is for.
     name: String,
+    /// Why it stands.
     reason: String,
+    /// What it covers; times in nanoseconds since 1970.
     #[serde(default)]
     scope: Scope,
 }
 
-async fn list_holds(State(api): State<Arc<Api>>) -> Response {
+/// The legal holds that stand.
+#[utoipa::path(
+    get,
+    path = "/api/holds",
+    operation_id = "holds",
+    tag = "settings",
+    responses((status = 200, body = Vec<hold::Shown>), Refused),
+    description = "Role: auditor.",
+)]
+pub(crate) async fn list_holds(State(api): State<Arc<Api>>) -> Response {
     Json(api.node().holds_shown()).into_response()
 }
 
-async fn place_hold(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+/// Places a legal hold.
+#[utoipa::path(
+    post,
+    path = "/api/holds",
+    operation_id = "holds_place",
+    tag = "settings",
+    request_body = HoldRequest,
+    responses((status = 204, description = "done"), Refused),
+    description = "Role: admin.",
+)]
+pub(crate) async fn place_hold(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, ApiError> {
     let request: HoldRequest = body.json()?;
     let asker = caller.asker;
     waiting(&api, move |node| node.place_hold(&asker, &request.name, &request.reason, request.scope)).await??;
@@ -62,14 +91,26 @@ async fn place_hold(State(api): State<Arc<Api>>, Extension(caller): Extension<Ca
 }
 
 /// Why a hold is released; it is recorded.
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct Release {
+pub(crate) struct Release {
+    /// The reason.
     #[serde(default)]
     reason: String,
 }
 
-async fn release_hold(
+/// Releases a legal hold.
+#[utoipa::path(
+    delete,
+    path = "/api/holds/{name}",
+    operation_id = "holds_release",
+    tag = "settings",
+    params(("name" = String, Path, description = "its name"), Release),
+    responses((status = 204, description = "done"), Refused),
+    description = "Role: admin.",
+)]
+pub(crate) async fn release_hold(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     Path(name): Path<String>,
@@ -80,7 +121,16 @@ async fn release_hold(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-async fn retention(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+/// How long what is kept, and what is there.
+#[utoipa::path(
+    get,
+    path = "/api/retention",
+    operation_id = "retention",
+    tag = "settings",
+    responses((status = 200, body = Kept), Refused),
+    description = "Role: auditor.",
+)]
+pub(crate) async fn retention(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let kept = waiting(&api, Kept::of).await?;
     Ok(Json(kept).into_response())
 }
@@ -136,17 +186,35 @@ async fn restore(State(api): State<Arc<Api>>, Extension(caller): Extension<Calle
     Ok(Json(restored.map_err(ApiError::stopped)?).into_response())
 }
 
-#[derive(Deserialize)]
+/// A bundle that is to be made.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct EvidenceRequest {
+pub(crate) struct EvidenceRequest {
+    /// Of what: one of `session`, `incident`, `query`, `forensic`, with its id or text.
+    #[schema(value_type = std::collections::BTreeMap<String, String>)]
     what: What,
+    /// Why; it is recorded.
     reason: String,
+    /// Names of what is withheld.
     #[serde(default)]
     withhold: Vec<String>,
 }
 
 /// The bundle as `.tar.gz`.
-async fn evidence(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+#[utoipa::path(
+    post,
+    path = "/api/evidence",
+    operation_id = "evidence",
+    tag = "evidence",
+    request_body = EvidenceRequest,
+    responses((status = 200, body = Vec<u8>, content_type = "application/gzip", description = "the bundle as .tar.gz"), Refused),
+    description = "Role: admin.",
+)]
+pub(crate) async fn evidence(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, ApiError> {
     let request: EvidenceRequest = body.json()?;
     let asker = caller.asker;
     let packed = waiting(&api, move |node| {

@@ -2,31 +2,36 @@
 
 mod administration;
 mod admission;
+mod assets;
+mod console;
 mod error;
 mod evaluations;
 mod lifecycle;
 mod log_key;
 mod mcp;
-mod page;
+mod openapi;
 mod read;
+mod readers;
 mod refusals;
 mod rules;
+mod sign_in;
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware;
 use axum::response::Response;
 use event::{Event, Kind, Proof, attr};
-use keys::KeysError;
 
 use self::admission::NOT_VALID;
 pub(crate) use self::admission::{note_refused_by_proxy, require_gateway_key, require_key};
 pub use self::admission::{refuse_browsers, refuse_strange_hosts};
-use self::error::{ApiError, Body};
+pub(crate) use self::console::live::Hub;
+use self::error::{ApiError, Body, Query};
+use self::readers::Readers;
 use self::refusals::Refusals;
 use crate::access::{Access, Role};
 use crate::api_keys::{ApiKeys, KeyInfo};
@@ -36,6 +41,7 @@ use crate::node::{Node, internal};
 use crate::peer::Ends;
 use crate::run_file::ServerProof;
 use crate::running::Addresses;
+use crate::triage::{Triage, TriageError};
 use crate::watchman;
 
 /// The name that the caller gives for themselves; nobody checks it.
@@ -50,8 +56,16 @@ pub(crate) struct Api {
     /// What proves to local commands which server this is, and where it listens for them.
     proof: ServerProof,
     local: OnceLock<SocketAddr>,
-    /// Sign-ins of the page.
-    pub(crate) sessions: page::Sessions,
+    /// Sign-ins at the console.
+    pub(crate) sessions: sign_in::Sessions,
+    /// What people decided.
+    triage: Arc<Triage>,
+    /// What is told live.
+    live: Arc<Hub>,
+    /// Readers of the store that are open: to open one takes milliseconds.
+    readers: Arc<Readers>,
+    /// The rules in force, as lists show them.
+    rules_shown: console::rules::Shown,
     refusals: Refusals,
     /// What the rules in force cover.
     covered: Answered,
@@ -84,16 +98,36 @@ impl Caller {
 }
 
 impl Api {
-    pub(crate) fn new(node: Arc<Node>, keys: Arc<ApiKeys>, local_token: String) -> Result<Self, KeysError> {
+    pub(crate) fn new(node: Arc<Node>, keys: Arc<ApiKeys>, local_token: String) -> Result<Self, TriageError> {
         let proof = ServerProof::new(node.keyring())?;
-        let (sessions, refusals, covered) = (page::Sessions::default(), Refusals::default(), Answered::default());
-        Ok(Self { node, keys, local_token, proof, local: OnceLock::new(), sessions, refusals, covered })
+        let (sessions, refusals, covered) = (sign_in::Sessions::default(), Refusals::default(), Answered::default());
+        let triage = Arc::new(Triage::open(node.data(), node.keyring())?);
+        let (live, readers, rules_shown) = (Arc::default(), Arc::default(), console::rules::Shown::default());
+        Ok(Self {
+            node,
+            keys,
+            local_token,
+            proof,
+            local: OnceLock::new(),
+            sessions,
+            refusals,
+            triage,
+            live,
+            readers,
+            rules_shown,
+            covered,
+        })
     }
 
     /// Says where it listens for local commands, once that is known.
     pub(crate) fn listens_at(&self, local: SocketAddr) {
         // Said once, by whoever starts the listeners.
         let _ = self.local.set(local);
+    }
+
+    /// What is told live.
+    pub(crate) fn live(&self) -> &Arc<Hub> {
+        &self.live
     }
 
     /// The node.
@@ -160,14 +194,16 @@ impl Api {
     }
 }
 
+pub(crate) use self::console::span::time_of;
+
 /// Every route of the console's origin.
 pub(crate) fn router(api: Arc<Api>) -> Router {
     let recorder = api.node.recorder();
-    let open = page::router(api.clone());
+    let open = sign_in::router(api.clone()).merge(assets::router());
     let send =
         read::scored(&api).merge(mcp::sensors(&api)).merge(capture::api::router(recorder, capture::api::Limits::default()));
     let record = read::shown(&api).merge(log_key::shown(&api)).merge(mcp::shown(&api)).merge(lifecycle::shown(api.clone()));
-    let record = record.merge(rules::shown(&api));
+    let record = record.merge(rules::shown(&api)).merge(console::shown(&api));
     let administer = administration::router(&api)
         .merge(log_key::administered(&api))
         .merge(mcp::administered(&api))
@@ -177,8 +213,10 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
     open.merge(guarded(send, Access::Send))
         .merge(guarded(record, Access::ReadRecord))
         .merge(guarded(read::contents(&api).merge(rules::contents(&api)), Access::ReadContent))
+        .merge(guarded(console::triaged(&api), Access::Triage))
+        .merge(guarded(console::anybody(&api), Access::Any))
         .merge(guarded(administer, Access::Administer))
-        .fallback(|| async { ApiError::new(StatusCode::NOT_FOUND, "there is nothing at this path; see docs/reference/api.md") })
+        .fallback(assets::fallback)
         .layer(middleware::map_response(secure_headers))
 }
 

@@ -4,19 +4,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json};
-use event::Channel;
+use event::{Channel, Key};
 use serde::{Deserialize, Serialize};
 use store::{QueryError, QueryLimits};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{Api, ApiError, Body, Caller};
+use super::console::types::ReadQuery;
+use super::openapi::Refused;
+use super::{Api, ApiError, Body, Caller, Query};
+use crate::access::Access;
 use crate::node::read_event;
 
 /// Rows of a page of live events or of a search at the most.
 const ROWS_MAX: usize = 1_000;
+
+/// Longest reason for reading contents, in bytes.
+const REASON_BYTES_MAX: usize = 1_024;
+
+/// Why somebody read contents, in the event that says that they did.
+const READ_REASON: Key = Key::of("watchkeeper.read.reason");
 
 /// How long a live request waits for something new before it answers with nothing.
 const LIVE_WAIT: Duration = Duration::from_secs(15);
@@ -34,17 +45,13 @@ pub(super) fn shown(api: &Arc<Api>) -> Router {
     Router::new()
         .route("/api/status", get(status))
         .route("/api/tail", get(tail))
-        .route("/api/detections", get(detections))
+        .route("/api/trace/{*id}", get(trace))
         .with_state(api.clone())
 }
 
 /// What was said.
 pub(super) fn contents(api: &Arc<Api>) -> Router {
-    Router::new()
-        .route("/api/query", post(query))
-        .route("/api/search", get(search))
-        .route("/api/trace/{*id}", get(trace))
-        .with_state(api.clone())
+    Router::new().route("/api/query", post(query)).route("/api/search", get(search)).with_state(api.clone())
 }
 
 impl Api {
@@ -57,13 +64,39 @@ impl Api {
         }
     }
 
+    /// The same of a caller who asks for contents where they need not be shown, with the reason that they give.
+    pub(super) async fn note_reveal(
+        &self,
+        caller: &Caller,
+        action: &str,
+        object: &str,
+        reason: Option<&str>,
+    ) -> Result<(), ApiError> {
+        if !caller.role.allows(Access::ReadContent) {
+            let message = format!("a key with the role {} may not read contents; ask without `texts`", caller.role.as_str());
+            return Err(ApiError::new(StatusCode::FORBIDDEN, message));
+        }
+        let mut event = read_event(&caller.asker, action, object);
+        if let Some(reason) = reason.map(str::trim).filter(|reason| !reason.is_empty()) {
+            if reason.len() > REASON_BYTES_MAX {
+                return Err(ApiError::bad_request(format!("reason: {} bytes, at most {REASON_BYTES_MAX} can be", reason.len())));
+            }
+            event.set(READ_REASON, reason);
+        }
+        if self.record(vec![event]).await {
+            return Ok(());
+        }
+        Err(ApiError::stopped("reading contents is recorded, and the record cannot be written"))
+    }
+
     /// Runs a query on a thread that may wait.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&store::Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let node = self.node.clone();
-        let result = tokio::task::spawn_blocking(move || work(&node.reader().map_err(QueryError::from)?)).await;
+        let (node, readers) = (self.node.clone(), self.readers.clone());
+        readers.watch();
+        let result = tokio::task::spawn_blocking(move || readers.with(&node, work).map_err(QueryError::from)?).await;
         result.map_err(ApiError::stopped)?.map_err(ApiError::from)
     }
 }
@@ -114,7 +147,16 @@ struct Status {
     counts: store::Counts,
 }
 
-async fn status(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+/// How far recording, sealing, indexing and detection are, and how the watch stands.
+#[utoipa::path(
+    get,
+    path = "/api/status",
+    operation_id = "status",
+    tag = "status",
+    responses((status = 200, body = Object), Refused),
+    description = "Role: auditor.",
+)]
+pub(crate) async fn status(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let counts = api.read(|reader| reader.counts()).await?;
     let node = api.node.clone();
     let watch = tokio::task::spawn_blocking(move || node.standing()).await;
@@ -160,31 +202,55 @@ async fn tail(State(api): State<Arc<Api>>, Query(query): Query<TailQuery>) -> Re
     Ok(Json(serde_json::json!({ "rows": rows, "next": next })).into_response())
 }
 
-async fn detections(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
-    let sql = "SELECT time, detection_id, rule, title, technique, severity, confidence, grade, session_id, trace_id, user_id, agent \
-               FROM detections ORDER BY time DESC LIMIT 500";
-    Ok(Json(api.read(move |reader| reader.sql(sql, &QueryLimits::default())).await?).into_response())
-}
-
-#[derive(Deserialize)]
+/// A query.
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-struct SqlRequest {
+pub(crate) struct SqlRequest {
+    /// One SELECT, in SQLite's dialect.
     sql: String,
 }
 
-async fn query(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+/// Answers one SELECT over the views; it is recorded.
+#[utoipa::path(
+    post,
+    path = "/api/query",
+    operation_id = "query",
+    tag = "search",
+    request_body = SqlRequest,
+    responses((status = 200, body = store::Table), Refused),
+    description = "Role: analyst.",
+)]
+pub(crate) async fn query(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, ApiError> {
     let request: SqlRequest = body.json()?;
     api.note_read(&caller, "query", &request.sql).await?;
     Ok(Json(api.read(move |reader| reader.sql(&request.sql, &QueryLimits::default())).await?).into_response())
 }
 
-#[derive(Deserialize)]
-struct SearchQuery {
+/// What is looked for.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct SearchQuery {
+    /// The words; as it stands, between double quotes.
     q: String,
+    /// Most hits; default 50, at most 1,000.
     limit: Option<usize>,
 }
 
-async fn search(
+/// Finds texts, newest first; it is recorded.
+#[utoipa::path(
+    get,
+    path = "/api/search",
+    operation_id = "search",
+    tag = "search",
+    params(SearchQuery),
+    responses((status = 200, body = Vec<store::Hit>), Refused),
+    description = "Role: analyst.",
+)]
+pub(crate) async fn search(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     Query(query): Query<SearchQuery>,
@@ -194,11 +260,30 @@ async fn search(
     Ok(Json(api.read(move |reader| reader.search(&query.q, limit)).await?).into_response())
 }
 
-async fn trace(
+/// One trace, session, or that of an event, with who caused what.
+#[utoipa::path(
+    get,
+    path = "/api/trace/{id}",
+    operation_id = "trace",
+    tag = "events",
+    params(("id" = String, Path, description = "a trace, a session or an event"), ReadQuery),
+    responses((status = 200, body = store::TraceView), Refused),
+    description = "Role: auditor; texts: analyst.",
+)]
+pub(crate) async fn trace(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
+    Query(query): Query<ReadQuery>,
 ) -> Result<Response, ApiError> {
-    api.note_read(&caller, "trace", &id).await?;
-    Ok(Json(api.read(move |reader| reader.trace(&id)).await?).into_response())
+    let may_read = caller.role.allows(Access::ReadContent);
+    let texts = query.texts.unwrap_or(may_read);
+    if texts {
+        api.note_reveal(&caller, "trace", &id, query.reason.as_deref()).await?;
+    }
+    let mut view = api.read(move |reader| reader.trace(&id)).await?;
+    if !texts {
+        view.withhold();
+    }
+    Ok(Json(view).into_response())
 }

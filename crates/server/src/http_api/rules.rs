@@ -12,7 +12,9 @@ use axum::{Extension, Json, Router};
 use detect::coverage::{Coverage, navigator_layer};
 use detect::{RuleError, RuleSet};
 use serde::Deserialize;
+use utoipa::{IntoParams, ToSchema};
 
+use super::openapi::Refused;
 use super::{Api, ApiError, Body, Caller};
 use crate::coverage::{COVERAGE_DAYS_MAX, seen};
 use crate::replay::{ExplainRequest, ReplayError, ReplayRequest, Work};
@@ -60,7 +62,21 @@ async fn cancel(
     Err(ApiError::new(StatusCode::NOT_FOUND, message))
 }
 
-async fn explain(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
+/// Why a rule matches a recorded event, or does not.
+#[utoipa::path(
+    post,
+    path = "/api/rules/explain",
+    operation_id = "explain",
+    tag = "rules",
+    request_body = Object,
+    responses((status = 200, body = Object), Refused),
+    description = "Role: analyst.",
+)]
+pub(crate) async fn explain(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, ApiError> {
     let request: ExplainRequest = body.json()?;
     let turn = api.node.turn_to_explain(&caller.asker)?;
     let _waiter = turn.waiter();
@@ -68,21 +84,36 @@ async fn explain(State(api): State<Arc<Api>>, Extension(caller): Extension<Calle
     Ok(Json(explained.map_err(ApiError::stopped)??).into_response())
 }
 
-#[derive(Deserialize)]
+/// What is asked of coverage.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
-struct CoverageQuery {
+pub(crate) struct CoverageQuery {
+    /// Days of the record that are asked; default 30.
     days: Option<u16>,
+    /// `navigator`: a layer of the ATLAS Navigator.
+    #[param(inline)]
     format: Option<CoverageFormat>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum CoverageFormat {
     Json,
     Navigator,
 }
 
-async fn coverage(
+/// Which ATLAS techniques the rules in force cover.
+#[utoipa::path(
+    get,
+    path = "/api/rules/coverage",
+    operation_id = "coverage",
+    tag = "rules",
+    params(CoverageQuery),
+    responses((status = 200, body = Coverage), Refused),
+    description = "Role: auditor.",
+)]
+pub(crate) async fn coverage(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     Query(query): Query<CoverageQuery>,

@@ -37,7 +37,8 @@ pub struct Hold {
 }
 
 /// A hold as people and their programs are shown it: its times as RFC 3339 has them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = Hold)]
 pub struct Shown {
     name: String,
     reason: String,
@@ -46,9 +47,11 @@ pub struct Shown {
     placed_by: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = HoldScope)]
 struct ShownScope {
     #[serde(flatten)]
+    #[schema(inline)]
     scope: Scope,
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
@@ -57,8 +60,9 @@ struct ShownScope {
 }
 
 /// What a hold covers: records for which everything that is set here holds. Nothing set: every record.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(default, deny_unknown_fields)]
+#[schema(as = HoldRequestScope)]
 pub struct Scope {
     /// Of this end user.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,9 +75,11 @@ pub struct Scope {
     pub application: Option<String>,
     /// Received at this time or later.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
     pub from: Option<Timestamp>,
     /// Received before this time.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>)]
     pub to: Option<Timestamp>,
 }
 

@@ -82,7 +82,7 @@ pub struct Erasure {
 }
 
 /// A segment of the archive, for people.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct SegmentInfo {
     /// `evidence` or `forensic`.
     pub archive: &'static str,
@@ -103,7 +103,8 @@ pub struct SegmentInfo {
 }
 
 /// How long what is kept, and what is there.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[schema(as = Retention)]
 pub struct Kept {
     /// Every class.
     pub classes: Vec<Class>,

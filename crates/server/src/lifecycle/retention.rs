@@ -25,7 +25,7 @@ const OWN_NAMES: [&str; 3] = ["erasure.", "hold.", "retention."];
 const DAY_S: u64 = 86_400;
 
 /// A retention class.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Class {
     /// Its name, by which segments are kept apart: lower-case letters, digits and hyphens.
@@ -50,8 +50,9 @@ pub struct Class {
 }
 
 /// What a class says to a request for erasure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ErasureRule)]
 pub enum Erasure {
     /// It is carried out at once.
     #[default]

@@ -237,6 +237,11 @@ pub(super) const DATA_ACCESS: View = View {
                   WHERE p.seq = e.seq AND p.direction = 0)",
                 "the query or command, sanitised",
             ),
+            column(
+                "reason",
+                "e.attributes ->> '$.\"watchkeeper.read.reason\"'",
+                "why contents of the record were read, where that was said",
+            ),
             column("tool", "e.tool_name", "tool that did it"),
             column("credential", "e.credential", "credential that was presented (a keyed hash)"),
             column("client_address", "e.client_address", "network address of the client"),

@@ -8,6 +8,7 @@ extern crate watchkeeper_store as store;
 mod actions;
 mod fixture;
 mod hostile;
+mod lists;
 mod read;
 mod views;
 mod write;

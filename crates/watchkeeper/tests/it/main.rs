@@ -15,6 +15,7 @@ mod behaviour;
 mod cli;
 mod clients;
 mod cold;
+mod console_api;
 mod conversations;
 mod crash;
 mod demo;

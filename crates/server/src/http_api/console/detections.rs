@@ -1,0 +1,421 @@
+//! Detections and what people make of them.
+
+use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use event::{Event, Kind, attr};
+use store::{DetectionFilter, DetectionRow, Marks as _, QueryError, Severities, without_values};
+
+use super::events::PAGE_ROWS;
+use super::span::time_ns;
+use super::types::{
+    DetectionDetail, DetectionGroup, DetectionGroups, DetectionsQuery, GroupBy, ReadQuery, SimilarDetection, SimilarDetections,
+    TriageAnswer, TriageRequest,
+};
+use crate::http_api::openapi::Refused;
+use crate::http_api::{Api, ApiError, Body, Caller, Query};
+use crate::node::internal;
+use crate::triage::{Triage, TriagePatch};
+
+/// Detections that are put together for one answer.
+const GROUPED_MAX: u64 = 100_000;
+
+/// Groups that are told, and names in each.
+const GROUPS_MAX: usize = 500;
+/// See [`GROUPS_MAX`].
+const NAMES_MAX: usize = 16;
+
+/// Detections that are compared with one for those that are like it, and those that are told.
+const COMPARED_MAX: usize = 20_000;
+/// See [`COMPARED_MAX`].
+const SIMILAR_MAX: usize = 50;
+
+/// Detections that can be changed at once.
+const TRIAGED_MAX: usize = 1_000;
+
+/// Detections, newest first.
+#[utoipa::path(
+    get,
+    path = "/api/detections",
+    operation_id = "detections",
+    tag = "detections",
+    params(DetectionsQuery),
+    responses((status = 200, body = store::Page<store::DetectionRow>), Refused),
+    description = "Role: auditor.",
+)]
+pub(super) async fn detections(State(api): State<Arc<Api>>, Query(query): Query<DetectionsQuery>) -> Result<Response, ApiError> {
+    if query.by.is_some() {
+        return Err(ApiError::bad_request("by: it goes with /api/detections/groups"));
+    }
+    let (limit, cursor) = (query.limit.unwrap_or(PAGE_ROWS), query.cursor.clone());
+    let (filter, triage) = (filter(query)?, api.triage.clone());
+    Ok(Json(api.read(move |reader| reader.detections(&filter, &*triage, limit, cursor.as_deref())).await?).into_response())
+}
+
+/// Detections put together by incident or by rule; the filters are those of the list.
+#[utoipa::path(
+    get,
+    path = "/api/detections/groups",
+    operation_id = "groups",
+    tag = "detections",
+    params(DetectionsQuery),
+    responses((status = 200, body = DetectionGroups), Refused),
+    description = "Role: auditor.",
+)]
+pub(super) async fn groups(State(api): State<Arc<Api>>, Query(query): Query<DetectionsQuery>) -> Result<Response, ApiError> {
+    let by = query.by.unwrap_or(GroupBy::Correlation);
+    let (filter, triage) = (filter(query)?, api.triage.clone());
+    let grouped = api.read(move |reader| {
+        let mut groups = Groups { by, places: HashMap::new(), rows: Vec::new(), detections: 0 };
+        let mut is_whole = reader.each_detection(&filter, &*triage, &mut |row| {
+            groups.add(row);
+            groups.detections < GROUPED_MAX
+        })?;
+        is_whole &= groups.rows.len() <= GROUPS_MAX;
+        // The newest detection of each came first.
+        groups.rows.truncate(GROUPS_MAX);
+        Ok::<_, QueryError>(DetectionGroups { rows: groups.rows, detections: groups.detections, truncated: !is_whole })
+    });
+    Ok(Json(grouped.await?).into_response())
+}
+
+/// A detection with all that is known of it.
+#[utoipa::path(
+    get,
+    path = "/api/detections/{id}",
+    operation_id = "detection",
+    tag = "detections",
+    params(("id" = String, Path, description = "the detection"), ReadQuery),
+    responses((status = 200, body = DetectionDetail), Refused),
+    description = "Role: auditor.",
+)]
+pub(super) async fn detection(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    Query(query): Query<ReadQuery>,
+) -> Result<Response, ApiError> {
+    let texts = query.texts.unwrap_or(false);
+    if texts {
+        api.note_reveal(&caller, "detection", &id, query.reason.as_deref()).await?;
+    }
+    let triage = api.triage.clone();
+    let (row, (evidence, events, rule_digest)) =
+        api.read(move |reader| Ok((reader.detection(&id, &*triage)?, reader.detection_evidence(&id)?))).await?;
+    let rule_now = match &row.detection.rule {
+        Some(rule) => api.rule_shown(rule).await?,
+        None => None,
+    };
+    let runbook = rule_now.as_ref().and_then(|rule| detect::runbook(rule.runbook.as_deref()?)).map(str::to_owned);
+    let detail = DetectionDetail {
+        evidence: if texts { evidence } else { without_values(evidence) },
+        withheld: !texts,
+        events,
+        rule_digest,
+        rule_now,
+        runbook,
+        frameworks: super::rules::frameworks(row.detection.technique.as_deref()),
+        history: api.triage.history(&row.detection.detection_id)?,
+        suppression: row.suppressed_by.as_ref().and_then(|id| api.triage.suppression_by_id(id)),
+        row,
+    };
+    Ok(Json(detail).into_response())
+}
+
+/// Detections that have something in common with it.
+#[utoipa::path(
+    get,
+    path = "/api/detections/{id}/similar",
+    operation_id = "similar",
+    tag = "detections",
+    params(("id" = String, Path, description = "the detection")),
+    responses((status = 200, body = SimilarDetections), Refused),
+    description = "Role: auditor.",
+)]
+pub(super) async fn similar(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let triage = api.triage.clone();
+    let similar = api.read(move |reader| {
+        let one = reader.detection(&id, &*triage)?;
+        let filter = DetectionFilter { with_suppressed: true, ..DetectionFilter::default() };
+        let (mut found, mut compared) = (Vec::new(), 0);
+        reader.each_detection(&filter, &*triage, &mut |row| {
+            compared += 1;
+            let shared = shared(&one, &row);
+            if !shared.is_empty() && row.detection.detection_id != one.detection.detection_id {
+                found.push(SimilarDetection { row, shared });
+            }
+            compared < COMPARED_MAX
+        })?;
+        // Sorting is stable: of those that have as much in common the newest comes first.
+        found.sort_by_key(|similar| std::cmp::Reverse(similar.shared.iter().map(|name| weight(name)).sum::<u32>()));
+        found.truncate(SIMILAR_MAX);
+        Ok::<_, QueryError>(SimilarDetections { rows: found })
+    });
+    Ok(Json(similar.await?).into_response())
+}
+
+/// Changes the state of detections, who looks at them, or says something of them.
+#[utoipa::path(
+    post,
+    path = "/api/detections/triage",
+    operation_id = "triage",
+    tag = "detections",
+    request_body = TriageRequest,
+    responses((status = 200, body = TriageAnswer), Refused),
+    description = "Role: analyst.",
+)]
+pub(super) async fn triage(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let TriageRequest { ids, state, assignee, reason, note } = body.json()?;
+    let rows = triaged(&api, &caller, ids, TriagePatch { state, assignee, reason, note }).await?;
+    Ok(Json(TriageAnswer { rows }).into_response())
+}
+
+/// The same of one.
+#[utoipa::path(
+    patch,
+    path = "/api/detections/{id}",
+    operation_id = "triage_one",
+    tag = "detections",
+    params(("id" = String, Path, description = "the detection")),
+    request_body = TriagePatch,
+    responses((status = 200, body = store::DetectionRow), Refused),
+    description = "Role: analyst.",
+)]
+pub(super) async fn triage_one(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Response, ApiError> {
+    let rows = triaged(&api, &caller, vec![id], body.json()?).await?;
+    let row = rows.into_iter().next().ok_or_else(|| ApiError::stopped("the detection is gone"))?;
+    Ok(Json(row).into_response())
+}
+
+/// Changes detections: looks whether they are there, records what changes, and then lets it hold.
+async fn triaged(api: &Arc<Api>, caller: &Caller, ids: Vec<String>, patch: TriagePatch) -> Result<Vec<DetectionRow>, ApiError> {
+    if ids.is_empty() || ids.len() > TRIAGED_MAX {
+        return Err(ApiError::bad_request(format!("ids: 1 to {TRIAGED_MAX} are needed")));
+    }
+    Triage::check(&patch)?;
+    let sanitizer = api.node.pipeline().sanitizer();
+    let clean = |text: Option<String>| text.map(|text| sanitizer.text(&text).text.to_string());
+    let patch = TriagePatch { assignee: clean(patch.assignee), note: clean(patch.note), ..patch };
+    let marks = api.triage.clone();
+    let before = {
+        let ids: BTreeSet<String> = ids.into_iter().collect();
+        api.read(move |reader| ids.iter().map(|id| reader.detection(id, &*marks)).collect::<Result<Vec<_>, _>>()).await?
+    };
+    let events = before.iter().map(|row| triage_event(caller, row, &patch)).collect();
+    if !api.record(events).await {
+        return Err(ApiError::stopped("what changes is recorded first, and the record cannot be written"));
+    }
+    let ids: Vec<String> = before.iter().map(|row| row.detection.detection_id.clone()).collect();
+    let (triage, asker) = (api.triage.clone(), caller.asker.clone());
+    let changed = tokio::task::spawn_blocking(move || triage.change(&ids, &patch, &asker.id, asker.name.as_deref())).await;
+    changed.map_err(ApiError::stopped)??;
+    let now = |row: DetectionRow| {
+        let marked = api.triage.of(&row.detection.detection_id);
+        DetectionRow { state: marked.state, assignee: marked.assignee, changed: marked.changed, ..row }
+    };
+    Ok(before.into_iter().map(now).collect())
+}
+
+/// That somebody changed a detection: what it was, and what it is since then.
+fn triage_event(caller: &Caller, row: &DetectionRow, patch: &TriagePatch) -> Event<String> {
+    let mut event = internal(Kind::Admin, "detection.triage");
+    caller.asker.sign(&mut event);
+    event.set(attr::EVENT_ACTION, "update");
+    event.set(attr::ADMIN_OBJECT, format!("detection {}", row.detection.detection_id).as_str());
+    event.set(attr::EVENT_OUTCOME, "success");
+    let before = serde_json::json!({ "state": row.state, "assignee": row.assignee });
+    event.set(attr::ADMIN_BEFORE, before.to_string().as_str());
+    event.set(attr::ADMIN_AFTER, serde_json::to_string(patch).unwrap_or_default().as_str());
+    event
+}
+
+/// The filter of a request.
+fn filter(query: DetectionsQuery) -> Result<DetectionFilter, ApiError> {
+    let states =
+        query.state.iter().flat_map(|states| states.split(',')).filter(|state| !state.is_empty()).map(|state| match state {
+            "open" => Ok(store::State::Open),
+            "acknowledged" => Ok(store::State::Acknowledged),
+            "closed" => Ok(store::State::Closed),
+            _ => Err(ApiError::bad_request(format!("state: {state:?} is none of open, acknowledged, closed"))),
+        });
+    Ok(DetectionFilter {
+        since_ns: time_ns("since", query.since.as_deref())?,
+        until_ns: time_ns("until", query.until.as_deref())?,
+        states: states.collect::<Result<_, _>>()?,
+        severity: query.severity,
+        rule: query.rule,
+        technique: query.technique,
+        user: query.user,
+        session: query.session,
+        application: query.application,
+        agent: query.agent,
+        tool: query.tool,
+        model: query.model,
+        grade: query.grade,
+        assignee: query.assignee,
+        correlation: query.correlation,
+        q: query.q,
+        with_suppressed: query.suppressed.unwrap_or(false),
+    })
+}
+
+/// Detections, put together.
+struct Groups {
+    by: GroupBy,
+    places: HashMap<String, usize>,
+    rows: Vec<DetectionGroup>,
+    detections: u64,
+}
+
+impl Groups {
+    /// Adds a detection that is older than all before it.
+    fn add(&mut self, row: DetectionRow) {
+        self.detections += 1;
+        let detection = &row.detection;
+        let key = match self.by {
+            GroupBy::Correlation => detection.correlation.clone(),
+            GroupBy::Rule => detection.rule.clone().unwrap_or_default(),
+        };
+        let place = *self.places.entry(key.clone()).or_insert_with(|| {
+            self.rows.push(DetectionGroup {
+                by: self.by,
+                key,
+                lead: row.clone(),
+                count: 0,
+                open: 0,
+                severities: Severities::default(),
+                first: detection.time.clone(),
+                last: detection.time.clone(),
+                rules: Vec::new(),
+                techniques: Vec::new(),
+                users: Vec::new(),
+            });
+            self.rows.len() - 1
+        });
+        let group = &mut self.rows[place];
+        group.count += 1;
+        group.open += u64::from(row.state == store::State::Open);
+        group.severities.add(&detection.severity);
+        group.first.clone_from(&detection.time);
+        for (names, name) in [
+            (&mut group.rules, &detection.rule),
+            (&mut group.techniques, &detection.technique),
+            (&mut group.users, &detection.user_id),
+        ] {
+            if let Some(name) = name
+                && names.len() < NAMES_MAX
+                && !names.contains(name)
+            {
+                names.push(name.clone());
+            }
+        }
+        if grave(&row) > grave(&group.lead) {
+            group.lead = row;
+        }
+    }
+}
+
+/// How bad a detection is, as a number.
+fn grave(row: &DetectionRow) -> usize {
+    ["informational", "low", "medium", "high", "critical"].iter().position(|name| *name == row.detection.severity).unwrap_or(0)
+}
+
+/// What two detections have in common.
+fn shared(one: &DetectionRow, other: &DetectionRow) -> Vec<String> {
+    let (one, other) = (&one.detection, &other.detection);
+    let pairs = [
+        ("rule", &one.rule, &other.rule),
+        ("technique", &one.technique, &other.technique),
+        ("session", &one.session_id, &other.session_id),
+        ("user", &one.user_id, &other.user_id),
+        ("agent", &one.agent, &other.agent),
+        ("application", &one.application, &other.application),
+        ("tool", &one.tool, &other.tool),
+    ];
+    let names: Vec<&str> =
+        pairs.into_iter().filter(|(_, one, other)| one.is_some() && one == other).map(|(name, ..)| name).collect();
+    // Everything of one application has that in common.
+    let says_something = names.iter().any(|name| weight(name) > 1);
+    if says_something { names.into_iter().map(str::to_owned).collect() } else { Vec::new() }
+}
+
+/// How much it says that two detections have it in common.
+fn weight(name: &str) -> u32 {
+    match name {
+        "rule" => 8,
+        "session" => 6,
+        "user" => 4,
+        "technique" => 3,
+        "tool" => 2,
+        _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::{DetectionRecord, State};
+
+    use super::*;
+
+    fn row(id: u64, rule: &str, severity: &str, user: &str, session: Option<&str>) -> DetectionRow {
+        let detection = DetectionRecord {
+            detection_id: id.to_string(),
+            seq: id,
+            time: format!("2026-01-01T00:00:{id:02}.000000Z"),
+            observed: String::new(),
+            rule: Some(rule.to_owned()),
+            title: String::new(),
+            technique: None,
+            technique_name: None,
+            severity: severity.to_owned(),
+            confidence: None,
+            grade: None,
+            session_id: session.map(str::to_owned),
+            trace_id: None,
+            user_id: Some(user.to_owned()),
+            application: Some("app".to_owned()),
+            agent: None,
+            tool: None,
+            correlation: session.map_or_else(|| format!("user:{user}"), |session| format!("session:{session}")),
+        };
+        DetectionRow { detection, state: State::Open, assignee: None, changed: None, suppressed_by: None }
+    }
+
+    #[test]
+    fn detections_of_one_incident_come_together_and_the_worst_leads() {
+        let mut groups = Groups { by: GroupBy::Correlation, places: HashMap::new(), rows: Vec::new(), detections: 0 };
+        for one in [
+            row(9, "a", "low", "u1", Some("s1")),
+            row(8, "b", "critical", "u2", None),
+            row(7, "c", "high", "u1", Some("s1")),
+            row(6, "c", "high", "u3", Some("s1")),
+        ] {
+            groups.add(one);
+        }
+        let of: Vec<_> = groups.rows.iter().map(|group| (group.key.as_str(), group.count, group.lead.detection.seq)).collect();
+        assert_eq!(of, [("session:s1", 3, 7), ("user:u2", 1, 8)]);
+        let group = &groups.rows[0];
+        assert_eq!((group.rules.len(), group.users.len(), group.severities.high, group.open), (2, 2, 2, 3));
+        assert!(group.first < group.last);
+    }
+
+    #[test]
+    fn what_is_only_of_the_same_application_is_not_similar() {
+        let one = row(1, "a", "low", "u1", Some("s1"));
+        assert_eq!(shared(&one, &row(2, "b", "low", "u2", None)), Vec::<String>::new());
+        assert_eq!(shared(&one, &row(2, "a", "low", "u2", Some("s1"))), ["rule", "session", "application"]);
+    }
+}

@@ -1,0 +1,326 @@
+//! What comes in, as it comes in.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::sse::{Event as Message, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use serde::Serialize;
+use store::{DetectionRow, EventFilter, EventRow, QueryError, Reader};
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use super::types::{Live, LiveDetections, LiveDropped, LiveQuery, LiveRows};
+use crate::http_api::openapi::Refused;
+use crate::http_api::{Api, ApiError, Caller, Query};
+use crate::node::Progress;
+use crate::triage::Triage;
+
+/// How often is looked for something new.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How often is told how far everything is, also where nothing is new.
+const PROGRESS: Duration = Duration::from_secs(1);
+
+/// Events that are read at once.
+const BATCH_ROWS: usize = 1_000;
+
+/// Batches that wait for a slow reader. What comes then is passed over, and counted.
+const BATCHES_MAX: usize = 32;
+
+/// Events that somebody who comes again gets of those that they missed. Older ones are counted.
+const CATCH_UP_MAX: u64 = 5_000;
+
+/// Streams at once.
+const STREAMS_MAX: usize = 64;
+
+/// What comes in, as it comes in: server-sent events.
+#[utoipa::path(
+    get,
+    path = "/api/live",
+    operation_id = "live",
+    tag = "live",
+    params(LiveQuery),
+    responses((status = 200, body = Live, content_type = "text/event-stream", description = "a stream of events"), Refused),
+    description = "Role: auditor.",
+)]
+pub(super) async fn live(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Query(query): Query<LiveQuery>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let mut receiver = api.live.subscribe(&api)?;
+    let permit = receiver.permit.take();
+    let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse::<u64>().ok()).or(query.after);
+    let filter = EventFilter {
+        kind: query.kind,
+        user: query.user,
+        agent: query.agent,
+        application: query.application,
+        model: query.model,
+        tool: query.tool,
+        session: query.session,
+        status: query.status,
+        risk: query.risk,
+        ..EventFilter::default()
+    };
+    let progress = api.node.progress();
+    let next = last.map_or(progress.indexed, |last| last.saturating_add(1));
+    let mut stream = Stream { queue: VecDeque::new(), next, filter, told: None };
+    stream.catch_up(&api, progress.indexed).await?;
+    stream.push_progress(progress);
+    let state = (stream, receiver, api, caller, permit);
+    let messages = stream::unfold(state, |(mut stream, mut receiver, api, caller, permit)| async move {
+        loop {
+            if let Some(message) = stream.queue.pop_front() {
+                return Some((Ok::<_, Infallible>(message), (stream, receiver, api, caller, permit)));
+            }
+            match receiver.batches.recv().await {
+                Ok(batch) => {
+                    // Whoever has signed out, or whose key has ended, sees no more.
+                    if !api.is_still_signed_in(&caller) {
+                        return None;
+                    }
+                    stream.take(&batch);
+                }
+                // What was missed shows in the places of the next batch.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    });
+    Ok(Sse::new(messages).keep_alive(KeepAlive::default()).into_response())
+}
+
+/// What is new, for everybody who watches: read once, whoever many there are.
+#[derive(Default)]
+pub(crate) struct Hub(Mutex<Watched>);
+
+#[derive(Default)]
+struct Watched {
+    /// There while somebody reads what is new.
+    sender: Option<broadcast::Sender<Arc<Batch>>>,
+    streams: usize,
+    is_stopped: bool,
+}
+
+/// What came in since the batch before.
+struct Batch {
+    /// The first record that it covers.
+    from: u64,
+    /// One past the last.
+    end: u64,
+    rows: Vec<EventRow>,
+    detections: Vec<DetectionRow>,
+    progress: Progress,
+}
+
+/// Somebody who watches.
+struct Receiver {
+    batches: broadcast::Receiver<Arc<Batch>>,
+    permit: Option<Permit>,
+}
+
+/// A stream, for as long as it lasts.
+struct Permit(Arc<Hub>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.state().streams -= 1;
+    }
+}
+
+impl Hub {
+    fn state(&self) -> MutexGuard<'_, Watched> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends every stream, and lets none begin.
+    pub(crate) fn stop(&self) {
+        let mut state = self.state();
+        state.is_stopped = true;
+        state.sender = None;
+    }
+
+    fn subscribe(self: &Arc<Self>, api: &Arc<Api>) -> Result<Receiver, ApiError> {
+        let mut state = self.state();
+        if state.is_stopped {
+            return Err(ApiError::stopped("the server stops"));
+        }
+        if state.streams >= STREAMS_MAX {
+            return Err(ApiError::too_many(format!("{STREAMS_MAX} streams are open already; close one, or ask again later")));
+        }
+        state.streams += 1;
+        let permit = Some(Permit(self.clone()));
+        if let Some(sender) = &state.sender {
+            return Ok(Receiver { batches: sender.subscribe(), permit });
+        }
+        let (sender, batches) = broadcast::channel(BATCHES_MAX);
+        state.sender = Some(sender);
+        drop(state);
+        tokio::spawn(self.clone().watch(api.clone()));
+        Ok(Receiver { batches, permit })
+    }
+
+    /// Reads what is new, as long as somebody watches.
+    async fn watch(self: Arc<Self>, api: Arc<Api>) {
+        let mut next = api.node.progress().indexed;
+        // Up to where everybody was told. Records that are no rows, because they were reported before, are not told of alone.
+        let mut sent = next;
+        let mut told = Instant::now();
+        loop {
+            {
+                let mut state = self.state();
+                match &state.sender {
+                    Some(sender) if sender.receiver_count() > 0 => {}
+                    _ => {
+                        state.sender = None;
+                        return;
+                    }
+                }
+            }
+            let progress = api.node.progress();
+            let mut is_behind = false;
+            let mut batch = Batch { from: sent, end: next, rows: Vec::new(), detections: Vec::new(), progress };
+            if progress.indexed > next {
+                // What comes faster than it can be read is passed over.
+                let from = next.max(progress.indexed.saturating_sub(CATCH_UP_MAX));
+                match read(&api, from).await {
+                    Ok((rows, detections)) => {
+                        is_behind = rows.len() >= BATCH_ROWS;
+                        let end = rows.last().map(|row| row.seq + 1).filter(|_| is_behind).unwrap_or(progress.indexed);
+                        if from > next {
+                            batch.from = from;
+                        }
+                        (batch.end, batch.rows, batch.detections) = (end, rows, detections);
+                        next = end;
+                    }
+                    Err(error) => {
+                        tracing::warn!(?error, "what is new cannot be read for those who watch");
+                        tokio::time::sleep(PROGRESS).await;
+                    }
+                }
+            }
+            if !batch.rows.is_empty() || told.elapsed() >= PROGRESS {
+                (told, sent) = (Instant::now(), batch.end);
+                if let Some(sender) = &self.state().sender {
+                    // Whoever has left meanwhile is seen in the next round.
+                    let _ = sender.send(Arc::new(batch));
+                }
+            }
+            if !is_behind {
+                tokio::time::sleep(LOOK).await;
+            }
+        }
+    }
+}
+
+/// The next events from a place on, and the detections among them.
+async fn read(api: &Api, from: u64) -> Result<(Vec<EventRow>, Vec<DetectionRow>), ApiError> {
+    let triage = api.triage.clone();
+    let found = api.read(move |reader| {
+        let rows = reader.events_from(from, BATCH_ROWS)?;
+        let detections = detections(reader, &rows, &triage)?;
+        Ok::<_, QueryError>((rows, detections))
+    });
+    found.await
+}
+
+fn detections(reader: &Reader, rows: &[EventRow], triage: &Triage) -> Result<Vec<DetectionRow>, QueryError> {
+    let mut found = Vec::new();
+    for row in rows.iter().filter(|row| row.kind == "detection") {
+        match reader.detection(&row.event_id, triage) {
+            Ok(detection) => found.push(detection),
+            // It was erased in this moment.
+            Err(QueryError::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(found)
+}
+
+/// What is sent to one who watches.
+struct Stream {
+    queue: VecDeque<Message>,
+    /// The first record that was not sent or passed over.
+    next: u64,
+    filter: EventFilter,
+    /// When progress was told last.
+    told: Option<Instant>,
+}
+
+impl Stream {
+    /// Sends what came in before the first batch that will come.
+    async fn catch_up(&mut self, api: &Arc<Api>, end: u64) -> Result<(), ApiError> {
+        if end.saturating_sub(self.next) > CATCH_UP_MAX {
+            self.skip_to(end - CATCH_UP_MAX);
+        }
+        while self.next < end {
+            let (rows, detections) = read(api, self.next).await?;
+            let is_whole = rows.len() < BATCH_ROWS;
+            let reached = rows.last().map(|row| row.seq + 1).filter(|_| !is_whole).unwrap_or(end);
+            self.push(&rows, &detections, reached);
+        }
+        Ok(())
+    }
+
+    /// Sends a batch, as far as it is new.
+    fn take(&mut self, batch: &Batch) {
+        if batch.from > self.next {
+            self.skip_to(batch.from);
+        }
+        if batch.end > self.next {
+            self.push(&batch.rows, &batch.detections, batch.end);
+        }
+        if self.told.is_none_or(|told| told.elapsed() >= PROGRESS) {
+            self.push_progress(batch.progress);
+        }
+    }
+
+    fn skip_to(&mut self, place: u64) {
+        let count = place - self.next;
+        self.next = place;
+        self.send("dropped", &LiveDropped { count, seq: place.saturating_sub(1) }, Some(place));
+    }
+
+    fn push(&mut self, rows: &[EventRow], detections: &[DetectionRow], end: u64) {
+        let new: Vec<EventRow> = rows.iter().filter(|row| row.seq >= self.next && self.filter.passes(row)).cloned().collect();
+        let detections: Vec<DetectionRow> = detections.iter().filter(|row| row.detection.seq >= self.next).cloned().collect();
+        self.next = end;
+        if !detections.is_empty() {
+            self.send("detections", &LiveDetections { rows: detections }, None);
+        }
+        if !new.is_empty() {
+            self.send("rows", &LiveRows { rows: new }, Some(end));
+        }
+    }
+
+    fn push_progress(&mut self, progress: Progress) {
+        self.told = Some(Instant::now());
+        self.send("progress", &progress, Some(self.next));
+    }
+
+    /// `end` is the first record that whoever comes again has not seen.
+    fn send(&mut self, name: &'static str, data: &impl Serialize, end: Option<u64>) {
+        let message = Message::default().event(name).data(serde_json::to_string(data).unwrap_or_default());
+        let id = end.and_then(|end| end.checked_sub(1));
+        self.queue.push_back(match id {
+            Some(id) => message.id(id.to_string()),
+            None => message,
+        });
+    }
+}
+
+impl Api {
+    /// Whether whoever asked for a stream may still see what comes.
+    fn is_still_signed_in(&self, caller: &Caller) -> bool {
+        let has_session = caller.asker.session.as_ref().is_none_or(|session| self.sessions.is_open(session));
+        has_session && (caller.asker.proof == event::Proof::Local || self.key_by_id(&caller.asker.id).is_some())
+    }
+}

@@ -1,0 +1,450 @@
+//! Detections, newest first, with what people have decided about them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::Row;
+use rusqlite::types::Value;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::cursor::Cursor;
+use super::merge::{Arm, Looked, each, merge};
+use super::{PAGE_ROWS_MAX, Page};
+use crate::attached::Reader;
+use crate::error::QueryError;
+use crate::rollups::{SEVERITIES, severity_code};
+use crate::text::iso;
+
+/// What people have made of a detection.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nobody has yet.
+    #[default]
+    Open,
+    /// Somebody looks at it.
+    Acknowledged,
+    /// It is done.
+    Closed,
+}
+
+/// How people have marked a detection.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Marked {
+    /// Its state.
+    pub state: State,
+    /// Who looks at it.
+    pub assignee: Option<String>,
+    /// When it was changed last (RFC 3339).
+    pub changed: Option<String>,
+}
+
+/// What people have decided, wherever that is kept.
+pub trait Marks {
+    /// How a detection is marked.
+    fn of(&self, detection_id: &str) -> Marked;
+
+    /// The suppression that covers it, if one does.
+    fn suppression(&self, detection: &DetectionRecord) -> Option<Arc<str>>;
+}
+
+/// A detection, as it is recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct DetectionRecord {
+    /// The detection: an event.
+    pub detection_id: String,
+    /// Its place in the journal, and of its leaf in the ledger.
+    pub seq: u64,
+    /// When what was detected happened, by the source's clock (RFC 3339).
+    pub time: String,
+    /// When it was recorded, by Watchkeeper's clock (RFC 3339).
+    pub observed: String,
+    /// The rule that fired.
+    pub rule: Option<String>,
+    /// Its title.
+    pub title: String,
+    /// MITRE ATLAS technique.
+    pub technique: Option<String>,
+    /// Its name.
+    pub technique_name: Option<String>,
+    /// How bad: `informational`, `low`, `medium`, `high` or `critical`.
+    pub severity: String,
+    /// How sure, 0 to 1.
+    pub confidence: Option<f64>,
+    /// Of an injection: `seen`, `acted_on` or `reached`.
+    pub grade: Option<String>,
+    /// The session.
+    pub session_id: Option<String>,
+    /// The trace.
+    pub trace_id: Option<String>,
+    /// The end user.
+    pub user_id: Option<String>,
+    /// The application.
+    pub application: Option<String>,
+    /// The agent.
+    pub agent: Option<String>,
+    /// The tool.
+    pub tool: Option<String>,
+    /// What ties it to others that belong to the same incident: its session, or else its trace, its user, its agent, its application.
+    pub correlation: String,
+}
+
+/// A detection with what people have made of it.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct DetectionRow {
+    /// As it is recorded.
+    #[serde(flatten)]
+    pub detection: DetectionRecord,
+    /// Its state.
+    pub state: State,
+    /// Who looks at it.
+    pub assignee: Option<String>,
+    /// When people changed it last (RFC 3339).
+    pub changed: Option<String>,
+    /// The suppression that covers it. It is recorded and counted all the same.
+    #[schema(value_type = Option<String>)]
+    pub suppressed_by: Option<Arc<str>>,
+}
+
+/// Which detections a list has.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct DetectionFilter {
+    /// From this time on, in nanoseconds since 1970.
+    pub since_ns: Option<i64>,
+    /// Before this time.
+    pub until_ns: Option<i64>,
+    /// In one of these states; all when empty.
+    pub states: Vec<State>,
+    /// At least so bad.
+    pub severity: Option<String>,
+    /// Of this rule.
+    pub rule: Option<String>,
+    /// Of this technique, or one below it.
+    pub technique: Option<String>,
+    /// Of this user.
+    pub user: Option<String>,
+    /// Of this session.
+    pub session: Option<String>,
+    /// Of this application.
+    pub application: Option<String>,
+    /// Of this agent.
+    pub agent: Option<String>,
+    /// Of this tool.
+    pub tool: Option<String>,
+    /// Of this model.
+    pub model: Option<String>,
+    /// With this grade.
+    pub grade: Option<String>,
+    /// At whom somebody looks; empty: at which nobody looks.
+    pub assignee: Option<String>,
+    /// With this correlation.
+    pub correlation: Option<String>,
+    /// With this in the title, the rule's id or the names of those involved.
+    pub q: Option<String>,
+    /// Whether those that are suppressed are in it, too.
+    pub with_suppressed: bool,
+}
+
+/// How many there are of each severity.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Severities {
+    /// Context for an investigation.
+    pub informational: u64,
+    /// Of note when it keeps coming.
+    pub low: u64,
+    /// Worth a look.
+    pub medium: u64,
+    /// Somebody should look today.
+    pub high: u64,
+    /// Somebody should look now.
+    pub critical: u64,
+}
+
+/// One fact that shows a detection.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct DetectionEvidence {
+    /// What it is: `match`, `finding`, `count`, `indicator`, `risk` ...; of content flow `source`, `call`, `answer`, `destination`, `data` ...
+    pub what: String,
+    /// The field that matched, or the rule of the finding.
+    pub field: Option<String>,
+    /// The value, or the part of it that shows the match; only for who may read contents.
+    pub value: Option<String>,
+    /// What the rule looked for.
+    pub pattern: Option<String>,
+    /// First code point of the match in the content.
+    pub start: Option<u32>,
+    /// One past its last code point.
+    pub end: Option<u32>,
+    /// The content that holds it.
+    pub content: Option<String>,
+    /// The event that brought it.
+    pub event: Option<String>,
+    /// That event's place in the journal.
+    pub seq: Option<u64>,
+    /// Where the text entered.
+    pub channel: Option<String>,
+    /// The indicator of threat intelligence that says it.
+    #[schema(value_type = Option<Object>)]
+    pub indicator: Option<serde_json::Value>,
+}
+
+/// How long detections are gone through for a summary of all of them.
+const SUMMARY_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Rule by which spent alert budgets are told: it is about a rule, and about nobody.
+pub(super) const ALERT_BUDGET: &str = "alert-budget";
+
+/// Rule by which risk is told: it adds nothing to the risk.
+pub(super) const RISK_THRESHOLD: &str = "risk-threshold";
+
+/// The columns of a detection.
+pub(super) const COLUMNS: &str = "d.seq, d.id, d.time_ns, d.observed_ns, d.rule, d.title, d.technique, d.severity, d.confidence, d.grade, \
+                                  d.session_id, d.trace_id, d.user_id, d.application, d.agent, d.tool, technique_name(d.technique)";
+
+impl Severities {
+    /// Counts one.
+    pub fn add(&mut self, severity: &str) {
+        let count = match severity {
+            "critical" => &mut self.critical,
+            "high" => &mut self.high,
+            "medium" => &mut self.medium,
+            "low" => &mut self.low,
+            _ => &mut self.informational,
+        };
+        *count += 1;
+    }
+}
+
+impl DetectionRow {
+    fn of(detection: DetectionRecord, marks: &dyn Marks) -> Self {
+        let Marked { state, assignee, changed } = marks.of(&detection.detection_id);
+        let suppressed_by = marks.suppression(&detection);
+        Self { detection, state, assignee, changed, suppressed_by }
+    }
+}
+
+impl Reader {
+    /// Detections, newest first by the source's clock.
+    ///
+    /// # Errors
+    /// A cursor or a severity that is none, and what the store says.
+    pub fn detections(
+        &self,
+        filter: &DetectionFilter,
+        marks: &dyn Marks,
+        limit: usize,
+        cursor: Option<&str>,
+    ) -> Result<Page<DetectionRow>, QueryError> {
+        let (bounds, values) = filter.asked(Cursor::parse(cursor)?)?;
+        self.with(|attached| {
+            let arms = attached.schemas.iter().map(|schema| arm(schema, &bounds, &values));
+            merge(&attached.connection, arms, limit.clamp(1, PAGE_ROWS_MAX), &mut |row| look(row, filter, marks))
+        })
+    }
+
+    /// Gives every detection that passes to `take`, newest first, as long as that wants more. Whether it came to the end.
+    ///
+    /// # Errors
+    /// As [`Reader::detections`].
+    pub fn each_detection(
+        &self,
+        filter: &DetectionFilter,
+        marks: &dyn Marks,
+        take: &mut dyn FnMut(DetectionRow) -> bool,
+    ) -> Result<bool, QueryError> {
+        let (bounds, values) = filter.asked(Cursor::START)?;
+        self.with(|attached| {
+            let arms = attached.schemas.iter().map(|schema| arm(schema, &bounds, &values));
+            let look = &mut |row: &Row<'_>| look(row, filter, marks);
+            Ok(each(&attached.connection, arms, SUMMARY_TIME_MAX, look, take)?.is_none())
+        })
+    }
+
+    /// One detection.
+    ///
+    /// # Errors
+    /// [`QueryError::NotFound`] when none has that id.
+    pub fn detection(&self, id: &str, marks: &dyn Marks) -> Result<DetectionRow, QueryError> {
+        let lower = id.trim().to_ascii_lowercase();
+        self.with(|attached| {
+            for schema in &attached.schemas {
+                let sql = format!("SELECT {COLUMNS} FROM {schema}.detections d WHERE d.id = ?1 ORDER BY d.seq LIMIT 1");
+                let mut statement = attached.connection.prepare_cached(&sql)?;
+                if let Some(row) = statement.query([&lower])?.next()? {
+                    return Ok(DetectionRow::of(read(row)?, marks));
+                }
+            }
+            Err(QueryError::NotFound(id.chars().take(80).collect()))
+        })
+    }
+
+    /// What shows a detection, the events that it rests on, and the digest of its rule.
+    ///
+    /// # Errors
+    /// [`QueryError::NotFound`] when none has that id.
+    pub fn detection_evidence(&self, id: &str) -> Result<(Vec<DetectionEvidence>, Vec<String>, Option<String>), QueryError> {
+        let lower = id.trim().to_ascii_lowercase();
+        self.with(|attached| {
+            for schema in &attached.schemas {
+                let sql = format!("SELECT e.attributes FROM {schema}.events e WHERE e.id = ?1 AND e.kind = 'detection' LIMIT 1");
+                let mut statement = attached.connection.prepare_cached(&sql)?;
+                if let Some(row) = statement.query([&lower])?.next()? {
+                    return Ok(evidence(&row.get::<_, String>(0)?));
+                }
+            }
+            Err(QueryError::NotFound(id.chars().take(80).collect()))
+        })
+    }
+}
+
+/// What the attributes of a detection say of its evidence, its events and its rule's digest.
+pub(super) fn evidence(attributes: &str) -> (Vec<DetectionEvidence>, Vec<String>, Option<String>) {
+    let mut attributes: serde_json::Value = serde_json::from_str(attributes).unwrap_or_default();
+    let mut take = |key: event::Key| attributes.get_mut(key.as_str()).map(serde_json::Value::take).unwrap_or_default();
+    let evidence = match take(event::attr::DETECTION_EVIDENCE) {
+        serde_json::Value::Array(items) => items.into_iter().filter_map(|item| serde_json::from_value(item).ok()).collect(),
+        _ => Vec::new(),
+    };
+    let events = serde_json::from_value(take(event::attr::DETECTION_EVENTS)).unwrap_or_default();
+    let digest = take(event::attr::DETECTION_RULE_DIGEST).as_str().map(str::to_owned);
+    (evidence, events, digest)
+}
+
+/// Evidence without what it quotes. Numbers stay: counts and measures say nothing of what was said.
+#[must_use]
+pub fn without_values(evidence: Vec<DetectionEvidence>) -> Vec<DetectionEvidence> {
+    let is_number = |value: &String| value.trim_matches('"').parse::<f64>().is_ok();
+    evidence.into_iter().map(|one| DetectionEvidence { value: one.value.clone().filter(is_number), ..one }).collect()
+}
+
+fn arm(schema: &str, bounds: &str, values: &[Value]) -> Arm {
+    let sql = format!("SELECT {COLUMNS} FROM {schema}.detections d WHERE {bounds} ORDER BY d.time_ns DESC, d.seq DESC");
+    Arm { sql, values: values.to_vec() }
+}
+
+fn look(row: &Row<'_>, filter: &DetectionFilter, marks: &dyn Marks) -> rusqlite::Result<(Cursor, Looked<DetectionRow>)> {
+    let place = Cursor { time_ns: row.get(2)?, seq: row.get(0)? };
+    let detection = read(row)?;
+    if !filter.is_of(&detection) {
+        return Ok((place, Looked::Passed));
+    }
+    let found = DetectionRow::of(detection, marks);
+    Ok((place, if filter.is_marked(&found) { Looked::Taken(found) } else { Looked::Passed }))
+}
+
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<DetectionRecord> {
+    let session_id: Option<String> = row.get(10)?;
+    let trace_id: Option<String> = row.get(11)?;
+    let user_id: Option<String> = row.get(12)?;
+    let application: Option<String> = row.get(13)?;
+    let agent: Option<String> = row.get(14)?;
+    let detection_id: String = row.get(1)?;
+    let named =
+        [("session", &session_id), ("trace", &trace_id), ("user", &user_id), ("agent", &agent), ("application", &application)];
+    let correlation = named.into_iter().find_map(|(kind, name)| Some(format!("{kind}:{}", name.as_ref()?)));
+    Ok(DetectionRecord {
+        seq: row.get::<_, i64>(0)?.unsigned_abs(),
+        time: iso(row.get(2)?),
+        observed: iso(row.get(3)?),
+        rule: row.get(4)?,
+        title: row.get(5)?,
+        technique: row.get(6)?,
+        severity: severity(row.get(7)?).to_owned(),
+        confidence: row.get(8)?,
+        grade: row.get(9)?,
+        tool: row.get(15)?,
+        technique_name: row.get(16)?,
+        correlation: correlation.unwrap_or_else(|| format!("detection:{detection_id}")),
+        detection_id,
+        session_id,
+        trace_id,
+        user_id,
+        application,
+        agent,
+    })
+}
+
+/// The severity of a number in the table.
+pub(super) fn severity(code: i64) -> &'static str {
+    usize::try_from(code).ok().and_then(|code| SEVERITIES.get(code)).unwrap_or(&SEVERITIES[0])
+}
+
+/// The number of a severity that somebody asks for.
+pub(super) fn asked_severity(name: &str) -> Result<i64, QueryError> {
+    severity_code(name).ok_or_else(|| QueryError::Severity(name.chars().take(40).collect()))
+}
+
+impl DetectionFilter {
+    /// The condition of a partition's statement, with what is bound.
+    fn asked(&self, from: Cursor) -> Result<(String, Vec<Value>), QueryError> {
+        let mut sql = String::from("d.time_ns <= ?1 AND (d.time_ns < ?1 OR d.seq < ?2)");
+        let mut values = vec![Value::Integer(from.time_ns), Value::Integer(from.seq)];
+        let mut add = |condition: &str, value: Value| {
+            values.push(value);
+            sql.push_str(&format!(" AND {}", condition.replace('?', &format!("?{}", values.len()))));
+        };
+        if let Some(since) = self.since_ns {
+            add("d.time_ns >= ?", Value::Integer(since));
+        }
+        if let Some(until) = self.until_ns {
+            add("d.time_ns < ?", Value::Integer(until));
+        }
+        if let Some(severity) = &self.severity {
+            add("d.severity >= ?", Value::Integer(asked_severity(severity)?));
+        }
+        for (condition, value) in [
+            ("d.rule = ?", &self.rule),
+            ("d.user_id = ?", &self.user),
+            ("d.session_id = ?", &self.session),
+            ("d.application = ?", &self.application),
+            ("d.agent = ?", &self.agent),
+            ("d.tool = ?", &self.tool),
+            ("d.model = ?", &self.model),
+            ("d.grade = ?", &self.grade),
+        ] {
+            if let Some(value) = value {
+                add(condition, Value::Text(value.clone()));
+            }
+        }
+        Ok((sql, values))
+    }
+
+    /// Whether a detection is one that is asked for, as far as the statement does not say.
+    fn is_of(&self, detection: &DetectionRecord) -> bool {
+        let of_technique = |technique: &String| {
+            let found = detection.technique.as_deref();
+            found == Some(technique)
+                || found.is_some_and(|found| found.strip_prefix(technique.as_str()).is_some_and(|rest| rest.starts_with('.')))
+        };
+        self.technique.as_ref().is_none_or(of_technique)
+            && self.correlation.as_ref().is_none_or(|correlation| *correlation == detection.correlation)
+            && self.q.as_ref().is_none_or(|q| detection.has(&q.to_lowercase()))
+    }
+
+    /// Whether people have marked it as is asked for.
+    fn is_marked(&self, row: &DetectionRow) -> bool {
+        (self.states.is_empty() || self.states.contains(&row.state))
+            && (self.with_suppressed || row.suppressed_by.is_none())
+            && self.assignee.as_deref().is_none_or(|wanted| row.assignee.as_deref().unwrap_or_default() == wanted)
+    }
+}
+
+impl DetectionRecord {
+    /// Whether a text, in lower case, is in what names it.
+    fn has(&self, lower: &str) -> bool {
+        let named = [
+            &self.rule,
+            &self.technique,
+            &self.technique_name,
+            &self.session_id,
+            &self.user_id,
+            &self.application,
+            &self.agent,
+            &self.tool,
+        ];
+        let names = named.into_iter().flatten().chain([&self.title, &self.detection_id]);
+        names.into_iter().any(|name| name.to_lowercase().contains(lower))
+    }
+}

@@ -1,0 +1,522 @@
+//! Events as rows, newest first, and one of them with everything that is no content.
+
+use rusqlite::types::{ToSql, Value};
+use rusqlite::{Connection, Row};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::cursor::Cursor;
+use super::merge::{Arm, Looked, merge};
+use super::{PAGE_ROWS_MAX, Page};
+use crate::attached::Reader;
+use crate::error::QueryError;
+use crate::schema::{PARTS, ROLES};
+use crate::text::iso;
+
+/// An event as a row. It holds no contents.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct EventRow {
+    /// Its place in the journal, and of its leaf in the ledger.
+    pub seq: u64,
+    /// The event.
+    pub event_id: String,
+    /// When it began, by the source's clock (RFC 3339).
+    pub time: String,
+    /// When Watchkeeper received it, by its own clock (RFC 3339).
+    pub observed: String,
+    /// Its kind: `model_call`, `tool_call`, `detection` ...
+    pub kind: String,
+    /// `complete`, `request` or `response`.
+    pub phase: String,
+    /// Name of the operation.
+    pub name: String,
+    /// The session.
+    pub session_id: Option<String>,
+    /// The trace.
+    pub trace_id: Option<String>,
+    /// The end user.
+    pub user_id: Option<String>,
+    /// The application.
+    pub application: Option<String>,
+    /// The agent.
+    pub agent: Option<String>,
+    /// The model that answered, or else the one asked for.
+    pub model: Option<String>,
+    /// The tool.
+    pub tool: Option<String>,
+    /// `unset`, `ok` or `error`.
+    pub status: String,
+    /// Why it failed.
+    pub error: Option<String>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: Option<f64>,
+    /// Highest score of inspection, 0 to 1; none where nothing was inspected.
+    pub score: Option<f64>,
+    /// What inspection advises: `allow`, `warn` or `deny`.
+    pub verdict: Option<String>,
+    /// Every risk category that was found.
+    pub risks: Vec<String>,
+    /// Tokens read.
+    pub input_tokens: Option<i64>,
+    /// Tokens written.
+    pub output_tokens: Option<i64>,
+    /// Of a detection: its rule's title.
+    pub title: Option<String>,
+    /// Of a detection: how bad it is.
+    pub severity: Option<String>,
+}
+
+/// Which events a list has.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EventFilter {
+    /// From this time on, in nanoseconds since 1970.
+    pub since_ns: Option<i64>,
+    /// Before this time.
+    pub until_ns: Option<i64>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// Of this user.
+    pub user: Option<String>,
+    /// Of this agent.
+    pub agent: Option<String>,
+    /// Of this application.
+    pub application: Option<String>,
+    /// Of this model.
+    pub model: Option<String>,
+    /// Of this tool.
+    pub tool: Option<String>,
+    /// Of this session.
+    pub session: Option<String>,
+    /// Of this trace.
+    pub trace: Option<String>,
+    /// With this status.
+    pub status: Option<String>,
+    /// With this category among its risks.
+    pub risk: Option<String>,
+    /// With a score of inspection of at least that.
+    pub score: Option<f64>,
+}
+
+/// A finding of inspection: what matched, and where.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct EventFinding {
+    /// Piece of the event, from 0.
+    pub ord: i64,
+    /// Risk category.
+    pub risk: String,
+    /// MITRE ATLAS technique.
+    pub technique: Option<String>,
+    /// What matched.
+    pub rule: String,
+    /// How sure, 0 to 1.
+    pub score: f64,
+    /// First code point of the match.
+    pub start: u32,
+    /// One past its last code point.
+    pub end: u32,
+    /// View in which it matched, when that is not the text as it stands.
+    pub view: Option<String>,
+}
+
+/// A piece of content: where it stood, and how long it is.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct EventPiece {
+    /// Its place in the event, from 0.
+    pub ord: i64,
+    /// `input` or `output`.
+    pub direction: String,
+    /// Who says it: `system`, `user`, `assistant`, `tool` or `document`.
+    pub role: String,
+    /// What it is: `text`, `tool_call`, `tool_result` ...
+    pub part: String,
+    /// Whether an earlier call brought it already.
+    pub history: bool,
+    /// Its length in bytes (UTF-8); none where nobody has it any more.
+    pub bytes: Option<i64>,
+    /// Id of the text: equal when the text is equal.
+    pub content_id: Option<String>,
+}
+
+/// An event with everything that is known of it but its contents.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct EventDetail {
+    /// The row.
+    #[serde(flatten)]
+    pub row: EventRow,
+    /// The span.
+    pub span_id: Option<String>,
+    /// The span that caused it.
+    pub parent_span_id: Option<String>,
+    /// Joins the request and the response of one gateway call.
+    pub call_id: Option<String>,
+    /// Turn of the conversation.
+    pub turn: Option<String>,
+    /// How the user was proved.
+    pub user_proof: Option<String>,
+    /// How the agent was proved.
+    pub agent_proof: Option<String>,
+    /// Agents that it acts for, nearest first.
+    pub delegation: Vec<String>,
+    /// Credential that was presented (a keyed hash).
+    pub credential: Option<String>,
+    /// Network address of the client.
+    pub client_address: Option<String>,
+    /// The way in.
+    pub source: String,
+    /// Dialect that its attributes were read with.
+    pub dialect: String,
+    /// Provider of the model.
+    pub provider: Option<String>,
+    /// Bytes of text that were inspected.
+    pub scanned_bytes: Option<i64>,
+    /// Bytes of text that were not.
+    pub unscanned_bytes: Option<i64>,
+    /// Attributes that name and measure; those that may hold contents are not among them.
+    #[schema(value_type = std::collections::BTreeMap<String, serde_json::Value>)]
+    pub attributes: serde_json::Map<String, serde_json::Value>,
+    /// Attributes that are left out because they may hold contents: the trace has them, for who may read contents.
+    pub withheld: Vec<String>,
+    /// How many values of each type the sanitiser replaced.
+    #[schema(value_type = Option<Object>)]
+    pub sanitized: Option<serde_json::Value>,
+    /// Its pieces.
+    pub pieces: Vec<EventPiece>,
+    /// What inspection found.
+    pub findings: Vec<EventFinding>,
+}
+
+/// Beginnings of the names of attributes that name or measure, and hold nothing that was said.
+const SHOWN: [&str; 24] = [
+    "gen_ai.operation.",
+    "gen_ai.provider.",
+    "gen_ai.request.",
+    "gen_ai.response.",
+    "gen_ai.usage.",
+    "gen_ai.conversation.",
+    "gen_ai.agent.",
+    "gen_ai.data_source.",
+    "gen_ai.tool.name",
+    "gen_ai.tool.type",
+    "gen_ai.tool.call.id",
+    "gen_ai.evaluation.name",
+    "gen_ai.evaluation.score.",
+    "gen_ai.guardrail.",
+    "mcp.method.",
+    "mcp.protocol.",
+    "mcp.session.",
+    "db.system.",
+    "network.",
+    "server.",
+    "http.request.method",
+    "http.response.",
+    "event.",
+    "error.type",
+];
+
+/// Of ours those that hold a rule's or a reader's text.
+const HELD_BACK: [&str; 4] = [
+    "watchkeeper.detection.evidence",
+    "watchkeeper.detection.suppressed.entity",
+    "watchkeeper.admin.before",
+    "watchkeeper.admin.after",
+];
+
+/// Longest value of an attribute that is shown: a name is shorter, and a text that somebody put there is not.
+const VALUE_CHARS_MAX: usize = 256;
+
+/// The columns of a row.
+pub(super) const COLUMNS: &str = "e.seq, e.id, e.time_ns, e.observed_ns, e.kind, e.phase, e.name, e.session_id, e.trace_id, e.user_id, \
+    e.application, e.agent, coalesce(e.response_model, e.request_model), e.tool_name, e.status, e.error_type, e.duration_ns, e.score, \
+    e.verdict, e.risks, e.input_tokens, e.output_tokens, \
+    CASE e.kind WHEN 'detection' THEN e.attributes ->> '$.\"watchkeeper.detection.title\"' END, \
+    CASE e.kind WHEN 'detection' THEN e.attributes ->> '$.\"watchkeeper.detection.severity\"' END";
+
+impl Reader {
+    /// Events, newest first by the source's clock.
+    ///
+    /// A filter that few events pass may end a page early: its `next` goes on where it stopped looking.
+    ///
+    /// # Errors
+    /// A cursor that is none, and what the store says.
+    pub fn events(&self, filter: &EventFilter, limit: usize, cursor: Option<&str>) -> Result<Page<EventRow>, QueryError> {
+        let from = Cursor::parse(cursor)?;
+        let Asked { index, bounds, passes, values } = filter.asked(from);
+        let order = if index == BY_TIME { "e.time DESC, e.seq DESC" } else { "e.time_ns DESC, e.seq DESC" };
+        self.with(|attached| {
+            let arms = attached.schemas.iter().map(|schema| Arm {
+                sql: format!(
+                    "SELECT {COLUMNS}, {passes} FROM {schema}.events e INDEXED BY {index} WHERE {bounds} ORDER BY {order}"
+                ),
+                values: values.clone(),
+            });
+            merge(&attached.connection, arms, limit.clamp(1, PAGE_ROWS_MAX), &mut |row| {
+                let cursor = Cursor { time_ns: row.get(2)?, seq: row.get(0)? };
+                Ok((cursor, if row.get(24)? { Looked::Taken(read(row)?) } else { Looked::Passed }))
+            })
+        })
+    }
+
+    /// Events in the order of the journal, from a place on, for whoever watches them come in.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn events_from(&self, from: u64, limit: usize) -> Result<Vec<EventRow>, QueryError> {
+        let from = crate::row::integer(from);
+        self.with(|attached| {
+            let mut found = Vec::new();
+            for schema in attached.schemas.iter().rev() {
+                let sql = format!("SELECT {COLUMNS} FROM {schema}.events e WHERE e.seq >= ?1 ORDER BY e.seq LIMIT ?2");
+                let mut statement = attached.connection.prepare_cached(&sql)?;
+                let left = crate::row::integer((limit - found.len()) as u64);
+                let rows = statement.query_map((from, left), read)?;
+                found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
+                if found.len() >= limit {
+                    break;
+                }
+            }
+            found.sort_unstable_by_key(|row| row.seq);
+            Ok(found)
+        })
+    }
+
+    /// An event with everything that is known of it but its contents.
+    ///
+    /// # Errors
+    /// [`QueryError::NotFound`] when nothing has that id.
+    pub fn event(&self, id: &str) -> Result<EventDetail, QueryError> {
+        let lower = id.trim().to_ascii_lowercase();
+        self.with(|attached| {
+            for schema in &attached.schemas {
+                if let Some(detail) = detail(&attached.connection, schema, &lower)? {
+                    return Ok(detail);
+                }
+            }
+            Err(QueryError::NotFound(id.chars().take(80).collect()))
+        })
+    }
+}
+
+/// The index along which events go where nothing narrows them. It is on the time as text: texts of one length sort as the times do.
+const BY_TIME: &str = "events_time";
+
+/// A statement for one partition: along which index, between which bounds, and which of the rows there pass.
+struct Asked {
+    index: &'static str,
+    bounds: String,
+    passes: String,
+    values: Vec<Value>,
+}
+
+impl EventFilter {
+    /// One condition goes along an index. The others are looked at row by row, so that the clock can be, too.
+    fn asked(&self, from: Cursor) -> Asked {
+        // What narrows most comes first.
+        let error = self.status.as_ref().filter(|status| *status == "error");
+        let conditions = [
+            ("e.session_id = ?", &self.session, "events_session"),
+            ("e.trace_id = ?", &self.trace.as_ref().map(|trace| trace.to_ascii_lowercase()), "events_trace"),
+            ("e.user_id = ?", &self.user, "events_user"),
+            ("e.status = 'error' AND ? IS NOT NULL", &error.cloned(), "events_error"),
+            ("e.tool_name = ?", &self.tool, "events_tool"),
+            ("e.agent = ?", &self.agent, "events_agent"),
+            ("e.risks IS NOT NULL AND instr(', ' || e.risks || ',', ', ' || ? || ',') > 0", &self.risk, "events_risk"),
+            ("coalesce(e.response_model, e.request_model) = ?", &self.model, "events_model"),
+            ("e.application = ?", &self.application, "events_application"),
+            ("e.kind = ?", &self.kind, "events_kind"),
+            ("e.status = ?", &self.status, ""),
+        ];
+        let mut index = BY_TIME;
+        let (mut bounds, mut passes) = (String::new(), vec!["1".to_owned()]);
+        // The first two are where the page before ended.
+        let mut values = vec![Value::Null, Value::Integer(from.seq)];
+        for (condition, value, along) in conditions {
+            let Some(value) = value else { continue };
+            values.push(Value::Text(value.clone()));
+            let condition = condition.replace('?', &format!("?{}", values.len()));
+            if index == BY_TIME && !along.is_empty() {
+                index = along;
+                bounds = format!(" AND {condition}");
+            } else {
+                passes.push(format!("ifnull({condition}, 0)"));
+            }
+        }
+        if let Some(score) = self.score {
+            values.push(Value::Real(score));
+            passes.push(format!("ifnull(e.score >= ?{}, 0)", values.len()));
+        }
+        let time = |ns: i64| if index == BY_TIME { Value::Text(iso(ns)) } else { Value::Integer(ns) };
+        let column = if index == BY_TIME { "e.time" } else { "e.time_ns" };
+        values[0] = time(from.time_ns);
+        for (ns, comparison) in [(self.since_ns, ">="), (self.until_ns, "<")] {
+            let Some(ns) = ns else { continue };
+            values.push(time(ns));
+            bounds.push_str(&format!(" AND {column} {comparison} ?{}", values.len()));
+        }
+        bounds = format!("{column} <= ?1 AND ({column} < ?1 OR e.seq < ?2){bounds}");
+        Asked { index, bounds, passes: passes.join(" AND "), values }
+    }
+
+    /// Whether a row passes, for whoever has rows already.
+    #[must_use]
+    pub fn passes(&self, row: &EventRow) -> bool {
+        let is = |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
+        is(&self.kind, Some(&row.kind))
+            && is(&self.user, row.user_id.as_deref())
+            && is(&self.agent, row.agent.as_deref())
+            && is(&self.application, row.application.as_deref())
+            && is(&self.model, row.model.as_deref())
+            && is(&self.tool, row.tool.as_deref())
+            && is(&self.session, row.session_id.as_deref())
+            && is(&self.trace, row.trace_id.as_deref())
+            && is(&self.status, Some(&row.status))
+            && self.risk.as_ref().is_none_or(|risk| row.risks.contains(risk))
+            && self.score.is_none_or(|score| row.score.is_some_and(|found| found >= score))
+    }
+}
+
+pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<EventRow> {
+    let risks: Option<String> = row.get(19)?;
+    Ok(EventRow {
+        seq: row.get::<_, i64>(0)?.unsigned_abs(),
+        event_id: row.get(1)?,
+        time: iso(row.get(2)?),
+        observed: iso(row.get(3)?),
+        kind: row.get(4)?,
+        phase: row.get(5)?,
+        name: row.get(6)?,
+        session_id: row.get(7)?,
+        trace_id: row.get(8)?,
+        user_id: row.get(9)?,
+        application: row.get(10)?,
+        agent: row.get(11)?,
+        model: row.get(12)?,
+        tool: row.get(13)?,
+        status: row.get(14)?,
+        error: row.get(15)?,
+        // Milliseconds of a duration fit a double.
+        #[allow(clippy::cast_precision_loss)]
+        duration_ms: row.get::<_, Option<i64>>(16)?.map(|ns| ns as f64 / 1e6),
+        score: row.get(17)?,
+        verdict: row.get(18)?,
+        risks: risks.iter().flat_map(|risks| risks.split(", ")).map(str::to_owned).collect(),
+        input_tokens: row.get(20)?,
+        output_tokens: row.get(21)?,
+        title: row.get(22)?,
+        severity: row.get(23)?,
+    })
+}
+
+fn detail(connection: &Connection, schema: &str, id: &str) -> Result<Option<EventDetail>, QueryError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, e.span_id, e.parent_span_id, e.call_id, e.turn, e.user_proof, e.agent_proof, e.delegation, e.credential,
+           e.client_address, e.source_path, e.dialect, e.provider, e.scanned_bytes, e.unscanned_bytes, e.attributes, e.sanitized
+         FROM {schema}.events e WHERE e.id = ?1 ORDER BY e.seq LIMIT 1"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([id])?;
+    let Some(found) = rows.next()? else { return Ok(None) };
+    let row = read(found)?;
+    let at = |place: usize| 24 + place;
+    let json = |place: usize| -> rusqlite::Result<Option<serde_json::Value>> {
+        Ok(found.get::<_, Option<String>>(at(place))?.and_then(|text| serde_json::from_str(&text).ok()))
+    };
+    let all =
+        json(14)?.and_then(|value| if let serde_json::Value::Object(map) = value { Some(map) } else { None }).unwrap_or_default();
+    let (attributes, withheld) = shown(all);
+    let seq = crate::row::integer(row.seq);
+    Ok(Some(EventDetail {
+        span_id: found.get(at(0))?,
+        parent_span_id: found.get(at(1))?,
+        call_id: found.get(at(2))?,
+        turn: found.get(at(3))?,
+        user_proof: found.get(at(4))?,
+        agent_proof: found.get(at(5))?,
+        delegation: json(6)?.and_then(|value| serde_json::from_value(value).ok()).unwrap_or_default(),
+        credential: found.get(at(7))?,
+        client_address: found.get(at(8))?,
+        source: found.get(at(9))?,
+        dialect: found.get(at(10))?,
+        provider: found.get(at(11))?,
+        scanned_bytes: found.get(at(12))?,
+        unscanned_bytes: found.get(at(13))?,
+        sanitized: json(15)?,
+        attributes,
+        withheld,
+        pieces: pieces(connection, schema, seq)?,
+        findings: findings(connection, schema, seq)?,
+        row,
+    }))
+}
+
+/// The attributes that name and measure, and the names of the others.
+pub(crate) fn shown(
+    attributes: serde_json::Map<String, serde_json::Value>,
+) -> (serde_json::Map<String, serde_json::Value>, Vec<String>) {
+    let mut withheld = Vec::new();
+    let kept = attributes.into_iter().filter_map(|(name, value)| {
+        if is_shown(&name, &value) {
+            return Some((name, value));
+        }
+        withheld.push(name);
+        None
+    });
+    let kept = kept.collect();
+    (kept, withheld)
+}
+
+fn is_shown(name: &str, value: &serde_json::Value) -> bool {
+    let is_short = |value: &serde_json::Value| match value {
+        serde_json::Value::String(text) => text.chars().nth(VALUE_CHARS_MAX).is_none(),
+        serde_json::Value::Object(_) | serde_json::Value::Array(_) => false,
+        _ => true,
+    };
+    let is_plain = match value {
+        serde_json::Value::Array(items) => items.iter().all(is_short),
+        value => is_short(value),
+    };
+    let is_ours = name.starts_with("watchkeeper.") && !HELD_BACK.contains(&name);
+    is_plain && (is_ours || SHOWN.iter().any(|beginning| name.starts_with(beginning)))
+}
+
+fn pieces(connection: &Connection, schema: &str, seq: i64) -> Result<Vec<EventPiece>, QueryError> {
+    let sql = format!(
+        "SELECT p.ord, p.direction, p.role, p.part, p.history, c.bytes, lower(hex(c.content_id))
+         FROM {schema}.pieces p LEFT JOIN {schema}.contents c ON c.id = p.content WHERE p.seq = ?1 ORDER BY p.ord"
+    );
+    let name = |names: &[&str], code: i64| {
+        usize::try_from(code).ok().and_then(|code| names.get(code)).map_or("", |name| name).to_owned()
+    };
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map([seq], |row| {
+        Ok(EventPiece {
+            ord: row.get(0)?,
+            direction: if row.get::<_, i64>(1)? == 0 { "input" } else { "output" }.to_owned(),
+            role: name(&ROLES, row.get(2)?),
+            part: name(&PARTS, row.get(3)?),
+            history: row.get(4)?,
+            bytes: row.get(5)?,
+            content_id: row.get::<_, Option<String>>(6)?.filter(|id| !id.is_empty()),
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+fn findings(connection: &Connection, schema: &str, seq: i64) -> Result<Vec<EventFinding>, QueryError> {
+    let sql = format!(
+        "SELECT ord, risk, technique, rule, score, start, \"end\", view FROM {schema}.findings WHERE seq = ?1 ORDER BY ord, n"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let rows = statement.query_map([&seq as &dyn ToSql], |row| {
+        Ok(EventFinding {
+            ord: row.get(0)?,
+            risk: row.get(1)?,
+            technique: row.get(2)?,
+            rule: row.get(3)?,
+            score: row.get(4)?,
+            start: row.get(5)?,
+            end: row.get(6)?,
+            view: row.get(7)?,
+        })
+    })?;
+    Ok(rows.collect::<rusqlite::Result<_>>()?)
+}

@@ -1,0 +1,101 @@
+//! Rows of all partitions as one list: each partition gives its own in order, and the newest head of all goes first.
+
+use std::time::{Duration, Instant};
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, Rows, params_from_iter};
+
+use super::Page;
+use super::cursor::Cursor;
+use crate::error::QueryError;
+
+/// How long rows are looked at for one page. Whoever filters for what hardly any row has gets the rows that were found by then, and goes
+/// on from there.
+const LOOK_MAX: Duration = Duration::from_millis(200);
+
+/// Rows that are looked at between two looks at the clock.
+const ROWS_PER_LOOK: u32 = 64;
+
+/// What is asked of one partition: rows in order, newest first.
+pub(super) struct Arm {
+    /// The statement.
+    pub(super) sql: String,
+    /// What is bound.
+    pub(super) values: Vec<Value>,
+}
+
+/// What a row is.
+pub(super) enum Looked<T> {
+    /// One of the page.
+    Taken(T),
+    /// One that does not pass.
+    Passed,
+}
+
+/// A page of the rows of all arms. `look` says where a row stands and whether it belongs to the page.
+pub(super) fn merge<T>(
+    connection: &Connection,
+    arms: impl Iterator<Item = Arm>,
+    limit: usize,
+    look: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<(Cursor, Looked<T>)>,
+) -> Result<Page<T>, QueryError> {
+    let mut found = Vec::new();
+    let next = each(connection, arms, LOOK_MAX, look, &mut |row| {
+        found.push(row);
+        found.len() < limit
+    })?;
+    Ok(Page { rows: found, next: next.map(|cursor| cursor.to_string()) })
+}
+
+/// Gives every row that passes to `take`, as long as that wants more and there is time. Where it stopped, if it did before the end.
+pub(super) fn each<T>(
+    connection: &Connection,
+    arms: impl Iterator<Item = Arm>,
+    time_max: Duration,
+    look: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<(Cursor, Looked<T>)>,
+    take: &mut dyn FnMut(T) -> bool,
+) -> Result<Option<Cursor>, QueryError> {
+    let arms: Vec<Arm> = arms.collect();
+    let mut statements = Vec::with_capacity(arms.len());
+    for arm in &arms {
+        statements.push(connection.prepare_cached(&arm.sql)?);
+    }
+    let mut streams: Vec<Stream<'_, T>> = Vec::with_capacity(arms.len());
+    for (statement, arm) in statements.iter_mut().zip(&arms) {
+        let mut stream = Stream { rows: statement.query(params_from_iter(&arm.values))?, head: None };
+        stream.step(look)?;
+        streams.push(stream);
+    }
+    let began = Instant::now();
+    let mut looked = 0_u32;
+    loop {
+        let newest = streams.iter_mut().filter(|stream| stream.head.is_some()).max_by_key(|stream| stream.place());
+        let Some(stream) = newest else { return Ok(None) };
+        let Some((place, row)) = stream.head.take() else { return Ok(None) };
+        stream.step(look)?;
+        let wants_more = if let Looked::Taken(row) = row { take(row) } else { true };
+        looked = looked.wrapping_add(1);
+        let is_late = looked.is_multiple_of(ROWS_PER_LOOK) && began.elapsed() > time_max;
+        if !wants_more || is_late {
+            let is_end = streams.iter().all(|stream| stream.head.is_none());
+            return Ok((!is_end).then_some(place));
+        }
+    }
+}
+
+/// The rows of an arm, and the first of them that was not given yet.
+struct Stream<'s, T> {
+    rows: Rows<'s>,
+    head: Option<(Cursor, Looked<T>)>,
+}
+
+impl<T> Stream<'_, T> {
+    fn step(&mut self, look: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<(Cursor, Looked<T>)>) -> rusqlite::Result<()> {
+        self.head = self.rows.next()?.map(look).transpose()?;
+        Ok(())
+    }
+
+    fn place(&self) -> Cursor {
+        self.head.as_ref().map_or(Cursor { time_ns: i64::MIN, seq: i64::MIN }, |(place, _)| *place)
+    }
+}

@@ -1,0 +1,40 @@
+//! Lists for people who look: events, sessions, detections, entities, and what is counted over time. Without contents.
+//!
+//! A list goes from page to page with a cursor, which is opaque to whoever holds it. What is counted comes from rollups, so that it
+//! costs what is shown and not what was recorded.
+
+mod cursor;
+mod detections;
+mod entities;
+mod events;
+mod merge;
+mod models;
+mod overview;
+mod sessions;
+mod usage;
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+pub use detections::{
+    DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, Marked, Marks, Severities, State, without_values,
+};
+pub use entities::{Entities, EntityDetail, EntityInsight, EntityKind, EntityRisk, EntityRow};
+pub(crate) use events::shown;
+pub use events::{EventDetail, EventFilter, EventFinding, EventPiece, EventRow};
+pub use models::{ModelEvaluation, ModelPoint, ModelRow};
+pub use overview::{Bucket, Buckets, Totals};
+pub use sessions::{SessionFilter, SessionRow};
+pub use usage::{Usage, UsageBy, UsagePoint, UsageRow};
+
+/// Most rows of a page.
+pub const PAGE_ROWS_MAX: usize = 500;
+
+/// A page of a list.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct Page<T> {
+    /// The rows.
+    pub rows: Vec<T>,
+    /// The `cursor` of the next page; none behind the last one.
+    pub next: Option<String>,
+}
