@@ -1,4 +1,4 @@
-import { useQuery, useQueryClient } from "@tanstack/react-query";
+import { useQuery, useQueryClient, type QueryClient } from "@tanstack/react-query";
 import { api, take, type Schema } from "./client";
 import { ApiProblem } from "./problem";
 
@@ -36,7 +36,7 @@ export function useSignIn() {
   const queries = useQueryClient();
   return async (key: string) => {
     await api.POST("/api/session", { body: { key } });
-    queries.clear();
+    forgetAll(queries);
     await queries.refetchQueries({ queryKey: KEY });
   };
 }
@@ -45,13 +45,16 @@ export function useSignOut() {
   const queries = useQueryClient();
   return async () => {
     await api.DELETE("/api/session");
-    queries.clear();
-    queries.setQueryData(KEY, null);
+    endSession(queries);
   };
 }
 
-/** Forgets what was shown: the sign-in is over. */
-export function endSession(queries: ReturnType<typeof useQueryClient>): void {
-  queries.removeQueries({ predicate: (query) => query.queryKey[0] !== KEY[0] });
+/** The sign-in is over: what was shown is forgotten. */
+export function endSession(queries: QueryClient): void {
+  forgetAll(queries);
   queries.setQueryData(KEY, null);
+}
+
+function forgetAll(queries: QueryClient): void {
+  queries.removeQueries({ predicate: (query) => query.queryKey[0] !== KEY[0] });
 }

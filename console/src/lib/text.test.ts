@@ -28,6 +28,13 @@ describe("runs", () => {
     ["blanks that are no space", "a\u3164b\u2800c\u115fd", "a[HF]b[BLANK]c[HCF]d"],
   ])("%s", (_name, text, expected) => expect(shown(text)).toBe(expected));
 
+  test("tokens of the sanitiser are short, and nothing else is one", () => {
+    const token = "<EMAIL:v26:abcdefghijklmnopqrstuvwxyz234567@example.com>";
+    expect(shown(`to ${token}.`)).toBe("to [EMAIL abcde…@example.com].");
+    expect(runs(`to ${token}.`, "block").map((run) => [run.kind, run.start, run.end])).toEqual([["plain", 0, 3], ["token", 3, 59], ["plain", 59, 60]]);
+    for (const text of ["<b>", token.replace("v26:", ""), token.replace("abc", "ABC"), token.replace(">", ""), `<${"A".repeat(40)}${token.slice(6)}`]) expect(shown(text)).toBe(text);
+  });
+
   test("a text cannot leave its line", () => expect(shown("a\n\tb\r\nc", "line")).toBe("a[↵][⇥]b[CR][↵]c"));
 
   test("places count code points and cover the text", () => {

@@ -4,7 +4,14 @@
 /** A part of a text. `plain` may be shown as it is; `sign` stands for characters that are not shown themselves. */
 export type Run =
   | { readonly kind: "plain"; readonly text: string; readonly start: number; readonly end: number }
-  | { readonly kind: "sign"; readonly label: string; readonly title: string; readonly start: number; readonly end: number };
+  | { readonly kind: "sign" | "token"; readonly label: string; readonly title: string; readonly start: number; readonly end: number };
+
+/** What the sanitiser puts in the place of a personal value (docs/reference/record-format.md, section 2). */
+const TOKEN = /<([A-Z][A-Z0-9_]{0,31})(?::([A-Z][A-Z0-9_]{0,31}))?:([A-Za-z0-9.-]{1,16}):([a-z2-7]{32})([@:][A-Za-z0-9.+_-]{1,64})?>/y;
+/** Longest token, in bytes; all of them are ASCII. */
+const TOKEN_MAX = 176;
+/** Characters of a token's id that tell it apart for the eye. */
+const TOKEN_ID_SHOWN = 5;
 
 /** `block` keeps line breaks and tabs; `line` shows them as signs, so that a text cannot leave its line. */
 export type Layout = "block" | "line";
@@ -89,9 +96,9 @@ export function runs(text: string, layout: Layout): Run[] {
   const plain = (to: number) => {
     if (to > plainFrom) made.push({ kind: "plain", text: points.slice(plainFrom, to).join(""), start: plainFrom, end: to });
   };
-  const sign = (start: number, end: number, label: string, title: string) => {
+  const sign = (start: number, end: number, label: string, title: string, kind: "sign" | "token" = "sign") => {
     plain(start);
-    made.push({ kind: "sign", label, title, start, end });
+    made.push({ kind, label, title, start, end });
     plainFrom = end;
   };
   const at = (index: number) => points[index]?.codePointAt(0) ?? -1;
@@ -100,6 +107,12 @@ export function runs(text: string, layout: Layout): Run[] {
   while (index < points.length) {
     const char = points[index] ?? "";
     const point = at(index);
+    const token = char === "<" ? tokenAt(points, index) : null;
+    if (token) {
+      sign(index, index + token.length, token.label, token.title, "token");
+      index += token.length;
+      continue;
+    }
     if (point >= 0x20 && point < 0x7f) {
       index += 1;
       continue;
@@ -133,6 +146,16 @@ export function runs(text: string, layout: Layout): Run[] {
   }
   plain(points.length);
   return made;
+}
+
+/** The token that begins there. */
+function tokenAt(points: readonly string[], from: number): { length: number; label: string; title: string } | null {
+  TOKEN.lastIndex = 0;
+  const match = TOKEN.exec(points.slice(from, from + TOKEN_MAX).join(""));
+  if (!match) return null;
+  const [whole, type = "", inner, , id = "", feature = ""] = match;
+  const label = `${inner ?? type} ${id.slice(0, TOKEN_ID_SHOWN)}…${feature}`;
+  return { length: whole.length, label, title: `${whole}: a value that the sanitiser replaced; equal values have equal tokens` };
 }
 
 /** Where a stretch that is shown as one sign ends, or `from`: tags, several selectors, marks that pile up. */
@@ -199,7 +222,7 @@ export function markedRuns<T>(text: string, layout: Layout, all: readonly Mark<T
     const cuts: number[] = [];
     for (let edge = next; edge < sorted.length && (sorted[edge] ?? 0) < run.end; edge += 1) cuts.push(sorted[edge] ?? 0);
     const of = (start: number, end: number) => marks.filter((mark) => mark.start < end && mark.end > start).map((mark) => mark.of);
-    if (run.kind === "sign" || cuts.length === 0) {
+    if (run.kind !== "plain" || cuts.length === 0) {
       parts.push({ run, marks: of(run.start, run.end) });
       continue;
     }

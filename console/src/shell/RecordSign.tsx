@@ -18,13 +18,16 @@ export function usePulse() {
   });
 }
 
+/** The generator reads an object that is written in place as one that can hold nothing. */
+export type RecordState = Omit<Schema<"RecordState">, "progress"> & { progress: Schema<"Progress"> };
+
 export type Standing = { readonly tone: "good" | "medium" | "critical"; readonly word: string; readonly says: string };
 
 /** Seconds behind which a record that is not sealed is worth a word. */
 const LATE_S = 120;
 
 /** What there is to say of the record, the worst first. */
-export function standingOf(record: Schema<"RecordState">): Standing {
+export function standingOf(record: RecordState): Standing {
   const { progress, checkpoint, stopped, gaps, failing } = record;
   if (stopped) return { tone: "critical", word: "Recording stopped", says: stopped };
   const unsealed = progress.recorded - progress.sealed;
@@ -32,7 +35,7 @@ export function standingOf(record: Schema<"RecordState">): Standing {
     return { tone: "medium", word: "Sealing is late", says: `${count(unsealed)} records are not under a checkpoint; the newest is ${span((checkpoint?.age_s ?? 0) * 1000)} old` };
   }
   if (gaps > 0) return { tone: "medium", word: `${count(gaps)} known ${gaps === 1 ? "gap" : "gaps"}`, says: "The record says itself what is missing; Integrity lists it" };
-  if (failing.length > 0) return { tone: "medium", word: "A service does not answer", says: failing.map((each) => each.name).join(", ") };
+  if (failing.length > 0) return { tone: "medium", word: "A service does not answer", says: failing.map((each) => each.who).join(", ") };
   return { tone: "good", word: "Recording", says: `${count(progress.recorded)} recorded, ${count(progress.sealed)} sealed, ${count(progress.detected)} examined, no known gap` };
 }
 

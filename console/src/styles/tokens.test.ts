@@ -43,6 +43,7 @@ const TEXT: [string, string[]][] = [
   ["accent", [...SURFACES, "accent-soft"]],
   ["on-accent", ["accent-fill", "accent-hover"]],
   ["sign", ["sign-soft"]],
+  ["on-critical", ["critical-fill", "high"]],
   ...["critical", "high", "medium", "low", "neutral", "good"].map((name): [string, string[]] => [name, [...SURFACES, `${name}-soft`]]),
 ];
 const SHAPES: [string, string[]][] = [

@@ -74,7 +74,7 @@ export function TimeChart({ times, series, how, height = 160, format = short, on
       padding: [8, 6, 0, 0],
       scales: { x: { range: () => [xs[0] ?? 0, (xs.at(-1) ?? 0) + step] }, y: { range: (_, __, max) => [0, Math.max(max * 1.08, 1e-9)] } },
       axes: [
-        { stroke: ink, font, grid: { show: false }, ticks: { stroke: line, size: 4 }, size: 30, gap: 4 },
+        { stroke: ink, font, grid: { show: false }, ticks: { stroke: line, size: 4 }, size: 26, gap: 4, space: 64, values: (_, splits, __, ___, step) => splits.map((at) => axisTime(new Date(at * 1000).toISOString(), zone, step)) },
         { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { show: false }, size: 46, gap: 4, space: 34, values: (_, splits) => splits.map((value) => format(value)) },
       ],
       series: [{}, ...order.map((index) => {
@@ -101,6 +101,14 @@ export function TimeChart({ times, series, how, height = 160, format = short, on
   }, [times, series, how, height, format, theme, isDark, zone, onRange === undefined]);
 
   return <div className="chart" ref={box} role="img" aria-label={label} />;
+}
+
+const DAY_S = 86_400;
+
+/** A time at an axis: the clock, or the day where it begins or where steps are days. */
+function axisTime(time: string, zone: Zone, step: number): string {
+  const [day = "", clock = ""] = timestamp(time, zone, 0).split(" ");
+  return step >= DAY_S || clock === "00:00:00" ? day.slice(5) : clock.slice(0, 5);
 }
 
 /** What the values are where the pointer is. */

@@ -46,6 +46,13 @@ const PATHS = {
 
 export type IconName = keyof typeof PATHS;
 
+/** What stands for a kind of event. */
+export const KIND_ICON: Readonly<Record<string, IconName>> = {
+  model_call: "models", tool_call: "tool", retrieval: "search", guardrail: "detections", agent_step: "flow", external_call: "out", data_access: "eye",
+  admin: "settings", session: "user", gap: "warning", detection: "detections", evaluation: "check", system_prompt: "note", installation: "download",
+  response_action: "check",
+};
+
 /** A picture beside a word; it says nothing by itself. */
 export function Icon({ name, className }: { name: IconName; className?: string }) {
   return (

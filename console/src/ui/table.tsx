@@ -1,5 +1,5 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useCallback, useEffect, useRef, type ReactNode } from "react";
+import { useCallback, useEffect, useRef, useState, type ReactNode } from "react";
 import { usePrefs } from "../lib/prefs";
 import { useShortcuts } from "../lib/shortcuts";
 
@@ -10,6 +10,8 @@ export interface Column<Row> {
   readonly head: ReactNode;
   readonly cell: (row: Row) => ReactNode;
   readonly isRight?: boolean;
+  /** Pixels of the table from which on there is room for it. */
+  readonly from?: number;
 }
 
 const ROW_PX = { normal: 34, compact: 28 } as const;
@@ -19,7 +21,7 @@ const OVERSCAN = 12;
 const NEAR_END = 30;
 
 /** A table of as many rows as there are: only those in sight are in the page. j, k and Enter go through it. */
-export function DataTable<Row>({ label, rows, columns, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true }: {
+export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true }: {
   label: string;
   rows: readonly Row[];
   columns: readonly Column<Row>[];
@@ -35,6 +37,15 @@ export function DataTable<Row>({ label, rows, columns, rowKey, active, onActive,
   keys?: boolean;
 }) {
   const body = useRef<HTMLDivElement>(null);
+  const [width, setWidth] = useState(Infinity);
+  useEffect(() => {
+    const host = body.current;
+    if (!host) return undefined;
+    const resized = new ResizeObserver(() => setWidth(host.clientWidth));
+    resized.observe(host);
+    return () => resized.disconnect();
+  }, []);
+  const columns = all.filter((column) => (column.from ?? 0) <= width);
   const { density } = usePrefs();
   const height = ROW_PX[density];
   const virtual = useVirtualizer({ count: rows.length, getScrollElement: () => body.current, estimateSize: () => height, overscan: OVERSCAN });
@@ -92,7 +103,7 @@ export function DataTable<Row>({ label, rows, columns, rowKey, active, onActive,
               // oxlint-disable-next-line jsx-a11y/click-events-have-key-events
               <div key={rowKey(row)} role="row" data-row={item.index} aria-rowindex={item.index + 2} aria-selected={onActive ? isActive : undefined}
                 tabIndex={isActive ? 0 : -1} className={classes} style={{ transform: `translateY(${item.start}px)`, gridTemplateColumns: tracks }}
-                onClick={() => (onActive ?? onOpen)?.(row)} onDoubleClick={() => onOpen?.(row)}>
+                onClick={() => (onOpen ?? onActive)?.(row)}>
                 {columns.map((column) => <div key={column.name} role="gridcell" className={column.isRight ? "right" : undefined}>{column.cell(row)}</div>)}
               </div>
             );

@@ -6,7 +6,7 @@ import { count } from "../lib/units";
 import { head, markedRuns, plainLine, runs, type Mark, type Run } from "../lib/text";
 
 function Shown({ run }: { run: Run }) {
-  return run.kind === "plain" ? <>{run.text}</> : <span className="sign" title={run.title}>{run.label}</span>;
+  return run.kind === "plain" ? <>{run.text}</> : <span className={run.kind} title={run.title}>{run.label}</span>;
 }
 
 /** A text of the record in one line: a name, an id, a title. Never markup, never a link, never out of its place. */
@@ -24,17 +24,20 @@ export const Rec = memo(function Rec({ text, max = 300, className }: { text: str
   );
 });
 
+/** What was found in a stretch of a text. */
+export interface Found {
+  readonly says: string;
+  /** Worth a hint, and no alarm. */
+  readonly isWeak: boolean;
+}
+
+const NO_MARKS: readonly Mark<Found>[] = [];
+
 /** Code points of a text that are shown at once; more on request. */
 const BLOCK_MAX = 6_000;
 
 /** A text of the record as it was said, with what was found in it marked. */
-export function RecBlock<T extends string>({ text, marks = [], chosen, onMark, className }: {
-  text: string;
-  marks?: readonly Mark<T>[];
-  chosen?: T | null;
-  onMark?: (of: T) => void;
-  className?: string;
-}) {
+export function RecBlock({ text, marks = NO_MARKS, className }: { text: string; marks?: readonly Mark<Found>[]; className?: string }) {
   const [max, setMax] = useState(BLOCK_MAX);
   const { parts, rest } = useMemo(() => {
     const begin = head(text, max);
@@ -44,13 +47,9 @@ export function RecBlock<T extends string>({ text, marks = [], chosen, onMark, c
     <div className={className ? `rec-block ${className}` : "rec-block"}>
       <bdi>
         {parts.map(({ run, marks }, index) => {
-          const [of] = marks;
-          if (of === undefined) return <Shown key={index} run={run} />;
-          const isChosen = chosen !== null && chosen !== undefined && marks.includes(chosen);
+          if (marks.length === 0) return <Shown key={index} run={run} />;
           return (
-            // A mark can be clicked; the list beside the text has the same as buttons.
-            // oxlint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-noninteractive-element-interactions
-            <mark key={index} className={isChosen ? "found chosen" : "found"} title={marks.join(", ")} onClick={onMark && (() => onMark(of))}>
+            <mark key={index} className={marks.some((mark) => !mark.isWeak) ? "found" : "found weak"} title={marks.map((mark) => mark.says).join(", ")}>
               <Shown run={run} />
             </mark>
           );

@@ -75,16 +75,14 @@ export function Detections() {
       name: "tick", width: "1.25rem", head: <span className="unseen">Ticked</span>,
       cell: (row: Detection) => <input type="checkbox" tabIndex={-1} checked={selected.has(row.detection_id)} aria-label="Tick" onClick={(event) => event.stopPropagation()} onChange={() => toggle(row.detection_id)} />,
     }] : []),
-    { name: "severity", width: "6rem", head: "Severity", cell: (row) => <Sev of={row.severity} /> },
-    { name: "title", width: "minmax(14rem, 3fr)", head: "Detection", cell: (row) => <><Rec text={row.title} className={row.state === "open" ? "strong" : ""} />{row.suppressed_by ? <> <Badge>suppressed</Badge></> : null}</> },
-    ...(id ? [] : [
-      { name: "grade", width: "6.5rem", head: "Got", cell: (row: Detection) => <Grade of={row.grade} /> },
-      { name: "technique", width: "8rem", head: "ATLAS", cell: (row: Detection) => <span className="mono small soft">{row.technique}</span> },
-    ]),
-    { name: "who", width: "minmax(7rem, 1fr)", head: "Who", cell: (row) => <Rec text={row.user_id ?? row.agent ?? row.application} className="soft" /> },
-    ...(id ? [] : [{ name: "where", width: "minmax(7rem, 1fr)", head: "Application", cell: (row: Detection) => <Rec text={row.application ?? row.agent} className="soft" /> }]),
-    ...(id ? [] : [{ name: "state", width: "8rem", head: "State", cell: (row: Detection) => <StateOf row={row} /> }]),
-    { name: "time", width: "5.5rem", head: "When", isRight: true, cell: (row) => <span className="soft"><When time={row.time} /></span> },
+    { name: "severity", width: "5.5rem", head: "Severity", cell: (row) => <Sev of={row.severity} /> },
+    { name: "title", width: "minmax(8rem, 3fr)", head: "Detection", cell: (row) => <><Rec text={row.title} className={row.state === "open" ? "strong" : ""} />{row.suppressed_by ? <> <Badge>suppressed</Badge></> : null}</> },
+    { name: "grade", width: "6rem", head: "Got", from: 620, cell: (row) => <Grade of={row.grade} /> },
+    { name: "technique", width: "7.25rem", head: "ATLAS", from: 940, cell: (row) => <span className="mono small soft">{row.technique}</span> },
+    { name: "who", width: "minmax(4.5rem, 1fr)", head: "Who", cell: (row) => <Rec text={row.user_id ?? row.agent ?? row.application} className="soft" /> },
+    { name: "where", width: "minmax(6rem, 1fr)", head: "Application", from: 1040, cell: (row) => <Rec text={row.application ?? row.agent} className="soft" /> },
+    { name: "state", width: "7rem", head: "State", from: 800, cell: (row) => <StateOf row={row} /> },
+    { name: "time", width: "5rem", head: "When", isRight: true, cell: (row) => <span className="soft"><When time={row.time} /></span> },
   ];
 
   return (
@@ -161,10 +159,10 @@ function Groups({ filter, bounds, by, onOpen }: { filter: Filter; bounds: { sinc
     { name: "severity", width: "6rem", head: "Worst", cell: (row) => <Sev of={row.lead.severity} /> },
     { name: "count", width: "4rem", head: "Count", isRight: true, cell: (row) => <span className="num strong">{count(row.count)}</span> },
     { name: "title", width: "minmax(14rem, 3fr)", head: by === "rule" ? "Rule" : "Led by", cell: (row) => <Rec text={row.lead.title} className="strong" /> },
-    { name: "grade", width: "6.5rem", head: "Got", cell: (row) => <Grade of={row.lead.grade} /> },
-    { name: "key", width: "minmax(8rem, 1.4fr)", head: by === "rule" ? "Id" : "Incident", cell: (row) => <Rec text={row.key} className="mono small soft" /> },
-    { name: "who", width: "minmax(7rem, 1fr)", head: "Users", cell: (row) => <Rec text={row.users.join(", ")} className="soft" /> },
-    { name: "open", width: "5rem", head: "Open", isRight: true, cell: (row) => <span className="num soft">{count(row.open)}</span> },
+    { name: "grade", from: 680, width: "6rem", head: "Got", cell: (row) => <Grade of={row.lead.grade} /> },
+    { name: "key", from: 900, width: "minmax(8rem, 1.4fr)", head: by === "rule" ? "Id" : "Incident", cell: (row) => <Rec text={row.key} className="mono small soft" /> },
+    { name: "who", from: 760, width: "minmax(7rem, 1fr)", head: "Users", cell: (row) => <Rec text={row.users.join(", ")} className="soft" /> },
+    { name: "open", from: 560, width: "5rem", head: "Open", isRight: true, cell: (row) => <span className="num soft">{count(row.open)}</span> },
     { name: "last", width: "5.5rem", head: "Newest", isRight: true, cell: (row) => <span className="soft"><When time={row.last} /></span> },
   ];
   return (

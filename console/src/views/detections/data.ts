@@ -1,15 +1,14 @@
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useMemo } from "react";
 import { api, take, type Schema } from "../../api/client";
+import type { DETECTIONS } from "../names";
 
 export type Detection = Schema<"DetectionRow">;
 export type DetectionDetail = Schema<"DetectionDetail">;
 export type State = Schema<"State">;
 export type Verdict = Schema<"Verdict">;
 
-/** What the address of the view holds. */
-export const NAMES = ["id", "state", "severity", "rule", "technique", "user", "session", "application", "agent", "tool", "grade", "assignee", "correlation", "q", "suppressed", "group"] as const;
-export type Name = (typeof NAMES)[number];
+export type Name = (typeof DETECTIONS)[number];
 export type Filter = { readonly [P in Exclude<Name, "id" | "group">]?: string | undefined };
 
 const PAGE = 200;

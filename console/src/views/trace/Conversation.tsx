@@ -2,16 +2,10 @@ import { useMemo } from "react";
 import { duration } from "../../lib/time";
 import { score } from "../../lib/units";
 import type { Mark } from "../../lib/text";
-import { Icon, type IconName } from "../../ui/icons";
+import { Icon, KIND_ICON } from "../../ui/icons";
 import { Badge } from "../../ui/parts";
-import { Rec, RecBlock, When } from "../../ui/text";
+import { Rec, RecBlock, When, type Found } from "../../ui/text";
 import { conversation, type Trace, type TraceDetection, type TraceEvent, type TracePiece } from "./data";
-
-export const KIND_ICON: Readonly<Record<string, IconName>> = {
-  model_call: "models", tool_call: "tool", retrieval: "search", guardrail: "detections", agent_step: "flow", external_call: "out", data_access: "eye",
-  admin: "settings", session: "user", gap: "warning", detection: "detections", evaluation: "check", system_prompt: "note", installation: "download",
-  response_action: "check",
-};
 
 const ROLES: Readonly<Record<string, string>> = { system: "System", user: "User", assistant: "Model", tool: "Tool", document: "Document" };
 const PARTS: Readonly<Record<string, string>> = {
@@ -20,6 +14,8 @@ const PARTS: Readonly<Record<string, string>> = {
 
 /** A score from which on a text is worth a look. */
 const WORTH_A_LOOK = 0.4;
+/** A finding from which on its text is marked, not only underlined. */
+const STRONG = 0.65;
 
 /** What was said and done, each text once, with what was found in it marked. */
 export function Conversation({ trace, steps, chosen, detection, onChoose }: {
@@ -96,12 +92,12 @@ interface EvidencePart {
 }
 
 /** What is marked in a text: what inspection found, and what the detection that is chosen rests on. */
-function marksOf(piece: TracePiece, event: TraceEvent, detection: TraceDetection | undefined): Mark<string>[] {
-  const marks = piece.findings.map((finding): Mark<string> => ({ start: finding.start, end: finding.end, of: `${finding.rule} ${score(finding.score)}` }));
+function marksOf(piece: TracePiece, event: TraceEvent, detection: TraceDetection | undefined): Mark<Found>[] {
+  const marks = piece.findings.map((finding): Mark<Found> => ({ start: finding.start, end: finding.end, of: { says: `${finding.rule} ${score(finding.score)}`, isWeak: finding.score < STRONG } }));
   const evidence = Array.isArray(detection?.evidence) ? (detection.evidence as EvidencePart[]) : [];
   for (const part of evidence) {
     if (part.content === piece.content_id && (part.event === undefined || part.event === event.event_id) && part.start !== undefined && part.end !== undefined) {
-      marks.push({ start: part.start, end: part.end, of: part.what ?? "evidence" });
+      marks.push({ start: part.start, end: part.end, of: { says: part.what ?? "evidence", isWeak: false } });
     }
   }
   return marks;

@@ -1,17 +1,33 @@
-import { useMemo, useState } from "react";
-import { Icon } from "../../ui/icons";
-import { Empty } from "../../ui/parts";
+import { useEffect, useMemo, useRef, useState } from "react";
+import { counted } from "../../lib/units";
+import { Icon, KIND_ICON } from "../../ui/icons";
+import { Choice, Empty } from "../../ui/parts";
 import { Rec, When } from "../../ui/text";
-import { KIND_ICON } from "./Conversation";
 import { curve, graphOf, NODE } from "./graph";
 import type { Trace, TraceDetection } from "./data";
+
+const ZOOM_MIN = 0.45;
 
 const SAYS: Readonly<Record<string, string>> = { told: "told it to", kept: "wrote it down", recalled: "came back", carried: "carried its words", went_to: "went to" };
 
 /** How content flowed: from the text that asked for it to the call that followed, and to where that went. */
 export function Flow({ trace, detection, chosen, onChoose }: { trace: Trace; detection: TraceDetection | undefined; chosen: string | null; onChoose: (event: string) => void }) {
-  const graph = useMemo(() => graphOf(trace), [trace]);
-  const [zoom, setZoom] = useState(1);
+  const hasPath = detection !== undefined && trace.edges.some((edge) => edge.detection_id === detection.detection_id);
+  const [isAll, setAll] = useState(false);
+  const only = hasPath && !isAll ? detection : null;
+  const graph = useMemo(() => graphOf(trace, only), [trace, only]);
+  const canvas = useRef<HTMLDivElement>(null);
+  const [room, setRoom] = useState(0);
+  useEffect(() => {
+    const host = canvas.current;
+    if (!host) return undefined;
+    const resized = new ResizeObserver(() => setRoom(host.clientWidth));
+    resized.observe(host);
+    return () => resized.disconnect();
+  }, []);
+  const [chosenZoom, setZoom] = useState<number | null>(null);
+  const fit = room === 0 ? 1 : Math.min(1.15, Math.max(ZOOM_MIN, (room - 34) / graph.width));
+  const zoom = chosenZoom ?? fit;
   const flows = graph.links.filter((link) => link.kind !== "next");
   const isOn = (link: (typeof flows)[number]) => !detection || link.detections.has(detection.detection_id);
   const path = new Set(flows.filter(isOn).flatMap((link) => [link.from, link.to]));
@@ -23,13 +39,14 @@ export function Flow({ trace, detection, chosen, onChoose }: { trace: Trace; det
           <span><i className="k-source" />source</span><span><i className="k-path" />followed it</span><span><i className="k-out" />where it went</span><span><i className="k-next" />then</span>
         </div>
         <span className="end row">
-          {graph.left_out > 0 ? <span className="faint small">{graph.left_out} events that took no part are not drawn</span> : null}
-          <button type="button" className="btn tiny icon" aria-label="Smaller" onClick={() => setZoom(Math.max(0.4, zoom - 0.2))}>−</button>
-          <button type="button" className="btn tiny icon" aria-label="Larger" onClick={() => setZoom(Math.min(2, zoom + 0.2))}>+</button>
+          {graph.left_out > 0 ? <span className="faint small">{counted(graph.left_out, "event")} not drawn</span> : null}
+          {hasPath ? <Choice label="What is drawn" value={isAll ? "all" : "path"} options={[{ value: "path", says: "The path" }, { value: "all", says: "All of it" }]} onChoose={(value) => { setAll(value === "all"); setZoom(null); }} /> : null}
+          <button type="button" className="btn tiny icon" aria-label="Smaller" onClick={() => setZoom(Math.max(ZOOM_MIN, zoom - 0.15))}>−</button>
+          <button type="button" className="btn tiny icon" aria-label="Larger" onClick={() => setZoom(Math.min(2, zoom + 0.15))}>+</button>
         </span>
       </div>
       {flows.length === 0 ? <Empty icon="flow" title="No untrusted text was followed here">What happened is drawn in its order. A path appears when a call follows a text that came from a tool, a document or another agent.</Empty> : null}
-      <div className="flow-canvas" tabIndex={0} role="group" aria-label="Graph; the path is told in words beside it">
+      <div className="flow-canvas" ref={canvas} tabIndex={0} role="group" aria-label="Graph; the path is told in words beside it">
         <svg width={graph.width * zoom} height={graph.height * zoom} viewBox={`0 0 ${graph.width} ${graph.height}`}>
           <defs>
             {["next", "on", "off"].map((kind) => (

@@ -141,7 +141,7 @@ function Path({ trace, detection, steps, onChoose }: { trace: Trace; detection: 
       <ol>
         {[...steps].map(([id, at]) => {
           const event = trace.events.find((each) => each.event_id === id);
-          const isSource = edges.some((edge) => edge.from_event === id);
+          const isSource = edges.some((edge) => edge.edge === "told" && edge.from_event === id);
           return (
             <li key={id}>
               <button type="button" onClick={() => onChoose(id)}>

@@ -1,5 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { api, take, type Schema } from "../../api/client";
+import type { TRACE } from "../names";
 
 export type Trace = Schema<"TraceView">;
 export type TraceEvent = Schema<"TraceEvent">;
@@ -8,8 +9,7 @@ export type TraceFinding = Schema<"TraceFinding">;
 export type TraceEdge = Schema<"TraceEdge">;
 export type TraceDetection = Schema<"TraceDetection">;
 
-export const NAMES = ["view", "event", "detection"] as const;
-export type Name = (typeof NAMES)[number];
+export type Name = (typeof TRACE)[number];
 
 /** A trace without what was said, or with it and the reason, which is recorded. */
 export function useTrace(id: string, reason: string | null) {

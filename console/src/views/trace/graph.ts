@@ -1,7 +1,7 @@
 // The graph of a trace: what happened one after the other, and over it how content flowed from its source to a call and on.
 
 import dagre from "@dagrejs/dagre";
-import type { Trace, TraceEdge } from "./data";
+import type { Trace, TraceDetection, TraceEdge } from "./data";
 
 export interface Node {
   readonly id: string;
@@ -38,12 +38,13 @@ const EVENTS_MAX = 36;
 /** What an edge ends at: an event, or a place outside. */
 const target = (edge: TraceEdge): string | null => (edge.destination ? `to ${edge.destination}` : (edge.to_event ?? null));
 
-/** Lays the graph out. */
-export function graphOf(trace: Trace): Graph {
+/** Lays the graph out: all of the trace, or what one detection is about. */
+export function graphOf(trace: Trace, only: TraceDetection | null): Graph {
   const events = trace.events.filter((event) => event.kind !== "detection");
   const flows = new Map<string, { from: string; to: string; kind: string; shared: string; detections: Set<string> }>();
   const spoken = new Set<string>();
   for (const edge of trace.edges) {
+    if (only && edge.detection_id !== only.detection_id) continue;
     // What went out left from the call that is at its beginning, or at its end.
     const from = edge.destination ? (edge.from_event ?? edge.to_event) : edge.from_event;
     const to = target(edge);
@@ -55,7 +56,8 @@ export function graphOf(trace: Trace): Graph {
     flows.set(key, flow);
   }
   const acting = events.filter((event) => event.kind !== "agent_step" || event.pieces.length > 0 || spoken.has(event.event_id));
-  const drawn = acting.length <= EVENTS_MAX ? acting : acting.filter((event, at) =>
+  const rests = new Set(only?.events ?? []);
+  const drawn = only ? events.filter((event) => rests.has(event.event_id) || spoken.has(event.event_id)) : acting.length <= EVENTS_MAX ? acting : acting.filter((event, at) =>
     spoken.has(event.event_id) || spoken.has(acting[at - 1]?.event_id ?? "") || spoken.has(acting[at + 1]?.event_id ?? "")).slice(0, EVENTS_MAX * 2);
   const known = new Set(drawn.map((event) => event.event_id));
 
@@ -73,7 +75,8 @@ export function graphOf(trace: Trace): Graph {
   const links: Link[] = [];
   drawn.forEach((event, at) => {
     const next = drawn[at + 1];
-    if (next) links.push({ from: event.event_id, to: next.event_id, kind: "next", shared: "", detections: new Set(), points: [] });
+    const isTold = next && [...flows.values()].some((flow) => flow.from === event.event_id && flow.to === next.event_id);
+    if (next && !isTold) links.push({ from: event.event_id, to: next.event_id, kind: "next", shared: "", detections: new Set(), points: [] });
   });
   for (const flow of flows.values()) if (known.has(flow.from) && known.has(flow.to)) links.push({ ...flow, points: [] });
   links.forEach((link, at) => layout.setEdge(link.from, link.to, { weight: link.kind === "next" ? 3 : 1, minlen: 1 }, String(at)));
@@ -86,7 +89,7 @@ export function graphOf(trace: Trace): Graph {
     link.points = (layout.edge({ v: link.from, w: link.to, name: String(at) }) as { points: { x: number; y: number }[] }).points;
   });
   const { width = 0, height = 0 } = layout.graph() as { width?: number; height?: number };
-  return { nodes, links, width, height, left_out: acting.length - drawn.length };
+  return { nodes, links, width, height, left_out: Math.max(0, acting.length - drawn.length) };
 }
 
 /** A smooth line through points. */
