@@ -29,5 +29,5 @@ export default defineConfig({
   },
   server: { proxy: proxied },
   preview: { proxy: proxied, headers: { "content-security-policy": policy, "x-content-type-options": "nosniff" } },
-  test: { include: ["src/**/*.test.ts", "src/**/*.test.tsx"], environment: "node" },
+  test: { include: ["src/**/*.test.ts", "src/**/*.test.tsx"], environment: "node", testTimeout: 60_000 },
 });

@@ -1,7 +1,7 @@
 // SHA-256 (FIPS 180-4), in line. WebCrypto's answers come one by one through the event loop, some ten thousand a second; a tree of a
 // million leaves has two million hashes. Each verification first compares this one with WebCrypto's.
 
-const K = new Uint32Array([
+const K = new Int32Array([
   0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01, 0x243185be,
   0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa,
   0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967, 0x27b70a85,
@@ -10,21 +10,36 @@ const K = new Uint32Array([
   0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
 ]);
 
-const words = new Uint32Array(64);
+// One digest is made at a time: what it needs is kept from one to the next.
+const words = new Int32Array(64);
+const state = new Int32Array(8);
+const START = new Int32Array([0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19]);
+let padded = new Uint8Array(256);
 
-function block(state: Uint32Array, view: DataView, at: number): void {
-  for (let i = 0; i < 16; i += 1) words[i] = view.getUint32(at + i * 4);
+function block(at: number): void {
+  // Typed arrays hold a number at each of these places.
+  const [w, k, s] = [words as unknown as number[], K as unknown as number[], state as unknown as number[]] as [number[], number[], number[]];
+  const bytes = padded as unknown as { readonly [index: number]: number };
+  const byte = (index: number) => bytes[index] as number;
+  for (let i = 0, from = at; i < 16; i += 1, from += 4) w[i] = (byte(from) << 24) | (byte(from + 1) << 16) | (byte(from + 2) << 8) | byte(from + 3);
   for (let i = 16; i < 64; i += 1) {
-    const x = words[i - 15] as number;
-    const y = words[i - 2] as number;
+    const x = w[i - 15] as number;
+    const y = w[i - 2] as number;
     const s0 = ((x >>> 7) | (x << 25)) ^ ((x >>> 18) | (x << 14)) ^ (x >>> 3);
     const s1 = ((y >>> 17) | (y << 15)) ^ ((y >>> 19) | (y << 13)) ^ (y >>> 10);
-    words[i] = ((words[i - 16] as number) + s0 + (words[i - 7] as number) + s1) | 0;
+    w[i] = ((w[i - 16] as number) + s0 + (w[i - 7] as number) + s1) | 0;
   }
-  let [a, b, c, d, e, f, g, h] = state as unknown as [number, number, number, number, number, number, number, number];
+  let a = s[0] as number;
+  let b = s[1] as number;
+  let c = s[2] as number;
+  let d = s[3] as number;
+  let e = s[4] as number;
+  let f = s[5] as number;
+  let g = s[6] as number;
+  let h = s[7] as number;
   for (let i = 0; i < 64; i += 1) {
     const s1 = ((e >>> 6) | (e << 26)) ^ ((e >>> 11) | (e << 21)) ^ ((e >>> 25) | (e << 7));
-    const t1 = (h + s1 + ((e & f) ^ (~e & g)) + (K[i] as number) + (words[i] as number)) | 0;
+    const t1 = (h + s1 + ((e & f) ^ (~e & g)) + (k[i] as number) + (w[i] as number)) | 0;
     const s0 = ((a >>> 2) | (a << 30)) ^ ((a >>> 13) | (a << 19)) ^ ((a >>> 22) | (a << 10));
     const t2 = (s0 + ((a & b) ^ (a & c) ^ (b & c))) | 0;
     h = g;
@@ -36,28 +51,41 @@ function block(state: Uint32Array, view: DataView, at: number): void {
     b = a;
     a = (t1 + t2) | 0;
   }
-  const sums = [a, b, c, d, e, f, g, h];
-  for (let i = 0; i < 8; i += 1) state[i] = ((state[i] as number) + (sums[i] as number)) | 0;
+  s[0] = ((s[0] as number) + a) | 0;
+  s[1] = ((s[1] as number) + b) | 0;
+  s[2] = ((s[2] as number) + c) | 0;
+  s[3] = ((s[3] as number) + d) | 0;
+  s[4] = ((s[4] as number) + e) | 0;
+  s[5] = ((s[5] as number) + f) | 0;
+  s[6] = ((s[6] as number) + g) | 0;
+  s[7] = ((s[7] as number) + h) | 0;
 }
 
 /** The digest of the concatenated parts. */
 export function sha256(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
-  const length = parts.reduce((sum, part) => sum + part.length, 0);
-  const padded = new Uint8Array(Math.ceil((length + 9) / 64) * 64);
+  let length = 0;
+  for (const part of parts) length += part.length;
+  const blocks = (length + 9 + 63) >>> 6;
+  if (padded.length < blocks * 64) padded = new Uint8Array(blocks * 64);
   let at = 0;
   for (const part of parts) {
     padded.set(part, at);
     at += part.length;
   }
+  const end = blocks * 64;
+  padded.fill(0, length, end);
   padded[length] = 0x80;
-  const view = new DataView(padded.buffer);
-  view.setUint32(padded.length - 8, Math.floor(length / 0x2000_0000));
-  view.setUint32(padded.length - 4, (length << 3) >>> 0);
-  const state = new Uint32Array([0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19]);
-  for (let from = 0; from < padded.length; from += 64) block(state, view, from);
+  for (let i = 0, left = length * 8; i < 7; i += 1, left = Math.floor(left / 256)) padded[end - 1 - i] = left & 0xff;
+  state.set(START);
+  for (let from = 0; from < end; from += 64) block(from);
   const digest = new Uint8Array(32);
-  const out = new DataView(digest.buffer);
-  state.forEach((word, index) => out.setUint32(index * 4, word));
+  for (let i = 0; i < 8; i += 1) {
+    const word = state[i] as number;
+    digest[i * 4] = word >>> 24;
+    digest[i * 4 + 1] = word >>> 16;
+    digest[i * 4 + 2] = word >>> 8;
+    digest[i * 4 + 3] = word;
+  }
   return digest;
 }
 

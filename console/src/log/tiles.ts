@@ -1,5 +1,6 @@
 // C2SP tlog-tiles: where hashes lie, and nodes read from there.
 
+import { parseCheckpoint } from "./note";
 import { nodeHash, type Hash } from "./tree";
 
 /** Hashes of a full tile, and the height of a tile. */
@@ -43,16 +44,30 @@ export class Tiles {
     const path = tilePath(level, index, this.size);
     let tile = this.kept.get(path);
     if (!tile) {
-      tile = this.load(path, tileWidth(level, index, this.size));
+      tile = this.load(level, index);
       this.kept.set(path, tile);
     }
     return tile;
   }
 
-  private async load(path: string, width: number): Promise<Hash[]> {
-    const bytes = await this.fetch(path);
-    if (bytes.length !== width * HASH_BYTES) throw new TileError(`${path} has ${bytes.length} bytes, and should have ${width * HASH_BYTES}`);
+  private async load(level: number, index: number): Promise<Hash[]> {
+    const path = tilePath(level, index, this.size);
+    const width = tileWidth(level, index, this.size);
+    const bytes = await this.file(level, index);
+    if (bytes.length < width * HASH_BYTES || bytes.length % HASH_BYTES !== 0) throw new TileError(`${path} has ${bytes.length} bytes, and should have ${width * HASH_BYTES}`);
     return Array.from({ length: width }, (_, index) => bytes.slice(index * HASH_BYTES, (index + 1) * HASH_BYTES));
+  }
+
+  /** The tile, or the wider one that took its place: a log that has grown keeps no partial tiles of its earlier sizes. */
+  private async file(level: number | "entries", index: number): Promise<Uint8Array<ArrayBuffer>> {
+    try {
+      return await this.fetch(tilePath(level, index, this.size));
+    } catch (error) {
+      if (tileWidth(level, index, this.size) === TILE_WIDTH) throw error;
+      const { size } = parseCheckpoint(new TextDecoder().decode(await this.fetch("checkpoint")));
+      if (size <= this.size) throw error;
+      return this.fetch(tilePath(level, index, size));
+    }
   }
 
   /** The hash of the full subtree of 2^height leaves at `index` among those of its height. */
@@ -68,17 +83,17 @@ export class Tiles {
   /** The leaves of a bundle of entries. */
   async entries(index: number): Promise<Uint8Array<ArrayBuffer>[]> {
     const path = tilePath("entries", index, this.size);
-    const bytes = await this.fetch(path);
+    const width = tileWidth("entries", index, this.size);
+    const bytes = await this.file("entries", index);
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
     const leaves: Uint8Array<ArrayBuffer>[] = [];
     let at = 0;
-    while (at < bytes.length) {
+    while (at < bytes.length && leaves.length < width) {
       const length = at + 2 <= bytes.length ? view.getUint16(at) : Infinity;
       if (at + 2 + length > bytes.length) throw new TileError(`${path} is cut`);
       leaves.push(bytes.slice(at + 2, at + 2 + length));
       at += 2 + length;
     }
-    const width = tileWidth("entries", index, this.size);
     if (leaves.length !== width) throw new TileError(`${path} has ${leaves.length} entries, and should have ${width}`);
     return leaves;
   }

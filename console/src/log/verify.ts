@@ -53,6 +53,9 @@ export interface Options {
   readonly progress?: (leaves: number, of: number) => void;
 }
 
+/** `12,345 records`. */
+const records = (size: number) => `${size.toLocaleString("en-US")} ${size === 1 ? "record" : "records"}`;
+
 /** Bundles of entries that are asked for at once. */
 const AT_ONCE = 8;
 
@@ -119,7 +122,7 @@ function signatureStep(checkpoint: Checkpoint, signatures: readonly Checked[], l
   }
   const valid = byLog.filter((signature) => signature.outcome === "valid");
   if (valid.length > 0) {
-    return { name: "signature", state: "passed", says: `The checkpoint over ${checkpoint.size} records is signed by ${checkpoint.origin} (${valid.map((each) => each.scheme).join(", ")}).` };
+    return { name: "signature", state: "passed", says: `The checkpoint over ${records(checkpoint.size)} is signed by ${checkpoint.origin} (${valid.map((each) => each.scheme).join(", ")}).` };
   }
   if (byLog.some((signature) => signature.outcome === "unchecked")) {
     return { name: "signature", state: "skipped", says: "This browser cannot check Ed25519 signatures. `watchkeeper verify` can." };
@@ -135,12 +138,12 @@ async function consistencyStep(tiles: Tiles, checkpoint: Checkpoint, seen: Remem
     return { name, state: "failed", says: `At this address stood the log ${seen.origin} before; now it is ${checkpoint.origin}.` };
   }
   if (seen.size > checkpoint.size) {
-    return { name, state: "failed", says: `The log had ${seen.size} records on ${seen.at}; now it has ${checkpoint.size}. It was rolled back.` };
+    return { name, state: "failed", says: `The log had ${records(seen.size)} on ${seen.at}; now it has ${records(checkpoint.size)}. It was rolled back.` };
   }
   const root = await rootOf(tiles.node, seen.size);
   return sameRoot(root, base64(seen.root, "remembered root"))
-    ? { name, state: "passed", says: `It begins with the ${seen.size} records that this browser saw on ${seen.at}, unchanged.` }
-    : { name, state: "failed", says: `Its first ${seen.size} records are others than those that this browser saw on ${seen.at}.` };
+    ? { name, state: "passed", says: `It begins with the ${records(seen.size)} that this browser saw on ${seen.at}, unchanged.` }
+    : { name, state: "failed", says: `Its first ${records(seen.size)} are others than those that this browser saw on ${seen.at}.` };
 }
 
 /** Every leaf hashed from its bytes, every tile of the lowest level compared, the root computed from them. */
@@ -172,9 +175,9 @@ async function wholeStep(tiles: Tiles, checkpoint: Checkpoint, options: Options)
     options.progress?.(count, checkpoint.size - pruned * TILE_WIDTH);
   }
   const isSame = sameRoot(frontier.root(), checkpoint.root) && frontier.size === checkpoint.size;
-  const without = pruned > 0 ? ` The first ${pruned * TILE_WIDTH} were let go of by retention; their hashes are in it.` : "";
+  const without = pruned > 0 ? ` The first ${records(pruned * TILE_WIDTH)} were let go of by retention; their hashes are in it.` : "";
   const step: Step = isSame
-    ? { name, state: "passed", says: `All ${count} leaves were hashed here and give the signed root.${without}` }
+    ? { name, state: "passed", says: `The leaves of ${records(count)} were hashed here and give the signed root.${without}` }
     : { name, state: "failed", says: `The leaves give the root ${toBase64(frontier.root())}; ${toBase64(checkpoint.root)} was signed.` };
   return { step, count };
 }

@@ -24,7 +24,9 @@ export function Palette({ places, onClose, onHelp }: { places: readonly Place[];
   const navigate = useNavigate();
   const { theme, density } = usePrefs();
   const mayRead = useMay("content.read");
-  useEffect(() => dialog.current?.showModal(), []);
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
 
   const entries = useMemo((): Entry[] => {
     const q = typed.trim();
@@ -62,7 +64,9 @@ export function Palette({ places, onClose, onHelp }: { places: readonly Place[];
     entry.run();
   };
   const chosen = Math.min(at, entries.length - 1);
-  useEffect(() => dialog.current?.querySelector(`[data-at="${chosen}"]`)?.scrollIntoView({ block: "nearest" }), [chosen]);
+  useEffect(() => {
+    dialog.current?.querySelector(`[data-at="${chosen}"]`)?.scrollIntoView({ block: "nearest" });
+  }, [chosen]);
   return (
     // oxlint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-noninteractive-element-interactions
     <dialog ref={dialog} className="palette" aria-label="Find and go anywhere" onCancel={(event) => { event.preventDefault(); onClose(); }}

@@ -108,7 +108,7 @@ const DAY_S = 86_400;
 /** A time at an axis: the clock, or the day where it begins or where steps are days. */
 function axisTime(time: string, zone: Zone, step: number): string {
   const [day = "", clock = ""] = timestamp(time, zone, 0).split(" ");
-  return step >= DAY_S || clock === "00:00:00" ? day.slice(5) : clock.slice(0, 5);
+  return step >= DAY_S || clock === "00:00:00" ? day.slice(5) : step < 60 ? clock : clock.slice(0, 5);
 }
 
 /** What the values are where the pointer is. */

@@ -16,7 +16,7 @@ type Evidence = Schema<"DetectionEvidence">;
 
 /** One detection: why, who, what to do, what was done. */
 export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onSuppress }: {
-  id: string; row: Detection | null; onClose: () => void; onAcknowledge: () => void; onCloseIt: () => void; onSuppress: () => void;
+  id: string; row: Detection | null; onClose: () => void; onAcknowledge: () => void; onCloseIt: () => void; onSuppress: (of: Detection) => void;
 }) {
   const [reason, setReason] = useReason();
   const { data, error, isPending, refetch } = useDetection(id, reason);
@@ -42,7 +42,7 @@ export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onSuppress 
             <>
               <button type="button" className="btn" onClick={onAcknowledge} disabled={of?.state !== "open"}><Icon name="check" />Acknowledge</button>
               <button type="button" className="btn" onClick={onCloseIt} disabled={of?.state === "closed"}>Close</button>
-              <button type="button" className="btn" onClick={onSuppress} disabled={!row?.rule}><Icon name="mute" />Suppress</button>
+              <button type="button" className="btn" onClick={() => { if (of) onSuppress(of); }} disabled={!of?.rule || Boolean(of.suppressed_by)}><Icon name="mute" />Suppress</button>
             </>
           ) : null}
         </div>

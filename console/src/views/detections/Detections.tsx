@@ -41,7 +41,9 @@ export function Detections() {
   const list = useDetections(filter as Filter, bounds);
   const { rows } = list;
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
-  const [asking, setAsking] = useState<"close" | "suppress" | null>(null);
+  // What is asked about is kept as it was: the list may lose it while one types.
+  const [closing, setClosing] = useState<readonly string[] | null>(null);
+  const [suppressing, setSuppressing] = useState<Detection | null>(null);
   const triage = useTriage();
   const say = useSay();
   const chosen = rows.find((row) => row.detection_id === id) ?? null;
@@ -63,8 +65,8 @@ export function Detections() {
   useShortcuts([
     ...(mayTriage ? [
       { keys: "a", group: "Detections", says: "acknowledge", run: acknowledge },
-      { keys: "c", group: "Detections", says: "close, with the reason", run: () => { if (ids.length > 0) setAsking("close"); } },
-      { keys: "s", group: "Detections", says: "suppress what is like it", run: () => { if (id) setAsking("suppress"); } },
+      { keys: "c", group: "Detections", says: "close, with the reason", run: () => { if (ids.length > 0) setClosing(ids); } },
+      { keys: "s", group: "Detections", says: "suppress what is like it", run: () => { if (chosen) setSuppressing(chosen); } },
       { keys: "x", group: "Detections", says: "tick the row", run: () => { if (id) toggle(id); } },
     ] : []),
     { keys: "Escape", group: "Detections", says: "close what is open", run: () => { setSelected(new Set()); change({ id: undefined }); } },
@@ -72,14 +74,14 @@ export function Detections() {
 
   const columns: Column<Detection>[] = [
     ...(mayTriage ? [{
-      name: "tick", width: "1.25rem", head: <span className="unseen">Ticked</span>,
+      name: "tick", width: "1.25rem", from: 420, head: <span className="unseen">Ticked</span>,
       cell: (row: Detection) => <input type="checkbox" tabIndex={-1} checked={selected.has(row.detection_id)} aria-label="Tick" onClick={(event) => event.stopPropagation()} onChange={() => toggle(row.detection_id)} />,
     }] : []),
     { name: "severity", width: "5.5rem", head: "Severity", cell: (row) => <Sev of={row.severity} /> },
     { name: "title", width: "minmax(8rem, 3fr)", head: "Detection", cell: (row) => <><Rec text={row.title} className={row.state === "open" ? "strong" : ""} />{row.suppressed_by ? <> <Badge>suppressed</Badge></> : null}</> },
     { name: "grade", width: "6rem", head: "Got", from: 620, cell: (row) => <Grade of={row.grade} /> },
     { name: "technique", width: "7.25rem", head: "ATLAS", from: 940, cell: (row) => <span className="mono small soft">{row.technique}</span> },
-    { name: "who", width: "minmax(4.5rem, 1fr)", head: "Who", cell: (row) => <Rec text={row.user_id ?? row.agent ?? row.application} className="soft" /> },
+    { name: "who", from: 460, width: "minmax(4.5rem, 1fr)", head: "Who", cell: (row) => <Rec text={row.user_id ?? row.agent ?? row.application} className="soft" /> },
     { name: "where", width: "minmax(6rem, 1fr)", head: "Application", from: 1040, cell: (row) => <Rec text={row.application ?? row.agent} className="soft" /> },
     { name: "state", width: "7rem", head: "State", from: 800, cell: (row) => <StateOf row={row} /> },
     { name: "time", width: "5rem", head: "When", isRight: true, cell: (row) => <span className="soft"><When time={row.time} /></span> },
@@ -107,7 +109,7 @@ export function Detections() {
           {mayTriage && ids.length > 0 ? (
             <>
               <button type="button" className="btn tiny" onClick={acknowledge} disabled={triage.isPending}>Acknowledge<kbd>a</kbd></button>
-              <button type="button" className="btn tiny" onClick={() => setAsking("close")}>Close<kbd>c</kbd></button>
+              <button type="button" className="btn tiny" onClick={() => setClosing(ids)}>Close<kbd>c</kbd></button>
             </>
           ) : null}
           <button type="button" className="btn tiny" disabled={rows.length === 0} title="What is in the list, as JSON lines" onClick={() => saveText("detections.jsonl", "application/x-ndjson", rows.map((row) => JSON.stringify(row)).join("\n"))}>
@@ -128,10 +130,10 @@ export function Detections() {
               )}
             </section>
           )}
-        {id ? <Detail key={id} id={id} row={chosen} onClose={() => change({ id: undefined })} onAcknowledge={acknowledge} onCloseIt={() => setAsking("close")} onSuppress={() => setAsking("suppress")} /> : null}
+        {id ? <Detail key={id} id={id} row={chosen} onClose={() => change({ id: undefined })} onAcknowledge={acknowledge} onCloseIt={() => setClosing([id])} onSuppress={setSuppressing} /> : null}
       </div>
-      {asking === "close" ? <CloseDialog ids={ids} onDone={() => { setAsking(null); setSelected(new Set()); }} /> : null}
-      {asking === "suppress" && chosen ? <SuppressDialog of={chosen} onDone={() => setAsking(null)} /> : null}
+      {closing ? <CloseDialog ids={closing} onDone={() => { setClosing(null); setSelected(new Set()); }} /> : null}
+      {suppressing ? <SuppressDialog of={suppressing} onDone={() => setSuppressing(null)} /> : null}
     </div>
   );
 }

@@ -11,7 +11,9 @@ import { Rec, When } from "../../ui/text";
 
 type Model = Schema<"Model">;
 
-const CATEGORY_TOKENS = ["accent-fill", "good-fill", "medium-fill", "high-fill", "low-fill", "critical-fill", "neutral-fill"] as const;
+const CATEGORY_TOKENS = ["accent-fill", "good-fill", "medium-fill", "low-fill", "neutral-fill"] as const;
+const tokenOf = (name: string, index: number) =>
+  `var(--${name === "error" ? "critical-fill" : name === "refusal" ? "high-fill" : CATEGORY_TOKENS[Math.min(index, CATEGORY_TOKENS.length - 1)]})`;
 const LATENCY = [{ label: "p50", token: "accent-fill" }, { label: "p95", token: "high-fill" }] as const;
 const ms = (value: number | null | undefined) => (value === null || value === undefined ? "–" : duration(value));
 
@@ -58,7 +60,7 @@ function Card({ model }: { model: Model }) {
           <div className="stat"><dt>Refused</dt><dd className="num">{share(model.refusals, model.calls)}</dd></div>
           <div className="stat"><dt>Tokens</dt><dd className="num" title={count(model.input_tokens + model.output_tokens)}>{short(model.input_tokens + model.output_tokens)}</dd></div>
         </dl>
-        {hasLatency ? <div className="stack-tight"><div className="row"><span className="label">Latency</span><span className="end"><Legend series={LATENCY} /></span></div><TimeChart times={times} series={latency} how="lines" height={120} format={(value) => duration(Math.max(value, 0.001))} label={`Latency of ${model.model}: half within ${ms(model.latency_ms_p50)}, 95 of 100 within ${ms(model.latency_ms_p95)}`} /></div> : <p className="faint small">No call tells how long it took.</p>}
+        {hasLatency ? <div className="stack-tight"><div className="row"><span className="label">Latency</span><span className="end"><Legend series={LATENCY} /></span></div><TimeChart times={times} series={latency} how="lines" height={120} format={(value) => (value === 0 ? "0" : duration(value))} label={`Latency of ${model.model}: half within ${ms(model.latency_ms_p50)}, 95 of 100 within ${ms(model.latency_ms_p95)}`} /></div> : <p className="faint small">No call tells how long it took.</p>}
         <div className="stack-tight"><span className="label">Tokens</span><TimeChart times={times} series={tokens} how="bars" height={100} label={`Tokens of ${model.model}: ${counted(model.input_tokens + model.output_tokens, "token")}`} /></div>
         <Categories of={model} />
         <Evaluations of={model} />
@@ -72,12 +74,11 @@ function Categories({ of }: { of: Model }) {
   const all = Object.entries(of.categories).toSorted(([, a], [, b]) => b - a);
   const total = all.reduce((sum, [, value]) => sum + value, 0);
   if (total === 0) return null;
-  const token = (index: number) => `var(--${CATEGORY_TOKENS[Math.min(index, CATEGORY_TOKENS.length - 1)]})`;
   return (
     <div className="stack-tight">
       <span className="label">What it answers</span>
-      <div className="share" role="img" aria-label={all.map(([name, value]) => `${name.replaceAll("_", " ")} ${share(value, total)}`).join(", ")}>{all.map(([name, value], index) => <i key={name} style={{ flexGrow: value, background: token(index) }} />)}</div>
-      <div className="legend">{all.slice(0, 6).map(([name, value], index) => <span key={name}><i style={{ background: token(index) }} /><Rec text={name.replaceAll("_", " ")} max={30} /> <span className="num faint">{share(value, total)}</span></span>)}</div>
+      <div className="share" role="img" aria-label={all.map(([name, value]) => `${name.replaceAll("_", " ")} ${share(value, total)}`).join(", ")}>{all.map(([name, value], index) => <i key={name} style={{ flexGrow: value, background: tokenOf(name, index) }} />)}</div>
+      <div className="legend">{all.slice(0, 6).map(([name, value], index) => <span key={name}><i style={{ background: tokenOf(name, index) }} /><Rec text={name.replaceAll("_", " ")} max={30} /> <span className="num faint">{share(value, total)}</span></span>)}</div>
     </div>
   );
 }

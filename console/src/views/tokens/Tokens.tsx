@@ -11,7 +11,7 @@ import { Rec } from "../../ui/text";
 type By = Schema<"UsageBy">;
 type Row = Schema<"UsageRow">;
 const BY: readonly { value: By; says: string }[] = [{ value: "user", says: "Users" }, { value: "model", says: "Models" }, { value: "application", says: "Applications" }, { value: "agent", says: "Agents" }];
-const SERIES = [{ label: "read", token: "accent-fill" }, { label: "written", token: "high-fill" }] as const;
+const SERIES = [{ label: "read", token: "accent-fill" }, { label: "written", token: "good-fill" }] as const;
 const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD", maximumFractionDigits: 2 });
 
 const tokensOf = (row: { input_tokens: number; output_tokens: number }) => row.input_tokens + row.output_tokens;
