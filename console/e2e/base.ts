@@ -51,6 +51,7 @@ export async function reveal(page: Page, reason: string): Promise<void> {
 export const picture = (name: string) => `${out}${name}.png`;
 
 export const test = base.extend<{ watched: Watch }>({
+  // oxlint-disable-next-line no-empty-pattern -- what Playwright asks for
   baseURL: async ({}, use) => use(process.env["E2E_CONSOLE"] ?? ""),
   // Every page of every test is watched.
   watched: [async ({ page }, use) => {

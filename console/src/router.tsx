@@ -1,5 +1,5 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, retainSearchParams, useRouter, type AnyRoute, type ErrorComponentProps } from "@tanstack/react-router";
-import { useEffect, useRef } from "react";
+import { useState } from "react";
 import { useSessionQuery } from "./api/session";
 import { params, parseSearch, stringifySearch } from "./lib/at";
 import { Shell } from "./shell/Shell";
@@ -9,12 +9,12 @@ import { COVERAGE, DETECTIONS, ENTITIES, INTEGRITY, LIVE, SEARCH, SESSIONS, SETT
 
 function Root() {
   const { data: session, error, isPending, refetch } = useSessionQuery();
-  const was = useRef(false);
-  useEffect(() => { if (session) was.current = true; }, [session]);
+  const [was, setWas] = useState(false);
+  if (session && !was) setWas(true);
   if (session) return <Shell session={session} />;
   if (error) return <main className="sign-in"><Problem error={error} retry={() => void refetch()} /></main>;
   if (isPending) return null;
-  return <SignIn wasSignedIn={was.current} />;
+  return <SignIn wasSignedIn={was} />;
 }
 
 function NotFound() {

@@ -161,19 +161,19 @@ function tokenAt(points: readonly string[], from: number): { length: number; lab
 /** Where a stretch that is shown as one sign ends, or `from`: tags, several selectors, marks that pile up. */
 function stretch(points: readonly string[], from: number): number {
   const at = (index: number) => points[index]?.codePointAt(0) ?? -1;
-  const while_ = (holds: (index: number) => boolean) => {
+  const whilst = (holds: (index: number) => boolean) => {
     let end = from;
     while (end < points.length && holds(end)) end += 1;
     return end;
   };
   const point = at(from);
-  if (isTag(point)) return while_((index) => isTag(at(index)));
+  if (isTag(point)) return whilst((index) => isTag(at(index)));
   if (isSelector(point)) {
-    const end = while_((index) => isSelector(at(index)));
+    const end = whilst((index) => isSelector(at(index)));
     return end - from > 1 || point > 0xfe0f || point < 0xfe0e ? end : from;
   }
   if (MARK.test(points[from] ?? "")) {
-    const end = while_((index) => MARK.test(points[index] ?? "") && !isSelector(at(index)));
+    const end = whilst((index) => MARK.test(points[index] ?? "") && !isSelector(at(index)));
     return end - from > MARKS_MAX ? end : from;
   }
   return from;
@@ -214,7 +214,7 @@ export interface Mark<T> {
 export function markedRuns<T>(text: string, layout: Layout, all: readonly Mark<T>[]): { run: Run; marks: T[] }[] {
   const marks = all.filter((mark) => mark.end > mark.start);
   const edges = new Set(marks.flatMap((mark) => [mark.start, mark.end]));
-  const sorted = [...edges].sort((a, b) => a - b);
+  const sorted = [...edges].toSorted((a, b) => a - b);
   const parts: { run: Run; marks: T[] }[] = [];
   let next = 0;
   for (const run of runs(text, layout)) {

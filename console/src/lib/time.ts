@@ -71,8 +71,7 @@ function format(zone: Zone): Intl.DateTimeFormat {
 export function isZone(zone: string): boolean {
   if (zone === "local") return true;
   try {
-    new Intl.DateTimeFormat("en", { timeZone: zone });
-    return true;
+    return Intl.DateTimeFormat("en", { timeZone: zone }).format(0) !== "";
   } catch {
     return false;
   }

@@ -84,17 +84,17 @@ export function Palette({ places, onClose, onHelp }: { places: readonly Place[];
             run(entries[chosen]);
           }
         }} />
-      <ul id="palette-list" role="listbox" aria-label="Found">
+      <div id="palette-list" className="palette-list" role="listbox" aria-label="Found">
         {entries.map((entry, index) => (
-          <li key={entry.group + entry.name} role="presentation" className="palette-slot">
+          <div key={entry.group + entry.name} role="presentation">
             {index === 0 || entries[index - 1]?.group !== entry.group ? <div className="group">{entry.group}</div> : null}
             {/* oxlint-disable-next-line jsx-a11y/click-events-have-key-events */}
             <div id={`palette-${index}`} data-at={index} role="option" tabIndex={-1} aria-selected={index === chosen} className="palette-entry" onClick={() => run(entry)} onMouseMove={() => setAt(index)}>
               <Icon name={entry.icon} /><Rec text={entry.name} className="nowrap" />{entry.says ? <span className="faint cut">{entry.says}</span> : null}
             </div>
-          </li>
+          </div>
         ))}
-      </ul>
+      </div>
     </dialog>
   );
 }

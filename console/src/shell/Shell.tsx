@@ -1,5 +1,5 @@
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
-import { useEffect, useState } from "react";
+import { useState } from "react";
 import { useSignOut, type Session } from "../api/session";
 import { setPrefs, usePrefs } from "../lib/prefs";
 import { useShortcuts } from "../lib/shortcuts";
@@ -15,12 +15,13 @@ import { RangePicker, ZonePicker } from "./TimePicker";
 /** The frame of all views. */
 export function Shell({ session }: { session: Session }) {
   const { navIsNarrow, theme } = usePrefs();
-  const [isOpen, setOpen] = useState(false);
+  const path = useRouterState({ select: (state) => state.location.pathname });
+  // Where the navigation was opened: going elsewhere closes it.
+  const [openAt, setOpenAt] = useState<string | null>(null);
+  const isOpen = openAt === path;
   const [over, setOver] = useState<"palette" | "help" | null>(null);
   const navigate = useNavigate();
   const signOut = useSignOut();
-  const path = useRouterState({ select: (state) => state.location.pathname });
-  useEffect(() => setOpen(false), [path]);
 
   const go = (to: string) => void navigate({ to });
   const places = [...PLACES.flatMap((group) => group.places), SETTINGS].filter((place) => session.permissions.includes(place.needs));
@@ -53,9 +54,9 @@ export function Shell({ session }: { session: Session }) {
             aria-label="Narrow navigation" title="Narrow navigation"><Icon name="narrow" /></button>
         </div>
       </nav>
-      {isOpen ? <button type="button" className="nav-scrim" aria-label="Close the navigation" onClick={() => setOpen(false)} /> : null}
+      {isOpen ? <button type="button" className="nav-scrim" aria-label="Close the navigation" onClick={() => setOpenAt(null)} /> : null}
       <header className="bar">
-        <button type="button" className="btn plain icon only-narrow" aria-label="Open the navigation" aria-expanded={isOpen} onClick={() => setOpen(true)}><Icon name="menu" /></button>
+        <button type="button" className="btn plain icon only-narrow" aria-label="Open the navigation" aria-expanded={isOpen} onClick={() => setOpenAt(path)}><Icon name="menu" /></button>
         <button type="button" className="btn find" onClick={() => setOver("palette")} aria-label="Find and go anywhere" aria-keyshortcuts="Control+K Meta+K">
           <Icon name="search" /><span className="word cut">Find and go anywhere</span><kbd className="word">Ctrl K</kbd>
         </button>

@@ -37,9 +37,9 @@ export function RangePicker() {
 }
 
 function Between({ range, onChoose }: { range: Range; onChoose: (text: string) => void }) {
-  const start = range.kind === "between" ? range : { since: new Date(Date.now() - range.ms).toISOString(), until: null };
-  const [since, setSince] = useState(`${start.since.slice(0, 16)}Z`);
-  const [until, setUntil] = useState(start.until ? `${start.until.slice(0, 16)}Z` : "");
+  const minute = (time: string) => `${time.slice(0, 16)}Z`;
+  const [since, setSince] = useState(() => minute(range.kind === "between" ? range.since : new Date(Date.now() - range.ms).toISOString()));
+  const [until, setUntil] = useState(range.kind === "between" && range.until ? minute(range.until) : "");
   const text = `${since}/${until}`;
   const isRight = parseRange(text) !== null;
   const show = (typed: string) => (instant(typed) === null && typed !== "" ? "true" : undefined);

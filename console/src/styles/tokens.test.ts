@@ -31,7 +31,7 @@ function contrast(one: Color, other: Color): number {
     const [r, g, b] = linear(color);
     return 0.2126 * r + 0.7152 * g + 0.0722 * b;
   };
-  const [dark = 0, light = 0] = [luminance(one), luminance(other)].sort((a, b) => a - b);
+  const [dark = 0, light = 0] = [luminance(one), luminance(other)].toSorted((a, b) => a - b);
   return (light + 0.05) / (dark + 0.05);
 }
 

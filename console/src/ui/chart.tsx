@@ -45,6 +45,7 @@ export function TimeChart({ times, series, how, height = 160, format = short, on
   const box = useRef<HTMLDivElement>(null);
   const { theme, zone } = usePrefs();
   const isDark = useSystemTheme();
+  const hasRange = onRange !== undefined;
   const told = useRef(onRange);
   told.current = onRange;
 
@@ -69,7 +70,7 @@ export function TimeChart({ times, series, how, height = 160, format = short, on
       width: host.clientWidth,
       height,
       ...(zone === "local" ? {} : { tzDate: (seconds: number) => uPlot.tzDate(new Date(seconds * 1000), zoneName(zone)) }),
-      cursor: { y: false, drag: { x: onRange !== undefined, y: false, setScale: false }, points: { show: how === "lines" } },
+      cursor: { y: false, drag: { x: hasRange, y: false, setScale: false }, points: { show: how === "lines" } },
       legend: { show: false },
       padding: [8, 6, 0, 0],
       scales: { x: { range: () => [xs[0] ?? 0, (xs.at(-1) ?? 0) + step] }, y: { range: (_, __, max) => [0, Math.max(max * 1.08, 1e-9)] } },
@@ -98,7 +99,7 @@ export function TimeChart({ times, series, how, height = 160, format = short, on
       resized.disconnect();
       plot.destroy();
     };
-  }, [times, series, how, height, format, theme, isDark, zone, onRange === undefined]);
+  }, [times, series, how, height, format, theme, isDark, zone, hasRange]);
 
   return <div className="chart" ref={box} role="img" aria-label={label} />;
 }

@@ -255,12 +255,27 @@ export function FilterChip({ name, value, onRemove }: { name: string; value: str
   );
 }
 
-/** Text typed, told after a pause. */
-export function useDebounced<T>(value: T, ms = 250): T {
-  const [settled, setSettled] = useState(value);
-  useEffect(() => {
-    const timer = setTimeout(() => setSettled(value), ms);
-    return () => clearTimeout(timer);
-  }, [value, ms]);
-  return settled;
+/** What one types, begun with a value of the address and begun anew whenever that changes. */
+export function useDraft(value: string): [string, (text: string) => void] {
+  const [draft, setDraft] = useState({ value, text: value });
+  if (draft.value !== value) {
+    setDraft({ value, text: value });
+    return [value, (text) => setDraft({ value, text })];
+  }
+  return [draft.text, (text) => setDraft({ value, text })];
+}
+
+/** Milliseconds without a key after which what was typed counts. */
+const PAUSE_MS = 250;
+
+/** The same, told after a pause. */
+export function useTyped(value: string, settle: (text: string) => void): [string, (text: string) => void] {
+  const [text, setText] = useDraft(value);
+  const timer = useRef<ReturnType<typeof setTimeout>>(undefined);
+  const type = (text: string) => {
+    setText(text);
+    clearTimeout(timer.current);
+    timer.current = setTimeout(() => settle(text), PAUSE_MS);
+  };
+  return [text, type];
 }

@@ -85,6 +85,8 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
       <div className="t-head" role="row" aria-rowindex={1} style={{ gridTemplateColumns: tracks }}>
         {columns.map((column) => <div key={column.name} role="columnheader" className={column.isRight ? "right" : undefined}>{column.head}</div>)}
       </div>
+      {/* The keys of a grid, which its rows take one by one. */}
+      {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-element-interactions */}
       <div className="t-body" ref={body} role="rowgroup" tabIndex={rows.length > 0 && at < 0 ? 0 : -1}
         onKeyDown={(event) => {
           const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 20, PageUp: -20, Home: -Infinity, End: Infinity }[event.key];

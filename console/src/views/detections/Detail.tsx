@@ -82,7 +82,7 @@ const GROUNDS: Readonly<Record<string, string>> = {
 
 function EvidenceList({ evidence, isWithheld }: { evidence: readonly Evidence[]; isWithheld: boolean }) {
   const rank = (each: Evidence) => (PATH.includes(each.what) ? PATH.indexOf(each.what) : PATH.length);
-  const sorted = [...evidence].sort((a, b) => rank(a) - rank(b));
+  const sorted = evidence.toSorted((a, b) => rank(a) - rank(b));
   if (sorted.length === 0) return <p className="faint">The rule rests on the event itself; it names no part of it.</p>;
   return (
     <ol className="evidence">

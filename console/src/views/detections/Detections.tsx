@@ -4,14 +4,13 @@ import { useAt, useRange } from "../../lib/at";
 import { useShortcuts } from "../../lib/shortcuts";
 import { count, counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
-import { Badge, Choice, Empty, FilterChip, Grade, Loading, PageHead, Problem, Sev, SEVERITIES, useDebounced, useSay } from "../../ui/parts";
+import { Badge, Choice, Empty, FilterChip, Grade, Loading, PageHead, Problem, Sev, SEVERITIES, useSay, useTyped } from "../../ui/parts";
 import { DataTable, type Column } from "../../ui/table";
 import { Rec, When } from "../../ui/text";
 import { saveText } from "../../lib/save";
 import { useDetections, useGroups, useTriage, type Detection, type Filter, type Name } from "./data";
 import { Detail } from "./Detail";
 import { CloseDialog, SuppressDialog } from "./Dialogs";
-import { useEffect } from "react";
 import type { Schema } from "../../api/client";
 
 const STATES = [
@@ -31,12 +30,7 @@ export function Detections() {
   const { id, group, ...filter } = at;
   const { bounds } = useRange("7d");
   const mayTriage = useMay("triage");
-  const [typed, setTyped] = useState(filter.q ?? "");
-  const settled = useDebounced(typed);
-  useEffect(() => {
-    if (settled !== (filter.q ?? "")) change({ q: settled });
-  }, [settled]);
-  useEffect(() => setTyped(filter.q ?? ""), [filter.q]);
+  const [typed, setTyped] = useTyped(filter.q ?? "", (q) => change({ q }));
 
   const list = useDetections(filter as Filter, bounds);
   const { rows } = list;

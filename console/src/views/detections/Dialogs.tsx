@@ -59,7 +59,8 @@ export function SuppressDialog({ of, onDone }: { of: Detection; onDone: () => vo
   const suppress = useSuppress();
   const say = useSay();
   const isReady = of.rule && reason.trim() !== "" && owner.trim() !== "";
-  const expires = new Date(Date.now() + days * 86_400_000).toISOString();
+  const [now] = useState(Date.now);
+  const expires = new Date(now + days * 86_400_000).toISOString();
   const go = () => {
     if (!isReady || !of.rule) return;
     const about = entities[entity];

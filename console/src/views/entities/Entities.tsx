@@ -1,10 +1,10 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
-import { useEffect, useMemo, useState } from "react";
+import { useMemo } from "react";
 import { api, take, type Schema } from "../../api/client";
 import { useAt } from "../../lib/at";
 import { count, counted, short } from "../../lib/units";
-import { Choice, Empty, Loading, PageHead, Problem, useDebounced } from "../../ui/parts";
+import { Choice, Empty, Loading, PageHead, Problem, useTyped } from "../../ui/parts";
 import { DataTable, type Column } from "../../ui/table";
 import { Rec, When } from "../../ui/text";
 import type { ENTITIES } from "../names";
@@ -33,9 +33,7 @@ const COLUMNS: readonly Column<Entity>[] = [
 export function Entities() {
   const [at, change] = useAt<Name>();
   const navigate = useNavigate();
-  const [typed, setTyped] = useState(at.q ?? "");
-  const settled = useDebounced(typed);
-  useEffect(() => { if (settled !== (at.q ?? "")) change({ q: settled }); }, [settled]);
+  const [typed, setTyped] = useTyped(at.q ?? "", (q) => change({ q }));
   const kind = KINDS.find((each) => each.value === at.type)?.value ?? "all";
   const query = { ...(kind === "all" ? {} : { type: kind }), ...(at.q ? { q: at.q } : {}) };
   const list = useInfiniteQuery({

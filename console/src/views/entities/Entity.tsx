@@ -10,7 +10,7 @@ import { Rec, When } from "../../ui/text";
 import { RISK_HIGH } from "./Entities";
 
 type Entity = Schema<"Entity">;
-const KINDS: readonly string[] = ["user", "agent", "application", "tool", "model"];
+const KINDS: ReadonlySet<string> = new Set(["user", "agent", "application", "tool", "model"]);
 
 /** One entity: its risk over time, what behaviour said of it, what it did. */
 export function EntityView() {
@@ -18,9 +18,9 @@ export function EntityView() {
   const { data, error, isPending, refetch } = useQuery({
     queryKey: ["entity", kind, name],
     queryFn: ({ signal }) => take(api.GET("/api/entities/{kind}/{name}", { signal, params: { path: { kind, name } } })),
-    enabled: KINDS.includes(kind),
+    enabled: KINDS.has(kind),
   });
-  if (!KINDS.includes(kind)) return <div className="page"><Empty icon="entities" title="There is no such kind of entity">User, agent, application, tool or model.</Empty></div>;
+  if (!KINDS.has(kind)) return <div className="page"><Empty icon="entities" title="There is no such kind of entity">User, agent, application, tool or model.</Empty></div>;
   if (error) return <div className="page"><Problem error={error} retry={() => void refetch()} /></div>;
   if (isPending) return <div className="page"><Loading lines={10} /></div>;
   const filter = { [kind]: name };

@@ -1,13 +1,13 @@
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
-import { useEffect, useMemo, useRef, useState } from "react";
+import { useMemo, useRef, useState } from "react";
 import { api, take, type Schema } from "../../api/client";
 import { useAt } from "../../lib/at";
 import { saveText } from "../../lib/save";
 import { duration } from "../../lib/time";
 import { counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
-import { Empty, Loading, Problem } from "../../ui/parts";
+import { Empty, Loading, Problem, useDraft } from "../../ui/parts";
 import { DataTable, type Column } from "../../ui/table";
 import { Rec } from "../../ui/text";
 import type { Name } from "./Search";
@@ -30,10 +30,9 @@ const csv = (value: unknown): string => {
 /** One SELECT over the views. */
 export function Sql() {
   const [at, change] = useAt<Name>();
-  const [typed, setTyped] = useState(at.sql ?? "");
+  const [typed, setTyped] = useDraft(at.sql ?? "");
   const started = useRef(0);
   const [took, setTook] = useState<number | null>(null);
-  useEffect(() => { if (at.sql !== undefined) setTyped(at.sql); }, [at.sql]);
   const { data, error, isFetching, refetch } = useQuery({
     queryKey: ["sql", at.sql],
     queryFn: async ({ signal }) => {
@@ -71,7 +70,7 @@ export function Sql() {
           </div>
         )}
       </div>
-      <Views onChoose={(name) => setTyped((before) => (before.trim() === "" ? `SELECT * FROM ${name} ORDER BY time DESC LIMIT 50` : `${before} ${name}`))} />
+      <Views onChoose={(name) => setTyped(typed.trim() === "" ? `SELECT * FROM ${name} ORDER BY time DESC LIMIT 50` : `${typed} ${name}`)} />
     </div>
   );
 }

@@ -1,11 +1,10 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { useEffect, useState } from "react";
 import { api, take } from "../../api/client";
 import { useAt } from "../../lib/at";
 import { counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
-import { Badge, Empty, Loading, Problem } from "../../ui/parts";
+import { Badge, Empty, Loading, Problem, useDraft } from "../../ui/parts";
 import { RecBlock, Rec, When } from "../../ui/text";
 import type { Name } from "./Search";
 
@@ -14,8 +13,7 @@ const MOST = 200;
 /** What was said, by its words. */
 export function Texts() {
   const [at, change] = useAt<Name>();
-  const [typed, setTyped] = useState(at.q ?? "");
-  useEffect(() => setTyped(at.q ?? ""), [at.q]);
+  const [typed, setTyped] = useDraft(at.q ?? "");
   const { data, error, isPending, isFetching, refetch } = useQuery({
     queryKey: ["search", at.q],
     queryFn: ({ signal }) => take(api.GET("/api/search", { signal, params: { query: { q: at.q ?? "", limit: MOST } } })),

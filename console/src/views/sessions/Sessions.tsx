@@ -1,10 +1,10 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
-import { useEffect, useMemo, useState } from "react";
+import { useMemo } from "react";
 import { api, take, type Schema } from "../../api/client";
 import { useAt, useRange } from "../../lib/at";
 import { count, counted, score, short } from "../../lib/units";
-import { Empty, FilterChip, Grade, Loading, PageHead, Problem, Sev, SEVERITIES, useDebounced } from "../../ui/parts";
+import { Empty, FilterChip, Grade, Loading, PageHead, Problem, Sev, SEVERITIES, useTyped } from "../../ui/parts";
 import { DataTable, type Column } from "../../ui/table";
 import { Rec, When } from "../../ui/text";
 import { SESSIONS as NAMES } from "../names";
@@ -31,9 +31,7 @@ export function Sessions() {
   const [at, change] = useAt<Name>();
   const { bounds } = useRange();
   const navigate = useNavigate();
-  const [typed, setTyped] = useState(at.q ?? "");
-  const settled = useDebounced(typed);
-  useEffect(() => { if (settled !== (at.q ?? "")) change({ q: settled }); }, [settled]);
+  const [typed, setTyped] = useTyped(at.q ?? "", (q) => change({ q }));
   const { id, ...filter } = at;
   const query = { ...Object.fromEntries(NAMES.flatMap((name) => (name !== "id" && filter[name] ? [[name, filter[name]]] : []))), ...bounds };
   const list = useInfiniteQuery({

@@ -48,10 +48,11 @@ export function TraceView() {
 
   // Where one is led: the first step of the detection that is chosen.
   const first = [...steps.keys()][0];
+  const isThere = data !== undefined;
   useEffect(() => {
     const to = at.event ?? first;
     if (to) document.getElementById(`event-${to}`)?.scrollIntoView({ block: "center", behavior: "instant" });
-  }, [at.event, first, view, data === undefined]);
+  }, [at.event, first, view, isThere]);
 
   if (error) return <div className="page"><Problem error={error} retry={() => void refetch()} /></div>;
   if (isPending) return <div className="page"><Loading lines={12} /></div>;
