@@ -1,0 +1,75 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+
+/** The program that is tested: `WATCHKEEPER_BIN`, or what `cargo build` has made. */
+export function binary(): string {
+  const built = ["release", "debug"].map((profile) => new URL(`../../target/${profile}/watchkeeper`, import.meta.url).pathname);
+  const found = [process.env["WATCHKEEPER_BIN"], ...built].find((path) => path !== undefined && existsSync(path));
+  if (!found) throw new Error("no watchkeeper to test: build it (`cargo build --workspace --bins`), or name it in WATCHKEEPER_BIN");
+  return found;
+}
+
+export interface Server {
+  readonly console: string;
+  readonly key: string;
+  readonly stop: () => Promise<void>;
+}
+
+/** Starts a server with an empty record on ports that the system picks. */
+export async function startServer(): Promise<Server> {
+  const home = mkdtempSync(join(tmpdir(), "watchkeeper-console-"));
+  const child: ChildProcess = spawn(binary(), ["serve", "--any-port", "--data", join(home, "data"), "--root-key", join(home, "root.key")], {
+    env: { ...process.env, HOME: home, XDG_CONFIG_HOME: join(home, "config") },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let said = "";
+  const ready = new Promise<void>((resolve, reject) => {
+    const hear = (chunk: Buffer) => {
+      said += chunk.toString();
+      if (/^ready$/m.test(said)) resolve();
+    };
+    child.stdout?.on("data", hear);
+    child.stderr?.on("data", hear);
+    child.on("exit", (code) => reject(new Error(`watchkeeper ended with ${code}:\n${said}`)));
+    setTimeout(() => reject(new Error(`watchkeeper did not get ready:\n${said}`)), 60_000).unref();
+  });
+  await ready;
+  const console = /^console\s+(http:\S+)$/m.exec(said)?.[1];
+  const key = /^admin key\s+(wk_\S+)$/m.exec(said)?.[1];
+  if (!console || !key) throw new Error(`no address or no key in:\n${said}`);
+  return {
+    console,
+    key,
+    stop: () => new Promise((resolve) => {
+      child.removeAllListeners("exit");
+      child.once("exit", () => {
+        rmSync(home, { recursive: true, force: true });
+        resolve();
+      });
+      child.kill("SIGTERM");
+    }),
+  };
+}
+
+/** A request with a key. */
+export async function ask(server: Pick<Server, "console" | "key">, path: string, body?: unknown): Promise<Response> {
+  const response = await fetch(server.console + path, {
+    method: body === undefined ? "GET" : "POST",
+    headers: { authorization: `Bearer ${server.key}`, "content-type": "application/json" },
+    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+  });
+  if (!response.ok) throw new Error(`${path}: ${response.status} ${await response.text()}`);
+  return response;
+}
+
+/** Waits until everything that was recorded is sealed, in the store and examined. */
+export async function settle(server: Pick<Server, "console" | "key">): Promise<void> {
+  for (let round = 0; round < 300; round += 1) {
+    const { progress } = (await (await ask(server, "/api/status")).json()) as { progress: Record<"recorded" | "sealed" | "indexed" | "detected", number> };
+    if (progress.detected >= progress.recorded && progress.indexed >= progress.recorded && progress.sealed >= progress.recorded) return;
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+  throw new Error("the server did not catch up within a minute");
+}

@@ -1,0 +1,43 @@
+// The typed client. Its types are made from the server's contract, `docs/reference/openapi.json` (`npm run api`).
+
+import createClient from "openapi-fetch";
+import { ApiProblem } from "./problem";
+import type { components, paths } from "./schema";
+
+type Schemas = components["schemas"];
+export type Schema<Name extends keyof Schemas> = Schemas[Name];
+
+export const api = createClient<paths>({ baseUrl: "" });
+
+let signedOut: () => void = () => undefined;
+
+/** Says what is to be done when the sign-in is over. */
+export function onSignedOut(then: () => void): void {
+  signedOut = then;
+}
+
+/** An error as the server tells it. */
+export async function problemIn(response: Response): Promise<ApiProblem> {
+  const wait = Number(response.headers.get("retry-after"));
+  let message = response.statusText;
+  try {
+    const body = (await response.clone().json()) as { error?: { message?: unknown } };
+    if (typeof body.error?.message === "string") message = body.error.message;
+  } catch {
+    // Not ours: a proxy between us. Its status has to do.
+  }
+  return new ApiProblem(response.status, message, Number.isFinite(wait) && wait > 0 ? wait : null);
+}
+
+api.use({
+  async onResponse({ response, schemaPath }) {
+    if (response.ok) return;
+    if (response.status === 401 && schemaPath !== "/api/session") signedOut();
+    throw await problemIn(response);
+  },
+});
+
+/** What an answer holds. Errors were thrown before. */
+export async function take<T>(answer: Promise<{ data?: T | undefined }>): Promise<T> {
+  return (await answer).data as T;
+}

@@ -1,0 +1,36 @@
+// What went wrong, in words that say what to do.
+
+/** An answer of the server that is an error. */
+export class ApiProblem extends Error {
+  constructor(readonly status: number, message: string, readonly retryAfter: number | null = null) {
+    super(message);
+  }
+}
+
+const TITLES: Readonly<Record<number, string>> = {
+  400: "The server does not take this request",
+  401: "Signed out",
+  403: "Your role does not allow this",
+  404: "There is nothing of this name",
+  409: "It does not fit what is there",
+  410: "It was erased",
+  422: "The server could not do this",
+  429: "Too many at once",
+  501: "This server does not have this yet",
+  503: "The server cannot answer now",
+};
+
+/** An error as a title and what it says. */
+export function problemOf(error: unknown): { title: string; says: string } {
+  if (error instanceof ApiProblem) {
+    const wait = error.retryAfter === null ? "" : ` Try again in ${error.retryAfter} s.`;
+    return { title: TITLES[error.status] ?? `The server answered ${error.status}`, says: error.message + wait };
+  }
+  if (error instanceof TypeError) {
+    return { title: "The server does not answer", says: "Is `watchkeeper serve` running, and can this browser reach it? The console goes on when it can." };
+  }
+  return { title: "Something went wrong in the console", says: error instanceof Error ? error.message : String(error) };
+}
+
+/** Whether asking again might help. */
+export const mayRetry = (error: unknown): boolean => !(error instanceof ApiProblem) || error.status === 429 || error.status >= 502;

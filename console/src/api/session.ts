@@ -1,0 +1,60 @@
+import { useQuery, useQueryClient, type QueryClient } from "@tanstack/react-query";
+import { api, take, type Schema } from "./client";
+import { ApiProblem } from "./problem";
+
+export type Session = Schema<"SessionInfo">;
+export type Permission = Schema<"Permission">;
+
+const KEY = ["session"] as const;
+/** How often the console looks whether the sign-in still stands. */
+const LOOK_MS = 60_000;
+
+/** Who is signed in; nothing where nobody is. */
+export function useSessionQuery() {
+  return useQuery({
+    queryKey: KEY,
+    queryFn: async ({ signal }): Promise<Session | null> => {
+      try {
+        return await take(api.GET("/api/session", { signal }));
+      } catch (error) {
+        if (error instanceof ApiProblem && error.status === 401) return null;
+        throw error;
+      }
+    },
+    refetchInterval: LOOK_MS,
+    staleTime: LOOK_MS / 2,
+  });
+}
+
+/** Whether the reader may do something. The server decides; this is for what is shown. */
+export function useMay(permission: Permission): boolean {
+  const { data } = useSessionQuery();
+  return data?.permissions.includes(permission) ?? false;
+}
+
+export function useSignIn() {
+  const queries = useQueryClient();
+  return async (key: string) => {
+    await api.POST("/api/session", { body: { key } });
+    forgetAll(queries);
+    await queries.refetchQueries({ queryKey: KEY });
+  };
+}
+
+export function useSignOut() {
+  const queries = useQueryClient();
+  return async () => {
+    await api.DELETE("/api/session");
+    endSession(queries);
+  };
+}
+
+/** The sign-in is over: what was shown is forgotten. */
+export function endSession(queries: QueryClient): void {
+  forgetAll(queries);
+  queries.setQueryData(KEY, null);
+}
+
+function forgetAll(queries: QueryClient): void {
+  queries.removeQueries({ predicate: (query) => query.queryKey[0] !== KEY[0] });
+}

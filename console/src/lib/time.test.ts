@@ -1,0 +1,55 @@
+import { describe, expect, test } from "vitest";
+import { ago, bounds, duration, instant, isZone, parseRange, shortTime, span, timestamp } from "./time";
+
+const NOW = Date.parse("2026-11-22T16:00:30Z");
+
+describe("ranges", () => {
+  test.each([["24h", 86_400_000], ["15m", 900_000], ["7d", 604_800_000]])("%s", (text, ms) => {
+    expect(parseRange(text)).toEqual({ kind: "last", text, ms });
+  });
+
+  test("between two moments, in UTC", () => {
+    expect(parseRange("2026-11-22T10:00:00+01:00/2026-11-22T10:00:00Z")).toEqual({
+      kind: "between", since: "2026-11-22T09:00:00.000Z", until: "2026-11-22T10:00:00.000Z",
+    });
+    expect(parseRange("2026-11-22T09:00:00Z/")).toEqual({ kind: "between", since: "2026-11-22T09:00:00.000Z", until: null });
+  });
+
+  test.each(["", "h", "0h", "24", "24y", "99999h", "2026-11-22/", "x/y", "2026-11-22T10:00:00Z/2026-11-22T09:00:00Z", "a/b/c"])(
+    "%j is none", (text) => expect(parseRange(text)).toBeNull());
+
+  test("a relative one asks the same for a minute", () => {
+    const range = parseRange("1h");
+    if (!range) throw new Error("a range");
+    expect(bounds(range, NOW)).toEqual({ since: "2026-11-22T15:00:00.000Z" });
+    expect(bounds(range, NOW + 29_000)).toEqual(bounds(range, NOW));
+  });
+});
+
+test("an instant needs a zone", () => {
+  expect(instant("2026-11-22T10:00:00")).toBeNull();
+  expect(instant("2026-11-22T10:00Z")).toBe("2026-11-22T10:00:00.000Z");
+});
+
+test("times are shown in the zone, with the record's microseconds", () => {
+  const time = "2026-11-22T23:52:08.842409Z";
+  expect(timestamp(time, "UTC", 6)).toBe("2026-11-22 23:52:08.842409");
+  expect(timestamp(time, "Asia/Tokyo")).toBe("2026-11-23 08:52:08.842");
+  expect(timestamp("2026-11-22T00:00:00Z", "UTC", 0)).toBe("2026-11-22 00:00:00");
+  expect(timestamp("<b>", "UTC")).toBe("<b>");
+  expect(shortTime("2026-11-22T15:00:00Z", "UTC", NOW)).toBe("15:00:00");
+  expect(shortTime("2026-11-20T15:00:00Z", "UTC", NOW)).toBe("11-20 15:00");
+});
+
+test("zones", () => {
+  expect(isZone("Europe/Lisbon")).toBe(true);
+  expect(isZone("Mars/Olympus")).toBe(false);
+});
+
+test("lengths", () => {
+  expect([4_000, 90_000, 3 * 3_600_000, 72 * 3_600_000].map(span)).toEqual(["4 s", "2 min", "3 h", "3 d"]);
+  expect(ago("2026-11-22T15:56:30Z", NOW)).toBe("4 min ago");
+  expect(ago("2026-11-22T17:00:00Z", NOW)).toBe("now");
+  expect([0.84, 1.26, 12.3, 999, 3_412, 125_000, 3_720_000].map(duration))
+    .toEqual(["0.84 ms", "1.3 ms", "12 ms", "999 ms", "3.41 s", "2 min 5 s", "1 h 2 min"]);
+});

@@ -1,0 +1,35 @@
+// Figures as people read them.
+
+const whole = new Intl.NumberFormat("en-US");
+const compact = new Intl.NumberFormat("en-US", { notation: "compact", maximumFractionDigits: 1 });
+
+/** `12,345`. */
+export const count = (value: number): string => whole.format(value);
+
+/** `12.3K`: where there is little room; the whole figure goes into the title. */
+export const short = (value: number): string => compact.format(value);
+
+/** `1 event`, `2 events`. */
+export const counted = (value: number, one: string, many = `${one}s`): string => `${count(value)} ${value === 1 ? one : many}`;
+
+/** `12 %`, `0.4 %`; nothing of nothing is no share. */
+export function share(part: number, of: number): string {
+  if (of === 0) return "–";
+  const percent = (part / of) * 100;
+  return `${percent > 0 && percent < 10 ? percent.toFixed(1) : Math.round(percent)} %`;
+}
+
+/** `1.4 MiB`. */
+export function bytes(value: number): string {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  let left = value;
+  while (left >= 1024 && unit < units.length - 1) {
+    left /= 1024;
+    unit += 1;
+  }
+  return `${unit === 0 || left >= 100 ? Math.round(left) : left.toFixed(1)} ${units[unit]}`;
+}
+
+/** A score from 0 to 1 with two digits; `–` for what nobody inspected, which is not 0. */
+export const score = (value: number | null | undefined): string => (value == null ? "–" : value.toFixed(2));

@@ -1,0 +1,35 @@
+import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { RouterProvider } from "@tanstack/react-router";
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { onSignedOut } from "./api/client";
+import { mayRetry } from "./api/problem";
+import { endSession } from "./api/session";
+import { router } from "./router";
+import { Toasts } from "./ui/parts";
+import "./styles/tokens.css";
+import "./styles/base.css";
+import "./styles/ui.css";
+import "./styles/shell.css";
+import "./styles/views.css";
+import "./styles/detections.css";
+import "./styles/trace.css";
+
+const queries = new QueryClient({
+  defaultOptions: {
+    queries: { retry: (count, error) => count < 2 && mayRetry(error), staleTime: 5_000, gcTime: 5 * 60_000 },
+    mutations: { retry: false },
+  },
+});
+onSignedOut(() => endSession(queries));
+
+const host = document.getElementById("root");
+if (host) {
+  createRoot(host).render(
+    <StrictMode>
+      <QueryClientProvider client={queries}>
+        <Toasts><RouterProvider router={router} /></Toasts>
+      </QueryClientProvider>
+    </StrictMode>,
+  );
+}

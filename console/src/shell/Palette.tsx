@@ -1,0 +1,100 @@
+import { useNavigate } from "@tanstack/react-router";
+import { useEffect, useMemo, useRef, useState } from "react";
+import { useMay } from "../api/session";
+import { setPrefs, usePrefs } from "../lib/prefs";
+import { Icon, type IconName } from "../ui/icons";
+import { Rec } from "../ui/text";
+import type { Place } from "./nav";
+
+interface Entry {
+  readonly group: string;
+  readonly icon: IconName;
+  readonly name: string;
+  readonly says?: string;
+  readonly run: () => void;
+}
+
+const ID = /^(?:[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32})$/i;
+
+/** Find and go anywhere: views, ids, texts, settings of the page. */
+export function Palette({ places, onClose, onHelp }: { places: readonly Place[]; onClose: () => void; onHelp: () => void }) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const [typed, setTyped] = useState("");
+  const [at, setAt] = useState(0);
+  const navigate = useNavigate();
+  const { theme, density } = usePrefs();
+  const mayRead = useMay("content.read");
+  useEffect(() => {
+    dialog.current?.showModal();
+  }, []);
+
+  const entries = useMemo((): Entry[] => {
+    const q = typed.trim();
+    const go = (to: string, search: Record<string, string> = {}) => () => void navigate({ to, search: search as never });
+    const has = (text: string) => text.toLowerCase().includes(q.toLowerCase());
+    const found: Entry[] = [];
+    if (q !== "") {
+      if (ID.test(q)) {
+        found.push({ group: "Open", icon: "flow", name: `Trace, session or event ${q}`, run: go(`/traces/${encodeURIComponent(q)}`) });
+        found.push({ group: "Open", icon: "detections", name: `Detection ${q}`, run: go("/detections", { id: q }) });
+      } else if (!/\s/.test(q)) {
+        found.push({ group: "Open", icon: "flow", name: `Session or trace ${q}`, run: go(`/traces/${encodeURIComponent(q)}`) });
+      }
+      found.push({ group: "Look for it", icon: "detections", name: `“${q}” in detections`, run: go("/detections", { q }) });
+      if (mayRead) found.push({ group: "Look for it", icon: "search", name: `“${q}” in what was said`, run: go("/search", { mode: "text", q }) });
+      found.push({ group: "Look for it", icon: "entities", name: `“${q}” among entities`, run: go("/entities", { q }) });
+    }
+    for (const place of places) {
+      if (has(place.name) || has(place.says)) found.push({ group: "Go to", icon: place.icon, name: place.name, says: place.says, run: go(place.to) });
+    }
+    const page: Entry[] = [
+      { group: "This page", icon: theme === "dark" ? "sun" : "moon", name: theme === "dark" ? "Light theme" : "Dark theme", run: () => setPrefs({ theme: theme === "dark" ? "light" : "dark" }) },
+      { group: "This page", icon: "settings", name: "Theme of the system", run: () => setPrefs({ theme: "system" }) },
+      { group: "This page", icon: "columns", name: density === "normal" ? "Compact rows" : "Roomy rows", run: () => setPrefs({ density: density === "normal" ? "compact" : "normal" }) },
+      { group: "This page", icon: "clock", name: "Times in UTC", run: () => setPrefs({ zone: "UTC" }) },
+      { group: "This page", icon: "clock", name: "Times in this browser's zone", run: () => setPrefs({ zone: "local" }) },
+      { group: "This page", icon: "keyboard", name: "Keys", run: onHelp },
+    ];
+    return [...found, ...page.filter((entry) => has(entry.name))];
+  }, [typed, places, navigate, theme, density, mayRead, onHelp]);
+
+  const run = (entry: Entry | undefined) => {
+    if (!entry) return;
+    onClose();
+    entry.run();
+  };
+  const chosen = Math.min(at, entries.length - 1);
+  useEffect(() => {
+    dialog.current?.querySelector(`[data-at="${chosen}"]`)?.scrollIntoView({ block: "nearest" });
+  }, [chosen]);
+  return (
+    // oxlint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-noninteractive-element-interactions
+    <dialog ref={dialog} className="palette" aria-label="Find and go anywhere" onCancel={(event) => { event.preventDefault(); onClose(); }}
+      onClick={(event) => { if (event.target === dialog.current) onClose(); }}>
+      <input role="combobox" aria-expanded="true" aria-controls="palette-list" aria-activedescendant={`palette-${chosen}`} aria-label="What to find"
+        placeholder="A view, an id, a word…" value={typed} autoFocus={true} autoComplete="off" spellCheck={false}
+        onChange={(event) => { setTyped(event.target.value); setAt(0); }}
+        onKeyDown={(event) => {
+          const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+          if (step !== undefined) {
+            event.preventDefault();
+            setAt((chosen + step + entries.length) % Math.max(entries.length, 1));
+          } else if (event.key === "Enter") {
+            event.preventDefault();
+            run(entries[chosen]);
+          }
+        }} />
+      <div id="palette-list" className="palette-list" role="listbox" aria-label="Found">
+        {entries.map((entry, index) => (
+          <div key={entry.group + entry.name} role="presentation">
+            {index === 0 || entries[index - 1]?.group !== entry.group ? <div className="group">{entry.group}</div> : null}
+            {/* oxlint-disable-next-line jsx-a11y/click-events-have-key-events */}
+            <div id={`palette-${index}`} data-at={index} role="option" tabIndex={-1} aria-selected={index === chosen} className="palette-entry" onClick={() => run(entry)} onMouseMove={() => setAt(index)}>
+              <Icon name={entry.icon} /><Rec text={entry.name} className="nowrap" />{entry.says ? <span className="faint cut">{entry.says}</span> : null}
+            </div>
+          </div>
+        ))}
+      </div>
+    </dialog>
+  );
+}

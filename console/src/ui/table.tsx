@@ -1,0 +1,118 @@
+import { useVirtualizer } from "@tanstack/react-virtual";
+import { useCallback, useEffect, useRef, useState, type ReactNode } from "react";
+import { usePrefs } from "../lib/prefs";
+import { useShortcuts } from "../lib/shortcuts";
+
+export interface Column<Row> {
+  readonly name: string;
+  /** A track of a CSS grid: `8rem`, `minmax(10rem, 2fr)`. */
+  readonly width: string;
+  readonly head: ReactNode;
+  readonly cell: (row: Row) => ReactNode;
+  readonly isRight?: boolean;
+  /** Pixels of the table from which on there is room for it. */
+  readonly from?: number;
+}
+
+const ROW_PX = { normal: 34, compact: 28 } as const;
+/** Rows that are kept beyond what is in sight. */
+const OVERSCAN = 12;
+/** How near the end of what is there the next page is asked for. */
+const NEAR_END = 30;
+
+/** A table of as many rows as there are: only those in sight are in the page. j, k and Enter go through it. */
+export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true }: {
+  label: string;
+  rows: readonly Row[];
+  columns: readonly Column<Row>[];
+  rowKey: (row: Row) => string;
+  /** The key of the row that is chosen. */
+  active?: string | null;
+  onActive?: (row: Row) => void;
+  onOpen?: (row: Row) => void;
+  /** Asks for the rows behind the last one. */
+  more?: (() => void) | undefined;
+  foot?: ReactNode;
+  rowClass?: (row: Row) => string;
+  keys?: boolean;
+}) {
+  const body = useRef<HTMLDivElement>(null);
+  const [width, setWidth] = useState(Infinity);
+  useEffect(() => {
+    const host = body.current;
+    if (!host) return undefined;
+    const resized = new ResizeObserver(() => setWidth(host.clientWidth));
+    resized.observe(host);
+    return () => resized.disconnect();
+  }, []);
+  const columns = all.filter((column) => (column.from ?? 0) <= width);
+  const { density } = usePrefs();
+  const height = ROW_PX[density];
+  const virtual = useVirtualizer({ count: rows.length, getScrollElement: () => body.current, estimateSize: () => height, overscan: OVERSCAN });
+  useEffect(() => virtual.measure(), [height, virtual]);
+
+  const items = virtual.getVirtualItems();
+  const last = items.at(-1)?.index ?? -1;
+  useEffect(() => {
+    if (more && last >= rows.length - NEAR_END) more();
+  }, [more, last, rows.length]);
+
+  const at = rows.findIndex((row) => rowKey(row) === active);
+  const tracks = columns.map((column) => column.width).join(" ");
+
+  const go = useCallback((to: number) => {
+    const row = rows[Math.max(0, Math.min(rows.length - 1, to))];
+    if (!row) return;
+    const index = rows.indexOf(row);
+    virtual.scrollToIndex(index, { align: "auto" });
+    onActive?.(row);
+    requestAnimationFrame(() => body.current?.querySelector<HTMLElement>(`[data-row="${index}"]`)?.focus({ preventScroll: true }));
+  }, [rows, virtual, onActive]);
+
+  const open = () => {
+    const row = rows[at];
+    if (row) (onOpen ?? onActive)?.(row);
+  };
+  const canMove = keys && onActive !== undefined;
+  useShortcuts(canMove ? [
+    { keys: "j", group: "Lists", says: "next row", run: () => go(at + 1) },
+    { keys: "k", group: "Lists", says: "row before", run: () => go(at < 0 ? 0 : at - 1) },
+    { keys: "Enter", group: "Lists", says: "open the row", run: open },
+  ] : []);
+
+  return (
+    <div className="table" role="grid" aria-label={label} aria-rowcount={rows.length + 1} aria-colcount={columns.length}>
+      <div className="t-head" role="row" aria-rowindex={1} style={{ gridTemplateColumns: tracks }}>
+        {columns.map((column) => <div key={column.name} role="columnheader" className={column.isRight ? "right" : undefined}>{column.head}</div>)}
+      </div>
+      {/* The keys of a grid, which its rows take one by one. */}
+      {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-element-interactions */}
+      <div className="t-body" ref={body} role="rowgroup" tabIndex={rows.length > 0 && at < 0 ? 0 : -1}
+        onKeyDown={(event) => {
+          const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 20, PageUp: -20, Home: -Infinity, End: Infinity }[event.key];
+          if (step === undefined || !onActive) return;
+          event.preventDefault();
+          go(at + step);
+        }}>
+        <div className="t-inner" style={{ height: virtual.getTotalSize() }}>
+          {items.map((item) => {
+            const row = rows[item.index];
+            if (row === undefined) return null;
+            const isActive = item.index === at;
+            const classes = ["t-row", onActive || onOpen ? "live" : "", isActive ? "selected" : "", rowClass?.(row) ?? ""].filter(Boolean).join(" ");
+            return (
+              // Keys go through the grid: see above.
+              // oxlint-disable-next-line jsx-a11y/click-events-have-key-events
+              <div key={rowKey(row)} role="row" data-row={item.index} aria-rowindex={item.index + 2} aria-selected={onActive ? isActive : undefined}
+                tabIndex={isActive ? 0 : -1} className={classes} style={{ transform: `translateY(${item.start}px)`, gridTemplateColumns: tracks }}
+                onClick={() => (onOpen ?? onActive)?.(row)}>
+                {columns.map((column) => <div key={column.name} role="gridcell" className={column.isRight ? "right" : undefined}>{column.cell(row)}</div>)}
+              </div>
+            );
+          })}
+        </div>
+        {foot ? <div className="t-foot">{foot}</div> : null}
+      </div>
+    </div>
+  );
+}

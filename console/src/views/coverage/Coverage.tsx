@@ -1,0 +1,129 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { useMemo } from "react";
+import { api, take, type Schema } from "../../api/client";
+import { problemIn } from "../../api/client";
+import { useAt } from "../../lib/at";
+import { saveBlob } from "../../lib/save";
+import { count, counted } from "../../lib/units";
+import { Icon } from "../../ui/icons";
+import { Badge, Empty, Loading, PageHead, Panel, Problem, useSay } from "../../ui/parts";
+import { Rec } from "../../ui/text";
+import type { COVERAGE } from "../names";
+import { TACTICS } from "./tactics";
+
+type Name = (typeof COVERAGE)[number];
+type Technique = Schema<"TechniqueCoverage">;
+type State = Schema<"CoverageState">;
+
+const STATES: readonly { state: State; says: string; means: string }[] = [
+  { state: "covered", says: "Covered", means: "its rule’s examples pass, and the record has the fields that it needs" },
+  { state: "examples_only", says: "Examples only", means: "its rule’s examples pass; no record was asked" },
+  { state: "fields_not_seen", says: "Data not seen", means: "its rule’s examples pass, and the record never had the fields that it needs" },
+  { state: "unproven", says: "Unproven", means: "there are rules, and none has examples that all pass" },
+  { state: "none", says: "No rule", means: "no rule is evidence of it" },
+];
+
+/** The ATLAS matrix: which techniques the rules in force see, proved by examples and by the data of the record. */
+export function Coverage() {
+  const [at, change] = useAt<Name>();
+  const say = useSay();
+  const { data, error, isPending, refetch } = useQuery({
+    queryKey: ["coverage"],
+    queryFn: ({ signal }) => take(api.GET("/api/rules/coverage", { signal, params: { query: { days: 30 } } })),
+    // It runs every example of every rule.
+    staleTime: 5 * 60_000,
+    refetchOnWindowFocus: false,
+  });
+  const isLogging = at.only === "logging";
+  const techniques = useMemo(() => (data?.techniques ?? []).filter((each) => !isLogging || each.is_of_telemetry_logging), [data, isLogging]);
+  const chosen = data?.techniques.find((each) => each.technique === at.technique);
+  const navigator = async () => {
+    const response = await fetch("/api/rules/coverage?days=30&format=navigator");
+    if (response.ok) saveBlob("atlas-layer.json", await response.blob());
+    else say((await problemIn(response)).message, "bad");
+  };
+  return (
+    <div className="page">
+      <PageHead title="Coverage" end={
+        <>
+          <label className="row small soft"><input type="checkbox" checked={isLogging} onChange={(event) => change({ only: event.target.checked ? "logging" : undefined })} />only what AML.M0024 names</label>
+          <button type="button" className="btn" onClick={() => void navigator()}><Icon name="download" />Navigator layer</button>
+        </>
+      }>What the rules in force can see of MITRE ATLAS{data ? ` ${data.atlas}` : ""}: proved by running each rule’s examples, and by what the record held in the last 30 days.</PageHead>
+      {error ? <Problem error={error} retry={() => void refetch()} /> : isPending ? <Loading lines={12} /> : (
+        <>
+          <dl className="figures panel">
+            {STATES.map(({ state, says, means }) => <div key={state} title={means}><dt className="row"><i className={`swatch ${state}`} />{says}</dt><dd className="num">{count(techniques.filter((each) => each.state === state).length)}</dd></div>)}
+            <div><dt>Rules</dt><dd className="num">{count(data.rules)}</dd></div>
+          </dl>
+          {chosen ? <Chosen of={chosen} onClose={() => change({ technique: undefined })} /> : null}
+          <Matrix techniques={techniques} chosen={at.technique ?? null} onChoose={(technique) => change({ technique: technique === at.technique ? undefined : technique })} />
+        </>
+      )}
+    </div>
+  );
+}
+
+function Matrix({ techniques, chosen, onChoose }: { techniques: readonly Technique[]; chosen: string | null; onChoose: (technique: string) => void }) {
+  const by = useMemo(() => new Map(techniques.map((each) => [each.technique, each])), [techniques]);
+  const known = new Set(TACTICS.flatMap((tactic) => tactic.techniques));
+  const parentOf = (id: string) => id.replace(/\.\d{3}$/, "");
+  const others = techniques.filter((each) => !known.has(parentOf(each.technique)));
+  const columns = [...TACTICS, ...(others.length > 0 ? [{ id: "", name: "Elsewhere", techniques: [...new Set(others.map((each) => parentOf(each.technique)))] }] : [])];
+  return (
+    <div className="matrix" role="group" aria-label="ATLAS matrix" tabIndex={0}>
+      {columns.map((tactic) => {
+        const cells = tactic.techniques.flatMap((id) => [...(by.has(id) ? [id] : []), ...techniques.filter((each) => each.technique !== id && parentOf(each.technique) === id).map((each) => each.technique)]);
+        if (cells.length === 0) return null;
+        return (
+          <div key={tactic.name} className="tactic">
+            <h3>{tactic.name}</h3>
+            {cells.map((id) => {
+              const each = by.get(id);
+              if (!each) return null;
+              const isSub = id !== parentOf(id);
+              return (
+                <button key={id} type="button" className={`cell ${each.state}${isSub ? " sub" : ""}`} aria-pressed={chosen === id} onClick={() => onChoose(id)}
+                  title={`${id} ${each.name}: ${STATES.find((state) => state.state === each.state)?.says ?? ""}`}>
+                  <span>{isSub ? each.name.split(": ").at(-1) : each.name}</span>
+                  {each.detections > 0 ? <span className="small num strong">{counted(each.detections, "detection")}</span> : null}
+                  <span className="unseen">{STATES.find((state) => state.state === each.state)?.says}</span>
+                </button>
+              );
+            })}
+          </div>
+        );
+      })}
+    </div>
+  );
+}
+
+function Chosen({ of, onClose }: { of: Technique; onClose: () => void }) {
+  const state = STATES.find((each) => each.state === of.state);
+  return (
+    <Panel title={<><span className="mono small soft">{of.technique}</span> {of.name}</>} end={<button type="button" className="btn plain tiny icon" aria-label="Close" onClick={onClose}><Icon name="close" /></button>}>
+      <div className="stack">
+        <p className="row-wrap"><Badge tone={of.state === "covered" ? "good" : of.state === "none" ? "" : "medium"}>{state?.says}</Badge><span className="soft">{state?.means}.</span>{of.detections > 0 ? <Link to="/detections" search={{ technique: of.technique, state: "all", range: "30d" } as never}>{counted(of.detections, "detection")} in 30 days</Link> : null}</p>
+        {of.rules.length === 0 ? <Empty icon="coverage" title="No rule sees it" command="watchkeeper rules coverage">Many techniques leave no trace in the traffic of an AI system. For those that do, write a rule:</Empty> : (
+          <div className="scroll-x">
+            <table className="plain-table">
+              <thead><tr><th>Rule</th><th>State</th><th className="right">Examples</th><th>Fields that the record lacks</th><th className="right">Detections</th></tr></thead>
+              <tbody>
+                {of.rules.map((rule) => (
+                  <tr key={rule.id}>
+                    <td><Link to="/settings" search={{ tab: "rules", rule: rule.id } as never}><Rec text={rule.title} /></Link></td>
+                    <td>{STATES.find((each) => each.state === rule.state)?.says}</td>
+                    <td className="num right">{rule.examples_passed}{rule.examples_failed > 0 ? <span className="c-critical"> · {rule.examples_failed} failed</span> : null}</td>
+                    <td className="mono small">{rule.missing.join(", ") || <span className="faint">none</span>}</td>
+                    <td className="num right">{count(rule.detections)}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </div>
+        )}
+      </div>
+    </Panel>
+  );
+}

@@ -1,0 +1,172 @@
+import { useState } from "react";
+import { useMay } from "../../api/session";
+import { useAt, useRange } from "../../lib/at";
+import { useShortcuts } from "../../lib/shortcuts";
+import { count, counted } from "../../lib/units";
+import { Icon } from "../../ui/icons";
+import { Badge, Choice, Empty, FilterChip, Grade, Loading, PageHead, Problem, Sev, SEVERITIES, useSay, useTyped } from "../../ui/parts";
+import { DataTable, type Column } from "../../ui/table";
+import { Rec, When } from "../../ui/text";
+import { saveText } from "../../lib/save";
+import { useDetections, useGroups, useTriage, type Detection, type Filter, type Name } from "./data";
+import { Detail } from "./Detail";
+import { CloseDialog, SuppressDialog } from "./Dialogs";
+import type { Schema } from "../../api/client";
+
+const STATES = [
+  { value: "open", says: "Open" },
+  { value: "acknowledged", says: "Acknowledged" },
+  { value: "closed", says: "Closed" },
+  { value: "all", says: "All" },
+] as const;
+
+const FILTERS = [["rule", "rule"], ["technique", "technique"], ["user", "user"], ["session", "session"], ["application", "application"], ["agent", "agent"], ["tool", "tool"], ["grade", "grade"], ["assignee", "assignee"], ["correlation", "incident"]] as const;
+
+type Group = Schema<"DetectionGroup">;
+
+/** Triage: what was detected, what it rests on, what is to be done with it. */
+export function Detections() {
+  const [at, change] = useAt<Name>();
+  const { id, group, ...filter } = at;
+  const { bounds } = useRange("7d");
+  const mayTriage = useMay("triage");
+  const [typed, setTyped] = useTyped(filter.q ?? "", (q) => change({ q }));
+
+  const list = useDetections(filter as Filter, bounds);
+  const { rows } = list;
+  const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
+  // What is asked about is kept as it was: the list may lose it while one types.
+  const [closing, setClosing] = useState<readonly string[] | null>(null);
+  const [suppressing, setSuppressing] = useState<Detection | null>(null);
+  const triage = useTriage();
+  const say = useSay();
+  const chosen = rows.find((row) => row.detection_id === id) ?? null;
+  // What keys and buttons act on: what is ticked, or else the row that is open.
+  const ids = selected.size > 0 ? [...selected] : id ? [id] : [];
+
+  const acknowledge = () => {
+    if (ids.length === 0 || !mayTriage) return;
+    triage.mutate({ ids, state: "acknowledged" }, {
+      onSuccess: () => { setSelected(new Set()); say(`${counted(ids.length, "detection")} acknowledged`); },
+      onError: (error) => say(error.message, "bad"),
+    });
+  };
+  const toggle = (key: string) => setSelected((before) => {
+    const after = new Set(before);
+    if (!after.delete(key)) after.add(key);
+    return after;
+  });
+  useShortcuts([
+    ...(mayTriage ? [
+      { keys: "a", group: "Detections", says: "acknowledge", run: acknowledge },
+      { keys: "c", group: "Detections", says: "close, with the reason", run: () => { if (ids.length > 0) setClosing(ids); } },
+      { keys: "s", group: "Detections", says: "suppress what is like it", run: () => { if (chosen) setSuppressing(chosen); } },
+      { keys: "x", group: "Detections", says: "tick the row", run: () => { if (id) toggle(id); } },
+    ] : []),
+    { keys: "Escape", group: "Detections", says: "close what is open", run: () => { setSelected(new Set()); change({ id: undefined }); } },
+  ]);
+
+  const columns: Column<Detection>[] = [
+    ...(mayTriage ? [{
+      name: "tick", width: "1.25rem", from: 420, head: <span className="unseen">Ticked</span>,
+      cell: (row: Detection) => <input type="checkbox" tabIndex={-1} checked={selected.has(row.detection_id)} aria-label="Tick" onClick={(event) => event.stopPropagation()} onChange={() => toggle(row.detection_id)} />,
+    }] : []),
+    { name: "severity", width: "5.5rem", head: "Severity", cell: (row) => <Sev of={row.severity} /> },
+    { name: "title", width: "minmax(8rem, 3fr)", head: "Detection", cell: (row) => <><Rec text={row.title} className={row.state === "open" ? "strong" : ""} />{row.suppressed_by ? <> <Badge>suppressed</Badge></> : null}</> },
+    { name: "grade", width: "6rem", head: "Got", from: 620, cell: (row) => <Grade of={row.grade} /> },
+    { name: "technique", width: "7.25rem", head: "ATLAS", from: 940, cell: (row) => <span className="mono small soft">{row.technique}</span> },
+    { name: "who", from: 460, width: "minmax(4.5rem, 1fr)", head: "Who", cell: (row) => <Rec text={row.user_id ?? row.agent ?? row.application} className="soft" /> },
+    { name: "where", width: "minmax(6rem, 1fr)", head: "Application", from: 1040, cell: (row) => <Rec text={row.application ?? row.agent} className="soft" /> },
+    { name: "state", width: "7rem", head: "State", from: 800, cell: (row) => <StateOf row={row} /> },
+    { name: "time", width: "5rem", head: "When", isRight: true, cell: (row) => <span className="soft"><When time={row.time} /></span> },
+  ];
+
+  return (
+    <div className="page full detections">
+      <PageHead title="Detections" end={
+        <>
+          <Choice label="State" value={(filter.state ?? "open") as (typeof STATES)[number]["value"]} options={STATES} onChoose={(state) => change({ state: state === "open" ? undefined : state })} />
+          <Choice label="Group by" value={group ?? "none"} options={[{ value: "none", says: "Each" }, { value: "correlation", says: "By incident" }, { value: "rule", says: "By rule" }]}
+            onChoose={(value) => change({ group: value === "none" ? undefined : value, id: undefined })} />
+        </>
+      } />
+      <div className="filters">
+        <input className="input find-in" type="search" placeholder="Title, rule or name…" aria-label="Find in detections" value={typed} onChange={(event) => setTyped(event.target.value)} />
+        <select className="input" aria-label="Severity" value={filter.severity ?? ""} onChange={(event) => change({ severity: event.target.value })}>
+          <option value="">Any severity</option>
+          {SEVERITIES.slice(0, 4).map((each) => <option key={each} value={each}>{each === "critical" ? "Critical" : `${each[0]?.toUpperCase()}${each.slice(1)} and up`}</option>)}
+        </select>
+        <label className="row small soft"><input type="checkbox" checked={filter.suppressed === "yes"} onChange={(event) => change({ suppressed: event.target.checked ? "yes" : undefined })} />Suppressed, too</label>
+        {FILTERS.map(([name, says]) => (filter[name] ? <FilterChip key={name} name={says} value={filter[name] ?? ""} onRemove={() => change({ [name]: undefined })} /> : null))}
+        <span className="end row">
+          {selected.size > 0 ? <span className="soft small">{counted(selected.size, "ticked", "ticked")}</span> : null}
+          {mayTriage && ids.length > 0 ? (
+            <>
+              <button type="button" className="btn tiny" onClick={acknowledge} disabled={triage.isPending}>Acknowledge<kbd>a</kbd></button>
+              <button type="button" className="btn tiny" onClick={() => setClosing(ids)}>Close<kbd>c</kbd></button>
+            </>
+          ) : null}
+          <button type="button" className="btn tiny" disabled={rows.length === 0} title="What is in the list, as JSON lines" onClick={() => saveText("detections.jsonl", "application/x-ndjson", rows.map((row) => JSON.stringify(row)).join("\n"))}>
+            <Icon name="download" />Export
+          </button>
+        </span>
+      </div>
+      <div className={id ? "fill split" : "fill"}>
+        {group === "correlation" || group === "rule"
+          ? <Groups filter={filter as Filter} bounds={bounds} by={group} onOpen={(each) => change({ group: undefined, [group]: each.key }, { push: true })} />
+          : (
+            <section className="panel list-panel" aria-label="Detections">
+              {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending ? <Loading lines={10} /> : rows.length === 0 ? <Nothing filter={filter as Filter} /> : (
+                <DataTable label="Detections" rows={rows} columns={columns} rowKey={(row) => row.detection_id} active={id ?? null}
+                  onActive={(row) => change({ id: row.detection_id })}
+                  more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
+                  foot={list.hasNextPage ? "More as you scroll…" : `${counted(rows.length, "detection")}. That is all of them.`} />
+              )}
+            </section>
+          )}
+        {id ? <Detail key={id} id={id} row={chosen} onClose={() => change({ id: undefined })} onAcknowledge={acknowledge} onCloseIt={() => setClosing([id])} onSuppress={setSuppressing} /> : null}
+      </div>
+      {closing ? <CloseDialog ids={closing} onDone={() => { setClosing(null); setSelected(new Set()); }} /> : null}
+      {suppressing ? <SuppressDialog of={suppressing} onDone={() => setSuppressing(null)} /> : null}
+    </div>
+  );
+}
+
+export function StateOf({ row }: { row: Pick<Detection, "state" | "assignee"> }) {
+  const tone = row.state === "open" ? "accent" : row.state === "closed" ? "" : "good";
+  return <Badge tone={tone} title={row.assignee ? `${row.assignee} looks at it` : undefined}>{row.state}{row.assignee ? <span className="cut">· <Rec text={row.assignee} max={12} /></span> : null}</Badge>;
+}
+
+function Nothing({ filter }: { filter: Filter }) {
+  const isFiltered = Object.entries(filter).some(([name, value]) => value && name !== "state");
+  if (isFiltered) return <Empty icon="filter" title="Nothing fits these filters">Take one off, or choose a longer range of time.</Empty>;
+  if ((filter.state ?? "open") !== "open") return <Empty icon="detections" title="None in this state">In this range of time there is no such detection.</Empty>;
+  return (
+    <Empty icon="detections" title="Nothing waits for you" command="watchkeeper demo">
+      No open detection in this range of time. To see what one looks like, replay recorded attacks:
+    </Empty>
+  );
+}
+
+function Groups({ filter, bounds, by, onOpen }: { filter: Filter; bounds: { since: string; until?: string }; by: "correlation" | "rule"; onOpen: (group: Group) => void }) {
+  const { data, error, isPending, refetch } = useGroups(filter, bounds, by, true);
+  const [active, setActive] = useState<string | null>(null);
+  const columns: Column<Group>[] = [
+    { name: "severity", width: "6rem", head: "Worst", cell: (row) => <Sev of={row.lead.severity} /> },
+    { name: "count", width: "4rem", head: "Count", isRight: true, cell: (row) => <span className="num strong">{count(row.count)}</span> },
+    { name: "title", width: "minmax(14rem, 3fr)", head: by === "rule" ? "Rule" : "Led by", cell: (row) => <Rec text={row.lead.title} className="strong" /> },
+    { name: "grade", from: 680, width: "6rem", head: "Got", cell: (row) => <Grade of={row.lead.grade} /> },
+    { name: "key", from: 900, width: "minmax(8rem, 1.4fr)", head: by === "rule" ? "Id" : "Incident", cell: (row) => <Rec text={row.key} className="mono small soft" /> },
+    { name: "who", from: 760, width: "minmax(7rem, 1fr)", head: "Users", cell: (row) => <Rec text={row.users.join(", ")} className="soft" /> },
+    { name: "open", from: 560, width: "5rem", head: "Open", isRight: true, cell: (row) => <span className="num soft">{count(row.open)}</span> },
+    { name: "last", width: "5.5rem", head: "Newest", isRight: true, cell: (row) => <span className="soft"><When time={row.last} /></span> },
+  ];
+  return (
+    <section className="panel list-panel" aria-label="Groups">
+      {error ? <Problem error={error} retry={() => void refetch()} /> : isPending ? <Loading lines={10} /> : data.rows.length === 0 ? <Nothing filter={filter} /> : (
+        <DataTable label="Groups of detections" rows={data.rows} columns={columns} rowKey={(row) => row.key} active={active} onActive={(row) => setActive(row.key)} onOpen={onOpen}
+          foot={`${counted(data.rows.length, "group")} of ${counted(data.detections, "detection")}${data.truncated ? "; older ones were not looked at" : ""}. Enter opens one.`} />
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,103 @@
+import { useState } from "react";
+import { useSessionQuery } from "../../api/session";
+import { plainLine } from "../../lib/text";
+import { counted } from "../../lib/units";
+import { Dialog, Problem, useSay } from "../../ui/parts";
+import { Rec } from "../../ui/text";
+import { useSuppress, useTriage, VERDICTS, type Detection, type Verdict } from "./data";
+import type { Schema } from "../../api/client";
+
+export function CloseDialog({ ids, onDone }: { ids: readonly string[]; onDone: () => void }) {
+  const [reason, setReason] = useState<Verdict | null>(null);
+  const [note, setNote] = useState("");
+  const triage = useTriage();
+  const say = useSay();
+  const isReady = reason !== null && (reason !== "other" || note.trim() !== "");
+  const close = () => {
+    if (!isReady || reason === null) return;
+    triage.mutate({ ids, state: "closed", reason, ...(note.trim() ? { note: note.trim() } : {}) }, {
+      onSuccess: () => { say(`${counted(ids.length, "detection")} closed`); onDone(); },
+    });
+  };
+  return (
+    <Dialog title={ids.length === 1 ? "Close the detection" : `Close ${counted(ids.length, "detection")}`} onClose={onDone} foot={
+      <>
+        <button type="button" className="btn" onClick={onDone}>Cancel</button>
+        <button type="button" className="btn primary" disabled={!isReady || triage.isPending} onClick={close}>Close</button>
+      </>
+    }>
+      <fieldset className="verdicts">
+        <legend className="label">What was it?</legend>
+        {VERDICTS.map((each) => (
+          <label key={each.value} className="verdict">
+            <input type="radio" name="verdict" value={each.value} checked={reason === each.value} onChange={() => setReason(each.value)} />
+            <span><span className="strong">{each.says}</span> <span className="faint">{each.means}</span></span>
+          </label>
+        ))}
+      </fieldset>
+      <div className="field">
+        <label htmlFor="note">Note{reason === "other" ? "" : " (not needed)"}</label>
+        <textarea id="note" className="input" value={note} maxLength={4000} onChange={(event) => setNote(event.target.value)} />
+        <span className="hint">It goes into the record, with your key and the time.</span>
+      </div>
+      {triage.error ? <Problem error={triage.error} /> : null}
+    </Dialog>
+  );
+}
+
+type Kind = Schema<"SuppressedKind">;
+const DAYS = [1, 7, 30, 90] as const;
+
+export function SuppressDialog({ of, onDone }: { of: Detection; onDone: () => void }) {
+  const { data: session } = useSessionQuery();
+  const entities = ([["user", of.user_id], ["agent", of.agent], ["application", of.application], ["tool", of.tool], ["session", of.session_id]] as const)
+    .flatMap(([kind, name]): { kind: Kind; name: string }[] => (name ? [{ kind, name }] : []));
+  const [entity, setEntity] = useState<number>(entities.length > 0 ? 0 : -1);
+  const [days, setDays] = useState<number>(7);
+  const [reason, setReason] = useState("");
+  const [owner, setOwner] = useState(session?.key_name ?? session?.key_id ?? "");
+  const suppress = useSuppress();
+  const say = useSay();
+  const isReady = of.rule && reason.trim() !== "" && owner.trim() !== "";
+  const [now] = useState(Date.now);
+  const expires = new Date(now + days * 86_400_000).toISOString();
+  const go = () => {
+    if (!isReady || !of.rule) return;
+    const about = entities[entity];
+    suppress.mutate({ rule: of.rule, reason: reason.trim(), owner: owner.trim(), expires, ...(about ? { entity: about } : {}) }, {
+      onSuccess: () => { say(`Suppressed for ${counted(days, "day")}`); onDone(); },
+    });
+  };
+  return (
+    <Dialog title="Suppress what is like it" onClose={onDone} foot={
+      <>
+        <button type="button" className="btn" onClick={onDone}>Cancel</button>
+        <button type="button" className="btn primary" disabled={!isReady || suppress.isPending} onClick={go}>Suppress</button>
+      </>
+    }>
+      <p className="soft">Detections of <strong><Rec text={of.title} /></strong> are still recorded and counted. They are marked, and no longer wait for anybody, until the suppression ends.</p>
+      <div className="field">
+        <label htmlFor="about">About</label>
+        <select id="about" className="input" value={entity} onChange={(event) => setEntity(Number(event.target.value))}>
+          {entities.map((each, index) => <option key={each.kind} value={index}>{plainLine(`the ${each.kind} ${each.name}`, 80)}</option>)}
+          <option value={-1}>anybody: the whole rule</option>
+        </select>
+      </div>
+      <div className="field">
+        <label htmlFor="days">For</label>
+        <select id="days" className="input" value={days} onChange={(event) => setDays(Number(event.target.value))}>
+          {DAYS.map((each) => <option key={each} value={each}>{counted(each, "day")}</option>)}
+        </select>
+      </div>
+      <div className="field">
+        <label htmlFor="owner">Who answers for it</label>
+        <input id="owner" className="input" value={owner} maxLength={200} onChange={(event) => setOwner(event.target.value)} />
+      </div>
+      <div className="field">
+        <label htmlFor="why">Why</label>
+        <textarea id="why" className="input" value={reason} maxLength={2000} onChange={(event) => setReason(event.target.value)} />
+      </div>
+      {suppress.error ? <Problem error={suppress.error} /> : null}
+    </Dialog>
+  );
+}

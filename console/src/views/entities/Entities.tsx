@@ -1,0 +1,65 @@
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { useNavigate } from "@tanstack/react-router";
+import { useMemo } from "react";
+import { api, take, type Schema } from "../../api/client";
+import { useAt } from "../../lib/at";
+import { count, counted, short } from "../../lib/units";
+import { Choice, Empty, Loading, PageHead, Problem, useTyped } from "../../ui/parts";
+import { DataTable, type Column } from "../../ui/table";
+import { Rec, When } from "../../ui/text";
+import type { ENTITIES } from "../names";
+
+type Name = (typeof ENTITIES)[number];
+type Entity = Schema<"EntityRow">;
+type Kind = Schema<"EntityKind">;
+const KINDS: readonly { value: Kind | "all"; says: string }[] = [
+  { value: "all", says: "All" }, { value: "user", says: "Users" }, { value: "agent", says: "Agents" }, { value: "application", says: "Applications" }, { value: "tool", says: "Tools" }, { value: "model", says: "Models" },
+];
+const PAGE = 200;
+/** A risk from which on somebody should look. */
+export const RISK_HIGH = 60;
+
+const COLUMNS: readonly Column<Entity>[] = [
+  { name: "risk", width: "9rem", head: "Risk", cell: (row) => <span className="row"><span className={`num strong risk-no ${row.risk >= RISK_HIGH ? "c-critical" : ""}`}>{row.risk.toFixed(0)}</span><span className="bar-line grow"><i style={{ width: `${Math.min(row.risk, 150) / 1.5}%` }} /></span></span> },
+  { name: "kind", width: "6.5rem", head: "What", cell: (row) => <span className="soft">{row.kind}</span> },
+  { name: "name", width: "minmax(12rem, 2fr)", head: "Who", cell: (row) => <Rec text={row.name} className="strong" /> },
+  { name: "techniques", from: 820, width: "minmax(9rem, 1.3fr)", head: "ATLAS", cell: (row) => <span className="mono small soft">{row.techniques.join(" ")}</span> },
+  { name: "detections", from: 520, width: "6rem", head: "Detections", isRight: true, cell: (row) => <span className="num">{count(row.detections)}</span> },
+  { name: "events", from: 620, width: "5rem", head: "Events", isRight: true, cell: (row) => <span className="num soft" title={count(row.events)}>{short(row.events)}</span> },
+  { name: "last", width: "6rem", head: "Last seen", isRight: true, cell: (row) => <span className="soft"><When time={row.last_seen} /></span> },
+];
+
+/** Users, agents, applications, tools and models, by the risk that they are now. */
+export function Entities() {
+  const [at, change] = useAt<Name>();
+  const navigate = useNavigate();
+  const [typed, setTyped] = useTyped(at.q ?? "", (q) => change({ q }));
+  const kind = KINDS.find((each) => each.value === at.type)?.value ?? "all";
+  const query = { ...(kind === "all" ? {} : { type: kind }), ...(at.q ? { q: at.q } : {}) };
+  const list = useInfiniteQuery({
+    queryKey: ["entities", query],
+    queryFn: ({ signal, pageParam }) => take(api.GET("/api/entities", { signal, params: { query: { ...query, limit: PAGE, ...(pageParam === null ? {} : { cursor: pageParam }) } } })),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.next ?? null,
+    placeholderData: (before) => before,
+  });
+  const rows = useMemo(() => list.data?.pages.flatMap((page) => page.rows) ?? [], [list.data]);
+  return (
+    <div className="page full">
+      <PageHead title="Entities" end={<Choice label="What" value={kind} options={KINDS} onChoose={(value) => change({ type: value === "all" ? undefined : value })} />}>
+        The risk of each is the weight of its detections, halved each day.
+      </PageHead>
+      <div className="filters"><input className="input find-in" type="search" aria-label="Part of the name" placeholder="Part of the name…" value={typed} onChange={(event) => setTyped(event.target.value)} /></div>
+      <section className="panel list-panel fill" aria-label="Entities">
+        {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending ? <Loading lines={12} /> : rows.length === 0 ? (
+          <Empty icon="entities" title="Nobody of this name">Entities come out of events: who called, which agent, which tool, which model.</Empty>
+        ) : (
+          <DataTable label="Entities" rows={rows} columns={COLUMNS} rowKey={(row) => `${row.kind} ${row.name}`} active={at.id ?? null} onActive={(row) => change({ id: `${row.kind} ${row.name}` })}
+            onOpen={(row) => void navigate({ to: "/entities/$kind/$name", params: { kind: row.kind, name: row.name } })}
+            more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
+            foot={list.hasNextPage ? "More as you scroll…" : counted(rows.length, "entity", "entities")} />
+        )}
+      </section>
+    </div>
+  );
+}

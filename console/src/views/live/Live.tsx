@@ -1,0 +1,77 @@
+import { useNavigate } from "@tanstack/react-router";
+import { useMemo, useState } from "react";
+import { stringifySearch, useAt } from "../../lib/at";
+import { useShortcuts } from "../../lib/shortcuts";
+import { count } from "../../lib/units";
+import { EVENT_COLUMNS, KINDS, traceOf } from "../../ui/events";
+import { Icon } from "../../ui/icons";
+import { Badge, Empty, FilterChip, PageHead } from "../../ui/parts";
+import { DataTable } from "../../ui/table";
+import { LIVE as NAMES } from "../names";
+import { useLive } from "./stream";
+
+type Name = (typeof NAMES)[number];
+
+/** Events as they come in. */
+export function Live() {
+  const [at, change] = useAt<Name>();
+  const [isHeld, setHeld] = useState(false);
+  const [active, setActive] = useState<string | null>(null);
+  const navigate = useNavigate();
+  const query = useMemo(() => stringifySearch(Object.fromEntries(NAMES.map((name) => [name, at[name]]))), [at]);
+  // A row that is chosen stays where it is.
+  const live = useLive(query, isHeld || active !== null);
+  const waits = isHeld || active !== null;
+  const resume = () => { setHeld(false); setActive(null); };
+  useShortcuts([
+    { keys: " ", group: "Live", says: "hold, or go on", run: () => (waits ? resume() : setHeld(true)) },
+    { keys: "Escape", group: "Live", says: "go on", run: resume },
+  ]);
+  return (
+    <div className="page full">
+      <PageHead title="Live" end={
+        <>
+          <span className="row soft num" role="status">
+            <span className={`dot ${live.isConnected ? (waits ? "medium" : "good") : "critical"}`} />
+            {live.isConnected ? (waits ? `Held · ${count(live.held)} have come` : `${live.perSecond < 10 ? live.perSecond.toFixed(1) : count(Math.round(live.perSecond))} events/s`) : "Connecting…"}
+          </span>
+          <button type="button" className="btn" aria-pressed={waits} onClick={() => (waits ? resume() : setHeld(true))}><Icon name={waits ? "play" : "pause"} />{waits ? "Go on" : "Hold"}<kbd>Space</kbd></button>
+        </>
+      } />
+      <div className="filters">
+        <select className="input" aria-label="Kind" value={at.kind ?? ""} onChange={(event) => change({ kind: event.target.value })}>
+          <option value="">Every kind</option>
+          {KINDS.map((kind) => <option key={kind} value={kind}>{kind.replaceAll("_", " ")}</option>)}
+        </select>
+        <FilterInput onAdd={(name, value) => change({ [name]: value })} />
+        {NAMES.filter((name) => name !== "kind" && at[name]).map((name) => <FilterChip key={name} name={name} value={at[name] ?? ""} onRemove={() => change({ [name]: undefined })} />)}
+        {live.dropped > 0 ? <Badge tone="medium" title="They came faster than this browser took them. Search has them.">{count(live.dropped)} passed over</Badge> : null}
+      </div>
+      <section className="panel list-panel fill" aria-label="Live events">
+        {live.rows.length === 0 ? (
+          <Empty icon="live" title={live.isConnected ? "Waiting for events" : "Connecting"} command="watchkeeper run -- python my_agent.py">
+            What comes in appears here at once, without what was said. To send some, start a program so that its calls report here:
+          </Empty>
+        ) : (
+          <DataTable label="Live events" rows={live.rows} columns={EVENT_COLUMNS} rowKey={(row) => row.event_id} active={active}
+            onActive={(row) => setActive(row.event_id)} onOpen={(row) => void navigate({ to: "/traces/$id", params: { id: traceOf(row) }, search: { event: row.event_id } as never })}
+            rowClass={(row) => (row.kind === "detection" ? "hot" : "")} />
+        )}
+      </section>
+    </div>
+  );
+}
+
+/** Adds a filter: `user ada`. */
+export function FilterInput({ onAdd }: { onAdd: (name: Name, value: string) => void }) {
+  const [name, setName] = useState<Name>("user");
+  const [value, setValue] = useState("");
+  return (
+    <form className="row" onSubmit={(event) => { event.preventDefault(); if (value.trim()) { onAdd(name, value.trim()); setValue(""); } }}>
+      <select className="input" aria-label="Filter by" value={name} onChange={(event) => setName(event.target.value as Name)}>
+        {NAMES.filter((each) => each !== "kind").map((each) => <option key={each} value={each}>{each}</option>)}
+      </select>
+      <input className="input filter-value" aria-label="Value of the filter" placeholder="is…" value={value} onChange={(event) => setValue(event.target.value)} />
+    </form>
+  );
+}

@@ -1,0 +1,70 @@
+import { useEffect, useRef, useState } from "react";
+import type { Schema } from "../../api/client";
+
+export type EventRow = Schema<"EventRow">;
+
+/** Rows that are kept; older ones are in the lists. */
+const ROWS_MAX = 5_000;
+/** How often what has come is shown: often enough to be live, seldom enough to leave the browser to its reader. */
+const SHOW_MS = 200;
+/** Seconds over which the rate is told. */
+const RATE_S = 5;
+
+export interface Live {
+  /** Newest first. */
+  readonly rows: readonly EventRow[];
+  readonly isConnected: boolean;
+  /** Records that the server passed over, because they came faster than they were taken. */
+  readonly dropped: number;
+  readonly perSecond: number;
+  /** What has come while it was held. */
+  readonly held: number;
+}
+
+const EMPTY: Live = { rows: [], isConnected: false, dropped: 0, perSecond: 0, held: 0 };
+
+/** What comes in, as it comes in. While it is held, rows are taken and not shown. */
+export function useLive(query: string, isHeld: boolean): Live {
+  const [live, setLive] = useState(EMPTY);
+  const held = useRef(isHeld);
+  held.current = isHeld;
+  useEffect(() => {
+    const source = new EventSource(`/api/live${query}`);
+    let waiting: EventRow[] = [];
+    let rows: readonly EventRow[] = [];
+    let dropped = 0;
+    let isConnected = false;
+    const arrivals: { at: number; count: number }[] = [];
+    source.addEventListener("open", () => { isConnected = true; });
+    source.addEventListener("error", () => { isConnected = false; });
+    source.addEventListener("rows", (event) => {
+      isConnected = true;
+      const { rows: came } = JSON.parse((event as MessageEvent<string>).data) as Schema<"LiveRows">;
+      arrivals.push({ at: performance.now(), count: came.length });
+      for (const row of came) waiting.push(row);
+      if (waiting.length > ROWS_MAX) waiting = waiting.slice(-ROWS_MAX);
+    });
+    source.addEventListener("dropped", (event) => {
+      dropped += (JSON.parse((event as MessageEvent<string>).data) as Schema<"LiveDropped">).count;
+    });
+    const timer = setInterval(() => {
+      const now = performance.now();
+      while ((arrivals[0]?.at ?? now) < now - RATE_S * 1000) arrivals.shift();
+      const perSecond = arrivals.reduce((sum, each) => sum + each.count, 0) / RATE_S;
+      if (!held.current && waiting.length > 0) {
+        rows = [...waiting.toReversed(), ...rows].slice(0, ROWS_MAX);
+        waiting = [];
+      }
+      const count = held.current ? waiting.length : 0;
+      setLive((before) =>
+        before.rows === rows && before.isConnected === isConnected && before.dropped === dropped && before.perSecond === perSecond && before.held === count
+          ? before : { rows, isConnected, dropped, perSecond, held: count });
+    }, SHOW_MS);
+    return () => {
+      clearInterval(timer);
+      source.close();
+      setLive(EMPTY);
+    };
+  }, [query]);
+  return live;
+}

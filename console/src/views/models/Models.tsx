@@ -1,0 +1,107 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { useMemo } from "react";
+import { api, take, type Schema } from "../../api/client";
+import { useRange } from "../../lib/at";
+import { duration } from "../../lib/time";
+import { count, counted, share, short } from "../../lib/units";
+import { Legend, TimeChart } from "../../ui/chart";
+import { Badge, Empty, Loading, PageHead, Panel, Problem } from "../../ui/parts";
+import { Rec, When } from "../../ui/text";
+
+type Model = Schema<"Model">;
+
+const CATEGORY_TOKENS = ["accent-fill", "good-fill", "medium-fill", "low-fill", "neutral-fill"] as const;
+const tokenOf = (name: string, index: number) =>
+  `var(--${name === "error" ? "critical-fill" : name === "refusal" ? "high-fill" : CATEGORY_TOKENS[Math.min(index, CATEGORY_TOKENS.length - 1)]})`;
+const LATENCY = [{ label: "p50", token: "accent-fill" }, { label: "p95", token: "high-fill" }] as const;
+const ms = (value: number | null | undefined) => (value === null || value === undefined ? "–" : duration(value));
+
+/** How models do: latency, errors, refusals, what they answer, what evaluations say, whether they drift. */
+export function Models() {
+  const { bounds } = useRange();
+  const { data, error, isPending, refetch } = useQuery({
+    queryKey: ["models", bounds],
+    queryFn: ({ signal }) => take(api.GET("/api/models", { signal, params: { query: bounds } })),
+    refetchInterval: 30_000,
+    placeholderData: (before) => before,
+  });
+  return (
+    <div className="page">
+      <PageHead title="Models">Latency is from a histogram whose steps are 9 %. Evaluations run on schedule (<code>[[evaluate]]</code>) and are compared with the baseline that was accepted.</PageHead>
+      {error ? <Problem error={error} retry={() => void refetch()} /> : isPending ? <Loading lines={10} /> : data.rows.length === 0 ? (
+        <Empty icon="models" title="No model was called" command="watchkeeper run -- python my_agent.py">In this range of time. To record calls without touching code:</Empty>
+      ) : <div className="cards">{data.rows.map((row) => <Card key={row.model} model={row} />)}</div>}
+    </div>
+  );
+}
+
+function Card({ model }: { model: Model }) {
+  const { times, latency, tokens } = useMemo(() => {
+    const points = model.over_time;
+    return {
+      times: points.map((point) => point.time),
+      latency: [
+        { ...LATENCY[0], values: points.map((point) => point.latency_ms_p50 ?? null) },
+        { ...LATENCY[1], values: points.map((point) => point.latency_ms_p95 ?? null) },
+      ],
+      tokens: [{ label: "tokens", token: "accent-fill", values: points.map((point) => point.input_tokens + point.output_tokens) }],
+    };
+  }, [model.over_time]);
+  const hasLatency = latency.some((each) => each.values.some((value) => value !== null));
+  return (
+    <Panel title={<Link to="/entities/$kind/$name" params={{ kind: "model", name: model.model }}><Rec text={model.model} /></Link>} end={<><span className="faint small"><Rec text={model.providers.join(", ")} /></span>{model.drift.length > 0 ? <Badge tone="high">drift</Badge> : null}</>}>
+      <div className="stack-wide">
+        <dl className="stat-row">
+          <div className="stat"><dt>Calls</dt><dd className="num" title={count(model.calls)}>{short(model.calls)}</dd></div>
+          <div className="stat"><dt>p50</dt><dd className="num">{ms(model.latency_ms_p50)}</dd></div>
+          <div className="stat"><dt>p95</dt><dd className="num">{ms(model.latency_ms_p95)}</dd></div>
+          <div className="stat"><dt>Failed</dt><dd className={`num ${model.errors > 0 ? "c-critical" : ""}`}>{share(model.errors, model.calls)}</dd></div>
+          <div className="stat"><dt>Refused</dt><dd className="num">{share(model.refusals, model.calls)}</dd></div>
+          <div className="stat"><dt>Tokens</dt><dd className="num" title={count(model.input_tokens + model.output_tokens)}>{short(model.input_tokens + model.output_tokens)}</dd></div>
+        </dl>
+        {hasLatency ? <div className="stack-tight"><div className="row"><span className="label">Latency</span><span className="end"><Legend series={LATENCY} /></span></div><TimeChart times={times} series={latency} how="lines" height={120} format={(value) => (value === 0 ? "0" : duration(value))} label={`Latency of ${model.model}: half within ${ms(model.latency_ms_p50)}, 95 of 100 within ${ms(model.latency_ms_p95)}`} /></div> : <p className="faint small">No call tells how long it took.</p>}
+        <div className="stack-tight"><span className="label">Tokens</span><TimeChart times={times} series={tokens} how="bars" height={100} label={`Tokens of ${model.model}: ${counted(model.input_tokens + model.output_tokens, "token")}`} /></div>
+        <Categories of={model} />
+        <Evaluations of={model} />
+        {model.drift.length > 0 ? <ul className="stack-tight">{model.drift.slice(0, 5).map((each) => <li key={each.detection_id} className="row"><Link to="/detections" search={{ id: each.detection_id, state: "all", range: "90d" } as never} className="grow cut"><Rec text={each.title} /></Link><span className="soft"><When time={each.time} how="ago" /></span></li>)}</ul> : null}
+      </div>
+    </Panel>
+  );
+}
+
+function Categories({ of }: { of: Model }) {
+  const all = Object.entries(of.categories).toSorted(([, a], [, b]) => b - a);
+  const total = all.reduce((sum, [, value]) => sum + value, 0);
+  if (total === 0) return null;
+  return (
+    <div className="stack-tight">
+      <span className="label">What it answers</span>
+      <div className="share" role="img" aria-label={all.map(([name, value]) => `${name.replaceAll("_", " ")} ${share(value, total)}`).join(", ")}>{all.map(([name, value], index) => <i key={name} style={{ flexGrow: value, background: tokenOf(name, index) }} />)}</div>
+      <div className="legend">{all.slice(0, 6).map(([name, value], index) => <span key={name}><i style={{ background: tokenOf(name, index) }} /><Rec text={name.replaceAll("_", " ")} max={30} /> <span className="num faint">{share(value, total)}</span></span>)}</div>
+    </div>
+  );
+}
+
+function Evaluations({ of }: { of: Model }) {
+  if (of.evaluations.length === 0) return null;
+  return (
+    <div className="stack-tight scroll-x">
+      <span className="label">Evaluations</span>
+      <table className="plain-table">
+        <thead><tr><th>Set</th><th className="right">Score</th><th className="right">Before</th><th>Came out</th><th className="right">When</th></tr></thead>
+        <tbody>
+          {of.evaluations.slice(0, 5).map((each) => (
+            <tr key={each.event_id}>
+              <td><Link to="/traces/$id" params={{ id: each.event_id }}><Rec text={each.evaluation_set ?? each.name} /></Link></td>
+              <td className="num right strong">{each.score === null || each.score === undefined ? "–" : each.score.toFixed(3)}</td>
+              <td className="num right">{each.score_before === null || each.score_before === undefined ? "–" : each.score_before.toFixed(3)}</td>
+              <td><Badge tone={each.outcome === "changed" ? "high" : each.outcome === "failed" ? "critical" : each.outcome === "no_change" ? "good" : ""}>{(each.outcome ?? "–").replaceAll("_", " ")}</Badge> <span className="small soft">{each.verdict.filter((verdict) => verdict !== "no_change").join(", ").replaceAll("_", " ")}</span></td>
+              <td className="right soft"><When time={each.time} /></td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}

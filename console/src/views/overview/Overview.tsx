@@ -1,0 +1,168 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
+import { useMemo } from "react";
+import { api, take, type Schema } from "../../api/client";
+import { useAt, useRange } from "../../lib/at";
+import { span } from "../../lib/time";
+import { count, counted, short } from "../../lib/units";
+import { standingOf, type RecordState } from "../../shell/RecordSign";
+import { Legend, TimeChart, type Series } from "../../ui/chart";
+import { Icon } from "../../ui/icons";
+import { Empty, Grade, Loading, PageHead, Panel, Problem, Sev, SEVERITIES } from "../../ui/parts";
+import { Rec, When } from "../../ui/text";
+
+type Overview = Omit<Schema<"Overview">, "record"> & { record: RecordState };
+
+/** What happened, what needs somebody, and whether the record is whole. */
+export function OverviewView() {
+  const { bounds } = useRange();
+  const [, change] = useAt<"range">();
+  const { data, error, isPending, refetch } = useQuery({
+    queryKey: ["overview", bounds],
+    queryFn: ({ signal }) => take(api.GET("/api/overview", { signal, params: { query: bounds } })),
+    refetchInterval: 15_000,
+    placeholderData: (before) => before,
+  });
+  if (error) return <div className="page"><PageHead title="Overview" /><Problem error={error} retry={() => void refetch()} /></div>;
+  if (isPending) return <div className="page"><PageHead title="Overview" /><Loading lines={10} /></div>;
+  const onRange = (since: string, until: string) => change({ range: `${since}/${until}` }, { push: true });
+  return (
+    <div className="page">
+      <PageHead title="Overview" />
+      <div className="hero">
+        <Needs overview={data} />
+        <div className="stack-wide hero-side">
+          <Whole record={data.record} />
+          <Panel title="Highest risk now" end={<Link to="/entities">All</Link>} flush><Risky rows={data.entities} /></Panel>
+        </div>
+      </div>
+      <Figures overview={data} />
+      <div className="grid-two">
+        <Panel title="Detections" end={<Legend series={SEVERITY_SERIES} />}><DetectionChart overview={data} onRange={onRange} /></Panel>
+        <Panel title="Events" end={<Legend series={[{ label: "events", token: "accent-fill" }, { label: "failed", token: "critical-fill" }]} />}><EventChart overview={data} onRange={onRange} /></Panel>
+      </div>
+    </div>
+  );
+}
+
+function Needs({ overview }: { overview: Overview }) {
+  const { open, acknowledged } = overview;
+  const total = SEVERITIES.reduce((sum, each) => sum + open[each], 0);
+  const taken = SEVERITIES.reduce((sum, each) => sum + acknowledged[each], 0);
+  return (
+    <section className="panel needs" aria-label="What needs somebody">
+      <div className="needs-head">
+        <div className="hero-head">
+          <span className="label">Needs you</span>
+          <Link to="/detections" search={{ range: "90d" } as never} className="hero-figure num">{count(total)}</Link>
+          <span className="soft">{total === 0 ? "Nothing waits." : `open ${total === 1 ? "detection" : "detections"}, of any time`}{taken > 0 ? ` · ${count(taken)} being looked at` : ""}</span>
+        </div>
+      <div className="sev-row">
+        {SEVERITIES.slice(0, 4).map((each) => (
+          <Link key={each} to="/detections" search={{ severity: each, range: "90d" } as never} className={open[each] > 0 ? "sev-cell" : "sev-cell none"}>
+            <span className="num">{count(open[each])}</span><Sev of={each} />
+          </Link>
+        ))}
+      </div>
+      </div>
+      <h3 className="needs-title">Newest that are high or critical</h3>
+      <Grave rows={overview.grave} />
+    </section>
+  );
+}
+
+function Whole({ record }: { record: Overview["record"] }) {
+  const standing = standingOf(record);
+  const behind = record.progress.recorded - record.progress.sealed;
+  return (
+    <section className={`panel whole ${standing.tone}`} aria-label="The record">
+      <div className="hero-head">
+        <span className="label">The record</span>
+        <span className="hero-word"><Icon name={standing.tone === "good" ? "seal" : "warning"} className={`c-${standing.tone === "good" ? "good" : standing.tone}`} />{standing.tone === "good" ? "Whole, as far as it knows" : standing.word}</span>
+        <span className="soft">{standing.says}</span>
+      </div>
+      <dl className="facts">
+        <dt>Sealed</dt><dd className="num">{count(record.progress.sealed)} of {count(record.progress.recorded)}{behind === 0 ? "" : `, ${count(behind)} to come`}</dd>
+        <dt>Checkpoint</dt><dd>{record.checkpoint ? `${span((record.checkpoint.age_s ?? 0) * 1000)} old` : "none yet"}</dd>
+        <dt>Witnessed</dt><dd>{record.witnessed ? `${counted(record.cosignatures, "cosignature")}, ${span((record.witnessed.age_s ?? 0) * 1000)} ago` : <span className="faint">no witness is configured</span>}</dd>
+        <dt>Examined</dt><dd className="num">{count(record.progress.detected)}</dd>
+      </dl>
+      <Link to="/integrity" className="btn">Verify in this browser</Link>
+    </section>
+  );
+}
+
+function Figures({ overview }: { overview: Overview }) {
+  const { totals } = overview;
+  const all = [
+    ["Events", totals.events], ["Model calls", totals.model_calls], ["Tool calls", totals.tool_calls], ["Failed", totals.errors],
+    ["Tokens read", totals.input_tokens], ["Tokens written", totals.output_tokens],
+  ] as const;
+  return (
+    <dl className="figures panel">
+      {all.map(([name, value]) => <div key={name}><dt>{name}</dt><dd className="num" title={count(value)}>{short(value)}</dd></div>)}
+    </dl>
+  );
+}
+
+const SEVERITY_SERIES = [
+  { label: "critical", token: "critical-fill" }, { label: "high", token: "high-fill" }, { label: "medium", token: "medium-fill" }, { label: "low", token: "low-fill" },
+] as const;
+
+function DetectionChart({ overview, onRange }: { overview: Overview; onRange: (since: string, until: string) => void }) {
+  const { times, series } = useMemo(() => ({
+    times: overview.buckets.map((bucket) => bucket.time),
+    series: SEVERITY_SERIES.map((each): Series => ({ ...each, values: overview.buckets.map((bucket) => bucket.detections[each.label]) })),
+  }), [overview.buckets]);
+  const total = series.reduce((sum, each) => sum + each.values.reduce<number>((sum, value) => sum + (value ?? 0), 0), 0);
+  return <TimeChart times={times} series={series} how="bars" onRange={onRange} label={`Detections over time: ${counted(total, "detection")} in ${times.length} steps`} format={(value) => (Number.isInteger(value) ? short(value) : "")} />;
+}
+
+function EventChart({ overview, onRange }: { overview: Overview; onRange: (since: string, until: string) => void }) {
+  const { times, series } = useMemo(() => ({
+    times: overview.buckets.map((bucket) => bucket.time),
+    series: [
+      { label: "failed", token: "critical-fill", values: overview.buckets.map((bucket) => bucket.errors) },
+      { label: "events", token: "accent-fill", values: overview.buckets.map((bucket) => bucket.events - bucket.errors) },
+    ],
+  }), [overview.buckets]);
+  return <TimeChart times={times} series={series} how="bars" onRange={onRange} label={`Events over time: ${counted(overview.totals.events, "event")}, ${count(overview.totals.errors)} failed`} />;
+}
+
+function Grave({ rows }: { rows: Overview["grave"] }) {
+  if (rows.length === 0) return <Empty icon="check" title="None that is high or critical">When there is one, it stands here until somebody looks at it.</Empty>;
+  return (
+    <ul className="lines">
+      {rows.map((row) => (
+        <li key={row.detection_id}>
+          <Link to="/detections" search={{ id: row.detection_id, range: "90d" } as never} className="line">
+            <Sev of={row.severity} />
+            <span className="grow cut"><Rec text={row.title} className="strong" /></span>
+            <Grade of={row.grade} />
+            <span className="cut who"><Rec text={row.user_id ?? row.agent ?? row.application} className="soft" /></span>
+            <span className="soft"><When time={row.time} how="ago" /></span>
+          </Link>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+function Risky({ rows }: { rows: Overview["entities"] }) {
+  const max = Math.max(...rows.map((row) => row.risk), 1);
+  if (rows.length === 0) return <Empty icon="entities" title="No risk yet">Detections add to the risk of those they name; it halves each day.</Empty>;
+  return (
+    <ul className="lines">
+      {rows.slice(0, 6).map((row) => (
+        <li key={`${row.kind} ${row.name}`}>
+          <Link to="/entities/$kind/$name" params={{ kind: row.kind, name: row.name }} className="line">
+            <span className="kind small faint">{row.kind}</span>
+            <span className="grow cut"><Rec text={row.name} className="strong" /></span>
+            <span className="risk-bar"><span className="bar-line"><i style={{ width: `${(row.risk / max) * 100}%` }} /></span></span>
+            <span className="num risk">{row.risk.toFixed(0)}</span>
+          </Link>
+        </li>
+      ))}
+    </ul>
+  );
+}

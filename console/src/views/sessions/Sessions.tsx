@@ -1,0 +1,69 @@
+import { useInfiniteQuery } from "@tanstack/react-query";
+import { useNavigate } from "@tanstack/react-router";
+import { useMemo } from "react";
+import { api, take, type Schema } from "../../api/client";
+import { useAt, useRange } from "../../lib/at";
+import { count, counted, score, short } from "../../lib/units";
+import { Empty, FilterChip, Grade, Loading, PageHead, Problem, Sev, SEVERITIES, useTyped } from "../../ui/parts";
+import { DataTable, type Column } from "../../ui/table";
+import { Rec, When } from "../../ui/text";
+import { SESSIONS as NAMES } from "../names";
+
+type Name = (typeof NAMES)[number];
+type Session = Schema<"SessionRow">;
+const PAGE = 200;
+
+const COLUMNS: readonly Column<Session>[] = [
+  { name: "session", width: "minmax(10rem, 2fr)", head: "Session", cell: (row) => <Rec text={row.session_id} className="mono strong" /> },
+  { name: "user", from: 480, width: "minmax(5rem, 1fr)", head: "User", cell: (row) => <Rec text={row.user_id} className="soft" /> },
+  { name: "application", from: 820, width: "minmax(6rem, 1fr)", head: "Application", cell: (row) => <Rec text={row.application} className="soft" /> },
+  { name: "agents", from: 1180, width: "minmax(7rem, 1.2fr)", head: "Agents", cell: (row) => <Rec text={row.agents.join(", ")} className="soft" /> },
+  { name: "calls", from: 760, width: "4.5rem", head: "Calls", isRight: true, cell: (row) => <span className="num" title={`${counted(row.model_calls, "model call")}, ${counted(row.tool_calls, "tool call")}`}>{short(row.model_calls + row.tool_calls)}</span> },
+  { name: "tokens", from: 680, width: "4.5rem", head: "Tokens", isRight: true, cell: (row) => <span className="num soft" title={count(row.tokens)}>{short(row.tokens)}</span> },
+  { name: "score", from: 1000, width: "3.5rem", head: "Score", isRight: true, cell: (row) => <span className={`num ${(row.score ?? 0) >= 0.8 ? "c-high" : "faint"}`}>{score(row.score)}</span> },
+  { name: "detections", width: "8.5rem", head: "Detections", cell: (row) => (row.detections > 0 ? <span className="row"><span className="num">{count(row.detections)}</span><Sev of={row.severity} /></span> : <span className="faint">–</span>) },
+  { name: "grade", from: 860, width: "6rem", head: "Got", cell: (row) => <Grade of={row.grade} /> },
+  { name: "last", width: "5.5rem", head: "Last", isRight: true, cell: (row) => <span className="soft"><When time={row.last} /></span> },
+];
+
+/** Conversations and runs of agents. */
+export function Sessions() {
+  const [at, change] = useAt<Name>();
+  const { bounds } = useRange();
+  const navigate = useNavigate();
+  const [typed, setTyped] = useTyped(at.q ?? "", (q) => change({ q }));
+  const { id, ...filter } = at;
+  const query = { ...Object.fromEntries(NAMES.flatMap((name) => (name !== "id" && filter[name] ? [[name, filter[name]]] : []))), ...bounds };
+  const list = useInfiniteQuery({
+    queryKey: ["sessions", query],
+    queryFn: ({ signal, pageParam }) => take(api.GET("/api/sessions", { signal, params: { query: { ...query, limit: PAGE, ...(pageParam === null ? {} : { cursor: pageParam }) } } })),
+    initialPageParam: null as string | null,
+    getNextPageParam: (page) => page.next ?? null,
+    placeholderData: (before) => before,
+    refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : 15_000),
+  });
+  const rows = useMemo(() => list.data?.pages.flatMap((page) => page.rows) ?? [], [list.data]);
+  return (
+    <div className="page full">
+      <PageHead title="Sessions" />
+      <div className="filters">
+        <input className="input find-in" type="search" aria-label="Part of the id" placeholder="Part of the id…" value={typed} onChange={(event) => setTyped(event.target.value)} />
+        <select className="input" aria-label="With a detection" value={at.severity ?? ""} onChange={(event) => change({ severity: event.target.value })}>
+          <option value="">With detections or without</option>
+          {SEVERITIES.map((each) => <option key={each} value={each}>With one that is {each === "critical" ? "critical" : `${each} or worse`}</option>)}
+        </select>
+        {(["user", "application", "agent"] as const).map((name) => (at[name] ? <FilterChip key={name} name={name} value={at[name] ?? ""} onRemove={() => change({ [name]: undefined })} /> : null))}
+      </div>
+      <section className="panel list-panel fill" aria-label="Sessions">
+        {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending ? <Loading lines={12} /> : rows.length === 0 ? (
+          <Empty icon="sessions" title="No session here" command="watchkeeper demo">In this range of time no session fits. To record some, replay the demonstration:</Empty>
+        ) : (
+          <DataTable label="Sessions" rows={rows} columns={COLUMNS} rowKey={(row) => row.session_id} active={id ?? null} onActive={(row) => change({ id: row.session_id })}
+            onOpen={(row) => void navigate({ to: "/traces/$id", params: { id: row.session_id } })}
+            more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
+            foot={list.hasNextPage ? "More as you scroll…" : `${counted(rows.length, "session")}. Enter opens one.`} />
+        )}
+      </section>
+    </div>
+  );
+}

@@ -1,0 +1,35 @@
+import { useMay } from "../../api/session";
+import { useAt } from "../../lib/at";
+import { PageHead } from "../../ui/parts";
+import { KeysOfUsers } from "./Keys";
+import { Me } from "./Me";
+import { Retention } from "./Retention";
+import { Rules } from "./Rules";
+import { SuppressionList } from "./Suppressions";
+
+/** You, the keys, the rules, what is kept. */
+export function Settings() {
+  const [at, change] = useAt<"tab" | "rule">();
+  const mayAdminister = useMay("administer");
+  const tabs = [
+    { id: "me", says: "You and this page" },
+    ...(mayAdminister ? [{ id: "keys", says: "Keys and roles" }] : []),
+    { id: "rules", says: "Rules" },
+    { id: "suppressions", says: "Suppressions" },
+    { id: "retention", says: "Retention and holds" },
+  ];
+  const tab = tabs.find((each) => each.id === at.tab)?.id ?? "me";
+  return (
+    <div className="page">
+      <PageHead title="Settings" />
+      <div className="settings">
+        <nav aria-label="Settings">
+          {tabs.map((each) => <button key={each.id} type="button" className="menu-item" aria-current={each.id === tab ? "page" : undefined} aria-checked={undefined} onClick={() => change({ tab: each.id, rule: undefined }, { push: true })}>{each.says}</button>)}
+        </nav>
+        <div className="stack-wide">
+          {tab === "me" ? <Me /> : tab === "keys" ? <KeysOfUsers /> : tab === "rules" ? <Rules /> : tab === "suppressions" ? <SuppressionList /> : <Retention />}
+        </div>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,75 @@
+import { useQuery } from "@tanstack/react-query";
+import { api, take, type Schema } from "../../api/client";
+import type { TRACE } from "../names";
+
+export type Trace = Schema<"TraceView">;
+export type TraceEvent = Schema<"TraceEvent">;
+export type TracePiece = Schema<"TracePiece">;
+export type TraceFinding = Schema<"TraceFinding">;
+export type TraceEdge = Schema<"TraceEdge">;
+export type TraceDetection = Schema<"TraceDetection">;
+
+export type Name = (typeof TRACE)[number];
+
+/** A trace without what was said, or with it and the reason, which is recorded. */
+export function useTrace(id: string, reason: string | null) {
+  return useQuery({
+    queryKey: ["trace", id, reason],
+    queryFn: ({ signal }) => take(api.GET("/api/trace/{id}", { signal, params: { path: { id }, query: reason === null ? { texts: false } : { texts: true, reason } } })),
+    staleTime: Infinity,
+    refetchOnWindowFocus: false,
+    placeholderData: (before) => (before?.id === id ? before : undefined),
+  });
+}
+
+/** A piece that is shown: each text once, where it came first. */
+export interface Shown {
+  readonly event: TraceEvent;
+  readonly pieces: readonly TracePiece[];
+}
+
+/** The conversation: agent traffic repeats itself with every call, its reader should not have to. */
+export function conversation(events: readonly TraceEvent[]): Shown[] {
+  const told = new Set<string>();
+  return events.filter((event) => event.kind !== "detection").map((event) => ({
+    event,
+    pieces: event.pieces.filter((piece) => {
+      if (!piece.content_id) return true;
+      // A call is told by the model that asks for it and by the tool that gets it; a result by the tool and by the next call.
+      const key = piece.call_id && piece.part !== "text" ? `${piece.part} ${piece.call_id}` : `${piece.role} ${piece.part} ${piece.content_id}`;
+      return !told.has(key) && told.add(key) !== undefined;
+    }),
+  }));
+}
+
+/** A step of an attack: an event, and what it is in the path. */
+export interface Step {
+  readonly event: string;
+  readonly at: number;
+}
+
+/** The events of a detection in their order, numbered from 1. */
+export function stepsOf(detection: TraceDetection | undefined, events: readonly TraceEvent[]): ReadonlyMap<string, number> {
+  const steps = new Map<string, number>();
+  if (!detection) return steps;
+  const rests = new Set(detection.events);
+  for (const event of events) if (rests.has(event.event_id)) steps.set(event.event_id, steps.size + 1);
+  return steps;
+}
+
+/** Milliseconds since 1970, with the fraction that the record has. */
+export const startOf = (event: { readonly time: string }): number => {
+  const micros = /\.(\d{3})(\d{1,3})/.exec(event.time)?.[2] ?? "";
+  return Date.parse(event.time) + Number(micros.padEnd(3, "0")) / 1000;
+};
+
+/** When the first event begins and the last one ends. */
+export function extent(events: readonly TraceEvent[]): { from: number; to: number } {
+  let [from, to] = [Infinity, -Infinity];
+  for (const event of events) {
+    const start = startOf(event);
+    from = Math.min(from, start);
+    to = Math.max(to, start + (event.duration_ms ?? 0));
+  }
+  return Number.isFinite(from) ? { from, to: Math.max(to, from + 0.001) } : { from: 0, to: 1 };
+}
