@@ -171,7 +171,7 @@ fn behaviour(arguments: &[String]) -> anyhow::Result<()> {
     let page = root.join("docs/reference/behaviour-quality.md").display().to_string();
     let sizes = [
         // Thresholds were made with seeds from 1 on in sight. The page is of companies that nobody had seen.
-        ("WATCHKEEPER_BEHAVIOUR_SEED", "2001"),
+        ("WATCHKEEPER_BEHAVIOUR_SEED", "3001"),
         ("WATCHKEEPER_BEHAVIOUR_COMPANIES", "2"),
         ("WATCHKEEPER_BEHAVIOUR_PEOPLE", "150"),
         ("WATCHKEEPER_BEHAVIOUR_DAYS", "120"),

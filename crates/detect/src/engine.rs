@@ -218,6 +218,7 @@ impl Engine {
         event: &RecordedEvent<Clean>,
         contents: &mut dyn FnMut(&ContentRef) -> Option<Clean>,
     ) -> Vec<Detection> {
+        self.budgets.begin();
         // Whoever else sends these kinds must not escape the rules by it.
         if matches!(event.kind, Kind::Detection | Kind::ResponseAction) && event.source.path == SourcePath::Internal {
             return Vec::new();

@@ -155,6 +155,11 @@ impl Budgets {
         self.spent.suppressed
     }
 
+    /// Begins an event: nothing of it was kept from being told yet.
+    pub(crate) fn begin(&mut self) {
+        self.last.clear();
+    }
+
     /// What was spent; nothing is, then.
     pub(crate) fn take_spent(&mut self) -> Spent {
         std::mem::replace(&mut self.spent, Spent::new(RULES_MAX, ENTITIES_MAX))

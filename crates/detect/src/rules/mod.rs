@@ -6,6 +6,7 @@ mod extension;
 mod load;
 mod overlay;
 mod settle;
+mod uncompiled;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ pub(crate) use check::EXTENSION;
 pub use check::Problem;
 pub use examples::ExampleResult;
 pub(crate) use extension::{Example, Extension};
+pub use uncompiled::Uncompiled;
 
 use crate::budget::{AlertBudget, Budgets};
 use crate::builtin;
@@ -46,9 +48,6 @@ pub struct RuleSet {
     signs: Arc<Signs>,
     budget: AlertBudget,
 }
-
-/// The rules of a set as they were read: what a set is compiled of, and a part of what it takes. For whoever keeps rules, or changes them.
-pub struct Uncompiled(RuleSet);
 
 /// Where rules come from, and what is asked of them.
 #[derive(Debug, Clone, Default)]
@@ -246,26 +245,6 @@ impl RuleSet {
         self.into_uncompiled().with_request(files, &|| false)
     }
 
-    /// What it is compiled of.
-    #[must_use]
-    pub fn uncompiled(&self) -> Uncompiled {
-        Uncompiled(Self {
-            rules: self.rules.clone(),
-            sigma: Sigma::empty(),
-            problems: self.problems.clone(),
-            notes: self.notes.clone(),
-            canaries: self.canaries.clone(),
-            signs: self.signs.clone(),
-            budget: self.budget,
-        })
-    }
-
-    /// What it was compiled of.
-    #[must_use]
-    pub fn into_uncompiled(self) -> Uncompiled {
-        Uncompiled(Self { sigma: Sigma::empty(), ..self })
-    }
-
     fn of(rules: Vec<Rule>, problems: Vec<Problem>, notes: Vec<String>) -> Result<Self, RuleError> {
         let sigma = Sigma::compile(rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
         let signs = Arc::new(Signs::builtin()?);
@@ -440,47 +419,6 @@ impl RuleSet {
 
     pub(crate) fn match_at(&self, position: usize) -> Option<Match> {
         self.rule(position).map(|rule| Match { rule: rule.info.id.clone(), title: rule.info.title.clone() })
-    }
-}
-
-impl Uncompiled {
-    /// The rules, compiled, with empty state.
-    ///
-    /// # Errors
-    /// [`RuleError::Compile`]; rules that were compiled before are again.
-    pub fn compile(&self) -> Result<RuleSet, RuleError> {
-        let sigma = Sigma::compile(self.0.rules.iter().map(|rule| &rule.parsed)).map_err(RuleError::Compile)?;
-        Ok(RuleSet { sigma, ..self.0.uncompiled().0 })
-    }
-
-    /// These rules with those of the files of somebody's request, which go before them, and have a bound of their own: none of these is
-    /// left out for want of room because of them. `stopping` is asked between rules.
-    ///
-    /// # Errors
-    /// As [`RuleSet::of_request`].
-    pub fn with_request(self, files: Vec<(PathBuf, String)>, stopping: &dyn Fn() -> bool) -> Result<RuleSet, RuleError> {
-        bound(&files)?;
-        let RuleSet { rules, problems, canaries, budget, .. } = self.0;
-        let set = load::beside(Arc::unwrap_or_clone(rules), Arc::unwrap_or_clone(problems), files, stopping)?;
-        Ok(RuleSet { canaries, budget, ..set })
-    }
-
-    /// As [`RuleSet::budget`].
-    #[must_use]
-    pub fn budget(&self) -> AlertBudget {
-        self.0.budget
-    }
-
-    /// As [`RuleSet::digest`].
-    #[must_use]
-    pub fn digest(&self) -> String {
-        self.0.digest()
-    }
-}
-
-impl Clone for Uncompiled {
-    fn clone(&self) -> Self {
-        self.0.uncompiled()
     }
 }
 
