@@ -16,7 +16,7 @@ const found = async (page: import("@playwright/test").Page) => {
 
 for (const theme of ["light", "dark"] as const) {
   test(`axe finds nothing in any view, ${theme}`, async ({ page }) => {
-    test.setTimeout(300_000);
+    test.setTimeout(900_000);
     await page.emulateMedia({ colorScheme: theme, reducedMotion: "reduce" });
     await page.goto("/");
     await expect(page.getByLabel("Key", { exact: true })).toBeVisible();
@@ -24,7 +24,7 @@ for (const theme of ["light", "dark"] as const) {
     await signIn(page, "admin");
     for (const [name, path] of VIEWS) {
       await page.goto(path);
-      await expect(page.getByRole("navigation", { name: "Views" })).toBeAttached();
+      await expect(page.locator(".shell")).toBeVisible();
       await expect(page.locator(".skeleton")).toHaveCount(0);
       if (name === "trace") await reveal(page, "tests: access");
       if (name === "detections") await page.keyboard.press("j");
@@ -38,7 +38,7 @@ for (const theme of ["light", "dark"] as const) {
 }
 
 test("a narrow screen has everything, and nothing beside it", async ({ page }) => {
-  test.setTimeout(120_000);
+  test.setTimeout(600_000);
   await page.setViewportSize({ width: 390, height: 844 });
   await signIn(page, "admin");
   await page.getByRole("button", { name: "Open the navigation" }).click();

@@ -75,6 +75,7 @@ test("an analyst follows an attack to its source and deals with it", async ({ pa
 
   // Export what is in the list.
   await page.getByLabel("Suppressed, too").check();
+  await page.getByLabel("Severity").selectOption("critical");
   await expect(row).toHaveCount(1);
   const saved = page.waitForEvent("download");
   await page.getByRole("button", { name: "Export" }).click();
