@@ -3,9 +3,9 @@ import { expect, picture, reveal, signIn, test } from "./base";
 import { ATTACK_SESSION } from "./traffic";
 
 const VIEWS = [
-  ["overview", "/"], ["live", "/live"], ["detections", "/detections?range=24h&severity=high"], ["groups", "/detections?range=24h&group=correlation"], ["sessions", "/sessions"], ["trace", `/traces/${ATTACK_SESSION}`],
-  ["waterfall", `/traces/${ATTACK_SESSION}?view=waterfall`], ["flow", `/traces/${ATTACK_SESSION}?view=flow`], ["search", "/search"], ["words", "/search?mode=text&q=invoice"], ["sql", "/search?mode=sql"],
-  ["entities", "/entities"], ["entity", "/entities/user/hana"], ["models", "/models"], ["tokens", "/tokens"], ["coverage", "/coverage"], ["integrity", "/integrity"], ["settings", "/settings"], ["keys", "/settings?tab=keys"],
+  ["overview", "/"], ["live", "/live"], ["detections", "/detections?range=24h&severity=high"], ["groups", "/detections?range=24h&group=correlation"], ["sessions", "/sessions"], ["trace", `/trace?id=${ATTACK_SESSION}`],
+  ["waterfall", `/trace?id=${ATTACK_SESSION}&view=waterfall`], ["flow", `/trace?id=${ATTACK_SESSION}&view=flow`], ["search", "/search"], ["words", "/search?mode=text&q=invoice"], ["sql", "/search?mode=sql"],
+  ["entities", "/entities"], ["entity", "/entity?kind=user&name=hana"], ["models", "/models"], ["tokens", "/tokens"], ["coverage", "/coverage"], ["integrity", "/integrity"], ["settings", "/settings"], ["keys", "/settings?tab=keys"],
   ["rules", "/settings?tab=rules"], ["suppressions", "/settings?tab=suppressions"], ["retention", "/settings?tab=retention"],
 ] as const;
 

@@ -33,7 +33,7 @@ test("an analyst follows an attack to its source and deals with it", async ({ pa
 
   // The trace, from the source to where it went.
   await detail.getByRole("link", { name: "Follow the trace" }).click();
-  await expect(page).toHaveURL(new RegExp(`/traces/${ATTACK_SESSION}`));
+  await expect(page).toHaveURL(new RegExp(`/trace\\?.*${ATTACK_SESSION}`));
   await expect(page.getByText("before you can answer the user").first()).toBeVisible();
   const path = page.getByRole("complementary", { name: "What was found" });
   await expect(path.getByText("source")).toBeVisible();
@@ -116,7 +116,7 @@ test("keys go through the list, and the address holds every state", async ({ pag
   await page.keyboard.type(ATTACK_SESSION);
   await page.screenshot({ path: picture("palette") });
   await page.keyboard.press("Enter");
-  await expect(page).toHaveURL(new RegExp(`/traces/${ATTACK_SESSION}`));
+  await expect(page).toHaveURL(new RegExp(`/trace\\?.*${ATTACK_SESSION}`));
 });
 
 test("search by events, words and SQL", async ({ page }) => {

@@ -59,7 +59,7 @@ test("attacks that were recorded do not run in any trace", async ({ page }) => {
   await signIn(page, "admin");
   let isRevealed = false;
   for (const [session = ""] of rows.rows) {
-    await page.goto(`/traces/${encodeURIComponent(session)}`);
+    await page.goto(`/trace?id=${encodeURIComponent(session)}`);
     await expect(page.locator(".talk-event").first()).toBeVisible();
     if (!isRevealed) {
       await reveal(page, "tests: recorded attacks");
@@ -95,7 +95,7 @@ test("attacks that were recorded do not run in a detection or an entity", async 
     }
     expect(await faultsIn(page), id).toEqual([]);
     if (user) {
-      await page.goto(`/entities/user/${encodeURIComponent(user)}`);
+      await page.goto(`/entity?kind=user&name=${encodeURIComponent(user)}`);
       await expect(page.locator(".skeleton")).toHaveCount(0);
       expect(await faultsIn(page), user).toEqual([]);
     }
