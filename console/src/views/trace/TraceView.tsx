@@ -54,6 +54,7 @@ export function TraceView() {
     if (to) document.getElementById(`event-${to}`)?.scrollIntoView({ block: "center", behavior: "instant" });
   }, [at.event, first, view, isThere]);
 
+  if (id === "") return <div className="page"><Empty icon="sessions" title="Which one?">Sessions lists them; the address of this view names one.</Empty></div>;
   if (error) return <div className="page"><Problem error={error} retry={() => void refetch()} /></div>;
   if (isPending) return <div className="page"><Loading lines={12} /></div>;
   if (data.events.length === 0) {
