@@ -46,6 +46,7 @@ test("a narrow screen has everything, and nothing beside it", async ({ page }) =
   await expect(page.getByRole("heading", { name: "Detections", exact: true })).toBeVisible();
   for (const [name, path] of VIEWS) {
     await page.goto(path);
+      await expect(page.locator(".shell")).toBeVisible();
     await expect(page.locator(".skeleton")).toHaveCount(0);
     await page.waitForTimeout(150);
     const wide = await page.evaluate(() => [...document.querySelectorAll<HTMLElement>(".main, body")].map((element) => element.scrollWidth - element.clientWidth));

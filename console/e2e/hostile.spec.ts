@@ -96,6 +96,7 @@ test("attacks that were recorded do not run in a detection or an entity", async 
     expect(await faultsIn(page), id).toEqual([]);
     if (user) {
       await page.goto(`/entity?kind=user&name=${encodeURIComponent(user)}`);
+      await expect(page.locator(".shell")).toBeVisible();
       await expect(page.locator(".skeleton")).toHaveCount(0);
       expect(await faultsIn(page), user).toEqual([]);
     }
