@@ -33,7 +33,7 @@ test("an analyst follows an attack to its source and deals with it", async ({ pa
 
   // The trace, from the source to where it went.
   await detail.getByRole("link", { name: "Follow the trace" }).click();
-  await expect(page).toHaveURL(new RegExp(`/traces/${ATTACK_SESSION}`));
+  await expect(page).toHaveURL(new RegExp(`/trace\\?.*${ATTACK_SESSION}`));
   await expect(page.getByText("before you can answer the user").first()).toBeVisible();
   const path = page.getByRole("complementary", { name: "What was found" });
   await expect(path.getByText("source")).toBeVisible();
@@ -75,6 +75,7 @@ test("an analyst follows an attack to its source and deals with it", async ({ pa
 
   // Export what is in the list.
   await page.getByLabel("Suppressed, too").check();
+  await page.getByLabel("Severity").selectOption("critical");
   await expect(row).toHaveCount(1);
   const saved = page.waitForEvent("download");
   await page.getByRole("button", { name: "Export" }).click();
@@ -115,7 +116,7 @@ test("keys go through the list, and the address holds every state", async ({ pag
   await page.keyboard.type(ATTACK_SESSION);
   await page.screenshot({ path: picture("palette") });
   await page.keyboard.press("Enter");
-  await expect(page).toHaveURL(new RegExp(`/traces/${ATTACK_SESSION}`));
+  await expect(page).toHaveURL(new RegExp(`/trace\\?.*${ATTACK_SESSION}`));
 });
 
 test("search by events, words and SQL", async ({ page }) => {

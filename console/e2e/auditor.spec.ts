@@ -21,7 +21,7 @@ test("an auditor verifies the record in the browser and reads no contents", asyn
   await page.getByRole("button", { name: "Prove it" }).click();
   await expect(steps.filter({ hasText: "Record 3 is leaf 3" })).toHaveClass("passed");
 
-  await page.goto(`/traces/${ATTACK_SESSION}`);
+  await page.goto(`/trace?id=${ATTACK_SESSION}`);
   await expect(page.getByText("Your role shows how it went")).toBeVisible();
   await expect(page.getByText("execute_tool send_email")).toBeVisible();
   await expect(page.getByText("before you can answer the user")).toHaveCount(0);

@@ -5,7 +5,7 @@ import { params, parseSearch, stringifySearch } from "./lib/at";
 import { Shell } from "./shell/Shell";
 import { SignIn } from "./shell/SignIn";
 import { Empty, Loading, Problem } from "./ui/parts";
-import { COVERAGE, DETECTIONS, ENTITIES, INTEGRITY, LIVE, SEARCH, SESSIONS, SETTINGS, TOKENS, TRACE } from "./views/names";
+import { COVERAGE, DETECTIONS, ENTITIES, ENTITY, INTEGRITY, LIVE, SEARCH, SESSIONS, SETTINGS, TOKENS, TRACE } from "./views/names";
 
 function Root() {
   const { data: session, error, isPending, refetch } = useSessionQuery();
@@ -35,10 +35,10 @@ const routes = [
   at("/live", LIVE, lazyRouteComponent(() => import("./views/live/Live"), "Live")),
   at("/detections", DETECTIONS, lazyRouteComponent(() => import("./views/detections/Detections"), "Detections")),
   at("/sessions", SESSIONS, lazyRouteComponent(() => import("./views/sessions/Sessions"), "Sessions")),
-  at("/traces/$id", TRACE, lazyRouteComponent(() => import("./views/trace/TraceView"), "TraceView")),
+  at("/trace", TRACE, lazyRouteComponent(() => import("./views/trace/TraceView"), "TraceView")),
   at("/search", SEARCH, lazyRouteComponent(() => import("./views/search/Search"), "Search")),
   at("/entities", ENTITIES, lazyRouteComponent(() => import("./views/entities/Entities"), "Entities")),
-  at("/entities/$kind/$name", [], lazyRouteComponent(() => import("./views/entities/Entity"), "EntityView")),
+  at("/entity", ENTITY, lazyRouteComponent(() => import("./views/entities/Entity"), "EntityView")),
   at("/models", [], lazyRouteComponent(() => import("./views/models/Models"), "Models")),
   at("/tokens", TOKENS, lazyRouteComponent(() => import("./views/tokens/Tokens"), "Tokens")),
   at("/coverage", COVERAGE, lazyRouteComponent(() => import("./views/coverage/Coverage"), "Coverage")),

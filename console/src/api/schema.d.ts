@@ -2928,62 +2928,12 @@ export interface operations {
                     "application/json": components["schemas"]["Page_DetectionRow"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3021,62 +2971,12 @@ export interface operations {
                     "application/json": components["schemas"]["DetectionDetail"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3110,62 +3010,12 @@ export interface operations {
                     "application/json": components["schemas"]["DetectionRow"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3195,62 +3045,12 @@ export interface operations {
                     "application/json": components["schemas"]["SimilarDetections"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3318,62 +3118,12 @@ export interface operations {
                     "application/json": components["schemas"]["DetectionGroups"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3404,62 +3154,12 @@ export interface operations {
                     "application/json": components["schemas"]["TriageAnswer"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3495,62 +3195,12 @@ export interface operations {
                     "application/json": components["schemas"]["Page_EntityRow"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3582,62 +3232,12 @@ export interface operations {
                     "application/json": components["schemas"]["Entity"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3695,62 +3295,12 @@ export interface operations {
                     "application/json": components["schemas"]["Page_EventRow"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3780,62 +3330,12 @@ export interface operations {
                     "application/json": components["schemas"]["EventDetail"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3867,62 +3367,12 @@ export interface operations {
                     "application/gzip": number[];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -3949,62 +3399,12 @@ export interface operations {
                     "application/json": components["schemas"]["Hold"][];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4034,62 +3434,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4121,62 +3471,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4203,62 +3503,12 @@ export interface operations {
                     "application/json": components["schemas"]["Integrity"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4285,62 +3535,12 @@ export interface operations {
                     "application/json": components["schemas"]["KeyRow"][];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4371,62 +3571,12 @@ export interface operations {
                     "application/json": components["schemas"]["MadeKey"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4455,62 +3605,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4559,62 +3659,12 @@ export interface operations {
                     "text/event-stream": components["schemas"]["Live"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4645,62 +3695,12 @@ export interface operations {
                     "application/octet-stream": number[];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4734,62 +3734,12 @@ export interface operations {
                     "application/json": components["schemas"]["Models"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4823,62 +3773,12 @@ export interface operations {
                     "application/json": components["schemas"]["Overview"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4909,62 +3809,12 @@ export interface operations {
                     "application/json": components["schemas"]["Table"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -4991,62 +3841,12 @@ export interface operations {
                     "application/json": components["schemas"]["QuerySchema"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5073,62 +3873,12 @@ export interface operations {
                     "application/json": components["schemas"]["Retention"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5155,62 +3905,12 @@ export interface operations {
                     "application/json": components["schemas"]["Rules"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5242,62 +3942,12 @@ export interface operations {
                     "application/json": components["schemas"]["Coverage"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5328,62 +3978,12 @@ export interface operations {
                     "application/json": Record<string, never>;
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5413,62 +4013,12 @@ export interface operations {
                     "application/json": components["schemas"]["RuleDetail"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5500,62 +4050,12 @@ export interface operations {
                     "application/json": components["schemas"]["Hit"][];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5582,62 +4082,12 @@ export interface operations {
                     "application/json": components["schemas"]["SavedSearches"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5668,62 +4118,12 @@ export interface operations {
                     "application/json": components["schemas"]["SavedSearch"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5752,62 +4152,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5834,62 +4184,12 @@ export interface operations {
                     "application/json": components["schemas"]["SessionInfo"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -5920,62 +4220,12 @@ export interface operations {
                     "application/json": components["schemas"]["SessionInfo"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6001,62 +4251,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6102,62 +4302,12 @@ export interface operations {
                     "application/json": components["schemas"]["Page_SessionRow"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6184,62 +4334,12 @@ export interface operations {
                     "application/json": Record<string, never>;
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6266,62 +4366,12 @@ export interface operations {
                     "application/json": components["schemas"]["Suppressions"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6352,62 +4402,12 @@ export interface operations {
                     "application/json": components["schemas"]["Suppression"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6436,62 +4436,12 @@ export interface operations {
                 };
                 content?: never;
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6529,62 +4479,12 @@ export interface operations {
                     "application/json": components["schemas"]["Tokens"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };
@@ -6622,62 +4522,12 @@ export interface operations {
                     "application/json": components["schemas"]["TraceView"];
                 };
             };
-            /** @description The request is not what the route takes; the message names the field. */
-            400: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is no key, or none that is valid, or the sign-in is over. */
-            401: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description The role does not allow it, or the request comes from another site. */
-            403: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description There is nothing of that id. */
-            404: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description It does not fit what is there. */
-            409: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Too many at once; `Retry-After` says when. */
-            429: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["ErrorBody"];
-                };
-            };
-            /** @description Something of the server does not work now; `Retry-After` says when, where that is known. */
-            503: {
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
                 headers: {
                     [name: string]: unknown;
                 };

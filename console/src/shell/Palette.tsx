@@ -35,10 +35,10 @@ export function Palette({ places, onClose, onHelp }: { places: readonly Place[];
     const found: Entry[] = [];
     if (q !== "") {
       if (ID.test(q)) {
-        found.push({ group: "Open", icon: "flow", name: `Trace, session or event ${q}`, run: go(`/traces/${encodeURIComponent(q)}`) });
+        found.push({ group: "Open", icon: "flow", name: `Trace, session or event ${q}`, run: go("/trace", { id: q }) });
         found.push({ group: "Open", icon: "detections", name: `Detection ${q}`, run: go("/detections", { id: q }) });
       } else if (!/\s/.test(q)) {
-        found.push({ group: "Open", icon: "flow", name: `Session or trace ${q}`, run: go(`/traces/${encodeURIComponent(q)}`) });
+        found.push({ group: "Open", icon: "flow", name: `Session or trace ${q}`, run: go("/trace", { id: q }) });
       }
       found.push({ group: "Look for it", icon: "detections", name: `“${q}” in detections`, run: go("/detections", { q }) });
       if (mayRead) found.push({ group: "Look for it", icon: "search", name: `“${q}” in what was said`, run: go("/search", { mode: "text", q }) });

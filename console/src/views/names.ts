@@ -1,11 +1,13 @@
-// What the address of each view may hold, beside the range of time. Whatever else stands there is passed over.
+// What the address of each view may hold, beside the range of time. Whatever else stands there is passed over. Names that strangers gave
+// are parameters and no part of the path: a path with a dot or a slash in it would be another thing to servers and proxies.
 
 export const LIVE = ["kind", "user", "agent", "application", "model", "tool", "session", "status", "risk"] as const;
 export const DETECTIONS = ["id", "state", "severity", "rule", "technique", "user", "session", "application", "agent", "tool", "grade", "assignee", "correlation", "q", "suppressed", "group"] as const;
 export const SESSIONS = ["q", "user", "application", "agent", "severity", "id"] as const;
-export const TRACE = ["view", "event", "detection", "all"] as const;
+export const TRACE = ["id", "view", "event", "detection"] as const;
 export const SEARCH = ["mode", "q", "sql", "kind", "user", "agent", "application", "model", "tool", "session", "trace", "status", "risk", "score", "id"] as const;
 export const ENTITIES = ["type", "q", "id"] as const;
+export const ENTITY = ["kind", "name"] as const;
 export const TOKENS = ["by"] as const;
 export const COVERAGE = ["technique", "only"] as const;
 export const INTEGRITY = ["record"] as const;

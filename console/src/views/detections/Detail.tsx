@@ -37,7 +37,7 @@ export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onSuppress 
         </div>
         <h2><Rec text={of?.title} /></h2>
         <div className="row-wrap">
-          {trace ? <Link to="/traces/$id" params={{ id: trace }} search={{ detection: id } as never} className="btn primary"><Icon name="flow" />Follow the trace</Link> : null}
+          {trace ? <Link to="/trace" search={{ id: trace, detection: id } as never} className="btn primary"><Icon name="flow" />Follow the trace</Link> : null}
           {mayTriage ? (
             <>
               <button type="button" className="btn" onClick={onAcknowledge} disabled={of?.state !== "open"}><Icon name="check" />Acknowledge</button>
@@ -103,7 +103,7 @@ function EvidenceList({ evidence, isWithheld }: { evidence: readonly Evidence[];
 
 function About({ of }: { of: DetectionDetail }) {
   const entity = (kind: string, name: string | null | undefined) =>
-    name ? <Link to="/entities/$kind/$name" params={{ kind, name }}><Rec text={name} /></Link> : <span className="faint">–</span>;
+    name ? <Link to="/entity" search={{ kind, name } as never}><Rec text={name} /></Link> : <span className="faint">–</span>;
   return (
     <dl className="facts">
       <dt>When</dt><dd><When time={of.time} how="full" /> <span className="faint">(<When time={of.time} how="ago" />)</span></dd>
@@ -111,7 +111,7 @@ function About({ of }: { of: DetectionDetail }) {
       <dt>Agent</dt><dd>{entity("agent", of.agent)}</dd>
       <dt>Application</dt><dd>{entity("application", of.application)}</dd>
       {of.tool ? <><dt>Tool</dt><dd>{entity("tool", of.tool)}</dd></> : null}
-      <dt>Session</dt><dd>{of.session_id ? <Link to="/traces/$id" params={{ id: of.session_id }} className="mono"><Rec text={of.session_id} /></Link> : <span className="faint">–</span>}</dd>
+      <dt>Session</dt><dd>{of.session_id ? <Link to="/trace" search={{ id: of.session_id } as never} className="mono"><Rec text={of.session_id} /></Link> : <span className="faint">–</span>}</dd>
       <dt>Confidence</dt><dd className="num">{score(of.confidence)}</dd>
       <dt>Record</dt><dd><Link to="/integrity" search={{ record: String(of.seq) } as never} className="num">#{of.seq}</Link> <span className="mono small faint">{of.detection_id}</span> <Copy text={of.detection_id} what="id" /></dd>
     </dl>

@@ -55,7 +55,7 @@ export function Entities() {
           <Empty icon="entities" title="Nobody of this name">Entities come out of events: who called, which agent, which tool, which model.</Empty>
         ) : (
           <DataTable label="Entities" rows={rows} columns={COLUMNS} rowKey={(row) => `${row.kind} ${row.name}`} active={at.id ?? null} onActive={(row) => change({ id: `${row.kind} ${row.name}` })}
-            onOpen={(row) => void navigate({ to: "/entities/$kind/$name", params: { kind: row.kind, name: row.name } })}
+            onOpen={(row) => void navigate({ to: "/entity", search: { kind: row.kind, name: row.name } as never })}
             more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
             foot={list.hasNextPage ? "More as you scroll…" : counted(rows.length, "entity", "entities")} />
         )}

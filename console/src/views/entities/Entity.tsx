@@ -1,12 +1,14 @@
 import { useQuery } from "@tanstack/react-query";
-import { Link, useParams } from "@tanstack/react-router";
+import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { api, take, type Schema } from "../../api/client";
+import { useAt } from "../../lib/at";
 import { count, counted, short } from "../../lib/units";
 import { TimeChart } from "../../ui/chart";
 import { Icon } from "../../ui/icons";
 import { Empty, Grade, Loading, PageHead, Panel, Problem, Sev } from "../../ui/parts";
 import { Rec, When } from "../../ui/text";
+import type { ENTITY } from "../names";
 import { RISK_HIGH } from "./Entities";
 
 type Entity = Schema<"Entity">;
@@ -14,13 +16,14 @@ const KINDS: ReadonlySet<string> = new Set(["user", "agent", "application", "too
 
 /** One entity: its risk over time, what behaviour said of it, what it did. */
 export function EntityView() {
-  const { kind, name } = useParams({ strict: false }) as { kind: Schema<"EntityKind">; name: string };
+  const [at] = useAt<(typeof ENTITY)[number]>();
+  const [kind, name] = [(at.kind ?? "") as Schema<"EntityKind">, at.name ?? ""];
   const { data, error, isPending, refetch } = useQuery({
     queryKey: ["entity", kind, name],
     queryFn: ({ signal }) => take(api.GET("/api/entities/{kind}/{name}", { signal, params: { path: { kind, name } } })),
-    enabled: KINDS.has(kind),
+    enabled: KINDS.has(kind) && name !== "",
   });
-  if (!KINDS.has(kind)) return <div className="page"><Empty icon="entities" title="There is no such kind of entity">User, agent, application, tool or model.</Empty></div>;
+  if (!KINDS.has(kind) || name === "") return <div className="page"><Empty icon="entities" title="There is no such kind of entity">User, agent, application, tool or model.</Empty></div>;
   if (error) return <div className="page"><Problem error={error} retry={() => void refetch()} /></div>;
   if (isPending) return <div className="page"><Loading lines={10} /></div>;
   const filter = { [kind]: name };
@@ -96,7 +99,7 @@ function Sessions({ rows }: { rows: Entity["session_rows"] }) {
   return (
     <ul className="lines">
       {rows.map((row) => (
-        <li key={row.session_id}><Link to="/traces/$id" params={{ id: row.session_id }} className="line"><span className="grow cut"><Rec text={row.session_id} className="mono" /></span><span className="soft num">{counted(row.events, "event")}</span>{row.severity ? <Sev of={row.severity} /> : null}<span className="soft"><When time={row.last} /></span></Link></li>
+        <li key={row.session_id}><Link to="/trace" search={{ id: row.session_id } as never} className="line"><span className="grow cut"><Rec text={row.session_id} className="mono" /></span><span className="soft num">{counted(row.events, "event")}</span>{row.severity ? <Sev of={row.severity} /> : null}<span className="soft"><When time={row.last} /></span></Link></li>
       ))}
     </ul>
   );

@@ -165,7 +165,7 @@ function Gaps({ integrity }: { integrity: Integrity }) {
       <ul className="lines">
         {integrity.gaps.map((gap) => (
           <li key={gap.event_id}>
-            <Link to="/traces/$id" params={{ id: gap.event_id }} className="line">
+            <Link to="/trace" search={{ id: gap.event_id } as never} className="line">
               <span className="grow cut"><Rec text={gap.reason ?? gap.name} className="strong" /></span>
               {gap.count ? <span className="num soft">{count(gap.count)} missing</span> : null}
               <span className="soft"><When time={gap.time} /></span>

@@ -54,7 +54,7 @@ export function Live() {
           </Empty>
         ) : (
           <DataTable label="Live events" rows={live.rows} columns={EVENT_COLUMNS} rowKey={(row) => row.event_id} active={active}
-            onActive={(row) => setActive(row.event_id)} onOpen={(row) => void navigate({ to: "/traces/$id", params: { id: traceOf(row) }, search: { event: row.event_id } as never })}
+            onActive={(row) => setActive(row.event_id)} onOpen={(row) => void navigate({ to: "/trace", search: { id: traceOf(row), event: row.event_id } as never })}
             rowClass={(row) => (row.kind === "detection" ? "hot" : "")} />
         )}
       </section>

@@ -50,7 +50,7 @@ function Card({ model }: { model: Model }) {
   }, [model.over_time]);
   const hasLatency = latency.some((each) => each.values.some((value) => value !== null));
   return (
-    <Panel title={<Link to="/entities/$kind/$name" params={{ kind: "model", name: model.model }}><Rec text={model.model} /></Link>} end={<><span className="faint small"><Rec text={model.providers.join(", ")} /></span>{model.drift.length > 0 ? <Badge tone="high">drift</Badge> : null}</>}>
+    <Panel title={<Link to="/entity" search={{ kind: "model", name: model.model } as never}><Rec text={model.model} /></Link>} end={<><span className="faint small"><Rec text={model.providers.join(", ")} /></span>{model.drift.length > 0 ? <Badge tone="high">drift</Badge> : null}</>}>
       <div className="stack-wide">
         <dl className="stat-row">
           <div className="stat"><dt>Calls</dt><dd className="num" title={count(model.calls)}>{short(model.calls)}</dd></div>
@@ -93,7 +93,7 @@ function Evaluations({ of }: { of: Model }) {
         <tbody>
           {of.evaluations.slice(0, 5).map((each) => (
             <tr key={each.event_id}>
-              <td><Link to="/traces/$id" params={{ id: each.event_id }}><Rec text={each.evaluation_set ?? each.name} /></Link></td>
+              <td><Link to="/trace" search={{ id: each.event_id } as never}><Rec text={each.evaluation_set ?? each.name} /></Link></td>
               <td className="num right strong">{each.score === null || each.score === undefined ? "–" : each.score.toFixed(3)}</td>
               <td className="num right">{each.score_before === null || each.score_before === undefined ? "–" : each.score_before.toFixed(3)}</td>
               <td><Badge tone={each.outcome === "changed" ? "high" : each.outcome === "failed" ? "critical" : each.outcome === "no_change" ? "good" : ""}>{(each.outcome ?? "–").replaceAll("_", " ")}</Badge> <span className="small soft">{each.verdict.filter((verdict) => verdict !== "no_change").join(", ").replaceAll("_", " ")}</span></td>

@@ -155,7 +155,7 @@ function Risky({ rows }: { rows: Overview["entities"] }) {
     <ul className="lines">
       {rows.slice(0, 6).map((row) => (
         <li key={`${row.kind} ${row.name}`}>
-          <Link to="/entities/$kind/$name" params={{ kind: row.kind, name: row.name }} className="line">
+          <Link to="/entity" search={{ kind: row.kind, name: row.name } as never} className="line">
             <span className="kind small faint">{row.kind}</span>
             <span className="grow cut"><Rec text={row.name} className="strong" /></span>
             <span className="risk-bar"><span className="bar-line"><i style={{ width: `${(row.risk / max) * 100}%` }} /></span></span>

@@ -51,7 +51,7 @@ export function Events() {
           <Empty icon="search" title="No event fits">Take a filter off, or choose a longer range of time above.</Empty>
         ) : (
           <DataTable label="Events" rows={rows} columns={EVENT_COLUMNS} rowKey={(row) => row.event_id} active={at.id ?? null} onActive={(row) => change({ id: row.event_id })}
-            onOpen={(row) => void navigate({ to: "/traces/$id", params: { id: traceOf(row) }, search: { event: row.event_id } as never })}
+            onOpen={(row) => void navigate({ to: "/trace", search: { id: traceOf(row), event: row.event_id } as never })}
             more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
             rowClass={(row) => (row.kind === "detection" ? "hot" : "")}
             foot={list.hasNextPage ? "More as you scroll…" : `${counted(rows.length, "event")}. Enter opens the trace.`} />

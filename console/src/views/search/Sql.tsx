@@ -94,7 +94,7 @@ function Result({ table }: { table: Schema<"Table"> }) {
   return (
     <section className="panel list-panel sql-result" aria-label="Rows">
       <DataTable label="Rows" rows={rows} columns={columns} rowKey={(row) => String(row.at)} active={active} onActive={(row) => setActive(String(row.at))}
-        {...(leads === undefined ? {} : { onOpen: (row: (typeof rows)[number]) => { const id = row.cells[leads]; if (typeof id === "string") void navigate({ to: "/traces/$id", params: { id } }); } })} />
+        {...(leads === undefined ? {} : { onOpen: (row: (typeof rows)[number]) => { const id = row.cells[leads]; if (typeof id === "string") void navigate({ to: "/trace", search: { id } as never }); } })} />
     </section>
   );
 }

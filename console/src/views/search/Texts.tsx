@@ -35,7 +35,7 @@ export function Texts() {
               <>
                 <p className="small faint" role="status">{counted(data.length, "hit")}{data.length === MOST ? ", the newest" : ""}</p>
                 {data.map((hit, index) => (
-                  <Link key={index} to="/traces/$id" params={{ id: hit.session_id ?? hit.trace_id ?? hit.event_id }} search={{ event: hit.event_id } as never} className="hit">
+                  <Link key={index} to="/trace" search={{ id: hit.session_id ?? hit.trace_id ?? hit.event_id, event: hit.event_id } as never} className="hit">
                     <span className="row small faint"><Badge square>{hit.role}</Badge>{hit.part === "text" ? null : hit.part.replaceAll("_", " ")}<Rec text={hit.session_id} className="mono" /><span className="end"><When time={hit.time} how="full" /></span></span>
                     <RecBlock text={hit.snippet} />
                   </Link>

@@ -64,7 +64,7 @@ function Usage({ data, by }: { data: Schema<"Tokens">; by: By }) {
             <tbody>
               {rows.map((row) => (
                 <tr key={row.isOthers ? "others of the list" : `by ${row.name}`}>
-                  <td>{row.isOthers ? <span className="faint">all others</span> : row.name === "" ? <span className="faint">nobody is named</span> : <Link to="/entities/$kind/$name" params={{ kind: by, name: row.name }}><Rec text={row.name} /></Link>}</td>
+                  <td>{row.isOthers ? <span className="faint">all others</span> : row.name === "" ? <span className="faint">nobody is named</span> : <Link to="/entity" search={{ kind: by, name: row.name } as never}><Rec text={row.name} /></Link>}</td>
                   <td className="num right strong" title={count(tokensOf(row))}>{short(tokensOf(row))}</td>
                   <td><span className="row"><span className="bar-line grow"><i style={{ width: `${(tokensOf(row) / Math.max(all, 1)) * 100}%` }} /></span><span className="num small soft share-no">{share(tokensOf(row), all)}</span></span></td>
                   <td className="num right">{short(row.input_tokens)}</td><td className="num right">{short(row.output_tokens)}</td><td className="num right">{short(row.calls)}</td>

@@ -27,7 +27,7 @@ export function EventFacts({ event, onClose }: { event: TraceEvent; onClose: () 
           {event.tool ? <><dt>Tool</dt><dd className="mono"><Rec text={event.tool} /></dd></> : null}
           {tokens ? <><dt>Tokens</dt><dd className="num">{counted(event.input_tokens ?? 0, "read", "read")}, {counted(event.output_tokens ?? 0, "written", "written")}</dd></> : null}
           <dt>Score</dt><dd className="num">{event.score === null || event.score === undefined ? <span className="faint">nothing was inspected</span> : <>{score(event.score)} <span className="faint">{event.verdict}</span></>}</dd>
-          {event.trace_id ? <><dt>Trace</dt><dd><Link to="/traces/$id" params={{ id: event.trace_id }} className="mono small"><Rec text={event.trace_id} /></Link></dd></> : null}
+          {event.trace_id ? <><dt>Trace</dt><dd><Link to="/trace" search={{ id: event.trace_id } as never} className="mono small"><Rec text={event.trace_id} /></Link></dd></> : null}
           {event.span_id ? <><dt>Span</dt><dd className="mono small"><Rec text={event.span_id} /></dd></> : null}
           <dt>Event</dt><dd className="mono small">{event.event_id} <Copy text={event.event_id} what="id" /></dd>
         </dl>

@@ -1,4 +1,4 @@
-import { Link, useParams } from "@tanstack/react-router";
+import { Link } from "@tanstack/react-router";
 import { useEffect, useMemo } from "react";
 import { useMay } from "../../api/session";
 import { useAt } from "../../lib/at";
@@ -25,8 +25,8 @@ type View = (typeof VIEWS)[number]["value"];
 
 /** One trace or session: what was said and done, what was found in it, and the path from its source to where it went. */
 export function TraceView() {
-  const { id } = useParams({ strict: false }) as { id: string };
   const [at, change] = useAt<Name>();
+  const id = at.id ?? "";
   const [reason, setReason] = useReason();
   const mayRead = useMay("content.read");
   const { data, error, isPending, refetch } = useTrace(id, mayRead ? reason : null);
@@ -54,6 +54,7 @@ export function TraceView() {
     if (to) document.getElementById(`event-${to}`)?.scrollIntoView({ block: "center", behavior: "instant" });
   }, [at.event, first, view, isThere]);
 
+  if (id === "") return <div className="page"><Empty icon="sessions" title="Which one?">Sessions lists them; the address of this view names one.</Empty></div>;
   if (error) return <div className="page"><Problem error={error} retry={() => void refetch()} /></div>;
   if (isPending) return <div className="page"><Loading lines={12} /></div>;
   if (data.events.length === 0) {
@@ -118,9 +119,9 @@ function Head({ trace, id, end }: { trace: Trace; id: string; end: React.ReactNo
         <div className="small faint">{trace.id_kind === "session" ? "Session" : trace.id_kind === "trace" ? "Trace" : "Trace of an event"}</div>
         <h1 className="mono-title"><Rec text={id} max={80} /></h1>
         <div className="trace-facts">
-          {user ? <span><Icon name="user" /><Link to="/entities/$kind/$name" params={{ kind: "user", name: user }}><Rec text={user} /></Link></span> : null}
-          {application ? <span><Icon name="columns" /><Link to="/entities/$kind/$name" params={{ kind: "application", name: application }}><Rec text={application} /></Link></span> : null}
-          {agents.slice(0, 3).map((agent) => <span key={agent}><Icon name="models" /><Link to="/entities/$kind/$name" params={{ kind: "agent", name: agent }}><Rec text={agent} /></Link></span>)}
+          {user ? <span><Icon name="user" /><Link to="/entity" search={{ kind: "user", name: user } as never}><Rec text={user} /></Link></span> : null}
+          {application ? <span><Icon name="columns" /><Link to="/entity" search={{ kind: "application", name: application } as never}><Rec text={application} /></Link></span> : null}
+          {agents.slice(0, 3).map((agent) => <span key={agent}><Icon name="models" /><Link to="/entity" search={{ kind: "agent", name: agent } as never}><Rec text={agent} /></Link></span>)}
           <span><Icon name="clock" /><When time={trace.events[0]?.time} how="full" /></span>
           <span className="num">{duration(to - from)}</span>
           <span className="num">{counted(trace.events.length, "event")}</span>

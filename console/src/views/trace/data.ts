@@ -16,6 +16,7 @@ export function useTrace(id: string, reason: string | null) {
   return useQuery({
     queryKey: ["trace", id, reason],
     queryFn: ({ signal }) => take(api.GET("/api/trace/{id}", { signal, params: { path: { id }, query: reason === null ? { texts: false } : { texts: true, reason } } })),
+    enabled: id !== "",
     staleTime: Infinity,
     refetchOnWindowFocus: false,
     placeholderData: (before) => (before?.id === id ? before : undefined),
