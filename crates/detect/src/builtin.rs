@@ -143,6 +143,11 @@ pub fn runbook(name: &str) -> Option<&'static str> {
     RUNBOOKS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
+/// The names of the runbooks that come with the program, in the order of the alphabet.
+pub fn runbooks() -> impl Iterator<Item = &'static str> {
+    RUNBOOKS.iter().map(|(name, _)| *name)
+}
+
 /// The text of a rule file that comes with the program, by the file that its rules name.
 #[must_use]
 pub fn builtin_rule_text(file: &std::path::Path) -> Option<&'static str> {

@@ -38,12 +38,12 @@ mod token;
 mod turns;
 
 pub use budget::{AlertBudget, entity_of};
-pub use builtin::{builtin_rule_text, runbook};
+pub use builtin::{builtin_rule_text, runbook, runbooks};
 pub use carried::{Carried, CarriedError};
 pub use detection::{Detection, Evidence, Grade, KnownIndicator, Labels, Severity, Suppression};
 pub use engine::Engine;
 pub use in_force::InForce;
-pub use rules::{ExampleResult, Problem, RuleError, RuleInfo, RuleKind, RuleSet, RuleSources, Uncompiled, runbook, runbooks};
+pub use rules::{ExampleResult, Problem, RuleError, RuleInfo, RuleKind, RuleSet, RuleSources, Uncompiled};
 pub use sigma::explain::{ExplainedItem, ExplainedPart, ExplainedWindow, Explanation};
 pub use sigma::runner::{Match, Runner, match_json};
 pub use skipped::Skipped;

@@ -297,7 +297,7 @@ impl Consumers {
     }
 
     /// The rules that detection goes by, as they are known, without compiling them anew.
-    pub(crate) fn rules_in_force(&self) -> Option<Arc<RuleSet>> {
+    pub(crate) fn rules_in_force(&self) -> Option<Uncompiled> {
         self.shared.rules().clone()
     }
 

@@ -3,7 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::{Rule, RuleError, RuleInfo, RuleKind, runbook};
+use super::{Rule, RuleError, RuleInfo, RuleKind};
+use crate::builtin::runbook;
 use crate::fields;
 
 /// Longest title: it becomes the name of an alert.

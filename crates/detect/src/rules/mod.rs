@@ -438,17 +438,6 @@ fn builtin_files() -> Vec<(PathBuf, String)> {
     builtin::RULES.iter().map(|(name, text)| (PathBuf::from(name), (*text).to_owned())).collect()
 }
 
-/// The text (Markdown) of a runbook that comes with the program.
-#[must_use]
-pub fn runbook(name: &str) -> Option<&'static str> {
-    builtin::RUNBOOKS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
-}
-
-/// The names of the runbooks that come with the program, in the order of the alphabet.
-pub fn runbooks() -> impl Iterator<Item = &'static str> {
-    builtin::RUNBOOKS.iter().map(|(name, _)| *name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

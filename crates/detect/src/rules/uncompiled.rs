@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::{RuleError, RuleSet, bound, load};
+use super::{Problem, RuleError, RuleInfo, RuleSet, bound, load};
 use crate::budget::AlertBudget;
 use crate::sigma::Sigma;
 
@@ -52,6 +52,23 @@ impl Uncompiled {
         let RuleSet { rules, problems, canaries, budget, .. } = self.0;
         let set = load::beside(Arc::unwrap_or_clone(rules), Arc::unwrap_or_clone(problems), files, stopping)?;
         Ok(RuleSet { canaries, budget, ..set })
+    }
+
+    /// As [`RuleSet::rules`].
+    pub fn rules(&self) -> impl ExactSizeIterator<Item = &RuleInfo> {
+        self.0.rules()
+    }
+
+    /// As [`RuleSet::problems`].
+    #[must_use]
+    pub fn problems(&self) -> &[Problem] {
+        self.0.problems()
+    }
+
+    /// As [`RuleSet::notes`].
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        self.0.notes()
     }
 
     /// As [`RuleSet::budget`].

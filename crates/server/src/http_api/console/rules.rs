@@ -8,7 +8,7 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use detect::{AlertBudget, RuleInfo, RuleSet};
+use detect::{AlertBudget, RuleInfo, RuleSet, Uncompiled};
 use event::TechniqueId;
 use event::taxonomy::{atlas, framework_entries};
 use store::{DetectionFilter, QueryError};
@@ -95,7 +95,7 @@ impl Api {
         let node = self.node.clone();
         let read = tokio::task::spawn_blocking(move || match node.consumers().rules_in_force() {
             Some(rules) => Ok(InForce::of(&rules, digest)),
-            None => RuleSet::builtin().map(|rules| InForce::of(&rules, digest)),
+            None => RuleSet::builtin().map(|rules| InForce::of(&rules.into_uncompiled(), digest)),
         });
         let read = Arc::new(read.await.map_err(ApiError::stopped)?.map_err(ApiError::stopped)?);
         *self.rules_shown.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(read.clone());
@@ -116,7 +116,7 @@ impl Api {
 }
 
 impl InForce {
-    fn of(rules: &RuleSet, digest: String) -> Self {
+    fn of(rules: &Uncompiled, digest: String) -> Self {
         Self {
             digest,
             rows: rules.rules().map(row).collect(),
