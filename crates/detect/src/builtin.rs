@@ -143,11 +143,11 @@ pub fn runbook(name: &str) -> Option<&'static str> {
     RUNBOOKS.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
 }
 
-<<<<<<< ours
 /// The names of the runbooks that come with the program, in the order of the alphabet.
 pub fn runbooks() -> impl Iterator<Item = &'static str> {
     RUNBOOKS.iter().map(|(name, _)| *name)
-=======
+}
+
 /// The runbook for detections of a detector that is no rule of a file, by the id that its detections name.
 #[must_use]
 pub fn runbook_of_detector(id: &str) -> Option<&'static str> {
@@ -159,7 +159,6 @@ pub fn runbook_of_detector(id: &str) -> Option<&'static str> {
         return None;
     };
     runbook(name)
->>>>>>> theirs
 }
 
 /// The text of a rule file that comes with the program, by the file that its rules name.
