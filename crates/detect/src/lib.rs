@@ -36,7 +36,7 @@ mod token;
 mod turns;
 
 pub use budget::{AlertBudget, entity_of};
-pub use builtin::{builtin_rule_text, runbook};
+pub use builtin::{builtin_rule_text, runbook, runbook_of_detector};
 pub use carried::{Carried, CarriedError};
 pub use detection::{Detection, Evidence, Grade, KnownIndicator, Severity, Suppression};
 pub use engine::Engine;

@@ -118,7 +118,9 @@ impl Rollups {
         usage.output_tokens = usage.output_tokens.saturating_add(output);
         let cached = row.int(&attr::GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS).unwrap_or(0).max(0);
         usage.cached_tokens = usage.cached_tokens.saturating_add(cached);
-        if let Some(cost) = row.real(&COST).filter(|cost| *cost >= 0.0 && *cost < COST_MAX) {
+        // The name is not in the conventions yet, so that some sources' stands among what no dialect knows.
+        let unmapped = || row.event.unmapped.get(COST.as_str()).and_then(event::Value::as_f64);
+        if let Some(cost) = row.real(&COST).or_else(unmapped).filter(|cost| (0.0..COST_MAX).contains(cost)) {
             usage.cost += cost;
             usage.costed += 1;
         }

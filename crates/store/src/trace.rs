@@ -265,7 +265,7 @@ impl TraceView {
             detection.evidence = serde_json::to_value(evidence).unwrap_or_default();
         }
         for edge in &mut self.edges {
-            (edge.from_value, edge.shared_value) = (None, None);
+            (edge.from_value, edge.shared_value, edge.destination) = (None, None, None);
         }
     }
 }

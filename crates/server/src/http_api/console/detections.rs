@@ -110,7 +110,9 @@ pub(super) async fn detection(
         Some(rule) => api.rule_shown(rule).await?,
         None => None,
     };
-    let runbook = rule_now.as_ref().and_then(|rule| detect::runbook(rule.runbook.as_deref()?)).map(str::to_owned);
+    let of_rule = rule_now.as_ref().and_then(|rule| detect::runbook(rule.runbook.as_deref()?));
+    let of_detector = || detect::runbook_of_detector(row.detection.rule.as_deref()?);
+    let runbook = of_rule.or_else(of_detector).map(str::to_owned);
     let detail = DetectionDetail {
         evidence: if texts { evidence } else { without_values(evidence) },
         withheld: !texts,
