@@ -284,7 +284,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`QueryError::NotFound`] when none has that id.
-    pub fn detection_evidence(&self, id: &str) -> Result<(Vec<DetectionEvidence>, Vec<String>, Option<String>), QueryError> {
+    pub fn detection_evidence(&self, id: &str) -> Result<Shown, QueryError> {
         let lower = id.trim().to_ascii_lowercase();
         self.with(|attached| {
             for schema in &attached.schemas {
@@ -299,8 +299,19 @@ impl Reader {
     }
 }
 
+/// What shows a detection.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Shown {
+    /// The facts.
+    pub evidence: Vec<DetectionEvidence>,
+    /// Ids of the events that it rests on.
+    pub events: Vec<String>,
+    /// Digest of the rule's text.
+    pub rule_digest: Option<String>,
+}
+
 /// What the attributes of a detection say of its evidence, its events and its rule's digest.
-pub(super) fn evidence(attributes: &str) -> (Vec<DetectionEvidence>, Vec<String>, Option<String>) {
+pub(super) fn evidence(attributes: &str) -> Shown {
     let mut attributes: serde_json::Value = serde_json::from_str(attributes).unwrap_or_default();
     let mut take = |key: event::Key| attributes.get_mut(key.as_str()).map(serde_json::Value::take).unwrap_or_default();
     let evidence = match take(event::attr::DETECTION_EVIDENCE) {
@@ -308,8 +319,8 @@ pub(super) fn evidence(attributes: &str) -> (Vec<DetectionEvidence>, Vec<String>
         _ => Vec::new(),
     };
     let events = serde_json::from_value(take(event::attr::DETECTION_EVENTS)).unwrap_or_default();
-    let digest = take(event::attr::DETECTION_RULE_DIGEST).as_str().map(str::to_owned);
-    (evidence, events, digest)
+    let rule_digest = take(event::attr::DETECTION_RULE_DIGEST).as_str().map(str::to_owned);
+    Shown { evidence, events, rule_digest }
 }
 
 /// Evidence without what it quotes. Numbers stay: counts and measures say nothing of what was said.
