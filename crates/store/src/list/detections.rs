@@ -391,16 +391,15 @@ impl DetectionFilter {
     /// The condition of a partition's statement, with what is bound.
     fn asked(&self, from: Cursor) -> Result<(String, Vec<Value>), QueryError> {
         let mut sql = String::from("d.time_ns <= ?1 AND (d.time_ns < ?1 OR d.seq < ?2)");
-        let mut values = vec![Value::Integer(from.time_ns), Value::Integer(from.seq)];
+        // One bound above, as with events.
+        let end = self.until_ns.map_or(from, |until_ns| from.min(Cursor { time_ns: until_ns, seq: -1 }));
+        let mut values = vec![Value::Integer(end.time_ns), Value::Integer(end.seq)];
         let mut add = |condition: &str, value: Value| {
             values.push(value);
             sql.push_str(&format!(" AND {}", condition.replace('?', &format!("?{}", values.len()))));
         };
         if let Some(since) = self.since_ns {
             add("d.time_ns >= ?", Value::Integer(since));
-        }
-        if let Some(until) = self.until_ns {
-            add("d.time_ns < ?", Value::Integer(until));
         }
         if let Some(severity) = &self.severity {
             add("d.severity >= ?", Value::Integer(asked_severity(severity)?));

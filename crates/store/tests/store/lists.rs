@@ -251,6 +251,10 @@ fn detections_and_risk_are_those_of_the_views() {
         (DetectionFilter { states: vec![State::Closed], ..any() }, "0"),
         (DetectionFilter { assignee: Some(String::new()), ..any() }, "1"),
         (DetectionFilter { correlation: text("session:s3"), ..any() }, "session_id = 's3'"),
+        (
+            DetectionFilter { since_ns: Some(1_763_640_000_000_000_000), until_ns: Some(1_763_641_200_000_000_000), ..any() },
+            "time_ns >= 1763640000000000000 AND time_ns < 1763641200000000000",
+        ),
     ] {
         let expected =
             texts(&fixture, &format!("SELECT detection_id FROM detections WHERE {condition} ORDER BY time_ns DESC, seq DESC"));
