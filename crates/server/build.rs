@@ -15,9 +15,7 @@ fn main() -> io::Result<()> {
     let root = variable("CARGO_MANIFEST_DIR")?.join(CONSOLE);
     let mut files = Vec::new();
     walk(&root, &mut files)?;
-    let mut code = String::from(
-        "/// Path, content, and the same compressed by gzip where that is there.\npub(super) const FILES: &[(&str, &[u8], Option<&[u8]>)] = &[\n",
-    );
+    let mut code = String::from("/// The files, sorted by their paths.\nconst FILES: &[File] = &[\n");
     let mut named = Vec::new();
     for file in files.iter().filter(|file| file.extension().is_none_or(|extension| extension != "gz")) {
         named.push((format!("/{}", file.strip_prefix(&root).map_err(io::Error::other)?.to_string_lossy()), file));
@@ -29,7 +27,7 @@ fn main() -> io::Result<()> {
         compressed.push(".gz");
         let compressed = PathBuf::from(compressed);
         let gzip = if compressed.is_file() { format!("Some(include_bytes!({compressed:?}))") } else { "None".to_owned() };
-        let _ = writeln!(code, "    ({path:?}, include_bytes!({file:?}), {gzip}),");
+        let _ = writeln!(code, "    File {{ path: {path:?}, bytes: include_bytes!({file:?}), gzip: {gzip} }},");
     }
     code.push_str("];\n");
     fs::write(variable("OUT_DIR")?.join("console.rs"), code)

@@ -205,7 +205,7 @@ fn listed(n: u64) -> Event<String> {
         event.kind = Kind::ToolCall;
         event.set(attr::GEN_AI_TOOL_NAME, if n % 99_999 == 1 { "rare".to_owned() } else { format!("tool-{}", n % 40) }.as_str());
     }
-    event.status = if n % 50 == 0 { event::Status::Error } else { event::Status::Ok };
+    event.status = if n.is_multiple_of(50) { event::Status::Error } else { event::Status::Ok };
     event.pieces =
         vec![piece(Direction::Input, Role::User, Part::Text, format!("question {n} about the order of the day, in a few words"))];
     event

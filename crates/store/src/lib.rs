@@ -54,8 +54,8 @@ pub use latest::{GapRow, Latest};
 pub use list::{
     Bucket, Buckets, DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, Entities, EntityDetail, EntityInsight,
     EntityKind, EntityRisk, EntityRow, EventDetail, EventFilter, EventFinding, EventPiece, EventRow, Marked, Marks,
-    ModelEvaluation, ModelPoint, ModelRow, PAGE_ROWS_MAX, Page, SessionFilter, SessionRow, Severities, State, Totals, Usage,
-    UsageBy, UsagePoint, UsageRow, without_values,
+    ModelEvaluation, ModelPoint, ModelRow, PAGE_ROWS_MAX, Page, SessionFilter, SessionRow, Severities, Shown, State, Totals,
+    Usage, UsageBy, UsagePoint, UsageRow, without_values,
 };
 pub use partition::{day_of, start_of};
 pub use rebuild::{Rebuild, days, drop_before};

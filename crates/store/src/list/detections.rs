@@ -284,7 +284,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`QueryError::NotFound`] when none has that id.
-    pub fn detection_evidence(&self, id: &str) -> Result<(Vec<DetectionEvidence>, Vec<String>, Option<String>), QueryError> {
+    pub fn detection_evidence(&self, id: &str) -> Result<Shown, QueryError> {
         let lower = id.trim().to_ascii_lowercase();
         self.with(|attached| {
             for schema in &attached.schemas {
@@ -299,8 +299,19 @@ impl Reader {
     }
 }
 
+/// What shows a detection.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Shown {
+    /// The facts.
+    pub evidence: Vec<DetectionEvidence>,
+    /// Ids of the events that it rests on.
+    pub events: Vec<String>,
+    /// Digest of the rule's text.
+    pub rule_digest: Option<String>,
+}
+
 /// What the attributes of a detection say of its evidence, its events and its rule's digest.
-pub(super) fn evidence(attributes: &str) -> (Vec<DetectionEvidence>, Vec<String>, Option<String>) {
+pub(super) fn evidence(attributes: &str) -> Shown {
     let mut attributes: serde_json::Value = serde_json::from_str(attributes).unwrap_or_default();
     let mut take = |key: event::Key| attributes.get_mut(key.as_str()).map(serde_json::Value::take).unwrap_or_default();
     let evidence = match take(event::attr::DETECTION_EVIDENCE) {
@@ -308,8 +319,8 @@ pub(super) fn evidence(attributes: &str) -> (Vec<DetectionEvidence>, Vec<String>
         _ => Vec::new(),
     };
     let events = serde_json::from_value(take(event::attr::DETECTION_EVENTS)).unwrap_or_default();
-    let digest = take(event::attr::DETECTION_RULE_DIGEST).as_str().map(str::to_owned);
-    (evidence, events, digest)
+    let rule_digest = take(event::attr::DETECTION_RULE_DIGEST).as_str().map(str::to_owned);
+    Shown { evidence, events, rule_digest }
 }
 
 /// Evidence without what it quotes. Numbers stay: counts and measures say nothing of what was said.
@@ -380,16 +391,15 @@ impl DetectionFilter {
     /// The condition of a partition's statement, with what is bound.
     fn asked(&self, from: Cursor) -> Result<(String, Vec<Value>), QueryError> {
         let mut sql = String::from("d.time_ns <= ?1 AND (d.time_ns < ?1 OR d.seq < ?2)");
-        let mut values = vec![Value::Integer(from.time_ns), Value::Integer(from.seq)];
+        // One bound above, as with events.
+        let end = self.until_ns.map_or(from, |until_ns| from.min(Cursor { time_ns: until_ns, seq: -1 }));
+        let mut values = vec![Value::Integer(end.time_ns), Value::Integer(end.seq)];
         let mut add = |condition: &str, value: Value| {
             values.push(value);
             sql.push_str(&format!(" AND {}", condition.replace('?', &format!("?{}", values.len()))));
         };
         if let Some(since) = self.since_ns {
             add("d.time_ns >= ?", Value::Integer(since));
-        }
-        if let Some(until) = self.until_ns {
-            add("d.time_ns < ?", Value::Integer(until));
         }
         if let Some(severity) = &self.severity {
             add("d.severity >= ?", Value::Integer(asked_severity(severity)?));

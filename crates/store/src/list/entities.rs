@@ -404,8 +404,8 @@ fn insights(attached: &Attached, kind: EntityKind, name: &str) -> Result<Vec<Ent
         while let Some(row) = rows.next()? {
             looked += 1;
             let (id, time_ns): (String, i64) = (row.get(0)?, row.get(1)?);
-            let (shown, ..) = evidence(&row.get::<_, String>(3)?);
-            for insight in told(&shown) {
+            let shown = evidence(&row.get::<_, String>(3)?);
+            for insight in told(&shown.evidence) {
                 found.push((
                     time_ns,
                     EntityInsight { detection_id: id.clone(), time: iso(time_ns), rule: row.get(2)?, ..insight },

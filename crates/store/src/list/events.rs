@@ -1,5 +1,7 @@
 //! Events as rows, newest first, and one of them with everything that is no content.
 
+use std::fmt::Write as _;
+
 use rusqlite::types::{ToSql, Value};
 use rusqlite::{Connection, Row};
 use serde::Serialize;
@@ -328,7 +330,7 @@ impl EventFilter {
         let mut index = BY_TIME;
         let (mut bounds, mut passes) = (String::new(), vec!["1".to_owned()]);
         // The first two are where the page before ended.
-        let mut values = vec![Value::Null, Value::Integer(from.seq)];
+        let mut values = vec![Value::Null, Value::Null];
         for (condition, value, along) in conditions {
             let Some(value) = value else { continue };
             values.push(Value::Text(value.clone()));
@@ -346,11 +348,12 @@ impl EventFilter {
         }
         let time = |ns: i64| if index == BY_TIME { Value::Text(iso(ns)) } else { Value::Integer(ns) };
         let column = if index == BY_TIME { "e.time" } else { "e.time_ns" };
-        values[0] = time(from.time_ns);
-        for (ns, comparison) in [(self.since_ns, ">="), (self.until_ns, "<")] {
-            let Some(ns) = ns else { continue };
+        // One bound above: of two SQLite would take one for the index, and pass over everything between them.
+        let end = self.until_ns.map_or(from, |until_ns| from.min(Cursor { time_ns: until_ns, seq: -1 }));
+        (values[0], values[1]) = (time(end.time_ns), Value::Integer(end.seq));
+        if let Some(ns) = self.since_ns {
             values.push(time(ns));
-            bounds.push_str(&format!(" AND {column} {comparison} ?{}", values.len()));
+            let _ = write!(bounds, " AND {column} >= ?{}", values.len());
         }
         bounds = format!("{column} <= ?1 AND ({column} < ?1 OR e.seq < ?2){bounds}");
         Asked { index, bounds, passes: passes.join(" AND "), values }

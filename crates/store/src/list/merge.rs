@@ -32,12 +32,15 @@ pub(super) enum Looked<T> {
     Passed,
 }
 
-/// A page of the rows of all arms. `look` says where a row stands and whether it belongs to the page.
+/// Says where a row stands, and whether it belongs to the page.
+pub(super) type Look<'l, T> = dyn FnMut(&Row<'_>) -> rusqlite::Result<(Cursor, Looked<T>)> + 'l;
+
+/// A page of the rows of all arms.
 pub(super) fn merge<T>(
     connection: &Connection,
     arms: impl Iterator<Item = Arm>,
     limit: usize,
-    look: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<(Cursor, Looked<T>)>,
+    look: &mut Look<'_, T>,
 ) -> Result<Page<T>, QueryError> {
     let mut found = Vec::new();
     let next = each(connection, arms, LOOK_MAX, look, &mut |row| {
@@ -52,7 +55,7 @@ pub(super) fn each<T>(
     connection: &Connection,
     arms: impl Iterator<Item = Arm>,
     time_max: Duration,
-    look: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<(Cursor, Looked<T>)>,
+    look: &mut Look<'_, T>,
     take: &mut dyn FnMut(T) -> bool,
 ) -> Result<Option<Cursor>, QueryError> {
     let arms: Vec<Arm> = arms.collect();
@@ -90,7 +93,7 @@ struct Stream<'s, T> {
 }
 
 impl<T> Stream<'_, T> {
-    fn step(&mut self, look: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<(Cursor, Looked<T>)>) -> rusqlite::Result<()> {
+    fn step(&mut self, look: &mut Look<'_, T>) -> rusqlite::Result<()> {
         self.head = self.rows.next()?.map(look).transpose()?;
         Ok(())
     }

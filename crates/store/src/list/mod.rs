@@ -17,7 +17,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use detections::{
-    DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, Marked, Marks, Severities, State, without_values,
+    DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, Marked, Marks, Severities, Shown, State, without_values,
 };
 pub use entities::{Entities, EntityDetail, EntityInsight, EntityKind, EntityRisk, EntityRow};
 pub(crate) use events::shown;

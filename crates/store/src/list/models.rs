@@ -252,7 +252,7 @@ fn evaluations(attached: &Attached, model: &str) -> Result<Vec<ModelEvaluation>,
         ]
         .map(get);
         let sql = format!(
-            "SELECT e.id, e.time_ns, e.name, {} FROM {schema}.events e WHERE e.kind = 'evaluation'
+            "SELECT e.id, e.time_ns, e.name, {} FROM {schema}.events e INDEXED BY events_kind WHERE e.kind = 'evaluation'
              AND coalesce(e.response_model, e.request_model) = ?1 AND {} IS NOT NULL ORDER BY e.time_ns DESC LIMIT ?2",
             columns.join(", "),
             get("watchkeeper.evaluation.outcome")

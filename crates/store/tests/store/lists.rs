@@ -39,7 +39,7 @@ fn events() -> Vec<Ev> {
                 event.identity.application = Some(Principal::asserted("shop"));
                 event.identity.agent = Some(Principal::asserted(format!("agent{}", n % 2)));
                 event.duration_ns = Some((n % 100) * 10_000_000);
-                event.status = if n % 17 == 0 { Status::Error } else { Status::Ok };
+                event.status = if n.is_multiple_of(17) { Status::Error } else { Status::Ok };
                 if kind == Kind::ModelCall {
                     event.phase = if n % 20 == 3 { Phase::Request } else { Phase::Complete };
                     event.set(attr::GEN_AI_PROVIDER_NAME, "lab");
@@ -48,7 +48,7 @@ fn events() -> Vec<Ev> {
                     event.set(attr::GEN_AI_USAGE_OUTPUT_TOKENS, i64::try_from(n % 7).unwrap());
                     event.pieces = vec![said(&format!("question {n}")), answer("yes")];
                 } else if kind == Kind::ToolCall {
-                    event.set(attr::GEN_AI_TOOL_NAME, if n % 2 == 0 { "mail" } else { "read" });
+                    event.set(attr::GEN_AI_TOOL_NAME, if n.is_multiple_of(2) { "mail" } else { "read" });
                 }
             })
         })
@@ -62,7 +62,7 @@ fn events() -> Vec<Ev> {
             event.set(attr::DETECTION_TITLE, format!("Title {}", n % 4).as_str());
             event.set(attr::DETECTION_SEVERITY, ["low", "medium", "high", "critical"][(n % 4) as usize]);
             event.set(attr::DETECTION_CONFIDENCE, event::Value::double(0.5));
-            event.set(attr::DETECTION_TECHNIQUE, if n % 2 == 0 { "AML.T0051.000" } else { "AML.T0057" });
+            event.set(attr::DETECTION_TECHNIQUE, if n.is_multiple_of(2) { "AML.T0051.000" } else { "AML.T0057" });
         }));
     }
     events.sort_by_key(|event| event.observed);
@@ -251,6 +251,10 @@ fn detections_and_risk_are_those_of_the_views() {
         (DetectionFilter { states: vec![State::Closed], ..any() }, "0"),
         (DetectionFilter { assignee: Some(String::new()), ..any() }, "1"),
         (DetectionFilter { correlation: text("session:s3"), ..any() }, "session_id = 's3'"),
+        (
+            DetectionFilter { since_ns: Some(1_763_640_000_000_000_000), until_ns: Some(1_763_641_200_000_000_000), ..any() },
+            "time_ns >= 1763640000000000000 AND time_ns < 1763641200000000000",
+        ),
     ] {
         let expected =
             texts(&fixture, &format!("SELECT detection_id FROM detections WHERE {condition} ORDER BY time_ns DESC, seq DESC"));

@@ -168,12 +168,14 @@ fn an_analyst_finds_a_detection_follows_it_and_says_what_becomes_of_it() {
     assert_eq!(made.status, 200, "{}", String::from_utf8_lossy(&made.body));
     let made: Value = serde_json::from_slice(&made.body).unwrap();
     let before = analyst.get("/api/detections")["rows"].as_array().unwrap().len();
+    let of_rule = |flag: &str| analyst.get(&format!("/api/detections?rule={rule}{flag}"))["rows"].as_array().unwrap().len();
+    let told = of_rule("");
     assert_eq!(Caller::with_key(&server, &admin).status("POST", "/v1/events", &attack("s-2", "eve")), 200);
     server.settle();
-    let of_rule = |flag: &str| analyst.get(&format!("/api/detections?rule={rule}{flag}"))["rows"].as_array().unwrap().len();
-    assert_eq!((of_rule(""), of_rule("&suppressed=true")), (1, 2));
+    assert!(told > 0);
+    assert_eq!((of_rule(""), of_rule("&suppressed=true")), (told, 2 * told));
     assert!(analyst.get("/api/detections")["rows"].as_array().unwrap().len() >= before);
-    assert_eq!(analyst.get("/api/suppressions")["rows"][0]["detections"], 1);
+    assert_eq!(analyst.get("/api/suppressions")["rows"][0]["detections"], told);
     assert_eq!(analyst.status("DELETE", &format!("/api/suppressions/{}", made["id"].as_str().unwrap()), &Value::Null), 204);
     assert_eq!(analyst.get("/api/suppressions")["rows"][0]["is_over"], true);
     server.settle();

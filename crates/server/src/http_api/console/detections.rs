@@ -104,7 +104,7 @@ pub(super) async fn detection(
         api.note_reveal(&caller, "detection", &id, query.reason.as_deref()).await?;
     }
     let triage = api.triage.clone();
-    let (row, (evidence, events, rule_digest)) =
+    let (row, store::Shown { evidence, events, rule_digest }) =
         api.read(move |reader| Ok((reader.detection(&id, &*triage)?, reader.detection_evidence(&id)?))).await?;
     let rule_now = match &row.detection.rule {
         Some(rule) => api.rule_shown(rule).await?,
