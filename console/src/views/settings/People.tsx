@@ -28,8 +28,8 @@ export function People() {
                   <tr key={each.subject}>
                     <td><Rec text={each.name ?? each.email ?? each.subject} className="strong" /><div className="small faint"><Rec text={each.name && each.email ? each.email : each.subject} max={80} /></div></td>
                     <td><Badge>{each.role}</Badge></td>
-                    <td className="nowrap"><When time={each.last_signed_in} how="full" /></td>
-                    <td className="nowrap soft"><When time={each.first_signed_in} how="full" /></td>
+                    <td className="nowrap"><When time={each.last_signed_in} how="second" /></td>
+                    <td className="nowrap soft"><When time={each.first_signed_in} how="second" /></td>
                     <td className="num right">{each.sessions === 0 ? <span className="faint">none</span> : each.sessions}</td>
                     <td className="right"><button type="button" className="btn tiny danger" disabled={each.sessions === 0} onClick={() => setEnding(each)}>Sign out</button></td>
                   </tr>
