@@ -125,7 +125,7 @@ function About({ of }: { of: DetectionDetail }) {
 function Rule({ of }: { of: DetectionDetail }) {
   const { frameworks, rule_now: rule } = of;
   const entries = [
-    ...(frameworks.atlas ? [{ by: "MITRE ATLAS", entries: [frameworks.atlas] }] : []),
+    { by: "MITRE ATLAS", entries: frameworks.atlas },
     { by: "OWASP LLM", entries: frameworks.owasp_llm }, { by: "OWASP agentic", entries: frameworks.owasp_agentic }, { by: "NIST", entries: frameworks.nist },
   ].filter((each) => each.entries.length > 0);
   return (
