@@ -112,7 +112,7 @@ export function Detections() {
         {me === "" ? null : <label className="row small soft"><input type="checkbox" checked={filter.assignee === me} onChange={(event) => change({ assignee: event.target.checked ? me : undefined })} />Mine</label>}
         <label className="row small soft"><input type="checkbox" checked={filter.suppressed === "yes"} onChange={(event) => change({ suppressed: event.target.checked ? "yes" : undefined })} />Suppressed, too</label>
         {FILTERS.map(([name, says]) => (filter[name] && !(name === "assignee" && filter.assignee === me) ? <FilterChip key={name} name={says} value={filter[name] ?? ""} onRemove={() => change({ [name]: undefined })} /> : null))}
-        <span className="end row">
+        <span className="end row-wrap">
           {selected.size > 0 ? <span className="soft small">{counted(selected.size, "ticked", "ticked")}</span> : null}
           {mayTriage && ids.length > 0 ? (
             <>
