@@ -206,7 +206,7 @@ pub(crate) async fn start(
     if !is_local_path(&to) {
         return Err(ApiError::bad_request("to: it must be a path of the console: one / at its beginning, no //, no \\"));
     }
-    api.may_sign_in(peer)?;
+    api.may_sign_in(peer, &headers)?;
     let pending = oidc.begin(to).map_err(ApiError::stopped)?;
     let asked = Asked { nonce: &pending.nonce, verifier: &pending.verifier };
     match oidc.provider.authorization_url(&pending.state, &asked).await {
@@ -249,7 +249,7 @@ pub(crate) async fn callback(
     query: Result<Query<CallbackQuery>, ApiError>,
 ) -> Result<Response, ApiError> {
     let oidc = api.configured_oidc()?;
-    api.may_sign_in(peer)?;
+    api.may_sign_in(peer, &headers)?;
     // One that cannot be read (a parameter that is there twice, say) is none of a sign-in that was begun here.
     let query = query.map(|Query(query)| query).unwrap_or_default();
     let (pending, vouched) = match signed_in(oidc, &headers, &query).await {
@@ -313,7 +313,11 @@ impl Api {
         self.oidc.as_ref().ok_or_else(none)
     }
 
-    fn may_sign_in(&self, peer: SocketAddr) -> Result<(), ApiError> {
+    fn may_sign_in(&self, peer: SocketAddr, headers: &HeaderMap) -> Result<(), ApiError> {
+        // What a page loads unseen, as an image say, is nobody signing in, and is not to be counted against whoever sits there.
+        if headers.get("sec-fetch-mode").is_some_and(|mode| mode != "navigate") {
+            return Err(ApiError::bad_request("this is for browsers to go to, and not for pages to load"));
+        }
         match self.sessions.may_try(peer.ip()) {
             true => Ok(()),
             false => Err(ApiError::too_many("too many sign-ins have failed from this address; wait a minute")),

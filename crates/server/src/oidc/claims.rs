@@ -37,8 +37,18 @@ fn shown(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
+/// The values that may give a role; `None` where the claims do not have them. An address is anybody's until the provider has verified it.
+pub(super) fn giving<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<Vec<&'c str>> {
+    let found = claim(claims, name)?;
+    if name == "email" && claims.get("email_verified") != Some(&Value::Bool(true)) {
+        Some(Vec::new())
+    } else {
+        Some(values(found))
+    }
+}
+
 /// The claim of that name; where there is none, what the name's dots lead to.
-pub(super) fn claim<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c Value> {
+fn claim<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'c Value> {
     if let Some(whole) = claims.get(name) {
         return Some(whole);
     }
@@ -47,7 +57,7 @@ pub(super) fn claim<'c>(claims: &'c Map<String, Value>, name: &str) -> Option<&'
 }
 
 /// The texts of a claim: one, or a list of them.
-pub(super) fn values(claim: &Value) -> Vec<&str> {
+fn values(claim: &Value) -> Vec<&str> {
     match claim {
         Value::String(text) => vec![text],
         Value::Array(values) => values.iter().take(VALUES_MAX).filter_map(Value::as_str).collect(),
@@ -76,6 +86,16 @@ mod tests {
         assert_eq!(of("realm_access.roles"), ["d"]);
         assert_eq!(of("a.b"), ["e"]);
         assert_eq!((of("realm_access"), of("none"), of("groups.x")), (vec![], vec![], vec![]));
+    }
+
+    #[test]
+    fn an_address_gives_a_role_when_it_is_verified() {
+        for (verified, gives) in [(json!(true), true), (json!(false), false), (json!("true"), false), (json!(null), false)] {
+            let claims = map(json!({ "email": "ann@example.com", "email_verified": verified, "hd": "example.com" }));
+            assert_eq!(giving(&claims, "email").unwrap().contains(&"ann@example.com"), gives, "{verified}");
+            assert_eq!(giving(&claims, "hd").unwrap(), ["example.com"]);
+            assert_eq!(giving(&claims, "groups"), None);
+        }
     }
 
     #[test]

@@ -203,8 +203,7 @@ impl Provider {
         let person = claims::person(&self.config.issuer, &claims);
         let person = person.ok_or_else(|| OidcError::Provider("the ID token names nobody (sub)".to_owned()))?;
         let role = |claims: &Map<String, Value>| {
-            let values = claims::claim(claims, &self.config.claim).map(claims::values);
-            values.map(|values| self.config.roles.role_of(&values))
+            claims::giving(claims, &self.config.claim).map(|values| self.config.roles.role_of(&values))
         };
         if let Some(role) = role(&claims) {
             return Ok(Vouched { person, role });
