@@ -839,8 +839,12 @@ export interface components {
         Coverage: {
             /** @description The release of ATLAS. */
             atlas: string;
+            /** @description What could not be asked of the record, in words: fields that are missing may be there then. */
+            cut?: string[];
             /** @description Whether a record was asked. */
             is_of_record: boolean;
+            /** @description What is wrong with rules; most of it leaves one out. */
+            problems?: string[];
             /** @description Rules, correlations and filters that were looked at. */
             rules: number;
             /** @description Every technique, by its id. */
@@ -1131,6 +1135,7 @@ export interface components {
         ErasureRule: "on_request" | "after_minimum";
         /** @description An error. */
         ErrorBody: {
+            /** @description What went wrong. */
             error: components["schemas"]["ErrorMessage"];
         };
         /** @description What went wrong. */
@@ -1338,14 +1343,15 @@ export interface components {
         };
         /** @description What frameworks call it. */
         Frameworks: {
-            atlas?: components["schemas"]["FrameworkEntry"] | null;
+            /** @description Techniques of MITRE ATLAS. */
+            atlas: components["schemas"]["FrameworkEntry"][];
             /** @description NIST AI RMF and AI 600-1. */
             nist: components["schemas"]["FrameworkEntry"][];
             /** @description OWASP Top 10 for Agentic Applications 2026. */
             owasp_agentic: components["schemas"]["FrameworkEntry"][];
             /** @description OWASP Top 10 for LLM Applications 2025. */
             owasp_llm: components["schemas"]["FrameworkEntry"][];
-            /** @description Tactics of that technique. */
+            /** @description Tactics of those techniques. */
             tactics: components["schemas"]["FrameworkEntry"][];
         };
         /** @description A known hole in the record. */
@@ -2020,28 +2026,8 @@ export interface components {
              */
             gaps: number;
             last_gap?: components["schemas"]["Gap"] | null;
-            progress: {
-                /**
-                 * Format: int64
-                 * @description Records that rules have seen.
-                 */
-                detected: number;
-                /**
-                 * Format: int64
-                 * @description Records that queries can see.
-                 */
-                indexed: number;
-                /**
-                 * Format: int64
-                 * @description Records that are durable.
-                 */
-                recorded: number;
-                /**
-                 * Format: int64
-                 * @description Records that a signed checkpoint covers.
-                 */
-                sealed: number;
-            } & Record<string, never>;
+            /** @description How far recording, sealing, indexing and detection are. */
+            progress: components["schemas"]["Progress"];
             /** @description Why nothing is recorded any more, if that is so. */
             stopped?: string | null;
             time_stamped?: components["schemas"]["Reached"] | null;
