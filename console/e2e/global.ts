@@ -11,6 +11,7 @@ const AT_ONCE = 200;
 async function consoleOf(server: Server): Promise<{ address: string; stop: () => Promise<void> }> {
   const page = await (await fetch(server.console)).text();
   if (page.includes('id="root"')) return { address: server.console, stop: async () => undefined };
+  if (process.env["WATCHKEEPER_CONSOLE_REQUIRED"]) throw new Error("the program was built without the console: `cargo xtask console`, then build it again");
   process.env["WATCHKEEPER_CONSOLE"] = server.console;
   const beside = await preview({ preview: { port: 0, host: "127.0.0.1" }, logLevel: "error" });
   const address = beside.resolvedUrls?.local[0];
