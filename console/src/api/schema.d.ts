@@ -1031,6 +1031,21 @@ export interface components {
             /** @description The suppression that covers it. It is recorded and counted all the same. */
             suppressed_by?: string | null;
         };
+        /** @description Drills of a technique: attacks that were played on the server, to see whether they are told (`watchkeeper drill --server`). */
+        Drilled: {
+            /**
+             * Format: int64
+             * @description Those of them that were told at the first step at which they can be seen.
+             */
+            caught: number;
+            /** @description When one was played last (RFC 3339). */
+            last: string;
+            /**
+             * Format: int64
+             * @description Scenarios that were played; of each the last time counts.
+             */
+            played: number;
+        };
         /** @description An entity with its detections and sessions. */
         Entity: components["schemas"]["EntityDetail"] & {
             /** @description Its newest detections, at most 50. */
@@ -2429,6 +2444,7 @@ export interface components {
              * @description Detections in the record by its rules.
              */
             detections: number;
+            drill?: components["schemas"]["Drilled"] | null;
             /** @description Whether mitigation AML.M0024 (AI Telemetry Logging) names it. */
             is_of_telemetry_logging: boolean;
             /** @description Its name. */
