@@ -1,4 +1,4 @@
-import { test as base, expect, type Page } from "@playwright/test";
+import { test as base, expect, type Page, type Request } from "@playwright/test";
 
 export type Role = "admin" | "analyst" | "auditor";
 
@@ -11,10 +11,20 @@ export interface Watch {
   readonly faults: string[];
 }
 
+/** Questions to the server that are under way, of each page; live updates never end and do not count. */
+const asked = new WeakMap<Page, Set<Request>>();
+
 /** Watches a page: dialogs, windows, requests to elsewhere, errors, what the content security policy refuses. */
 export function watch(page: Page): Watch {
   const faults: string[] = [];
   const own = new URL(process.env["E2E_CONSOLE"] ?? "").origin;
+  const open = new Set<Request>();
+  asked.set(page, open);
+  page.on("request", (request) => {
+    if (!request.url().includes("/api/live")) open.add(request);
+  });
+  page.on("requestfinished", (request) => open.delete(request));
+  page.on("requestfailed", (request) => open.delete(request));
   page.on("dialog", (dialog) => {
     faults.push(`dialog: ${dialog.message()}`);
     void dialog.dismiss();
@@ -26,9 +36,9 @@ export function watch(page: Page): Watch {
   });
   page.on("pageerror", (error) => faults.push(`error: ${error.message}`));
   page.on("console", (message) => {
-    // Who is not signed in yet is told so by the server.
-    const isSignIn = /status of 401/.test(message.text());
-    if (message.type() === "error" && !isSignIn) faults.push(`console: ${message.text()}`);
+    // Who is not signed in yet is told so by the server; and a server without OpenID Connect has not its routes.
+    const isSignIn = /status of 401/.test(message.text()) || (/status of 404/.test(message.text()) && /\/api\/(people|session\/providers)$/.test(message.location().url));
+    if (message.type() === "error" && !isSignIn) faults.push(`console: ${message.text()} ${message.location().url}`);
   });
   return { faults };
 }
@@ -39,6 +49,19 @@ export async function signIn(page: Page, role: Role, path = "/"): Promise<void> 
   await page.getByLabel("Key", { exact: true }).fill(keys()[role]);
   await page.getByRole("button", { name: "Sign in" }).click();
   await expect(page.locator(".shell")).toBeVisible();
+}
+
+/** Waits until the view is there: its code, its data, and nothing asked for any more. */
+export async function settled(page: Page): Promise<void> {
+  await expect(page.locator('.shell .main[aria-busy="false"]')).toBeVisible();
+  await expect.poll(async () => (asked.get(page)?.size ?? 0) + (await page.locator(".skeleton").count()), { intervals: [40] }).toBe(0);
+  await page.evaluate(() => new Promise((drawn) => { requestAnimationFrame(() => requestAnimationFrame(drawn)); }));
+}
+
+/** Goes to an address within the page, as a link does: nothing is loaded anew. */
+export async function goTo(page: Page, path: string): Promise<void> {
+  await page.evaluate((path) => history.pushState(null, "", path), path);
+  await settled(page);
 }
 
 /** Says why contents are read. */

@@ -7,6 +7,9 @@ export class ApiProblem extends Error {
   }
 }
 
+/** What the provider of sign-in sent back with. */
+export class SignInProblem extends Error {}
+
 const TITLES: Readonly<Record<number, string>> = {
   400: "The server does not take this request",
   401: "Signed out",
@@ -26,6 +29,7 @@ export function problemOf(error: unknown): { title: string; says: string } {
     const wait = error.retryAfter === null ? "" : ` Try again in ${error.retryAfter} s.`;
     return { title: TITLES[error.status] ?? `The server answered ${error.status}`, says: error.message + wait };
   }
+  if (error instanceof SignInProblem) return { title: "Not signed in", says: error.message };
   if (error instanceof TypeError) {
     return { title: "The server does not answer", says: "Is `watchkeeper serve` running, and can this browser reach it? The console goes on when it can." };
   }

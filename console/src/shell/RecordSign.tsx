@@ -18,8 +18,7 @@ export function usePulse() {
   });
 }
 
-/** The generator reads an object that is written in place as one that can hold nothing. */
-export type RecordState = Omit<Schema<"RecordState">, "progress"> & { progress: Schema<"Progress"> };
+export type RecordState = Schema<"RecordState">;
 
 export type Standing = { readonly tone: "good" | "medium" | "critical"; readonly word: string; readonly says: string };
 

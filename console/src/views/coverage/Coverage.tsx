@@ -57,6 +57,7 @@ export function Coverage() {
             {STATES.map(({ state, says, means }) => <div key={state} title={means}><dt className="row"><i className={`swatch ${state}`} />{says}</dt><dd className="num">{count(techniques.filter((each) => each.state === state).length)}</dd></div>)}
             <div><dt>Rules</dt><dd className="num">{count(data.rules)}</dd></div>
           </dl>
+          {[...(data.problems ?? []), ...(data.cut ?? [])].length > 0 ? <div className="notice warn stack-tight">{[...(data.problems ?? []), ...(data.cut ?? [])].slice(0, 5).map((each) => <Rec key={each} text={each} max={400} />)}</div> : null}
           {chosen ? <Chosen of={chosen} onClose={() => change({ technique: undefined })} /> : null}
           <Matrix techniques={techniques} chosen={at.technique ?? null} onChoose={(technique) => change({ technique: technique === at.technique ? undefined : technique })} />
         </>
