@@ -21,7 +21,7 @@ const OVERSCAN = 12;
 const NEAR_END = 30;
 
 /** A table of as many rows as there are: only those in sight are in the page. j, k and Enter go through it. */
-export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true }: {
+export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true, isBusy = false }: {
   label: string;
   rows: readonly Row[];
   columns: readonly Column<Row>[];
@@ -35,6 +35,8 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
   foot?: ReactNode;
   rowClass?: (row: Row) => string;
   keys?: boolean;
+  /** Whether the rows are those of what was asked before, and others are on their way. */
+  isBusy?: boolean;
 }) {
   const body = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(Infinity);
@@ -81,7 +83,7 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
   ] : []);
 
   return (
-    <div className="table" role="grid" aria-label={label} aria-rowcount={rows.length + 1} aria-colcount={columns.length}>
+    <div className="table" role="grid" aria-label={label} aria-rowcount={rows.length + 1} aria-colcount={columns.length} aria-busy={isBusy}>
       <div className="t-head" role="row" aria-rowindex={1} style={{ gridTemplateColumns: tracks }}>
         {columns.map((column) => <div key={column.name} role="columnheader" className={column.isRight ? "right" : undefined}>{column.head}</div>)}
       </div>

@@ -54,7 +54,7 @@ export function Entities() {
         {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending ? <Loading lines={12} /> : rows.length === 0 ? (
           <Empty icon="entities" title="Nobody of this name">Entities come out of events: who called, which agent, which tool, which model.</Empty>
         ) : (
-          <DataTable label="Entities" rows={rows} columns={COLUMNS} rowKey={(row) => `${row.kind} ${row.name}`} active={at.id ?? null} onActive={(row) => change({ id: `${row.kind} ${row.name}` })}
+          <DataTable label="Entities" isBusy={list.isPlaceholderData} rows={rows} columns={COLUMNS} rowKey={(row) => `${row.kind} ${row.name}`} active={at.id ?? null} onActive={(row) => change({ id: `${row.kind} ${row.name}` })}
             onOpen={(row) => void navigate({ to: "/entity", search: { kind: row.kind, name: row.name } as never })}
             more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
             foot={list.hasNextPage ? "More as you scroll…" : counted(rows.length, "entity", "entities")} />

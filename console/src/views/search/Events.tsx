@@ -50,7 +50,7 @@ export function Events() {
         {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending ? <Loading lines={12} /> : rows.length === 0 ? (
           <Empty icon="search" title="No event fits">Take a filter off, or choose a longer range of time above.</Empty>
         ) : (
-          <DataTable label="Events" rows={rows} columns={EVENT_COLUMNS} rowKey={(row) => row.event_id} active={at.id ?? null} onActive={(row) => change({ id: row.event_id })}
+          <DataTable label="Events" isBusy={list.isPlaceholderData} rows={rows} columns={EVENT_COLUMNS} rowKey={(row) => row.event_id} active={at.id ?? null} onActive={(row) => change({ id: row.event_id })}
             onOpen={(row) => void navigate({ to: "/trace", search: { id: traceOf(row), event: row.event_id } as never })}
             more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
             rowClass={(row) => (row.kind === "detection" ? "hot" : "")}

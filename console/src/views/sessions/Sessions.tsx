@@ -58,7 +58,7 @@ export function Sessions() {
         {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending ? <Loading lines={12} /> : rows.length === 0 ? (
           <Empty icon="sessions" title="No session here" command="watchkeeper demo">In this range of time no session fits. To record some, replay the demonstration:</Empty>
         ) : (
-          <DataTable label="Sessions" rows={rows} columns={COLUMNS} rowKey={(row) => row.session_id} active={id ?? null} onActive={(row) => change({ id: row.session_id })}
+          <DataTable label="Sessions" isBusy={list.isPlaceholderData} rows={rows} columns={COLUMNS} rowKey={(row) => row.session_id} active={id ?? null} onActive={(row) => change({ id: row.session_id })}
             onOpen={(row) => void navigate({ to: "/trace", search: { id: row.session_id } as never })}
             more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
             foot={list.hasNextPage ? "More as you scroll…" : `${counted(rows.length, "session")}. Enter opens one.`} />
