@@ -116,7 +116,7 @@ export function Detections() {
           ? <Groups filter={filter as Filter} bounds={bounds} by={group} onOpen={(each) => change({ group: undefined, [group]: each.key }, { push: true })} />
           : (
             <section className="panel list-panel" aria-label="Detections">
-              {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending ? <Loading lines={10} /> : rows.length === 0 ? <Nothing filter={filter as Filter} /> : (
+              {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || list.isLooking ? <Loading lines={10} /> : rows.length === 0 ? <Nothing filter={filter as Filter} /> : (
                 <DataTable label="Detections" isBusy={list.isPlaceholderData} rows={rows} columns={columns} rowKey={(row) => row.detection_id} active={id ?? null}
                   onActive={(row) => change({ id: row.detection_id })}
                   more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}

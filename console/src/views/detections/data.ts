@@ -1,7 +1,7 @@
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useMemo } from "react";
 import { api, take, type Schema } from "../../api/client";
-import type { DETECTIONS } from "../names";
+import { LIST, useRows } from "../../lib/pages";
+import { DETECTIONS } from "../names";
 
 export type Detection = Schema<"DetectionRow">;
 export type DetectionDetail = Schema<"DetectionDetail">;
@@ -14,9 +14,14 @@ export type Filter = { readonly [P in Exclude<Name, "id" | "group">]?: string | 
 const PAGE = 200;
 const FRESH_MS = 15_000;
 
+/** Filters that the API takes as the address has them. */
+const PLAIN = DETECTIONS.filter((name) => name !== "id" && name !== "group" && name !== "state" && name !== "suppressed");
+
 /** A filter as the API takes it. */
 export function queryOf(filter: Filter, bounds: { since: string; until?: string }) {
-  const { state, suppressed, ...rest } = filter;
+  const { state, suppressed } = filter;
+  // The address holds more than the filters: the range of time is told by its bounds.
+  const rest = Object.fromEntries(PLAIN.flatMap((name) => (filter[name] ? [[name, filter[name]]] : [])));
   return {
     ...rest,
     ...bounds,
@@ -35,9 +40,9 @@ export function useDetections(filter: Filter, bounds: { since: string; until?: s
     getNextPageParam: (page) => page.next ?? null,
     refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : FRESH_MS),
     placeholderData: (before) => before,
+    ...LIST,
   });
-  const rows = useMemo(() => result.data?.pages.flatMap((page) => page.rows) ?? [], [result.data]);
-  return { ...result, rows };
+  return { ...result, ...useRows(result) };
 }
 
 export function useGroups(filter: Filter, bounds: { since: string; until?: string }, by: "correlation" | "rule", enabled: boolean) {
