@@ -1,5 +1,5 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useCallback, useEffect, useRef, useState, type ReactNode } from "react";
+import { useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { usePrefs } from "../lib/prefs";
 import { useShortcuts } from "../lib/shortcuts";
 
@@ -59,13 +59,16 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
     if (more && last >= rows.length - NEAR_END) more();
   }, [more, last, rows.length]);
 
-  const at = rows.findIndex((row) => rowKey(row) === active);
+  // Of a hundred thousand rows that is a millisecond, and they are drawn anew with each frame in which somebody scrolls.
+  const key = useRef(rowKey);
+  key.current = rowKey;
+  const at = useMemo(() => (active === null || active === undefined ? -1 : rows.findIndex((row) => key.current(row) === active)), [rows, active]);
   const tracks = columns.map((column) => column.width).join(" ");
 
   const go = useCallback((to: number) => {
-    const row = rows[Math.max(0, Math.min(rows.length - 1, to))];
+    const index = Math.max(0, Math.min(rows.length - 1, to));
+    const row = rows[index];
     if (!row) return;
-    const index = rows.indexOf(row);
     virtual.scrollToIndex(index, { align: "auto" });
     onActive?.(row);
     requestAnimationFrame(() => body.current?.querySelector<HTMLElement>(`[data-row="${index}"]`)?.focus({ preventScroll: true }));
