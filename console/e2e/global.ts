@@ -1,23 +1,10 @@
-import { preview } from "vite";
-import { ask, settle, startServer, type Server } from "./server";
+import { ask, consoleOf, settle, startServer } from "./server";
 import { attack, dailyTraffic, hostile } from "./traffic";
 
 /** Sessions of daily traffic. */
 const SESSIONS = 120;
 /** Events that are sent at once. */
 const AT_ONCE = 200;
-
-/** Where the console is: in the program, or, where it was built without, beside it with the same headers. */
-async function consoleOf(server: Server): Promise<{ address: string; stop: () => Promise<void> }> {
-  const page = await (await fetch(server.console)).text();
-  if (page.includes('id="root"')) return { address: server.console, stop: async () => undefined };
-  if (process.env["WATCHKEEPER_CONSOLE_REQUIRED"]) throw new Error("the program was built without the console: `cargo xtask console`, then build it again");
-  process.env["WATCHKEEPER_CONSOLE"] = server.console;
-  const beside = await preview({ preview: { port: 0, host: "127.0.0.1" }, logLevel: "error" });
-  const address = beside.resolvedUrls?.local[0];
-  if (!address) throw new Error("vite preview has no address");
-  return { address: address.replace(/\/$/, ""), stop: () => beside.close() };
-}
 
 export default async function setup(): Promise<() => Promise<void>> {
   const server = await startServer();
