@@ -94,7 +94,7 @@ export function Flow({ trace, detection: picked, chosen, onChoose }: { trace: Tr
 
 /** The gravest; of several the one that got furthest. */
 function worst(of: readonly TraceDetection[]): TraceDetection | undefined {
-  const weight = (each: TraceDetection) => 10 * ["informational", "low", "medium", "high", "critical"].indexOf(each.severity) + ["seen", "acted_on", "reached"].indexOf(each.grade ?? "");
+  const weight = (each: TraceDetection) => 10 * ["informational", "low", "medium", "high", "critical"].indexOf(each.severity ?? "") + ["seen", "acted_on", "reached"].indexOf(each.grade ?? "");
   return of.reduce<TraceDetection | undefined>((best, each) => (best && weight(best) >= weight(each) ? best : each), undefined);
 }
 
