@@ -1,10 +1,11 @@
+import { startSite, type Role, type Site } from "./site";
 import { test as base, expect, type Page, type Request } from "@playwright/test";
 
-export type Role = "admin" | "analyst" | "auditor";
-
 const out = new URL("out/", import.meta.url).pathname;
-const keys = () => JSON.parse(process.env["E2E_KEYS"] ?? "{}") as Record<Role, string>;
-export const server = () => ({ console: process.env["E2E_SERVER"] ?? "", key: keys().admin });
+/** The server that all tests share that need none of their own: see `global.ts`. */
+const shared = (): Site => JSON.parse(process.env["E2E_SITE"] ?? "{}") as Site;
+let current: Site = shared();
+export const server = (): Site["server"] => current.server;
 
 /** What a page must not do, whatever it shows. */
 export interface Watch {
@@ -15,9 +16,8 @@ export interface Watch {
 const asked = new WeakMap<Page, Set<Request>>();
 
 /** Watches a page: dialogs, windows, requests to elsewhere, errors, what the content security policy refuses. */
-export function watch(page: Page): Watch {
+function watch(page: Page, own: string): Watch {
   const faults: string[] = [];
-  const own = new URL(process.env["E2E_CONSOLE"] ?? "").origin;
   const open = new Set<Request>();
   asked.set(page, open);
   page.on("request", (request) => {
@@ -46,8 +46,8 @@ export function watch(page: Page): Watch {
 /** Signs in at the page, as a person does. */
 export async function signIn(page: Page, role: Role, path = "/"): Promise<void> {
   await page.goto(path);
-  await page.getByLabel("Key", { exact: true }).fill(keys()[role]);
-  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByLabel("Key", { exact: true }).fill(current.keys[role]);
+  await page.getByRole("button", { name: "Sign in", exact: true }).click();
   await expect(page.locator(".shell")).toBeVisible();
 }
 
@@ -59,9 +59,9 @@ export async function settled(page: Page): Promise<void> {
 }
 
 /** Goes to an address within the page, as a link does: nothing is loaded anew. */
-export async function goTo(page: Page, path: string): Promise<void> {
+export async function goTo(page: Page, path: string, { isGone = false } = {}): Promise<void> {
   await page.evaluate((path) => history.pushState(null, "", path), path);
-  await settled(page);
+  if (!isGone) await settled(page);
 }
 
 /** Says why contents are read. */
@@ -73,15 +73,27 @@ export async function reveal(page: Page, reason: string): Promise<void> {
 
 export const picture = (name: string) => `${out}${name}.png`;
 
-export const test = base.extend<{ watched: Watch }>({
+export const test = base.extend<{ watched: Watch }, { site: Site }>({
   // oxlint-disable-next-line no-empty-pattern -- what Playwright asks for
-  baseURL: async ({}, use) => use(process.env["E2E_CONSOLE"] ?? ""),
+  site: [async ({}, use) => use(shared()), { scope: "worker" }],
+  baseURL: async ({ site }, use) => use(site.console),
   // Every page of every test is watched.
-  watched: [async ({ page }, use) => {
-    const watched = watch(page);
+  watched: [async ({ page, site }, use) => {
+    current = site;
+    const watched = watch(page, new URL(site.console).origin);
     await use(watched);
     expect(watched.faults).toEqual([]);
   }, { auto: true }],
+});
+
+/** Tests on a server of their own, with this record. */
+export const onOwnServer = (events: (now: number) => Record<string, unknown>[]) => test.extend<object, { site: Site }>({
+  // oxlint-disable-next-line no-empty-pattern -- what Playwright asks for
+  site: [async ({}, use) => {
+    const { site, stop } = await startSite(events(Date.now()));
+    await use(site);
+    await stop();
+  }, { scope: "worker" }],
 });
 
 export { expect };

@@ -25,6 +25,7 @@ export function useSessionQuery() {
       }
     },
     refetchInterval: LOOK_MS,
+    retry: 1,
     staleTime: LOOK_MS / 2,
   });
 }

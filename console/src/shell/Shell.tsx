@@ -7,7 +7,7 @@ import { Icon, Sign } from "../ui/icons";
 import { Menu } from "../ui/parts";
 import { Rec } from "../ui/text";
 import { Help } from "./Help";
-import { OpenCount, RecordSign } from "./RecordSign";
+import { Gone, OpenCount, RecordSign } from "./RecordSign";
 import { Palette } from "./Palette";
 import { PLACES, SETTINGS } from "./nav";
 import { RangePicker, ZonePicker } from "./TimePicker";
@@ -89,7 +89,7 @@ export function Shell({ session }: { session: Session }) {
           </Menu>
         </div>
       </header>
-      <main className="main" id="main" tabIndex={-1} aria-busy={isBusy}><Outlet /></main>
+      <main className="main" id="main" tabIndex={-1} aria-busy={isBusy}><Gone /><Outlet /></main>
       {over === "palette" ? <Palette places={places} onClose={() => setOver(null)} onHelp={() => setOver("help")} /> : null}
       {over === "help" ? <Help onClose={() => setOver(null)} /> : null}
     </div>

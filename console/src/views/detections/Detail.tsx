@@ -61,7 +61,7 @@ export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onAssign, o
             </section>
             <section className="stack"><h3>Who and where</h3><About of={data} /></section>
             <Rule of={data} />
-            {mayRead && !data.withheld ? <Explain id={id} /> : null}
+            {mayRead && !data.withheld ? <Explain id={id} isRule={Boolean(data.rule_now)} /> : null}
             {data.runbook ? <section className="stack"><h3>What to do</h3><Markdown text={data.runbook} /></section> : null}
             <History of={data} mayTriage={mayTriage} />
             <Similar id={id} />

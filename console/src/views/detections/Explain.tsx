@@ -48,7 +48,7 @@ const isExplanation = (value: unknown): value is Explanation =>
   typeof value === "object" && value !== null && Array.isArray((value as Explanation).conditions) && Array.isArray((value as Explanation).notes) && Array.isArray((value as Explanation).rules);
 
 const MATCHERS: Readonly<Record<string, string>> = {
-  exact: "is", contains: "contains", startswith: "begins with", endswith: "ends with", regex: "matches", cidr: "is in", gt: "is over", gte: "is at least", lt: "is under", lte: "is at most",
+  exact: "is", contains: "contains", startswith: "begins with", endswith: "ends with", regex: "matches", cidr: "is in", numeric: "", gt: "is over", gte: "is at least", lt: "is under", lte: "is at most",
   exists: "exists", keyword: "anywhere",
 };
 
@@ -61,11 +61,24 @@ function useExplanation() {
   });
 }
 
+/** What stood there, as people read it: each of many values once, figures without the tail of binary fractions. */
+function stood(seen: string): string {
+  const figure = Number(seen);
+  if (seen.trim() !== "" && Number.isFinite(figure)) return String(Number(figure.toPrecision(6)));
+  try {
+    const values: unknown = JSON.parse(seen);
+    if (Array.isArray(values)) return [...new Set(values.map(String))].join(", ");
+  } catch {
+    // No list: the beginning of one, or a text.
+  }
+  return seen;
+}
+
 /** Why the rule fired, part by part: asked for, since it reads what was said and that is recorded. */
-export function Explain({ id }: { id: string }) {
+export function Explain({ id, isRule }: { id: string; isRule: boolean }) {
   const explain = useExplanation();
   const { data, error, isPending } = explain;
-  const isNoRule = error instanceof ApiProblem && error.status === 400 && /is no Sigma rule/.test(error.message);
+  const isNoRule = !isRule || (error instanceof ApiProblem && error.status === 400 && /is no Sigma rule/.test(error.message));
   return (
     <section className="stack" aria-label="Explanation">
       <h3>Explanation</h3>
@@ -114,7 +127,7 @@ function Branch({ part }: { part: Part }) {
         <Held of={part.matched} />
         <span className="explain-item">
           <span className="row-wrap">{item.field ? <Rec text={item.field} className="mono" /> : <span className="soft">anywhere</span>}<span className="faint">{MATCHERS[item.matcher] ?? item.matcher.replaceAll("_", " ")}</span>{item.wanted ? <Rec text={item.wanted} className="mono wanted" max={160} /> : null}</span>
-          {item.seen ? <span className="small"><span className="faint">stood there</span> <Rec text={item.seen} className="mono" max={200} /></span> : part.matched ? null : <span className="small faint">{item.reason.replaceAll("_", " ")}</span>}
+          {item.seen ? <span className="small"><span className="faint">stood there</span> <Rec text={stood(item.seen)} className="mono" max={200} /></span> : part.matched ? null : <span className="small faint">{item.reason.replaceAll("_", " ")}</span>}
         </span>
       </li>
     );

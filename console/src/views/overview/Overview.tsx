@@ -7,6 +7,7 @@ import { span } from "../../lib/time";
 import { count, counted, short } from "../../lib/units";
 import { standingOf } from "../../shell/RecordSign";
 import { Legend, TimeChart, type Series } from "../../ui/chart";
+import { Beginning } from "../../ui/beginning";
 import { Icon } from "../../ui/icons";
 import { Empty, Grade, Loading, PageHead, Panel, Problem, Sev, SEVERITIES } from "../../ui/parts";
 import { Rec, When } from "../../ui/text";
@@ -29,6 +30,7 @@ export function OverviewView() {
   return (
     <div className="page">
       <PageHead title="Overview" />
+      {data.totals.model_calls + data.totals.tool_calls === 0 ? <Beginning /> : null}
       <div className="hero">
         <Needs overview={data} />
         <div className="stack-wide hero-side">
