@@ -839,8 +839,12 @@ export interface components {
         Coverage: {
             /** @description The release of ATLAS. */
             atlas: string;
+            /** @description What could not be asked of the record, in words: fields that are missing may be there then. */
+            cut?: string[];
             /** @description Whether a record was asked. */
             is_of_record: boolean;
+            /** @description What is wrong with rules; most of it leaves one out. */
+            problems?: string[];
             /** @description Rules, correlations and filters that were looked at. */
             rules: number;
             /** @description Every technique, by its id. */
@@ -1027,6 +1031,21 @@ export interface components {
             /** @description The suppression that covers it. It is recorded and counted all the same. */
             suppressed_by?: string | null;
         };
+        /** @description Drills of a technique: attacks that were played on the server, to see whether they are told (`watchkeeper drill --server`). */
+        Drilled: {
+            /**
+             * Format: int64
+             * @description Those of them that were told at the first step at which they can be seen.
+             */
+            caught: number;
+            /** @description When one was played last (RFC 3339). */
+            last: string;
+            /**
+             * Format: int64
+             * @description Scenarios that were played; of each the last time counts.
+             */
+            played: number;
+        };
         /** @description An entity with its detections and sessions. */
         Entity: components["schemas"]["EntityDetail"] & {
             /** @description Its newest detections, at most 50. */
@@ -1131,6 +1150,7 @@ export interface components {
         ErasureRule: "on_request" | "after_minimum";
         /** @description An error. */
         ErrorBody: {
+            /** @description What went wrong. */
             error: components["schemas"]["ErrorMessage"];
         };
         /** @description What went wrong. */
@@ -1338,14 +1358,15 @@ export interface components {
         };
         /** @description What frameworks call it. */
         Frameworks: {
-            atlas?: components["schemas"]["FrameworkEntry"] | null;
+            /** @description Techniques of MITRE ATLAS. */
+            atlas: components["schemas"]["FrameworkEntry"][];
             /** @description NIST AI RMF and AI 600-1. */
             nist: components["schemas"]["FrameworkEntry"][];
             /** @description OWASP Top 10 for Agentic Applications 2026. */
             owasp_agentic: components["schemas"]["FrameworkEntry"][];
             /** @description OWASP Top 10 for LLM Applications 2025. */
             owasp_llm: components["schemas"]["FrameworkEntry"][];
-            /** @description Tactics of that technique. */
+            /** @description Tactics of those techniques. */
             tactics: components["schemas"]["FrameworkEntry"][];
         };
         /** @description A known hole in the record. */
@@ -2020,28 +2041,8 @@ export interface components {
              */
             gaps: number;
             last_gap?: components["schemas"]["Gap"] | null;
-            progress: {
-                /**
-                 * Format: int64
-                 * @description Records that rules have seen.
-                 */
-                detected: number;
-                /**
-                 * Format: int64
-                 * @description Records that queries can see.
-                 */
-                indexed: number;
-                /**
-                 * Format: int64
-                 * @description Records that are durable.
-                 */
-                recorded: number;
-                /**
-                 * Format: int64
-                 * @description Records that a signed checkpoint covers.
-                 */
-                sealed: number;
-            } & Record<string, never>;
+            /** @description How far recording, sealing, indexing and detection are. */
+            progress: components["schemas"]["Progress"];
             /** @description Why nothing is recorded any more, if that is so. */
             stopped?: string | null;
             time_stamped?: components["schemas"]["Reached"] | null;
@@ -2443,6 +2444,7 @@ export interface components {
              * @description Detections in the record by its rules.
              */
             detections: number;
+            drill?: components["schemas"]["Drilled"] | null;
             /** @description Whether mitigation AML.M0024 (AI Telemetry Logging) names it. */
             is_of_telemetry_logging: boolean;
             /** @description Its name. */

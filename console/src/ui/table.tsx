@@ -1,5 +1,5 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useCallback, useEffect, useRef, useState, type ReactNode } from "react";
+import { useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { usePrefs } from "../lib/prefs";
 import { useShortcuts } from "../lib/shortcuts";
 
@@ -21,7 +21,7 @@ const OVERSCAN = 12;
 const NEAR_END = 30;
 
 /** A table of as many rows as there are: only those in sight are in the page. j, k and Enter go through it. */
-export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true }: {
+export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true, isBusy = false }: {
   label: string;
   rows: readonly Row[];
   columns: readonly Column<Row>[];
@@ -35,6 +35,8 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
   foot?: ReactNode;
   rowClass?: (row: Row) => string;
   keys?: boolean;
+  /** Whether the rows are those of what was asked before, and others are on their way. */
+  isBusy?: boolean;
 }) {
   const body = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(Infinity);
@@ -57,13 +59,16 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
     if (more && last >= rows.length - NEAR_END) more();
   }, [more, last, rows.length]);
 
-  const at = rows.findIndex((row) => rowKey(row) === active);
+  // Of a hundred thousand rows that is a millisecond, and they are drawn anew with each frame in which somebody scrolls.
+  const key = useRef(rowKey);
+  key.current = rowKey;
+  const at = useMemo(() => (active === null || active === undefined ? -1 : rows.findIndex((row) => key.current(row) === active)), [rows, active]);
   const tracks = columns.map((column) => column.width).join(" ");
 
   const go = useCallback((to: number) => {
-    const row = rows[Math.max(0, Math.min(rows.length - 1, to))];
+    const index = Math.max(0, Math.min(rows.length - 1, to));
+    const row = rows[index];
     if (!row) return;
-    const index = rows.indexOf(row);
     virtual.scrollToIndex(index, { align: "auto" });
     onActive?.(row);
     requestAnimationFrame(() => body.current?.querySelector<HTMLElement>(`[data-row="${index}"]`)?.focus({ preventScroll: true }));
@@ -81,7 +86,7 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
   ] : []);
 
   return (
-    <div className="table" role="grid" aria-label={label} aria-rowcount={rows.length + 1} aria-colcount={columns.length}>
+    <div className="table" role="grid" aria-label={label} aria-rowcount={rows.length + 1} aria-colcount={columns.length} aria-busy={isBusy}>
       <div className="t-head" role="row" aria-rowindex={1} style={{ gridTemplateColumns: tracks }}>
         {columns.map((column) => <div key={column.name} role="columnheader" className={column.isRight ? "right" : undefined}>{column.head}</div>)}
       </div>

@@ -13,6 +13,7 @@ mod consumers;
 mod coverage;
 mod data_dir;
 mod descriptors;
+mod drilled;
 mod due;
 mod egress_proxy;
 pub mod evaluating;

@@ -1,7 +1,7 @@
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useMemo } from "react";
 import { api, take, type Schema } from "../../api/client";
-import type { DETECTIONS } from "../names";
+import { LIST, useRows } from "../../lib/pages";
+import { DETECTIONS } from "../names";
 
 export type Detection = Schema<"DetectionRow">;
 export type DetectionDetail = Schema<"DetectionDetail">;
@@ -13,6 +13,10 @@ export type Filter = { readonly [P in Exclude<Name, "id" | "group">]?: string | 
 
 const PAGE = 200;
 const FRESH_MS = 15_000;
+
+/** What the address filters by: nothing else that stands there goes to the server. */
+export const filterOf = (at: { readonly [P in Name]?: string | undefined }): Filter =>
+  Object.fromEntries(DETECTIONS.filter((name) => name !== "id" && name !== "group" && at[name]).map((name) => [name, at[name]]));
 
 /** A filter as the API takes it. */
 export function queryOf(filter: Filter, bounds: { since: string; until?: string }) {
@@ -35,9 +39,9 @@ export function useDetections(filter: Filter, bounds: { since: string; until?: s
     getNextPageParam: (page) => page.next ?? null,
     refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : FRESH_MS),
     placeholderData: (before) => before,
+    ...LIST,
   });
-  const rows = useMemo(() => result.data?.pages.flatMap((page) => page.rows) ?? [], [result.data]);
-  return { ...result, rows };
+  return { ...result, ...useRows(result) };
 }
 
 export function useGroups(filter: Filter, bounds: { since: string; until?: string }, by: "correlation" | "rule", enabled: boolean) {

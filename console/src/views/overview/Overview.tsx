@@ -5,13 +5,14 @@ import { api, take, type Schema } from "../../api/client";
 import { useAt, useRange } from "../../lib/at";
 import { span } from "../../lib/time";
 import { count, counted, short } from "../../lib/units";
-import { standingOf, type RecordState } from "../../shell/RecordSign";
+import { standingOf } from "../../shell/RecordSign";
 import { Legend, TimeChart, type Series } from "../../ui/chart";
+import { Beginning } from "../../ui/beginning";
 import { Icon } from "../../ui/icons";
 import { Empty, Grade, Loading, PageHead, Panel, Problem, Sev, SEVERITIES } from "../../ui/parts";
 import { Rec, When } from "../../ui/text";
 
-type Overview = Omit<Schema<"Overview">, "record"> & { record: RecordState };
+type Overview = Schema<"Overview">;
 
 /** What happened, what needs somebody, and whether the record is whole. */
 export function OverviewView() {
@@ -29,6 +30,7 @@ export function OverviewView() {
   return (
     <div className="page">
       <PageHead title="Overview" />
+      {data.totals.model_calls + data.totals.tool_calls === 0 ? <Beginning /> : null}
       <div className="hero">
         <Needs overview={data} />
         <div className="stack-wide hero-side">
@@ -65,7 +67,7 @@ function Needs({ overview }: { overview: Overview }) {
         ))}
       </div>
       </div>
-      <h3 className="needs-title">Newest that are high or critical</h3>
+      <h3 className="needs-title">High and critical, the worst first</h3>
       <Grave rows={overview.grave} />
     </section>
   );

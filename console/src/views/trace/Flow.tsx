@@ -7,12 +7,17 @@ import { curve, graphOf, NODE } from "./graph";
 import type { Trace, TraceDetection } from "./data";
 
 const ZOOM_MIN = 0.45;
+/** What fits is drawn no smaller than that by itself: below it nobody can read it, and one scrolls. */
+const FIT_MIN = 0.8;
 
 const SAYS: Readonly<Record<string, string>> = { told: "told it to", kept: "wrote it down", recalled: "came back", carried: "carried its words", went_to: "went to" };
 
 /** How content flowed: from the text that asked for it to the call that followed, and to where that went. */
-export function Flow({ trace, detection, chosen, onChoose }: { trace: Trace; detection: TraceDetection | undefined; chosen: string | null; onChoose: (event: string) => void }) {
-  const hasPath = detection !== undefined && trace.edges.some((edge) => edge.detection_id === detection.detection_id);
+export function Flow({ trace, detection: picked, chosen, onChoose }: { trace: Trace; detection: TraceDetection | undefined; chosen: string | null; onChoose: (event: string) => void }) {
+  const hasEdges = (of: TraceDetection) => trace.edges.some((edge) => edge.detection_id === of.detection_id);
+  // Where none is picked, the path of the worst that has one.
+  const detection = picked ?? worst(trace.detections.filter(hasEdges));
+  const hasPath = detection !== undefined && hasEdges(detection);
   const [isAll, setAll] = useState(false);
   const only = hasPath && !isAll ? detection : null;
   const graph = useMemo(() => graphOf(trace, only), [trace, only]);
@@ -26,7 +31,7 @@ export function Flow({ trace, detection, chosen, onChoose }: { trace: Trace; det
     return () => resized.disconnect();
   }, []);
   const [chosenZoom, setZoom] = useState<number | null>(null);
-  const fit = room === 0 ? 1 : Math.min(1.15, Math.max(ZOOM_MIN, (room - 34) / graph.width));
+  const fit = room === 0 ? 1 : Math.min(1.15, Math.max(FIT_MIN, (room - 34) / graph.width));
   const zoom = chosenZoom ?? fit;
   const flows = graph.links.filter((link) => link.kind !== "next");
   const isOn = (link: (typeof flows)[number]) => !detection || link.detections.has(detection.detection_id);
@@ -85,6 +90,12 @@ export function Flow({ trace, detection, chosen, onChoose }: { trace: Trace; det
       </ul>
     </section>
   );
+}
+
+/** The gravest; of several the one that got furthest. */
+function worst(of: readonly TraceDetection[]): TraceDetection | undefined {
+  const weight = (each: TraceDetection) => 10 * ["informational", "low", "medium", "high", "critical"].indexOf(each.severity ?? "") + ["seen", "acted_on", "reached"].indexOf(each.grade ?? "");
+  return of.reduce<TraceDetection | undefined>((best, each) => (best && weight(best) >= weight(each) ? best : each), undefined);
 }
 
 function name(trace: Trace, id: string): string {

@@ -4,6 +4,7 @@ mod administration;
 mod admission;
 mod assets;
 mod console;
+mod drills;
 mod error;
 mod evaluations;
 mod lifecycle;
@@ -219,6 +220,7 @@ pub(crate) fn router(api: Arc<Api>) -> Router {
         .merge(log_key::administered(&api))
         .merge(mcp::administered(&api))
         .merge(evaluations::router(&api))
+        .merge(drills::router(&api))
         .merge(lifecycle::router(api.clone()));
     let guarded = |router, access| admission::guarded(router, &api, access);
     open.merge(guarded(send, Access::Send))

@@ -3,7 +3,7 @@
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use super::console::types::ErrorBody;
+use super::console::types::{ErrorBody, ErrorMessage};
 use super::console::{
     detections, entities, events, integrity, live, overview, rules as in_force, searches, session, suppressions, usage,
 };
@@ -32,6 +32,7 @@ pub(crate) enum Refused {
         administration::list_keys, administration::create_key, administration::revoke_key, people::list, people::end_sessions, lifecycle::list_holds, lifecycle::place_hold,
         lifecycle::release_hold, lifecycle::retention, lifecycle::evidence,
     ),
+    components(schemas(ErrorBody, ErrorMessage)),
     modifiers(&Keys),
     security(("key" = []), ("bearer" = []), ("session" = [])),
 )]

@@ -120,7 +120,7 @@ fn an_analyst_finds_a_detection_follows_it_and_says_what_becomes_of_it() {
     let detail = analyst.get(&format!("/api/detections/{id}"));
     assert_eq!(detail["withheld"], true);
     assert!(!detail.to_string().contains("evil-corp"), "{detail:#}");
-    assert!(detail["runbook"].as_str().is_some() && detail["frameworks"]["atlas"]["id"].as_str().is_some(), "{detail:#}");
+    assert!(detail["runbook"].as_str().is_some() && detail["frameworks"]["atlas"][0]["id"].as_str().is_some(), "{detail:#}");
     let detail = analyst.get(&format!("/api/detections/{id}?texts=true&reason=case%207"));
     assert_eq!(detail["withheld"], false);
     assert_eq!(auditor.status("GET", &format!("/api/detections/{id}?texts=true"), &Value::Null), 403);

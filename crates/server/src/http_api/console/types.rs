@@ -157,7 +157,6 @@ pub(crate) struct Overview {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RecordState {
     /// How far recording, sealing, indexing and detection are.
-    #[schema(inline)]
     pub(crate) progress: Progress,
     /// Why nothing is recorded any more, if that is so.
     pub(crate) stopped: Option<String>,
@@ -426,9 +425,9 @@ pub(crate) struct FrameworkEntry {
 /// What frameworks call it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Frameworks {
-    /// MITRE ATLAS.
-    pub(crate) atlas: Option<FrameworkEntry>,
-    /// Tactics of that technique.
+    /// Techniques of MITRE ATLAS.
+    pub(crate) atlas: Vec<FrameworkEntry>,
+    /// Tactics of those techniques.
     pub(crate) tactics: Vec<FrameworkEntry>,
     /// OWASP Top 10 for LLM Applications 2025.
     pub(crate) owasp_llm: Vec<FrameworkEntry>,
