@@ -84,13 +84,13 @@ export async function settle(server: Pick<Server, "console" | "key">): Promise<v
   throw new Error("the server did not catch up within a minute");
 }
 
-/** Where the console is: in the program, or, where it was built without, beside it with the same headers. */
-export async function consoleOf(server: Server): Promise<{ address: string; isEmbedded: boolean; stop: () => Promise<void> }> {
+/** Where the console is: in the program, or, where it was built without or `beside` asks for it, beside it with the same headers. */
+export async function consoleOf(server: Server, beside = false): Promise<{ address: string; isEmbedded: boolean; stop: () => Promise<void> }> {
   const page = await (await fetch(server.console)).text();
-  if (page.includes('id="root"')) return { address: server.console, isEmbedded: true, stop: async () => undefined };
+  if (!beside && page.includes('id="root"')) return { address: server.console, isEmbedded: true, stop: async () => undefined };
   process.env["WATCHKEEPER_CONSOLE"] = server.console;
-  const beside = await preview({ preview: { port: 0, host: "127.0.0.1" }, logLevel: "error" });
-  const address = beside.resolvedUrls?.local[0];
+  const shown = await preview({ preview: { port: 0, host: "127.0.0.1" }, logLevel: "error" });
+  const address = shown.resolvedUrls?.local[0];
   if (!address) throw new Error("vite preview has no address");
-  return { address: address.replace(/\/$/, ""), isEmbedded: false, stop: () => beside.close() };
+  return { address: address.replace(/\/$/, ""), isEmbedded: false, stop: () => shown.close() };
 }

@@ -68,7 +68,8 @@ function watching(selector: string): void {
     }
     // A message is taken when the frame that is being made stands.
     const painted = new MessageChannel();
-    painted.port1.onmessage = () => { probe.content = performance.now(); };
+    painted.port1.addEventListener("message", () => { probe.content = performance.now(); });
+    painted.port1.start();
     painted.port2.postMessage(null);
   };
   requestAnimationFrame(look);
