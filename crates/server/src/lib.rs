@@ -29,6 +29,7 @@ mod listen;
 mod log_keys;
 mod mcp_proxies;
 mod node;
+mod oidc;
 mod outbound;
 mod peer;
 pub mod pin;
