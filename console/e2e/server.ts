@@ -85,13 +85,13 @@ export async function settle(server: Pick<Server, "console" | "key">): Promise<v
 }
 
 /** Where the console is: in the program, or, where it was built without (or `CONSOLE_BESIDE` says so), in `dist/` beside it, with the same headers. */
-export async function consoleOf(server: Server): Promise<{ address: string; isEmbedded: boolean; stop: () => Promise<void> }> {
+export async function consoleOf(server: Server, beside = process.env["CONSOLE_BESIDE"] !== undefined): Promise<{ address: string; isEmbedded: boolean; stop: () => Promise<void> }> {
   const page = await (await fetch(server.console)).text();
-  if (page.includes('id="root"') && !process.env["CONSOLE_BESIDE"]) return { address: server.console, isEmbedded: true, stop: async () => undefined };
+  if (!beside && page.includes('id="root"')) return { address: server.console, isEmbedded: true, stop: async () => undefined };
   if (process.env["WATCHKEEPER_CONSOLE_REQUIRED"]) throw new Error("the program was built without the console: `cargo xtask console`, then build it again");
   process.env["WATCHKEEPER_CONSOLE"] = server.console;
-  const beside = await preview({ preview: { port: 0, host: "127.0.0.1" }, logLevel: "error" });
-  const address = beside.resolvedUrls?.local[0];
+  const shown = await preview({ preview: { port: 0, host: "127.0.0.1" }, logLevel: "error" });
+  const address = shown.resolvedUrls?.local[0];
   if (!address) throw new Error("vite preview has no address");
-  return { address: address.replace(/\/$/, ""), isEmbedded: false, stop: () => beside.close() };
+  return { address: address.replace(/\/$/, ""), isEmbedded: false, stop: () => shown.close() };
 }

@@ -17,7 +17,6 @@ export interface Filled {
   readonly by_rule: readonly (readonly [string, number])[];
   readonly sessions: number;
   readonly acknowledged_s: number;
-  readonly settled_s: number;
 }
 
 type Target = Pick<Server, "console" | "key">;
@@ -64,8 +63,15 @@ export async function rowsOf(server: Target, sql: string): Promise<readonly (rea
   return ((await (await ask(server, "/api/query", { sql })).json()) as { rows: unknown[][] }).rows;
 }
 
-/** Records the day of the company, and waits until all of it can be asked for. */
-export async function fill(server: Target, total: number, log: (text: string) => void): Promise<Filled> {
+/** What was sent: a record of which that is known only has to be waited for. */
+export interface Sent {
+  /** The end of the day (RFC 3339). */
+  readonly until: string;
+  readonly acknowledged_s: number;
+}
+
+/** Records the day of the company. */
+export async function sendDay(server: Target, total: number, log: (text: string) => void): Promise<Sent> {
   const now = Date.now();
   const batches = day(now, total, AT_ONCE);
   const began = performance.now();
@@ -83,25 +89,27 @@ export async function fill(server: Target, total: number, log: (text: string) =>
     }
   };
   await Promise.all(Array.from({ length: CLIENTS }, client));
-  const acknowledged = performance.now();
+  return { until: new Date(now).toISOString(), acknowledged_s: Math.round((performance.now() - began) / 100) / 10 };
+}
+
+/** Waits until all of it can be asked for, and counts it. */
+export async function settleDay(server: Target, { until, acknowledged_s }: Sent, log: (text: string) => void): Promise<Filled> {
   await caughtUp(server, log);
-  const settled = performance.now();
-  const [[events], bySeverity, byRule, [sessions]] = await Promise.all([
-    rowsOf(server, "SELECT count(*) FROM events"),
-    rowsOf(server, "SELECT severity, count(*) FROM detections GROUP BY severity ORDER BY 2 DESC"),
-    rowsOf(server, "SELECT rule, count(*) FROM detections GROUP BY rule ORDER BY 2 DESC"),
-    rowsOf(server, "SELECT count(*) FROM user_sessions"),
-  ]);
-  const seconds = (ms: number) => Math.round(ms / 100) / 10;
+  const [[events], bySeverity, byRule, [sessions]] = [
+    await rowsOf(server, "SELECT count(*) FROM events"),
+    await rowsOf(server, "SELECT severity, count(*) FROM detections GROUP BY severity ORDER BY 2 DESC"),
+    await rowsOf(server, "SELECT rule, count(*) FROM detections GROUP BY rule ORDER BY 2 DESC"),
+    await rowsOf(server, "SELECT count(*) FROM user_sessions"),
+  ];
   return {
-    since: new Date(now - 86_400_000 - 3_600_000).toISOString(),
-    until: new Date(now).toISOString(),
+    // An hour before its first event.
+    since: new Date(Date.parse(until) - 25 * 3_600_000).toISOString(),
+    until,
     events: Number(events?.[0]),
     detections: bySeverity.reduce((sum, row) => sum + Number(row[1]), 0),
     by_severity: Object.fromEntries(bySeverity.map(([severity, count]) => [String(severity), Number(count)])),
     by_rule: byRule.map(([rule, count]) => [String(rule), Number(count)] as const),
     sessions: Number(sessions?.[0]),
-    acknowledged_s: seconds(acknowledged - began),
-    settled_s: seconds(settled - began),
+    acknowledged_s,
   };
 }

@@ -10,7 +10,7 @@ const VIEWS = [
   ["Overview", "/", ".figures dd"],
   ["Detections", "/detections", grid("Detections")],
   // Nothing comes in: what is waited for is that the stream is there.
-  ["Live", "/live", "main .dot.good"],
+  ["Live", "/live", "main [role=status]:has(.dot.good)"],
   ["Sessions", "/sessions", grid("Sessions")],
   ["Search", "/search", grid("Events")],
   ["Entities", "/entities", grid("Entities")],

@@ -53,7 +53,7 @@ function counting(): void {
 
 test("live tail", async ({ context }) => {
   await context.addInitScript(counting);
-  const page = await open(context, "/live", "main .dot.good");
+  const page = await open(context, "/live", "main [role=status]:has(.dot.good)");
   await page.waitForTimeout(1_000);
   const rest = await frames(page, REST_MS);
   tell("live tail", "frames with nothing coming in", rest.intervals, { notes: told(rest.intervals) });

@@ -1,5 +1,5 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
+import { memo, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { usePrefs } from "../lib/prefs";
 import { useShortcuts } from "../lib/shortcuts";
 
@@ -47,7 +47,7 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
     resized.observe(host);
     return () => resized.disconnect();
   }, []);
-  const columns = all.filter((column) => (column.from ?? 0) <= width);
+  const columns = useMemo(() => all.filter((column) => (column.from ?? 0) <= width), [all, width]);
   const { density } = usePrefs();
   const height = ROW_PX[density];
   const virtual = useVirtualizer({ count: rows.length, getScrollElement: () => body.current, estimateSize: () => height, overscan: OVERSCAN });
@@ -104,20 +104,39 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
             const row = rows[item.index];
             if (row === undefined) return null;
             const isActive = item.index === at;
-            const classes = ["t-row", onActive || onOpen ? "live" : "", isActive ? "selected" : "", rowClass?.(row) ?? ""].filter(Boolean).join(" ");
             return (
-              // Keys go through the grid: see above.
-              // oxlint-disable-next-line jsx-a11y/click-events-have-key-events
-              <div key={rowKey(row)} role="row" data-row={item.index} aria-rowindex={item.index + 2} aria-selected={onActive ? isActive : undefined}
-                tabIndex={isActive ? 0 : -1} className={classes} style={{ transform: `translateY(${item.start}px)`, gridTemplateColumns: tracks }}
-                onClick={() => (onOpen ?? onActive)?.(row)}>
-                {columns.map((column) => <div key={column.name} role="gridcell" className={column.isRight ? "right" : undefined}>{column.cell(row)}</div>)}
-              </div>
+              <RowLine key={rowKey(row)} row={row} columns={columns} tracks={tracks} index={item.index} start={item.start} isActive={isActive}
+                isChosen={onActive ? isActive : undefined} pick={onOpen ?? onActive} more={rowClass?.(row) ?? ""} />
             );
           })}
         </div>
         {foot ? <div className="t-foot">{foot}</div> : null}
       </div>
+    </div>
+  );
+}
+
+/** A row. It is drawn anew when something of it changes, and not whenever somebody scrolls. */
+const RowLine = memo(Line) as typeof Line;
+
+function Line<Row>({ row, columns, tracks, index, start, isActive, isChosen, pick, more }: {
+  row: Row;
+  columns: readonly Column<Row>[];
+  tracks: string;
+  index: number;
+  start: number;
+  isActive: boolean;
+  isChosen: boolean | undefined;
+  pick: ((row: Row) => void) | undefined;
+  more: string;
+}) {
+  const classes = ["t-row", pick ? "live" : "", isActive ? "selected" : "", more].filter(Boolean).join(" ");
+  return (
+    // Keys go through the grid: see above.
+    // oxlint-disable-next-line jsx-a11y/click-events-have-key-events
+    <div role="row" data-row={index} aria-rowindex={index + 2} aria-selected={isChosen} tabIndex={isActive ? 0 : -1} className={classes}
+      style={{ transform: `translateY(${start}px)`, gridTemplateColumns: tracks }} onClick={() => pick?.(row)}>
+      {columns.map((column) => <div key={column.name} role="gridcell" className={column.isRight ? "right" : undefined}>{column.cell(row)}</div>)}
     </div>
   );
 }
