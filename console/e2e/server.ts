@@ -1,7 +1,8 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { preview } from "vite";
 
 /** The program that is tested: `WATCHKEEPER_BIN`, or what `cargo build` has made. */
 export function binary(): string {
@@ -14,12 +15,17 @@ export function binary(): string {
 export interface Server {
   readonly console: string;
   readonly key: string;
+  readonly pid: number;
   readonly stop: () => Promise<void>;
 }
 
-/** Starts a server with an empty record on ports that the system picks. */
-export async function startServer(): Promise<Server> {
-  const home = mkdtempSync(join(tmpdir(), "watchkeeper-console-"));
+/** Milliseconds until a server with an empty record is ready, and until one with a record is: it may have to read some of it anew. */
+const READY_MS = { empty: 60_000, kept: 900_000 } as const;
+
+/** Starts a server on ports that the system picks: with an empty record that goes with it, or with one that is kept in a folder. */
+export async function startServer(kept?: string): Promise<Server> {
+  const home = kept ?? mkdtempSync(join(tmpdir(), "watchkeeper-console-"));
+  mkdirSync(home, { recursive: true });
   const child: ChildProcess = spawn(binary(), ["serve", "--any-port", "--data", join(home, "data"), "--root-key", join(home, "root.key")], {
     env: { ...process.env, HOME: home, XDG_CONFIG_HOME: join(home, "config") },
     stdio: ["ignore", "pipe", "pipe"],
@@ -33,19 +39,23 @@ export async function startServer(): Promise<Server> {
     child.stdout?.on("data", hear);
     child.stderr?.on("data", hear);
     child.on("exit", (code) => reject(new Error(`watchkeeper ended with ${code}:\n${said}`)));
-    setTimeout(() => reject(new Error(`watchkeeper did not get ready:\n${said}`)), 60_000).unref();
+    setTimeout(() => reject(new Error(`watchkeeper did not get ready:\n${said}`)), READY_MS[kept === undefined ? "empty" : "kept"]).unref();
   });
   await ready;
   const console = /^console\s+(http:\S+)$/m.exec(said)?.[1];
-  const key = /^admin key\s+(wk_\S+)$/m.exec(said)?.[1];
-  if (!console || !key) throw new Error(`no address or no key in:\n${said}`);
+  // The first start tells the key, and no other one does.
+  const keyFile = join(home, "admin.key");
+  const key = /^admin key\s+(wk_\S+)$/m.exec(said)?.[1] ?? (existsSync(keyFile) ? readFileSync(keyFile, "utf8").trim() : undefined);
+  if (!console || !key || child.pid === undefined) throw new Error(`no address or no key in:\n${said}`);
+  if (kept !== undefined) writeFileSync(keyFile, `${key}\n`, { mode: 0o600 });
   return {
     console,
     key,
+    pid: child.pid,
     stop: () => new Promise((resolve) => {
       child.removeAllListeners("exit");
       child.once("exit", () => {
-        rmSync(home, { recursive: true, force: true });
+        if (kept === undefined) rmSync(home, { recursive: true, force: true });
         resolve();
       });
       child.kill("SIGTERM");
@@ -72,4 +82,16 @@ export async function settle(server: Pick<Server, "console" | "key">): Promise<v
     await new Promise((resolve) => setTimeout(resolve, 200));
   }
   throw new Error("the server did not catch up within a minute");
+}
+
+/** Where the console is: in the program, or, where it was built without (or `CONSOLE_BESIDE` says so), in `dist/` beside it, with the same headers. */
+export async function consoleOf(server: Server, beside = process.env["CONSOLE_BESIDE"] !== undefined): Promise<{ address: string; isEmbedded: boolean; stop: () => Promise<void> }> {
+  const page = await (await fetch(server.console)).text();
+  if (!beside && page.includes('id="root"')) return { address: server.console, isEmbedded: true, stop: async () => undefined };
+  if (process.env["WATCHKEEPER_CONSOLE_REQUIRED"]) throw new Error("the program was built without the console: `cargo xtask console`, then build it again");
+  process.env["WATCHKEEPER_CONSOLE"] = server.console;
+  const shown = await preview({ preview: { port: 0, host: "127.0.0.1" }, logLevel: "error" });
+  const address = shown.resolvedUrls?.local[0];
+  if (!address) throw new Error("vite preview has no address");
+  return { address: address.replace(/\/$/, ""), isEmbedded: false, stop: () => shown.close() };
 }

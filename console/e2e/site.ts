@@ -1,5 +1,4 @@
-import { preview } from "vite";
-import { ask, settle, startServer, type Server } from "./server";
+import { ask, consoleOf, settle, startServer, type Server } from "./server";
 
 export type Role = "admin" | "analyst" | "auditor";
 
@@ -13,17 +12,6 @@ export interface Site {
 
 /** Events that are sent at once. */
 const AT_ONCE = 200;
-
-/** Where the console is: in the program, or, where it was built without (or `CONSOLE_BESIDE` says so), in `dist/` beside it, with the same headers. */
-async function consoleOf(server: Server): Promise<{ address: string; stop: () => Promise<void> }> {
-  const page = await (await fetch(server.console)).text();
-  if (page.includes('id="root"') && !process.env["CONSOLE_BESIDE"]) return { address: server.console, stop: async () => undefined };
-  process.env["WATCHKEEPER_CONSOLE"] = server.console;
-  const beside = await preview({ preview: { port: 0, host: "127.0.0.1" }, logLevel: "error" });
-  const address = beside.resolvedUrls?.local[0];
-  if (!address) throw new Error("vite preview has no address");
-  return { address: address.replace(/\/$/, ""), stop: () => beside.close() };
-}
 
 /** Sends events, and waits until they are sealed, in the store and examined. */
 export async function record(server: Site["server"], events: readonly Record<string, unknown>[]): Promise<void> {

@@ -266,7 +266,7 @@ export function useDraft(value: string): [string, (text: string) => void] {
 }
 
 /** Milliseconds without a key after which what was typed counts. */
-const PAUSE_MS = 250;
+const PAUSE_MS = 120;
 
 /** The same, told after a pause. */
 export function useTyped(value: string, settle: (text: string) => void): [string, (text: string) => void] {

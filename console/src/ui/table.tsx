@@ -1,5 +1,5 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useCallback, useEffect, useRef, useState, type ReactNode } from "react";
+import { memo, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { usePrefs } from "../lib/prefs";
 import { useShortcuts } from "../lib/shortcuts";
 
@@ -23,7 +23,7 @@ const OVERSCAN = 12;
 const NEAR_END = 30;
 
 /** A table of as many rows as there are: only those in sight are in the page. j, k and Enter go through it. */
-export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true }: {
+export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true, isBusy = false }: {
   label: string;
   rows: readonly Row[];
   columns: readonly Column<Row>[];
@@ -37,6 +37,8 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
   foot?: ReactNode;
   rowClass?: (row: Row) => string;
   keys?: boolean;
+  /** Whether the rows are those of what was asked before, and others are on their way. */
+  isBusy?: boolean;
 }) {
   const body = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(Infinity);
@@ -47,7 +49,7 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
     resized.observe(host);
     return () => resized.disconnect();
   }, []);
-  const columns = all.filter((column) => (column.from ?? 0) <= width && width < (column.until ?? Infinity));
+  const columns = useMemo(() => all.filter((column) => (column.from ?? 0) <= width && width < (column.until ?? Infinity)), [all, width]);
   const { density } = usePrefs();
   const height = ROW_PX[density];
   const virtual = useVirtualizer({ count: rows.length, getScrollElement: () => body.current, estimateSize: () => height, overscan: OVERSCAN });
@@ -59,13 +61,16 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
     if (more && last >= rows.length - NEAR_END) more();
   }, [more, last, rows.length]);
 
-  const at = rows.findIndex((row) => rowKey(row) === active);
+  // Of a hundred thousand rows that is a millisecond, and they are drawn anew with each frame in which somebody scrolls.
+  const key = useRef(rowKey);
+  key.current = rowKey;
+  const at = useMemo(() => (active === null || active === undefined ? -1 : rows.findIndex((row) => key.current(row) === active)), [rows, active]);
   const tracks = columns.map((column) => column.width).join(" ");
 
   const go = useCallback((to: number) => {
-    const row = rows[Math.max(0, Math.min(rows.length - 1, to))];
+    const index = Math.max(0, Math.min(rows.length - 1, to));
+    const row = rows[index];
     if (!row) return;
-    const index = rows.indexOf(row);
     virtual.scrollToIndex(index, { align: "auto" });
     onActive?.(row);
     requestAnimationFrame(() => body.current?.querySelector<HTMLElement>(`[data-row="${index}"]`)?.focus({ preventScroll: true }));
@@ -83,7 +88,7 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
   ] : []);
 
   return (
-    <div className="table" role="grid" aria-label={label} aria-rowcount={rows.length + 1} aria-colcount={columns.length}>
+    <div className="table" role="grid" aria-label={label} aria-rowcount={rows.length + 1} aria-colcount={columns.length} aria-busy={isBusy}>
       <div className="t-head" role="row" aria-rowindex={1} style={{ gridTemplateColumns: tracks }}>
         {columns.map((column) => <div key={column.name} role="columnheader" className={column.isRight ? "right" : undefined}>{column.head}</div>)}
       </div>
@@ -101,20 +106,39 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
             const row = rows[item.index];
             if (row === undefined) return null;
             const isActive = item.index === at;
-            const classes = ["t-row", onActive || onOpen ? "live" : "", isActive ? "selected" : "", rowClass?.(row) ?? ""].filter(Boolean).join(" ");
             return (
-              // Keys go through the grid: see above.
-              // oxlint-disable-next-line jsx-a11y/click-events-have-key-events
-              <div key={rowKey(row)} role="row" data-row={item.index} aria-rowindex={item.index + 2} aria-selected={onActive ? isActive : undefined}
-                tabIndex={isActive ? 0 : -1} className={classes} style={{ transform: `translateY(${item.start}px)`, gridTemplateColumns: tracks }}
-                onClick={() => (onOpen ?? onActive)?.(row)}>
-                {columns.map((column) => <div key={column.name} role="gridcell" className={column.isRight ? "right" : undefined}>{column.cell(row)}</div>)}
-              </div>
+              <RowLine key={rowKey(row)} row={row} columns={columns} tracks={tracks} index={item.index} start={item.start} isActive={isActive}
+                isChosen={onActive ? isActive : undefined} pick={onOpen ?? onActive} more={rowClass?.(row) ?? ""} />
             );
           })}
         </div>
         {foot ? <div className="t-foot">{foot}</div> : null}
       </div>
+    </div>
+  );
+}
+
+/** A row. It is drawn anew when something of it changes, and not whenever somebody scrolls. */
+const RowLine = memo(Line) as typeof Line;
+
+function Line<Row>({ row, columns, tracks, index, start, isActive, isChosen, pick, more }: {
+  row: Row;
+  columns: readonly Column<Row>[];
+  tracks: string;
+  index: number;
+  start: number;
+  isActive: boolean;
+  isChosen: boolean | undefined;
+  pick: ((row: Row) => void) | undefined;
+  more: string;
+}) {
+  const classes = ["t-row", pick ? "live" : "", isActive ? "selected" : "", more].filter(Boolean).join(" ");
+  return (
+    // Keys go through the grid: see above.
+    // oxlint-disable-next-line jsx-a11y/click-events-have-key-events
+    <div role="row" data-row={index} aria-rowindex={index + 2} aria-selected={isChosen} tabIndex={isActive ? 0 : -1} className={classes}
+      style={{ transform: `translateY(${start}px)`, gridTemplateColumns: tracks }} onClick={() => pick?.(row)}>
+      {columns.map((column) => <div key={column.name} role="gridcell" className={column.isRight ? "right" : undefined}>{column.cell(row)}</div>)}
     </div>
   );
 }

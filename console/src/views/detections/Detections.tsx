@@ -132,8 +132,8 @@ export function Detections() {
           ? <Groups filter={filter} bounds={bounds} by={group} onOpen={(each) => change({ group: undefined, [group]: each.key }, { push: true })} />
           : (
             <section className="panel list-panel" aria-label="Detections">
-              {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending ? <Loading lines={10} /> : rows.length === 0 ? <Nothing filter={filter} /> : (
-                <DataTable label="Detections" rows={rows} columns={columns} rowKey={(row) => row.detection_id} active={id ?? null}
+              {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || list.isLooking ? <Loading lines={10} /> : rows.length === 0 ? <Nothing filter={filter} /> : (
+                <DataTable label="Detections" isBusy={list.isPlaceholderData} rows={rows} columns={columns} rowKey={(row) => row.detection_id} active={id ?? null}
                   onActive={(row) => change({ id: row.detection_id })}
                   more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
                   foot={list.hasNextPage ? "More as you scroll…" : `${counted(rows.length, "detection")}. That is all of them.`} />
@@ -166,7 +166,7 @@ function Nothing({ filter }: { filter: Filter }) {
 }
 
 function Groups({ filter, bounds, by, onOpen }: { filter: Filter; bounds: { since: string; until?: string }; by: "correlation" | "rule"; onOpen: (group: Group) => void }) {
-  const { data, error, isPending, refetch } = useGroups(filter, bounds, by, true);
+  const { data, error, isPending, isPlaceholderData, refetch } = useGroups(filter, bounds, by, true);
   const [active, setActive] = useState<string | null>(null);
   const columns: Column<Group>[] = [
     { name: "severity", width: "6rem", head: "Worst", cell: (row) => <Sev of={row.lead.severity} /> },
@@ -181,7 +181,7 @@ function Groups({ filter, bounds, by, onOpen }: { filter: Filter; bounds: { sinc
   return (
     <section className="panel list-panel" aria-label="Groups">
       {error ? <Problem error={error} retry={() => void refetch()} /> : isPending ? <Loading lines={10} /> : data.rows.length === 0 ? <Nothing filter={filter} /> : (
-        <DataTable label="Groups of detections" rows={data.rows} columns={columns} rowKey={(row) => row.key} active={active} onActive={(row) => setActive(row.key)} onOpen={onOpen}
+        <DataTable label="Groups of detections" isBusy={isPlaceholderData} rows={data.rows} columns={columns} rowKey={(row) => row.key} active={active} onActive={(row) => setActive(row.key)} onOpen={onOpen}
           foot={`${counted(data.rows.length, "group")} of ${counted(data.detections, "detection")}${data.truncated ? "; older ones were not looked at" : ""}. Enter opens one.`} />
       )}
     </section>

@@ -1,6 +1,6 @@
 import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { useMemo } from "react";
 import { api, take, type Schema } from "../../api/client";
+import { LIST, useRows } from "../../lib/pages";
 import { DETECTIONS } from "../names";
 
 export type Detection = Schema<"DetectionRow">;
@@ -39,9 +39,9 @@ export function useDetections(filter: Filter, bounds: { since: string; until?: s
     getNextPageParam: (page) => page.next ?? null,
     refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : FRESH_MS),
     placeholderData: (before) => before,
+    ...LIST,
   });
-  const rows = useMemo(() => result.data?.pages.flatMap((page) => page.rows) ?? [], [result.data]);
-  return { ...result, rows };
+  return { ...result, ...useRows(result) };
 }
 
 export function useGroups(filter: Filter, bounds: { since: string; until?: string }, by: "correlation" | "rule", enabled: boolean) {

@@ -1,8 +1,8 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
-import { useMemo } from "react";
 import { api, take, type Schema } from "../../api/client";
 import { useAt } from "../../lib/at";
+import { LIST, useRows } from "../../lib/pages";
 import { count, counted, short } from "../../lib/units";
 import { isOwnAlone, OwnAlone } from "../../ui/beginning";
 import { Choice, Empty, Loading, PageHead, Problem, useTyped } from "../../ui/parts";
@@ -43,8 +43,9 @@ export function Entities() {
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next ?? null,
     placeholderData: (before) => before,
+    ...LIST,
   });
-  const rows = useMemo(() => list.data?.pages.flatMap((page) => page.rows) ?? [], [list.data]);
+  const { rows, isLooking } = useRows(list);
   return (
     <div className="page full">
       <PageHead title="Entities" end={<Choice label="What" value={kind} options={KINDS} onChoose={(value) => change({ type: value === "all" ? undefined : value })} />}>
@@ -53,10 +54,10 @@ export function Entities() {
       <div className="filters"><input className="input find-in" type="search" aria-label="Part of the name" placeholder="Part of the name…" value={typed} onChange={(event) => setTyped(event.target.value)} /></div>
       {list.hasNextPage || !isOwnAlone(rows.flatMap((row) => (row.kind === "application" ? [row.name] : []))) ? null : <OwnAlone />}
       <section className="panel list-panel fill" aria-label="Entities">
-        {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending ? <Loading lines={12} /> : rows.length === 0 ? (
+        {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || isLooking ? <Loading lines={12} /> : rows.length === 0 ? (
           <Empty icon="entities" title="Nobody of this name">Entities come out of events: who called, which agent, which tool, which model.</Empty>
         ) : (
-          <DataTable label="Entities" rows={rows} columns={COLUMNS} rowKey={(row) => `${row.kind} ${row.name}`} active={at.id ?? null} onActive={(row) => change({ id: `${row.kind} ${row.name}` })}
+          <DataTable label="Entities" isBusy={list.isPlaceholderData} rows={rows} columns={COLUMNS} rowKey={(row) => `${row.kind} ${row.name}`} active={at.id ?? null} onActive={(row) => change({ id: `${row.kind} ${row.name}` })}
             onOpen={(row) => void navigate({ to: "/entity", search: { kind: row.kind, name: row.name } as never })}
             more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
             foot={list.hasNextPage ? "More as you scroll…" : counted(rows.length, "entity", "entities")} />

@@ -16,7 +16,7 @@ export interface Live {
   /** Newest first. */
   readonly rows: readonly EventRow[];
   readonly isConnected: boolean;
-  /** Records that the server passed over, because they came faster than they were taken. */
+  /** Records that are not shown, because they came faster than they were taken: passed over by the server, or while it was held. */
   readonly dropped: number;
   readonly perSecond: number;
   /** What has come while it was held. */
@@ -36,6 +36,8 @@ export function useLive(query: string, isHeld: boolean): Live {
     let waiting: EventRow[] = [];
     let rows: readonly EventRow[] = [];
     let dropped = 0;
+    // What has come since it is held, also what there was no room for.
+    let came = 0;
     let isConnected = false;
     const arrivals: { at: number; count: number }[] = [];
     const hear = () => {
@@ -48,10 +50,11 @@ export function useLive(query: string, isHeld: boolean): Live {
       });
       source.addEventListener("rows", (event) => {
         isConnected = true;
-        const { rows: came } = JSON.parse((event as MessageEvent<string>).data) as Schema<"LiveRows">;
-        arrivals.push({ at: performance.now(), count: came.length });
-        for (const row of came) waiting.push(row);
-        if (waiting.length > ROWS_MAX) waiting = waiting.slice(-ROWS_MAX);
+        const batch = (JSON.parse((event as MessageEvent<string>).data) as Schema<"LiveRows">).rows;
+        arrivals.push({ at: performance.now(), count: batch.length });
+        came += batch.length;
+        for (const row of batch) waiting.push(row);
+        if (waiting.length > 2 * ROWS_MAX) waiting = waiting.slice(-ROWS_MAX);
       });
       source.addEventListener("dropped", (event) => {
         dropped += (JSON.parse((event as MessageEvent<string>).data) as Schema<"LiveDropped">).count;
@@ -63,10 +66,13 @@ export function useLive(query: string, isHeld: boolean): Live {
       while ((arrivals[0]?.at ?? now) < now - RATE_S * 1000) arrivals.shift();
       const perSecond = arrivals.reduce((sum, each) => sum + each.count, 0) / RATE_S;
       if (!held.current && waiting.length > 0) {
-        rows = [...waiting.toReversed(), ...rows].slice(0, ROWS_MAX);
+        const shown = waiting.slice(-ROWS_MAX);
+        dropped += came - shown.length;
+        rows = [...shown.toReversed(), ...rows].slice(0, ROWS_MAX);
         waiting = [];
+        came = 0;
       }
-      const count = held.current ? waiting.length : 0;
+      const count = held.current ? came : 0;
       setLive((before) =>
         before.rows === rows && before.isConnected === isConnected && before.dropped === dropped && before.perSecond === perSecond && before.held === count
           ? before : { rows, isConnected, dropped, perSecond, held: count });

@@ -1,8 +1,8 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
-import { useMemo } from "react";
 import { api, take } from "../../api/client";
 import { useAt, useRange } from "../../lib/at";
+import { LIST, useRows } from "../../lib/pages";
 import { counted } from "../../lib/units";
 import { isOwnAlone, OwnAlone } from "../../ui/beginning";
 import { EVENT_COLUMNS, KINDS, traceOf } from "../../ui/events";
@@ -29,8 +29,9 @@ export function Events() {
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next ?? null,
     placeholderData: (before) => before,
+    ...LIST,
   });
-  const rows = useMemo(() => list.data?.pages.flatMap((page) => page.rows) ?? [], [list.data]);
+  const { rows, isLooking } = useRows(list);
   return (
     <>
       <div className="filters">
@@ -49,10 +50,10 @@ export function Events() {
       </div>
       {list.hasNextPage || !isOwnAlone(rows.map((row) => row.application)) ? null : <OwnAlone />}
       <section className="panel list-panel fill" aria-label="Events">
-        {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending ? <Loading lines={12} /> : rows.length === 0 ? (
+        {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || isLooking ? <Loading lines={12} /> : rows.length === 0 ? (
           <Empty icon="search" title="No event fits">Take a filter off, or choose a longer range of time above.</Empty>
         ) : (
-          <DataTable label="Events" rows={rows} columns={EVENT_COLUMNS} rowKey={(row) => row.event_id} active={at.id ?? null} onActive={(row) => change({ id: row.event_id })}
+          <DataTable label="Events" isBusy={list.isPlaceholderData} rows={rows} columns={EVENT_COLUMNS} rowKey={(row) => row.event_id} active={at.id ?? null} onActive={(row) => change({ id: row.event_id })}
             onOpen={(row) => void navigate({ to: "/trace", search: { id: traceOf(row), event: row.event_id } as never })}
             more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
             rowClass={(row) => (row.kind === "detection" ? "hot" : "")}

@@ -1,8 +1,8 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
-import { useMemo } from "react";
 import { api, take, type Schema } from "../../api/client";
 import { useAt, useRange } from "../../lib/at";
+import { LIST, useRows } from "../../lib/pages";
 import { count, counted, score, short } from "../../lib/units";
 import { isOwnAlone, OwnAlone } from "../../ui/beginning";
 import { Empty, FilterChip, Grade, Loading, PageHead, Problem, Sev, SEVERITIES, useTyped } from "../../ui/parts";
@@ -41,9 +41,10 @@ export function Sessions() {
     initialPageParam: null as string | null,
     getNextPageParam: (page) => page.next ?? null,
     placeholderData: (before) => before,
+    ...LIST,
     refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : 15_000),
   });
-  const rows = useMemo(() => list.data?.pages.flatMap((page) => page.rows) ?? [], [list.data]);
+  const { rows, isLooking } = useRows(list);
   return (
     <div className="page full">
       <PageHead title="Sessions" />
@@ -57,10 +58,10 @@ export function Sessions() {
       </div>
       {list.hasNextPage || !isOwnAlone(rows.map((row) => row.application)) ? null : <OwnAlone />}
       <section className="panel list-panel fill" aria-label="Sessions">
-        {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending ? <Loading lines={12} /> : rows.length === 0 ? (
+        {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || isLooking ? <Loading lines={12} /> : rows.length === 0 ? (
           <Empty icon="sessions" title="No session here" command="watchkeeper demo">In this range of time no session fits. To record some, replay the demonstration:</Empty>
         ) : (
-          <DataTable label="Sessions" rows={rows} columns={COLUMNS} rowKey={(row) => row.session_id} active={id ?? null} onActive={(row) => change({ id: row.session_id })}
+          <DataTable label="Sessions" isBusy={list.isPlaceholderData} rows={rows} columns={COLUMNS} rowKey={(row) => row.session_id} active={id ?? null} onActive={(row) => change({ id: row.session_id })}
             onOpen={(row) => void navigate({ to: "/trace", search: { id: row.session_id } as never })}
             more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
             foot={list.hasNextPage ? "More as you scroll…" : `${counted(rows.length, "session")}. Enter opens one.`} />

@@ -20,8 +20,11 @@ function fitOf(graph: { readonly width: number; readonly height: number }, room:
 }
 
 /** How content flowed: from the text that asked for it to the call that followed, and to where that went. */
-export function Flow({ trace, detection, chosen, onChoose }: { trace: Trace; detection: TraceDetection | undefined; chosen: string | null; onChoose: (event: string) => void }) {
-  const hasPath = detection !== undefined && trace.edges.some((edge) => edge.detection_id === detection.detection_id);
+export function Flow({ trace, detection: picked, chosen, onChoose }: { trace: Trace; detection: TraceDetection | undefined; chosen: string | null; onChoose: (event: string) => void }) {
+  const hasEdges = (of: TraceDetection) => trace.edges.some((edge) => edge.detection_id === of.detection_id);
+  // Where none is picked, the path of the worst that has one.
+  const detection = picked ?? worst(trace.detections.filter(hasEdges));
+  const hasPath = detection !== undefined && hasEdges(detection);
   const [isAll, setAll] = useState(false);
   const only = hasPath && !isAll ? detection : null;
   const canvas = useRef<HTMLDivElement>(null);
@@ -97,6 +100,12 @@ export function Flow({ trace, detection, chosen, onChoose }: { trace: Trace; det
       </ul>
     </section>
   );
+}
+
+/** The gravest; of several the one that got furthest. */
+function worst(of: readonly TraceDetection[]): TraceDetection | undefined {
+  const weight = (each: TraceDetection) => 10 * ["informational", "low", "medium", "high", "critical"].indexOf(each.severity ?? "") + ["seen", "acted_on", "reached"].indexOf(each.grade ?? "");
+  return of.reduce<TraceDetection | undefined>((best, each) => (best && weight(best) >= weight(each) ? best : each), undefined);
 }
 
 function name(trace: Trace, id: string): string {

@@ -16,7 +16,7 @@ use event::{Client, Event, Kind, Proof, attr};
 use super::sign_in::{self, Counts};
 use super::{Api, ApiError, Caller};
 use crate::access::{Access, Role};
-use crate::asker::{Asker, client_of};
+use crate::asker::{Who, client_of};
 use crate::listen::ClientCertificate;
 use crate::node::internal;
 
@@ -50,9 +50,7 @@ impl Api {
         let bearer = || headers.get(header::AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ");
         let (secret, name) = own.map(|key| (key, KEY_HEADER)).or_else(|| Some((bearer()?, header::AUTHORIZATION)))?;
         if aws_lc_rs::constant_time::verify_slices_are_equal(secret.as_bytes(), self.local_token.as_bytes()).is_ok() {
-            let asker =
-                Asker { id: "local".to_owned(), name: None, operator: None, proof: Proof::Local, client: None, session: None };
-            return Some((Caller { asker, role: Role::Admin }, name));
+            return Some((Caller { asker: Who::Local.into(), role: Role::Admin }, name));
         }
         Some((Caller::with_key(self.keys.check(secret)?), name))
     }
@@ -87,8 +85,8 @@ impl Api {
     fn by_session(&self, request: &Request) -> Option<Caller> {
         let path = request.uri().path();
         let counts = if path == sign_in::SIGN_IN_PATH || path == LIVE_PATH { Counts::Not } else { Counts::AsUse };
-        let sign_in::SignedIn { id, key_id, .. } = self.sessions.of(request.headers(), counts)?;
-        let mut caller = Caller::with_key(self.keys.by_id(&key_id)?);
+        let sign_in::SignedIn { id, holder, .. } = self.sessions.of(request.headers(), counts)?;
+        let mut caller = self.caller_of(holder)?;
         caller.asker.session = Some(id);
         Some(caller)
     }
@@ -250,7 +248,8 @@ async fn admit(caller: Option<Caller>, access: Access, needed: &str, mut request
     match caller {
         None => ApiError::unauthorized(needed).into_response(),
         Some(caller) if !caller.role.allows(access) => {
-            let message = format!("a key with the role {} may not do this", caller.role.as_str());
+            let what = if caller.asker.who.proof() == Proof::Oidc { "a person" } else { "a key" };
+            let message = format!("{what} with the role {} may not do this", caller.role.as_str());
             ApiError::new(StatusCode::FORBIDDEN, message).into_response()
         }
         Some(caller) => {

@@ -266,17 +266,15 @@ impl Reader {
         let from = crate::row::integer(from);
         self.with(|attached| {
             let mut found = Vec::new();
-            for schema in attached.schemas.iter().rev() {
+            // Days are by the sources' clocks: records of several days lie between each other in the journal.
+            for schema in &attached.schemas {
                 let sql = format!("SELECT {COLUMNS} FROM {schema}.events e WHERE e.seq >= ?1 ORDER BY e.seq LIMIT ?2");
                 let mut statement = attached.connection.prepare_cached(&sql)?;
-                let left = crate::row::integer((limit - found.len()) as u64);
-                let rows = statement.query_map((from, left), read)?;
+                let rows = statement.query_map((from, crate::row::integer(limit as u64)), read)?;
                 found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
-                if found.len() >= limit {
-                    break;
-                }
             }
             found.sort_unstable_by_key(|row| row.seq);
+            found.truncate(limit);
             Ok(found)
         })
     }

@@ -223,7 +223,7 @@ async fn triaged(api: &Arc<Api>, caller: &Caller, ids: Vec<String>, patch: Triag
     }
     let ids: Vec<String> = before.iter().map(|row| row.detection.detection_id.clone()).collect();
     let (triage, asker) = (api.triage.clone(), caller.asker.clone());
-    let changed = tokio::task::spawn_blocking(move || triage.change(&ids, &patch, &asker.id, asker.name.as_deref())).await;
+    let changed = tokio::task::spawn_blocking(move || triage.change(&ids, &patch, &asker.id(), asker.name())).await;
     changed.map_err(ApiError::stopped)??;
     let now = |row: DetectionRow| {
         let marked = api.triage.of(&row.detection.detection_id);
