@@ -1,7 +1,10 @@
 import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
-import { expect, goTo, picture, reveal, settled, signIn, test } from "./base";
-import { ATTACK_SESSION } from "./traffic";
+import { expect, goTo, onOwnServer, picture, reveal, settled, signIn } from "./base";
+import { ATTACK_SESSION, attack, dailyTraffic, hostile } from "./traffic";
+
+// A short record: each kind of row a few times, with signs for unseen characters among them. Axe looks at every element.
+const test = onOwnServer((now) => [...dailyTraffic(now, 30), ...attack(now), ...hostile(now).filter((_, at) => at % 8 === 0)]);
 
 const VIEWS = [
   ["overview", "/"], ["live", "/live"], ["detections", "/detections?range=24h&severity=high"], ["groups", "/detections?range=24h&group=correlation"], ["sessions", "/sessions?user=hana"], ["trace", `/trace?id=${ATTACK_SESSION}`],
