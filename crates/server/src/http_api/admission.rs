@@ -201,7 +201,7 @@ pub fn refuse_strange_hosts(router: Router, hosts: HashSet<String>) -> Router {
         async move {
             let Some(host) = host else { return next.run(request).await };
             let message = format!("the host {host:?} is not known here; where this listener is meant, add it to listen.hosts");
-            ApiError::new(StatusCode::FORBIDDEN, message).into_response()
+            super::secure_headers(ApiError::new(StatusCode::FORBIDDEN, message).into_response()).await
         }
     }))
 }
