@@ -10,7 +10,7 @@ export default defineConfig({
   fullyParallel: false,
   retries: 0,
   // Bounds for a machine that does much else at once, not measures.
-  timeout: 180_000,
+  timeout: 120_000,
   expect: { timeout: 45_000 },
   reporter: [["list"]],
   use: {

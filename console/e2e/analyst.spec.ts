@@ -1,5 +1,5 @@
 import { ask, settle } from "./server";
-import { expect, picture, reveal, server, signIn, test } from "./base";
+import { expect, goTo, picture, reveal, server, signIn, test } from "./base";
 import { ATTACK_SESSION } from "./traffic";
 
 // The analyst's story: open, see the detection, follow the trace to its source, read the evidence, acknowledge, note, close, suppress,
@@ -56,6 +56,19 @@ test("an analyst follows an attack to its source and deals with it", async ({ pa
   await detail.getByLabel("Note").fill("The address is not ours. Asked the mail team to block it.");
   await detail.getByRole("button", { name: "Note" }).click();
   await expect(detail.getByText("Asked the mail team")).toBeVisible();
+
+  // Given to somebody else, and taken back with a key.
+  await page.locator("body").press("t");
+  await page.getByRole("dialog").getByLabel("Name").fill("Fatima Silva");
+  await page.keyboard.press("Enter");
+  await expect(page.getByText("1 detection given to Fatima Silva")).toBeVisible();
+  await expect(detail.getByRole("link", { name: "Fatima Silva" })).toBeVisible();
+  await expect(detail.getByRole("button", { name: "Fatima Silva" })).toBeEnabled();
+  await page.locator("body").press("i");
+  await expect(page.getByText("1 detection given to Ines Duarte")).toBeVisible();
+  await page.getByLabel("Mine").check();
+  await expect(page.getByRole("grid", { name: "Detections" }).getByRole("row")).toHaveCount(2);
+  await page.getByLabel("Mine").uncheck();
 
   await detail.getByRole("button", { name: "Suppress" }).click();
   const suppress = page.getByRole("dialog");
@@ -117,6 +130,25 @@ test("keys go through the list, and the address holds every state", async ({ pag
   await page.screenshot({ path: picture("palette") });
   await page.keyboard.press("Enter");
   await expect(page).toHaveURL(new RegExp(`/trace\\?.*${ATTACK_SESSION}`));
+});
+
+test("a rule is explained part by part, and what is alike is shown", async ({ page }) => {
+  await signIn(page, "analyst", "/detections?range=24h&state=all&user=hana&q=Prompt+injection+in+a+tool+result");
+  await page.getByRole("grid", { name: "Detections" }).getByText("Prompt injection in a tool result").first().click();
+  const detail = page.getByRole("region", { name: "Detection", exact: true });
+  await expect(detail.getByRole("button", { name: "Explain" })).toHaveCount(0);
+  await reveal(page, "INC-1042: which part of it");
+  await detail.getByRole("button", { name: "Explain" }).click();
+  const explained = detail.getByRole("region", { name: "Explanation" });
+  await expect(explained).toContainText("watchkeeper.finding.tool");
+  await expect(explained).toContainText("stood there prompt_injection");
+  await expect(detail.getByRole("heading", { name: /Like it/ })).toBeVisible();
+  await explained.scrollIntoViewIfNeeded();
+  await page.screenshot({ path: picture("explain") });
+  // What a detector found has no conditions of a rule to explain.
+  await goTo(page, "/detections?range=24h&state=all&user=hana&severity=critical&suppressed=yes");
+  await page.getByRole("grid", { name: "Detections" }).getByText("went through").first().click();
+  await expect(explained).toContainText("A detector of the program made it");
 });
 
 test("search by events, words and SQL", async ({ page }) => {

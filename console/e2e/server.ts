@@ -84,10 +84,11 @@ export async function settle(server: Pick<Server, "console" | "key">): Promise<v
   throw new Error("the server did not catch up within a minute");
 }
 
-/** Where the console is: in the program, or, where it was built without or `beside` asks for it, beside it with the same headers. */
-export async function consoleOf(server: Server, beside = false): Promise<{ address: string; isEmbedded: boolean; stop: () => Promise<void> }> {
+/** Where the console is: in the program, or, where it was built without (or `CONSOLE_BESIDE` says so), in `dist/` beside it, with the same headers. */
+export async function consoleOf(server: Server, beside = process.env["CONSOLE_BESIDE"] !== undefined): Promise<{ address: string; isEmbedded: boolean; stop: () => Promise<void> }> {
   const page = await (await fetch(server.console)).text();
   if (!beside && page.includes('id="root"')) return { address: server.console, isEmbedded: true, stop: async () => undefined };
+  if (process.env["WATCHKEEPER_CONSOLE_REQUIRED"]) throw new Error("the program was built without the console: `cargo xtask console`, then build it again");
   process.env["WATCHKEEPER_CONSOLE"] = server.console;
   const shown = await preview({ preview: { port: 0, host: "127.0.0.1" }, logLevel: "error" });
   const address = shown.resolvedUrls?.local[0];

@@ -3,7 +3,7 @@ import { RouterProvider } from "@tanstack/react-router";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
 import { onSignedOut } from "./api/client";
-import { mayRetry } from "./api/problem";
+import { isGone, mayRetry } from "./api/problem";
 import { endSession } from "./api/session";
 import { router } from "./router";
 import { Toasts } from "./ui/parts";
@@ -17,7 +17,13 @@ import "./styles/trace.css";
 
 const queries = new QueryClient({
   defaultOptions: {
-    queries: { retry: (count, error) => count < 2 && mayRetry(error), staleTime: 5_000, gcTime: 5 * 60_000 },
+    queries: {
+      // While the server is not reached, what is shown stays, and is asked for until there is an answer: the bar says so.
+      retry: (count, error) => isGone(error) || (count < 2 && mayRetry(error)),
+      retryDelay: (count, error) => (isGone(error) ? 3_000 : Math.min(1_000 * 2 ** count, 10_000)),
+      networkMode: "always",
+      staleTime: 5_000, gcTime: 5 * 60_000,
+    },
     mutations: { retry: false },
   },
 });

@@ -46,6 +46,7 @@ pub(crate) const SMALL: &[Environment] = &[
     environment("mcp", Npm("mcp")),
     environment("gateway-js", Npm("gateway-js")),
     environment("atr", Npm("atr")),
+    environment("oidc", Npm("oidc")),
 ];
 
 /// What `cargo xtask sanitiser` needs beside: 400 MB.

@@ -2,35 +2,54 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use crate::{root, run, say};
+use crate::{root, run, say, target_dir};
 
 /// Endings of files that gzip makes smaller.
 const COMPRESSED: [&str; 7] = ["html", "js", "css", "svg", "json", "txt", "map"];
 
 /// Builds the console and puts its files into the server's assets.
 pub(crate) fn build() -> anyhow::Result<()> {
-    let root = root()?;
-    let console = root.join("console");
-    if !console.join("package.json").is_file() {
-        bail!("there is no console/package.json");
-    }
-    let npm = |arguments: &[&str]| {
-        let mut npm = Command::new("npm");
-        npm.args(arguments).current_dir(&console);
-        run(&mut npm).with_context(|| format!("npm {}: Node.js and npm are needed", arguments.join(" ")))
-    };
-    npm(&["ci"])?;
+    npm(&["ci", "--no-audit", "--no-fund"])?;
     npm(&["run", "build"])?;
-    let (files, bytes, gzipped) = embed(&console.join("dist"), &root.join("crates/server/assets/console"))?;
+    let root = root()?;
+    let (files, bytes, gzipped) = embed(&root.join("console/dist"), &root.join("crates/server/assets/console"))?;
     say(&format!("{files} files, {} KiB, {} KiB compressed; the next `cargo build` embeds them", bytes / 1024, gzipped / 1024));
     Ok(())
+}
+
+/// The console's own tests, and its stories in a browser with the program that `cargo build` or `cargo test` has made, or the one that
+/// `WATCHKEEPER_BINARY` names. The program must have the console in it: it is the whole that is tested.
+pub(crate) fn test() -> anyhow::Result<()> {
+    if !root()?.join("console/node_modules").is_dir() {
+        npm(&["ci", "--no-audit", "--no-fund"])?;
+    }
+    for script in ["api:check", "lint", "check", "test"] {
+        npm(&["run", script])?;
+    }
+    let binary = match std::env::var_os("WATCHKEEPER_BINARY") {
+        Some(named) => PathBuf::from(named),
+        None => target_dir()?.join("debug/watchkeeper"),
+    };
+    if !binary.is_file() {
+        bail!("{} is not there: `cargo build --workspace --bins`", binary.display());
+    }
+    let mut stories = Command::new("npm");
+    stories.args(["run", "e2e"]).current_dir(root()?.join("console"));
+    run(stories.env("WATCHKEEPER_BIN", binary).env("WATCHKEEPER_CONSOLE_REQUIRED", "1"))
+        .context("npm run e2e: Debian's Chromium is needed (apt-get install chromium)")
+}
+
+fn npm(arguments: &[&str]) -> anyhow::Result<()> {
+    let mut npm = Command::new("npm");
+    npm.args(arguments).current_dir(root()?.join("console"));
+    run(&mut npm).with_context(|| format!("npm {}: Node.js and npm are needed", arguments.join(" ")))
 }
 
 /// Puts the files of a directory into another one, each also compressed, and removes those that were there. How many they are, their

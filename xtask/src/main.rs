@@ -20,7 +20,7 @@ const HELP: &str = "cargo xtask COMMAND
   setup     make what the tests need: a Python environment for each real client, and for the second verifier (needs python3 with venv)
   test      setup, then every test
   console   builds the web console with npm (`npm ci && npm run build` in console/) and puts its files where the next build of the server
-            embeds them
+            embeds them. `console test`: its own tests, and the stories of its users in Debian's Chromium with the debug build
   matrix    every real client, live: SDKs, frameworks, instrumentations, MCP servers, at the versions that files pin (2 GB are
             installed); prints what each left in the record and writes docs/reference/clients.md
   sanitiser 20,000 documents with planted values through `watchkeeper sanitize`, and Presidio's pattern recognizers beside it (400 MB are
@@ -59,7 +59,11 @@ fn main() -> ExitCode {
     let result = match arguments.first().map(String::as_str) {
         Some("setup") => setup(),
         Some("test") => setup().and_then(|()| tests()),
-        Some("console") => console::build(),
+        Some("console") => match arguments.get(1).map(String::as_str) {
+            None => console::build(),
+            Some("test") => console::test(),
+            Some(other) => Err(anyhow::anyhow!("console {other}: there is `console` and `console test`")),
+        },
         Some("matrix") => matrix::matrix(),
         Some("sanitiser") => sanitiser(count("20000")),
         Some("behaviour") => behaviour(&arguments[1..]),

@@ -1,7 +1,7 @@
 // The typed client. Its types are made from the server's contract, `docs/reference/openapi.json` (`npm run api`).
 
 import createClient from "openapi-fetch";
-import { ApiProblem } from "./problem";
+import { ApiProblem, roleFor } from "./problem";
 import type { components, paths } from "./schema";
 
 type Schemas = components["schemas"];
@@ -17,23 +17,28 @@ export function onSignedOut(then: () => void): void {
 }
 
 /** An error as the server tells it. */
-export async function problemIn(response: Response): Promise<ApiProblem> {
+export async function problemIn(response: Response, method = "GET"): Promise<ApiProblem> {
   const wait = Number(response.headers.get("retry-after"));
   let message = response.statusText;
+  let isOurs = false;
   try {
     const body = (await response.clone().json()) as { error?: { message?: unknown } };
-    if (typeof body.error?.message === "string") message = body.error.message;
+    if (typeof body.error?.message === "string") {
+      message = body.error.message;
+      isOurs = true;
+    }
   } catch {
     // Not ours: a proxy between us. Its status has to do.
   }
-  return new ApiProblem(response.status, message, Number.isFinite(wait) && wait > 0 ? wait : null);
+  const { pathname, search } = new URL(response.url || "/", "http://console");
+  return new ApiProblem(response.status, message, Number.isFinite(wait) && wait > 0 ? wait : null, isOurs, isOurs && response.status === 403 ? roleFor(method, pathname + search) : null);
 }
 
 api.use({
-  async onResponse({ response, schemaPath }) {
+  async onResponse({ request, response, schemaPath }) {
     if (response.ok) return;
     if (response.status === 401 && schemaPath !== "/api/session") signedOut();
-    throw await problemIn(response);
+    throw await problemIn(response, request.method);
   },
 });
 

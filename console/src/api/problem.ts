@@ -2,10 +2,35 @@
 
 /** An answer of the server that is an error. */
 export class ApiProblem extends Error {
-  constructor(readonly status: number, message: string, readonly retryAfter: number | null = null) {
+  constructor(
+    readonly status: number,
+    message: string,
+    readonly retryAfter: number | null = null,
+    /** Whether the server said it, and not a proxy on the way. */
+    readonly isOurs = true,
+    /** The role that it takes, where the console knows. */
+    readonly needs: string | null = null,
+  ) {
     super(message);
   }
 }
+
+/** Whether the server was not reached at all. */
+export const isGone = (error: unknown): boolean => error instanceof TypeError || (error instanceof ApiProblem && !error.isOurs && error.status >= 500);
+
+const ADMIN = /^\/api\/(keys|holds|evidence|people|lifecycle)/;
+const ANALYST = /^\/api\/(query$|search$|searches|rules\/(explain|replay)|detections\/triage|suppressions)/;
+
+/** The role that a request takes, as `docs/reference/api.md` has it. */
+export function roleFor(method: string, path: string): string {
+  if (ADMIN.test(path)) return "admin";
+  if (ANALYST.test(path)) return "analyst";
+  // Contents are asked for with a reason.
+  return /[?&]reason=/.test(path) || method !== "GET" ? "analyst" : "auditor";
+}
+
+/** What the provider of sign-in sent back with. */
+export class SignInProblem extends Error {}
 
 const TITLES: Readonly<Record<number, string>> = {
   400: "The server does not take this request",
@@ -23,9 +48,11 @@ const TITLES: Readonly<Record<number, string>> = {
 /** An error as a title and what it says. */
 export function problemOf(error: unknown): { title: string; says: string } {
   if (error instanceof ApiProblem) {
+    if (isGone(error)) return { title: "The server does not answer", says: "Whatever stands between this browser and `watchkeeper serve` says that it cannot reach it. The console goes on when it can." };
     const wait = error.retryAfter === null ? "" : ` Try again in ${error.retryAfter} s.`;
-    return { title: TITLES[error.status] ?? `The server answered ${error.status}`, says: error.message + wait };
+    return { title: TITLES[error.status] ?? `The server answered ${error.status}`, says: error.message + wait + (error.needs ? `. It takes the role ${error.needs}: whoever administers this server makes such a key (Settings, Keys and roles)` : "") };
   }
+  if (error instanceof SignInProblem) return { title: "Not signed in", says: error.message };
   if (error instanceof TypeError) {
     return { title: "The server does not answer", says: "Is `watchkeeper serve` running, and can this browser reach it? The console goes on when it can." };
   }
@@ -34,3 +61,6 @@ export function problemOf(error: unknown): { title: string; says: string } {
 
 /** Whether asking again might help. */
 export const mayRetry = (error: unknown): boolean => !(error instanceof ApiProblem) || error.status === 429 || error.status >= 502;
+
+/** Whether a reader who asks again could get another answer. */
+export const isWorthAsking = (error: unknown): boolean => !(error instanceof ApiProblem) || ![400, 403, 404, 410].includes(error.status);

@@ -396,6 +396,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/people": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * People who have signed in by OpenID Connect.
+         * @description Role: admin.
+         */
+        get: operations["people"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/people/{subject}/sessions": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Ends what a person has open. They can sign in again as long as the provider lets them.
+         * @description Role: admin.
+         */
+        delete: operations["people_end_sessions"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/query": {
         parameters: {
             query?: never;
@@ -628,6 +668,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/session/oidc/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Where the provider sends a browser back to: signs in, and sends it on.
+         * @description Role: none. For browsers.
+         */
+        get: operations["session_oidc_callback"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/session/oidc/start": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Sends a browser to the provider.
+         * @description Role: none. For browsers.
+         */
+        get: operations["session_oidc_start"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/session/providers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * By what people can sign in beside a key.
+         * @description Role: none.
+         */
+        get: operations["session_providers"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/sessions": {
         parameters: {
             query?: never;
@@ -839,8 +939,12 @@ export interface components {
         Coverage: {
             /** @description The release of ATLAS. */
             atlas: string;
+            /** @description What could not be asked of the record, in words: fields that are missing may be there then. */
+            cut?: string[];
             /** @description Whether a record was asked. */
             is_of_record: boolean;
+            /** @description What is wrong with rules; most of it leaves one out. */
+            problems?: string[];
             /** @description Rules, correlations and filters that were looked at. */
             rules: number;
             /** @description Every technique, by its id. */
@@ -1027,6 +1131,21 @@ export interface components {
             /** @description The suppression that covers it. It is recorded and counted all the same. */
             suppressed_by?: string | null;
         };
+        /** @description Drills of a technique: attacks that were played on the server, to see whether they are told (`watchkeeper drill --server`). */
+        Drilled: {
+            /**
+             * Format: int64
+             * @description Those of them that were told at the first step at which they can be seen.
+             */
+            caught: number;
+            /** @description When one was played last (RFC 3339). */
+            last: string;
+            /**
+             * Format: int64
+             * @description Scenarios that were played; of each the last time counts.
+             */
+            played: number;
+        };
         /** @description An entity with its detections and sessions. */
         Entity: components["schemas"]["EntityDetail"] & {
             /** @description Its newest detections, at most 50. */
@@ -1131,6 +1250,7 @@ export interface components {
         ErasureRule: "on_request" | "after_minimum";
         /** @description An error. */
         ErrorBody: {
+            /** @description What went wrong. */
             error: components["schemas"]["ErrorMessage"];
         };
         /** @description What went wrong. */
@@ -1338,14 +1458,15 @@ export interface components {
         };
         /** @description What frameworks call it. */
         Frameworks: {
-            atlas?: components["schemas"]["FrameworkEntry"] | null;
+            /** @description Techniques of MITRE ATLAS. */
+            atlas: components["schemas"]["FrameworkEntry"][];
             /** @description NIST AI RMF and AI 600-1. */
             nist: components["schemas"]["FrameworkEntry"][];
             /** @description OWASP Top 10 for Agentic Applications 2026. */
             owasp_agentic: components["schemas"]["FrameworkEntry"][];
             /** @description OWASP Top 10 for LLM Applications 2025. */
             owasp_llm: components["schemas"]["FrameworkEntry"][];
-            /** @description Tactics of that technique. */
+            /** @description Tactics of those techniques. */
             tactics: components["schemas"]["FrameworkEntry"][];
         };
         /** @description A known hole in the record. */
@@ -1752,6 +1873,13 @@ export interface components {
             /** @description Before this time. */
             until: string;
         };
+        /** @description How an OpenID provider is offered. */
+        OidcButton: {
+            /** @description What it is called. */
+            name: string;
+            /** @description Where the browser goes: `?to=PATH` says where to afterwards. */
+            start: string;
+        };
         /** @description What happened, what needs somebody, and whether the record is whole. */
         Overview: {
             /** @description Those that somebody looks at. */
@@ -1959,11 +2087,46 @@ export interface components {
                 user_id?: string | null;
             }[];
         };
+        /** @description People who have signed in. */
+        People: {
+            /** @description Those who did last stand first. */
+            rows: components["schemas"]["PersonRow"][];
+        };
         /**
          * @description What somebody may do.
          * @enum {string}
          */
         Permission: "events.send" | "record.read" | "content.read" | "triage" | "administer";
+        /** @description A person who signed in by OpenID Connect. */
+        PersonInfo: {
+            /** @description Their address there. */
+            email?: string | null;
+            /** @description What they are called there. */
+            name?: string | null;
+            /** @description The provider (`iss`). */
+            provider: string;
+            /** @description Names them at the provider (`sub`). */
+            subject: string;
+        };
+        /** @description Somebody who has signed in by OpenID Connect. */
+        PersonRow: {
+            /** @description Their address there. */
+            email?: string | null;
+            /** @description When they signed in first (RFC 3339). */
+            first_signed_in: string;
+            /** @description When they signed in last (RFC 3339). */
+            last_signed_in: string;
+            /** @description What they are called there. */
+            name?: string | null;
+            /** @description The provider (`iss`). */
+            provider: string;
+            /** @description The role that they had when they signed in last. */
+            role: components["schemas"]["Role"];
+            /** @description How many sign-ins they have open now. */
+            sessions: number;
+            /** @description Names them at the provider (`sub`). In the record they are `oidc:` and this. */
+            subject: string;
+        };
         /** @description How far the consumers are. */
         Progress: {
             /**
@@ -1986,6 +2149,10 @@ export interface components {
              * @description Records that a signed checkpoint covers.
              */
             sealed: number;
+        };
+        /** @description By what people can sign in beside a key. */
+        Providers: {
+            oidc?: components["schemas"]["OidcButton"] | null;
         };
         /** @description What SQL can be asked of. */
         QuerySchema: {
@@ -2020,28 +2187,8 @@ export interface components {
              */
             gaps: number;
             last_gap?: components["schemas"]["Gap"] | null;
-            progress: {
-                /**
-                 * Format: int64
-                 * @description Records that rules have seen.
-                 */
-                detected: number;
-                /**
-                 * Format: int64
-                 * @description Records that queries can see.
-                 */
-                indexed: number;
-                /**
-                 * Format: int64
-                 * @description Records that are durable.
-                 */
-                recorded: number;
-                /**
-                 * Format: int64
-                 * @description Records that a signed checkpoint covers.
-                 */
-                sealed: number;
-            } & Record<string, never>;
+            /** @description How far recording, sealing, indexing and detection are. */
+            progress: components["schemas"]["Progress"];
             /** @description Why nothing is recorded any more, if that is so. */
             stopped?: string | null;
             time_stamped?: components["schemas"]["Reached"] | null;
@@ -2252,13 +2399,17 @@ export interface components {
             idle_timeout_s?: number | null;
             /** @description When the key ends (RFC 3339). */
             key_expires?: string | null;
-            /** @description The key's id; `local` for commands on the server's own machine. */
+            /**
+             * @description What the record calls whoever asks: the key's id; `oidc:` and the subject of a person; `local` or `uid:` and a number for commands on
+             *     the server's own machine.
+             */
             key_id: string;
-            /** @description The key's name. */
+            /** @description The key's name, or the person's. */
             key_name?: string | null;
             /** @description What that may do. */
             permissions: components["schemas"]["Permission"][];
-            /** @description Its role. */
+            person?: components["schemas"]["PersonInfo"] | null;
+            /** @description The role. */
             role: components["schemas"]["Role"];
             /** @description Names the sign-in in the record; none where the request came with a key. */
             session?: string | null;
@@ -2443,6 +2594,7 @@ export interface components {
              * @description Detections in the record by its rules.
              */
             detections: number;
+            drill?: components["schemas"]["Drilled"] | null;
             /** @description Whether mitigation AML.M0024 (AI Telemetry Logging) names it. */
             is_of_telemetry_logging: boolean;
             /** @description Its name. */
@@ -3788,6 +3940,72 @@ export interface operations {
             };
         };
     };
+    people: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["People"];
+                };
+            };
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    people_end_sessions: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description the person's subject */
+                subject: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description done */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
     query: {
         parameters: {
             query?: never;
@@ -4250,6 +4468,112 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    session_oidc_callback: {
+        parameters: {
+            query?: {
+                /** @description What the provider gives tokens for. */
+                code?: string;
+                /** @description Why there is no code. */
+                error?: string;
+                /** @description Who answers. */
+                iss?: string;
+                /** @description What the sign-in began with. */
+                state?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description to where `to` said, or to `/?sign_in_error=CODE` */
+            302: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    session_oidc_start: {
+        parameters: {
+            query?: {
+                /** @description A path of the console; default `/`. */
+                to?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description to the provider, or to `/?sign_in_error=CODE`: denied, state, provider, role or expired */
+            302: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    session_providers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Providers"];
+                };
             };
             /**
              * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),

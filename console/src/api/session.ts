@@ -5,6 +5,9 @@ import { ApiProblem } from "./problem";
 export type Session = Schema<"SessionInfo">;
 export type Permission = Schema<"Permission">;
 
+/** What somebody is called in triage: as the record calls who did something. */
+export const nameOf = (session: Pick<Session, "key_id" | "key_name">): string => session.key_name ?? session.key_id;
+
 const KEY = ["session"] as const;
 /** How often the console looks whether the sign-in still stands. */
 const LOOK_MS = 60_000;
@@ -22,6 +25,7 @@ export function useSessionQuery() {
       }
     },
     refetchInterval: LOOK_MS,
+    retry: 1,
     staleTime: LOOK_MS / 2,
   });
 }

@@ -3,8 +3,13 @@ import { Link } from "@tanstack/react-router";
 import { api, take, type Schema } from "../api/client";
 import { span } from "../lib/time";
 import { count, short } from "../lib/units";
+import { isGone } from "../api/problem";
+import { Icon } from "../ui/icons";
+import { When } from "../ui/text";
 
 const LOOK_MS = 10_000;
+/** How often a server that is gone is looked for. */
+const GONE_MS = 3_000;
 
 /** How the record stands and what is open, looked at every ten seconds. */
 export function usePulse() {
@@ -14,12 +19,13 @@ export function usePulse() {
       const since = new Date(Math.floor(Date.now() / 60_000) * 60_000 - 15 * 60_000).toISOString();
       return take(api.GET("/api/overview", { signal, params: { query: { since, bucket: 900 } } }));
     },
-    refetchInterval: LOOK_MS,
+    refetchInterval: (query) => (query.state.status === "error" ? GONE_MS : LOOK_MS),
+    // Whether the server answers is what this is for.
+    retry: false,
   });
 }
 
-/** The generator reads an object that is written in place as one that can hold nothing. */
-export type RecordState = Omit<Schema<"RecordState">, "progress"> & { progress: Schema<"Progress"> };
+export type RecordState = Schema<"RecordState">;
 
 export type Standing = { readonly tone: "good" | "medium" | "critical"; readonly word: string; readonly says: string };
 
@@ -50,6 +56,18 @@ export function RecordSign() {
       <span className={`dot ${standing.tone}`} /><span className="word">{standing.word}</span>
       <span className="word faint num small">{short(data.record.progress.recorded)}</span>
     </Link>
+  );
+}
+
+/** Says that the server is gone, since when, and that nothing is to be done here. */
+export function Gone() {
+  const { error, dataUpdatedAt } = usePulse();
+  if (!error || !isGone(error)) return null;
+  return (
+    <div className="gone" role="alert">
+      <Icon name="warning" />
+      <span className="grow"><strong>The server does not answer.</strong> {dataUpdatedAt > 0 ? <>What is shown is as it was <When time={new Date(dataUpdatedAt).toISOString()} how="ago" />. </> : null}Is <code>watchkeeper serve</code> running, and can this browser reach it? The console goes on by itself when it is back.</span>
+    </div>
   );
 }
 

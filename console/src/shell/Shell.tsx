@@ -1,5 +1,5 @@
 import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-router";
-import { useState } from "react";
+import { useEffect, useState } from "react";
 import { useSignOut, type Session } from "../api/session";
 import { setPrefs, usePrefs } from "../lib/prefs";
 import { useShortcuts } from "../lib/shortcuts";
@@ -7,7 +7,7 @@ import { Icon, Sign } from "../ui/icons";
 import { Menu } from "../ui/parts";
 import { Rec } from "../ui/text";
 import { Help } from "./Help";
-import { OpenCount, RecordSign } from "./RecordSign";
+import { Gone, OpenCount, RecordSign } from "./RecordSign";
 import { Palette } from "./Palette";
 import { PLACES, SETTINGS } from "./nav";
 import { RangePicker, ZonePicker } from "./TimePicker";
@@ -16,6 +16,7 @@ import { RangePicker, ZonePicker } from "./TimePicker";
 export function Shell({ session }: { session: Session }) {
   const { navIsNarrow, theme } = usePrefs();
   const path = useRouterState({ select: (state) => state.location.pathname });
+  const isBusy = useRouterState({ select: (state) => state.isLoading });
   // Where the navigation was opened: going elsewhere closes it.
   const [openAt, setOpenAt] = useState<string | null>(null);
   const isOpen = openAt === path;
@@ -23,6 +24,10 @@ export function Shell({ session }: { session: Session }) {
   const navigate = useNavigate();
   const signOut = useSignOut();
 
+  const place = [...PLACES.flatMap((group) => group.places), SETTINGS].find((place) => place.to === path)?.name ?? (path === "/trace" ? "Trace" : path === "/entity" ? "Entity" : "");
+  useEffect(() => {
+    document.title = place === "" ? "Watchkeeper" : `${place} · Watchkeeper`;
+  }, [place]);
   const go = (to: string) => void navigate({ to });
   const places = [...PLACES.flatMap((group) => group.places), SETTINGS].filter((place) => session.permissions.includes(place.needs));
   useShortcuts([
@@ -84,7 +89,7 @@ export function Shell({ session }: { session: Session }) {
           </Menu>
         </div>
       </header>
-      <main className="main" id="main" tabIndex={-1}><Outlet /></main>
+      <main className="main" id="main" tabIndex={-1} aria-busy={isBusy}><Gone /><Outlet /></main>
       {over === "palette" ? <Palette places={places} onClose={() => setOver(null)} onHelp={() => setOver("help")} /> : null}
       {over === "help" ? <Help onClose={() => setOver(null)} /> : null}
     </div>

@@ -1,12 +1,18 @@
 import { useState } from "react";
+import { signInError, useProvider, type Provider } from "../api/people";
 import { useSignIn } from "../api/session";
 import { Sign } from "../ui/icons";
 import { Command, Problem } from "../ui/parts";
+import { Rec } from "../ui/text";
+
+/** What the provider sent back with, read before the address becomes that of a view. */
+const SENT_BACK = new URLSearchParams(typeof location === "undefined" ? "" : location.search).get("sign_in_error");
 
 export function SignIn({ wasSignedIn }: { wasSignedIn: boolean }) {
   const signIn = useSignIn();
+  const { data: provider } = useProvider();
   const [key, setKey] = useState("");
-  const [error, setError] = useState<unknown>(null);
+  const [error, setError] = useState<unknown>(() => (wasSignedIn ? null : signInError(SENT_BACK)));
   const [isBusy, setBusy] = useState(false);
   const submit = async () => {
     setBusy(true);
@@ -23,14 +29,15 @@ export function SignIn({ wasSignedIn }: { wasSignedIn: boolean }) {
     <main className="sign-in">
       <form className="panel" onSubmit={(event) => { event.preventDefault(); void submit(); }}>
         <h1 className="brand"><Sign />Watchkeeper</h1>
-        <p className="soft">{wasSignedIn ? "Your sign-in is over. What you had open is still there." : "The flight recorder of your AI systems. Sign in with a key."}</p>
+        <p className="soft">{wasSignedIn ? "Your sign-in is over. What you had open is still there." : "The flight recorder of your AI systems."}</p>
+        {error === null ? null : <Problem error={error} />}
+        {provider ? <Elsewhere provider={provider} /> : null}
         <div className="field">
           <label htmlFor="key">Key</label>
           <input id="key" className="input mono" type="password" autoComplete="current-password" spellCheck={false} required
-            placeholder="wk_…" value={key} onChange={(event) => setKey(event.target.value)} autoFocus={true} />
+            placeholder="wk_…" value={key} onChange={(event) => setKey(event.target.value)} autoFocus={!provider} />
         </div>
-        <button type="submit" className="btn primary" disabled={isBusy || key.trim() === ""}>{isBusy ? "Signing in…" : "Sign in"}</button>
-        {error === null ? null : <Problem error={error} />}
+        <button type="submit" className={provider ? "btn" : "btn primary"} disabled={isBusy || key.trim() === ""}>{isBusy ? "Signing in…" : "Sign in"}</button>
         <div className="stack-tight hint">
           <span>The first start of the server printed a key. Another one:</span>
           <Command text="watchkeeper keys create --role analyst NAME" />
@@ -38,5 +45,20 @@ export function SignIn({ wasSignedIn }: { wasSignedIn: boolean }) {
         </div>
       </form>
     </main>
+  );
+}
+
+/** Signing in with the company's provider; the way back is to what was asked for. */
+function Elsewhere({ provider }: { provider: Provider }) {
+  const search = new URLSearchParams(location.search);
+  search.delete("sign_in_error");
+  const query = search.toString();
+  const to = location.pathname + (query === "" ? "" : `?${query}`);
+  const href = `${provider.start}?${new URLSearchParams({ to }).toString()}`;
+  return (
+    <>
+      <a className="btn primary" href={href}><span>Sign in with <Rec text={provider.name} max={60} /></span></a>
+      <div className="or faint small" role="presentation">or with a key</div>
+    </>
   );
 }

@@ -1,7 +1,7 @@
 import { createContext, useCallback, useContext, useEffect, useId, useRef, useState, type ReactNode } from "react";
 import { Icon, type IconName } from "./icons";
 import { Rec } from "./text";
-import { problemOf } from "../api/problem";
+import { isWorthAsking, problemOf } from "../api/problem";
 
 /** How bad something is, as shape, word and colour: none of them alone. */
 export type Severity = "informational" | "low" | "medium" | "high" | "critical";
@@ -130,7 +130,7 @@ export function Problem({ error, retry }: { error: unknown; retry?: () => void }
         <strong>{title}</strong>
         <Rec text={says} max={600} className="soft" />
       </div>
-      {retry ? <button type="button" className="btn tiny" onClick={retry}>Try again</button> : null}
+      {retry && isWorthAsking(error) ? <button type="button" className="btn tiny" onClick={retry}>Try again</button> : null}
     </div>
   );
 }

@@ -65,11 +65,11 @@ export function RecBlock({ text, marks = NO_MARKS, className }: { text: string; 
 }
 
 /** A time of the record: short, the whole in its title. */
-export function When({ time, how = "short" }: { time: string | null | undefined; how?: "short" | "full" | "ago" }) {
+export function When({ time, how = "short" }: { time: string | null | undefined; how?: "short" | "second" | "full" | "ago" }) {
   const { zone } = usePrefs();
   const now = useNow();
   if (!time) return <span className="faint">–</span>;
   const full = `${timestamp(time, zone, 6)} ${zoneName(zone)}`;
-  const text = how === "full" ? timestamp(time, zone) : how === "ago" ? ago(time, now) : shortTime(time, zone, now);
+  const text = how === "full" ? timestamp(time, zone) : how === "second" ? timestamp(time, zone, 0) : how === "ago" ? ago(time, now) : shortTime(time, zone, now);
   return <time className="num nowrap" dateTime={time} title={full}>{text}</time>;
 }

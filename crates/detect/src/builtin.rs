@@ -148,19 +148,6 @@ pub fn runbooks() -> impl Iterator<Item = &'static str> {
     RUNBOOKS.iter().map(|(name, _)| *name)
 }
 
-/// The runbook for detections of a detector that is no rule of a file, by the id that its detections name.
-#[must_use]
-pub fn runbook_of_detector(id: &str) -> Option<&'static str> {
-    let name = if crate::flow::detectors().any(|(known, ..)| known == id) {
-        "prompt-injection"
-    } else if id == crate::risk::RULE {
-        "risk"
-    } else {
-        return None;
-    };
-    runbook(name)
-}
-
 /// The text of a rule file that comes with the program, by the file that its rules name.
 #[must_use]
 pub fn builtin_rule_text(file: &std::path::Path) -> Option<&'static str> {
@@ -172,15 +159,6 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-
-    #[test]
-    fn detectors_that_are_no_rules_have_runbooks() {
-        for (id, ..) in crate::flow::detectors() {
-            assert!(runbook_of_detector(id).is_some(), "{id}");
-        }
-        assert!(runbook_of_detector("risk-threshold").is_some());
-        assert_eq!(runbook_of_detector("no-such"), None);
-    }
 
     #[test]
     fn no_file_is_left_out() {

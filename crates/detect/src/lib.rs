@@ -38,7 +38,7 @@ mod token;
 mod turns;
 
 pub use budget::{AlertBudget, entity_of};
-pub use builtin::{builtin_rule_text, runbook, runbook_of_detector, runbooks};
+pub use builtin::{builtin_rule_text, runbook, runbooks};
 pub use carried::{Carried, CarriedError};
 pub use detection::{Detection, Evidence, Grade, KnownIndicator, Labels, Severity, Suppression};
 pub use engine::Engine;

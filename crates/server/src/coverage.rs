@@ -121,6 +121,8 @@ pub fn seen(reader: &Reader, days: u16, rules: &RuleSet, stopping: &dyn Fn() -> 
             }
         }
     }
+    let Some(rows) = ask("drills", &crate::drilled::query(&since))? else { return Ok(None) };
+    seen.drills = crate::drilled::by_technique(rows);
     for (over, what) in [(over + over_unmapped, "fields that the rules name"), (over_rules, "rules, for their detections")] {
         if over > 0 {
             cut.push(format!("{what}: {over} more than one answer asks for"));

@@ -23,10 +23,11 @@ use crate::configuration::Configuration;
 use crate::evaluating::Evaluating;
 use crate::forwarded::Network;
 use crate::guard::PipelineGuard;
-use crate::http_api::{self, Api, Hub};
+use crate::http_api::{self, Api, Hub, Oidc};
 use crate::intel::Pulling;
 use crate::listen::{CONNECTIONS_MAX, ClientCertificate, Listener, tls_acceptor};
 use crate::node::{Node, NodeError, internal};
+use crate::oidc::Provider;
 use crate::publishing::Publishing;
 use crate::root_key::RootKeyPlace;
 use crate::run_file::{Listeners, RunFile};
@@ -115,6 +116,9 @@ pub enum StartError {
     /// What people decided of detections cannot be read.
     #[error("{0}")]
     Triage(String),
+    /// The client of the OpenID provider cannot be made.
+    #[error("oidc: {0}")]
+    Oidc(String),
     /// The run file cannot be written.
     #[error("run/api.json: {0}")]
     RunFile(std::io::Error),
@@ -147,8 +151,10 @@ impl Running {
         let keys = Arc::new(ApiKeys::open(node.keyring().clone())?);
         let token = secrets::random::<32>().map_err(StartError::RunFile)?;
         let token = format!("wkrun_{}", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(token));
-        let api =
-            Arc::new(Api::new(node.clone(), keys.clone(), token.clone()).map_err(|error| StartError::Triage(error.to_string()))?);
+        let oidc = config.oidc.clone().map(|oidc| Provider::new(oidc).and_then(Oidc::new));
+        let oidc = oidc.transpose().map_err(StartError::Oidc)?;
+        let api = Api::new(node.clone(), keys.clone(), token.clone(), oidc);
+        let api = Arc::new(api.map_err(|error| StartError::Triage(error.to_string()))?);
 
         let listen = &config.listen;
         let guard = |router: Router, address: SocketAddr| {
@@ -237,7 +243,9 @@ impl Running {
         if tls.is_some() {
             let address = SocketAddr::from(([127, 0, 0, 1], 0));
             let bind = |source| StartError::Bind { listener: "local", address, source };
-            let listener = Listener::bind(address, http_api::router(api.clone()), None).map_err(bind)?;
+            // No page of a strange name reads from it through a browser, as from none of the others.
+            let router = http_api::refuse_strange_hosts(http_api::router(api.clone()), config.known_hosts());
+            let listener = Listener::bind(address, router, None).map_err(bind)?;
             local = listener.address().map_err(bind)?;
             bound.push(listener);
         }

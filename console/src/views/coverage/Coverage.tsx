@@ -8,7 +8,7 @@ import { saveBlob } from "../../lib/save";
 import { count, counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
 import { Badge, Empty, Loading, PageHead, Panel, Problem, useSay } from "../../ui/parts";
-import { Rec } from "../../ui/text";
+import { Rec, When } from "../../ui/text";
 import type { COVERAGE } from "../names";
 import { TACTICS } from "./tactics";
 
@@ -57,6 +57,7 @@ export function Coverage() {
             {STATES.map(({ state, says, means }) => <div key={state} title={means}><dt className="row"><i className={`swatch ${state}`} />{says}</dt><dd className="num">{count(techniques.filter((each) => each.state === state).length)}</dd></div>)}
             <div><dt>Rules</dt><dd className="num">{count(data.rules)}</dd></div>
           </dl>
+          {[...(data.problems ?? []), ...(data.cut ?? [])].length > 0 ? <div className="notice warn stack-tight">{[...(data.problems ?? []), ...(data.cut ?? [])].slice(0, 5).map((each) => <Rec key={each} text={each} max={400} />)}</div> : null}
           {chosen ? <Chosen of={chosen} onClose={() => change({ technique: undefined })} /> : null}
           <Matrix techniques={techniques} chosen={at.technique ?? null} onChoose={(technique) => change({ technique: technique === at.technique ? undefined : technique })} />
         </>
@@ -87,6 +88,7 @@ function Matrix({ techniques, chosen, onChoose }: { techniques: readonly Techniq
                 <button key={id} type="button" className={`cell ${each.state}${isSub ? " sub" : ""}`} aria-pressed={chosen === id} onClick={() => onChoose(id)}
                   title={`${id} ${each.name}: ${STATES.find((state) => state.state === each.state)?.says ?? ""}`}>
                   <span>{isSub ? each.name.split(": ").at(-1) : each.name}</span>
+                  {each.drill ? <span className={`small ${each.drill.caught === each.drill.played ? "c-good" : "c-critical"}`}>{drilled(each.drill)}</span> : null}
                   {each.detections > 0 ? <span className="small num strong">{counted(each.detections, "detection")}</span> : null}
                   <span className="unseen">{STATES.find((state) => state.state === each.state)?.says}</span>
                 </button>
@@ -99,12 +101,17 @@ function Matrix({ techniques, chosen, onChoose }: { techniques: readonly Techniq
   );
 }
 
+/** What came of drills. */
+const drilled = (drill: Schema<"Drilled">) => drill.caught === drill.played ? "drill passed" : drill.caught === 0 ? "drill not told" : `${drill.caught} of ${drill.played} drills told`;
+
 function Chosen({ of, onClose }: { of: Technique; onClose: () => void }) {
   const state = STATES.find((each) => each.state === of.state);
   return (
     <Panel title={<><span className="mono small soft">{of.technique}</span> {of.name}</>} end={<button type="button" className="btn plain tiny icon" aria-label="Close" onClick={onClose}><Icon name="close" /></button>}>
       <div className="stack">
         <p className="row-wrap"><Badge tone={of.state === "covered" ? "good" : of.state === "none" ? "" : "medium"}>{state?.says}</Badge><span className="soft">{state?.means}.</span>{of.detections > 0 ? <Link to="/detections" search={{ technique: of.technique, state: "all", range: "30d" } as never}>{counted(of.detections, "detection")} in 30 days</Link> : null}</p>
+        {of.drill ? <p className="row-wrap"><Badge tone={of.drill.caught === of.drill.played ? "good" : "critical"}>{drilled(of.drill)}</Badge><span className="soft">{count(of.drill.caught)} of {counted(of.drill.played, "drill")} told at the first step that shows; played last <When time={of.drill.last} />.</span></p>
+          : <p className="soft">No drill of it was played on this server in 30 days: <code className="mono small">watchkeeper drill --server URL --case {of.technique}</code></p>}
         {of.rules.length === 0 ? <Empty icon="coverage" title="No rule sees it" command="watchkeeper rules coverage">Many techniques leave no trace in the traffic of an AI system. For those that do, write a rule:</Empty> : (
           <div className="scroll-x">
             <table className="plain-table">

@@ -6,8 +6,9 @@ import { Markdown } from "../../ui/markdown";
 import { Badge, Copy, Grade, Loading, Problem, Sev, useSay } from "../../ui/parts";
 import { Reveal, useReason } from "../../ui/reveal";
 import { Rec, RecBlock, When } from "../../ui/text";
-import { counted, score } from "../../lib/units";
+import { counted, score, stood } from "../../lib/units";
 import { saveText } from "../../lib/save";
+import { Explain } from "./Explain";
 import { StateOf } from "./Detections";
 import { useDetection, useSimilar, useTriage, VERDICTS, type Detection, type DetectionDetail } from "./data";
 import type { Schema } from "../../api/client";
@@ -15,8 +16,8 @@ import type { Schema } from "../../api/client";
 type Evidence = Schema<"DetectionEvidence">;
 
 /** One detection: why, who, what to do, what was done. */
-export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onSuppress }: {
-  id: string; row: Detection | null; onClose: () => void; onAcknowledge: () => void; onCloseIt: () => void; onSuppress: (of: Detection) => void;
+export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onAssign, onSuppress }: {
+  id: string; row: Detection | null; onClose: () => void; onAcknowledge: () => void; onCloseIt: () => void; onAssign: () => void; onSuppress: (of: Detection) => void;
 }) {
   const [reason, setReason] = useReason();
   const { data, error, isPending, refetch } = useDetection(id, reason);
@@ -42,7 +43,8 @@ export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onSuppress 
             <>
               <button type="button" className="btn" onClick={onAcknowledge} disabled={of?.state !== "open"}><Icon name="check" />Acknowledge</button>
               <button type="button" className="btn" onClick={onCloseIt} disabled={of?.state === "closed"}>Close</button>
-              <button type="button" className="btn" onClick={() => { if (of) onSuppress(of); }} disabled={!of?.rule || Boolean(of.suppressed_by)}><Icon name="mute" />Suppress</button>
+              <button type="button" className="btn" onClick={onAssign}>{of?.assignee ? <Rec text={of.assignee} max={16} /> : "Assign"}</button>
+              <button type="button" className="btn" onClick={() => { if (of) onSuppress(of); }} disabled={!of?.rule || Boolean(of.suppressed_by)}>Suppress</button>
             </>
           ) : null}
         </div>
@@ -59,6 +61,7 @@ export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onSuppress 
             </section>
             <section className="stack"><h3>Who and where</h3><About of={data} /></section>
             <Rule of={data} />
+            {mayRead && !data.withheld ? <Explain id={id} isRule={Boolean(data.rule_now)} /> : null}
             {data.runbook ? <section className="stack"><h3>What to do</h3><Markdown text={data.runbook} /></section> : null}
             <History of={data} mayTriage={mayTriage} />
             <Similar id={id} />
@@ -93,7 +96,7 @@ function EvidenceList({ evidence, isWithheld }: { evidence: readonly Evidence[];
             {each.field ? <Rec text={each.field} className="mono small soft" /> : null}
             {each.channel ? <Badge square>{each.channel}</Badge> : null}
           </div>
-          {each.value ? <RecBlock text={each.what === "ground" ? (GROUNDS[each.value] ?? each.value) : each.value} className="quote" /> : isWithheld && each.content ? <div className="veiled"><Icon name="veil" />not shown</div> : null}
+          {each.value ? <RecBlock text={each.what === "ground" ? (GROUNDS[each.value] ?? each.value) : stood(each.value)} className="quote" /> : isWithheld && each.content ? <div className="veiled"><Icon name="veil" />not shown</div> : null}
           {each.pattern ? <div className="small soft">looked for <Rec text={each.pattern} className="mono" /></div> : null}
         </li>
       ))}
@@ -112,6 +115,7 @@ function About({ of }: { of: DetectionDetail }) {
       <dt>Application</dt><dd>{entity("application", of.application)}</dd>
       {of.tool ? <><dt>Tool</dt><dd>{entity("tool", of.tool)}</dd></> : null}
       <dt>Session</dt><dd>{of.session_id ? <Link to="/trace" search={{ id: of.session_id } as never} className="mono"><Rec text={of.session_id} /></Link> : <span className="faint">–</span>}</dd>
+      <dt>Looks at it</dt><dd>{of.assignee ? <Link to="/detections" search={{ assignee: of.assignee, state: "all" } as never}><Rec text={of.assignee} /></Link> : <span className="faint">nobody yet</span>}</dd>
       <dt>Confidence</dt><dd className="num">{score(of.confidence)}</dd>
       <dt>Record</dt><dd><Link to="/integrity" search={{ record: String(of.seq) } as never} className="num">#{of.seq}</Link> <span className="mono small faint">{of.detection_id}</span> <Copy text={of.detection_id} what="id" /></dd>
     </dl>
@@ -121,7 +125,7 @@ function About({ of }: { of: DetectionDetail }) {
 function Rule({ of }: { of: DetectionDetail }) {
   const { frameworks, rule_now: rule } = of;
   const entries = [
-    ...(frameworks.atlas ? [{ by: "MITRE ATLAS", entries: [frameworks.atlas] }] : []),
+    { by: "MITRE ATLAS", entries: frameworks.atlas },
     { by: "OWASP LLM", entries: frameworks.owasp_llm }, { by: "OWASP agentic", entries: frameworks.owasp_agentic }, { by: "NIST", entries: frameworks.nist },
   ].filter((each) => each.entries.length > 0);
   return (

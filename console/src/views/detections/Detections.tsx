@@ -1,5 +1,5 @@
 import { useState } from "react";
-import { useMay } from "../../api/session";
+import { nameOf, useMay, useSessionQuery } from "../../api/session";
 import { useAt, useRange } from "../../lib/at";
 import { useShortcuts } from "../../lib/shortcuts";
 import { count, counted } from "../../lib/units";
@@ -8,9 +8,9 @@ import { Badge, Choice, Empty, FilterChip, Grade, Loading, PageHead, Problem, Se
 import { DataTable, type Column } from "../../ui/table";
 import { Rec, When } from "../../ui/text";
 import { saveText } from "../../lib/save";
-import { useDetections, useGroups, useTriage, type Detection, type Filter, type Name } from "./data";
+import { filterOf, useDetections, useGroups, useTriage, type Detection, type Filter, type Name } from "./data";
 import { Detail } from "./Detail";
-import { CloseDialog, SuppressDialog } from "./Dialogs";
+import { AssignDialog, CloseDialog, SuppressDialog } from "./Dialogs";
 import type { Schema } from "../../api/client";
 
 const STATES = [
@@ -27,16 +27,18 @@ type Group = Schema<"DetectionGroup">;
 /** Triage: what was detected, what it rests on, what is to be done with it. */
 export function Detections() {
   const [at, change] = useAt<Name>();
-  const { id, group, ...filter } = at;
+  const { id, group } = at;
+  const filter = filterOf(at);
   const { bounds } = useRange("7d");
   const mayTriage = useMay("triage");
   const [typed, setTyped] = useTyped(filter.q ?? "", (q) => change({ q }));
 
-  const list = useDetections(filter as Filter, bounds);
+  const list = useDetections(filter, bounds);
   const { rows } = list;
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
   // What is asked about is kept as it was: the list may lose it while one types.
   const [closing, setClosing] = useState<readonly string[] | null>(null);
+  const [assigning, setAssigning] = useState<readonly string[] | null>(null);
   const [suppressing, setSuppressing] = useState<Detection | null>(null);
   const triage = useTriage();
   const say = useSay();
@@ -51,6 +53,15 @@ export function Detections() {
       onError: (error) => say(error.message, "bad"),
     });
   };
+  const { data: session } = useSessionQuery();
+  const me = session ? nameOf(session) : "";
+  const assign = (to: string) => {
+    if (ids.length === 0 || !mayTriage) return;
+    triage.mutate({ ids, assignee: to }, {
+      onSuccess: () => { setSelected(new Set()); say(`${counted(ids.length, "detection")} given to ${to}`); },
+      onError: (error) => say(error.message, "bad"),
+    });
+  };
   const toggle = (key: string) => setSelected((before) => {
     const after = new Set(before);
     if (!after.delete(key)) after.add(key);
@@ -60,6 +71,8 @@ export function Detections() {
     ...(mayTriage ? [
       { keys: "a", group: "Detections", says: "acknowledge", run: acknowledge },
       { keys: "c", group: "Detections", says: "close, with the reason", run: () => { if (ids.length > 0) setClosing(ids); } },
+      { keys: "i", group: "Detections", says: "take it: I look at it", run: () => assign(me) },
+      { keys: "t", group: "Detections", says: "give it to somebody", run: () => { if (ids.length > 0) setAssigning(ids); } },
       { keys: "s", group: "Detections", says: "suppress what is like it", run: () => { if (chosen) setSuppressing(chosen); } },
       { keys: "x", group: "Detections", says: "tick the row", run: () => { if (id) toggle(id); } },
     ] : []),
@@ -71,7 +84,8 @@ export function Detections() {
       name: "tick", width: "1.25rem", from: 420, head: <span className="unseen">Ticked</span>,
       cell: (row: Detection) => <input type="checkbox" tabIndex={-1} checked={selected.has(row.detection_id)} aria-label="Tick" onClick={(event) => event.stopPropagation()} onChange={() => toggle(row.detection_id)} />,
     }] : []),
-    { name: "severity", width: "5.5rem", head: "Severity", cell: (row) => <Sev of={row.severity} /> },
+    { name: "sign", width: "1rem", until: 640, head: <span className="unseen">Severity</span>, cell: (row) => <Sev of={row.severity} word={false} /> },
+    { name: "severity", width: "5.5rem", from: 640, head: "Severity", cell: (row) => <Sev of={row.severity} /> },
     { name: "title", width: "minmax(8rem, 3fr)", head: "Detection", cell: (row) => <><Rec text={row.title} className={row.state === "open" ? "strong" : ""} />{row.suppressed_by ? <> <Badge>suppressed</Badge></> : null}</> },
     { name: "grade", width: "6rem", head: "Got", from: 620, cell: (row) => <Grade of={row.grade} /> },
     { name: "technique", width: "7.25rem", head: "ATLAS", from: 940, cell: (row) => <span className="mono small soft">{row.technique}</span> },
@@ -96,14 +110,16 @@ export function Detections() {
           <option value="">Any severity</option>
           {SEVERITIES.slice(0, 4).map((each) => <option key={each} value={each}>{each === "critical" ? "Critical" : `${each[0]?.toUpperCase()}${each.slice(1)} and up`}</option>)}
         </select>
+        {me === "" ? null : <label className="row small soft"><input type="checkbox" checked={filter.assignee === me} onChange={(event) => change({ assignee: event.target.checked ? me : undefined })} />Mine</label>}
         <label className="row small soft"><input type="checkbox" checked={filter.suppressed === "yes"} onChange={(event) => change({ suppressed: event.target.checked ? "yes" : undefined })} />Suppressed, too</label>
-        {FILTERS.map(([name, says]) => (filter[name] ? <FilterChip key={name} name={says} value={filter[name] ?? ""} onRemove={() => change({ [name]: undefined })} /> : null))}
-        <span className="end row">
+        {FILTERS.map(([name, says]) => (filter[name] && !(name === "assignee" && filter.assignee === me) ? <FilterChip key={name} name={says} value={filter[name] ?? ""} onRemove={() => change({ [name]: undefined })} /> : null))}
+        <span className="end row-wrap">
           {selected.size > 0 ? <span className="soft small">{counted(selected.size, "ticked", "ticked")}</span> : null}
           {mayTriage && ids.length > 0 ? (
             <>
               <button type="button" className="btn tiny" onClick={acknowledge} disabled={triage.isPending}>Acknowledge<kbd>a</kbd></button>
               <button type="button" className="btn tiny" onClick={() => setClosing(ids)}>Close<kbd>c</kbd></button>
+              <button type="button" className="btn tiny" onClick={() => setAssigning(ids)}>Assign<kbd>t</kbd></button>
             </>
           ) : null}
           <button type="button" className="btn tiny" disabled={rows.length === 0} title="What is in the list, as JSON lines" onClick={() => saveText("detections.jsonl", "application/x-ndjson", rows.map((row) => JSON.stringify(row)).join("\n"))}>
@@ -113,10 +129,10 @@ export function Detections() {
       </div>
       <div className={id ? "fill split" : "fill"}>
         {group === "correlation" || group === "rule"
-          ? <Groups filter={filter as Filter} bounds={bounds} by={group} onOpen={(each) => change({ group: undefined, [group]: each.key }, { push: true })} />
+          ? <Groups filter={filter} bounds={bounds} by={group} onOpen={(each) => change({ group: undefined, [group]: each.key }, { push: true })} />
           : (
             <section className="panel list-panel" aria-label="Detections">
-              {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || list.isLooking ? <Loading lines={10} /> : rows.length === 0 ? <Nothing filter={filter as Filter} /> : (
+              {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || list.isLooking ? <Loading lines={10} /> : rows.length === 0 ? <Nothing filter={filter} /> : (
                 <DataTable label="Detections" isBusy={list.isPlaceholderData} rows={rows} columns={columns} rowKey={(row) => row.detection_id} active={id ?? null}
                   onActive={(row) => change({ id: row.detection_id })}
                   more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
@@ -124,9 +140,10 @@ export function Detections() {
               )}
             </section>
           )}
-        {id ? <Detail key={id} id={id} row={chosen} onClose={() => change({ id: undefined })} onAcknowledge={acknowledge} onCloseIt={() => setClosing([id])} onSuppress={setSuppressing} /> : null}
+        {id ? <Detail key={id} id={id} row={chosen} onClose={() => change({ id: undefined })} onAcknowledge={acknowledge} onCloseIt={() => setClosing([id])} onAssign={() => setAssigning([id])} onSuppress={setSuppressing} /> : null}
       </div>
       {closing ? <CloseDialog ids={closing} onDone={() => { setClosing(null); setSelected(new Set()); }} /> : null}
+      {assigning ? <AssignDialog ids={assigning} now={rows.find((row) => row.detection_id === assigning[0])?.assignee ?? ""} known={[...new Set(rows.flatMap((row) => row.assignee || []))]} onDone={() => { setAssigning(null); setSelected(new Set()); }} /> : null}
       {suppressing ? <SuppressDialog of={suppressing} onDone={() => setSuppressing(null)} /> : null}
     </div>
   );

@@ -1,7 +1,9 @@
 import { useState } from "react";
-import { useSessionQuery } from "../../api/session";
+import { nameOf, useSessionQuery } from "../../api/session";
+import { usePeople } from "../../api/people";
 import { plainLine } from "../../lib/text";
 import { counted } from "../../lib/units";
+import { Icon } from "../../ui/icons";
 import { Dialog, Problem, useSay } from "../../ui/parts";
 import { Rec } from "../../ui/text";
 import { useSuppress, useTriage, VERDICTS, type Detection, type Verdict } from "./data";
@@ -45,6 +47,38 @@ export function CloseDialog({ ids, onDone }: { ids: readonly string[]; onDone: (
   );
 }
 
+/** Gives detections to somebody who looks at them. */
+export function AssignDialog({ ids, now, known, onDone }: { ids: readonly string[]; now: string; known: readonly string[]; onDone: () => void }) {
+  const { data: session } = useSessionQuery();
+  const { data: people } = usePeople();
+  const me = session ? nameOf(session) : "";
+  const [who, setWho] = useState(now);
+  const triage = useTriage();
+  const say = useSay();
+  const names = [...new Set([me, ...known, ...(people?.rows.map((each) => each.name ?? each.email ?? each.subject) ?? [])].filter(Boolean))];
+  const give = (to: string) => triage.mutate({ ids, assignee: to }, {
+    onSuccess: () => { say(to === "" ? `Nobody looks at ${ids.length === 1 ? "it" : "them"} now` : `${counted(ids.length, "detection")} given to ${to}`); onDone(); },
+  });
+  return (
+    <Dialog title={ids.length === 1 ? "Who looks at it?" : `Who looks at these ${counted(ids.length, "detection")}?`} onClose={onDone} foot={
+      <>
+        {now === "" ? null : <button type="button" className="btn" disabled={triage.isPending} onClick={() => give("")}>Nobody</button>}
+        <button type="button" className="btn end" onClick={onDone}>Cancel</button>
+        <button type="submit" form="assign" className="btn primary" disabled={who.trim() === "" || who.trim() === now || triage.isPending}>Assign</button>
+      </>
+    }>
+      <form id="assign" className="field" onSubmit={(event) => { event.preventDefault(); if (who.trim() !== "") give(who.trim()); }}>
+        <label htmlFor="who">Name</label>
+        <input id="who" className="input" list="known" value={who} maxLength={200} autoFocus={true} autoComplete="off" onFocus={(event) => event.target.select()} onChange={(event) => setWho(event.target.value)} />
+        <datalist id="known">{names.map((each) => <option key={each} value={plainLine(each, 200)} />)}</datalist>
+        <span className="hint">Who it is given to finds it under Mine. It goes into the record.</span>
+      </form>
+      {me !== "" && now !== me ? <button type="button" className="btn" disabled={triage.isPending} onClick={() => give(me)}><Icon name="user" />I look at it</button> : null}
+      {triage.error ? <Problem error={triage.error} /> : null}
+    </Dialog>
+  );
+}
+
 type Kind = Schema<"SuppressedKind">;
 const DAYS = [1, 7, 30, 90] as const;
 
@@ -55,7 +89,7 @@ export function SuppressDialog({ of, onDone }: { of: Detection; onDone: () => vo
   const [entity, setEntity] = useState<number>(entities.length > 0 ? 0 : -1);
   const [days, setDays] = useState<number>(7);
   const [reason, setReason] = useState("");
-  const [owner, setOwner] = useState(session?.key_name ?? session?.key_id ?? "");
+  const [owner, setOwner] = useState(session ? nameOf(session) : "");
   const suppress = useSuppress();
   const say = useSay();
   const isReady = of.rule && reason.trim() !== "" && owner.trim() !== "";

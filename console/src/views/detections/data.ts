@@ -14,14 +14,13 @@ export type Filter = { readonly [P in Exclude<Name, "id" | "group">]?: string | 
 const PAGE = 200;
 const FRESH_MS = 15_000;
 
-/** Filters that the API takes as the address has them. */
-const PLAIN = DETECTIONS.filter((name) => name !== "id" && name !== "group" && name !== "state" && name !== "suppressed");
+/** What the address filters by: nothing else that stands there goes to the server. */
+export const filterOf = (at: { readonly [P in Name]?: string | undefined }): Filter =>
+  Object.fromEntries(DETECTIONS.filter((name) => name !== "id" && name !== "group" && at[name]).map((name) => [name, at[name]]));
 
 /** A filter as the API takes it. */
 export function queryOf(filter: Filter, bounds: { since: string; until?: string }) {
-  const { state, suppressed } = filter;
-  // The address holds more than the filters: the range of time is told by its bounds.
-  const rest = Object.fromEntries(PLAIN.flatMap((name) => (filter[name] ? [[name, filter[name]]] : [])));
+  const { state, suppressed, ...rest } = filter;
   return {
     ...rest,
     ...bounds,

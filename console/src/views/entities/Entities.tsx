@@ -4,6 +4,7 @@ import { api, take, type Schema } from "../../api/client";
 import { useAt } from "../../lib/at";
 import { LIST, useRows } from "../../lib/pages";
 import { count, counted, short } from "../../lib/units";
+import { isOwnAlone, OwnAlone } from "../../ui/beginning";
 import { Choice, Empty, Loading, PageHead, Problem, useTyped } from "../../ui/parts";
 import { DataTable, type Column } from "../../ui/table";
 import { Rec, When } from "../../ui/text";
@@ -51,6 +52,7 @@ export function Entities() {
         The risk of each is the weight of its detections, halved each day.
       </PageHead>
       <div className="filters"><input className="input find-in" type="search" aria-label="Part of the name" placeholder="Part of the name…" value={typed} onChange={(event) => setTyped(event.target.value)} /></div>
+      {list.hasNextPage || !isOwnAlone(rows.flatMap((row) => (row.kind === "application" ? [row.name] : []))) ? null : <OwnAlone />}
       <section className="panel list-panel fill" aria-label="Entities">
         {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || isLooking ? <Loading lines={12} /> : rows.length === 0 ? (
           <Empty icon="entities" title="Nobody of this name">Entities come out of events: who called, which agent, which tool, which model.</Empty>

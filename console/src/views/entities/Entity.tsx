@@ -2,6 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { api, take, type Schema } from "../../api/client";
+import { ApiProblem } from "../../api/problem";
 import { useAt } from "../../lib/at";
 import { count, counted, short } from "../../lib/units";
 import { TimeChart } from "../../ui/chart";
@@ -24,6 +25,7 @@ export function EntityView() {
     enabled: KINDS.has(kind) && name !== "",
   });
   if (!KINDS.has(kind) || name === "") return <div className="page"><Empty icon="entities" title="There is no such kind of entity">User, agent, application, tool or model.</Empty></div>;
+  if (error instanceof ApiProblem && error.status === 404) return <div className="page"><Empty icon="entities" title="Nobody of this name has been recorded">Entities lists whom the record knows: <Link to="/entities" search={{ type: kind } as never}>{kind}s</Link>.</Empty></div>;
   if (error) return <div className="page"><Problem error={error} retry={() => void refetch()} /></div>;
   if (isPending) return <div className="page"><Loading lines={10} /></div>;
   const filter = { [kind]: name };

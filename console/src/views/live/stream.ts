@@ -7,6 +7,8 @@ export type EventRow = Schema<"EventRow">;
 const ROWS_MAX = 5_000;
 /** How often what has come is shown: often enough to be live, seldom enough to leave the browser to its reader. */
 const SHOW_MS = 200;
+/** Milliseconds after which a connection that was refused is tried again. */
+const AGAIN_MS = 3_000;
 /** Seconds over which the rate is told. */
 const RATE_S = 5;
 
@@ -29,7 +31,8 @@ export function useLive(query: string, isHeld: boolean): Live {
   const held = useRef(isHeld);
   held.current = isHeld;
   useEffect(() => {
-    const source = new EventSource(`/api/live${query}`);
+    let source: EventSource;
+    let again: ReturnType<typeof setTimeout> | undefined;
     let waiting: EventRow[] = [];
     let rows: readonly EventRow[] = [];
     let dropped = 0;
@@ -37,19 +40,27 @@ export function useLive(query: string, isHeld: boolean): Live {
     let came = 0;
     let isConnected = false;
     const arrivals: { at: number; count: number }[] = [];
-    source.addEventListener("open", () => { isConnected = true; });
-    source.addEventListener("error", () => { isConnected = false; });
-    source.addEventListener("rows", (event) => {
-      isConnected = true;
-      const batch = (JSON.parse((event as MessageEvent<string>).data) as Schema<"LiveRows">).rows;
-      arrivals.push({ at: performance.now(), count: batch.length });
-      came += batch.length;
-      for (const row of batch) waiting.push(row);
-      if (waiting.length > 2 * ROWS_MAX) waiting = waiting.slice(-ROWS_MAX);
-    });
-    source.addEventListener("dropped", (event) => {
-      dropped += (JSON.parse((event as MessageEvent<string>).data) as Schema<"LiveDropped">).count;
-    });
+    const hear = () => {
+      source = new EventSource(`/api/live${query}`);
+      source.addEventListener("open", () => { isConnected = true; });
+      source.addEventListener("error", () => {
+        isConnected = false;
+        // Browsers connect again by themselves, but not after an answer that is an error, such as a proxy's.
+        if (source.readyState === EventSource.CLOSED) again = setTimeout(hear, AGAIN_MS);
+      });
+      source.addEventListener("rows", (event) => {
+        isConnected = true;
+        const batch = (JSON.parse((event as MessageEvent<string>).data) as Schema<"LiveRows">).rows;
+        arrivals.push({ at: performance.now(), count: batch.length });
+        came += batch.length;
+        for (const row of batch) waiting.push(row);
+        if (waiting.length > 2 * ROWS_MAX) waiting = waiting.slice(-ROWS_MAX);
+      });
+      source.addEventListener("dropped", (event) => {
+        dropped += (JSON.parse((event as MessageEvent<string>).data) as Schema<"LiveDropped">).count;
+      });
+    };
+    hear();
     const timer = setInterval(() => {
       const now = performance.now();
       while ((arrivals[0]?.at ?? now) < now - RATE_S * 1000) arrivals.shift();
@@ -68,6 +79,7 @@ export function useLive(query: string, isHeld: boolean): Live {
     }, SHOW_MS);
     return () => {
       clearInterval(timer);
+      clearTimeout(again);
       source.close();
       setLive(EMPTY);
     };

@@ -50,7 +50,7 @@ function Card({ model }: { model: Model }) {
   }, [model.over_time]);
   const hasLatency = latency.some((each) => each.values.some((value) => value !== null));
   return (
-    <Panel title={<Link to="/entity" search={{ kind: "model", name: model.model } as never}><Rec text={model.model} /></Link>} end={<><span className="faint small"><Rec text={model.providers.join(", ")} /></span>{model.drift.length > 0 ? <Badge tone="high">drift</Badge> : null}</>}>
+    <Panel title={<Link to="/entity" search={{ kind: "model", name: model.model } as never}><Rec text={model.model} /></Link>} end={<><span className="faint small cut"><Rec text={model.providers.join(", ")} /></span>{model.drift.length > 0 ? <Badge tone="high">drift</Badge> : null}</>}>
       <div className="stack-wide">
         <dl className="stat-row">
           <div className="stat"><dt>Calls</dt><dd className="num" title={count(model.calls)}>{short(model.calls)}</dd></div>

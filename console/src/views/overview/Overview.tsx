@@ -5,13 +5,14 @@ import { api, take, type Schema } from "../../api/client";
 import { useAt, useRange } from "../../lib/at";
 import { span } from "../../lib/time";
 import { count, counted, short } from "../../lib/units";
-import { standingOf, type RecordState } from "../../shell/RecordSign";
+import { standingOf } from "../../shell/RecordSign";
 import { Legend, TimeChart, type Series } from "../../ui/chart";
+import { Beginning } from "../../ui/beginning";
 import { Icon } from "../../ui/icons";
 import { Empty, Grade, Loading, PageHead, Panel, Problem, Sev, SEVERITIES } from "../../ui/parts";
 import { Rec, When } from "../../ui/text";
 
-type Overview = Omit<Schema<"Overview">, "record"> & { record: RecordState };
+type Overview = Schema<"Overview">;
 
 /** What happened, what needs somebody, and whether the record is whole. */
 export function OverviewView() {
@@ -29,6 +30,7 @@ export function OverviewView() {
   return (
     <div className="page">
       <PageHead title="Overview" />
+      {data.totals.model_calls + data.totals.tool_calls === 0 ? <Beginning /> : null}
       <div className="hero">
         <Needs overview={data} />
         <div className="stack-wide hero-side">
@@ -65,7 +67,7 @@ function Needs({ overview }: { overview: Overview }) {
         ))}
       </div>
       </div>
-      <h3 className="needs-title">Newest that are high or critical</h3>
+      <h3 className="needs-title">High and critical, the worst first</h3>
       <Grave rows={overview.grave} />
     </section>
   );
@@ -115,7 +117,7 @@ function DetectionChart({ overview, onRange }: { overview: Overview; onRange: (s
     series: SEVERITY_SERIES.map((each): Series => ({ ...each, values: overview.buckets.map((bucket) => bucket.detections[each.label]) })),
   }), [overview.buckets]);
   const total = series.reduce((sum, each) => sum + each.values.reduce<number>((sum, value) => sum + (value ?? 0), 0), 0);
-  return <TimeChart times={times} series={series} how="bars" onRange={onRange} label={`Detections over time: ${counted(total, "detection")} in ${times.length} steps`} format={(value) => (Number.isInteger(value) ? short(value) : "")} />;
+  return <TimeChart times={times} series={series} how="bars" height={140} onRange={onRange} label={`Detections over time: ${counted(total, "detection")} in ${times.length} steps`} format={(value) => (Number.isInteger(value) ? short(value) : "")} />;
 }
 
 function EventChart({ overview, onRange }: { overview: Overview; onRange: (since: string, until: string) => void }) {
@@ -126,14 +128,14 @@ function EventChart({ overview, onRange }: { overview: Overview; onRange: (since
       { label: "events", token: "accent-fill", values: overview.buckets.map((bucket) => bucket.events - bucket.errors) },
     ],
   }), [overview.buckets]);
-  return <TimeChart times={times} series={series} how="bars" onRange={onRange} label={`Events over time: ${counted(overview.totals.events, "event")}, ${count(overview.totals.errors)} failed`} />;
+  return <TimeChart times={times} series={series} how="bars" height={140} onRange={onRange} label={`Events over time: ${counted(overview.totals.events, "event")}, ${count(overview.totals.errors)} failed`} />;
 }
 
 function Grave({ rows }: { rows: Overview["grave"] }) {
   if (rows.length === 0) return <Empty icon="check" title="None that is high or critical">When there is one, it stands here until somebody looks at it.</Empty>;
   return (
     <ul className="lines">
-      {rows.map((row) => (
+      {rows.slice(0, 8).map((row) => (
         <li key={row.detection_id}>
           <Link to="/detections" search={{ id: row.detection_id, range: "90d" } as never} className="line">
             <Sev of={row.severity} />
@@ -153,7 +155,7 @@ function Risky({ rows }: { rows: Overview["entities"] }) {
   if (rows.length === 0) return <Empty icon="entities" title="No risk yet">Detections add to the risk of those they name; it halves each day.</Empty>;
   return (
     <ul className="lines">
-      {rows.slice(0, 6).map((row) => (
+      {rows.slice(0, 4).map((row) => (
         <li key={`${row.kind} ${row.name}`}>
           <Link to="/entity" search={{ kind: row.kind, name: row.name } as never} className="line">
             <span className="kind small faint">{row.kind}</span>

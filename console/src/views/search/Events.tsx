@@ -4,6 +4,7 @@ import { api, take } from "../../api/client";
 import { useAt, useRange } from "../../lib/at";
 import { LIST, useRows } from "../../lib/pages";
 import { counted } from "../../lib/units";
+import { isOwnAlone, OwnAlone } from "../../ui/beginning";
 import { EVENT_COLUMNS, KINDS, traceOf } from "../../ui/events";
 import { Empty, FilterChip, Loading, Problem } from "../../ui/parts";
 import { DataTable } from "../../ui/table";
@@ -47,6 +48,7 @@ export function Events() {
         <FilterInput onAdd={(name, value) => change({ [name]: value })} />
         {FILTERS.map((name) => (at[name] ? <FilterChip key={name} name={name} value={at[name] ?? ""} onRemove={() => change({ [name]: undefined })} /> : null))}
       </div>
+      {list.hasNextPage || !isOwnAlone(rows.map((row) => row.application)) ? null : <OwnAlone />}
       <section className="panel list-panel fill" aria-label="Events">
         {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || isLooking ? <Loading lines={12} /> : rows.length === 0 ? (
           <Empty icon="search" title="No event fits">Take a filter off, or choose a longer range of time above.</Empty>

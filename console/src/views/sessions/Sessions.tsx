@@ -4,6 +4,7 @@ import { api, take, type Schema } from "../../api/client";
 import { useAt, useRange } from "../../lib/at";
 import { LIST, useRows } from "../../lib/pages";
 import { count, counted, score, short } from "../../lib/units";
+import { isOwnAlone, OwnAlone } from "../../ui/beginning";
 import { Empty, FilterChip, Grade, Loading, PageHead, Problem, Sev, SEVERITIES, useTyped } from "../../ui/parts";
 import { DataTable, type Column } from "../../ui/table";
 import { Rec, When } from "../../ui/text";
@@ -55,6 +56,7 @@ export function Sessions() {
         </select>
         {(["user", "application", "agent"] as const).map((name) => (at[name] ? <FilterChip key={name} name={name} value={at[name] ?? ""} onRemove={() => change({ [name]: undefined })} /> : null))}
       </div>
+      {list.hasNextPage || !isOwnAlone(rows.map((row) => row.application)) ? null : <OwnAlone />}
       <section className="panel list-panel fill" aria-label="Sessions">
         {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || isLooking ? <Loading lines={12} /> : rows.length === 0 ? (
           <Empty icon="sessions" title="No session here" command="watchkeeper demo">In this range of time no session fits. To record some, replay the demonstration:</Empty>

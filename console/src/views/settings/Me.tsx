@@ -26,8 +26,8 @@ export function Me() {
           <dt>Key</dt><dd><Rec text={session.key_name} className="strong" /> <Rec text={session.key_id} className="mono small faint" /></dd>
           <dt>Role</dt><dd><Badge tone="accent">{session.role}</Badge></dd>
           <dt>You may</dt><dd><ul className="bullets">{session.permissions.map((each) => <li key={each}>{SAYS[each] ?? each}</li>)}</ul></dd>
-          <dt>Sign-in ends</dt><dd>{session.expires ? <When time={session.expires} how="full" /> : "–"}{session.idle_timeout_s ? <span className="faint">, or {span(session.idle_timeout_s * 1000)} after you last asked for something</span> : null}</dd>
-          {session.key_expires ? <><dt>Key ends</dt><dd><When time={session.key_expires} how="full" /></dd></> : null}
+          <dt>Sign-in ends</dt><dd>{session.expires ? <When time={session.expires} how="second" /> : "–"}{session.idle_timeout_s ? <span className="faint">, or {span(session.idle_timeout_s * 1000)} after you last asked for something</span> : null}</dd>
+          {session.key_expires ? <><dt>Key ends</dt><dd><When time={session.key_expires} how="second" /></dd></> : null}
           {session.session ? <><dt>In the record</dt><dd><Rec text={session.session} className="mono small" /></dd></> : null}
           <dt>Server</dt><dd className="mono small">{session.version}</dd>
         </dl>

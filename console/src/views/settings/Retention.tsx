@@ -30,7 +30,7 @@ export function Retention() {
             <table className="plain-table">
               <thead><tr><th>Name</th><th>Why</th><th>Since</th><th><span className="unseen">Actions</span></th></tr></thead>
               <tbody>{data.holds.map((hold) => (
-                <tr key={hold.name}><td><Rec text={hold.name} className="strong" /></td><td><Rec text={hold.reason} max={300} /></td><td><When time={hold.placed} how="full" /></td>
+                <tr key={hold.name}><td><Rec text={hold.name} className="strong" /></td><td><Rec text={hold.reason} max={300} /></td><td><When time={hold.placed} how="second" /></td>
                   <td className="right">{mayAdminister ? <button type="button" className="btn tiny" onClick={() => setReleasing(hold.name)}>Release</button> : null}</td></tr>
               ))}</tbody>
             </table>

@@ -1,8 +1,10 @@
+import { usePeople } from "../../api/people";
 import { useMay } from "../../api/session";
 import { useAt } from "../../lib/at";
 import { PageHead } from "../../ui/parts";
 import { KeysOfUsers } from "./Keys";
 import { Me } from "./Me";
+import { People } from "./People";
 import { Retention } from "./Retention";
 import { Rules } from "./Rules";
 import { SuppressionList } from "./Suppressions";
@@ -11,9 +13,11 @@ import { SuppressionList } from "./Suppressions";
 export function Settings() {
   const [at, change] = useAt<"tab" | "rule">();
   const mayAdminister = useMay("administer");
+  const { data: people } = usePeople();
   const tabs = [
     { id: "me", says: "You and this page" },
     ...(mayAdminister ? [{ id: "keys", says: "Keys and roles" }] : []),
+    ...(mayAdminister && people ? [{ id: "people", says: "People" }] : []),
     { id: "rules", says: "Rules" },
     { id: "suppressions", says: "Suppressions" },
     { id: "retention", says: "Retention and holds" },
@@ -27,7 +31,7 @@ export function Settings() {
           {tabs.map((each) => <button key={each.id} type="button" className="menu-item" aria-current={each.id === tab ? "page" : undefined} aria-checked={undefined} onClick={() => change({ tab: each.id, rule: undefined }, { push: true })}>{each.says}</button>)}
         </nav>
         <div className="stack-wide">
-          {tab === "me" ? <Me /> : tab === "keys" ? <KeysOfUsers /> : tab === "rules" ? <Rules /> : tab === "suppressions" ? <SuppressionList /> : <Retention />}
+          {tab === "me" ? <Me /> : tab === "keys" ? <KeysOfUsers /> : tab === "people" ? <People /> : tab === "rules" ? <Rules /> : tab === "suppressions" ? <SuppressionList /> : <Retention />}
         </div>
       </div>
     </div>

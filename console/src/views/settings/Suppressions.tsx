@@ -31,7 +31,7 @@ export function SuppressionList() {
                   <td><Link to="/detections" search={{ rule: row.rule, state: "all", suppressed: "yes", range: "90d" } as never} className="mono small"><Rec text={row.rule} max={60} /></Link></td>
                   <td>{row.entity ? <>{row.entity.kind} <Rec text={row.entity.name} className="strong" /></> : "anybody"}</td>
                   <td><Rec text={row.reason} max={200} /></td><td><Rec text={row.owner} /></td>
-                  <td className="nowrap">{row.is_over ? <Badge>over</Badge> : null} <When time={row.expires} how="full" /></td>
+                  <td className="nowrap">{row.is_over ? <Badge>over</Badge> : null} <When time={row.expires} how="second" /></td>
                   <td className="num right">{row.detections === null || row.detections === undefined ? "–" : count(row.detections)}</td>
                   <td className="right">{mayTriage && !row.is_over ? <button type="button" className="btn tiny" disabled={end.isPending} onClick={() => end.mutate(row.id)}>End it</button> : null}</td>
                 </tr>

@@ -30,7 +30,7 @@ export function Tokens() {
     <div className="page">
       <PageHead title="Tokens" end={<Choice label="By" value={by} options={BY} onChoose={(value) => change({ by: value === "user" ? undefined : value })} />} />
       {error ? <Problem error={error} retry={() => void refetch()} /> : isPending ? <Loading lines={10} /> : tokensOf(data.total) === 0 && data.rows.length === 0 ? (
-        <Empty icon="tokens" title="No tokens in this range of time">They are counted where the source tells them, as providers and instrumentations do.</Empty>
+        <Empty icon="tokens" title="No tokens in this range of time" command="watchkeeper run -- python my_agent.py">They are counted where the source tells them, as providers and instrumentations do. To record calls without touching code:</Empty>
       ) : <Usage data={data} by={by} />}
     </div>
   );

@@ -1,5 +1,6 @@
 import { Link } from "@tanstack/react-router";
 import { useEffect, useMemo } from "react";
+import { ApiProblem } from "../../api/problem";
 import { useMay } from "../../api/session";
 import { useAt } from "../../lib/at";
 import { useShortcuts } from "../../lib/shortcuts";
@@ -55,10 +56,11 @@ export function TraceView() {
   }, [at.event, first, view, isThere]);
 
   if (id === "") return <div className="page"><Empty icon="sessions" title="Which one?">Sessions lists them; the address of this view names one.</Empty></div>;
+  if (error instanceof ApiProblem && error.status === 404) return <NotHere />;
   if (error) return <div className="page"><Problem error={error} retry={() => void refetch()} /></div>;
   if (isPending) return <div className="page"><Loading lines={12} /></div>;
   if (data.events.length === 0) {
-    return <div className="page"><Empty icon="sessions" title="Nothing is recorded under this id">It may be older than the hot store, whose days `watchkeeper restore` brings back, or it was erased.</Empty></div>;
+    return <NotHere />;
   }
   const isWithheld = data.events.some((each) => each.pieces.some((piece) => piece.text === null || piece.text === undefined));
   const choose = (event: string) => change({ event });
@@ -98,6 +100,14 @@ export function TraceView() {
         </aside>
       </div>
     </div>
+  );
+}
+
+function NotHere() {
+  return (
+    <div className="page"><Empty icon="sessions" title="Nothing is recorded under this id" command="watchkeeper restore --help">
+      Sessions, traces and events are found by their ids. It may be older than the hot store, or it was erased. Days that are archived alone are brought back:
+    </Empty></div>
   );
 }
 

@@ -206,6 +206,12 @@ impl Outcome {
         matches!(self.verdict, Verdict::Caught | Verdict::NotObservable | Verdict::LeftOut) && self.twin.is_empty()
     }
 
+    /// The technique that it is a drill of: its own, or the first that must be told of it.
+    #[must_use]
+    pub fn technique(&self) -> Option<TechniqueId> {
+        self.subject.parse().ok().or_else(|| self.steps.iter().find_map(|step| step.expect.first()).copied())
+    }
+
     /// Whether it was played, and not only told of.
     #[must_use]
     pub fn is_played(&self) -> bool {

@@ -32,8 +32,21 @@ pub struct Seen {
     pub categories: BTreeSet<String>,
     /// Detections by the id of their rule.
     pub detections: BTreeMap<String, u64>,
+    /// Drills that were played on it, by the technique that each is of.
+    pub drills: BTreeMap<TechniqueId, Drilled>,
     /// What could not be asked of it, in words: what is missing may be there then.
     pub cut: Vec<String>,
+}
+
+/// Drills of a technique: attacks that were played on the server, to see whether they are told (`watchkeeper drill --server`).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Drilled {
+    /// Scenarios that were played; of each the last time counts.
+    pub played: u64,
+    /// Those of them that were told at the first step at which they can be seen.
+    pub caught: u64,
+    /// When one was played last (RFC 3339).
+    pub last: String,
 }
 
 /// How well a technique, or a rule of it, is covered, the worst first.
@@ -103,6 +116,9 @@ pub struct TechniqueCoverage {
     pub state: State,
     /// Detections in the record by its rules.
     pub detections: u64,
+    /// Drills of it that were played on this server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<Drilled>,
     /// The rules that are evidence of it and speak, by title.
     pub rules: Vec<RuleCoverage>,
 }
@@ -187,6 +203,7 @@ impl Coverage {
                 is_of_telemetry_logging: TELEMETRY_LOGGING.contains(&one.id.as_str()),
                 state: rules.iter().map(|rule| rule.state).max().unwrap_or(State::None),
                 detections: rules.iter().map(|rule| rule.detections).sum(),
+                drill: seen.and_then(|seen| seen.drills.get(&technique)).cloned(),
                 rules,
             })
         });

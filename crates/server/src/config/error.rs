@@ -7,6 +7,7 @@ use super::egress::EgressConfigError;
 use super::evidence::SEAL_INTERVAL_MS;
 use super::gateway::GatewayConfigError;
 use super::intel::IntelConfigError;
+use super::oidc::OidcConfigError;
 use super::sanitize::SanitizeConfigError;
 
 /// Why a configuration cannot be used.
@@ -42,6 +43,9 @@ pub enum ConfigError {
     /// Threat intelligence.
     #[error(transparent)]
     Intel(#[from] IntelConfigError),
+    /// Signing in by OpenID Connect.
+    #[error(transparent)]
+    Oidc(#[from] OidcConfigError),
     /// A witness.
     #[error("witness {url}: {what}")]
     Witness {

@@ -8,6 +8,7 @@ mod gateway;
 mod inspect;
 mod intel;
 mod mcp;
+mod oidc;
 mod rules;
 mod sanitize;
 
@@ -30,6 +31,8 @@ pub use self::inspect::{InspectConfig, OpinionKind, OpinionMode, SecondOpinionCo
 pub(crate) use self::intel::{Credentials, is_feed_name};
 pub use self::intel::{FeedConfig, FeedKind, IntelConfig, IntelConfigError};
 pub use self::mcp::{Mcp, McpMode, McpOnDrift, McpServer};
+pub(crate) use self::oidc::{CALLBACK_PATH, read_guarded, read_safe};
+pub use self::oidc::{OidcConfig, OidcConfigError, OidcRoles};
 pub use self::rules::RulesConfig;
 pub use self::sanitize::{RecoveryConfig, SanitizeConfig, SanitizeConfigError};
 use crate::forwarded::Network;
@@ -47,6 +50,8 @@ pub struct Config {
     pub listen: Listen,
     /// The certificate for all listeners; without it they speak plain text, on loopback only.
     pub tls: Option<Tls>,
+    /// By whose word people sign in at the console, beside keys.
+    pub oidc: Option<OidcConfig>,
     /// Where the gateway forwards to.
     pub upstream: Upstream,
     /// What the gateway does beside recording.
@@ -263,6 +268,9 @@ impl Config {
         self.rules.check()?;
         self.intel.check()?;
         evaluate::check(&self.evaluate)?;
+        if let Some(oidc) = &self.oidc {
+            oidc.check()?;
+        }
         if let Some(opinion) = &self.inspect.second_opinion {
             opinion.check()?;
         }
@@ -279,8 +287,8 @@ impl Config {
 }
 
 impl Config {
-    /// Names of hosts under which listeners on loopback may be called: those that are set, and those of the upstreams, for Bedrock's
-    /// clients sign the name of Bedrock's own host.
+    /// Names of hosts under which listeners on loopback may be called: those that are set, that of the console's public address where
+    /// people sign in there, and those of the upstreams, for Bedrock's clients sign the name of Bedrock's own host.
     #[must_use]
     pub fn known_hosts(&self) -> HashSet<String> {
         let upstream = &self.upstream;
@@ -290,6 +298,7 @@ impl Config {
             Some(&upstream.gemini),
             upstream.azure.as_ref(),
             upstream.bedrock.as_ref(),
+            self.oidc.as_ref().map(|oidc| &oidc.redirect_url),
         ];
         let of_urls =
             urls.into_iter().flatten().filter_map(|url| Some(url.parse::<axum::http::Uri>().ok()?.host()?.to_ascii_lowercase()));

@@ -137,7 +137,7 @@ async fn prove(
     Extension(caller): Extension<Caller>,
     Query(query): Query<ProofQuery>,
 ) -> Result<Response, ApiError> {
-    if caller.asker.proof != Proof::Local {
+    if caller.asker.who.proof() != Proof::Local {
         return Err(ApiError::new(StatusCode::FORBIDDEN, "this is for commands on the server's own machine"));
     }
     let local = *api.local.get().ok_or_else(|| ApiError::stopped("the server is not ready yet"))?;
@@ -163,7 +163,7 @@ impl Api {
     }
 
     /// Records what a caller has administered; `told` is what the object was before, or is since then.
-    async fn note_admin(&self, caller: &Caller, name: &str, action: &str, object: &str, told: Option<(Key, String)>) {
+    pub(super) async fn note_admin(&self, caller: &Caller, name: &str, action: &str, object: &str, told: Option<(Key, String)>) {
         let mut event = internal(Kind::Admin, name);
         caller.asker.sign(&mut event);
         event.set(attr::EVENT_ACTION, action);

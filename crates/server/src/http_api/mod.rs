@@ -4,12 +4,15 @@ mod administration;
 mod admission;
 mod assets;
 mod console;
+mod drills;
 mod error;
 mod evaluations;
 mod lifecycle;
 mod log_key;
 mod mcp;
+mod oidc;
 mod openapi;
+mod people;
 mod read;
 mod readers;
 mod refusals;
@@ -31,11 +34,12 @@ pub(crate) use self::admission::{note_refused_by_proxy, require_gateway_key, req
 pub use self::admission::{refuse_browsers, refuse_strange_hosts};
 pub(crate) use self::console::live::Hub;
 use self::error::{ApiError, Body, Query};
+pub(crate) use self::oidc::Oidc;
 use self::readers::Readers;
 use self::refusals::Refusals;
 use crate::access::{Access, Role};
 use crate::api_keys::{ApiKeys, KeyInfo};
-use crate::asker::{Asker, client_of};
+use crate::asker::{Asker, Person, Who, client_of};
 use crate::coverage::Answered;
 use crate::node::{Node, internal};
 use crate::peer::Ends;
@@ -56,6 +60,8 @@ pub(crate) struct Api {
     /// What proves to local commands which server this is, and where it listens for them.
     proof: ServerProof,
     local: OnceLock<SocketAddr>,
+    /// By whose word people sign in at the console, beside keys.
+    oidc: Option<Oidc>,
     /// Sign-ins at the console.
     pub(crate) sessions: sign_in::Sessions,
     /// What people decided.
@@ -81,14 +87,18 @@ pub(crate) struct Caller {
 impl Caller {
     /// Whoever holds one of our keys.
     pub(crate) fn with_key(key: KeyInfo) -> Self {
-        let asker = Asker { id: key.id, name: Some(key.name), operator: None, proof: Proof::ApiKey, client: None, session: None };
-        Self { asker, role: key.role }
+        Self { asker: Who::Key { id: key.id, name: key.name }.into(), role: key.role }
+    }
+
+    /// Somebody for whom the OpenID provider vouches.
+    pub(crate) fn of_person(person: Person, role: Role) -> Self {
+        Self { asker: Who::Person(person).into(), role }
     }
 
     /// With what the connection and the headers tell: the user of this machine who holds the local token, and the name that the caller
     /// gives for themselves.
     fn told_by(self, request: &Request) -> Self {
-        let uid = request.extensions().get::<Ends>().filter(|_| self.asker.proof == Proof::Local).and_then(Ends::peer_uid);
+        let uid = request.extensions().get::<Ends>().filter(|_| self.asker.who.proof() == Proof::Local).and_then(Ends::peer_uid);
         let asker = uid.map_or(self.asker, Asker::of_user);
         let operator = request.headers().get(&OPERATOR_HEADER).and_then(|name| std::str::from_utf8(name.as_bytes()).ok());
         let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| *peer);
@@ -98,7 +108,7 @@ impl Caller {
 }
 
 impl Api {
-    pub(crate) fn new(node: Arc<Node>, keys: Arc<ApiKeys>, local_token: String) -> Result<Self, TriageError> {
+    pub(crate) fn new(node: Arc<Node>, keys: Arc<ApiKeys>, local_token: String, oidc: Option<Oidc>) -> Result<Self, TriageError> {
         let proof = ServerProof::new(node.keyring())?;
         let (sessions, refusals, covered) = (sign_in::Sessions::default(), Refusals::default(), Answered::default());
         let triage = Arc::new(Triage::open(node.data(), node.keyring())?);
@@ -109,6 +119,7 @@ impl Api {
             local_token,
             proof,
             local: OnceLock::new(),
+            oidc,
             sessions,
             refusals,
             triage,
@@ -199,15 +210,17 @@ pub(crate) use self::console::span::time_of;
 /// Every route of the console's origin.
 pub(crate) fn router(api: Arc<Api>) -> Router {
     let recorder = api.node.recorder();
-    let open = sign_in::router(api.clone()).merge(assets::router());
+    let open = sign_in::router(api.clone()).merge(oidc::router(&api)).merge(assets::router());
     let send =
         read::scored(&api).merge(mcp::sensors(&api)).merge(capture::api::router(recorder, capture::api::Limits::default()));
     let record = read::shown(&api).merge(log_key::shown(&api)).merge(mcp::shown(&api)).merge(lifecycle::shown(api.clone()));
     let record = record.merge(rules::shown(&api)).merge(console::shown(&api));
     let administer = administration::router(&api)
+        .merge(people::router(&api))
         .merge(log_key::administered(&api))
         .merge(mcp::administered(&api))
         .merge(evaluations::router(&api))
+        .merge(drills::router(&api))
         .merge(lifecycle::router(api.clone()));
     let guarded = |router, access| admission::guarded(router, &api, access);
     open.merge(guarded(send, Access::Send))
@@ -229,6 +242,10 @@ async fn secure_headers(mut response: Response) -> Response {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    // What a stream sets itself is weaker. Files of the console may be kept.
+    let is_stream = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    if is_stream || !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     response
 }

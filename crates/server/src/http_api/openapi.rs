@@ -3,11 +3,11 @@
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
-use super::console::types::ErrorBody;
+use super::console::types::{ErrorBody, ErrorMessage};
 use super::console::{
     detections, entities, events, integrity, live, overview, rules as in_force, searches, session, suppressions, usage,
 };
-use super::{administration, lifecycle, read, rules, sign_in};
+use super::{administration, lifecycle, oidc, people, read, rules, sign_in};
 
 /// How a request is refused.
 #[derive(IntoResponses)]
@@ -24,14 +24,15 @@ pub(crate) enum Refused {
 #[openapi(
     info(title = "Watchkeeper", description = "The HTTP API of the console and for programs. `docs/reference/api.md` says more.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
-        sign_in::sign_in, sign_in::sign_out, session::session, overview::overview, live::live, events::events, events::event, events::sessions,
+        sign_in::sign_in, sign_in::sign_out, oidc::providers, oidc::start, oidc::callback, session::session, overview::overview, live::live, events::events, events::event, events::sessions,
         read::trace, read::search, read::query, searches::schema, searches::list, searches::create, searches::remove,
         detections::detections, detections::groups, detections::detection, detections::similar, detections::triage, detections::triage_one,
         suppressions::list, suppressions::create, suppressions::end, entities::entities, entities::entity, usage::models, usage::tokens,
         rules::coverage, rules::explain, in_force::rules, in_force::rule, integrity::integrity, integrity::log_file, read::status,
-        administration::list_keys, administration::create_key, administration::revoke_key, lifecycle::list_holds, lifecycle::place_hold,
+        administration::list_keys, administration::create_key, administration::revoke_key, people::list, people::end_sessions, lifecycle::list_holds, lifecycle::place_hold,
         lifecycle::release_hold, lifecycle::retention, lifecycle::evidence,
     ),
+    components(schemas(ErrorBody, ErrorMessage)),
     modifiers(&Keys),
     security(("key" = []), ("bearer" = []), ("session" = [])),
 )]

@@ -120,7 +120,7 @@ pub enum EraseError {
     #[error("reference: 1 to 1,024 bytes are needed, such as the number of the request")]
     Reference,
     /// Nobody takes their own tracks away.
-    #[error("subject: {0} is the key that asks; what its holder did stays in the record")]
+    #[error("subject: {0} names the key or the person that asks; what they did stays in the record")]
     Own(String),
     /// A name that stands nearly everywhere.
     #[error(

@@ -93,7 +93,8 @@ fn a_change_of_the_policy_is_recorded_with_old_and_new_before_it_holds() {
     let events = told(&node, POLICY_EVENT);
     let [event] = events.as_slice() else { panic!("{events:?}") };
     let user = event.identity.user.as_ref().unwrap();
-    assert_eq!((user.id.clone(), user.name.clone()), (Asker::of_process().id, Asker::of_process().name));
+    let asker = Asker::of_process();
+    assert_eq!((user.id.clone(), user.name.as_deref()), (asker.id(), asker.name()));
     let (old, new) = (list(event, "watchkeeper.retention.old"), list(event, "watchkeeper.retention.new"));
     assert_eq!((old.len(), new.len()), (1, 2), "{old:?} {new:?}");
     assert!(old[0].starts_with("class {\"name\":\"hipaa\"") && old[0].contains("\"min_days\":2192"), "{old:?}");
@@ -127,7 +128,7 @@ fn what_was_sealed_before_a_change_stays_a_day_and_what_was_promised_stays_longe
     assert_eq!(classes(&swept), (vec!["gdpr-default"], vec![]), "what was sealed under a law is not over");
     let events = told(&node, "retention.drop");
     let [event] = events.as_slice() else { panic!("{events:?}") };
-    assert_eq!(event.identity.user.as_ref().unwrap().id, Asker::of_process().id);
+    assert_eq!(event.identity.user.as_ref().unwrap().id, Asker::of_process().id());
     let attribute = |key: &'static str| serde_json::to_value(&event.attributes[&Key::of(key)]).unwrap();
     assert_eq!(attribute("watchkeeper.retention.asked"), "request");
     assert_eq!(attribute("watchkeeper.retention.class"), "gdpr-default");

@@ -29,7 +29,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use capture::RecordError;
-use event::{Key, Proof, Timestamp, attr};
+use event::{Key, Timestamp, attr};
 use serde::{Deserialize, Serialize};
 
 use self::archiver::{Archiver, ArchiverError, Swept};
@@ -176,8 +176,8 @@ impl Node {
         if asked.reference.as_deref().is_some_and(|reference| !fits(reference)) {
             return Err(EraseError::Reference);
         }
-        if asker.proof == Proof::ApiKey && asker.id == *subject {
-            return Err(EraseError::Own(asker.id.clone()));
+        if let Some(own) = std::iter::once(subject).chain(aliases).find(|name| asker.who.is(name)) {
+            return Err(EraseError::Own(own.clone()));
         }
         let target = Target::new(self.pipeline().sanitizer(), subject, aliases);
         let request = format!("erasure-{}", event::EventId::random());

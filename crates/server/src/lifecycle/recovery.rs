@@ -188,7 +188,7 @@ impl Node {
             request: format!("recovery-{}", EventId::random()),
             record: event.id.to_string(),
             reason: reason.to_owned(),
-            by: asker.name.as_ref().map_or_else(|| asker.id.clone(), |name| format!("{name} ({})", asker.id)),
+            by: asker.to_string(),
             at: Timestamp::now().rfc3339(),
             sealed: shares.collect(),
             tag: String::new(),

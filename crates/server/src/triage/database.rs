@@ -5,7 +5,7 @@ use std::path::Path;
 use keys::{Keyring, Secret};
 use rusqlite::{Connection, OpenFlags};
 
-use super::TriageError;
+use super::{TriageError, people};
 use crate::data_dir::DataDir;
 
 /// The file below `state/`.
@@ -15,7 +15,7 @@ const FILE: &str = "triage.db";
 const KEY: &str = "triage database key";
 
 /// Version of the tables.
-const SCHEMA_VERSION: i64 = 1;
+const SCHEMA_VERSION: i64 = 2;
 
 /// How long a write waits for whoever copies the file.
 const BUSY_WAIT: std::time::Duration = std::time::Duration::from_secs(5);
@@ -43,7 +43,10 @@ pub(super) fn open(data: &DataDir, keyring: &Keyring) -> Result<Connection, Tria
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match found {
         SCHEMA_VERSION => {}
-        0 => connection.execute_batch(&format!("BEGIN;{TABLES}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"))?,
+        0 => connection
+            .execute_batch(&format!("BEGIN;{TABLES}{};PRAGMA user_version = {SCHEMA_VERSION};COMMIT;", people::TABLE))?,
+        // Before there were people.
+        1 => connection.execute_batch(&format!("BEGIN;{};PRAGMA user_version = {SCHEMA_VERSION};COMMIT;", people::TABLE))?,
         found => return Err(TriageError::Schema { found, known: SCHEMA_VERSION }),
     }
     Ok(connection)

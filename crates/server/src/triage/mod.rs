@@ -1,7 +1,8 @@
-//! What people decide: states of detections, suppressions, saved searches. In a database of its own (`DIR/state/triage.db`, SQLCipher): it
+//! What people decide: states of detections, suppressions, saved searches; and who of them has signed in. In a database of its own (`DIR/state/triage.db`, SQLCipher): it
 //! is not derived from the record and outlives the hot store's days. Each change is an `admin` event of the record, too.
 
 mod database;
+mod people;
 mod searches;
 mod suppressions;
 
@@ -17,6 +18,7 @@ use utoipa::ToSchema;
 
 use crate::data_dir::DataDir;
 
+pub(crate) use self::people::KnownPerson;
 pub(crate) use self::searches::{NewSearch, SavedSearch};
 pub(crate) use self::suppressions::{NewSuppression, SuppressedEntity, Suppression};
 

@@ -308,9 +308,13 @@ pub struct Shown {
     pub events: Vec<String>,
     /// Digest of the rule's text.
     pub rule_digest: Option<String>,
+    /// Techniques of MITRE ATLAS.
+    pub techniques: Vec<String>,
+    /// Name of the runbook that says what to do.
+    pub runbook: Option<String>,
 }
 
-/// What the attributes of a detection say of its evidence, its events and its rule's digest.
+/// What the attributes of a detection say of its evidence, its events and its rule.
 pub(super) fn evidence(attributes: &str) -> Shown {
     let mut attributes: serde_json::Value = serde_json::from_str(attributes).unwrap_or_default();
     let mut take = |key: event::Key| attributes.get_mut(key.as_str()).map(serde_json::Value::take).unwrap_or_default();
@@ -320,7 +324,9 @@ pub(super) fn evidence(attributes: &str) -> Shown {
     };
     let events = serde_json::from_value(take(event::attr::DETECTION_EVENTS)).unwrap_or_default();
     let rule_digest = take(event::attr::DETECTION_RULE_DIGEST).as_str().map(str::to_owned);
-    Shown { evidence, events, rule_digest }
+    let techniques = serde_json::from_value(take(event::attr::DETECTION_TECHNIQUES)).unwrap_or_default();
+    let runbook = take(event::attr::DETECTION_RUNBOOK).as_str().map(str::to_owned);
+    Shown { evidence, events, rule_digest, techniques, runbook }
 }
 
 /// Evidence without what it quotes. Numbers stay: counts and measures say nothing of what was said.

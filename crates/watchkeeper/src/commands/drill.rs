@@ -119,6 +119,9 @@ async fn played_elsewhere(url: &str, key: String, ca: Option<&Path>, scenarios: 
     let why = "it tells of past weeks first, which would become habits of the server that is drilled; drill without --server";
     let left_out = left_out.into_iter().map(|scenario| Outcome::unplayed(&scenario, Verdict::LeftOut, Some(why.to_owned())));
     let mut outcomes = play_all(&target, scenarios).await?;
+    if let Err(error) = target.tell(&outcomes).await {
+        complain(&format!("the server does not tell these drills in its coverage: {error:#}"));
+    }
     outcomes.extend(left_out);
     Ok(outcomes)
 }

@@ -5,7 +5,7 @@ use std::process::Output;
 use serde_json::Value;
 
 use crate::otlp::certificates;
-use crate::support::{Server, watchkeeper};
+use crate::support::{Server, http, watchkeeper};
 
 /// What a drill says, and how it ended.
 fn told(output: &Output) -> Value {
@@ -104,6 +104,17 @@ fn a_server_that_runs_is_drilled_by_its_api_and_history_is_left_out() {
     assert_eq!(output.status.code(), Some(0));
     let real = server.query("SELECT count(*) AS n FROM detections WHERE session_id NOT LIKE 'drill.%'");
     assert_eq!(real[0]["n"], 0, "every detection can be told from real ones");
+    // What somebody else sends under that name is no drill.
+    let forged = serde_json::json!({ "kind": "admin", "name": "drill.play", "attributes": {
+        "watchkeeper.admin.object": "forged", "watchkeeper.admin.after": r#"{"technique":"AML.T0101","verdict":"missed"}"# } });
+    let key = [("x-watchkeeper-key", server.key.as_deref().unwrap())];
+    assert_eq!(http(&server.console, "POST", "/v1/events", &key, forged.to_string().as_bytes()).status, 200);
+    server.settle();
+    let covered = http(&server.console, "GET", "/api/rules/coverage?days=1", &key, b"").body;
+    let covered: Value = serde_json::from_slice(&covered).unwrap();
+    let technique = covered["techniques"].as_array().unwrap().iter().find(|one| one["technique"] == "AML.T0101").unwrap();
+    let expected = serde_json::json!({ "played": 1, "caught": 1, "last": technique["drill"]["last"] });
+    assert_eq!(technique["drill"], expected, "coverage tells what was drilled");
     let output = watchkeeper()
         .args(["drill", "--json", "--case", "tampered-byte", "--case", "off-hours", "--server", &server.console])
         .env("WATCHKEEPER_API_KEY", server.key.clone().unwrap())

@@ -42,6 +42,7 @@ mod mcp;
 mod mistakes;
 #[path = "../../../archive/src/objects/moto.rs"]
 mod moto;
+mod oidc;
 mod otlp;
 mod pins;
 mod planted_secrets;

@@ -104,15 +104,16 @@ pub(super) async fn detection(
         api.note_reveal(&caller, "detection", &id, query.reason.as_deref()).await?;
     }
     let triage = api.triage.clone();
-    let (row, store::Shown { evidence, events, rule_digest }) =
+    let (row, store::Shown { evidence, events, rule_digest, mut techniques, runbook }) =
         api.read(move |reader| Ok((reader.detection(&id, &*triage)?, reader.detection_evidence(&id)?))).await?;
     let rule_now = match &row.detection.rule {
         Some(rule) => api.rule_shown(rule).await?,
         None => None,
     };
-    let of_rule = rule_now.as_ref().and_then(|rule| detect::runbook(rule.runbook.as_deref()?));
-    let of_detector = || detect::runbook_of_detector(row.detection.rule.as_deref()?);
-    let runbook = of_rule.or_else(of_detector).map(str::to_owned);
+    let runbook = runbook.as_deref().and_then(detect::runbook).map(str::to_owned);
+    if techniques.is_empty() {
+        techniques.extend(row.detection.technique.clone());
+    }
     let detail = DetectionDetail {
         evidence: if texts { evidence } else { without_values(evidence) },
         withheld: !texts,
@@ -120,7 +121,7 @@ pub(super) async fn detection(
         rule_digest,
         rule_now,
         runbook,
-        frameworks: super::rules::frameworks(row.detection.technique.as_deref()),
+        frameworks: super::rules::frameworks(&techniques),
         history: api.triage.history(&row.detection.detection_id)?,
         suppression: row.suppressed_by.as_ref().and_then(|id| api.triage.suppression_by_id(id)),
         row,
@@ -222,7 +223,7 @@ async fn triaged(api: &Arc<Api>, caller: &Caller, ids: Vec<String>, patch: Triag
     }
     let ids: Vec<String> = before.iter().map(|row| row.detection.detection_id.clone()).collect();
     let (triage, asker) = (api.triage.clone(), caller.asker.clone());
-    let changed = tokio::task::spawn_blocking(move || triage.change(&ids, &patch, &asker.id, asker.name.as_deref())).await;
+    let changed = tokio::task::spawn_blocking(move || triage.change(&ids, &patch, &asker.id(), asker.name())).await;
     changed.map_err(ApiError::stopped)??;
     let now = |row: DetectionRow| {
         let marked = api.triage.of(&row.detection.detection_id);

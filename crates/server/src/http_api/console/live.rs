@@ -16,6 +16,7 @@ use store::{DetectionRow, EventFilter, EventRow, QueryError, Reader};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::types::{Live, LiveDetections, LiveDropped, LiveQuery, LiveRows};
+use crate::asker::Who;
 use crate::http_api::openapi::Refused;
 use crate::http_api::{Api, ApiError, Caller, Query};
 use crate::node::Progress;
@@ -324,6 +325,7 @@ impl Api {
     /// Whether whoever asked for a stream may still see what comes.
     fn is_still_signed_in(&self, caller: &Caller) -> bool {
         let has_session = caller.asker.session.as_ref().is_none_or(|session| self.sessions.is_open(session));
-        has_session && (caller.asker.proof == event::Proof::Local || self.key_by_id(&caller.asker.id).is_some())
+        let has_ended = matches!(&caller.asker.who, Who::Key { id, .. } if self.key_by_id(id).is_none());
+        has_session && !has_ended
     }
 }

@@ -13,7 +13,7 @@ use crate::http_api::openapi::Refused;
 use crate::http_api::{Api, ApiError, Query};
 use crate::standing::Standing;
 
-/// Newest grave detections, and entities with the highest risk, that are told.
+/// Open detections that are critical or high, and entities with the highest risk, that are told.
 const TOLD_MAX: usize = 10;
 
 /// What happened, what needs somebody, and whether the record is whole.
@@ -31,21 +31,26 @@ pub(super) async fn overview(State(api): State<Arc<Api>>, Query(query): Query<Sp
     let (triage, node) = (api.triage.clone(), api.node.clone());
     let overview = api.read(move |reader| {
         let buckets = reader.over_time(&span.buckets)?;
-        let (mut open, mut acknowledged, mut grave) = (Severities::default(), Severities::default(), Vec::new());
+        let (mut open, mut acknowledged) = (Severities::default(), Severities::default());
+        let (mut critical, mut high) = (Vec::new(), Vec::new());
         let filter =
             DetectionFilter { states: vec![store::State::Open, store::State::Acknowledged], ..DetectionFilter::default() };
         reader.each_detection(&filter, &*triage, &mut |row: DetectionRow| {
             let severity = row.detection.severity.as_str();
             if row.state == store::State::Open {
                 open.add(severity);
-                if grave.len() < TOLD_MAX && matches!(severity, "high" | "critical") {
-                    grave.push(row);
+                // Each of the two may fill the list: the critical ones come first.
+                match severity {
+                    "critical" if critical.len() < TOLD_MAX => critical.push(row),
+                    "high" if high.len() < TOLD_MAX => high.push(row),
+                    _ => {}
                 }
             } else {
                 acknowledged.add(severity);
             }
             true
         })?;
+        let grave = critical.into_iter().chain(high).take(TOLD_MAX).collect();
         let mut entities = reader.entities(now_ns())?.page(None, None, TOLD_MAX, None)?.rows;
         entities.retain(|entity| entity.risk > 0.0);
         let record = RecordState::of(&node, node.standing_by(reader)?);

@@ -80,7 +80,7 @@ pub(super) async fn rule(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
     let file = PathBuf::from(&row.file);
     let text = tokio::task::spawn_blocking(move || text_of(&file)).await.map_err(ApiError::stopped)?;
     let runbook_text = row.runbook.as_deref().and_then(detect::runbook).map(str::to_owned);
-    let frameworks = frameworks(row.techniques.first().map(String::as_str));
+    let frameworks = frameworks(&row.techniques);
     Ok(Json(RuleDetail { row, text, runbook_text, frameworks }).into_response())
 }
 
@@ -180,21 +180,30 @@ async fn hits(api: &Api) -> Result<HashMap<String, u64>, ApiError> {
     hits.await
 }
 
-/// What frameworks call a technique.
-pub(super) fn frameworks(technique: Option<&str>) -> Frameworks {
-    let Some(id) = technique.and_then(|id| id.parse::<TechniqueId>().ok()) else { return Frameworks::default() };
-    let technique = id.technique();
-    let entries = |ids: Vec<String>| -> Vec<FrameworkEntry> {
+/// What frameworks call techniques.
+pub(super) fn frameworks(techniques: &[String]) -> Frameworks {
+    let entries = |ids: BTreeSet<String>| -> Vec<FrameworkEntry> {
         let named = |id: String| FrameworkEntry { name: framework_entries().get(&id).cloned().unwrap_or_default(), id };
         ids.into_iter().map(named).collect()
     };
-    let crosswalk = id.crosswalk();
-    let tactics = atlas().tactics.iter().filter(|tactic| technique.tactics.contains(&tactic.id));
+    let (mut atlas_entries, mut tactics) = (Vec::new(), BTreeSet::new());
+    let (mut owasp_llm, mut owasp_agentic, mut nist) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    for id in techniques.iter().filter_map(|id| id.parse::<TechniqueId>().ok()) {
+        let technique = id.technique();
+        atlas_entries.push(FrameworkEntry { id: technique.id.clone(), name: technique.name.clone() });
+        tactics.extend(technique.tactics.iter().cloned());
+        let crosswalk = id.crosswalk();
+        owasp_llm.extend(crosswalk.owasp_llm);
+        owasp_agentic.extend(crosswalk.owasp_agentic);
+        nist.extend(crosswalk.nist);
+    }
+    // In the order of the matrix.
+    let tactics = atlas().tactics.iter().filter(|tactic| tactics.contains(&tactic.id));
     Frameworks {
-        atlas: Some(FrameworkEntry { id: technique.id.clone(), name: technique.name.clone() }),
+        atlas: atlas_entries,
         tactics: tactics.map(|tactic| FrameworkEntry { id: tactic.id.clone(), name: tactic.name.clone() }).collect(),
-        owasp_llm: entries(crosswalk.owasp_llm),
-        owasp_agentic: entries(crosswalk.owasp_agentic),
-        nist: entries(crosswalk.nist),
+        owasp_llm: entries(owasp_llm),
+        owasp_agentic: entries(owasp_agentic),
+        nist: entries(nist),
     }
 }

@@ -23,7 +23,7 @@ use crate::triage::{NewSearch, SavedSearch};
     description = "Role: auditor.",
 )]
 pub(super) async fn list(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>) -> Result<Response, ApiError> {
-    let (triage, owner) = (api.triage.clone(), caller.asker.id.clone());
+    let (triage, owner) = (api.triage.clone(), caller.asker.id());
     let searches = tokio::task::spawn_blocking(move || triage.searches(&owner)).await.map_err(ApiError::stopped)??;
     let rows = searches.into_iter().map(|search| SearchRow::of(search, &caller)).collect();
     Ok(Json(SavedSearches { rows }).into_response())
@@ -52,7 +52,7 @@ pub(super) async fn create(
     let query = serde_json::from_str(&query).map_err(|_| {
         ApiError::bad_request("query: it has a secret or personal data in it, which is not kept; leave that out of the search")
     })?;
-    let search = NewSearch { name, query, ..request }.check(&caller.asker.id, caller.asker.name.as_deref())?;
+    let search = NewSearch { name, query, ..request }.check(&caller.asker.id(), caller.asker.name())?;
     let (triage, kept) = (api.triage.clone(), search.clone());
     tokio::task::spawn_blocking(move || triage.add_search(&kept)).await.map_err(ApiError::stopped)??;
     Ok(Json(SearchRow::of(search, &caller)).into_response())
@@ -106,7 +106,7 @@ pub(super) async fn schema() -> Response {
 }
 
 fn is_own(search: &SavedSearch, caller: &Caller) -> bool {
-    search.owner == caller.asker.id || caller.role.allows(Access::Administer)
+    search.owner == caller.asker.id() || caller.role.allows(Access::Administer)
 }
 
 impl SearchRow {

@@ -8,8 +8,9 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use event::Timestamp;
 
-use super::types::{Permission, SessionInfo};
+use super::types::{Permission, PersonInfo, SessionInfo};
 use crate::access::Access;
+use crate::asker::{Person, Who};
 use crate::http_api::openapi::Refused;
 use crate::http_api::sign_in::{Counts, IDLE_TIMEOUT};
 use crate::http_api::{Api, ApiError, Caller};
@@ -45,15 +46,24 @@ impl SessionInfo {
         ];
         let allowed = permissions.into_iter().filter(|(access, _)| caller.role.allows(*access));
         Self {
-            key_id: caller.asker.id.clone(),
-            key_name: caller.asker.name.clone(),
+            key_id: caller.asker.id(),
+            key_name: caller.asker.name().map(str::to_owned),
+            person: match &caller.asker.who {
+                Who::Person(Person { subject, issuer, name, email }) => Some(PersonInfo {
+                    subject: subject.clone(),
+                    name: name.clone(),
+                    email: email.clone(),
+                    provider: issuer.clone(),
+                }),
+                _ => None,
+            },
             role: caller.role,
             permissions: allowed.map(|(_, permission)| permission).collect(),
             session: caller.asker.session.clone(),
             expires: left.map(|(left, _)| from_now(left)),
             idle_timeout_s: left.map(|_| IDLE_TIMEOUT.as_secs()),
             idle_expires: left.map(|(_, idle)| from_now(idle)),
-            key_expires: api.key_by_id(&caller.asker.id).and_then(|key| key.expires()),
+            key_expires: api.key_by_id(&caller.asker.id()).and_then(|key| key.expires()),
             version: env!("CARGO_PKG_VERSION"),
         }
     }

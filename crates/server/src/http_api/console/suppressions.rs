@@ -71,7 +71,7 @@ pub(super) async fn create(
         entity: request.entity.map(|entity| SuppressedEntity { name: clean(&entity.name), ..entity }),
         ..request
     };
-    let suppression = request.check(&caller.asker.id)?;
+    let suppression = request.check(&caller.asker.id())?;
     api.triage.has_room_for_suppression()?;
     put(&api, suppression_event(&caller, "create", None, &suppression), suppression.clone()).await?;
     Ok(Json(suppression).into_response())

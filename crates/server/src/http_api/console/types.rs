@@ -51,11 +51,14 @@ pub(crate) enum Permission {
 /// Who is signed in.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct SessionInfo {
-    /// The key's id; `local` for commands on the server's own machine.
+    /// What the record calls whoever asks: the key's id; `oidc:` and the subject of a person; `local` or `uid:` and a number for commands on
+    /// the server's own machine.
     pub(crate) key_id: String,
-    /// The key's name.
+    /// The key's name, or the person's.
     pub(crate) key_name: Option<String>,
-    /// Its role.
+    /// The person, where one signed in by OpenID Connect and not with a key.
+    pub(crate) person: Option<PersonInfo>,
+    /// The role.
     pub(crate) role: Role,
     /// What that may do.
     pub(crate) permissions: Vec<Permission>,
@@ -71,6 +74,19 @@ pub(crate) struct SessionInfo {
     pub(crate) key_expires: Option<String>,
     /// Version of the server.
     pub(crate) version: &'static str,
+}
+
+/// A person who signed in by OpenID Connect.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct PersonInfo {
+    /// Names them at the provider (`sub`).
+    pub(crate) subject: String,
+    /// What they are called there.
+    pub(crate) name: Option<String>,
+    /// Their address there.
+    pub(crate) email: Option<String>,
+    /// The provider (`iss`).
+    pub(crate) provider: String,
 }
 
 /// A sign-in.
@@ -141,7 +157,6 @@ pub(crate) struct Overview {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct RecordState {
     /// How far recording, sealing, indexing and detection are.
-    #[schema(inline)]
     pub(crate) progress: Progress,
     /// Why nothing is recorded any more, if that is so.
     pub(crate) stopped: Option<String>,
@@ -410,9 +425,9 @@ pub(crate) struct FrameworkEntry {
 /// What frameworks call it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, ToSchema)]
 pub(crate) struct Frameworks {
-    /// MITRE ATLAS.
-    pub(crate) atlas: Option<FrameworkEntry>,
-    /// Tactics of that technique.
+    /// Techniques of MITRE ATLAS.
+    pub(crate) atlas: Vec<FrameworkEntry>,
+    /// Tactics of those techniques.
     pub(crate) tactics: Vec<FrameworkEntry>,
     /// OWASP Top 10 for LLM Applications 2025.
     pub(crate) owasp_llm: Vec<FrameworkEntry>,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
-use assure::drill::{Side, Told};
+use assure::drill::{Outcome, Side, Told};
 use bytes::Bytes;
 use event::{TechniqueId, Timestamp};
 use http::{Method, Uri};
@@ -125,6 +125,19 @@ impl Target {
         for events in events.chunks(EVENTS_MAX) {
             self.call(Method::POST, "/v1/events", Some(&Value::from(events))).await?;
         }
+        Ok(())
+    }
+
+    /// Has the server record what came of the drills that are of a technique, so that its coverage tells them.
+    pub(super) async fn tell(&self, outcomes: &[Outcome]) -> anyhow::Result<()> {
+        let told = |outcome: &Outcome| {
+            let technique = outcome.technique()?;
+            outcome
+                .is_played()
+                .then(|| json!({ "scenario": outcome.scenario, "technique": technique, "verdict": outcome.verdict }))
+        };
+        let drills: Vec<Value> = outcomes.iter().filter_map(told).collect();
+        self.call(Method::POST, "/api/drills", Some(&json!({ "drills": drills }))).await?;
         Ok(())
     }
 

@@ -1,0 +1,43 @@
+import { Icon } from "./icons";
+import { Command, Panel } from "./parts";
+
+/** What the server records of itself bears this name. */
+const OWN = "watchkeeper";
+
+/** Whether rows tell of nothing but the server itself. */
+export const isOwnAlone = (applications: readonly (string | null | undefined)[]): boolean => applications.length > 0 && applications.every((each) => each === OWN);
+
+/** Said above a list that holds nothing but what the server did itself. */
+export function OwnAlone() {
+  return (
+    <div className="notice">
+      <Icon name="info" />
+      <span className="grow">So far there is nothing but what this server did itself. To record a program’s calls without touching its code:</span>
+      <Command text="watchkeeper run -- python my_agent.py" />
+    </div>
+  );
+}
+
+const WAYS = [
+  ["Run a program", "Its calls of models go through the gateway and into the record. Nothing in it changes.", "watchkeeper run -- python my_agent.py"],
+  ["Send the telemetry that there is", "OpenTelemetry GenAI, OpenInference, OpenLLMetry and what coding agents send.", "export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 OTEL_EXPORTER_OTLP_PROTOCOL=grpc"],
+  ["Connect a coding agent or an MCP server", "Lists the clients that it can connect, and says what to put into which settings.", "watchkeeper setup"],
+  ["See what an attack looks like", "Replays recorded sessions, some with attacks, in a record of their own.", "watchkeeper demo"],
+] as const;
+
+/** How to begin, where nothing of an AI system has been recorded. */
+export function Beginning() {
+  return (
+    <Panel title="Nothing of an AI system is recorded in this range of time">
+      <div className="ways">
+        {WAYS.map(([title, says, command]) => (
+          <div key={title} className="stack-tight">
+            <h3>{title}</h3>
+            <p className="soft">{says}</p>
+            <Command text={command} />
+          </div>
+        ))}
+      </div>
+    </Panel>
+  );
+}
