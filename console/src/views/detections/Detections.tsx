@@ -29,7 +29,7 @@ export function Detections() {
   const [at, change] = useAt<Name>();
   const { id, group } = at;
   const filter = filterOf(at);
-  const { bounds } = useRange("7d");
+  const { bounds } = useRange();
   const mayTriage = useMay("triage");
   const [typed, setTyped] = useTyped(filter.q ?? "", (q) => change({ q }));
 
