@@ -35,7 +35,7 @@ export function Live() {
             <span className={`dot ${live.isConnected ? (waits ? "medium" : "good") : "critical"}`} />
             {live.isConnected ? (waits ? `Held · ${count(live.held)} have come` : `${live.perSecond < 10 ? live.perSecond.toFixed(1) : count(Math.round(live.perSecond))} events/s`) : "Connecting…"}
           </span>
-          <button type="button" className="btn" aria-pressed={waits} onClick={() => (waits ? resume() : setHeld(true))}><Icon name={waits ? "play" : "pause"} />{waits ? "Go on" : "Hold"}<kbd>Space</kbd></button>
+          <button type="button" className="btn" aria-pressed={waits} onClick={() => (waits ? resume() : setHeld(true))}><Icon name={waits ? "play" : "pause"} />{waits ? "Go on" : "Hold"}<kbd className="single">Space</kbd></button>
         </>
       } />
       <div className="filters">
