@@ -1,6 +1,6 @@
 import { useState } from "react";
 import { nameOf, useSessionQuery } from "../../api/session";
-import { usePeople } from "../../api/people";
+import { nameOfPerson, usePeople } from "../../api/people";
 import { plainLine } from "../../lib/text";
 import { counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
@@ -55,7 +55,7 @@ export function AssignDialog({ ids, now, known, onDone }: { ids: readonly string
   const [who, setWho] = useState(now);
   const triage = useTriage();
   const say = useSay();
-  const names = [...new Set([me, ...known, ...(people?.rows.map((each) => each.name ?? each.email ?? each.subject) ?? [])].filter(Boolean))];
+  const names = [...new Set([me, ...known, ...(people?.rows.map(nameOfPerson) ?? [])].filter(Boolean))];
   const give = (to: string) => triage.mutate({ ids, assignee: to }, {
     onSuccess: () => { say(to === "" ? `Nobody looks at ${ids.length === 1 ? "it" : "them"} now` : `${counted(ids.length, "detection")} given to ${to}`); onDone(); },
   });

@@ -23,7 +23,8 @@ export function Me() {
     <>
       <Panel title="You" end={<button type="button" className="btn tiny" onClick={() => void signOut()}>Sign out</button>}>
         <dl className="facts">
-          <dt>Key</dt><dd><Rec text={session.key_name} className="strong" /> <Rec text={session.key_id} className="mono small faint" /></dd>
+          <dt>{session.person ? "Name" : "Key"}</dt><dd><Rec text={session.key_name} className="strong" /> <Rec text={session.person?.email ?? session.key_id} className="mono small faint" /></dd>
+          {session.person ? <><dt>Signed in by</dt><dd className="mono small"><Rec text={session.person.provider} max={200} /></dd></> : null}
           <dt>Role</dt><dd><Badge tone="accent">{session.role}</Badge></dd>
           <dt>You may</dt><dd><ul className="bullets">{session.permissions.map((each) => <li key={each}>{SAYS[each] ?? each}</li>)}</ul></dd>
           <dt>Sign-in ends</dt><dd>{session.expires ? <When time={session.expires} how="second" /> : "–"}{session.idle_timeout_s ? <span className="faint">, or {span(session.idle_timeout_s * 1000)} after you last asked for something</span> : null}</dd>
