@@ -140,21 +140,17 @@ export function rootsByConsistency(first: number, size: number, firstRoot: Hash,
   const isPower = 2 ** Math.floor(Math.log2(first)) === first;
   const [start, ...rest] = isPower ? [firstRoot, ...proof] : proof;
   if (!start) return null;
-  let node = first - 1;
-  let last = size - 1;
-  const up = () => {
-    node = Math.floor(node / 2);
-    last = Math.floor(last / 2);
-  };
-  while (node % 2 === 1) up();
+  let at = { node: first - 1, last: size - 1 };
+  const above = ({ node, last }: typeof at) => ({ node: Math.floor(node / 2), last: Math.floor(last / 2) });
+  while (at.node % 2 === 1) at = above(at);
   let roots = { first: start, second: start };
   for (const hash of rest) {
-    if (last === 0) return null;
-    if (node % 2 === 1 || node === last) {
+    if (at.last === 0) return null;
+    if (at.node % 2 === 1 || at.node === at.last) {
       roots = { first: nodeHash(hash, roots.first), second: nodeHash(hash, roots.second) };
-      while (node % 2 === 0 && node !== 0) up();
+      while (at.node % 2 === 0 && at.node !== 0) at = above(at);
     } else roots = { ...roots, second: nodeHash(roots.second, hash) };
-    up();
+    at = above(at);
   }
-  return last === 0 ? roots : null;
+  return at.last === 0 ? roots : null;
 }

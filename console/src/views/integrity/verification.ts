@@ -20,7 +20,7 @@ export function remembered(): Remembered | null {
 }
 
 /** What is remembered by itself. Another key than before is not: whoever looks says that it is right. */
-const REMEMBERED: readonly Verdict[] = ["intact", "pruned", "root"];
+const REMEMBERED: ReadonlySet<Verdict> = new Set(["intact", "pruned", "root"]);
 
 /** Remembers a checkpoint that was verified, and who signed it, to compare the next one with. */
 export function remember({ checkpoint, key, minimum }: Verified): void {
@@ -62,7 +62,7 @@ export function useVerification(): { run: Run; start: (request: Request) => void
         own.terminate();
         if (answer.kind === "failed") setRun({ state: "failed", says: answer.says });
         else {
-          if (REMEMBERED.includes(answer.verified.verdict)) remember(answer.verified);
+          if (REMEMBERED.has(answer.verified.verdict)) remember(answer.verified);
           setRun({ state: "done", verified: answer.verified, ms: performance.now() - from, at: new Date().toISOString() });
         }
       }
