@@ -53,7 +53,7 @@ pub use error::{QueryError, StoreError};
 pub use latest::{GapRow, Latest};
 pub use list::{
     Bucket, Buckets, DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, Entities, EntityDetail, EntityInsight,
-    EntityKind, EntityRisk, EntityRow, EventDetail, EventFilter, EventFinding, EventPiece, EventRow, Marked, Marks,
+    EntityKind, EntityPage, EntityRisk, EntityRow, EventDetail, EventFilter, EventFinding, EventPiece, EventRow, Marked, Marks,
     ModelEvaluation, ModelPoint, ModelRow, PAGE_ROWS_MAX, Page, SessionFilter, SessionRow, Severities, Shown, State, Totals,
     Usage, UsageBy, UsagePoint, UsageRow, without_values,
 };
