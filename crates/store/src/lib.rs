@@ -63,6 +63,6 @@ pub use search::Hit;
 pub use sql::{Cell, QueryLimits, Table};
 pub use tail::TailRow;
 pub use text::iso_time;
-pub use trace::{TraceAction, TraceDetection, TraceEvent, TraceFinding, TracePiece, TraceView};
+pub use trace::{TraceAction, TraceDetection, TraceEdge, TraceEvent, TraceFinding, TracePiece, TraceView};
 pub use views::{Column, VIEWS, View, categories, reference};
 pub use write::Store;

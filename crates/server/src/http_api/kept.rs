@@ -33,10 +33,15 @@ impl<T> Kept<T> {
         }
         let began = Instant::now();
         let answer = Arc::new(make.await?);
-        let until = Instant::now() + age_max.max(began.elapsed() * TIMES);
+        let until = Instant::now() + good_for(age_max, began.elapsed());
         *kept = Some(Made { until, answer: answer.clone() });
         Ok(answer)
     }
+}
+
+/// How long an answer is good that took so long.
+fn good_for(age_max: Duration, took: Duration) -> Duration {
+    age_max.max(took.saturating_mul(TIMES))
 }
 
 #[cfg(test)]
@@ -45,27 +50,26 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn an_answer_is_made_once_for_all_who_ask_and_what_fails_is_not_kept() {
         let (kept, made) = (&Kept::default(), &AtomicU32::new(0));
-        let second = Duration::from_secs(1);
-        let ask = |takes: Duration| {
-            kept.get(second, async move {
+        let ask = |age_max: Duration| {
+            kept.get(age_max, async move {
                 let made = made.fetch_add(1, Ordering::Relaxed) + 1;
-                tokio::time::sleep(takes).await;
+                tokio::task::yield_now().await;
                 if made == 1 { Err("no") } else { Ok(made) }
             })
         };
-        let short = Duration::from_millis(1);
-        assert_eq!(ask(short).await, Err("no"));
-        let (one, other) = tokio::join!(ask(short), ask(short));
+        let hour = Duration::from_secs(3_600);
+        assert_eq!(ask(hour).await, Err("no"));
+        let (one, other) = tokio::join!(ask(hour), ask(hour));
         assert_eq!((*one.unwrap(), *other.unwrap()), (2, 2));
-        tokio::time::sleep(second).await;
-        // What takes long is kept for longer.
-        assert_eq!(*ask(second).await.unwrap(), 3);
-        tokio::time::sleep(8 * second).await;
-        assert_eq!(*ask(short).await.unwrap(), 3);
-        tokio::time::sleep(second).await;
-        assert_eq!(*ask(short).await.unwrap(), 4);
+        assert_eq!(*ask(Duration::ZERO).await.unwrap(), 2);
+    }
+
+    #[test]
+    fn what_takes_long_is_kept_for_longer() {
+        let second = Duration::from_secs(1);
+        assert_eq!((good_for(second, Duration::from_millis(1)), good_for(second, second)), (second, 9 * second));
     }
 }

@@ -48,7 +48,11 @@ impl Default for Readers {
 impl Readers {
     /// Room for a reader, as soon as there is some; none when there was none for a while.
     pub(super) async fn room(&self) -> Option<Room> {
-        let permit = tokio::time::timeout(WAIT_MAX, self.room.clone().acquire_owned()).await;
+        self.room_within(WAIT_MAX).await
+    }
+
+    async fn room_within(&self, wait_max: Duration) -> Option<Room> {
+        let permit = tokio::time::timeout(wait_max, self.room.clone().acquire_owned()).await;
         // It is never closed.
         permit.ok()?.ok()
     }
@@ -110,26 +114,26 @@ impl Readers {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn there_is_room_for_so_many_readers_and_whoever_waits_too_long_is_told() {
         let readers = Readers::default();
         let mut rooms = Vec::new();
         for _ in 0..READERS_MAX {
             rooms.push(readers.room().await.unwrap());
         }
-        assert!(readers.room().await.is_none());
+        assert!(readers.room_within(Duration::from_millis(10)).await.is_none());
         let (room, ()) = tokio::join!(readers.room(), async { drop(rooms.pop()) });
         assert!(room.is_some());
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn readers_are_looked_after_as_long_as_they_are_used() {
         let readers = Arc::new(Readers::default());
         readers.watch();
         assert!(readers.closed().is_none() && readers.kept().is_watched);
         readers.watch();
-        tokio::time::sleep(IDLE * 5 / 2).await;
-        assert!(!readers.kept().is_watched);
+        assert!(readers.closed().is_none(), "somebody has come again");
+        assert!(readers.closed().is_some() && !readers.kept().is_watched);
         readers.watch();
         assert!(readers.kept().is_watched);
     }
