@@ -40,6 +40,12 @@ const KEY_NEEDED: &str = "a key is needed: send `Authorization: Bearer wk_...` o
 /// Live updates.
 pub(super) const LIVE_PATH: &str = "/api/live";
 
+/// What a page asks all the time, to show how the record stands.
+const PULSE_PATH: &str = "/api/pulse";
+
+/// With it (`1`) a page says that a timer asks, and nobody who is there.
+const BACKGROUND_HEADER: HeaderName = HeaderName::from_static("x-watchkeeper-background");
+
 /// Carries a key where `Authorization` is somebody else's.
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-watchkeeper-key");
 
@@ -83,13 +89,19 @@ impl Api {
 
     /// Who has signed in at the console.
     fn by_session(&self, request: &Request) -> Option<Caller> {
-        let path = request.uri().path();
-        let counts = if path == sign_in::SIGN_IN_PATH || path == LIVE_PATH { Counts::Not } else { Counts::AsUse };
-        let sign_in::SignedIn { id, holder, .. } = self.sessions.of(request.headers(), counts)?;
+        let sign_in::SignedIn { id, holder, .. } = self.sessions.of(request.headers(), counts_of(request))?;
         let mut caller = self.caller_of(holder)?;
         caller.asker.session = Some(id);
         Some(caller)
     }
+}
+
+/// Whether a request shows that somebody is there. What says of itself that nobody asked for it can only make a sign-in end sooner, so that
+/// word needs no trust.
+fn counts_of(request: &Request) -> Counts {
+    let is_by_itself = matches!(request.uri().path(), sign_in::SIGN_IN_PATH | LIVE_PATH | PULSE_PATH);
+    let is_background = request.headers().get(&BACKGROUND_HEADER).is_some_and(|value| value != "0");
+    if is_by_itself || is_background { Counts::Not } else { Counts::AsUse }
 }
 
 /// Whether a request that a cookie may come with is the console's own. The cookie is `SameSite=Strict`, but a page on another port of this
@@ -282,6 +294,23 @@ mod tests {
                 .iter()
                 .fold(axum::http::Request::builder().uri("/api/keys"), |builder, (name, value)| builder.header(*name, *value));
             assert_eq!(is_same_origin(&request.body(axum::body::Body::empty()).unwrap()), is_good, "{headers:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_page_asks_by_itself_keeps_nobody_signed_in() {
+        for (path, header, counts) in [
+            ("/api/overview", None, Counts::AsUse),
+            ("/api/overview", Some("0"), Counts::AsUse),
+            ("/api/overview", Some("1"), Counts::Not),
+            ("/api/detections?state=open", Some("1"), Counts::Not),
+            ("/api/pulse", None, Counts::Not),
+            ("/api/live?tool=x", None, Counts::Not),
+            ("/api/session", None, Counts::Not),
+        ] {
+            let request = axum::http::Request::builder().uri(path);
+            let request = header.into_iter().fold(request, |request, value| request.header(&BACKGROUND_HEADER, value));
+            assert_eq!(counts_of(&request.body(axum::body::Body::empty()).unwrap()), counts, "{path} {header:?}");
         }
     }
 

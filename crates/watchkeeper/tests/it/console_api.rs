@@ -383,6 +383,27 @@ fn a_sign_in_is_good_for_the_consoles_own_pages_and_every_route_of_the_contract_
         assert_eq!(http(&server.console, "GET", "/api/overview", &all, b"").status, status, "{headers:?}");
     }
 
+    // What a timer asks does not put the end off; what somebody asks does.
+    let ends_at = || {
+        let answer = http(&server.console, "GET", "/api/session", &[cookie], b"");
+        let ends = serde_json::from_slice::<Value>(&answer.body).unwrap()["idle_expires"].as_str().unwrap().to_owned();
+        // Seconds within the hour.
+        ends[14..16].parse::<f64>().unwrap() * 60.0 + ends[17..26].parse::<f64>().unwrap()
+    };
+    let before = ends_at();
+    let put_off = || (ends_at() - before).rem_euclid(3_600.0);
+    std::thread::sleep(std::time::Duration::from_millis(2_000));
+    for path in ["/api/overview", "/api/detections"] {
+        let timer = ("x-watchkeeper-background", "1");
+        assert_eq!(http(&server.console, "GET", path, &[cookie, timer], b"").status, 200);
+    }
+    // By what lies between two looks at the clock.
+    let by_timers = (put_off() + 1.0).rem_euclid(3_600.0);
+    assert!(by_timers < 2.0, "{by_timers}");
+    assert_eq!(http(&server.console, "GET", "/api/overview", &[cookie], b"").status, 200);
+    let by_somebody = put_off();
+    assert!((1.9..1_800.0).contains(&by_somebody), "{by_somebody}");
+
     let contract = http(&server.console, "GET", "/api/openapi.json", &[], b"");
     assert_eq!(
         String::from_utf8(contract.body.clone()).unwrap(),
