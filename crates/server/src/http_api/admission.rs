@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -235,6 +235,34 @@ fn is_strange(host: &str, hosts: &HashSet<String>) -> bool {
     is_public && host.parse::<std::net::IpAddr>().is_err() && !hosts.contains(host)
 }
 
+/// Routes that take parameters; those say themselves which.
+const WITH_PARAMETERS: [&str; 16] = [
+    "/api/detections",
+    "/api/detections/groups",
+    "/api/detections/{id}",
+    "/api/entities",
+    "/api/events",
+    "/api/holds/{name}",
+    "/api/live",
+    "/api/models",
+    "/api/overview",
+    "/api/proof",
+    "/api/rules/coverage",
+    "/api/search",
+    "/api/sessions",
+    "/api/tail",
+    "/api/tokens",
+    "/api/trace/{*id}",
+];
+
+/// The first parameter of a request whose route takes none.
+fn unknown_parameter(request: &Request) -> Option<String> {
+    let query = request.uri().query().filter(|query| !query.is_empty())?;
+    let route = request.extensions().get::<MatchedPath>()?;
+    let name = || query.split(['=', '&']).next().unwrap_or_default().chars().take(80).collect();
+    (!WITH_PARAMETERS.contains(&route.as_str())).then(name)
+}
+
 pub(super) fn guarded(router: Router, api: &Arc<Api>, access: Access) -> Router {
     let api = api.clone();
     router.layer(middleware::from_fn(move |request: Request, next: Next| {
@@ -250,6 +278,13 @@ pub(super) fn guarded(router: Router, api: &Arc<Api>, access: Access) -> Router 
                 return ApiError::new(StatusCode::FORBIDDEN, message).into_response();
             }
             let caller = by_key.or_else(|| api.by_session(&request));
+            // What sensors send comes from everywhere, with whatever is put behind an address there.
+            if access != Access::Send
+                && caller.is_some()
+                && let Some(name) = unknown_parameter(&request)
+            {
+                return ApiError::bad_request(format!("{name:?}: this route takes no parameters")).into_response();
+            }
             let needed = if access == Access::Send { SENSOR_KEY_NEEDED } else { KEY_NEEDED };
             admit(caller, access, needed, request, next).await
         }
@@ -312,6 +347,26 @@ mod tests {
             let request = header.into_iter().fold(request, |request, value| request.header(&BACKGROUND_HEADER, value));
             assert_eq!(counts_of(&request.body(axum::body::Body::empty()).unwrap()), counts, "{path} {header:?}");
         }
+    }
+
+    #[test]
+    fn the_routes_that_take_parameters_are_those_of_the_contract() {
+        let contract: serde_json::Value = serde_json::from_str(&super::super::openapi::document()).unwrap();
+        let mut published = HashSet::new();
+        for (path, methods) in contract["paths"].as_object().unwrap() {
+            let takes = |method: &serde_json::Value| {
+                let parameters = method["parameters"].as_array().into_iter().flatten();
+                parameters.into_iter().any(|parameter| parameter["in"] == "query")
+            };
+            let route = if path == "/api/trace/{id}" { "/api/trace/{*id}" } else { path };
+            // Browsers go there without a key.
+            if !path.starts_with("/api/session/") && methods.as_object().unwrap().values().any(takes) {
+                published.insert(route.to_owned());
+            }
+        }
+        // For the program's own commands.
+        published.extend(["/api/proof".to_owned(), "/api/tail".to_owned()]);
+        assert_eq!(published, HashSet::from(WITH_PARAMETERS.map(str::to_owned)));
     }
 
     #[test]
