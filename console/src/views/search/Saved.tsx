@@ -11,7 +11,7 @@ import { SEARCH as NAMES } from "../names";
 import type { Name } from "./Search";
 
 /** Searches that are kept, one's own and those that others share. */
-export function Saved({ mode }: { mode: string }) {
+export function Saved({ mode }: { mode: "events" | "text" | "sql" }) {
   const [at] = useAt<Name | "range">();
   const mayKeep = useMay("triage");
   const navigate = useNavigate();
