@@ -160,7 +160,8 @@ mod tests {
     use store::Marks as _;
 
     use super::super::tests::{keyring, sanitizer};
-    use super::super::{KnownPerson, NewSearch, NewSuppression, SuppressedEntity, TriagePatch};
+    use super::super::suppressions::SuppressedEntity;
+    use super::super::{KnownPerson, NewSearch, NewSuppression, TriagePatch};
     use super::*;
     use crate::access::Role;
     use crate::asker::Person;
