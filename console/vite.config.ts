@@ -1,5 +1,6 @@
 import { defineConfig } from "vitest/config";
 import react from "@vitejs/plugin-react";
+import { tactics } from "./scripts/tactics";
 
 /** Where `watchkeeper serve` listens for the console while one works on it. */
 const server = process.env["WATCHKEEPER_CONSOLE"] ?? "http://127.0.0.1:7700";
@@ -18,7 +19,7 @@ const policy =
   "base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 export default defineConfig({
-  plugins: [react()],
+  plugins: [react(), tactics()],
   build: {
     target: "es2023",
     // Nothing inline: the content security policy lets no data: URL and no inline script through.

@@ -6,7 +6,7 @@ import { ATTACK_SESSION } from "./traffic";
 const VIEWS = [
   ["overview", "/"], ["live", "/live"], ["detections", "/detections?range=24h&severity=high"], ["groups", "/detections?range=24h&group=correlation"], ["sessions", "/sessions?user=hana"], ["trace", `/trace?id=${ATTACK_SESSION}`],
   ["waterfall", `/trace?id=${ATTACK_SESSION}&view=waterfall`], ["flow", `/trace?id=${ATTACK_SESSION}&view=flow`], ["search", "/search?user=hana"], ["words", "/search?mode=text&q=supplier"], ["sql", "/search?mode=sql"],
-  ["entities", "/entities"], ["entity", "/entity?kind=user&name=hana"], ["models", "/models"], ["tokens", "/tokens"], ["coverage", "/coverage"], ["integrity", "/integrity"], ["settings", "/settings"], ["keys", "/settings?tab=keys"],
+  ["entities", "/entities?q=an"], ["entity", "/entity?kind=user&name=hana"], ["models", "/models"], ["tokens", "/tokens"], ["coverage", "/coverage"], ["integrity", "/integrity"], ["settings", "/settings"], ["keys", "/settings?tab=keys"], ["people", "/settings?tab=people"],
   ["rules", "/settings?tab=rules"], ["suppressions", "/settings?tab=suppressions"], ["retention", "/settings?tab=retention"],
 ] as const;
 

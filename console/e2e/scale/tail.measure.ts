@@ -11,8 +11,9 @@ const REST_MS = 20_000;
 const EVERY_MS = 100;
 
 interface Seen {
-  /** Events that came, by the stream's own places, and those that it said it passed over. */
-  rows: number;
+  /** Events that came, by their numbers; those that came once more; those that the stream said it passed over. */
+  rows: Set<number>;
+  again: number;
   dropped: number;
   /** Shown: when, and the number in the name of the newest. */
   shown: [number, number][];
@@ -26,14 +27,17 @@ declare global {
 
 /** Counts what the page's own stream brings, and looks at what it shows. */
 function counting(): void {
-  const seen: Seen = { rows: 0, dropped: 0, shown: [] };
+  const seen: Seen = { rows: new Set(), again: 0, dropped: 0, shown: [] };
   window.scaleSeen = seen;
   const Source = window.EventSource;
   window.EventSource = class extends Source {
     constructor(url: string | URL, init?: EventSourceInit) {
       super(url, init);
       this.addEventListener("rows", (event) => {
-        for (let at = event.data.indexOf('"name":"tail '); at >= 0; at = event.data.indexOf('"name":"tail ', at + 10)) seen.rows += 1;
+        for (const [, number] of String(event.data).matchAll(/"name":"tail (\d+)"/g)) {
+          if (seen.rows.has(Number(number))) seen.again += 1;
+          else seen.rows.add(Number(number));
+        }
       });
       this.addEventListener("dropped", (event) => { seen.dropped += (JSON.parse(event.data) as { count: number }).count; });
     }
@@ -79,7 +83,7 @@ test("live tail", async ({ context }) => {
   })();
   const [{ intervals, long }] = await Promise.all([frames(page, SECONDS * 1000), sending]);
   const sendingMs = performance.now() - began;
-  await page.waitForFunction((total) => window.scaleSeen.shown.at(-1)?.[1] === total - 1 || window.scaleSeen.rows + window.scaleSeen.dropped >= total, total, { timeout: 120_000 });
+  await page.waitForFunction((total) => window.scaleSeen.shown.at(-1)?.[1] === total - 1 || window.scaleSeen.rows.size + window.scaleSeen.dropped >= total, total, { timeout: 120_000 });
   await page.waitForTimeout(1_000);
 
   const pace = Math.round(total / (sendingMs / 1000));
@@ -88,7 +92,7 @@ test("live tail", async ({ context }) => {
   tell("live tail", "interval that 99 of 100 keep : with nothing coming in", [quantile(intervals, 0.99) / quantile(rest.intervals, 0.99)], { unit: "ratio" });
   tell("live tail", "share of frames over 25 ms", [intervals.filter((each) => each > 25).length / intervals.length], { unit: "share", notes: `${(rest.intervals.filter((each) => each > 25).length / rest.intervals.length).toFixed(3)} with nothing coming in` });
   tell("live tail", "long tasks", [long.length], { unit: "count", notes: long.length > 0 ? `longest ${Math.round(Math.max(...long))} ms, ${Math.round(long.reduce((sum, each) => sum + each, 0))} ms in all; ${rest.long.length} with nothing coming in` : "" });
-  const seen = await page.evaluate(() => window.scaleSeen);
+  const seen = await page.evaluate(() => ({ ...window.scaleSeen, rows: window.scaleSeen.rows.size }));
   let next = 0;
   const delays = sentAt.map((sent, number) => {
     while (next < seen.shown.length - 1 && (seen.shown[next]?.[1] ?? 0) < number) next += 1;
@@ -96,9 +100,11 @@ test("live tail", async ({ context }) => {
   });
   tell("live tail", "from sending to shown", delays);
   tell("live tail", "events that came", [seen.rows], { unit: "count", notes: `of ${total}` });
+  tell("live tail", "events that came twice", [seen.again], { unit: "count" });
   tell("live tail", "events that the stream said it passed over", [seen.dropped], { unit: "count" });
   // Every one came, or was told not to have.
   expect(seen.rows + seen.dropped).toBeGreaterThanOrEqual(total);
+  expect(seen.again).toBe(0);
   if (seen.dropped > 0) await expect(page.getByText(/passed over/)).toBeVisible();
 });
 

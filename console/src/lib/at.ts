@@ -1,9 +1,10 @@
 // Where one is: every state of a view stands in its address, as plain text.
 
-import { useNavigate, useSearch } from "@tanstack/react-router";
+import { useNavigate, useRouterState, useSearch } from "@tanstack/react-router";
 import { useCallback, useMemo } from "react";
 import { bounds, DEFAULT_RANGE, parseRange, type Range } from "./time";
 import { useNow } from "./clock";
+import { RANGES } from "../views/names";
 
 export type Params<K extends string> = { readonly [P in K]?: string | undefined };
 
@@ -41,9 +42,10 @@ export function useAt<K extends string>(): [Params<K>, (change: Params<K>, how?:
   return [search, change];
 }
 
-/** The range of time that the address names, and its bounds as the API takes them. */
-export function useRange(fallback: string = DEFAULT_RANGE): { range: Range; text: string; bounds: { since: string; until?: string } } {
+/** The range of time that the address names, or else the view's own, and its bounds as the API takes them. */
+export function useRange(): { range: Range; text: string; bounds: { since: string; until?: string } } {
   const { range: asked } = useSearch({ strict: false }) as Params<"range">;
+  const fallback = useRouterState({ select: (state) => RANGES[state.location.pathname] }) ?? DEFAULT_RANGE;
   const now = useNow();
   const minute = Math.floor(now / 60_000);
   return useMemo(() => {

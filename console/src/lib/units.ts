@@ -33,3 +33,16 @@ export function bytes(value: number): string {
 
 /** A score from 0 to 1 with two digits; `–` for what nobody inspected, which is not 0. */
 export const score = (value: number | null | undefined): string => (value == null ? "–" : value.toFixed(2));
+
+/** What stood in a field, as people read it: each of many values once, figures without the tail of binary fractions. */
+export function stood(seen: string): string {
+  if (/^-?\d+\.\d{7,}$/.test(seen)) return String(Number(Number(seen).toPrecision(6)));
+  if (!seen.startsWith("[")) return seen;
+  try {
+    const values: unknown = JSON.parse(seen);
+    if (Array.isArray(values) && values.every((value) => typeof value === "string" || typeof value === "number")) return [...new Set(values.map(String))].join(", ");
+  } catch {
+    // No list, or only the beginning of one.
+  }
+  return seen;
+}

@@ -12,6 +12,8 @@ export interface Column<Row> {
   readonly isRight?: boolean;
   /** Pixels of the table from which on there is room for it. */
   readonly from?: number;
+  /** Pixels of the table from which on another column stands for it. */
+  readonly until?: number;
 }
 
 const ROW_PX = { normal: 34, compact: 28 } as const;
@@ -47,7 +49,7 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
     resized.observe(host);
     return () => resized.disconnect();
   }, []);
-  const columns = useMemo(() => all.filter((column) => (column.from ?? 0) <= width), [all, width]);
+  const columns = useMemo(() => all.filter((column) => (column.from ?? 0) <= width && width < (column.until ?? Infinity)), [all, width]);
   const { density } = usePrefs();
   const height = ROW_PX[density];
   const virtual = useVirtualizer({ count: rows.length, getScrollElement: () => body.current, estimateSize: () => height, overscan: OVERSCAN });

@@ -6,7 +6,7 @@ import { Markdown } from "../../ui/markdown";
 import { Badge, Copy, Grade, Loading, Problem, Sev, useSay } from "../../ui/parts";
 import { Reveal, useReason } from "../../ui/reveal";
 import { Rec, RecBlock, When } from "../../ui/text";
-import { counted, score } from "../../lib/units";
+import { counted, score, stood } from "../../lib/units";
 import { saveText } from "../../lib/save";
 import { Explain } from "./Explain";
 import { StateOf } from "./Detections";
@@ -43,8 +43,8 @@ export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onAssign, o
             <>
               <button type="button" className="btn" onClick={onAcknowledge} disabled={of?.state !== "open"}><Icon name="check" />Acknowledge</button>
               <button type="button" className="btn" onClick={onCloseIt} disabled={of?.state === "closed"}>Close</button>
-              <button type="button" className="btn" onClick={onAssign}><Icon name="user" />{of?.assignee ? <Rec text={of.assignee} max={16} /> : "Assign"}</button>
-              <button type="button" className="btn" onClick={() => { if (of) onSuppress(of); }} disabled={!of?.rule || Boolean(of.suppressed_by)}><Icon name="mute" />Suppress</button>
+              <button type="button" className="btn" onClick={onAssign}>{of?.assignee ? <Rec text={of.assignee} max={16} /> : "Assign"}</button>
+              <button type="button" className="btn" onClick={() => { if (of) onSuppress(of); }} disabled={!of?.rule || Boolean(of.suppressed_by)}>Suppress</button>
             </>
           ) : null}
         </div>
@@ -96,7 +96,7 @@ function EvidenceList({ evidence, isWithheld }: { evidence: readonly Evidence[];
             {each.field ? <Rec text={each.field} className="mono small soft" /> : null}
             {each.channel ? <Badge square>{each.channel}</Badge> : null}
           </div>
-          {each.value ? <RecBlock text={each.what === "ground" ? (GROUNDS[each.value] ?? each.value) : each.value} className="quote" /> : isWithheld && each.content ? <div className="veiled"><Icon name="veil" />not shown</div> : null}
+          {each.value ? <RecBlock text={each.what === "ground" ? (GROUNDS[each.value] ?? each.value) : stood(each.value)} className="quote" /> : isWithheld && each.content ? <div className="veiled"><Icon name="veil" />not shown</div> : null}
           {each.pattern ? <div className="small soft">looked for <Rec text={each.pattern} className="mono" /></div> : null}
         </li>
       ))}

@@ -29,7 +29,7 @@ export function Detections() {
   const [at, change] = useAt<Name>();
   const { id, group } = at;
   const filter = filterOf(at);
-  const { bounds } = useRange("7d");
+  const { bounds } = useRange();
   const mayTriage = useMay("triage");
   const [typed, setTyped] = useTyped(filter.q ?? "", (q) => change({ q }));
 
@@ -84,7 +84,8 @@ export function Detections() {
       name: "tick", width: "1.25rem", from: 420, head: <span className="unseen">Ticked</span>,
       cell: (row: Detection) => <input type="checkbox" tabIndex={-1} checked={selected.has(row.detection_id)} aria-label="Tick" onClick={(event) => event.stopPropagation()} onChange={() => toggle(row.detection_id)} />,
     }] : []),
-    { name: "severity", width: "5.5rem", head: "Severity", cell: (row) => <Sev of={row.severity} /> },
+    { name: "sign", width: "1rem", until: 640, head: <span className="unseen">Severity</span>, cell: (row) => <Sev of={row.severity} word={false} /> },
+    { name: "severity", width: "5.5rem", from: 640, head: "Severity", cell: (row) => <Sev of={row.severity} /> },
     { name: "title", width: "minmax(8rem, 3fr)", head: "Detection", cell: (row) => <><Rec text={row.title} className={row.state === "open" ? "strong" : ""} />{row.suppressed_by ? <> <Badge>suppressed</Badge></> : null}</> },
     { name: "grade", width: "6rem", head: "Got", from: 620, cell: (row) => <Grade of={row.grade} /> },
     { name: "technique", width: "7.25rem", head: "ATLAS", from: 940, cell: (row) => <span className="mono small soft">{row.technique}</span> },
@@ -116,9 +117,9 @@ export function Detections() {
           {selected.size > 0 ? <span className="soft small">{counted(selected.size, "ticked", "ticked")}</span> : null}
           {mayTriage && ids.length > 0 ? (
             <>
-              <button type="button" className="btn tiny" onClick={acknowledge} disabled={triage.isPending}>Acknowledge<kbd>a</kbd></button>
-              <button type="button" className="btn tiny" onClick={() => setClosing(ids)}>Close<kbd>c</kbd></button>
-              <button type="button" className="btn tiny" onClick={() => setAssigning(ids)}>Assign<kbd>t</kbd></button>
+              <button type="button" className="btn tiny" onClick={acknowledge} disabled={triage.isPending}>Acknowledge<kbd className="single">a</kbd></button>
+              <button type="button" className="btn tiny" onClick={() => setClosing(ids)}>Close<kbd className="single">c</kbd></button>
+              <button type="button" className="btn tiny" onClick={() => setAssigning(ids)}>Assign<kbd className="single">t</kbd></button>
             </>
           ) : null}
           <button type="button" className="btn tiny" disabled={rows.length === 0} title="What is in the list, as JSON lines" onClick={() => saveText("detections.jsonl", "application/x-ndjson", rows.map((row) => JSON.stringify(row)).join("\n"))}>

@@ -2,6 +2,7 @@ import { useMutation } from "@tanstack/react-query";
 import { api, take } from "../../api/client";
 import { ApiProblem } from "../../api/problem";
 import { span } from "../../lib/time";
+import { stood } from "../../lib/units";
 import { Icon } from "../../ui/icons";
 import { Badge, Problem } from "../../ui/parts";
 import { Rec } from "../../ui/text";
@@ -59,19 +60,6 @@ function useExplanation() {
       return (Array.isArray(answer) ? answer : []).filter(isExplanation);
     },
   });
-}
-
-/** What stood there, as people read it: each of many values once, figures without the tail of binary fractions. */
-function stood(seen: string): string {
-  const figure = Number(seen);
-  if (seen.trim() !== "" && Number.isFinite(figure)) return String(Number(figure.toPrecision(6)));
-  try {
-    const values: unknown = JSON.parse(seen);
-    if (Array.isArray(values)) return [...new Set(values.map(String))].join(", ");
-  } catch {
-    // No list: the beginning of one, or a text.
-  }
-  return seen;
 }
 
 /** Why the rule fired, part by part: asked for, since it reads what was said and that is recorded. */

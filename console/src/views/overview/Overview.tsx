@@ -117,7 +117,7 @@ function DetectionChart({ overview, onRange }: { overview: Overview; onRange: (s
     series: SEVERITY_SERIES.map((each): Series => ({ ...each, values: overview.buckets.map((bucket) => bucket.detections[each.label]) })),
   }), [overview.buckets]);
   const total = series.reduce((sum, each) => sum + each.values.reduce<number>((sum, value) => sum + (value ?? 0), 0), 0);
-  return <TimeChart times={times} series={series} how="bars" onRange={onRange} label={`Detections over time: ${counted(total, "detection")} in ${times.length} steps`} format={(value) => (Number.isInteger(value) ? short(value) : "")} />;
+  return <TimeChart times={times} series={series} how="bars" height={140} onRange={onRange} label={`Detections over time: ${counted(total, "detection")} in ${times.length} steps`} format={(value) => (Number.isInteger(value) ? short(value) : "")} />;
 }
 
 function EventChart({ overview, onRange }: { overview: Overview; onRange: (since: string, until: string) => void }) {
@@ -128,14 +128,14 @@ function EventChart({ overview, onRange }: { overview: Overview; onRange: (since
       { label: "events", token: "accent-fill", values: overview.buckets.map((bucket) => bucket.events - bucket.errors) },
     ],
   }), [overview.buckets]);
-  return <TimeChart times={times} series={series} how="bars" onRange={onRange} label={`Events over time: ${counted(overview.totals.events, "event")}, ${count(overview.totals.errors)} failed`} />;
+  return <TimeChart times={times} series={series} how="bars" height={140} onRange={onRange} label={`Events over time: ${counted(overview.totals.events, "event")}, ${count(overview.totals.errors)} failed`} />;
 }
 
 function Grave({ rows }: { rows: Overview["grave"] }) {
   if (rows.length === 0) return <Empty icon="check" title="None that is high or critical">When there is one, it stands here until somebody looks at it.</Empty>;
   return (
     <ul className="lines">
-      {rows.map((row) => (
+      {rows.slice(0, 8).map((row) => (
         <li key={row.detection_id}>
           <Link to="/detections" search={{ id: row.detection_id, range: "90d" } as never} className="line">
             <Sev of={row.severity} />
@@ -155,7 +155,7 @@ function Risky({ rows }: { rows: Overview["entities"] }) {
   if (rows.length === 0) return <Empty icon="entities" title="No risk yet">Detections add to the risk of those they name; it halves each day.</Empty>;
   return (
     <ul className="lines">
-      {rows.slice(0, 6).map((row) => (
+      {rows.slice(0, 4).map((row) => (
         <li key={`${row.kind} ${row.name}`}>
           <Link to="/entity" search={{ kind: row.kind, name: row.name } as never} className="line">
             <span className="kind small faint">{row.kind}</span>

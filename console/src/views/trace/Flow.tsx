@@ -7,10 +7,17 @@ import { curve, graphOf, NODE } from "./graph";
 import type { Trace, TraceDetection } from "./data";
 
 const ZOOM_MIN = 0.45;
-/** What fits is drawn no smaller than that by itself: below it nobody can read it, and one scrolls. */
-const FIT_MIN = 0.8;
+/** Larger than this no graph is drawn by itself. */
+const ZOOM_FIT = 1.2;
 
-const SAYS: Readonly<Record<string, string>> = { told: "told it to", kept: "wrote it down", recalled: "came back", carried: "carried its words", went_to: "went to" };
+const SAYS: Readonly<Record<string, string>> = { told: "told it to", called: "called", kept: "wrote it down", recalled: "came back", carried: "carried its words", went_to: "went to" };
+
+/** Pixels around the graph. */
+const AROUND = 34;
+
+function fitOf(graph: { readonly width: number; readonly height: number }, room: { readonly width: number; readonly height: number } | null): number {
+  return room ? Math.min(ZOOM_FIT, (room.width - AROUND) / graph.width, (room.height - AROUND) / graph.height) : 1;
+}
 
 /** How content flowed: from the text that asked for it to the call that followed, and to where that went. */
 export function Flow({ trace, detection: picked, chosen, onChoose }: { trace: Trace; detection: TraceDetection | undefined; chosen: string | null; onChoose: (event: string) => void }) {
@@ -20,18 +27,21 @@ export function Flow({ trace, detection: picked, chosen, onChoose }: { trace: Tr
   const hasPath = detection !== undefined && hasEdges(detection);
   const [isAll, setAll] = useState(false);
   const only = hasPath && !isAll ? detection : null;
-  const graph = useMemo(() => graphOf(trace, only), [trace, only]);
   const canvas = useRef<HTMLDivElement>(null);
-  const [room, setRoom] = useState(0);
+  const [room, setRoom] = useState<{ width: number; height: number } | null>(null);
   useEffect(() => {
     const host = canvas.current;
     if (!host) return undefined;
-    const resized = new ResizeObserver(() => setRoom(host.clientWidth));
+    const resized = new ResizeObserver(() => setRoom({ width: host.clientWidth, height: host.clientHeight }));
     resized.observe(host);
     return () => resized.disconnect();
   }, []);
   const [chosenZoom, setZoom] = useState<number | null>(null);
-  const fit = room === 0 ? 1 : Math.min(1.15, Math.max(FIT_MIN, (room - 34) / graph.width));
+  // Across or down: whichever is larger in the room that there is.
+  const both = useMemo(() => [graphOf(trace, only, "LR"), graphOf(trace, only, "TB")] as const, [trace, only]);
+  const fits = both.map((each) => fitOf(each, room));
+  const graph = (fits[1] ?? 0) > (fits[0] ?? 0) ? both[1] : both[0];
+  const fit = Math.max(ZOOM_MIN, ...fits);
   const zoom = chosenZoom ?? fit;
   const flows = graph.links.filter((link) => link.kind !== "next");
   const isOn = (link: (typeof flows)[number]) => !detection || link.detections.has(detection.detection_id);

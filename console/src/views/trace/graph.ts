@@ -38,22 +38,37 @@ const EVENTS_MAX = 36;
 /** What an edge ends at: an event, or a place outside. */
 const target = (edge: TraceEdge): string | null => (edge.destination ? `to ${edge.destination}` : (edge.to_event ?? null));
 
+/** The event in which the tool of an edge ran, where the detection rests on it, too. */
+function ranOf(trace: Trace, edge: TraceEdge): string | null {
+  const rests = new Set(trace.detections.find((each) => each.detection_id === edge.detection_id)?.events);
+  return trace.events.find((event) => event.kind === "tool_call" && event.tool === edge.tool && rests.has(event.event_id) && event.event_id !== edge.from_event)?.event_id ?? null;
+}
+
 /** Lays the graph out: all of the trace, or what one detection is about. */
-export function graphOf(trace: Trace, only: TraceDetection | null): Graph {
+export function graphOf(trace: Trace, only: TraceDetection | null, direction: "LR" | "TB"): Graph {
   const events = trace.events.filter((event) => event.kind !== "detection");
   const flows = new Map<string, { from: string; to: string; kind: string; shared: string; detections: Set<string> }>();
   const spoken = new Set<string>();
+  const flow = (from: string, to: string, kind: string, shared: string, detection: string) => {
+    if (from === to) return;
+    spoken.add(from).add(to);
+    const key = `${from} ${to} ${kind}`;
+    const one = flows.get(key) ?? { from, to, kind, shared, detections: new Set<string>() };
+    one.detections.add(detection);
+    flows.set(key, one);
+  };
   for (const edge of trace.edges) {
     if (only && edge.detection_id !== only.detection_id) continue;
     // What went out left from the call that is at its beginning, or at its end.
     const from = edge.destination ? (edge.from_event ?? edge.to_event) : edge.from_event;
     const to = target(edge);
-    if (!from || !to || from === to) continue;
-    spoken.add(from).add(to);
-    const key = `${from} ${to} ${edge.edge}`;
-    const flow = flows.get(key) ?? { from, to, kind: edge.edge, shared: edge.shared_value ?? "", detections: new Set() };
-    flow.detections.add(edge.detection_id);
-    flows.set(key, flow);
+    if (!from || !to) continue;
+    const run = edge.destination ? ranOf(trace, edge) : null;
+    if (run) {
+      // The model asked for the call; the tool that ran it is where it went out.
+      flow(from, run, "called", "", edge.detection_id);
+      flow(run, to, edge.edge, edge.shared_value ?? "", edge.detection_id);
+    } else flow(from, to, edge.edge, edge.shared_value ?? "", edge.detection_id);
   }
   const acting = events.filter((event) => event.kind !== "agent_step" || event.pieces.length > 0 || spoken.has(event.event_id));
   const rests = new Set(only?.events ?? []);
@@ -62,7 +77,7 @@ export function graphOf(trace: Trace, only: TraceDetection | null): Graph {
   const known = new Set(drawn.map((event) => event.event_id));
 
   const layout = new dagre.graphlib.Graph({ multigraph: true });
-  layout.setGraph({ rankdir: "LR", nodesep: 34, ranksep: 46, marginx: 16, marginy: 16 });
+  layout.setGraph({ rankdir: direction, nodesep: 34, ranksep: 46, marginx: 16, marginy: 16 });
   layout.setDefaultEdgeLabel(() => ({}));
   const nodes: Node[] = drawn.map((event) => ({ id: event.event_id, kind: "event", name: "", x: 0, y: 0 }));
   for (const flow of flows.values()) {

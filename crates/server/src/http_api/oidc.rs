@@ -35,7 +35,7 @@ use crate::secrets;
 const SIGN_IN_TIME: Duration = Duration::from_secs(600);
 
 /// Longest path that is gone to after a sign-in, in bytes: it is in a cookie meanwhile.
-const TO_BYTES_MAX: usize = 1_024;
+const TO_BYTES_MAX: usize = 2_048;
 
 /// Sign-ins that have come back and must not again; the oldest are forgotten. Their cookies end after [`SIGN_IN_TIME`], too.
 const USED_MAX: NonZeroUsize = NonZeroUsize::new(100_000).unwrap();

@@ -187,33 +187,57 @@ pub struct EventDetail {
     pub findings: Vec<EventFinding>,
 }
 
-/// Beginnings of the names of attributes that name or measure, and hold nothing that was said.
-const SHOWN: [&str; 24] = [
-    "gen_ai.operation.",
-    "gen_ai.provider.",
-    "gen_ai.request.",
-    "gen_ai.response.",
-    "gen_ai.usage.",
-    "gen_ai.conversation.",
-    "gen_ai.agent.",
-    "gen_ai.data_source.",
+/// Names of attributes that name or measure, and hold nothing that was said. Each by itself: beside most of them stand some that hold texts
+/// (`gen_ai.agent.description`, `gen_ai.request.stop_sequences`).
+const SHOWN: [&str; 44] = [
+    "gen_ai.operation.name",
+    "gen_ai.provider.name",
+    "gen_ai.request.model",
+    "gen_ai.request.stream",
+    "gen_ai.request.temperature",
+    "gen_ai.request.top_p",
+    "gen_ai.request.top_k",
+    "gen_ai.request.max_tokens",
+    "gen_ai.request.seed",
+    "gen_ai.request.choice.count",
+    "gen_ai.request.frequency_penalty",
+    "gen_ai.request.presence_penalty",
+    "gen_ai.response.model",
+    "gen_ai.response.id",
+    "gen_ai.response.finish_reasons",
+    "gen_ai.response.time_to_first_chunk",
+    "gen_ai.conversation.id",
+    "gen_ai.agent.id",
+    "gen_ai.agent.name",
+    "gen_ai.agent.version",
+    "gen_ai.data_source.id",
     "gen_ai.tool.name",
     "gen_ai.tool.type",
     "gen_ai.tool.call.id",
     "gen_ai.evaluation.name",
-    "gen_ai.evaluation.score.",
-    "gen_ai.guardrail.",
-    "mcp.method.",
-    "mcp.protocol.",
-    "mcp.session.",
-    "db.system.",
-    "network.",
-    "server.",
+    "gen_ai.evaluation.score.value",
+    "gen_ai.evaluation.score.label",
+    "mcp.method.name",
+    "mcp.session.id",
+    "mcp.server.name",
+    "mcp.server.version",
+    "mcp.protocol.version",
+    "network.transport",
+    "network.peer.address",
+    "network.peer.port",
+    "server.address",
+    "server.port",
     "http.request.method",
-    "http.response.",
-    "event.",
-    "error.type",
+    "http.response.status_code",
+    "http.request.body.size",
+    "http.response.body.size",
+    "db.system.name",
+    "event.action",
+    "event.outcome",
 ];
+
+/// Beginnings of names below which there are measures and verdicts alone.
+const SHOWN_BELOW: [&str; 2] = ["gen_ai.usage.", "gen_ai.guardrail."];
 
 /// Of ours those that hold a rule's or a reader's text.
 const HELD_BACK: [&str; 4] = [
@@ -268,14 +292,14 @@ impl Reader {
         let rows_max = crate::row::integer(limit as u64);
         self.with(|attached| {
             let mut found = Vec::new();
-            // Around midnight the rows of two days lie between each other.
+            // Days are by the sources' clocks: records of several days lie between each other in the journal.
             for schema in attached.schemas.iter().rev() {
                 let sql =
                     format!("SELECT {COLUMNS} FROM {schema}.events e WHERE e.seq >= ?1 AND e.seq < ?2 ORDER BY e.seq LIMIT ?3");
                 let mut statement = attached.connection.prepare_cached(&sql)?;
                 let rows = statement.query_map((from, end, rows_max), read)?;
                 found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
-                // Never more than two days of them are held.
+                // Never more than a page of two days is held.
                 if found.len() > limit {
                     found.sort_unstable_by_key(|row: &EventRow| row.seq);
                     found.truncate(limit);
@@ -488,7 +512,8 @@ fn is_shown(name: &str, value: &serde_json::Value) -> bool {
         value => is_short(value),
     };
     let is_ours = name.starts_with("watchkeeper.") && !HELD_BACK.contains(&name);
-    is_plain && (is_ours || SHOWN.iter().any(|beginning| name.starts_with(beginning)))
+    let is_below = || SHOWN_BELOW.iter().any(|beginning| name.starts_with(beginning));
+    is_plain && (is_ours || SHOWN.contains(&name) || is_below())
 }
 
 fn pieces(connection: &Connection, schema: &str, seq: i64) -> Result<Vec<EventPiece>, QueryError> {
@@ -532,4 +557,29 @@ fn findings(connection: &Connection, schema: &str, seq: i64) -> Result<Vec<Event
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_names_or_measures_is_shown_and_what_may_hold_texts_is_not() {
+        for (name, value, is_theirs) in [
+            ("gen_ai.request.model", json!("m"), true),
+            ("gen_ai.usage.input_tokens", json!(3), true),
+            ("gen_ai.response.finish_reasons", json!(["stop"]), true),
+            ("gen_ai.agent.name", json!("x".repeat(257)), false),
+            ("gen_ai.agent.description", json!("what it is told to be"), false),
+            ("gen_ai.request.stop_sequences", json!(["a text"]), false),
+            ("gen_ai.response.model", json!({ "deep": "text" }), false),
+            ("http.response.body.text", json!("a text"), false),
+            ("watchkeeper.verdict", json!("deny"), true),
+            ("watchkeeper.admin.after", json!("a text"), false),
+        ] {
+            assert_eq!(is_shown(name, &value), is_theirs, "{name}");
+        }
+    }
 }

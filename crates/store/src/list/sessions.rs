@@ -270,3 +270,31 @@ fn agents(connection: &Connection, schema: &str, id: &str, known: &mut Vec<Strin
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a hundred thousand sessions that do not pass, each look into the table would be a page of its own.
+    #[test]
+    fn sessions_are_passed_over_without_a_look_into_their_table() {
+        let connection = Connection::open_in_memory().unwrap();
+        crate::text::register(&connection).unwrap();
+        connection.execute_batch(&crate::schema::create()).unwrap();
+        let text = || Some("x".to_owned());
+        for filter in [
+            SessionFilter::default(),
+            SessionFilter { since_ns: Some(1), until_ns: Some(2), ..SessionFilter::default() },
+            SessionFilter { user: text(), application: text(), q: text(), ..SessionFilter::default() },
+        ] {
+            let Arm { sql, values } = filter.asked(None, Cursor::START).arm("main");
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let plan: Vec<String> = statement
+                .query_map(rusqlite::params_from_iter(&values), |row| row.get("detail"))
+                .unwrap()
+                .collect::<rusqlite::Result<_>>()
+                .unwrap();
+            assert!(plan.iter().any(|line| line.contains("USING COVERING INDEX sessions_last")), "{filter:?}: {plan:?}");
+        }
+    }
+}

@@ -159,6 +159,25 @@ fn every_filter_of_events_gives_what_sql_gives_from_page_to_page() {
 }
 
 #[test]
+fn what_comes_in_is_read_in_the_order_of_the_journal_whatever_its_days() {
+    let mut journal = Journal::new();
+    // Two sources, one of which sends what it kept since yesterday.
+    journal.extend(
+        (0..40_u64).map(|n| event(Kind::ToolCall, n + if n.is_multiple_of(2) { NEXT_DAY } else { 0 })).collect::<Vec<_>>(),
+    );
+    let fixture = indexed(&journal);
+    let (mut found, mut from) = (Vec::new(), 0);
+    loop {
+        let rows = fixture.reader.events_from(from, u64::MAX, 7).unwrap();
+        let Some(last) = rows.last() else { break };
+        from = last.seq + 1;
+        found.extend(rows.iter().map(|row| row.seq));
+    }
+    assert_eq!(found.len(), 40);
+    assert!(found.windows(2).all(|pair| pair[0] < pair[1]), "{found:?}");
+}
+
+#[test]
 fn a_session_that_goes_on_over_midnight_is_told_once_and_whole() {
     let fixture = fixture();
     let mut found = Vec::new();

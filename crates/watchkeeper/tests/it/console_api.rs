@@ -187,6 +187,14 @@ fn an_analyst_finds_a_detection_follows_it_and_says_what_becomes_of_it() {
     let reasons = server.query("SELECT operation, reason FROM data_access WHERE reason IS NOT NULL ORDER BY seq");
     assert_eq!(reasons.len(), 2, "{reasons:#?}");
 
+    // A query stands in the record to its end.
+    let long = format!("SELECT /*{}*/ prompt FROM prompts WHERE user_id = 'at-the-end'", "weekly report ".repeat(400));
+    assert_eq!(analyst.status("POST", "/api/query", &json!({ "sql": long })), 200);
+    server.settle();
+    let told =
+        server.query("SELECT count(*) AS n FROM events WHERE kind = 'data_access' AND attributes LIKE '%= ''at-the-end''%'");
+    assert_eq!(told[0]["n"], 1);
+
     // What was decided is there after a restart.
     let data = server.data.clone();
     server.stop();
@@ -432,6 +440,17 @@ fn a_sign_in_is_good_for_the_consoles_own_pages_and_every_route_of_the_contract_
         assert_eq!(http(&server.console, "GET", "/api/overview", &all, b"").status, status, "{headers:?}");
     }
 
+    // Another page signs nobody in or out, and what sends events signs in nowhere.
+    let sign_in = |header, key: &str| {
+        http(&server.console, "POST", "/api/session", &[JSON, header], json!({ "key": key }).to_string().as_bytes()).status
+    };
+    let elsewhere = ("origin", "https://elsewhere.example");
+    assert_eq!((sign_in(elsewhere, &auditor), sign_in(("origin", &own), &auditor)), (403, 200));
+    assert_eq!(http(&server.console, "DELETE", "/api/session", &[cookie, elsewhere], b"").status, 403);
+    let sensor = Caller::with_key(&server, &admin).send("POST", "/api/keys", &json!({ "name": "ci", "role": "sensor" }));
+    let sensor: Value = serde_json::from_slice(&sensor.body).unwrap();
+    assert_eq!(sign_in(("origin", &own), sensor["key"].as_str().unwrap()), 403);
+
     let contract = http(&server.console, "GET", "/api/openapi.json", &[], b"");
     assert_eq!(
         String::from_utf8(contract.body.clone()).unwrap(),
@@ -440,20 +459,20 @@ fn a_sign_in_is_good_for_the_consoles_own_pages_and_every_route_of_the_contract_
     let contract: Value = serde_json::from_slice(&contract.body).unwrap();
     let admin = Caller::with_key(&server, &admin);
     for (path, methods) in contract["paths"].as_object().unwrap() {
-        for method in methods.as_object().unwrap().keys().filter(|method| *method != "parameters") {
+        for (method, operation) in methods.as_object().unwrap().iter().filter(|(method, _)| *method != "parameters") {
             if path == "/api/live" {
                 continue;
             }
-            let asked =
-                path.replace("{kind}", "user").replace("{path}", "checkpoint").replace("{id}", "none").replace("{name}", "none");
+            let asked = path.replace("{kind}", "user").replace("{path}", "checkpoint");
+            let asked = ["{id}", "{name}", "{subject}"].into_iter().fold(asked, |asked, part| asked.replace(part, "none"));
             let answer = admin.send(&method.to_uppercase(), &asked, &json!({}));
             let says = String::from_utf8_lossy(&answer.body).into_owned();
             let is_there = answer.status != 405 && !says.contains("there is nothing at this path");
             assert!(is_there && answer.status < 500, "{method} {path}: {} {says}", answer.status);
-            // Nobody without a key gets anything.
-            if path != "/api/session" {
-                assert_eq!(http(&server.console, &method.to_uppercase(), &asked, &[JSON], b"{}").status, 401, "{method} {path}");
-            }
+            // Nobody without a key gets anything, but for what the contract says.
+            let is_open = operation["description"].as_str().unwrap().starts_with("Role: none.");
+            let status = http(&server.console, &method.to_uppercase(), &asked, &[JSON], b"{}").status;
+            assert_eq!(status == 401, !is_open, "{method} {path}: {status}");
         }
     }
     let page = http(&server.console, "GET", "/detections?state=open", &[("accept", "text/html")], b"");
