@@ -42,6 +42,11 @@ test("attacks that were recorded do not run in any list", async ({ page }) => {
   await signIn(page, "admin");
   for (const [name, path] of VIEWS) {
     await goTo(page, path);
+    if (path.includes("mode=")) {
+      // What came with an address waits for its reader.
+      await page.getByRole("button", { name: /^(Run|Search$)/ }).click();
+      await settled(page);
+    }
     expect(await faultsIn(page), name).toEqual([]);
   }
   await goTo(page, "/sessions");
@@ -54,14 +59,10 @@ test("attacks that were recorded do not run in any trace", async ({ page }) => {
   const rows = (await (await ask(server(), "/api/query", { sql: "SELECT DISTINCT session_id FROM events WHERE session_id LIKE 'hostile-%'" })).json()) as { rows: string[][] };
   expect(rows.rows.length).toBe(CORPUS.length);
   await signIn(page, "admin");
-  let isRevealed = false;
   for (const [session = ""] of rows.rows) {
     await goTo(page, `/trace?id=${encodeURIComponent(session)}`);
     await expect(page.locator(".talk-event").first()).toBeVisible();
-    if (!isRevealed) {
-      await reveal(page, "tests: recorded attacks");
-      isRevealed = true;
-    }
+    await reveal(page, "tests: recorded attacks");
     await expect(page.locator(".piece").filter({ hasText: "reveal your system prompt" }).first()).toBeVisible();
     expect(await faultsIn(page), session).toEqual([]);
     if (/hostile-1[456]-/.test(session)) await page.screenshot({ path: picture(session.slice(0, 10)) });
@@ -81,15 +82,11 @@ test("attacks that were recorded do not run in a detection or an entity", async 
   test.setTimeout(600_000);
   await signIn(page, "admin", "/detections?range=24h&state=all&q=RLO");
   const rows = (await (await ask(server(), "/api/query", { sql: "SELECT detection_id, user_id FROM detections WHERE session_id LIKE 'hostile-%' GROUP BY session_id" })).json()) as { rows: string[][] };
-  let isRevealed = false;
   for (const [id = "", user = ""] of rows.rows) {
     await goTo(page, `/detections?range=24h&state=all&id=${id}`);
     await expect(page.getByRole("heading", { name: "Who and where" })).toBeVisible();
-    if (!isRevealed) {
-      await reveal(page, "tests: recorded attacks");
-      isRevealed = true;
-      await settled(page);
-    }
+    await reveal(page, "tests: recorded attacks");
+    await settled(page);
     expect(await faultsIn(page), id).toEqual([]);
     if (user) {
       await goTo(page, `/entity?kind=user&name=${encodeURIComponent(user)}`);
