@@ -36,8 +36,8 @@ function watch(page: Page, own: string): Watch {
   });
   page.on("pageerror", (error) => faults.push(`error: ${error.message}`));
   page.on("console", (message) => {
-    // Who is not signed in yet is told so by the server; and a server without OpenID Connect has not its routes.
-    const isSignIn = /status of 401/.test(message.text()) || (/status of 404/.test(message.text()) && /\/api\/(people|session\/providers)$/.test(message.location().url));
+    // Who is not signed in yet is told so by the server.
+    const isSignIn = /status of 401/.test(message.text());
     if (message.type() === "error" && !isSignIn) faults.push(`console: ${message.text()} ${message.location().url}`);
   });
   return { faults };
@@ -86,11 +86,11 @@ export const test = base.extend<{ watched: Watch }, { site: Site }>({
   }, { auto: true }],
 });
 
-/** Tests on a server of their own, with this record. */
-export const onOwnServer = (events: (now: number) => Record<string, unknown>[]) => test.extend<object, { site: Site }>({
+/** Tests on a server of their own, with this record and this configuration. */
+export const onOwnServer = (events: (now: number) => Record<string, unknown>[], config?: string) => test.extend<object, { site: Site }>({
   // oxlint-disable-next-line no-empty-pattern -- what Playwright asks for
   site: [async ({}, use) => {
-    const { site, stop } = await startSite(events(Date.now()));
+    const { site, stop } = await startSite(events(Date.now()), config);
     await use(site);
     await stop();
   }, { scope: "worker" }],

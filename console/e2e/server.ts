@@ -22,11 +22,13 @@ export interface Server {
 /** Milliseconds until a server with an empty record is ready, and until one with a record is: it may have to read some of it anew. */
 const READY_MS = { empty: 60_000, kept: 900_000 } as const;
 
-/** Starts a server on ports that the system picks: with an empty record that goes with it, or with one that is kept in a folder. */
-export async function startServer(kept?: string): Promise<Server> {
+/** Starts a server on ports that the system picks: with an empty record that goes with it, or with one that is kept in a folder. `config` is the text of its configuration. */
+export async function startServer(kept?: string, config?: string): Promise<Server> {
   const home = kept ?? mkdtempSync(join(tmpdir(), "watchkeeper-console-"));
   mkdirSync(home, { recursive: true });
-  const child: ChildProcess = spawn(binary(), ["serve", "--any-port", "--data", join(home, "data"), "--root-key", join(home, "root.key")], {
+  const configured = join(home, "watchkeeper.toml");
+  if (config !== undefined) writeFileSync(configured, config);
+  const child: ChildProcess = spawn(binary(), ["serve", "--any-port", "--data", join(home, "data"), "--root-key", join(home, "root.key"), ...(config === undefined ? [] : ["--config", configured])], {
     env: { ...process.env, HOME: home, XDG_CONFIG_HOME: join(home, "config") },
     stdio: ["ignore", "pipe", "pipe"],
   });

@@ -20,8 +20,8 @@ export async function record(server: Site["server"], events: readonly Record<str
 }
 
 /** Starts a server with this record. */
-export async function startSite(events: readonly Record<string, unknown>[]): Promise<{ site: Site; stop: () => Promise<void> }> {
-  const server = await startServer();
+export async function startSite(events: readonly Record<string, unknown>[], config?: string): Promise<{ site: Site; stop: () => Promise<void> }> {
+  const server = await startServer(undefined, config);
   try {
     await record(server, events);
     const made = async (role: Role, name: string) => ((await (await ask(server, "/api/keys", { name, role, lifetime_s: 3600 })).json()) as { key: string }).key;

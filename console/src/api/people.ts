@@ -1,63 +1,39 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
-import { problemIn } from "./client";
+import { api, take, type Schema } from "./client";
 import { SignInProblem } from "./problem";
 import { useMay } from "./session";
 
-// Sign-in by OpenID Connect and the people who come that way. A server that has neither has not these routes: then nothing of it is shown.
-
 /** Somebody who signed in by OpenID Connect. */
-export interface Person {
-  readonly subject: string;
-  readonly name?: string | null;
-  readonly email?: string | null;
-  readonly role: string;
-  readonly provider: string;
-  readonly first_signed_in: string;
-  readonly last_signed_in: string;
-  /** Sign-ins that stand. */
-  readonly sessions: number;
-}
-
+export type Person = Schema<"PersonRow">;
 /** Who signs people in for this server. */
-export interface Provider {
-  readonly name: string;
-  /** Where signing in begins, on this server. */
-  readonly start: string;
-}
+export type Provider = Schema<"OidcButton">;
 
-async function asked<T>(path: string, signal: AbortSignal): Promise<T | null> {
-  const response = await fetch(path, { signal, headers: { accept: "application/json" } });
-  if (response.ok) return (await response.json()) as T;
-  const problem = await problemIn(response);
-  if (problem.status === 404 || problem.status === 401) return null;
-  throw problem;
-}
-
-const isStart = (value: unknown): value is string => typeof value === "string" && /^\/api\/session\/[\w/-]+$/.test(value);
+/** The address is the server's own; what leads elsewhere is none. */
+const isStart = (path: string): boolean => /^\/api\/session\/[\w/-]+$/.test(path);
 
 /** Who signs people in, beside keys. */
 export function useProvider() {
   return useQuery({
     queryKey: ["session", "providers"],
     queryFn: async ({ signal }): Promise<Provider | null> => {
-      const answer = await asked<{ oidc?: Provider | null }>("/api/session/providers", signal);
-      // The address is the server's own; what leads elsewhere is none.
-      return answer?.oidc && isStart(answer.oidc.start) ? answer.oidc : null;
+      const { oidc } = await take(api.GET("/api/session/providers", { signal }));
+      return oidc && isStart(oidc.start) ? oidc : null;
     },
     staleTime: Infinity,
-    retry: false,
   });
 }
 
-/** The people that the server knows; nothing where it knows none. */
+/** What somebody is called: by the name that the provider gives, or else by what it has. */
+export const nameOfPerson = (of: Pick<Person, "name" | "email" | "subject">): string => of.name ?? of.email ?? of.subject;
+
+/** The people that the server knows. */
 export function usePeople() {
   const mayAdminister = useMay("administer");
   return useQuery({
     queryKey: ["people"],
-    queryFn: ({ signal }) => asked<{ rows: readonly Person[] }>("/api/people", signal),
+    queryFn: ({ signal }) => take(api.GET("/api/people", { signal })),
     enabled: mayAdminister,
     staleTime: 30_000,
-    retry: false,
   });
 }
 
@@ -65,10 +41,7 @@ export function usePeople() {
 export function useEndSessions() {
   const queries = useQueryClient();
   return useMutation({
-    mutationFn: async (subject: string) => {
-      const response = await fetch(`/api/people/${encodeURIComponent(subject)}/sessions`, { method: "DELETE" });
-      if (!response.ok) throw await problemIn(response);
-    },
+    mutationFn: (subject: string) => take(api.DELETE("/api/people/{subject}/sessions", { params: { path: { subject } } })),
     onSuccess: () => queries.invalidateQueries({ queryKey: ["people"] }),
   });
 }

@@ -1,9 +1,10 @@
 // Where one is: every state of a view stands in its address, as plain text.
 
-import { useNavigate, useSearch } from "@tanstack/react-router";
+import { useNavigate, useRouterState, useSearch } from "@tanstack/react-router";
 import { useCallback, useMemo } from "react";
-import { bounds, DEFAULT_RANGE, parseRange, type Range } from "./time";
+import { ANY_TIME, bounds, DEFAULT_RANGE, parseRange, type Range } from "./time";
 import { useNow } from "./clock";
+import { OF_ANY_TIME, RANGES } from "../views/names";
 
 export type Params<K extends string> = { readonly [P in K]?: string | undefined };
 
@@ -41,14 +42,17 @@ export function useAt<K extends string>(): [Params<K>, (change: Params<K>, how?:
   return [search, change];
 }
 
-/** The range of time that the address names, and its bounds as the API takes them. */
-export function useRange(fallback: string = DEFAULT_RANGE): { range: Range; text: string; bounds: { since: string; until?: string } } {
+/** The range of time that the address names, or else the view's own, and its bounds as the API takes them. */
+export function useRange(): { range: Range; text: string; bounds: { since: string; until?: string } } {
   const { range: asked } = useSearch({ strict: false }) as Params<"range">;
+  const path = useRouterState({ select: (state) => state.location.pathname });
+  const fallback = RANGES[path] ?? DEFAULT_RANGE;
   const now = useNow();
   const minute = Math.floor(now / 60_000);
   return useMemo(() => {
-    const text = asked !== undefined && parseRange(asked) ? asked : fallback;
+    const isTaken = asked !== undefined && parseRange(asked) && (asked !== ANY_TIME || OF_ANY_TIME.has(path));
+    const text = isTaken ? asked : fallback;
     const range = parseRange(text) ?? { kind: "last", text: DEFAULT_RANGE, ms: 86_400_000 };
     return { range, text, bounds: bounds(range, minute * 60_000) };
-  }, [asked, fallback, minute]);
+  }, [asked, fallback, path, minute]);
 }

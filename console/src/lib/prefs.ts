@@ -8,10 +8,12 @@ export interface Prefs {
   readonly density: "normal" | "compact";
   readonly zone: Zone;
   readonly navIsNarrow: boolean;
+  /** Whether keys that are characters do something by themselves. */
+  readonly singleKeys: boolean;
 }
 
 const KEY = "watchkeeper.prefs";
-const DEFAULTS: Prefs = { theme: "system", density: "normal", zone: "local", navIsNarrow: false };
+const DEFAULTS: Prefs = { theme: "system", density: "normal", zone: "local", navIsNarrow: false, singleKeys: true };
 
 function read(): Prefs {
   try {
@@ -22,6 +24,7 @@ function read(): Prefs {
       density: of.density === "compact" ? "compact" : "normal",
       zone: typeof of.zone === "string" && isZone(of.zone) ? of.zone : DEFAULTS.zone,
       navIsNarrow: of.navIsNarrow === true,
+      singleKeys: of.singleKeys !== false,
     };
   } catch {
     return DEFAULTS;
@@ -32,10 +35,12 @@ let prefs = read();
 const listeners = new Set<() => void>();
 
 function show(): void {
+  if (typeof document === "undefined") return;
   const { dataset } = document.documentElement;
   if (prefs.theme === "system") delete dataset["theme"];
   else dataset["theme"] = prefs.theme;
   dataset["density"] = prefs.density;
+  dataset["keys"] = prefs.singleKeys ? "single" : "none";
 }
 
 show();
@@ -51,6 +56,9 @@ export function setPrefs(change: Partial<Prefs>): void {
   show();
   for (const listener of listeners) listener();
 }
+
+/** The preferences as they are now, for what is not drawn. */
+export const prefsNow = (): Prefs => prefs;
 
 /** The preferences as they are. */
 export function usePrefs(): Prefs {

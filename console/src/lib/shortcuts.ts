@@ -1,6 +1,7 @@
 // Keys. A view says which it takes while it is shown; `?` lists them all.
 
 import { useEffect, useRef } from "react";
+import { prefsNow } from "./prefs";
 
 export interface Shortcut {
   /** `j`, `?`, `Escape`, `Mod+k`, or two one after another: `g d`. */
@@ -18,8 +19,19 @@ const active = new Set<{ current: readonly Shortcut[] }>();
 const PAIR_MS = 900;
 let pending: { key: string; at: number } | null = null;
 
+/** Whether it is made of characters alone (`j`, `?`, `g d`, the space): what people who dictate, or whose hands slip, must be able to turn off. */
+export const isOfCharacters = (keys: string): boolean => keys.length === 1 || keys.split(" ").every((key) => key.length === 1);
+
 /** Every key that works now. */
-export const activeShortcuts = (): Shortcut[] => [...active].flatMap((entry) => [...entry.current]);
+export const activeShortcuts = (): Shortcut[] =>
+  [...active].flatMap((entry) => [...entry.current]).filter((each) => prefsNow().singleKeys || !isOfCharacters(each.keys));
+
+/** What Enter and the space already do something on, by the browser. */
+const PRESSED = "button, a[href], summary, label, input, select, textarea, [role=button], [role^=menuitem], [contenteditable]";
+
+/** Whether a key belongs to what has the focus. */
+export const isOwnKey = (key: string, at: { closest: (selector: string) => unknown } | null): boolean =>
+  (key === "Enter" || key === " ") && at !== null && Boolean(at.closest(PRESSED));
 
 function typed(event: KeyboardEvent): boolean {
   const at = event.target;
@@ -33,6 +45,7 @@ function named(event: KeyboardEvent): string {
 
 function onKey(event: KeyboardEvent): void {
   if (event.defaultPrevented || event.altKey || event.isComposing) return;
+  if (isOwnKey(event.key, event.target instanceof Element ? event.target : null) && !event.metaKey && !event.ctrlKey) return;
   const key = named(event);
   const pair = pending && performance.now() - pending.at < PAIR_MS ? `${pending.key} ${key}` : null;
   pending = null;

@@ -1,8 +1,10 @@
 import { activeShortcuts, keyName } from "../lib/shortcuts";
+import { usePrefs } from "../lib/prefs";
 import { Dialog } from "../ui/parts";
 
 /** The keys that work where one is. */
 export function Help({ onClose }: { onClose: () => void }) {
+  const { singleKeys } = usePrefs();
   const all = activeShortcuts();
   const groups = [...new Set(all.map((each) => each.group))];
   return (
@@ -22,7 +24,7 @@ export function Help({ onClose }: { onClose: () => void }) {
           </section>
         ))}
       </div>
-      <p className="hint">Arrow keys, Page Up and Page Down, Home and End move through a list, too. Escape closes what is open.</p>
+      <p className="hint">Arrow keys, Page Up and Page Down, Home and End move through a list, too. Escape closes what is open.{singleKeys ? " Settings turn off what is a letter alone." : " Single-key shortcuts are turned off: Settings, You and this page."}</p>
     </Dialog>
   );
 }

@@ -6,6 +6,7 @@ import { useShortcuts } from "../lib/shortcuts";
 import { Icon, Sign } from "../ui/icons";
 import { Menu } from "../ui/parts";
 import { Rec } from "../ui/text";
+import { Ending } from "./Ending";
 import { Help } from "./Help";
 import { Gone, OpenCount, RecordSign } from "./RecordSign";
 import { Palette } from "./Palette";
@@ -82,14 +83,14 @@ export function Shell({ session }: { session: Session }) {
                   </button>
                 ))}
                 <hr />
-                <button type="button" className="menu-item" onClick={() => { close(); setOver("help"); }}><Icon name="keyboard" />Keys<kbd className="end">?</kbd></button>
+                <button type="button" className="menu-item" onClick={() => { close(); setOver("help"); }}><Icon name="keyboard" />Keys<kbd className="end single">?</kbd></button>
                 <button type="button" className="menu-item" onClick={() => { close(); void signOut(); }}><Icon name="out" />Sign out</button>
               </>
             )}
           </Menu>
         </div>
       </header>
-      <main className="main" id="main" tabIndex={-1} aria-busy={isBusy}><Gone /><Outlet /></main>
+      <main className="main" id="main" tabIndex={-1} aria-busy={isBusy}><Gone /><Ending /><Outlet /></main>
       {over === "palette" ? <Palette places={places} onClose={() => setOver(null)} onHelp={() => setOver("help")} /> : null}
       {over === "help" ? <Help onClose={() => setOver(null)} /> : null}
     </div>

@@ -5,8 +5,18 @@ import { Sign } from "../ui/icons";
 import { Command, Problem } from "../ui/parts";
 import { Rec } from "../ui/text";
 
-/** What the provider sent back with, read before the address becomes that of a view. */
-const SENT_BACK = new URLSearchParams(typeof location === "undefined" ? "" : location.search).get("sign_in_error");
+/** What the provider sent back with: taken out of the address before that becomes the address of a view. */
+const SENT_BACK = takeCode();
+
+function takeCode(): string | null {
+  const address = new URL(location.href);
+  const code = address.searchParams.get("sign_in_error");
+  if (code !== null) {
+    address.searchParams.delete("sign_in_error");
+    history.replaceState(history.state, "", address);
+  }
+  return code;
+}
 
 export function SignIn({ wasSignedIn }: { wasSignedIn: boolean }) {
   const signIn = useSignIn();
@@ -50,10 +60,7 @@ export function SignIn({ wasSignedIn }: { wasSignedIn: boolean }) {
 
 /** Signing in with the company's provider; the way back is to what was asked for. */
 function Elsewhere({ provider }: { provider: Provider }) {
-  const search = new URLSearchParams(location.search);
-  search.delete("sign_in_error");
-  const query = search.toString();
-  const to = location.pathname + (query === "" ? "" : `?${query}`);
+  const to = location.pathname + location.search;
   const href = `${provider.start}?${new URLSearchParams({ to }).toString()}`;
   return (
     <>

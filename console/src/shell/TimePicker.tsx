@@ -1,9 +1,11 @@
+import { useRouterState } from "@tanstack/react-router";
 import { useState } from "react";
 import { useAt, useRange } from "../lib/at";
 import { setPrefs, usePrefs } from "../lib/prefs";
-import { instant, isZone, parseRange, PRESETS, timestamp, zoneName, type Range } from "../lib/time";
+import { ANY_TIME, instant, isAnyTime, isZone, parseRange, PRESETS, timestamp, zoneName, type Range } from "../lib/time";
 import { Icon } from "../ui/icons";
 import { Menu } from "../ui/parts";
+import { OF_ANY_TIME, RANGES } from "../views/names";
 
 const SAYS: Readonly<Record<string, string>> = {
   "15m": "Last 15 minutes", "1h": "Last hour", "6h": "Last 6 hours", "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days", "90d": "Last 90 days",
@@ -11,6 +13,7 @@ const SAYS: Readonly<Record<string, string>> = {
 
 function says(range: Range, zone: string): string {
   if (range.kind === "last") return SAYS[range.text] ?? `Last ${range.text}`;
+  if (isAnyTime(range)) return "Any time";
   const at = (time: string) => timestamp(time, zone, 0).slice(0, 16);
   return `${at(range.since)} – ${range.until === null ? "now" : at(range.until)}`;
 }
@@ -19,7 +22,10 @@ function says(range: Range, zone: string): string {
 export function RangePicker() {
   const { range, text } = useRange();
   const { zone } = usePrefs();
-  const [, change] = useAt<"range">();
+  const [{ mode }, change] = useAt<"range" | "mode">();
+  const path = useRouterState({ select: (state) => state.location.pathname });
+  // A view that is not about a range of time shows none.
+  if (!(path in RANGES) || mode === "text" || mode === "sql") return null;
   return (
     <Menu label={`Range of time: ${says(range, zone)}`} button={<><Icon name="clock" /><span className="word">{says(range, zone)}</span><Icon name="down" /></>}>
       {(close) => (
@@ -28,6 +34,9 @@ export function RangePicker() {
             <button key={preset} type="button" className="menu-item" role="menuitemradio" aria-checked={preset === text}
               onClick={() => { close(); change({ range: preset }, { push: true }); }}>{SAYS[preset]}</button>
           ))}
+          {OF_ANY_TIME.has(path) ? (
+            <button type="button" className="menu-item" role="menuitemradio" aria-checked={text === ANY_TIME} onClick={() => { close(); change({ range: ANY_TIME }, { push: true }); }}>Any time</button>
+          ) : null}
           <hr />
           <Between range={range} onChoose={(range) => { close(); change({ range }, { push: true }); }} />
         </>

@@ -33,32 +33,27 @@ pub(crate) enum DrillVerdict {
     Early,
 }
 
-/// Most drills that are looked at.
-const DRILLS_MAX: usize = 5_000;
-
-/// Asks for the newest drills since a time; what others send under that name is none.
+/// Asks for the newest drill of each scenario and technique since a time; what others send under that name is none.
 pub(crate) fn query(since: &str) -> String {
     format!(
-        "SELECT attributes ->> '$.\"watchkeeper.admin.object\"', attributes ->> '$.\"watchkeeper.admin.after\"', time FROM events \
-         WHERE kind = 'admin' AND source = 'internal' AND name = '{DRILL_EVENT}' AND time >= '{since}' ORDER BY time DESC, seq DESC LIMIT {DRILLS_MAX}"
+        "SELECT scenario, told, max(time) FROM (SELECT attributes ->> '$.\"watchkeeper.admin.object\"' AS scenario, \
+         attributes ->> '$.\"watchkeeper.admin.after\"' AS told, time FROM events \
+         WHERE kind = 'admin' AND source = 'internal' AND name = '{DRILL_EVENT}' AND time >= '{since}') \
+         WHERE json_valid(told) GROUP BY scenario, told ->> '$.technique'"
     )
 }
 
-/// Drills by their technique, of rows of [`query`], the newest first: of each scenario the last time counts.
+/// Drills by their technique, of rows of [`query`].
 pub(crate) fn by_technique(rows: Vec<Vec<Cell>>) -> BTreeMap<TechniqueId, Drilled> {
-    let mut newest: BTreeMap<(TechniqueId, String), (DrillVerdict, String)> = BTreeMap::new();
-    for row in rows {
-        let [Cell::Text(scenario), Cell::Text(after), Cell::Text(time)] = row.as_slice() else { continue };
-        // A newer version may have verdicts that this one does not know.
-        let Ok(PlayedDrill { technique, verdict }) = serde_json::from_str(after) else { continue };
-        newest.entry((technique, scenario.clone())).or_insert_with(|| (verdict, time.clone()));
-    }
     let mut drilled: BTreeMap<TechniqueId, Drilled> = BTreeMap::new();
-    for ((technique, _), (verdict, time)) in newest {
+    for row in rows {
+        let [_, Cell::Text(told), Cell::Text(time)] = row.as_slice() else { continue };
+        // A newer version may have verdicts that this one does not know.
+        let Ok(PlayedDrill { technique, verdict }) = serde_json::from_str(told) else { continue };
         let of = drilled.entry(technique).or_default();
         of.played += 1;
         of.caught += u64::from(verdict == DrillVerdict::Caught);
-        of.last = of.last.clone().max(time);
+        of.last = of.last.clone().max(time.clone());
     }
     drilled
 }
@@ -68,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_each_scenario_the_last_time_counts() {
+    fn drills_are_counted_by_their_technique() {
         let row = |scenario: &str, after: &str, time: &str| {
             vec![Cell::Text(scenario.to_owned()), Cell::Text(after.to_owned()), Cell::Text(time.to_owned())]
         };
@@ -76,7 +71,6 @@ mod tests {
         let drilled = by_technique(vec![
             row("a", &told("missed"), "2026-01-03T00:00:00Z"),
             row("b", &told("caught"), "2026-01-02T00:00:00Z"),
-            row("a", &told("caught"), "2026-01-01T00:00:00Z"),
             row("c", "{}", "2026-01-01T00:00:00Z"),
             row("c", &told("of a newer version"), "2026-01-01T00:00:00Z"),
         ]);

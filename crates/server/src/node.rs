@@ -303,8 +303,9 @@ pub(crate) fn internal(kind: Kind, name: &str) -> Event<String> {
 
 /// That somebody reads contents: who, how, what.
 pub(crate) fn read_event(asker: &Asker, action: &str, object: &str) -> Event<String> {
-    /// Longest description of what is read, in characters.
-    const OBJECT_CHARS_MAX: usize = 4_096;
+    /// Longest description of what is read, in characters: a whole query, as long as any that is answered. What was asked stands in the record
+    /// to its end, or it could be hidden behind a long beginning.
+    const OBJECT_CHARS_MAX: usize = 65_536;
     let mut event = internal(Kind::DataAccess, "record.read");
     asker.sign(&mut event);
     event.set(attr::EVENT_ACTION, action);

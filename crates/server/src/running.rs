@@ -243,7 +243,9 @@ impl Running {
         if tls.is_some() {
             let address = SocketAddr::from(([127, 0, 0, 1], 0));
             let bind = |source| StartError::Bind { listener: "local", address, source };
-            let listener = Listener::bind(address, http_api::router(api.clone()), None).map_err(bind)?;
+            // No page of a strange name reads from it through a browser, as from none of the others.
+            let router = http_api::refuse_strange_hosts(http_api::router(api.clone()), config.known_hosts());
+            let listener = Listener::bind(address, router, None).map_err(bind)?;
             local = listener.address().map_err(bind)?;
             bound.push(listener);
         }

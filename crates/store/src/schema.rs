@@ -351,7 +351,8 @@ CREATE TABLE entities (
 CREATE TABLE session_agents (session_id TEXT NOT NULL, agent TEXT NOT NULL, PRIMARY KEY (session_id, agent)) WITHOUT ROWID;
 ";
 
-/// What readers need and the writer does not. A partition that is built aside gets it at its end: an index that is sorted once
+/// What readers need and the writer does not. `sessions_last` has what lists of sessions filter by, so that those that do not pass cost no
+/// look into the table, which is sorted by names. A partition that is built aside gets it at its end: an index that is sorted once
 /// costs a tenth of one into which millions of keys are put in no order. The index of words gathers those of a batch in memory
 /// (8 MiB; 1 MiB would cut a batch of 2,000 events into pieces that have to be merged again), and merges eight pieces at a time.
 const FOR_READERS: &str = "
@@ -368,7 +369,7 @@ CREATE INDEX IF NOT EXISTS events_risk ON events(time_ns) WHERE risks IS NOT NUL
 CREATE INDEX IF NOT EXISTS events_call ON events(call_id) WHERE call_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS events_kind ON events(kind, time_ns);
 CREATE INDEX IF NOT EXISTS actions_time ON actions(time);
-CREATE INDEX IF NOT EXISTS sessions_last ON sessions(last_ns);
+CREATE INDEX IF NOT EXISTS sessions_last ON sessions(last_ns, first_ns, user_id, application);
 INSERT INTO contents_fts(contents_fts, rank) VALUES ('hashsize', 8388608), ('automerge', 8);
 ";
 

@@ -1,6 +1,7 @@
-// The columns of the matrix: tactics in ATLAS's order with their techniques, from the taxonomy that the server has, too.
+// The columns of the matrix: tactics in ATLAS's order with their techniques, from the taxonomy that the server has, too. The build takes out
+// of it what is needed here (`scripts/tactics.ts`): the rest of the taxonomy is not in the bundle.
 
-import atlas from "../../../../content/taxonomy/atlas.json";
+import { tactics } from "virtual:atlas-tactics";
 
 export interface Tactic {
   readonly id: string;
@@ -9,8 +10,4 @@ export interface Tactic {
   readonly techniques: readonly string[];
 }
 
-export const TACTICS: readonly Tactic[] = atlas.tactics.map(({ id, name }) => ({
-  id,
-  name,
-  techniques: atlas.techniques.filter((each) => each.tactics.includes(id) && !/\.\d{3}$/.test(each.id)).map((each) => each.id),
-}));
+export const TACTICS: readonly Tactic[] = tactics;

@@ -30,7 +30,7 @@ export function Detections() {
   const [at, change] = useAt<Name>();
   const { id, group } = at;
   const filter = filterOf(at);
-  const { bounds } = useRange("7d");
+  const { bounds } = useRange();
   const mayTriage = useMay("triage");
   const [typed, setTyped] = useTyped(filter.q ?? "", (q) => change({ q }));
 
@@ -118,9 +118,9 @@ export function Detections() {
           {selected.size > 0 ? <span className="soft small">{counted(selected.size, "ticked", "ticked")}</span> : null}
           {mayTriage && ids.length > 0 ? (
             <>
-              <button type="button" className="btn tiny" onClick={acknowledge} disabled={triage.isPending}>Acknowledge<kbd>a</kbd></button>
-              <button type="button" className="btn tiny" onClick={() => setClosing(ids)}>Close<kbd>c</kbd></button>
-              <button type="button" className="btn tiny" onClick={() => setAssigning(ids)}>Assign<kbd>t</kbd></button>
+              <button type="button" className="btn tiny" onClick={acknowledge} disabled={triage.isPending}>Acknowledge<kbd className="single">a</kbd></button>
+              <button type="button" className="btn tiny" onClick={() => setClosing(ids)}>Close<kbd className="single">c</kbd></button>
+              <button type="button" className="btn tiny" onClick={() => setAssigning(ids)}>Assign<kbd className="single">t</kbd></button>
             </>
           ) : null}
           <button type="button" className="btn tiny" disabled={rows.length === 0} title="What is in the list, as JSON lines" onClick={() => saveText("detections.jsonl", "application/x-ndjson", rows.map((row) => JSON.stringify(row)).join("\n"))}>

@@ -1,10 +1,11 @@
 import { useState } from "react";
 import { nameOf, useSessionQuery } from "../../api/session";
-import { usePeople } from "../../api/people";
+import { nameOfPerson, usePeople } from "../../api/people";
 import { plainLine } from "../../lib/text";
 import { counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
 import { Dialog, Problem, useSay } from "../../ui/parts";
+import { isReason, Reason } from "../../ui/reason";
 import { Rec } from "../../ui/text";
 import { useSuppress, useTriage, VERDICTS, type Detection, type Verdict } from "./data";
 import type { Schema } from "../../api/client";
@@ -55,7 +56,7 @@ export function AssignDialog({ ids, now, known, onDone }: { ids: readonly string
   const [who, setWho] = useState(now);
   const triage = useTriage();
   const say = useSay();
-  const names = [...new Set([me, ...known, ...(people?.rows.map((each) => each.name ?? each.email ?? each.subject) ?? [])].filter(Boolean))];
+  const names = [...new Set([me, ...known, ...(people?.rows.map(nameOfPerson) ?? [])].filter(Boolean))];
   const give = (to: string) => triage.mutate({ ids, assignee: to }, {
     onSuccess: () => { say(to === "" ? `Nobody looks at ${ids.length === 1 ? "it" : "them"} now` : `${counted(ids.length, "detection")} given to ${to}`); onDone(); },
   });
@@ -92,7 +93,7 @@ export function SuppressDialog({ of, onDone }: { of: Detection; onDone: () => vo
   const [owner, setOwner] = useState(session ? nameOf(session) : "");
   const suppress = useSuppress();
   const say = useSay();
-  const isReady = of.rule && reason.trim() !== "" && owner.trim() !== "";
+  const isReady = of.rule && isReason(reason) && owner.trim() !== "";
   const [now] = useState(Date.now);
   const expires = new Date(now + days * 86_400_000).toISOString();
   const go = () => {
@@ -127,10 +128,7 @@ export function SuppressDialog({ of, onDone }: { of: Detection; onDone: () => vo
         <label htmlFor="owner">Who answers for it</label>
         <input id="owner" className="input" value={owner} maxLength={200} onChange={(event) => setOwner(event.target.value)} />
       </div>
-      <div className="field">
-        <label htmlFor="why">Why</label>
-        <textarea id="why" className="input" value={reason} maxLength={2000} onChange={(event) => setReason(event.target.value)} />
-      </div>
+      <Reason label="Why" value={reason} onChange={setReason} lines={3} />
       {suppress.error ? <Problem error={suppress.error} /> : null}
     </Dialog>
   );

@@ -5,7 +5,7 @@ import { useShortcuts } from "../../lib/shortcuts";
 import { count } from "../../lib/units";
 import { EVENT_COLUMNS, KINDS, traceOf } from "../../ui/events";
 import { Icon } from "../../ui/icons";
-import { Badge, Empty, FilterChip, PageHead } from "../../ui/parts";
+import { Badge, Empty, FilterChip, PageHead, Problem } from "../../ui/parts";
 import { DataTable } from "../../ui/table";
 import { LIVE as NAMES } from "../names";
 import { useLive } from "./stream";
@@ -33,9 +33,9 @@ export function Live() {
         <>
           <span className="row soft num" role="status">
             <span className={`dot ${live.isConnected ? (waits ? "medium" : "good") : "critical"}`} />
-            {live.isConnected ? (waits ? `Held · ${count(live.held)} have come` : `${live.perSecond < 10 ? live.perSecond.toFixed(1) : count(Math.round(live.perSecond))} events/s`) : "Connecting…"}
+            {live.isConnected ? (waits ? `Held · ${count(live.held)} have come` : `${live.perSecond < 10 ? live.perSecond.toFixed(1) : count(Math.round(live.perSecond))} events/s`) : live.problem ? "Not connected" : "Connecting…"}
           </span>
-          <button type="button" className="btn" aria-pressed={waits} onClick={() => (waits ? resume() : setHeld(true))}><Icon name={waits ? "play" : "pause"} />{waits ? "Go on" : "Hold"}<kbd>Space</kbd></button>
+          <button type="button" className="btn" aria-pressed={waits} onClick={() => (waits ? resume() : setHeld(true))}><Icon name={waits ? "play" : "pause"} />{waits ? "Go on" : "Hold"}<kbd className="single">Space</kbd></button>
         </>
       } />
       <div className="filters">
@@ -47,9 +47,10 @@ export function Live() {
         {NAMES.filter((name) => name !== "kind" && at[name]).map((name) => <FilterChip key={name} name={name} value={at[name] ?? ""} onRemove={() => change({ [name]: undefined })} />)}
         {live.dropped > 0 ? <Badge tone="medium" title="They came faster than this browser took them. Search has them.">{count(live.dropped)} passed over</Badge> : null}
       </div>
+      {live.problem ? <Problem error={live.problem} /> : null}
       <section className="panel list-panel fill" aria-label="Live events">
         {live.rows.length === 0 ? (
-          <Empty icon="live" title={live.isConnected ? "Waiting for events" : "Connecting"} command="watchkeeper run -- python my_agent.py">
+          <Empty icon="live" title={live.isConnected ? "Waiting for events" : live.problem ? "Not connected" : "Connecting"} command="watchkeeper run -- python my_agent.py">
             What comes in appears here at once, without what was said. To send some, start a program so that its calls report here:
           </Empty>
         ) : (

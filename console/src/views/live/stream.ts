@@ -1,10 +1,11 @@
 import { useEffect, useRef, useState } from "react";
-import type { Schema } from "../../api/client";
+import { api, type Schema } from "../../api/client";
+import { ApiProblem, isGone } from "../../api/problem";
+import { parseSearch } from "../../lib/at";
+import { Tail } from "./tail";
 
 export type EventRow = Schema<"EventRow">;
 
-/** Rows that are kept; older ones are in the lists. */
-const ROWS_MAX = 5_000;
 /** How often what has come is shown: often enough to be live, seldom enough to leave the browser to its reader. */
 const SHOW_MS = 200;
 /** Milliseconds after which a connection that was refused is tried again. */
@@ -21,9 +22,11 @@ export interface Live {
   readonly perSecond: number;
   /** What has come while it was held. */
   readonly held: number;
+  /** Why the server does not send. */
+  readonly problem: unknown;
 }
 
-const EMPTY: Live = { rows: [], isConnected: false, dropped: 0, perSecond: 0, held: 0 };
+const EMPTY: Live = { rows: [], isConnected: false, dropped: 0, perSecond: 0, held: 0, problem: null };
 
 /** What comes in, as it comes in. While it is held, rows are taken and not shown. */
 export function useLive(query: string, isHeld: boolean): Live {
@@ -33,56 +36,79 @@ export function useLive(query: string, isHeld: boolean): Live {
   useEffect(() => {
     let source: EventSource;
     let again: ReturnType<typeof setTimeout> | undefined;
-    let waiting: EventRow[] = [];
-    let rows: readonly EventRow[] = [];
-    let dropped = 0;
-    // What has come since it is held, also what there was no room for.
-    let came = 0;
+    const ended = new AbortController();
+    const tail = new Tail<EventRow>();
     let isConnected = false;
+    let problem: unknown = null;
     const arrivals: { at: number; count: number }[] = [];
+    const heard = (event: Event) => {
+      isConnected = true;
+      problem = null;
+      const { data, lastEventId } = event as MessageEvent<string>;
+      if (lastEventId !== "") tail.last = lastEventId;
+      return data;
+    };
     const hear = () => {
-      source = new EventSource(`/api/live${query}`);
-      source.addEventListener("open", () => { isConnected = true; });
+      // A new source knows nothing of what the one before has brought.
+      const asked = { ...parseSearch(query), ...(tail.last === null ? {} : { after: tail.last }) };
+      source = new EventSource(`/api/live?${new URLSearchParams(asked).toString()}`);
+      source.addEventListener("open", () => { isConnected = true; problem = null; });
       source.addEventListener("error", () => {
         isConnected = false;
-        // Browsers connect again by themselves, but not after an answer that is an error, such as a proxy's.
-        if (source.readyState === EventSource.CLOSED) again = setTimeout(hear, AGAIN_MS);
+        // Browsers connect again by themselves, but not after an answer that is an error, and they do not tell which it was.
+        if (source.readyState === EventSource.CLOSED) void refused();
       });
       source.addEventListener("rows", (event) => {
-        isConnected = true;
-        const batch = (JSON.parse((event as MessageEvent<string>).data) as Schema<"LiveRows">).rows;
-        arrivals.push({ at: performance.now(), count: batch.length });
-        came += batch.length;
-        for (const row of batch) waiting.push(row);
-        if (waiting.length > 2 * ROWS_MAX) waiting = waiting.slice(-ROWS_MAX);
+        const { rows } = JSON.parse(heard(event)) as Schema<"LiveRows">;
+        arrivals.push({ at: performance.now(), count: tail.take(rows) });
       });
-      source.addEventListener("dropped", (event) => {
-        dropped += (JSON.parse((event as MessageEvent<string>).data) as Schema<"LiveDropped">).count;
-      });
+      source.addEventListener("dropped", (event) => tail.pass((JSON.parse(heard(event)) as Schema<"LiveDropped">).count));
+      source.addEventListener("progress", heard);
+    };
+    const refused = async () => {
+      let wait = AGAIN_MS;
+      try {
+        problem = null;
+        await whyNot(ended.signal);
+      } catch (error) {
+        // That the server does not answer at all is said above.
+        problem = isGone(error) ? null : error;
+        if (error instanceof ApiProblem && error.retryAfter !== null) wait = Math.max(wait, error.retryAfter * 1000);
+      }
+      if (!ended.signal.aborted) again = setTimeout(hear, wait);
     };
     hear();
     const timer = setInterval(() => {
       const now = performance.now();
       while ((arrivals[0]?.at ?? now) < now - RATE_S * 1000) arrivals.shift();
       const perSecond = arrivals.reduce((sum, each) => sum + each.count, 0) / RATE_S;
-      if (!held.current && waiting.length > 0) {
-        const shown = waiting.slice(-ROWS_MAX);
-        dropped += came - shown.length;
-        rows = [...shown.toReversed(), ...rows].slice(0, ROWS_MAX);
-        waiting = [];
-        came = 0;
-      }
-      const count = held.current ? came : 0;
+      if (!held.current) tail.show();
+      const dropped = tail.dropped + tail.lost;
       setLive((before) =>
-        before.rows === rows && before.isConnected === isConnected && before.dropped === dropped && before.perSecond === perSecond && before.held === count
-          ? before : { rows, isConnected, dropped, perSecond, held: count });
+        before.rows === tail.rows && before.isConnected === isConnected && before.dropped === dropped && before.perSecond === perSecond && before.held === tail.held && before.problem === problem
+          ? before : { rows: tail.rows, isConnected, dropped, perSecond, held: tail.held, problem });
     }, SHOW_MS);
     return () => {
       clearInterval(timer);
       clearTimeout(again);
+      ended.abort();
       source.close();
       setLive(EMPTY);
     };
   }, [query]);
   return live;
+}
+
+/** Asks once more, to hear the error that a source of events keeps to itself; nothing where there is none. */
+async function whyNot(signal: AbortSignal): Promise<void> {
+  const asked = new AbortController();
+  const stop = () => asked.abort();
+  signal.addEventListener("abort", stop);
+  try {
+    await api.GET("/api/live", { signal: asked.signal, parseAs: "stream", headers: { "x-watchkeeper-background": "1" } });
+  } finally {
+    // It was only asked whether it would.
+    stop();
+    signal.removeEventListener("abort", stop);
+  }
 }

@@ -65,7 +65,7 @@ function Card({ model }: { model: Model }) {
         <div className="stack-tight"><span className="label">Tokens</span><TimeChart times={times} series={tokens} how="bars" height={100} label={`Tokens of ${plainLine(model.model)}: ${counted(model.input_tokens + model.output_tokens, "token")}`} /></div>
         <Categories of={model} />
         <Evaluations of={model} />
-        {model.drift.length > 0 ? <ul className="stack-tight">{model.drift.slice(0, 5).map((each) => <li key={each.detection_id} className="row"><Link to="/detections" search={{ id: each.detection_id, state: "all", range: "90d" } as never} className="grow cut"><Rec text={each.title} /></Link><span className="soft"><When time={each.time} how="ago" /></span></li>)}</ul> : null}
+        {model.drift.length > 0 ? <ul className="stack-tight">{model.drift.slice(0, 5).map((each) => <li key={each.detection_id} className="row"><Link to="/detections" search={{ id: each.detection_id, state: "all", range: "any" } as never} className="grow cut"><Rec text={each.title} /></Link><span className="soft"><When time={each.time} how="ago" /></span></li>)}</ul> : null}
       </div>
     </Panel>
   );

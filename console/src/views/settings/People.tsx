@@ -1,5 +1,5 @@
 import { useState } from "react";
-import { useEndSessions, usePeople, useProvider, type Person } from "../../api/people";
+import { nameOfPerson, useEndSessions, usePeople, useProvider, type Person } from "../../api/people";
 import { counted } from "../../lib/units";
 import { Badge, Dialog, Empty, Loading, Panel, Problem, useSay } from "../../ui/parts";
 import { Rec, When } from "../../ui/text";
@@ -26,7 +26,7 @@ export function People() {
               <tbody>
                 {rows.map((each) => (
                   <tr key={each.subject}>
-                    <td><Rec text={each.name ?? each.email ?? each.subject} className="strong" /><div className="small faint"><Rec text={each.name && each.email ? each.email : each.subject} max={80} /></div></td>
+                    <td><Rec text={nameOfPerson(each)} className="strong" /><div className="small faint"><Rec text={each.name && each.email ? each.email : each.subject} max={80} /></div></td>
                     <td><Badge>{each.role}</Badge></td>
                     <td className="nowrap"><When time={each.last_signed_in} how="second" /></td>
                     <td className="nowrap soft"><When time={each.first_signed_in} how="second" /></td>
@@ -46,7 +46,7 @@ export function People() {
             <button type="button" className="btn danger" disabled={end.isPending} onClick={() => end.mutate(ending.subject, { onSuccess: () => { setEnding(null); say("Signed out everywhere"); } })}>Sign them out</button>
           </>
         }>
-          <p>{counted(ending.sessions, "sign-in")} of <strong><Rec text={ending.name ?? ending.email ?? ending.subject} /></strong> {ending.sessions === 1 ? "ends" : "end"} now. Whether they may come back is the provider’s to say. It is recorded.</p>
+          <p>{counted(ending.sessions, "sign-in")} of <strong><Rec text={nameOfPerson(ending)} /></strong> {ending.sessions === 1 ? "ends" : "end"} now. Whether they may come back is the provider’s to say. It is recorded.</p>
           {end.error ? <Problem error={end.error} /> : null}
         </Dialog>
       ) : null}

@@ -3,6 +3,7 @@ import { useState } from "react";
 import { api, take } from "../../api/client";
 import { useMay } from "../../api/session";
 import { Dialog, Empty, Loading, Panel, Problem, useSay } from "../../ui/parts";
+import { isReason, Reason } from "../../ui/reason";
 import { Rec, When } from "../../ui/text";
 
 const days = (value: number | null | undefined) => (value === null || value === undefined ? "no limit" : `${value} d`);
@@ -49,9 +50,9 @@ export function Retention() {
       </Panel>
       {isPlacing ? <Place onDone={() => { setPlacing(false); void queries.invalidateQueries({ queryKey: ["retention"] }); }} /> : null}
       {releasing !== null ? (
-        <Dialog title="Release the hold" onClose={() => setReleasing(null)} foot={<><button type="button" className="btn" onClick={() => setReleasing(null)}>Cancel</button><button type="button" className="btn danger" disabled={reason.trim() === "" || release.isPending} onClick={() => release.mutate(releasing)}>Release it</button></>}>
+        <Dialog title="Release the hold" onClose={() => setReleasing(null)} foot={<><button type="button" className="btn" onClick={() => setReleasing(null)}>Cancel</button><button type="button" className="btn danger" disabled={!isReason(reason) || release.isPending} onClick={() => release.mutate(releasing)}>Release it</button></>}>
           <p>What <strong><Rec text={releasing} /></strong> covers may go from now on, when its class says so.</p>
-          <div className="field"><label htmlFor="release-reason">Why</label><input id="release-reason" className="input" value={reason} maxLength={500} onChange={(event) => setReason(event.target.value)} /></div>
+          <Reason label="Why" value={reason} onChange={setReason} />
           {release.error ? <Problem error={release.error} /> : null}
         </Dialog>
       ) : null}
@@ -66,7 +67,7 @@ function Place({ onDone }: { onDone: () => void }) {
   const [reason, setReason] = useState("");
   const [scope, setScope] = useState<"user" | "session" | "application" | "all">("user");
   const [value, setValue] = useState("");
-  const isReady = name.trim() !== "" && reason.trim() !== "" && (scope === "all" || value.trim() !== "");
+  const isReady = name.trim() !== "" && isReason(reason) && (scope === "all" || value.trim() !== "");
   const place = useMutation({
     mutationFn: () => take(api.POST("/api/holds", { body: { name: name.trim(), reason: reason.trim(), ...(scope === "all" ? {} : { scope: scopeOf(scope, value.trim()) }) } })),
     onSuccess: onDone,
@@ -80,7 +81,7 @@ function Place({ onDone }: { onDone: () => void }) {
           {scope === "all" ? null : <input className="input" aria-label={`Which ${scope}`} value={value} onChange={(event) => setValue(event.target.value)} />}
         </div>
       </div>
-      <div className="field"><label htmlFor="hold-reason">Why</label><textarea id="hold-reason" className="input" value={reason} maxLength={2000} onChange={(event) => setReason(event.target.value)} /></div>
+      <Reason label="Why" value={reason} onChange={setReason} lines={3} />
       {place.error ? <Problem error={place.error} /> : null}
     </Dialog>
   );

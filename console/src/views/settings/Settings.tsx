@@ -1,4 +1,3 @@
-import { usePeople } from "../../api/people";
 import { useMay } from "../../api/session";
 import { useAt } from "../../lib/at";
 import { PageHead } from "../../ui/parts";
@@ -13,11 +12,10 @@ import { SuppressionList } from "./Suppressions";
 export function Settings() {
   const [at, change] = useAt<"tab" | "rule">();
   const mayAdminister = useMay("administer");
-  const { data: people } = usePeople();
   const tabs = [
     { id: "me", says: "You and this page" },
     ...(mayAdminister ? [{ id: "keys", says: "Keys and roles" }] : []),
-    ...(mayAdminister && people ? [{ id: "people", says: "People" }] : []),
+    ...(mayAdminister ? [{ id: "people", says: "People" }] : []),
     { id: "rules", says: "Rules" },
     { id: "suppressions", says: "Suppressions" },
     { id: "retention", says: "Retention and holds" },

@@ -20,7 +20,7 @@ export function SuppressionList() {
   return (
     <Panel title="Suppressions" flush>
       {error ? <Problem error={error} retry={() => void refetch()} /> : isPending ? <Loading /> : data.rows.length === 0 ? (
-        <Empty icon="mute" title="Nothing is suppressed">In Detections, <kbd>s</kbd> suppresses what is like the one that is open: with an owner, a reason and an end.</Empty>
+        <Empty icon="mute" title="Nothing is suppressed">An analyst suppresses what is like the one that is open in Detections: with an owner, a reason and an end.</Empty>
       ) : (
         <div className="panel-body scroll-x">
           <table className="plain-table">
@@ -28,7 +28,7 @@ export function SuppressionList() {
             <tbody>
               {data.rows.map((row) => (
                 <tr key={row.id}>
-                  <td><Link to="/detections" search={{ rule: row.rule, state: "all", suppressed: "yes", range: "90d" } as never} className="mono small"><Rec text={row.rule} max={60} /></Link></td>
+                  <td><Link to="/detections" search={{ rule: row.rule, state: "all", suppressed: "yes", range: "any" } as never} className="mono small"><Rec text={row.rule} max={60} /></Link></td>
                   <td>{row.entity ? <>{row.entity.kind} <Rec text={row.entity.name} className="strong" /></> : "anybody"}</td>
                   <td><Rec text={row.reason} max={200} /></td><td><Rec text={row.owner} /></td>
                   <td className="nowrap">{row.is_over ? <Badge>over</Badge> : null} <When time={row.expires} how="second" /></td>

@@ -19,7 +19,7 @@ const tokensOf = (row: { input_tokens: number; output_tokens: number }) => row.i
 /** Who uses how much. Cost is what the sources said, or is not there. */
 export function Tokens() {
   const [at, change] = useAt<"by">();
-  const { bounds } = useRange("7d");
+  const { bounds } = useRange();
   const by = BY.find((each) => each.value === at.by)?.value ?? "user";
   const { data, error, isPending, refetch } = useQuery({
     queryKey: ["tokens", by, bounds],

@@ -65,7 +65,7 @@ function Piece({ piece, event, detection }: { piece: TracePiece; event: TraceEve
       {piece.text === null || piece.text === undefined
         ? <div className="veiled"><Icon name="veil" />{piece.content_id ? "not shown" : "erased, or never recorded"}</div>
         : piece.text === "" ? <div className="faint small">empty</div> : <RecBlock text={piece.text} marks={marks} className={piece.part === "text" ? "" : "mono"} />}
-      {piece.cut ? <div className="small c-medium">Longer than what is shown; the journal has all of it.</div> : null}
+      {piece.cut && piece.text !== null && piece.text !== undefined ? <div className="small c-medium">Longer than what is shown; the journal has all of it.</div> : null}
     </div>
   );
 }

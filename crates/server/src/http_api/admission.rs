@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use capture::egress::KeyRefused;
@@ -94,14 +94,13 @@ impl Api {
 
 /// Whether a request that a cookie may come with is the console's own. The cookie is `SameSite=Strict`, but a page on another port of this
 /// host is of the same site.
-fn is_same_origin(request: &Request) -> bool {
-    let headers = request.headers();
+pub(super) fn is_same_origin(headers: &HeaderMap, uri: &Uri) -> bool {
     if let Some(site) = headers.get("sec-fetch-site") {
         return matches!(site.as_bytes(), b"same-origin" | b"none");
     }
     let Some(origin) = headers.get(header::ORIGIN) else { return true };
     let host = headers.get(header::HOST).map(HeaderValue::as_bytes).map(<[u8]>::to_vec);
-    let host = host.or_else(|| request.uri().authority().map(|authority| authority.as_str().as_bytes().to_vec()));
+    let host = host.or_else(|| uri.authority().map(|authority| authority.as_str().as_bytes().to_vec()));
     let from = origin.to_str().ok().and_then(|origin| origin.split_once("://")).map(|(_, from)| from.as_bytes().to_vec());
     from.is_some() && from == host
 }
@@ -202,7 +201,7 @@ pub fn refuse_strange_hosts(router: Router, hosts: HashSet<String>) -> Router {
         async move {
             let Some(host) = host else { return next.run(request).await };
             let message = format!("the host {host:?} is not known here; where this listener is meant, add it to listen.hosts");
-            ApiError::new(StatusCode::FORBIDDEN, message).into_response()
+            super::secure_headers(ApiError::new(StatusCode::FORBIDDEN, message).into_response()).await
         }
     }))
 }
@@ -233,7 +232,10 @@ pub(super) fn guarded(router: Router, api: &Arc<Api>, access: Access) -> Router 
                 let refusal = api.refusal_of(&request, WRONG_KEY);
                 return api.refuse(refusal, NOT_VALID).await;
             }
-            if by_key.is_none() && request.headers().contains_key(header::COOKIE) && !is_same_origin(&request) {
+            if by_key.is_none()
+                && request.headers().contains_key(header::COOKIE)
+                && !is_same_origin(request.headers(), request.uri())
+            {
                 let message = "a sign-in's cookie is good for the console's own pages alone; programs send a key";
                 return ApiError::new(StatusCode::FORBIDDEN, message).into_response();
             }
@@ -281,7 +283,8 @@ mod tests {
             let request = headers
                 .iter()
                 .fold(axum::http::Request::builder().uri("/api/keys"), |builder, (name, value)| builder.header(*name, *value));
-            assert_eq!(is_same_origin(&request.body(axum::body::Body::empty()).unwrap()), is_good, "{headers:?}");
+            let request = request.body(axum::body::Body::empty()).unwrap();
+            assert_eq!(is_same_origin(request.headers(), request.uri()), is_good, "{headers:?}");
         }
     }
 

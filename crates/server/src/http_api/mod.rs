@@ -7,6 +7,7 @@ mod console;
 mod drills;
 mod error;
 mod evaluations;
+mod kept;
 mod lifecycle;
 mod log_key;
 mod mcp;
@@ -70,6 +71,8 @@ pub(crate) struct Api {
     live: Arc<Hub>,
     /// Readers of the store that are open: to open one takes milliseconds.
     readers: Arc<Readers>,
+    /// What is made once for everybody who asks.
+    kept: console::overview::KeptAnswers,
     /// The rules in force, as lists show them.
     rules_shown: console::rules::Shown,
     refusals: Refusals,
@@ -113,6 +116,7 @@ impl Api {
         let (sessions, refusals, covered) = (sign_in::Sessions::default(), Refusals::default(), Answered::default());
         let triage = Arc::new(Triage::open(node.data(), node.keyring())?);
         let (live, readers, rules_shown) = (Arc::default(), Arc::default(), console::rules::Shown::default());
+        let kept = console::overview::KeptAnswers::default();
         Ok(Self {
             node,
             keys,
@@ -125,6 +129,7 @@ impl Api {
             triage,
             live,
             readers,
+            kept,
             rules_shown,
             covered,
         })
@@ -242,6 +247,10 @@ async fn secure_headers(mut response: Response) -> Response {
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    // What a stream sets itself is weaker. Files of the console may be kept.
+    let is_stream = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"));
+    if is_stream || !headers.contains_key(header::CACHE_CONTROL) {
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
     response
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use base64::Engine as _;
@@ -16,10 +16,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use event::{Client, Kind, attr};
 use lru::LruCache;
 
+use super::admission::is_same_origin;
 use super::console::types::{SessionInfo, SignIn};
 use super::openapi::Refused;
 use super::{Api, ApiError, Body, Caller, NOT_VALID};
-use crate::access::Role;
+use crate::access::{Access, Role};
 use crate::asker::{Asker, Person, client_of};
 use crate::node::internal;
 use crate::secrets;
@@ -34,6 +35,9 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Sign-ins at once; the oldest gives way.
 const SESSIONS_MAX: usize = 10_000;
+
+/// Sign-ins at once of one key or person, whose own oldest gives way: nobody can sign others out by signing in.
+const SESSIONS_OF_ONE_MAX: usize = 32;
 
 /// Sign-ins that may fail in a minute from one address. Each leaves an event, and nobody may fill the record with them or
 /// keep others from signing in.
@@ -91,6 +95,17 @@ pub(crate) enum Holder {
     Person(Person, Role),
 }
 
+impl Holder {
+    /// Whether both are the same key or the same person, whatever role they have.
+    fn is_same(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Key(one), Self::Key(other)) => one == other,
+            (Self::Person(one, _), Self::Person(other, _)) => (&one.issuer, &one.subject) == (&other.issuer, &other.subject),
+            _ => false,
+        }
+    }
+}
+
 /// A sign-in.
 #[derive(Debug, Clone)]
 pub(crate) struct SignedIn {
@@ -133,9 +148,11 @@ impl Sessions {
         let mut sessions = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();
         sessions.retain(|_, session| session.is_open(now));
-        if sessions.len() >= SESSIONS_MAX
-            && let Some(oldest) = sessions.iter().min_by_key(|(_, session)| session.until).map(|(token, _)| token.clone())
-        {
+        let is_theirs = |session: &Session| session.signed_in.holder.is_same(&holder);
+        let of_one = sessions.values().filter(|session| is_theirs(session)).count();
+        let gives_way = sessions.iter().filter(|(_, session)| of_one < SESSIONS_OF_ONE_MAX || is_theirs(session));
+        let oldest = gives_way.min_by_key(|(_, session)| session.until).map(|(token, _)| token.clone());
+        if let Some(oldest) = oldest.filter(|_| of_one >= SESSIONS_OF_ONE_MAX || sessions.len() >= SESSIONS_MAX) {
             sessions.remove(&oldest);
         }
         let signed_in = SignedIn { id: id.clone(), holder, left: SESSION_LIFETIME, idle_left: IDLE_TIMEOUT };
@@ -244,13 +261,22 @@ pub(crate) async fn sign_in(
     State(api): State<Arc<Api>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
+    uri: Uri,
     body: Body,
 ) -> Result<Response, ApiError> {
+    only_from_the_console(&headers, &uri)?;
     let request: SignIn = body.json()?;
     if !api.sessions.may_try(peer.ip()) {
         return Err(ApiError::too_many("too many sign-ins have failed from this address; wait a minute"));
     }
     let key = api.key(request.key.trim());
+    if let Some(key) = key.as_ref().filter(|key| !key.role.allows(Access::ReadRecord)) {
+        let message = format!(
+            "a key with the role {} sees nothing of the record; sign in with one of an auditor, an analyst or an administrator",
+            key.role.as_str()
+        );
+        return Err(ApiError::new(StatusCode::FORBIDDEN, message));
+    }
     if key.is_none() {
         api.sessions.note_failure(peer.ip());
     }
@@ -283,12 +309,25 @@ pub(crate) async fn sign_out(
     State(api): State<Arc<Api>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     headers: HeaderMap,
-) -> Response {
+    uri: Uri,
+) -> Result<Response, ApiError> {
+    only_from_the_console(&headers, &uri)?;
     if let Some(signed_in) = api.sessions.end(&headers) {
         note_sign_out(&api, signed_in, client_of(peer, &headers)).await;
     }
-    ([(header::SET_COOKIE, format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0"))], StatusCode::NO_CONTENT)
-        .into_response()
+    let gone = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
+    Ok(([(header::SET_COOKIE, gone)], StatusCode::NO_CONTENT).into_response())
+}
+
+/// No other page signs a reader in, perhaps as somebody else, or out.
+fn only_from_the_console(headers: &HeaderMap, uri: &Uri) -> Result<(), ApiError> {
+    if is_same_origin(headers, uri) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        "signing in and out is for the console's own pages, and for programs that send no Origin",
+    ))
 }
 
 /// By what somebody signs in.
@@ -402,6 +441,18 @@ mod tests {
         assert!(sessions.of(&headers, Counts::AsUse).is_none() && !sessions.is_open(&id));
         shift(Duration::ZERO, Duration::ZERO);
         assert!(sessions.of(&headers, Counts::AsUse).is_none());
+    }
+
+    #[test]
+    fn whoever_signs_in_again_and_again_signs_nobody_else_out() {
+        let sessions = Sessions::default();
+        let (other, _) = sessions.start(Holder::Key("other".to_owned())).unwrap();
+        let tokens: Vec<String> =
+            (0..=SESSIONS_OF_ONE_MAX).map(|_| sessions.start(Holder::Key("one".to_owned())).unwrap().0).collect();
+        assert!(sessions.of(&headers(&other), Counts::AsUse).is_some());
+        let open = tokens.iter().filter(|token| sessions.of(&headers(token), Counts::Not).is_some()).count();
+        assert_eq!(open, SESSIONS_OF_ONE_MAX);
+        assert!(sessions.of(&headers(&tokens[0]), Counts::Not).is_none(), "their own oldest gave way");
     }
 
     #[test]

@@ -187,33 +187,57 @@ pub struct EventDetail {
     pub findings: Vec<EventFinding>,
 }
 
-/// Beginnings of the names of attributes that name or measure, and hold nothing that was said.
-const SHOWN: [&str; 24] = [
-    "gen_ai.operation.",
-    "gen_ai.provider.",
-    "gen_ai.request.",
-    "gen_ai.response.",
-    "gen_ai.usage.",
-    "gen_ai.conversation.",
-    "gen_ai.agent.",
-    "gen_ai.data_source.",
+/// Names of attributes that name or measure, and hold nothing that was said. Each by itself: beside most of them stand some that hold texts
+/// (`gen_ai.agent.description`, `gen_ai.request.stop_sequences`).
+const SHOWN: [&str; 44] = [
+    "gen_ai.operation.name",
+    "gen_ai.provider.name",
+    "gen_ai.request.model",
+    "gen_ai.request.stream",
+    "gen_ai.request.temperature",
+    "gen_ai.request.top_p",
+    "gen_ai.request.top_k",
+    "gen_ai.request.max_tokens",
+    "gen_ai.request.seed",
+    "gen_ai.request.choice.count",
+    "gen_ai.request.frequency_penalty",
+    "gen_ai.request.presence_penalty",
+    "gen_ai.response.model",
+    "gen_ai.response.id",
+    "gen_ai.response.finish_reasons",
+    "gen_ai.response.time_to_first_chunk",
+    "gen_ai.conversation.id",
+    "gen_ai.agent.id",
+    "gen_ai.agent.name",
+    "gen_ai.agent.version",
+    "gen_ai.data_source.id",
     "gen_ai.tool.name",
     "gen_ai.tool.type",
     "gen_ai.tool.call.id",
     "gen_ai.evaluation.name",
-    "gen_ai.evaluation.score.",
-    "gen_ai.guardrail.",
-    "mcp.method.",
-    "mcp.protocol.",
-    "mcp.session.",
-    "db.system.",
-    "network.",
-    "server.",
+    "gen_ai.evaluation.score.value",
+    "gen_ai.evaluation.score.label",
+    "mcp.method.name",
+    "mcp.session.id",
+    "mcp.server.name",
+    "mcp.server.version",
+    "mcp.protocol.version",
+    "network.transport",
+    "network.peer.address",
+    "network.peer.port",
+    "server.address",
+    "server.port",
     "http.request.method",
-    "http.response.",
-    "event.",
-    "error.type",
+    "http.response.status_code",
+    "http.request.body.size",
+    "http.response.body.size",
+    "db.system.name",
+    "event.action",
+    "event.outcome",
 ];
+
+/// Beginnings of names below which there are measures and verdicts alone.
+const SHOWN_BELOW: [&str; 2] = ["gen_ai.usage.", "gen_ai.guardrail."];
 
 /// Of ours those that hold a rule's or a reader's text.
 const HELD_BACK: [&str; 4] = [
@@ -258,20 +282,28 @@ impl Reader {
         })
     }
 
-    /// Events in the order of the journal, from a place on, for whoever watches them come in.
+    /// Events in the order of the journal, from a place on and before `end`, for whoever watches them come in. `end` is how far whoever
+    /// asks knows the store to be: what was written since then is for the next time.
     ///
     /// # Errors
     /// What the store says.
-    pub fn events_from(&self, from: u64, limit: usize) -> Result<Vec<EventRow>, QueryError> {
-        let from = crate::row::integer(from);
+    pub fn events_from(&self, from: u64, end: u64, limit: usize) -> Result<Vec<EventRow>, QueryError> {
+        let (from, end) = (crate::row::integer(from), crate::row::integer(end));
+        let rows_max = crate::row::integer(limit as u64);
         self.with(|attached| {
             let mut found = Vec::new();
             // Days are by the sources' clocks: records of several days lie between each other in the journal.
-            for schema in &attached.schemas {
-                let sql = format!("SELECT {COLUMNS} FROM {schema}.events e WHERE e.seq >= ?1 ORDER BY e.seq LIMIT ?2");
+            for schema in attached.schemas.iter().rev() {
+                let sql =
+                    format!("SELECT {COLUMNS} FROM {schema}.events e WHERE e.seq >= ?1 AND e.seq < ?2 ORDER BY e.seq LIMIT ?3");
                 let mut statement = attached.connection.prepare_cached(&sql)?;
-                let rows = statement.query_map((from, crate::row::integer(limit as u64)), read)?;
+                let rows = statement.query_map((from, end, rows_max), read)?;
                 found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
+                // Never more than those of two days are held.
+                if found.len() > limit {
+                    found.sort_unstable_by_key(|row: &EventRow| row.seq);
+                    found.truncate(limit);
+                }
             }
             found.sort_unstable_by_key(|row| row.seq);
             found.truncate(limit);
@@ -319,7 +351,7 @@ impl EventFilter {
             ("e.status = 'error' AND ? IS NOT NULL", &error.cloned(), "events_error"),
             ("e.tool_name = ?", &self.tool, "events_tool"),
             ("e.agent = ?", &self.agent, "events_agent"),
-            ("e.risks IS NOT NULL AND instr(', ' || e.risks || ',', ', ' || ? || ',') > 0", &self.risk, "events_risk"),
+            ("e.risks IS NOT NULL AND ? IS NOT NULL", &self.risk, "events_risk"),
             ("coalesce(e.response_model, e.request_model) = ?", &self.model, "events_model"),
             ("e.application = ?", &self.application, "events_application"),
             ("e.kind = ?", &self.kind, "events_kind"),
@@ -339,6 +371,11 @@ impl EventFilter {
             } else {
                 passes.push(format!("ifnull({condition}, 0)"));
             }
+        }
+        if let Some(risk) = &self.risk {
+            // The index has those with any risk: which one is looked at row by row.
+            values.push(Value::Text(risk.clone()));
+            passes.push(format!("ifnull(instr(', ' || e.risks || ',', ', ' || ?{} || ',') > 0, 0)", values.len()));
         }
         if let Some(score) = self.score {
             values.push(Value::Real(score));
@@ -476,7 +513,8 @@ fn is_shown(name: &str, value: &serde_json::Value) -> bool {
         value => is_short(value),
     };
     let is_ours = name.starts_with("watchkeeper.") && !HELD_BACK.contains(&name);
-    is_plain && (is_ours || SHOWN.iter().any(|beginning| name.starts_with(beginning)))
+    let is_below = || SHOWN_BELOW.iter().any(|beginning| name.starts_with(beginning));
+    is_plain && (is_ours || SHOWN.contains(&name) || is_below())
 }
 
 fn pieces(connection: &Connection, schema: &str, seq: i64) -> Result<Vec<EventPiece>, QueryError> {
@@ -520,4 +558,29 @@ fn findings(connection: &Connection, schema: &str, seq: i64) -> Result<Vec<Event
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_names_or_measures_is_shown_and_what_may_hold_texts_is_not() {
+        for (name, value, is_theirs) in [
+            ("gen_ai.request.model", json!("m"), true),
+            ("gen_ai.usage.input_tokens", json!(3), true),
+            ("gen_ai.response.finish_reasons", json!(["stop"]), true),
+            ("gen_ai.agent.name", json!("x".repeat(257)), false),
+            ("gen_ai.agent.description", json!("what it is told to be"), false),
+            ("gen_ai.request.stop_sequences", json!(["a text"]), false),
+            ("gen_ai.response.model", json!({ "deep": "text" }), false),
+            ("http.response.body.text", json!("a text"), false),
+            ("watchkeeper.verdict", json!("deny"), true),
+            ("watchkeeper.admin.after", json!("a text"), false),
+        ] {
+            assert_eq!(is_shown(name, &value), is_theirs, "{name}");
+        }
+    }
 }

@@ -187,6 +187,14 @@ fn an_analyst_finds_a_detection_follows_it_and_says_what_becomes_of_it() {
     let reasons = server.query("SELECT operation, reason FROM data_access WHERE reason IS NOT NULL ORDER BY seq");
     assert_eq!(reasons.len(), 2, "{reasons:#?}");
 
+    // A query stands in the record to its end.
+    let long = format!("SELECT /*{}*/ prompt FROM prompts WHERE user_id = 'at-the-end'", "weekly report ".repeat(400));
+    assert_eq!(analyst.status("POST", "/api/query", &json!({ "sql": long })), 200);
+    server.settle();
+    let told =
+        server.query("SELECT count(*) AS n FROM events WHERE kind = 'data_access' AND attributes LIKE '%= ''at-the-end''%'");
+    assert_eq!(told[0]["n"], 1);
+
     // What was decided is there after a restart.
     let data = server.data.clone();
     server.stop();
@@ -359,6 +367,55 @@ fn what_comes_in_is_told_live_and_whoever_comes_again_misses_nothing() {
 }
 
 #[test]
+fn under_load_each_event_is_told_live_once() {
+    let (_dir, server, [admin, _, auditor]) = server_with_attack();
+    const EVENTS: usize = 3_000;
+    let sender = Caller::with_key(&server, &admin);
+    let (watches, is_watched) = std::sync::mpsc::channel();
+    let told = std::thread::scope(|scope| {
+        let (server, auditor) = (&server, &auditor);
+        let reading = scope.spawn(move || {
+            let mut stream = live(server, auditor, "/api/live?kind=evaluation", "");
+            let (mut seqs, mut dropped) = (Vec::new(), 0);
+            read_until(&mut stream, |name, _| name == "progress");
+            watches.send(()).unwrap();
+            while seqs.len() < EVENTS {
+                let (name, value, _) = read_until(&mut stream, |name, _| matches!(name, "rows" | "dropped"));
+                match name.as_str() {
+                    "rows" => seqs.extend(value["rows"].as_array().unwrap().iter().map(|row| row["seq"].as_u64().unwrap())),
+                    _ => dropped += value["count"].as_u64().unwrap(),
+                }
+                assert_eq!(dropped, 0, "nothing was too fast");
+            }
+            seqs
+        });
+        // In small batches: the store is written while what it has is read.
+        is_watched.recv().unwrap();
+        for batch in 0..EVENTS / 20 {
+            let events: Vec<Value> =
+                (0..20).map(|n| json!({ "kind": "evaluation", "name": format!("load {batch} {n}") })).collect();
+            assert_eq!(sender.status("POST", "/v1/events", &json!(events)), 200);
+        }
+        reading.join().unwrap()
+    });
+    assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "each once, in the order of the journal");
+    assert_eq!(told.len(), EVENTS);
+    // A place that nobody has seen yet: it is said, and what comes is told.
+    let mut stream = live(&server, &auditor, "/api/live?kind=evaluation", "last-event-id: 900000000\r\n");
+    let (_, reset, _) = read_until(&mut stream, |name, _| name == "reset");
+    assert_eq!(reset["asked"], 900_000_001_u64, "{reset:#}");
+    assert_eq!(sender.status("POST", "/v1/events", &json!([{ "kind": "evaluation", "name": "later" }])), 200);
+    let (_, later, _) = read_until(&mut stream, |name, _| name == "rows");
+    assert_eq!(later["rows"][0]["name"], "later");
+    // The heartbeat of a page: what needs somebody, and the record.
+    let pulse = Caller::with_key(&server, &auditor).get("/api/pulse");
+    let open: u64 = pulse["open"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert!(open > 0 && pulse["truncated"] == false, "{pulse:#}");
+    assert!(pulse["record"]["progress"]["indexed"].as_u64().unwrap() > EVENTS as u64);
+    server.stop();
+}
+
+#[test]
 fn a_sign_in_is_good_for_the_consoles_own_pages_and_every_route_of_the_contract_is_there() {
     let (_dir, server, [admin, _, auditor]) = server_with_attack();
     let answer = http(&server.console, "POST", "/api/session", &[JSON], json!({ "key": auditor }).to_string().as_bytes());
@@ -382,6 +439,17 @@ fn a_sign_in_is_good_for_the_consoles_own_pages_and_every_route_of_the_contract_
         all.extend(headers.iter().copied());
         assert_eq!(http(&server.console, "GET", "/api/overview", &all, b"").status, status, "{headers:?}");
     }
+
+    // Another page signs nobody in or out, and what sends events signs in nowhere.
+    let sign_in = |header, key: &str| {
+        http(&server.console, "POST", "/api/session", &[JSON, header], json!({ "key": key }).to_string().as_bytes()).status
+    };
+    let elsewhere = ("origin", "https://elsewhere.example");
+    assert_eq!((sign_in(elsewhere, &auditor), sign_in(("origin", &own), &auditor)), (403, 200));
+    assert_eq!(http(&server.console, "DELETE", "/api/session", &[cookie, elsewhere], b"").status, 403);
+    let sensor = Caller::with_key(&server, &admin).send("POST", "/api/keys", &json!({ "name": "ci", "role": "sensor" }));
+    let sensor: Value = serde_json::from_slice(&sensor.body).unwrap();
+    assert_eq!(sign_in(("origin", &own), sensor["key"].as_str().unwrap()), 403);
 
     let contract = http(&server.console, "GET", "/api/openapi.json", &[], b"");
     assert_eq!(

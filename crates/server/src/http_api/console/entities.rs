@@ -23,7 +23,7 @@ const TOLD_MAX: usize = 50;
     operation_id = "entities",
     tag = "entities",
     params(EntitiesQuery),
-    responses((status = 200, body = store::Page<store::EntityRow>), Refused),
+    responses((status = 200, body = store::EntityPage), Refused),
     description = "Role: auditor.",
 )]
 pub(super) async fn entities(State(api): State<Arc<Api>>, Query(query): Query<EntitiesQuery>) -> Result<Response, ApiError> {

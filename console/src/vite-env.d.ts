@@ -1,0 +1,3 @@
+declare module "virtual:atlas-tactics" {
+  export const tactics: readonly { readonly id: string; readonly name: string; readonly techniques: readonly string[] }[];
+}
