@@ -125,9 +125,9 @@ test("a search that came with an address waits for its reader", async ({ page })
 test("what a timer asks says that it is a timer's", async ({ page }) => {
   await signIn(page, "analyst", "/detections");
   await settled(page);
-  const of = (path: string) => (request: Request) => new URL(request.url()).pathname === path;
+  const of = (...paths: readonly string[]) => (request: Request) => paths.includes(new URL(request.url()).pathname);
   // The bar looks at the record every ten seconds.
-  const looked = await page.waitForRequest(of("/api/overview"));
+  const looked = await page.waitForRequest(of("/api/overview", "/api/pulse"));
   expect(await looked.headerValue("x-watchkeeper-background")).toBe("1");
   const asked = page.waitForRequest(of("/api/sessions"));
   await page.getByRole("navigation", { name: "Views" }).getByRole("link", { name: "Sessions" }).click();

@@ -19,7 +19,7 @@ function choose({ is_own: isOwn, query }: Schema<"SavedSearch">): void {
 }
 
 /** Searches that are kept, one's own and those that others share. */
-export function Saved({ mode }: { mode: string }) {
+export function Saved({ mode }: { mode: "events" | "text" | "sql" }) {
   const [at] = useAt<Name | "range">();
   const mayKeep = useMay("triage");
   const navigate = useNavigate();
