@@ -43,6 +43,7 @@ test("axe finds nothing in any view, light and dark, and a narrow screen has all
   for (const [name, path] of VIEWS) {
     await goTo(page, path);
     if (name === "trace") await reveal(page, "tests: access");
+    if (name === "words") await page.getByRole("button", { name: "Search", exact: true }).click();
     if (name === "detections") await page.keyboard.press("j");
     await settled(page);
     await inBothThemes(page, name, true);

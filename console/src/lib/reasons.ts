@@ -2,10 +2,9 @@
 // the sign-in. The last one is offered, and not taken, for the next case.
 
 import { useSyncExternalStore } from "react";
+import { bytesIn, REASON_BYTES_MAX } from "./limits";
 import { hasVisible } from "./text";
 
-/** Bytes that the server takes. */
-export const REASON_MAX = 1_024;
 /** Cases that a reason is kept for; whoever opens more gives it again. */
 const CASES_MAX = 200;
 
@@ -22,8 +21,8 @@ const tell = () => {
 /** What is wrong with a reason, or nothing. */
 export function faultOf(reason: string): string | null {
   if (!hasVisible(reason)) return "A reason has something to read in it.";
-  const bytes = new TextEncoder().encode(reason.trim()).length;
-  return bytes > REASON_MAX ? `A reason has at most ${REASON_MAX} bytes; this one has ${bytes}.` : null;
+  const bytes = bytesIn(reason.trim());
+  return bytes > REASON_BYTES_MAX ? `A reason has at most ${REASON_BYTES_MAX} bytes; this one has ${bytes}.` : null;
 }
 
 /** Keeps a reason for a case. */

@@ -203,7 +203,7 @@ async function consistencyStep(tiles: Tiles, checkpoint: Checkpoint, seen: Remem
   const proof = await consistencyProof(tiles.node, seen.size, checkpoint.size);
   const roots = rootsByConsistency(seen.size, checkpoint.size, before, proof);
   return roots !== null && sameRoot(roots.first, before) && sameRoot(roots.second, checkpoint.root)
-    ? { name, state: "passed", says: `It begins with the ${records(seen.size)} that this browser saw on ${seen.at}, unchanged: ${proof.length} hashes lead to both roots.` }
+    ? { name, state: "passed", says: proof.length === 0 ? `It has the root that this browser saw on ${seen.at}.` : `It begins with the ${records(seen.size)} that this browser saw on ${seen.at}, unchanged: ${proof.length} hashes lead to both roots.` }
     : { name, state: "failed", says: `Its first ${records(seen.size)} are others than those that this browser saw on ${seen.at}.` };
 }
 

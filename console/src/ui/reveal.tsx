@@ -1,5 +1,6 @@
 import { useState } from "react";
-import { faultOf, lastReason, REASON_MAX } from "../lib/reasons";
+import { REASON_BYTES_MAX } from "../lib/limits";
+import { faultOf, lastReason } from "../lib/reasons";
 import { Icon } from "./icons";
 import { Dialog } from "./parts";
 
@@ -38,7 +39,7 @@ export function Reveal({ what, onReveal, mayRead }: { what: string; onReveal: (r
         }>
           <form id="reveal" className="field" onSubmit={(event) => { event.preventDefault(); go(); }}>
             <label htmlFor="reason">Reason</label>
-            <input id="reason" className="input" value={reason} maxLength={REASON_MAX} autoFocus={true} aria-describedby="reason-hint" onFocus={(event) => event.target.select()} placeholder="INC-1042: injection in a supplier's mail" onChange={(event) => setReason(event.target.value)} />
+            <input id="reason" className="input" value={reason} maxLength={REASON_BYTES_MAX} autoFocus={true} aria-describedby="reason-hint" onFocus={(event) => event.target.select()} placeholder="INC-1042: injection in a supplier's mail" onChange={(event) => setReason(event.target.value)} />
             <span className="hint" id="reason-hint">{fault !== null && reason !== "" ? fault : "It is recorded with who you are, the time and what you read, and holds for this case alone."}</span>
           </form>
         </Dialog>

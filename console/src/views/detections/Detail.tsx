@@ -144,7 +144,7 @@ function Rule({ of }: { of: DetectionDetail }) {
 }
 
 function FrameworkRow({ by, entries }: { by: string; entries: readonly Schema<"FrameworkEntry">[] }) {
-  return <><dt>{by}</dt><dd className="stack-tight">{entries.map((each) => <span key={each.id}><span className="mono small">{each.id}</span> {each.name}</span>)}</dd></>;
+  return <><dt>{by}</dt><dd className="stack-tight">{entries.map((each) => <span key={each.id}><Rec text={each.id} className="mono small" /> <Rec text={each.name} /></span>)}</dd></>;
 }
 
 function History({ of, mayTriage }: { of: DetectionDetail; mayTriage: boolean }) {

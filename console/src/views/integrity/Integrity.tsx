@@ -109,7 +109,7 @@ function Outcome({ run, seen, onAccept }: { run: Run; seen: string | null; onAcc
   switch (verified.verdict) {
     case "intact": return <Verdict tone="good" title="Intact">{how}</Verdict>;
     case "pruned": return <Verdict tone="part" title={`Root proved, pruned up to ${count(verified.minimum)}`}>{how}. The leaves before are gone by the server’s word.</Verdict>;
-    case "root": return <Verdict tone="part" title={verified.record ? `Record ${verified.record.seq} proved, and the root` : "Root proved"}>{verified.record ? <>It is a leaf of the signed tree. </> : null}{how}. For the whole, check every leaf.</Verdict>;
+    case "root": return <Verdict tone="part" title={verified.record ? `Record ${count(verified.record.seq)} proved, and the root` : "Root proved"}>{verified.record ? <>It is a leaf of the signed tree. </> : null}{how}. For the whole, check every leaf.</Verdict>;
     case "empty": return <Verdict tone="part" title="Nothing to prove">The log has no record yet.</Verdict>;
     case "unproved": return <Verdict tone="bad" title="The record is not proved"><Rec text={stepThat(verified, "record")} max={600} /></Verdict>;
     case "key": return (
