@@ -159,8 +159,8 @@ fn is_gone(detection: &str, gone: &HashSet<EventId>) -> bool {
 mod tests {
     use store::Marks as _;
 
-    use super::super::tests::{keyring, sanitizer};
     use super::super::suppressions::SuppressedEntity;
+    use super::super::tests::{keyring, sanitizer};
     use super::super::{KnownPerson, NewSearch, NewSuppression, TriagePatch};
     use super::*;
     use crate::access::Role;

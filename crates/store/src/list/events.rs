@@ -299,11 +299,7 @@ impl Reader {
                 let mut statement = attached.connection.prepare_cached(&sql)?;
                 let rows = statement.query_map((from, end, rows_max), read)?;
                 found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
-<<<<<<< HEAD
-                // Never more than those of two days are held.
-=======
                 // Never more than a page of two days is held.
->>>>>>> s13-m1
                 if found.len() > limit {
                     found.sort_unstable_by_key(|row: &EventRow| row.seq);
                     found.truncate(limit);
