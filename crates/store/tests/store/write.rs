@@ -467,7 +467,10 @@ fn days_of_an_older_version_are_built_again_and_those_of_a_newer_one_are_refused
     assert_eq!(dump(&dir, "2025-11-21", &keys), now);
     age(&days[1], 99);
     let error = Store::open(&dir, &keys).unwrap_err();
-    assert!(matches!(error, store::StoreError::Newer { found: 99, .. }) && error.to_string().contains("newer program"), "{error}");
+    assert!(
+        matches!(error, store::StoreError::Newer { found: 99, .. }) && error.to_string().contains("newer program"),
+        "{error}"
+    );
     assert!(path(&days[1]).exists());
 }
 
