@@ -5,6 +5,7 @@ import { api, take, type Schema } from "../../api/client";
 import { ask, useAsked } from "../../lib/asked";
 import { useAt } from "../../lib/at";
 import { csv } from "../../lib/csv";
+import { parseExact } from "../../lib/exact";
 import { saveText } from "../../lib/save";
 import { duration } from "../../lib/time";
 import { counted } from "../../lib/units";
@@ -33,7 +34,8 @@ export function Sql() {
     queryKey: ["sql", at.sql],
     queryFn: async ({ signal }) => {
       started.current = performance.now();
-      const table = await take(api.POST("/api/query", { signal, body: { sql: at.sql ?? "" } }));
+      // Read here, so that no integer is rounded: times in nanoseconds are beyond what a number holds.
+      const table = parseExact(await take(api.POST("/api/query", { signal, body: { sql: at.sql ?? "" }, parseAs: "text" }))) as Schema<"Table">;
       setTook(performance.now() - started.current);
       return table;
     },
@@ -79,6 +81,8 @@ export function Sql() {
 
 const WIDE = /^(prompt|response|text|evidence|attributes|title|arguments|result|description)$/;
 
+const isNumber = (value: unknown): boolean => typeof value === "number" || typeof value === "bigint";
+
 function Result({ table }: { table: Schema<"Table"> }) {
   const navigate = useNavigate();
   const [active, setActive] = useState<string | null>(null);
@@ -87,10 +91,10 @@ function Result({ table }: { table: Schema<"Table"> }) {
   if (rows.length === 0) return <Empty icon="search" title="No row">The query ran, and nothing fits it.</Empty>;
   const columns: Column<(typeof rows)[number]>[] = table.columns.map((name, at) => ({
     name: `${at} ${name}`, head: <Rec text={name} />, width: WIDE.test(name) ? "minmax(18rem, 3fr)" : /time|_id$/.test(name) ? "minmax(10rem, 1fr)" : "minmax(6rem, 1fr)",
-    isRight: typeof rows[0]?.cells[at] === "number",
+    isRight: isNumber(rows[0]?.cells[at]),
     cell: (row) => {
       const value = row.cells[at];
-      return value === null || value === undefined ? <span className="faint">NULL</span> : <span className={typeof value === "number" ? "num" : ""}><Rec text={String(value)} max={300} /></span>;
+      return value === null || value === undefined ? <span className="faint">NULL</span> : <span className={isNumber(value) ? "num" : ""}><Rec text={String(value)} max={300} /></span>;
     },
   }));
   return (
