@@ -10,6 +10,8 @@ describe("what an error says", () => {
     expect(roleFor("GET", "/api/query/schema")).toBe("auditor");
     expect(roleFor("GET", "/api/trace/1?texts=true&reason=why")).toBe("analyst");
     expect(roleFor("GET", "/api/sessions?user=ada")).toBe("auditor");
+    expect(roleFor("POST", "/api/session")).toBeNull();
+    expect(problemOf(new ApiProblem(401, "this key is not known")).title).toBe("Not signed in");
     expect(problemOf(new ApiProblem(403, "a key with the role auditor may not do this", null, true, "analyst")).says).toMatch(/takes the role analyst/);
   });
 

@@ -18,11 +18,13 @@ export class ApiProblem extends Error {
 /** Whether the server was not reached at all. */
 export const isGone = (error: unknown): boolean => error instanceof TypeError || (error instanceof ApiProblem && !error.isOurs && error.status >= 500);
 
+const SIGN_IN = /^\/api\/session(?:[/?]|$)/;
 const ADMIN = /^\/api\/(keys|holds|evidence|people|lifecycle)/;
 const ANALYST = /^\/api\/(query$|search$|searches|rules\/(explain|replay)|detections\/triage|suppressions)/;
 
-/** The role that a request takes, as `docs/reference/api.md` has it. */
-export function roleFor(method: string, path: string): string {
+/** The role that a request takes, as `docs/reference/api.md` has it; none where the server's own words name those that do. */
+export function roleFor(method: string, path: string): string | null {
+  if (SIGN_IN.test(path)) return null;
   if (ADMIN.test(path)) return "admin";
   if (ANALYST.test(path)) return "analyst";
   // Contents are asked for with a reason.
@@ -34,7 +36,7 @@ export class SignInProblem extends Error {}
 
 const TITLES: Readonly<Record<number, string>> = {
   400: "The server does not take this request",
-  401: "Signed out",
+  401: "Not signed in",
   403: "Your role does not allow this",
   404: "There is nothing of this name",
   409: "It does not fit what is there",

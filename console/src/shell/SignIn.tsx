@@ -39,7 +39,7 @@ export function SignIn({ wasSignedIn }: { wasSignedIn: boolean }) {
     <main className="sign-in">
       <form className="panel" onSubmit={(event) => { event.preventDefault(); void submit(); }}>
         <h1 className="brand"><Sign />Watchkeeper</h1>
-        <p className="soft">{wasSignedIn ? "Your sign-in is over. What you had open is still there." : "The flight recorder of your AI systems."}</p>
+        <p className="soft">{wasSignedIn ? "Your key was ended, or the sign-in is over. What you had open is still there." : "The flight recorder of your AI systems."}</p>
         {error === null ? null : <Problem error={error} />}
         {provider ? <Elsewhere provider={provider} /> : null}
         <div className="field">

@@ -1,4 +1,4 @@
-import { createContext, useCallback, useContext, useEffect, useId, useRef, useState, type ReactNode } from "react";
+import { createContext, useCallback, useContext, useEffect, useId, useLayoutEffect, useRef, useState, type ReactNode } from "react";
 import { Icon, type IconName } from "./icons";
 import { plainLine } from "../lib/text";
 import { Rec } from "./text";
@@ -144,25 +144,45 @@ export function Loading({ lines = 6 }: { lines?: number }) {
   );
 }
 
-/** A dialog: focus stays in it, Escape closes it. */
-export function Dialog({ title, onClose, children, foot, className }: {
+const FIELD = ":is(input, select, textarea):not(:disabled)";
+
+/** Where somebody goes on in a dialog: its first field, or the choice that is made there, or else its first button. */
+function beginIn(dialog: HTMLDialogElement): void {
+  const field = dialog.querySelector<HTMLElement>(`.dialog-body ${FIELD}`);
+  const made = field instanceof HTMLInputElement && field.type === "radio" ? dialog.querySelector<HTMLElement>(`.dialog-body [name="${CSS.escape(field.name)}"]:checked`) : null;
+  (made ?? field ?? dialog.querySelector<HTMLElement>(".dialog-foot button"))?.focus();
+}
+
+/** The key of a button, for the eye: its name stays what is written on it. */
+export const KeyOf = ({ keys }: { keys: string }) => <kbd className="single" aria-hidden="true">{keys}</kbd>;
+
+/** A dialog: it begins in its first field, focus stays in it, Escape closes it and gives the focus back. */
+export function Dialog({ title, onClose, children, foot, className, isFirm = false }: {
   title: ReactNode; onClose: () => void; children: ReactNode; foot?: ReactNode; className?: string;
+  /** Whether its own buttons alone close it: Escape only tells, by `onClose`. */
+  isFirm?: boolean;
 }) {
   const ref = useRef<HTMLDialogElement>(null);
   const id = useId();
-  useEffect(() => {
+  // Before the dialog leaves the page it is closed: that gives the focus back to where it was.
+  useLayoutEffect(() => {
     const dialog = ref.current;
-    if (dialog && !dialog.open) dialog.showModal();
+    if (dialog && !dialog.open) {
+      dialog.showModal();
+      beginIn(dialog);
+    }
     return () => dialog?.close();
   }, []);
   return (
     // A click on the backdrop closes it, as Escape does.
     // oxlint-disable-next-line jsx-a11y/click-events-have-key-events, jsx-a11y/no-noninteractive-element-interactions
     <dialog ref={ref} className={className} aria-labelledby={id} onCancel={(event) => { event.preventDefault(); onClose(); }}
-      onClick={(event) => { if (event.target === ref.current) onClose(); }}>
+      // A browser closes it at the second Escape, whatever is said to the first: unless the key itself is taken.
+      onKeyDown={(event) => { if (isFirm && event.key === "Escape") { event.preventDefault(); onClose(); } }}
+      onClick={(event) => { if (!isFirm && event.target === ref.current) onClose(); }}>
       <div className="dialog-head">
         <h2 id={id} className="grow">{title}</h2>
-        <button type="button" className="btn plain icon" onClick={onClose} aria-label="Close"><Icon name="close" /></button>
+        {isFirm ? null : <button type="button" className="btn plain icon" onClick={onClose} aria-label="Close"><Icon name="close" /></button>}
       </div>
       <div className="dialog-body">{children}</div>
       {foot ? <div className="dialog-foot">{foot}</div> : null}

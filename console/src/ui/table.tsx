@@ -71,6 +71,14 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
   key.current = rowKey;
   const at = useMemo(() => (active === null || active === undefined ? -1 : rows.findIndex((row) => key.current(row) === active)), [rows, active]);
   const tracks = columns.map((column) => column.width).join(" ");
+  // The row that is chosen may leave the list, as what was acknowledged does: the next row takes its place, and keys go on there.
+  const [place, setPlace] = useState<{ of: string; at: number } | null>(null);
+  if (at >= 0 && active && (place?.of !== active || place.at !== at)) setPlace({ of: active, at });
+  const left = at < 0 && place !== null && place.of === active ? place.at : null;
+  const isLeft = left !== null;
+  useEffect(() => {
+    if (isLeft && isNowhere()) body.current?.focus({ preventScroll: true });
+  }, [isLeft, rows]);
 
   const go = useCallback((to: number) => {
     const index = Math.max(0, Math.min(rows.length - 1, to));
@@ -87,8 +95,8 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
   };
   const canMove = keys && onActive !== undefined;
   useShortcuts(canMove ? [
-    { keys: "j", group: "Lists", says: "next row", run: () => go(at + 1) },
-    { keys: "k", group: "Lists", says: "row before", run: () => go(at < 0 ? 0 : at - 1) },
+    { keys: "j", group: "Lists", says: "next row", run: () => go(left ?? at + 1) },
+    { keys: "k", group: "Lists", says: "row before", run: () => go(left === null ? Math.max(at, 1) - 1 : left - 1) },
     { keys: "Enter", group: "Lists", says: "open the row", run: open },
   ] : []);
 
@@ -104,7 +112,7 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
           const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 20, PageUp: -20, Home: -Infinity, End: Infinity }[event.key];
           if (step === undefined || !onActive) return;
           event.preventDefault();
-          go(at + step);
+          go(left === null ? at + step : step > 0 ? left + step - 1 : left + step);
         }}>
         <div className="t-inner" style={{ height: virtual.getTotalSize() }}>
           {items.map((item) => {
@@ -121,6 +129,21 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
       </div>
     </div>
   );
+}
+
+/** Whether the focus is lost: on nothing, or on what can no longer be pressed. */
+function isNowhere(): boolean {
+  const at = document.activeElement;
+  return at === null || at === document.body || at.matches(":disabled");
+}
+
+/** Gives the focus back to a table when what had it is gone. */
+export function backToTable(label: string): void {
+  requestAnimationFrame(() => requestAnimationFrame(() => {
+    if (!isNowhere() || document.querySelector("dialog[open]")) return;
+    const grid = document.querySelector(`[role="grid"][aria-label="${CSS.escape(label)}"]`);
+    (grid?.querySelector<HTMLElement>('[aria-selected="true"]') ?? grid?.querySelector<HTMLElement>(".t-body"))?.focus({ preventScroll: true });
+  }));
 }
 
 /** A row. It is drawn anew when something of it changes, and not whenever somebody scrolls. */

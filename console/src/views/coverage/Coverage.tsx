@@ -4,7 +4,7 @@ import { useMemo } from "react";
 import { api, take, type Schema } from "../../api/client";
 import { problemIn } from "../../api/client";
 import { useAt } from "../../lib/at";
-import { saveBlob } from "../../lib/save";
+import { day, fileName, saveBlob } from "../../lib/save";
 import { plainLine } from "../../lib/text";
 import { count, counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
@@ -41,7 +41,7 @@ export function Coverage() {
   const chosen = data?.techniques.find((each) => each.technique === at.technique);
   const navigator = async () => {
     const response = await fetch("/api/rules/coverage?days=30&format=navigator");
-    if (response.ok) saveBlob("atlas-layer.json", await response.blob());
+    if (response.ok) saveBlob(fileName(["atlas-layer", day()], "json"), await response.blob());
     else say((await problemIn(response)).message, "bad");
   };
   return (

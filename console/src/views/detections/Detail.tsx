@@ -1,24 +1,26 @@
-import { Link } from "@tanstack/react-router";
+import { Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { useMay } from "../../api/session";
 import { Icon } from "../../ui/icons";
 import { Markdown } from "../../ui/markdown";
-import { Badge, Copy, Grade, Loading, Problem, Sev, useSay } from "../../ui/parts";
+import { Badge, Copy, Empty, Grade, KeyOf, Loading, Problem, Sev, useSay } from "../../ui/parts";
 import { Reveal } from "../../ui/reveal";
 import { give, useReason } from "../../lib/reasons";
 import { Rec, RecBlock, When } from "../../ui/text";
 import { counted, score, stood } from "../../lib/units";
-import { saveText } from "../../lib/save";
+import { ApiProblem } from "../../api/problem";
+import { fileName, saveText } from "../../lib/save";
+import { useShortcuts } from "../../lib/shortcuts";
 import { Explain } from "./Explain";
 import { StateOf } from "./Detections";
-import { useDetection, useSimilar, useTriage, VERDICTS, type Detection, type DetectionDetail } from "./data";
+import { isDetector, useDetection, useSimilar, useTriage, VERDICTS, type Detection, type DetectionDetail } from "./data";
 import type { Schema } from "../../api/client";
 
 type Evidence = Schema<"DetectionEvidence">;
 
 /** One detection: why, who, what to do, what was done. */
-export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onAssign, onSuppress }: {
-  id: string; row: Detection | null; onClose: () => void; onAcknowledge: () => void; onCloseIt: () => void; onAssign: () => void; onSuppress: (of: Detection) => void;
+export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onAssign, onTake, me, onSuppress }: {
+  id: string; row: Detection | null; onClose: () => void; onAcknowledge: () => void; onCloseIt: () => void; onAssign: () => void; onTake: () => void; me: string; onSuppress: (of: Detection) => void;
 }) {
   const [reason, setReason] = useReason(`detection ${id}`);
   const mayTriage = useMay("triage");
@@ -26,6 +28,18 @@ export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onAssign, o
   const { data, error, isPending, refetch } = useDetection(id, mayRead ? reason : null);
   const of = data ?? row;
   const trace = of?.session_id ?? of?.trace_id ?? of?.detection_id;
+  const search = { id: trace, detection: id } as never;
+  const navigate = useNavigate();
+  const carry = () => { if (trace && mayRead && reason !== null) give(`trace ${trace}`, reason); };
+  useShortcuts(trace ? [{ keys: "f", group: "Detections", says: "follow the trace", run: () => { carry(); void navigate({ to: "/trace", search }); } }] : []);
+  if (!row && error instanceof ApiProblem && error.status === 404) {
+    return (
+      <section className="panel detail" aria-label="Detection">
+        <div className="detail-head"><span className="end"><button type="button" className="btn plain tiny icon" aria-label="Close the panel" onClick={onClose}><Icon name="close" /></button></span></div>
+        <Empty icon="detections" title="There is no such detection">The id in the address names none. It may be mistyped, or what it names was erased.</Empty>
+      </section>
+    );
+  }
   return (
     <section className="panel detail" aria-label="Detection">
       <div className="detail-head">
@@ -33,19 +47,20 @@ export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onAssign, o
           <Sev of={of?.severity} /><Grade of={of?.grade} />
           {of ? <StateOf row={of} /> : null}
           <span className="end row">
-            <button type="button" className="btn plain tiny icon" aria-label="Save as JSON" title="Save as JSON" disabled={!data} onClick={() => saveText(`detection-${id}.json`, "application/json", JSON.stringify(data, null, 2))}><Icon name="download" /></button>
+            <button type="button" className="btn plain tiny icon" aria-label="Save as JSON" title="Save as JSON" disabled={!data} onClick={() => saveText(fileName(["detection", id], "json"), "application/json", JSON.stringify(data, null, 2))}><Icon name="download" /></button>
             <button type="button" className="btn plain tiny icon" aria-label="Close the panel" onClick={onClose}><Icon name="close" /></button>
           </span>
         </div>
         <h2><Rec text={of?.title} /></h2>
         <div className="row-wrap">
-          {trace ? <Link to="/trace" search={{ id: trace, detection: id } as never} onClick={() => { if (mayRead && reason !== null) give(`trace ${trace}`, reason); }} className="btn primary"><Icon name="flow" />Follow the trace</Link> : null}
+          {trace ? <Link to="/trace" search={search} onClick={carry} className="btn primary"><Icon name="flow" />Follow the trace<KeyOf keys="f" /></Link> : null}
           {mayTriage ? (
             <>
-              <button type="button" className="btn" onClick={onAcknowledge} disabled={of?.state !== "open"}><Icon name="check" />Acknowledge</button>
-              <button type="button" className="btn" onClick={onCloseIt} disabled={of?.state === "closed"}>Close</button>
-              <button type="button" className="btn" onClick={onAssign}>{of?.assignee ? <Rec text={of.assignee} max={16} /> : "Assign"}</button>
-              <button type="button" className="btn" onClick={() => { if (of) onSuppress(of); }} disabled={!of?.rule || Boolean(of.suppressed_by)}>Suppress</button>
+              <button type="button" className="btn" onClick={onAcknowledge} disabled={of?.state !== "open"}><Icon name="check" />Acknowledge<KeyOf keys="a" /></button>
+              <button type="button" className="btn" onClick={onCloseIt} disabled={of?.state === "closed"}>Close<KeyOf keys="c" /></button>
+              <button type="button" className="btn" onClick={onAssign}>{of?.assignee ? <Rec text={of.assignee} max={16} /> : "Assign"}<KeyOf keys="t" /></button>
+              {me !== "" && of?.assignee !== me ? <button type="button" className="btn" onClick={onTake}>Take it<KeyOf keys="i" /></button> : null}
+              <button type="button" className="btn" onClick={() => { if (of) onSuppress(of); }} disabled={!of?.rule || Boolean(of.suppressed_by)}>Suppress<KeyOf keys="s" /></button>
             </>
           ) : null}
         </div>
@@ -132,9 +147,10 @@ function Rule({ of }: { of: DetectionDetail }) {
   return (
     <section className="stack">
       <h3>Rule</h3>
+      {!rule && isDetector(of.rule) ? <p className="soft">A detector of the program, no rule of conditions.</p> : null}
       {rule?.description ? <p className="soft"><Rec text={rule.description} max={1500} /></p> : null}
       <dl className="facts">
-        <dt>Rule</dt><dd className="mono small"><Rec text={of.rule} /> {rule ? null : <Badge>not in force now</Badge>}</dd>
+        <dt>Rule</dt><dd className="mono small"><Rec text={of.rule} /> {rule || isDetector(of.rule) ? null : <Badge>not in force now</Badge>}</dd>
         {of.rule_digest && rule && rule.digest !== of.rule_digest ? <><dt>Changed</dt><dd>the rule has another text now than when it fired</dd></> : null}
         {entries.map((each) => <FrameworkRow key={each.by} {...each} />)}
       </dl>

@@ -5,10 +5,10 @@ import { useShortcuts } from "../../lib/shortcuts";
 import { plainLine } from "../../lib/text";
 import { count, counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
-import { Badge, Choice, Empty, FilterChip, Grade, Loading, PageHead, Problem, Sev, SEVERITIES, useSay, useTyped } from "../../ui/parts";
-import { DataTable, type Column } from "../../ui/table";
+import { Badge, Choice, Empty, FilterChip, Grade, KeyOf, Loading, PageHead, Problem, Sev, SEVERITIES, useSay, useTyped } from "../../ui/parts";
+import { backToTable, DataTable, type Column } from "../../ui/table";
 import { Rec, When } from "../../ui/text";
-import { saveText } from "../../lib/save";
+import { day, fileName, saveText } from "../../lib/save";
 import { filterOf, useDetections, useGroups, useTriage, type Detection, type Filter, type Name } from "./data";
 import { Detail } from "./Detail";
 import { AssignDialog, CloseDialog, SuppressDialog } from "./Dialogs";
@@ -22,6 +22,9 @@ const STATES = [
 ] as const;
 
 const FILTERS = [["rule", "rule"], ["technique", "technique"], ["user", "user"], ["session", "session"], ["application", "application"], ["agent", "agent"], ["tool", "tool"], ["grade", "grade"], ["assignee", "assignee"], ["correlation", "incident"]] as const;
+
+/** What the table is called. */
+const LIST = "Detections";
 
 type Group = Schema<"DetectionGroup">;
 
@@ -50,19 +53,20 @@ export function Detections() {
   const acknowledge = () => {
     if (ids.length === 0 || !mayTriage) return;
     triage.mutate({ ids, state: "acknowledged" }, {
-      onSuccess: () => { setSelected(new Set()); say(`${counted(ids.length, "detection")} acknowledged`); },
+      onSuccess: () => { setSelected(new Set()); say(`${counted(ids.length, "detection")} acknowledged`); backToTable(LIST); },
       onError: (error) => say(error.message, "bad"),
     });
   };
   const { data: session } = useSessionQuery();
   const me = session ? nameOf(session) : "";
-  const assign = (to: string) => {
+  const assign = (to: string, ids: readonly string[]) => {
     if (ids.length === 0 || !mayTriage) return;
     triage.mutate({ ids, assignee: to }, {
-      onSuccess: () => { setSelected(new Set()); say(`${counted(ids.length, "detection")} given to ${to}`); },
+      onSuccess: () => { setSelected(new Set()); say(`${counted(ids.length, "detection")} given to ${to}`); backToTable(LIST); },
       onError: (error) => say(error.message, "bad"),
     });
   };
+  const save = () => saveText(fileName(["detections", day()], "jsonl"), "application/x-ndjson", rows.map((row) => JSON.stringify(row)).join("\n"));
   const toggle = (key: string) => setSelected((before) => {
     const after = new Set(before);
     if (!after.delete(key)) after.add(key);
@@ -72,11 +76,12 @@ export function Detections() {
     ...(mayTriage ? [
       { keys: "a", group: "Detections", says: "acknowledge", run: acknowledge },
       { keys: "c", group: "Detections", says: "close, with the reason", run: () => { if (ids.length > 0) setClosing(ids); } },
-      { keys: "i", group: "Detections", says: "take it: I look at it", run: () => assign(me) },
+      { keys: "i", group: "Detections", says: "take it: I look at it", run: () => assign(me, ids) },
       { keys: "t", group: "Detections", says: "give it to somebody", run: () => { if (ids.length > 0) setAssigning(ids); } },
       { keys: "s", group: "Detections", says: "suppress what is like it", run: () => { if (chosen) setSuppressing(chosen); } },
       { keys: "x", group: "Detections", says: "tick the row", run: () => { if (id) toggle(id); } },
     ] : []),
+    { keys: "e", group: "Detections", says: "export what is in the list", run: () => { if (rows.length > 0) save(); } },
     { keys: "Escape", group: "Detections", says: "close what is open", run: () => { setSelected(new Set()); change({ id: undefined }); } },
   ]);
 
@@ -118,13 +123,13 @@ export function Detections() {
           {selected.size > 0 ? <span className="soft small">{counted(selected.size, "ticked", "ticked")}</span> : null}
           {mayTriage && ids.length > 0 ? (
             <>
-              <button type="button" className="btn tiny" onClick={acknowledge} disabled={triage.isPending}>Acknowledge<kbd className="single">a</kbd></button>
-              <button type="button" className="btn tiny" onClick={() => setClosing(ids)}>Close<kbd className="single">c</kbd></button>
-              <button type="button" className="btn tiny" onClick={() => setAssigning(ids)}>Assign<kbd className="single">t</kbd></button>
+              <button type="button" className="btn tiny" onClick={acknowledge} disabled={triage.isPending}>Acknowledge<KeyOf keys="a" /></button>
+              <button type="button" className="btn tiny" onClick={() => setClosing(ids)}>Close<KeyOf keys="c" /></button>
+              <button type="button" className="btn tiny" onClick={() => setAssigning(ids)}>Assign<KeyOf keys="t" /></button>
             </>
           ) : null}
-          <button type="button" className="btn tiny" disabled={rows.length === 0} title="What is in the list, as JSON lines" onClick={() => saveText("detections.jsonl", "application/x-ndjson", rows.map((row) => JSON.stringify(row)).join("\n"))}>
-            <Icon name="download" />Export
+          <button type="button" className="btn tiny" disabled={rows.length === 0} title="What is in the list, as JSON lines" onClick={save}>
+            <Icon name="download" />Export<KeyOf keys="e" />
           </button>
         </span>
       </div>
@@ -134,18 +139,18 @@ export function Detections() {
           : (
             <section className="panel list-panel" aria-label="Detections">
               {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || list.isLooking ? <Loading lines={10} /> : rows.length === 0 ? <Nothing filter={filter} /> : (
-                <DataTable label="Detections" isBusy={list.isPlaceholderData} rows={rows} columns={columns} rowKey={(row) => row.detection_id} active={id ?? null}
+                <DataTable label={LIST} isBusy={list.isPlaceholderData} rows={rows} columns={columns} rowKey={(row) => row.detection_id} active={id ?? null}
                   onActive={(row) => change({ id: row.detection_id })}
                   more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
                   foot={list.hasNextPage ? "More as you scroll…" : `${counted(rows.length, "detection")}. That is all of them.`} />
               )}
             </section>
           )}
-        {id ? <Detail key={id} id={id} row={chosen} onClose={() => change({ id: undefined })} onAcknowledge={acknowledge} onCloseIt={() => setClosing([id])} onAssign={() => setAssigning([id])} onSuppress={setSuppressing} /> : null}
+        {id ? <Detail key={id} id={id} row={chosen} onClose={() => change({ id: undefined })} onAcknowledge={acknowledge} onCloseIt={() => setClosing([id])} onAssign={() => setAssigning([id])} onTake={() => assign(me, [id])} me={me} onSuppress={setSuppressing} /> : null}
       </div>
-      {closing ? <CloseDialog ids={closing} onDone={() => { setClosing(null); setSelected(new Set()); }} /> : null}
-      {assigning ? <AssignDialog ids={assigning} now={rows.find((row) => row.detection_id === assigning[0])?.assignee ?? ""} known={[...new Set(rows.flatMap((row) => row.assignee || []))]} onDone={() => { setAssigning(null); setSelected(new Set()); }} /> : null}
-      {suppressing ? <SuppressDialog of={suppressing} onDone={() => setSuppressing(null)} /> : null}
+      {closing ? <CloseDialog ids={closing} onDone={() => { setClosing(null); setSelected(new Set()); backToTable(LIST); }} /> : null}
+      {assigning ? <AssignDialog ids={assigning} now={rows.find((row) => row.detection_id === assigning[0])?.assignee ?? ""} known={[...new Set(rows.flatMap((row) => row.assignee || []))]} onDone={() => { setAssigning(null); setSelected(new Set()); backToTable(LIST); }} /> : null}
+      {suppressing ? <SuppressDialog of={suppressing} onDone={() => { setSuppressing(null); backToTable(LIST); }} /> : null}
     </div>
   );
 }

@@ -26,9 +26,10 @@ export function CloseDialog({ ids, onDone }: { ids: readonly string[]; onDone: (
     <Dialog title={ids.length === 1 ? "Close the detection" : `Close ${counted(ids.length, "detection")}`} onClose={onDone} foot={
       <>
         <button type="button" className="btn" onClick={onDone}>Cancel</button>
-        <button type="button" className="btn primary" disabled={!isReady || triage.isPending} onClick={close}>Close</button>
+        <button type="submit" form="close" className="btn primary" disabled={!isReady || triage.isPending}>Close</button>
       </>
     }>
+      <form id="close" className="stack-wide" onSubmit={(event) => { event.preventDefault(); close(); }}>
       <fieldset className="verdicts">
         <legend className="label">What was it?</legend>
         {VERDICTS.map((each) => (
@@ -43,6 +44,7 @@ export function CloseDialog({ ids, onDone }: { ids: readonly string[]; onDone: (
         <textarea id="note" className="input" value={note} maxLength={4000} onChange={(event) => setNote(event.target.value)} />
         <span className="hint">It goes into the record, with your key and the time.</span>
       </div>
+      </form>
       {triage.error ? <Problem error={triage.error} /> : null}
     </Dialog>
   );

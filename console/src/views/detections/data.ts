@@ -11,6 +11,9 @@ export type Verdict = Schema<"Verdict">;
 export type Name = (typeof DETECTIONS)[number];
 export type Filter = { readonly [P in Exclude<Name, "id" | "group">]?: string | undefined };
 
+/** Whether a detector of the program made it, and no rule that a file holds. */
+export const isDetector = (rule: string | null | undefined): boolean => /^(?:flow-|risk-threshold$|alert-budget$)/.test(rule ?? "");
+
 const PAGE = 200;
 const FRESH_MS = 15_000;
 

@@ -6,7 +6,7 @@ import { ask, useAsked } from "../../lib/asked";
 import { useAt } from "../../lib/at";
 import { csv } from "../../lib/csv";
 import { parseExact } from "../../lib/exact";
-import { saveText } from "../../lib/save";
+import { day, fileName, saveText } from "../../lib/save";
 import { duration } from "../../lib/time";
 import { counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
@@ -63,7 +63,7 @@ export function Sql() {
           <div className="row">
             <button type="submit" className="btn primary" disabled={typed.trim() === "" || isFetching}>{isFetching ? "Running…" : "Run"}<kbd>Ctrl ↵</kbd></button>
             <span className="soft small" role="status">{data && !isFetching ? `${counted(data.rows.length, "row")}${data.truncated ? ", cut" : ""}${took === null ? "" : ` in ${duration(took)}`}` : ""}</span>
-            {data ? <button type="button" className="btn tiny end" onClick={() => saveText("query.csv", "text/csv", csv([data.columns, ...data.rows] as readonly Cells[]))}><Icon name="download" />CSV</button> : null}
+            {data ? <button type="button" className="btn tiny end" onClick={() => saveText(fileName(["query", day()], "csv"), "text/csv", csv([data.columns, ...data.rows] as readonly Cells[]))}><Icon name="download" />CSV</button> : null}
           </div>
         </form>
         {error ? <div><Problem error={error} /></div> : isFetching ? <Loading /> : data ? <Result table={data} /> : at.sql && !isAsked ? (

@@ -64,16 +64,18 @@ function NewKey({ onDone }: { onDone: () => void }) {
   const [role, setRole] = useState<Role>("analyst");
   const [days, setDays] = useState(90);
   const make = useMutation({ mutationFn: () => take(api.POST("/api/keys", { body: { name: name.trim(), role, ...(days > 0 ? { lifetime_s: days * 86_400 } : {}) } })) });
+  const [isWarned, setWarned] = useState(false);
   if (make.data) {
     return (
-      <Dialog title="The key" onClose={onDone} foot={<button type="button" className="btn primary" onClick={onDone}>I have kept it</button>}>
+      <Dialog key="made" title="The key" isFirm onClose={() => setWarned(true)} foot={<button type="button" className="btn primary" onClick={onDone}>I have kept it</button>}>
         <p>It is shown this once and kept nowhere. Whoever has it is <strong>{make.data.role}</strong>.</p>
         <Command text={make.data.key} />
+        {isWarned ? <p className="notice warn" role="alert">Have you kept it? When this is closed nobody can show it again: “I have kept it” closes it.</p> : null}
       </Dialog>
     );
   }
   return (
-    <Dialog title="New key" onClose={onDone} foot={<><button type="button" className="btn" onClick={onDone}>Cancel</button><button type="submit" form="new-key" className="btn primary" disabled={name.trim() === "" || make.isPending}>Make it</button></>}>
+    <Dialog key="new" title="New key" onClose={onDone} foot={<><button type="button" className="btn" onClick={onDone}>Cancel</button><button type="submit" form="new-key" className="btn primary" disabled={name.trim() === "" || make.isPending}>Make it</button></>}>
       <form id="new-key" className="stack-wide" onSubmit={(event) => { event.preventDefault(); if (name.trim()) make.mutate(); }}>
         <div className="field"><label htmlFor="key-name">For whom or what</label><input id="key-name" className="input" value={name} maxLength={200} autoFocus={true} onChange={(event) => setName(event.target.value)} /></div>
         <fieldset className="verdicts"><legend className="label">Role</legend>

@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { problemIn } from "../../api/client";
 import { useMay } from "../../api/session";
-import { saveBlob } from "../../lib/save";
+import { day, fileName, saveBlob } from "../../lib/save";
 import { Icon } from "../../ui/icons";
 import { Dialog, Problem, useSay } from "../../ui/parts";
 import { isReason, Reason } from "../../ui/reason";
@@ -46,8 +46,9 @@ function Make({ session, onClose }: { session: string; onClose: () => void }) {
     try {
       const response = await fetch("/api/evidence", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ what: { session }, reason: reason.trim() }) });
       if (!response.ok) throw await problemIn(response, "POST");
-      saveBlob("evidence.tar.gz", await response.blob());
-      say("Bundle made. `watchkeeper evidence verify evidence.tar.gz` checks it anywhere");
+      const name = fileName(["evidence", session, day()], "tar.gz");
+      saveBlob(name, await response.blob());
+      say(`Bundle made. \`watchkeeper evidence verify ${name}\` checks it anywhere`);
       onClose();
     } catch (problem) {
       setError(problem);
