@@ -150,9 +150,10 @@ export function span(ms: number): string {
   return `${Math.round(hours / 24)} d`;
 }
 
-/** A duration as it was measured, in milliseconds: `0.8 ms`, `12 ms`, `3.4 s`, `2 min 5 s`. */
+/** A duration as it was measured, in milliseconds: `840 µs`, `12 ms`, `3.4 s`, `2 min 5 s`. */
 export function duration(ms: number): string {
-  if (ms < 1) return `${ms.toPrecision(2).replace(/\.0$/, "")} ms`;
+  if (ms === 0) return "0 ms";
+  if (ms < 0.9995) return `${ms < 0.01 ? (ms * 1000).toPrecision(2).replace(/\.0$/, "") : Math.round(ms * 1000)} µs`;
   if (ms < 10) return `${ms.toFixed(1)} ms`;
   if (ms < 1000) return `${Math.round(ms)} ms`;
   if (ms < 60_000) return `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`;

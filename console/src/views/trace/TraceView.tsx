@@ -118,7 +118,7 @@ function sorted(detections: readonly TraceDetection[]): TraceDetection[] {
 }
 
 function Head({ trace, id, end }: { trace: Trace; id: string; end: React.ReactNode }) {
-  const { from, to } = extent(trace.events);
+  const { from, to, isMeasured } = extent(trace.events);
   const unique = (of: (event: Trace["events"][number]) => string | null | undefined) => [...new Set(trace.events.flatMap((event) => of(event) ?? []))];
   const agents = unique((event) => event.agent);
   const [application] = unique((event) => event.application);
@@ -134,7 +134,7 @@ function Head({ trace, id, end }: { trace: Trace; id: string; end: React.ReactNo
           {application ? <span><Icon name="columns" /><Link to="/entity" search={{ kind: "application", name: application } as never}><Rec text={application} /></Link></span> : null}
           {agents.slice(0, 3).map((agent) => <span key={agent}><Icon name="models" /><Link to="/entity" search={{ kind: "agent", name: agent } as never}><Rec text={agent} /></Link></span>)}
           <span><Icon name="clock" /><When time={trace.events[0]?.time} how="full" /></span>
-          <span className="num">{duration(to - from)}</span>
+          <span className="num" title={isMeasured ? undefined : "No event says how long it took"}>{isMeasured ? duration(to - from) : "–"}</span>
           <span className="num">{counted(trace.events.length, "event")}</span>
           {tokens > 0 ? <span className="num">{counted(tokens, "token")}</span> : null}
         </div>

@@ -11,7 +11,7 @@ const TICKS = [0, 0.25, 0.5, 0.75];
 /** Who called whom, when, and how long it took. */
 export function Waterfall({ trace, steps, chosen, onChoose }: { trace: Trace; steps: ReadonlyMap<string, number>; chosen: string | null; onChoose: (event: string) => void }) {
   const rows = useMemo(() => trace.events.filter((event) => event.kind !== "detection"), [trace]);
-  const { from, to } = useMemo(() => extent(rows), [rows]);
+  const { from, to, isMeasured } = useMemo(() => extent(rows), [rows]);
   const length = to - from;
   const columns: Column<TraceEvent>[] = [
     { name: "name", width: "minmax(11rem, 1fr)", head: "What", cell: (event) => (
@@ -21,8 +21,8 @@ export function Waterfall({ trace, steps, chosen, onChoose }: { trace: Trace; st
       </span>
     ) },
     { name: "tokens", from: 700, width: "5rem", head: "Tokens", isRight: true, cell: (event) => <span className="num soft">{event.input_tokens || event.output_tokens ? count((event.input_tokens ?? 0) + (event.output_tokens ?? 0)) : ""}</span> },
-    { name: "took", from: 560, width: "5rem", head: "Took", isRight: true, cell: (event) => <span className="num soft">{event.duration_ms ? duration(event.duration_ms) : ""}</span> },
-    { name: "bar", width: "minmax(8rem, 2fr)", head: <span className="ticks" aria-hidden="true">{TICKS.map((tick) => <span key={tick} style={{ left: `${tick * 100}%` }}>{duration(length * tick)}</span>)}</span>, cell: (event) => {
+    { name: "took", from: 560, width: "5rem", head: "Took", isRight: true, cell: (event) => <span className="num soft">{event.duration_ms ? duration(event.duration_ms) : "–"}</span> },
+    { name: "bar", width: "minmax(8rem, 2fr)", head: <span className="ticks" aria-hidden="true">{(isMeasured ? TICKS : []).map((tick) => <span key={tick} style={{ left: `${tick * 100}%` }}>{duration(length * tick)}</span>)}</span>, cell: (event) => {
       const left = ((startOf(event) - from) / length) * 100;
       const width = ((event.duration_ms ?? 0) / length) * 100;
       return <span className="bar-track"><i className={`span-bar ${event.kind}${event.status === "error" ? " failed" : ""}${steps.has(event.event_id) ? " on-path" : ""}`} style={{ left: `${left}%`, width: `max(3px, ${width}%)` }} /></span>;

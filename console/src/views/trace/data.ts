@@ -64,13 +64,14 @@ export const startOf = (event: { readonly time: string }): number => {
   return Date.parse(event.time) + Number(micros.padEnd(3, "0")) / 1000;
 };
 
-/** When the first event begins and the last one ends. */
-export function extent(events: readonly TraceEvent[]): { from: number; to: number } {
+/** When the first event begins and the last one ends; whether there is a length between, or nobody gave one. */
+export function extent(events: readonly Pick<TraceEvent, "time" | "duration_ms">[]): { from: number; to: number; isMeasured: boolean } {
   let [from, to] = [Infinity, -Infinity];
   for (const event of events) {
     const start = startOf(event);
     from = Math.min(from, start);
     to = Math.max(to, start + (event.duration_ms ?? 0));
   }
-  return Number.isFinite(from) ? { from, to: Math.max(to, from + 0.001) } : { from: 0, to: 1 };
+  // What is drawn is divided by the length: one that is there is never nothing.
+  return to > from ? { from, to, isMeasured: true } : { from: Number.isFinite(from) ? from : 0, to: Number.isFinite(from) ? from + 1 : 1, isMeasured: false };
 }
