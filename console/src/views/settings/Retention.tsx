@@ -1,6 +1,6 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
-import { api, take } from "../../api/client";
+import { api, take, type Schema } from "../../api/client";
 import { useMay } from "../../api/session";
 import { Dialog, Empty, Loading, Panel, Problem, useSay } from "../../ui/parts";
 import { isReason, Reason } from "../../ui/reason";
@@ -8,13 +8,31 @@ import { Rec, When } from "../../ui/text";
 
 const days = (value: number | null | undefined) => (value === null || value === undefined ? "no limit" : `${value} d`);
 
+/** What a hold covers, as it is shown: its times are those of RFC 3339. */
+type Scope = { readonly [Part in "user" | "session" | "application" | "from" | "to"]?: string | null };
+type Hold = Pick<Schema<"Hold">, "name"> & { readonly scope: Scope };
+
+/** What a hold keeps. */
+function Covers({ scope }: { scope: Scope }) {
+  const named = (["user", "session", "application"] as const).flatMap((kind) => (scope[kind] ? [[kind, scope[kind]] as const] : []));
+  const { from, to } = scope;
+  const isTimed = Boolean(from) || Boolean(to);
+  if (named.length === 0 && !isTimed) return <strong>every record</strong>;
+  return (
+    <span className="stack-tight">
+      {named.map(([kind, name]) => <span key={kind}><span className="soft">the {kind}</span> <Rec text={name} className="strong" max={120} /></span>)}
+      {isTimed ? <span className="nowrap"><span className="soft">received</span>{from ? <> from <When time={from} how="second" /></> : null}{to ? <> until <When time={to} how="second" /></> : null}</span> : null}
+    </span>
+  );
+}
+
 /** How long what is kept, and what must not go. */
 export function Retention() {
   const mayAdminister = useMay("administer");
   const queries = useQueryClient();
   const say = useSay();
   const [isPlacing, setPlacing] = useState(false);
-  const [releasing, setReleasing] = useState<string | null>(null);
+  const [releasing, setReleasing] = useState<Hold | null>(null);
   const [reason, setReason] = useState("");
   const { data, error, isPending, refetch } = useQuery({ queryKey: ["retention"], queryFn: ({ signal }) => take(api.GET("/api/retention", { signal })) });
   const release = useMutation({
@@ -29,10 +47,10 @@ export function Retention() {
         {data.holds.length === 0 ? <Empty icon="integrity" title="No hold stands">A hold keeps what it covers from retention and erasure until it is released.</Empty> : (
           <div className="panel-body scroll-x">
             <table className="plain-table">
-              <thead><tr><th>Name</th><th>Why</th><th>Since</th><th><span className="unseen">Actions</span></th></tr></thead>
+              <thead><tr><th>Name</th><th>Covers</th><th>Why</th><th>Placed by</th><th>Since</th><th><span className="unseen">Actions</span></th></tr></thead>
               <tbody>{data.holds.map((hold) => (
-                <tr key={hold.name}><td><Rec text={hold.name} className="strong" /></td><td><Rec text={hold.reason} max={300} /></td><td><When time={hold.placed} how="second" /></td>
-                  <td className="right">{mayAdminister ? <button type="button" className="btn tiny" onClick={() => setReleasing(hold.name)}>Release</button> : null}</td></tr>
+                <tr key={hold.name}><td><Rec text={hold.name} className="strong" /></td><td><Covers scope={hold.scope} /></td><td><Rec text={hold.reason} max={300} /></td><td>{hold.placed_by ? <Rec text={hold.placed_by} max={80} /> : <span className="faint">–</span>}</td><td><When time={hold.placed} how="second" /></td>
+                  <td className="right">{mayAdminister ? <button type="button" className="btn tiny" onClick={() => setReleasing(hold)}>Release</button> : null}</td></tr>
               ))}</tbody>
             </table>
           </div>
@@ -50,8 +68,9 @@ export function Retention() {
       </Panel>
       {isPlacing ? <Place onDone={() => { setPlacing(false); void queries.invalidateQueries({ queryKey: ["retention"] }); }} /> : null}
       {releasing !== null ? (
-        <Dialog title="Release the hold" onClose={() => setReleasing(null)} foot={<><button type="button" className="btn" onClick={() => setReleasing(null)}>Cancel</button><button type="button" className="btn danger" disabled={!isReason(reason) || release.isPending} onClick={() => release.mutate(releasing)}>Release it</button></>}>
-          <p>What <strong><Rec text={releasing} /></strong> covers may go from now on, when its class says so.</p>
+        <Dialog title="Release the hold" onClose={() => setReleasing(null)} foot={<><button type="button" className="btn" onClick={() => setReleasing(null)}>Cancel</button><button type="button" className="btn danger" disabled={!isReason(reason) || release.isPending} onClick={() => release.mutate(releasing.name)}>Release it</button></>}>
+          <dl className="facts"><dt>Hold</dt><dd><Rec text={releasing.name} className="strong" /></dd><dt>Covers</dt><dd><Covers scope={releasing.scope} /></dd></dl>
+          <p>What it covers may go from now on, when its class says so.</p>
           <Reason label="Why" value={reason} onChange={setReason} />
           {release.error ? <Problem error={release.error} /> : null}
         </Dialog>
