@@ -109,3 +109,59 @@ test("live says why the server does not send, and goes on when it does", async (
   expect(watched.faults.filter((each) => !/status of 429/.test(each))).toEqual([]);
   watched.faults.length = 0;
 });
+
+test("detections are worked through by keys alone, and dialogs begin in their first field", async ({ page }) => {
+  await signIn(page, "analyst", "/detections?range=7d&severity=low");
+  const grid = page.getByRole("grid", { name: "Detections" });
+  const rows = grid.locator(".t-row");
+  await expect(rows.nth(4)).toBeVisible();
+  const idOf = () => new URL(page.url()).searchParams.get("id");
+  for (const at of [0, 1, 2]) {
+    await page.keyboard.press("j");
+    await expect(rows.nth(at)).toBeFocused();
+  }
+  const third = idOf();
+  expect(third).not.toBeNull();
+  await page.keyboard.press("k");
+  await expect(rows.nth(1)).toBeFocused();
+  await expect.poll(idOf).not.toBe(third);
+
+  // Each dialog begins where one goes on, and gives the focus back.
+  const dialog = page.getByRole("dialog");
+  await page.keyboard.press("c");
+  await expect(dialog.getByRole("radio").first()).toBeFocused();
+  await page.keyboard.press("Escape");
+  await expect(rows.nth(1)).toBeFocused();
+  await page.keyboard.press("t");
+  await expect(dialog.getByLabel("Name")).toBeFocused();
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("s");
+  await expect(dialog.getByLabel("About")).toBeFocused();
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("r");
+  await expect(dialog.getByLabel("Reason")).toBeFocused();
+  await page.keyboard.press("Escape");
+  await expect(dialog).toHaveCount(0);
+
+  // What is closed by a verdict and Enter leaves the list, and the next one takes its place.
+  await page.keyboard.press("c");
+  await page.keyboard.press("Space");
+  await page.keyboard.press("Enter");
+  await expect(page.getByText("1 detection closed")).toBeVisible();
+  await expect(grid.locator('[aria-selected="true"]')).toHaveCount(0);
+  await expect(grid.locator(".t-body")).toBeFocused();
+  await page.keyboard.press("j");
+  await expect(rows.nth(1)).toBeFocused();
+  await expect.poll(idOf).toBe(third);
+
+  await page.keyboard.press("f");
+  await expect(page).toHaveURL(/\/trace\?/);
+});
+
+test("a detection that is not there has no buttons", async ({ page, watched }) => {
+  await signIn(page, "analyst", "/detections?id=nosuch");
+  const detail = page.getByRole("region", { name: "Detection", exact: true });
+  await expect(detail).toContainText("There is no such detection");
+  await expect(detail.getByRole("button")).toHaveCount(1);
+  watched.faults.length = 0;
+});

@@ -23,9 +23,6 @@ const STATES = [
 
 const FILTERS = [["rule", "rule"], ["technique", "technique"], ["user", "user"], ["session", "session"], ["application", "application"], ["agent", "agent"], ["tool", "tool"], ["grade", "grade"], ["assignee", "assignee"], ["correlation", "incident"]] as const;
 
-/** What the table is called. */
-const LIST = "Detections";
-
 type Group = Schema<"DetectionGroup">;
 
 /** Triage: what was detected, what it rests on, what is to be done with it. */
@@ -53,7 +50,7 @@ export function Detections() {
   const acknowledge = () => {
     if (ids.length === 0 || !mayTriage) return;
     triage.mutate({ ids, state: "acknowledged" }, {
-      onSuccess: () => { setSelected(new Set()); say(`${counted(ids.length, "detection")} acknowledged`); backToTable(LIST); },
+      onSuccess: () => { setSelected(new Set()); say(`${counted(ids.length, "detection")} acknowledged`); backToTable("Detections"); },
       onError: (error) => say(error.message, "bad"),
     });
   };
@@ -62,7 +59,7 @@ export function Detections() {
   const assign = (to: string, ids: readonly string[]) => {
     if (ids.length === 0 || !mayTriage) return;
     triage.mutate({ ids, assignee: to }, {
-      onSuccess: () => { setSelected(new Set()); say(`${counted(ids.length, "detection")} given to ${to}`); backToTable(LIST); },
+      onSuccess: () => { setSelected(new Set()); say(`${counted(ids.length, "detection")} given to ${to}`); backToTable("Detections"); },
       onError: (error) => say(error.message, "bad"),
     });
   };
@@ -139,7 +136,7 @@ export function Detections() {
           : (
             <section className="panel list-panel" aria-label="Detections">
               {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || list.isLooking ? <Loading lines={10} /> : rows.length === 0 ? <Nothing filter={filter} /> : (
-                <DataTable label={LIST} isBusy={list.isPlaceholderData} rows={rows} columns={columns} rowKey={(row) => row.detection_id} active={id ?? null}
+                <DataTable label="Detections" isBusy={list.isPlaceholderData} rows={rows} columns={columns} rowKey={(row) => row.detection_id} active={id ?? null}
                   onActive={(row) => change({ id: row.detection_id })}
                   more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
                   foot={list.hasNextPage ? "More as you scroll…" : `${counted(rows.length, "detection")}. That is all of them.`} />
@@ -148,9 +145,9 @@ export function Detections() {
           )}
         {id ? <Detail key={id} id={id} row={chosen} onClose={() => change({ id: undefined })} onAcknowledge={acknowledge} onCloseIt={() => setClosing([id])} onAssign={() => setAssigning([id])} onTake={() => assign(me, [id])} me={me} onSuppress={setSuppressing} /> : null}
       </div>
-      {closing ? <CloseDialog ids={closing} onDone={() => { setClosing(null); setSelected(new Set()); backToTable(LIST); }} /> : null}
-      {assigning ? <AssignDialog ids={assigning} now={rows.find((row) => row.detection_id === assigning[0])?.assignee ?? ""} known={[...new Set(rows.flatMap((row) => row.assignee || []))]} onDone={() => { setAssigning(null); setSelected(new Set()); backToTable(LIST); }} /> : null}
-      {suppressing ? <SuppressDialog of={suppressing} onDone={() => { setSuppressing(null); backToTable(LIST); }} /> : null}
+      {closing ? <CloseDialog ids={closing} onDone={() => { setClosing(null); setSelected(new Set()); backToTable("Detections"); }} /> : null}
+      {assigning ? <AssignDialog ids={assigning} now={rows.find((row) => row.detection_id === assigning[0])?.assignee ?? ""} known={[...new Set(rows.flatMap((row) => row.assignee || []))]} onDone={() => { setAssigning(null); setSelected(new Set()); backToTable("Detections"); }} /> : null}
+      {suppressing ? <SuppressDialog of={suppressing} onDone={() => { setSuppressing(null); backToTable("Detections"); }} /> : null}
     </div>
   );
 }
