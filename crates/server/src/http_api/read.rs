@@ -67,7 +67,8 @@ impl Api {
         }
     }
 
-    /// The same of a caller who asks for contents where they need not be shown, with the reason that they give.
+    /// The same of a caller who asks for contents where they need not be shown, with the reason that they give: somebody who has signed in
+    /// must.
     pub(super) async fn note_reveal(
         &self,
         caller: &Caller,
@@ -80,7 +81,13 @@ impl Api {
             return Err(ApiError::new(StatusCode::FORBIDDEN, message));
         }
         let mut event = read_event(&caller.asker, action, object);
-        if let Some(reason) = reason.map(str::trim).filter(|reason| !reason.is_empty()) {
+        let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
+        // Whoever holds a key wrote a program, which says in its own way what it is for.
+        if reason.is_none() && caller.asker.session.is_some() {
+            let message = "reason: whoever has signed in says why they read texts; say it, or ask with texts=false";
+            return Err(ApiError::bad_request(message));
+        }
+        if let Some(reason) = reason {
             if reason.len() > REASON_BYTES_MAX {
                 return Err(ApiError::bad_request(format!("reason: {} bytes, at most {REASON_BYTES_MAX} can be", reason.len())));
             }
@@ -182,6 +189,7 @@ pub(crate) async fn status(State(api): State<Arc<Api>>) -> Result<Response, ApiE
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct TailQuery {
     after: Option<u64>,
     limit: Option<usize>,
@@ -237,6 +245,7 @@ pub(crate) async fn query(
 
 /// What is looked for.
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SearchQuery {
     /// The words; as it stands, between double quotes.

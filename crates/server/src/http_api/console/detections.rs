@@ -19,7 +19,7 @@ use super::types::{
 use crate::http_api::openapi::Refused;
 use crate::http_api::{Api, ApiError, Body, Caller, Query};
 use crate::node::internal;
-use crate::triage::{Triage, TriagePatch};
+use crate::triage::TriagePatch;
 
 /// Detections that are put together for one answer.
 const GROUPED_MAX: u64 = 100_000;
@@ -67,6 +67,11 @@ pub(super) async fn detections(State(api): State<Arc<Api>>, Query(query): Query<
     description = "Role: auditor.",
 )]
 pub(super) async fn groups(State(api): State<Arc<Api>>, Query(query): Query<DetectionsQuery>) -> Result<Response, ApiError> {
+    for (name, is_given) in [("limit", query.limit.is_some()), ("cursor", query.cursor.is_some())] {
+        if is_given {
+            return Err(ApiError::bad_request(format!("{name}: it goes with /api/detections; groups come in one answer")));
+        }
+    }
     let by = query.by.unwrap_or(GroupBy::Correlation);
     let (filter, triage) = (filter(query)?, api.triage.clone());
     let grouped = api.read(move |reader| {
@@ -211,10 +216,9 @@ async fn triaged(api: &Arc<Api>, caller: &Caller, ids: Vec<String>, patch: Triag
     if ids.is_empty() || ids.len() > TRIAGED_MAX {
         return Err(ApiError::bad_request(format!("ids: 1 to {TRIAGED_MAX} are needed")));
     }
-    Triage::check(&patch)?;
-    let sanitizer = api.node.pipeline().sanitizer();
-    let clean = |text: Option<String>| text.map(|text| sanitizer.text(&text).text.to_string());
-    let patch = TriagePatch { assignee: clean(patch.assignee), note: clean(patch.note), ..patch };
+    let (checking, checked_by) = (api.triage.clone(), api.node.clone());
+    let checked = tokio::task::spawn_blocking(move || checking.check(patch, checked_by.pipeline().sanitizer())).await;
+    let patch = checked.map_err(ApiError::stopped)??;
     let marks = api.triage.clone();
     let before = {
         let ids: BTreeSet<String> = ids.into_iter().collect();

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::Progress;
 use crate::access::Role;
 use crate::standing::{ArchiveStanding, Failure, Reached};
-use crate::triage::{Suppression, TriageChange, Verdict};
+use crate::triage::{SearchView, Suppression, TriageChange, Verdict};
 
 /// An error.
 #[derive(Serialize, ToSchema)]
@@ -818,7 +818,7 @@ pub(crate) struct SearchRow {
     /// What it is called.
     pub(crate) name: String,
     /// The view of the console that it is of.
-    pub(crate) view: String,
+    pub(crate) view: SearchView,
     /// Its parameters, as the view has them.
     #[schema(value_type = Object)]
     pub(crate) query: serde_json::Value,
