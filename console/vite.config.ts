@@ -1,5 +1,6 @@
 import { defineConfig } from "vitest/config";
 import react from "@vitejs/plugin-react";
+import { notices } from "./scripts/notices";
 import { tactics } from "./scripts/tactics";
 
 /** Where `watchkeeper serve` listens for the console while one works on it. */
@@ -19,7 +20,7 @@ const policy =
   "base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 export default defineConfig({
-  plugins: [react(), tactics()],
+  plugins: [react(), tactics(), notices()],
   build: {
     target: "es2023",
     // Nothing inline: the content security policy lets no data: URL and no inline script through.
@@ -30,5 +31,5 @@ export default defineConfig({
   },
   server: { proxy: proxied },
   preview: { proxy: proxied, headers: { "content-security-policy": policy, "x-content-type-options": "nosniff" } },
-  test: { include: ["src/**/*.test.ts", "src/**/*.test.tsx"], environment: "node", testTimeout: 60_000 },
+  test: { include: ["src/**/*.test.ts", "src/**/*.test.tsx", "scripts/*.test.mjs"], environment: "node", testTimeout: 60_000 },
 });

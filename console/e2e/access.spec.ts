@@ -1,7 +1,10 @@
 import AxeBuilder from "@axe-core/playwright";
 import type { Page } from "@playwright/test";
-import { expect, goTo, picture, reveal, settled, signIn, test } from "./base";
-import { ATTACK_SESSION } from "./traffic";
+import { expect, goTo, onOwnServer, picture, reveal, settled, signIn } from "./base";
+import { ATTACK_SESSION, attack, dailyTraffic, hostile } from "./traffic";
+
+// A short record: each kind of row a few times, with signs for unseen characters among them. Axe looks at every element.
+const test = onOwnServer((now) => [...dailyTraffic(now, 30), ...attack(now), ...hostile(now).filter((_, at) => at % 8 === 0)]);
 
 const VIEWS = [
   ["overview", "/"], ["live", "/live"], ["detections", "/detections?range=24h&severity=high"], ["groups", "/detections?range=24h&group=correlation"], ["sessions", "/sessions?user=hana"], ["trace", `/trace?id=${ATTACK_SESSION}`],
@@ -40,6 +43,7 @@ test("axe finds nothing in any view, light and dark, and a narrow screen has all
   for (const [name, path] of VIEWS) {
     await goTo(page, path);
     if (name === "trace") await reveal(page, "tests: access");
+    if (name === "words") await page.getByRole("button", { name: "Search", exact: true }).click();
     if (name === "detections") await page.keyboard.press("j");
     await settled(page);
     await inBothThemes(page, name, true);
@@ -52,6 +56,51 @@ test("axe finds nothing in any view, light and dark, and a narrow screen has all
   }
   await page.keyboard.press("Control+k");
   await inBothThemes(page, "palette");
+});
+
+test("axe finds nothing in any dialog", async ({ page }) => {
+  test.setTimeout(600_000);
+  await signIn(page, "admin");
+  const dialog = page.getByRole("dialog");
+  const look = async (name: string, isMenu = false) => {
+    await (isMenu ? expect(page.locator(".menu:popover-open")).toBeVisible() : expect(dialog).toBeVisible());
+    await inBothThemes(page, name);
+    await page.keyboard.press("Escape");
+    await expect(isMenu ? page.locator(".menu:popover-open") : dialog).toHaveCount(0);
+  };
+  await page.keyboard.press("?");
+  await look("keys");
+  await goTo(page, "/detections?range=24h&severity=high");
+  await page.keyboard.press("j");
+  const detail = page.getByRole("region", { name: "Detection", exact: true });
+  await expect(detail.getByRole("heading", { level: 2 })).toBeVisible();
+  await settled(page);
+  for (const [name, button] of [["reveal", "Reveal"], ["close", "Close"], ["suppress", "Suppress"]] as const) {
+    await detail.getByRole("button", { name: button, exact: true }).first().click();
+    await look(name);
+  }
+  await page.locator("body").press("t");
+  await look("assign");
+  await goTo(page, `/trace?id=${ATTACK_SESSION}`);
+  await page.getByRole("button", { name: "Evidence" }).click();
+  await look("bundle");
+  await goTo(page, "/settings?tab=keys");
+  await page.getByRole("button", { name: "New key" }).click();
+  await look("new key");
+  await page.getByRole("row").filter({ hasText: "Jonas Weber" }).getByRole("button", { name: "End it" }).click();
+  await look("end a key");
+  await goTo(page, "/settings?tab=rules");
+  await page.getByRole("grid", { name: "Rules" }).getByRole("row").nth(1).click();
+  await settled(page);
+  await look("rule");
+  await goTo(page, "/settings?tab=retention");
+  await page.getByRole("button", { name: "Place a hold" }).click();
+  await look("hold");
+  await goTo(page, "/search");
+  for (const [name, button] of [["range", /^Range of time/], ["zone", /^Time zone/], ["you", "You and this page"], ["searches", "Kept searches"]] as const) {
+    await page.getByRole("button", { name: button }).click();
+    await look(name, true);
+  }
 });
 
 test("a narrow screen is gone through with the navigation behind a button", async ({ page }) => {

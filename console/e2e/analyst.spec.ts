@@ -24,6 +24,7 @@ test("an analyst follows an attack to its source and deals with it", async ({ pa
   await expect(detail).toContainText("reached");
   await expect(detail).toContainText("not shown");
   await expect(page).toHaveURL(/id=/);
+  const id = new URL(page.url()).searchParams.get("id");
 
   // The evidence, with a reason.
   await reveal(page, "INC-1042: customers sent away");
@@ -101,8 +102,22 @@ test("an analyst follows an attack to its source and deals with it", async ({ pa
   // Everything of it stands in the record.
   await settle(server());
   const answer = await ask(server(), "/api/query", { sql: "SELECT kind, name, attributes FROM events WHERE kind IN ('admin', 'data_access') AND application = 'watchkeeper'" });
-  const recorded = JSON.stringify(await answer.json());
-  for (const said of ["INC-1042: customers sent away", "being worked on as INC-1042"]) expect(recorded.includes(said), said).toBe(true);
+  const { rows: recorded } = (await answer.json()) as { rows: [kind: string, name: string, attributes: string][] };
+  const all = JSON.stringify(recorded);
+  for (const said of ["INC-1042: customers sent away", "being worked on as INC-1042"]) expect(all.includes(said), said).toBe(true);
+  // What was made of this detection, in the order in which it was done.
+  const ofIt = recorded.filter(([, name]) => name === "detection.triage").map(([, , attributes]) => JSON.parse(attributes) as Record<string, string>)
+    .filter((each) => each["watchkeeper.admin.object"] === `detection ${id}`);
+  const done = ofIt.map((each) => JSON.parse(each["watchkeeper.admin.after"] ?? "{}") as Record<string, string | null>);
+  expect(done.some((each) => each["state"] === "acknowledged"), "acknowledged").toBe(true);
+  expect(done.some((each) => each["note"] === "The address is not ours. Asked the mail team to block it."), "its note").toBe(true);
+  expect(done.filter((each) => each["assignee"]).map((each) => each["assignee"])).toEqual(["Fatima Silva", "Ines Duarte"]);
+  expect(done.some((each) => each["state"] === "closed" && each["reason"] === "true_positive"), "closed, with what it was").toBe(true);
+  expect(ofIt.every((each) => each["event.outcome"] === "success")).toBe(true);
+  // Who may not take a bundle out is told who may.
+  await page.goto(`/trace?id=${ATTACK_SESSION}`);
+  await page.getByRole("button", { name: "Evidence" }).click();
+  await expect(page.getByRole("dialog")).toContainText("Only the role admin");
 });
 
 test("keys go through the list, and the address holds every state", async ({ page }) => {
@@ -148,6 +163,7 @@ test("a rule is explained part by part, and what is alike is shown", async ({ pa
   // What a detector found has no conditions of a rule to explain.
   await goTo(page, "/detections?range=24h&state=all&user=hana&severity=critical&suppressed=yes");
   await page.getByRole("grid", { name: "Detections" }).getByText("went through").first().click();
+  await reveal(page, "INC-1042: what made it");
   await expect(explained).toContainText("A detector of the program made it");
 });
 

@@ -2,9 +2,9 @@
 
 import { useNavigate, useRouterState, useSearch } from "@tanstack/react-router";
 import { useCallback, useMemo } from "react";
-import { bounds, DEFAULT_RANGE, parseRange, type Range } from "./time";
+import { ANY_TIME, bounds, DEFAULT_RANGE, parseRange, type Range } from "./time";
 import { useNow } from "./clock";
-import { RANGES } from "../views/names";
+import { OF_ANY_TIME, RANGES } from "../views/names";
 
 export type Params<K extends string> = { readonly [P in K]?: string | undefined };
 
@@ -45,12 +45,14 @@ export function useAt<K extends string>(): [Params<K>, (change: Params<K>, how?:
 /** The range of time that the address names, or else the view's own, and its bounds as the API takes them. */
 export function useRange(): { range: Range; text: string; bounds: { since: string; until?: string } } {
   const { range: asked } = useSearch({ strict: false }) as Params<"range">;
-  const fallback = useRouterState({ select: (state) => RANGES[state.location.pathname] }) ?? DEFAULT_RANGE;
+  const path = useRouterState({ select: (state) => state.location.pathname });
+  const fallback = RANGES[path] ?? DEFAULT_RANGE;
   const now = useNow();
   const minute = Math.floor(now / 60_000);
   return useMemo(() => {
-    const text = asked !== undefined && parseRange(asked) ? asked : fallback;
+    const isTaken = asked !== undefined && parseRange(asked) && (asked !== ANY_TIME || OF_ANY_TIME.has(path));
+    const text = isTaken ? asked : fallback;
     const range = parseRange(text) ?? { kind: "last", text: DEFAULT_RANGE, ms: 86_400_000 };
     return { range, text, bounds: bounds(range, minute * 60_000) };
-  }, [asked, fallback, minute]);
+  }, [asked, fallback, path, minute]);
 }

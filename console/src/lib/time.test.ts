@@ -1,11 +1,18 @@
 import { describe, expect, test } from "vitest";
-import { ago, bounds, duration, instant, isZone, parseRange, shortTime, span, timestamp } from "./time";
+import { ago, ANY_TIME, bounds, duration, instant, isAnyTime, isZone, parseRange, shortTime, span, timestamp } from "./time";
 
 const NOW = Date.parse("2026-11-22T16:00:30Z");
 
 describe("ranges", () => {
   test.each([["24h", 86_400_000], ["15m", 900_000], ["7d", 604_800_000]])("%s", (text, ms) => {
     expect(parseRange(text)).toEqual({ kind: "last", text, ms });
+  });
+
+  test("any time leaves nothing out", () => {
+    const any = parseRange(ANY_TIME);
+    expect(any && bounds(any, NOW)).toEqual({ since: "1970-01-01T00:00:00.000Z" });
+    expect(any && isAnyTime(any)).toBe(true);
+    expect(isAnyTime({ kind: "between", since: "2026-11-22T09:00:00.000Z", until: null })).toBe(false);
   });
 
   test("between two moments, in UTC", () => {

@@ -10,13 +10,23 @@ const UNITS: Readonly<Record<string, number>> = { m: 60_000, h: 3_600_000, d: 86
 /** What the time picker offers. */
 export const PRESETS = ["15m", "1h", "6h", "24h", "7d", "30d", "90d"] as const;
 
+/** The range that leaves nothing out. */
+export const ANY_TIME = "any";
+
 /** The range of a view that has none in its address. */
 export const DEFAULT_RANGE = "24h";
 
 const MINUTE = 60_000;
 
-/** Reads `24h`, or `SINCE/UNTIL`, or `SINCE/`. Nothing where it is none of these. */
+/** Before everything that is recorded. */
+const BEGINNING = new Date(0).toISOString();
+
+/** Whether a range leaves nothing out. */
+export const isAnyTime = (range: Range): boolean => range.kind === "between" && range.since === BEGINNING && range.until === null;
+
+/** Reads `24h`, `any`, `SINCE/UNTIL` or `SINCE/`. Nothing where it is none of these. */
 export function parseRange(text: string): Range | null {
+  if (text === ANY_TIME) return { kind: "between", since: BEGINNING, until: null };
   const last = /^([1-9]\d{0,3})([mhd])$/.exec(text);
   if (last) return { kind: "last", text, ms: Number(last[1]) * (UNITS[last[2] ?? ""] ?? 0) };
   const between = /^([^/]+)\/([^/]*)$/.exec(text);

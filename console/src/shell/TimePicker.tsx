@@ -2,10 +2,10 @@ import { useRouterState } from "@tanstack/react-router";
 import { useState } from "react";
 import { useAt, useRange } from "../lib/at";
 import { setPrefs, usePrefs } from "../lib/prefs";
-import { instant, isZone, parseRange, PRESETS, timestamp, zoneName, type Range } from "../lib/time";
+import { ANY_TIME, instant, isAnyTime, isZone, parseRange, PRESETS, timestamp, zoneName, type Range } from "../lib/time";
 import { Icon } from "../ui/icons";
 import { Menu } from "../ui/parts";
-import { RANGES } from "../views/names";
+import { OF_ANY_TIME, RANGES } from "../views/names";
 
 const SAYS: Readonly<Record<string, string>> = {
   "15m": "Last 15 minutes", "1h": "Last hour", "6h": "Last 6 hours", "24h": "Last 24 hours", "7d": "Last 7 days", "30d": "Last 30 days", "90d": "Last 90 days",
@@ -13,6 +13,7 @@ const SAYS: Readonly<Record<string, string>> = {
 
 function says(range: Range, zone: string): string {
   if (range.kind === "last") return SAYS[range.text] ?? `Last ${range.text}`;
+  if (isAnyTime(range)) return "Any time";
   const at = (time: string) => timestamp(time, zone, 0).slice(0, 16);
   return `${at(range.since)} – ${range.until === null ? "now" : at(range.until)}`;
 }
@@ -33,6 +34,9 @@ export function RangePicker() {
             <button key={preset} type="button" className="menu-item" role="menuitemradio" aria-checked={preset === text}
               onClick={() => { close(); change({ range: preset }, { push: true }); }}>{SAYS[preset]}</button>
           ))}
+          {OF_ANY_TIME.has(path) ? (
+            <button type="button" className="menu-item" role="menuitemradio" aria-checked={text === ANY_TIME} onClick={() => { close(); change({ range: ANY_TIME }, { push: true }); }}>Any time</button>
+          ) : null}
           <hr />
           <Between range={range} onChoose={(range) => { close(); change({ range }, { push: true }); }} />
         </>

@@ -1,7 +1,9 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { memo, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { usePrefs } from "../lib/prefs";
+import { ROW_PX, rowsMax } from "../lib/rows";
 import { useShortcuts } from "../lib/shortcuts";
+import { count } from "../lib/units";
 
 export interface Column<Row> {
   readonly name: string;
@@ -16,14 +18,13 @@ export interface Column<Row> {
   readonly until?: number;
 }
 
-const ROW_PX = { normal: 34, compact: 28 } as const;
 /** Rows that are kept beyond what is in sight. */
 const OVERSCAN = 12;
 /** How near the end of what is there the next page is asked for. */
 const NEAR_END = 30;
 
 /** A table of as many rows as there are: only those in sight are in the page. j, k and Enter go through it. */
-export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true, isBusy = false }: {
+export function DataTable<Row>({ label, rows: every, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true, isBusy = false }: {
   label: string;
   rows: readonly Row[];
   columns: readonly Column<Row>[];
@@ -52,14 +53,18 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
   const columns = useMemo(() => all.filter((column) => (column.from ?? 0) <= width && width < (column.until ?? Infinity)), [all, width]);
   const { density } = usePrefs();
   const height = ROW_PX[density];
+  // A browser draws nothing beyond some height: what there is no room for is said, and not asked for.
+  const room = rowsMax(density);
+  const isFull = every.length >= room;
+  const rows = useMemo(() => (every.length > room ? every.slice(0, room) : every), [every, room]);
   const virtual = useVirtualizer({ count: rows.length, getScrollElement: () => body.current, estimateSize: () => height, overscan: OVERSCAN });
   useEffect(() => virtual.measure(), [height, virtual]);
 
   const items = virtual.getVirtualItems();
   const last = items.at(-1)?.index ?? -1;
   useEffect(() => {
-    if (more && last >= rows.length - NEAR_END) more();
-  }, [more, last, rows.length]);
+    if (more && !isFull && last >= rows.length - NEAR_END) more();
+  }, [more, last, rows.length, isFull]);
 
   // Of a hundred thousand rows that is a millisecond, and they are drawn anew with each frame in which somebody scrolls.
   const key = useRef(rowKey);
@@ -112,7 +117,7 @@ export function DataTable<Row>({ label, rows, columns: all, rowKey, active, onAc
             );
           })}
         </div>
-        {foot ? <div className="t-foot">{foot}</div> : null}
+        {isFull ? <div className="t-foot">A browser shows {count(room)} rows and no more: a filter, or a shorter range of time, leads to the others.</div> : foot ? <div className="t-foot">{foot}</div> : null}
       </div>
     </div>
   );

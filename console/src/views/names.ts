@@ -4,6 +4,9 @@
 /** The views that are about a range of time, and which it is where the address names none. */
 export const RANGES: Readonly<Record<string, string>> = { "/": "24h", "/detections": "7d", "/sessions": "24h", "/search": "24h", "/models": "24h", "/tokens": "7d" };
 
+/** Those of them that are lists, page by page: they may be of any time. A chart of all years would show nothing. */
+export const OF_ANY_TIME: ReadonlySet<string> = new Set(["/detections", "/sessions", "/search"]);
+
 export const LIVE = ["kind", "user", "agent", "application", "model", "tool", "session", "status", "risk"] as const;
 export const DETECTIONS = ["id", "state", "severity", "rule", "technique", "user", "session", "application", "agent", "tool", "grade", "assignee", "correlation", "q", "suppressed", "group"] as const;
 export const SESSIONS = ["q", "user", "application", "agent", "severity", "id"] as const;

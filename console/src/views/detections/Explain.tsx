@@ -84,7 +84,8 @@ export function Explain({ id, isRule }: { id: string; isRule: boolean }) {
 function One({ of }: { of: Explanation }) {
   return (
     <div className="stack-tight explained">
-      <div className="row"><Held of={of.matched} /><Rec text={of.title} className="strong" /><Rec text={of.place} className="mono small faint cut" /></div>
+      <div className="row"><Held of={of.matched} /><Rec text={of.title} className="strong" /></div>
+      <Rec text={of.place} className="mono small faint cut" />
       {of.notes.map((note) => <p key={note} className="small soft"><Rec text={note} max={600} /></p>)}
       {of.window ? <Count of={of.window} /> : null}
       {of.conditions.length > 0 ? <ul className="explain-tree">{of.conditions.map((part, index) => <Branch key={index} part={part} />)}</ul> : null}

@@ -33,7 +33,7 @@ export function EntityView() {
     <div className="page">
       <PageHead title={<><span className="faint kind-of">{kind}</span> <Rec text={name} /></>} end={
         <>
-          {kind === "model" ? null : <Link to="/detections" search={{ ...filter, state: "all", range: "90d" } as never} className="btn"><Icon name="detections" />Detections</Link>}
+          {kind === "model" ? null : <Link to="/detections" search={{ ...filter, state: "all", range: "any" } as never} className="btn"><Icon name="detections" />Detections</Link>}
           <Link to="/search" search={filter as never} className="btn"><Icon name="search" />Events</Link>
         </>
       } />
@@ -74,7 +74,7 @@ function Insights({ entity }: { entity: Entity }) {
         <tbody>
           {entity.insights.map((each) => (
             <tr key={each.detection_id + each.insight}>
-              <td><Link to="/detections" search={{ id: each.detection_id, state: "all", range: "90d" } as never}>{each.insight.replaceAll("_", " ")}</Link>{each.what ? <div className="small soft"><Rec text={each.what} /></div> : null}</td>
+              <td><Link to="/detections" search={{ id: each.detection_id, state: "all", range: "any" } as never}>{each.insight.replaceAll("_", " ")}</Link>{each.what ? <div className="small soft"><Rec text={each.what} /></div> : null}</td>
               <td className="num right strong">{figure(each.observed)}</td><td className="num right">{figure(each.expected)}</td><td className="num right">{figure(each.peers)}</td><td className="num right soft">{figure(each.support)}</td>
               <td className="right soft"><When time={each.time} /></td>
             </tr>
@@ -90,7 +90,7 @@ function Detections({ rows }: { rows: Entity["detection_rows"] }) {
   return (
     <ul className="lines">
       {rows.map((row) => (
-        <li key={row.detection_id}><Link to="/detections" search={{ id: row.detection_id, state: "all", range: "90d" } as never} className="line"><Sev of={row.severity} /><span className="grow cut"><Rec text={row.title} /></span><Grade of={row.grade} /><span className="soft"><When time={row.time} /></span></Link></li>
+        <li key={row.detection_id}><Link to="/detections" search={{ id: row.detection_id, state: "all", range: "any" } as never} className="line"><Sev of={row.severity} /><span className="grow cut"><Rec text={row.title} /></span><Grade of={row.grade} /><span className="soft"><When time={row.time} /></span></Link></li>
       ))}
     </ul>
   );

@@ -3,7 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { api, take, type Schema } from "../../api/client";
 import { useAt, useRange } from "../../lib/at";
-import { span } from "../../lib/time";
+import { ANY_TIME, span } from "../../lib/time";
 import { count, counted, short } from "../../lib/units";
 import { standingOf } from "../../shell/RecordSign";
 import { Legend, TimeChart, type Series } from "../../ui/chart";
@@ -56,15 +56,19 @@ function Needs({ overview }: { overview: Overview }) {
       <div className="needs-head">
         <div className="hero-head">
           <span className="label">Needs you</span>
-          <Link to="/detections" search={{ range: "90d" } as never} className="hero-figure num">{count(total)}</Link>
+          <Link to="/detections" search={{ range: ANY_TIME } as never} className="hero-figure num">{count(total)}</Link>
           <span className="soft">{total === 0 ? "Nothing waits." : `open ${total === 1 ? "detection" : "detections"}, of any time`}{taken > 0 ? ` · ${count(taken)} being looked at` : ""}</span>
         </div>
       <div className="sev-row">
-        {SEVERITIES.slice(0, 4).map((each) => (
-          <Link key={each} to="/detections" search={{ severity: each, range: "90d" } as never} className={open[each] > 0 ? "sev-cell" : "sev-cell none"}>
-            <span className="num">{count(open[each])}</span><Sev of={each} />
-          </Link>
-        ))}
+        {SEVERITIES.slice(0, 4).map((each, at) => {
+          // As the filter has it to which it leads: of this severity, and of those that are worse.
+          const upward = SEVERITIES.slice(0, at + 1).reduce((sum, worse) => sum + open[worse], 0);
+          return (
+            <Link key={each} to="/detections" search={{ severity: each, range: ANY_TIME } as never} className={upward > 0 ? "sev-cell" : "sev-cell none"}>
+              <span className="num">{count(upward)}</span><span className="row"><Sev of={each} />{at === 0 ? null : <span className="soft small">and up</span>}</span>
+            </Link>
+          );
+        })}
       </div>
       </div>
       <h3 className="needs-title">High and critical, the worst first</h3>
@@ -81,7 +85,7 @@ function Whole({ record }: { record: Overview["record"] }) {
       <div className="hero-head">
         <span className="label">The record</span>
         <span className="hero-word"><Icon name={standing.tone === "good" ? "seal" : "warning"} className={`c-${standing.tone === "good" ? "good" : standing.tone}`} />{standing.tone === "good" ? "Whole, as far as it knows" : standing.word}</span>
-        <span className="soft">{standing.says}</span>
+        <Rec text={standing.says} max={600} className="soft" />
       </div>
       <dl className="facts">
         <dt>Sealed</dt><dd className="num">{count(record.progress.sealed)} of {count(record.progress.recorded)}{behind === 0 ? "" : `, ${count(behind)} to come`}</dd>
@@ -137,7 +141,7 @@ function Grave({ rows }: { rows: Overview["grave"] }) {
     <ul className="lines">
       {rows.slice(0, 8).map((row) => (
         <li key={row.detection_id}>
-          <Link to="/detections" search={{ id: row.detection_id, range: "90d" } as never} className="line">
+          <Link to="/detections" search={{ id: row.detection_id, range: ANY_TIME } as never} className="line">
             <Sev of={row.severity} />
             <span className="grow cut"><Rec text={row.title} className="strong" /></span>
             <Grade of={row.grade} />

@@ -30,7 +30,7 @@ export function Me() {
           <dt>Sign-in ends</dt><dd>{session.expires ? <When time={session.expires} how="second" /> : "–"}{session.idle_timeout_s ? <span className="faint">, or {span(session.idle_timeout_s * 1000)} after you last asked for something</span> : null}</dd>
           {session.key_expires ? <><dt>Key ends</dt><dd><When time={session.key_expires} how="second" /></dd></> : null}
           {session.session ? <><dt>In the record</dt><dd><Rec text={session.session} className="mono small" /></dd></> : null}
-          <dt>Server</dt><dd className="mono small">{session.version}</dd>
+          <dt>Server</dt><dd><span className="mono small">{session.version}</span> <a href="/licences.txt" className="small">licences of what this page is made of</a></dd>
         </dl>
       </Panel>
       <Panel title="This page">

@@ -28,7 +28,7 @@ export function SuppressionList() {
             <tbody>
               {data.rows.map((row) => (
                 <tr key={row.id}>
-                  <td><Link to="/detections" search={{ rule: row.rule, state: "all", suppressed: "yes", range: "90d" } as never} className="mono small"><Rec text={row.rule} max={60} /></Link></td>
+                  <td><Link to="/detections" search={{ rule: row.rule, state: "all", suppressed: "yes", range: "any" } as never} className="mono small"><Rec text={row.rule} max={60} /></Link></td>
                   <td>{row.entity ? <>{row.entity.kind} <Rec text={row.entity.name} className="strong" /></> : "anybody"}</td>
                   <td><Rec text={row.reason} max={200} /></td><td><Rec text={row.owner} /></td>
                   <td className="nowrap">{row.is_over ? <Badge>over</Badge> : null} <When time={row.expires} how="second" /></td>

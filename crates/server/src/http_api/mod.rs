@@ -7,6 +7,7 @@ mod console;
 mod drills;
 mod error;
 mod evaluations;
+mod kept;
 mod lifecycle;
 mod log_key;
 mod mcp;
@@ -71,6 +72,8 @@ pub(crate) struct Api {
     live: Arc<Hub>,
     /// Readers of the store that are open: to open one takes milliseconds.
     readers: Arc<Readers>,
+    /// What is made once for everybody who asks.
+    kept: console::overview::KeptAnswers,
     /// The rules in force, as lists show them.
     rules_shown: console::rules::Shown,
     refusals: Refusals,
@@ -114,6 +117,7 @@ impl Api {
         let (sessions, refusals, covered) = (sign_in::Sessions::default(), Refusals::default(), Answered::default());
         let triage = node.triage().clone();
         let (live, readers, rules_shown) = (Arc::default(), Arc::default(), console::rules::Shown::default());
+        let kept = console::overview::KeptAnswers::default();
         Ok(Self {
             node,
             keys,
@@ -126,6 +130,7 @@ impl Api {
             triage,
             live,
             readers,
+            kept,
             rules_shown,
             covered,
         })

@@ -32,6 +32,9 @@ const READ_REASON: Key = Key::of("watchkeeper.read.reason");
 /// How long a live request waits for something new before it answers with nothing.
 const LIVE_WAIT: Duration = Duration::from_secs(15);
 
+/// When to ask again where too many read the store.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
 /// How often a live request looks for something new.
 const LIVE_POLL: Duration = Duration::from_millis(100);
 
@@ -102,8 +105,12 @@ impl Api {
         work: impl FnOnce(&store::Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let (node, readers) = (self.node.clone(), self.readers.clone());
+        let Some(room) = readers.room().await else {
+            let message = "the store is being read by as many as it can be; ask again";
+            return Err(ApiError::too_many(message).with_retry_after(RETRY_AFTER));
+        };
         readers.watch();
-        let result = tokio::task::spawn_blocking(move || readers.with(&node, work).map_err(QueryError::from)?).await;
+        let result = tokio::task::spawn_blocking(move || readers.with(&node, room, work).map_err(QueryError::from)?).await;
         result.map_err(ApiError::stopped)?.map_err(ApiError::from)
     }
 }
@@ -164,10 +171,8 @@ struct Status {
     description = "Role: auditor.",
 )]
 pub(crate) async fn status(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
-    let counts = api.read(|reader| reader.counts()).await?;
     let node = api.node.clone();
-    let watch = tokio::task::spawn_blocking(move || node.standing()).await;
-    let watch = watch.map_err(ApiError::stopped)??;
+    let (counts, watch) = api.read(move |reader| Ok((reader.counts()?, node.standing_by(reader)?))).await?;
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         progress: api.node.progress(),

@@ -159,8 +159,9 @@ fn is_gone(detection: &str, gone: &HashSet<EventId>) -> bool {
 mod tests {
     use store::Marks as _;
 
+    use super::super::suppressions::SuppressedEntity;
     use super::super::tests::{keyring, sanitizer};
-    use super::super::{KnownPerson, NewSearch, NewSuppression, SuppressedEntity, TriagePatch};
+    use super::super::{KnownPerson, NewSearch, NewSuppression, TriagePatch};
     use super::*;
     use crate::access::Role;
     use crate::asker::Person;

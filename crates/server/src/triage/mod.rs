@@ -24,7 +24,7 @@ use crate::data_dir::DataDir;
 
 pub(crate) use self::people::KnownPerson;
 pub(crate) use self::searches::{NewSearch, SavedSearch, SearchView};
-pub(crate) use self::suppressions::{NewSuppression, SuppressedEntity, Suppression};
+pub(crate) use self::suppressions::{NewSuppression, Suppression};
 
 /// Longest note, in bytes.
 const NOTE_BYTES_MAX: usize = 8 * 1024;

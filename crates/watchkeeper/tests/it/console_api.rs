@@ -396,6 +396,55 @@ fn what_comes_in_is_told_live_and_whoever_comes_again_misses_nothing() {
 }
 
 #[test]
+fn under_load_each_event_is_told_live_once() {
+    let (_dir, server, [admin, _, auditor]) = server_with_attack();
+    const EVENTS: usize = 3_000;
+    let sender = Caller::with_key(&server, &admin);
+    let (watches, is_watched) = std::sync::mpsc::channel();
+    let told = std::thread::scope(|scope| {
+        let (server, auditor) = (&server, &auditor);
+        let reading = scope.spawn(move || {
+            let mut stream = live(server, auditor, "/api/live?kind=evaluation", "");
+            let (mut seqs, mut dropped) = (Vec::new(), 0);
+            read_until(&mut stream, |name, _| name == "progress");
+            watches.send(()).unwrap();
+            while seqs.len() < EVENTS {
+                let (name, value, _) = read_until(&mut stream, |name, _| matches!(name, "rows" | "dropped"));
+                match name.as_str() {
+                    "rows" => seqs.extend(value["rows"].as_array().unwrap().iter().map(|row| row["seq"].as_u64().unwrap())),
+                    _ => dropped += value["count"].as_u64().unwrap(),
+                }
+                assert_eq!(dropped, 0, "nothing was too fast");
+            }
+            seqs
+        });
+        // In small batches: the store is written while what it has is read.
+        is_watched.recv().unwrap();
+        for batch in 0..EVENTS / 20 {
+            let events: Vec<Value> =
+                (0..20).map(|n| json!({ "kind": "evaluation", "name": format!("load {batch} {n}") })).collect();
+            assert_eq!(sender.status("POST", "/v1/events", &json!(events)), 200);
+        }
+        reading.join().unwrap()
+    });
+    assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "each once, in the order of the journal");
+    assert_eq!(told.len(), EVENTS);
+    // A place that nobody has seen yet: it is said, and what comes is told.
+    let mut stream = live(&server, &auditor, "/api/live?kind=evaluation", "last-event-id: 900000000\r\n");
+    let (_, reset, _) = read_until(&mut stream, |name, _| name == "reset");
+    assert_eq!(reset["asked"], 900_000_001_u64, "{reset:#}");
+    assert_eq!(sender.status("POST", "/v1/events", &json!([{ "kind": "evaluation", "name": "later" }])), 200);
+    let (_, later, _) = read_until(&mut stream, |name, _| name == "rows");
+    assert_eq!(later["rows"][0]["name"], "later");
+    // The heartbeat of a page: what needs somebody, and the record.
+    let pulse = Caller::with_key(&server, &auditor).get("/api/pulse");
+    let open: u64 = pulse["open"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert!(open > 0 && pulse["truncated"] == false, "{pulse:#}");
+    assert!(pulse["record"]["progress"]["indexed"].as_u64().unwrap() > EVENTS as u64);
+    server.stop();
+}
+
+#[test]
 fn a_sign_in_is_good_for_the_consoles_own_pages_and_every_route_of_the_contract_is_there() {
     let (_dir, server, [admin, _, auditor]) = server_with_attack();
     let answer = http(&server.console, "POST", "/api/session", &[JSON], json!({ "key": auditor }).to_string().as_bytes());

@@ -119,6 +119,9 @@ pub(super) async fn detection(
     if techniques.is_empty() {
         techniques.extend(row.detection.technique.clone());
     }
+    // What people did is read behind a lock that is held while it is written to the disk.
+    let (triage, one) = (api.triage.clone(), row.detection.detection_id.clone());
+    let history = tokio::task::spawn_blocking(move || triage.history(&one)).await.map_err(ApiError::stopped)??;
     let detail = DetectionDetail {
         evidence: if texts { evidence } else { without_values(evidence) },
         withheld: !texts,
@@ -127,7 +130,7 @@ pub(super) async fn detection(
         rule_now,
         runbook,
         frameworks: super::rules::frameworks(&techniques),
-        history: api.triage.history(&row.detection.detection_id)?,
+        history,
         suppression: row.suppressed_by.as_ref().and_then(|id| api.triage.suppression_by_id(id)),
         row,
     };
@@ -150,7 +153,7 @@ pub(super) async fn similar(State(api): State<Arc<Api>>, Path(id): Path<String>)
         let one = reader.detection(&id, &*triage)?;
         let filter = DetectionFilter { with_suppressed: true, ..DetectionFilter::default() };
         let (mut found, mut compared) = (Vec::new(), 0);
-        reader.each_detection(&filter, &*triage, &mut |row| {
+        let is_whole = reader.each_detection(&filter, &*triage, &mut |row| {
             compared += 1;
             let shared = shared(&one, &row);
             if !shared.is_empty() && row.detection.detection_id != one.detection.detection_id {
@@ -161,7 +164,7 @@ pub(super) async fn similar(State(api): State<Arc<Api>>, Path(id): Path<String>)
         // Sorting is stable: of those that have as much in common the newest comes first.
         found.sort_by_key(|similar| std::cmp::Reverse(similar.shared.iter().map(|name| weight(name)).sum::<u32>()));
         found.truncate(SIMILAR_MAX);
-        Ok::<_, QueryError>(SimilarDetections { rows: found })
+        Ok::<_, QueryError>(SimilarDetections { rows: found, truncated: !is_whole })
     });
     Ok(Json(similar.await?).into_response())
 }

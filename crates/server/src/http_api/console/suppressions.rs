@@ -31,21 +31,21 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, ApiErr
     let covered = api.read(move |reader| {
         let filter = DetectionFilter { with_suppressed: true, ..DetectionFilter::default() };
         let mut covered: HashMap<Arc<str>, u64> = HashMap::new();
-        reader.each_detection(&filter, &*triage, &mut |row| {
+        let is_whole = reader.each_detection(&filter, &*triage, &mut |row| {
             if let Some(id) = row.suppressed_by {
                 *covered.entry(id).or_default() += 1;
             }
             true
         })?;
-        Ok::<_, QueryError>(covered)
+        Ok::<_, QueryError>((covered, is_whole))
     });
-    let covered = covered.await?;
+    let (covered, is_whole) = covered.await?;
     let row = |suppression: Arc<Suppression>| SuppressionRow {
         is_over: suppression.is_over(),
         detections: covered.get(&suppression.id).copied().unwrap_or(0),
         suppression,
     };
-    Ok(Json(Suppressions { rows: all.into_iter().map(row).collect() }).into_response())
+    Ok(Json(Suppressions { rows: all.into_iter().map(row).collect(), truncated: !is_whole }).into_response())
 }
 
 /// From now on detections of this rule, about this entity, are recorded and counted, and only marked.
