@@ -226,7 +226,8 @@ impl Node {
         if let Some(lost) = triage.lost() {
             notes.push(lost.to_string());
             let recorded = pipeline.record_blocking(vec![lost.event()], &|| false);
-            recorded.map_err(|error| NodeError::Consumer(format!("cannot record what was lost of what people decided: {error}")))?;
+            recorded
+                .map_err(|error| NodeError::Consumer(format!("cannot record what was lost of what people decided: {error}")))?;
         }
         let triage = Arc::new(triage);
         let policy = Arc::new(kept_policy(&keyring, settings, newest_at_open, &pipeline)?);

@@ -75,7 +75,9 @@ pub(super) fn is_unreadable(error: &TriageError) -> bool {
             // A table or a column that is not there, a value of another type: somebody else's file.
             let is_another = matches!(
                 error,
-                rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..) | rusqlite::Error::SqlInputError { .. }
+                rusqlite::Error::FromSqlConversionFailure(..)
+                    | rusqlite::Error::InvalidColumnType(..)
+                    | rusqlite::Error::SqlInputError { .. }
             );
             let codes = [ErrorCode::NotADatabase, ErrorCode::DatabaseCorrupt, ErrorCode::Unknown];
             is_another || error.sqlite_error_code().is_some_and(|code| codes.contains(&code))

@@ -70,7 +70,7 @@ fn suppressed(transaction: &Transaction<'_>, is_named: IsNamed<'_>) -> Result<u6
     let mut went = 0;
     for suppression in suppressions::read(transaction)?.into_values().flatten() {
         let is_about = suppression.entity.as_ref().is_some_and(|entity| is_named(&entity.name));
-        if is_about || is_named(&suppression.rule) {
+        if is_about {
             transaction.execute("DELETE FROM suppressions WHERE id = ?1", [&*suppression.id])?;
             went += 1;
             continue;
@@ -82,8 +82,10 @@ fn suppressed(transaction: &Transaction<'_>, is_named: IsNamed<'_>) -> Result<u6
             }
         }
         if left != *suppression {
-            transaction
-                .execute("UPDATE suppressions SET suppression = ?2 WHERE id = ?1", params![&*left.id, serde_json::to_string(&left)?])?;
+            transaction.execute(
+                "UPDATE suppressions SET suppression = ?2 WHERE id = ?1",
+                params![&*left.id, serde_json::to_string(&left)?],
+            )?;
             went += 1;
         }
     }
@@ -157,8 +159,9 @@ fn is_gone(detection: &str, gone: &HashSet<EventId>) -> bool {
 mod tests {
     use store::Marks as _;
 
+    use super::super::suppressions::SuppressedEntity;
     use super::super::tests::{keyring, sanitizer};
-    use super::super::{KnownPerson, NewSearch, NewSuppression, SuppressedEntity, TriagePatch};
+    use super::super::{KnownPerson, NewSearch, NewSuppression, TriagePatch};
     use super::*;
     use crate::access::Role;
     use crate::asker::Person;
@@ -186,7 +189,9 @@ mod tests {
                     entity: Some(SuppressedEntity { kind, name: entity.to_owned() }),
                     reason: format!("as {name} says"),
                     owner: name.to_owned(),
-                    expires: store::iso_time(event::Timestamp::from_unix_ns(event::Timestamp::now().unix_ns() + 3_600_000_000_000)),
+                    expires: store::iso_time(event::Timestamp::from_unix_ns(
+                        event::Timestamp::now().unix_ns() + 3_600_000_000_000,
+                    )),
                 };
                 triage.put_suppression(new.check("k", &sanitizer()).unwrap()).unwrap();
             }
@@ -215,7 +220,10 @@ mod tests {
             );
             let named = all.replace("\"d-jo-4711\"", "");
             assert!(!named.contains("jo-4711"), "{named}");
-            assert_eq!(triage.people().unwrap().iter().map(|KnownPerson { subject, .. }| subject.as_str()).collect::<Vec<_>>(), ["al-4711"]);
+            assert_eq!(
+                triage.people().unwrap().iter().map(|KnownPerson { subject, .. }| subject.as_str()).collect::<Vec<_>>(),
+                ["al-4711"]
+            );
             assert_eq!((triage.suppressions().len(), triage.searches("k").unwrap().len()), (3, 1));
             assert_eq!(triage.history(&gone.to_string()).unwrap(), []);
             assert_eq!(triage.of(&stays.to_string()).assignee.as_deref(), Some("al-4711"));

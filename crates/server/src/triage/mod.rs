@@ -24,7 +24,7 @@ use crate::data_dir::DataDir;
 
 pub(crate) use self::people::KnownPerson;
 pub(crate) use self::searches::{NewSearch, SavedSearch, SearchView};
-pub(crate) use self::suppressions::{NewSuppression, SuppressedEntity, Suppression};
+pub(crate) use self::suppressions::{NewSuppression, Suppression};
 
 /// Longest note, in bytes.
 const NOTE_BYTES_MAX: usize = 8 * 1024;
@@ -231,7 +231,10 @@ impl Triage {
                 Err(error) => trouble = format!("{trouble}; and it cannot be set aside: {error}"),
             }
         }
-        tracing::error!(error = trouble, "{LOST}, nor can anything be decided until the server is started again without this error");
+        tracing::error!(
+            error = trouble,
+            "{LOST}, nor can anything be decided until the server is started again without this error"
+        );
         Ok(Self { unusable: Some(trouble), lost: Some(lost), ..Self::of(database::in_memory()?, data)? })
     }
 
@@ -567,7 +570,8 @@ mod tests {
             ))
             .unwrap();
         triage.change(&["d5".to_owned()], &note, "k", None).unwrap();
-        let kept: i64 = triage.database().query_row("SELECT count(*) FROM changes WHERE detection_id = 'd5'", [], |row| row.get(0)).unwrap();
+        let kept: i64 =
+            triage.database().query_row("SELECT count(*) FROM changes WHERE detection_id = 'd5'", [], |row| row.get(0)).unwrap();
         assert_eq!(kept, CHANGES_MAX);
     }
 

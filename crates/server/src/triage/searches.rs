@@ -133,7 +133,8 @@ impl Triage {
 }
 
 fn has_room(database: &Connection) -> Result<(), TriageError> {
-    let count: usize = database.query_row("SELECT count(*) FROM searches", [], |row| row.get::<_, i64>(0))?.try_into().unwrap_or(0);
+    let count: usize =
+        database.query_row("SELECT count(*) FROM searches", [], |row| row.get::<_, i64>(0))?.try_into().unwrap_or(0);
     if count < SEARCHES_MAX {
         return Ok(());
     }
@@ -193,10 +194,14 @@ mod tests {
         let long =
             NewSearch { name: "x".to_owned(), view: SearchView::Sql, query: "x".repeat(QUERY_BYTES_MAX).into(), shared: false };
         assert!(long.check("ann", None, &sanitizer()).is_err());
-        let json = serde_json::json!({ "name": "the AKIAIOSFODNN7EXAMPLE", "view": "text", "query": { "q": ["AKIAIOSFODNN7EXAMPLE"] } });
+        let json =
+            serde_json::json!({ "name": "the AKIAIOSFODNN7EXAMPLE", "view": "text", "query": { "q": ["AKIAIOSFODNN7EXAMPLE"] } });
         let new: NewSearch = serde_json::from_value(json).unwrap();
         let kept = format!("{:?}", new.check("ann", None, &sanitizer()).unwrap());
         assert!(!kept.contains("AKIAIOSFODNN7EXAMPLE"), "{kept}");
-        assert!(serde_json::from_value::<NewSearch>(serde_json::json!({ "name": "x", "view": "AKIAIOSFODNN7EXAMPLE", "query": {} })).is_err());
+        assert!(
+            serde_json::from_value::<NewSearch>(serde_json::json!({ "name": "x", "view": "AKIAIOSFODNN7EXAMPLE", "query": {} }))
+                .is_err()
+        );
     }
 }

@@ -206,7 +206,8 @@ impl Triage {
     /// Those that were over first, where more than `max` are.
     fn over_first(&self, max: usize) -> Vec<Arc<Suppression>> {
         let standing = self.standing();
-        let mut over: Vec<_> = standing.suppressions.values().flatten().filter(|suppression| suppression.is_over()).cloned().collect();
+        let mut over: Vec<_> =
+            standing.suppressions.values().flatten().filter(|suppression| suppression.is_over()).cloned().collect();
         over.sort_unstable_by(|a, b| b.expires.cmp(&a.expires));
         over.split_off(max.min(over.len()))
     }

@@ -299,14 +299,13 @@ impl Reader {
                 let mut statement = attached.connection.prepare_cached(&sql)?;
                 let rows = statement.query_map((from, end, rows_max), read)?;
                 found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
-                // Never more than those of two days are held.
+                // Never more than a page of two days is held.
                 if found.len() > limit {
                     found.sort_unstable_by_key(|row: &EventRow| row.seq);
                     found.truncate(limit);
                 }
             }
             found.sort_unstable_by_key(|row| row.seq);
-            found.truncate(limit);
             Ok(found)
         })
     }

@@ -287,7 +287,7 @@ mod tests {
             SessionFilter { since_ns: Some(1), until_ns: Some(2), ..SessionFilter::default() },
             SessionFilter { user: text(), application: text(), q: text(), ..SessionFilter::default() },
         ] {
-            let Arm { sql, values } = filter.arm("main", None, Cursor::START);
+            let Arm { sql, values } = filter.asked(None, Cursor::START).arm("main");
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let plan: Vec<String> = statement
                 .query_map(rusqlite::params_from_iter(&values), |row| row.get("detail"))

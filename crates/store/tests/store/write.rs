@@ -244,7 +244,7 @@ fn a_store_can_be_built_again_and_a_strange_schema_is_refused() {
     drop(store.store);
     let path = store.dir.path().join("store/2025-11-20.db");
     unlocked(&path, &store.keys).pragma_update(None, "user_version", 99).unwrap();
-    assert!(matches!(Store::open(store.dir.path(), &store.keys), Err(StoreError::Schema { found: 99, .. })));
+    assert!(matches!(Store::open(store.dir.path(), &store.keys), Err(StoreError::Newer { found: 99, .. })));
     let mut again = Store::rebuild(store.dir.path(), &store.keys).unwrap();
     assert_eq!(again.next(), Seq(0));
     again.index(&journal.records).unwrap();
@@ -467,7 +467,10 @@ fn days_of_an_older_version_are_built_again_and_those_of_a_newer_one_are_refused
     assert_eq!(dump(&dir, "2025-11-21", &keys), now);
     age(&days[1], 99);
     let error = Store::open(&dir, &keys).unwrap_err();
-    assert!(matches!(error, store::StoreError::Newer { found: 99, .. }) && error.to_string().contains("newer program"), "{error}");
+    assert!(
+        matches!(error, store::StoreError::Newer { found: 99, .. }) && error.to_string().contains("newer program"),
+        "{error}"
+    );
     assert!(path(&days[1]).exists());
 }
 

@@ -232,7 +232,17 @@ fn the_client_reports_with_a_key_over_tls_and_to_nobody_that_its_authority_does_
     // Where the console speaks TLS a browser sends the cookie over nothing else.
     let sign_in = format!(r#"{{"key":"{}"}}"#, server.key.clone().unwrap());
     let mut curl = Command::new("curl");
-    curl.args(["--silent", "--include", "--noproxy", "*", "--header", "content-type: application/json", "--data", &sign_in, "--cacert"]);
+    curl.args([
+        "--silent",
+        "--include",
+        "--noproxy",
+        "*",
+        "--header",
+        "content-type: application/json",
+        "--data",
+        &sign_in,
+        "--cacert",
+    ]);
     let answer = curl.arg(file("server.pem")).arg(format!("{url}/api/session")).output().unwrap();
     let answer = String::from_utf8_lossy(&answer.stdout).to_lowercase();
     let cookie = answer.lines().find(|line| line.starts_with("set-cookie: wk_session=")).expect("a cookie");

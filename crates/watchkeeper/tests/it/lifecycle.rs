@@ -157,7 +157,8 @@ fn a_person_is_erased_from_every_file_and_every_proof_still_holds() {
         let search = serde_json::json!({ "name": format!("quill-{user}"), "view": "events", "query": { "session": "shared", "user": user }, "shared": true });
         ask(&server, "POST", "/api/searches", &search);
         let entity = serde_json::json!({ "kind": "user", "name": user });
-        let suppression = serde_json::json!({ "rule": rule, "entity": entity, "reason": "quill", "owner": "ops", "expires": in_a_month });
+        let suppression =
+            serde_json::json!({ "rule": rule, "entity": entity, "reason": "quill", "owner": "ops", "expires": in_a_month });
         ask(&server, "POST", "/api/suppressions", &suppression);
     }
     server.stop();

@@ -194,9 +194,8 @@ impl Hub {
                 // What comes faster than it can be read is passed over.
                 let from = next.max(progress.indexed.saturating_sub(CATCH_UP_MAX));
                 match read(&api, from, progress.indexed).await {
-                    Ok((rows, detections)) => {
-                        is_behind = rows.len() >= BATCH_ROWS;
-                        let end = rows.last().map(|row| row.seq + 1).filter(|_| is_behind).unwrap_or(progress.indexed);
+                    Ok((rows, detections, end)) => {
+                        is_behind = end < progress.indexed;
                         if from > next {
                             batch.from = from;
                         }
@@ -223,14 +222,17 @@ impl Hub {
     }
 }
 
-/// The next events from a place on, of those that are known to be indexed, and the detections among them. The indexer commits before it
-/// says how far it is: what lies behind `end` comes with the next batch.
-async fn read(api: &Api, from: u64, end: u64) -> Result<(Vec<EventRow>, Vec<DetectionRow>), ApiError> {
+/// The next events from a place on, up to what is indexed, and the detections among them; and one past the last record that they cover.
+///
+/// What is indexed while they are read is left for the next time: it would come twice, or, where one of two days is written and the other
+/// one not yet, not at all.
+async fn read(api: &Api, from: u64, indexed: u64) -> Result<(Vec<EventRow>, Vec<DetectionRow>, u64), ApiError> {
     let triage = api.triage.clone();
     let found = api.read(move |reader| {
-        let rows = reader.events_from(from, end, BATCH_ROWS)?;
+        let rows = reader.events_from(from, indexed, BATCH_ROWS)?;
+        let end = rows.last().map(|row| row.seq + 1).filter(|_| rows.len() >= BATCH_ROWS).unwrap_or(indexed);
         let detections = detections(reader, &rows, &triage)?;
-        Ok::<_, QueryError>((rows, detections))
+        Ok::<_, QueryError>((rows, detections, end))
     });
     found.await
 }
@@ -276,9 +278,7 @@ impl Stream {
             self.skip_to(end - CATCH_UP_MAX);
         }
         while self.next < end {
-            let (rows, detections) = read(api, self.next, end).await?;
-            let is_whole = rows.len() < BATCH_ROWS;
-            let reached = rows.last().map(|row| row.seq + 1).filter(|_| !is_whole).unwrap_or(end);
+            let (rows, detections, reached) = read(api, self.next, end).await?;
             self.push(&rows, &detections, reached);
         }
         Ok(())

@@ -41,7 +41,7 @@ pub(super) async fn overview(State(api): State<Arc<Api>>, Query(query): Query<Sp
     let (triage, node) = (api.triage.clone(), api.node.clone());
     let overview = api.read(move |reader| {
         let buckets = reader.over_time(&span.buckets)?;
-        let needs = Needs::read(reader, &*triage, &[store::State::Open, store::State::Acknowledged])?;
+        let needs = Needs::read(reader, &triage, &[store::State::Open, store::State::Acknowledged])?;
         let record = RecordState::of(&node, node.standing_by(reader)?);
         Ok::<_, QueryError>(Overview {
             totals: Totals::of(&buckets),
@@ -73,7 +73,7 @@ pub(super) async fn overview(State(api): State<Arc<Api>>, Query(query): Query<Sp
 pub(super) async fn pulse(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let (triage, node) = (api.triage.clone(), api.node.clone());
     let made = api.read(move |reader| {
-        let needs = Needs::read(reader, &*triage, &[store::State::Open])?;
+        let needs = Needs::read(reader, &triage, &[store::State::Open])?;
         let record = RecordState::of(&node, node.standing_by(reader)?);
         Ok::<_, QueryError>(Pulse { open: needs.open, truncated: !needs.is_whole, record })
     });

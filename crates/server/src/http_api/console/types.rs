@@ -592,9 +592,9 @@ pub(crate) struct Entity {
     /// What is known of it.
     #[serde(flatten)]
     pub(crate) detail: EntityDetail,
-    /// Its newest detections, at most 50; of an entity that has hardly any, those that are found in time.
+    /// Its newest detections, at most 50.
     pub(crate) detection_rows: Vec<DetectionRow>,
-    /// Its newest sessions, at most 50; of users, agents and applications. Where it has many others beside it, those that are found in time.
+    /// Its newest sessions, at most 50; of users, agents and applications: those that are found in time.
     pub(crate) session_rows: Vec<SessionRow>,
 }
 
