@@ -163,6 +163,7 @@ test("a rule is explained part by part, and what is alike is shown", async ({ pa
   // What a detector found has no conditions of a rule to explain.
   await goTo(page, "/detections?range=24h&state=all&user=hana&severity=critical&suppressed=yes");
   await page.getByRole("grid", { name: "Detections" }).getByText("went through").first().click();
+  await reveal(page, "INC-1042: what made it");
   await expect(explained).toContainText("A detector of the program made it");
 });
 

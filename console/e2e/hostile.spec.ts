@@ -42,6 +42,11 @@ test("attacks that were recorded do not run in any list", async ({ page }) => {
   await signIn(page, "admin");
   for (const [name, path] of VIEWS) {
     await goTo(page, path);
+    if (path.includes("mode=")) {
+      // What came with an address waits for its reader.
+      await page.getByRole("button", { name: /^(Run|Search$)/ }).click();
+      await settled(page);
+    }
     expect(await faultsIn(page), name).toEqual([]);
   }
   await goTo(page, "/sessions");
@@ -54,14 +59,10 @@ test("attacks that were recorded do not run in any trace", async ({ page }) => {
   const rows = (await (await ask(server(), "/api/query", { sql: "SELECT DISTINCT session_id FROM events WHERE session_id LIKE 'hostile-%'" })).json()) as { rows: string[][] };
   expect(rows.rows.length).toBe(CORPUS.length);
   await signIn(page, "admin");
-  let isRevealed = false;
   for (const [session = ""] of rows.rows) {
     await goTo(page, `/trace?id=${encodeURIComponent(session)}`);
     await expect(page.locator(".talk-event").first()).toBeVisible();
-    if (!isRevealed) {
-      await reveal(page, "tests: recorded attacks");
-      isRevealed = true;
-    }
+    await reveal(page, "tests: recorded attacks");
     await expect(page.locator(".piece").filter({ hasText: "reveal your system prompt" }).first()).toBeVisible();
     expect(await faultsIn(page), session).toEqual([]);
     if (/hostile-1[456]-/.test(session)) await page.screenshot({ path: picture(session.slice(0, 10)) });
@@ -84,15 +85,11 @@ test("attacks that were recorded do not run in a detection or an entity", async 
   // Each text asks to ignore all instructions, and stands in its user's name, too.
   expect(rows.rows.length).toBe(CORPUS.length);
   expect(new Set(rows.rows.map(([, user]) => user)).size).toBeGreaterThan(CORPUS.length / 2);
-  let isRevealed = false;
   for (const [id = "", user = ""] of rows.rows) {
     await goTo(page, `/detections?range=24h&state=all&id=${id}`);
     await expect(page.getByRole("heading", { name: "Who and where" })).toBeVisible();
-    if (!isRevealed) {
-      await reveal(page, "tests: recorded attacks");
-      isRevealed = true;
-      await settled(page);
-    }
+    await reveal(page, "tests: recorded attacks");
+    await settled(page);
     expect(await faultsIn(page), id).toEqual([]);
     if (user) {
       await goTo(page, `/entity?kind=user&name=${encodeURIComponent(user)}`);

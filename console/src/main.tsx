@@ -1,7 +1,8 @@
-import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
+import { QueryClient, QueryClientProvider, timeoutManager } from "@tanstack/react-query";
 import { RouterProvider } from "@tanstack/react-router";
 import { StrictMode } from "react";
 import { createRoot } from "react-dom/client";
+import { TIMERS } from "./api/background";
 import { onSignedOut } from "./api/client";
 import { isGone, mayRetry } from "./api/problem";
 import { endSession } from "./api/session";
@@ -15,6 +16,7 @@ import "./styles/views.css";
 import "./styles/detections.css";
 import "./styles/trace.css";
 
+timeoutManager.setTimeoutProvider(TIMERS);
 const queries = new QueryClient({
   defaultOptions: {
     queries: {

@@ -1,6 +1,6 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, retainSearchParams, useRouter, type AnyRoute, type ErrorComponentProps } from "@tanstack/react-router";
 import { useState } from "react";
-import { useSessionQuery } from "./api/session";
+import { signInOf, useSessionQuery } from "./api/session";
 import { params, parseSearch, stringifySearch } from "./lib/at";
 import { Shell } from "./shell/Shell";
 import { SignIn } from "./shell/SignIn";
@@ -11,7 +11,7 @@ function Root() {
   const { data: session, error, isPending, refetch } = useSessionQuery();
   const [was, setWas] = useState(false);
   if (session && !was) setWas(true);
-  if (session) return <Shell session={session} />;
+  if (session) return <Shell key={signInOf(session)} session={session} />;
   if (error) return <main className="sign-in"><Problem error={error} retry={() => void refetch()} /></main>;
   if (isPending) return null;
   return <SignIn wasSignedIn={was} />;

@@ -1,6 +1,7 @@
 // The typed client. Its types are made from the server's contract, `docs/reference/openapi.json` (`npm run api`).
 
-import createClient from "openapi-fetch";
+import createClient, { type Middleware } from "openapi-fetch";
+import { BACKGROUND, isBackground } from "./background";
 import { ApiProblem, roleFor } from "./problem";
 import type { components, paths } from "./schema";
 
@@ -34,7 +35,15 @@ export async function problemIn(response: Response, method = "GET"): Promise<Api
   return new ApiProblem(response.status, message, Number.isFinite(wait) && wait > 0 ? wait : null, isOurs, isOurs && response.status === 403 ? roleFor(method, pathname + search) : null);
 }
 
-api.use({
+/** Requests of timers say that they are. It runs in the same turn as the call, so that the timer is known. */
+export const asBackground: Middleware = {
+  onRequest({ request }) {
+    if (isBackground()) request.headers.set(BACKGROUND, "1");
+    return undefined;
+  },
+};
+
+api.use(asBackground, {
   async onResponse({ request, response, schemaPath }) {
     if (response.ok) return;
     if (response.status === 401 && schemaPath !== "/api/session") signedOut();

@@ -1,5 +1,7 @@
 import { useQuery, useQueryClient, type QueryClient } from "@tanstack/react-query";
 import { api, take, type Schema } from "./client";
+import { forgetAsked } from "../lib/asked";
+import { forgetReasons } from "../lib/reasons";
 import { ApiProblem } from "./problem";
 
 export type Session = Schema<"SessionInfo">;
@@ -12,18 +14,30 @@ const KEY = ["session"] as const;
 /** How often the console looks whether the sign-in still stands. */
 const LOOK_MS = 60_000;
 
+async function current(signal: AbortSignal): Promise<Session | null> {
+  try {
+    return await take(api.GET("/api/session", { signal }));
+  } catch (error) {
+    if (error instanceof ApiProblem && error.status === 401) return null;
+    throw error;
+  }
+}
+
+/** Names a sign-in, to tell it from another one. */
+export const signInOf = (session: Session | null): string => (session ? `${session.key_id} ${session.session ?? ""}` : "");
+
 /** Who is signed in; nothing where nobody is. */
 export function useSessionQuery() {
   return useQuery({
     queryKey: KEY,
-    queryFn: async ({ signal }): Promise<Session | null> => {
-      try {
-        return await take(api.GET("/api/session", { signal }));
-      } catch (error) {
-        if (error instanceof ApiProblem && error.status === 401) return null;
-        throw error;
-      }
+    queryFn: async ({ signal, client }): Promise<Session | null> => {
+      const session = await current(signal);
+      // Another tab may have signed out, and somebody else in: nothing that one saw, or gave as a reason, is the other's.
+      const before = client.getQueryData<Session | null>(KEY);
+      if (before && signInOf(before) !== signInOf(session)) forgetAll(client);
+      return session;
     },
+    refetchOnWindowFocus: "always",
     refetchInterval: LOOK_MS,
     retry: 1,
     staleTime: LOOK_MS / 2,
@@ -53,12 +67,14 @@ export function useSignOut() {
   };
 }
 
-/** The sign-in is over: what was shown is forgotten. */
+/** The sign-in is over: what was shown is forgotten, and why it was read. */
 export function endSession(queries: QueryClient): void {
   forgetAll(queries);
   queries.setQueryData(KEY, null);
 }
 
 function forgetAll(queries: QueryClient): void {
+  forgetReasons();
+  forgetAsked();
   queries.removeQueries({ predicate: (query) => query.queryKey[0] !== KEY[0] });
 }

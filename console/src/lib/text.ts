@@ -203,6 +203,11 @@ export function plainLine(text: string, max = 200): string {
   return line.length > max ? `${line.slice(0, max).replace(/[\ud800-\udbff]$/, "")}…` : line;
 }
 
+const READABLE = /^[\p{L}\p{N}\p{P}\p{S}]$/u;
+
+/** Whether there is something to read in a text: a letter, a digit, a sign, and not only what no font shows. */
+export const hasVisible = (text: string): boolean => Array.from(text).some((char) => READABLE.test(char) && !NAMES.has(char.codePointAt(0) ?? 0));
+
 /** A stretch of a text that something was found in, in code points. */
 export interface Mark<T> {
   readonly start: number;

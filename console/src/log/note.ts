@@ -23,6 +23,8 @@ export interface VerifierKey {
   readonly keyId: string;
   readonly type: number;
   readonly key: Uint8Array<ArrayBuffer>;
+  /** `fingerprint` of its text. */
+  readonly fingerprint: string;
 }
 
 export interface Checkpoint {
@@ -50,6 +52,9 @@ export const toBase64 = (bytes: Uint8Array): string => btoa(String.fromCharCode(
 
 const encoder = new TextEncoder();
 
+/** What tells a verifier key from every other: SHA-256 of its text. The eight digits of its id are too few against who wants to. */
+export const fingerprint = (vkey: string): string => hex(sha256(encoder.encode(vkey.trim())));
+
 /** Reads a verifier key, `NAME+ID+KEY`, and checks that the id is the key's. */
 export function parseVerifierKey(text: string): VerifierKey {
   const match = /^([^\s+]{1,255})\+([0-9a-f]{8})\+([A-Za-z0-9+/=]+)$/.exec(text.trim());
@@ -59,7 +64,7 @@ export function parseVerifierKey(text: string): VerifierKey {
   const [type] = bytes;
   if (type === undefined) throw new NoteError("verifier key: empty");
   if (hex(sha256(encoder.encode(`${name}\n`), bytes).slice(0, 4)) !== keyId) throw new NoteError(`the id of the key ${name} is not that key's`);
-  return { name, keyId, type, key: bytes.slice(1) };
+  return { name, keyId, type, key: bytes.slice(1), fingerprint: fingerprint(text) };
 }
 
 /** Reads a signed checkpoint. */
@@ -92,6 +97,8 @@ export interface Checked {
   readonly keyId: string;
   readonly scheme: "Ed25519" | "Ed25519 cosignature" | "ML-DSA-44" | "unknown";
   readonly outcome: Outcome;
+  /** `fingerprint` of the key that was looked at; none where nobody's is here. */
+  readonly key: string | null;
   /** When a witness says that it saw the checkpoint: RFC 3339. */
   readonly at?: string;
 }
@@ -112,17 +119,18 @@ export async function checkSignatures(checkpoint: Checkpoint, keys: readonly Ver
   return Promise.all(checkpoint.signatures.map(async (signature): Promise<Checked> => {
     const { name, keyId, bytes } = signature;
     const key = keys.find((key) => key.name === name && key.keyId === keyId);
-    if (!key) return { name, keyId, scheme: "unknown", outcome: "unknown" };
+    if (!key) return { name, keyId, scheme: "unknown", outcome: "unknown", key: null };
+    const by = { name, keyId, key: key.fingerprint };
     if (key.type === ED25519) {
-      return { name, keyId, scheme: "Ed25519", outcome: await verifyEd25519(key.key, bytes, encoder.encode(checkpoint.text)) };
+      return { ...by, scheme: "Ed25519", outcome: await verifyEd25519(key.key, bytes, encoder.encode(checkpoint.text)) };
     }
     if (key.type === COSIGNATURE && bytes.length === 72) {
       const time = new DataView(bytes.buffer, bytes.byteOffset).getBigUint64(0);
       const text = encoder.encode(`cosignature/v1\ntime ${time}\n${checkpoint.text}`);
       const outcome = await verifyEd25519(key.key, bytes.slice(8), text);
-      return { name, keyId, scheme: "Ed25519 cosignature", outcome, at: new Date(Number(time) * 1000).toISOString() };
+      return { ...by, scheme: "Ed25519 cosignature", outcome, at: new Date(Number(time) * 1000).toISOString() };
     }
-    return { name, keyId, scheme: key.type === ML_DSA_44 ? "ML-DSA-44" : "unknown", outcome: "unchecked" };
+    return { ...by, scheme: key.type === ML_DSA_44 ? "ML-DSA-44" : "unknown", outcome: "unchecked" };
   }));
 }
 

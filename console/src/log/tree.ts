@@ -1,4 +1,4 @@
-// The Merkle tree of RFC 6962, section 2.1: hashes, roots and proofs of inclusion. Sizes are numbers: exact to 2^53.
+// The Merkle tree of RFC 6962, section 2.1: hashes, roots, proofs of inclusion and of consistency. Sizes are numbers: exact to 2^53.
 
 import { sha256 } from "./sha256";
 
@@ -106,4 +106,51 @@ export function rootByInclusion(leaf: Hash, index: number, size: number, proof: 
     last = Math.floor(last / 2);
   }
   return last === 0 ? hash : null;
+}
+
+/** The proof that the tree of `size` begins with the one of its first `first` leaves (RFC 9162, section 2.1.4.1), from nodes. */
+export async function consistencyProof(read: NodeReader, first: number, size: number): Promise<Hash[]> {
+  if (!(first > 0 && first <= size)) throw new RangeError("no beginning of this tree");
+  const path: Hash[] = [];
+  let [from, to] = [0, size];
+  // Whether what is left of the first tree is the whole of it: then its root is known and stands in no proof.
+  let isFirst = true;
+  while (first < to) {
+    const middle = from + splitOf(to - from);
+    if (first <= middle) {
+      path.unshift(await rangeRoot(read, middle, to));
+      to = middle;
+    } else {
+      path.unshift(await rangeRoot(read, from, middle));
+      from = middle;
+      isFirst = false;
+    }
+  }
+  if (!isFirst) path.unshift(await rangeRoot(read, from, to));
+  return path;
+}
+
+/**
+ * The roots of both trees that a proof of consistency leads to (RFC 9162, section 2.1.4.2), from the same nodes; nothing where it has not
+ * the right length. `firstRoot` is what the first tree's root is said to be: a proof leaves it out where it is a node of the second tree.
+ */
+export function rootsByConsistency(first: number, size: number, firstRoot: Hash, proof: readonly Hash[]): { first: Hash; second: Hash } | null {
+  if (!(first > 0 && first <= size)) return null;
+  if (first === size) return proof.length === 0 ? { first: firstRoot, second: firstRoot } : null;
+  const isPower = 2 ** Math.floor(Math.log2(first)) === first;
+  const [start, ...rest] = isPower ? [firstRoot, ...proof] : proof;
+  if (!start) return null;
+  let at = { node: first - 1, last: size - 1 };
+  const above = ({ node, last }: typeof at) => ({ node: Math.floor(node / 2), last: Math.floor(last / 2) });
+  while (at.node % 2 === 1) at = above(at);
+  let roots = { first: start, second: start };
+  for (const hash of rest) {
+    if (at.last === 0) return null;
+    if (at.node % 2 === 1 || at.node === at.last) {
+      roots = { first: nodeHash(hash, roots.first), second: nodeHash(hash, roots.second) };
+      while (at.node % 2 === 0 && at.node !== 0) at = above(at);
+    } else roots = { ...roots, second: nodeHash(roots.second, hash) };
+    at = above(at);
+  }
+  return at.last === 0 ? roots : null;
 }

@@ -10,10 +10,30 @@ export type Answer =
 
 const tell = (answer: Answer) => postMessage(answer);
 
+/** Bytes of a file of a log at most: a tile has 8 KiB, a bundle of entries 26 KiB, a checkpoint with its signatures less. */
+const FILE_MAX = 1_048_576;
+
 async function fetchFile(path: string): Promise<Uint8Array<ArrayBuffer>> {
   const response = await fetch(`/api/log/${path}`, { cache: "no-store" });
-  if (!response.ok) throw new Error(`the server answers ${response.status} for ${path}`);
-  return new Uint8Array(await response.arrayBuffer());
+  if (!response.ok || !response.body) throw new Error(`the server answers ${response.status} for ${path}`);
+  const parts: Uint8Array[] = [];
+  let length = 0;
+  const reader = response.body.getReader();
+  for (let { done, value } = await reader.read(); !done && value; { done, value } = await reader.read()) {
+    length += value.length;
+    if (length > FILE_MAX) {
+      void reader.cancel();
+      throw new Error(`${path} has more than ${FILE_MAX} bytes, which no file of a log has`);
+    }
+    parts.push(value);
+  }
+  const bytes = new Uint8Array(length);
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }
 
 addEventListener("message", (event: MessageEvent<Request>) => {

@@ -1,6 +1,7 @@
 import { useNavigate } from "@tanstack/react-router";
 import { useEffect, useMemo, useRef, useState } from "react";
 import { useMay } from "../api/session";
+import { ask } from "../lib/asked";
 import { setPrefs, usePrefs } from "../lib/prefs";
 import { Icon, type IconName } from "../ui/icons";
 import { Rec } from "../ui/text";
@@ -41,7 +42,7 @@ export function Palette({ places, onClose, onHelp }: { places: readonly Place[];
         found.push({ group: "Open", icon: "flow", name: `Session or trace ${q}`, run: go("/trace", { id: q }) });
       }
       found.push({ group: "Look for it", icon: "detections", name: `“${q}” in detections`, run: go("/detections", { q }) });
-      if (mayRead) found.push({ group: "Look for it", icon: "search", name: `“${q}” in what was said`, run: go("/search", { mode: "text", q }) });
+      if (mayRead) found.push({ group: "Look for it", icon: "search", name: `“${q}” in what was said`, run: () => { ask("words", q); go("/search", { mode: "text", q })(); } });
       found.push({ group: "Look for it", icon: "entities", name: `“${q}” among entities`, run: go("/entities", { q }) });
     }
     for (const place of places) {

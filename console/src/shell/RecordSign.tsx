@@ -1,6 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { api, take, type Schema } from "../api/client";
+import { plainLine } from "../lib/text";
 import { span } from "../lib/time";
 import { count, short } from "../lib/units";
 import { isGone } from "../api/problem";
@@ -52,7 +53,7 @@ export function RecordSign() {
   if (!data) return null;
   const standing = standingOf(data.record);
   return (
-    <Link to="/integrity" className="record-state" title={standing.says}>
+    <Link to="/integrity" className="record-state" title={plainLine(standing.says)}>
       <span className={`dot ${standing.tone}`} /><span className="word">{standing.word}</span>
       <span className="word faint num small">{short(data.record.progress.recorded)}</span>
     </Link>
@@ -78,5 +79,5 @@ export function OpenCount() {
   const { critical, high, medium, low, informational } = data.open;
   const open = critical + high + medium + low + informational;
   if (open === 0) return null;
-  return <span className={`badge num ${critical > 0 ? "critical" : high > 0 ? "high" : ""}`} title={`${count(open)} open: ${critical} critical, ${high} high`}>{short(open)}</span>;
+  return <span className={`badge num ${critical > 0 ? "critical" : high > 0 ? "high" : ""}`} title={`${count(open)} open: ${count(critical)} critical, ${count(high)} high`}>{short(open)}</span>;
 }

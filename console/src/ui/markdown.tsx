@@ -1,5 +1,5 @@
 import type { ReactNode } from "react";
-import { Rec } from "./text";
+import { Rec, RecBlock } from "./text";
 
 // Runbooks and descriptions are Markdown of ours and of operators. Headings, lists, code and emphasis are shown; links and markup are
 // text, as everywhere.
@@ -58,7 +58,7 @@ export function Markdown({ text }: { text: string }) {
     <div className="prose">
       {blocks(text).map((block, index) => {
         if (block.kind === "heading") return <h3 key={index}>{inline(block.text)}</h3>;
-        if (block.kind === "code") return <pre key={index} tabIndex={0} role="group" aria-label="Code"><code>{block.text}</code></pre>;
+        if (block.kind === "code") return <RecBlock key={index} className="code" text={block.text} />;
         if (block.kind !== "list") return <p key={index}>{inline(block.text)}</p>;
         const items = block.items.map((item, at) => <li key={at}>{inline(item)}</li>);
         return block.isNumbered ? <ol key={index}>{items}</ol> : <ul key={index}>{items}</ul>;

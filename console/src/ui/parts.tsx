@@ -1,5 +1,6 @@
 import { createContext, useCallback, useContext, useEffect, useId, useRef, useState, type ReactNode } from "react";
 import { Icon, type IconName } from "./icons";
+import { plainLine } from "../lib/text";
 import { Rec } from "./text";
 import { isWorthAsking, problemOf } from "../api/problem";
 
@@ -47,7 +48,7 @@ export function Grade({ of }: { of: string | null | undefined }) {
 }
 
 export function Badge({ tone = "", square = false, children, title }: { tone?: string; square?: boolean; children: ReactNode; title?: string }) {
-  return <span className={`badge ${tone}${square ? " square" : ""}`} title={title}>{children}</span>;
+  return <span className={`badge ${tone}${square ? " square" : ""}`} title={title === undefined ? undefined : plainLine(title)}>{children}</span>;
 }
 
 export function Panel({ title, end, children, flush, className, label }: {

@@ -49,7 +49,7 @@ export function RecBlock({ text, marks = NO_MARKS, className }: { text: string; 
         {parts.map(({ run, marks }, index) => {
           if (marks.length === 0) return <Shown key={index} run={run} />;
           return (
-            <mark key={index} className={marks.some((mark) => !mark.isWeak) ? "found" : "found weak"} title={marks.map((mark) => mark.says).join(", ")}>
+            <mark key={index} className={marks.some((mark) => !mark.isWeak) ? "found" : "found weak"} title={plainLine(marks.map((mark) => mark.says).join(", "))}>
               <Shown run={run} />
             </mark>
           );

@@ -52,6 +52,7 @@ mod signatures;
 mod standing;
 mod subjects;
 mod taking;
+mod times;
 mod timestamping;
 mod tool_pins;
 mod triage;

@@ -71,6 +71,17 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ClientCertificate;
 
+/// That the caller came over TLS.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OverTls;
+
+/// By what a connection is protected.
+#[derive(Debug, Clone, Copy, Default)]
+struct Protection {
+    tls: Option<OverTls>,
+    certificate: Option<ClientCertificate>,
+}
+
 /// A bound listener with what it serves.
 pub(crate) struct Listener {
     socket: TcpListener,
@@ -189,13 +200,17 @@ impl Listener {
             tokio::spawn(async move {
                 let _permit = permit;
                 let result = match tls {
-                    None => connection(Taking::new(stream, stall_max), ends, trusted, router, watcher, None, proxied_until).await,
+                    None => {
+                        let plain = Protection::default();
+                        connection(Taking::new(stream, stall_max), ends, trusted, router, watcher, plain, proxied_until).await
+                    }
                     Some(tls) => match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                         Ok(Ok(stream)) => {
                             // None are asked for where none are needed, and those that come are verified.
                             let shown = stream.get_ref().1.peer_certificates().is_some_and(|chain| !chain.is_empty());
-                            let shown = shown.then_some(ClientCertificate);
-                            connection(Taking::new(stream, stall_max), ends, trusted, router, watcher, shown, proxied_until).await
+                            let protection = Protection { tls: Some(OverTls), certificate: shown.then_some(ClientCertificate) };
+                            let stream = Taking::new(stream, stall_max);
+                            connection(stream, ends, trusted, router, watcher, protection, proxied_until).await
                         }
                         Ok(Err(error)) => Err(error.into()),
                         Err(_) => Err("TLS handshake took too long".into()),
@@ -224,7 +239,7 @@ async fn connection<S>(
     trusted: Arc<[Network]>,
     router: Router,
     watcher: hyper_util::server::graceful::Watcher,
-    certificate: Option<ClientCertificate>,
+    protection: Protection,
     proxied_until: Option<watch::Receiver<bool>>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>>
 where
@@ -236,7 +251,10 @@ where
         let client = if client == ends.peer.ip() { ends.peer } else { SocketAddr::new(client, 0) };
         request.extensions_mut().insert(ConnectInfo(client));
         request.extensions_mut().insert(ends);
-        if let Some(certificate) = certificate {
+        if let Some(tls) = protection.tls {
+            request.extensions_mut().insert(tls);
+        }
+        if let Some(certificate) = protection.certificate {
             request.extensions_mut().insert(certificate);
         }
         request

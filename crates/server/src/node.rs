@@ -27,6 +27,7 @@ use crate::rules::{Rules, RulesStanding};
 use crate::signatures::{Signatures, SignaturesStanding};
 use crate::standing::{ArchiveStanding, Others, Standing};
 use crate::tool_pins::ToolPins;
+use crate::triage::Triage;
 
 /// How long [`Node::close`] waits for the consumers to catch up before it gives up on them. They continue where they
 /// stopped at the next start.
@@ -40,6 +41,7 @@ pub struct Node {
     journal: Journal,
     consumers: Consumers,
     lifecycle: Lifecycle,
+    triage: Arc<Triage>,
     tool_pins: Arc<ToolPins>,
     signatures: Arc<Signatures>,
     rules: Arc<Rules>,
@@ -161,6 +163,11 @@ impl Node {
 
     pub(crate) fn lifecycle(&self) -> &Lifecycle {
         &self.lifecycle
+    }
+
+    /// What people decided.
+    pub(crate) fn triage(&self) -> &Arc<Triage> {
+        &self.triage
     }
 
     pub(crate) fn replays(&self) -> &Arc<Replays> {

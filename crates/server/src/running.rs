@@ -113,9 +113,9 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error("tls: {0}")]
     Tls(std::io::Error),
-    /// What people decided of detections cannot be read.
-    #[error("{0}")]
-    Triage(String),
+    /// The key by which local commands know the server cannot be had.
+    #[error("the key by which local commands know the server: {0}")]
+    Proof(keys::KeysError),
     /// The client of the OpenID provider cannot be made.
     #[error("oidc: {0}")]
     Oidc(String),
@@ -154,7 +154,7 @@ impl Running {
         let oidc = config.oidc.clone().map(|oidc| Provider::new(oidc).and_then(Oidc::new));
         let oidc = oidc.transpose().map_err(StartError::Oidc)?;
         let api = Api::new(node.clone(), keys.clone(), token.clone(), oidc);
-        let api = Arc::new(api.map_err(|error| StartError::Triage(error.to_string()))?);
+        let api = Arc::new(api.map_err(StartError::Proof)?);
 
         let listen = &config.listen;
         let guard = |router: Router, address: SocketAddr| {

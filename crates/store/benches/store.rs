@@ -175,9 +175,9 @@ fn lists() {
     timed("lists", "entities", || reader.entities(now_ns).unwrap().page(None, None, 100, None).unwrap().rows.len());
     timed("lists", "an entity", || reader.entity(store::EntityKind::User, "user-7", now_ns).unwrap().risk_over_time.len());
     timed("lists", "over time", || reader.over_time(&day).unwrap().len());
-    timed("lists", "models", || reader.models(&day, 100).unwrap().len());
+    timed("lists", "models", || reader.models(&day, 100).unwrap().0.len());
     timed("lists", "tokens by user", || reader.usage(store::UsageBy::User, &day, 20).unwrap().rows.len());
-    timed("lists", "live, 1,000 events", || reader.events_from(LIST_EVENTS - 1_000, 1_000).unwrap().len());
+    timed("lists", "live, 1,000 events", || reader.events_from(LIST_EVENTS - 1_000, LIST_EVENTS, 1_000).unwrap().len());
 }
 
 /// The day of [`lists`]: 2025-11-20, which its events fill.

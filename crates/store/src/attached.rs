@@ -168,7 +168,7 @@ impl Attached {
                 self.connection.execute(&format!("DETACH {schema}"), []).map_err(StoreError::partition(path))?;
                 Ok(false)
             }
-            found => Err(StoreError::Schema { path: path.to_owned(), found, expected: SCHEMA_VERSION }),
+            found => Err(StoreError::version(path, found, || 0)),
         }
     }
 

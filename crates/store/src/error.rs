@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use journal::{RecordError, Seq};
 
+use crate::schema::SCHEMA_VERSION;
+
 /// Why the store could not be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -41,9 +43,21 @@ pub enum StoreError {
     /// The keyring fails.
     #[error(transparent)]
     Keys(#[from] keys::KeysError),
-    /// A partition was written by another version of the program.
-    #[error("store partition {} has schema {found}, this program writes {expected}; remove the store's directory and it is built again from the journal", path.display())]
-    Schema {
+    /// A partition was written by an older version of the program.
+    #[error("store partition {} has schema {found}, this program writes {expected}: start the server, which builds the day again from the record", path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: i64,
+        /// The version of this program.
+        expected: i64,
+        /// The record after the last one that it, or an older one, holds.
+        next: u64,
+    },
+    /// A partition was written by a newer version of the program.
+    #[error("store partition {} has schema {found}, this program knows {expected}: use the newer program, which wrote it", path.display())]
+    Newer {
         /// The file.
         path: PathBuf,
         /// Its version.
@@ -75,6 +89,15 @@ pub enum StoreError {
 impl StoreError {
     pub(crate) fn partition(path: &Path) -> impl FnOnce(rusqlite::Error) -> Self {
         move |source| Self::Partition { path: path.to_owned(), source }
+    }
+
+    /// For a partition of another version than this program's.
+    pub(crate) fn version(path: &Path, found: i64, next: impl FnOnce() -> u64) -> Self {
+        let (path, expected) = (path.to_owned(), SCHEMA_VERSION);
+        match found < expected {
+            true => Self::Older { path, found, expected, next: next() },
+            false => Self::Newer { path, found, expected },
+        }
     }
 
     pub(crate) fn directory(path: &Path) -> impl FnOnce(std::io::Error) -> Self {

@@ -53,7 +53,7 @@ pub use error::{QueryError, StoreError};
 pub use latest::{GapRow, Latest};
 pub use list::{
     Bucket, Buckets, DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, Entities, EntityDetail, EntityInsight,
-    EntityKind, EntityRisk, EntityRow, EventDetail, EventFilter, EventFinding, EventPiece, EventRow, Marked, Marks,
+    EntityKind, EntityPage, EntityRisk, EntityRow, EventDetail, EventFilter, EventFinding, EventPiece, EventRow, Marked, Marks,
     ModelEvaluation, ModelPoint, ModelRow, PAGE_ROWS_MAX, Page, SessionFilter, SessionRow, Severities, Shown, State, Totals,
     Usage, UsageBy, UsagePoint, UsageRow, without_values,
 };
@@ -63,6 +63,6 @@ pub use search::Hit;
 pub use sql::{Cell, QueryLimits, Table};
 pub use tail::TailRow;
 pub use text::iso_time;
-pub use trace::{TraceAction, TraceDetection, TraceEvent, TraceFinding, TracePiece, TraceView};
+pub use trace::{TraceAction, TraceDetection, TraceEdge, TraceEvent, TraceFinding, TracePiece, TraceView};
 pub use views::{Column, VIEWS, View, categories, reference};
 pub use write::Store;

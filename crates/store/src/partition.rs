@@ -143,6 +143,12 @@ pub(crate) fn key_of(partition: &Path, keys: &DataKeys) -> Result<Option<Secret>
     keys.get(id)?.map_or_else(|| Err(StoreError::NoKey { path: partition.to_owned() }), |key| Ok(Some(key)))
 }
 
+/// The record after the last one whose rows a partition, or an older one, holds.
+fn cursor(connection: &Connection) -> rusqlite::Result<i64> {
+    let next = connection.query_row("SELECT value FROM meta WHERE key = 'next'", [], |row| row.get(0));
+    next.optional().map(Option::unwrap_or_default)
+}
+
 impl Partition {
     /// Opens the partition of `day`, making it where there is none.
     pub(crate) fn open(dir: &Path, day: &str, keys: &DataKeys) -> Result<Self, StoreError> {
@@ -179,7 +185,7 @@ impl Partition {
                 let create = if way == Way::Aside { schema::create_aside() } else { schema::create() };
                 connection.execute_batch(&format!("BEGIN;{create}COMMIT;")).map_err(StoreError::partition(&path))?;
             }
-            found => return Err(StoreError::Schema { path, found, expected: SCHEMA_VERSION }),
+            found => return Err(StoreError::version(&path, found, || cursor(&connection).unwrap_or_default().unsigned_abs())),
         }
         Ok(Self { day: day.to_owned(), path, connection, known: LruCache::new(KNOWN_CONTENTS_MAX), way })
     }
@@ -238,11 +244,7 @@ impl Partition {
 
     /// The record after the last one whose rows this partition, or an older one, holds.
     pub(crate) fn next(&self) -> Result<i64, StoreError> {
-        self.connection
-            .query_row("SELECT value FROM meta WHERE key = 'next'", [], |row| row.get(0))
-            .optional()
-            .map(Option::unwrap_or_default)
-            .map_err(StoreError::partition(&self.path))
+        cursor(&self.connection).map_err(StoreError::partition(&self.path))
     }
 
     /// Moves the cursor, inside the transaction.

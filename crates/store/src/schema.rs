@@ -1,6 +1,6 @@
 //! The tables of a partition.
 
-/// Version of the tables. A partition of another version is refused: the store is derived and can be built again.
+/// Version of the tables. A partition of an older version is built again from the record; one of a newer version is refused.
 pub(crate) const SCHEMA_VERSION: i64 = 6;
 
 /// Directions of a piece, as the table has them.

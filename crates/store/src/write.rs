@@ -87,9 +87,19 @@ impl Store {
         // Every partition knows up to where it has indexed; commits are in order, so the highest cursor is the store's.
         let mut newest: Option<(i64, Partition)> = None;
         for (day, path) in list(&dir)? {
-            let partition = match listed.get(&day) {
-                Some(next) => Partition::open_listed(&dir, &day, next, keys)?,
-                None => Some(Partition::open(&dir, &day, keys)?),
+            let opened = match listed.get(&day) {
+                Some(next) => Partition::open_listed(&dir, &day, next, keys),
+                None => Partition::open(&dir, &day, keys).map(Some),
+            };
+            let partition = match opened {
+                // It is missed until it is built, whatever comes between.
+                Err(StoreError::Older { next, .. }) if is_listed => {
+                    let next = listed.get(&day).unwrap_or_default().max(next);
+                    Days::change(keys, |days| days.set(&day, next))?;
+                    missing.insert(day.clone(), Seq(next));
+                    None
+                }
+                opened => opened?,
             };
             let Some(partition) = partition else {
                 rebuild::remove_partition(&path)?;
@@ -130,7 +140,7 @@ impl Store {
         Self::open(dir, keys)
     }
 
-    /// The days that were there and are not, or are older copies of themselves: to be built again from the records before that one
+    /// The days that were there and are not, are older copies of themselves or of an older version of the program: to be built again from the records before that one
     /// ([`Rebuild::mend`](crate::Rebuild::mend)). What they had behind it comes again by itself.
     #[must_use]
     pub fn missing(&self) -> &BTreeMap<String, Seq> {

@@ -5,6 +5,7 @@ import { api, take, type Schema } from "../../api/client";
 import { problemIn } from "../../api/client";
 import { useAt } from "../../lib/at";
 import { saveBlob } from "../../lib/save";
+import { plainLine } from "../../lib/text";
 import { count, counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
 import { Badge, Empty, Loading, PageHead, Panel, Problem, useSay } from "../../ui/parts";
@@ -86,7 +87,7 @@ function Matrix({ techniques, chosen, onChoose }: { techniques: readonly Techniq
               const isSub = id !== parentOf(id);
               return (
                 <button key={id} type="button" className={`cell ${each.state}${isSub ? " sub" : ""}`} aria-pressed={chosen === id} onClick={() => onChoose(id)}
-                  title={`${id} ${each.name}: ${STATES.find((state) => state.state === each.state)?.says ?? ""}`}>
+                  title={`${plainLine(id)} ${plainLine(each.name)}: ${STATES.find((state) => state.state === each.state)?.says ?? ""}`}>
                   <span>{isSub ? each.name.split(": ").at(-1) : each.name}</span>
                   {each.drill ? <span className={`small ${each.drill.caught === each.drill.played ? "c-good" : "c-critical"}`}>{drilled(each.drill)}</span> : null}
                   {each.detections > 0 ? <span className="small num strong">{counted(each.detections, "detection")}</span> : null}

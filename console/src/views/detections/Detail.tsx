@@ -4,7 +4,8 @@ import { useMay } from "../../api/session";
 import { Icon } from "../../ui/icons";
 import { Markdown } from "../../ui/markdown";
 import { Badge, Copy, Grade, Loading, Problem, Sev, useSay } from "../../ui/parts";
-import { Reveal, useReason } from "../../ui/reveal";
+import { Reveal } from "../../ui/reveal";
+import { give, useReason } from "../../lib/reasons";
 import { Rec, RecBlock, When } from "../../ui/text";
 import { counted, score, stood } from "../../lib/units";
 import { saveText } from "../../lib/save";
@@ -19,10 +20,10 @@ type Evidence = Schema<"DetectionEvidence">;
 export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onAssign, onSuppress }: {
   id: string; row: Detection | null; onClose: () => void; onAcknowledge: () => void; onCloseIt: () => void; onAssign: () => void; onSuppress: (of: Detection) => void;
 }) {
-  const [reason, setReason] = useReason();
-  const { data, error, isPending, refetch } = useDetection(id, reason);
+  const [reason, setReason] = useReason(`detection ${id}`);
   const mayTriage = useMay("triage");
   const mayRead = useMay("content.read");
+  const { data, error, isPending, refetch } = useDetection(id, mayRead ? reason : null);
   const of = data ?? row;
   const trace = of?.session_id ?? of?.trace_id ?? of?.detection_id;
   return (
@@ -38,7 +39,7 @@ export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onAssign, o
         </div>
         <h2><Rec text={of?.title} /></h2>
         <div className="row-wrap">
-          {trace ? <Link to="/trace" search={{ id: trace, detection: id } as never} className="btn primary"><Icon name="flow" />Follow the trace</Link> : null}
+          {trace ? <Link to="/trace" search={{ id: trace, detection: id } as never} onClick={() => { if (mayRead && reason !== null) give(`trace ${trace}`, reason); }} className="btn primary"><Icon name="flow" />Follow the trace</Link> : null}
           {mayTriage ? (
             <>
               <button type="button" className="btn" onClick={onAcknowledge} disabled={of?.state !== "open"}><Icon name="check" />Acknowledge</button>
@@ -143,7 +144,7 @@ function Rule({ of }: { of: DetectionDetail }) {
 }
 
 function FrameworkRow({ by, entries }: { by: string; entries: readonly Schema<"FrameworkEntry">[] }) {
-  return <><dt>{by}</dt><dd className="stack-tight">{entries.map((each) => <span key={each.id}><span className="mono small">{each.id}</span> {each.name}</span>)}</dd></>;
+  return <><dt>{by}</dt><dd className="stack-tight">{entries.map((each) => <span key={each.id}><Rec text={each.id} className="mono small" /> <Rec text={each.name} /></span>)}</dd></>;
 }
 
 function History({ of, mayTriage }: { of: DetectionDetail; mayTriage: boolean }) {

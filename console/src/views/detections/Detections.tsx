@@ -2,6 +2,7 @@ import { useState } from "react";
 import { nameOf, useMay, useSessionQuery } from "../../api/session";
 import { useAt, useRange } from "../../lib/at";
 import { useShortcuts } from "../../lib/shortcuts";
+import { plainLine } from "../../lib/text";
 import { count, counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
 import { Badge, Choice, Empty, FilterChip, Grade, Loading, PageHead, Problem, Sev, SEVERITIES, useSay, useTyped } from "../../ui/parts";
@@ -151,7 +152,7 @@ export function Detections() {
 
 export function StateOf({ row }: { row: Pick<Detection, "state" | "assignee"> }) {
   const tone = row.state === "open" ? "accent" : row.state === "closed" ? "" : "good";
-  return <Badge tone={tone} title={row.assignee ? `${row.assignee} looks at it` : undefined}>{row.state}{row.assignee ? <span className="cut">· <Rec text={row.assignee} max={12} /></span> : null}</Badge>;
+  return <Badge tone={tone} title={row.assignee ? `${plainLine(row.assignee)} looks at it` : undefined}>{row.state}{row.assignee ? <span className="cut">· <Rec text={row.assignee} max={12} /></span> : null}</Badge>;
 }
 
 function Nothing({ filter }: { filter: Filter }) {

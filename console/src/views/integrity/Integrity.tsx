@@ -1,15 +1,16 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { useEffect, useState } from "react";
+import { useEffect, useMemo, useState, type ReactNode } from "react";
 import { api, take, type Schema } from "../../api/client";
 import { useAt } from "../../lib/at";
 import { duration, span } from "../../lib/time";
 import { bytes, count, counted } from "../../lib/units";
+import { fingerprint } from "../../log/note";
 import type { Step, Verified } from "../../log/verify";
-import { Icon } from "../../ui/icons";
+import { Icon, type IconName } from "../../ui/icons";
 import { Badge, Command, Copy, Empty, Loading, PageHead, Panel, Problem } from "../../ui/parts";
-import { Rec, When } from "../../ui/text";
-import { remembered, useVerification, type Run } from "./verification";
+import { Rec, RecBlock, When } from "../../ui/text";
+import { remember, remembered, useVerification, type Run } from "./verification";
 
 type Integrity = Schema<"Integrity">;
 
@@ -51,7 +52,7 @@ function Verify({ integrity, record, onRecord }: { integrity: Integrity; record:
   const [isWhole, setWhole] = useState(size <= WHOLE_BY_ITSELF);
   const go = (whole: boolean) => start({
     logKeys: integrity.keys.filter((pair) => pair.from <= size && (pair.last === null || pair.last === undefined || pair.last >= size)).flatMap((pair) => pair.vkeys),
-    witnessKeys: [], remembered: remembered(), whole, record: seq, minimum: integrity.minimum_index,
+    remembered: remembered(), whole, record: seq, minimum: integrity.minimum_index,
   });
   // Whoever comes to verify a record gets it verified.
   const isThere = size > 0;
@@ -64,7 +65,7 @@ function Verify({ integrity, record, onRecord }: { integrity: Integrity; record:
   return (
     <Panel title="Verify in this browser" end={run.state === "running" ? <button type="button" className="btn tiny" onClick={stop}>Stop</button> : null}>
       <div className="stack-wide">
-        <Outcome run={run} seen={seen?.at ?? null} />
+        <Outcome run={run} seen={seen?.at ?? null} onAccept={(verified) => { remember(verified); go(isWhole); }} />
         {run.state === "done" ? <Steps verified={run.verified} /> : null}
         <div className="row-wrap">
           <button type="button" className="btn primary" disabled={run.state === "running" || size === 0} onClick={() => go(isWhole)}><Icon name="seal" />{run.state === "done" ? "Verify again" : "Verify now"}</button>
@@ -77,9 +78,10 @@ function Verify({ integrity, record, onRecord }: { integrity: Integrity; record:
         </form>
         <details><summary className="soft small">What this shows, and what it does not</summary>
           <ul className="bullets small">
-            <li>The newest checkpoint is signed by the log’s key, and the tree’s nodes, or all of its leaves, give the root that was signed.</li>
+            <li>The newest checkpoint is signed by the log’s key, and the tree’s nodes give the root that was signed. <strong>Intact</strong> is said only where every leaf was hashed here, too; without that it is <strong>Root proved</strong>.</li>
             <li>The log begins with what this browser verified before: nothing was taken away or changed since.</li>
-            <li>The key itself comes from this server. Compare its fingerprint with the copy that you keep elsewhere.</li>
+            <li>The key comes from this server. Compare it, below, with the copy that you keep elsewhere. This browser remembers it, and says when another one signs.</li>
+            <li>How much retention let go of is the server’s word. What it let go of is not checked, and then it is not <strong>Intact</strong>.</li>
             <li>The post-quantum signature (ML-DSA-44) and time stamps need <code>watchkeeper verify</code>, which checks everything, offline:</li>
           </ul>
           <Command text="watchkeeper verify DIR" />
@@ -89,7 +91,7 @@ function Verify({ integrity, record, onRecord }: { integrity: Integrity; record:
   );
 }
 
-function Outcome({ run, seen }: { run: Run; seen: string | null }) {
+function Outcome({ run, seen, onAccept }: { run: Run; seen: string | null; onAccept: (verified: Verified) => void }) {
   if (run.state === "idle") return <p className="soft">{seen ? <>This browser verified this log last <When time={seen} how="ago" />.</> : "This browser has not verified this log yet."}</p>;
   if (run.state === "running") {
     return (
@@ -99,27 +101,53 @@ function Outcome({ run, seen }: { run: Run; seen: string | null }) {
       </div>
     );
   }
-  if (run.state === "failed") return <div className="verdict-big bad" role="alert"><Icon name="warning" className="c-critical" /><div><h2>Could not be verified</h2><p><Rec text={run.says} max={500} /></p></div></div>;
+  if (run.state === "failed") return <Verdict tone="bad" title="Could not be verified"><Rec text={run.says} max={500} /></Verdict>;
   const { verified } = run;
-  return verified.isIntact ? (
-    <div className="verdict-big good" role="status"><Icon name="seal" className="c-good" /><div><h2>Intact</h2><p className="soft num">{counted(verified.checkpoint.size, "record")}{verified.leaves > 0 ? ", every leaf hashed" : ""}, in {duration(run.ms)}, on this machine</p></div></div>
-  ) : (
-    <div className="verdict-big bad" role="alert"><Icon name="warning" className="c-critical" /><div><h2>Not proved</h2><p>{verified.steps.find((step) => step.state === "failed" || step.state === "unreadable")?.says ?? "The signature could not be checked in this browser."}</p></div></div>
+  const { size } = verified.checkpoint;
+  const hashed = verified.leaves > 0 ? `${count(verified.leaves)} of ${counted(size, "leaf", "leaves")} hashed` : `no leaf hashed of ${count(size)}`;
+  const how = <span className="num">{hashed}, in {duration(run.ms)}, on this machine</span>;
+  switch (verified.verdict) {
+    case "intact": return <Verdict tone="good" title="Intact">{how}</Verdict>;
+    case "pruned": return <Verdict tone="part" title={`Root proved, pruned up to ${count(verified.minimum)}`}>{how}. The leaves before are gone by the server’s word.</Verdict>;
+    case "root": return <Verdict tone="part" title={verified.record ? `Record ${count(verified.record.seq)} proved, and the root` : "Root proved"}>{verified.record ? <>It is a leaf of the signed tree. </> : null}{how}. For the whole, check every leaf.</Verdict>;
+    case "empty": return <Verdict tone="part" title="Nothing to prove">The log has no record yet.</Verdict>;
+    case "unproved": return <Verdict tone="bad" title="The record is not proved"><Rec text={stepThat(verified, "record")} max={600} /></Verdict>;
+    case "key": return (
+      <Verdict tone="bad" title="Another key signs this log" end={<button type="button" className="btn" onClick={() => onAccept(verified)}>I compared it: it is the log’s key</button>}>
+        This browser knows it under another one. Everything else fits; who holds the new key is what you have to find out.
+      </Verdict>
+    );
+    case "failed": return <Verdict tone="bad" title="Not proved"><Rec text={verified.steps.find((step) => step.state === "failed" || step.state === "unreadable")?.says ?? "The signature could not be checked in this browser."} max={600} /></Verdict>;
+  }
+}
+
+const stepThat = (verified: Verified, name: Step["name"]) => verified.steps.find((step) => step.name === name)?.says;
+
+/** What came of it, with how bad that is as colour, icon and word. */
+function Verdict({ tone, title, end, children }: { tone: "good" | "part" | "bad"; title: string; end?: ReactNode; children: ReactNode }) {
+  return (
+    <div className={`verdict-big ${tone}`} role={tone === "bad" ? "alert" : "status"}>
+      <Icon name={tone === "bad" ? "warning" : tone === "part" ? "info" : "seal"} className={tone === "good" ? "c-good" : tone === "part" ? "c-medium" : "c-critical"} />
+      <div className="stack-tight"><h2>{title}</h2><p className={tone === "bad" ? undefined : "soft"}>{children}</p>{end ? <div className="row">{end}</div> : null}</div>
+    </div>
   );
 }
 
-const NAME: Readonly<Record<Step["name"], string>> = { signature: "Signature", edge: "Root", consistency: "Nothing was taken away", tree: "Every leaf", record: "The record" };
+const NAME: Readonly<Record<Step["name"], string>> = {
+  signature: "Signature", key: "The key", edge: "Root", consistency: "Nothing was taken away", retention: "Retention", tree: "The leaves", record: "The record",
+};
+const ICON: Readonly<Record<Step["state"], IconName>> = { passed: "check", skipped: "info", changed: "warning", failed: "warning", unreadable: "warning" };
 
 function Steps({ verified }: { verified: Verified }) {
   return (
     <ol className="steps">
       {verified.steps.map((step) => (
         <li key={step.name} className={step.state}>
-          <span className="state"><Icon name={step.state === "passed" ? "check" : step.state === "skipped" ? "info" : "warning"} /></span>
+          <span className="state"><Icon name={ICON[step.state]} /></span>
           <div>
-            <h3>{NAME[step.name]} {step.state === "passed" ? "" : <Badge tone={step.state === "failed" ? "critical" : ""}>{step.state === "skipped" ? "not checked" : step.state}</Badge>}</h3>
+            <h3>{NAME[step.name]} {step.state === "passed" ? "" : <Badge tone={step.state === "failed" ? "critical" : step.state === "changed" ? "high" : ""}>{step.state === "skipped" ? "not checked" : step.state}</Badge>}</h3>
             <p><Rec text={step.says} max={600} /></p>
-            {step.name === "signature" ? <ul className="small faint">{verified.signatures.map((each) => <li key={each.keyId + each.name}>{each.scheme} · <span className="mono">{each.keyId}</span> · {each.outcome === "unchecked" ? "not checked by browsers" : each.outcome === "unknown" ? "of a key that is not here" : each.outcome}{each.at ? <> · <When time={each.at} how="full" /></> : null}</li>)}</ul> : null}
+            {step.name === "signature" ? <ul className="small faint">{verified.signatures.map((each) => <li key={each.keyId + each.name}>{each.scheme} · <Rec text={each.name} max={60} /> · <span className="mono">{each.keyId}</span> · {each.outcome === "unchecked" ? "not checked by browsers" : each.outcome === "unknown" ? "of a key that is not here" : each.outcome}{each.at ? <> · <When time={each.at} how="full" /></> : null}</li>)}</ul> : null}
             {step.name === "record" && verified.record?.leaf ? (
               <dl className="facts small">
                 <dt>Kind</dt><dd>{verified.record.leaf.kind.replaceAll("_", " ")}, {counted(verified.record.leaf.fields, "field")}</dd>
@@ -152,7 +180,7 @@ function Standing({ integrity }: { integrity: Integrity }) {
           {integrity.minimum_index > 0 ? <><dt>Let go of</dt><dd className="num">leaves before {count(integrity.minimum_index)}</dd></> : null}
         </dl>
         {failures.length > 0 ? <div className="notice bad stack-tight">{failures.map((each) => <span key={each.who}><strong><Rec text={each.who} /></strong> <Rec text={each.what} max={300} /></span>)}</div> : null}
-        {checkpoint ? <details><summary className="soft small">The signed checkpoint</summary><pre className="note-text">{checkpoint.note.replace(/^(— \S+ \S{44})\S{200,}$/gm, "$1…")}</pre></details> : null}
+        {checkpoint ? <details><summary className="soft small">The signed checkpoint</summary><RecBlock className="note-text mono" text={checkpoint.note.replace(/^(— \S+ \S{44})\S{200,}$/gm, "$1…")} /></details> : null}
       </div>
     </Panel>
   );
@@ -179,26 +207,40 @@ function Gaps({ integrity }: { integrity: Integrity }) {
 }
 
 function Keys({ integrity }: { integrity: Integrity }) {
+  const [typed, setTyped] = useState("");
+  const keys = useMemo(() => integrity.keys.flatMap((pair) => pair.vkeys.map((vkey) => ({ pair, vkey, is: fingerprint(vkey) }))), [integrity]);
+  const kept = typed.trim();
+  // The copy that is kept is the key itself, several of them, or their digest.
+  const compared = new Set(kept.split(/\s+/).map((each) => (/^[0-9a-f]{64}$/i.test(each) ? each.toLowerCase() : fingerprint(each))));
+  const isSame = (is: string) => kept !== "" && compared.has(is);
+  const seen = remembered()?.key ?? null;
   return (
     <Panel title="The log’s keys">
-      <div className="scroll-x">
-        <table className="plain-table">
-          <thead><tr><th>Generation</th><th>State</th><th>Signs</th><th>Fingerprint</th><th>Verifier key</th></tr></thead>
-          <tbody>
-            {integrity.keys.flatMap((pair) => pair.vkeys.map((vkey) => {
-              const [name = "", id = ""] = vkey.split("+");
-              return (
-                <tr key={vkey}>
-                  <td className="num">{pair.generation}</td>
-                  <td><Badge tone={pair.state === "signs" ? "good" : ""}>{pair.state}</Badge></td>
-                  <td className="num nowrap">from {count(pair.from)}{pair.last === null || pair.last === undefined ? "" : ` to ${count(pair.last)}`}</td>
-                  <td className="mono nowrap">{id}</td>
-                  <td><span className="row"><span className="mono small cut vkey"><Rec text={`${name}+${id}+…`} /></span><Copy text={vkey} what="verifier key" /></span></td>
-                </tr>
-              );
-            }))}
-          </tbody>
-        </table>
+      <div className="stack">
+        <div className="scroll-x">
+          <table className="plain-table">
+            <thead><tr><th>Generation</th><th>State</th><th>Signs</th><th>Verifier key</th><th>SHA-256 of the verifier key</th></tr></thead>
+            <tbody>
+              {keys.map(({ pair, vkey, is }) => {
+                const [name = "", id = ""] = vkey.split("+");
+                return (
+                  <tr key={vkey}>
+                    <td className="num">{pair.generation}</td>
+                    <td><Badge tone={pair.state === "signs" ? "good" : ""}>{pair.state}</Badge></td>
+                    <td className="num nowrap">from {count(pair.from)}{pair.last === null || pair.last === undefined ? "" : ` to ${count(pair.last)}`}</td>
+                    <td><span className="row"><span className="mono small cut vkey"><Rec text={`${name}+${id}+…`} /></span><Copy text={vkey} what="verifier key" /></span></td>
+                    <td><span className="mono small fingerprint">{is}</span> {isSame(is) ? <Badge tone="good">the one that you keep</Badge> : null}{is === seen ? <Badge>remembered here</Badge> : null}</td>
+                  </tr>
+                );
+              })}
+            </tbody>
+          </table>
+        </div>
+        <div className="field">
+          <label htmlFor="kept-key">The key that you keep</label>
+          <input id="kept-key" className="input mono" spellCheck={false} autoComplete="off" placeholder="a line of ledger/vkey, or its SHA-256" value={typed} onChange={(event) => setTyped(event.target.value)} />
+          <span className="hint" role="status">{kept === "" ? <>Compared here, with every character of it. SHA-256 of a key: <code>printf %s KEY | sha256sum</code></> : keys.some((key) => isSame(key.is)) ? "It is one of these." : <strong className="c-critical">It is none of these.</strong>}</span>
+        </div>
       </div>
     </Panel>
   );

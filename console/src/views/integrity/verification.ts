@@ -1,6 +1,6 @@
 import { useCallback, useEffect, useRef, useState } from "react";
 import type { Answer, Request } from "../../log/worker";
-import type { Remembered, Verified } from "../../log/verify";
+import type { Remembered, Verdict, Verified } from "../../log/verify";
 
 const KEY = "watchkeeper.checkpoint";
 
@@ -9,17 +9,24 @@ export function remembered(): Remembered | null {
   try {
     const kept = JSON.parse(localStorage.getItem(KEY) ?? "null") as Partial<Remembered> | null;
     if (!kept || typeof kept.origin !== "string" || typeof kept.root !== "string" || typeof kept.at !== "string" || !Number.isSafeInteger(kept.size)) return null;
-    return kept as Remembered;
+    return {
+      origin: kept.origin, size: Number(kept.size), root: kept.root, at: kept.at,
+      key: typeof kept.key === "string" ? kept.key : null,
+      minimum: Number.isSafeInteger(kept.minimum) ? Number(kept.minimum) : null,
+    };
   } catch {
     return null;
   }
 }
 
-/** Remembers a checkpoint that was verified, to compare the next one with. */
-export function remember({ checkpoint }: Verified): void {
+/** What is remembered by itself. Another key than before is not: whoever looks says that it is right. */
+const REMEMBERED: ReadonlySet<Verdict> = new Set(["intact", "pruned", "root"]);
+
+/** Remembers a checkpoint that was verified, and who signed it, to compare the next one with. */
+export function remember({ checkpoint, key, minimum }: Verified): void {
   const { origin, size, root } = checkpoint;
   try {
-    localStorage.setItem(KEY, JSON.stringify({ origin, size, root, at: new Date().toISOString() } satisfies Remembered));
+    localStorage.setItem(KEY, JSON.stringify({ origin, size, root, at: new Date().toISOString(), key, minimum } satisfies Remembered));
   } catch {
     // A browser that keeps nothing compares nothing; the step says so.
   }
@@ -55,7 +62,7 @@ export function useVerification(): { run: Run; start: (request: Request) => void
         own.terminate();
         if (answer.kind === "failed") setRun({ state: "failed", says: answer.says });
         else {
-          if (answer.verified.isIntact) remember(answer.verified);
+          if (REMEMBERED.has(answer.verified.verdict)) remember(answer.verified);
           setRun({ state: "done", verified: answer.verified, ms: performance.now() - from, at: new Date().toISOString() });
         }
       }

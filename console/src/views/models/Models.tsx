@@ -3,6 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { api, take, type Schema } from "../../api/client";
 import { useRange } from "../../lib/at";
+import { plainLine } from "../../lib/text";
 import { duration } from "../../lib/time";
 import { count, counted, share, short } from "../../lib/units";
 import { Legend, TimeChart } from "../../ui/chart";
@@ -60,8 +61,8 @@ function Card({ model }: { model: Model }) {
           <div className="stat"><dt>Refused</dt><dd className="num">{share(model.refusals, model.calls)}</dd></div>
           <div className="stat"><dt>Tokens</dt><dd className="num" title={count(model.input_tokens + model.output_tokens)}>{short(model.input_tokens + model.output_tokens)}</dd></div>
         </dl>
-        {hasLatency ? <div className="stack-tight"><div className="row"><span className="label">Latency</span><span className="end"><Legend series={LATENCY} /></span></div><TimeChart times={times} series={latency} how="lines" height={120} format={(value) => (value === 0 ? "0" : duration(value))} label={`Latency of ${model.model}: half within ${ms(model.latency_ms_p50)}, 95 of 100 within ${ms(model.latency_ms_p95)}`} /></div> : <p className="faint small">No call tells how long it took.</p>}
-        <div className="stack-tight"><span className="label">Tokens</span><TimeChart times={times} series={tokens} how="bars" height={100} label={`Tokens of ${model.model}: ${counted(model.input_tokens + model.output_tokens, "token")}`} /></div>
+        {hasLatency ? <div className="stack-tight"><div className="row"><span className="label">Latency</span><span className="end"><Legend series={LATENCY} /></span></div><TimeChart times={times} series={latency} how="lines" height={120} format={(value) => (value === 0 ? "0" : duration(value))} label={`Latency of ${plainLine(model.model)}: half within ${ms(model.latency_ms_p50)}, 95 of 100 within ${ms(model.latency_ms_p95)}`} /></div> : <p className="faint small">No call tells how long it took.</p>}
+        <div className="stack-tight"><span className="label">Tokens</span><TimeChart times={times} series={tokens} how="bars" height={100} label={`Tokens of ${plainLine(model.model)}: ${counted(model.input_tokens + model.output_tokens, "token")}`} /></div>
         <Categories of={model} />
         <Evaluations of={model} />
         {model.drift.length > 0 ? <ul className="stack-tight">{model.drift.slice(0, 5).map((each) => <li key={each.detection_id} className="row"><Link to="/detections" search={{ id: each.detection_id, state: "all", range: "any" } as never} className="grow cut"><Rec text={each.title} /></Link><span className="soft"><When time={each.time} how="ago" /></span></li>)}</ul> : null}
@@ -77,7 +78,7 @@ function Categories({ of }: { of: Model }) {
   return (
     <div className="stack-tight">
       <span className="label">What it answers</span>
-      <div className="share" role="img" aria-label={all.map(([name, value]) => `${name.replaceAll("_", " ")} ${share(value, total)}`).join(", ")}>{all.map(([name, value], index) => <i key={name} style={{ flexGrow: value, background: tokenOf(name, index) }} />)}</div>
+      <div className="share" role="img" aria-label={plainLine(all.map(([name, value]) => `${name.replaceAll("_", " ")} ${share(value, total)}`).join(", "))}>{all.map(([name, value], index) => <i key={name} style={{ flexGrow: value, background: tokenOf(name, index) }} />)}</div>
       <div className="legend">{all.slice(0, 6).map(([name, value], index) => <span key={name}><i style={{ background: tokenOf(name, index) }} /><Rec text={name.replaceAll("_", " ")} max={30} /> <span className="num faint">{share(value, total)}</span></span>)}</div>
     </div>
   );

@@ -85,7 +85,7 @@ function Whole({ record }: { record: Overview["record"] }) {
       <div className="hero-head">
         <span className="label">The record</span>
         <span className="hero-word"><Icon name={standing.tone === "good" ? "seal" : "warning"} className={`c-${standing.tone === "good" ? "good" : standing.tone}`} />{standing.tone === "good" ? "Whole, as far as it knows" : standing.word}</span>
-        <span className="soft">{standing.says}</span>
+        <Rec text={standing.says} max={600} className="soft" />
       </div>
       <dl className="facts">
         <dt>Sealed</dt><dd className="num">{count(record.progress.sealed)} of {count(record.progress.recorded)}{behind === 0 ? "" : `, ${count(behind)} to come`}</dd>

@@ -1,8 +1,9 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
-import { api, take } from "../../api/client";
+import { api, take, type Schema } from "../../api/client";
 import { useMay } from "../../api/session";
+import { ask } from "../../lib/asked";
 import { useAt } from "../../lib/at";
 import { Icon } from "../../ui/icons";
 import { Menu, useSay } from "../../ui/parts";
@@ -10,8 +11,15 @@ import { Rec } from "../../ui/text";
 import { SEARCH as NAMES } from "../names";
 import type { Name } from "./Search";
 
+/** One's own search is run when it is chosen; what another keeps is shown, and waits. */
+function choose({ is_own: isOwn, query }: Schema<"SavedSearch">): void {
+  const { sql, q } = query as { readonly sql?: unknown; readonly q?: unknown };
+  if (isOwn && typeof sql === "string") ask("sql", sql);
+  if (isOwn && typeof q === "string") ask("words", q);
+}
+
 /** Searches that are kept, one's own and those that others share. */
-export function Saved({ mode }: { mode: string }) {
+export function Saved({ mode }: { mode: "events" | "text" | "sql" }) {
   const [at] = useAt<Name | "range">();
   const mayKeep = useMay("triage");
   const navigate = useNavigate();
@@ -42,7 +50,7 @@ export function Saved({ mode }: { mode: string }) {
           {rows.length === 0 ? <div className="menu-title">None is kept yet</div> : null}
           {rows.map((row) => (
             <div key={row.id} className="row">
-              <button type="button" className="menu-item" onClick={() => { close(); void navigate({ to: "/search", search: row.query as never }); }}>
+              <button type="button" className="menu-item" onClick={() => { close(); choose(row); void navigate({ to: "/search", search: row.query as never }); }}>
                 <span className="grow cut"><Rec text={row.name} /></span><span className="small faint">{row.is_own ? row.view : <Rec text={row.owner_name ?? row.owner} max={20} />}{row.shared ? " · shared" : ""}</span>
               </button>
               {row.is_own ? <button type="button" className="btn plain tiny icon" aria-label="Remove this search" onClick={() => remove.mutate(row.id)}><Icon name="trash" /></button> : null}

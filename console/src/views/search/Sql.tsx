@@ -2,7 +2,9 @@ import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { useMemo, useRef, useState } from "react";
 import { api, take, type Schema } from "../../api/client";
+import { ask, useAsked } from "../../lib/asked";
 import { useAt } from "../../lib/at";
+import { csv } from "../../lib/csv";
 import { saveText } from "../../lib/save";
 import { duration } from "../../lib/time";
 import { counted } from "../../lib/units";
@@ -20,17 +22,11 @@ const EXAMPLES = [
   ["Paths from source to sink", "SELECT time, grade, edge, tool, destination, shared_value FROM flow_edges ORDER BY time DESC LIMIT 50"],
 ] as const;
 
-/** A field of comma-separated values, with a quote before what a spreadsheet would run. */
-const csv = (value: unknown): string => {
-  const text = value === null || value === undefined ? "" : String(value);
-  const safe = /^[=+\-@\t\r]/.test(text) && Number.isNaN(Number(text)) ? `'${text}` : text;
-  return /[",\n\r]/.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
-};
-
 /** One SELECT over the views. */
 export function Sql() {
   const [at, change] = useAt<Name>();
   const [typed, setTyped] = useDraft(at.sql ?? "");
+  const isAsked = useAsked("sql", at.sql);
   const started = useRef(0);
   const [took, setTook] = useState<number | null>(null);
   const { data, error, isFetching, refetch } = useQuery({
@@ -41,16 +37,20 @@ export function Sql() {
       setTook(performance.now() - started.current);
       return table;
     },
-    enabled: Boolean(at.sql),
+    enabled: Boolean(at.sql) && isAsked,
     staleTime: Infinity,
     refetchOnWindowFocus: false,
     retry: false,
   });
+  const choose = (sql: string) => {
+    ask("sql", sql);
+    if (sql !== at.sql) change({ sql }, { push: true });
+  };
   const run = () => {
     const sql = typed.trim();
     if (sql === "") return;
-    if (sql === at.sql) void refetch();
-    else change({ sql }, { push: true });
+    if (sql === at.sql && isAsked) void refetch();
+    else choose(sql);
   };
   return (
     <div className="fill sql">
@@ -61,12 +61,14 @@ export function Sql() {
           <div className="row">
             <button type="submit" className="btn primary" disabled={typed.trim() === "" || isFetching}>{isFetching ? "Running…" : "Run"}<kbd>Ctrl ↵</kbd></button>
             <span className="soft small" role="status">{data && !isFetching ? `${counted(data.rows.length, "row")}${data.truncated ? ", cut" : ""}${took === null ? "" : ` in ${duration(took)}`}` : ""}</span>
-            {data ? <button type="button" className="btn tiny end" onClick={() => saveText("query.csv", "text/csv", [data.columns, ...data.rows].map((row) => (row as Cells).map(csv).join(",")).join("\r\n"))}><Icon name="download" />CSV</button> : null}
+            {data ? <button type="button" className="btn tiny end" onClick={() => saveText("query.csv", "text/csv", csv([data.columns, ...data.rows] as readonly Cells[]))}><Icon name="download" />CSV</button> : null}
           </div>
         </form>
-        {error ? <div><Problem error={error} /></div> : isFetching ? <Loading /> : data ? <Result table={data} /> : (
+        {error ? <div><Problem error={error} /></div> : isFetching ? <Loading /> : data ? <Result table={data} /> : at.sql && !isAsked ? (
+          <Empty icon="search" title="Not run yet">This query came with the address. A query is recorded as yours: read it, and then run it.</Empty>
+        ) : (
           <div className="stack"><p className="soft">SQLite’s dialect, one SELECT, reading alone. Each query is recorded. To begin with:</p>
-            {EXAMPLES.map(([says, sql]) => <button key={says} type="button" className="link" onClick={() => { setTyped(sql); change({ sql }, { push: true }); }}>{says}</button>)}
+            {EXAMPLES.map(([says, sql]) => <button key={says} type="button" className="link" onClick={() => { setTyped(sql); choose(sql); }}>{says}</button>)}
           </div>
         )}
       </div>

@@ -1,7 +1,7 @@
 import { useMemo } from "react";
 import { duration } from "../../lib/time";
 import { score } from "../../lib/units";
-import type { Mark } from "../../lib/text";
+import { plainLine, type Mark } from "../../lib/text";
 import { Icon, KIND_ICON } from "../../ui/icons";
 import { Badge } from "../../ui/parts";
 import { Rec, RecBlock, When, type Found } from "../../ui/text";
@@ -60,7 +60,7 @@ function Piece({ piece, event, detection }: { piece: TracePiece; event: TraceEve
         {said ? <span>{said}</span> : null}
         <Rec text={piece.name} className="mono" />
         {piece.failed ? <Badge tone="critical">failed</Badge> : null}
-        {found.length > 0 ? <span className="row-wrap end">{found.map((each) => <Badge key={each.key} tone={each.score >= 0.8 ? "high" : "medium"} square title={each.rules.join(", ")}>{each.says} <span className="num">{score(each.score)}</span></Badge>)}</span> : null}
+        {found.length > 0 ? <span className="row-wrap end">{found.map((each) => <Badge key={each.key} tone={each.score >= 0.8 ? "high" : "medium"} square title={plainLine(each.rules.join(", "))}>{each.says} <span className="num">{score(each.score)}</span></Badge>)}</span> : null}
       </div>
       {piece.text === null || piece.text === undefined
         ? <div className="veiled"><Icon name="veil" />{piece.content_id ? "not shown" : "erased, or never recorded"}</div>

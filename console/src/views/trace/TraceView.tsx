@@ -8,7 +8,8 @@ import { duration } from "../../lib/time";
 import { count, counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
 import { Choice, Empty, Grade, Loading, Problem, Sev, SEVERITIES } from "../../ui/parts";
-import { Reveal, useReason } from "../../ui/reveal";
+import { Reveal } from "../../ui/reveal";
+import { useReason } from "../../lib/reasons";
 import { Rec, When } from "../../ui/text";
 import { Conversation } from "./Conversation";
 import { EventFacts } from "./EventFacts";
@@ -28,7 +29,7 @@ type View = (typeof VIEWS)[number]["value"];
 export function TraceView() {
   const [at, change] = useAt<Name>();
   const id = at.id ?? "";
-  const [reason, setReason] = useReason();
+  const [reason, setReason] = useReason(`trace ${id}`);
   const mayRead = useMay("content.read");
   const { data, error, isPending, refetch } = useTrace(id, mayRead ? reason : null);
   const view = (VIEWS.some((each) => each.value === at.view) ? at.view : "conversation") as View;

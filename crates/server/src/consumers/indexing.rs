@@ -157,7 +157,10 @@ impl Indexer<'_> {
         }
         let missing = store.missing().clone();
         let days = missing.keys().map(String::as_str).collect::<Vec<_>>().join(", ");
-        tracing::error!(days, "days of the store were removed or replaced; they are built again from the record");
+        tracing::error!(
+            days,
+            "days of the store were removed, replaced or written by an older version of the program; they are built again from the record"
+        );
         for (day, end) in &missing {
             if !self.mend(day, *end)? {
                 // They are missed again at the next start.

@@ -127,6 +127,7 @@ pub(crate) async fn revoke_key(
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct ProofQuery {
     challenge: String,
 }

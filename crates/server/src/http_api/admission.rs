@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, Request};
+use axum::extract::{ConnectInfo, MatchedPath, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -39,6 +39,12 @@ const KEY_NEEDED: &str = "a key is needed: send `Authorization: Bearer wk_...` o
 
 /// Live updates.
 pub(super) const LIVE_PATH: &str = "/api/live";
+
+/// What a page asks all the time, to show how the record stands.
+const PULSE_PATH: &str = "/api/pulse";
+
+/// With it (`1`) a page says that a timer asks, and nobody who is there.
+const BACKGROUND_HEADER: HeaderName = HeaderName::from_static("x-watchkeeper-background");
 
 /// Carries a key where `Authorization` is somebody else's.
 const KEY_HEADER: HeaderName = HeaderName::from_static("x-watchkeeper-key");
@@ -83,13 +89,19 @@ impl Api {
 
     /// Who has signed in at the console.
     fn by_session(&self, request: &Request) -> Option<Caller> {
-        let path = request.uri().path();
-        let counts = if path == sign_in::SIGN_IN_PATH || path == LIVE_PATH { Counts::Not } else { Counts::AsUse };
-        let sign_in::SignedIn { id, holder, .. } = self.sessions.of(request.headers(), counts)?;
+        let sign_in::SignedIn { id, holder, .. } = self.sessions.of(request.headers(), counts_of(request))?;
         let mut caller = self.caller_of(holder)?;
         caller.asker.session = Some(id);
         Some(caller)
     }
+}
+
+/// Whether a request shows that somebody is there. What says of itself that nobody asked for it can only make a sign-in end sooner, so that
+/// word needs no trust.
+fn counts_of(request: &Request) -> Counts {
+    let is_by_itself = matches!(request.uri().path(), sign_in::SIGN_IN_PATH | LIVE_PATH | PULSE_PATH);
+    let is_background = request.headers().get(&BACKGROUND_HEADER).is_some_and(|value| value != "0");
+    if is_by_itself || is_background { Counts::Not } else { Counts::AsUse }
 }
 
 /// Whether a request that a cookie may come with is the console's own. The cookie is `SameSite=Strict`, but a page on another port of this
@@ -222,6 +234,34 @@ fn is_strange(host: &str, hosts: &HashSet<String>) -> bool {
     is_public && host.parse::<std::net::IpAddr>().is_err() && !hosts.contains(host)
 }
 
+/// Routes that take parameters; those say themselves which.
+const WITH_PARAMETERS: [&str; 16] = [
+    "/api/detections",
+    "/api/detections/groups",
+    "/api/detections/{id}",
+    "/api/entities",
+    "/api/events",
+    "/api/holds/{name}",
+    "/api/live",
+    "/api/models",
+    "/api/overview",
+    "/api/proof",
+    "/api/rules/coverage",
+    "/api/search",
+    "/api/sessions",
+    "/api/tail",
+    "/api/tokens",
+    "/api/trace/{*id}",
+];
+
+/// The first parameter of a request whose route takes none.
+fn unknown_parameter(request: &Request) -> Option<String> {
+    let query = request.uri().query().filter(|query| !query.is_empty())?;
+    let route = request.extensions().get::<MatchedPath>()?;
+    let name = || query.split(['=', '&']).next().unwrap_or_default().chars().take(80).collect();
+    (!WITH_PARAMETERS.contains(&route.as_str())).then(name)
+}
+
 pub(super) fn guarded(router: Router, api: &Arc<Api>, access: Access) -> Router {
     let api = api.clone();
     router.layer(middleware::from_fn(move |request: Request, next: Next| {
@@ -240,6 +280,13 @@ pub(super) fn guarded(router: Router, api: &Arc<Api>, access: Access) -> Router 
                 return ApiError::new(StatusCode::FORBIDDEN, message).into_response();
             }
             let caller = by_key.or_else(|| api.by_session(&request));
+            // What sensors send comes from everywhere, with whatever is put behind an address there.
+            if access != Access::Send
+                && caller.is_some()
+                && let Some(name) = unknown_parameter(&request)
+            {
+                return ApiError::bad_request(format!("{name:?}: this route takes no parameters")).into_response();
+            }
             let needed = if access == Access::Send { SENSOR_KEY_NEEDED } else { KEY_NEEDED };
             admit(caller, access, needed, request, next).await
         }
@@ -286,6 +333,43 @@ mod tests {
             let request = request.body(axum::body::Body::empty()).unwrap();
             assert_eq!(is_same_origin(request.headers(), request.uri()), is_good, "{headers:?}");
         }
+    }
+
+    #[test]
+    fn what_a_page_asks_by_itself_keeps_nobody_signed_in() {
+        for (path, header, counts) in [
+            ("/api/overview", None, Counts::AsUse),
+            ("/api/overview", Some("0"), Counts::AsUse),
+            ("/api/overview", Some("1"), Counts::Not),
+            ("/api/detections?state=open", Some("1"), Counts::Not),
+            ("/api/pulse", None, Counts::Not),
+            ("/api/live?tool=x", None, Counts::Not),
+            ("/api/session", None, Counts::Not),
+        ] {
+            let request = axum::http::Request::builder().uri(path);
+            let request = header.into_iter().fold(request, |request, value| request.header(&BACKGROUND_HEADER, value));
+            assert_eq!(counts_of(&request.body(axum::body::Body::empty()).unwrap()), counts, "{path} {header:?}");
+        }
+    }
+
+    #[test]
+    fn the_routes_that_take_parameters_are_those_of_the_contract() {
+        let contract: serde_json::Value = serde_json::from_str(&super::super::openapi::document()).unwrap();
+        let mut published = HashSet::new();
+        for (path, methods) in contract["paths"].as_object().unwrap() {
+            let takes = |method: &serde_json::Value| {
+                let parameters = method["parameters"].as_array().into_iter().flatten();
+                parameters.into_iter().any(|parameter| parameter["in"] == "query")
+            };
+            let route = if path == "/api/trace/{id}" { "/api/trace/{*id}" } else { path };
+            // Browsers go there without a key.
+            if !path.starts_with("/api/session/") && methods.as_object().unwrap().values().any(takes) {
+                published.insert(route.to_owned());
+            }
+        }
+        // For the program's own commands.
+        published.extend(["/api/proof".to_owned(), "/api/tail".to_owned()]);
+        assert_eq!(published, HashSet::from(WITH_PARAMETERS.map(str::to_owned)));
     }
 
     #[test]

@@ -83,6 +83,11 @@ impl ApiError {
         Self::new(StatusCode::TOO_MANY_REQUESTS, message.into())
     }
 
+    /// With when it may be otherwise.
+    pub(crate) fn with_retry_after(self, after: Duration) -> Self {
+        Self { retry_after: Some(after), ..self }
+    }
+
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, message.into())
     }

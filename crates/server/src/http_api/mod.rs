@@ -7,6 +7,7 @@ mod console;
 mod drills;
 mod error;
 mod evaluations;
+mod kept;
 mod lifecycle;
 mod log_key;
 mod mcp;
@@ -28,6 +29,7 @@ use axum::http::{HeaderName, HeaderValue, header};
 use axum::middleware;
 use axum::response::Response;
 use event::{Event, Kind, Proof, attr};
+use keys::KeysError;
 
 use self::admission::NOT_VALID;
 pub(crate) use self::admission::{note_refused_by_proxy, require_gateway_key, require_key};
@@ -45,7 +47,7 @@ use crate::node::{Node, internal};
 use crate::peer::Ends;
 use crate::run_file::ServerProof;
 use crate::running::Addresses;
-use crate::triage::{Triage, TriageError};
+use crate::triage::Triage;
 use crate::watchman;
 
 /// The name that the caller gives for themselves; nobody checks it.
@@ -70,6 +72,8 @@ pub(crate) struct Api {
     live: Arc<Hub>,
     /// Readers of the store that are open: to open one takes milliseconds.
     readers: Arc<Readers>,
+    /// What is made once for everybody who asks.
+    kept: console::overview::KeptAnswers,
     /// The rules in force, as lists show them.
     rules_shown: console::rules::Shown,
     refusals: Refusals,
@@ -108,11 +112,12 @@ impl Caller {
 }
 
 impl Api {
-    pub(crate) fn new(node: Arc<Node>, keys: Arc<ApiKeys>, local_token: String, oidc: Option<Oidc>) -> Result<Self, TriageError> {
+    pub(crate) fn new(node: Arc<Node>, keys: Arc<ApiKeys>, local_token: String, oidc: Option<Oidc>) -> Result<Self, KeysError> {
         let proof = ServerProof::new(node.keyring())?;
         let (sessions, refusals, covered) = (sign_in::Sessions::default(), Refusals::default(), Answered::default());
-        let triage = Arc::new(Triage::open(node.data(), node.keyring())?);
+        let triage = node.triage().clone();
         let (live, readers, rules_shown) = (Arc::default(), Arc::default(), console::rules::Shown::default());
+        let kept = console::overview::KeptAnswers::default();
         Ok(Self {
             node,
             keys,
@@ -125,6 +130,7 @@ impl Api {
             triage,
             live,
             readers,
+            kept,
             rules_shown,
             covered,
         })
@@ -204,8 +210,6 @@ impl Api {
         self.keys.by_id(id)
     }
 }
-
-pub(crate) use self::console::span::time_of;
 
 /// Every route of the console's origin.
 pub(crate) fn router(api: Arc<Api>) -> Router {

@@ -179,6 +179,7 @@ pub(crate) async fn providers(State(api): State<Arc<Api>>) -> Json<Providers> {
 
 /// Where to after a sign-in.
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct StartQuery {
     /// A path of the console; default `/`.

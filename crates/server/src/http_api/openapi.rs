@@ -24,7 +24,7 @@ pub(crate) enum Refused {
 #[openapi(
     info(title = "Watchkeeper", description = "The HTTP API of the console and for programs. `docs/reference/api.md` says more.", license(name = "Apache-2.0", identifier = "Apache-2.0")),
     paths(
-        sign_in::sign_in, sign_in::sign_out, oidc::providers, oidc::start, oidc::callback, session::session, overview::overview, live::live, events::events, events::event, events::sessions,
+        sign_in::sign_in, sign_in::sign_out, oidc::providers, oidc::start, oidc::callback, session::session, overview::overview, overview::pulse, live::live, events::events, events::event, events::sessions,
         read::trace, read::search, read::query, searches::schema, searches::list, searches::create, searches::remove,
         detections::detections, detections::groups, detections::detection, detections::similar, detections::triage, detections::triage_one,
         suppressions::list, suppressions::create, suppressions::end, entities::entities, entities::entity, usage::models, usage::tokens,

@@ -32,6 +32,9 @@ const READ_REASON: Key = Key::of("watchkeeper.read.reason");
 /// How long a live request waits for something new before it answers with nothing.
 const LIVE_WAIT: Duration = Duration::from_secs(15);
 
+/// When to ask again where too many read the store.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
 /// How often a live request looks for something new.
 const LIVE_POLL: Duration = Duration::from_millis(100);
 
@@ -64,7 +67,8 @@ impl Api {
         }
     }
 
-    /// The same of a caller who asks for contents where they need not be shown, with the reason that they give.
+    /// The same of a caller who asks for contents where they need not be shown, with the reason that they give: somebody who has signed in
+    /// must.
     pub(super) async fn note_reveal(
         &self,
         caller: &Caller,
@@ -77,7 +81,13 @@ impl Api {
             return Err(ApiError::new(StatusCode::FORBIDDEN, message));
         }
         let mut event = read_event(&caller.asker, action, object);
-        if let Some(reason) = reason.map(str::trim).filter(|reason| !reason.is_empty()) {
+        let reason = reason.map(str::trim).filter(|reason| !reason.is_empty());
+        // Whoever holds a key wrote a program, which says in its own way what it is for.
+        if reason.is_none() && caller.asker.session.is_some() {
+            let message = "reason: whoever has signed in says why they read texts; say it, or ask with texts=false";
+            return Err(ApiError::bad_request(message));
+        }
+        if let Some(reason) = reason {
             if reason.len() > REASON_BYTES_MAX {
                 return Err(ApiError::bad_request(format!("reason: {} bytes, at most {REASON_BYTES_MAX} can be", reason.len())));
             }
@@ -95,8 +105,12 @@ impl Api {
         work: impl FnOnce(&store::Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let (node, readers) = (self.node.clone(), self.readers.clone());
+        let Some(room) = readers.room().await else {
+            let message = "the store is being read by as many as it can be; ask again";
+            return Err(ApiError::too_many(message).with_retry_after(RETRY_AFTER));
+        };
         readers.watch();
-        let result = tokio::task::spawn_blocking(move || readers.with(&node, work).map_err(QueryError::from)?).await;
+        let result = tokio::task::spawn_blocking(move || readers.with(&node, room, work).map_err(QueryError::from)?).await;
         result.map_err(ApiError::stopped)?.map_err(ApiError::from)
     }
 }
@@ -157,10 +171,8 @@ struct Status {
     description = "Role: auditor.",
 )]
 pub(crate) async fn status(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
-    let counts = api.read(|reader| reader.counts()).await?;
     let node = api.node.clone();
-    let watch = tokio::task::spawn_blocking(move || node.standing()).await;
-    let watch = watch.map_err(ApiError::stopped)??;
+    let (counts, watch) = api.read(move |reader| Ok((reader.counts()?, node.standing_by(reader)?))).await?;
     let status = Status {
         version: env!("CARGO_PKG_VERSION"),
         progress: api.node.progress(),
@@ -177,6 +189,7 @@ pub(crate) async fn status(State(api): State<Arc<Api>>) -> Result<Response, ApiE
 }
 
 #[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
 struct TailQuery {
     after: Option<u64>,
     limit: Option<usize>,
@@ -232,6 +245,7 @@ pub(crate) async fn query(
 
 /// What is looked for.
 #[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct SearchQuery {
     /// The words; as it stands, between double quotes.

@@ -6,11 +6,11 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::extract::{ConnectInfo, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use event::{Client, Kind, attr};
@@ -22,6 +22,7 @@ use super::openapi::Refused;
 use super::{Api, ApiError, Body, Caller, NOT_VALID};
 use crate::access::{Access, Role};
 use crate::asker::{Asker, Person, client_of};
+use crate::listen::OverTls;
 use crate::node::internal;
 use crate::secrets;
 
@@ -230,8 +231,12 @@ fn cookie(headers: &HeaderMap) -> Option<&str> {
 /// The header that gives a browser the token of its sign-in. `Strict`: no other site's page makes a browser send it; the console's pages
 /// themselves need no cookie, and what they ask is of the same site. `is_https` is whether browsers come to the console by https only.
 pub(super) fn session_cookie(token: &str, is_https: bool) -> String {
+    cookie_for(token, SESSION_LIFETIME, is_https)
+}
+
+fn cookie_for(token: &str, age: Duration, is_https: bool) -> String {
     let secure = if is_https { "; Secure" } else { "" };
-    format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}{secure}", SESSION_LIFETIME.as_secs())
+    format!("{COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}{secure}", age.as_secs())
 }
 
 /// The routes that need no key: signing in, and whether anything is recorded.
@@ -260,6 +265,7 @@ async fn health(State(api): State<Arc<Api>>) -> Response {
 pub(crate) async fn sign_in(
     State(api): State<Arc<Api>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    over_tls: Option<Extension<OverTls>>,
     headers: HeaderMap,
     uri: Uri,
     body: Body,
@@ -281,7 +287,7 @@ pub(crate) async fn sign_in(
         api.sessions.note_failure(peer.ip());
     }
     let started = key.as_ref().map(|key| api.sessions.start(Holder::Key(key.id.clone()))).transpose();
-    let started = started.map_err(|error| ApiError::bad_request(error.to_string()))?;
+    let started = started.map_err(|error| ApiError::stopped(format!("random generator: {error}")))?;
     let (token, id) = started.unzip();
     let caller = key.map(Caller::with_key);
     let outcome = match id.clone() {
@@ -293,7 +299,7 @@ pub(crate) async fn sign_in(
     let ((mut caller, token), id) = caller.zip(token).zip(id).ok_or_else(|| ApiError::unauthorized(NOT_VALID))?;
     caller.asker.session = Some(id);
     let info = SessionInfo::of(&api, &caller, Some((SESSION_LIFETIME, IDLE_TIMEOUT)));
-    Ok(([(header::SET_COOKIE, session_cookie(&token, false))], axum::Json(info)).into_response())
+    Ok(([(header::SET_COOKIE, session_cookie(&token, over_tls.is_some()))], axum::Json(info)).into_response())
 }
 
 /// Signs out.
@@ -308,6 +314,7 @@ pub(crate) async fn sign_in(
 pub(crate) async fn sign_out(
     State(api): State<Arc<Api>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    over_tls: Option<Extension<OverTls>>,
     headers: HeaderMap,
     uri: Uri,
 ) -> Result<Response, ApiError> {
@@ -315,7 +322,7 @@ pub(crate) async fn sign_out(
     if let Some(signed_in) = api.sessions.end(&headers) {
         note_sign_out(&api, signed_in, client_of(peer, &headers)).await;
     }
-    let gone = format!("{COOKIE}=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
+    let gone = cookie_for("", Duration::ZERO, over_tls.is_some());
     Ok(([(header::SET_COOKIE, gone)], StatusCode::NO_CONTENT).into_response())
 }
 

@@ -18,6 +18,7 @@ use super::noted_days::NotedDaysError;
 use super::target::Sessions;
 use crate::asker::Asker;
 use crate::pipeline::Pipeline;
+use crate::triage::Triage;
 
 /// Most records of one span: with the bytes below it bounds the memory of whoever reads the span.
 const SPAN_RECORDS_MAX: u64 = 100_000;
@@ -48,6 +49,7 @@ pub(crate) struct Archiver {
     pub(crate) store_keys: DataKeys,
     pub(crate) policy: Arc<KeptPolicy>,
     pub(crate) holds: Arc<Holds>,
+    pub(crate) triage: Arc<Triage>,
     /// How long records stay in an open file of the journal at the most.
     pub(crate) after: Duration,
     /// When the journal's newest file was begun, as far as this process knows.
@@ -279,6 +281,12 @@ impl Archiver {
         let cooled = store::drop_before(&self.data, &day, self.cold.end(), &restored, &self.store_keys)?;
         if !cooled.is_empty() {
             tracing::info!(days = cooled.len(), "days left the hot store; `watchkeeper restore` brings them back");
+        }
+        // Also what a crash has left of days before.
+        if let Some(from) = store::start_of(&day)
+            && let Err(error) = self.triage.forget_before(from)
+        {
+            tracing::warn!(%error, "what was decided of detections that left the hot store is still kept");
         }
         Ok(())
     }

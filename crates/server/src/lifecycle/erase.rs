@@ -10,7 +10,8 @@
 //! 4. the detector sees what was before the line, and waits; everything is archived, and what goes is sought again: what is of the
 //!    person before the line, and the detections that rest on that, wherever they are (`Planned`);
 //! 5. each segment that holds something of it is written anew under a new key, and its old key is destroyed (`Rewritten`);
-//! 6. the days of the store that hold something of it are built anew from the archive, and the detector begins anew (`Rebuilt`);
+//! 6. the days of the store that hold something of it are built anew from the archive, and the detector begins anew; what people decided
+//!    names the person no more (`Rebuilt`);
 //! 7. keys of the person that were found behind the line go, too (`Forgotten`);
 //! 8. the list of what is gone, as the archive shows it then, gets its name, and the tombstone is recorded (`Tombstoned`);
 //! 9. the plan is destroyed.
@@ -40,6 +41,7 @@ use super::retention::Policy;
 use super::target::Target;
 use crate::consumers::{Consumers, DetectorHeld};
 use crate::pipeline::Pipeline;
+use crate::triage::Triage;
 
 /// Directory of the lists of what was erased, below the archive's.
 pub(crate) const TOMBSTONES_DIR: &str = "tombstones";
@@ -70,6 +72,7 @@ pub(crate) struct Eraser<'n> {
     pub(crate) keyring: &'n Keyring,
     pub(crate) pipeline: &'n Pipeline,
     pub(crate) consumers: &'n Consumers,
+    pub(crate) triage: &'n Triage,
     /// A phase behind which the erasure ends as a crash would end it.
     #[cfg(test)]
     pub(crate) stop_behind: Option<Phase>,
@@ -157,6 +160,9 @@ pub enum EraseError {
     /// The erasures in the keyring.
     #[error(transparent)]
     Job(#[from] JobError),
+    /// What people decided cannot be read.
+    #[error("what people decided: {0}; the erasure goes on at the next start, or when the next one is asked for")]
+    Triage(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// A record has no leaf: `verify` names it as well.
     #[error("record {seq} cannot be redacted: {source}")]
     Leaf {
@@ -256,6 +262,7 @@ impl Eraser<'_> {
             if let Some(earliest) = plan.earliest {
                 self.consumers.rebuild_store(earliest, CATCH_UP).map_err(EraseError::Consumer)?;
             }
+            self.forget_decisions(&job.target, &plan)?;
             phase = Phase::Rebuilt;
             self.reached(request, phase)?;
         }
@@ -454,6 +461,21 @@ impl Eraser<'_> {
                 erased.locked += rewritten.locked.len() as u64;
             }
         }
+        Ok(())
+    }
+
+    /// Takes the person out of what people decided.
+    fn forget_decisions(&self, target: &Target, plan: &Plan) -> Result<(), EraseError> {
+        let target = target.clone().with_sessions(&plan.sessions);
+        let sanitizer = self.pipeline.sanitizer();
+        // People who sign in, and holders of keys, stand there by the names that they have elsewhere.
+        let is_named = |text: &str| {
+            target.is_named_in(text)
+                || sanitizer.name(text).as_str() == target.user()
+                || target.is_named_in(sanitizer.text(text).text.as_str())
+        };
+        let went = self.triage.erase(&is_named, &plan.ids).map_err(|error| EraseError::Triage(error.into()))?;
+        tracing::info!(went, "what people decided is erased");
         Ok(())
     }
 

@@ -213,6 +213,7 @@ impl Node {
             keyring: self.keyring(),
             pipeline: self.pipeline(),
             consumers: self.consumers(),
+            triage: self.triage(),
             #[cfg(test)]
             stop_behind: None,
         })

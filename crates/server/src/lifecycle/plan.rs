@@ -15,8 +15,13 @@ use super::protect::{Keeper, Protection};
 use super::target::{Sessions, Target};
 use crate::pipeline::Pipeline;
 
-/// The one field of the program's own records that somebody else wrote: what was asked for in a read.
+/// What somebody else wrote in the program's own records: what was asked for in a read.
 const ASKED_FOR: &str = "/attributes/db.collection.name";
+
+/// The same of what people decided about detections: whom a suppression is about, notes, searches. That it was decided, and by whom, stays.
+const DECIDED: [&str; 2] = ["/attributes/watchkeeper.admin.before", "/attributes/watchkeeper.admin.after"];
+/// The events that have it, by the beginning of their names.
+const DECISIONS: [&str; 3] = ["detection.", "suppression.", "search."];
 
 /// Fields in which a name can stand: whoever is said to act, free text, and attributes but for those below.
 const NAMING: [&str; 8] = [
@@ -324,8 +329,9 @@ impl<'a> Knife<'a> {
 
     /// Takes out of a record what goes, and says what that was.
     pub(crate) fn cut(&self, stored: &mut StoredRecord, owned: bool) -> Result<Vec<String>, LeafError> {
-        if event_of(stored).is_some_and(|event| is_audit(&event)) {
-            let asked = |path: &str, value: &[u8]| path == ASKED_FOR && self.names(value);
+        if let Some(event) = event_of(stored).filter(is_audit) {
+            let decides = event.kind == Kind::Admin && DECISIONS.iter().any(|name| event.name.as_str().starts_with(name));
+            let asked = |path: &str, value: &[u8]| (path == ASKED_FOR || decides && DECIDED.contains(&path)) && self.names(value);
             return stored.redact(&Redaction { event: false, field: &asked, content: self.content, tokens: &self.none });
         }
         let named = |path: &str, value: &[u8]| can_name(path) && self.names(value);

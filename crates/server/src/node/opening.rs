@@ -37,6 +37,7 @@ use crate::rules::{KeptRulesError, Rules, kept_rules};
 use crate::sanitizing::{self, SanitizingError};
 use crate::signatures::{LOOK, SignatureError, Signatures};
 use crate::tool_pins::ToolPins;
+use crate::triage::Triage;
 use crate::watchman;
 
 /// What a node is told when it is opened.
@@ -162,6 +163,9 @@ pub enum NodeError {
         /// Why.
         source: std::io::Error,
     },
+    /// What people decided has no place, not even in memory.
+    #[error("what people decide: {0}")]
+    Triage(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The consumers did not finish.
     #[error("{0}")]
     Consumer(String),
@@ -218,6 +222,14 @@ impl Node {
             pipeline.record_blocking(unrecorded, &|| false).map_err(LogKeyError::from)?;
             log_keys::note_recorded(&keyring, rotations)?;
         }
+        let triage = Triage::open_or_without(&data, &keyring).map_err(|error| NodeError::Triage(error.into()))?;
+        if let Some(lost) = triage.lost() {
+            notes.push(lost.to_string());
+            let recorded = pipeline.record_blocking(vec![lost.event()], &|| false);
+            recorded
+                .map_err(|error| NodeError::Consumer(format!("cannot record what was lost of what people decided: {error}")))?;
+        }
+        let triage = Arc::new(triage);
         let policy = Arc::new(kept_policy(&keyring, settings, newest_at_open, &pipeline)?);
         let holds = Arc::new(Holds::open(keyring.clone())?);
         let archiver = Arc::new(Mutex::new(Archiver {
@@ -229,6 +241,7 @@ impl Node {
             store_keys: store_keys.clone(),
             policy: policy.clone(),
             holds: holds.clone(),
+            triage: triage.clone(),
             after: settings.archive_after.unwrap_or_default(),
             file_since: Instant::now(),
             swept: None,
@@ -260,6 +273,7 @@ impl Node {
         }
         Ok(Self {
             data,
+            triage,
             tool_pins,
             signatures,
             rules,

@@ -1,15 +1,23 @@
 //! The file: SQLCipher, under a key of the keyring.
 
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use event::Timestamp;
 use keys::{Keyring, Secret};
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::{TriageError, people};
 use crate::data_dir::DataDir;
 
 /// The file below `state/`.
 const FILE: &str = "triage.db";
+
+/// What a file that could not be read has behind its name; the time of that follows.
+const UNREADABLE: &str = ".unreadable-";
+
+/// What SQLite keeps beside the file.
+const BESIDE: [&str; 3] = ["", "-wal", "-shm"];
 
 /// The keyring's name of its key.
 const KEY: &str = "triage database key";
@@ -43,13 +51,73 @@ pub(super) fn open(data: &DataDir, keyring: &Keyring) -> Result<Connection, Tria
     let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     match found {
         SCHEMA_VERSION => {}
-        0 => connection
-            .execute_batch(&format!("BEGIN;{TABLES}{};PRAGMA user_version = {SCHEMA_VERSION};COMMIT;", people::TABLE))?,
+        0 => create(&connection)?,
         // Before there were people.
         1 => connection.execute_batch(&format!("BEGIN;{};PRAGMA user_version = {SCHEMA_VERSION};COMMIT;", people::TABLE))?,
         found => return Err(TriageError::Schema { found, known: SCHEMA_VERSION }),
     }
     Ok(connection)
+}
+
+/// One that is empty and lies nowhere.
+pub(super) fn in_memory() -> Result<Connection, TriageError> {
+    let connection = Connection::open_in_memory()?;
+    create(&connection)?;
+    Ok(connection)
+}
+
+/// Whether what lies there cannot be read by this program, and will not be tomorrow either. Where the system only refuses it now (a disk
+/// that is full, a file that somebody else holds) the file is left where it is.
+pub(super) fn is_unreadable(error: &TriageError) -> bool {
+    match error {
+        TriageError::Schema { .. } | TriageError::Form(_) => true,
+        TriageError::Database(error) => {
+            // A table or a column that is not there, a value of another type: somebody else's file.
+            let is_another = matches!(
+                error,
+                rusqlite::Error::FromSqlConversionFailure(..)
+                    | rusqlite::Error::InvalidColumnType(..)
+                    | rusqlite::Error::SqlInputError { .. }
+            );
+            let codes = [ErrorCode::NotADatabase, ErrorCode::DatabaseCorrupt, ErrorCode::Unknown];
+            is_another || error.sqlite_error_code().is_some_and(|code| codes.contains(&code))
+        }
+        _ => false,
+    }
+}
+
+/// Moves what cannot be read out of the way, and gives where it lies then.
+pub(super) fn set_aside(data: &DataDir) -> std::io::Result<PathBuf> {
+    let path = data.state(FILE);
+    let to = files::beside(&path, &format!("{UNREADABLE}{}", Timestamp::now().rfc3339().replace(':', "-")));
+    for suffix in BESIDE {
+        match fs::rename(files::beside(&path, suffix), files::beside(&to, suffix)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    files::sync_dir(&data.path().join("state"))?;
+    Ok(to)
+}
+
+/// Removes what was moved out of the way. Gives how many files that were.
+pub(super) fn remove_set_aside(state: &Path) -> std::io::Result<usize> {
+    let mut removed = 0;
+    for entry in fs::read_dir(state)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(&format!("{FILE}{UNREADABLE}")) {
+            files::remove(&entry.path())?;
+            removed += 1;
+        }
+    }
+    if removed > 0 {
+        files::sync_dir(state)?;
+    }
+    Ok(removed)
+}
+
+fn create(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(&format!("BEGIN;{TABLES}{};PRAGMA user_version = {SCHEMA_VERSION};COMMIT;", people::TABLE))
 }
 
 fn connect(path: &Path, key: &Secret) -> rusqlite::Result<Connection> {
@@ -62,6 +130,8 @@ fn connect(path: &Path, key: &Secret) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "journal_mode", "wal")?;
     // What people decided is on disk when they are told so.
     connection.pragma_update(None, "synchronous", "full")?;
+    // What is removed is overwritten: an erasure removes names.
+    connection.pragma_update(None, "secure_delete", "on")?;
     connection.busy_timeout(BUSY_WAIT)?;
     Ok(connection)
 }

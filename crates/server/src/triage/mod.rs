@@ -1,17 +1,21 @@
 //! What people decide: states of detections, suppressions, saved searches; and who of them has signed in. In a database of its own (`DIR/state/triage.db`, SQLCipher): it
-//! is not derived from the record and outlives the hot store's days. Each change is an `admin` event of the record, too.
+//! is not derived from the record. What was decided of a detection is kept as long as the hot store has its day. Each change is an `admin`
+//! event of the record, too. Recording never waits for any of it: a database that cannot be read is set aside.
 
 mod database;
+mod erasure;
 mod people;
 mod searches;
 mod suppressions;
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use event::Timestamp;
+use event::{Event, EventId, Kind, Timestamp, attr};
 use keys::{Keyring, KeysError};
 use rusqlite::{Connection, params};
+use sanitize::Sanitizer;
 use serde::{Deserialize, Serialize};
 use store::{DetectionRecord, Marked, Marks, State};
 use utoipa::ToSchema;
@@ -19,8 +23,8 @@ use utoipa::ToSchema;
 use crate::data_dir::DataDir;
 
 pub(crate) use self::people::KnownPerson;
-pub(crate) use self::searches::{NewSearch, SavedSearch};
-pub(crate) use self::suppressions::{NewSuppression, SuppressedEntity, Suppression};
+pub(crate) use self::searches::{NewSearch, SavedSearch, SearchView};
+pub(crate) use self::suppressions::{NewSuppression, Suppression};
 
 /// Longest note, in bytes.
 const NOTE_BYTES_MAX: usize = 8 * 1024;
@@ -31,8 +35,14 @@ const NAME_BYTES_MAX: usize = 256;
 /// Longest reason of a suppression, in bytes.
 const REASON_BYTES_MAX: usize = 1_024;
 
-/// Changes of one detection that are kept.
+/// Changes of one detection that are kept; beyond them the oldest go. The record has them all.
 const CHANGES_MAX: i64 = 1_000;
+
+/// Detections of which it is kept what was decided, some 200 bytes of memory each; beyond them those go that were changed the longest ago.
+const MARKS_MAX: usize = 200_000;
+
+/// How many are let go of at once beyond that, so that not each change costs a look at all of them.
+const MARKS_LET_GO: usize = 1_000;
 
 /// Why a detection is closed. The names are OCSF's (`verdict_id` of a finding).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -135,12 +145,59 @@ pub(crate) enum TriageError {
     /// The system gives no random numbers.
     #[error("random generator: {0}")]
     Random(std::io::Error),
+    /// The database could not be opened when the server started.
+    #[error("nothing that people decide can be kept: {0}; mend that and start the server again")]
+    Unusable(String),
+    /// A file that was set aside cannot be removed.
+    #[error("state/: what was set aside of triage.db cannot be removed: {0}")]
+    SetAside(std::io::Error),
 }
+
+impl Lost {
+    /// What the record says of it.
+    pub(crate) fn event(&self) -> Event<String> {
+        let mut event = crate::node::internal(Kind::Admin, "triage.lost");
+        event.set(attr::EVENT_ACTION, "start");
+        event.set(attr::EVENT_OUTCOME, "failure");
+        event.set(attr::ADMIN_OBJECT, self.to_string().as_str());
+        event
+    }
+}
+
+impl std::fmt::Display for Lost {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { why, lies } = self;
+        match lies {
+            Some(lies) => {
+                let name = lies.file_name().unwrap_or_default().display();
+                write!(f, "{LOST} ({why}); the file is state/{name} now, and the server began without any")
+            }
+            None => write!(f, "{LOST} ({why}), and nothing can be decided before the server is started without this error"),
+        }
+    }
+}
+
+/// What a log line says of a database that is not there.
+const LOST: &str = "what people decided of detections, their suppressions and searches cannot be read";
 
 /// What people have decided.
 pub(crate) struct Triage {
     database: Mutex<Connection>,
     standing: RwLock<Standing>,
+    state_dir: PathBuf,
+    /// Why nothing can be kept, where that is so: then it is empty.
+    unusable: Option<String>,
+    /// What the start found, where that is not what the last run left.
+    lost: Option<Lost>,
+}
+
+/// That what people decided is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Lost {
+    /// Why it cannot be read.
+    pub(crate) why: String,
+    /// Where it lies now, if it was moved out of the way.
+    pub(crate) lies: Option<PathBuf>,
 }
 
 /// What lists need of it, in memory: lists look at thousands of detections.
@@ -152,39 +209,65 @@ struct Standing {
 }
 
 impl Triage {
-    /// Opens the database of a data directory, and makes it where there is none.
-    pub(crate) fn open(data: &DataDir, keyring: &Keyring) -> Result<Self, TriageError> {
-        let database = database::open(data, keyring)?;
-        let standing = Standing { marks: read_marks(&database)?, suppressions: suppressions::read(&database)? };
-        Ok(Self { database: Mutex::new(database), standing: RwLock::new(standing) })
+    /// Opens the database of a data directory, and makes it where there is none. One that cannot be read is set aside, and where none can
+    /// be had nothing is kept: only where the keyring fails, or there is no memory, this does.
+    pub(crate) fn open_or_without(data: &DataDir, keyring: &Keyring) -> Result<Self, TriageError> {
+        let error = match Self::open(data, keyring) {
+            Err(error) if !matches!(error, TriageError::Keys(_)) => error,
+            done => return done,
+        };
+        let mut lost = Lost { why: error.to_string(), lies: None };
+        let mut trouble = lost.why.clone();
+        if database::is_unreadable(&error) {
+            match database::set_aside(data) {
+                Ok(lies) => {
+                    tracing::error!(%error, lies = %lies.display(), "{LOST}; it is set aside, and the server begins without any");
+                    lost.lies = Some(lies);
+                    match Self::open(data, keyring) {
+                        Ok(empty) => return Ok(Self { lost: Some(lost), ..empty }),
+                        Err(error) => trouble = error.to_string(),
+                    }
+                }
+                Err(error) => trouble = format!("{trouble}; and it cannot be set aside: {error}"),
+            }
+        }
+        tracing::error!(
+            error = trouble,
+            "{LOST}, nor can anything be decided until the server is started again without this error"
+        );
+        Ok(Self { unusable: Some(trouble), lost: Some(lost), ..Self::of(database::in_memory()?, data)? })
     }
 
-    /// Looks whether a change is possible, before it is recorded.
-    pub(crate) fn check(patch: &TriagePatch) -> Result<(), TriageError> {
-        let TriagePatch { state, assignee, reason, note } = patch;
-        let refuse = |message: &str| Err(TriageError::Refused(message.to_owned()));
-        if state.is_none() && assignee.is_none() && note.is_none() {
-            return refuse("nothing changes: name a state, an assignee or a note");
-        }
-        if *state == Some(State::Closed) && reason.is_none() {
-            return refuse(
-                "reason: closing needs one of true_positive, false_positive, benign, test, duplicate, insufficient_data, other",
-            );
-        }
-        if *state != Some(State::Closed) && reason.is_some() {
-            return refuse("reason: it goes with the state closed alone");
-        }
-        if *reason == Some(Verdict::Other) && note.as_ref().is_none_or(|note| note.trim().is_empty()) {
-            return refuse("note: the reason `other` needs one");
-        }
-        at_most("assignee", assignee.as_deref().unwrap_or_default(), NAME_BYTES_MAX)?;
-        at_most("note", note.as_deref().unwrap_or_default(), NOTE_BYTES_MAX)
+    /// Opens the database of a data directory, and makes it where there is none.
+    pub(crate) fn open(data: &DataDir, keyring: &Keyring) -> Result<Self, TriageError> {
+        Self::of(database::open(data, keyring)?, data)
+    }
+
+    fn of(database: Connection, data: &DataDir) -> Result<Self, TriageError> {
+        let standing = RwLock::new(Standing::read(&database)?);
+        // An erasure will have to read all of it.
+        database.query_row("SELECT count(*) FROM changes", [], |_| Ok(()))?;
+        let state_dir = data.path().join("state");
+        Ok(Self { database: Mutex::new(database), standing, state_dir, unusable: None, lost: None })
+    }
+
+    /// What the start did not find.
+    pub(crate) fn lost(&self) -> Option<&Lost> {
+        self.lost.as_ref()
+    }
+
+    /// Looks whether a change is possible, before it is recorded, and sanitises what it says.
+    pub(crate) fn check(&self, patch: TriagePatch, sanitizer: &Sanitizer) -> Result<TriagePatch, TriageError> {
+        drop(self.writable()?);
+        let clean = |text: String| sanitizer.text(&text).text.to_string();
+        patch.check()?;
+        Ok(TriagePatch { assignee: patch.assignee.map(clean), note: patch.note.map(clean), ..patch })
     }
 
     /// Changes detections, which are there. Durable when it returns.
     pub(crate) fn change(&self, ids: &[String], patch: &TriagePatch, by: &str, by_name: Option<&str>) -> Result<(), TriageError> {
         let time = Timestamp::now().rfc3339();
-        let mut database = self.database();
+        let mut database = self.writable()?;
         let transaction = database.transaction()?;
         let mut changed = Vec::with_capacity(ids.len());
         for id in ids {
@@ -209,10 +292,62 @@ impl Triage {
             transaction
                 .prepare_cached("INSERT INTO changes(detection_id, change) VALUES (?1, ?2)")?
                 .execute(params![id, serde_json::to_string(&change)?])?;
+            transaction
+                .prepare_cached(
+                    "DELETE FROM changes WHERE id IN
+                     (SELECT id FROM changes WHERE detection_id = ?1 ORDER BY id DESC LIMIT -1 OFFSET ?2)",
+                )?
+                .execute(params![id, CHANGES_MAX])?;
             changed.push((id.clone(), mark));
         }
         transaction.commit()?;
         self.standing.write().unwrap_or_else(PoisonError::into_inner).marks.extend(changed);
+        self.let_go(database, MARKS_MAX)
+    }
+
+    /// Lets go of what was decided of the detections that were changed the longest ago, where there are more than `max`.
+    fn let_go(&self, mut database: MutexGuard<'_, Connection>, max: usize) -> Result<(), TriageError> {
+        let oldest: Vec<String> = {
+            let standing = self.standing();
+            if standing.marks.len() <= max {
+                return Ok(());
+            }
+            let mut by_change: Vec<(&Option<String>, &String)> =
+                standing.marks.iter().map(|(id, mark)| (&mark.changed, id)).collect();
+            by_change.sort_unstable();
+            let over = by_change.len() - max + MARKS_LET_GO.min(max / 2);
+            by_change.into_iter().take(over).map(|(_, id)| id.clone()).collect()
+        };
+        self.remove(&mut database, &oldest)
+    }
+
+    /// Lets go of what was decided of detections from before a time, and before it: the hot store has them no more. Gives of how many. In
+    /// the record it stays.
+    pub(crate) fn forget_before(&self, time: Timestamp) -> Result<usize, TriageError> {
+        let before = time.rfc3339();
+        let is_old = |id: &str| id.parse::<EventId>().is_ok_and(|id| time_of(&id) < time);
+        let old: Vec<String> = {
+            let standing = self.standing();
+            let marks = standing.marks.iter();
+            let old = marks.filter(|(id, mark)| mark.changed.as_ref().is_none_or(|changed| *changed < before) && is_old(id));
+            old.map(|(id, _)| id.clone()).collect()
+        };
+        if !old.is_empty() {
+            let mut database = self.writable()?;
+            self.remove(&mut database, &old)?;
+        }
+        Ok(old.len())
+    }
+
+    fn remove(&self, database: &mut Connection, ids: &[String]) -> Result<(), TriageError> {
+        let transaction = database.transaction()?;
+        for id in ids {
+            transaction.prepare_cached("DELETE FROM marks WHERE detection_id = ?1")?.execute([id])?;
+            transaction.prepare_cached("DELETE FROM changes WHERE detection_id = ?1")?.execute([id])?;
+        }
+        transaction.commit()?;
+        let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
+        ids.iter().for_each(|id| drop(standing.marks.remove(id)));
         Ok(())
     }
 
@@ -230,6 +365,21 @@ impl Triage {
         Ok(changes)
     }
 
+    /// What lists need, as the database has it.
+    fn take_from(&self, database: &Connection) -> Result<(), TriageError> {
+        let read = Standing::read(database)?;
+        *self.standing.write().unwrap_or_else(PoisonError::into_inner) = read;
+        Ok(())
+    }
+
+    /// The database, where what is written to it stays.
+    fn writable(&self) -> Result<MutexGuard<'_, Connection>, TriageError> {
+        match &self.unusable {
+            Some(why) => Err(TriageError::Unusable(why.clone())),
+            None => Ok(self.database()),
+        }
+    }
+
     fn database(&self) -> MutexGuard<'_, Connection> {
         // A transaction that was not committed is rolled back when it is dropped.
         self.database.lock().unwrap_or_else(PoisonError::into_inner)
@@ -237,6 +387,36 @@ impl Triage {
 
     fn standing(&self) -> RwLockReadGuard<'_, Standing> {
         self.standing.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Standing {
+    fn read(database: &Connection) -> Result<Self, TriageError> {
+        Ok(Self { marks: read_marks(database)?, suppressions: suppressions::read(database)? })
+    }
+}
+
+impl TriagePatch {
+    /// Looks whether it is possible.
+    fn check(&self) -> Result<(), TriageError> {
+        let Self { state, assignee, reason, note } = self;
+        let refuse = |message: &str| Err(TriageError::Refused(message.to_owned()));
+        if state.is_none() && assignee.is_none() && note.is_none() {
+            return refuse("nothing changes: name a state, an assignee or a note");
+        }
+        if *state == Some(State::Closed) && reason.is_none() {
+            return refuse(
+                "reason: closing needs one of true_positive, false_positive, benign, test, duplicate, insufficient_data, other",
+            );
+        }
+        if *state != Some(State::Closed) && reason.is_some() {
+            return refuse("reason: it goes with the state closed alone");
+        }
+        if *reason == Some(Verdict::Other) && note.as_ref().is_none_or(|note| note.trim().is_empty()) {
+            return refuse("note: the reason `other` needs one");
+        }
+        at_most("assignee", assignee.as_deref().unwrap_or_default(), NAME_BYTES_MAX)?;
+        at_most("note", note.as_deref().unwrap_or_default(), NOTE_BYTES_MAX)
     }
 }
 
@@ -250,6 +430,12 @@ impl Marks for Triage {
         let of_rule = standing.suppressions.get(detection.rule.as_deref()?)?;
         of_rule.iter().find(|suppression| suppression.covers(detection)).map(|suppression| suppression.id.clone())
     }
+}
+
+/// The time that an event's id begins with.
+fn time_of(id: &EventId) -> Timestamp {
+    let millis = id.as_bytes()[..6].iter().fold(0, |millis, byte| millis << 8 | u64::from(*byte));
+    Timestamp::from_unix_ns(millis.saturating_mul(1_000_000))
 }
 
 /// Refuses a text that is too long.
@@ -302,6 +488,93 @@ mod tests {
         Keyring::open(&dir.join("data/keys"), keys::read_root_key(&root).unwrap()).unwrap()
     }
 
+    pub(super) fn sanitizer() -> Sanitizer {
+        Sanitizer::new(sanitize::TokenKey::new([7; 32], "v26"))
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_set_aside_and_stops_nobody() {
+        type Spoil<'f> = &'f dyn Fn(&std::path::Path);
+        let spoils: [(&str, Spoil<'_>); 4] = [
+            ("overwritten", &|path| std::fs::write(path, [7; 8_192]).unwrap()),
+            ("cut", &|path| std::fs::write(path, &std::fs::read(path).unwrap()[..4_096 + 7]).unwrap()),
+            ("a directory", &|path| {
+                std::fs::remove_file(path).unwrap();
+                std::fs::create_dir(path).unwrap();
+            }),
+            ("a newer one", &|_| ()),
+        ];
+        for (what, spoil) in spoils {
+            let dir = tempfile::tempdir().unwrap();
+            let data = DataDir::create(&dir.path().join("data")).unwrap();
+            let keyring = keyring(dir.path());
+            let closed = TriagePatch { state: Some(State::Closed), reason: Some(Verdict::Test), ..TriagePatch::default() };
+            let triage = Triage::open_or_without(&data, &keyring).unwrap();
+            assert_eq!(triage.lost(), None, "{what}");
+            triage.change(&["d1".to_owned()], &closed, "k", None).unwrap();
+            if what == "a newer one" {
+                triage.database().pragma_update(None, "user_version", 99).unwrap();
+            }
+            drop(triage);
+            spoil(&data.state("triage.db"));
+            assert!(Triage::open(&data, &keyring).is_err(), "{what}");
+            let triage = Triage::open_or_without(&data, &keyring).unwrap();
+            let lost = triage.lost().unwrap().clone();
+            assert_eq!(triage.of("d1").state, State::Open, "{what}");
+            let Some(lies) = lost.lies else {
+                // Where it cannot be moved nothing is kept, and that is said.
+                assert_eq!(what, "a directory");
+                let error = triage.check(closed.clone(), &sanitizer()).unwrap_err();
+                assert!(matches!(error, TriageError::Unusable(_)), "{error}");
+                assert!(matches!(triage.erase(&|_| false, &std::collections::HashSet::new()), Err(TriageError::Unusable(_))));
+                continue;
+            };
+            assert!(lies.exists() && lies.to_string_lossy().contains("triage.db.unreadable-"), "{what}: {lies:?}");
+            triage.change(&["d1".to_owned()], &closed, "k", None).unwrap();
+            drop(triage);
+            let triage = Triage::open_or_without(&data, &keyring).unwrap();
+            assert_eq!((triage.lost(), triage.of("d1").state), (None, State::Closed), "{what}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_detections_is_bounded_and_goes_with_their_day() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::create(&dir.path().join("data")).unwrap();
+        let triage = Triage::open(&data, &keyring(dir.path())).unwrap();
+        let note = TriagePatch { note: Some("x".to_owned()), ..TriagePatch::default() };
+        let old = EventId::derived(Timestamp::from_unix_ns(1_000_000_000), &[1; 32]).to_string();
+        let new = EventId::random().to_string();
+        for id in [&old, &new] {
+            triage.change(std::slice::from_ref(id), &note, "k", None).unwrap();
+        }
+        // It was decided only now.
+        assert_eq!(triage.forget_before(Timestamp::from_unix_ns(2_000_000_000)).unwrap(), 0);
+        let later = Timestamp::from_unix_ns(Timestamp::now().unix_ns() + 1_000_000_000);
+        triage.standing.write().unwrap().marks.get_mut(&new).unwrap().changed = Some(later.rfc3339());
+        assert_eq!(triage.forget_before(Timestamp::now()).unwrap(), 1);
+        assert_eq!((triage.history(&old).unwrap().len(), triage.history(&new).unwrap().len()), (0, 1));
+        let ids: Vec<String> = (0..6).map(|id| format!("d{id}")).collect();
+        for id in &ids {
+            triage.change(std::slice::from_ref(id), &note, "k", None).unwrap();
+        }
+        triage.let_go(triage.database(), 4).unwrap();
+        let left = |triage: &Triage| triage.standing().marks.len();
+        assert_eq!((left(&triage), triage.history("d0").unwrap().len(), triage.history("d5").unwrap().len()), (2, 0, 1));
+        triage
+            .database()
+            .execute_batch(&format!(
+                "INSERT INTO changes(detection_id, change) SELECT 'd5', change FROM changes, \
+                 (WITH RECURSIVE n(value) AS (SELECT 1 UNION ALL SELECT value + 1 FROM n WHERE value < {CHANGES_MAX}) SELECT value FROM n) \
+                 WHERE detection_id = 'd5'"
+            ))
+            .unwrap();
+        triage.change(&["d5".to_owned()], &note, "k", None).unwrap();
+        let kept: i64 =
+            triage.database().query_row("SELECT count(*) FROM changes WHERE detection_id = 'd5'", [], |row| row.get(0)).unwrap();
+        assert_eq!(kept, CHANGES_MAX);
+    }
+
     #[test]
     fn what_was_decided_is_there_after_a_restart_and_nobody_reads_it_without_the_key() {
         let dir = tempfile::tempdir().unwrap();
@@ -347,13 +620,13 @@ mod tests {
             (r#"{"state":"open","reason":"benign"}"#, "reason"),
             (r#"{"state":"closed","reason":"other","note":" "}"#, "note"),
         ] {
-            let error = Triage::check(&patch(json)).unwrap_err().to_string();
+            let error = patch(json).check().unwrap_err().to_string();
             assert!(error.starts_with(field), "{json}: {error}");
         }
         let long = TriagePatch { note: Some("x".repeat(NOTE_BYTES_MAX + 1)), ..TriagePatch::default() };
-        assert!(Triage::check(&long).unwrap_err().to_string().starts_with("note"));
+        assert!(long.check().unwrap_err().to_string().starts_with("note"));
         for json in [r#"{"state":"open"}"#, r#"{"assignee":""}"#, r#"{"note":"x"}"#, r#"{"state":"closed","reason":"test"}"#] {
-            Triage::check(&patch(json)).unwrap();
+            patch(json).check().unwrap();
         }
         assert!(serde_json::from_str::<TriagePatch>(r#"{"stat":"open"}"#).is_err());
     }

@@ -43,7 +43,7 @@ impl Triage {
     /// Remembers that somebody signs in at `time` (RFC 3339). Durable when it returns.
     pub(crate) fn note_person(&self, person: &Person, role: Role, time: &str) -> Result<(), TriageError> {
         let Person { subject, issuer, name, email } = person;
-        let mut database = self.database();
+        let mut database = self.writable()?;
         let transaction = database.transaction()?;
         transaction
             .prepare_cached(

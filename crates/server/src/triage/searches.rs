@@ -1,7 +1,8 @@
 //! Searches that people keep, for themselves or for all.
 
 use event::Timestamp;
-use rusqlite::params;
+use rusqlite::{Connection, params};
+use sanitize::Sanitizer;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -14,6 +15,25 @@ const SEARCHES_MAX: usize = 10_000;
 /// Longest parameters of a search, as JSON.
 const QUERY_BYTES_MAX: usize = 16 * 1024;
 
+/// Deepest parameters of a search that are looked through.
+const DEPTH_MAX: usize = 32;
+
+/// A view of the console that searches are of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SearchView {
+    /// Events by filters.
+    Events,
+    /// What was said.
+    Text,
+    /// SQL.
+    Sql,
+    /// Detections.
+    Detections,
+    /// Sessions.
+    Sessions,
+}
+
 /// A search that is to be kept.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -22,7 +42,7 @@ pub(crate) struct NewSearch {
     /// What it is called.
     pub(crate) name: String,
     /// The view of the console that it is of.
-    pub(crate) view: String,
+    pub(crate) view: SearchView,
     /// Its parameters; at most 16 KiB of JSON.
     #[schema(value_type = Object)]
     pub(crate) query: serde_json::Value,
@@ -36,7 +56,7 @@ pub(crate) struct NewSearch {
 pub(crate) struct SavedSearch {
     pub(crate) id: String,
     pub(crate) name: String,
-    pub(crate) view: String,
+    pub(crate) view: SearchView,
     pub(crate) query: serde_json::Value,
     pub(crate) shared: bool,
     pub(crate) owner: String,
@@ -45,12 +65,17 @@ pub(crate) struct SavedSearch {
 }
 
 impl NewSearch {
-    /// The search, if it can be kept.
-    pub(crate) fn check(self, owner: &str, owner_name: Option<&str>) -> Result<SavedSearch, TriageError> {
+    /// The search as it is kept, if it can be. What is searched for may be what must not be kept.
+    pub(crate) fn check(self, owner: &str, owner_name: Option<&str>, sanitizer: &Sanitizer) -> Result<SavedSearch, TriageError> {
         let Self { name, view, query, shared } = self;
         needed("name", &name, NAME_BYTES_MAX)?;
-        needed("view", &view, NAME_BYTES_MAX)?;
-        at_most("query", &query.to_string(), QUERY_BYTES_MAX)?;
+        let query = query.to_string();
+        at_most("query", &query, QUERY_BYTES_MAX)?;
+        let name = sanitizer.text(&name).text.to_string();
+        let query = serde_json::from_str(sanitizer.text(&query).text.as_str()).map_err(|_| {
+            let message = "query: it has a secret or personal data in it, which is not kept; leave that out of the search";
+            TriageError::Refused(message.to_owned())
+        })?;
         let id = format!("search_{}", event::hex::encode(&secrets::random::<6>().map_err(TriageError::Random)?));
         let (owner, owner_name) = (owner.to_owned(), owner_name.map(str::to_owned));
         Ok(SavedSearch { id, name, view, query, shared, owner, owner_name, created: Timestamp::now().rfc3339() })
@@ -78,23 +103,23 @@ impl Triage {
         let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
         let mut searches = Vec::new();
         for search in rows {
-            searches.push(serde_json::from_str(&search?)?);
+            match serde_json::from_str(&search?) {
+                Ok(search) => searches.push(search),
+                Err(error) => tracing::warn!(%error, "a saved search is of no view that this program knows"),
+            }
         }
         Ok(searches)
     }
 
+    /// Whether one more has room.
+    pub(crate) fn has_room_for_search(&self) -> Result<(), TriageError> {
+        has_room(&*self.writable()?)
+    }
+
     /// Keeps a search. Durable when it returns.
     pub(crate) fn add_search(&self, search: &SavedSearch) -> Result<(), TriageError> {
-        let database = self.database();
-        let count: usize =
-            database.query_row("SELECT count(*) FROM searches", [], |row| row.get::<_, i64>(0))?.try_into().unwrap_or(0);
-        if count >= SEARCHES_MAX {
-            return Err(TriageError::TooMany {
-                what: "saved searches",
-                max: SEARCHES_MAX,
-                remedy: "remove those that are not used",
-            });
-        }
+        let database = self.writable()?;
+        has_room(&database)?;
         let json = serde_json::to_string(search)?;
         database.prepare_cached("INSERT INTO searches(id, search) VALUES (?1, ?2)")?.execute(params![search.id, json])?;
         Ok(())
@@ -102,14 +127,45 @@ impl Triage {
 
     /// Removes a search.
     pub(crate) fn remove_search(&self, id: &str) -> Result<(), TriageError> {
-        self.database().prepare_cached("DELETE FROM searches WHERE id = ?1")?.execute([id])?;
+        self.writable()?.prepare_cached("DELETE FROM searches WHERE id = ?1")?.execute([id])?;
         Ok(())
     }
 }
 
+fn has_room(database: &Connection) -> Result<(), TriageError> {
+    let count: usize =
+        database.query_row("SELECT count(*) FROM searches", [], |row| row.get::<_, i64>(0))?.try_into().unwrap_or(0);
+    if count < SEARCHES_MAX {
+        return Ok(());
+    }
+    Err(TriageError::TooMany { what: "saved searches", max: SEARCHES_MAX, remedy: "remove those that are not used" })
+}
+
+/// Every text of a search as it is kept; none where it is deeper than anybody's.
+pub(super) fn texts_of(search: &str) -> Option<Vec<String>> {
+    fn gather(value: serde_json::Value, depth: usize, texts: &mut Vec<String>) -> bool {
+        use serde_json::Value::{Array, Object, String};
+        match value {
+            _ if depth == 0 => return false,
+            String(text) => texts.push(text),
+            Array(values) => return values.into_iter().all(|value| gather(value, depth - 1, texts)),
+            Object(fields) => {
+                return fields.into_iter().all(|(name, value)| {
+                    texts.push(name);
+                    gather(value, depth - 1, texts)
+                });
+            }
+            other => texts.push(other.to_string()),
+        }
+        true
+    }
+    let mut texts = Vec::new();
+    gather(serde_json::from_str(search).ok()?, DEPTH_MAX, &mut texts).then_some(texts)
+}
+
 #[cfg(test)]
 mod tests {
-    use super::super::tests::keyring;
+    use super::super::tests::{keyring, sanitizer};
     use super::*;
     use crate::data_dir::DataDir;
 
@@ -120,8 +176,8 @@ mod tests {
         let triage = Triage::open(&data, &keyring(dir.path())).unwrap();
         let add = |name: &str, owner: &str, shared| {
             let new =
-                NewSearch { name: name.to_owned(), view: "events".to_owned(), query: serde_json::json!({ "q": name }), shared };
-            triage.add_search(&new.check(owner, None).unwrap()).unwrap();
+                NewSearch { name: name.to_owned(), view: SearchView::Events, query: serde_json::json!({ "q": name }), shared };
+            triage.add_search(&new.check(owner, None, &sanitizer()).unwrap()).unwrap();
         };
         add("b", "ann", false);
         add("a", "bob", true);
@@ -136,7 +192,16 @@ mod tests {
         assert_eq!(names("ann"), ["a"]);
         assert!(matches!(triage.search_by_id(&own.id), Err(TriageError::Unknown { .. })));
         let long =
-            NewSearch { name: "x".to_owned(), view: "x".to_owned(), query: "x".repeat(QUERY_BYTES_MAX).into(), shared: false };
-        assert!(long.check("ann", None).is_err());
+            NewSearch { name: "x".to_owned(), view: SearchView::Sql, query: "x".repeat(QUERY_BYTES_MAX).into(), shared: false };
+        assert!(long.check("ann", None, &sanitizer()).is_err());
+        let json =
+            serde_json::json!({ "name": "the AKIAIOSFODNN7EXAMPLE", "view": "text", "query": { "q": ["AKIAIOSFODNN7EXAMPLE"] } });
+        let new: NewSearch = serde_json::from_value(json).unwrap();
+        let kept = format!("{:?}", new.check("ann", None, &sanitizer()).unwrap());
+        assert!(!kept.contains("AKIAIOSFODNN7EXAMPLE"), "{kept}");
+        assert!(
+            serde_json::from_value::<NewSearch>(serde_json::json!({ "name": "x", "view": "AKIAIOSFODNN7EXAMPLE", "query": {} }))
+                .is_err()
+        );
     }
 }

@@ -5,15 +5,20 @@ use std::sync::{Arc, PoisonError};
 
 use event::Timestamp;
 use rusqlite::{Connection, params};
+use sanitize::Sanitizer;
 use serde::{Deserialize, Serialize};
 use store::DetectionRecord;
 use utoipa::ToSchema;
 
 use super::{NAME_BYTES_MAX, REASON_BYTES_MAX, Triage, TriageError, needed};
 use crate::secrets;
+use crate::times::time_of;
 
-/// Suppressions that are kept, those that are over included: each is looked at for each detection of its rule.
+/// Suppressions that are in force at once: each is looked at for each detection of its rule.
 const SUPPRESSIONS_MAX: usize = 1_000;
+
+/// Suppressions that are over and are kept, so that what they covered stays marked. Beyond them those go that were over first.
+const OVER_MAX: usize = 1_000;
 
 /// Longest that a suppression lasts, in nanoseconds: a year. What is right for longer belongs into the rule.
 const LASTS_MAX_NS: u64 = 366 * 86_400_000_000_000;
@@ -118,8 +123,8 @@ fn micros(time: Timestamp) -> String {
 }
 
 impl NewSuppression {
-    /// The suppression, if it is possible: to be recorded, and then added.
-    pub(crate) fn check(self, by: &str) -> Result<Suppression, TriageError> {
+    /// The suppression as it is kept, if it is possible: to be recorded, and then added.
+    pub(crate) fn check(self, by: &str, sanitizer: &Sanitizer) -> Result<Suppression, TriageError> {
         let Self { rule, entity, reason, owner, expires } = self;
         needed("rule", &rule, NAME_BYTES_MAX)?;
         needed("reason", &reason, REASON_BYTES_MAX)?;
@@ -128,7 +133,7 @@ impl NewSuppression {
             needed("entity.name", &entity.name, REASON_BYTES_MAX)?;
         }
         let refuse = |message: &str| TriageError::Refused(format!("expires: {message}"));
-        let until = crate::http_api::time_of(&expires).ok_or_else(|| refuse("a time as RFC 3339 has it is needed"))?;
+        let until = time_of(&expires).ok_or_else(|| refuse("a time as RFC 3339 has it is needed"))?;
         let now = Timestamp::now();
         if until <= now {
             return Err(refuse("it lies in the past"));
@@ -138,6 +143,9 @@ impl NewSuppression {
         }
         let id = format!("sup_{}", event::hex::encode(&secrets::random::<6>().map_err(TriageError::Random)?));
         let (created_by, created, expires) = (by.to_owned(), micros(now), micros(until));
+        let clean = |text: &str| sanitizer.text(text).text.to_string();
+        let (reason, owner) = (clean(&reason), clean(&owner));
+        let entity = entity.map(|entity| SuppressedEntity { name: clean(&entity.name), ..entity });
         Ok(Suppression { id: id.into(), rule, entity, reason, owner, created_by, created, expires })
     }
 }
@@ -157,27 +165,51 @@ impl Triage {
 
     /// Whether one more has room.
     pub(crate) fn has_room_for_suppression(&self) -> Result<(), TriageError> {
-        if self.standing().suppressions.values().map(Vec::len).sum::<usize>() < SUPPRESSIONS_MAX {
+        drop(self.writable()?);
+        let in_force = self.standing().suppressions.values().flatten().filter(|suppression| !suppression.is_over()).count();
+        if in_force < SUPPRESSIONS_MAX {
             return Ok(());
         }
         Err(TriageError::TooMany {
-            what: "suppressions",
+            what: "suppressions in force",
             max: SUPPRESSIONS_MAX,
-            remedy: "write what stays right into the rules, as filters",
+            remedy: "end those that are not needed, and write what stays right into the rules, as filters",
         })
     }
 
     /// Adds a suppression, or puts it in the place of the one with its id. Durable when it returns.
     pub(crate) fn put_suppression(&self, suppression: Suppression) -> Result<Arc<Suppression>, TriageError> {
-        self.database()
+        let mut database = self.writable()?;
+        let let_go = self.over_first(OVER_MAX);
+        let transaction = database.transaction()?;
+        transaction
             .prepare_cached("INSERT OR REPLACE INTO suppressions(id, suppression) VALUES (?1, ?2)")?
             .execute(params![&*suppression.id, serde_json::to_string(&suppression)?])?;
+        for gone in &let_go {
+            transaction.prepare_cached("DELETE FROM suppressions WHERE id = ?1")?.execute([&*gone.id])?;
+        }
+        transaction.commit()?;
         let suppression = Arc::new(suppression);
         let mut standing = self.standing.write().unwrap_or_else(PoisonError::into_inner);
+        for gone in let_go {
+            if let Some(of_rule) = standing.suppressions.get_mut(&gone.rule) {
+                of_rule.retain(|known| known.id != gone.id);
+            }
+        }
         let of_rule = standing.suppressions.entry(suppression.rule.clone()).or_default();
         of_rule.retain(|known| known.id != suppression.id);
         of_rule.push(suppression.clone());
+        standing.suppressions.retain(|_, of_rule| !of_rule.is_empty());
         Ok(suppression)
+    }
+
+    /// Those that were over first, where more than `max` are.
+    fn over_first(&self, max: usize) -> Vec<Arc<Suppression>> {
+        let standing = self.standing();
+        let mut over: Vec<_> =
+            standing.suppressions.values().flatten().filter(|suppression| suppression.is_over()).cloned().collect();
+        over.sort_unstable_by(|a, b| b.expires.cmp(&a.expires));
+        over.split_off(max.min(over.len()))
     }
 
     /// A suppression as it is when it ends now.
@@ -206,7 +238,7 @@ pub(super) fn read(database: &Connection) -> Result<HashMap<String, Vec<Arc<Supp
 mod tests {
     use store::Marks as _;
 
-    use super::super::tests::keyring;
+    use super::super::tests::{keyring, sanitizer};
     use super::*;
     use crate::data_dir::DataDir;
 
@@ -247,7 +279,7 @@ mod tests {
         let triage = Triage::open(&data, &keyring).unwrap();
         let now = Timestamp::now().unix_ns();
         let at = |s: i64| micros(Timestamp::from_unix_ns(now.saturating_add_signed(s * 1_000_000_000)));
-        let suppression = triage.put_suppression(asked(&at(3_600)).check("key_1").unwrap()).unwrap();
+        let suppression = triage.put_suppression(asked(&at(3_600)).check("key_1", &sanitizer()).unwrap()).unwrap();
         let check = |triage: &Triage, rule, user, when: i64, is_covered| {
             let found = triage.suppression(&detection(rule, user, &at(when)));
             assert_eq!(found.is_some(), is_covered, "{rule} {user:?} {when}");
@@ -268,14 +300,45 @@ mod tests {
     }
 
     #[test]
+    fn those_that_are_over_take_nobodys_place_and_the_oldest_of_them_go() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = DataDir::create(&dir.path().join("data")).unwrap();
+        let triage = Triage::open(&data, &keyring(dir.path())).unwrap();
+        let now = Timestamp::now().unix_ns();
+        let at = |s: i64| micros(Timestamp::from_unix_ns(now.saturating_add_signed(s * 1_000_000_000)));
+        let one = asked(&at(3_600)).check("k", &sanitizer()).unwrap();
+        let all = u32::try_from(SUPPRESSIONS_MAX + OVER_MAX).unwrap();
+        {
+            let mut standing = triage.standing.write().unwrap();
+            for number in 0..all {
+                let expires = if number < 10 { at(60) } else { at(-i64::from(number)) };
+                let known = Suppression { id: format!("s{number}").into(), expires, ..one.clone() };
+                standing.suppressions.entry(known.rule.clone()).or_default().push(Arc::new(known));
+            }
+        }
+        triage.has_room_for_suppression().unwrap();
+        triage.put_suppression(one.clone()).unwrap();
+        let kept = triage.suppressions();
+        assert_eq!(kept.len(), 10 + 1 + OVER_MAX);
+        assert!(kept.iter().any(|kept| &*kept.id == "s10") && !kept.iter().any(|kept| *kept.id == *format!("s{}", all - 1)));
+        let mut standing = triage.standing.write().unwrap();
+        for number in 0..SUPPRESSIONS_MAX {
+            let known = Suppression { id: format!("f{number}").into(), ..one.clone() };
+            standing.suppressions.entry(known.rule.clone()).or_default().push(Arc::new(known));
+        }
+        drop(standing);
+        assert!(matches!(triage.has_room_for_suppression(), Err(TriageError::TooMany { .. })));
+    }
+
+    #[test]
     fn a_suppression_ends_within_a_year_and_says_why() {
         let now = Timestamp::now().unix_ns();
         let after = |days: u64| micros(Timestamp::from_unix_ns(now + days * 86_400_000_000_000));
-        assert!(asked(&after(365)).check("k").is_ok());
+        assert!(asked(&after(365)).check("k", &sanitizer()).is_ok());
         for expires in [after(367), "2020-01-01T00:00:00Z".to_owned(), "tomorrow".to_owned(), String::new()] {
-            assert!(asked(&expires).check("k").unwrap_err().to_string().starts_with("expires"), "{expires}");
+            assert!(asked(&expires).check("k", &sanitizer()).unwrap_err().to_string().starts_with("expires"), "{expires}");
         }
-        assert!(NewSuppression { reason: " ".to_owned(), ..asked(&after(1)) }.check("k").is_err());
-        assert!(NewSuppression { owner: String::new(), ..asked(&after(1)) }.check("k").is_err());
+        assert!(NewSuppression { reason: " ".to_owned(), ..asked(&after(1)) }.check("k", &sanitizer()).is_err());
+        assert!(NewSuppression { owner: String::new(), ..asked(&after(1)) }.check("k", &sanitizer()).is_err());
     }
 }

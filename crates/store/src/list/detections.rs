@@ -1,19 +1,21 @@
 //! Detections, newest first, with what people have decided about them.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::Row;
 use rusqlite::types::Value;
+use rusqlite::{ErrorCode, Row};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::cursor::Cursor;
 use super::merge::{Arm, Looked, each, merge};
 use super::{PAGE_ROWS_MAX, Page};
-use crate::attached::Reader;
+use crate::attached::{Attached, Reader};
 use crate::error::QueryError;
 use crate::rollups::{SEVERITIES, severity_code};
+use crate::sql::STEPS_PER_LOOK;
 use crate::text::iso;
 
 /// What people have made of a detection.
@@ -193,6 +195,9 @@ pub struct DetectionEvidence {
 /// How long detections are gone through for a summary of all of them.
 const SUMMARY_TIME_MAX: Duration = Duration::from_secs(2);
 
+/// Detections of models that are held for one answer.
+const MODEL_DETECTIONS_MAX: usize = 10_000;
+
 /// Rule by which spent alert budgets are told: it is about a rule, and about nobody.
 pub(super) const ALERT_BUDGET: &str = "alert-budget";
 
@@ -202,6 +207,9 @@ pub(super) const RISK_THRESHOLD: &str = "risk-threshold";
 /// The columns of a detection.
 pub(super) const COLUMNS: &str = "d.seq, d.id, d.time_ns, d.observed_ns, d.rule, d.title, d.technique, d.severity, d.confidence, d.grade, \
                                   d.session_id, d.trace_id, d.user_id, d.application, d.agent, d.tool, technique_name(d.technique)";
+
+/// The place behind them, where a list has whether a row passes.
+const PASSES: usize = 17;
 
 impl Severities {
     /// Counts one.
@@ -237,9 +245,9 @@ impl Reader {
         limit: usize,
         cursor: Option<&str>,
     ) -> Result<Page<DetectionRow>, QueryError> {
-        let (bounds, values) = filter.asked(Cursor::parse(cursor)?)?;
+        let asked = filter.asked(Cursor::parse(cursor)?)?;
         self.with(|attached| {
-            let arms = attached.schemas.iter().map(|schema| arm(schema, &bounds, &values));
+            let arms = attached.schemas.iter().map(|schema| asked.arm(schema));
             merge(&attached.connection, arms, limit.clamp(1, PAGE_ROWS_MAX), &mut |row| look(row, filter, marks))
         })
     }
@@ -254,12 +262,82 @@ impl Reader {
         marks: &dyn Marks,
         take: &mut dyn FnMut(DetectionRow) -> bool,
     ) -> Result<bool, QueryError> {
-        let (bounds, values) = filter.asked(Cursor::START)?;
+        let asked = filter.asked(Cursor::START)?;
         self.with(|attached| {
-            let arms = attached.schemas.iter().map(|schema| arm(schema, &bounds, &values));
+            let arms = attached.schemas.iter().map(|schema| asked.arm(schema));
             let look = &mut |row: &Row<'_>| look(row, filter, marks);
             Ok(each(&attached.connection, arms, SUMMARY_TIME_MAX, look, take)?.is_none())
         })
+    }
+
+    /// How many detections there are of each rule from a time on, and whether all of them were counted: what cannot be counted within two
+    /// seconds is not.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn detections_by_rule(&self, since_ns: i64) -> Result<(HashMap<String, u64>, bool), QueryError> {
+        let mut counts = HashMap::new();
+        self.with(|attached| {
+            let began = Instant::now();
+            let is_late = move || began.elapsed() > SUMMARY_TIME_MAX;
+            attached.connection.progress_handler(STEPS_PER_LOOK, Some(is_late))?;
+            let counted = count_rules(attached, since_ns, &mut counts);
+            attached.connection.progress_handler(0, None::<fn() -> bool>)?;
+            let is_whole = match counted {
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => false,
+                counted => {
+                    counted?;
+                    true
+                }
+            };
+            Ok((counts, is_whole))
+        })
+    }
+
+    /// The newest detections by some rules of each model, at most `limit` of one; and whether all were looked at.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub fn detections_of_models(
+        &self,
+        rules: &BTreeSet<String>,
+        marks: &dyn Marks,
+        limit: usize,
+    ) -> Result<(HashMap<String, Vec<DetectionRow>>, bool), QueryError> {
+        let mut found: HashMap<String, Vec<DetectionRow>> = HashMap::new();
+        let mut room = MODEL_DETECTIONS_MAX;
+        let rules = serde_json::to_string(rules).unwrap_or_default();
+        self.with(|attached| {
+            let arms = attached.schemas.iter().map(|schema| Arm {
+                sql: format!(
+                    "SELECT {COLUMNS}, d.model IS NOT NULL AND d.rule IN (SELECT value FROM json_each(?1)), d.model \
+                     FROM {schema}.detections d INDEXED BY detections_time ORDER BY d.time_ns DESC, d.seq DESC"
+                ),
+                values: vec![Value::Text(rules.clone())],
+            });
+            let rest = each(
+                &attached.connection,
+                arms,
+                SUMMARY_TIME_MAX,
+                &mut |row| {
+                    let place = Cursor { time_ns: row.get(2)?, seq: row.get(0)? };
+                    let passes = row.get::<_, Option<bool>>(PASSES)?.unwrap_or(false);
+                    let taken =
+                        if passes { Looked::Taken((row.get::<_, String>(PASSES + 1)?, read(row)?)) } else { Looked::Passed };
+                    Ok((place, taken))
+                },
+                &mut |(model, detection)| {
+                    let of = found.entry(model).or_default();
+                    if of.len() < limit {
+                        of.push(DetectionRow::of(detection, marks));
+                        room -= 1;
+                    }
+                    room > 0
+                },
+            )?;
+            Ok::<_, QueryError>(rest.is_none())
+        })
+        .map(|is_whole| (found, is_whole))
     }
 
     /// One detection.
@@ -299,6 +377,19 @@ impl Reader {
     }
 }
 
+fn count_rules(attached: &Attached, since_ns: i64, counts: &mut HashMap<String, u64>) -> rusqlite::Result<()> {
+    for schema in &attached.schemas {
+        let sql =
+            format!("SELECT rule, count(*) FROM {schema}.detections WHERE time_ns >= ?1 AND rule IS NOT NULL GROUP BY rule");
+        let mut statement = attached.connection.prepare_cached(&sql)?;
+        let mut rows = statement.query([since_ns])?;
+        while let Some(row) = rows.next()? {
+            *counts.entry(row.get(0)?).or_default() += row.get::<_, i64>(1)?.unsigned_abs();
+        }
+    }
+    Ok(())
+}
+
 /// What shows a detection.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Shown {
@@ -336,13 +427,30 @@ pub fn without_values(evidence: Vec<DetectionEvidence>) -> Vec<DetectionEvidence
     evidence.into_iter().map(|one| DetectionEvidence { value: one.value.clone().filter(is_number), ..one }).collect()
 }
 
-fn arm(schema: &str, bounds: &str, values: &[Value]) -> Arm {
-    let sql = format!("SELECT {COLUMNS} FROM {schema}.detections d WHERE {bounds} ORDER BY d.time_ns DESC, d.seq DESC");
-    Arm { sql, values: values.to_vec() }
+/// A statement for one partition: along which index, between which bounds, and which of the rows there pass.
+struct Asked {
+    index: &'static str,
+    bounds: String,
+    passes: String,
+    values: Vec<Value>,
+}
+
+impl Asked {
+    fn arm(&self, schema: &str) -> Arm {
+        let Self { index, bounds, passes, values } = self;
+        let sql = format!(
+            "SELECT {COLUMNS}, {passes} FROM {schema}.detections d INDEXED BY {index} WHERE {bounds} \
+             ORDER BY d.time_ns DESC, d.seq DESC"
+        );
+        Arm { sql, values: values.clone() }
+    }
 }
 
 fn look(row: &Row<'_>, filter: &DetectionFilter, marks: &dyn Marks) -> rusqlite::Result<(Cursor, Looked<DetectionRow>)> {
     let place = Cursor { time_ns: row.get(2)?, seq: row.get(0)? };
+    if !row.get::<_, bool>(PASSES)? {
+        return Ok((place, Looked::Passed));
+    }
     let detection = read(row)?;
     if !filter.is_of(&detection) {
         return Ok((place, Looked::Passed));
@@ -394,37 +502,45 @@ pub(super) fn asked_severity(name: &str) -> Result<i64, QueryError> {
 }
 
 impl DetectionFilter {
-    /// The condition of a partition's statement, with what is bound.
-    fn asked(&self, from: Cursor) -> Result<(String, Vec<Value>), QueryError> {
-        let mut sql = String::from("d.time_ns <= ?1 AND (d.time_ns < ?1 OR d.seq < ?2)");
+    /// The statement of a partition, with what is bound. Detections go along the time, or those of a session along that. The other
+    /// conditions are looked at row by row, so that the clock can be, too.
+    fn asked(&self, from: Cursor) -> Result<Asked, QueryError> {
+        let mut bounds = String::from("d.time_ns <= ?1 AND (d.time_ns < ?1 OR d.seq < ?2)");
         // One bound above, as with events.
         let end = self.until_ns.map_or(from, |until_ns| from.min(Cursor { time_ns: until_ns, seq: -1 }));
         let mut values = vec![Value::Integer(end.time_ns), Value::Integer(end.seq)];
-        let mut add = |condition: &str, value: Value| {
-            values.push(value);
-            sql.push_str(&format!(" AND {}", condition.replace('?', &format!("?{}", values.len()))));
-        };
         if let Some(since) = self.since_ns {
-            add("d.time_ns >= ?", Value::Integer(since));
+            values.push(Value::Integer(since));
+            bounds.push_str(&format!(" AND d.time_ns >= ?{}", values.len()));
         }
+        let mut index = "detections_time";
+        if let Some(session) = &self.session {
+            values.push(Value::Text(session.clone()));
+            bounds.push_str(&format!(" AND d.session_id = ?{}", values.len()));
+            index = "detections_session";
+        }
+        let mut passes = vec!["1".to_owned()];
+        let mut pass = |condition: &str, value: Value| {
+            values.push(value);
+            passes.push(format!("ifnull({condition} ?{}, 0)", values.len()));
+        };
         if let Some(severity) = &self.severity {
-            add("d.severity >= ?", Value::Integer(asked_severity(severity)?));
+            pass("d.severity >=", Value::Integer(asked_severity(severity)?));
         }
         for (condition, value) in [
-            ("d.rule = ?", &self.rule),
-            ("d.user_id = ?", &self.user),
-            ("d.session_id = ?", &self.session),
-            ("d.application = ?", &self.application),
-            ("d.agent = ?", &self.agent),
-            ("d.tool = ?", &self.tool),
-            ("d.model = ?", &self.model),
-            ("d.grade = ?", &self.grade),
+            ("d.rule =", &self.rule),
+            ("d.user_id =", &self.user),
+            ("d.application =", &self.application),
+            ("d.agent =", &self.agent),
+            ("d.tool =", &self.tool),
+            ("d.model =", &self.model),
+            ("d.grade =", &self.grade),
         ] {
             if let Some(value) = value {
-                add(condition, Value::Text(value.clone()));
+                pass(condition, Value::Text(value.clone()));
             }
         }
-        Ok((sql, values))
+        Ok(Asked { index, bounds, passes: passes.join(" AND "), values })
     }
 
     /// Whether a detection is one that is asked for, as far as the statement does not say.

@@ -1,14 +1,19 @@
 //! Entities: users, agents, applications, tools and models, with the risk to which their detections add up.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
-use rusqlite::params;
+use event::risk::weight;
+use rusqlite::{Row, params};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::PAGE_ROWS_MAX;
 use super::cursor::offset;
-use super::detections::{ALERT_BUDGET, DetectionEvidence, RISK_THRESHOLD, evidence};
-use super::{PAGE_ROWS_MAX, Page};
+use super::detections::{ALERT_BUDGET, RISK_THRESHOLD, severity};
+use super::insights::insights;
+use super::merge::Clock;
+use super::risk::{Added, Hit, Names, risk, techniques};
 use crate::attached::{Attached, Reader};
 use crate::error::QueryError;
 use crate::text::iso;
@@ -113,39 +118,39 @@ pub struct EntityDetail {
     pub risk_over_time: Vec<EntityRisk>,
     /// What behaviour said about it, newest first.
     pub insights: Vec<EntityInsight>,
+    /// Whether there are older detections than were looked at: then counts are too low.
+    pub truncated: bool,
 }
-
-/// A day, in nanoseconds: risk halves in that time.
-const DAY_NS: f64 = 8.64e13;
-
-/// Most that one rule adds to the risk, and most that one technique does.
-const RULE_MAX: f64 = 60.0;
-/// See [`RULE_MAX`].
-const TECHNIQUE_MAX: f64 = 70.0;
-
-/// What a detection of each severity adds, where it is sure.
-const POINTS: [f64; 5] = [1.0, 5.0, 15.0, 40.0, 80.0];
-
-/// Letters of a technique's id without what names the one below it: `AML.T0051.000` counts as `AML.T0051`.
-const TECHNIQUE_CHARS: usize = 9;
 
 /// Points of the line that a detail draws.
 const LINE_MAX: usize = 200;
 
-/// Detections whose evidence is looked through for insights.
-const INSIGHT_DETECTIONS_MAX: usize = 100;
-
-/// Entities that a summary can hold; those of which nothing was detected are left out beyond it.
+/// Entities that a summary can hold. Those that are met first are in it: of whom something was detected last.
 const ENTITIES_MAX: usize = 200_000;
 
-/// Where evidence names a statement of behaviour.
-const INSIGHT: &str = "watchkeeper.insight.";
+/// Detections that are added up, each once for every entity that it names; the newest ones. What is older has halved away.
+const HITS_MAX: usize = 1_000_000;
+
+/// How long detections are added up, and then how long entities are gone through.
+pub(super) const TIME_MAX: Duration = Duration::from_secs(2);
+
+/// A page of entities.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub struct EntityPage {
+    /// The entities.
+    pub rows: Vec<EntityRow>,
+    /// The `cursor` of the next page; none behind the last one.
+    pub next: Option<String>,
+    /// Whether there are more entities, or older detections, than were looked at: then some are missing, and counts are too low.
+    pub truncated: bool,
+}
 
 /// Every entity of the hot store, with its risk at a time.
 #[derive(Debug, Default)]
 pub struct Entities {
     /// Those with the highest risk first, then those heard of last.
     rows: Vec<EntityRow>,
+    is_whole: bool,
 }
 
 impl Entities {
@@ -159,7 +164,7 @@ impl Entities {
         q: Option<&str>,
         limit: usize,
         cursor: Option<&str>,
-    ) -> Result<Page<EntityRow>, QueryError> {
+    ) -> Result<EntityPage, QueryError> {
         let from = offset(cursor)?;
         let lower = q.map(str::to_lowercase);
         let is_asked = |row: &&EntityRow| {
@@ -169,7 +174,7 @@ impl Entities {
         let mut rows: Vec<EntityRow> = self.rows.iter().filter(is_asked).skip(from).take(limit + 1).cloned().collect();
         let next = (rows.len() > limit).then(|| format!("o{}", from + limit));
         rows.truncate(limit);
-        Ok(Page { rows, next })
+        Ok(EntityPage { rows, next, truncated: !self.is_whole })
     }
 
     /// One of them.
@@ -179,23 +184,25 @@ impl Entities {
     }
 }
 
-/// A detection, as far as risk needs it.
-struct Hit {
-    time_ns: i64,
-    points: f64,
-    rule: String,
-    technique: String,
-}
-
-/// What adds up for an entity.
+/// What is counted of an entity.
 #[derive(Default)]
-struct Sum {
+struct Tally {
     detections: u64,
-    hits: Vec<Hit>,
     first_ns: Option<i64>,
     last_ns: Option<i64>,
     last_detection_ns: Option<i64>,
     events: u64,
+}
+
+/// What adds up for entities: bounded in memory, and read within a time.
+struct Tallies {
+    names: Names,
+    /// Which of `tallies` is whose.
+    places: HashMap<(EntityKind, u32), u32>,
+    tallies: Vec<Tally>,
+    /// Detections, and which of `tallies` they are of.
+    hits: Vec<(u32, Hit)>,
+    is_whole: bool,
 }
 
 impl Reader {
@@ -205,37 +212,33 @@ impl Reader {
     /// What the store says.
     pub fn entities(&self, now_ns: i64) -> Result<Entities, QueryError> {
         self.with(|attached| {
-            let mut sums: HashMap<(EntityKind, String), Sum> = HashMap::new();
-            hits(attached, None, &mut |kind, name, hit| {
-                let sum = sums.entry((kind, name.to_owned())).or_default();
-                sum.add(hit);
-            })?;
-            for schema in &attached.schemas {
-                let sql = format!("SELECT kind, name, first_ns, last_ns, events FROM {schema}.entities");
-                let mut statement = attached.connection.prepare_cached(&sql)?;
-                let mut rows = statement.query([])?;
-                while let Some(row) = rows.next()? {
-                    let code = row.get_ref(0)?.as_str().unwrap_or_default();
-                    let Some(kind) = EntityKind::ALL.into_iter().find(|kind| kind.as_str() == code) else { continue };
-                    let key = (kind, row.get(1)?);
-                    if sums.len() >= ENTITIES_MAX && !sums.contains_key(&key) {
-                        continue;
-                    }
-                    let (first, last): (i64, i64) = (row.get(2)?, row.get(3)?);
-                    let sum = sums.entry(key).or_default();
-                    sum.first_ns = Some(sum.first_ns.map_or(first, |known| known.min(first)));
-                    sum.last_ns = Some(sum.last_ns.map_or(last, |known| known.max(last)));
-                    sum.events += row.get::<_, i64>(4)?.unsigned_abs();
-                }
+            let mut all = Tallies::new();
+            all.add_detections(attached, None)?;
+            all.add_events(attached)?;
+            let Tallies { names, places, tallies, mut hits, is_whole } = all;
+            hits.sort_by_key(|(_, hit)| hit.time_ns);
+            let mut sums: HashMap<(u32, u32, u32), Added> = HashMap::new();
+            for (place, hit) in &hits {
+                let sum = sums.entry((*place, hit.rule, hit.technique));
+                sum.and_modify(|sum| sum.add(hit)).or_insert_with(|| Added::first(hit));
             }
-            let mut rows: Vec<EntityRow> = sums.into_iter().map(|((kind, name), sum)| sum.row(kind, name, now_ns)).collect();
+            drop(hits);
+            let mut sums: Vec<(u32, Added)> = sums.into_iter().map(|((place, ..), sum)| (place, sum)).collect();
+            sums.sort_unstable_by_key(|(place, _)| *place);
+            let mut rows: Vec<EntityRow> = Vec::with_capacity(places.len());
+            for ((kind, name), place) in places {
+                let Some(tally) = tallies.get(place as usize) else { continue };
+                let first = sums.partition_point(|(of, _)| *of < place);
+                let of: Vec<Added> = sums[first..].iter().take_while(|(of, _)| *of == place).map(|(_, sum)| *sum).collect();
+                rows.push(tally.row(kind, names.name(name).to_owned(), &of, &names, now_ns));
+            }
             rows.sort_by(|a, b| {
                 b.risk
                     .total_cmp(&a.risk)
                     .then_with(|| b.last_seen.cmp(&a.last_seen))
                     .then_with(|| (a.kind, &a.name).cmp(&(b.kind, &b.name)))
             });
-            Ok(Entities { rows })
+            Ok(Entities { rows, is_whole })
         })
     }
 
@@ -245,36 +248,33 @@ impl Reader {
     /// [`QueryError::NotFound`] where neither an event nor a detection names it.
     pub fn entity(&self, kind: EntityKind, name: &str, now_ns: i64) -> Result<EntityDetail, QueryError> {
         self.with(|attached| {
-            let mut sum = Sum::default();
-            hits(attached, Some((kind, name)), &mut |found, of, hit| {
-                if found == kind && of == name {
-                    sum.add(hit);
-                }
-            })?;
+            let mut all = Tallies::new();
+            all.add_detections(attached, Some((kind, name)))?;
+            let Tallies { names, mut tallies, hits, is_whole, .. } = all;
+            let mut tally = tallies.pop().unwrap_or_default();
             for schema in &attached.schemas {
                 let sql = format!("SELECT first_ns, last_ns, events FROM {schema}.entities WHERE kind = ?1 AND name = ?2");
                 let mut statement = attached.connection.prepare_cached(&sql)?;
                 let mut rows = statement.query(params![kind.as_str(), name])?;
                 while let Some(row) = rows.next()? {
-                    let (first, last): (i64, i64) = (row.get(0)?, row.get(1)?);
-                    sum.first_ns = Some(sum.first_ns.map_or(first, |known| known.min(first)));
-                    sum.last_ns = Some(sum.last_ns.map_or(last, |known| known.max(last)));
-                    sum.events += row.get::<_, i64>(2)?.unsigned_abs();
+                    tally.add_events(row.get(0)?, row.get(1)?, row.get::<_, i64>(2)?.unsigned_abs());
                 }
             }
-            if sum.events == 0 && sum.detections == 0 {
+            if tally.events == 0 && tally.last_detection_ns.is_none() {
                 return Err(QueryError::NotFound(name.chars().take(80).collect()));
             }
-            sum.hits.sort_by_key(|hit| hit.time_ns);
-            let risk_over_time = line(&sum.hits, now_ns);
-            let insights = insights(attached, kind, name)?;
-            Ok(EntityDetail { row: sum.row(kind, name.to_owned(), now_ns), risk_over_time, insights })
+            let mut hits: Vec<Hit> = hits.into_iter().map(|(_, hit)| hit).collect();
+            hits.sort_by_key(|hit| hit.time_ns);
+            let (risk_over_time, sums) = line(&hits, &names, now_ns);
+            let (insights, looked_at_all) = insights(attached, kind, name)?;
+            let row = tally.row(kind, name.to_owned(), &sums, &names, now_ns);
+            Ok(EntityDetail { row, risk_over_time, insights, truncated: !(is_whole && looked_at_all) })
         })
     }
 }
 
 /// The column of `detections` that names entities of a kind.
-fn column(kind: EntityKind) -> &'static str {
+pub(super) fn column(kind: EntityKind) -> &'static str {
     match kind {
         EntityKind::User => "user_id",
         EntityKind::Agent => "agent",
@@ -284,62 +284,118 @@ fn column(kind: EntityKind) -> &'static str {
     }
 }
 
-/// Gives every detection with each of the entities that it names; of one entity, its own.
-fn hits(
-    attached: &Attached,
-    of: Option<(EntityKind, &str)>,
-    take: &mut dyn FnMut(EntityKind, &str, Hit),
-) -> Result<(), QueryError> {
-    let which = of.map_or("", |(kind, _)| column(kind));
-    for schema in &attached.schemas {
-        let condition = if which.is_empty() { "?1 IS NULL".to_owned() } else { format!("{which} = ?1") };
-        let sql = format!(
-            "SELECT time_ns, severity, confidence, rule, technique, user_id, agent, application, tool, model FROM {schema}.detections
-             WHERE {condition}"
-        );
-        let mut statement = attached.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query([of.map(|(_, name)| name)])?;
-        while let Some(row) = rows.next()? {
-            let rule = row.get_ref(3)?.as_str().unwrap_or_default();
-            if rule == ALERT_BUDGET {
+impl Tallies {
+    fn new() -> Self {
+        let (names, places) = (Names::default(), HashMap::new());
+        Self { names, places, tallies: Vec::new(), hits: Vec::new(), is_whole: true }
+    }
+
+    /// What is counted of an entity; none where there is no room for it.
+    fn of(&mut self, kind: EntityKind, name: &str) -> Option<u32> {
+        let place = self.names.id(name).and_then(|id| {
+            if let Some(place) = self.places.get(&(kind, id)) {
+                return Some(*place);
+            }
+            let place = u32::try_from(self.tallies.len()).ok().filter(|_| self.tallies.len() < ENTITIES_MAX)?;
+            self.places.insert((kind, id), place);
+            self.tallies.push(Tally::default());
+            Some(place)
+        });
+        self.is_whole &= place.is_some();
+        place
+    }
+
+    /// Adds every detection for each of the entities that it names; or those of one entity, for it. The newest come first.
+    fn add_detections(&mut self, attached: &Attached, of: Option<(EntityKind, &str)>) -> Result<(), QueryError> {
+        let mut clock = Clock::start(TIME_MAX);
+        // Whose they are is a column and no condition: there is no index, and where nothing passes nobody would look at the clock.
+        let is_asked = of.map_or_else(|| "?1 IS NULL".to_owned(), |(kind, _)| format!("d.{} IS ?1", column(kind)));
+        for schema in &attached.schemas {
+            let sql = format!(
+                "SELECT {is_asked}, d.time_ns, d.severity, d.confidence, d.rule, d.technique, d.user_id, d.agent, d.application, d.tool, \
+                 d.model FROM {schema}.detections d ORDER BY d.seq DESC"
+            );
+            let mut statement = attached.connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([of.map(|(_, name)| name)])?;
+            while let Some(row) = rows.next()? {
+                if clock.is_over() || self.hits.len() >= HITS_MAX {
+                    self.is_whole = false;
+                    return Ok(());
+                }
+                if row.get(0)? {
+                    self.add_detection(row, of)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn add_detection(&mut self, row: &Row<'_>, of: Option<(EntityKind, &str)>) -> Result<(), QueryError> {
+        let rule = row.get_ref(4)?.as_str().unwrap_or_default();
+        if rule == ALERT_BUDGET {
+            return Ok(());
+        }
+        let time_ns = row.get(1)?;
+        let adds = weight(severity(row.get(2)?)) * row.get::<_, Option<f64>>(3)?.unwrap_or(0.5);
+        let technique = row.get_ref(5)?.as_str().unwrap_or_default();
+        let (Some(rule_id), Some(technique)) = (self.names.id(rule), self.names.id(technique)) else {
+            self.is_whole = false;
+            return Ok(());
+        };
+        for (column, kind) in EntityKind::ALL.into_iter().enumerate() {
+            let Some(name) = row.get_ref(6 + column)?.as_str().ok().filter(|name| !name.is_empty()) else { continue };
+            if of.is_some_and(|(of, _)| of != kind) {
                 continue;
             }
-            let severity = usize::try_from(row.get::<_, i64>(1)?).unwrap_or(0);
-            let confidence = row.get::<_, Option<f64>>(2)?.unwrap_or(0.5);
-            let technique: String = row.get_ref(4)?.as_str().unwrap_or_default().chars().take(TECHNIQUE_CHARS).collect();
-            for (place, kind) in EntityKind::ALL.into_iter().enumerate() {
-                let Some(name) = row.get_ref(5 + place)?.as_str().ok().filter(|name| !name.is_empty()) else { continue };
-                let hit = Hit {
-                    time_ns: row.get(0)?,
-                    points: POINTS.get(severity).copied().unwrap_or(1.0) * confidence,
-                    rule: rule.to_owned(),
-                    technique: technique.clone(),
-                };
-                take(kind, name, hit);
+            let Some(place) = self.of(kind, name) else { continue };
+            let Some(tally) = self.tallies.get_mut(place as usize) else { continue };
+            tally.last_detection_ns = tally.last_detection_ns.max(Some(time_ns));
+            tally.last_ns = tally.last_ns.max(Some(time_ns));
+            if rule != RISK_THRESHOLD {
+                tally.detections += 1;
+                self.hits.push((place, Hit { time_ns, adds, rule: rule_id, technique }));
             }
         }
+        Ok(())
     }
-    Ok(())
+
+    /// Adds what is counted of entities' events.
+    fn add_events(&mut self, attached: &Attached) -> Result<(), QueryError> {
+        let mut clock = Clock::start(TIME_MAX);
+        for schema in &attached.schemas {
+            let sql = format!("SELECT kind, name, first_ns, last_ns, events FROM {schema}.entities");
+            let mut statement = attached.connection.prepare_cached(&sql)?;
+            let mut rows = statement.query([])?;
+            while let Some(row) = rows.next()? {
+                if clock.is_over() {
+                    self.is_whole = false;
+                    return Ok(());
+                }
+                let code = row.get_ref(0)?.as_str().unwrap_or_default();
+                let Some(kind) = EntityKind::ALL.into_iter().find(|kind| kind.as_str() == code) else { continue };
+                let Some(place) = self.of(kind, row.get_ref(1)?.as_str().unwrap_or_default()) else { continue };
+                let Some(tally) = self.tallies.get_mut(place as usize) else { continue };
+                tally.add_events(row.get(2)?, row.get(3)?, row.get::<_, i64>(4)?.unsigned_abs());
+            }
+        }
+        Ok(())
+    }
 }
 
-impl Sum {
-    fn add(&mut self, hit: Hit) {
-        self.last_detection_ns = self.last_detection_ns.max(Some(hit.time_ns));
-        self.last_ns = self.last_ns.max(Some(hit.time_ns));
-        if hit.rule != RISK_THRESHOLD {
-            self.detections += 1;
-            self.hits.push(hit);
-        }
+impl Tally {
+    fn add_events(&mut self, first_ns: i64, last_ns: i64, events: u64) {
+        self.first_ns = Some(self.first_ns.map_or(first_ns, |known| known.min(first_ns)));
+        self.last_ns = self.last_ns.max(Some(last_ns));
+        self.events += events;
     }
 
-    fn row(&self, kind: EntityKind, name: String, now_ns: i64) -> EntityRow {
-        let techniques: BTreeSet<&String> = self.hits.iter().map(|hit| &hit.technique).filter(|id| !id.is_empty()).collect();
-        let rules: BTreeSet<&String> = self.hits.iter().map(|hit| &hit.rule).collect();
+    fn row(&self, kind: EntityKind, name: String, sums: &[Added], names: &Names, now_ns: i64) -> EntityRow {
+        let rules: BTreeSet<u32> = sums.iter().map(|sum| sum.rule).collect();
         EntityRow {
             kind,
             name,
-            risk: risk(&self.hits, now_ns),
-            techniques: techniques.into_iter().cloned().collect(),
+            risk: risk(sums, names, now_ns),
+            techniques: techniques(sums, names),
             rules: rules.len() as u64,
             detections: self.detections,
             events: self.events,
@@ -350,163 +406,87 @@ impl Sum {
     }
 }
 
-/// How much of something is left after a time. What lies ahead counts whole.
-fn left(from_ns: i64, to_ns: i64) -> f64 {
-    // Centuries are exact enough in a double.
-    #[allow(clippy::cast_precision_loss)]
-    let days = to_ns.saturating_sub(from_ns).max(0) as f64 / DAY_NS;
-    (-days).exp2()
-}
-
-/// What detections add up to: as of the newest of them, and halved for each day since, as the view `entity_risk` says.
-fn risk(hits: &[Hit], now_ns: i64) -> f64 {
-    let Some(newest) = hits.iter().map(|hit| hit.time_ns).max() else { return 0.0 };
-    let mut by_rule: HashMap<(&str, &str), f64> = HashMap::new();
-    for hit in hits {
-        *by_rule.entry((&hit.technique, &hit.rule)).or_default() += hit.points * left(hit.time_ns, newest);
-    }
-    let mut by_technique: HashMap<&str, f64> = HashMap::new();
-    for ((technique, _), points) in by_rule {
-        *by_technique.entry(technique).or_default() += points.min(RULE_MAX);
-    }
-    let sum: f64 = by_technique.values().map(|points| points.min(TECHNIQUE_MAX)).sum();
-    (sum * left(newest, now_ns) * 10.0).round() / 10.0
-}
-
-/// The risk after each detection, and now. Of many detections some are left out, never the last. `hits` are sorted by time.
-fn line(hits: &[Hit], now_ns: i64) -> Vec<EntityRisk> {
+/// The risk after each detection, and now; and what has added up by then. Of many detections some are left out of the line, never the
+/// last. `hits` are sorted by time.
+fn line(hits: &[Hit], names: &Names, now_ns: i64) -> (Vec<EntityRisk>, Vec<Added>) {
     let step = hits.len().div_ceil(LINE_MAX).max(1);
-    let mut ends: Vec<usize> = (1..=hits.len()).rev().step_by(step).collect();
-    ends.reverse();
-    let mut line: Vec<EntityRisk> = ends
-        .into_iter()
-        .map(|end| (hits[end - 1].time_ns, end))
-        .map(|(at, end)| EntityRisk { time: iso(at), risk: risk(&hits[..end], at) })
-        .collect();
-    if hits.last().is_some_and(|last| last.time_ns < now_ns) {
-        line.push(EntityRisk { time: iso(now_ns), risk: risk(hits, now_ns) });
-    }
-    line
-}
-
-/// What behaviour said about it, from the evidence of its newest detections.
-fn insights(attached: &Attached, kind: EntityKind, name: &str) -> Result<Vec<EntityInsight>, QueryError> {
-    let mut found = Vec::new();
-    let mut looked = 0;
-    for schema in &attached.schemas {
-        let sql = format!(
-            "SELECT d.id, d.time_ns, d.rule, e.attributes FROM {schema}.detections d JOIN {schema}.events e ON e.seq = d.seq
-             WHERE d.{} = ?1 ORDER BY d.time_ns DESC LIMIT ?2",
-            column(kind)
-        );
-        let mut statement = attached.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![name, crate::row::integer((INSIGHT_DETECTIONS_MAX - looked) as u64)])?;
-        while let Some(row) = rows.next()? {
-            looked += 1;
-            let (id, time_ns): (String, i64) = (row.get(0)?, row.get(1)?);
-            let shown = evidence(&row.get::<_, String>(3)?);
-            for insight in told(&shown.evidence) {
-                found.push((
-                    time_ns,
-                    EntityInsight { detection_id: id.clone(), time: iso(time_ns), rule: row.get(2)?, ..insight },
-                ));
+    let mut places: HashMap<(u32, u32), usize> = HashMap::new();
+    let mut sums: Vec<Added> = Vec::new();
+    let mut line = Vec::new();
+    for (nth, hit) in hits.iter().enumerate() {
+        match places.get(&(hit.rule, hit.technique)).and_then(|place| sums.get_mut(*place)) {
+            Some(sum) => sum.add(hit),
+            None => {
+                places.insert((hit.rule, hit.technique), sums.len());
+                sums.push(Added::first(hit));
             }
         }
-        if looked >= INSIGHT_DETECTIONS_MAX {
-            break;
+        if (hits.len() - 1 - nth).is_multiple_of(step) {
+            line.push(EntityRisk { time: iso(hit.time_ns), risk: risk(&sums, names, hit.time_ns) });
         }
     }
-    found.sort_by_key(|(time_ns, _)| std::cmp::Reverse(*time_ns));
-    Ok(found.into_iter().map(|(_, insight)| insight).collect())
-}
-
-/// The statements of behaviour that evidence names, with their measures.
-fn told(evidence: &[DetectionEvidence]) -> Vec<EntityInsight> {
-    let mut insights: Vec<EntityInsight> = Vec::new();
-    for (name, value) in
-        evidence.iter().filter_map(|one| Some((one.field.as_deref()?.strip_prefix(INSIGHT)?, one.value.as_deref())))
-    {
-        let (name, measure) = name.split_once('.').unwrap_or((name, ""));
-        let place = insights.iter().position(|insight| insight.insight == name).unwrap_or_else(|| {
-            insights.push(EntityInsight {
-                detection_id: String::new(),
-                time: String::new(),
-                rule: None,
-                insight: name.to_owned(),
-                observed: None,
-                expected: None,
-                support: None,
-                peers: None,
-                what: None,
-            });
-            insights.len() - 1
-        });
-        let insight = &mut insights[place];
-        let number = value.and_then(|value| value.trim_matches('"').parse::<f64>().ok());
-        match measure {
-            "observed" => insight.observed = number,
-            "expected" => insight.expected = number,
-            "support" => insight.support = number,
-            "peers" => insight.peers = number,
-            "what" => insight.what = value.map(str::to_owned),
-            _ => {}
-        }
+    if hits.last().is_some_and(|last| last.time_ns < now_ns) {
+        line.push(EntityRisk { time: iso(now_ns), risk: risk(&sums, names, now_ns) });
     }
-    insights
+    (line, sums)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn hit(days: f64, points: f64, rule: &str, technique: &str) -> Hit {
-        Hit { time_ns: (days * DAY_NS) as i64, points, rule: rule.to_owned(), technique: technique.to_owned() }
+    const DAY_NS: f64 = 8.64e13;
+
+    fn hit(names: &mut Names, days: f64, adds: f64, rule: &str, technique: &str) -> Hit {
+        let (rule, technique) = (names.id(rule).unwrap(), names.id(technique).unwrap());
+        Hit { time_ns: (days * DAY_NS) as i64, adds, rule, technique }
     }
 
     #[test]
     fn risk_adds_up_as_the_view_says() {
-        let day = DAY_NS as i64;
         for (hits, now, expected) in [
-            (vec![], day, 0.0),
-            (vec![hit(0.0, 40.0, "a", "AML.T0051")], 0, 40.0),
-            (vec![hit(0.0, 40.0, "a", "AML.T0051")], day, 20.0),
-            // At most 60 of a rule, and 70 of a technique.
-            (vec![hit(0.0, 80.0, "a", "AML.T0051")], 0, 60.0),
-            (vec![hit(0.0, 50.0, "a", "AML.T0051"), hit(0.0, 50.0, "b", "AML.T0051")], 0, 70.0),
-            (vec![hit(0.0, 50.0, "a", "AML.T0051"), hit(0.0, 50.0, "b", "AML.T0057")], 0, 100.0),
+            (vec![], 1.0, 0.0),
+            (vec![(0.0, 40.0, "a", "AML.T0051")], 0.0, 40.0),
+            (vec![(0.0, 40.0, "a", "AML.T0051")], 1.0, 20.0),
+            // At most 60 of a rule, and 70 of a technique, of which its parts are.
+            (vec![(0.0, 80.0, "a", "AML.T0051")], 0.0, 60.0),
+            (vec![(0.0, 50.0, "a", "AML.T0051.000"), (0.0, 50.0, "b", "AML.T0051.001")], 0.0, 70.0),
+            (vec![(0.0, 50.0, "a", "AML.T0051"), (0.0, 50.0, "b", "AML.T0057")], 0.0, 100.0),
             // The older one is half as much at the newer one.
-            (vec![hit(0.0, 40.0, "a", "AML.T0051"), hit(1.0, 40.0, "b", "AML.T0057")], day, 60.0),
+            (vec![(0.0, 40.0, "a", "AML.T0051"), (1.0, 40.0, "b", "AML.T0057")], 1.0, 60.0),
+            // A rule is capped when it adds, and what it added decays from there.
+            (vec![(0.0, 72.0, "a", "AML.T0051"), (0.0, 72.0, "a", "AML.T0051"), (1.0, 2.5, "a", "AML.T0051")], 1.0, 32.5),
         ] {
-            assert!((risk(&hits, now) - expected).abs() < 1e-9, "{} is not {expected}", risk(&hits, now));
+            let mut names = Names::default();
+            let hits: Vec<Hit> = hits.into_iter().map(|(days, adds, rule, of)| hit(&mut names, days, adds, rule, of)).collect();
+            let now = (now * DAY_NS) as i64;
+            let (line, sums) = line(&hits, &names, now);
+            let found = risk(&sums, &names, now);
+            assert!((found - expected).abs() < 1e-9, "{found} is not {expected}");
+            assert_eq!(line.last().map_or(0.0, |last| last.risk), found);
         }
     }
 
     #[test]
     fn a_line_ends_now_and_is_bounded() {
-        let hits: Vec<Hit> = (0..1_000).map(|n| hit(f64::from(n) / 100.0, 5.0, "a", "AML.T0051")).collect();
-        let line = line(&hits, 20 * DAY_NS as i64);
+        let mut names = Names::default();
+        let hits: Vec<Hit> =
+            (0..1_000).map(|n| hit(&mut names, f64::from(n) / 100.0, 5.0, &format!("{}", n % 40), "AML.T0051")).collect();
+        let (line, _) = line(&hits, &names, 20 * DAY_NS as i64);
         assert!(line.len() <= LINE_MAX + 1 && line.windows(2).all(|pair| pair[0].time < pair[1].time));
         assert_eq!(line.last().unwrap().time, iso(20 * DAY_NS as i64));
+        assert_eq!(line[line.len() - 2].time, iso(hits[999].time_ns));
     }
 
     #[test]
-    fn what_behaviour_said_is_read_out_of_evidence() {
-        let of = |field: &str, value: &str| DetectionEvidence {
-            field: Some(field.to_owned()),
-            value: Some(value.to_owned()),
-            ..DetectionEvidence::default()
-        };
-        let shown = [
-            of("watchkeeper.insight.user_volume_spike", "true"),
-            of("watchkeeper.insight.user_volume_spike.observed", "120"),
-            of("watchkeeper.insight.user_volume_spike.expected", "4.5"),
-            of("user.id", "x"),
-        ];
-        let told = told(&shown);
-        assert_eq!(told.len(), 1);
-        assert_eq!(
-            (told[0].insight.as_str(), told[0].observed, told[0].expected, told[0].peers),
-            ("user_volume_spike", Some(120.0), Some(4.5), None)
-        );
+    fn entities_beyond_what_can_be_held_are_told_of() {
+        let mut all = Tallies::new();
+        for n in 0..ENTITIES_MAX {
+            assert!(all.of(EntityKind::User, &n.to_string()).is_some() && all.is_whole);
+        }
+        assert!(all.of(EntityKind::User, "0").is_some() && all.is_whole);
+        assert!(all.of(EntityKind::User, "one more").is_none() && !all.is_whole);
+        let mut names = Names::default();
+        assert!(names.id(&"x".repeat(60 * 1024 * 1024)).is_some() && names.id(&"y".repeat(5 * 1024 * 1024)).is_none());
     }
 }

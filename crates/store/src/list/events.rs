@@ -282,23 +282,30 @@ impl Reader {
         })
     }
 
-    /// Events in the order of the journal, from a place on, for whoever watches them come in.
+    /// Events in the order of the journal, from a place on and before `end`, for whoever watches them come in. `end` is how far whoever
+    /// asks knows the store to be: what was written since then is for the next time.
     ///
     /// # Errors
     /// What the store says.
-    pub fn events_from(&self, from: u64, limit: usize) -> Result<Vec<EventRow>, QueryError> {
-        let from = crate::row::integer(from);
+    pub fn events_from(&self, from: u64, end: u64, limit: usize) -> Result<Vec<EventRow>, QueryError> {
+        let (from, end) = (crate::row::integer(from), crate::row::integer(end));
+        let rows_max = crate::row::integer(limit as u64);
         self.with(|attached| {
             let mut found = Vec::new();
             // Days are by the sources' clocks: records of several days lie between each other in the journal.
-            for schema in &attached.schemas {
-                let sql = format!("SELECT {COLUMNS} FROM {schema}.events e WHERE e.seq >= ?1 ORDER BY e.seq LIMIT ?2");
+            for schema in attached.schemas.iter().rev() {
+                let sql =
+                    format!("SELECT {COLUMNS} FROM {schema}.events e WHERE e.seq >= ?1 AND e.seq < ?2 ORDER BY e.seq LIMIT ?3");
                 let mut statement = attached.connection.prepare_cached(&sql)?;
-                let rows = statement.query_map((from, crate::row::integer(limit as u64)), read)?;
+                let rows = statement.query_map((from, end, rows_max), read)?;
                 found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
+                // Never more than a page of two days is held.
+                if found.len() > limit {
+                    found.sort_unstable_by_key(|row: &EventRow| row.seq);
+                    found.truncate(limit);
+                }
             }
             found.sort_unstable_by_key(|row| row.seq);
-            found.truncate(limit);
             Ok(found)
         })
     }
@@ -343,7 +350,7 @@ impl EventFilter {
             ("e.status = 'error' AND ? IS NOT NULL", &error.cloned(), "events_error"),
             ("e.tool_name = ?", &self.tool, "events_tool"),
             ("e.agent = ?", &self.agent, "events_agent"),
-            ("e.risks IS NOT NULL AND instr(', ' || e.risks || ',', ', ' || ? || ',') > 0", &self.risk, "events_risk"),
+            ("e.risks IS NOT NULL AND ? IS NOT NULL", &self.risk, "events_risk"),
             ("coalesce(e.response_model, e.request_model) = ?", &self.model, "events_model"),
             ("e.application = ?", &self.application, "events_application"),
             ("e.kind = ?", &self.kind, "events_kind"),
@@ -363,6 +370,11 @@ impl EventFilter {
             } else {
                 passes.push(format!("ifnull({condition}, 0)"));
             }
+        }
+        if let Some(risk) = &self.risk {
+            // The index has those with any risk: which one is looked at row by row.
+            values.push(Value::Text(risk.clone()));
+            passes.push(format!("ifnull(instr(', ' || e.risks || ',', ', ' || ?{} || ',') > 0, 0)", values.len()));
         }
         if let Some(score) = self.score {
             values.push(Value::Real(score));

@@ -16,7 +16,27 @@ const LOOK_MAX: Duration = Duration::from_millis(200);
 /// Rows that are looked at between two looks at the clock.
 const ROWS_PER_LOOK: u32 = 64;
 
-/// What is asked of one partition: rows in order, newest first.
+/// Whether there is time left; asked for every row.
+pub(super) struct Clock {
+    began: Instant,
+    time_max: Duration,
+    rows: u32,
+}
+
+impl Clock {
+    pub(super) fn start(time_max: Duration) -> Self {
+        Self { began: Instant::now(), time_max, rows: 0 }
+    }
+
+    /// Counts a row, and says whether the time is over.
+    pub(super) fn is_over(&mut self) -> bool {
+        self.rows = self.rows.wrapping_add(1);
+        self.rows.is_multiple_of(ROWS_PER_LOOK) && self.began.elapsed() > self.time_max
+    }
+}
+
+/// What is asked of one partition: rows in order, newest first. What narrows them belongs into columns, as far as no index goes by it:
+/// rows that SQLite passes over by itself are looked at without the clock.
 pub(super) struct Arm {
     /// The statement.
     pub(super) sql: String,
@@ -58,6 +78,7 @@ pub(super) fn each<T>(
     look: &mut Look<'_, T>,
     take: &mut dyn FnMut(T) -> bool,
 ) -> Result<Option<Cursor>, QueryError> {
+    let mut clock = Clock::start(time_max);
     let arms: Vec<Arm> = arms.collect();
     let mut statements = Vec::with_capacity(arms.len());
     for arm in &arms {
@@ -69,17 +90,13 @@ pub(super) fn each<T>(
         stream.step(look)?;
         streams.push(stream);
     }
-    let began = Instant::now();
-    let mut looked = 0_u32;
     loop {
         let newest = streams.iter_mut().filter(|stream| stream.head.is_some()).max_by_key(|stream| stream.place());
         let Some(stream) = newest else { return Ok(None) };
         let Some((place, row)) = stream.head.take() else { return Ok(None) };
         stream.step(look)?;
         let wants_more = if let Looked::Taken(row) = row { take(row) } else { true };
-        looked = looked.wrapping_add(1);
-        let is_late = looked.is_multiple_of(ROWS_PER_LOOK) && began.elapsed() > time_max;
-        if !wants_more || is_late {
+        if !wants_more || clock.is_over() {
             let is_end = streams.iter().all(|stream| stream.head.is_none());
             return Ok((!is_end).then_some(place));
         }

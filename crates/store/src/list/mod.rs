@@ -7,9 +7,11 @@ mod cursor;
 mod detections;
 mod entities;
 mod events;
+mod insights;
 mod merge;
 mod models;
 mod overview;
+mod risk;
 mod sessions;
 mod usage;
 
@@ -19,7 +21,7 @@ use utoipa::ToSchema;
 pub use detections::{
     DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, Marked, Marks, Severities, Shown, State, without_values,
 };
-pub use entities::{Entities, EntityDetail, EntityInsight, EntityKind, EntityRisk, EntityRow};
+pub use entities::{Entities, EntityDetail, EntityInsight, EntityKind, EntityPage, EntityRisk, EntityRow};
 pub(crate) use events::shown;
 pub use events::{EventDetail, EventFilter, EventFinding, EventPiece, EventRow};
 pub use models::{ModelEvaluation, ModelPoint, ModelRow};

@@ -1,11 +1,15 @@
 //! How models do: calls, errors, latency, refusals, what they answer, and what evaluations say of them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
-use rusqlite::params;
+use rusqlite::Row;
+use rusqlite::types::ValueRef;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::cursor::Cursor;
+use super::merge::{Arm, Looked, each};
 use super::overview::Buckets;
 use crate::attached::{Attached, Reader};
 use crate::error::QueryError;
@@ -14,6 +18,12 @@ use crate::text::iso;
 
 /// Runs of evaluations that are told of a model.
 const EVALUATIONS_MAX: usize = 50;
+
+/// How long runs of evaluations are gone through.
+const EVALUATIONS_TIME_MAX: Duration = Duration::from_secs(2);
+
+/// Providers that are told of a model.
+const PROVIDERS_MAX: usize = 100;
 
 /// How a model did in a span of time.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -93,8 +103,10 @@ type Histogram = BTreeMap<i64, u64>;
 /// What is counted of a model.
 struct Counted {
     row: ModelRow,
+    providers: BTreeSet<String>,
     all: Histogram,
-    over_time: Vec<Histogram>,
+    /// By bucket, of those with calls.
+    over_time: HashMap<usize, Histogram>,
 }
 
 impl Counted {
@@ -110,15 +122,18 @@ impl Counted {
             evaluations: Vec::new(),
             over_time,
         };
-        Self { all: Histogram::new(), over_time: vec![Histogram::new(); row.over_time.len()], row }
+        Self { row, providers: BTreeSet::new(), all: Histogram::new(), over_time: HashMap::new() }
     }
 
     fn finish(self) -> ModelRow {
         let mut row = self.row;
         row.total.set_latency(&self.all);
-        for (point, histogram) in row.over_time.iter_mut().zip(&self.over_time) {
-            point.set_latency(histogram);
+        for (place, histogram) in &self.over_time {
+            if let Some(point) = row.over_time.get_mut(*place) {
+                point.set_latency(histogram);
+            }
         }
+        row.providers = self.providers.into_iter().collect();
         let calls = row.total.calls;
         // Calls of years are exact in a double.
         #[allow(clippy::cast_precision_loss)]
@@ -171,71 +186,97 @@ fn quantile(histogram: &Histogram, percent: u64) -> Option<f64> {
 }
 
 impl Reader {
-    /// How models did, those with the most calls first; at most `limit`.
+    /// How models did, those with the most calls first; at most `limit`. And whether all runs of evaluations were looked at: those that
+    /// cannot be within two seconds are left out, the oldest.
     ///
     /// # Errors
     /// What the store says.
-    pub fn models(&self, buckets: &Buckets, limit: usize) -> Result<Vec<ModelRow>, QueryError> {
+    pub fn models(&self, buckets: &Buckets, limit: usize) -> Result<(Vec<ModelRow>, bool), QueryError> {
         self.with(|attached| {
-            let mut models: HashMap<String, Counted> = HashMap::new();
-            let mut providers: HashMap<String, BTreeSet<String>> = HashMap::new();
             let span = (buckets.first_ns(), buckets.end_ns());
+            let mut calls: HashMap<String, u64> = HashMap::new();
             for schema in &attached.schemas {
-                let connection = &attached.connection;
-                let sql = format!(
-                    "SELECT slot, model, provider, sum(calls), sum(errors), sum(refusals), sum(input_tokens), sum(output_tokens)
-                     FROM {schema}.usage WHERE slot >= ?1 AND slot < ?2 GROUP BY 1, 2, 3"
-                );
-                let mut statement = connection.prepare_cached(&sql)?;
+                let sql = format!("SELECT model, sum(calls) FROM {schema}.usage WHERE slot >= ?1 AND slot < ?2 GROUP BY 1");
+                let mut statement = attached.connection.prepare_cached(&sql)?;
                 let mut rows = statement.query(span)?;
                 while let Some(row) = rows.next()? {
-                    let Some(place) = buckets.place(row.get(0)?) else { continue };
-                    let (model, provider): (String, String) = (row.get(1)?, row.get(2)?);
-                    let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
-                    let counts = [count(3)?, count(4)?, count(5)?, count(6)?, count(7)?];
-                    if !provider.is_empty() {
-                        providers.entry(model.clone()).or_default().insert(provider);
-                    }
-                    let counted = models.entry(model).or_insert_with_key(|model| Counted::new(model, buckets));
-                    counted.row.total.add(counts);
-                    counted.row.over_time[place].add(counts);
-                }
-                let sql = format!("SELECT slot, model, step, calls FROM {schema}.latencies WHERE slot >= ?1 AND slot < ?2");
-                let mut statement = connection.prepare_cached(&sql)?;
-                let mut rows = statement.query(span)?;
-                while let Some(row) = rows.next()? {
-                    let Some(place) = buckets.place(row.get(0)?) else { continue };
-                    let Some(counted) = models.get_mut(row.get_ref(1)?.as_str().unwrap_or_default()) else { continue };
-                    let (step, calls) = (row.get(2)?, row.get::<_, i64>(3)?.unsigned_abs());
-                    *counted.all.entry(step).or_default() += calls;
-                    *counted.over_time[place].entry(step).or_default() += calls;
-                }
-                let sql = format!(
-                    "SELECT model, output, sum(calls) FROM {schema}.outputs WHERE slot >= ?1 AND slot < ?2 GROUP BY 1, 2"
-                );
-                let mut statement = connection.prepare_cached(&sql)?;
-                let mut rows = statement.query(span)?;
-                while let Some(row) = rows.next()? {
-                    let Some(counted) = models.get_mut(row.get_ref(0)?.as_str().unwrap_or_default()) else { continue };
-                    *counted.row.categories.entry(row.get(1)?).or_default() += row.get::<_, i64>(2)?.unsigned_abs();
+                    *calls.entry(row.get(0)?).or_default() += row.get::<_, i64>(1)?.unsigned_abs();
                 }
             }
-            let mut rows: Vec<ModelRow> = models.into_values().map(Counted::finish).collect();
-            rows.sort_by(|a, b| b.total.calls.cmp(&a.total.calls).then_with(|| a.model.cmp(&b.model)));
-            rows.truncate(limit);
-            for row in &mut rows {
-                row.providers = providers.remove(&row.model).unwrap_or_default().into_iter().collect();
-                row.evaluations = evaluations(attached, &row.model)?;
+            let mut most: Vec<(String, u64)> = calls.into_iter().collect();
+            most.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+            most.truncate(limit);
+            // Names are as many as whoever calls likes; buckets are made for those that are told.
+            let mut models: HashMap<String, Counted> =
+                most.iter().map(|(model, _)| (model.clone(), Counted::new(model, buckets))).collect();
+            for schema in &attached.schemas {
+                count(attached, schema, buckets, &mut models)?;
             }
-            Ok(rows)
+            let mut evaluations = Evaluations { of: HashMap::new(), is_whole: true };
+            if !models.is_empty() {
+                evaluations.read(attached, &models)?;
+            }
+            let rows = most.iter().filter_map(|(model, _)| {
+                let mut row = models.remove(model)?.finish();
+                row.evaluations = evaluations.of.remove(model).unwrap_or_default();
+                Some(row)
+            });
+            Ok((rows.collect(), evaluations.is_whole))
         })
     }
 }
 
-/// The newest runs of evaluations of a model.
-fn evaluations(attached: &Attached, model: &str) -> Result<Vec<ModelEvaluation>, QueryError> {
-    let mut found = Vec::new();
-    for schema in &attached.schemas {
+/// Counts what a partition has of models.
+fn count(attached: &Attached, schema: &str, buckets: &Buckets, models: &mut HashMap<String, Counted>) -> Result<(), QueryError> {
+    let connection = &attached.connection;
+    let span = (buckets.first_ns(), buckets.end_ns());
+    let sql = format!(
+        "SELECT slot, model, provider, sum(calls), sum(errors), sum(refusals), sum(input_tokens), sum(output_tokens)
+         FROM {schema}.usage WHERE slot >= ?1 AND slot < ?2 GROUP BY 1, 2, 3"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(span)?;
+    while let Some(row) = rows.next()? {
+        let Some(place) = buckets.place(row.get(0)?) else { continue };
+        let Some(counted) = models.get_mut(row.get_ref(1)?.as_str().unwrap_or_default()) else { continue };
+        let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);
+        let counts = [count(3)?, count(4)?, count(5)?, count(6)?, count(7)?];
+        let provider = row.get_ref(2)?.as_str().unwrap_or_default();
+        if !provider.is_empty() && !counted.providers.contains(provider) && counted.providers.len() < PROVIDERS_MAX {
+            counted.providers.insert(provider.to_owned());
+        }
+        counted.row.total.add(counts);
+        counted.row.over_time[place].add(counts);
+    }
+    let sql = format!("SELECT slot, model, step, calls FROM {schema}.latencies WHERE slot >= ?1 AND slot < ?2");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(span)?;
+    while let Some(row) = rows.next()? {
+        let Some(place) = buckets.place(row.get(0)?) else { continue };
+        let Some(counted) = models.get_mut(row.get_ref(1)?.as_str().unwrap_or_default()) else { continue };
+        let (step, calls) = (row.get(2)?, row.get::<_, i64>(3)?.unsigned_abs());
+        *counted.all.entry(step).or_default() += calls;
+        *counted.over_time.entry(place).or_default().entry(step).or_default() += calls;
+    }
+    let sql = format!("SELECT model, output, sum(calls) FROM {schema}.outputs WHERE slot >= ?1 AND slot < ?2 GROUP BY 1, 2");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query(span)?;
+    while let Some(row) = rows.next()? {
+        let Some(counted) = models.get_mut(row.get_ref(0)?.as_str().unwrap_or_default()) else { continue };
+        *counted.row.categories.entry(row.get(1)?).or_default() += row.get::<_, i64>(2)?.unsigned_abs();
+    }
+    Ok(())
+}
+
+/// The newest runs of evaluations of models.
+struct Evaluations {
+    of: HashMap<String, Vec<ModelEvaluation>>,
+    is_whole: bool,
+}
+
+impl Evaluations {
+    /// Reads those of some models: once for all of them, however many they are.
+    fn read(&mut self, attached: &Attached, models: &HashMap<String, Counted>) -> Result<(), QueryError> {
         let get = |name: &str| format!("e.attributes ->> '$.\"{name}\"'");
         let columns = [
             "gen_ai.evaluation.name",
@@ -250,41 +291,64 @@ fn evaluations(attached: &Attached, model: &str) -> Result<Vec<ModelEvaluation>,
             "watchkeeper.evaluation.failed",
             "watchkeeper.evaluation.problem",
         ]
-        .map(get);
-        let sql = format!(
-            "SELECT e.id, e.time_ns, e.name, {} FROM {schema}.events e INDEXED BY events_kind WHERE e.kind = 'evaluation'
-             AND coalesce(e.response_model, e.request_model) = ?1 AND {} IS NOT NULL ORDER BY e.time_ns DESC LIMIT ?2",
-            columns.join(", "),
-            get("watchkeeper.evaluation.outcome")
-        );
-        let mut statement = attached.connection.prepare_cached(&sql)?;
-        let rows = statement.query_map(params![model, crate::row::integer(EVALUATIONS_MAX as u64)], |row| {
-            let list = |column: usize| -> rusqlite::Result<Vec<String>> {
-                Ok(row.get::<_, Option<String>>(column)?.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
-            };
-            let time_ns: i64 = row.get(1)?;
-            let evaluation = ModelEvaluation {
-                event_id: row.get(0)?,
-                time: iso(time_ns),
-                name: row.get::<_, Option<String>>(3)?.map_or_else(|| row.get(2), Ok)?,
-                evaluation_set: row.get(4)?,
-                score: row.get(5)?,
-                score_before: row.get(6)?,
-                outcome: row.get(7)?,
-                verdict: list(8)?,
-                changes: list(9)?,
-                p: row.get(10)?,
-                items: row.get(11)?,
-                failed: row.get(12)?,
-                problem: row.get(13)?,
-            };
-            Ok((time_ns, evaluation))
-        })?;
-        found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
+        .map(get)
+        .join(", ");
+        let arms = attached.schemas.iter().map(|schema| Arm {
+            sql: format!(
+                "SELECT e.seq, e.time_ns, coalesce(e.response_model, e.request_model), e.id, e.name, {columns} \
+                 FROM {schema}.events e INDEXED BY events_kind WHERE e.kind = 'evaluation' ORDER BY e.time_ns DESC, e.seq DESC"
+            ),
+            values: Vec::new(),
+        });
+        // Models of which there is still room for runs.
+        let mut wanted = models.len();
+        let rest = each(
+            &attached.connection,
+            arms,
+            EVALUATIONS_TIME_MAX,
+            &mut |row| {
+                let place = Cursor { time_ns: row.get(1)?, seq: row.get(0)? };
+                // Scores of single answers have no outcome.
+                let model = row.get_ref(2)?.as_str().unwrap_or_default();
+                if !models.contains_key(model) || row.get_ref(9)? == ValueRef::Null {
+                    return Ok((place, Looked::Passed));
+                }
+                Ok((place, Looked::Taken((model.to_owned(), evaluation(row)?))))
+            },
+            &mut |(model, run)| {
+                let of = self.of.entry(model).or_default();
+                if of.len() < EVALUATIONS_MAX {
+                    of.push(run);
+                    wanted -= usize::from(of.len() == EVALUATIONS_MAX);
+                }
+                wanted > 0
+            },
+        )?;
+        // Where all have as many as are told, the others are not missed.
+        self.is_whole = rest.is_none() || wanted == 0;
+        Ok(())
     }
-    found.sort_by_key(|(time_ns, _)| std::cmp::Reverse(*time_ns));
-    found.truncate(EVALUATIONS_MAX);
-    Ok(found.into_iter().map(|(_, evaluation)| evaluation).collect())
+}
+
+fn evaluation(row: &Row<'_>) -> rusqlite::Result<ModelEvaluation> {
+    let list = |column: usize| -> rusqlite::Result<Vec<String>> {
+        Ok(row.get::<_, Option<String>>(column)?.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    };
+    Ok(ModelEvaluation {
+        event_id: row.get(3)?,
+        time: iso(row.get(1)?),
+        name: row.get::<_, Option<String>>(5)?.map_or_else(|| row.get(4), Ok)?,
+        evaluation_set: row.get(6)?,
+        score: row.get(7)?,
+        score_before: row.get(8)?,
+        outcome: row.get(9)?,
+        verdict: list(10)?,
+        changes: list(11)?,
+        p: row.get(12)?,
+        items: row.get(13)?,
+        failed: row.get(14)?,
+        problem: row.get(15)?,
+    })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use rusqlite::types::Value;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -82,7 +82,8 @@ impl Reader {
         let from = Cursor::parse(cursor)?;
         let worst = filter.severity.as_deref().map(asked_severity).transpose()?;
         self.with(|attached| {
-            let arms = attached.schemas.iter().map(|schema| filter.arm(schema, worst, from)).collect::<Vec<_>>();
+            let asked = filter.asked(worst, from);
+            let arms = attached.schemas.iter().map(|schema| asked.arm(schema)).collect::<Vec<_>>();
             let mut told = HashSet::new();
             let mut ids = Vec::new();
             let limit = limit.clamp(1, PAGE_ROWS_MAX);
@@ -105,12 +106,11 @@ impl Reader {
             )?;
             let mut rows = Vec::with_capacity(ids.len());
             for (last_ns, id) in ids {
-                let (row, newest_ns) = whole(attached, &id)?;
-                // It was told on an earlier page. With a filter that cannot be told: only one of its rows may pass.
-                if newest_ns > last_ns && newest_ns >= from.time_ns && cursor.is_some() && !filter.narrows() {
+                // Where a newer row of it passes, too, it was told on an earlier page.
+                if cursor.is_some() && asked.passes_later(attached, &id, last_ns)? {
                     continue;
                 }
-                rows.push(row);
+                rows.push(whole(attached, &id)?);
             }
             Ok(Page { rows, next: next.map(|next| next.to_string()) })
         })
@@ -118,13 +118,8 @@ impl Reader {
 }
 
 impl SessionFilter {
-    /// Whether a row of a session may pass when another one of it does not.
-    fn narrows(&self) -> bool {
-        let Self { since_ns: _, until_ns, user, application, agent, severity, q: _ } = self;
-        until_ns.is_some() || [user, application, agent, severity].into_iter().any(Option::is_some)
-    }
-
-    fn arm(&self, schema: &str, worst: Option<i64>, from: Cursor) -> Arm {
+    /// The statement of a partition, with what is bound.
+    fn asked(&self, worst: Option<i64>, from: Cursor) -> Asked {
         let mut bounds = String::from("s.last_ns <= ?1 AND (s.last_ns < ?1 OR tie_of(s.session_id) < ?2)");
         let mut passes = vec!["1".to_owned()];
         let mut values = vec![Value::Integer(from.time_ns), Value::Integer(from.seq)];
@@ -146,29 +141,61 @@ impl SessionFilter {
             pass("s.application = ?", Value::Text(application.clone()));
         }
         if let Some(agent) = &self.agent {
-            let condition =
-                format!("EXISTS (SELECT 1 FROM {schema}.session_agents a WHERE a.session_id = s.session_id AND a.agent = ?)");
-            pass(&condition, Value::Text(agent.clone()));
+            let condition = "EXISTS (SELECT 1 FROM {schema}.session_agents a WHERE a.session_id = s.session_id AND a.agent = ?)";
+            pass(condition, Value::Text(agent.clone()));
         }
         if let Some(worst) = worst {
-            let condition =
-                format!("EXISTS (SELECT 1 FROM {schema}.detections d WHERE d.session_id = s.session_id AND d.severity >= ?)");
-            pass(&condition, Value::Integer(worst));
+            let condition = "EXISTS (SELECT 1 FROM {schema}.detections d WHERE d.session_id = s.session_id AND d.severity >= ?)";
+            pass(condition, Value::Integer(worst));
         }
         if let Some(q) = &self.q {
             pass("instr(lower(s.session_id), ?) > 0", Value::Text(q.to_lowercase()));
         }
-        let sql = format!(
-            "SELECT s.last_ns, tie_of(s.session_id), s.session_id, {} FROM {schema}.sessions s INDEXED BY sessions_last \
-             WHERE {bounds} ORDER BY s.last_ns DESC, tie_of(s.session_id) DESC",
-            passes.join(" AND ")
-        );
-        Arm { sql, values }
+        Asked { bounds, passes: passes.join(" AND "), values }
     }
 }
 
-/// What all partitions know of a session, and when it was heard of last.
-fn whole(attached: &Attached, id: &str) -> Result<(SessionRow, i64), QueryError> {
+/// A statement for one partition: between which bounds, and which of the rows there pass.
+struct Asked {
+    bounds: String,
+    /// With `{schema}` where the partition's name belongs.
+    passes: String,
+    values: Vec<Value>,
+}
+
+impl Asked {
+    fn arm(&self, schema: &str) -> Arm {
+        let sql = format!(
+            "SELECT s.last_ns, tie_of(s.session_id), s.session_id, {} FROM {schema}.sessions s INDEXED BY sessions_last \
+             WHERE {} ORDER BY s.last_ns DESC, tie_of(s.session_id) DESC",
+            self.passes.replace("{schema}", schema),
+            self.bounds
+        );
+        Arm { sql, values: self.values.clone() }
+    }
+
+    /// Whether a row of a session passes that tells of something later.
+    fn passes_later(&self, attached: &Attached, id: &str, last_ns: i64) -> Result<bool, QueryError> {
+        let place = self.values.len();
+        let mut values = self.values.clone();
+        values.extend([Value::Text(id.to_owned()), Value::Integer(last_ns)]);
+        for schema in &attached.schemas {
+            let sql = format!(
+                "SELECT 1 FROM {schema}.sessions s WHERE s.session_id = ?{} AND s.last_ns > ?{} AND {}",
+                place + 1,
+                place + 2,
+                self.passes.replace("{schema}", schema)
+            );
+            if attached.connection.prepare_cached(&sql)?.exists(params_from_iter(&values))? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// What all partitions know of a session.
+fn whole(attached: &Attached, id: &str) -> Result<SessionRow, QueryError> {
     let mut row = SessionRow {
         session_id: id.to_owned(),
         first: String::new(),
@@ -225,7 +252,7 @@ fn whole(attached: &Attached, id: &str) -> Result<(SessionRow, i64), QueryError>
     row.first = iso(first_ns);
     row.last = iso(last_ns);
     row.severity = worst.map(|worst| severity(worst).to_owned());
-    Ok((row, last_ns))
+    Ok(row)
 }
 
 /// Grades, the least first.
@@ -260,7 +287,7 @@ mod tests {
             SessionFilter { since_ns: Some(1), until_ns: Some(2), ..SessionFilter::default() },
             SessionFilter { user: text(), application: text(), q: text(), ..SessionFilter::default() },
         ] {
-            let Arm { sql, values } = filter.arm("main", None, Cursor::START);
+            let Arm { sql, values } = filter.asked(None, Cursor::START).arm("main");
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
             let plan: Vec<String> = statement
                 .query_map(rusqlite::params_from_iter(&values), |row| row.get("detail"))

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use event::{Kind, Phase, Principal, Status, Timestamp, Trace, TraceId, attr};
+use event::{Kind, Phase, Principal, Risk, Status, Timestamp, Trace, TraceId, attr};
 use store::{
     Buckets, Cell, DetectionFilter, DetectionRecord, EntityKind, EventFilter, Marked, Marks, QueryLimits, SessionFilter, State,
     Totals, UsageBy,
 };
 
-use crate::fixture::{Ev, Indexed, Journal, NOON, With as _, answer, event, indexed, said};
+use crate::fixture::{Ev, Indexed, Journal, NOON, With as _, answer, event, finding, indexed, inspected, said};
 
 /// Twelve hours and a bit: the next day.
 const NEXT_DAY: u64 = 13 * 3_600;
@@ -47,6 +47,11 @@ fn events() -> Vec<Ev> {
                     event.set(attr::GEN_AI_USAGE_INPUT_TOKENS, 10);
                     event.set(attr::GEN_AI_USAGE_OUTPUT_TOKENS, i64::try_from(n % 7).unwrap());
                     event.pieces = vec![said(&format!("question {n}")), answer("yes")];
+                    let (risk, score) = [(Risk::PromptInjection, 0.2), (Risk::Jailbreak, 0.7)][usize::from(n % 3 == 0)];
+                    if n.is_multiple_of(2) {
+                        event.pieces[0].findings = vec![finding(risk, score, 0, 3)];
+                        event.inspection = inspected(score);
+                    }
                 } else if kind == Kind::ToolCall {
                     event.set(attr::GEN_AI_TOOL_NAME, if n.is_multiple_of(2) { "mail" } else { "read" });
                 }
@@ -105,6 +110,11 @@ fn every_filter_of_events_gives_what_sql_gives_from_page_to_page() {
         (EventFilter { application: text("shop"), ..any() }, "application = 'shop'"),
         (EventFilter { session: text("none"), ..any() }, "0"),
         (EventFilter { risk: text("jailbreak"), ..any() }, "risks LIKE '%jailbreak%'"),
+        (EventFilter { risk: text("jail"), ..any() }, "0"),
+        (
+            EventFilter { risk: text("prompt_injection"), user: text("u1"), ..any() },
+            "risks LIKE '%injection%' AND user_id = 'u1'",
+        ),
         (EventFilter { score: Some(0.5), ..any() }, "score >= 0.5"),
         (
             EventFilter { since_ns: Some(noon_ns + 600_000_000_000), until_ns: Some(noon_ns + 1_200_000_000_000), ..any() },
@@ -128,13 +138,23 @@ fn every_filter_of_events_gives_what_sql_gives_from_page_to_page() {
         }
         let expected = texts(&fixture, &format!("SELECT event_id FROM events WHERE {condition} ORDER BY time_ns DESC, seq DESC"));
         assert_eq!(found, expected, "{filter:?}");
+        assert_eq!(expected.is_empty(), condition == "0", "the filter finds something: {filter:?}");
     }
-    let all = fixture.reader.events_from(0, 10_000).unwrap();
+    let all = fixture.reader.events_from(0, u64::MAX, 10_000).unwrap();
     assert_eq!(all.len() as u64, number(&fixture, "SELECT count(*) FROM events"));
     assert!(all.windows(2).all(|pair| pair[0].seq < pair[1].seq));
     let last = all.last().unwrap().seq;
-    assert_eq!(fixture.reader.events_from(last, 10).unwrap().len(), 1);
-    assert!(fixture.reader.events_from(last + 1, 10).unwrap().is_empty());
+    assert_eq!(fixture.reader.events_from(last, last + 1, 10).unwrap().len(), 1);
+    assert!(fixture.reader.events_from(last, last, 10).unwrap().is_empty());
+    assert!(fixture.reader.events_from(last + 1, u64::MAX, 10).unwrap().is_empty());
+    // In steps of any length, over midnight too, each comes once, and nothing from `end` on.
+    let (mut seqs, mut from, end) = (Vec::new(), 0, last - 9);
+    while from < end {
+        let rows = fixture.reader.events_from(from, end, 7).unwrap();
+        from = rows.last().map_or(end, |row| row.seq + 1);
+        seqs.extend(rows.into_iter().map(|row| row.seq));
+    }
+    assert_eq!(seqs, all.iter().map(|row| row.seq).filter(|seq| *seq < end).collect::<Vec<_>>());
     assert!(fixture.reader.events(&any(), 10, Some("nonsense")).is_err());
 }
 
@@ -148,7 +168,7 @@ fn what_comes_in_is_read_in_the_order_of_the_journal_whatever_its_days() {
     let fixture = indexed(&journal);
     let (mut found, mut from) = (Vec::new(), 0);
     loop {
-        let rows = fixture.reader.events_from(from, 7).unwrap();
+        let rows = fixture.reader.events_from(from, u64::MAX, 7).unwrap();
         let Some(last) = rows.last() else { break };
         from = last.seq + 1;
         found.extend(rows.iter().map(|row| row.seq));
@@ -202,6 +222,39 @@ fn a_session_that_goes_on_over_midnight_is_told_once_and_whole() {
 }
 
 #[test]
+fn a_session_of_two_days_is_on_one_page_whatever_is_asked_for() {
+    let fixture = fixture();
+    let any = SessionFilter::default;
+    let text = |text: &str| Some(text.to_owned());
+    let next_day_ns = i64::try_from(NOON + NEXT_DAY).unwrap() * 1_000_000_000;
+    for filter in [
+        any(),
+        SessionFilter { agent: text("agent0"), ..any() },
+        SessionFilter { application: text("shop"), ..any() },
+        SessionFilter { severity: text("low"), ..any() },
+        SessionFilter { until_ns: Some(next_day_ns + 3_600_000_000_000), ..any() },
+        // Begun before midnight: of each session the older row alone passes.
+        SessionFilter { until_ns: Some(next_day_ns), ..any() },
+    ] {
+        let whole: Vec<String> =
+            fixture.reader.sessions(&filter, 100, None).unwrap().rows.into_iter().map(|row| row.session_id).collect();
+        assert!(!whole.is_empty(), "{filter:?}");
+        for limit in 1..5 {
+            let (mut found, mut cursor) = (Vec::new(), None);
+            loop {
+                let page = fixture.reader.sessions(&filter, limit, cursor.as_deref()).unwrap();
+                found.extend(page.rows.into_iter().map(|row| row.session_id));
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            assert_eq!(found, whole, "{limit} a page: {filter:?}");
+        }
+    }
+}
+
+#[test]
 fn what_is_counted_over_time_is_what_sql_counts() {
     let fixture = fixture();
     let since = i64::try_from(NOON).unwrap() * 1_000_000_000 - 3_600_000_000_000;
@@ -229,7 +282,9 @@ fn what_is_counted_over_time_is_what_sql_counts() {
     assert_eq!(most.total.calls + others.total.calls, usage.total.total.calls);
     assert_eq!(usage.total.total.cost, None);
 
-    let models = fixture.reader.models(&buckets, 10).unwrap();
+    let (first, is_whole) = fixture.reader.models(&buckets, 1).unwrap();
+    let (models, _) = fixture.reader.models(&buckets, 10).unwrap();
+    assert!(is_whole && first[0] == models[0] && first.len() == 1);
     assert_eq!(models.iter().map(|model| model.model.as_str()).collect::<BTreeSet<_>>(), BTreeSet::from(["m0", "m1"]));
     for model in &models {
         let of = |what: &str| number(&fixture, &format!("SELECT {what} FROM responses WHERE model = '{}'", model.model));
@@ -319,6 +374,50 @@ fn detections_and_risk_are_those_of_the_views() {
 }
 
 #[test]
+fn a_rule_that_was_capped_days_before_counts_as_in_the_view() {
+    let mut journal = Journal::new();
+    let detection = |days: u64, rule: &str, technique: &str, severity: &str, confidence: f64| {
+        event(Kind::Detection, days * 86_400).with(|event| {
+            event.identity.user = Some(Principal::asserted("mallory"));
+            event.set(attr::DETECTION_RULE, rule);
+            event.set(attr::DETECTION_TITLE, rule);
+            event.set(attr::DETECTION_SEVERITY, severity);
+            event.set(attr::DETECTION_CONFIDENCE, event::Value::double(confidence));
+            event.set(attr::DETECTION_TECHNIQUE, technique);
+        })
+    };
+    let three = (0..3).map(|_| detection(0, "often", "AML.T0051.000", "critical", 0.9));
+    journal.extend(three);
+    journal.extend([
+        detection(1, "often", "AML.T0051.000", "low", 0.4),
+        detection(2, "other", "AML.T0057", "high", 0.5),
+        detection(2, "risk-threshold", "AML.T0051", "high", 0.5),
+        detection(2, "alert-budget", "AML.T0051", "high", 0.5),
+    ]);
+    let fixture = indexed(&journal);
+    let day_ns = 86_400_000_000_000;
+    let noon_ns = i64::try_from(NOON).unwrap() * 1_000_000_000;
+    let risk = |days: i64| fixture.reader.entity(EntityKind::User, "mallory", noon_ns + days * day_ns).unwrap();
+    let view = texts(&fixture, "SELECT risk FROM entity_risk WHERE entity_kind = 'user' AND entity = 'mallory'");
+    // 60, then 30 + 2, then the half of that and 20 more.
+    let found = risk(2);
+    assert_eq!((found.row.risk, view[0].parse()), (36.0, Ok(36.0)));
+    let line: Vec<f64> = found.risk_over_time.iter().map(|point| point.risk).collect();
+    assert_eq!(line, [60.0, 60.0, 60.0, 32.0, 36.0]);
+    assert_eq!(found.row.techniques, ["AML.T0051", "AML.T0057"]);
+    assert_eq!((found.row.rules, found.row.detections, found.truncated), (2, 5, false));
+    let all = fixture.reader.entities(noon_ns + 2 * day_ns).unwrap();
+    assert_eq!(all.get(EntityKind::User, "mallory"), Some(&found.row));
+    assert!(!all.page(None, None, 10, None).unwrap().truncated);
+
+    let (counts, is_whole) = fixture.reader.detections_by_rule(noon_ns + day_ns).unwrap();
+    assert_eq!((counts.get("often"), counts.get("other"), is_whole), (Some(&1), Some(&1), true));
+    let rules = BTreeSet::from(["often".to_owned()]);
+    let (drift, is_whole) = fixture.reader.detections_of_models(&rules, &Nothing, 2).unwrap();
+    assert!(drift.is_empty() && is_whole, "they name no model");
+}
+
+#[test]
 fn an_event_is_shown_without_what_was_said() {
     let mut journal = Journal::new();
     let id = journal.push(event(Kind::ModelCall, 0).with(|event| {
@@ -338,4 +437,6 @@ fn an_event_is_shown_without_what_was_said() {
     assert!(serde_json::to_string(&trace).unwrap().contains("secret"));
     trace.withhold();
     assert!(trace.withheld && !serde_json::to_string(&trace).unwrap().contains("secret"));
+    // It is not shown, and what would be shown is not cut.
+    assert!(trace.events[0].pieces.iter().all(|piece| piece.text.is_none() && !piece.cut));
 }

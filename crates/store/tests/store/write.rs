@@ -438,6 +438,43 @@ fn days_that_were_removed_replaced_or_spoilt_are_missed_and_built_again() {
 }
 
 #[test]
+fn days_of_an_older_version_are_built_again_and_those_of_a_newer_one_are_refused() {
+    let journal = three_days();
+    let whole = indexed(&journal);
+    let (dir, keys) = (whole.dir.path().to_owned(), whole.keys.clone());
+    let now = dump(&dir, "2025-11-21", &keys);
+    let path = |day: &str| dir.join(format!("store/{day}.db"));
+    // As the program before this one left it: without a table, and with that version.
+    let age = |day: &str, version: i64| {
+        let connection = unlocked(&path(day), &keys);
+        let old = if version < 6 { "DROP TABLE IF EXISTS detections;" } else { "" };
+        connection.execute_batch(&format!("{old} PRAGMA user_version = {version};")).unwrap();
+    };
+    let days: Vec<String> = store::days(&dir).unwrap().into_iter().collect();
+    drop((whole.store, whole.reader));
+    for aged in [&days[1..2], &days[..1], &days[2..], &days[..]] {
+        aged.iter().for_each(|day| age(day, 5));
+        assert!(matches!(Reader::open(&dir, &keys), Err(store::StoreError::Older { found: 5, .. })));
+        // A crash before they are built leaves them missed.
+        let missed = Store::open(&dir, &keys).unwrap().missing().clone();
+        let opened = Store::open(&dir, &keys).unwrap();
+        assert_eq!(opened.missing(), &missed);
+        let (mended, store) = mend(opened, &journal, &dir, &keys);
+        assert_eq!(mended, aged);
+        assert_eq!((prompts(&dir, &keys), store.next()), (6, Seq(6)), "{aged:?}");
+        assert!(store.is_there().unwrap() && store.missing().is_empty());
+    }
+    assert_eq!(dump(&dir, "2025-11-21", &keys), now);
+    age(&days[1], 99);
+    let error = Store::open(&dir, &keys).unwrap_err();
+    assert!(
+        matches!(error, store::StoreError::Newer { found: 99, .. }) && error.to_string().contains("newer program"),
+        "{error}"
+    );
+    assert!(path(&days[1]).exists());
+}
+
+#[test]
 fn an_older_copy_of_a_day_is_not_taken_for_the_day() {
     let journal = three_days();
     let indexed = indexed(&Journal::new());

@@ -229,6 +229,24 @@ fn the_client_reports_with_a_key_over_tls_and_to_nobody_that_its_authority_does_
     (distrusting.is_patient, distrusting.deadline, distrusting.attempt_timeout) = (false, SOON, SOON);
     let refused = Client::new(distrusting).unwrap().record_blocking(event());
     assert!(matches!(refused, Err(client::RecordError::Unreachable(_))), "{refused:?}");
+    // Where the console speaks TLS a browser sends the cookie over nothing else.
+    let sign_in = format!(r#"{{"key":"{}"}}"#, server.key.clone().unwrap());
+    let mut curl = Command::new("curl");
+    curl.args([
+        "--silent",
+        "--include",
+        "--noproxy",
+        "*",
+        "--header",
+        "content-type: application/json",
+        "--data",
+        &sign_in,
+        "--cacert",
+    ]);
+    let answer = curl.arg(file("server.pem")).arg(format!("{url}/api/session")).output().unwrap();
+    let answer = String::from_utf8_lossy(&answer.stdout).to_lowercase();
+    let cookie = answer.lines().find(|line| line.starts_with("set-cookie: wk_session=")).expect("a cookie");
+    assert!(cookie.ends_with("; secure"), "{cookie}");
     server.settle();
     assert_eq!(server.query("SELECT package FROM installations"), [json!({"package": "left-pad"})]);
     assert_eq!(server.query("SELECT count(*) AS n FROM agent_actions WHERE session_id = 'tls'")[0]["n"], 1);

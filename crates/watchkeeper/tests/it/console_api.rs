@@ -124,6 +124,22 @@ fn an_analyst_finds_a_detection_follows_it_and_says_what_becomes_of_it() {
     let detail = analyst.get(&format!("/api/detections/{id}?texts=true&reason=case%207"));
     assert_eq!(detail["withheld"], false);
     assert_eq!(auditor.status("GET", &format!("/api/detections/{id}?texts=true"), &Value::Null), 403);
+    // Somebody at the console says why; a program with a key need not.
+    let answer = http(&server.console, "POST", "/api/session", &[JSON], json!({ "key": key }).to_string().as_bytes());
+    let cookie = answer.head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).unwrap().split(';').next().unwrap();
+    let signed_in = |path: &str| http(&server.console, "GET", path, &[("cookie", cookie)], b"");
+    for (path, status) in [
+        ("/api/trace/s-1".to_owned(), 400),
+        ("/api/trace/s-1?texts=true&reason=%20".to_owned(), 400),
+        ("/api/trace/s-1?texts=false".to_owned(), 200),
+        (format!("/api/detections/{id}"), 200),
+        (format!("/api/detections/{id}?texts=true"), 400),
+    ] {
+        let answer = signed_in(&path);
+        let says = String::from_utf8_lossy(&answer.body).into_owned();
+        assert_eq!(answer.status, status, "{path}: {says}");
+        assert!(status == 200 || says.contains("reason: "), "{says}");
+    }
     let similar = analyst.get(&format!("/api/detections/{id}/similar"));
     assert!(similar["rows"].as_array().unwrap().iter().all(|row| row["detection_id"] != id));
 
@@ -163,6 +179,8 @@ fn an_analyst_finds_a_detection_follows_it_and_says_what_becomes_of_it() {
     let suppression = json!({ "rule": rule, "reason": "a test", "owner": "ann", "expires": "2020-01-01T00:00:00Z" });
     assert_eq!(analyst.status("POST", "/api/suppressions", &suppression), 400);
     let in_a_month = server.query("SELECT strftime('%FT%TZ', 'now', '+30 days') AS t")[0]["t"].clone();
+    let unknown = json!({ "rule": "no-such-rule", "reason": "a test", "owner": "ann", "expires": in_a_month });
+    assert_eq!(analyst.status("POST", "/api/suppressions", &unknown), 400);
     let suppression = json!({ "rule": rule, "reason": "a test", "owner": "ann", "expires": in_a_month });
     let made = analyst.send("POST", "/api/suppressions", &suppression);
     assert_eq!(made.status, 200, "{}", String::from_utf8_lossy(&made.body));
@@ -184,6 +202,14 @@ fn an_analyst_finds_a_detection_follows_it_and_says_what_becomes_of_it() {
     let names: Vec<&str> = admin_events.iter().map(|row| row["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["detection.triage", "detection.triage", "suppression.create", "suppression.delete"]);
     assert!(admin_events[1]["after"].as_str().unwrap().contains("true_positive"), "{admin_events:#?}");
+    let search = json!({ "name": "mine", "view": "events", "query": { "q": "x" } });
+    let kept = analyst.send("POST", "/api/searches", &search);
+    let kept: Value = serde_json::from_slice(&kept.body).unwrap();
+    assert_eq!(analyst.status("POST", "/api/searches", &json!({ "name": "x", "view": "elsewhere", "query": {} })), 400);
+    assert_eq!(analyst.status("DELETE", &format!("/api/searches/{}", kept["id"].as_str().unwrap()), &Value::Null), 204);
+    server.settle();
+    let searches = server.query("SELECT name FROM admin_events WHERE name LIKE 'search.%' ORDER BY seq");
+    assert_eq!(searches, [json!({ "name": "search.create" }), json!({ "name": "search.delete" })]);
     let reasons = server.query("SELECT operation, reason FROM data_access WHERE reason IS NOT NULL ORDER BY seq");
     assert_eq!(reasons.len(), 2, "{reasons:#?}");
 
@@ -216,6 +242,9 @@ fn lists_go_by_filters_and_entities_models_and_tokens_add_up() {
     assert_eq!(auditor.status("GET", "/api/events?since=yesterday", &Value::Null), 400);
     assert_eq!(auditor.status("GET", "/api/events?colour=red", &Value::Null), 400);
     assert_eq!(auditor.status("GET", "/api/events?cursor=x", &Value::Null), 400);
+    for path in ["/api/status?colour=red", "/api/tail?colour=red", "/api/integrity?colour", "/api/detections/groups?limit=2"] {
+        assert_eq!(auditor.status("GET", path, &Value::Null), 400, "{path}");
+    }
     let event = &rows("/api/events?tool=send_email&kind=tool_call")[0];
     let detail = auditor.get(&format!("/api/events/{}", event["event_id"].as_str().unwrap()));
     assert!(!detail["pieces"].as_array().unwrap().is_empty() && !detail.to_string().contains("evil-corp"), "{detail:#}");
@@ -367,6 +396,55 @@ fn what_comes_in_is_told_live_and_whoever_comes_again_misses_nothing() {
 }
 
 #[test]
+fn under_load_each_event_is_told_live_once() {
+    let (_dir, server, [admin, _, auditor]) = server_with_attack();
+    const EVENTS: usize = 3_000;
+    let sender = Caller::with_key(&server, &admin);
+    let (watches, is_watched) = std::sync::mpsc::channel();
+    let told = std::thread::scope(|scope| {
+        let (server, auditor) = (&server, &auditor);
+        let reading = scope.spawn(move || {
+            let mut stream = live(server, auditor, "/api/live?kind=evaluation", "");
+            let (mut seqs, mut dropped) = (Vec::new(), 0);
+            read_until(&mut stream, |name, _| name == "progress");
+            watches.send(()).unwrap();
+            while seqs.len() < EVENTS {
+                let (name, value, _) = read_until(&mut stream, |name, _| matches!(name, "rows" | "dropped"));
+                match name.as_str() {
+                    "rows" => seqs.extend(value["rows"].as_array().unwrap().iter().map(|row| row["seq"].as_u64().unwrap())),
+                    _ => dropped += value["count"].as_u64().unwrap(),
+                }
+                assert_eq!(dropped, 0, "nothing was too fast");
+            }
+            seqs
+        });
+        // In small batches: the store is written while what it has is read.
+        is_watched.recv().unwrap();
+        for batch in 0..EVENTS / 20 {
+            let events: Vec<Value> =
+                (0..20).map(|n| json!({ "kind": "evaluation", "name": format!("load {batch} {n}") })).collect();
+            assert_eq!(sender.status("POST", "/v1/events", &json!(events)), 200);
+        }
+        reading.join().unwrap()
+    });
+    assert!(told.windows(2).all(|pair| pair[0] < pair[1]), "each once, in the order of the journal");
+    assert_eq!(told.len(), EVENTS);
+    // A place that nobody has seen yet: it is said, and what comes is told.
+    let mut stream = live(&server, &auditor, "/api/live?kind=evaluation", "last-event-id: 900000000\r\n");
+    let (_, reset, _) = read_until(&mut stream, |name, _| name == "reset");
+    assert_eq!(reset["asked"], 900_000_001_u64, "{reset:#}");
+    assert_eq!(sender.status("POST", "/v1/events", &json!([{ "kind": "evaluation", "name": "later" }])), 200);
+    let (_, later, _) = read_until(&mut stream, |name, _| name == "rows");
+    assert_eq!(later["rows"][0]["name"], "later");
+    // The heartbeat of a page: what needs somebody, and the record.
+    let pulse = Caller::with_key(&server, &auditor).get("/api/pulse");
+    let open: u64 = pulse["open"].as_object().unwrap().values().map(|count| count.as_u64().unwrap()).sum();
+    assert!(open > 0 && pulse["truncated"] == false, "{pulse:#}");
+    assert!(pulse["record"]["progress"]["indexed"].as_u64().unwrap() > EVENTS as u64);
+    server.stop();
+}
+
+#[test]
 fn a_sign_in_is_good_for_the_consoles_own_pages_and_every_route_of_the_contract_is_there() {
     let (_dir, server, [admin, _, auditor]) = server_with_attack();
     let answer = http(&server.console, "POST", "/api/session", &[JSON], json!({ "key": auditor }).to_string().as_bytes());
@@ -390,6 +468,27 @@ fn a_sign_in_is_good_for_the_consoles_own_pages_and_every_route_of_the_contract_
         all.extend(headers.iter().copied());
         assert_eq!(http(&server.console, "GET", "/api/overview", &all, b"").status, status, "{headers:?}");
     }
+
+    // What a timer asks does not put the end off; what somebody asks does.
+    let ends_at = || {
+        let answer = http(&server.console, "GET", "/api/session", &[cookie], b"");
+        let ends = serde_json::from_slice::<Value>(&answer.body).unwrap()["idle_expires"].as_str().unwrap().to_owned();
+        // Seconds within the hour.
+        ends[14..16].parse::<f64>().unwrap() * 60.0 + ends[17..26].parse::<f64>().unwrap()
+    };
+    let before = ends_at();
+    let put_off = || (ends_at() - before).rem_euclid(3_600.0);
+    std::thread::sleep(std::time::Duration::from_millis(2_000));
+    for path in ["/api/overview", "/api/detections"] {
+        let timer = ("x-watchkeeper-background", "1");
+        assert_eq!(http(&server.console, "GET", path, &[cookie, timer], b"").status, 200);
+    }
+    // By what lies between two looks at the clock.
+    let by_timers = (put_off() + 1.0).rem_euclid(3_600.0);
+    assert!(by_timers < 2.0, "{by_timers}");
+    assert_eq!(http(&server.console, "GET", "/api/overview", &[cookie], b"").status, 200);
+    let by_somebody = put_off();
+    assert!((1.9..1_800.0).contains(&by_somebody), "{by_somebody}");
 
     // Another page signs nobody in or out, and what sends events signs in nowhere.
     let sign_in = |header, key: &str| {

@@ -65,6 +65,11 @@ pub(crate) fn everything(data: &Path) -> String {
             dump(&connection, &mut all);
         }
     }
+    if let Some(key) = keyring.named("triage database key").unwrap() {
+        let connection = rusqlite::Connection::open(data.join("state/triage.db")).unwrap();
+        keys::unlock(&connection, &keys::Secret::new(key.as_slice().try_into().unwrap())).unwrap();
+        dump(&connection, &mut all);
+    }
     let store_keys = keys::DataKeys::new(keyring, keys::Purpose::Store);
     let reader = store::Reader::open(data, &store_keys).unwrap();
     all.push_str(&format!("{:?}", reader.sql("SELECT text FROM contents", &store::QueryLimits::default()).unwrap().rows));
@@ -138,9 +143,27 @@ fn a_person_is_erased_from_every_file_and_every_proof_still_holds() {
     // What tells the mail address: the token up to its check characters.
     let told = &token[..token.len() - "@example.org>".len() - 6];
     let bo_before = server.query("SELECT prompt FROM prompts WHERE user_id = 'bo' ORDER BY seq");
+    let key = server.key.clone().unwrap();
+    let ask = |server: &Server, method: &str, path: &str, body: &Value| {
+        let headers = [("content-type", "application/json"), ("x-watchkeeper-key", key.as_str())];
+        let answer = crate::support::http(&server.console, method, path, &headers, body.to_string().as_bytes());
+        assert_eq!(answer.status, 200, "{path}: {}", String::from_utf8_lossy(&answer.body));
+        serde_json::from_slice::<Value>(&answer.body).unwrap()
+    };
+    // What people decided names her, too.
+    let rule = ask(&server, "GET", "/api/rules", &Value::Null)["rows"][0]["id"].clone();
+    let in_a_month = server.query("SELECT strftime('%FT%TZ', 'now', '+30 days') AS t")[0]["t"].clone();
+    for user in [ANN, "bo"] {
+        let search = serde_json::json!({ "name": format!("quill-{user}"), "view": "events", "query": { "session": "shared", "user": user }, "shared": true });
+        ask(&server, "POST", "/api/searches", &search);
+        let entity = serde_json::json!({ "kind": "user", "name": user });
+        let suppression =
+            serde_json::json!({ "rule": rule, "entity": entity, "reason": "quill", "owner": "ops", "expires": in_a_month });
+        ask(&server, "POST", "/api/suppressions", &suppression);
+    }
     server.stop();
     let before = everything(&data);
-    for planted in ["heron-azure-7741", "heron-azure-7742", "crane-amber-1001", told, "ann-alone"] {
+    for planted in ["heron-azure-7741", "heron-azure-7742", "crane-amber-1001", told, "ann-alone", "quill-<EMAIL:"] {
         assert!(before.contains(planted), "{planted} must be there before");
     }
 
@@ -164,6 +187,13 @@ fn a_person_is_erased_from_every_file_and_every_proof_still_holds() {
     assert!(server.query("SELECT seq FROM gaps WHERE name = 'record.erased' OR reason = 'erased'").is_empty());
     assert!(server.query("SELECT e.seq FROM events e JOIN erased_records r ON r.seq = e.seq").is_empty());
     assert_eq!(server.query("SELECT name FROM admin_events WHERE name = 'erasure.done'").len(), 1);
+
+    // What was decided of others stays.
+    for path in ["/api/searches", "/api/suppressions"] {
+        let rows = ask(&server, "GET", path, &Value::Null)["rows"].as_array().unwrap().clone();
+        assert_eq!(rows.len(), 1, "{rows:#?}");
+        assert!(rows[0].to_string().contains("bo"), "{rows:#?}");
+    }
 
     // Whoever comes back is somebody new, and is recorded.
     assert!(export(&server.otlp_http, &call("ann-again", "cy", 9, "a new one", "yes")));

@@ -19,7 +19,7 @@ use super::types::{
 use crate::http_api::openapi::Refused;
 use crate::http_api::{Api, ApiError, Body, Caller, Query};
 use crate::node::internal;
-use crate::triage::{Triage, TriagePatch};
+use crate::triage::TriagePatch;
 
 /// Detections that are put together for one answer.
 const GROUPED_MAX: u64 = 100_000;
@@ -67,6 +67,11 @@ pub(super) async fn detections(State(api): State<Arc<Api>>, Query(query): Query<
     description = "Role: auditor.",
 )]
 pub(super) async fn groups(State(api): State<Arc<Api>>, Query(query): Query<DetectionsQuery>) -> Result<Response, ApiError> {
+    for (name, is_given) in [("limit", query.limit.is_some()), ("cursor", query.cursor.is_some())] {
+        if is_given {
+            return Err(ApiError::bad_request(format!("{name}: it goes with /api/detections; groups come in one answer")));
+        }
+    }
     let by = query.by.unwrap_or(GroupBy::Correlation);
     let (filter, triage) = (filter(query)?, api.triage.clone());
     let grouped = api.read(move |reader| {
@@ -114,6 +119,9 @@ pub(super) async fn detection(
     if techniques.is_empty() {
         techniques.extend(row.detection.technique.clone());
     }
+    // What people did is read behind a lock that is held while it is written to the disk.
+    let (triage, one) = (api.triage.clone(), row.detection.detection_id.clone());
+    let history = tokio::task::spawn_blocking(move || triage.history(&one)).await.map_err(ApiError::stopped)??;
     let detail = DetectionDetail {
         evidence: if texts { evidence } else { without_values(evidence) },
         withheld: !texts,
@@ -122,7 +130,7 @@ pub(super) async fn detection(
         rule_now,
         runbook,
         frameworks: super::rules::frameworks(&techniques),
-        history: api.triage.history(&row.detection.detection_id)?,
+        history,
         suppression: row.suppressed_by.as_ref().and_then(|id| api.triage.suppression_by_id(id)),
         row,
     };
@@ -145,7 +153,7 @@ pub(super) async fn similar(State(api): State<Arc<Api>>, Path(id): Path<String>)
         let one = reader.detection(&id, &*triage)?;
         let filter = DetectionFilter { with_suppressed: true, ..DetectionFilter::default() };
         let (mut found, mut compared) = (Vec::new(), 0);
-        reader.each_detection(&filter, &*triage, &mut |row| {
+        let is_whole = reader.each_detection(&filter, &*triage, &mut |row| {
             compared += 1;
             let shared = shared(&one, &row);
             if !shared.is_empty() && row.detection.detection_id != one.detection.detection_id {
@@ -156,7 +164,7 @@ pub(super) async fn similar(State(api): State<Arc<Api>>, Path(id): Path<String>)
         // Sorting is stable: of those that have as much in common the newest comes first.
         found.sort_by_key(|similar| std::cmp::Reverse(similar.shared.iter().map(|name| weight(name)).sum::<u32>()));
         found.truncate(SIMILAR_MAX);
-        Ok::<_, QueryError>(SimilarDetections { rows: found })
+        Ok::<_, QueryError>(SimilarDetections { rows: found, truncated: !is_whole })
     });
     Ok(Json(similar.await?).into_response())
 }
@@ -208,10 +216,9 @@ async fn triaged(api: &Arc<Api>, caller: &Caller, ids: Vec<String>, patch: Triag
     if ids.is_empty() || ids.len() > TRIAGED_MAX {
         return Err(ApiError::bad_request(format!("ids: 1 to {TRIAGED_MAX} are needed")));
     }
-    Triage::check(&patch)?;
-    let sanitizer = api.node.pipeline().sanitizer();
-    let clean = |text: Option<String>| text.map(|text| sanitizer.text(&text).text.to_string());
-    let patch = TriagePatch { assignee: clean(patch.assignee), note: clean(patch.note), ..patch };
+    let (checking, checked_by) = (api.triage.clone(), api.node.clone());
+    let checked = tokio::task::spawn_blocking(move || checking.check(patch, checked_by.pipeline().sanitizer())).await;
+    let patch = checked.map_err(ApiError::stopped)??;
     let marks = api.triage.clone();
     let before = {
         let ids: BTreeSet<String> = ids.into_iter().collect();

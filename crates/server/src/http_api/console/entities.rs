@@ -23,7 +23,7 @@ const TOLD_MAX: usize = 50;
     operation_id = "entities",
     tag = "entities",
     params(EntitiesQuery),
-    responses((status = 200, body = store::Page<store::EntityRow>), Refused),
+    responses((status = 200, body = store::EntityPage), Refused),
     description = "Role: auditor.",
 )]
 pub(super) async fn entities(State(api): State<Arc<Api>>, Query(query): Query<EntitiesQuery>) -> Result<Response, ApiError> {
@@ -49,7 +49,7 @@ pub(super) async fn entity(
 ) -> Result<Response, ApiError> {
     let triage = api.triage.clone();
     let entity = api.read(move |reader| {
-        let detail = reader.entity(kind, &name, now_ns())?;
+        let mut detail = reader.entity(kind, &name, now_ns())?;
         let named = |wanted: EntityKind| (kind == wanted).then(|| name.clone());
         let filter = DetectionFilter {
             user: named(EntityKind::User),
@@ -60,7 +60,12 @@ pub(super) async fn entity(
             with_suppressed: true,
             ..DetectionFilter::default()
         };
-        let detection_rows = reader.detections(&filter, &*triage, TOLD_MAX, None)?.rows;
+        let mut detection_rows = Vec::new();
+        let is_whole = reader.each_detection(&filter, &*triage, &mut |row| {
+            detection_rows.push(row);
+            detection_rows.len() < TOLD_MAX
+        })?;
+        detail.truncated |= !is_whole && detection_rows.len() < TOLD_MAX;
         let filter = SessionFilter {
             user: named(EntityKind::User),
             agent: named(EntityKind::Agent),

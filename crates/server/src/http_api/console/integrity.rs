@@ -42,7 +42,11 @@ pub(super) async fn integrity(State(api): State<Arc<Api>>) -> Result<Response, A
     let node = api.node.clone();
     let (standing, gaps) =
         api.read(move |reader| Ok::<_, QueryError>((node.standing_by(reader)?, reader.gaps(GAPS_MAX)?))).await?;
-    let data = api.node.data().path();
+    let (published, witnessed) = waiting(&api, |node| {
+        let data = node.data().path();
+        (ledger::published_checkpoint(data), ledger::witnessed_checkpoint(data))
+    })
+    .await?;
     let gap = |gap: store::GapRow| GapRow {
         seq: gap.seq,
         event_id: gap.event_id,
@@ -53,8 +57,8 @@ pub(super) async fn integrity(State(api): State<Arc<Api>>) -> Result<Response, A
     };
     let integrity = Integrity {
         progress: api.node.progress(),
-        checkpoint: checkpoint(ledger::published_checkpoint(data), standing.checkpoint.as_ref()),
-        witnessed: checkpoint(ledger::witnessed_checkpoint(data), standing.witnessed.as_ref()),
+        checkpoint: checkpoint(published, standing.checkpoint.as_ref()),
+        witnessed: checkpoint(witnessed, standing.witnessed.as_ref()),
         keys: keys.collect(),
         witness_failures: standing.witness_failures,
         time_stamped: standing.time_stamped,

@@ -15,7 +15,7 @@ use serde::Serialize;
 use store::{DetectionRow, EventFilter, EventRow, QueryError, Reader};
 use tokio::sync::broadcast::{self, error::RecvError};
 
-use super::types::{Live, LiveDetections, LiveDropped, LiveQuery, LiveRows};
+use super::types::{Live, LiveDetections, LiveDropped, LiveQuery, LiveReset, LiveRows};
 use crate::asker::Who;
 use crate::http_api::openapi::Refused;
 use crate::http_api::{Api, ApiError, Caller, Query};
@@ -72,8 +72,7 @@ pub(super) async fn live(
         ..EventFilter::default()
     };
     let progress = api.node.progress();
-    let next = last.map_or(progress.indexed, |last| last.saturating_add(1));
-    let mut stream = Stream { queue: VecDeque::new(), next, filter, told: None };
+    let mut stream = Stream::from(last, progress.indexed, filter);
     stream.catch_up(&api, progress.indexed).await?;
     stream.push_progress(progress);
     let state = (stream, receiver, api, caller, permit);
@@ -165,13 +164,15 @@ impl Hub {
         let (sender, batches) = broadcast::channel(BATCHES_MAX);
         state.sender = Some(sender);
         drop(state);
-        tokio::spawn(self.clone().watch(api.clone()));
+        // Before whoever asks looks where to begin: what lies between would be nobody's.
+        let from = api.node.progress().indexed;
+        tokio::spawn(self.clone().watch(api.clone(), from));
         Ok(Receiver { batches, permit })
     }
 
-    /// Reads what is new, as long as somebody watches.
-    async fn watch(self: Arc<Self>, api: Arc<Api>) {
-        let mut next = api.node.progress().indexed;
+    /// Reads what is new from a place on, as long as somebody watches.
+    async fn watch(self: Arc<Self>, api: Arc<Api>, from: u64) {
+        let mut next = from;
         // Up to where everybody was told. Records that are no rows, because they were reported before, are not told of alone.
         let mut sent = next;
         let mut told = Instant::now();
@@ -228,10 +229,8 @@ impl Hub {
 async fn read(api: &Api, from: u64, indexed: u64) -> Result<(Vec<EventRow>, Vec<DetectionRow>, u64), ApiError> {
     let triage = api.triage.clone();
     let found = api.read(move |reader| {
-        let mut rows = reader.events_from(from, BATCH_ROWS)?;
-        let is_full = rows.len() >= BATCH_ROWS;
-        rows.retain(|row| row.seq < indexed);
-        let end = rows.last().map(|row| row.seq + 1).filter(|_| is_full).unwrap_or(indexed);
+        let rows = reader.events_from(from, indexed, BATCH_ROWS)?;
+        let end = rows.last().map(|row| row.seq + 1).filter(|_| rows.len() >= BATCH_ROWS).unwrap_or(indexed);
         let detections = detections(reader, &rows, &triage)?;
         Ok::<_, QueryError>((rows, detections, end))
     });
@@ -262,6 +261,17 @@ struct Stream {
 }
 
 impl Stream {
+    /// Begins behind the place that somebody saw last, or else at `indexed`. Nobody has seen what lies behind that: whoever names such a
+    /// place saw another store, or one that was built anew since, and is told.
+    fn from(last: Option<u64>, indexed: u64, filter: EventFilter) -> Self {
+        let asked = last.map_or(indexed, |last| last.saturating_add(1));
+        let mut stream = Self { queue: VecDeque::new(), next: asked.min(indexed), filter, told: None };
+        if let Some(asked) = last.filter(|_| asked > indexed) {
+            stream.send("reset", &LiveReset { asked, seq: indexed.checked_sub(1) }, Some(indexed));
+        }
+        stream
+    }
+
     /// Sends what came in before the first batch that will come.
     async fn catch_up(&mut self, api: &Arc<Api>, end: u64) -> Result<(), ApiError> {
         if end.saturating_sub(self.next) > CATCH_UP_MAX {
@@ -327,5 +337,21 @@ impl Api {
         let has_session = caller.asker.session.as_ref().is_none_or(|session| self.sessions.is_open(session));
         let has_ended = matches!(&caller.asker.who, Who::Key { id, .. } if self.key_by_id(id).is_none());
         has_session && !has_ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_begins_where_it_was_left_and_never_ahead_of_the_store() {
+        for (last, next, messages) in
+            [(None, 100, 0), (Some(41), 42, 0), (Some(99), 100, 0), (Some(100), 100, 1), (Some(u64::MAX), 100, 1)]
+        {
+            let stream = Stream::from(last, 100, EventFilter::default());
+            assert_eq!((stream.next, stream.queue.len()), (next, messages), "{last:?}");
+        }
+        assert_eq!(Stream::from(Some(7), 0, EventFilter::default()).next, 0);
     }
 }

@@ -30,6 +30,7 @@ pub(super) fn anybody(api: &Arc<Api>) -> Router {
 pub(super) fn shown(api: &Arc<Api>) -> Router {
     Router::new()
         .route("/api/overview", get(overview::overview))
+        .route("/api/pulse", get(overview::pulse))
         .route("/api/live", get(live::live))
         .route("/api/events", get(events::events))
         .route("/api/events/{id}", get(events::event))

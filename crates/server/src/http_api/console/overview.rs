@@ -1,17 +1,26 @@
 //! What happened, what needs somebody, and whether the record is whole.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use store::{DetectionFilter, DetectionRow, QueryError, Severities, Totals};
+use store::{DetectionFilter, DetectionRow, EntityPage, QueryError, Reader, Severities, Totals};
 
 use super::span::{Span, now_ns};
-use super::types::{Gap, Overview, RecordState, SpanQuery};
+use super::types::{Gap, Overview, Pulse, RecordState, SpanQuery};
+use crate::http_api::kept::Kept;
 use crate::http_api::openapi::Refused;
 use crate::http_api::{Api, ApiError, Query};
 use crate::standing::Standing;
+use crate::triage::Triage;
+
+/// How old a pulse can be.
+const PULSE_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// How old the entities of an overview can be: they are those of the whole store.
+const ENTITIES_AGE_MAX: Duration = Duration::from_secs(5);
 
 /// Open detections that are critical or high, and entities with the highest risk, that are told.
 const TOLD_MAX: usize = 10;
@@ -28,31 +37,11 @@ const TOLD_MAX: usize = 10;
 )]
 pub(super) async fn overview(State(api): State<Arc<Api>>, Query(query): Query<SpanQuery>) -> Result<Response, ApiError> {
     let span = Span::of(query.since.as_deref(), query.until.as_deref(), query.bucket, 60)?;
+    let at_risk = api.at_risk().await?;
     let (triage, node) = (api.triage.clone(), api.node.clone());
     let overview = api.read(move |reader| {
         let buckets = reader.over_time(&span.buckets)?;
-        let (mut open, mut acknowledged) = (Severities::default(), Severities::default());
-        let (mut critical, mut high) = (Vec::new(), Vec::new());
-        let filter =
-            DetectionFilter { states: vec![store::State::Open, store::State::Acknowledged], ..DetectionFilter::default() };
-        reader.each_detection(&filter, &*triage, &mut |row: DetectionRow| {
-            let severity = row.detection.severity.as_str();
-            if row.state == store::State::Open {
-                open.add(severity);
-                // Each of the two may fill the list: the critical ones come first.
-                match severity {
-                    "critical" if critical.len() < TOLD_MAX => critical.push(row),
-                    "high" if high.len() < TOLD_MAX => high.push(row),
-                    _ => {}
-                }
-            } else {
-                acknowledged.add(severity);
-            }
-            true
-        })?;
-        let grave = critical.into_iter().chain(high).take(TOLD_MAX).collect();
-        let mut entities = reader.entities(now_ns())?.page(None, None, TOLD_MAX, None)?.rows;
-        entities.retain(|entity| entity.risk > 0.0);
+        let needs = Needs::read(reader, &triage, &[store::State::Open, store::State::Acknowledged])?;
         let record = RecordState::of(&node, node.standing_by(reader)?);
         Ok::<_, QueryError>(Overview {
             totals: Totals::of(&buckets),
@@ -60,14 +49,89 @@ pub(super) async fn overview(State(api): State<Arc<Api>>, Query(query): Query<Sp
             until: span.until,
             bucket_s: span.buckets.seconds(),
             buckets,
-            open,
-            acknowledged,
-            grave,
-            entities,
+            open: needs.open,
+            acknowledged: needs.acknowledged,
+            grave: needs.grave,
+            entities: at_risk.rows.clone(),
+            truncated: at_risk.truncated || !needs.is_whole,
             record,
         })
     });
     Ok(Json(overview.await?).into_response())
+}
+
+/// What needs somebody, and whether the record is whole. It is made once a second at the most, for everybody who asks: for pages that ask
+/// again and again.
+#[utoipa::path(
+    get,
+    path = "/api/pulse",
+    operation_id = "pulse",
+    tag = "overview",
+    responses((status = 200, body = Pulse), Refused),
+    description = "Role: auditor.",
+)]
+pub(super) async fn pulse(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+    let (triage, node) = (api.triage.clone(), api.node.clone());
+    let made = api.read(move |reader| {
+        let needs = Needs::read(reader, &triage, &[store::State::Open])?;
+        let record = RecordState::of(&node, node.standing_by(reader)?);
+        Ok::<_, QueryError>(Pulse { open: needs.open, truncated: !needs.is_whole, record })
+    });
+    Ok(Json(&*api.kept.pulse.get(PULSE_AGE_MAX, made).await?).into_response())
+}
+
+/// What is made once for everybody who asks.
+#[derive(Default)]
+pub(in crate::http_api) struct KeptAnswers {
+    pulse: Kept<Pulse>,
+    at_risk: Kept<EntityPage>,
+}
+
+/// Detections that need somebody.
+#[derive(Default)]
+struct Needs {
+    open: Severities,
+    acknowledged: Severities,
+    /// The newest open ones that are critical, and then high.
+    grave: Vec<DetectionRow>,
+    is_whole: bool,
+}
+
+impl Needs {
+    fn read(reader: &Reader, triage: &Triage, states: &[store::State]) -> Result<Self, QueryError> {
+        let mut needs = Self::default();
+        let (mut critical, mut high) = (Vec::new(), Vec::new());
+        let filter = DetectionFilter { states: states.to_vec(), ..DetectionFilter::default() };
+        needs.is_whole = reader.each_detection(&filter, triage, &mut |row: DetectionRow| {
+            let severity = row.detection.severity.as_str();
+            if row.state == store::State::Open {
+                needs.open.add(severity);
+                // Each of the two may fill the list: the critical ones come first.
+                match severity {
+                    "critical" if critical.len() < TOLD_MAX => critical.push(row),
+                    "high" if high.len() < TOLD_MAX => high.push(row),
+                    _ => {}
+                }
+            } else {
+                needs.acknowledged.add(severity);
+            }
+            true
+        })?;
+        needs.grave = critical.into_iter().chain(high).take(TOLD_MAX).collect();
+        Ok(needs)
+    }
+}
+
+impl Api {
+    /// The entities with the highest risk.
+    async fn at_risk(&self) -> Result<Arc<EntityPage>, ApiError> {
+        let made = self.read(|reader| {
+            let mut page = reader.entities(now_ns())?.page(None, None, TOLD_MAX, None)?;
+            page.rows.retain(|entity| entity.risk > 0.0);
+            Ok::<_, QueryError>(page)
+        });
+        self.kept.at_risk.get(ENTITIES_AGE_MAX, made).await
+    }
 }
 
 impl RecordState {

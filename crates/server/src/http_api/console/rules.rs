@@ -11,7 +11,6 @@ use axum::response::{IntoResponse, Response};
 use detect::{AlertBudget, RuleInfo, RuleSet, Uncompiled};
 use event::TechniqueId;
 use event::taxonomy::{atlas, framework_entries};
-use store::{DetectionFilter, QueryError};
 
 use super::span::now_ns;
 use super::types::{FrameworkEntry, Frameworks, RuleBudget, RuleDetail, RuleRow, Rules};
@@ -48,7 +47,7 @@ struct InForce {
 )]
 pub(super) async fn rules(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let in_force = api.rules_in_force().await?;
-    let hits = hits(&api).await?;
+    let (hits, is_whole) = hits(&api).await?;
     let row = |row: &RuleRow| RuleRow { hits_30d: hits.get(&row.id).copied().unwrap_or(0), ..row.clone() };
     let AlertBudget { per_hour, per_entity_hour, per_entity_first } = in_force.budget;
     let rules = Rules {
@@ -57,6 +56,7 @@ pub(super) async fn rules(State(api): State<Arc<Api>>) -> Result<Response, ApiEr
         digest: in_force.digest.clone(),
         problems: in_force.problems.clone(),
         notes: in_force.notes.clone(),
+        truncated: !is_whole,
     };
     Ok(Json(rules).into_response())
 }
@@ -75,13 +75,13 @@ pub(super) async fn rule(State(api): State<Arc<Api>>, Path(id): Path<String>) ->
     let missing =
         || ApiError::new(StatusCode::NOT_FOUND, "no rule of that id is in force; `GET /api/rules` lists those that are");
     let row = api.rule_shown(&id).await?.ok_or_else(missing)?;
-    let hits = hits(&api).await?;
+    let (hits, is_whole) = hits(&api).await?;
     let row = RuleRow { hits_30d: hits.get(&row.id).copied().unwrap_or(0), ..row };
     let file = PathBuf::from(&row.file);
     let text = tokio::task::spawn_blocking(move || text_of(&file)).await.map_err(ApiError::stopped)?;
     let runbook_text = row.runbook.as_deref().and_then(detect::runbook).map(str::to_owned);
     let frameworks = frameworks(&row.techniques);
-    Ok(Json(RuleDetail { row, text, runbook_text, frameworks }).into_response())
+    Ok(Json(RuleDetail { row, text, runbook_text, frameworks, truncated: !is_whole }).into_response())
 }
 
 impl Api {
@@ -162,22 +162,9 @@ fn text_of(file: &FilePath) -> Option<String> {
     String::from_utf8(bytes).ok()
 }
 
-/// Detections of the last 30 days, by rule.
-async fn hits(api: &Api) -> Result<HashMap<String, u64>, ApiError> {
-    let triage = api.triage.clone();
-    let hits = api.read(move |reader| {
-        let since_ns = Some(now_ns().saturating_sub(HITS_NS));
-        let filter = DetectionFilter { since_ns, with_suppressed: true, ..DetectionFilter::default() };
-        let mut hits: HashMap<String, u64> = HashMap::new();
-        reader.each_detection(&filter, &*triage, &mut |row| {
-            if let Some(rule) = row.detection.rule {
-                *hits.entry(rule).or_default() += 1;
-            }
-            true
-        })?;
-        Ok::<_, QueryError>(hits)
-    });
-    hits.await
+/// Detections of the last 30 days, by rule; and whether all of them were counted.
+async fn hits(api: &Api) -> Result<(HashMap<String, u64>, bool), ApiError> {
+    api.read(|reader| reader.detections_by_rule(now_ns().saturating_sub(HITS_NS))).await
 }
 
 /// What frameworks call techniques.

@@ -7,10 +7,13 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 
+use event::{Kind, attr};
+
 use super::types::{ColumnInfo, QuerySchema, SavedSearches, SearchRow, ViewInfo};
 use crate::access::Access;
 use crate::http_api::openapi::Refused;
 use crate::http_api::{Api, ApiError, Body, Caller};
+use crate::node::internal;
 use crate::triage::{NewSearch, SavedSearch};
 
 /// The caller's own saved searches, and those of others that are shared.
@@ -45,14 +48,10 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<Response, ApiError> {
     let request: NewSearch = body.json()?;
-    let sanitizer = api.node.pipeline().sanitizer();
-    let name = sanitizer.text(&request.name).text.to_string();
-    // What is searched for may be what must not be kept.
-    let query = sanitizer.text(&request.query.to_string()).text.to_string();
-    let query = serde_json::from_str(&query).map_err(|_| {
-        ApiError::bad_request("query: it has a secret or personal data in it, which is not kept; leave that out of the search")
-    })?;
-    let search = NewSearch { name, query, ..request }.check(&caller.asker.id(), caller.asker.name())?;
+    let search = request.check(&caller.asker.id(), caller.asker.name(), api.node.pipeline().sanitizer())?;
+    let triage = api.triage.clone();
+    tokio::task::spawn_blocking(move || triage.has_room_for_search()).await.map_err(ApiError::stopped)??;
+    record(&api, &caller, "create", &search).await?;
     let (triage, kept) = (api.triage.clone(), search.clone());
     tokio::task::spawn_blocking(move || triage.add_search(&kept)).await.map_err(ApiError::stopped)??;
     Ok(Json(SearchRow::of(search, &caller)).into_response())
@@ -74,15 +73,14 @@ pub(super) async fn remove(
     Path(id): Path<String>,
 ) -> Result<Response, ApiError> {
     let triage = api.triage.clone();
-    let removed = tokio::task::spawn_blocking(move || {
-        let search = triage.search_by_id(&id)?;
-        if !is_own(&search, &caller) {
-            let message = "this search is somebody else's; an administrator can remove it";
-            return Err(ApiError::new(StatusCode::FORBIDDEN, message));
-        }
-        Ok(triage.remove_search(&id)?)
-    });
-    removed.await.map_err(ApiError::stopped)??;
+    let search = tokio::task::spawn_blocking(move || triage.search_by_id(&id)).await.map_err(ApiError::stopped)??;
+    if !is_own(&search, &caller) {
+        let message = "this search is somebody else's; an administrator can remove it";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, message));
+    }
+    record(&api, &caller, "delete", &search).await?;
+    let triage = api.triage.clone();
+    tokio::task::spawn_blocking(move || triage.remove_search(&search.id)).await.map_err(ApiError::stopped)??;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
@@ -103,6 +101,21 @@ pub(super) async fn schema() -> Response {
         columns: view.columns().map(|column| ColumnInfo { name: column.name, meaning: column.meaning }).collect(),
     };
     Json(QuerySchema { views: store::VIEWS.iter().map(view).collect() }).into_response()
+}
+
+/// Records a change of the searches, before it holds.
+async fn record(api: &Api, caller: &Caller, action: &str, search: &SavedSearch) -> Result<(), ApiError> {
+    let mut event = internal(Kind::Admin, &format!("search.{action}"));
+    caller.asker.sign(&mut event);
+    event.set(attr::EVENT_ACTION, action);
+    event.set(attr::ADMIN_OBJECT, format!("search {}", search.id).as_str());
+    event.set(attr::EVENT_OUTCOME, "success");
+    let side = if action == "delete" { attr::ADMIN_BEFORE } else { attr::ADMIN_AFTER };
+    event.set(side, serde_json::to_string(search).unwrap_or_default().as_str());
+    if api.record(vec![event]).await {
+        return Ok(());
+    }
+    Err(ApiError::stopped("what changes is recorded first, and the record cannot be written"))
 }
 
 fn is_own(search: &SavedSearch, caller: &Caller) -> bool {

@@ -4,6 +4,7 @@ use event::Timestamp;
 use store::Buckets;
 
 use crate::http_api::ApiError;
+use crate::times::time_of;
 
 /// How long a span is where nobody says it, in nanoseconds: a day.
 const SPAN_NS: i64 = 86_400 * 1_000_000_000;
@@ -41,12 +42,6 @@ pub(super) fn time_ns(field: &str, text: Option<&str>) -> Result<Option<i64>, Ap
         Ok(i64::try_from(time.unix_ns()).unwrap_or(i64::MAX))
     };
     text.map(read).transpose()
-}
-
-/// A time as RFC 3339 has it, from 1970 on.
-pub(crate) fn time_of(text: &str) -> Option<Timestamp> {
-    let time: jiff::Timestamp = text.parse().ok()?;
-    Some(Timestamp::from_unix_ns(time.as_nanosecond().try_into().ok()?))
 }
 
 /// Now, in nanoseconds since 1970.

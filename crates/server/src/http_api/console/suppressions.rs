@@ -14,7 +14,7 @@ use super::types::{SuppressionRow, Suppressions};
 use crate::http_api::openapi::Refused;
 use crate::http_api::{Api, ApiError, Body, Caller};
 use crate::node::internal;
-use crate::triage::{NewSuppression, SuppressedEntity, Suppression};
+use crate::triage::{NewSuppression, Suppression};
 
 /// Suppressions, the newest first, those that are over included.
 #[utoipa::path(
@@ -31,21 +31,21 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, ApiErr
     let covered = api.read(move |reader| {
         let filter = DetectionFilter { with_suppressed: true, ..DetectionFilter::default() };
         let mut covered: HashMap<Arc<str>, u64> = HashMap::new();
-        reader.each_detection(&filter, &*triage, &mut |row| {
+        let is_whole = reader.each_detection(&filter, &*triage, &mut |row| {
             if let Some(id) = row.suppressed_by {
                 *covered.entry(id).or_default() += 1;
             }
             true
         })?;
-        Ok::<_, QueryError>(covered)
+        Ok::<_, QueryError>((covered, is_whole))
     });
-    let covered = covered.await?;
+    let (covered, is_whole) = covered.await?;
     let row = |suppression: Arc<Suppression>| SuppressionRow {
         is_over: suppression.is_over(),
         detections: covered.get(&suppression.id).copied().unwrap_or(0),
         suppression,
     };
-    Ok(Json(Suppressions { rows: all.into_iter().map(row).collect() }).into_response())
+    Ok(Json(Suppressions { rows: all.into_iter().map(row).collect(), truncated: !is_whole }).into_response())
 }
 
 /// From now on detections of this rule, about this entity, are recorded and counted, and only marked.
@@ -64,15 +64,11 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<Response, ApiError> {
     let request: NewSuppression = body.json()?;
-    let clean = |text: &str| api.node.pipeline().sanitizer().text(text).text.to_string();
-    let request = NewSuppression {
-        reason: clean(&request.reason),
-        owner: clean(&request.owner),
-        entity: request.entity.map(|entity| SuppressedEntity { name: clean(&entity.name), ..entity }),
-        ..request
-    };
-    let suppression = request.check(&caller.asker.id())?;
+    let suppression = request.check(&caller.asker.id(), api.node.pipeline().sanitizer())?;
     api.triage.has_room_for_suppression()?;
+    if !is_known(&api, &suppression.rule).await? {
+        return Err(ApiError::bad_request("rule: none in force has this id, and no detection is of it"));
+    }
     put(&api, suppression_event(&caller, "create", None, &suppression), suppression.clone()).await?;
     Ok(Json(suppression).into_response())
 }
@@ -96,6 +92,24 @@ pub(super) async fn end(
     let ended = api.triage.ended(&id)?;
     put(&api, suppression_event(&caller, "delete", before.as_deref(), &ended), ended).await?;
     Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+/// Whether a rule is in force, or was and has detected something.
+async fn is_known(api: &Api, rule: &str) -> Result<bool, ApiError> {
+    if api.rule_shown(rule).await?.is_some() {
+        return Ok(true);
+    }
+    let filter = DetectionFilter { rule: Some(rule.to_owned()), with_suppressed: true, ..DetectionFilter::default() };
+    let triage = api.triage.clone();
+    api.read(move |reader| {
+        let mut is_known = false;
+        reader.each_detection(&filter, &*triage, &mut |_| {
+            is_known = true;
+            false
+        })?;
+        Ok::<_, QueryError>(is_known)
+    })
+    .await
 }
 
 /// Records a change of a suppression, and then lets it hold.

@@ -12,7 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::Progress;
 use crate::access::Role;
 use crate::standing::{ArchiveStanding, Failure, Reached};
-use crate::triage::{Suppression, TriageChange, Verdict};
+use crate::triage::{SearchView, Suppression, TriageChange, Verdict};
 
 /// An error.
 #[derive(Serialize, ToSchema)]
@@ -147,8 +147,22 @@ pub(crate) struct Overview {
     pub(crate) acknowledged: Severities,
     /// The newest open ones that are high or critical; at most 10.
     pub(crate) grave: Vec<DetectionRow>,
-    /// Entities with the highest risk now; at most 10.
+    /// Entities with the highest risk, as they were some seconds ago at the most; at most 10.
     pub(crate) entities: Vec<EntityRow>,
+    /// Whether there are older detections, or more entities, than could be looked at in time: then `open`, `acknowledged` and what counts
+    /// entities are too low.
+    pub(crate) truncated: bool,
+    /// The record.
+    pub(crate) record: RecordState,
+}
+
+/// What needs somebody, and whether the record is whole: for whoever asks again and again.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Pulse {
+    /// Detections that are open and not suppressed, whenever they were.
+    pub(crate) open: Severities,
+    /// Whether there are older detections than could be looked at in time: then `open` is too low.
+    pub(crate) truncated: bool,
     /// The record.
     pub(crate) record: RecordState,
 }
@@ -190,7 +204,7 @@ pub(crate) struct Gap {
 }
 
 /// What is sent live, as the data of server-sent events. `rows`: [`LiveRows`]; `detections`: [`LiveDetections`]; `progress`: [`Progress`];
-/// `dropped`: [`LiveDropped`]. Ids are places in the journal: whoever comes again with `Last-Event-ID` goes on behind it.
+/// `dropped`: [`LiveDropped`]; `reset`: [`LiveReset`]. Ids are places in the journal: whoever comes again with `Last-Event-ID` goes on behind it.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "it describes the stream; its parts are what is sent")]
@@ -203,6 +217,8 @@ pub(crate) enum Live {
     Progress(Progress),
     /// Of the event `dropped`.
     Dropped(LiveDropped),
+    /// Of the event `reset`.
+    Reset(LiveReset),
 }
 
 /// New events, in the order of the journal.
@@ -226,6 +242,15 @@ pub(crate) struct LiveDropped {
     pub(crate) count: u64,
     /// It goes on behind this place in the journal.
     pub(crate) seq: u64,
+}
+
+/// The place from which was asked for events lies behind the newest one: it is of another record, or the store is being built anew.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LiveReset {
+    /// The place that was asked for.
+    pub(crate) asked: u64,
+    /// It goes on behind this place in the journal; none: from the first record on.
+    pub(crate) seq: Option<u64>,
 }
 
 /// Which events are sent live.
@@ -491,6 +516,8 @@ pub(crate) struct SimilarDetection {
 pub(crate) struct SimilarDetections {
     /// At most 50.
     pub(crate) rows: Vec<SimilarDetection>,
+    /// Whether there are older detections than were compared with it.
+    pub(crate) truncated: bool,
 }
 
 /// What changes of detections.
@@ -538,6 +565,8 @@ pub(crate) struct SuppressionRow {
 pub(crate) struct Suppressions {
     /// The suppressions.
     pub(crate) rows: Vec<SuppressionRow>,
+    /// Whether there are older detections than could be looked at in time: then what is said to be covered is too low.
+    pub(crate) truncated: bool,
 }
 
 /// Which entities.
@@ -565,7 +594,7 @@ pub(crate) struct Entity {
     pub(crate) detail: EntityDetail,
     /// Its newest detections, at most 50.
     pub(crate) detection_rows: Vec<DetectionRow>,
-    /// Its newest sessions, at most 50; of users, agents and applications.
+    /// Its newest sessions, at most 50; of users, agents and applications: those that are found in time.
     pub(crate) session_rows: Vec<SessionRow>,
 }
 
@@ -590,6 +619,8 @@ pub(crate) struct Models {
     pub(crate) bucket_s: u64,
     /// The models, those with the most calls first; at most 100.
     pub(crate) rows: Vec<Model>,
+    /// Whether there are older evaluations or detections of drift than could be looked at in time: then some are missing.
+    pub(crate) truncated: bool,
 }
 
 /// Tokens and cost.
@@ -747,6 +778,8 @@ pub(crate) struct Rules {
     pub(crate) problems: Vec<String>,
     /// Which rules took the place of others, and which are disabled.
     pub(crate) notes: Vec<String>,
+    /// Whether not all detections could be counted in time: then `hits_30d` is too low.
+    pub(crate) truncated: bool,
 }
 
 /// What budgets of alerts have room for, in an hour.
@@ -772,6 +805,8 @@ pub(crate) struct RuleDetail {
     pub(crate) runbook_text: Option<String>,
     /// What frameworks call its first technique.
     pub(crate) frameworks: Frameworks,
+    /// Whether not all detections could be counted in time: then `hits_30d` is too low.
+    pub(crate) truncated: bool,
 }
 
 /// A search that is kept.
@@ -783,7 +818,7 @@ pub(crate) struct SearchRow {
     /// What it is called.
     pub(crate) name: String,
     /// The view of the console that it is of.
-    pub(crate) view: String,
+    pub(crate) view: SearchView,
     /// Its parameters, as the view has them.
     #[schema(value_type = Object)]
     pub(crate) query: serde_json::Value,

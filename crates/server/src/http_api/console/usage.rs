@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use store::{DetectionFilter, QueryError};
+use store::QueryError;
 
 use super::span::Span;
 use super::types::{Model, Models, SpanQuery, Tokens, TokensQuery};
@@ -44,19 +44,13 @@ pub(super) async fn models(State(api): State<Arc<Api>>, Query(query): Query<Span
     let triage = api.triage.clone();
     let drift_rules = api.rule_ids(|file| DRIFT_RULES.iter().any(|beginning| file.starts_with(beginning))).await?;
     let models = api.read(move |reader| {
-        let rows = reader.models(&span.buckets, MODELS_MAX)?;
-        let mut models: Vec<Model> = rows.into_iter().map(|row| Model { row, drift: Vec::new() }).collect();
-        for model in &mut models {
-            let filter =
-                DetectionFilter { model: Some(model.row.model.clone()), with_suppressed: true, ..DetectionFilter::default() };
-            reader.each_detection(&filter, &*triage, &mut |row| {
-                if row.detection.rule.as_ref().is_some_and(|rule| drift_rules.contains(rule)) {
-                    model.drift.push(row);
-                }
-                model.drift.len() < DRIFT_MAX
-            })?;
-        }
-        Ok::<_, QueryError>(Models { bucket_s: span.buckets.seconds(), since: span.since, until: span.until, rows: models })
+        let (rows, has_all_runs) = reader.models(&span.buckets, MODELS_MAX)?;
+        // Once for all models: where hardly any has drifted, each look goes through all detections.
+        let (mut drift, has_all_drift) = reader.detections_of_models(&drift_rules, &*triage, DRIFT_MAX)?;
+        let with_drift = |row: store::ModelRow| Model { drift: drift.remove(&row.model).unwrap_or_default(), row };
+        let rows = rows.into_iter().map(with_drift).collect();
+        let truncated = !(has_all_runs && has_all_drift);
+        Ok::<_, QueryError>(Models { bucket_s: span.buckets.seconds(), since: span.since, until: span.until, rows, truncated })
     });
     Ok(Json(models.await?).into_response())
 }
