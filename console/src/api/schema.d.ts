@@ -2337,7 +2337,7 @@ export interface components {
             /** @description Whether others see it. */
             shared: boolean;
             /** @description The view of the console that it is of. */
-            view: string;
+            view: components["schemas"]["SearchView"];
         };
         /** @description Saved searches. */
         SavedSearches: {
@@ -2353,8 +2353,13 @@ export interface components {
             /** @description Whether others see it. */
             shared?: boolean;
             /** @description The view of the console that it is of. */
-            view: string;
+            view: components["schemas"]["SearchView"];
         };
+        /**
+         * @description A view of the console that searches are of.
+         * @enum {string}
+         */
+        SearchView: "events" | "text" | "sql" | "detections" | "sessions";
         /** @description A segment of the archive, for people. */
         SegmentInfo: {
             /** @description `evidence` or `forensic`. */

@@ -70,7 +70,7 @@ fn suppressed(transaction: &Transaction<'_>, is_named: IsNamed<'_>) -> Result<u6
     let mut went = 0;
     for suppression in suppressions::read(transaction)?.into_values().flatten() {
         let is_about = suppression.entity.as_ref().is_some_and(|entity| is_named(&entity.name));
-        if is_about || is_named(&suppression.rule) {
+        if is_about {
             transaction.execute("DELETE FROM suppressions WHERE id = ?1", [&*suppression.id])?;
             went += 1;
             continue;

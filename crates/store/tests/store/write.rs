@@ -244,7 +244,7 @@ fn a_store_can_be_built_again_and_a_strange_schema_is_refused() {
     drop(store.store);
     let path = store.dir.path().join("store/2025-11-20.db");
     unlocked(&path, &store.keys).pragma_update(None, "user_version", 99).unwrap();
-    assert!(matches!(Store::open(store.dir.path(), &store.keys), Err(StoreError::Schema { found: 99, .. })));
+    assert!(matches!(Store::open(store.dir.path(), &store.keys), Err(StoreError::Newer { found: 99, .. })));
     let mut again = Store::rebuild(store.dir.path(), &store.keys).unwrap();
     assert_eq!(again.next(), Seq(0));
     again.index(&journal.records).unwrap();
