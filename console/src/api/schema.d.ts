@@ -436,6 +436,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/api/pulse": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What needs somebody, and whether the record is whole: made once a second at the most, for pages that ask again and again.
+         * @description Role: auditor.
+         */
+        get: operations["pulse"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/api/query": {
         parameters: {
             query?: never;
@@ -1150,7 +1170,7 @@ export interface components {
         Entity: components["schemas"]["EntityDetail"] & {
             /** @description Its newest detections, at most 50. */
             detection_rows: components["schemas"]["DetectionRow"][];
-            /** @description Its newest sessions, at most 50; of users, agents and applications. */
+            /** @description Its newest sessions, at most 50; of users, agents and applications: those that are found in time. */
             session_rows: components["schemas"]["SessionRow"][];
         };
         /** @description An entity with what is known of it. */
@@ -1159,6 +1179,8 @@ export interface components {
             insights: components["schemas"]["EntityInsight"][];
             /** @description Its risk over time, at each detection and now. */
             risk_over_time: components["schemas"]["EntityRisk"][];
+            /** @description Whether there are older detections than were looked at: then counts are too low. */
+            truncated: boolean;
         };
         /** @description What behaviour said about an entity, in the evidence of a detection. */
         EntityInsight: {
@@ -1198,6 +1220,15 @@ export interface components {
          * @enum {string}
          */
         EntityKind: "user" | "agent" | "application" | "tool" | "model";
+        /** @description A page of entities. */
+        EntityPage: {
+            /** @description The `cursor` of the next page; none behind the last one. */
+            next?: string | null;
+            /** @description The entities. */
+            rows: components["schemas"]["EntityRow"][];
+            /** @description Whether there are more entities, or older detections, than were looked at: then some are missing, and counts are too low. */
+            truncated: boolean;
+        };
         /** @description The risk of an entity at a time. */
         EntityRisk: {
             /**
@@ -1693,9 +1724,9 @@ export interface components {
         };
         /**
          * @description What is sent live, as the data of server-sent events. `rows`: [`LiveRows`]; `detections`: [`LiveDetections`]; `progress`: [`Progress`];
-         *     `dropped`: [`LiveDropped`]. Ids are places in the journal: whoever comes again with `Last-Event-ID` goes on behind it.
+         *     `dropped`: [`LiveDropped`]; `reset`: [`LiveReset`]. Ids are places in the journal: whoever comes again with `Last-Event-ID` goes on behind it.
          */
-        Live: components["schemas"]["LiveRows"] | components["schemas"]["LiveDetections"] | components["schemas"]["Progress"] | components["schemas"]["LiveDropped"];
+        Live: components["schemas"]["LiveRows"] | components["schemas"]["LiveDetections"] | components["schemas"]["Progress"] | components["schemas"]["LiveDropped"] | components["schemas"]["LiveReset"];
         /** @description New detections. */
         LiveDetections: {
             /** @description The detections. */
@@ -1713,6 +1744,19 @@ export interface components {
              * @description It goes on behind this place in the journal.
              */
             seq: number;
+        };
+        /** @description The place from which was asked for events lies behind the newest one: it is of another record, or the store is being built anew. */
+        LiveReset: {
+            /**
+             * Format: int64
+             * @description The place that was asked for.
+             */
+            asked: number;
+            /**
+             * Format: int64
+             * @description It goes on behind this place in the journal; none: from the first record on.
+             */
+            seq?: number | null;
         };
         /** @description New events, in the order of the journal. */
         LiveRows: {
@@ -1870,6 +1914,8 @@ export interface components {
             rows: components["schemas"]["Model"][];
             /** @description From this time on (RFC 3339). */
             since: string;
+            /** @description Whether there are older evaluations or detections of drift than could be looked at in time: then some are missing. */
+            truncated: boolean;
             /** @description Before this time. */
             until: string;
         };
@@ -1891,7 +1937,7 @@ export interface components {
             bucket_s: number;
             /** @description What happened, over time; every bucket is there. */
             buckets: components["schemas"]["Bucket"][];
-            /** @description Entities with the highest risk now; at most 10. */
+            /** @description Entities with the highest risk, as they were some seconds ago at the most; at most 10. */
             entities: components["schemas"]["EntityRow"][];
             /** @description The newest open ones that are high or critical; at most 10. */
             grave: components["schemas"]["DetectionRow"][];
@@ -1903,6 +1949,11 @@ export interface components {
             since: string;
             /** @description In all. */
             totals: components["schemas"]["Totals"];
+            /**
+             * @description Whether there are older detections, or more entities, than could be looked at in time: then `open`, `acknowledged` and what counts
+             *     entities are too low.
+             */
+            truncated: boolean;
             /** @description Before this time. */
             until: string;
         };
@@ -1921,46 +1972,6 @@ export interface components {
                 /** @description The suppression that covers it. It is recorded and counted all the same. */
                 suppressed_by?: string | null;
             })[];
-        };
-        /** @description A page of a list. */
-        Page_EntityRow: {
-            /** @description The `cursor` of the next page; none behind the last one. */
-            next?: string | null;
-            /** @description The rows. */
-            rows: {
-                /**
-                 * Format: int64
-                 * @description Detections.
-                 */
-                detections: number;
-                /**
-                 * Format: int64
-                 * @description Events.
-                 */
-                events: number;
-                /** @description Its first event in the hot store, by the source's clock (RFC 3339); none where only detections name it. */
-                first_seen?: string | null;
-                /** @description What it is. */
-                kind: components["schemas"]["EntityKind"];
-                /** @description Its newest detection. */
-                last_detection?: string | null;
-                /** @description Its newest event, or detection. */
-                last_seen?: string | null;
-                /** @description Which. */
-                name: string;
-                /**
-                 * Format: double
-                 * @description The risk as it is now: severity (1, 5, 15, 40, 80) times confidence, halved each day, at most 60 of one rule and 70 of one technique.
-                 */
-                risk: number;
-                /**
-                 * Format: int64
-                 * @description How many rules are behind it.
-                 */
-                rules: number;
-                /** @description MITRE ATLAS techniques behind it. */
-                techniques: string[];
-            }[];
         };
         /** @description A page of a list. */
         Page_EventRow: {
@@ -2154,6 +2165,15 @@ export interface components {
         Providers: {
             oidc?: components["schemas"]["OidcButton"] | null;
         };
+        /** @description What needs somebody, and whether the record is whole: for whoever asks again and again. */
+        Pulse: {
+            /** @description Detections that are open and not suppressed, whenever they were. */
+            open: components["schemas"]["Severities"];
+            /** @description The record. */
+            record: components["schemas"]["RecordState"];
+            /** @description Whether there are older detections than could be looked at in time: then `open` is too low. */
+            truncated: boolean;
+        };
         /** @description What SQL can be asked of. */
         QuerySchema: {
             /** @description The views. */
@@ -2263,6 +2283,8 @@ export interface components {
             runbook_text?: string | null;
             /** @description Its file's text (YAML). */
             text?: string | null;
+            /** @description Whether not all detections could be counted in time: then `hits_30d` is too low. */
+            truncated: boolean;
         };
         /** @description A rule in force. */
         RuleRow: {
@@ -2317,6 +2339,8 @@ export interface components {
             problems: string[];
             /** @description The rules. */
             rows: components["schemas"]["RuleRow"][];
+            /** @description Whether not all detections could be counted in time: then `hits_30d` is too low. */
+            truncated: boolean;
         };
         /** @description A search that is kept. */
         SavedSearch: {
@@ -2512,6 +2536,8 @@ export interface components {
         SimilarDetections: {
             /** @description At most 50. */
             rows: components["schemas"]["SimilarDetection"][];
+            /** @description Whether there are older detections than were compared with it. */
+            truncated: boolean;
         };
         /** @description A query. */
         SqlRequest: {
@@ -2582,6 +2608,8 @@ export interface components {
         Suppressions: {
             /** @description The suppressions. */
             rows: components["schemas"]["SuppressionRow"][];
+            /** @description Whether there are older detections than could be looked at in time: then what is said to be covered is too low. */
+            truncated: boolean;
         };
         /** @description The answer of a query. */
         Table: {
@@ -3349,7 +3377,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["Page_EntityRow"];
+                    "application/json": components["schemas"]["EntityPage"];
                 };
             };
             /**
@@ -3995,6 +4023,38 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+            /**
+             * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
+             *     403 (the role does not allow it, or the request comes from another site), 404 (there is nothing of that id), 409 (it does not fit what
+             *     is there), 429 (too many at once), 503 (something does not work now). `Retry-After` says when to ask again, where that is known.
+             */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ErrorBody"];
+                };
+            };
+        };
+    };
+    pulse: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Pulse"];
+                };
             };
             /**
              * @description It is not done, and the message says why: 400 (the message names the field), 401 (no key, none that is valid, or the sign-in is over),
