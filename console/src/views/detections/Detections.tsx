@@ -74,7 +74,7 @@ export function Detections() {
       { keys: "c", group: "Detections", says: "close, with the reason", run: () => { if (ids.length > 0) setClosing(ids); } },
       { keys: "i", group: "Detections", says: "take it: I look at it", run: () => assign(me) },
       { keys: "t", group: "Detections", says: "give it to somebody", run: () => { if (ids.length > 0) setAssigning(ids); } },
-      { keys: "s", group: "Detections", says: "suppress what is like it", run: () => { if (chosen) setSuppressing(chosen); } },
+      { keys: "s", group: "Detections", says: "suppress similar detections", run: () => { if (chosen) setSuppressing(chosen); } },
       { keys: "x", group: "Detections", says: "tick the row", run: () => { if (id) toggle(id); } },
     ] : []),
     { keys: "Escape", group: "Detections", says: "close what is open", run: () => { setSelected(new Set()); change({ id: undefined }); } },
@@ -94,7 +94,7 @@ export function Detections() {
     { name: "who", from: 660, width: "minmax(4.5rem, 1fr)", head: "Who", cell: (row) => <Rec text={row.user_id ?? row.agent ?? row.application} className="soft" /> },
     { name: "where", width: "minmax(6rem, 1fr)", head: "Application", from: 1040, cell: (row) => <Rec text={row.application ?? row.agent} className="soft" /> },
     { name: "state", width: "7rem", head: "State", from: 800, cell: (row) => <StateOf row={row} /> },
-    { name: "time", width: "5rem", head: "When", isRight: true, cell: (row) => <span className="soft"><When time={row.time} /></span> },
+    { name: "time", width: "5.5rem", head: "When", isRight: true, cell: (row) => <span className="soft"><When time={row.time} /></span> },
   ];
 
   return (
@@ -117,7 +117,7 @@ export function Detections() {
         {FILTERS.map(([name, says]) => (filter[name] && !(name === "assignee" && filter.assignee === me) ? <FilterChip key={name} name={says} value={filter[name] ?? ""} onRemove={() => change({ [name]: undefined })} /> : null))}
         <span className="end row-wrap">
           {selected.size > 0 ? <span className="soft small">{counted(selected.size, "ticked", "ticked")}</span> : null}
-          {mayTriage && ids.length > 0 ? (
+          {mayTriage && selected.size > 0 ? (
             <>
               <button type="button" className="btn tiny" onClick={acknowledge} disabled={triage.isPending}>Acknowledge<kbd className="single">a</kbd></button>
               <button type="button" className="btn tiny" onClick={() => setClosing(ids)}>Close<kbd className="single">c</kbd></button>
