@@ -67,7 +67,7 @@ function NewKey({ onDone }: { onDone: () => void }) {
   if (make.data) {
     return (
       <Dialog title="The key" onClose={onDone} foot={<button type="button" className="btn primary" onClick={onDone}>I have kept it</button>}>
-        <p>It is shown this once and kept nowhere. Whoever has it is <strong>{make.data.role}</strong>.</p>
+        <p>It is shown this once and kept nowhere. Whoever uses it acts in the role <strong>{make.data.role}</strong>.</p>
         <Command text={make.data.key} />
       </Dialog>
     );
