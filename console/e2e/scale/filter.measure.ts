@@ -20,7 +20,7 @@ async function type(page: Page, label: string, text: string): Promise<void> {
 /** Chooses a range of time from the menu. */
 async function choose(page: Page, preset: string): Promise<void> {
   await page.getByRole("button", { name: /^Range of time/ }).click(seldom);
-  await page.getByRole("menuitemradio", { name: preset, exact: true }).click(seldom);
+  await page.getByRole("button", { name: preset, exact: true }).click(seldom);
 }
 
 /** Goes to another address of the view, as a link or a kept search does. */

@@ -49,7 +49,7 @@ test("what a timer asks says so, also when it tries again; what the reader asks 
   await refetch();
   expect(sent.at(-1)).toBeNull();
   // Nobody is there any more: not even what a clock of the page has caused is use.
-  await vi.advanceTimersByTimeAsync(6_000);
+  await vi.advanceTimersByTimeAsync(31_000);
   await refetch();
   expect(sent.slice(4).every((each) => each === "1")).toBe(true);
   stop();

@@ -4,8 +4,9 @@
 /** The header that a request of a timer has. */
 export const BACKGROUND = "x-watchkeeper-background";
 
-/** Milliseconds after an act of the reader for which what is asked is theirs: a view that is opened loads its code first. */
-const ACT_MS = 5_000;
+/** Milliseconds after an act of the reader for which what is asked is theirs: a view that is opened loads its code first. A timer of a query
+    is known as one in that time, too. */
+const ACT_MS = 30_000;
 /** What a reader does; coming back to the page is one. */
 const ACTS = ["pointerdown", "pointerup", "keydown", "wheel", "touchstart", "popstate", "pageshow", "focus"] as const;
 

@@ -444,8 +444,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * What needs somebody, and whether the record is whole. It is made once a second at the most, for everybody who asks: for pages that ask
-         *     again and again.
+         * What needs somebody, and whether the record is whole: made once a second at the most, for pages that ask again and again.
          * @description Role: auditor.
          */
         get: operations["pulse"];

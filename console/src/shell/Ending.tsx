@@ -21,7 +21,7 @@ export function Ending() {
   const { data } = useQuery({
     queryKey: ["ending"],
     queryFn: async ({ signal }) => {
-      const { data, response } = await api.GET("/api/session", { signal, headers: { "x-watchkeeper-background": "1" } });
+      const { data, response } = await api.GET("/api/session", { signal });
       return endsOf(data ?? {}, response.headers.get("date"), Date.now());
     },
     refetchInterval: ({ state }) => (state.data && warning(state.data, Date.now() + LOOK_MS) ? NEAR_MS : LOOK_MS),

@@ -16,10 +16,7 @@ const GONE_MS = 3_000;
 export function usePulse() {
   return useQuery({
     queryKey: ["pulse"],
-    queryFn: ({ signal }) => {
-      const since = new Date(Math.floor(Date.now() / 60_000) * 60_000 - 15 * 60_000).toISOString();
-      return take(api.GET("/api/overview", { signal, params: { query: { since, bucket: 900 } } }));
-    },
+    queryFn: ({ signal }) => take(api.GET("/api/pulse", { signal })),
     refetchInterval: (query) => (query.state.status === "error" ? GONE_MS : LOOK_MS),
     // Whether the server answers is what this is for.
     retry: false,

@@ -78,7 +78,7 @@ export function Shell({ session }: { session: Session }) {
                 <hr />
                 <div className="menu-title">Theme</div>
                 {(["system", "light", "dark"] as const).map((each) => (
-                  <button key={each} type="button" className="menu-item" role="menuitemradio" aria-checked={theme === each} onClick={() => setPrefs({ theme: each })}>
+                  <button key={each} type="button" className="menu-item" aria-pressed={theme === each} onClick={() => setPrefs({ theme: each })}>
                     <Icon name={each === "dark" ? "moon" : each === "light" ? "sun" : "settings"} />{each === "system" ? "As the system" : each === "light" ? "Light" : "Dark"}
                   </button>
                 ))}

@@ -31,11 +31,11 @@ export function RangePicker() {
       {(close) => (
         <>
           {PRESETS.map((preset) => (
-            <button key={preset} type="button" className="menu-item" role="menuitemradio" aria-checked={preset === text}
+            <button key={preset} type="button" className="menu-item" aria-pressed={preset === text}
               onClick={() => { close(); change({ range: preset }, { push: true }); }}>{SAYS[preset]}</button>
           ))}
           {OF_ANY_TIME.has(path) ? (
-            <button type="button" className="menu-item" role="menuitemradio" aria-checked={text === ANY_TIME} onClick={() => { close(); change({ range: ANY_TIME }, { push: true }); }}>Any time</button>
+            <button type="button" className="menu-item" aria-pressed={text === ANY_TIME} onClick={() => { close(); change({ range: ANY_TIME }, { push: true }); }}>Any time</button>
           ) : null}
           <hr />
           <Between range={range} onChoose={(range) => { close(); change({ range }, { push: true }); }} />
@@ -72,7 +72,7 @@ export function ZonePicker() {
         <>
           <div className="menu-title">Times are shown in</div>
           {(["local", "UTC"] as const).map((each) => (
-            <button key={each} type="button" className="menu-item" role="menuitemradio" aria-checked={zone === each} onClick={() => { setPrefs({ zone: each }); close(); }}>
+            <button key={each} type="button" className="menu-item" aria-pressed={zone === each} onClick={() => { setPrefs({ zone: each }); close(); }}>
               {each === "UTC" ? "UTC" : `This browser: ${zoneName("local")}`}
             </button>
           ))}

@@ -1,4 +1,5 @@
 import { useEffect, useRef, useState } from "react";
+import { BACKGROUND } from "../../api/background";
 import { api, type Schema } from "../../api/client";
 import { ApiProblem, isGone } from "../../api/problem";
 import { parseSearch } from "../../lib/at";
@@ -105,7 +106,7 @@ async function whyNot(signal: AbortSignal): Promise<void> {
   const stop = () => asked.abort();
   signal.addEventListener("abort", stop);
   try {
-    await api.GET("/api/live", { signal: asked.signal, parseAs: "stream", headers: { "x-watchkeeper-background": "1" } });
+    await api.GET("/api/live", { signal: asked.signal, parseAs: "stream", headers: { [BACKGROUND]: "1" } });
   } finally {
     // It was only asked whether it would.
     stop();

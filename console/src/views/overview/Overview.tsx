@@ -65,7 +65,7 @@ function Needs({ overview }: { overview: Overview }) {
           const upward = SEVERITIES.slice(0, at + 1).reduce((sum, worse) => sum + open[worse], 0);
           return (
             <Link key={each} to="/detections" search={{ severity: each, range: ANY_TIME } as never} className={upward > 0 ? "sev-cell" : "sev-cell none"}>
-              <span className="num">{count(upward)}</span><span className="row"><Sev of={each} />{at === 0 ? null : <span className="soft small">and up</span>}</span>
+              <span className="num">{count(upward)}{at === 0 ? null : <span className="upward"> and up</span>}</span><Sev of={each} />
             </Link>
           );
         })}

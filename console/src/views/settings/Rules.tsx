@@ -56,7 +56,7 @@ function One({ id, onClose }: { id: string; onClose: () => void }) {
             {data.techniques.length > 0 ? <><dt>ATLAS</dt><dd className="mono small">{data.techniques.join(" ")}</dd></> : null}
             <dt>Digest</dt><dd className="mono small cut">{data.digest}</dd>
           </dl>
-          {data.text ? <pre className="note-text rule-text"><RecBlock text={data.text} /></pre> : null}
+          {data.text ? <pre className="note-text rule-text" tabIndex={0} role="group" aria-label="Text of the rule"><RecBlock text={data.text} /></pre> : null}
           {data.runbook_text ? <details open={true}><summary className="strong">Runbook</summary><Markdown text={data.runbook_text} /></details> : null}
         </>
       )}

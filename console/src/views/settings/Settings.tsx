@@ -31,7 +31,7 @@ export function Settings() {
       <PageHead title="Settings" />
       <div className="settings">
         <nav aria-label="Settings">
-          {tabs.map((each) => <button key={each.id} type="button" className="menu-item" aria-current={each.id === tab ? "page" : undefined} aria-checked={undefined} onClick={() => change({ tab: each.id, rule: undefined }, { push: true })}>{each.says}</button>)}
+          {tabs.map((each) => <button key={each.id} type="button" className="menu-item" aria-current={each.id === tab ? "page" : undefined} onClick={() => change({ tab: each.id, rule: undefined }, { push: true })}>{each.says}</button>)}
         </nav>
         <div className="stack-wide">
           {refused ? <Refused what={refused} needs="admin" /> : tab === "me" ? <Me /> : tab === "keys" ? <KeysOfUsers /> : tab === "people" ? <People /> : tab === "rules" ? <Rules /> : tab === "suppressions" ? <SuppressionList /> : <Retention />}

@@ -455,10 +455,14 @@ fn days_of_an_older_version_are_built_again_and_those_of_a_newer_one_are_refused
     for aged in [&days[1..2], &days[..1], &days[2..], &days[..]] {
         aged.iter().for_each(|day| age(day, 5));
         assert!(matches!(Reader::open(&dir, &keys), Err(store::StoreError::Older { found: 5, .. })));
-        // A crash before they are built leaves them missed.
-        let missed = Store::open(&dir, &keys).unwrap().missing().clone();
-        let opened = Store::open(&dir, &keys).unwrap();
-        assert_eq!(opened.missing(), &missed);
+        let mut opened = Store::open(&dir, &keys).unwrap();
+        // A crash before they are built leaves them missed; where no day is left the store is filled from its start, as a new one is.
+        if aged.len() < days.len() {
+            let missed = opened.missing().clone();
+            drop(opened);
+            opened = Store::open(&dir, &keys).unwrap();
+            assert_eq!(opened.missing(), &missed);
+        }
         let (mended, store) = mend(opened, &journal, &dir, &keys);
         assert_eq!(mended, aged);
         assert_eq!((prompts(&dir, &keys), store.next()), (6, Seq(6)), "{aged:?}");

@@ -60,8 +60,7 @@ pub(super) async fn overview(State(api): State<Arc<Api>>, Query(query): Query<Sp
     Ok(Json(overview.await?).into_response())
 }
 
-/// What needs somebody, and whether the record is whole. It is made once a second at the most, for everybody who asks: for pages that ask
-/// again and again.
+/// What needs somebody, and whether the record is whole: made once a second at the most, for pages that ask again and again.
 #[utoipa::path(
     get,
     path = "/api/pulse",
