@@ -2,6 +2,7 @@ import { PageHead, Choice } from "../../ui/parts";
 import { useMay } from "../../api/session";
 import { Refused } from "../../ui/refused";
 import { useAt } from "../../lib/at";
+import { plainLine } from "../../lib/text";
 import { Events } from "./Events";
 import { Sql } from "./Sql";
 import { Texts } from "./Texts";
@@ -30,7 +31,7 @@ export function Search() {
           ) : null}
         </>
       } />
-      {refused ? <Refused what={refused} needs="analyst" /> : mode === "events" ? <Events /> : mode === "text" ? <Texts /> : <Sql />}
+      {refused ? <Refused what={plainLine(refused)} needs="analyst" /> : mode === "events" ? <Events /> : mode === "text" ? <Texts /> : <Sql />}
     </div>
   );
 }

@@ -1,6 +1,7 @@
 import { useMay } from "../../api/session";
 import { Refused } from "../../ui/refused";
 import { useAt } from "../../lib/at";
+import { plainLine } from "../../lib/text";
 import { PageHead } from "../../ui/parts";
 import { KeysOfUsers } from "./Keys";
 import { Me } from "./Me";
@@ -34,7 +35,7 @@ export function Settings() {
           {tabs.map((each) => <button key={each.id} type="button" className="menu-item" aria-current={each.id === tab ? "page" : undefined} onClick={() => change({ tab: each.id, rule: undefined }, { push: true })}>{each.says}</button>)}
         </nav>
         <div className="stack-wide">
-          {refused ? <Refused what={refused} needs="admin" /> : tab === "me" ? <Me /> : tab === "keys" ? <KeysOfUsers /> : tab === "people" ? <People /> : tab === "rules" ? <Rules /> : tab === "suppressions" ? <SuppressionList /> : <Retention />}
+          {refused ? <Refused what={plainLine(refused)} needs="admin" /> : tab === "me" ? <Me /> : tab === "keys" ? <KeysOfUsers /> : tab === "people" ? <People /> : tab === "rules" ? <Rules /> : tab === "suppressions" ? <SuppressionList /> : <Retention />}
         </div>
       </div>
     </div>
