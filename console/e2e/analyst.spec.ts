@@ -142,9 +142,15 @@ test("keys go through the list, and the address holds every state", async ({ pag
   await page.keyboard.press("Escape");
   await page.keyboard.press("Control+k");
   await page.keyboard.type(ATTACK_SESSION);
+  await expect(page.getByRole("option", { name: new RegExp(`^${ATTACK_SESSION}\\s*session$`) })).toHaveAttribute("aria-selected", "true");
   await page.screenshot({ path: picture("palette") });
   await page.keyboard.press("Enter");
   await expect(page).toHaveURL(new RegExp(`/trace\\?.*${ATTACK_SESSION}`));
+  // Whoever is in the record, and the rules in force.
+  await page.keyboard.press("Control+k");
+  await page.keyboard.type("hana");
+  await expect(page.getByRole("option", { name: /^hana\s*user$/ })).toBeVisible();
+  await page.keyboard.press("Escape");
 });
 
 test("a rule is explained part by part, and what is alike is shown", async ({ page }) => {

@@ -62,6 +62,10 @@ test("an auditor verifies the record in the browser and reads no contents", asyn
   await expect(page.getByText("before you can answer the user")).toHaveCount(0);
   await page.goto("/search");
   await expect(page.getByRole("button", { name: "SQL" })).toHaveCount(0);
+  await page.goto("/search?mode=sql");
+  await expect(page.getByRole("heading", { name: "SQL: only with the role analyst" })).toBeVisible();
+  await page.goto("/settings?tab=keys");
+  await expect(page.getByRole("heading", { name: "Keys and roles: only with the role admin" })).toBeVisible();
   await page.goto("/coverage");
   await page.getByRole("button", { name: /LLM Jailbreak/ }).first().click();
   await expect(page.getByRole("columnheader", { name: "Examples" })).toBeVisible();

@@ -8,7 +8,7 @@ const VIEWS = [
   ["/detections?severity=high&user=hana", "Take one off"], ["/sessions", "watchkeeper run -- python"], ["/sessions?user=hana", "watchkeeper demo"], ["/trace?id=invoice-4471", "watchkeeper restore"], ["/trace", "Sessions lists them"],
   ["/search", "watchkeeper run -- python"], ["/search?user=hana", "Take a filter off"], ["/search?mode=text&q=invoice", "Not searched yet"], ["/search?mode=sql", "Newest prompts"], ["/entities", "watchkeeper run -- python"],
   ["/entities?type=tool", "Entities come out of events"], ["/entity?kind=user&name=hana", "Entities lists whom"], ["/models", "watchkeeper run -- python"], ["/tokens", "watchkeeper run -- python"],
-  ["/coverage", "Data not seen"], ["/integrity", "no witness is configured ([[witness]])"], ["/settings?tab=keys", "first administrator"], ["/settings?tab=people", "[oidc]"], ["/settings?tab=rules", "rules"], ["/settings?tab=suppressions", "suppresses what is like the one"],
+  ["/coverage", "Data not seen"], ["/integrity", "no witness is configured ([[witness]])"], ["/settings?tab=keys", "first administrator"], ["/settings?tab=people", "[oidc]"], ["/settings?tab=rules", "rules"], ["/settings?tab=suppressions", "similar to the one"],
   ["/settings?tab=retention", "A hold keeps"], ["/nowhere", "There is no such view"],
 ] as const;
 

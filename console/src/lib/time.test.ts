@@ -46,6 +46,7 @@ test("times are shown in the zone, with the record's microseconds", () => {
   expect(timestamp("<b>", "UTC")).toBe("<b>");
   expect(shortTime("2026-11-22T15:00:00Z", "UTC", NOW)).toBe("15:00:00");
   expect(shortTime("2026-11-20T15:00:00Z", "UTC", NOW)).toBe("11-20 15:00");
+  expect(shortTime("2026-11-22T15:00:00Z", "UTC", NOW, true)).toBe("11-22 15:00");
 });
 
 test("zones", () => {

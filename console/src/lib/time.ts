@@ -17,6 +17,7 @@ export const ANY_TIME = "any";
 export const DEFAULT_RANGE = "24h";
 
 const MINUTE = 60_000;
+export const DAY_MS = 86_400_000;
 
 /** Before everything that is recorded. */
 const BEGINNING = new Date(0).toISOString();
@@ -117,12 +118,12 @@ export function timestamp(time: string, zone: Zone, digits = 3): string {
   return digits > 0 ? `${date} ${clock}.${fraction(time, digits)}` : `${date} ${clock}`;
 }
 
-/** The clock alone where the day is today's, day and clock otherwise. */
-export function shortTime(time: string, zone: Zone, now: number): string {
+/** The clock alone where the day is today's, day and clock otherwise; `isDated`: always the day and the clock. */
+export function shortTime(time: string, zone: Zone, now: number, isDated = false): string {
   const ms = Date.parse(time);
   if (Number.isNaN(ms)) return time;
   const { date, clock } = parts(ms, zone);
-  if (parts(now, zone).date === date) return clock;
+  if (!isDated && parts(now, zone).date === date) return clock;
   return `${date.slice(5)} ${clock.slice(0, 5)}`;
 }
 

@@ -20,8 +20,10 @@ export function OwnAlone() {
 
 const WAYS = [
   ["Run a program", "Its calls of models go through the gateway and into the record. Nothing in it changes.", "watchkeeper run -- python my_agent.py"],
-  ["Send the telemetry that there is", "OpenTelemetry GenAI, OpenInference, OpenLLMetry and what coding agents send.", "export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317 OTEL_EXPORTER_OTLP_PROTOCOL=grpc"],
+  ["Send the telemetry that there is", "OpenTelemetry GenAI, OpenInference, OpenLLMetry and what coding agents send.", "export OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4317\nexport OTEL_EXPORTER_OTLP_PROTOCOL=grpc"],
   ["Connect a coding agent or an MCP server", "Lists the clients that it can connect, and says what to put into which settings.", "watchkeeper setup"],
+  ["Make a key for what sends", "What sends to the API needs a key of the role sensor. It is shown once.", "watchkeeper keys create --role sensor NAME"],
+  ["Send one event yourself", "With the key of the sensor. Live shows it at once.", `curl -H "authorization: Bearer $KEY" -H 'content-type: application/json' ${location.origin}/v1/events -d '{"kind": "agent_step", "name": "first", "agent": "me"}'`],
   ["See what an attack looks like", "Replays recorded sessions, some with attacks, in a record of their own.", "watchkeeper demo"],
 ] as const;
 

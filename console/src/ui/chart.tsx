@@ -3,6 +3,7 @@ import "uplot/dist/uPlot.min.css";
 import { useEffect, useRef, useSyncExternalStore } from "react";
 import { usePrefs } from "../lib/prefs";
 import { short } from "../lib/units";
+import { alone } from "./alone";
 import { timestamp, zoneName, type Zone } from "../lib/time";
 
 export interface Series {
@@ -73,7 +74,7 @@ export function TimeChart({ times, series, how, height = 160, format = short, on
       cursor: { y: false, drag: { x: hasRange, y: false, setScale: false }, points: { show: how === "lines" } },
       legend: { show: false },
       padding: [8, 6, 0, 0],
-      scales: { x: { range: () => [xs[0] ?? 0, (xs.at(-1) ?? 0) + step] }, y: { range: (_, __, max) => [0, Math.max(max * 1.08, 1e-9)] } },
+      scales: { x: { range: () => (how === "lines" && xs.length === 1 ? [(xs[0] ?? 0) - step, (xs[0] ?? 0) + step] : [xs[0] ?? 0, (xs.at(-1) ?? 0) + step]) }, y: { range: (_, __, max) => [0, Math.max(max * 1.08, 1e-9)] } },
       axes: [
         { stroke: ink, font, grid: { show: false }, ticks: { stroke: line, size: 4 }, size: 26, gap: 4, space: 64, values: (_, splits, __, ___, step) => splits.map((at) => axisTime(new Date(at * 1000).toISOString(), zone, step)) },
         { stroke: ink, font, grid: { stroke: line, width: 1 }, ticks: { show: false }, size: 46, gap: 4, space: 34, values: (_, splits) => splits.map((value) => format(value)) },
@@ -82,7 +83,7 @@ export function TimeChart({ times, series, how, height = 160, format = short, on
         const { label, token } = series[index] as Series;
         return how === "bars"
           ? { label, fill: color(host, token), stroke: color(host, token), width: 0, points: { show: false }, ...(bars ? { paths: bars } : {}) }
-          : { label, stroke: color(host, token), width: 1.75, points: { show: xs.length < 3 }, fill: index === 0 ? color(host, token, 0.1) : "transparent" };
+          : { label, stroke: color(host, token), width: 1.75, points: { show: false, size: 7, fill: color(host, token), filter: (plot: uPlot, at: number) => alone(plot.data[at] ?? []) }, fill: index === 0 ? color(host, token, 0.1) : "transparent" };
       })],
       hooks: {
         setSelect: [(plot) => {

@@ -30,7 +30,7 @@ export function Reveal({ what, onReveal, mayRead }: { what: string; onReveal: (r
   return (
     <div className="notice no-print">
       <Icon name="veil" />
-      <span className="grow">{what.charAt(0).toUpperCase() + what.slice(1)} may hold what is nobody’s business. Reading it leaves an event in the record.</span>
+      <span className="grow">{what.charAt(0).toUpperCase() + what.slice(1)} may hold personal or confidential text. Reading it leaves an event in the record.</span>
       <button type="button" className="btn primary" onClick={ask}><Icon name="eye" />Reveal<KeyOf keys="r" /></button>
       {isAsking ? (
         <Dialog title="Why do you read it?" onClose={() => setAsking(false)} foot={

@@ -1,9 +1,12 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
 import { memo, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
+import { useRange } from "../lib/at";
 import { usePrefs } from "../lib/prefs";
 import { ROW_PX, rowsMax } from "../lib/rows";
 import { useShortcuts } from "../lib/shortcuts";
+import { DAY_MS, lengthOf } from "../lib/time";
 import { count } from "../lib/units";
+import { Dated } from "./text";
 
 export interface Column<Row> {
   readonly name: string;
@@ -100,7 +103,11 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
     { keys: "Enter", group: "Lists", says: "open the row", run: open },
   ] : []);
 
+  const { range } = useRange();
+  const isDated = lengthOf(range, Date.now()) > DAY_MS;
+
   return (
+    <Dated value={isDated}>
     <div className="table" role="grid" aria-label={label} aria-rowcount={rows.length + 1} aria-colcount={columns.length} aria-busy={isBusy}>
       <div className="t-head" role="row" aria-rowindex={1} style={{ gridTemplateColumns: tracks }}>
         {columns.map((column) => <div key={column.name} role="columnheader" className={column.isRight ? "right" : undefined}>{column.head}</div>)}
@@ -128,6 +135,7 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
         {isFull ? <div className="t-foot">A browser shows {count(room)} rows and no more: a filter, or a shorter range of time, leads to the others.</div> : foot ? <div className="t-foot">{foot}</div> : null}
       </div>
     </div>
+    </Dated>
   );
 }
 

@@ -1,4 +1,4 @@
-import { memo, useMemo, useState } from "react";
+import { createContext, memo, useContext, useMemo, useState } from "react";
 import { usePrefs } from "../lib/prefs";
 import { useNow } from "../lib/clock";
 import { ago, shortTime, timestamp, zoneName } from "../lib/time";
@@ -64,12 +64,16 @@ export function RecBlock({ text, marks = NO_MARKS, className }: { text: string; 
   );
 }
 
+/** Whether short times have their day with them, too: in lists of more than a day. */
+export const Dated = createContext(false);
+
 /** A time of the record: short, the whole in its title. */
 export function When({ time, how = "short" }: { time: string | null | undefined; how?: "short" | "second" | "full" | "ago" }) {
   const { zone } = usePrefs();
   const now = useNow();
+  const isDated = useContext(Dated);
   if (!time) return <span className="faint">–</span>;
   const full = `${timestamp(time, zone, 6)} ${zoneName(zone)}`;
-  const text = how === "full" ? timestamp(time, zone) : how === "second" ? timestamp(time, zone, 0) : how === "ago" ? ago(time, now) : shortTime(time, zone, now);
+  const text = how === "full" ? timestamp(time, zone) : how === "second" ? timestamp(time, zone, 0) : how === "ago" ? ago(time, now) : shortTime(time, zone, now, isDated);
   return <time className="num nowrap" dateTime={time} title={full}>{text}</time>;
 }

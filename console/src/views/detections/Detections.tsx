@@ -75,7 +75,7 @@ export function Detections() {
       { keys: "c", group: "Detections", says: "close, with the reason", run: () => { if (ids.length > 0) setClosing(ids); } },
       { keys: "i", group: "Detections", says: "take it: I look at it", run: () => assign(me, ids) },
       { keys: "t", group: "Detections", says: "give it to somebody", run: () => { if (ids.length > 0) setAssigning(ids); } },
-      { keys: "s", group: "Detections", says: "suppress what is like it", run: () => { if (chosen) setSuppressing(chosen); } },
+      { keys: "s", group: "Detections", says: "suppress similar detections", run: () => { if (chosen) setSuppressing(chosen); } },
       { keys: "x", group: "Detections", says: "tick the row", run: () => { if (id) toggle(id); } },
     ] : []),
     { keys: "e", group: "Detections", says: "export what is in the list", run: () => { if (rows.length > 0) save(); } },
@@ -87,15 +87,16 @@ export function Detections() {
       name: "tick", width: "1.25rem", from: 420, head: <span className="unseen">Ticked</span>,
       cell: (row: Detection) => <input type="checkbox" tabIndex={-1} checked={selected.has(row.detection_id)} aria-label="Tick" onClick={(event) => event.stopPropagation()} onChange={() => toggle(row.detection_id)} />,
     }] : []),
-    { name: "sign", width: "1rem", until: 640, head: <span className="unseen">Severity</span>, cell: (row) => <Sev of={row.severity} word={false} /> },
-    { name: "severity", width: "5.5rem", from: 640, head: "Severity", cell: (row) => <Sev of={row.severity} /> },
-    { name: "title", width: "minmax(8rem, 3fr)", head: "Detection", cell: (row) => <><Rec text={row.title} className={row.state === "open" ? "strong" : ""} />{row.suppressed_by ? <> <Badge>suppressed</Badge></> : null}</> },
-    { name: "grade", width: "6rem", head: "Got", from: 620, cell: (row) => <Grade of={row.grade} /> },
+    { name: "sign", width: "1rem", until: 480, head: <span className="unseen">Severity</span>, cell: (row) => <Sev of={row.severity} word={false} /> },
+    { name: "severity", width: "5rem", from: 480, head: "Severity", cell: (row) => <Sev of={row.severity} /> },
+    { name: "title", width: "minmax(8rem, 3fr)", head: "Detection", cell: (row) => <span className="two"><Rec text={row.title} className={row.state === "open" ? "strong" : ""} />{row.suppressed_by ? <> <Badge>suppressed</Badge></> : null}</span> },
+    { name: "grade", width: "5.5rem", head: "Reached", from: 480, cell: (row) => <Grade of={row.grade} /> },
     { name: "technique", width: "7.25rem", head: "ATLAS", from: 940, cell: (row) => <span className="mono small soft">{row.technique}</span> },
-    { name: "who", from: 460, width: "minmax(4.5rem, 1fr)", head: "Who", cell: (row) => <Rec text={row.user_id ?? row.agent ?? row.application} className="soft" /> },
+    { name: "tool", width: "minmax(5rem, 0.8fr)", head: "Tool", from: 1160, cell: (row) => <Rec text={row.tool} className="mono small soft" /> },
+    { name: "who", from: 660, width: "minmax(4.5rem, 1fr)", head: "Who", cell: (row) => <Rec text={row.user_id ?? row.agent ?? row.application} className="soft" /> },
     { name: "where", width: "minmax(6rem, 1fr)", head: "Application", from: 1040, cell: (row) => <Rec text={row.application ?? row.agent} className="soft" /> },
     { name: "state", width: "7rem", head: "State", from: 800, cell: (row) => <StateOf row={row} /> },
-    { name: "time", width: "5rem", head: "When", isRight: true, cell: (row) => <span className="soft"><When time={row.time} /></span> },
+    { name: "time", width: "5.5rem", head: "When", isRight: true, cell: (row) => <span className="soft"><When time={row.time} /></span> },
   ];
 
   return (
@@ -118,7 +119,7 @@ export function Detections() {
         {FILTERS.map(([name, says]) => (filter[name] && !(name === "assignee" && filter.assignee === me) ? <FilterChip key={name} name={says} value={filter[name] ?? ""} onRemove={() => change({ [name]: undefined })} /> : null))}
         <span className="end row-wrap">
           {selected.size > 0 ? <span className="soft small">{counted(selected.size, "ticked", "ticked")}</span> : null}
-          {mayTriage && ids.length > 0 ? (
+          {mayTriage && selected.size > 0 ? (
             <>
               <button type="button" className="btn tiny" onClick={acknowledge} disabled={triage.isPending}>Acknowledge<KeyOf keys="a" /></button>
               <button type="button" className="btn tiny" onClick={() => setClosing(ids)}>Close<KeyOf keys="c" /></button>
@@ -174,8 +175,8 @@ function Groups({ filter, bounds, by, onOpen }: { filter: Filter; bounds: { sinc
   const columns: Column<Group>[] = [
     { name: "severity", width: "6rem", head: "Worst", cell: (row) => <Sev of={row.lead.severity} /> },
     { name: "count", width: "4rem", head: "Count", isRight: true, cell: (row) => <span className="num strong">{count(row.count)}</span> },
-    { name: "title", width: "minmax(14rem, 3fr)", head: by === "rule" ? "Rule" : "Led by", cell: (row) => <Rec text={row.lead.title} className="strong" /> },
-    { name: "grade", from: 680, width: "6rem", head: "Got", cell: (row) => <Grade of={row.lead.grade} /> },
+    { name: "title", width: "minmax(14rem, 3fr)", head: by === "rule" ? "Rule" : "Led by", cell: (row) => <span className="two"><Rec text={row.lead.title} className="strong" /></span> },
+    { name: "grade", from: 680, width: "6rem", head: "Reached", cell: (row) => <Grade of={row.lead.grade} /> },
     { name: "key", from: 900, width: "minmax(8rem, 1.4fr)", head: by === "rule" ? "Id" : "Incident", cell: (row) => <Rec text={row.key} className="mono small soft" /> },
     { name: "who", from: 760, width: "minmax(7rem, 1fr)", head: "Users", cell: (row) => <Rec text={row.users.join(", ")} className="soft" /> },
     { name: "open", from: 560, width: "5rem", head: "Open", isRight: true, cell: (row) => <span className="num soft">{count(row.open)}</span> },

@@ -63,7 +63,7 @@ export function AssignDialog({ ids, now, known, onDone }: { ids: readonly string
     onSuccess: () => { say(to === "" ? `Nobody looks at ${ids.length === 1 ? "it" : "them"} now` : `${counted(ids.length, "detection")} given to ${to}`); onDone(); },
   });
   return (
-    <Dialog title={ids.length === 1 ? "Who looks at it?" : `Who looks at these ${counted(ids.length, "detection")}?`} onClose={onDone} foot={
+    <Dialog title={ids.length === 1 ? "Assign the detection" : `Assign ${counted(ids.length, "detection")}`} onClose={onDone} foot={
       <>
         {now === "" ? null : <button type="button" className="btn" disabled={triage.isPending} onClick={() => give("")}>Nobody</button>}
         <button type="button" className="btn end" onClick={onDone}>Cancel</button>
@@ -106,7 +106,7 @@ export function SuppressDialog({ of, onDone }: { of: Detection; onDone: () => vo
     });
   };
   return (
-    <Dialog title="Suppress what is like it" onClose={onDone} foot={
+    <Dialog title="Suppress similar detections" onClose={onDone} foot={
       <>
         <button type="button" className="btn" onClick={onDone}>Cancel</button>
         <button type="button" className="btn primary" disabled={!isReady || suppress.isPending} onClick={go}>Suppress</button>

@@ -12,9 +12,13 @@ import { Rec, When } from "../../ui/text";
 
 type Model = Schema<"Model">;
 
-const CATEGORY_TOKENS = ["accent-fill", "good-fill", "medium-fill", "low-fill", "neutral-fill"] as const;
-const tokenOf = (name: string, index: number) =>
-  `var(--${name === "error" ? "critical-fill" : name === "refusal" ? "high-fill" : CATEGORY_TOKENS[Math.min(index, CATEGORY_TOKENS.length - 1)]})`;
+/** The colours of what models answer: the same in each card, whatever the order. */
+const CATEGORY_COLOURS: Readonly<Record<string, string>> = {
+  prose: "var(--accent-fill)", text: "var(--accent-fill)", code: "var(--good-fill)", structured_data: "var(--low-fill)", tool_call: "color-mix(in oklab, var(--low-fill) 55%, var(--good-fill))",
+  financial: "var(--medium-fill)", personal_data: "color-mix(in oklab, var(--medium-fill) 55%, var(--neutral-fill))",
+  refusal: "var(--high-fill)", credentials: "color-mix(in oklab, var(--critical-fill) 60%, var(--accent-fill))", markup_exfiltration: "color-mix(in oklab, var(--critical-fill) 55%, var(--neutral-fill))", error: "var(--critical-fill)",
+};
+const colourOf = (name: string) => CATEGORY_COLOURS[name] ?? "var(--neutral-fill)";
 const LATENCY = [{ label: "p50", token: "accent-fill" }, { label: "p95", token: "high-fill" }] as const;
 const ms = (value: number | null | undefined) => (value === null || value === undefined ? "–" : duration(value));
 
@@ -78,8 +82,8 @@ function Categories({ of }: { of: Model }) {
   return (
     <div className="stack-tight">
       <span className="label">What it answers</span>
-      <div className="share" role="img" aria-label={plainLine(all.map(([name, value]) => `${name.replaceAll("_", " ")} ${share(value, total)}`).join(", "))}>{all.map(([name, value], index) => <i key={name} style={{ flexGrow: value, background: tokenOf(name, index) }} />)}</div>
-      <div className="legend">{all.slice(0, 6).map(([name, value], index) => <span key={name}><i style={{ background: tokenOf(name, index) }} /><Rec text={name.replaceAll("_", " ")} max={30} /> <span className="num faint">{share(value, total)}</span></span>)}</div>
+      <div className="share" role="img" aria-label={plainLine(all.map(([name, value]) => `${name.replaceAll("_", " ")} ${share(value, total)}`).join(", "))}>{all.map(([name, value]) => <i key={name} style={{ flexGrow: value, background: colourOf(name) }} />)}</div>
+      <div className="legend">{all.slice(0, 6).map(([name, value]) => <span key={name}><i style={{ background: colourOf(name) }} /><Rec text={name.replaceAll("_", " ")} max={30} /> <span className="num faint">{share(value, total)}</span></span>)}</div>
     </div>
   );
 }

@@ -143,7 +143,7 @@ function Grave({ rows }: { rows: Overview["grave"] }) {
         <li key={row.detection_id}>
           <Link to="/detections" search={{ id: row.detection_id, range: ANY_TIME } as never} className="line">
             <Sev of={row.severity} />
-            <span className="grow cut"><Rec text={row.title} className="strong" /></span>
+            <span className="grow"><span className="two"><Rec text={row.title} className="strong" /></span></span>
             <Grade of={row.grade} />
             <span className="cut who"><Rec text={row.user_id ?? row.agent ?? row.application} className="soft" /></span>
             <span className="soft"><When time={row.time} how="ago" /></span>

@@ -68,7 +68,7 @@ function NewKey({ onDone }: { onDone: () => void }) {
   if (make.data) {
     return (
       <Dialog key="made" title="The key" isFirm onClose={() => setWarned(true)} foot={<button type="button" className="btn primary" onClick={onDone}>I have kept it</button>}>
-        <p>It is shown this once and kept nowhere. Whoever has it is <strong>{make.data.role}</strong>.</p>
+        <p>It is shown this once and kept nowhere. Whoever uses it acts in the role <strong>{make.data.role}</strong>.</p>
         <Command text={make.data.key} />
         {isWarned ? <p className="notice warn" role="alert">Have you kept it? When this is closed nobody can show it again: “I have kept it” closes it.</p> : null}
       </Dialog>

@@ -61,7 +61,7 @@ export function Retention() {
           <table className="plain-table">
             <thead><tr><th>Class</th><th>Basis</th><th className="right">At least</th><th className="right">At most</th><th className="right">In the hot store</th><th>Erasure</th></tr></thead>
             <tbody>{data.classes.map((each) => (
-              <tr key={each.name}><td><Rec text={each.title} className="strong" /> <Rec text={each.name} className="mono small faint" /></td><td className="soft"><Rec text={each.basis} max={300} /></td><td className="num right nowrap">{each.min_days} d</td><td className="num right nowrap">{days(each.max_days)}</td><td className="num right nowrap">{days(each.hot_days)}</td><td className="soft">{String(each.erasure).replaceAll("_", " ")}</td></tr>
+              <tr key={each.name}><td className="class-name"><Rec text={each.title} className="strong" /> <Rec text={each.name} className="mono small faint nowrap" /></td><td className="soft"><Rec text={each.basis} max={300} /></td><td className="num right nowrap">{each.min_days} d</td><td className="num right nowrap">{days(each.max_days)}</td><td className="num right nowrap">{days(each.hot_days)}</td><td className="soft nowrap">{String(each.erasure).replaceAll("_", " ")}</td></tr>
             ))}</tbody>
           </table>
         </div>

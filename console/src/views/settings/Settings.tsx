@@ -1,5 +1,7 @@
 import { useMay } from "../../api/session";
+import { Refused } from "../../ui/refused";
 import { useAt } from "../../lib/at";
+import { plainLine } from "../../lib/text";
 import { PageHead } from "../../ui/parts";
 import { KeysOfUsers } from "./Keys";
 import { Me } from "./Me";
@@ -7,6 +9,9 @@ import { People } from "./People";
 import { Retention } from "./Retention";
 import { Rules } from "./Rules";
 import { SuppressionList } from "./Suppressions";
+
+/** What another role does not see. */
+const OF_ADMINS: Readonly<Record<string, string>> = { keys: "Keys and roles", people: "People" };
 
 /** You, the keys, the rules, what is kept. */
 export function Settings() {
@@ -20,7 +25,8 @@ export function Settings() {
     { id: "suppressions", says: "Suppressions" },
     { id: "retention", says: "Retention and holds" },
   ];
-  const tab = tabs.find((each) => each.id === at.tab)?.id ?? "me";
+  const refused = mayAdminister ? undefined : OF_ADMINS[at.tab ?? ""];
+  const tab = refused ? null : (tabs.find((each) => each.id === at.tab)?.id ?? "me");
   return (
     <div className="page">
       <PageHead title="Settings" />
@@ -29,7 +35,7 @@ export function Settings() {
           {tabs.map((each) => <button key={each.id} type="button" className="menu-item" aria-current={each.id === tab ? "page" : undefined} onClick={() => change({ tab: each.id, rule: undefined }, { push: true })}>{each.says}</button>)}
         </nav>
         <div className="stack-wide">
-          {tab === "me" ? <Me /> : tab === "keys" ? <KeysOfUsers /> : tab === "people" ? <People /> : tab === "rules" ? <Rules /> : tab === "suppressions" ? <SuppressionList /> : <Retention />}
+          {refused ? <Refused what={plainLine(refused)} needs="admin" /> : tab === "me" ? <Me /> : tab === "keys" ? <KeysOfUsers /> : tab === "people" ? <People /> : tab === "rules" ? <Rules /> : tab === "suppressions" ? <SuppressionList /> : <Retention />}
         </div>
       </div>
     </div>

@@ -20,7 +20,7 @@ export function SuppressionList() {
   return (
     <Panel title="Suppressions" flush>
       {error ? <Problem error={error} retry={() => void refetch()} /> : isPending ? <Loading /> : data.rows.length === 0 ? (
-        <Empty icon="mute" title="Nothing is suppressed">An analyst suppresses what is like the one that is open in Detections: with an owner, a reason and an end.</Empty>
+        <Empty icon="mute" title="Nothing is suppressed">An analyst suppresses detections similar to the one that is open in Detections: with an owner, a reason and an end.</Empty>
       ) : (
         <div className="panel-body scroll-x">
           <table className="plain-table">

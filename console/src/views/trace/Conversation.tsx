@@ -22,7 +22,10 @@ export function Conversation({ trace, steps, chosen, detection, onChoose }: {
   trace: Trace; steps: ReadonlyMap<string, number>; chosen: string | null; detection: TraceDetection | undefined; onChoose: (event: string) => void;
 }) {
   const shown = useMemo(() => conversation(trace.events), [trace]);
+  const isMarked = shown.some(({ pieces }) => pieces.some((piece) => piece.text && piece.findings.length > 0));
   return (
+    <>
+    {isMarked ? <p className="talk-legend small soft"><span><mark className="found">marked</mark> inspection found it, or the detection rests on it</span><span><mark className="found weak">underlined</mark> a weak sign, below {score(STRONG)}</span><span>Numbers are scores: 0 is harmless, 1 is certain.</span></p> : null}
     <ol className="talk">
       {shown.map(({ event, pieces }) => (
         <li key={event.event_id} id={`event-${event.event_id}`} className={classes(event, steps, chosen)}>
@@ -31,8 +34,8 @@ export function Conversation({ trace, steps, chosen, detection, onChoose }: {
             <Rec text={event.name} className="cut" />
             {event.status === "error" ? <Badge tone="critical">error</Badge> : null}
             <span className="end row small faint num">
-              {event.score !== null && event.score !== undefined && event.score >= WORTH_A_LOOK ? <span className="c-high" title="Highest score of inspection">{score(event.score)}</span> : null}
-              {event.duration_ms ? <span>{duration(event.duration_ms)}</span> : null}
+              {event.score !== null && event.score !== undefined && event.score >= WORTH_A_LOOK ? <span className="c-high" title="The highest score that inspection gave a text of this event: 0 is harmless, 1 is certain">inspection {score(event.score)}</span> : null}
+              {event.duration_ms ? <span title="How long it took">{duration(event.duration_ms)}</span> : null}
               <When time={event.time} />
             </span>
           </button>
@@ -42,6 +45,7 @@ export function Conversation({ trace, steps, chosen, detection, onChoose }: {
         </li>
       ))}
     </ol>
+    </>
   );
 }
 
@@ -60,7 +64,7 @@ function Piece({ piece, event, detection }: { piece: TracePiece; event: TraceEve
         {said ? <span>{said}</span> : null}
         <Rec text={piece.name} className="mono" />
         {piece.failed ? <Badge tone="critical">failed</Badge> : null}
-        {found.length > 0 ? <span className="row-wrap end">{found.map((each) => <Badge key={each.key} tone={each.score >= 0.8 ? "high" : "medium"} square title={plainLine(each.rules.join(", "))}>{each.says} <span className="num">{score(each.score)}</span></Badge>)}</span> : null}
+        {found.length > 0 ? <span className="row-wrap end">{found.map((each) => <Badge key={each.key} tone={each.score >= 0.8 ? "high" : "medium"} square title={plainLine(`Inspection found this, with a score of ${score(each.score)} (0 is harmless, 1 is certain): ${each.rules.join(", ")}`)}>{each.says} <span className="num">{score(each.score)}</span></Badge>)}</span> : null}
       </div>
       {piece.text === null || piece.text === undefined
         ? <div className="veiled"><Icon name="veil" />{piece.content_id ? "not shown" : "erased, or never recorded"}</div>

@@ -83,7 +83,7 @@ export function Flow({ trace, detection: picked, chosen, onChoose }: { trace: Tr
                     <span className="row small faint"><span className="cut">{sources.has(node.id) ? "source" : event.kind.replaceAll("_", " ")}</span><span className="end"><When time={event.time} /></span></span>
                   </button>
                 ) : (
-                  <div className={classes}><span className="row"><Icon name="out" /><span className="strong">went to</span></span><span className="small cut"><Rec text={node.name} /></span></div>
+                  <div className={classes}><span className="row"><Icon name="out" /><span className="strong">went to</span></span><span className="small two"><Rec text={node.name} /></span></div>
                 )}
               </foreignObject>
             );
@@ -93,7 +93,7 @@ export function Flow({ trace, detection: picked, chosen, onChoose }: { trace: Tr
       <ul className="flow-words">
         {flows.filter(isOn).map((link, at) => (
           <li key={at}>
-            <Rec text={name(trace, link.from)} className="strong" /> <span className="faint">{SAYS[link.kind] ?? link.kind}</span> <Rec text={link.to.startsWith("to ") ? link.to.slice(3) : name(trace, link.to)} className="strong" />
+            <Rec text={name(trace, link.from)} className="strong" /> <span className="faint">{SAYS[link.kind] ?? link.kind}</span> <Rec text={link.to.startsWith("to ") ? link.to.slice(3) : name(trace, link.to)} max={4000} className="strong" />
             {link.shared ? <div className="small">both have <Rec text={link.shared} className="mono" max={200} /></div> : null}
           </li>
         ))}

@@ -31,7 +31,7 @@ export interface Graph {
   readonly left_out: number;
 }
 
-export const NODE = { width: 208, height: 62 } as const;
+export const NODE = { width: 224, height: 68 } as const;
 /** Events that are all drawn; of longer traces only those that content flow speaks of, and their neighbours. */
 const EVENTS_MAX = 36;
 
