@@ -8,6 +8,11 @@ test("an operator looks after keys, rules and holds", async ({ page }) => {
   await dialog.getByLabel(/^auditor/).check();
   await dialog.getByRole("button", { name: "Make it" }).click();
   await expect(dialog.locator("code")).toHaveText(/^wk_/);
+  // Nothing but its own button closes what is shown once.
+  await page.keyboard.press("Escape");
+  await expect(dialog.getByRole("alert")).toContainText("Have you kept it?");
+  await page.keyboard.press("Escape");
+  await expect(dialog).toBeVisible();
   await dialog.getByRole("button", { name: "I have kept it" }).click();
   const row = page.getByRole("row").filter({ hasText: "night shift" });
   await expect(row).toContainText("auditor");
