@@ -23,7 +23,7 @@ const COLUMNS: readonly Column<Session>[] = [
   { name: "tokens", from: 680, width: "4.5rem", head: "Tokens", isRight: true, cell: (row) => <span className="num soft" title={count(row.tokens)}>{short(row.tokens)}</span> },
   { name: "score", from: 1000, width: "3.5rem", head: "Score", isRight: true, cell: (row) => <span className={`num ${(row.score ?? 0) >= 0.8 ? "c-high" : "faint"}`}>{score(row.score)}</span> },
   { name: "detections", width: "8.5rem", head: "Detections", cell: (row) => (row.detections > 0 ? <span className="row"><span className="num">{count(row.detections)}</span><Sev of={row.severity} /></span> : <span className="faint">–</span>) },
-  { name: "grade", from: 860, width: "6rem", head: "Reached", cell: (row) => <Grade of={row.grade} /> },
+  { name: "grade", from: 860, width: "7rem", head: "Reached", cell: (row) => <Grade of={row.grade} /> },
   { name: "last", width: "5.5rem", head: "Last", isRight: true, cell: (row) => <span className="soft"><When time={row.last} /></span> },
 ];
 
