@@ -6,6 +6,7 @@
 mod cursor;
 mod detections;
 mod entities;
+mod event_filter;
 mod events;
 mod insights;
 mod merge;
@@ -22,8 +23,9 @@ pub use detections::{
     DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, Marked, Marks, Severities, Shown, State, without_values,
 };
 pub use entities::{Entities, EntityDetail, EntityInsight, EntityKind, EntityPage, EntityRisk, EntityRow};
+pub use event_filter::EventFilter;
 pub(crate) use events::shown;
-pub use events::{EventDetail, EventFilter, EventFinding, EventPiece, EventRow};
+pub use events::{EventDetail, EventFinding, EventPiece, EventRow};
 pub use models::{ModelEvaluation, ModelPoint, ModelRow};
 pub use overview::{Bucket, Buckets, Totals};
 pub use sessions::{SessionFilter, SessionRow};
