@@ -5,6 +5,7 @@ import { useShortcuts } from "../../lib/shortcuts";
 import { plainLine } from "../../lib/text";
 import { count, counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
+import { Foot, Looking, News } from "../../ui/list";
 import { Badge, Choice, Empty, FilterChip, Grade, KeyOf, Loading, PageHead, Problem, Sev, SEVERITIES, useSay, useTyped } from "../../ui/parts";
 import { backToTable, DataTable, type Column } from "../../ui/table";
 import { Rec, When } from "../../ui/text";
@@ -34,9 +35,9 @@ export function Detections() {
   const mayTriage = useMay("triage");
   const [typed, setTyped] = useTyped(filter.q ?? "", (q) => change({ q }));
 
-  const list = useDetections(filter, bounds);
-  const { rows } = list;
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
+  const list = useDetections(filter, id !== undefined || selected.size > 0);
+  const { rows, result } = list;
   // What is asked about is kept as it was: the list may lose it while one types.
   const [closing, setClosing] = useState<readonly string[] | null>(null);
   const [assigning, setAssigning] = useState<readonly string[] | null>(null);
@@ -118,6 +119,7 @@ export function Detections() {
         <label className="row small soft"><input type="checkbox" checked={filter.suppressed === "yes"} onChange={(event) => change({ suppressed: event.target.checked ? "yes" : undefined })} />Suppressed, too</label>
         {FILTERS.map(([name, says]) => (filter[name] && !(name === "assignee" && filter.assignee === me) ? <FilterChip key={name} name={says} value={filter[name] ?? ""} onRemove={() => change({ [name]: undefined })} /> : null))}
         <span className="end row-wrap">
+          <News of={list} />
           {selected.size > 0 ? <span className="soft small">{counted(selected.size, "ticked", "ticked")}</span> : null}
           {mayTriage && selected.size > 0 ? (
             <>
@@ -136,11 +138,10 @@ export function Detections() {
           ? <Groups filter={filter} bounds={bounds} by={group} onOpen={(each) => change({ group: undefined, [group]: each.key }, { push: true })} />
           : (
             <section className="panel list-panel" aria-label="Detections">
-              {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || list.isLooking ? <Loading lines={10} /> : rows.length === 0 ? <Nothing filter={filter} /> : (
-                <DataTable label="Detections" isBusy={list.isPlaceholderData} rows={rows} columns={columns} rowKey={(row) => row.detection_id} active={id ?? null}
+              {result.error ? <Problem error={result.error} retry={() => void result.refetch()} /> : result.isPending || list.isLooking ? <Looking of={list} /> : rows.length === 0 ? <Nothing filter={filter} /> : (
+                <DataTable label="Detections" {...list.table} rows={rows} columns={columns} rowKey={(row) => row.detection_id} active={id ?? null}
                   onActive={(row) => change({ id: row.detection_id })}
-                  more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
-                  foot={list.hasNextPage ? "More as you scroll…" : `${counted(rows.length, "detection")}. That is all of them.`} />
+                  foot={<Foot of={list} all={`${counted(rows.length, "detection")}. That is all of them.`} />} />
               )}
             </section>
           )}

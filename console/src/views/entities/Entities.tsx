@@ -1,11 +1,11 @@
-import { useInfiniteQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { api, take, type Schema } from "../../api/client";
 import { useAt } from "../../lib/at";
-import { LIST, useRows } from "../../lib/pages";
+import { useList } from "../../lib/list";
 import { count, counted, short } from "../../lib/units";
 import { isOwnAlone, OwnAlone } from "../../ui/beginning";
-import { Choice, Empty, Loading, PageHead, Problem, useTyped } from "../../ui/parts";
+import { Foot, Looking, News } from "../../ui/list";
+import { Choice, Empty, PageHead, Problem, useTyped } from "../../ui/parts";
 import { DataTable, type Column } from "../../ui/table";
 import { Rec, When } from "../../ui/text";
 import type { ENTITIES } from "../names";
@@ -16,7 +16,7 @@ type Kind = Schema<"EntityKind">;
 const KINDS: readonly { value: Kind | "all"; says: string }[] = [
   { value: "all", says: "All" }, { value: "user", says: "Users" }, { value: "agent", says: "Agents" }, { value: "application", says: "Applications" }, { value: "tool", says: "Tools" }, { value: "model", says: "Models" },
 ];
-const PAGE = 200;
+const keyOf = (row: Entity) => `${row.kind} ${row.name}`;
 /** A risk from which on somebody should look. */
 export const RISK_HIGH = 60;
 
@@ -36,31 +36,25 @@ export function Entities() {
   const navigate = useNavigate();
   const [typed, setTyped] = useTyped(at.q ?? "", (q) => change({ q }));
   const kind = KINDS.find((each) => each.value === at.type)?.value ?? "all";
-  const query = { ...(kind === "all" ? {} : { type: kind }), ...(at.q ? { q: at.q } : {}) };
-  const list = useInfiniteQuery({
-    queryKey: ["entities", query],
-    queryFn: ({ signal, pageParam }) => take(api.GET("/api/entities", { signal, params: { query: { ...query, limit: PAGE, ...(pageParam === null ? {} : { cursor: pageParam }) } } })),
-    initialPageParam: null as string | null,
-    getNextPageParam: (page) => page.next ?? null,
-    placeholderData: (before) => before,
-    ...LIST,
+  const list = useList({
+    name: ["entities"], filter: { ...(kind === "all" ? {} : { type: kind }), ...(at.q ? { q: at.q } : {}) }, isOpen: at.id !== undefined, isRanged: false, keyOf,
+    ask: (query, signal) => take(api.GET("/api/entities", { signal, params: { query } })),
   });
-  const { rows, isLooking } = useRows(list);
+  const { rows, result } = list;
   return (
     <div className="page full">
       <PageHead title="Entities" end={<Choice label="What" value={kind} options={KINDS} onChoose={(value) => change({ type: value === "all" ? undefined : value })} />}>
         The risk of each is the weight of its detections, halved each day.
       </PageHead>
-      <div className="filters"><input className="input find-in" type="search" aria-label="Part of the name" placeholder="Part of the name…" value={typed} onChange={(event) => setTyped(event.target.value)} /></div>
-      {list.hasNextPage || !isOwnAlone(rows.flatMap((row) => (row.kind === "application" ? [row.name] : []))) ? null : <OwnAlone />}
+      <div className="filters"><input className="input find-in" type="search" aria-label="Part of the name" placeholder="Part of the name…" value={typed} onChange={(event) => setTyped(event.target.value)} /><span className="end"><News of={list} /></span></div>
+      {result.hasNextPage || !isOwnAlone(rows.flatMap((row) => (row.kind === "application" ? [row.name] : []))) ? null : <OwnAlone />}
       <section className="panel list-panel fill" aria-label="Entities">
-        {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || isLooking ? <Loading lines={12} /> : rows.length === 0 ? (
+        {result.error ? <Problem error={result.error} retry={() => void result.refetch()} /> : result.isPending || list.isLooking ? <Looking of={list} /> : rows.length === 0 ? (
           <Empty icon="entities" title="Nobody of this name">Entities come out of events: who called, which agent, which tool, which model.</Empty>
         ) : (
-          <DataTable label="Entities" isBusy={list.isPlaceholderData} rows={rows} columns={COLUMNS} rowKey={(row) => `${row.kind} ${row.name}`} active={at.id ?? null} onActive={(row) => change({ id: `${row.kind} ${row.name}` })}
+          <DataTable label="Entities" {...list.table} rows={rows} columns={COLUMNS} rowKey={keyOf} active={at.id ?? null} onActive={(row) => change({ id: keyOf(row) })}
             onOpen={(row) => void navigate({ to: "/entity", search: { kind: row.kind, name: row.name } as never })}
-            more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
-            foot={list.hasNextPage ? "More as you scroll…" : counted(rows.length, "entity", "entities")} />
+            foot={<Foot of={list} all={counted(rows.length, "entity", "entities")} />} />
         )}
       </section>
     </div>
