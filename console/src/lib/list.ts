@@ -9,6 +9,8 @@ import { useNow } from "./clock";
 export interface Page<Row> {
   readonly rows: readonly Row[];
   readonly next?: string | null | undefined;
+  /** Whether the server did not look at everything. */
+  readonly truncated?: boolean;
 }
 
 /** A range of time as the API takes it. */
@@ -62,6 +64,8 @@ export interface List<Row> {
   readonly result: UseInfiniteQueryResult<InfiniteData<Page<Row>>>;
   /** Whether nothing fits so far, and it is asked to look further back. */
   readonly isLooking: boolean;
+  /** Whether the server did not look at everything. */
+  readonly isPartial: boolean;
   /** The time of the oldest row that has come, where it looks further back. */
   readonly lookedTo: string | null;
   /** What has come in since, where the list is kept as it was. */
@@ -164,6 +168,7 @@ export function useList<Row, Filter extends object>({ name, filter, ask, keyOf, 
     leftOut: all.length - rows.length,
     result,
     isLooking: rows.length === 0 && hasNextPage,
+    isPartial: data?.pages.some((page) => page.truncated === true) ?? false,
     lookedTo: (isUnfilled || isFetchingNextPage) && oldest !== undefined && timeOf ? timeOf(oldest) : null,
     news,
     asOf: isOld ? dataUpdatedAt : null,

@@ -7,6 +7,25 @@ import { Icon } from "./icons";
 import { Loading } from "./parts";
 import { When } from "./text";
 
+/** Says that the server did not look at everything: what is shown, and what would show the rest. One sentence for all views. */
+export function Cut({ of, what, so, then }: {
+  of: boolean | undefined;
+  /** What is shown: `the newest groups`. */
+  what: string;
+  /** What follows from it: `counts are too low`. */
+  so?: string;
+  /** What shows the others: `choose a shorter range of time`. */
+  then: string;
+}) {
+  if (!of) return null;
+  return (
+    <div className="notice warn partial" role="status">
+      <Icon name="warning" />
+      <span className="grow">These are {what}; there is more than was looked at{so === undefined ? "" : `, and ${so}`}. To see the rest, {then}.</span>
+    </div>
+  );
+}
+
 /** What has come in since a list is kept as it was, and the way to it. */
 export function News({ of }: { of: List<unknown> }) {
   const { news, asOf, refresh } = of;

@@ -4,6 +4,7 @@ import { useMay } from "../../api/session";
 import { Icon } from "../../ui/icons";
 import { Markdown } from "../../ui/markdown";
 import { Badge, Copy, Empty, Grade, KeyOf, Loading, Problem, Sev, useSay } from "../../ui/parts";
+import { Cut } from "../../ui/list";
 import { Reveal } from "../../ui/reveal";
 import { give, useReason } from "../../lib/reasons";
 import { Rec, RecBlock, When } from "../../ui/text";
@@ -215,6 +216,7 @@ function Similar({ id }: { id: string }) {
           </li>
         ))}
       </ul>
+      <Cut of={data.truncated} what="the similar ones among the newest" then="filter the list by the rule or by who it is about" />
     </section>
   );
 }

@@ -5,7 +5,7 @@ import { useShortcuts } from "../../lib/shortcuts";
 import { plainLine } from "../../lib/text";
 import { count, counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
-import { Foot, Looking, News } from "../../ui/list";
+import { Foot, Looking, News, Cut } from "../../ui/list";
 import { Badge, Choice, Empty, FilterChip, Grade, KeyOf, Loading, PageHead, Problem, Sev, SEVERITIES, useSay, useTyped } from "../../ui/parts";
 import { backToTable, DataTable, type Column } from "../../ui/table";
 import { Rec, When } from "../../ui/text";
@@ -184,11 +184,14 @@ function Groups({ filter, bounds, by, onOpen }: { filter: Filter; bounds: { sinc
     { name: "last", width: "5.5rem", head: "Newest", isRight: true, cell: (row) => <span className="soft"><When time={row.last} /></span> },
   ];
   return (
+    <div className="column">
+    <Cut of={data?.truncated} what="the groups of the newest detections" so="what they count is too low" then="narrow the filter, or choose a shorter range of time" />
     <section className="panel list-panel" aria-label="Groups">
       {error ? <Problem error={error} retry={() => void refetch()} /> : isPending ? <Loading lines={10} /> : data.rows.length === 0 ? <Nothing filter={filter} /> : (
         <DataTable label="Groups of detections" isBusy={isPlaceholderData} rows={data.rows} columns={columns} rowKey={(row) => row.key} active={active} onActive={(row) => setActive(row.key)} onOpen={onOpen}
-          foot={`${counted(data.rows.length, "group")} of ${counted(data.detections, "detection")}${data.truncated ? "; older ones were not looked at" : ""}. Enter opens one.`} />
+          foot={`${counted(data.rows.length, "group")} of ${counted(data.detections, "detection")}. Enter opens one.`} />
       )}
     </section>
+    </div>
   );
 }

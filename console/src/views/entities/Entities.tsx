@@ -4,7 +4,7 @@ import { useAt } from "../../lib/at";
 import { useList } from "../../lib/list";
 import { count, counted, short } from "../../lib/units";
 import { isOwnAlone, OwnAlone } from "../../ui/beginning";
-import { Foot, Looking, News } from "../../ui/list";
+import { Foot, Looking, News, Cut } from "../../ui/list";
 import { Choice, Empty, PageHead, Problem, useTyped } from "../../ui/parts";
 import { DataTable, type Column } from "../../ui/table";
 import { Rec, When } from "../../ui/text";
@@ -47,6 +47,7 @@ export function Entities() {
         The risk of each is the weight of its detections, halved each day.
       </PageHead>
       <div className="filters"><input className="input find-in" type="search" aria-label="Part of the name" placeholder="Part of the name…" value={typed} onChange={(event) => setTyped(event.target.value)} /><span className="end"><News of={list} /></span></div>
+      <Cut of={list.isPartial} what="the entities of the newest detections" so="counts and risks may be too low" then="look for a name, or choose one kind" />
       {result.hasNextPage || !isOwnAlone(rows.flatMap((row) => (row.kind === "application" ? [row.name] : []))) ? null : <OwnAlone />}
       <section className="panel list-panel fill" aria-label="Entities">
         {result.error ? <Problem error={result.error} retry={() => void result.refetch()} /> : result.isPending || list.isLooking ? <Looking of={list} /> : rows.length === 0 ? (

@@ -7,6 +7,7 @@ import { useAt } from "../../lib/at";
 import { count, counted, short } from "../../lib/units";
 import { TimeChart } from "../../ui/chart";
 import { Icon } from "../../ui/icons";
+import { Cut } from "../../ui/list";
 import { Empty, Grade, Loading, PageHead, Panel, Problem, Sev } from "../../ui/parts";
 import { Rec, When } from "../../ui/text";
 import type { ENTITY } from "../names";
@@ -37,6 +38,7 @@ export function EntityView() {
           <Link to="/search" search={filter as never} className="btn"><Icon name="search" />Events</Link>
         </>
       } />
+      <Cut of={data.truncated} what="the newest detections" so="counts are too low" then="go through its detections with a range of time" />
       <dl className="figures panel">
         <div><dt>Risk now</dt><dd className={`num ${data.risk >= RISK_HIGH ? "c-critical" : ""}`}>{data.risk.toFixed(0)}</dd></div>
         <div><dt>Detections</dt><dd className="num">{count(data.detections)}</dd></div>

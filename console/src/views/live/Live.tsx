@@ -47,6 +47,7 @@ export function Live() {
         {NAMES.filter((name) => name !== "kind" && at[name]).map((name) => <FilterChip key={name} name={name} value={at[name] ?? ""} onRemove={() => change({ [name]: undefined })} />)}
         {live.dropped > 0 ? <Badge tone="medium" title="They came faster than this browser took them. Search has them.">{count(live.dropped)} passed over</Badge> : null}
       </div>
+      {live.isReset ? <div className="notice warn" role="status"><Icon name="warning" /><span className="grow">The server went back behind what it had sent: it has another record now, or builds its store anew. What came before stays below and may not be found any more; load this page anew to begin with what there is.</span></div> : null}
       {live.problem ? <Problem error={live.problem} /> : null}
       <section className="panel list-panel fill" aria-label="Live events">
         {live.rows.length === 0 ? (

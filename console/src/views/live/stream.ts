@@ -23,11 +23,13 @@ export interface Live {
   readonly perSecond: number;
   /** What has come while it was held. */
   readonly held: number;
+  /** Whether the server went back behind what it had sent: it has another record, or builds its store anew. */
+  readonly isReset: boolean;
   /** Why the server does not send. */
   readonly problem: unknown;
 }
 
-const EMPTY: Live = { rows: [], isConnected: false, dropped: 0, perSecond: 0, held: 0, problem: null };
+const EMPTY: Live = { rows: [], isConnected: false, dropped: 0, perSecond: 0, held: 0, isReset: false, problem: null };
 
 /** What comes in, as it comes in. While it is held, rows are taken and not shown. */
 export function useLive(query: string, isHeld: boolean): Live {
@@ -40,6 +42,7 @@ export function useLive(query: string, isHeld: boolean): Live {
     const ended = new AbortController();
     const tail = new Tail<EventRow>();
     let isConnected = false;
+    let isReset = false;
     let problem: unknown = null;
     const arrivals: { at: number; count: number }[] = [];
     const heard = (event: Event) => {
@@ -65,6 +68,10 @@ export function useLive(query: string, isHeld: boolean): Live {
       });
       source.addEventListener("dropped", (event) => tail.pass((JSON.parse(heard(event)) as Schema<"LiveDropped">).count));
       source.addEventListener("progress", heard);
+      source.addEventListener("reset", (event) => {
+        tail.reset((JSON.parse(heard(event)) as Schema<"LiveReset">).seq ?? null);
+        isReset = true;
+      });
     };
     const refused = async () => {
       let wait = AGAIN_MS;
@@ -86,8 +93,8 @@ export function useLive(query: string, isHeld: boolean): Live {
       if (!held.current) tail.show();
       const dropped = tail.dropped + tail.lost;
       setLive((before) =>
-        before.rows === tail.rows && before.isConnected === isConnected && before.dropped === dropped && before.perSecond === perSecond && before.held === tail.held && before.problem === problem
-          ? before : { rows: tail.rows, isConnected, dropped, perSecond, held: tail.held, problem });
+        before.rows === tail.rows && before.isConnected === isConnected && before.dropped === dropped && before.perSecond === perSecond && before.held === tail.held && before.isReset === isReset && before.problem === problem
+          ? before : { rows: tail.rows, isConnected, dropped, perSecond, held: tail.held, isReset, problem });
     }, SHOW_MS);
     return () => {
       clearInterval(timer);

@@ -9,6 +9,7 @@ import { standingOf } from "../../shell/RecordSign";
 import { Legend, TimeChart, type Series } from "../../ui/chart";
 import { Beginning } from "../../ui/beginning";
 import { Icon } from "../../ui/icons";
+import { Cut } from "../../ui/list";
 import { Empty, Grade, Loading, PageHead, Panel, Problem, Sev, SEVERITIES } from "../../ui/parts";
 import { Rec, When } from "../../ui/text";
 
@@ -30,6 +31,7 @@ export function OverviewView() {
   return (
     <div className="page">
       <PageHead title="Overview" />
+      <Cut of={data.truncated} what="figures of the newest detections and entities" so="what is open, and what counts entities, is too low" then="close what is done with, or choose a shorter range of time" />
       {data.totals.model_calls + data.totals.tool_calls === 0 ? <Beginning /> : null}
       <div className="hero">
         <Needs overview={data} />

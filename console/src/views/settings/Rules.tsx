@@ -5,6 +5,7 @@ import { api, take, type Schema } from "../../api/client";
 import { useAt } from "../../lib/at";
 import { count, counted } from "../../lib/units";
 import { Markdown } from "../../ui/markdown";
+import { Cut } from "../../ui/list";
 import { Badge, Copy, Dialog, Empty, Loading, Panel, Problem, Sev } from "../../ui/parts";
 import { DataTable, type Column } from "../../ui/table";
 import { Rec, RecBlock } from "../../ui/text";
@@ -32,6 +33,7 @@ export function Rules() {
     <>
       {data.problems.length > 0 ? <div className="notice bad stack-tight"><strong>{counted(data.problems.length, "problem")} with the rules</strong>{data.problems.slice(0, 10).map((each) => <Rec key={each} text={each} max={400} />)}</div> : null}
       {data.notes.length > 0 ? <details className="notice"><summary>{counted(data.notes.length, "note")}</summary>{data.notes.map((each) => <div key={each}><Rec text={each} max={400} /></div>)}</details> : null}
+      <Cut of={data.truncated} what="counts of the newest detections" so="hits of 30 days are too low" then="follow a rule to its detections" />
       <Panel title={counted(data.rows.length, "rule")} end={<><span className="hint">{count(data.budget.per_hour)} alerts an hour each, and the first {data.budget.per_entity_first} of each entity</span><input className="input" type="search" aria-label="Find a rule" placeholder="Find…" value={q} onChange={(event) => setQ(event.target.value)} /></>} flush>
         <div className="rules-table">
           {rows.length === 0 ? <Empty icon="filter" title="No such rule" /> : <DataTable label="Rules" rows={rows} columns={COLUMNS} rowKey={(row) => row.id} active={at.rule ?? null} onActive={(row) => change({ rule: row.id })} keys={at.rule === undefined} />}
@@ -48,6 +50,7 @@ function One({ id, onClose }: { id: string; onClose: () => void }) {
     <Dialog title={<Rec text={data?.title ?? id} />} onClose={onClose} className="wide" foot={data ? <Link to="/detections" search={{ rule: data.id, state: "all", range: "30d" } as never} className="btn">{counted(data.hits_30d, "detection")} in 30 days</Link> : null}>
       {error ? <Problem error={error} /> : isPending ? <Loading /> : (
         <>
+          <Cut of={data.truncated} what="counts of the newest detections" so="hits of 30 days are too low" then="follow the rule to its detections" />
           {data.description ? <p className="soft"><Rec text={data.description} max={2000} /></p> : null}
           <dl className="facts">
             <dt>Level</dt><dd><Sev of={data.level} /></dd>

@@ -7,6 +7,7 @@ import { useShortcuts } from "../../lib/shortcuts";
 import { duration } from "../../lib/time";
 import { count, counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
+import { Cut } from "../../ui/list";
 import { Choice, Empty, Grade, Loading, Problem, Sev, SEVERITIES } from "../../ui/parts";
 import { Reveal } from "../../ui/reveal";
 import { useReason } from "../../lib/reasons";
@@ -73,6 +74,7 @@ export function TraceView() {
           <Choice label="View" value={view} options={VIEWS} onChoose={(value) => change({ view: value === "conversation" ? undefined : value })} />
         </>
       } />
+      <Cut of={data.truncated} what={`the first ${counted(data.events.length, "event")} of it`} then="search the events of this session, in a range of time" />
       {isWithheld && (reason === null || !mayRead) ? <Reveal what="what was said" mayRead={mayRead} onReveal={setReason} /> : null}
       <div className="fill trace-body">
         <div className="trace-main">
@@ -138,7 +140,6 @@ function Head({ trace, id, end }: { trace: Trace; id: string; end: React.ReactNo
           <span className="num">{counted(trace.events.length, "event")}</span>
           {tokens > 0 ? <span className="num">{counted(tokens, "token")}</span> : null}
         </div>
-        {trace.truncated ? <p className="c-medium">This trace is longer than what is shown: its beginning is here.</p> : null}
       </div>
       <div className="row-wrap">{end}</div>
     </div>
