@@ -3,7 +3,7 @@ import { memo, useCallback, useEffect, useMemo, useRef, useState, type ReactNode
 import { useRange } from "../lib/at";
 import { usePrefs } from "../lib/prefs";
 import { ROW_PX, rowsMax } from "../lib/rows";
-import { useShortcuts } from "../lib/shortcuts";
+import { bind, useShortcuts } from "../lib/shortcuts";
 import { DAY_MS, lengthOf } from "../lib/time";
 import { count } from "../lib/units";
 import { Dated } from "./text";
@@ -109,9 +109,9 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
   };
   const canMove = keys && onActive !== undefined;
   useShortcuts(canMove ? [
-    { keys: "j", group: "Lists", says: "next row", run: () => go(left ?? at + 1) },
-    { keys: "k", group: "Lists", says: "row before", run: () => go(left === null ? Math.max(at, 1) - 1 : left - 1) },
-    { keys: "Enter", group: "Lists", says: "open the row", run: open },
+    bind("next", () => go(left ?? at + 1)),
+    bind("previous", () => go(left === null ? Math.max(at, 1) - 1 : left - 1)),
+    bind("open", open),
   ] : []);
 
   const { range } = useRange();

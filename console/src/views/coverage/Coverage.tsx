@@ -108,7 +108,7 @@ const drilled = (drill: Schema<"Drilled">) => drill.caught === drill.played ? "d
 function Chosen({ of, onClose }: { of: Technique; onClose: () => void }) {
   const state = STATES.find((each) => each.state === of.state);
   return (
-    <Panel title={<><span className="mono small soft">{of.technique}</span> {of.name}</>} end={<button type="button" className="btn plain tiny icon" aria-label="Close" onClick={onClose}><Icon name="close" /></button>}>
+    <Panel title={<><span className="mono small soft">{of.technique}</span> {of.name}</>} end={<button type="button" className="btn plain tiny icon" aria-label="Close the technique" onClick={onClose}><Icon name="close" /></button>}>
       <div className="stack">
         <p className="row-wrap"><Badge tone={of.state === "covered" ? "good" : of.state === "none" ? "" : "medium"}>{state?.says}</Badge><span className="soft">{state?.means}.</span>{of.detections > 0 ? <Link to="/detections" search={{ technique: of.technique, state: "all", range: "30d" } as never}>{counted(of.detections, "detection")} in 30 days</Link> : null}</p>
         {of.drill ? <p className="row-wrap"><Badge tone={of.drill.caught === of.drill.played ? "good" : "critical"}>{drilled(of.drill)}</Badge><span className="soft">{count(of.drill.caught)} of {counted(of.drill.played, "drill")} told at the first step that shows; played last <When time={of.drill.last} />.</span></p>

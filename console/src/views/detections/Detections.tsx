@@ -1,7 +1,7 @@
-import { useState } from "react";
+import { useMemo, useState } from "react";
 import { nameOf, useMay, useSessionQuery } from "../../api/session";
 import { useAt, useRange } from "../../lib/at";
-import { useShortcuts } from "../../lib/shortcuts";
+import { bind, useShortcuts } from "../../lib/shortcuts";
 import { plainLine } from "../../lib/text";
 import { count, counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
@@ -12,6 +12,7 @@ import { Rec, When } from "../../ui/text";
 import { day, fileName, saveText } from "../../lib/save";
 import { filterOf, useDetections, useGroups, useTriage, type Detection, type Filter, type Name } from "./data";
 import { Detail } from "./Detail";
+import { targetOf } from "./target";
 import { AssignDialog, CloseDialog, SuppressDialog } from "./Dialogs";
 import type { Schema } from "../../api/client";
 
@@ -45,13 +46,14 @@ export function Detections() {
   const triage = useTriage();
   const say = useSay();
   const chosen = rows.find((row) => row.detection_id === id) ?? null;
-  // What keys and buttons act on: what is ticked, or else the row that is open.
-  const ids = selected.size > 0 ? [...selected] : id ? [id] : [];
+  // What keys act on. The buttons of the panel are for the detection that is open, whatever is ticked.
+  const { ids, isTicked } = useMemo(() => targetOf(selected, selected.size === 0 ? [] : rows.map((row) => row.detection_id), id), [selected, rows, id]);
+  const untick = (ids: readonly string[]) => setSelected((before) => new Set([...before].filter((id) => !ids.includes(id))));
 
-  const acknowledge = () => {
+  const acknowledge = (ids: readonly string[]) => {
     if (ids.length === 0 || !mayTriage) return;
     triage.mutate({ ids, state: "acknowledged" }, {
-      onSuccess: () => { setSelected(new Set()); say(`${counted(ids.length, "detection")} acknowledged`); backToTable("Detections"); },
+      onSuccess: () => { untick(ids); say(`${counted(ids.length, "detection")} acknowledged`); backToTable("Detections"); },
       onError: (error) => say(error.message, "bad"),
     });
   };
@@ -60,7 +62,7 @@ export function Detections() {
   const assign = (to: string, ids: readonly string[]) => {
     if (ids.length === 0 || !mayTriage) return;
     triage.mutate({ ids, assignee: to }, {
-      onSuccess: () => { setSelected(new Set()); say(`${counted(ids.length, "detection")} given to ${to}`); backToTable("Detections"); },
+      onSuccess: () => { untick(ids); say(`${counted(ids.length, "detection")} given to ${to}`); backToTable("Detections"); },
       onError: (error) => say(error.message, "bad"),
     });
   };
@@ -72,15 +74,15 @@ export function Detections() {
   });
   useShortcuts([
     ...(mayTriage ? [
-      { keys: "a", group: "Detections", says: "acknowledge", run: acknowledge },
-      { keys: "c", group: "Detections", says: "close, with the reason", run: () => { if (ids.length > 0) setClosing(ids); } },
-      { keys: "i", group: "Detections", says: "take it: I look at it", run: () => assign(me, ids) },
-      { keys: "t", group: "Detections", says: "give it to somebody", run: () => { if (ids.length > 0) setAssigning(ids); } },
-      { keys: "s", group: "Detections", says: "suppress similar detections", run: () => { if (chosen) setSuppressing(chosen); } },
-      { keys: "x", group: "Detections", says: "tick the row", run: () => { if (id) toggle(id); } },
+      bind("acknowledge", () => acknowledge(ids)),
+      bind("close", () => { if (ids.length > 0) setClosing(ids); }),
+      bind("take", () => assign(me, ids)),
+      bind("assign", () => { if (ids.length > 0) setAssigning(ids); }),
+      bind("suppress", () => { if (chosen) setSuppressing(chosen); }),
+      bind("tick", () => { if (id) toggle(id); }),
     ] : []),
-    { keys: "e", group: "Detections", says: "export what is in the list", run: () => { if (rows.length > 0) save(); } },
-    { keys: "Escape", group: "Detections", says: "close what is open", run: () => { setSelected(new Set()); change({ id: undefined }); } },
+    bind("export", () => { if (rows.length > 0) save(); }),
+    bind("leave", () => { setSelected(new Set()); change({ id: undefined }); }),
   ]);
 
   const columns: Column<Detection>[] = [
@@ -120,16 +122,17 @@ export function Detections() {
         {FILTERS.map(([name, says]) => (filter[name] && !(name === "assignee" && filter.assignee === me) ? <FilterChip key={name} name={says} value={filter[name] ?? ""} onRemove={() => change({ [name]: undefined })} /> : null))}
         <span className="end row-wrap">
           <News of={list} />
-          {selected.size > 0 ? <span className="soft small">{counted(selected.size, "ticked", "ticked")}</span> : null}
-          {mayTriage && selected.size > 0 ? (
-            <>
-              <button type="button" className="btn tiny" onClick={acknowledge} disabled={triage.isPending}>Acknowledge<KeyOf keys="a" /></button>
-              <button type="button" className="btn tiny" onClick={() => setClosing(ids)}>Close<KeyOf keys="c" /></button>
-              <button type="button" className="btn tiny" onClick={() => setAssigning(ids)}>Assign<KeyOf keys="t" /></button>
-            </>
+          {mayTriage && isTicked ? (
+            <span className="ticked row" role="group" aria-label={`${count(ids.length)} ticked`}>
+              <span className="small strong num">{count(ids.length)} ticked:</span>
+              {([["Acknowledge", "acknowledge", () => acknowledge(ids)], ["Close", "close", () => setClosing(ids)], ["Assign", "assign", () => setAssigning(ids)]] as const).map(([says, key, run]) => (
+                <button key={says} type="button" className="btn tiny" onClick={run} disabled={triage.isPending}>{says}<span className="unseen"> the {count(ids.length)} ticked</span><KeyOf of={key} /></button>
+              ))}
+              <button type="button" className="btn plain tiny icon" aria-label="Untick all" title="Untick all" onClick={() => setSelected(new Set())}><Icon name="close" /></button>
+            </span>
           ) : null}
           <button type="button" className="btn tiny" disabled={rows.length === 0} title="What is in the list, as JSON lines" onClick={save}>
-            <Icon name="download" />Export<KeyOf keys="e" />
+            <Icon name="download" />Export<KeyOf of="export" />
           </button>
         </span>
       </div>
@@ -145,10 +148,10 @@ export function Detections() {
               )}
             </section>
           )}
-        {id ? <Detail key={id} id={id} row={chosen} onClose={() => change({ id: undefined })} onAcknowledge={acknowledge} onCloseIt={() => setClosing([id])} onAssign={() => setAssigning([id])} onTake={() => assign(me, [id])} me={me} onSuppress={setSuppressing} /> : null}
+        {id ? <Detail key={id} id={id} row={chosen} onClose={() => change({ id: undefined })} hasKeys={!isTicked} onAcknowledge={() => acknowledge([id])} onCloseIt={() => setClosing([id])} onAssign={() => setAssigning([id])} onTake={() => assign(me, [id])} me={me} onSuppress={setSuppressing} /> : null}
       </div>
-      {closing ? <CloseDialog ids={closing} onDone={() => { setClosing(null); setSelected(new Set()); backToTable("Detections"); }} /> : null}
-      {assigning ? <AssignDialog ids={assigning} now={rows.find((row) => row.detection_id === assigning[0])?.assignee ?? ""} known={[...new Set(rows.flatMap((row) => row.assignee || []))]} onDone={() => { setAssigning(null); setSelected(new Set()); backToTable("Detections"); }} /> : null}
+      {closing ? <CloseDialog ids={closing} onDone={(isDone) => { setClosing(null); if (isDone) untick(closing); backToTable("Detections"); }} /> : null}
+      {assigning ? <AssignDialog ids={assigning} now={rows.find((row) => row.detection_id === assigning[0])?.assignee ?? ""} known={[...new Set(rows.flatMap((row) => row.assignee || []))]} onDone={(isDone) => { setAssigning(null); if (isDone) untick(assigning); backToTable("Detections"); }} /> : null}
       {suppressing ? <SuppressDialog of={suppressing} onDone={() => { setSuppressing(null); backToTable("Detections"); }} /> : null}
     </div>
   );

@@ -1,11 +1,11 @@
 import { useNavigate } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { stringifySearch, useAt } from "../../lib/at";
-import { useShortcuts } from "../../lib/shortcuts";
+import { bind, useShortcuts } from "../../lib/shortcuts";
 import { count } from "../../lib/units";
 import { EVENT_COLUMNS, KINDS, traceOf } from "../../ui/events";
 import { Icon } from "../../ui/icons";
-import { Badge, Empty, FilterChip, PageHead, Problem } from "../../ui/parts";
+import { Badge, Empty, FilterChip, KeyOf, PageHead, Problem } from "../../ui/parts";
 import { DataTable } from "../../ui/table";
 import { LIVE as NAMES } from "../names";
 import { useLive } from "./stream";
@@ -24,8 +24,8 @@ export function Live() {
   const waits = isHeld || active !== null;
   const resume = () => { setHeld(false); setActive(null); };
   useShortcuts([
-    { keys: " ", group: "Live", says: "hold, or go on", run: () => (waits ? resume() : setHeld(true)) },
-    { keys: "Escape", group: "Live", says: "go on", run: resume },
+    bind("hold", () => (waits ? resume() : setHeld(true))),
+    bind("goOn", resume),
   ]);
   return (
     <div className="page full">
@@ -35,7 +35,7 @@ export function Live() {
             <span className={`dot ${live.isConnected ? (waits ? "medium" : "good") : "critical"}`} />
             {live.isConnected ? (waits ? `Held · ${count(live.held)} have come` : `${live.perSecond < 10 ? live.perSecond.toFixed(1) : count(Math.round(live.perSecond))} events/s`) : live.problem ? "Not connected" : "Connecting…"}
           </span>
-          <button type="button" className="btn" aria-pressed={waits} onClick={() => (waits ? resume() : setHeld(true))}><Icon name={waits ? "play" : "pause"} />{waits ? "Go on" : "Hold"}<kbd className="single">Space</kbd></button>
+          <button type="button" className="btn" aria-pressed={waits} onClick={() => (waits ? resume() : setHeld(true))}><Icon name={waits ? "play" : "pause"} />{waits ? "Go on" : "Hold"}<KeyOf of="hold" /></button>
         </>
       } />
       <div className="filters">

@@ -3,7 +3,7 @@ import { useEffect, useMemo } from "react";
 import { ApiProblem } from "../../api/problem";
 import { useMay } from "../../api/session";
 import { useAt } from "../../lib/at";
-import { useShortcuts } from "../../lib/shortcuts";
+import { bind, useShortcuts } from "../../lib/shortcuts";
 import { duration } from "../../lib/time";
 import { count, counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
@@ -39,14 +39,14 @@ export function TraceView() {
   const steps = useMemo(() => stepsOf(chosen, data?.events ?? []), [chosen, data]);
   const event = data?.events.find((each) => each.event_id === at.event);
   useShortcuts([
-    { keys: "1", group: "Trace", says: "conversation", run: () => change({ view: undefined }) },
-    { keys: "2", group: "Trace", says: "waterfall", run: () => change({ view: "waterfall" }) },
-    { keys: "3", group: "Trace", says: "flow", run: () => change({ view: "flow" }) },
-    { keys: "n", group: "Trace", says: "next detection", run: () => {
+    bind("conversation", () => change({ view: undefined })),
+    bind("waterfall", () => change({ view: "waterfall" })),
+    bind("flow", () => change({ view: "flow" })),
+    bind("nextDetection", () => {
       const next = detections[(detections.findIndex((each) => each.detection_id === at.detection) + 1) % Math.max(detections.length, 1)];
       if (next) change({ detection: next.detection_id });
-    } },
-    { keys: "Escape", group: "Trace", says: "choose nothing", run: () => change({ event: undefined, detection: undefined }) },
+    }),
+    bind("unchoose", () => change({ event: undefined, detection: undefined })),
   ]);
 
   // Where one is led: the first step of the detection that is chosen.
