@@ -2,8 +2,9 @@ import { useNavigate } from "@tanstack/react-router";
 import { api, take, type Schema } from "../../api/client";
 import { useAt } from "../../lib/at";
 import { useList } from "../../lib/list";
+import { isOthersSession, leavesOutOwn } from "../../lib/own";
 import { count, counted, score, short } from "../../lib/units";
-import { isOwnAlone, OwnAlone } from "../../ui/beginning";
+import { isOwnAlone, NothingElse, OwnAlone, OwnChip } from "../../ui/beginning";
 import { Foot, Looking, News } from "../../ui/list";
 import { Empty, FilterChip, Grade, PageHead, Problem, Sev, SEVERITIES, useTyped } from "../../ui/parts";
 import { DataTable, type Column } from "../../ui/table";
@@ -35,10 +36,12 @@ export function Sessions() {
   const navigate = useNavigate();
   const [typed, setTyped] = useTyped(at.q ?? "", (q) => change({ q }));
   const { id, ...filter } = at;
+  const isLeftOut = leavesOutOwn(at);
   const list = useList({
-    name: ["sessions"], filter: Object.fromEntries(NAMES.flatMap((name) => (name !== "id" && filter[name] ? [[name, filter[name]]] : []))),
+    name: ["sessions"], filter: Object.fromEntries(NAMES.flatMap((name) => (name !== "id" && name !== "own" && filter[name] ? [[name, filter[name]]] : []))),
     isOpen: id !== undefined, everyMs: LOOK_MS, keyOf: idOf, timeOf,
     ask: (query, signal) => take(api.GET("/api/sessions", { signal, params: { query } })),
+    shows: isLeftOut ? isOthersSession : undefined,
   });
   const { rows, result } = list;
   return (
@@ -51,11 +54,12 @@ export function Sessions() {
           {SEVERITIES.map((each) => <option key={each} value={each}>With one that is {each === "critical" ? "critical" : `${each} or worse`}</option>)}
         </select>
         {(["user", "application", "agent"] as const).map((name) => (at[name] ? <FilterChip key={name} name={name} value={at[name] ?? ""} onRemove={() => change({ [name]: undefined })} /> : null))}
+        <OwnChip own={at.own} isLeftOut={isLeftOut} leftOut={list.leftOut} onChange={(own) => change({ own })} />
         <span className="end"><News of={list} /></span>
       </div>
       {result.hasNextPage || !isOwnAlone(rows.map((row) => row.application)) ? null : <OwnAlone />}
       <section className="panel list-panel fill" aria-label="Sessions">
-        {result.error ? <Problem error={result.error} retry={() => void result.refetch()} /> : result.isPending || list.isLooking ? <Looking of={list} /> : rows.length === 0 ? (
+        {result.error ? <Problem error={result.error} retry={() => void result.refetch()} /> : result.isPending || list.isLooking ? <Looking of={list} /> : rows.length === 0 && list.leftOut > 0 ? <NothingElse leftOut={list.leftOut} one="session" icon="sessions" /> : rows.length === 0 ? (
           <Empty icon="sessions" title="No session here" command="watchkeeper demo">In this range of time no session fits. To record some, replay the demonstration:</Empty>
         ) : (
           <DataTable label="Sessions" {...list.table} rows={rows} columns={COLUMNS} rowKey={idOf} active={id ?? null} onActive={(row) => change({ id: row.session_id })}
