@@ -6,6 +6,7 @@ import { count, counted, short } from "../../lib/units";
 import { isOwnAlone, OwnAlone } from "../../ui/beginning";
 import { Foot, Looking, News, Cut } from "../../ui/list";
 import { Choice, Empty, PageHead, Problem, useTyped } from "../../ui/parts";
+import { Risk, RiskLegend } from "../../ui/risk";
 import { DataTable, type Column } from "../../ui/table";
 import { Rec, When } from "../../ui/text";
 import type { ENTITIES } from "../names";
@@ -17,11 +18,9 @@ const KINDS: readonly { value: Kind | "all"; says: string }[] = [
   { value: "all", says: "All" }, { value: "user", says: "Users" }, { value: "agent", says: "Agents" }, { value: "application", says: "Applications" }, { value: "tool", says: "Tools" }, { value: "model", says: "Models" },
 ];
 const keyOf = (row: Entity) => `${row.kind} ${row.name}`;
-/** A risk from which on somebody should look. */
-export const RISK_HIGH = 60;
 
 const COLUMNS: readonly Column<Entity>[] = [
-  { name: "risk", width: "9rem", head: "Risk", cell: (row) => <span className="row"><span className={`num strong risk-no ${row.risk >= RISK_HIGH ? "c-critical" : ""}`}>{row.risk.toFixed(0)}</span><span className="bar-line grow"><i style={{ width: `${Math.min(row.risk, 150) / 1.5}%` }} /></span></span> },
+  { name: "risk", width: "9rem", head: "Risk", cell: (row) => <Risk of={row.risk} /> },
   { name: "kind", width: "6.5rem", head: "What", cell: (row) => <span className="soft">{row.kind}</span> },
   { name: "name", width: "minmax(12rem, 2fr)", head: "Who", cell: (row) => <Rec text={row.name} className="strong" /> },
   { name: "techniques", from: 820, width: "minmax(9rem, 1.3fr)", head: "ATLAS", cell: (row) => <span className="mono small soft">{row.techniques.join(" ")}</span> },
@@ -46,7 +45,7 @@ export function Entities() {
       <PageHead title="Entities" end={<Choice label="What" value={kind} options={KINDS} onChoose={(value) => change({ type: value === "all" ? undefined : value })} />}>
         The risk of each is the weight of its detections, halved each day.
       </PageHead>
-      <div className="filters"><input className="input find-in" type="search" aria-label="Part of the name" placeholder="Part of the name…" value={typed} onChange={(event) => setTyped(event.target.value)} /><span className="end"><News of={list} /></span></div>
+      <div className="filters"><input className="input find-in" type="search" aria-label="Part of the name" placeholder="Part of the name…" value={typed} onChange={(event) => setTyped(event.target.value)} /><RiskLegend /><span className="end"><News of={list} /></span></div>
       <Cut of={list.isPartial} what="the entities of the newest detections" so="counts and risks may be too low" then="look for a name, or choose one kind" />
       {result.hasNextPage || !isOwnAlone(rows.flatMap((row) => (row.kind === "application" ? [row.name] : []))) ? null : <OwnAlone />}
       <section className="panel list-panel fill" aria-label="Entities">
