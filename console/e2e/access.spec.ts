@@ -23,12 +23,18 @@ async function found(page: Page, within?: string): Promise<string[]> {
   return violations.flatMap((each) => each.nodes.map((node) => `${each.impact} ${each.id}: ${node.target.join(" ")} ${node.any[0]?.message ?? ""}`));
 }
 
+/** Shows the page in a theme, and waits until it is drawn in it: what is measured before has colours of both. */
+async function inTheme(page: Page, colorScheme: "light" | "dark"): Promise<void> {
+  await page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+  await page.evaluate(() => new Promise((drawn) => { requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(drawn, 0))); }));
+}
+
 /** The same page in light, then in dark. */
 async function inBothThemes(page: Page, name: string, isPicture = false): Promise<void> {
-  await page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
+  await inTheme(page, "light");
   expect.soft(await found(page), `${name}, light`).toEqual([]);
   if (isPicture) await page.screenshot({ path: picture(`${name}-light`) });
-  await page.emulateMedia({ colorScheme: "dark", reducedMotion: "reduce" });
+  await inTheme(page, "dark");
   expect.soft(await found(page), `${name}, dark`).toEqual([]);
   if (isPicture) await page.screenshot({ path: picture(`${name}-dark`) });
 }
@@ -65,9 +71,9 @@ test("axe finds nothing in any dialog", async ({ page }) => {
     await (isMenu ? expect(page.locator(".menu:popover-open")).toBeVisible() : expect(dialog).toBeVisible());
     // What is under it was looked at above.
     const within = isMenu ? ".menu:popover-open" : "dialog[open]";
-    await page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
+    await inTheme(page, "light");
     expect.soft(await found(page, within), `${name}, light`).toEqual([]);
-    await page.emulateMedia({ colorScheme: "dark", reducedMotion: "reduce" });
+    await inTheme(page, "dark");
     expect.soft(await found(page, within), `${name}, dark`).toEqual([]);
     await page.keyboard.press("Escape");
     await expect(isMenu ? page.locator(".menu:popover-open") : dialog).toHaveCount(0);
