@@ -54,7 +54,7 @@ export function Coverage() {
     <div className="page">
       <PageHead title="Coverage" end={
         <>
-          <label className="row small soft"><input type="checkbox" checked={isLogging} onChange={(event) => change({ only: event.target.checked ? "logging" : undefined })} />only what ATLAS asks to be logged (AML.M0024)</label>
+          <label className="row small soft"><input type="checkbox" checked={isLogging} onChange={(event) => change({ only: event.target.checked ? "logging" : undefined })} />Only what ATLAS asks to be logged (AML.M0024)</label>
           <button type="button" className="btn" onClick={() => void navigator()}><Icon name="download" />Navigator layer</button>
         </>
       }>What the rules in force can see of MITRE ATLAS{data ? ` ${data.atlas}` : ""}: proved by running each rule’s examples, and by what the record held in the last 30 days.</PageHead>

@@ -2,7 +2,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { api, take, type Schema } from "../../api/client";
 import { useAt } from "../../lib/at";
 import { useList } from "../../lib/list";
-import { count, counted, short } from "../../lib/units";
+import { column, count, counted } from "../../lib/units";
 import { isOwnAlone, OwnAlone } from "../../ui/beginning";
 import { Foot, Looking, News, Cut } from "../../ui/list";
 import { Choice, Empty, PageHead, Problem, useTyped } from "../../ui/parts";
@@ -25,7 +25,7 @@ const COLUMNS: readonly Column<Entity>[] = [
   { name: "name", width: "minmax(12rem, 2fr)", head: "Who", cell: (row) => <Rec text={row.name} className="strong" /> },
   { name: "techniques", from: 820, width: "minmax(9rem, 1.3fr)", head: "ATLAS", cell: (row) => <span className="mono small soft">{row.techniques.join(" ")}</span> },
   { name: "detections", from: 520, width: "6rem", head: "Detections", isRight: true, cell: (row) => <span className="num">{count(row.detections)}</span> },
-  { name: "events", from: 620, width: "5rem", head: "Events", isRight: true, cell: (row) => <span className="num soft" title={count(row.events)}>{short(row.events)}</span> },
+  { name: "events", from: 620, width: "5rem", head: "Events", isRight: true, cell: (row) => <span className="num soft" title={count(row.events)}>{column(row.events)}</span> },
   { name: "last", width: "6rem", head: "Last seen", isRight: true, cell: (row) => <span className="soft"><When time={row.last_seen} /></span> },
 ];
 

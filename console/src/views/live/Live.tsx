@@ -5,7 +5,7 @@ import { isOthersEvent, leavesOutOwn } from "../../lib/own";
 import { bind, useShortcuts } from "../../lib/shortcuts";
 import { count } from "../../lib/units";
 import { OwnChip } from "../../ui/beginning";
-import { EVENT_COLUMNS, KINDS, traceOf } from "../../ui/events";
+import { classOf, EVENT_COLUMNS, KINDS, traceOf } from "../../ui/events";
 import { Icon } from "../../ui/icons";
 import { Badge, Empty, FilterChip, KeyOf, PageHead, Problem } from "../../ui/parts";
 import { DataTable } from "../../ui/table";
@@ -36,7 +36,7 @@ export function Live() {
         <>
           <span className="row soft num" role="status">
             <span className={`dot ${live.isConnected ? (waits ? "medium" : "good") : "critical"}`} />
-            {live.isConnected ? (waits ? `Held · ${count(live.held)} have come` : `${live.perSecond < 10 ? live.perSecond.toFixed(1) : count(Math.round(live.perSecond))} events/s`) : live.problem ? "Not connected" : "Connecting…"}
+            {live.isConnected ? (waits ? `Held · ${count(live.held)} have come` : `${live.perSecond > 0 && live.perSecond < 10 ? live.perSecond.toFixed(1) : count(Math.round(live.perSecond))} events/s`) : live.problem ? "Not connected" : "Connecting…"}
           </span>
           <button type="button" className="btn" aria-pressed={waits} onClick={() => (waits ? resume() : setHeld(true))}><Icon name={waits ? "play" : "pause"} />{waits ? "Go on" : "Hold"}<KeyOf of="hold" /></button>
         </>
@@ -61,7 +61,7 @@ export function Live() {
         ) : (
           <DataTable label="Live events" rows={live.rows} columns={EVENT_COLUMNS} rowKey={(row) => row.event_id} active={active}
             onActive={(row) => setActive(row.event_id)} onOpen={(row) => void navigate({ to: "/trace", search: { id: traceOf(row), event: row.event_id } as never })}
-            rowClass={(row) => (row.kind === "detection" ? "hot" : "")} />
+            rowClass={classOf} />
         )}
       </section>
     </div>

@@ -5,7 +5,7 @@ import { useList } from "../../lib/list";
 import { isOthersEvent, leavesOutOwn } from "../../lib/own";
 import { counted } from "../../lib/units";
 import { isOwnAlone, NothingElse, OwnAlone, OwnChip } from "../../ui/beginning";
-import { EVENT_COLUMNS, KINDS, traceOf } from "../../ui/events";
+import { classOf, EVENT_COLUMNS, KINDS, traceOf } from "../../ui/events";
 import { Foot, Looking, News } from "../../ui/list";
 import { Empty, FilterChip, Problem } from "../../ui/parts";
 import { DataTable } from "../../ui/table";
@@ -56,7 +56,7 @@ export function Events() {
         ) : (
           <DataTable label="Events" {...list.table} rows={rows} columns={EVENT_COLUMNS} rowKey={idOf} active={at.id ?? null} onActive={(row) => change({ id: row.event_id })}
             onOpen={(row) => void navigate({ to: "/trace", search: { id: traceOf(row), event: row.event_id } as never })}
-            rowClass={(row) => (row.kind === "detection" ? "hot" : "")}
+            rowClass={classOf}
             foot={<Foot of={list} all={`${counted(rows.length, "event")}. Enter opens the trace.`} />} />
         )}
       </section>

@@ -3,7 +3,7 @@ import { api, take, type Schema } from "../../api/client";
 import { useAt } from "../../lib/at";
 import { useList } from "../../lib/list";
 import { isOthersSession, leavesOutOwn } from "../../lib/own";
-import { count, counted, score, short } from "../../lib/units";
+import { column, count, counted, score } from "../../lib/units";
 import { isOwnAlone, NothingElse, OwnAlone, OwnChip } from "../../ui/beginning";
 import { Foot, Looking, News } from "../../ui/list";
 import { Empty, FilterChip, Grade, PageHead, Problem, Sev, SEVERITIES, useTyped } from "../../ui/parts";
@@ -22,8 +22,8 @@ const COLUMNS: readonly Column<Session>[] = [
   { name: "user", from: 480, width: "minmax(5rem, 1fr)", head: "User", cell: (row) => <Rec text={row.user_id} className="soft" /> },
   { name: "application", from: 820, width: "minmax(6rem, 1fr)", head: "Application", cell: (row) => <Rec text={row.application} className="soft" /> },
   { name: "agents", from: 1180, width: "minmax(7rem, 1.2fr)", head: "Agents", cell: (row) => <Rec text={row.agents.join(", ")} className="soft" /> },
-  { name: "calls", from: 760, width: "4.5rem", head: "Calls", isRight: true, cell: (row) => <span className="num" title={`${counted(row.model_calls, "model call")}, ${counted(row.tool_calls, "tool call")}`}>{short(row.model_calls + row.tool_calls)}</span> },
-  { name: "tokens", from: 680, width: "4.5rem", head: "Tokens", isRight: true, cell: (row) => <span className="num soft" title={count(row.tokens)}>{short(row.tokens)}</span> },
+  { name: "calls", from: 760, width: "4.5rem", head: "Calls", isRight: true, cell: (row) => <span className="num" title={`${counted(row.model_calls, "model call")}, ${counted(row.tool_calls, "tool call")}`}>{column(row.model_calls + row.tool_calls)}</span> },
+  { name: "tokens", from: 680, width: "4.5rem", head: "Tokens", isRight: true, cell: (row) => <span className="num soft" title={count(row.tokens)}>{column(row.tokens)}</span> },
   { name: "score", from: 1000, width: "3.5rem", head: "Score", isRight: true, cell: (row) => <span className={`num ${(row.score ?? 0) >= 0.8 ? "c-high" : "faint"}`}>{score(row.score)}</span> },
   { name: "detections", width: "8.5rem", head: "Detections", cell: (row) => (row.detections > 0 ? <span className="row"><span className="num">{count(row.detections)}</span><Sev of={row.severity} /></span> : <span className="faint">–</span>) },
   { name: "grade", from: 860, width: "7rem", head: "Reached", cell: (row) => <Grade of={row.grade} /> },

@@ -16,7 +16,7 @@ const COLUMNS: readonly Column<Rule>[] = [
   { name: "level", width: "7rem", head: "Level", cell: (row) => <Sev of={row.level} /> },
   { name: "title", width: "minmax(14rem, 2.5fr)", head: "Rule", cell: (row) => <Rec text={row.title} className="strong" /> },
   { name: "kind", from: 560, width: "6.5rem", head: "Kind", cell: (row) => <span className="soft">{row.kind}</span> },
-  { name: "techniques", from: 720, width: "minmax(8rem, 1fr)", head: "ATLAS", cell: (row) => <span className="mono small soft">{row.techniques.join(" ")}</span> },
+  { name: "techniques", from: 720, width: "minmax(10rem, 1.3fr)", head: "ATLAS", cell: (row) => <span className="mono small soft">{row.techniques.join(" ")}</span> },
   { name: "from", from: 640, width: "6rem", head: "From", cell: (row) => <span className="soft">{row.is_builtin ? "built in" : "yours"}</span> },
   { name: "hits", width: "6rem", head: "30 days", isRight: true, cell: (row) => <span className={`num ${row.hits_30d === 0 ? "faint" : "strong"}`}>{count(row.hits_30d)}</span> },
 ];
@@ -34,7 +34,7 @@ export function Rules() {
       {data.problems.length > 0 ? <div className="notice bad stack-tight"><strong>{counted(data.problems.length, "problem")} with the rules</strong>{data.problems.slice(0, 10).map((each) => <Rec key={each} text={each} max={400} />)}</div> : null}
       {data.notes.length > 0 ? <details className="notice"><summary>{counted(data.notes.length, "note")}</summary>{data.notes.map((each) => <div key={each}><Rec text={each} max={400} /></div>)}</details> : null}
       <Cut of={data.truncated} what="counts of the newest detections" so="hits of 30 days are too low" then="follow a rule to its detections" />
-      <Panel title={counted(data.rows.length, "rule")} end={<><span className="hint">{count(data.budget.per_hour)} alerts an hour each, and the first {data.budget.per_entity_first} of each entity</span><input className="input" type="search" aria-label="Find a rule" placeholder="Find…" value={q} onChange={(event) => setQ(event.target.value)} /></>} flush>
+      <Panel title={counted(data.rows.length, "rule")} end={<><span className="hint nowrap">{count(data.budget.per_hour)} alerts an hour each, and the first {data.budget.per_entity_first} of each entity</span><input className="input find-rule" type="search" aria-label="Find a rule" placeholder="Find…" value={q} onChange={(event) => setQ(event.target.value)} /></>} flush>
         <div className="rules-table">
           {rows.length === 0 ? <Empty icon="filter" title="No such rule" /> : <DataTable label="Rules" rows={rows} columns={COLUMNS} rowKey={(row) => row.id} active={at.rule ?? null} onActive={(row) => change({ rule: row.id })} keys={at.rule === undefined} />}
         </div>
