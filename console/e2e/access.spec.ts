@@ -107,7 +107,7 @@ test("axe finds nothing in any dialog", async ({ page }) => {
   await page.getByRole("button", { name: "Place a hold" }).click();
   await look("hold");
   await goTo(page, "/search");
-  for (const [name, button] of [["range", /^Range of time/], ["zone", /^Time zone/], ["you", "You and this page"], ["searches", "Kept searches"]] as const) {
+  for (const [name, button] of [["range", /^Range of time/], ["zone", /^Time zone/], ["you", "Your account"], ["searches", "Kept searches"]] as const) {
     await page.getByRole("button", { name: button }).click();
     await look(name, true);
   }

@@ -47,7 +47,7 @@ test("Tab and Enter alone go through the console", async ({ page }) => {
   await expect(page.getByText(/Held/)).toBeVisible();
   await page.keyboard.press("Enter");
   await expect(page.getByText(/events\/s/)).toBeVisible();
-  await tabTo(page, page.getByRole("button", { name: "You and this page" }));
+  await tabTo(page, page.getByRole("button", { name: "Your account" }));
   await page.keyboard.press("Enter");
   await tabTo(page, page.getByRole("button", { name: /^Keys/ }));
   await page.keyboard.press("Enter");

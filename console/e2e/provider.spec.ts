@@ -15,12 +15,13 @@ const test = base.extend<object, { signOn: SignOn; site: Site }>({
   site: [({ signOn }, use) => use(signOn.site), { scope: "worker" }],
 });
 
+// The provider's pages ask for a font from elsewhere, and do without.
+test.beforeEach(({ page }) => page.route("https://**", (route) => route.abort()));
+
 const button = (page: Page) => page.getByRole("link", { name: "Sign in with Example SSO" });
 
 /** At the provider: says who one is, and that the console may know it. */
 async function atProvider(page: Page, { issuer }: SignOn, login: string): Promise<void> {
-  // Its pages ask for a font from elsewhere, and do without.
-  await page.route("https://**", (route) => route.abort());
   await expect(page).toHaveURL((url) => url.href.startsWith(issuer));
   await page.locator("input[name=login]").fill(login);
   await page.locator("input[name=password]").fill("x");
@@ -36,17 +37,19 @@ test("somebody signs in with the company's account, acts in the role of their gr
   // Back where one wanted to go, in the role that the group gives.
   await expect(page.getByRole("heading", { name: "Detections", exact: true })).toBeVisible();
   await expect(page).toHaveURL(/\/detections\?state=all/);
-  await page.getByRole("button", { name: "You and this page" }).click();
+  await page.getByRole("button", { name: "Your account" }).click();
   await expect(page.locator(".menu:popover-open")).toContainText("Ann Lee");
   await expect(page.locator(".menu:popover-open")).toContainText("analyst");
   await page.screenshot({ path: picture("signed-on") });
+  // Escape is the menu's, though it is a key of the view below, too.
   await page.keyboard.press("Escape");
+  await expect(page.locator(".menu:popover-open")).toHaveCount(0);
   await goTo(page, "/settings?tab=keys");
   await expect(page.getByRole("heading", { name: "Keys and roles: only with the role admin" })).toBeVisible();
   const people = (await (await ask(server(), "/api/people")).json()) as { rows: { name: string; role: string; sessions: number }[] };
   expect(people.rows.map(({ name, role, sessions }) => [name, role, sessions])).toEqual([["Ann Lee", "analyst", 1]]);
 
-  await page.getByRole("button", { name: "You and this page" }).click();
+  await page.getByRole("button", { name: "Your account" }).click();
   await page.getByRole("button", { name: "Sign out" }).click();
   await expect(button(page)).toBeVisible();
   await page.reload();

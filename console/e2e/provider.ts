@@ -26,7 +26,7 @@ async function startProvider(callback: string): Promise<{ issuer: string; stop: 
   // Node looks for packages beside the script.
   const script = `${folder}provider-of-the-console.mjs`;
   copyFileSync(new URL("../../tests/clients/oidc/provider.mjs", import.meta.url), script);
-  const child = spawn(process.execPath, [script, callback, SECRET], { stdio: ["pipe", "pipe", "inherit"] });
+  const child = spawn(process.execPath, [script, callback, SECRET], { stdio: ["pipe", "pipe", "ignore"] });
   const issuer = await new Promise<string>((resolve, reject) => {
     let said = "";
     child.stdout.on("data", (chunk: Buffer) => {

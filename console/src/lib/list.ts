@@ -57,7 +57,34 @@ export function newsIn<Row>(page: readonly Row[], isKnown: (row: Row) => boolean
 /** Whether pages that ended early are to be gone on with: there is more, and what has come does not fill a view. */
 export const isShort = (rows: number, hasNext: boolean): boolean => hasNext && rows < FULL;
 
-export interface List<Row> {
+/** The first page alone of a list: what is asked for anew is then one page, and not each that has come, one behind the other. */
+const firstOf = <Row>(data: InfiniteData<Page<Row>> | undefined) => data && { pages: data.pages.slice(0, 1), pageParams: data.pageParams.slice(0, 1) };
+
+/** The bounds of the range of the address, kept while the list of which they are is held. `of` names that list and its filter. */
+export function useKept(of: string, now: Bounds, isHeld: boolean): { readonly bounds: Bounds; readonly follow: () => void } {
+  const [kept, setKept] = useState<Kept<Bounds>>({ of, value: now });
+  const held = keep(kept, of, now, isHeld);
+  if (held !== kept) setKept(held);
+  return { bounds: held.value, follow: () => setKept({ of, value: now }) };
+}
+
+/** When what is shown was asked for, where it is held since some time, and more may have come; milliseconds. */
+export function useAsOf(isHeld: boolean, updatedAt: number): number | null {
+  const clock = useNow();
+  return isHeld && updatedAt > 0 && clock - updatedAt > OLD_MS ? updatedAt : null;
+}
+
+/** How a list stands to what has come in since. */
+export interface Standing {
+  /** What has come in since, where the list is kept as it was. */
+  readonly news: { readonly count: number; readonly isMore: boolean };
+  /** When what is shown was asked for, where that is some time ago and more may have come; milliseconds. */
+  readonly asOf: number | null;
+  /** Shows what has come in since. */
+  readonly refresh: () => void;
+}
+
+export interface List<Row> extends Standing {
   readonly rows: readonly Row[];
   /** Rows that have come and are not shown, because the view leaves them out. */
   readonly leftOut: number;
@@ -68,12 +95,6 @@ export interface List<Row> {
   readonly isPartial: boolean;
   /** The time of the oldest row that has come, where it looks further back. */
   readonly lookedTo: string | null;
-  /** What has come in since, where the list is kept as it was. */
-  readonly news: { readonly count: number; readonly isMore: boolean };
-  /** When what is shown was asked for, where that is some time ago and more may have come; milliseconds. */
-  readonly asOf: number | null;
-  /** Shows what has come in since. */
-  readonly refresh: () => void;
   /** What the table of the list takes. */
   readonly table: { readonly anew: string; readonly onScrolled: (isScrolled: boolean) => void; readonly more: (() => void) | undefined; readonly isBusy: boolean };
 }
@@ -102,10 +123,7 @@ export function useList<Row, Filter extends object>({ name, filter, ask, keyOf, 
   const of = JSON.stringify([filter, isRanged ? text : ""]);
   const [isScrolled, setScrolled] = useState(false);
   const isHeld = isOpen || isScrolled;
-  const [kept, setKept] = useState<Kept<Bounds>>({ of, value: now });
-  const held = keep(kept, of, now, isHeld);
-  if (held !== kept) setKept(held);
-  const bounds = held.value;
+  const { bounds, follow } = useKept(of, now, isHeld);
   const isOpenEnded = bounds.until === undefined;
 
   const keyFor = (bounds: Bounds) => [...name, { ...filter, ...bounds }];
@@ -151,16 +169,25 @@ export function useList<Row, Filter extends object>({ name, filter, ask, keyOf, 
     refetchInterval: everyMs ?? false,
   });
   const news = isWatched ? newsIn(shows ? newest.data.rows.filter(shows) : newest.data.rows, (row) => known.current.keys.has(keyOf(row))) : NO_NEWS;
-  const clock = useNow();
-  const isOld = isHeld && isOpenEnded && dataUpdatedAt > 0 && clock - dataUpdatedAt > OLD_MS;
+  const asOf = useAsOf(isHeld && isOpenEnded, dataUpdatedAt);
+
+  // Who is at the top again has the first page, which is asked for anew by itself.
+  const key = useRef(keyFor(bounds));
+  key.current = keyFor(bounds);
+  const wasHeld = useRef(false);
+  useEffect(() => {
+    if (wasHeld.current && !isHeld) {
+      queries.setQueryData<InfiniteData<Page<Row>>>(key.current, (data) => ((data?.pages[0]?.rows.length ?? 0) >= FULL ? firstOf(data) : data));
+    }
+    wasHeld.current = isHeld;
+  }, [isHeld, queries]);
 
   const [times, setTimes] = useState(0);
   const refresh = () => {
-    setKept({ of, value: now });
+    follow();
     setTimes((before) => before + 1);
-    const key = keyFor(now);
-    queries.setQueryData<InfiniteData<Page<Row>>>(key, (data) => data && { pages: data.pages.slice(0, 1), pageParams: data.pageParams.slice(0, 1) });
-    void queries.invalidateQueries({ queryKey: key, exact: true });
+    queries.setQueryData<InfiniteData<Page<Row>>>(keyFor(now), firstOf);
+    void queries.invalidateQueries({ queryKey: keyFor(now), exact: true });
   };
   const fetchMore = useCallback(() => { void fetchNextPage(); }, [fetchNextPage]);
   return {
@@ -171,14 +198,15 @@ export function useList<Row, Filter extends object>({ name, filter, ask, keyOf, 
     isPartial: data?.pages.some((page) => page.truncated === true) ?? false,
     lookedTo: (isUnfilled || isFetchingNextPage) && oldest !== undefined && timeOf ? timeOf(oldest) : null,
     news,
-    asOf: isOld ? dataUpdatedAt : null,
+    asOf,
     refresh,
     table: { anew: `${of} ${times}`, onScrolled: setScrolled, more: hasNextPage && !isFetchingNextPage ? fetchMore : undefined, isBusy: isPlaceholderData },
   };
 }
 
 const EVER: Bounds = {};
-const NO_NEWS = { count: 0, isMore: false } as const;
+/** Nothing has come in. */
+export const NO_NEWS = { count: 0, isMore: false } as const;
 
 function ofOnePage(isHeld: boolean) {
   const may = (query: { readonly state: { readonly data?: { readonly pages: readonly unknown[] } | undefined } }) => !isHeld && (query.state.data?.pages.length ?? 0) <= 1;

@@ -58,8 +58,8 @@ function onKey(event: KeyboardEvent): void {
   const pair = pending && performance.now() - pending.at < PAIR_MS ? `${pending.key} ${key}` : null;
   pending = null;
   const isTyped = typed(event);
-  // In a dialog that is open only its own keys work.
-  const dialog = document.querySelector("dialog[open]");
+  // In a dialog or a menu that is open only its own keys work: Escape closes it, whatever the view below does with that key.
+  const dialog = document.querySelector("dialog[open], :popover-open");
   const all = activeShortcuts().toReversed().filter((each) => (!isTyped || each.whileTyping) && (!dialog || each.whileTyping));
   const found = (pair && all.find((each) => each.keys === pair)) || all.find((each) => each.keys === key);
   if (found) {

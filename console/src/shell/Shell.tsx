@@ -70,7 +70,7 @@ export function Shell({ session }: { session: Session }) {
           <RecordSign />
           <RangePicker />
           <ZonePicker />
-          <Menu label="You and this page" className="btn plain icon" button={<Icon name="user" />}>
+          <Menu label="Your account" className="btn plain icon" button={<Icon name="user" />}>
             {(close) => (
               <>
                 <div className="menu-title">Signed in as</div>

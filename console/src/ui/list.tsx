@@ -1,4 +1,4 @@
-import type { List } from "../lib/list";
+import type { List, Standing } from "../lib/list";
 import { usePrefs } from "../lib/prefs";
 import { shortTime } from "../lib/time";
 import { count } from "../lib/units";
@@ -27,7 +27,7 @@ export function Cut({ of, what, so, then }: {
 }
 
 /** What has come in since a list is kept as it was, and the way to it. */
-export function News({ of }: { of: List<unknown> }) {
+export function News({ of }: { of: Standing }) {
   const { news, asOf, refresh } = of;
   const { zone } = usePrefs();
   const now = useNow();

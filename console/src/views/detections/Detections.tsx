@@ -2,6 +2,7 @@ import { useMemo, useState } from "react";
 import { nameOf, useMay, useSessionQuery } from "../../api/session";
 import { useAt, useRange } from "../../lib/at";
 import { bind, useShortcuts } from "../../lib/shortcuts";
+import { NO_NEWS, useAsOf, useKept } from "../../lib/list";
 import { plainLine } from "../../lib/text";
 import { count, counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
@@ -32,7 +33,6 @@ export function Detections() {
   const [at, change] = useAt<Name>();
   const { id, group } = at;
   const filter = filterOf(at);
-  const { bounds } = useRange();
   const mayTriage = useMay("triage");
   const [typed, setTyped] = useTyped(filter.q ?? "", (q) => change({ q }));
 
@@ -138,7 +138,7 @@ export function Detections() {
       </div>
       <div className={id ? "fill split" : "fill"}>
         {group === "correlation" || group === "rule"
-          ? <Groups filter={filter} bounds={bounds} by={group} onOpen={(each) => change({ group: undefined, [group]: each.key }, { push: true })} />
+          ? <Groups filter={filter} by={group} onOpen={(each) => change({ group: undefined, [group]: each.key }, { push: true })} />
           : (
             <section className="panel list-panel" aria-label="Detections">
               {result.error ? <Problem error={result.error} retry={() => void result.refetch()} /> : result.isPending || list.isLooking ? <Looking of={list} /> : rows.length === 0 ? <Nothing filter={filter} /> : (
@@ -173,9 +173,21 @@ function Nothing({ filter }: { filter: Filter }) {
   );
 }
 
-function Groups({ filter, bounds, by, onOpen }: { filter: Filter; bounds: { since: string; until?: string }; by: "correlation" | "rule"; onOpen: (group: Group) => void }) {
-  const { data, error, isPending, isPlaceholderData, refetch } = useGroups(filter, bounds, by, true);
+function Groups({ filter, by, onOpen }: { filter: Filter; by: "correlation" | "rule"; onOpen: (group: Group) => void }) {
+  const { bounds: now, text } = useRange();
   const [active, setActive] = useState<string | null>(null);
+  const [isScrolled, setScrolled] = useState(false);
+  const [times, setTimes] = useState(0);
+  const isHeld = active !== null || isScrolled;
+  const { bounds, follow } = useKept(JSON.stringify([filter, text, by]), now, isHeld);
+  const { data, error, isPending, isPlaceholderData, refetch, dataUpdatedAt } = useGroups(filter, bounds, by, isHeld);
+  const asOf = useAsOf(isHeld && bounds.until === undefined, dataUpdatedAt);
+  const refresh = () => {
+    follow();
+    setActive(null);
+    setTimes((before) => before + 1);
+    void refetch();
+  };
   const columns: Column<Group>[] = [
     { name: "severity", width: "6rem", head: "Worst", cell: (row) => <Sev of={row.lead.severity} /> },
     { name: "count", width: "4rem", head: "Count", isRight: true, cell: (row) => <span className="num strong">{count(row.count)}</span> },
@@ -188,10 +200,11 @@ function Groups({ filter, bounds, by, onOpen }: { filter: Filter; bounds: { sinc
   ];
   return (
     <div className="column">
+    {asOf === null ? null : <span className="row"><span className="end"><News of={{ news: NO_NEWS, asOf, refresh }} /></span></span>}
     <Cut of={data?.truncated} what="the groups of the newest detections" so="what they count is too low" then="narrow the filter, or choose a shorter range of time" />
     <section className="panel list-panel" aria-label="Groups">
       {error ? <Problem error={error} retry={() => void refetch()} /> : isPending ? <Loading lines={10} /> : data.rows.length === 0 ? <Nothing filter={filter} /> : (
-        <DataTable label="Groups of detections" isBusy={isPlaceholderData} rows={data.rows} columns={columns} rowKey={(row) => row.key} active={active} onActive={(row) => setActive(row.key)} onOpen={onOpen}
+        <DataTable label="Groups of detections" anew={`${JSON.stringify([filter, text, by])} ${times}`} onScrolled={setScrolled} isBusy={isPlaceholderData} rows={data.rows} columns={columns} rowKey={(row) => row.key} active={active} onActive={(row) => setActive(row.key)} onOpen={onOpen}
           foot={`${counted(data.rows.length, "group")} of ${counted(data.detections, "detection")}. Enter opens one.`} />
       )}
     </section>

@@ -1,6 +1,6 @@
 import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { api, take, type Schema } from "../../api/client";
-import { useList } from "../../lib/list";
+import { useList, type Bounds } from "../../lib/list";
 import { DETECTIONS } from "../names";
 
 export type Detection = Schema<"DetectionRow">;
@@ -39,14 +39,14 @@ export const useDetections = (filter: Filter, isOpen: boolean) =>
     ask: (query, signal) => take(api.GET("/api/detections", { signal, params: { query } })),
   });
 
-export function useGroups(filter: Filter, bounds: { since: string; until?: string }, by: "correlation" | "rule", enabled: boolean) {
+export function useGroups(filter: Filter, bounds: Bounds, by: "correlation" | "rule", isHeld: boolean) {
   const query = { ...queryOf(filter), ...bounds, by };
   return useQuery({
     queryKey: ["detections", "groups", query],
     queryFn: ({ signal }) => take(api.GET("/api/detections/groups", { signal, params: { query } })),
-    refetchInterval: FRESH_MS,
+    refetchInterval: isHeld ? false : FRESH_MS,
+    refetchOnWindowFocus: !isHeld,
     placeholderData: (before) => before,
-    enabled,
   });
 }
 
