@@ -165,6 +165,7 @@ export function StateOf({ row }: { row: Pick<Detection, "state" | "assignee"> })
 function Nothing({ filter }: { filter: Filter }) {
   const isFiltered = Object.entries(filter).some(([name, value]) => value && name !== "state");
   if (isFiltered) return <Empty icon="filter" title="Nothing fits these filters">Take one off, or choose a longer range of time.</Empty>;
+  if (filter.state === "all") return <Empty icon="detections" title="No detection" command="watchkeeper demo">In this range of time nothing was detected. To see what a detection looks like, replay recorded attacks:</Empty>;
   if ((filter.state ?? "open") !== "open") return <Empty icon="detections" title="None in this state">In this range of time there is no such detection.</Empty>;
   return (
     <Empty icon="detections" title="Nothing waits for you" command="watchkeeper demo">

@@ -14,7 +14,7 @@ type Rule = Schema<"RuleRow">;
 
 const COLUMNS: readonly Column<Rule>[] = [
   { name: "level", width: "7rem", head: "Level", cell: (row) => <Sev of={row.level} /> },
-  { name: "title", width: "minmax(14rem, 2.5fr)", head: "Rule", cell: (row) => <Rec text={row.title} className="strong" /> },
+  { name: "title", width: "minmax(14rem, 2.5fr)", head: "Rule", cell: (row) => <span className="two"><Rec text={row.title} className="strong" /></span> },
   { name: "kind", from: 560, width: "6.5rem", head: "Kind", cell: (row) => <span className="soft">{row.kind}</span> },
   { name: "techniques", from: 720, width: "minmax(10rem, 1.3fr)", head: "ATLAS", cell: (row) => <span className="mono small soft">{row.techniques.join(" ")}</span> },
   { name: "from", from: 640, width: "6rem", head: "From", cell: (row) => <span className="soft">{row.is_builtin ? "built in" : "yours"}</span> },
