@@ -51,7 +51,7 @@ export function Retention() {
               <thead><tr><th>Name</th><th>Covers</th><th>Why</th><th>Placed by</th><th>Since</th><th><span className="unseen">Actions</span></th></tr></thead>
               <tbody>{data.holds.map((hold) => (
                 <tr key={hold.name}><td><Rec text={hold.name} className="strong" /></td><td><Covers scope={hold.scope} /></td><td><Rec text={hold.reason} max={300} /></td><td>{hold.placed_by ? <Rec text={hold.placed_by} max={80} /> : <span className="faint">–</span>}</td><td><When time={hold.placed} how="second" /></td>
-                  <td className="right">{mayAdminister ? <button type="button" className="btn tiny" onClick={() => setReleasing(hold)}>Release</button> : null}</td></tr>
+                  <td className="right">{mayAdminister ? <button type="button" className="btn tiny" onClick={() => setReleasing(hold)}>Release<span className="unseen">: <Rec text={hold.name} /></span></button> : null}</td></tr>
               ))}</tbody>
             </table>
           </div>

@@ -35,7 +35,7 @@ export function SuppressionList() {
                   <td><Rec text={row.reason} max={200} /></td><td><Rec text={row.owner} /></td>
                   <td className="nowrap">{row.is_over ? <Badge>over</Badge> : null} <When time={row.expires} how="second" /></td>
                   <td className="num right">{row.detections === null || row.detections === undefined ? "–" : count(row.detections)}</td>
-                  <td className="right">{mayTriage && !row.is_over ? <button type="button" className="btn tiny" disabled={end.isPending} onClick={() => end.mutate(row.id)}>End it</button> : null}</td>
+                  <td className="right">{mayTriage && !row.is_over ? <button type="button" className="btn tiny" disabled={end.isPending} onClick={() => end.mutate(row.id)}>End it<span className="unseen">: <Rec text={row.rule} /> {row.entity ? <Rec text={row.entity.name} /> : "anybody"}</span></button> : null}</td>
                 </tr>
               ))}
             </tbody>
