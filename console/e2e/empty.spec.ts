@@ -9,7 +9,7 @@ const VIEWS = [
   ["/search", "watchkeeper run -- python"], ["/search?user=hana", "Take a filter off"], ["/search?mode=text&q=invoice", "Not searched yet"], ["/search?mode=sql", "Newest prompts"], ["/entities", "watchkeeper run -- python"],
   ["/entities?type=tool", "Entities come out of events"], ["/entity?kind=user&name=hana", "Entities lists whom"], ["/models", "watchkeeper run -- python"], ["/tokens", "watchkeeper run -- python"],
   ["/coverage", "Data not seen"], ["/integrity", "no witness is configured ([[witness]])"], ["/settings?tab=keys", "first administrator"], ["/settings?tab=people", "[oidc]"], ["/settings?tab=rules", "rules"], ["/settings?tab=suppressions", "similar to the one"],
-  ["/settings?tab=retention", "A hold keeps"], ["/nowhere", "There is no such view"],
+  ["/settings?tab=retention", "A hold keeps"], ["/search?own=yes", "nothing but what this server did itself"], ["/sessions?own=yes", "nothing but what this server did itself"], ["/nowhere", "There is no such view"],
 ] as const;
 
 test("a record with nothing in it teaches how to fill it, in every view", async ({ page, watched }) => {
@@ -29,7 +29,7 @@ test("a server that is gone is told, what was shown stays, and it goes on when t
   await signIn(page, "admin", "/settings?tab=keys");
   await expect(page.getByText("first administrator")).toBeVisible();
   await page.route("**/api/**", (route) => route.abort());
-  await goTo(page, "/sessions", { isGone: true });
+  await goTo(page, "/sessions?own=yes", { isGone: true });
   const gone = page.getByRole("alert").filter({ hasText: "The server does not answer" });
   await expect(gone).toContainText("The console goes on by itself");
   await expect(page.getByRole("grid", { name: "Sessions" })).toHaveCount(0);

@@ -47,7 +47,7 @@ test("Tab and Enter alone go through the console", async ({ page }) => {
   await expect(page.getByText(/Held/)).toBeVisible();
   await page.keyboard.press("Enter");
   await expect(page.getByText(/events\/s/)).toBeVisible();
-  await tabTo(page, page.getByRole("button", { name: "You and this page" }));
+  await tabTo(page, page.getByRole("button", { name: "Your account" }));
   await page.keyboard.press("Enter");
   await tabTo(page, page.getByRole("button", { name: /^Keys/ }));
   await page.keyboard.press("Enter");
@@ -156,6 +156,30 @@ test("detections are worked through by keys alone, and dialogs begin in their fi
 
   await page.keyboard.press("f");
   await expect(page).toHaveURL(/\/trace\?/);
+});
+
+test("with rows ticked and one open, each button says what it acts on, and acts on that", async ({ page }) => {
+  await signIn(page, "analyst", "/detections?range=7d&severity=low");
+  const grid = page.getByRole("grid", { name: "Detections" });
+  for (const at of [2, 3]) await grid.locator(`[data-row="${at}"]`).getByLabel("Tick").check();
+  await page.keyboard.press("j");
+  const detail = page.getByRole("region", { name: "Detection", exact: true });
+  await expect(detail.getByRole("heading", { level: 2 })).toBeVisible();
+  const ticked = page.getByRole("group", { name: "2 ticked" });
+  await expect(ticked.getByRole("button", { name: "Acknowledge the 2 ticked" })).toBeVisible();
+  for (const name of ["Acknowledge", "Close", "Assign"]) await expect(page.getByRole("button", { name, exact: true })).toHaveCount(1);
+  // The panel's is for the one that is open, and the ticked stay ticked.
+  await detail.getByRole("button", { name: "Acknowledge", exact: true }).click();
+  await expect(page.getByText("1 detection acknowledged")).toBeVisible();
+  await expect(ticked).toBeVisible();
+  // A dialog that is left changes nothing.
+  await ticked.getByRole("button", { name: /^Close/ }).click();
+  await expect(page.getByRole("dialog", { name: "Close 2 detections" })).toBeVisible();
+  await page.keyboard.press("Escape");
+  await expect(ticked).toBeVisible();
+  await page.keyboard.press("a");
+  await expect(page.getByText("2 detections acknowledged")).toBeVisible();
+  await expect(ticked).toHaveCount(0);
 });
 
 test("a detection that is not there has no buttons", async ({ page, watched }) => {

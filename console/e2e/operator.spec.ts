@@ -45,7 +45,7 @@ test("an operator looks after keys, rules and holds", async ({ page }) => {
 
 test("whoever signs out sees nothing any more", async ({ page }) => {
   await signIn(page, "admin", "/detections");
-  await page.getByRole("button", { name: "You and this page" }).click();
+  await page.getByRole("button", { name: "Your account" }).click();
   await page.getByRole("button", { name: "Sign out" }).click();
   await expect(page.getByLabel("Key", { exact: true })).toBeVisible();
   await expect(page.getByRole("grid")).toHaveCount(0);

@@ -54,7 +54,7 @@ test("the reason of one person is not the next one's, in the same tab", async ({
   await reveal(page, "INC-2: of the first person");
   await expect(page.getByText("before you can answer the user").first()).toBeVisible();
   expect(asked).toHaveLength(1);
-  await page.getByRole("button", { name: "You and this page" }).click();
+  await page.getByRole("button", { name: "Your account" }).click();
   await page.getByRole("button", { name: "Sign out" }).click();
   await page.getByLabel("Key", { exact: true }).fill(site.keys.admin);
   await page.getByRole("button", { name: "Sign in", exact: true }).click();
@@ -72,7 +72,7 @@ test("nor is what one saw, when another signs in in another tab", async ({ page,
   await expect(page.getByText("before you can answer the user").first()).toBeVisible();
   const other = await context.newPage();
   await other.goto("/");
-  await other.getByRole("button", { name: "You and this page" }).click();
+  await other.getByRole("button", { name: "Your account" }).click();
   await other.getByRole("button", { name: "Sign out" }).click();
   await other.getByLabel("Key", { exact: true }).fill(site.keys.auditor);
   await other.getByRole("button", { name: "Sign in", exact: true }).click();

@@ -1,4 +1,4 @@
-// A plugin of Vite: `virtual:atlas-tactics`, the tactics of the taxonomy with the ids of their techniques, and nothing else of it.
+// A plugin of Vite: `virtual:atlas-tactics`, the tactics of the taxonomy with the ids of their techniques, and the names of techniques; nothing else of it.
 
 import { readFileSync } from "node:fs";
 import type { Plugin } from "vite";
@@ -9,7 +9,7 @@ const TAXONOMY = new URL("../../content/taxonomy/atlas.json", import.meta.url);
 
 interface Taxonomy {
   readonly tactics: readonly { readonly id: string; readonly name: string }[];
-  readonly techniques: readonly { readonly id: string; readonly tactics: readonly string[] }[];
+  readonly techniques: readonly { readonly id: string; readonly name: string; readonly tactics: readonly string[] }[];
 }
 
 /** Tactics in the order of the taxonomy, each with its techniques, without those below them. */
@@ -24,6 +24,8 @@ export const tactics = (): Plugin => ({
   load(id) {
     if (id !== RESOLVED) return undefined;
     this.addWatchFile(TAXONOMY.pathname);
-    return `export const tactics = ${JSON.stringify(tacticsOf(JSON.parse(readFileSync(TAXONOMY, "utf8")) as Taxonomy))};`;
+    const taxonomy = JSON.parse(readFileSync(TAXONOMY, "utf8")) as Taxonomy;
+    const names = Object.fromEntries(taxonomy.techniques.map(({ id, name }) => [id, name]));
+    return `export const tactics = ${JSON.stringify(tacticsOf(taxonomy))};\nexport const names = ${JSON.stringify(names)};`;
   },
 });

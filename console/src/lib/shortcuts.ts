@@ -1,18 +1,22 @@
 // Keys. A view says which it takes while it is shown; `?` lists them all.
 
 import { useEffect, useRef } from "react";
+import { KEYS, keyText, keyTo, type Key, type KeyName } from "./keys";
 import { prefsNow } from "./prefs";
 
-export interface Shortcut {
-  /** `j`, `?`, `Escape`, `Mod+k`, or two one after another: `g d`. */
-  readonly keys: string;
-  /** What it does, for the list of keys. */
-  readonly says: string;
-  readonly group: string;
+declare const BOUND: unique symbol;
+
+/** A key of `keys.ts`, and what it does now. `bind` alone makes it: there is none that the list of keys does not have. */
+export interface Shortcut extends Key {
   readonly run: () => void;
-  /** Whether it works while one types, too. */
-  readonly whileTyping?: boolean;
+  readonly [BOUND]: true;
 }
+
+/** Binds a key. */
+export const bind = (name: KeyName, run: () => void): Shortcut => ({ ...(KEYS[name] as Key), run }) as Shortcut;
+
+/** Binds the key that leads to a view. */
+export const bindTo = (place: { readonly key: string; readonly name: string }, run: () => void): Shortcut => ({ ...keyTo(place), run }) as Shortcut;
 
 const active = new Set<{ current: readonly Shortcut[] }>();
 /** How long the second key of two may take. */
@@ -33,10 +37,14 @@ const PRESSED = "button, a[href], summary, label, input, select, textarea, [role
 export const isOwnKey = (key: string, at: { closest: (selector: string) => unknown } | null): boolean =>
   (key === "Enter" || key === " ") && at !== null && Boolean(at.closest(PRESSED));
 
-function typed(event: KeyboardEvent): boolean {
-  const at = event.target;
-  return at instanceof HTMLElement && (at.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(at.tagName));
-}
+/** Fields that take no letters: who has ticked a row goes on with keys. */
+const PRESSED_FIELDS: ReadonlySet<string> = new Set(["checkbox", "radio", "button", "submit", "reset", "file", "range", "color"]);
+
+/** Whether letters are typed into it. */
+export const isTypedInto = (at: { readonly tagName: string; readonly type?: unknown; readonly isContentEditable?: boolean }): boolean =>
+  at.isContentEditable === true || at.tagName === "TEXTAREA" || at.tagName === "SELECT" || (at.tagName === "INPUT" && !PRESSED_FIELDS.has(String(at.type)));
+
+const typed = (event: KeyboardEvent): boolean => event.target instanceof HTMLElement && isTypedInto(event.target);
 
 function named(event: KeyboardEvent): string {
   const mod = event.metaKey || event.ctrlKey ? "Mod+" : "";
@@ -50,8 +58,8 @@ function onKey(event: KeyboardEvent): void {
   const pair = pending && performance.now() - pending.at < PAIR_MS ? `${pending.key} ${key}` : null;
   pending = null;
   const isTyped = typed(event);
-  // In a dialog that is open only its own keys work.
-  const dialog = document.querySelector("dialog[open]");
+  // In a dialog or a menu that is open only its own keys work: Escape closes it, whatever the view below does with that key.
+  const dialog = document.querySelector("dialog[open], :popover-open");
   const all = activeShortcuts().toReversed().filter((each) => (!isTyped || each.whileTyping) && (!dialog || each.whileTyping));
   const found = (pair && all.find((each) => each.keys === pair)) || all.find((each) => each.keys === key);
   if (found) {
@@ -77,7 +85,5 @@ export function useShortcuts(shortcuts: readonly Shortcut[]): void {
   }, []);
 }
 
-/** `Mod` as it is called on the reader's machine. */
-export const keyName = (keys: string): string =>
-  keys.replace("Mod+", /Mac|iPhone|iPad/.test(navigator.userAgent) ? "⌘" : "Ctrl ").replace("Escape", "Esc").replace("Enter", "↵")
-    .replace("ArrowDown", "↓").replace("ArrowUp", "↑");
+/** A key as it is called on the reader's machine. */
+export const keyName = (keys: string): string => keyText(keys, /Mac|iPhone|iPad/.test(navigator.userAgent));

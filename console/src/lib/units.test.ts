@@ -1,12 +1,14 @@
-import { expect, it } from "vitest";
-import { stood } from "./units";
+import { expect, test } from "vitest";
+import { column, share, short } from "./units";
 
-it("shows what stood in a field without repetition and binary tails, and nothing else changed", () => {
-  expect(stood('["a","a","b"]')).toBe("a, b");
-  expect(stood("0.8999999761581421")).toBe("0.9");
-  expect(stood("0.5")).toBe("0.5");
-  expect(stood("00421")).toBe("00421");
-  expect(stood('["a","b')).toBe('["a","b');
-  expect(stood('[{"a":1}]')).toBe('[{"a":1}]');
-  expect(stood("[click](javascript:x)")).toBe("[click](javascript:x)");
+test("figures of one column have as many digits behind the point", () => {
+  expect([0, 875, 999, 1_000, 12_000, 12_340, 2_000_000].map(column)).toEqual(["0", "875", "999", "1.0K", "12.0K", "12.3K", "2.0M"]);
+});
+
+test("figures alone have no more digits than they need", () => expect([12_000, 12_340].map(short)).toEqual(["12K", "12.3K"]));
+
+test("a share of nothing is none", () => {
+  expect(share(0, 0)).toBe("–");
+  expect(share(1, 200)).toBe("0.5 %");
+  expect(share(1, 2)).toBe("50 %");
 });

@@ -9,6 +9,11 @@ export const count = (value: number): string => whole.format(value);
 /** `12.3K`: where there is little room; the whole figure goes into the title. */
 export const short = (value: number): string => compact.format(value);
 
+const even = new Intl.NumberFormat("en-US", { notation: "compact", minimumFractionDigits: 1, maximumFractionDigits: 1 });
+
+/** The same for columns of figures: `12.0K` under `12.3K`, so that they can be compared by their length. */
+export const column = (value: number): string => (Math.abs(value) < 1000 ? whole.format(value) : even.format(value));
+
 /** `1 event`, `2 events`. */
 export const counted = (value: number, one: string, many = `${one}s`): string => `${count(value)} ${value === 1 ? one : many}`;
 

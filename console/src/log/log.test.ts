@@ -1,6 +1,6 @@
 import { createHash, generateKeyPairSync, sign } from "node:crypto";
 import { describe, expect, test } from "vitest";
-import { base64, checkSignatures, fingerprint, hex, NoteError, parseCheckpoint, parseVerifierKey, toBase64 } from "./note";
+import { base64, checkSignatures, fingerprint, hex, NoteError, parseCheckpoint, parseVerifierKey, schemeOf, toBase64 } from "./note";
 import { agreesWithWebCrypto, equal, sha256 } from "./sha256";
 import { groups, TILE_WIDTH, tilePath, Tiles, type Fetch } from "./tiles";
 import { consistencyProof, emptyRoot, Frontier, inclusionProof, leafHash, nodeHash, rootByInclusion, rootOf, rootsByConsistency, type Hash } from "./tree";
@@ -380,6 +380,8 @@ describe("a log that was rewritten by who holds its key", () => {
 describe("notes", () => {
   test("the vector of signed-note", async () => {
     // From the C2SP specification, signed-note.
+    expect(schemeOf("PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW")).toBe("Ed25519");
+    expect(schemeOf("no key at all")).toBe("unknown");
     const key = parseVerifierKey("PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW");
     const text = "If you think cryptography is the answer to your problem,\nthen you don't know what your problem is.\n";
     const signed = Uint8Array.from(atob("x08go/ZJkuBS9UG/SffcvIAQxVBtiFupLLr8pAcElZInNIuGUgYN1FFYC2pZSNXgKvqfqdngotpRZb6KE6RyyBwJnAM="), (char) => char.charCodeAt(0));

@@ -67,6 +67,16 @@ export function parseVerifierKey(text: string): VerifierKey {
   return { name, keyId, type, key: bytes.slice(1), fingerprint: fingerprint(text) };
 }
 
+/** By what a verifier key verifies, in words. */
+export function schemeOf(vkey: string): "Ed25519" | "ML-DSA-44" | "unknown" {
+  try {
+    const { type } = parseVerifierKey(vkey);
+    return type === ED25519 ? "Ed25519" : type === ML_DSA_44 ? "ML-DSA-44" : "unknown";
+  } catch {
+    return "unknown";
+  }
+}
+
 /** Reads a signed checkpoint. */
 export function parseCheckpoint(note: string): Checkpoint {
   const split = note.indexOf("\n\n— ");

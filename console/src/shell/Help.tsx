@@ -16,7 +16,7 @@ export function Help({ onClose }: { onClose: () => void }) {
             <dl>
               {all.filter((each) => each.group === group).map((each) => (
                 <div key={each.keys} className="key-line">
-                  <dt>{each.keys.split(" ").map((key) => <kbd key={key}>{keyName(key)}</kbd>)}</dt>
+                  <dt>{(each.keys === " " ? [" "] : each.keys.split(" ")).map((key) => <kbd key={key}>{keyName(key)}</kbd>)}</dt>
                   <dd className="soft">{each.says}</dd>
                 </div>
               ))}

@@ -76,5 +76,5 @@ export function OpenCount() {
   const { critical, high, medium, low, informational } = data.open;
   const open = critical + high + medium + low + informational;
   if (open === 0) return null;
-  return <span className={`badge num ${critical > 0 ? "critical" : high > 0 ? "high" : ""}`} title={`${count(open)} open: ${count(critical)} critical, ${count(high)} high`}>{short(open)}</span>;
+  return <span className={`badge num ${critical > 0 ? "critical" : high > 0 ? "high" : ""}`} title={`${data.truncated ? "at least " : ""}${count(open)} open: ${count(critical)} critical, ${count(high)} high${data.truncated ? "; older detections were not looked at" : ""}`}>{short(open)}{data.truncated ? "+" : ""}</span>;
 }

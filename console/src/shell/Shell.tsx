@@ -2,9 +2,9 @@ import { Link, Outlet, useNavigate, useRouterState } from "@tanstack/react-route
 import { useEffect, useState } from "react";
 import { useSignOut, type Session } from "../api/session";
 import { setPrefs, usePrefs } from "../lib/prefs";
-import { useShortcuts } from "../lib/shortcuts";
+import { bind, bindTo, keyName, useShortcuts } from "../lib/shortcuts";
 import { Icon, Sign } from "../ui/icons";
-import { Menu } from "../ui/parts";
+import { KeyOf, Menu } from "../ui/parts";
 import { Rec } from "../ui/text";
 import { Ending } from "./Ending";
 import { Help } from "./Help";
@@ -32,10 +32,10 @@ export function Shell({ session }: { session: Session }) {
   const go = (to: string) => void navigate({ to });
   const places = [...PLACES.flatMap((group) => group.places), SETTINGS].filter((place) => session.permissions.includes(place.needs));
   useShortcuts([
-    { keys: "Mod+k", group: "Everywhere", says: "find and go anywhere", run: () => setOver("palette"), whileTyping: true },
-    { keys: "/", group: "Everywhere", says: "the same", run: () => setOver("palette") },
-    { keys: "?", group: "Everywhere", says: "this list", run: () => setOver("help") },
-    ...places.map((place) => ({ keys: `g ${place.key}`, group: "Go to", says: place.name, run: () => go(place.to) })),
+    bind("find", () => setOver("palette")),
+    bind("findToo", () => setOver("palette")),
+    bind("help", () => setOver("help")),
+    ...places.map((place) => bindTo(place, () => go(place.to))),
   ]);
 
   return (
@@ -64,13 +64,13 @@ export function Shell({ session }: { session: Session }) {
       <header className="bar">
         <button type="button" className="btn plain icon only-narrow" aria-label="Open the navigation" aria-expanded={isOpen} onClick={() => setOpenAt(path)}><Icon name="menu" /></button>
         <button type="button" className="btn find" onClick={() => setOver("palette")} aria-label="Find and go anywhere" aria-keyshortcuts="Control+K Meta+K">
-          <Icon name="search" /><span className="word cut">Find and go anywhere</span><kbd className="word">Ctrl K</kbd>
+          <Icon name="search" /><span className="word cut">Find and go anywhere</span><kbd className="word">{keyName("Mod+k")}</kbd>
         </button>
         <div className="bar-end">
           <RecordSign />
           <RangePicker />
           <ZonePicker />
-          <Menu label="You and this page" className="btn plain icon" button={<Icon name="user" />}>
+          <Menu label="Your account" className="btn plain icon" button={<Icon name="user" />}>
             {(close) => (
               <>
                 <div className="menu-title">Signed in as</div>
@@ -83,7 +83,7 @@ export function Shell({ session }: { session: Session }) {
                   </button>
                 ))}
                 <hr />
-                <button type="button" className="menu-item" onClick={() => { close(); setOver("help"); }}><Icon name="keyboard" />Keys<kbd className="end single">?</kbd></button>
+                <button type="button" className="menu-item" onClick={() => { close(); setOver("help"); }}><Icon name="keyboard" />Keys<span className="end"><KeyOf of="help" /></span></button>
                 <button type="button" className="menu-item" onClick={() => { close(); void signOut(); }}><Icon name="out" />Sign out</button>
               </>
             )}

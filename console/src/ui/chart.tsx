@@ -73,7 +73,7 @@ export function TimeChart({ times, series, how, height = 160, format = short, on
       ...(zone === "local" ? {} : { tzDate: (seconds: number) => uPlot.tzDate(new Date(seconds * 1000), zoneName(zone)) }),
       cursor: { y: false, drag: { x: hasRange, y: false, setScale: false }, points: { show: how === "lines" } },
       legend: { show: false },
-      padding: [8, 6, 0, 0],
+      padding: [8, 20, 0, 0],
       scales: { x: { range: () => (how === "lines" && xs.length === 1 ? [(xs[0] ?? 0) - step, (xs[0] ?? 0) + step] : [xs[0] ?? 0, (xs.at(-1) ?? 0) + step]) }, y: { range: (_, __, max) => [0, Math.max(max * 1.08, 1e-9)] } },
       axes: [
         { stroke: ink, font, grid: { show: false }, ticks: { stroke: line, size: 4 }, size: 26, gap: 4, space: 64, values: (_, splits, __, ___, step) => splits.map((at) => axisTime(new Date(at * 1000).toISOString(), zone, step)) },
@@ -138,7 +138,7 @@ function tip(plot: uPlot, series: readonly Series[], format: (value: number) => 
 export function Legend({ series }: { series: readonly { label: string; token: string }[] }) {
   return (
     <div className="legend">
-      {series.map((each) => <span key={each.label}><i style={{ background: `var(--${each.token})` }} />{each.label}</span>)}
+      {series.map((each) => <span key={each.label}><i style={{ background: `var(--${each.token})` }} />{/^p\d/.test(each.label) ? each.label : each.label.charAt(0).toUpperCase() + each.label.slice(1)}</span>)}
     </div>
   );
 }

@@ -2,7 +2,7 @@ import type { Schema } from "../api/client";
 import { duration } from "../lib/time";
 import { score } from "../lib/units";
 import { Icon, KIND_ICON } from "./icons";
-import { Badge, Sev } from "./parts";
+import { Badge, isSeverity, Sev } from "./parts";
 import type { Column } from "./table";
 import { Rec, When } from "./text";
 
@@ -13,11 +13,14 @@ export const KINDS = ["model_call", "tool_call", "retrieval", "guardrail", "agen
 /** Where a row leads: the session, or the trace, or the event itself. */
 export const traceOf = (row: Pick<EventRow, "session_id" | "trace_id" | "event_id">): string => row.session_id ?? row.trace_id ?? row.event_id;
 
+/** Detections stand out of a list by the colour of their severity. */
+export const classOf = (row: Pick<EventRow, "kind" | "severity">): string => (row.kind === "detection" ? `hot ${isSeverity(row.severity) ? row.severity : ""}` : "");
+
 /** The columns of every list of events. */
 export const EVENT_COLUMNS: readonly Column<EventRow>[] = [
   { name: "time", width: "6rem", head: "When", cell: (row) => <span className="soft"><When time={row.time} /></span> },
-  { name: "kind", width: "7.5rem", head: "Kind", cell: (row) => <span className="row"><Icon name={KIND_ICON[row.kind] ?? "info"} className={row.kind === "detection" || row.kind === "gap" ? "c-high" : "faint"} /><span className="cut">{row.kind.replaceAll("_", " ")}</span></span> },
-  { name: "name", width: "minmax(12rem, 2.4fr)", head: "What", cell: (row) => <span className="row"><span className="cut"><Rec text={row.title ?? row.name} className="strong" /></span>{row.status === "error" ? <Badge tone="critical">error</Badge> : null}{row.severity ? <Sev of={row.severity} /> : null}</span> },
+  { name: "kind", width: "7.5rem", head: "Kind", cell: (row) => <span className="row"><Icon name={KIND_ICON[row.kind] ?? "info"} className={row.kind === "detection" ? `c-${row.severity ?? "high"}` : row.kind === "gap" ? "c-high" : "faint"} /><span className="cut">{row.kind.replaceAll("_", " ")}</span></span> },
+  { name: "name", width: "minmax(12rem, 3.2fr)", head: "What", cell: (row) => <span className="row"><span className="two"><Rec text={row.title ?? row.name} className="strong" /></span>{row.status === "error" ? <Badge tone="critical">error</Badge> : null}{row.severity ? <Sev of={row.severity} /> : null}</span> },
   { name: "who", from: 560, width: "minmax(6rem, 1fr)", head: "User", cell: (row) => <Rec text={row.user_id} className="soft" /> },
   { name: "agent", from: 900, width: "minmax(7rem, 1.1fr)", head: "Agent", cell: (row) => <Rec text={row.agent ?? row.application} className="soft" /> },
   { name: "on", from: 780, width: "minmax(6rem, 1fr)", head: "Model or tool", cell: (row) => <Rec text={row.tool ?? row.model} className="soft" /> },

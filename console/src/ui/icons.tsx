@@ -41,6 +41,7 @@ const PATHS = {
   plus: "M8 3v10M3 8h10",
   trash: "M3 4.5h10M6.3 4.5V2.8h3.4v1.7M4.3 4.5l.6 9h6.2l.6-9",
   keyboard: "M1.5 4.5h13v7.5h-13zM4 7h.1M6.7 7h.1M9.3 7h.1M12 7h.1M5 9.7h6",
+  refresh: "M13 3v3.4H9.6M3 13V9.6h3.4M12.7 6.2A5 5 0 0 0 4 4.6L3 5.8M3.3 9.8a5 5 0 0 0 8.7 1.6l1-1.2",
   columns: "M2.5 3h11v10h-11zM8 3v10",
 } as const;
 

@@ -1,5 +1,7 @@
 import { createContext, useCallback, useContext, useEffect, useId, useLayoutEffect, useRef, useState, type ReactNode } from "react";
 import { Icon, type IconName } from "./icons";
+import { KEYS, type KeyName } from "../lib/keys";
+import { keyName } from "../lib/shortcuts";
 import { plainLine } from "../lib/text";
 import { Rec } from "./text";
 import { isWorthAsking, problemOf } from "../api/problem";
@@ -154,7 +156,7 @@ function beginIn(dialog: HTMLDialogElement): void {
 }
 
 /** The key of a button, for the eye: its name stays what is written on it. */
-export const KeyOf = ({ keys }: { keys: string }) => <kbd className="single" aria-hidden="true">{keys}</kbd>;
+export const KeyOf = ({ of }: { of: KeyName }) => <kbd className="single" aria-hidden="true">{keyName(KEYS[of].keys)}</kbd>;
 
 /** A dialog: it begins in its first field, focus stays in it, Escape closes it and gives the focus back. */
 export function Dialog({ title, onClose, children, foot, className, isFirm = false }: {
@@ -182,7 +184,7 @@ export function Dialog({ title, onClose, children, foot, className, isFirm = fal
       onClick={(event) => { if (!isFirm && event.target === ref.current) onClose(); }}>
       <div className="dialog-head">
         <h2 id={id} className="grow">{title}</h2>
-        {isFirm ? null : <button type="button" className="btn plain icon" onClick={onClose} aria-label="Close"><Icon name="close" /></button>}
+        {isFirm ? null : <button type="button" className="btn plain icon" onClick={onClose} aria-label="Close the dialog"><Icon name="close" /></button>}
       </div>
       <div className="dialog-body">{children}</div>
       {foot ? <div className="dialog-foot">{foot}</div> : null}

@@ -2,7 +2,7 @@ import { useState } from "react";
 import { REASON_BYTES_MAX } from "../lib/limits";
 import { faultOf, lastReason } from "../lib/reasons";
 import { Icon } from "./icons";
-import { useShortcuts } from "../lib/shortcuts";
+import { bind, useShortcuts } from "../lib/shortcuts";
 import { Dialog, KeyOf } from "./parts";
 
 /** Asks why contents are read before they are shown. */
@@ -19,7 +19,7 @@ export function Reveal({ what, onReveal, mayRead }: { what: string; onReveal: (r
     setAsking(false);
     onReveal(reason.trim());
   };
-  useShortcuts(mayRead ? [{ keys: "r", group: "Contents", says: "reveal, with a reason", run: ask }] : []);
+  useShortcuts(mayRead ? [bind("reveal", ask)] : []);
   if (!mayRead) {
     return (
       <div className="notice no-print">
@@ -31,7 +31,7 @@ export function Reveal({ what, onReveal, mayRead }: { what: string; onReveal: (r
     <div className="notice no-print">
       <Icon name="veil" />
       <span className="grow">{what.charAt(0).toUpperCase() + what.slice(1)} may hold personal or confidential text. Reading it leaves an event in the record.</span>
-      <button type="button" className="btn primary" onClick={ask}><Icon name="eye" />Reveal<KeyOf keys="r" /></button>
+      <button type="button" className="btn primary" onClick={ask}><Icon name="eye" />Reveal<KeyOf of="reveal" /></button>
       {isAsking ? (
         <Dialog title="Why do you read it?" onClose={() => setAsking(false)} foot={
           <>

@@ -3,7 +3,7 @@ import { memo, useCallback, useEffect, useMemo, useRef, useState, type ReactNode
 import { useRange } from "../lib/at";
 import { usePrefs } from "../lib/prefs";
 import { ROW_PX, rowsMax } from "../lib/rows";
-import { useShortcuts } from "../lib/shortcuts";
+import { bind, useShortcuts } from "../lib/shortcuts";
 import { DAY_MS, lengthOf } from "../lib/time";
 import { count } from "../lib/units";
 import { Dated } from "./text";
@@ -27,7 +27,7 @@ const OVERSCAN = 12;
 const NEAR_END = 30;
 
 /** A table of as many rows as there are: only those in sight are in the page. j, k and Enter go through it. */
-export function DataTable<Row>({ label, rows: every, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true, isBusy = false }: {
+export function DataTable<Row>({ label, rows: every, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true, isBusy = false, anew, onScrolled }: {
   label: string;
   rows: readonly Row[];
   columns: readonly Column<Row>[];
@@ -43,6 +43,10 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
   keys?: boolean;
   /** Whether the rows are those of what was asked before, and others are on their way. */
   isBusy?: boolean;
+  /** What the rows are of: where that changes, the table begins at its first row. */
+  anew?: string;
+  /** Told whether somebody has scrolled down. */
+  onScrolled?: (isScrolled: boolean) => void;
 }) {
   const body = useRef<HTMLDivElement>(null);
   const [width, setWidth] = useState(Infinity);
@@ -62,6 +66,13 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
   const rows = useMemo(() => (every.length > room ? every.slice(0, room) : every), [every, room]);
   const virtual = useVirtualizer({ count: rows.length, getScrollElement: () => body.current, estimateSize: () => height, overscan: OVERSCAN });
   useEffect(() => virtual.measure(), [height, virtual]);
+  const began = useRef(anew);
+  useEffect(() => {
+    if (began.current === anew) return;
+    began.current = anew;
+    virtual.scrollToOffset(0);
+  }, [anew, virtual]);
+  useEffect(() => () => onScrolled?.(false), [onScrolled]);
 
   const items = virtual.getVirtualItems();
   const last = items.at(-1)?.index ?? -1;
@@ -98,9 +109,9 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
   };
   const canMove = keys && onActive !== undefined;
   useShortcuts(canMove ? [
-    { keys: "j", group: "Lists", says: "next row", run: () => go(left ?? at + 1) },
-    { keys: "k", group: "Lists", says: "row before", run: () => go(left === null ? Math.max(at, 1) - 1 : left - 1) },
-    { keys: "Enter", group: "Lists", says: "open the row", run: open },
+    bind("next", () => go(left ?? at + 1)),
+    bind("previous", () => go(left === null ? Math.max(at, 1) - 1 : left - 1)),
+    bind("open", open),
   ] : []);
 
   const { range } = useRange();
@@ -115,6 +126,7 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
       {/* The keys of a grid, which its rows take one by one. */}
       {/* oxlint-disable-next-line jsx-a11y/no-noninteractive-element-interactions */}
       <div className="t-body" ref={body} role="rowgroup" tabIndex={rows.length > 0 && at < 0 ? 0 : -1}
+        onScroll={onScrolled ? (event) => onScrolled(event.currentTarget.scrollTop > height / 2) : undefined}
         onKeyDown={(event) => {
           const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 20, PageUp: -20, Home: -Infinity, End: Infinity }[event.key];
           if (step === undefined || !onActive) return;

@@ -7,11 +7,11 @@ export const RANGES: Readonly<Record<string, string>> = { "/": "24h", "/detectio
 /** Those of them that are lists, page by page: they may be of any time. A chart of all years would show nothing. */
 export const OF_ANY_TIME: ReadonlySet<string> = new Set(["/detections", "/sessions", "/search"]);
 
-export const LIVE = ["kind", "user", "agent", "application", "model", "tool", "session", "status", "risk"] as const;
+export const LIVE = ["kind", "user", "agent", "application", "model", "tool", "session", "status", "risk", "own"] as const;
 export const DETECTIONS = ["id", "state", "severity", "rule", "technique", "user", "session", "application", "agent", "tool", "grade", "assignee", "correlation", "q", "suppressed", "group"] as const;
-export const SESSIONS = ["q", "user", "application", "agent", "severity", "id"] as const;
+export const SESSIONS = ["q", "user", "application", "agent", "severity", "id", "own"] as const;
 export const TRACE = ["id", "view", "event", "detection"] as const;
-export const SEARCH = ["mode", "q", "sql", "kind", "user", "agent", "application", "model", "tool", "session", "trace", "status", "risk", "score", "id"] as const;
+export const SEARCH = ["mode", "q", "sql", "kind", "user", "agent", "application", "model", "tool", "session", "trace", "status", "risk", "score", "id", "own"] as const;
 export const ENTITIES = ["type", "q", "id"] as const;
 export const ENTITY = ["kind", "name"] as const;
 export const TOKENS = ["by"] as const;

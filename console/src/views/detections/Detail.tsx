@@ -4,13 +4,14 @@ import { useMay } from "../../api/session";
 import { Icon } from "../../ui/icons";
 import { Markdown } from "../../ui/markdown";
 import { Badge, Copy, Empty, Grade, KeyOf, Loading, Problem, Sev, useSay } from "../../ui/parts";
+import { Cut } from "../../ui/list";
 import { Reveal } from "../../ui/reveal";
 import { give, useReason } from "../../lib/reasons";
 import { Rec, RecBlock, When } from "../../ui/text";
 import { counted, score, stood } from "../../lib/units";
 import { ApiProblem } from "../../api/problem";
 import { fileName, saveText } from "../../lib/save";
-import { useShortcuts } from "../../lib/shortcuts";
+import { bind, useShortcuts } from "../../lib/shortcuts";
 import { Explain } from "./Explain";
 import { StateOf } from "./Detections";
 import { isDetector, useDetection, useSimilar, useTriage, VERDICTS, type Detection, type DetectionDetail } from "./data";
@@ -19,8 +20,11 @@ import type { Schema } from "../../api/client";
 type Evidence = Schema<"DetectionEvidence">;
 
 /** One detection: why, who, what to do, what was done. */
-export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onAssign, onTake, me, onSuppress }: {
-  id: string; row: Detection | null; onClose: () => void; onAcknowledge: () => void; onCloseIt: () => void; onAssign: () => void; onTake: () => void; me: string; onSuppress: (of: Detection) => void;
+export function Detail({ id, row, hasKeys, onClose, onAcknowledge, onCloseIt, onAssign, onTake, me, onSuppress }: {
+  id: string; row: Detection | null;
+  /** Whether the keys of triage act on this one, and not on rows that are ticked. */
+  hasKeys: boolean;
+  onClose: () => void; onAcknowledge: () => void; onCloseIt: () => void; onAssign: () => void; onTake: () => void; me: string; onSuppress: (of: Detection) => void;
 }) {
   const [reason, setReason] = useReason(`detection ${id}`);
   const mayTriage = useMay("triage");
@@ -31,7 +35,7 @@ export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onAssign, o
   const search = { id: trace, detection: id } as never;
   const navigate = useNavigate();
   const carry = () => { if (trace && mayRead && reason !== null) give(`trace ${trace}`, reason); };
-  useShortcuts(trace ? [{ keys: "f", group: "Detections", says: "follow the trace", run: () => { carry(); void navigate({ to: "/trace", search }); } }] : []);
+  useShortcuts(trace ? [bind("follow", () => { carry(); void navigate({ to: "/trace", search }); })] : []);
   if (!row && error instanceof ApiProblem && error.status === 404) {
     return (
       <section className="panel detail" aria-label="Detection">
@@ -53,14 +57,15 @@ export function Detail({ id, row, onClose, onAcknowledge, onCloseIt, onAssign, o
         </div>
         <h2><Rec text={of?.title} /></h2>
         <div className="row-wrap">
-          {trace ? <Link to="/trace" search={search} onClick={carry} className="btn primary"><Icon name="flow" />Follow the trace<KeyOf keys="f" /></Link> : null}
+          {trace ? <Link to="/trace" search={search} onClick={carry} className="btn primary"><Icon name="flow" />Follow the trace<KeyOf of="follow" /></Link> : null}
           {mayTriage ? (
             <>
-              <button type="button" className="btn" onClick={onAcknowledge} disabled={of?.state !== "open"}><Icon name="check" />Acknowledge<KeyOf keys="a" /></button>
-              <button type="button" className="btn" onClick={onCloseIt} disabled={of?.state === "closed"}>Close<KeyOf keys="c" /></button>
-              <button type="button" className="btn" onClick={onAssign}>{of?.assignee ? <Rec text={of.assignee} max={16} /> : "Assign"}<KeyOf keys="t" /></button>
-              {me !== "" && of?.assignee !== me ? <button type="button" className="btn" onClick={onTake}>Take it<KeyOf keys="i" /></button> : null}
-              <button type="button" className="btn" onClick={() => { if (of) onSuppress(of); }} disabled={!of?.rule || Boolean(of.suppressed_by)}>Suppress<KeyOf keys="s" /></button>
+              {hasKeys ? null : <span className="small soft">This detection alone:</span>}
+              <button type="button" className="btn" onClick={onAcknowledge} disabled={of?.state !== "open"}><Icon name="check" />Acknowledge{hasKeys ? <KeyOf of="acknowledge" /> : null}</button>
+              <button type="button" className="btn" onClick={onCloseIt} disabled={of?.state === "closed"}>Close{hasKeys ? <KeyOf of="close" /> : null}</button>
+              <button type="button" className="btn" onClick={onAssign}>{of?.assignee ? <><span className="unseen">Assigned to </span><Rec text={of.assignee} max={16} /></> : "Assign"}{hasKeys ? <KeyOf of="assign" /> : null}</button>
+              {me !== "" && of?.assignee !== me ? <button type="button" className="btn" onClick={onTake}>Take it{hasKeys ? <KeyOf of="take" /> : null}</button> : null}
+              <button type="button" className="btn" onClick={() => { if (of) onSuppress(of); }} disabled={!of?.rule || Boolean(of.suppressed_by)}>Suppress<KeyOf of="suppress" /></button>
             </>
           ) : null}
         </div>
@@ -215,6 +220,7 @@ function Similar({ id }: { id: string }) {
           </li>
         ))}
       </ul>
+      <Cut of={data.truncated} what="the similar ones among the newest" then="filter the list by the rule or by who it is about" />
     </section>
   );
 }

@@ -1,16 +1,19 @@
-import { useState } from "react";
+import { useMemo, useState } from "react";
 import { nameOf, useMay, useSessionQuery } from "../../api/session";
 import { useAt, useRange } from "../../lib/at";
-import { useShortcuts } from "../../lib/shortcuts";
+import { bind, useShortcuts } from "../../lib/shortcuts";
+import { NO_NEWS, useAsOf, useKept } from "../../lib/list";
 import { plainLine } from "../../lib/text";
 import { count, counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
+import { Foot, Looking, News, Cut } from "../../ui/list";
 import { Badge, Choice, Empty, FilterChip, Grade, KeyOf, Loading, PageHead, Problem, Sev, SEVERITIES, useSay, useTyped } from "../../ui/parts";
 import { backToTable, DataTable, type Column } from "../../ui/table";
 import { Rec, When } from "../../ui/text";
 import { day, fileName, saveText } from "../../lib/save";
 import { filterOf, useDetections, useGroups, useTriage, type Detection, type Filter, type Name } from "./data";
 import { Detail } from "./Detail";
+import { targetOf } from "./target";
 import { AssignDialog, CloseDialog, SuppressDialog } from "./Dialogs";
 import type { Schema } from "../../api/client";
 
@@ -30,13 +33,12 @@ export function Detections() {
   const [at, change] = useAt<Name>();
   const { id, group } = at;
   const filter = filterOf(at);
-  const { bounds } = useRange();
   const mayTriage = useMay("triage");
   const [typed, setTyped] = useTyped(filter.q ?? "", (q) => change({ q }));
 
-  const list = useDetections(filter, bounds);
-  const { rows } = list;
   const [selected, setSelected] = useState<ReadonlySet<string>>(new Set());
+  const list = useDetections(filter, id !== undefined || selected.size > 0);
+  const { rows, result } = list;
   // What is asked about is kept as it was: the list may lose it while one types.
   const [closing, setClosing] = useState<readonly string[] | null>(null);
   const [assigning, setAssigning] = useState<readonly string[] | null>(null);
@@ -44,13 +46,14 @@ export function Detections() {
   const triage = useTriage();
   const say = useSay();
   const chosen = rows.find((row) => row.detection_id === id) ?? null;
-  // What keys and buttons act on: what is ticked, or else the row that is open.
-  const ids = selected.size > 0 ? [...selected] : id ? [id] : [];
+  // What keys act on. The buttons of the panel are for the detection that is open, whatever is ticked.
+  const { ids, isTicked } = useMemo(() => targetOf(selected, selected.size === 0 ? [] : rows.map((row) => row.detection_id), id), [selected, rows, id]);
+  const untick = (ids: readonly string[]) => setSelected((before) => new Set([...before].filter((id) => !ids.includes(id))));
 
-  const acknowledge = () => {
+  const acknowledge = (ids: readonly string[]) => {
     if (ids.length === 0 || !mayTriage) return;
     triage.mutate({ ids, state: "acknowledged" }, {
-      onSuccess: () => { setSelected(new Set()); say(`${counted(ids.length, "detection")} acknowledged`); backToTable("Detections"); },
+      onSuccess: () => { untick(ids); say(`${counted(ids.length, "detection")} acknowledged`); backToTable("Detections"); },
       onError: (error) => say(error.message, "bad"),
     });
   };
@@ -59,7 +62,7 @@ export function Detections() {
   const assign = (to: string, ids: readonly string[]) => {
     if (ids.length === 0 || !mayTriage) return;
     triage.mutate({ ids, assignee: to }, {
-      onSuccess: () => { setSelected(new Set()); say(`${counted(ids.length, "detection")} given to ${to}`); backToTable("Detections"); },
+      onSuccess: () => { untick(ids); say(`${counted(ids.length, "detection")} given to ${to}`); backToTable("Detections"); },
       onError: (error) => say(error.message, "bad"),
     });
   };
@@ -71,15 +74,15 @@ export function Detections() {
   });
   useShortcuts([
     ...(mayTriage ? [
-      { keys: "a", group: "Detections", says: "acknowledge", run: acknowledge },
-      { keys: "c", group: "Detections", says: "close, with the reason", run: () => { if (ids.length > 0) setClosing(ids); } },
-      { keys: "i", group: "Detections", says: "take it: I look at it", run: () => assign(me, ids) },
-      { keys: "t", group: "Detections", says: "give it to somebody", run: () => { if (ids.length > 0) setAssigning(ids); } },
-      { keys: "s", group: "Detections", says: "suppress similar detections", run: () => { if (chosen) setSuppressing(chosen); } },
-      { keys: "x", group: "Detections", says: "tick the row", run: () => { if (id) toggle(id); } },
+      bind("acknowledge", () => acknowledge(ids)),
+      bind("close", () => { if (ids.length > 0) setClosing(ids); }),
+      bind("take", () => assign(me, ids)),
+      bind("assign", () => { if (ids.length > 0) setAssigning(ids); }),
+      bind("suppress", () => { if (chosen) setSuppressing(chosen); }),
+      bind("tick", () => { if (id) toggle(id); }),
     ] : []),
-    { keys: "e", group: "Detections", says: "export what is in the list", run: () => { if (rows.length > 0) save(); } },
-    { keys: "Escape", group: "Detections", says: "close what is open", run: () => { setSelected(new Set()); change({ id: undefined }); } },
+    bind("export", () => { if (rows.length > 0) save(); }),
+    bind("leave", () => { setSelected(new Set()); change({ id: undefined }); }),
   ]);
 
   const columns: Column<Detection>[] = [
@@ -118,36 +121,37 @@ export function Detections() {
         <label className="row small soft"><input type="checkbox" checked={filter.suppressed === "yes"} onChange={(event) => change({ suppressed: event.target.checked ? "yes" : undefined })} />Suppressed, too</label>
         {FILTERS.map(([name, says]) => (filter[name] && !(name === "assignee" && filter.assignee === me) ? <FilterChip key={name} name={says} value={filter[name] ?? ""} onRemove={() => change({ [name]: undefined })} /> : null))}
         <span className="end row-wrap">
-          {selected.size > 0 ? <span className="soft small">{counted(selected.size, "ticked", "ticked")}</span> : null}
-          {mayTriage && selected.size > 0 ? (
-            <>
-              <button type="button" className="btn tiny" onClick={acknowledge} disabled={triage.isPending}>Acknowledge<KeyOf keys="a" /></button>
-              <button type="button" className="btn tiny" onClick={() => setClosing(ids)}>Close<KeyOf keys="c" /></button>
-              <button type="button" className="btn tiny" onClick={() => setAssigning(ids)}>Assign<KeyOf keys="t" /></button>
-            </>
+          <News of={list} />
+          {mayTriage && isTicked ? (
+            <span className="ticked row" role="group" aria-label={`${count(ids.length)} ticked`}>
+              <span className="small strong num">{count(ids.length)} ticked:</span>
+              {([["Acknowledge", "acknowledge", () => acknowledge(ids)], ["Close", "close", () => setClosing(ids)], ["Assign", "assign", () => setAssigning(ids)]] as const).map(([says, key, run]) => (
+                <button key={says} type="button" className="btn tiny" onClick={run} disabled={triage.isPending}>{says}<span className="unseen"> the {count(ids.length)} ticked</span><KeyOf of={key} /></button>
+              ))}
+              <button type="button" className="btn plain tiny icon" aria-label="Untick all" title="Untick all" onClick={() => setSelected(new Set())}><Icon name="close" /></button>
+            </span>
           ) : null}
           <button type="button" className="btn tiny" disabled={rows.length === 0} title="What is in the list, as JSON lines" onClick={save}>
-            <Icon name="download" />Export<KeyOf keys="e" />
+            <Icon name="download" />Export<KeyOf of="export" />
           </button>
         </span>
       </div>
       <div className={id ? "fill split" : "fill"}>
         {group === "correlation" || group === "rule"
-          ? <Groups filter={filter} bounds={bounds} by={group} onOpen={(each) => change({ group: undefined, [group]: each.key }, { push: true })} />
+          ? <Groups filter={filter} by={group} onOpen={(each) => change({ group: undefined, [group]: each.key }, { push: true })} />
           : (
             <section className="panel list-panel" aria-label="Detections">
-              {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || list.isLooking ? <Loading lines={10} /> : rows.length === 0 ? <Nothing filter={filter} /> : (
-                <DataTable label="Detections" isBusy={list.isPlaceholderData} rows={rows} columns={columns} rowKey={(row) => row.detection_id} active={id ?? null}
+              {result.error ? <Problem error={result.error} retry={() => void result.refetch()} /> : result.isPending || list.isLooking ? <Looking of={list} /> : rows.length === 0 ? <Nothing filter={filter} /> : (
+                <DataTable label="Detections" {...list.table} rows={rows} columns={columns} rowKey={(row) => row.detection_id} active={id ?? null}
                   onActive={(row) => change({ id: row.detection_id })}
-                  more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
-                  foot={list.hasNextPage ? "More as you scroll…" : `${counted(rows.length, "detection")}. That is all of them.`} />
+                  foot={<Foot of={list} all={`${counted(rows.length, "detection")}. That is all of them.`} />} />
               )}
             </section>
           )}
-        {id ? <Detail key={id} id={id} row={chosen} onClose={() => change({ id: undefined })} onAcknowledge={acknowledge} onCloseIt={() => setClosing([id])} onAssign={() => setAssigning([id])} onTake={() => assign(me, [id])} me={me} onSuppress={setSuppressing} /> : null}
+        {id ? <Detail key={id} id={id} row={chosen} onClose={() => change({ id: undefined })} hasKeys={!isTicked} onAcknowledge={() => acknowledge([id])} onCloseIt={() => setClosing([id])} onAssign={() => setAssigning([id])} onTake={() => assign(me, [id])} me={me} onSuppress={setSuppressing} /> : null}
       </div>
-      {closing ? <CloseDialog ids={closing} onDone={() => { setClosing(null); setSelected(new Set()); backToTable("Detections"); }} /> : null}
-      {assigning ? <AssignDialog ids={assigning} now={rows.find((row) => row.detection_id === assigning[0])?.assignee ?? ""} known={[...new Set(rows.flatMap((row) => row.assignee || []))]} onDone={() => { setAssigning(null); setSelected(new Set()); backToTable("Detections"); }} /> : null}
+      {closing ? <CloseDialog ids={closing} onDone={(isDone) => { setClosing(null); if (isDone) untick(closing); backToTable("Detections"); }} /> : null}
+      {assigning ? <AssignDialog ids={assigning} now={rows.find((row) => row.detection_id === assigning[0])?.assignee ?? ""} known={[...new Set(rows.flatMap((row) => row.assignee || []))]} onDone={(isDone) => { setAssigning(null); if (isDone) untick(assigning); backToTable("Detections"); }} /> : null}
       {suppressing ? <SuppressDialog of={suppressing} onDone={() => { setSuppressing(null); backToTable("Detections"); }} /> : null}
     </div>
   );
@@ -161,6 +165,7 @@ export function StateOf({ row }: { row: Pick<Detection, "state" | "assignee"> })
 function Nothing({ filter }: { filter: Filter }) {
   const isFiltered = Object.entries(filter).some(([name, value]) => value && name !== "state");
   if (isFiltered) return <Empty icon="filter" title="Nothing fits these filters">Take one off, or choose a longer range of time.</Empty>;
+  if (filter.state === "all") return <Empty icon="detections" title="No detection" command="watchkeeper demo">In this range of time nothing was detected. To see what a detection looks like, replay recorded attacks:</Empty>;
   if ((filter.state ?? "open") !== "open") return <Empty icon="detections" title="None in this state">In this range of time there is no such detection.</Empty>;
   return (
     <Empty icon="detections" title="Nothing waits for you" command="watchkeeper demo">
@@ -169,9 +174,21 @@ function Nothing({ filter }: { filter: Filter }) {
   );
 }
 
-function Groups({ filter, bounds, by, onOpen }: { filter: Filter; bounds: { since: string; until?: string }; by: "correlation" | "rule"; onOpen: (group: Group) => void }) {
-  const { data, error, isPending, isPlaceholderData, refetch } = useGroups(filter, bounds, by, true);
+function Groups({ filter, by, onOpen }: { filter: Filter; by: "correlation" | "rule"; onOpen: (group: Group) => void }) {
+  const { bounds: now, text } = useRange();
   const [active, setActive] = useState<string | null>(null);
+  const [isScrolled, setScrolled] = useState(false);
+  const [times, setTimes] = useState(0);
+  const isHeld = active !== null || isScrolled;
+  const { bounds, follow } = useKept(JSON.stringify([filter, text, by]), now, isHeld);
+  const { data, error, isPending, isPlaceholderData, refetch, dataUpdatedAt } = useGroups(filter, bounds, by, isHeld);
+  const asOf = useAsOf(isHeld && bounds.until === undefined, dataUpdatedAt);
+  const refresh = () => {
+    follow();
+    setActive(null);
+    setTimes((before) => before + 1);
+    void refetch();
+  };
   const columns: Column<Group>[] = [
     { name: "severity", width: "6rem", head: "Worst", cell: (row) => <Sev of={row.lead.severity} /> },
     { name: "count", width: "4rem", head: "Count", isRight: true, cell: (row) => <span className="num strong">{count(row.count)}</span> },
@@ -183,11 +200,15 @@ function Groups({ filter, bounds, by, onOpen }: { filter: Filter; bounds: { sinc
     { name: "last", width: "5.5rem", head: "Newest", isRight: true, cell: (row) => <span className="soft"><When time={row.last} /></span> },
   ];
   return (
+    <div className="column">
+    {asOf === null ? null : <span className="row"><span className="end"><News of={{ news: NO_NEWS, asOf, refresh }} /></span></span>}
+    <Cut of={data?.truncated} what="the groups of the newest detections" so="what they count is too low" then="narrow the filter, or choose a shorter range of time" />
     <section className="panel list-panel" aria-label="Groups">
       {error ? <Problem error={error} retry={() => void refetch()} /> : isPending ? <Loading lines={10} /> : data.rows.length === 0 ? <Nothing filter={filter} /> : (
-        <DataTable label="Groups of detections" isBusy={isPlaceholderData} rows={data.rows} columns={columns} rowKey={(row) => row.key} active={active} onActive={(row) => setActive(row.key)} onOpen={onOpen}
-          foot={`${counted(data.rows.length, "group")} of ${counted(data.detections, "detection")}${data.truncated ? "; older ones were not looked at" : ""}. Enter opens one.`} />
+        <DataTable label="Groups of detections" anew={`${JSON.stringify([filter, text, by])} ${times}`} onScrolled={setScrolled} isBusy={isPlaceholderData} rows={data.rows} columns={columns} rowKey={(row) => row.key} active={active} onActive={(row) => setActive(row.key)} onOpen={onOpen}
+          foot={`${counted(data.rows.length, "group")} of ${counted(data.detections, "detection")}. Enter opens one.`} />
       )}
     </section>
+    </div>
   );
 }

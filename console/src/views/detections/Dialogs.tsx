@@ -10,7 +10,7 @@ import { Rec } from "../../ui/text";
 import { useSuppress, useTriage, VERDICTS, type Detection, type Verdict } from "./data";
 import type { Schema } from "../../api/client";
 
-export function CloseDialog({ ids, onDone }: { ids: readonly string[]; onDone: () => void }) {
+export function CloseDialog({ ids, onDone }: { ids: readonly string[]; onDone: (isDone?: boolean) => void }) {
   const [reason, setReason] = useState<Verdict | null>(null);
   const [note, setNote] = useState("");
   const triage = useTriage();
@@ -19,13 +19,13 @@ export function CloseDialog({ ids, onDone }: { ids: readonly string[]; onDone: (
   const close = () => {
     if (!isReady || reason === null) return;
     triage.mutate({ ids, state: "closed", reason, ...(note.trim() ? { note: note.trim() } : {}) }, {
-      onSuccess: () => { say(`${counted(ids.length, "detection")} closed`); onDone(); },
+      onSuccess: () => { say(`${counted(ids.length, "detection")} closed`); onDone(true); },
     });
   };
   return (
-    <Dialog title={ids.length === 1 ? "Close the detection" : `Close ${counted(ids.length, "detection")}`} onClose={onDone} foot={
+    <Dialog title={ids.length === 1 ? "Close the detection" : `Close ${counted(ids.length, "detection")}`} onClose={() => onDone()} foot={
       <>
-        <button type="button" className="btn" onClick={onDone}>Cancel</button>
+        <button type="button" className="btn" onClick={() => onDone()}>Cancel</button>
         <button type="submit" form="close" className="btn primary" disabled={!isReady || triage.isPending}>Close</button>
       </>
     }>
@@ -51,7 +51,7 @@ export function CloseDialog({ ids, onDone }: { ids: readonly string[]; onDone: (
 }
 
 /** Gives detections to somebody who looks at them. */
-export function AssignDialog({ ids, now, known, onDone }: { ids: readonly string[]; now: string; known: readonly string[]; onDone: () => void }) {
+export function AssignDialog({ ids, now, known, onDone }: { ids: readonly string[]; now: string; known: readonly string[]; onDone: (isDone?: boolean) => void }) {
   const { data: session } = useSessionQuery();
   const { data: people } = usePeople();
   const me = session ? nameOf(session) : "";
@@ -60,13 +60,13 @@ export function AssignDialog({ ids, now, known, onDone }: { ids: readonly string
   const say = useSay();
   const names = [...new Set([me, ...known, ...(people?.rows.map(nameOfPerson) ?? [])].filter(Boolean))];
   const give = (to: string) => triage.mutate({ ids, assignee: to }, {
-    onSuccess: () => { say(to === "" ? `Nobody looks at ${ids.length === 1 ? "it" : "them"} now` : `${counted(ids.length, "detection")} given to ${to}`); onDone(); },
+    onSuccess: () => { say(to === "" ? `Nobody looks at ${ids.length === 1 ? "it" : "them"} now` : `${counted(ids.length, "detection")} given to ${to}`); onDone(true); },
   });
   return (
-    <Dialog title={ids.length === 1 ? "Assign the detection" : `Assign ${counted(ids.length, "detection")}`} onClose={onDone} foot={
+    <Dialog title={ids.length === 1 ? "Assign the detection" : `Assign ${counted(ids.length, "detection")}`} onClose={() => onDone()} foot={
       <>
         {now === "" ? null : <button type="button" className="btn" disabled={triage.isPending} onClick={() => give("")}>Nobody</button>}
-        <button type="button" className="btn end" onClick={onDone}>Cancel</button>
+        <button type="button" className="btn end" onClick={() => onDone()}>Cancel</button>
         <button type="submit" form="assign" className="btn primary" disabled={who.trim() === "" || who.trim() === now || triage.isPending}>Assign</button>
       </>
     }>

@@ -1,6 +1,6 @@
-import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { api, take, type Schema } from "../../api/client";
-import { LIST, useRows } from "../../lib/pages";
+import { useList, type Bounds } from "../../lib/list";
 import { DETECTIONS } from "../names";
 
 export type Detection = Schema<"DetectionRow">;
@@ -14,7 +14,6 @@ export type Filter = { readonly [P in Exclude<Name, "id" | "group">]?: string | 
 /** Whether a detector of the program made it, and no rule that a file holds. */
 export const isDetector = (rule: string | null | undefined): boolean => /^(?:flow-|risk-threshold$|alert-budget$)/.test(rule ?? "");
 
-const PAGE = 200;
 const FRESH_MS = 15_000;
 
 /** What the address filters by: nothing else that stands there goes to the server. */
@@ -22,39 +21,32 @@ export const filterOf = (at: { readonly [P in Name]?: string | undefined }): Fil
   Object.fromEntries(DETECTIONS.filter((name) => name !== "id" && name !== "group" && at[name]).map((name) => [name, at[name]]));
 
 /** A filter as the API takes it. */
-export function queryOf(filter: Filter, bounds: { since: string; until?: string }) {
+export function queryOf(filter: Filter) {
   const { state, suppressed, ...rest } = filter;
   return {
     ...rest,
-    ...bounds,
     ...(state === "all" ? {} : { state: state ?? "open" }),
     ...(suppressed === "yes" ? { suppressed: true } : {}),
   };
 }
 
-export function useDetections(filter: Filter, bounds: { since: string; until?: string }) {
-  const query = queryOf(filter, bounds);
-  const result = useInfiniteQuery({
-    queryKey: ["detections", "list", query],
-    queryFn: ({ signal, pageParam }) =>
-      take(api.GET("/api/detections", { signal, params: { query: { ...query, limit: PAGE, ...(pageParam === null ? {} : { cursor: pageParam }) } } })),
-    initialPageParam: null as string | null,
-    getNextPageParam: (page) => page.next ?? null,
-    refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : FRESH_MS),
-    placeholderData: (before) => before,
-    ...LIST,
-  });
-  return { ...result, ...useRows(result) };
-}
+const idOf = (row: Detection) => row.detection_id;
+const timeOf = (row: Detection) => row.time;
 
-export function useGroups(filter: Filter, bounds: { since: string; until?: string }, by: "correlation" | "rule", enabled: boolean) {
-  const query = { ...queryOf(filter, bounds), by };
+export const useDetections = (filter: Filter, isOpen: boolean) =>
+  useList({
+    name: ["detections", "list"], filter: queryOf(filter), isOpen, everyMs: FRESH_MS, keyOf: idOf, timeOf,
+    ask: (query, signal) => take(api.GET("/api/detections", { signal, params: { query } })),
+  });
+
+export function useGroups(filter: Filter, bounds: Bounds, by: "correlation" | "rule", isHeld: boolean) {
+  const query = { ...queryOf(filter), ...bounds, by };
   return useQuery({
     queryKey: ["detections", "groups", query],
     queryFn: ({ signal }) => take(api.GET("/api/detections/groups", { signal, params: { query } })),
-    refetchInterval: FRESH_MS,
+    refetchInterval: isHeld ? false : FRESH_MS,
+    refetchOnWindowFocus: !isHeld,
     placeholderData: (before) => before,
-    enabled,
   });
 }
 

@@ -4,13 +4,14 @@ import { useMemo } from "react";
 import { api, take, type Schema } from "../../api/client";
 import { ApiProblem } from "../../api/problem";
 import { useAt } from "../../lib/at";
+import { bandOf } from "../../lib/risk";
 import { count, counted, short } from "../../lib/units";
 import { TimeChart } from "../../ui/chart";
 import { Icon } from "../../ui/icons";
+import { Cut } from "../../ui/list";
 import { Empty, Grade, Loading, PageHead, Panel, Problem, Sev } from "../../ui/parts";
 import { Rec, When } from "../../ui/text";
 import type { ENTITY } from "../names";
-import { RISK_HIGH } from "./Entities";
 
 type Entity = Schema<"Entity">;
 const KINDS: ReadonlySet<string> = new Set(["user", "agent", "application", "tool", "model"]);
@@ -37,8 +38,9 @@ export function EntityView() {
           <Link to="/search" search={filter as never} className="btn"><Icon name="search" />Events</Link>
         </>
       } />
+      <Cut of={data.truncated} what="the newest detections" so="counts are too low" then="go through its detections with a range of time" />
       <dl className="figures panel">
-        <div><dt>Risk now</dt><dd className={`num ${data.risk >= RISK_HIGH ? "c-critical" : ""}`}>{data.risk.toFixed(0)}</dd></div>
+        <div><dt>Risk now</dt><dd className="row"><span className="num">{data.risk.toFixed(0)}</span>{bandOf(data.risk) ? <span className="small"><Sev of={bandOf(data.risk)} /></span> : null}</dd></div>
         <div><dt>Detections</dt><dd className="num">{count(data.detections)}</dd></div>
         <div><dt>Events</dt><dd className="num" title={count(data.events)}>{short(data.events)}</dd></div>
         <div><dt>First seen</dt><dd><When time={data.first_seen} how="ago" /></dd></div>
@@ -101,7 +103,7 @@ function Sessions({ rows }: { rows: Entity["session_rows"] }) {
   return (
     <ul className="lines">
       {rows.map((row) => (
-        <li key={row.session_id}><Link to="/trace" search={{ id: row.session_id } as never} className="line"><span className="grow cut"><Rec text={row.session_id} className="mono" /></span><span className="soft num">{counted(row.events, "event")}</span>{row.severity ? <Sev of={row.severity} /> : null}<span className="soft"><When time={row.last} /></span></Link></li>
+        <li key={row.session_id}><Link to="/trace" search={{ id: row.session_id } as never} className="line"><span className="grow cut"><Rec text={row.session_id} className="mono" /></span><span className="soft num">{counted(row.events, "event")}</span>{row.severity ? <Sev of={row.severity} /> : <span className="sev" />}<span className="soft"><When time={row.last} /></span></Link></li>
       ))}
     </ul>
   );

@@ -5,7 +5,7 @@ import { api, take, type Schema } from "../../api/client";
 import { useAt } from "../../lib/at";
 import { duration, span } from "../../lib/time";
 import { bytes, count, counted } from "../../lib/units";
-import { fingerprint } from "../../log/note";
+import { fingerprint, schemeOf } from "../../log/note";
 import type { Step, Verified } from "../../log/verify";
 import { Icon, type IconName } from "../../ui/icons";
 import { Badge, Command, Copy, Empty, Loading, PageHead, Panel, Problem } from "../../ui/parts";
@@ -176,7 +176,7 @@ function Standing({ integrity }: { integrity: Integrity }) {
           <dt>Witnessed</dt><dd>{witnessed ? <>{counted(witnessed.size, "record")} <span className="faint"><Rec text={witnessed.signers.join(", ")} /></span></> : <span className="faint">no witness is configured (<code>[[witness]]</code>)</span>}</dd>
           <dt>Time-stamped</dt><dd>{stamped ? <>{counted(stamped.records, "record")}, {span(stamped.age_s * 1000)} ago</> : <span className="faint">no authority is configured</span>}</dd>
           <dt>Published</dt><dd>{published ? counted(published.records, "record") : <span className="faint">nowhere</span>}</dd>
-          <dt>Archived</dt><dd className="num">{counted(archive.records, "record")} in {counted(archive.segments, "segment")}</dd>
+          <dt>Archived</dt><dd className="num">{archive.segments === 0 ? <span className="faint">nothing yet</span> : <>{counted(archive.records, "record")} in {counted(archive.segments, "segment")}</>}</dd>
           {integrity.minimum_index > 0 ? <><dt>Let go of</dt><dd className="num">leaves before {count(integrity.minimum_index)}</dd></> : null}
         </dl>
         {failures.length > 0 ? <div className="notice bad stack-tight">{failures.map((each) => <span key={each.who}><strong><Rec text={each.who} /></strong> <Rec text={each.what} max={300} /></span>)}</div> : null}
@@ -194,7 +194,7 @@ function Gaps({ integrity }: { integrity: Integrity }) {
         {integrity.gaps.map((gap) => (
           <li key={gap.event_id}>
             <Link to="/trace" search={{ id: gap.event_id } as never} className="line">
-              <span className="grow cut"><Rec text={gap.reason ?? gap.name} className="strong" /></span>
+              <span className="grow cut"><Rec text={(gap.reason ?? gap.name).replaceAll("_", " ")} className="strong" /></span>
               {gap.count ? <span className="num soft">{count(gap.count)} missing</span> : null}
               <span className="soft"><When time={gap.time} /></span>
             </Link>
@@ -219,14 +219,15 @@ function Keys({ integrity }: { integrity: Integrity }) {
       <div className="stack">
         <div className="scroll-x">
           <table className="plain-table">
-            <thead><tr><th>Generation</th><th>State</th><th>Signs</th><th>Verifier key</th><th>SHA-256 of the verifier key</th></tr></thead>
+            <thead><tr><th className="right">Generation</th><th>State</th><th>Signature</th><th>Signs</th><th>Verifier key</th><th>SHA-256 of the verifier key</th></tr></thead>
             <tbody>
               {keys.map(({ pair, vkey, is }) => {
                 const [name = "", id = ""] = vkey.split("+");
                 return (
                   <tr key={vkey}>
-                    <td className="num">{pair.generation}</td>
+                    <td className="num right">{pair.generation}</td>
                     <td><Badge tone={pair.state === "signs" ? "good" : ""}>{pair.state}</Badge></td>
+                    <td className="nowrap">{schemeOf(vkey)}</td>
                     <td className="num nowrap">from {count(pair.from)}{pair.last === null || pair.last === undefined ? "" : ` to ${count(pair.last)}`}</td>
                     <td><span className="row"><span className="mono small cut vkey"><Rec text={`${name}+${id}+…`} /></span><Copy text={vkey} what="verifier key" /></span></td>
                     <td><span className="mono small fingerprint">{is}</span> {isSame(is) ? <Badge tone="good">the one that you keep</Badge> : null}{is === seen ? <Badge>remembered here</Badge> : null}</td>

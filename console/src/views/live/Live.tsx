@@ -1,11 +1,13 @@
 import { useNavigate } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { stringifySearch, useAt } from "../../lib/at";
-import { useShortcuts } from "../../lib/shortcuts";
+import { isOthersEvent, leavesOutOwn } from "../../lib/own";
+import { bind, useShortcuts } from "../../lib/shortcuts";
 import { count } from "../../lib/units";
-import { EVENT_COLUMNS, KINDS, traceOf } from "../../ui/events";
+import { OwnChip } from "../../ui/beginning";
+import { classOf, EVENT_COLUMNS, KINDS, traceOf } from "../../ui/events";
 import { Icon } from "../../ui/icons";
-import { Badge, Empty, FilterChip, PageHead, Problem } from "../../ui/parts";
+import { Badge, Empty, FilterChip, KeyOf, PageHead, Problem } from "../../ui/parts";
 import { DataTable } from "../../ui/table";
 import { LIVE as NAMES } from "../names";
 import { useLive } from "./stream";
@@ -18,14 +20,15 @@ export function Live() {
   const [isHeld, setHeld] = useState(false);
   const [active, setActive] = useState<string | null>(null);
   const navigate = useNavigate();
-  const query = useMemo(() => stringifySearch(Object.fromEntries(NAMES.map((name) => [name, at[name]]))), [at]);
+  const query = useMemo(() => stringifySearch(Object.fromEntries(NAMES.map((name) => [name, name === "own" ? undefined : at[name]]))), [at]);
   // A row that is chosen stays where it is.
-  const live = useLive(query, isHeld || active !== null);
+  const isLeftOut = leavesOutOwn(at);
+  const live = useLive(query, isHeld || active !== null, isLeftOut ? isOthersEvent : null);
   const waits = isHeld || active !== null;
   const resume = () => { setHeld(false); setActive(null); };
   useShortcuts([
-    { keys: " ", group: "Live", says: "hold, or go on", run: () => (waits ? resume() : setHeld(true)) },
-    { keys: "Escape", group: "Live", says: "go on", run: resume },
+    bind("hold", () => (waits ? resume() : setHeld(true))),
+    bind("goOn", resume),
   ]);
   return (
     <div className="page full">
@@ -33,9 +36,9 @@ export function Live() {
         <>
           <span className="row soft num" role="status">
             <span className={`dot ${live.isConnected ? (waits ? "medium" : "good") : "critical"}`} />
-            {live.isConnected ? (waits ? `Held · ${count(live.held)} have come` : `${live.perSecond < 10 ? live.perSecond.toFixed(1) : count(Math.round(live.perSecond))} events/s`) : live.problem ? "Not connected" : "Connecting…"}
+            {live.isConnected ? (waits ? `Held · ${count(live.held)} have come` : `${live.perSecond > 0 && live.perSecond < 10 ? live.perSecond.toFixed(1) : count(Math.round(live.perSecond))} events/s`) : live.problem ? "Not connected" : "Connecting…"}
           </span>
-          <button type="button" className="btn" aria-pressed={waits} onClick={() => (waits ? resume() : setHeld(true))}><Icon name={waits ? "play" : "pause"} />{waits ? "Go on" : "Hold"}<kbd className="single">Space</kbd></button>
+          <button type="button" className="btn" aria-pressed={waits} onClick={() => (waits ? resume() : setHeld(true))}><Icon name={waits ? "play" : "pause"} />{waits ? "Go on" : "Hold"}<KeyOf of="hold" /></button>
         </>
       } />
       <div className="filters">
@@ -44,9 +47,11 @@ export function Live() {
           {KINDS.map((kind) => <option key={kind} value={kind}>{kind.replaceAll("_", " ")}</option>)}
         </select>
         <FilterInput onAdd={(name, value) => change({ [name]: value })} />
-        {NAMES.filter((name) => name !== "kind" && at[name]).map((name) => <FilterChip key={name} name={name} value={at[name] ?? ""} onRemove={() => change({ [name]: undefined })} />)}
+        {NAMES.filter((name) => name !== "kind" && name !== "own" && at[name]).map((name) => <FilterChip key={name} name={name} value={at[name] ?? ""} onRemove={() => change({ [name]: undefined })} />)}
+        <OwnChip own={at.own} isLeftOut={isLeftOut} leftOut={live.leftOut} onChange={(own) => change({ own })} />
         {live.dropped > 0 ? <Badge tone="medium" title="They came faster than this browser took them. Search has them.">{count(live.dropped)} passed over</Badge> : null}
       </div>
+      {live.isReset ? <div className="notice warn" role="status"><Icon name="warning" /><span className="grow">The server went back behind what it had sent: it has another record now, or builds its store anew. What came before stays below and may not be found any more; load this page anew to begin with what there is.</span></div> : null}
       {live.problem ? <Problem error={live.problem} /> : null}
       <section className="panel list-panel fill" aria-label="Live events">
         {live.rows.length === 0 ? (
@@ -56,7 +61,7 @@ export function Live() {
         ) : (
           <DataTable label="Live events" rows={live.rows} columns={EVENT_COLUMNS} rowKey={(row) => row.event_id} active={active}
             onActive={(row) => setActive(row.event_id)} onOpen={(row) => void navigate({ to: "/trace", search: { id: traceOf(row), event: row.event_id } as never })}
-            rowClass={(row) => (row.kind === "detection" ? "hot" : "")} />
+            rowClass={classOf} />
         )}
       </section>
     </div>
@@ -70,7 +75,7 @@ export function FilterInput({ onAdd }: { onAdd: (name: Name, value: string) => v
   return (
     <form className="row" onSubmit={(event) => { event.preventDefault(); if (value.trim()) { onAdd(name, value.trim()); setValue(""); } }}>
       <select className="input" aria-label="Filter by" value={name} onChange={(event) => setName(event.target.value as Name)}>
-        {NAMES.filter((each) => each !== "kind").map((each) => <option key={each} value={each}>{each}</option>)}
+        {NAMES.filter((each) => each !== "kind" && each !== "own").map((each) => <option key={each} value={each}>{each}</option>)}
       </select>
       <input className="input filter-value" aria-label="Value of the filter" placeholder="is…" value={value} onChange={(event) => setValue(event.target.value)} />
     </form>

@@ -21,16 +21,20 @@ export interface Live {
   /** Records that are not shown, because they came faster than they were taken: passed over by the server, or while it was held. */
   readonly dropped: number;
   readonly perSecond: number;
+  /** How many rows have come and are left out. */
+  readonly leftOut: number;
   /** What has come while it was held. */
   readonly held: number;
+  /** Whether the server went back behind what it had sent: it has another record, or builds its store anew. */
+  readonly isReset: boolean;
   /** Why the server does not send. */
   readonly problem: unknown;
 }
 
-const EMPTY: Live = { rows: [], isConnected: false, dropped: 0, perSecond: 0, held: 0, problem: null };
+const EMPTY: Live = { rows: [], isConnected: false, dropped: 0, perSecond: 0, leftOut: 0, held: 0, isReset: false, problem: null };
 
-/** What comes in, as it comes in. While it is held, rows are taken and not shown. */
-export function useLive(query: string, isHeld: boolean): Live {
+/** What comes in, as it comes in. While it is held, rows are taken and not shown. `shows`: which rows are; none: all. */
+export function useLive(query: string, isHeld: boolean, shows: ((row: EventRow) => boolean) | null): Live {
   const [live, setLive] = useState(EMPTY);
   const held = useRef(isHeld);
   held.current = isHeld;
@@ -40,6 +44,8 @@ export function useLive(query: string, isHeld: boolean): Live {
     const ended = new AbortController();
     const tail = new Tail<EventRow>();
     let isConnected = false;
+    let leftOut = 0;
+    let isReset = false;
     let problem: unknown = null;
     const arrivals: { at: number; count: number }[] = [];
     const heard = (event: Event) => {
@@ -61,10 +67,16 @@ export function useLive(query: string, isHeld: boolean): Live {
       });
       source.addEventListener("rows", (event) => {
         const { rows } = JSON.parse(heard(event)) as Schema<"LiveRows">;
-        arrivals.push({ at: performance.now(), count: tail.take(rows) });
+        const shown = shows === null ? rows : rows.filter(shows);
+        leftOut += rows.length - shown.length;
+        arrivals.push({ at: performance.now(), count: tail.take(shown) });
       });
       source.addEventListener("dropped", (event) => tail.pass((JSON.parse(heard(event)) as Schema<"LiveDropped">).count));
       source.addEventListener("progress", heard);
+      source.addEventListener("reset", (event) => {
+        tail.reset((JSON.parse(heard(event)) as Schema<"LiveReset">).seq ?? null);
+        isReset = true;
+      });
     };
     const refused = async () => {
       let wait = AGAIN_MS;
@@ -86,8 +98,8 @@ export function useLive(query: string, isHeld: boolean): Live {
       if (!held.current) tail.show();
       const dropped = tail.dropped + tail.lost;
       setLive((before) =>
-        before.rows === tail.rows && before.isConnected === isConnected && before.dropped === dropped && before.perSecond === perSecond && before.held === tail.held && before.problem === problem
-          ? before : { rows: tail.rows, isConnected, dropped, perSecond, held: tail.held, problem });
+        before.rows === tail.rows && before.isConnected === isConnected && before.dropped === dropped && before.perSecond === perSecond && before.held === tail.held && before.leftOut === leftOut && before.isReset === isReset && before.problem === problem
+          ? before : { rows: tail.rows, isConnected, dropped, perSecond, leftOut, held: tail.held, isReset, problem });
     }, SHOW_MS);
     return () => {
       clearInterval(timer);
@@ -96,7 +108,7 @@ export function useLive(query: string, isHeld: boolean): Live {
       source.close();
       setLive(EMPTY);
     };
-  }, [query]);
+  }, [query, shows]);
   return live;
 }
 

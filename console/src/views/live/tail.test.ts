@@ -31,6 +31,19 @@ test("what there is no room for while it is held is counted, and the newest are 
   expect(tail.dropped).toBe(all - ROWS_MAX + 5);
 });
 
+test("where the record is another one, places begin anew and rows of the same place are new", () => {
+  const tail = new Tail<{ seq: number }>();
+  tail.take(rows(0, 5));
+  tail.show();
+  tail.reset(1);
+  expect(tail.last).toBe("1");
+  expect(tail.take(rows(2, 4))).toBe(2);
+  tail.show();
+  expect(tail.rows.map((row) => row.seq)).toEqual([3, 2, 4, 3, 2, 1, 0]);
+  tail.reset(null);
+  expect(tail.last).toBeNull();
+});
+
 test("places of rows that are gone are not kept", () => {
   const tail = new Tail<{ seq: number }>();
   tail.take(rows(0, ROWS_MAX));

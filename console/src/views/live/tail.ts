@@ -31,6 +31,12 @@ export class Tail<Row extends Numbered> {
     return fresh.length;
   }
 
+  /** The server's record ends before what has come: it is another one, or its store is built anew. It goes on behind this place; places begin anew. */
+  reset(seq: number | null): void {
+    this.last = seq === null ? null : String(seq);
+    this.#known.clear();
+  }
+
   /** Counts records that the server passed over. */
   pass(count: number): void {
     this.dropped += count;

@@ -7,6 +7,7 @@ import { plainLine } from "../../lib/text";
 import { duration } from "../../lib/time";
 import { count, counted, share, short } from "../../lib/units";
 import { Legend, TimeChart } from "../../ui/chart";
+import { Cut } from "../../ui/list";
 import { Badge, Empty, Loading, PageHead, Panel, Problem } from "../../ui/parts";
 import { Rec, When } from "../../ui/text";
 
@@ -34,6 +35,7 @@ export function Models() {
   return (
     <div className="page">
       <PageHead title="Models">Latency is from a histogram whose steps are 9 %. Evaluations run on schedule (<code>[[evaluate]]</code>) and are compared with the baseline that was accepted.</PageHead>
+      <Cut of={data?.truncated} what="the newest evaluations and detections of drift" then="choose a shorter range of time" />
       {error ? <Problem error={error} retry={() => void refetch()} /> : isPending ? <Loading lines={10} /> : data.rows.length === 0 ? (
         <Empty icon="models" title="No model was called" command="watchkeeper run -- python my_agent.py">In this range of time. To record calls without touching code:</Empty>
       ) : <div className="cards">{data.rows.map((row) => <Card key={row.model} model={row} />)}</div>}

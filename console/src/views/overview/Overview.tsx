@@ -9,7 +9,9 @@ import { standingOf } from "../../shell/RecordSign";
 import { Legend, TimeChart, type Series } from "../../ui/chart";
 import { Beginning } from "../../ui/beginning";
 import { Icon } from "../../ui/icons";
+import { Cut } from "../../ui/list";
 import { Empty, Grade, Loading, PageHead, Panel, Problem, Sev, SEVERITIES } from "../../ui/parts";
+import { Risk } from "../../ui/risk";
 import { Rec, When } from "../../ui/text";
 
 type Overview = Schema<"Overview">;
@@ -30,6 +32,7 @@ export function OverviewView() {
   return (
     <div className="page">
       <PageHead title="Overview" />
+      <Cut of={data.truncated} what="figures of the newest detections and entities" so="what is open, and what counts entities, is too low" then="close what is done with, or choose a shorter range of time" />
       {data.totals.model_calls + data.totals.tool_calls === 0 ? <Beginning /> : null}
       <div className="hero">
         <Needs overview={data} />
@@ -155,7 +158,6 @@ function Grave({ rows }: { rows: Overview["grave"] }) {
 }
 
 function Risky({ rows }: { rows: Overview["entities"] }) {
-  const max = Math.max(...rows.map((row) => row.risk), 1);
   if (rows.length === 0) return <Empty icon="entities" title="No risk yet">Detections add to the risk of those they name; it halves each day.</Empty>;
   return (
     <ul className="lines">
@@ -164,8 +166,7 @@ function Risky({ rows }: { rows: Overview["entities"] }) {
           <Link to="/entity" search={{ kind: row.kind, name: row.name } as never} className="line">
             <span className="kind small faint">{row.kind}</span>
             <span className="grow cut"><Rec text={row.name} className="strong" /></span>
-            <span className="risk-bar"><span className="bar-line"><i style={{ width: `${(row.risk / max) * 100}%` }} /></span></span>
-            <span className="num risk">{row.risk.toFixed(0)}</span>
+            <span className="risk-bar"><Risk of={row.risk} /></span>
           </Link>
         </li>
       ))}

@@ -5,6 +5,7 @@ import { api, take, type Schema } from "../../api/client";
 import { useMay } from "../../api/session";
 import { ask } from "../../lib/asked";
 import { useAt } from "../../lib/at";
+import { plainLine } from "../../lib/text";
 import { Icon } from "../../ui/icons";
 import { Menu, useSay } from "../../ui/parts";
 import { Rec } from "../../ui/text";
@@ -53,7 +54,7 @@ export function Saved({ mode }: { mode: "events" | "text" | "sql" }) {
               <button type="button" className="menu-item" onClick={() => { close(); choose(row); void navigate({ to: "/search", search: row.query as never }); }}>
                 <span className="grow cut"><Rec text={row.name} /></span><span className="small faint">{row.is_own ? row.view : <Rec text={row.owner_name ?? row.owner} max={20} />}{row.shared ? " · shared" : ""}</span>
               </button>
-              {row.is_own ? <button type="button" className="btn plain tiny icon" aria-label="Remove this search" onClick={() => remove.mutate(row.id)}><Icon name="trash" /></button> : null}
+              {row.is_own ? <button type="button" className="btn plain tiny icon" aria-label={plainLine(`Remove the search ${row.name}`)} onClick={() => remove.mutate(row.id)}><Icon name="trash" /></button> : null}
             </div>
           ))}
           {mayKeep ? (

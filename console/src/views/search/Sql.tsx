@@ -11,6 +11,7 @@ import { duration } from "../../lib/time";
 import { counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
 import { Empty, Loading, Problem, useDraft } from "../../ui/parts";
+import { Cut } from "../../ui/list";
 import { DataTable, type Column } from "../../ui/table";
 import { Rec } from "../../ui/text";
 import type { Name } from "./Search";
@@ -62,7 +63,7 @@ export function Sql() {
             onKeyDown={(event) => { if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) { event.preventDefault(); run(); } }} />
           <div className="row">
             <button type="submit" className="btn primary" disabled={typed.trim() === "" || isFetching}>{isFetching ? "Running…" : "Run"}<kbd>Ctrl ↵</kbd></button>
-            <span className="soft small" role="status">{data && !isFetching ? `${counted(data.rows.length, "row")}${data.truncated ? ", cut" : ""}${took === null ? "" : ` in ${duration(took)}`}` : ""}</span>
+            <span className="soft small" role="status">{data && !isFetching ? `${counted(data.rows.length, "row")}${data.truncated ? ", and there are more" : ""}${took === null ? "" : ` in ${duration(took)}`}` : ""}</span>
             {data ? <button type="button" className="btn tiny end" onClick={() => saveText(fileName(["query", day()], "csv"), "text/csv", csv([data.columns, ...data.rows] as readonly Cells[]))}><Icon name="download" />CSV</button> : null}
           </div>
         </form>
@@ -98,10 +99,13 @@ function Result({ table }: { table: Schema<"Table"> }) {
     },
   }));
   return (
+    <div className="column">
+    <Cut of={table.truncated} what={`the first ${counted(rows.length, "row")}`} then="narrow the query with WHERE, count in it, or set a LIMIT and an OFFSET" />
     <section className="panel list-panel sql-result" aria-label="Rows">
       <DataTable label="Rows" rows={rows} columns={columns} rowKey={(row) => String(row.at)} active={active} onActive={(row) => setActive(String(row.at))}
         {...(leads === undefined ? {} : { onOpen: (row: (typeof rows)[number]) => { const id = row.cells[leads]; if (typeof id === "string") void navigate({ to: "/trace", search: { id } as never }); } })} />
     </section>
+    </div>
   );
 }
 

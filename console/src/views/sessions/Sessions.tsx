@@ -1,26 +1,29 @@
-import { useInfiniteQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { api, take, type Schema } from "../../api/client";
-import { useAt, useRange } from "../../lib/at";
-import { LIST, useRows } from "../../lib/pages";
-import { count, counted, score, short } from "../../lib/units";
-import { isOwnAlone, OwnAlone } from "../../ui/beginning";
-import { Empty, FilterChip, Grade, Loading, PageHead, Problem, Sev, SEVERITIES, useTyped } from "../../ui/parts";
+import { useAt } from "../../lib/at";
+import { useList } from "../../lib/list";
+import { isOthersSession, leavesOutOwn } from "../../lib/own";
+import { column, count, counted, score } from "../../lib/units";
+import { isOwnAlone, NothingElse, OwnAlone, OwnChip } from "../../ui/beginning";
+import { Foot, Looking, News } from "../../ui/list";
+import { Empty, FilterChip, Grade, PageHead, Problem, Sev, SEVERITIES, useTyped } from "../../ui/parts";
 import { DataTable, type Column } from "../../ui/table";
 import { Rec, When } from "../../ui/text";
 import { SESSIONS as NAMES } from "../names";
 
 type Name = (typeof NAMES)[number];
 type Session = Schema<"SessionRow">;
-const PAGE = 200;
+const LOOK_MS = 15_000;
+const idOf = (row: Session) => row.session_id;
+const timeOf = (row: Session) => row.last;
 
 const COLUMNS: readonly Column<Session>[] = [
   { name: "session", width: "minmax(10rem, 2fr)", head: "Session", cell: (row) => <Rec text={row.session_id} className="mono strong" /> },
   { name: "user", from: 480, width: "minmax(5rem, 1fr)", head: "User", cell: (row) => <Rec text={row.user_id} className="soft" /> },
   { name: "application", from: 820, width: "minmax(6rem, 1fr)", head: "Application", cell: (row) => <Rec text={row.application} className="soft" /> },
   { name: "agents", from: 1180, width: "minmax(7rem, 1.2fr)", head: "Agents", cell: (row) => <Rec text={row.agents.join(", ")} className="soft" /> },
-  { name: "calls", from: 760, width: "4.5rem", head: "Calls", isRight: true, cell: (row) => <span className="num" title={`${counted(row.model_calls, "model call")}, ${counted(row.tool_calls, "tool call")}`}>{short(row.model_calls + row.tool_calls)}</span> },
-  { name: "tokens", from: 680, width: "4.5rem", head: "Tokens", isRight: true, cell: (row) => <span className="num soft" title={count(row.tokens)}>{short(row.tokens)}</span> },
+  { name: "calls", from: 760, width: "4.5rem", head: "Calls", isRight: true, cell: (row) => <span className="num" title={`${counted(row.model_calls, "model call")}, ${counted(row.tool_calls, "tool call")}`}>{column(row.model_calls + row.tool_calls)}</span> },
+  { name: "tokens", from: 680, width: "4.5rem", head: "Tokens", isRight: true, cell: (row) => <span className="num soft" title={count(row.tokens)}>{column(row.tokens)}</span> },
   { name: "score", from: 1000, width: "3.5rem", head: "Score", isRight: true, cell: (row) => <span className={`num ${(row.score ?? 0) >= 0.8 ? "c-high" : "faint"}`}>{score(row.score)}</span> },
   { name: "detections", width: "8.5rem", head: "Detections", cell: (row) => (row.detections > 0 ? <span className="row"><span className="num">{count(row.detections)}</span><Sev of={row.severity} /></span> : <span className="faint">–</span>) },
   { name: "grade", from: 860, width: "7rem", head: "Reached", cell: (row) => <Grade of={row.grade} /> },
@@ -30,21 +33,17 @@ const COLUMNS: readonly Column<Session>[] = [
 /** Conversations and runs of agents. */
 export function Sessions() {
   const [at, change] = useAt<Name>();
-  const { bounds } = useRange();
   const navigate = useNavigate();
   const [typed, setTyped] = useTyped(at.q ?? "", (q) => change({ q }));
   const { id, ...filter } = at;
-  const query = { ...Object.fromEntries(NAMES.flatMap((name) => (name !== "id" && filter[name] ? [[name, filter[name]]] : []))), ...bounds };
-  const list = useInfiniteQuery({
-    queryKey: ["sessions", query],
-    queryFn: ({ signal, pageParam }) => take(api.GET("/api/sessions", { signal, params: { query: { ...query, limit: PAGE, ...(pageParam === null ? {} : { cursor: pageParam }) } } })),
-    initialPageParam: null as string | null,
-    getNextPageParam: (page) => page.next ?? null,
-    placeholderData: (before) => before,
-    ...LIST,
-    refetchInterval: (query) => ((query.state.data?.pages.length ?? 0) > 1 ? false : 15_000),
+  const isLeftOut = leavesOutOwn(at);
+  const list = useList({
+    name: ["sessions"], filter: Object.fromEntries(NAMES.flatMap((name) => (name !== "id" && name !== "own" && filter[name] ? [[name, filter[name]]] : []))),
+    isOpen: id !== undefined, everyMs: LOOK_MS, keyOf: idOf, timeOf,
+    ask: (query, signal) => take(api.GET("/api/sessions", { signal, params: { query } })),
+    shows: isLeftOut ? isOthersSession : undefined,
   });
-  const { rows, isLooking } = useRows(list);
+  const { rows, result } = list;
   return (
     <div className="page full">
       <PageHead title="Sessions" />
@@ -55,16 +54,17 @@ export function Sessions() {
           {SEVERITIES.map((each) => <option key={each} value={each}>With one that is {each === "critical" ? "critical" : `${each} or worse`}</option>)}
         </select>
         {(["user", "application", "agent"] as const).map((name) => (at[name] ? <FilterChip key={name} name={name} value={at[name] ?? ""} onRemove={() => change({ [name]: undefined })} /> : null))}
+        <OwnChip own={at.own} isLeftOut={isLeftOut} leftOut={list.leftOut} onChange={(own) => change({ own })} />
+        <span className="end"><News of={list} /></span>
       </div>
-      {list.hasNextPage || !isOwnAlone(rows.map((row) => row.application)) ? null : <OwnAlone />}
+      {result.hasNextPage || !isOwnAlone(rows.map((row) => row.application)) ? null : <OwnAlone />}
       <section className="panel list-panel fill" aria-label="Sessions">
-        {list.error ? <Problem error={list.error} retry={() => void list.refetch()} /> : list.isPending || isLooking ? <Loading lines={12} /> : rows.length === 0 ? (
+        {result.error ? <Problem error={result.error} retry={() => void result.refetch()} /> : result.isPending || list.isLooking ? <Looking of={list} /> : rows.length === 0 && list.leftOut > 0 ? <NothingElse leftOut={list.leftOut} one="session" icon="sessions" /> : rows.length === 0 ? (
           <Empty icon="sessions" title="No session here" command="watchkeeper demo">In this range of time no session fits. To record some, replay the demonstration:</Empty>
         ) : (
-          <DataTable label="Sessions" isBusy={list.isPlaceholderData} rows={rows} columns={COLUMNS} rowKey={(row) => row.session_id} active={id ?? null} onActive={(row) => change({ id: row.session_id })}
+          <DataTable label="Sessions" {...list.table} rows={rows} columns={COLUMNS} rowKey={idOf} active={id ?? null} onActive={(row) => change({ id: row.session_id })}
             onOpen={(row) => void navigate({ to: "/trace", search: { id: row.session_id } as never })}
-            more={list.hasNextPage && !list.isFetchingNextPage ? () => void list.fetchNextPage() : undefined}
-            foot={list.hasNextPage ? "More as you scroll…" : `${counted(rows.length, "session")}. Enter opens one.`} />
+            foot={<Foot of={list} all={`${counted(rows.length, "session")}. Enter opens one.`} />} />
         )}
       </section>
     </div>

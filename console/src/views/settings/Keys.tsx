@@ -39,7 +39,7 @@ export function KeysOfUsers() {
                   <tr key={key.id}>
                     <td><Rec text={key.name} className="strong" /> {key.id === session?.key_id ? <Badge tone="accent">you</Badge> : null}</td>
                     <td>{key.role}</td><td className="mono small nowrap"><Rec text={key.id} /></td><td className="nowrap"><When time={key.created} how="second" /></td><td>{key.expires ? <When time={key.expires} how="second" /> : <span className="faint">never</span>}</td>
-                    <td className="right"><button type="button" className="btn tiny danger" disabled={key.id === session?.key_id} onClick={() => setEnding(key)}>End it</button></td>
+                    <td className="right"><button type="button" className="btn tiny danger" disabled={key.id === session?.key_id} onClick={() => setEnding(key)}>End it<span className="unseen">: <Rec text={key.name} /></span></button></td>
                   </tr>
                 ))}
               </tbody>

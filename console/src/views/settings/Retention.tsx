@@ -2,11 +2,12 @@ import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { useState } from "react";
 import { api, take, type Schema } from "../../api/client";
 import { useMay } from "../../api/session";
+import { count } from "../../lib/units";
 import { Dialog, Empty, Loading, Panel, Problem, useSay } from "../../ui/parts";
 import { isReason, Reason } from "../../ui/reason";
 import { Rec, When } from "../../ui/text";
 
-const days = (value: number | null | undefined) => (value === null || value === undefined ? "no limit" : `${value} d`);
+const days = (value: number | null | undefined) => (value === null || value === undefined ? "no limit" : `${count(value)} d`);
 
 /** What a hold covers, as it is shown: its times are those of RFC 3339. */
 type Scope = { readonly [Part in "user" | "session" | "application" | "from" | "to"]?: string | null };
@@ -50,7 +51,7 @@ export function Retention() {
               <thead><tr><th>Name</th><th>Covers</th><th>Why</th><th>Placed by</th><th>Since</th><th><span className="unseen">Actions</span></th></tr></thead>
               <tbody>{data.holds.map((hold) => (
                 <tr key={hold.name}><td><Rec text={hold.name} className="strong" /></td><td><Covers scope={hold.scope} /></td><td><Rec text={hold.reason} max={300} /></td><td>{hold.placed_by ? <Rec text={hold.placed_by} max={80} /> : <span className="faint">–</span>}</td><td><When time={hold.placed} how="second" /></td>
-                  <td className="right">{mayAdminister ? <button type="button" className="btn tiny" onClick={() => setReleasing(hold)}>Release</button> : null}</td></tr>
+                  <td className="right">{mayAdminister ? <button type="button" className="btn tiny" onClick={() => setReleasing(hold)}>Release<span className="unseen">: <Rec text={hold.name} /></span></button> : null}</td></tr>
               ))}</tbody>
             </table>
           </div>
@@ -61,7 +62,7 @@ export function Retention() {
           <table className="plain-table">
             <thead><tr><th>Class</th><th>Basis</th><th className="right">At least</th><th className="right">At most</th><th className="right">In the hot store</th><th>Erasure</th></tr></thead>
             <tbody>{data.classes.map((each) => (
-              <tr key={each.name}><td className="class-name"><Rec text={each.title} className="strong" /> <Rec text={each.name} className="mono small faint nowrap" /></td><td className="soft"><Rec text={each.basis} max={300} /></td><td className="num right nowrap">{each.min_days} d</td><td className="num right nowrap">{days(each.max_days)}</td><td className="num right nowrap">{days(each.hot_days)}</td><td className="soft nowrap">{String(each.erasure).replaceAll("_", " ")}</td></tr>
+              <tr key={each.name}><td className="class-name"><Rec text={each.title} className="strong" /> <Rec text={each.name} className="mono small faint nowrap" /></td><td className="soft"><Rec text={each.basis} max={300} /></td><td className="num right nowrap">{each.min_days === 0 ? <span className="faint">none</span> : days(each.min_days)}</td><td className="num right nowrap">{days(each.max_days)}</td><td className="num right nowrap">{days(each.hot_days)}</td><td className="soft nowrap">{String(each.erasure).replaceAll("_", " ")}</td></tr>
             ))}</tbody>
           </table>
         </div>

@@ -5,6 +5,7 @@ import { api, take, type Schema } from "../../api/client";
 import { useAt } from "../../lib/at";
 import { count, counted } from "../../lib/units";
 import { Markdown } from "../../ui/markdown";
+import { Cut } from "../../ui/list";
 import { Badge, Copy, Dialog, Empty, Loading, Panel, Problem, Sev } from "../../ui/parts";
 import { DataTable, type Column } from "../../ui/table";
 import { Rec, RecBlock } from "../../ui/text";
@@ -13,9 +14,9 @@ type Rule = Schema<"RuleRow">;
 
 const COLUMNS: readonly Column<Rule>[] = [
   { name: "level", width: "7rem", head: "Level", cell: (row) => <Sev of={row.level} /> },
-  { name: "title", width: "minmax(14rem, 2.5fr)", head: "Rule", cell: (row) => <Rec text={row.title} className="strong" /> },
+  { name: "title", width: "minmax(14rem, 2.5fr)", head: "Rule", cell: (row) => <span className="two"><Rec text={row.title} className="strong" /></span> },
   { name: "kind", from: 560, width: "6.5rem", head: "Kind", cell: (row) => <span className="soft">{row.kind}</span> },
-  { name: "techniques", from: 720, width: "minmax(8rem, 1fr)", head: "ATLAS", cell: (row) => <span className="mono small soft">{row.techniques.join(" ")}</span> },
+  { name: "techniques", from: 720, width: "minmax(10rem, 1.3fr)", head: "ATLAS", cell: (row) => <span className="mono small soft">{row.techniques.join(" ")}</span> },
   { name: "from", from: 640, width: "6rem", head: "From", cell: (row) => <span className="soft">{row.is_builtin ? "built in" : "yours"}</span> },
   { name: "hits", width: "6rem", head: "30 days", isRight: true, cell: (row) => <span className={`num ${row.hits_30d === 0 ? "faint" : "strong"}`}>{count(row.hits_30d)}</span> },
 ];
@@ -32,7 +33,8 @@ export function Rules() {
     <>
       {data.problems.length > 0 ? <div className="notice bad stack-tight"><strong>{counted(data.problems.length, "problem")} with the rules</strong>{data.problems.slice(0, 10).map((each) => <Rec key={each} text={each} max={400} />)}</div> : null}
       {data.notes.length > 0 ? <details className="notice"><summary>{counted(data.notes.length, "note")}</summary>{data.notes.map((each) => <div key={each}><Rec text={each} max={400} /></div>)}</details> : null}
-      <Panel title={counted(data.rows.length, "rule")} end={<><span className="hint">{count(data.budget.per_hour)} alerts an hour each, and the first {data.budget.per_entity_first} of each entity</span><input className="input" type="search" aria-label="Find a rule" placeholder="Find…" value={q} onChange={(event) => setQ(event.target.value)} /></>} flush>
+      <Cut of={data.truncated} what="counts of the newest detections" so="hits of 30 days are too low" then="follow a rule to its detections" />
+      <Panel title={counted(data.rows.length, "rule")} end={<><span className="hint nowrap">{count(data.budget.per_hour)} alerts an hour each, and the first {data.budget.per_entity_first} of each entity</span><input className="input find-rule" type="search" aria-label="Find a rule" placeholder="Find…" value={q} onChange={(event) => setQ(event.target.value)} /></>} flush>
         <div className="rules-table">
           {rows.length === 0 ? <Empty icon="filter" title="No such rule" /> : <DataTable label="Rules" rows={rows} columns={COLUMNS} rowKey={(row) => row.id} active={at.rule ?? null} onActive={(row) => change({ rule: row.id })} keys={at.rule === undefined} />}
         </div>
@@ -48,6 +50,7 @@ function One({ id, onClose }: { id: string; onClose: () => void }) {
     <Dialog title={<Rec text={data?.title ?? id} />} onClose={onClose} className="wide" foot={data ? <Link to="/detections" search={{ rule: data.id, state: "all", range: "30d" } as never} className="btn">{counted(data.hits_30d, "detection")} in 30 days</Link> : null}>
       {error ? <Problem error={error} /> : isPending ? <Loading /> : (
         <>
+          <Cut of={data.truncated} what="counts of the newest detections" so="hits of 30 days are too low" then="follow the rule to its detections" />
           {data.description ? <p className="soft"><Rec text={data.description} max={2000} /></p> : null}
           <dl className="facts">
             <dt>Level</dt><dd><Sev of={data.level} /></dd>

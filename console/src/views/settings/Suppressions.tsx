@@ -3,6 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { api, take } from "../../api/client";
 import { useMay } from "../../api/session";
 import { count } from "../../lib/units";
+import { Cut } from "../../ui/list";
 import { Badge, Empty, Loading, Panel, Problem, useSay } from "../../ui/parts";
 import { Rec, When } from "../../ui/text";
 
@@ -23,6 +24,7 @@ export function SuppressionList() {
         <Empty icon="mute" title="Nothing is suppressed">An analyst suppresses detections similar to the one that is open in Detections: with an owner, a reason and an end.</Empty>
       ) : (
         <div className="panel-body scroll-x">
+          <Cut of={data.truncated} what="counts of the newest detections" so="what is said to be covered is too low" then="follow a rule to its detections" />
           <table className="plain-table">
             <thead><tr><th>Rule</th><th>About</th><th>Why</th><th>Owner</th><th>Until</th><th className="right">Covered</th><th><span className="unseen">Actions</span></th></tr></thead>
             <tbody>
@@ -33,7 +35,7 @@ export function SuppressionList() {
                   <td><Rec text={row.reason} max={200} /></td><td><Rec text={row.owner} /></td>
                   <td className="nowrap">{row.is_over ? <Badge>over</Badge> : null} <When time={row.expires} how="second" /></td>
                   <td className="num right">{row.detections === null || row.detections === undefined ? "–" : count(row.detections)}</td>
-                  <td className="right">{mayTriage && !row.is_over ? <button type="button" className="btn tiny" disabled={end.isPending} onClick={() => end.mutate(row.id)}>End it</button> : null}</td>
+                  <td className="right">{mayTriage && !row.is_over ? <button type="button" className="btn tiny" disabled={end.isPending} onClick={() => end.mutate(row.id)}>End it<span className="unseen">: <Rec text={row.rule} /> {row.entity ? <Rec text={row.entity.name} /> : "anybody"}</span></button> : null}</td>
                 </tr>
               ))}
             </tbody>

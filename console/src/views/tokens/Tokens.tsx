@@ -3,7 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { api, take, type Schema } from "../../api/client";
 import { useAt, useRange } from "../../lib/at";
-import { count, counted, share, short } from "../../lib/units";
+import { column, count, counted, share, short } from "../../lib/units";
 import { Legend, Spark, TimeChart } from "../../ui/chart";
 import { Choice, Empty, Loading, PageHead, Panel, Problem } from "../../ui/parts";
 import { Rec } from "../../ui/text";
@@ -65,9 +65,9 @@ function Usage({ data, by }: { data: Schema<"Tokens">; by: By }) {
               {rows.map((row) => (
                 <tr key={row.isOthers ? "others of the list" : `by ${row.name}`}>
                   <td>{row.isOthers ? <span className="faint">all others</span> : row.name === "" ? <span className="faint">nobody is named</span> : <Link to="/entity" search={{ kind: by, name: row.name } as never}><Rec text={row.name} /></Link>}</td>
-                  <td className="num right strong" title={count(tokensOf(row))}>{short(tokensOf(row))}</td>
+                  <td className="num right strong" title={count(tokensOf(row))}>{column(tokensOf(row))}</td>
                   <td><span className="row"><span className="bar-line grow"><i style={{ width: `${(tokensOf(row) / Math.max(all, 1)) * 100}%` }} /></span><span className="num small soft share-no">{share(tokensOf(row), all)}</span></span></td>
-                  <td className="num right">{short(row.input_tokens)}</td><td className="num right">{short(row.output_tokens)}</td><td className="num right">{short(row.calls)}</td>
+                  <td className="num right">{column(row.input_tokens)}</td><td className="num right">{column(row.output_tokens)}</td><td className="num right">{column(row.calls)}</td>
                   {hasCost ? <td className="num right">{row.cost === null || row.cost === undefined ? "–" : dollars.format(row.cost)}</td> : null}
                   <td><Spark values={row.over_time.map(tokensOf)} label={`Tokens over time: ${counted(tokensOf(row), "token")}`} /></td>
                 </tr>

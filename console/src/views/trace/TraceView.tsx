@@ -3,10 +3,11 @@ import { useEffect, useMemo } from "react";
 import { ApiProblem } from "../../api/problem";
 import { useMay } from "../../api/session";
 import { useAt } from "../../lib/at";
-import { useShortcuts } from "../../lib/shortcuts";
+import { bind, useShortcuts } from "../../lib/shortcuts";
 import { duration } from "../../lib/time";
 import { count, counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
+import { Cut } from "../../ui/list";
 import { Choice, Empty, Grade, Loading, Problem, Sev, SEVERITIES } from "../../ui/parts";
 import { Reveal } from "../../ui/reveal";
 import { useReason } from "../../lib/reasons";
@@ -38,14 +39,14 @@ export function TraceView() {
   const steps = useMemo(() => stepsOf(chosen, data?.events ?? []), [chosen, data]);
   const event = data?.events.find((each) => each.event_id === at.event);
   useShortcuts([
-    { keys: "1", group: "Trace", says: "conversation", run: () => change({ view: undefined }) },
-    { keys: "2", group: "Trace", says: "waterfall", run: () => change({ view: "waterfall" }) },
-    { keys: "3", group: "Trace", says: "flow", run: () => change({ view: "flow" }) },
-    { keys: "n", group: "Trace", says: "next detection", run: () => {
+    bind("conversation", () => change({ view: undefined })),
+    bind("waterfall", () => change({ view: "waterfall" })),
+    bind("flow", () => change({ view: "flow" })),
+    bind("nextDetection", () => {
       const next = detections[(detections.findIndex((each) => each.detection_id === at.detection) + 1) % Math.max(detections.length, 1)];
       if (next) change({ detection: next.detection_id });
-    } },
-    { keys: "Escape", group: "Trace", says: "choose nothing", run: () => change({ event: undefined, detection: undefined }) },
+    }),
+    bind("unchoose", () => change({ event: undefined, detection: undefined })),
   ]);
 
   // Where one is led: the first step of the detection that is chosen.
@@ -73,6 +74,7 @@ export function TraceView() {
           <Choice label="View" value={view} options={VIEWS} onChoose={(value) => change({ view: value === "conversation" ? undefined : value })} />
         </>
       } />
+      <Cut of={data.truncated} what={`the first ${counted(data.events.length, "event")} of it`} then="search the events of this session, in a range of time" />
       {isWithheld && (reason === null || !mayRead) ? <Reveal what="what was said" mayRead={mayRead} onReveal={setReason} /> : null}
       <div className="fill trace-body">
         <div className="trace-main">
@@ -138,7 +140,6 @@ function Head({ trace, id, end }: { trace: Trace; id: string; end: React.ReactNo
           <span className="num">{counted(trace.events.length, "event")}</span>
           {tokens > 0 ? <span className="num">{counted(tokens, "token")}</span> : null}
         </div>
-        {trace.truncated ? <p className="c-medium">This trace is longer than what is shown: its beginning is here.</p> : null}
       </div>
       <div className="row-wrap">{end}</div>
     </div>
