@@ -37,7 +37,7 @@ const SIMILAR_MAX: usize = 50;
 /// Detections that can be changed at once.
 const TRIAGED_MAX: usize = 1_000;
 
-/// Detections, newest first.
+/// Detections, those that were recorded last first.
 #[utoipa::path(
     get,
     path = "/api/detections",
@@ -291,7 +291,7 @@ struct Groups {
 }
 
 impl Groups {
-    /// Adds a detection that is older than all before it.
+    /// Adds a detection that was recorded before all that came before it here.
     fn add(&mut self, row: DetectionRow) {
         self.detections += 1;
         let detection = &row.detection;
@@ -307,8 +307,8 @@ impl Groups {
                 count: 0,
                 open: 0,
                 severities: Severities::default(),
-                first: detection.time.clone(),
-                last: detection.time.clone(),
+                first: detection.observed.clone(),
+                last: detection.observed.clone(),
                 rules: Vec::new(),
                 techniques: Vec::new(),
                 users: Vec::new(),
@@ -319,7 +319,7 @@ impl Groups {
         group.count += 1;
         group.open += u64::from(row.state == store::State::Open);
         group.severities.add(&detection.severity);
-        group.first.clone_from(&detection.time);
+        group.first.clone_from(&detection.observed);
         for (names, name) in [
             (&mut group.rules, &detection.rule),
             (&mut group.techniques, &detection.technique),
@@ -384,8 +384,10 @@ mod tests {
         let detection = DetectionRecord {
             detection_id: id.to_string(),
             seq: id,
-            time: format!("2026-01-01T00:00:{id:02}.000000Z"),
-            observed: String::new(),
+            // Their source says that all happened at once.
+            time: "2026-01-01T00:00:00.000000Z".to_owned(),
+            observed: format!("2026-01-01T00:00:{id:02}.000000Z"),
+            late_s: None,
             rule: Some(rule.to_owned()),
             title: String::new(),
             technique: None,

@@ -40,9 +40,9 @@ pub(crate) struct DetectionsQuery {
     pub(crate) assignee: Option<String>,
     /// With this `correlation`.
     pub(crate) correlation: Option<String>,
-    /// From this time on (RFC 3339).
+    /// Recorded from this time on, by Watchkeeper's clock (RFC 3339).
     pub(crate) since: Option<String>,
-    /// Before this time.
+    /// Recorded before this time.
     pub(crate) until: Option<String>,
     /// With this in the title, the rule's id or the names of those involved.
     pub(crate) q: Option<String>,
@@ -82,9 +82,9 @@ pub(crate) struct DetectionGroup {
     pub(crate) open: u64,
     /// Of each severity.
     pub(crate) severities: Severities,
-    /// The oldest (RFC 3339).
+    /// When the first one was recorded, by Watchkeeper's clock (RFC 3339).
     pub(crate) first: String,
-    /// The newest.
+    /// When the last one was.
     pub(crate) last: String,
     /// Rules, at most 16.
     pub(crate) rules: Vec<String>,
