@@ -1,13 +1,12 @@
 //! Detections and what people make of them.
 
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use event::{Event, Kind, attr};
+use event::{Event, Key, Kind, Value, attr};
 use store::{DetectionFilter, DetectionRow, Marks as _, QueryError, Severities, without_values};
 
 use super::events::PAGE_ROWS;
@@ -19,7 +18,7 @@ use super::types::{
 use crate::http_api::openapi::Refused;
 use crate::http_api::{Api, ApiError, Body, Caller, Query};
 use crate::node::internal;
-use crate::triage::TriagePatch;
+use crate::triage::{TriagePatch, state_name};
 
 /// Detections that are put together for one answer.
 const GROUPED_MAX: u64 = 100_000;
@@ -36,6 +35,9 @@ const SIMILAR_MAX: usize = 50;
 
 /// Detections that can be changed at once.
 const TRIAGED_MAX: usize = 1_000;
+
+/// Where an event has the ids of the detections that were changed at once, where they are several.
+const TRIAGED: Key = Key::of("watchkeeper.triage.detections");
 
 /// Detections, those that were recorded last first.
 #[utoipa::path(
@@ -221,11 +223,10 @@ async fn triaged(api: &Arc<Api>, caller: &Caller, ids: Vec<String>, patch: Triag
     let patch = checked.map_err(ApiError::stopped)??;
     let marks = api.triage.clone();
     let before = {
-        let ids: BTreeSet<String> = ids.into_iter().collect();
+        let ids: BTreeSet<String> = ids.into_iter().map(|id| id.trim().to_ascii_lowercase()).collect();
         api.read(move |reader| ids.iter().map(|id| reader.detection(id, &*marks)).collect::<Result<Vec<_>, _>>()).await?
     };
-    let events = before.iter().map(|row| triage_event(caller, row, &patch)).collect();
-    if !api.record(events).await {
+    if !api.record(vec![triage_event(caller, &before, &patch)]).await {
         return Err(ApiError::stopped("what changes is recorded first, and the record cannot be written"));
     }
     let ids: Vec<String> = before.iter().map(|row| row.detection.detection_id.clone()).collect();
@@ -239,14 +240,30 @@ async fn triaged(api: &Arc<Api>, caller: &Caller, ids: Vec<String>, patch: Triag
     Ok(before.into_iter().map(now).collect())
 }
 
-/// That somebody changed a detection: what it was, and what it is since then.
-fn triage_event(caller: &Caller, row: &DetectionRow, patch: &TriagePatch) -> Event<String> {
+/// That somebody changed detections: what they were, and what they are since then. One event, however many they are: what is said of all of them
+/// stands in the record once.
+fn triage_event(caller: &Caller, rows: &[DetectionRow], patch: &TriagePatch) -> Event<String> {
     let mut event = internal(Kind::Admin, "detection.triage");
     caller.asker.sign(&mut event);
     event.set(attr::EVENT_ACTION, "update");
-    event.set(attr::ADMIN_OBJECT, format!("detection {}", row.detection.detection_id).as_str());
     event.set(attr::EVENT_OUTCOME, "success");
-    let before = serde_json::json!({ "state": row.state, "assignee": row.assignee });
+    let ids = rows.iter().map(|row| row.detection.detection_id.as_str());
+    let before = if let [row] = rows {
+        event.set(attr::ADMIN_OBJECT, format!("detection {}", row.detection.detection_id).as_str());
+        serde_json::json!({ "state": row.state, "assignee": row.assignee })
+    } else {
+        event.set(attr::ADMIN_OBJECT, format!("{} detections", rows.len()).as_str());
+        event.set(TRIAGED, Value::List(ids.map(Value::from).collect()));
+        let mut alike: BTreeMap<(&str, Option<&str>), Vec<&str>> = BTreeMap::new();
+        for row in rows {
+            let was = (state_name(row.state), row.assignee.as_deref());
+            alike.entry(was).or_default().push(&row.detection.detection_id);
+        }
+        let group = |((state, assignee), detections): ((&str, Option<&str>), Vec<&str>)| {
+            serde_json::json!({ "state": state, "assignee": assignee, "detections": detections })
+        };
+        alike.into_iter().map(group).collect()
+    };
     event.set(attr::ADMIN_BEFORE, before.to_string().as_str());
     event.set(attr::ADMIN_AFTER, serde_json::to_string(patch).unwrap_or_default().as_str());
     event
@@ -422,6 +439,31 @@ mod tests {
         let group = &groups.rows[0];
         assert_eq!((group.rules.len(), group.users.len(), group.severities.high, group.open), (2, 2, 2, 3));
         assert!(group.first < group.last);
+    }
+
+    #[test]
+    fn what_is_said_of_many_detections_stands_in_the_record_once() {
+        let who = crate::asker::Who::Key { id: "key_1".to_owned(), name: "laptop".to_owned() };
+        let caller = Caller::of_tests(who, crate::access::Role::Analyst);
+        let note = "the same campaign as yesterday ".repeat(200);
+        let patch = TriagePatch { state: Some(State::Acknowledged), note: Some(note.clone()), ..TriagePatch::default() };
+        let mut rows: Vec<DetectionRow> =
+            (0..TRIAGED_MAX as u64).map(|n| row(n, "a", "low", "u1", None)).collect();
+        rows[7].assignee = Some("ann".to_owned());
+        let told = serde_json::to_string(&triage_event(&caller, &rows, &patch)).unwrap();
+        assert_eq!(told.matches(note.trim()).count(), 1);
+        assert!(told.len() < 64 * 1024, "{}", told.len());
+        let event = triage_event(&caller, &rows, &patch);
+        let text = |key| event.attributes.get(&key).and_then(Value::as_text).cloned().unwrap_or_default();
+        assert_eq!(text(attr::ADMIN_OBJECT), "1000 detections");
+        let before: serde_json::Value = serde_json::from_str(&text(attr::ADMIN_BEFORE)).unwrap();
+        assert_eq!((before.as_array().unwrap().len(), &before[1]["assignee"], &before[1]["detections"]), (2, &"ann".into(), &serde_json::json!(["7"])));
+        assert!(matches!(event.attributes.get(&TRIAGED), Some(Value::List(ids)) if ids.len() == TRIAGED_MAX));
+        // Of one it is as it always was.
+        let event = triage_event(&caller, &rows[7..8], &patch);
+        let text = |key| event.attributes.get(&key).and_then(Value::as_text).cloned().unwrap_or_default();
+        assert_eq!((text(attr::ADMIN_OBJECT), text(attr::ADMIN_BEFORE)), ("detection 7".to_owned(), r#"{"assignee":"ann","state":"open"}"#.to_owned()));
+        assert!(!event.attributes.contains_key(&TRIAGED));
     }
 
     #[test]
