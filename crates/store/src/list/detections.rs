@@ -427,13 +427,6 @@ pub(super) fn evidence(attributes: &str) -> Shown {
     Shown { evidence, events, rule_digest, techniques, runbook }
 }
 
-/// Evidence without what it quotes. Numbers stay: counts and measures say nothing of what was said.
-#[must_use]
-pub fn without_values(evidence: Vec<DetectionEvidence>) -> Vec<DetectionEvidence> {
-    let is_number = |value: &String| value.trim_matches('"').parse::<f64>().is_ok();
-    evidence.into_iter().map(|one| DetectionEvidence { value: one.value.clone().filter(is_number), ..one }).collect()
-}
-
 /// A statement for one partition: along which index, between which bounds, and which of the rows there pass.
 struct Asked {
     index: &'static str,

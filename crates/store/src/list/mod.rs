@@ -8,25 +8,28 @@ mod detections;
 mod entities;
 mod events;
 mod insights;
+mod measures;
 mod merge;
 mod models;
 mod overview;
 mod risk;
 mod sessions;
+mod shown;
 mod usage;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use detections::{
-    DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, Marked, Marks, Severities, Shown, State, without_values,
+    DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, Marked, Marks, Severities, Shown, State,
 };
 pub use entities::{Entities, EntityDetail, EntityInsight, EntityKind, EntityPage, EntityRisk, EntityRow};
-pub(crate) use events::shown;
 pub use events::{EventDetail, EventFilter, EventFinding, EventPiece, EventRow};
+pub use measures::without_values;
 pub use models::{ModelEvaluation, ModelPoint, ModelRow};
 pub use overview::{Bucket, Buckets, Totals};
 pub use sessions::{SessionFilter, SessionRow};
+pub(crate) use shown::shown;
 pub use usage::{Usage, UsageBy, UsagePoint, UsageRow};
 
 /// Most rows of a page.
