@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::cursor::Cursor;
 use super::merge::{Arm, Looked, each, merge};
-use super::{PAGE_ROWS_MAX, Page};
+use super::{Grade, PAGE_ROWS_MAX, Page, Severity};
 use crate::attached::{Attached, Reader};
 use crate::error::QueryError;
 use crate::rollups::{SEVERITIES, severity_code};
@@ -74,11 +74,13 @@ pub struct DetectionRecord {
     pub technique: Option<String>,
     /// Its name.
     pub technique_name: Option<String>,
-    /// How bad: `informational`, `low`, `medium`, `high` or `critical`.
+    /// How bad.
+    #[schema(value_type = Severity)]
     pub severity: String,
     /// How sure, 0 to 1.
     pub confidence: Option<f64>,
-    /// Of an injection: `seen`, `acted_on` or `reached`.
+    /// Of an injection: how far it got.
+    #[schema(value_type = Option<Grade>)]
     pub grade: Option<String>,
     /// The session.
     pub session_id: Option<String>,
@@ -490,7 +492,7 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<DetectionRecord> {
         technique: row.get(6)?,
         severity: severity(row.get(7)?).to_owned(),
         confidence: row.get(8)?,
-        grade: row.get(9)?,
+        grade: row.get::<_, Option<String>>(9)?.filter(|grade| Grade::known(grade)),
         tool: row.get(15)?,
         technique_name: row.get(16)?,
         correlation: correlation.unwrap_or_else(|| format!("detection:{detection_id}")),

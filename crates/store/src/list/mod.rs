@@ -16,6 +16,7 @@ mod risk;
 mod sessions;
 mod shown;
 mod usage;
+mod words;
 
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -31,6 +32,9 @@ pub use overview::{Bucket, Buckets, Totals};
 pub use sessions::{SessionFilter, SessionRow};
 pub(crate) use shown::shown;
 pub use usage::{Usage, UsageBy, UsagePoint, UsageRow};
+pub use words::{
+    ActionWord, DirectionWord, EdgeWord, Grade, KindWord, PhaseWord, Severity, StatusWord, TraceIdWord, VerdictWord,
+};
 
 /// Most rows of a page.
 pub const PAGE_ROWS_MAX: usize = 500;

@@ -10,10 +10,9 @@ use event::{Event, Key, Kind, Value, attr};
 use store::{DetectionFilter, DetectionRow, Marks as _, QueryError, Severities, without_values};
 
 use super::events::PAGE_ROWS;
-use super::span::time_ns;
 use super::types::{
-    DetectionDetail, DetectionGroup, DetectionGroups, DetectionsQuery, GroupBy, ReadQuery, SimilarDetection, SimilarDetections,
-    TriageAnswer, TriageRequest,
+    DetectionDetail, DetectionGroup, DetectionGroups, DetectionsQuery, GroupBy, GroupsQuery, ReadQuery, SimilarDetection,
+    SimilarDetections, TriageAnswer, TriageRequest,
 };
 use crate::http_api::openapi::Refused;
 use crate::http_api::{Api, ApiError, Body, Caller, Query};
@@ -50,11 +49,8 @@ const TRIAGED: Key = Key::of("watchkeeper.triage.detections");
     description = "Role: auditor.",
 )]
 pub(super) async fn detections(State(api): State<Arc<Api>>, Query(query): Query<DetectionsQuery>) -> Result<Response, ApiError> {
-    if query.by.is_some() {
-        return Err(ApiError::bad_request("by: it goes with /api/detections/groups"));
-    }
     let (limit, cursor) = (query.limit.unwrap_or(PAGE_ROWS), query.cursor.clone());
-    let (filter, triage) = (filter(query)?, api.triage.clone());
+    let (filter, triage) = (query.filter()?, api.triage.clone());
     Ok(Json(api.read(move |reader| reader.detections(&filter, &*triage, limit, cursor.as_deref())).await?).into_response())
 }
 
@@ -64,18 +60,13 @@ pub(super) async fn detections(State(api): State<Arc<Api>>, Query(query): Query<
     path = "/api/detections/groups",
     operation_id = "groups",
     tag = "detections",
-    params(DetectionsQuery),
+    params(GroupsQuery),
     responses((status = 200, body = DetectionGroups), Refused),
     description = "Role: auditor.",
 )]
-pub(super) async fn groups(State(api): State<Arc<Api>>, Query(query): Query<DetectionsQuery>) -> Result<Response, ApiError> {
-    for (name, is_given) in [("limit", query.limit.is_some()), ("cursor", query.cursor.is_some())] {
-        if is_given {
-            return Err(ApiError::bad_request(format!("{name}: it goes with /api/detections; groups come in one answer")));
-        }
-    }
+pub(super) async fn groups(State(api): State<Arc<Api>>, Query(query): Query<GroupsQuery>) -> Result<Response, ApiError> {
     let by = query.by.unwrap_or(GroupBy::Correlation);
-    let (filter, triage) = (filter(query)?, api.triage.clone());
+    let (filter, triage) = (query.filter()?, api.triage.clone());
     let grouped = api.read(move |reader| {
         let mut groups = Groups { by, places: HashMap::new(), rows: Vec::new(), detections: 0 };
         let mut is_whole = reader.each_detection(&filter, &*triage, &mut |row| {
@@ -259,44 +250,12 @@ fn triage_event(caller: &Caller, rows: &[DetectionRow], patch: &TriagePatch) -> 
             let was = (state_name(row.state), row.assignee.as_deref());
             alike.entry(was).or_default().push(&row.detection.detection_id);
         }
-        let group = |((state, assignee), detections): ((&str, Option<&str>), Vec<&str>)| {
-            serde_json::json!({ "state": state, "assignee": assignee, "detections": detections })
-        };
+        let group = |((state, assignee), detections): ((&str, Option<&str>), Vec<&str>)| serde_json::json!({ "state": state, "assignee": assignee, "detections": detections });
         alike.into_iter().map(group).collect()
     };
     event.set(attr::ADMIN_BEFORE, before.to_string().as_str());
     event.set(attr::ADMIN_AFTER, serde_json::to_string(patch).unwrap_or_default().as_str());
     event
-}
-
-/// The filter of a request.
-fn filter(query: DetectionsQuery) -> Result<DetectionFilter, ApiError> {
-    let states =
-        query.state.iter().flat_map(|states| states.split(',')).filter(|state| !state.is_empty()).map(|state| match state {
-            "open" => Ok(store::State::Open),
-            "acknowledged" => Ok(store::State::Acknowledged),
-            "closed" => Ok(store::State::Closed),
-            _ => Err(ApiError::bad_request(format!("state: {state:?} is none of open, acknowledged, closed"))),
-        });
-    Ok(DetectionFilter {
-        since_ns: time_ns("since", query.since.as_deref())?,
-        until_ns: time_ns("until", query.until.as_deref())?,
-        states: states.collect::<Result<_, _>>()?,
-        severity: query.severity,
-        rule: query.rule,
-        technique: query.technique,
-        user: query.user,
-        session: query.session,
-        application: query.application,
-        agent: query.agent,
-        tool: query.tool,
-        model: query.model,
-        grade: query.grade,
-        assignee: query.assignee,
-        correlation: query.correlation,
-        q: query.q,
-        with_suppressed: query.suppressed.unwrap_or(false),
-    })
 }
 
 /// Detections, put together.
@@ -447,8 +406,7 @@ mod tests {
         let caller = Caller::of_tests(who, crate::access::Role::Analyst);
         let note = "the same campaign as yesterday ".repeat(200);
         let patch = TriagePatch { state: Some(State::Acknowledged), note: Some(note.clone()), ..TriagePatch::default() };
-        let mut rows: Vec<DetectionRow> =
-            (0..TRIAGED_MAX as u64).map(|n| row(n, "a", "low", "u1", None)).collect();
+        let mut rows: Vec<DetectionRow> = (0..TRIAGED_MAX as u64).map(|n| row(n, "a", "low", "u1", None)).collect();
         rows[7].assignee = Some("ann".to_owned());
         let told = serde_json::to_string(&triage_event(&caller, &rows, &patch)).unwrap();
         assert_eq!(told.matches(note.trim()).count(), 1);
@@ -457,12 +415,18 @@ mod tests {
         let text = |key| event.attributes.get(&key).and_then(Value::as_text).cloned().unwrap_or_default();
         assert_eq!(text(attr::ADMIN_OBJECT), "1000 detections");
         let before: serde_json::Value = serde_json::from_str(&text(attr::ADMIN_BEFORE)).unwrap();
-        assert_eq!((before.as_array().unwrap().len(), &before[1]["assignee"], &before[1]["detections"]), (2, &"ann".into(), &serde_json::json!(["7"])));
+        assert_eq!(
+            (before.as_array().unwrap().len(), &before[1]["assignee"], &before[1]["detections"]),
+            (2, &"ann".into(), &serde_json::json!(["7"]))
+        );
         assert!(matches!(event.attributes.get(&TRIAGED), Some(Value::List(ids)) if ids.len() == TRIAGED_MAX));
         // Of one it is as it always was.
         let event = triage_event(&caller, &rows[7..8], &patch);
         let text = |key| event.attributes.get(&key).and_then(Value::as_text).cloned().unwrap_or_default();
-        assert_eq!((text(attr::ADMIN_OBJECT), text(attr::ADMIN_BEFORE)), ("detection 7".to_owned(), r#"{"assignee":"ann","state":"open"}"#.to_owned()));
+        assert_eq!(
+            (text(attr::ADMIN_OBJECT), text(attr::ADMIN_BEFORE)),
+            ("detection 7".to_owned(), r#"{"assignee":"ann","state":"open"}"#.to_owned())
+        );
         assert!(!event.attributes.contains_key(&TRIAGED));
     }
 
