@@ -4,18 +4,34 @@
 //! Time is the source's. A clock that lies makes rows of its own, at most one for each event.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 
 use event::{Key, Kind, Phase, Status, attr};
-use rusqlite::{Connection, Result, params};
+use rusqlite::{Connection, Result, ToSql, params};
 
-use crate::list::EntityKind;
+use crate::list::{EntityKind, UsageBy};
 use crate::row::{EventRow, is_joined, output_class};
 
 /// Length of a row of `minutes`.
 pub(crate) const MINUTE_NS: i64 = 60_000_000_000;
 
 /// Length of a row of `usage`, `latencies` and `outputs`: they name users and models, so that there are more of them.
-pub(crate) const SLOT_NS: i64 = 5 * MINUTE_NS;
+const SLOT_S: i64 = 300;
+
+/// Length of the rows that count the same once more: a view of a day reads a sixth.
+const LONG_SLOT_S: i64 = 1_800;
+
+const SECOND_NS: i64 = 1_000_000_000;
+
+/// The length of the rows to read for buckets of this length, in seconds.
+pub(crate) fn slot_seconds(bucket_ns: i64) -> i64 {
+    if bucket_ns % (LONG_SLOT_S * SECOND_NS) == 0 { LONG_SLOT_S } else { SLOT_S }
+}
+
+/// The beginning of the row of `seconds` that a time belongs to.
+fn slot_of(time_ns: i64, seconds: i64) -> i64 {
+    time_ns - time_ns.rem_euclid(seconds * SECOND_NS)
+}
 
 /// Steps of the histogram of latencies for each doubling: 9 % each.
 const STEPS_PER_DOUBLING: f64 = 8.0;
@@ -43,17 +59,16 @@ struct Minute {
     output_tokens: i64,
 }
 
-#[derive(Debug, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct UsageKey {
     slot: i64,
-    user: String,
-    application: String,
-    agent: String,
+    by: UsageBy,
+    name: String,
+    /// Of a model.
     provider: String,
-    model: String,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Usage {
     calls: i64,
     errors: i64,
@@ -70,6 +85,20 @@ struct Seen {
     first_ns: i64,
     last_ns: i64,
     events: i64,
+}
+
+impl Usage {
+    fn add(&mut self, other: &Self) {
+        let Self { calls, errors, refusals, input_tokens, output_tokens, cached_tokens, cost, costed } = other;
+        self.calls += calls;
+        self.errors += errors;
+        self.refusals += refusals;
+        self.input_tokens = self.input_tokens.saturating_add(*input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(*output_tokens);
+        self.cached_tokens = self.cached_tokens.saturating_add(*cached_tokens);
+        self.cost += cost;
+        self.costed += costed;
+    }
 }
 
 impl Rollups {
@@ -98,31 +127,30 @@ impl Rollups {
     }
 
     fn add_call(&mut self, row: &EventRow<'_>, input: i64, output: i64) {
-        let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-        let slot = row.time_ns - row.time_ns.rem_euclid(SLOT_NS);
+        let slot = slot_of(row.time_ns, SLOT_S);
         let model = row.model().map(std::borrow::Cow::into_owned).unwrap_or_default();
         let class = output_class(row.event);
-        let key = UsageKey {
-            slot,
-            user: text(row.user()),
-            application: text(row.application()),
-            agent: text(row.agent()),
-            provider: row.text(&attr::GEN_AI_PROVIDER_NAME).map(std::borrow::Cow::into_owned).unwrap_or_default(),
-            model: model.clone(),
-        };
-        let usage = self.usage.entry(key).or_default();
-        usage.calls += 1;
-        usage.errors += i64::from(row.event.status == Status::Error);
-        usage.refusals += i64::from(class == Some("refusal"));
-        usage.input_tokens = usage.input_tokens.saturating_add(input);
-        usage.output_tokens = usage.output_tokens.saturating_add(output);
-        let cached = row.int(&attr::GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS).unwrap_or(0).max(0);
-        usage.cached_tokens = usage.cached_tokens.saturating_add(cached);
         // The name is not in the conventions yet, so that some sources' stands among what no dialect knows.
         let unmapped = || row.event.unmapped.get(COST.as_str()).and_then(event::Value::as_f64);
-        if let Some(cost) = row.real(&COST).or_else(unmapped).filter(|cost| (0.0..COST_MAX).contains(cost)) {
-            usage.cost += cost;
-            usage.costed += 1;
+        let cost = row.real(&COST).or_else(unmapped).filter(|cost| (0.0..COST_MAX).contains(cost));
+        let usage = Usage {
+            calls: 1,
+            errors: i64::from(row.event.status == Status::Error),
+            refusals: i64::from(class == Some("refusal")),
+            input_tokens: input,
+            output_tokens: output,
+            cached_tokens: row.int(&attr::GEN_AI_USAGE_CACHE_READ_INPUT_TOKENS).unwrap_or(0).max(0),
+            cost: cost.unwrap_or_default(),
+            costed: i64::from(cost.is_some()),
+        };
+        let provider = row.text(&attr::GEN_AI_PROVIDER_NAME).map(std::borrow::Cow::into_owned).unwrap_or_default();
+        for (by, name, provider) in [
+            (UsageBy::User, row.user().unwrap_or_default(), String::new()),
+            (UsageBy::Model, model.as_str(), provider),
+            (UsageBy::Application, row.application().unwrap_or_default(), String::new()),
+            (UsageBy::Agent, row.agent().unwrap_or_default(), String::new()),
+        ] {
+            self.usage.entry(UsageKey { slot, by, name: name.to_owned(), provider }).or_default().add(&usage);
         }
         if let Some(class) = class {
             *self.outputs.entry((slot, model.clone(), class)).or_default() += 1;
@@ -164,43 +192,9 @@ impl Rollups {
         for ((minute, kind), Minute { events, finished, errors, input_tokens, output_tokens }) in self.minutes.drain() {
             statement.execute(params![minute, kind, events, finished, errors, input_tokens, output_tokens])?;
         }
-        let mut statement = connection.prepare_cached(
-            "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)
-             ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, errors = errors + excluded.errors,
-               refusals = refusals + excluded.refusals, input_tokens = input_tokens + excluded.input_tokens,
-               output_tokens = output_tokens + excluded.output_tokens, cached_tokens = cached_tokens + excluded.cached_tokens,
-               cost = cost + excluded.cost, costed = costed + excluded.costed",
-        )?;
-        for (key, usage) in self.usage.drain() {
-            let Usage { calls, errors, refusals, input_tokens, output_tokens, cached_tokens, cost, costed } = usage;
-            statement.execute(params![
-                key.slot,
-                key.user,
-                key.application,
-                key.agent,
-                key.provider,
-                key.model,
-                calls,
-                errors,
-                refusals,
-                input_tokens,
-                output_tokens,
-                cached_tokens,
-                cost,
-                costed
-            ])?;
-        }
-        let counted = |table: &str| {
-            format!("INSERT INTO {table} VALUES (?1, ?2, ?3, ?4) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls")
-        };
-        let mut statement = connection.prepare_cached(&counted("latencies"))?;
-        for ((slot, model, step), calls) in self.latencies.drain() {
-            statement.execute(params![slot, model, step, calls])?;
-        }
-        let mut statement = connection.prepare_cached(&counted("outputs"))?;
-        for ((slot, model, class), calls) in self.outputs.drain() {
-            statement.execute(params![slot, model, class, calls])?;
-        }
+        self.flush_usage(connection)?;
+        flush_counts(connection, "latencies", &mut self.latencies)?;
+        flush_counts(connection, "outputs", &mut self.outputs)?;
         let mut statement = connection.prepare_cached(
             "INSERT INTO entities VALUES (?1, ?2, ?3, ?4, ?5)
              ON CONFLICT DO UPDATE SET first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns),
@@ -215,6 +209,65 @@ impl Rollups {
         }
         Ok(())
     }
+}
+
+impl Rollups {
+    fn flush_usage(&mut self, connection: &Connection) -> Result<()> {
+        let mut statement = connection.prepare_cached(
+            "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+             ON CONFLICT DO UPDATE SET calls = calls + excluded.calls, errors = errors + excluded.errors,
+               refusals = refusals + excluded.refusals, input_tokens = input_tokens + excluded.input_tokens,
+               output_tokens = output_tokens + excluded.output_tokens, cached_tokens = cached_tokens + excluded.cached_tokens,
+               cost = cost + excluded.cost, costed = costed + excluded.costed",
+        )?;
+        let mut write = |seconds: i64, key: &UsageKey, usage: &Usage| {
+            let UsageKey { slot, by, name, provider } = key;
+            let Usage { calls, errors, refusals, input_tokens, output_tokens, cached_tokens, cost, costed } = usage;
+            statement
+                .execute(params![
+                    seconds,
+                    by.code(),
+                    slot,
+                    name,
+                    provider,
+                    calls,
+                    errors,
+                    refusals,
+                    input_tokens,
+                    output_tokens,
+                    cached_tokens,
+                    cost,
+                    costed
+                ])
+                .map(drop)
+        };
+        let mut long: HashMap<UsageKey, Usage> = HashMap::new();
+        for (key, usage) in self.usage.drain() {
+            write(SLOT_S, &key, &usage)?;
+            let slot = slot_of(key.slot, LONG_SLOT_S);
+            long.entry(UsageKey { slot, ..key }).or_default().add(&usage);
+        }
+        long.iter().try_for_each(|(key, usage)| write(LONG_SLOT_S, key, usage))
+    }
+}
+
+/// Writes counts of models by something: at which slot, of which model, of what, how many.
+fn flush_counts<T: ToSql + Eq + Hash>(
+    connection: &Connection,
+    table: &str,
+    counts: &mut HashMap<(i64, String, T), i64>,
+) -> Result<()> {
+    let sql = format!("INSERT INTO {table} VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET calls = calls + excluded.calls");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut long: HashMap<(i64, String, T), i64> = HashMap::new();
+    for ((slot, model, of), calls) in counts.drain() {
+        statement.execute(params![SLOT_S, slot, model, of, calls])?;
+        *long.entry((slot_of(slot, LONG_SLOT_S), model, of)).or_default() += calls;
+    }
+    for ((slot, model, of), calls) in long {
+        statement.execute(params![LONG_SLOT_S, slot, model, of, calls])?;
+    }
+    Ok(())
 }
 
 /// Most that one call can cost, in dollars: what is more is no cost, and would hide all others.

@@ -303,14 +303,15 @@ CREATE TABLE minutes (
   PRIMARY KEY (minute, kind)
 ) WITHOUT ROWID;
 
--- Calls of models in five minutes, by who called. Cost is what the sources say, of `costed` calls.
+-- Calls of models in five minutes, and again in half an hour (`seconds`): once by each of `dimension` (see `UsageBy`), and not by all of them
+-- at once, because every user has rows of their own then wherever models are asked for. `provider` is that of a model, and empty otherwise.
+-- Cost is what the sources say, of `costed` calls.
 CREATE TABLE usage (
+  seconds INTEGER NOT NULL,
+  dimension INTEGER NOT NULL,
   slot INTEGER NOT NULL,
-  user_id TEXT NOT NULL,
-  application TEXT NOT NULL,
-  agent TEXT NOT NULL,
+  name TEXT NOT NULL,
   provider TEXT NOT NULL,
-  model TEXT NOT NULL,
   calls INTEGER NOT NULL,
   errors INTEGER NOT NULL,
   refusals INTEGER NOT NULL,
@@ -319,25 +320,27 @@ CREATE TABLE usage (
   cached_tokens INTEGER NOT NULL,
   cost REAL NOT NULL,
   costed INTEGER NOT NULL,
-  PRIMARY KEY (slot, user_id, application, agent, provider, model)
+  PRIMARY KEY (seconds, dimension, slot, name, provider)
 ) WITHOUT ROWID;
 
 -- How long calls took, as a histogram: step n is 2^(n/8) nanoseconds and more.
 CREATE TABLE latencies (
+  seconds INTEGER NOT NULL,
   slot INTEGER NOT NULL,
   model TEXT NOT NULL,
   step INTEGER NOT NULL,
   calls INTEGER NOT NULL,
-  PRIMARY KEY (slot, model, step)
+  PRIMARY KEY (seconds, slot, model, step)
 ) WITHOUT ROWID;
 
 -- What calls brought.
 CREATE TABLE outputs (
+  seconds INTEGER NOT NULL,
   slot INTEGER NOT NULL,
   model TEXT NOT NULL,
   output TEXT NOT NULL,
   calls INTEGER NOT NULL,
-  PRIMARY KEY (slot, model, output)
+  PRIMARY KEY (seconds, slot, model, output)
 ) WITHOUT ROWID;
 
 CREATE TABLE entities (
@@ -352,8 +355,8 @@ CREATE TABLE entities (
 CREATE TABLE session_agents (session_id TEXT NOT NULL, agent TEXT NOT NULL, PRIMARY KEY (session_id, agent)) WITHOUT ROWID;
 ";
 
-/// What readers need and the writer does not. `sessions_last` has what lists of sessions filter by, so that those that do not pass cost no
-/// look into the table, which is sorted by names. A partition that is built aside gets it at its end: an index that is sorted once
+/// What readers need and the writer does not. `sessions_last` and `sessions_user` have what lists of sessions filter by, so that those that
+/// do not pass cost no look into the table, which is sorted by names. A partition that is built aside gets it at its end: an index that is sorted once
 /// costs a tenth of one into which millions of keys are put in no order. The index of words gathers those of a batch in memory
 /// (8 MiB; 1 MiB would cut a batch of 2,000 events into pieces that have to be merged again), and merges eight pieces at a time.
 const FOR_READERS: &str = "
@@ -371,6 +374,7 @@ CREATE INDEX IF NOT EXISTS events_call ON events(call_id) WHERE call_id IS NOT N
 CREATE INDEX IF NOT EXISTS events_kind ON events(kind, time_ns);
 CREATE INDEX IF NOT EXISTS actions_time ON actions(time);
 CREATE INDEX IF NOT EXISTS sessions_last ON sessions(last_ns, first_ns, user_id, application);
+CREATE INDEX IF NOT EXISTS sessions_user ON sessions(user_id, last_ns, first_ns, application) WHERE user_id IS NOT NULL;
 INSERT INTO contents_fts(contents_fts, rank) VALUES ('hashsize', 8388608), ('automerge', 8);
 ";
 

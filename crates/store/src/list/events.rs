@@ -1,13 +1,12 @@
 //! Events as rows, newest first, and one of them with everything that is no content.
 
-use std::fmt::Write as _;
-
-use rusqlite::types::{ToSql, Value};
+use rusqlite::types::ToSql;
 use rusqlite::{Connection, Row};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::cursor::Cursor;
+use super::event_filter::EventFilter;
 use super::merge::{Arm, Looked, merge};
 use super::shown::shown;
 use super::{PAGE_ROWS_MAX, Page};
@@ -67,37 +66,6 @@ pub struct EventRow {
     pub title: Option<String>,
     /// Of a detection: how bad it is.
     pub severity: Option<String>,
-}
-
-/// Which events a list has.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct EventFilter {
-    /// From this time on, in nanoseconds since 1970.
-    pub since_ns: Option<i64>,
-    /// Before this time.
-    pub until_ns: Option<i64>,
-    /// Of this kind.
-    pub kind: Option<String>,
-    /// Of this user.
-    pub user: Option<String>,
-    /// Of this agent.
-    pub agent: Option<String>,
-    /// Of this application.
-    pub application: Option<String>,
-    /// Of this model.
-    pub model: Option<String>,
-    /// Of this tool.
-    pub tool: Option<String>,
-    /// Of this session.
-    pub session: Option<String>,
-    /// Of this trace.
-    pub trace: Option<String>,
-    /// With this status.
-    pub status: Option<String>,
-    /// With this category among its risks.
-    pub risk: Option<String>,
-    /// With a score of inspection of at least that.
-    pub score: Option<f64>,
 }
 
 /// A finding of inspection: what matched, and where.
@@ -204,19 +172,22 @@ impl Reader {
     /// A cursor that is none, and what the store says.
     pub fn events(&self, filter: &EventFilter, limit: usize, cursor: Option<&str>) -> Result<Page<EventRow>, QueryError> {
         let from = Cursor::parse(cursor)?;
-        let Asked { index, bounds, passes, values } = filter.asked(from);
-        let order = if index == BY_TIME { "e.time DESC, e.seq DESC" } else { "e.time_ns DESC, e.seq DESC" };
         self.with(|attached| {
-            let arms = attached.schemas.iter().map(|schema| Arm {
-                sql: format!(
-                    "SELECT {COLUMNS}, {passes} FROM {schema}.events e INDEXED BY {index} WHERE {bounds} ORDER BY {order}"
-                ),
-                values: values.clone(),
-            });
-            merge(&attached.connection, arms, limit.clamp(1, PAGE_ROWS_MAX), &mut |row| {
-                let cursor = Cursor { time_ns: row.get(2)?, seq: row.get(0)? };
-                Ok((cursor, if row.get(24)? { Looked::Taken(read(row)?) } else { Looked::Passed }))
-            })
+            let connection = &attached.connection;
+            let arms = attached.schemas.iter().zip(0_u32..).map(|(schema, place)| filter.arm(connection, schema, place, from));
+            let arms: Vec<Arm> = arms.collect::<Result<_, _>>()?;
+            let page = merge(connection, arms.into_iter(), limit.clamp(1, PAGE_ROWS_MAX), &mut |row| {
+                let cursor = Cursor { time_ns: row.get(0)?, seq: row.get(1)? };
+                Ok((cursor, if row.get(2)? { Looked::Taken((row.get::<_, u32>(3)?, cursor.seq)) } else { Looked::Passed }))
+            })?;
+            // Columns are read of those that pass alone: rows are wide, and hardly any may pass.
+            let mut rows = Vec::with_capacity(page.rows.len());
+            for (place, seq) in page.rows {
+                let Some(schema) = attached.schemas.get(place as usize) else { continue };
+                let sql = format!("SELECT {COLUMNS} FROM {schema}.events e WHERE e.seq = ?1");
+                rows.push(connection.prepare_cached(&sql)?.query_row([seq], read)?);
+            }
+            Ok(Page { rows, next: page.next })
         })
     }
 
@@ -262,90 +233,6 @@ impl Reader {
             }
             Err(QueryError::NotFound(id.chars().take(80).collect()))
         })
-    }
-}
-
-/// The index along which events go where nothing narrows them. It is on the time as text: texts of one length sort as the times do.
-const BY_TIME: &str = "events_time";
-
-/// A statement for one partition: along which index, between which bounds, and which of the rows there pass.
-struct Asked {
-    index: &'static str,
-    bounds: String,
-    passes: String,
-    values: Vec<Value>,
-}
-
-impl EventFilter {
-    /// One condition goes along an index. The others are looked at row by row, so that the clock can be, too.
-    fn asked(&self, from: Cursor) -> Asked {
-        // What narrows most comes first.
-        let error = self.status.as_ref().filter(|status| *status == "error");
-        let conditions = [
-            ("e.session_id = ?", &self.session, "events_session"),
-            ("e.trace_id = ?", &self.trace.as_ref().map(|trace| trace.to_ascii_lowercase()), "events_trace"),
-            ("e.user_id = ?", &self.user, "events_user"),
-            ("e.status = 'error' AND ? IS NOT NULL", &error.cloned(), "events_error"),
-            ("e.tool_name = ?", &self.tool, "events_tool"),
-            ("e.agent = ?", &self.agent, "events_agent"),
-            ("e.risks IS NOT NULL AND ? IS NOT NULL", &self.risk, "events_risk"),
-            ("coalesce(e.response_model, e.request_model) = ?", &self.model, "events_model"),
-            ("e.application = ?", &self.application, "events_application"),
-            ("e.kind = ?", &self.kind, "events_kind"),
-            ("e.status = ?", &self.status, ""),
-        ];
-        let mut index = BY_TIME;
-        let (mut bounds, mut passes) = (String::new(), vec!["1".to_owned()]);
-        // The first two are where the page before ended.
-        let mut values = vec![Value::Null, Value::Null];
-        for (condition, value, along) in conditions {
-            let Some(value) = value else { continue };
-            values.push(Value::Text(value.clone()));
-            let condition = condition.replace('?', &format!("?{}", values.len()));
-            if index == BY_TIME && !along.is_empty() {
-                index = along;
-                bounds = format!(" AND {condition}");
-            } else {
-                passes.push(format!("ifnull({condition}, 0)"));
-            }
-        }
-        if let Some(risk) = &self.risk {
-            // The index has those with any risk: which one is looked at row by row.
-            values.push(Value::Text(risk.clone()));
-            passes.push(format!("ifnull(instr(', ' || e.risks || ',', ', ' || ?{} || ',') > 0, 0)", values.len()));
-        }
-        if let Some(score) = self.score {
-            values.push(Value::Real(score));
-            passes.push(format!("ifnull(e.score >= ?{}, 0)", values.len()));
-        }
-        let time = |ns: i64| if index == BY_TIME { Value::Text(iso(ns)) } else { Value::Integer(ns) };
-        let column = if index == BY_TIME { "e.time" } else { "e.time_ns" };
-        // One bound above: of two SQLite would take one for the index, and pass over everything between them.
-        let end = self.until_ns.map_or(from, |until_ns| from.min(Cursor { time_ns: until_ns, seq: -1 }));
-        (values[0], values[1]) = (time(end.time_ns), Value::Integer(end.seq));
-        if let Some(ns) = self.since_ns {
-            values.push(time(ns));
-            let _ = write!(bounds, " AND {column} >= ?{}", values.len());
-        }
-        bounds = format!("{column} <= ?1 AND ({column} < ?1 OR e.seq < ?2){bounds}");
-        Asked { index, bounds, passes: passes.join(" AND "), values }
-    }
-
-    /// Whether a row passes, for whoever has rows already.
-    #[must_use]
-    pub fn passes(&self, row: &EventRow) -> bool {
-        let is = |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
-        is(&self.kind, Some(&row.kind))
-            && is(&self.user, row.user_id.as_deref())
-            && is(&self.agent, row.agent.as_deref())
-            && is(&self.application, row.application.as_deref())
-            && is(&self.model, row.model.as_deref())
-            && is(&self.tool, row.tool.as_deref())
-            && is(&self.session, row.session_id.as_deref())
-            && is(&self.trace, row.trace_id.as_deref())
-            && is(&self.status, Some(&row.status))
-            && self.risk.as_ref().is_none_or(|risk| row.risks.contains(risk))
-            && self.score.is_none_or(|score| row.score.is_some_and(|found| found >= score))
     }
 }
 

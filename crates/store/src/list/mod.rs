@@ -6,6 +6,7 @@
 mod cursor;
 mod detections;
 mod entities;
+mod event_filter;
 mod events;
 mod insights;
 mod measures;
@@ -25,7 +26,8 @@ pub use detections::{
     DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, Marked, Marks, Severities, Shown, State,
 };
 pub use entities::{Entities, EntityDetail, EntityInsight, EntityKind, EntityPage, EntityRisk, EntityRow};
-pub use events::{EventDetail, EventFilter, EventFinding, EventPiece, EventRow};
+pub use event_filter::EventFilter;
+pub use events::{EventDetail, EventFinding, EventPiece, EventRow};
 pub use measures::without_values;
 pub use models::{ModelEvaluation, ModelPoint, ModelRow};
 pub use overview::{Bucket, Buckets, Totals};

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use rusqlite::Row;
 use rusqlite::types::ValueRef;
+use rusqlite::{Row, params};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::cursor::Cursor;
 use super::merge::{Arm, Looked, each};
 use super::overview::Buckets;
+use super::usage::UsageBy;
 use crate::attached::{Attached, Reader};
 use crate::error::QueryError;
 use crate::rollups::step_ms;
@@ -193,10 +194,12 @@ impl Reader {
     /// What the store says.
     pub fn models(&self, buckets: &Buckets, limit: usize) -> Result<(Vec<ModelRow>, bool), QueryError> {
         self.with(|attached| {
-            let span = (buckets.first_ns(), buckets.end_ns());
+            let span = params![buckets.slot_seconds(), buckets.first_ns(), buckets.end_ns(), UsageBy::Model.code()];
             let mut calls: HashMap<String, u64> = HashMap::new();
             for schema in &attached.schemas {
-                let sql = format!("SELECT model, sum(calls) FROM {schema}.usage WHERE slot >= ?1 AND slot < ?2 GROUP BY 1");
+                let sql = format!(
+                    "SELECT name, calls FROM {schema}.usage WHERE seconds = ?1 AND dimension = ?4 AND slot >= ?2 AND slot < ?3"
+                );
                 let mut statement = attached.connection.prepare_cached(&sql)?;
                 let mut rows = statement.query(span)?;
                 while let Some(row) = rows.next()? {
@@ -229,13 +232,13 @@ impl Reader {
 /// Counts what a partition has of models.
 fn count(attached: &Attached, schema: &str, buckets: &Buckets, models: &mut HashMap<String, Counted>) -> Result<(), QueryError> {
     let connection = &attached.connection;
-    let span = (buckets.first_ns(), buckets.end_ns());
+    let span = (buckets.slot_seconds(), buckets.first_ns(), buckets.end_ns());
     let sql = format!(
-        "SELECT slot, model, provider, sum(calls), sum(errors), sum(refusals), sum(input_tokens), sum(output_tokens)
-         FROM {schema}.usage WHERE slot >= ?1 AND slot < ?2 GROUP BY 1, 2, 3"
+        "SELECT slot, name, provider, calls, errors, refusals, input_tokens, output_tokens
+         FROM {schema}.usage WHERE seconds = ?1 AND dimension = ?4 AND slot >= ?2 AND slot < ?3"
     );
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query(span)?;
+    let mut rows = statement.query((span.0, span.1, span.2, UsageBy::Model.code()))?;
     while let Some(row) = rows.next()? {
         let Some(place) = buckets.place(row.get(0)?) else { continue };
         let Some(counted) = models.get_mut(row.get_ref(1)?.as_str().unwrap_or_default()) else { continue };
@@ -248,7 +251,7 @@ fn count(attached: &Attached, schema: &str, buckets: &Buckets, models: &mut Hash
         counted.row.total.add(counts);
         counted.row.over_time[place].add(counts);
     }
-    let sql = format!("SELECT slot, model, step, calls FROM {schema}.latencies WHERE slot >= ?1 AND slot < ?2");
+    let sql = format!("SELECT slot, model, step, calls FROM {schema}.latencies WHERE seconds = ?1 AND slot >= ?2 AND slot < ?3");
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(span)?;
     while let Some(row) = rows.next()? {
@@ -258,7 +261,9 @@ fn count(attached: &Attached, schema: &str, buckets: &Buckets, models: &mut Hash
         *counted.all.entry(step).or_default() += calls;
         *counted.over_time.entry(place).or_default().entry(step).or_default() += calls;
     }
-    let sql = format!("SELECT model, output, sum(calls) FROM {schema}.outputs WHERE slot >= ?1 AND slot < ?2 GROUP BY 1, 2");
+    let sql = format!(
+        "SELECT model, output, sum(calls) FROM {schema}.outputs WHERE seconds = ?1 AND slot >= ?2 AND slot < ?3 GROUP BY 1, 2"
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(span)?;
     while let Some(row) = rows.next()? {

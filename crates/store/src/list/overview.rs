@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::detections::{ALERT_BUDGET, Severities, severity};
 use crate::attached::Reader;
 use crate::error::QueryError;
-use crate::rollups::MINUTE_NS;
+use crate::rollups::{MINUTE_NS, slot_seconds};
 use crate::text::iso;
 
 /// The latest time that is asked for: in the year 2116.
@@ -61,6 +61,11 @@ impl Buckets {
     /// Where the last one ends.
     pub(super) fn end_ns(&self) -> i64 {
         self.first_ns.saturating_add(self.bucket_ns.saturating_mul(self.count))
+    }
+
+    /// The length of the rows of usage that are to be read, in seconds.
+    pub(super) fn slot_seconds(&self) -> i64 {
+        slot_seconds(self.bucket_ns)
     }
 
     /// The bucket of a time.

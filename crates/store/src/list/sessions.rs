@@ -127,15 +127,20 @@ impl SessionFilter {
             values.push(Value::Integer(since));
             bounds.push_str(&format!(" AND s.last_ns >= ?{}", values.len()));
         }
+        let mut index = "sessions_last";
+        if let Some(user) = &self.user {
+            // Among the bounds it leads along an index; a row of another day is asked whether it passes.
+            index = "sessions_user";
+            values.push(Value::Text(user.clone()));
+            bounds.push_str(&format!(" AND s.user_id = ?{}", values.len()));
+            passes.push(format!("ifnull(s.user_id = ?{}, 0)", values.len()));
+        }
         let mut pass = |condition: &str, value: Value| {
             values.push(value);
             passes.push(format!("ifnull({}, 0)", condition.replace('?', &format!("?{}", values.len()))));
         };
         if let Some(until) = self.until_ns {
             pass("s.first_ns < ?", Value::Integer(until));
-        }
-        if let Some(user) = &self.user {
-            pass("s.user_id = ?", Value::Text(user.clone()));
         }
         if let Some(application) = &self.application {
             pass("s.application = ?", Value::Text(application.clone()));
@@ -151,12 +156,13 @@ impl SessionFilter {
         if let Some(q) = &self.q {
             pass("instr(lower(s.session_id), ?) > 0", Value::Text(q.to_lowercase()));
         }
-        Asked { bounds, passes: passes.join(" AND "), values }
+        Asked { index, bounds, passes: passes.join(" AND "), values }
     }
 }
 
 /// A statement for one partition: between which bounds, and which of the rows there pass.
 struct Asked {
+    index: &'static str,
     bounds: String,
     /// With `{schema}` where the partition's name belongs.
     passes: String,
@@ -166,9 +172,10 @@ struct Asked {
 impl Asked {
     fn arm(&self, schema: &str) -> Arm {
         let sql = format!(
-            "SELECT s.last_ns, tie_of(s.session_id), s.session_id, {} FROM {schema}.sessions s INDEXED BY sessions_last \
+            "SELECT s.last_ns, tie_of(s.session_id), s.session_id, {} FROM {schema}.sessions s INDEXED BY {} \
              WHERE {} ORDER BY s.last_ns DESC, tie_of(s.session_id) DESC",
             self.passes.replace("{schema}", schema),
+            self.index,
             self.bounds
         );
         Arm { sql, values: self.values.clone() }
@@ -282,10 +289,14 @@ mod tests {
         crate::text::register(&connection).unwrap();
         connection.execute_batch(&crate::schema::create()).unwrap();
         let text = || Some("x".to_owned());
-        for filter in [
-            SessionFilter::default(),
-            SessionFilter { since_ns: Some(1), until_ns: Some(2), ..SessionFilter::default() },
-            SessionFilter { user: text(), application: text(), q: text(), ..SessionFilter::default() },
+        for (filter, index) in [
+            (SessionFilter::default(), "sessions_last"),
+            (SessionFilter { since_ns: Some(1), until_ns: Some(2), ..SessionFilter::default() }, "sessions_last"),
+            (SessionFilter { application: text(), q: text(), ..SessionFilter::default() }, "sessions_last"),
+            (
+                SessionFilter { user: text(), application: text(), q: text(), ..SessionFilter::default() },
+                "sessions_user (user_id=?",
+            ),
         ] {
             let Arm { sql, values } = filter.asked(None, Cursor::START).arm("main");
             let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
@@ -294,7 +305,8 @@ mod tests {
                 .unwrap()
                 .collect::<rusqlite::Result<_>>()
                 .unwrap();
-            assert!(plan.iter().any(|line| line.contains("USING COVERING INDEX sessions_last")), "{filter:?}: {plan:?}");
+            let wanted = format!("USING COVERING INDEX {index}");
+            assert!(plan.iter().any(|line| line.contains(&wanted)), "{filter:?}: {plan:?}");
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::attached::Reader;
 use crate::error::QueryError;
 
 /// By what usage is told apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum UsageBy {
     /// End users.
@@ -56,12 +56,13 @@ pub struct UsageRow {
 }
 
 impl UsageBy {
-    fn column(self) -> &'static str {
+    /// Its number in the table. Never changed.
+    pub(crate) fn code(self) -> i64 {
         match self {
-            Self::User => "user_id",
-            Self::Model => "model",
-            Self::Application => "application",
-            Self::Agent => "agent",
+            Self::User => 0,
+            Self::Model => 1,
+            Self::Application => 2,
+            Self::Agent => 3,
         }
     }
 }
@@ -128,12 +129,12 @@ impl Reader {
         self.with(|attached| {
             for schema in &attached.schemas {
                 let sql = format!(
-                    "SELECT slot, {}, sum(calls), sum(input_tokens), sum(output_tokens), sum(cached_tokens), sum(cost), sum(costed)
-                     FROM {schema}.usage WHERE slot >= ?1 AND slot < ?2 GROUP BY 1, 2",
-                    by.column()
+                    "SELECT slot, name, calls, input_tokens, output_tokens, cached_tokens, cost, costed
+                     FROM {schema}.usage WHERE seconds = ?1 AND dimension = ?2 AND slot >= ?3 AND slot < ?4"
                 );
                 let mut statement = attached.connection.prepare_cached(&sql)?;
-                let mut rows = statement.query(params![buckets.first_ns(), buckets.end_ns()])?;
+                let mut rows =
+                    statement.query(params![buckets.slot_seconds(), by.code(), buckets.first_ns(), buckets.end_ns()])?;
                 while let Some(row) = rows.next()? {
                     let Some(place) = buckets.place(row.get(0)?) else { continue };
                     let count = |column: usize| row.get::<_, i64>(column).map(i64::unsigned_abs);

@@ -271,29 +271,39 @@ fn what_is_counted_over_time_is_what_sql_counts() {
     assert_eq!(totals.input_tokens, number(&fixture, "SELECT sum(input_tokens) FROM token_usage"));
     assert_eq!((totals.detections.low, totals.detections.critical), (10, 10));
 
-    let usage = fixture.reader.usage(UsageBy::User, &buckets, 1).unwrap();
-    assert_eq!(usage.total.total.output_tokens, number(&fixture, "SELECT sum(output_tokens) FROM token_usage"));
+    // Of half hours there are rows of their own.
+    usage_and_models_are_what_sql_counts(&fixture, &buckets);
+    usage_and_models_are_what_sql_counts(&fixture, &Buckets::cover(since, since + 86_400_000_000_000, Some(300), 300));
+}
+
+fn usage_and_models_are_what_sql_counts(fixture: &Indexed, buckets: &Buckets) {
+    for by in [UsageBy::User, UsageBy::Model, UsageBy::Application, UsageBy::Agent] {
+        let usage = fixture.reader.usage(by, buckets, 1).unwrap();
+        assert_eq!(usage.total.total.output_tokens, number(fixture, "SELECT sum(output_tokens) FROM token_usage"), "{by:?}");
+    }
+    let usage = fixture.reader.usage(UsageBy::User, buckets, 1).unwrap();
+    assert_eq!(usage.total.total.output_tokens, number(fixture, "SELECT sum(output_tokens) FROM token_usage"));
     let most = &usage.rows[0];
     let of_most =
-        number(&fixture, &format!("SELECT sum(output_tokens) FROM token_usage WHERE coalesce(user_id, '') = '{}'", most.name));
+        number(fixture, &format!("SELECT sum(output_tokens) FROM token_usage WHERE coalesce(user_id, '') = '{}'", most.name));
     assert_eq!(most.total.output_tokens, of_most);
     assert_eq!(most.over_time.iter().map(|point| point.output_tokens).sum::<u64>(), of_most);
     let others = usage.others.unwrap();
     assert_eq!(most.total.calls + others.total.calls, usage.total.total.calls);
     assert_eq!(usage.total.total.cost, None);
 
-    let (first, is_whole) = fixture.reader.models(&buckets, 1).unwrap();
-    let (models, _) = fixture.reader.models(&buckets, 10).unwrap();
+    let (first, is_whole) = fixture.reader.models(buckets, 1).unwrap();
+    let (models, _) = fixture.reader.models(buckets, 10).unwrap();
     assert!(is_whole && first[0] == models[0] && first.len() == 1);
     assert_eq!(models.iter().map(|model| model.model.as_str()).collect::<BTreeSet<_>>(), BTreeSet::from(["m0", "m1"]));
     for model in &models {
-        let of = |what: &str| number(&fixture, &format!("SELECT {what} FROM responses WHERE model = '{}'", model.model));
+        let of = |what: &str| number(fixture, &format!("SELECT {what} FROM responses WHERE model = '{}'", model.model));
         assert_eq!(model.total.calls, of("count(*)"));
         assert_eq!(model.total.errors, of("sum(status = 'error')"));
         assert_eq!(model.categories.values().sum::<u64>(), model.total.calls);
         assert_eq!(model.providers, ["lab"]);
         let durations =
-            texts(&fixture, &format!("SELECT duration_ms FROM responses WHERE model = '{}' ORDER BY duration_ms", model.model));
+            texts(fixture, &format!("SELECT duration_ms FROM responses WHERE model = '{}' ORDER BY duration_ms", model.model));
         let real: f64 = durations[(durations.len() - 1) / 2].parse().unwrap();
         let told = model.total.latency_ms_p50.unwrap();
         assert!((told / real - 1.0).abs() < 0.1, "{told} ms is not {real} ms");

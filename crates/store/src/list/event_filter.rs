@@ -1,0 +1,257 @@
+//! Which events a list has, and along which index each partition gives them.
+
+use std::fmt::Write as _;
+
+use rusqlite::types::Value;
+use rusqlite::{Connection, params_from_iter};
+
+use super::cursor::Cursor;
+use super::events::EventRow;
+use super::merge::Arm;
+use crate::error::QueryError;
+use crate::text::iso;
+
+/// Which events a list has.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EventFilter {
+    /// From this time on, in nanoseconds since 1970.
+    pub since_ns: Option<i64>,
+    /// Before this time.
+    pub until_ns: Option<i64>,
+    /// Of this kind.
+    pub kind: Option<String>,
+    /// Of this user.
+    pub user: Option<String>,
+    /// Of this agent.
+    pub agent: Option<String>,
+    /// Of this application.
+    pub application: Option<String>,
+    /// Of this model.
+    pub model: Option<String>,
+    /// Of this tool.
+    pub tool: Option<String>,
+    /// Of this session.
+    pub session: Option<String>,
+    /// Of this trace.
+    pub trace: Option<String>,
+    /// With this status.
+    pub status: Option<String>,
+    /// With this category among its risks.
+    pub risk: Option<String>,
+    /// With a score of inspection of at least that.
+    pub score: Option<f64>,
+}
+
+/// The index along which events go where nothing narrows them. It is on the time as text: texts of one length sort as the times do.
+const BY_TIME: &str = "events_time";
+
+/// Rows of an index that are counted to see which condition narrows most.
+const PROBED_ROWS_MAX: usize = 2_000;
+
+/// A condition that has an index of its own, which goes on by time.
+struct Indexed<'f> {
+    /// With `{e}` for the table and `?` for the value.
+    condition: &'static str,
+    value: &'f str,
+    index: &'static str,
+}
+
+impl Indexed<'_> {
+    /// The condition on a table whose value is bound at a place.
+    fn on(&self, table: &str, place: usize) -> String {
+        self.condition.replace("{e}", table).replace('?', &format!("?{place}"))
+    }
+}
+
+/// What is bound, and where.
+#[derive(Default)]
+struct Bound(Vec<Value>);
+
+impl Bound {
+    /// The place of a value.
+    fn add(&mut self, value: Value) -> usize {
+        self.0.push(value);
+        self.0.len()
+    }
+}
+
+impl EventFilter {
+    /// The statement of a partition: time, place in the journal, whether it passes, and `number`. One condition goes along an index. The
+    /// others are looked at row by row, so that the clock can be, too: in their own index, whose pages are few, where they have one.
+    ///
+    /// # Errors
+    /// What the store says.
+    pub(super) fn arm(&self, connection: &Connection, schema: &str, number: u32, from: Cursor) -> Result<Arm, QueryError> {
+        let mut indexed = self.indexed();
+        let along = self.narrowest(connection, schema, &indexed, from)?.map(|place| indexed.swap_remove(place));
+        let mut bound = Bound::default();
+        let bounds = self.bounds(along.as_ref(), from, &mut bound);
+        let mut passes = vec!["1".to_owned()];
+        for other in indexed {
+            let place = bound.add(Value::Text(other.value.to_owned()));
+            passes.push(format!(
+                "EXISTS (SELECT 1 FROM {schema}.events x INDEXED BY {} WHERE {} AND x.time_ns = e.time_ns AND x.seq = e.seq)",
+                other.index,
+                other.on("x", place)
+            ));
+        }
+        if let Some(status) = self.status.as_ref().filter(|status| !is_error(status)) {
+            passes.push(format!("e.status = ?{}", bound.add(Value::Text(status.clone()))));
+        }
+        if let Some(risk) = &self.risk {
+            // The index has those with any risk: which one is looked at row by row.
+            let place = bound.add(Value::Text(risk.clone()));
+            passes.push(format!("ifnull(instr(', ' || e.risks || ',', ', ' || ?{place} || ',') > 0, 0)"));
+        }
+        if let Some(score) = self.score {
+            passes.push(format!("ifnull(e.score >= ?{}, 0)", bound.add(Value::Real(score))));
+        }
+        let (index, column) = along.map_or((BY_TIME, "e.time"), |along| (along.index, "e.time_ns"));
+        let sql = format!(
+            "SELECT e.time_ns, e.seq, {}, {number} FROM {schema}.events e INDEXED BY {index} WHERE {bounds} \
+             ORDER BY {column} DESC, e.seq DESC",
+            passes.join(" AND ")
+        );
+        Ok(Arm { sql, values: bound.0 })
+    }
+
+    /// The conditions that have an index. Those that narrow most, as a rule, come first.
+    fn indexed(&self) -> Vec<Indexed<'_>> {
+        let conditions = [
+            ("{e}.session_id = ?", self.session.as_deref(), "events_session"),
+            ("{e}.trace_id = lower(?)", self.trace.as_deref(), "events_trace"),
+            ("{e}.user_id = ?", self.user.as_deref(), "events_user"),
+            ("{e}.status = 'error' AND ? IS NOT NULL", self.status.as_deref().filter(|status| is_error(status)), "events_error"),
+            ("{e}.tool_name = ?", self.tool.as_deref(), "events_tool"),
+            ("{e}.agent = ?", self.agent.as_deref(), "events_agent"),
+            ("{e}.risks IS NOT NULL AND ? IS NOT NULL", self.risk.as_deref(), "events_risk"),
+            ("coalesce({e}.response_model, {e}.request_model) = ?", self.model.as_deref(), "events_model"),
+            ("{e}.application = ?", self.application.as_deref(), "events_application"),
+            ("{e}.kind = ?", self.kind.as_deref(), "events_kind"),
+        ];
+        let asked =
+            conditions.into_iter().filter_map(|(condition, value, index)| Some(Indexed { condition, value: value?, index }));
+        asked.collect()
+    }
+
+    /// The place of the condition that the fewest rows of a partition meet, counted as far as it matters.
+    fn narrowest(
+        &self,
+        connection: &Connection,
+        schema: &str,
+        indexed: &[Indexed<'_>],
+        from: Cursor,
+    ) -> Result<Option<usize>, QueryError> {
+        if indexed.len() < 2 {
+            return Ok(indexed.first().map(|_| 0));
+        }
+        let mut best = None;
+        for (place, along) in indexed.iter().enumerate() {
+            let mut bound = Bound::default();
+            let bounds = self.bounds(Some(along), from, &mut bound);
+            let sql = format!(
+                "SELECT count(*) FROM (SELECT 1 FROM {schema}.events e INDEXED BY {} WHERE {bounds} LIMIT {PROBED_ROWS_MAX})",
+                along.index
+            );
+            let rows: i64 = connection.prepare_cached(&sql)?.query_row(params_from_iter(&bound.0), |row| row.get(0))?;
+            if best.is_none_or(|(fewest, _)| rows < fewest) {
+                best = Some((rows, place));
+            }
+        }
+        Ok(best.map(|(_, place)| place))
+    }
+
+    /// Between which rows of an index the list goes on.
+    fn bounds(&self, along: Option<&Indexed<'_>>, from: Cursor, bound: &mut Bound) -> String {
+        let time = |ns: i64| if along.is_some() { Value::Integer(ns) } else { Value::Text(iso(ns)) };
+        let column = if along.is_some() { "e.time_ns" } else { "e.time" };
+        // One bound above: of two SQLite would take one for the index, and pass over everything between them.
+        let end = self.until_ns.map_or(from, |until_ns| from.min(Cursor { time_ns: until_ns, seq: -1 }));
+        let (end_ns, end_seq) = (bound.add(time(end.time_ns)), bound.add(Value::Integer(end.seq)));
+        let mut bounds = format!("{column} <= ?{end_ns} AND ({column} < ?{end_ns} OR e.seq < ?{end_seq})");
+        if let Some(along) = along {
+            let place = bound.add(Value::Text(along.value.to_owned()));
+            let _ = write!(bounds, " AND {}", along.on("e", place));
+        }
+        if let Some(ns) = self.since_ns {
+            let _ = write!(bounds, " AND {column} >= ?{}", bound.add(time(ns)));
+        }
+        bounds
+    }
+
+    /// Whether a row passes, for whoever has rows already.
+    #[must_use]
+    pub fn passes(&self, row: &EventRow) -> bool {
+        let is = |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
+        is(&self.kind, Some(&row.kind))
+            && is(&self.user, row.user_id.as_deref())
+            && is(&self.agent, row.agent.as_deref())
+            && is(&self.application, row.application.as_deref())
+            && is(&self.model, row.model.as_deref())
+            && is(&self.tool, row.tool.as_deref())
+            && is(&self.session, row.session_id.as_deref())
+            && is(&self.trace, row.trace_id.as_deref())
+            && is(&self.status, Some(&row.status))
+            && self.risk.as_ref().is_none_or(|risk| row.risks.contains(risk))
+            && self.score.is_none_or(|score| row.score.is_some_and(|found| found >= score))
+    }
+}
+
+fn is_error(status: &str) -> bool {
+    status == "error"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A row that is passed over must not be read: rows are wide, and there may be a hundred thousand of them.
+    #[test]
+    fn rows_are_passed_over_in_indexes_alone_along_the_narrowest_one() {
+        let connection = Connection::open_in_memory().unwrap();
+        crate::text::register(&connection).unwrap();
+        connection.execute_batch(&crate::schema::create()).unwrap();
+        let mut insert = connection
+            .prepare(
+                "INSERT INTO events (seq, id, variant, kind, phase, name, time, time_ns, observed_ns, source_path, dialect, status,
+                   has_prompt, attributes, tool_name, request_model, user_id)
+                 VALUES (?1, ?1, 0, ?2, '', '', '', ?1, ?1, '', '', ?3, 0, '{}', 'shell', 'm', ?4)",
+            )
+            .unwrap();
+        for seq in 0..5_000_i64 {
+            let (kind, status) =
+                (if seq % 2 == 0 { "tool_call" } else { "model_call" }, if seq % 1_000 == 7 { "error" } else { "ok" });
+            insert.execute(rusqlite::params![seq, kind, status, format!("user-{}", seq % 10)]).unwrap();
+        }
+        let text = |text: &str| Some(text.to_owned());
+        let all = EventFilter { tool: text("shell"), ..EventFilter::default() };
+        for (filter, along, found) in [
+            (all.clone(), "events_tool", 5_000),
+            (EventFilter { model: text("m"), ..all.clone() }, "events_tool", 5_000),
+            (EventFilter { status: text("error"), ..all.clone() }, "events_error", 5),
+            (EventFilter { user: text("user-7"), model: text("m"), ..all.clone() }, "events_user", 500),
+            (EventFilter { kind: text("retrieval"), ..all.clone() }, "events_kind", 0),
+            (EventFilter { kind: text("tool_call"), model: text("m"), ..all.clone() }, "events_tool", 2_500),
+            (
+                EventFilter { since_ns: Some(4_000), until_ns: Some(4_100), user: text("user-7"), ..all.clone() },
+                "events_user",
+                10,
+            ),
+        ] {
+            let Arm { sql, values } = filter.arm(&connection, "main", 0, Cursor::START).unwrap();
+            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let plan: Vec<String> = statement
+                .query_map(params_from_iter(&values), |row| row.get("detail"))
+                .unwrap()
+                .collect::<rusqlite::Result<_>>()
+                .unwrap();
+            assert!(plan[0].starts_with("SEARCH e USING") && plan[0].contains(along), "{filter:?}: {plan:?}");
+            let in_indexes = |step: &String| !step.starts_with("SEARCH") || step.contains("COVERING INDEX");
+            assert!(plan.iter().all(in_indexes), "{filter:?}: {plan:?}");
+            assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{filter:?}: {plan:?}");
+            let mut statement = connection.prepare(&sql).unwrap();
+            let rows = statement.query_map(params_from_iter(&values), |row| row.get::<_, bool>(2)).unwrap();
+            assert_eq!(rows.filter(|row| *row.as_ref().unwrap()).count(), found, "{filter:?}");
+        }
+    }
+}
