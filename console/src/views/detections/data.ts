@@ -23,10 +23,13 @@ export const filterOf = (at: { readonly [P in Name]?: string | undefined }): Fil
 
 /** A filter as the API takes it. */
 export function queryOf(filter: Filter, bounds: { since: string; until?: string }) {
-  const { state, suppressed, ...rest } = filter;
+  const { state, suppressed, severity, grade, ...rest } = filter;
   return {
     ...rest,
     ...bounds,
+    // An address holds any text; the server refuses a word that is none.
+    ...(severity ? { severity: severity as Schema<"Severity"> } : {}),
+    ...(grade ? { grade: grade as Schema<"Grade"> } : {}),
     ...(state === "all" ? {} : { state: state ?? "open" }),
     ...(suppressed === "yes" ? { suppressed: true } : {}),
   };
