@@ -168,30 +168,34 @@ pub(crate) struct Answered(Mutex<Vec<Answer>>);
 struct Answer {
     days: u16,
     rules: String,
-    at: Instant,
+    until: Instant,
     coverage: Arc<Coverage>,
 }
 
 /// How long an answer is good for.
 const ANSWER_AGE_MAX: Duration = Duration::from_secs(60);
+/// An answer is kept at least so many times as long as it took: whoever asks for it all the time takes no more than a tenth of that.
+const ANSWER_AGE_TIMES: u32 = 9;
 /// Most answers that are kept: for so many numbers of days.
-const ANSWERS_MAX: usize = 8;
+pub(crate) const ANSWERS_MAX: usize = 6;
 
 impl Answered {
     /// What these rules cover by the record of so many days, if that was asked lately.
     pub(crate) fn get(&self, days: u16, rules: &str) -> Option<Arc<Coverage>> {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        all.retain(|answer| answer.at.elapsed() < ANSWER_AGE_MAX);
+        all.retain(|answer| Instant::now() < answer.until);
         all.iter().find(|answer| answer.days == days && answer.rules == rules).map(|answer| answer.coverage.clone())
     }
 
-    pub(crate) fn put(&self, days: u16, rules: String, coverage: Arc<Coverage>) {
+    /// Keeps an answer that took so long.
+    pub(crate) fn put(&self, days: u16, rules: String, coverage: Arc<Coverage>, took: Duration) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|answer| (answer.days, &answer.rules) != (days, &rules));
         if all.len() == ANSWERS_MAX {
             all.remove(0);
         }
-        all.push(Answer { days, rules, at: Instant::now(), coverage });
+        let until = Instant::now() + ANSWER_AGE_MAX.max(took.saturating_mul(ANSWER_AGE_TIMES));
+        all.push(Answer { days, rules, until, coverage });
     }
 }
 
@@ -223,13 +227,17 @@ mod tests {
     fn an_answer_is_of_its_days_and_rules_and_only_so_many_are_kept() {
         let answered = Answered::default();
         for days in 1..=20 {
-            answered.put(days, "a".to_owned(), Arc::default());
+            answered.put(days, "a".to_owned(), Arc::default(), Duration::ZERO);
         }
         let there: Vec<u16> = (1..=20).filter(|days| answered.get(*days, "a").is_some()).collect();
-        assert_eq!(there, (13..=20).collect::<Vec<_>>());
+        assert_eq!(there, (15..=20).collect::<Vec<_>>());
         assert!(answered.get(20, "b").is_none());
-        answered.0.lock().unwrap()[7].at = Instant::now().checked_sub(ANSWER_AGE_MAX).unwrap();
+        answered.0.lock().unwrap()[5].until = Instant::now();
         assert!(answered.get(20, "a").is_none());
+        // What took long is kept for longer.
+        answered.put(20, "a".to_owned(), Arc::default(), Duration::from_secs(10));
+        let left = answered.0.lock().unwrap()[5].until - Instant::now();
+        assert!(left > Duration::from_secs(80), "{left:?}");
     }
 
     #[test]

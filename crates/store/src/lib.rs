@@ -52,10 +52,11 @@ pub use erased::Erased;
 pub use error::{QueryError, StoreError};
 pub use latest::{GapRow, Latest};
 pub use list::{
-    Bucket, Buckets, DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, Entities, EntityDetail, EntityInsight,
-    EntityKind, EntityPage, EntityRisk, EntityRow, EventDetail, EventFilter, EventFinding, EventPiece, EventRow, Marked, Marks,
-    ModelEvaluation, ModelPoint, ModelRow, PAGE_ROWS_MAX, Page, SessionFilter, SessionRow, Severities, Shown, State, Totals,
-    Usage, UsageBy, UsagePoint, UsageRow, without_values,
+    ActionWord, Bucket, Buckets, DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, DirectionWord, EdgeWord,
+    Entities, EntityDetail, EntityInsight, EntityKind, EntityPage, EntityRisk, EntityRow, EventDetail, EventFilter, EventFinding,
+    EventPiece, EventRow, Grade, KindWord, Marked, Marks, ModelEvaluation, ModelPoint, ModelRow, PAGE_ROWS_MAX, Page, PhaseWord,
+    SessionFilter, SessionRow, Severities, Severity, Shown, State, StatusWord, Totals, TraceIdWord, Usage, UsageBy, UsagePoint,
+    UsageRow, VerdictWord, without_values,
 };
 pub use partition::{day_of, start_of};
 pub use rebuild::{Rebuild, days, drop_before};

@@ -286,9 +286,10 @@ CREATE TABLE detections (
   tool TEXT,
   model TEXT
 );
-CREATE INDEX detections_time ON detections(time_ns);
+-- Lists go by when it was recorded: whoever sends events says when these happened.
+CREATE INDEX detections_observed ON detections(observed_ns);
 CREATE INDEX detections_id ON detections(id);
-CREATE INDEX detections_session ON detections(session_id) WHERE session_id IS NOT NULL;
+CREATE INDEX detections_session ON detections(session_id, observed_ns) WHERE session_id IS NOT NULL;
 
 -- What happened in a minute (its beginning, in nanoseconds since 1970). `finished`: without the requests of calls in two phases.
 CREATE TABLE minutes (

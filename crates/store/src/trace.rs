@@ -10,6 +10,7 @@ use rusqlite::{Connection, Row, params};
 pub use self::shown::{TraceAction, TraceDetection, TraceEdge, TraceEvent, TraceFinding, TracePiece, TraceView};
 use crate::attached::{Attached, Reader};
 use crate::error::QueryError;
+use crate::list::{Grade, Severity};
 use crate::schema::{PARTS, ROLES};
 use crate::text::{iso, unpack};
 use crate::views::flow::FLOW_EDGES;
@@ -319,9 +320,9 @@ fn detection(event: &TraceEvent) -> TraceDetection {
         rule: text(event::attr::DETECTION_RULE),
         title: text(event::attr::DETECTION_TITLE),
         technique: text(event::attr::DETECTION_TECHNIQUE),
-        severity: text(event::attr::DETECTION_SEVERITY),
+        severity: text(event::attr::DETECTION_SEVERITY).filter(|severity| Severity::known(severity)),
         confidence: get(event::attr::DETECTION_CONFIDENCE).and_then(serde_json::Value::as_f64),
-        grade: text(event::attr::DETECTION_GRADE),
+        grade: text(event::attr::DETECTION_GRADE).filter(|grade| Grade::known(grade)),
         evidence: get(event::attr::DETECTION_EVIDENCE).cloned().unwrap_or_default(),
         events: get(event::attr::DETECTION_EVENTS)
             .and_then(serde_json::Value::as_array)

@@ -13,7 +13,7 @@ import { ApiProblem } from "../../api/problem";
 import { fileName, saveText } from "../../lib/save";
 import { bind, useShortcuts } from "../../lib/shortcuts";
 import { Explain } from "./Explain";
-import { StateOf } from "./Detections";
+import { Late, StateOf } from "./Detections";
 import { isDetector, useDetection, useSimilar, useTriage, VERDICTS, type Detection, type DetectionDetail } from "./data";
 import type { Schema } from "../../api/client";
 
@@ -130,7 +130,8 @@ function About({ of }: { of: DetectionDetail }) {
     name ? <Link to="/entity" search={{ kind, name } as never}><Rec text={name} /></Link> : <span className="faint">–</span>;
   return (
     <dl className="facts">
-      <dt>When</dt><dd><When time={of.time} how="full" /> <span className="faint">(<When time={of.time} how="ago" />)</span></dd>
+      <dt>Recorded</dt><dd><When time={of.observed} how="full" /> <span className="faint">(<When time={of.observed} how="ago" />)</span></dd>
+      {of.late_s ? <><dt>Happened</dt><dd><When time={of.time} how="full" /> <Late by={of.late_s} /> <span className="faint">by the source's clock</span></dd></> : null}
       <dt>User</dt><dd>{entity("user", of.user_id)}</dd>
       <dt>Agent</dt><dd>{entity("agent", of.agent)}</dd>
       <dt>Application</dt><dd>{entity("application", of.application)}</dd>
@@ -216,7 +217,7 @@ function Similar({ id }: { id: string }) {
             <Sev of={row.severity} word={false} />
             <Link to="/detections" search={((before: object) => ({ ...before, id: row.detection_id })) as never} className="grow cut"><Rec text={row.title} /></Link>
             <span className="small faint nowrap">same {row.shared.slice(0, 3).join(", ")}</span>
-            <span className="small faint"><When time={row.time} /></span>
+            <span className="small faint"><When time={row.observed} /></span>
           </li>
         ))}
       </ul>

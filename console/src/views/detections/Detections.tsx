@@ -11,6 +11,7 @@ import { Badge, Choice, Empty, FilterChip, Grade, KeyOf, Loading, PageHead, Prob
 import { backToTable, DataTable, type Column } from "../../ui/table";
 import { Rec, When } from "../../ui/text";
 import { day, fileName, saveText } from "../../lib/save";
+import { span } from "../../lib/time";
 import { filterOf, useDetections, useGroups, useTriage, type Detection, type Filter, type Name } from "./data";
 import { Detail } from "./Detail";
 import { targetOf } from "./target";
@@ -92,14 +93,14 @@ export function Detections() {
     }] : []),
     { name: "sign", width: "1rem", until: 480, head: <span className="unseen">Severity</span>, cell: (row) => <Sev of={row.severity} word={false} /> },
     { name: "severity", width: "5rem", from: 480, head: "Severity", cell: (row) => <Sev of={row.severity} /> },
-    { name: "title", width: "minmax(8rem, 3fr)", head: "Detection", cell: (row) => <span className="two"><Rec text={row.title} className={row.state === "open" ? "strong" : ""} />{row.suppressed_by ? <> <Badge>suppressed</Badge></> : null}</span> },
+    { name: "title", width: "minmax(8rem, 3fr)", head: "Detection", cell: (row) => <span className="two"><Rec text={row.title} className={row.state === "open" ? "strong" : ""} />{row.suppressed_by ? <> <Badge>suppressed</Badge></> : null}{row.late_s ? <> <Late by={row.late_s} /></> : null}</span> },
     { name: "grade", width: "7rem", head: "Reached", from: 480, cell: (row) => <Grade of={row.grade} /> },
     { name: "technique", width: "7.25rem", head: "ATLAS", from: 940, cell: (row) => <span className="mono small soft">{row.technique}</span> },
     { name: "tool", width: "minmax(5rem, 0.8fr)", head: "Tool", from: 1160, cell: (row) => <Rec text={row.tool} className="mono small soft" /> },
     { name: "who", from: 660, width: "minmax(4.5rem, 1fr)", head: "Who", cell: (row) => <Rec text={row.user_id ?? row.agent ?? row.application} className="soft" /> },
     { name: "where", width: "minmax(6rem, 1fr)", head: "Application", from: 1040, cell: (row) => <Rec text={row.application ?? row.agent} className="soft" /> },
     { name: "state", width: "7rem", head: "State", from: 800, cell: (row) => <StateOf row={row} /> },
-    { name: "time", width: "5.5rem", head: "When", isRight: true, cell: (row) => <span className="soft"><When time={row.time} /></span> },
+    { name: "time", width: "5.5rem", head: "When", isRight: true, cell: (row) => <span className="soft"><When time={row.observed} /></span> },
   ];
 
   return (
@@ -211,4 +212,10 @@ function Groups({ filter, by, onOpen }: { filter: Filter; by: "correlation" | "r
     </section>
     </div>
   );
+}
+
+/** By how much the source's time and that of recording are apart, in seconds. */
+export function Late({ by }: { by: number }) {
+  const says = by > 0 ? "Its source says that it happened so long before it was recorded" : "Its source says that it happens so long after it was recorded";
+  return <Badge title={says}>{span(Math.abs(by) * 1000)} {by > 0 ? "late" : "ahead"}</Badge>;
 }

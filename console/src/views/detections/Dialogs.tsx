@@ -95,7 +95,9 @@ export function SuppressDialog({ of, onDone }: { of: Detection; onDone: () => vo
   const [owner, setOwner] = useState(session ? nameOf(session) : "");
   const suppress = useSuppress();
   const say = useSay();
-  const isReady = of.rule && isReason(reason) && owner.trim() !== "";
+  // A whole rule is silenced by who says which rules there are.
+  const mayWhole = session?.role === "admin";
+  const isReady = of.rule && (mayWhole || entity >= 0) && isReason(reason) && owner.trim() !== "";
   const [now] = useState(Date.now);
   const expires = new Date(now + days * 86_400_000).toISOString();
   const go = () => {
@@ -117,7 +119,7 @@ export function SuppressDialog({ of, onDone }: { of: Detection; onDone: () => vo
         <label htmlFor="about">About</label>
         <select id="about" className="input" value={entity} onChange={(event) => setEntity(Number(event.target.value))}>
           {entities.map((each, index) => <option key={each.kind} value={index}>{plainLine(`the ${each.kind} ${each.name}`, 80)}</option>)}
-          <option value={-1}>anybody: the whole rule</option>
+          {mayWhole || entities.length === 0 ? <option value={-1}>{mayWhole ? "anybody: the whole rule" : "anybody: the whole rule (needs the role admin)"}</option> : null}
         </select>
       </div>
       <div className="field">

@@ -22,16 +22,19 @@ export const filterOf = (at: { readonly [P in Name]?: string | undefined }): Fil
 
 /** A filter as the API takes it. */
 export function queryOf(filter: Filter) {
-  const { state, suppressed, ...rest } = filter;
+  const { state, suppressed, severity, grade, ...rest } = filter;
   return {
     ...rest,
+    // An address holds any text; the server refuses a word that is none.
+    ...(severity ? { severity: severity as Schema<"Severity"> } : {}),
+    ...(grade ? { grade: grade as Schema<"Grade"> } : {}),
     ...(state === "all" ? {} : { state: state ?? "open" }),
     ...(suppressed === "yes" ? { suppressed: true } : {}),
   };
 }
 
 const idOf = (row: Detection) => row.detection_id;
-const timeOf = (row: Detection) => row.time;
+const timeOf = (row: Detection) => row.observed;
 
 export const useDetections = (filter: Filter, isOpen: boolean) =>
   useList({

@@ -92,7 +92,7 @@ function Detections({ rows }: { rows: Entity["detection_rows"] }) {
   return (
     <ul className="lines">
       {rows.map((row) => (
-        <li key={row.detection_id}><Link to="/detections" search={{ id: row.detection_id, state: "all", range: "any" } as never} className="line"><Sev of={row.severity} /><span className="grow cut"><Rec text={row.title} /></span><Grade of={row.grade} /><span className="soft"><When time={row.time} /></span></Link></li>
+        <li key={row.detection_id}><Link to="/detections" search={{ id: row.detection_id, state: "all", range: "any" } as never} className="line"><Sev of={row.severity} /><span className="grow cut"><Rec text={row.title} /></span><Grade of={row.grade} /><span className="soft"><When time={row.observed} /></span></Link></li>
       ))}
     </ul>
   );

@@ -51,7 +51,7 @@ export function OverviewView() {
 }
 
 function Needs({ overview }: { overview: Overview }) {
-  const { open, acknowledged } = overview;
+  const { open, acknowledged, suppressed } = overview;
   const total = SEVERITIES.reduce((sum, each) => sum + open[each], 0);
   const taken = SEVERITIES.reduce((sum, each) => sum + acknowledged[each], 0);
   return (
@@ -61,6 +61,7 @@ function Needs({ overview }: { overview: Overview }) {
           <span className="label">Needs you</span>
           <Link to="/detections" search={{ range: ANY_TIME } as never} className="hero-figure num">{count(total)}</Link>
           <span className="soft">{total === 0 ? "Nothing waits." : `open ${total === 1 ? "detection" : "detections"}, of any time`}{taken > 0 ? ` · ${count(taken)} being looked at` : ""}</span>
+          {suppressed.suppressions > 0 ? <Link to="/settings" search={{ tab: "suppressions" } as never} className="soft">{count(suppressed.detections)} suppressed{suppressed.whole_rules > 0 ? `, ${counted(suppressed.whole_rules, "rule")} whole` : ""}</Link> : null}
         </div>
       <div className="sev-row">
         {SEVERITIES.slice(0, 4).map((each, at) => {
@@ -149,7 +150,7 @@ function Grave({ rows }: { rows: Overview["grave"] }) {
             <span className="grow"><span className="two"><Rec text={row.title} className="strong" /></span></span>
             <Grade of={row.grade} />
             <span className="cut who"><Rec text={row.user_id ?? row.agent ?? row.application} className="soft" /></span>
-            <span className="soft"><When time={row.time} how="ago" /></span>
+            <span className="soft"><When time={row.observed} how="ago" /></span>
           </Link>
         </li>
       ))}

@@ -10,6 +10,7 @@ use rsigma_eval::{ConditionTrace, DetectionTrace, ItemTrace, JsonEvent, MatchRea
 use rsigma_parser::{ConditionOperator, CorrelationCondition, CorrelationRule, CorrelationType, SigmaRule};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+use utoipa::ToSchema;
 
 use super::evidence::{beginning, cut};
 use super::{Parsed, Sigma, filter};
@@ -26,7 +27,7 @@ const PARTS_DEPTH_MAX: usize = 32;
 const RULES_MAX: usize = 256;
 
 /// A rule and an event.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// The rule's id.
     pub rule: String,
@@ -45,11 +46,12 @@ pub struct Explanation {
     /// Of a correlation: how far its window is.
     pub window: Option<ExplainedWindow>,
     /// Of a correlation: the rules that it counts, and this event.
+    #[schema(no_recursion)]
     pub rules: Vec<Explanation>,
 }
 
 /// A part of a condition, of a selection, or an item of it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExplainedPart {
     /// What it is, in the rule's words.
     pub what: String,
@@ -60,6 +62,7 @@ pub struct ExplainedPart {
     pub item: Option<ExplainedItem>,
     /// What it is made of.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(no_recursion)]
     pub parts: Vec<ExplainedPart>,
     /// How its parts are joined.
     #[serde(skip)]
@@ -67,7 +70,7 @@ pub struct ExplainedPart {
 }
 
 /// One field, or a keyword.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExplainedItem {
     /// The field; none of keywords, which are looked for everywhere.
     pub field: Option<String>,
@@ -82,7 +85,7 @@ pub struct ExplainedItem {
 }
 
 /// How far the window of a correlation is for the event's group.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ExplainedWindow {
     /// `event_count`, `value_sum` ...
     pub kind: String,

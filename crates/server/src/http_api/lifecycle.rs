@@ -217,7 +217,7 @@ pub(crate) async fn evidence(
 ) -> Result<Response, ApiError> {
     let request: EvidenceRequest = body.json()?;
     let asker = caller.asker;
-    let packed = waiting(&api, move |node| {
+    let packed = reading(&api, move |node| {
         let (bag, _) = node.export(&asker, &request.what, &request.withhold, &request.reason)?;
         Ok::<_, EvidenceError>(bag.to_tar_gz("evidence")?)
     });
@@ -251,13 +251,13 @@ struct RecoveryRequest {
     reason: String,
 }
 
-async fn request_recovery(
+pub(crate) async fn request_recovery(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
     body: Body,
 ) -> Result<Response, ApiError> {
     let RecoveryRequest { record, reason } = body.json()?;
-    let request = waiting(&api, move |node| node.request_recovery(&caller.asker, &record, &reason)).await?;
+    let request = reading(&api, move |node| node.request_recovery(&caller.asker, &record, &reason)).await?;
     Ok(Json(request?).into_response())
 }
 
@@ -274,7 +274,7 @@ async fn open_recovery(
     body: Body,
 ) -> Result<Response, ApiError> {
     let RecoveryOpening { request, shares } = body.json()?;
-    let values = waiting(&api, move |node| node.open_recovery(&caller.asker, &request, &shares)).await?;
+    let values = reading(&api, move |node| node.open_recovery(&caller.asker, &request, &shares)).await?;
     Ok(Json(values?).into_response())
 }
 
@@ -285,6 +285,16 @@ pub(crate) async fn waiting<T: Send + 'static>(
 ) -> Result<T, ApiError> {
     let node = api.node().clone();
     tokio::task::spawn_blocking(move || work(&node)).await.map_err(ApiError::stopped)
+}
+
+/// The same of what opens readers of the store, one at a time: they count among those of everybody.
+async fn reading<T: Send + 'static>(api: &Arc<Api>, work: impl FnOnce(&Node) -> T + Send + 'static) -> Result<T, ApiError> {
+    let room = api.room_to_read().await?;
+    waiting(api, move |node| {
+        let _room = room;
+        work(node)
+    })
+    .await
 }
 
 impl From<HoldFailure> for ApiError {

@@ -3,6 +3,8 @@
 mod administration;
 mod admission;
 mod assets;
+#[cfg(test)]
+mod bounds_tests;
 mod console;
 mod drills;
 mod error;
@@ -97,6 +99,12 @@ impl Caller {
     /// Somebody for whom the OpenID provider vouches.
     pub(crate) fn of_person(person: Person, role: Role) -> Self {
         Self { asker: Who::Person(person).into(), role }
+    }
+
+    /// Whoever a test needs.
+    #[cfg(test)]
+    pub(crate) fn of_tests(who: Who, role: Role) -> Self {
+        Self { asker: who.into(), role }
     }
 
     /// With what the connection and the headers tell: the user of this machine who holds the local token, and the name that the caller

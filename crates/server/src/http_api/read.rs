@@ -16,6 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::console::types::ReadQuery;
 use super::openapi::Refused;
+use super::readers::Room;
 use super::{Api, ApiError, Body, Caller, Query};
 use crate::access::Access;
 use crate::node::read_event;
@@ -99,16 +100,21 @@ impl Api {
         Err(ApiError::stopped("reading contents is recorded, and the record cannot be written"))
     }
 
+    /// Room for one who reads the store, for as long as it is held: also for whoever opens a reader of their own.
+    pub(super) async fn room_to_read(&self) -> Result<Room, ApiError> {
+        self.readers.room().await.ok_or_else(|| {
+            let message = "the store is being read by as many as it can be; ask again";
+            ApiError::too_many(message).with_retry_after(RETRY_AFTER)
+        })
+    }
+
     /// Runs a query on a thread that may wait.
     pub(super) async fn read<T: Send + 'static>(
         &self,
         work: impl FnOnce(&store::Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, ApiError> {
         let (node, readers) = (self.node.clone(), self.readers.clone());
-        let Some(room) = readers.room().await else {
-            let message = "the store is being read by as many as it can be; ask again";
-            return Err(ApiError::too_many(message).with_retry_after(RETRY_AFTER));
-        };
+        let room = self.room_to_read().await?;
         readers.watch();
         let result = tokio::task::spawn_blocking(move || readers.with(&node, room, work).map_err(QueryError::from)?).await;
         result.map_err(ApiError::stopped)?.map_err(ApiError::from)

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -10,17 +11,21 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Extension, Json, Router};
 use detect::coverage::{Coverage, navigator_layer};
-use detect::{RuleError, RuleSet};
+use detect::{Explanation, RuleError, RuleSet};
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
 use super::openapi::Refused;
 use super::{Api, ApiError, Body, Caller};
-use crate::coverage::{COVERAGE_DAYS_MAX, seen};
+use crate::coverage::{ANSWERS_MAX, COVERAGE_DAYS_MAX, seen};
 use crate::replay::{ExplainRequest, ReplayError, ReplayRequest, Work};
 
 /// Days of the record that are asked where nobody says how many.
 const COVERAGE_DAYS: u16 = 30;
+
+/// Days of the record that can be asked for the rules in force: each is an answer that is kept. Were any number one, whoever asks for another one
+/// each time would have the whole record gone through each time.
+const COVERAGE_DAYS_KEPT: [u16; ANSWERS_MAX] = [1, 7, 30, 90, 365, COVERAGE_DAYS_MAX];
 
 /// What is known without contents: how a replay stands, and what the rules in force cover.
 pub(super) fn shown(api: &Arc<Api>) -> Router {
@@ -68,8 +73,8 @@ async fn cancel(
     path = "/api/rules/explain",
     operation_id = "explain",
     tag = "rules",
-    request_body = Object,
-    responses((status = 200, body = Object), Refused),
+    request_body = ExplainRequest,
+    responses((status = 200, body = Vec<Explanation>), Refused),
     description = "Role: analyst.",
 )]
 pub(crate) async fn explain(
@@ -80,7 +85,12 @@ pub(crate) async fn explain(
     let request: ExplainRequest = body.json()?;
     let turn = api.node.turn_to_explain(&caller.asker)?;
     let _waiter = turn.waiter();
-    let explained = tokio::task::spawn_blocking(move || api.node.explain(&turn, &caller.asker, &request)).await;
+    let room = api.room_to_read().await?;
+    let explained = tokio::task::spawn_blocking(move || {
+        let _room = room;
+        api.node.explain(&turn, &caller.asker, &request)
+    });
+    let explained = explained.await;
     Ok(Json(explained.map_err(ApiError::stopped)??).into_response())
 }
 
@@ -89,7 +99,7 @@ pub(crate) async fn explain(
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CoverageQuery {
-    /// Days of the record that are asked; default 30.
+    /// Days of the record that are asked: 1, 7, 30, 90, 365 or 3660; default 30.
     days: Option<u16>,
     /// `navigator`: a layer of the ATLAS Navigator.
     #[param(inline)]
@@ -118,7 +128,7 @@ pub(crate) async fn coverage(
     Extension(caller): Extension<Caller>,
     Query(query): Query<CoverageQuery>,
 ) -> Result<Response, ApiError> {
-    let covered = in_force(&api, &caller, days_of(query.days)?).await?;
+    let covered = in_force(&api, &caller, query.days).await?;
     Ok(match query.format.unwrap_or(CoverageFormat::Json) {
         CoverageFormat::Json => Json(&*covered).into_response(),
         CoverageFormat::Navigator => Json(navigator_layer(&covered)).into_response(),
@@ -145,10 +155,10 @@ async fn coverage_of_files(
     body: Body,
 ) -> Result<Response, ApiError> {
     let CoverageRequest { days, files } = body.json()?;
-    let days = days_of(days)?;
     if files.is_empty() {
         return Ok(Json(&*in_force(&api, &caller, days).await?).into_response());
     }
+    let days = days_of(days)?;
     let rules = move |stopping: &dyn Fn() -> bool| Ok(bounded(RuleSet::beside_builtin(files, stopping)?));
     Ok(Json(covered(&api, &caller, Work::CoverageOfFiles, days, rules).await?).into_response())
 }
@@ -173,8 +183,19 @@ fn days_of(days: Option<u16>) -> Result<u16, ApiError> {
     Err(ApiError::bad_request(format!("days: 1 to {COVERAGE_DAYS_MAX} are needed")))
 }
 
+/// Days for which what the rules in force cover is kept.
+fn kept_days_of(days: Option<u16>) -> Result<u16, ApiError> {
+    let days = days.unwrap_or(COVERAGE_DAYS);
+    if COVERAGE_DAYS_KEPT.contains(&days) {
+        return Ok(days);
+    }
+    let kept = COVERAGE_DAYS_KEPT.map(|days| days.to_string()).join(", ");
+    Err(ApiError::bad_request(format!("days: for the rules in force one of {kept} is needed")))
+}
+
 /// What the rules in force cover: what was answered lately, else as it is now.
-async fn in_force(api: &Arc<Api>, caller: &Caller, days: u16) -> Result<Arc<Coverage>, ApiError> {
+async fn in_force(api: &Arc<Api>, caller: &Caller, days: Option<u16>) -> Result<Arc<Coverage>, ApiError> {
+    let days = kept_days_of(days)?;
     let rules = api.node.consumers().rules().map_err(ReplayError::from)?;
     let digest = rules.digest();
     if let Some(coverage) = api.covered.get(days, &digest) {
@@ -182,8 +203,9 @@ async fn in_force(api: &Arc<Api>, caller: &Caller, days: u16) -> Result<Arc<Cove
         return Ok(coverage);
     }
     let compile = move |_: &dyn Fn() -> bool| Ok(Ok((rules.compile()?, None)));
+    let began = Instant::now();
     let coverage = Arc::new(covered(api, caller, Work::Coverage, days, compile).await?);
-    api.covered.put(days, digest, coverage.clone());
+    api.covered.put(days, digest, coverage.clone(), began.elapsed());
     Ok(coverage)
 }
 
@@ -201,12 +223,15 @@ async fn covered(
 ) -> Result<Coverage, ApiError> {
     let turn = api.node.replays().work(&caller.asker, work)?;
     let _waiter = turn.waiter();
+    let room = api.room_to_read().await?;
     note(api, caller, days).await?;
     let node = api.node.clone();
     let covered = tokio::task::spawn_blocking(move || -> Result<Coverage, ApiError> {
         let stopping = || turn.is_to_end();
         let (rules, own) = rules(&stopping).map_err(|error| turn.given_up(error))??;
         let seen = seen(&node.reader().map_err(store::QueryError::from)?, days, &rules, &stopping)?;
+        // The examples of the rules need no reader.
+        drop(room);
         let covered = seen.and_then(|seen| match &own {
             Some(own) => Coverage::of_own_until(&rules, own, Some(&seen), &stopping),
             None => Coverage::of_until(&rules, Some(&seen), &stopping),

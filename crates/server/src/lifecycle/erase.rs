@@ -41,7 +41,7 @@ use super::retention::Policy;
 use super::target::Target;
 use crate::consumers::{Consumers, DetectorHeld};
 use crate::pipeline::Pipeline;
-use crate::triage::Triage;
+use crate::triage::{Triage, TriageError};
 
 /// Directory of the lists of what was erased, below the archive's.
 pub(crate) const TOMBSTONES_DIR: &str = "tombstones";
@@ -468,13 +468,18 @@ impl Eraser<'_> {
     fn forget_decisions(&self, target: &Target, plan: &Plan) -> Result<(), EraseError> {
         let target = target.clone().with_sessions(&plan.sessions);
         let sanitizer = self.pipeline.sanitizer();
+        let failed = |error: TriageError| EraseError::Triage(error.into());
         // People who sign in, and holders of keys, stand there by the names that they have elsewhere.
-        let is_named = |text: &str| {
+        let names = |target: &Target, text: &str| {
             target.is_named_in(text)
                 || sanitizer.name(text).as_str() == target.user()
                 || target.is_named_in(sanitizer.text(text).text.as_str())
         };
-        let went = self.triage.erase(&is_named, &plan.ids).map_err(|error| EraseError::Triage(error.into()))?;
+        let is_named = |text: &str| names(&target, text);
+        let also: Vec<String> = self.triage.called(&is_named).map_err(failed)?.into_iter().collect();
+        let also = also.split_first().map(|(first, rest)| Target::new(sanitizer, first, rest));
+        let is_named = |text: &str| is_named(text) || also.as_ref().is_some_and(|target| names(target, text));
+        let went = self.triage.erase(&is_named, &plan.ids).map_err(failed)?;
         tracing::info!(went, "what people decided is erased");
         Ok(())
     }

@@ -316,8 +316,8 @@ impl Node {
     /// The records that a query names.
     pub(crate) fn seqs(&self, sql: &str) -> Result<BTreeSet<u64>, EvidenceError> {
         let limits = QueryLimits { rows_max: RECORDS_MAX + 1, ..QueryLimits::default() };
-        let reader = self.reader()?;
-        let table = reader.sql(sql, &limits)?;
+        // It is closed before others are opened.
+        let table = self.reader()?.sql(sql, &limits)?;
         if table.truncated || table.rows.len() > RECORDS_MAX {
             return Err(EvidenceError::TooMany);
         }

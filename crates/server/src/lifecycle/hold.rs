@@ -50,11 +50,19 @@ pub struct Shown {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[schema(as = HoldScope)]
 struct ShownScope {
-    #[serde(flatten)]
-    #[schema(inline)]
-    scope: Scope,
+    /// Of this end user.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    /// Of this session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session: Option<String>,
+    /// Of this application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application: Option<String>,
+    /// Received at this time or later (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     from: Option<String>,
+    /// Received before this time (RFC 3339).
     #[serde(skip_serializing_if = "Option::is_none")]
     to: Option<String>,
 }
@@ -73,11 +81,11 @@ pub struct Scope {
     /// Of this application.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub application: Option<String>,
-    /// Received at this time or later.
+    /// Received at this time or later, in nanoseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
     pub from: Option<Timestamp>,
-    /// Received before this time.
+    /// Received before this time, in nanoseconds since 1970.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>)]
     pub to: Option<Timestamp>,
@@ -179,7 +187,8 @@ impl From<Hold> for Shown {
     fn from(hold: Hold) -> Self {
         let Hold { name, reason, scope, placed, placed_by } = hold;
         let (from, to) = (scope.from.map(Timestamp::rfc3339), scope.to.map(Timestamp::rfc3339));
-        let scope = ShownScope { scope: Scope { from: None, to: None, ..scope }, from, to };
+        let Scope { user, session, application, .. } = scope;
+        let scope = ShownScope { user, session, application, from, to };
         Self { name, reason, scope, placed: placed.rfc3339(), placed_by }
     }
 }

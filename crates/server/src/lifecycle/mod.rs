@@ -81,10 +81,23 @@ pub struct Erasure {
     pub wide: bool,
 }
 
+/// An archive.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = ArchiveKind)]
+#[expect(dead_code, reason = "it is read by the macro alone")]
+enum ArchiveWord {
+    /// Of all that is recorded.
+    Evidence,
+    /// Of what serious detections rest on.
+    Forensic,
+}
+
 /// A segment of the archive, for people.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 pub struct SegmentInfo {
-    /// `evidence` or `forensic`.
+    /// Where it lies.
+    #[schema(value_type = ArchiveWord)]
     pub archive: &'static str,
     /// The first record.
     pub first: u64,

@@ -137,6 +137,7 @@ impl Node {
             before = i64::try_from(last.seq).unwrap_or_default();
             page.into_iter().for_each(&mut keep);
         }
+        drop(reader);
         self.read_unindexed(unindexed, |seq, event| {
             if let Some(trace) = Trace::of(seq, &event) {
                 keep(trace);

@@ -46,7 +46,7 @@ pub struct ReplayRequest {
 }
 
 /// What is to be explained.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ExplainRequest {
     /// The rule: its id, name or title; of a detection its own where left out.
@@ -54,8 +54,9 @@ pub struct ExplainRequest {
     pub rule: Option<String>,
     /// The id of an event, or of a detection.
     pub event: String,
-    /// Rule files beside those in force.
+    /// Rule files beside those in force: the name of each, and its text.
     #[serde(default)]
+    #[schema(value_type = Vec<(String, String)>)]
     pub files: Vec<(PathBuf, String)>,
 }
 

@@ -67,10 +67,12 @@ pub(super) fn in_memory() -> Result<Connection, TriageError> {
 }
 
 /// Whether what lies there cannot be read by this program, and will not be tomorrow either. Where the system only refuses it now (a disk
-/// that is full, a file that somebody else holds) the file is left where it is.
+/// that is full, a file that somebody else holds) the file is left where it is; and so is one of a later version, which reads it: whoever goes
+/// back to that finds everything.
 pub(super) fn is_unreadable(error: &TriageError) -> bool {
     match error {
-        TriageError::Schema { .. } | TriageError::Form(_) => true,
+        TriageError::Schema { found, known } => found < known,
+        TriageError::Form(_) => true,
         TriageError::Database(error) => {
             // A table or a column that is not there, a value of another type: somebody else's file.
             let is_another = matches!(
@@ -114,6 +116,13 @@ pub(super) fn remove_set_aside(state: &Path) -> std::io::Result<usize> {
         files::sync_dir(state)?;
     }
     Ok(removed)
+}
+
+/// As another version would have left it.
+#[cfg(test)]
+pub(super) fn set_version(data: &DataDir, keyring: &Keyring, version: i64) {
+    let key = Secret::new(*keyring.named_or_create::<32>(KEY).unwrap());
+    connect(&data.state(FILE), &key).unwrap().pragma_update(None, "user_version", version).unwrap();
 }
 
 fn create(connection: &Connection) -> rusqlite::Result<()> {

@@ -1,6 +1,6 @@
 //! Erasure of a person from what people decided.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use event::EventId;
 use rusqlite::{Transaction, params};
@@ -14,9 +14,32 @@ const ERASED: &str = "<erased>";
 type IsNamed<'f> = &'f dyn Fn(&str) -> bool;
 
 impl Triage {
+    /// What else a person is called, of whom `is_named` knows one name: where they signed in, and where they decided something. Whoever looks at
+    /// a detection stands there by the name of the sign-in, and notes have that, too.
+    pub(crate) fn called(&self, is_named: IsNamed<'_>) -> Result<BTreeSet<String>, TriageError> {
+        let mut database = self.writable()?;
+        let transaction = database.transaction()?;
+        let mut names = BTreeSet::new();
+        for [subject, name, email] in texts::<3>(&transaction, "SELECT subject, name, email FROM people")? {
+            if is_person(is_named, [&subject, &name, &email]) {
+                names.extend([subject, name, email].into_iter().flatten());
+            }
+        }
+        let mut statement = transaction.prepare("SELECT change FROM changes")?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let change: TriageChange = serde_json::from_str(&row.get::<_, String>(0)?)?;
+            if is_named(&change.by) {
+                names.extend(change.by_name.filter(|name| name != ERASED));
+            }
+        }
+        Ok(names)
+    }
+
     /// Takes a person out of what people decided: suppressions that are about them and searches for them or of them go, notes that name them
     /// lose their text, nobody is named where they were, and what was decided of detections that are `gone` goes with those. Files that could not
-    /// be read and were set aside go, too: nobody can say whom they name. Gives how much went; done again it finds nothing.
+    /// be read and were set aside go, too: nobody can say whom they name. Gives how much went; done again it finds nothing. What went is
+    /// overwritten in the file and in its log, also that of a time before that ended here.
     pub(crate) fn erase(&self, is_named: IsNamed<'_>, gone: &HashSet<EventId>) -> Result<u64, TriageError> {
         let mut database = self.writable()?;
         let transaction = database.transaction()?;
@@ -26,11 +49,9 @@ impl Triage {
             + changes(&transaction, is_named, gone)?
             + marks(&transaction, is_named, gone)?;
         transaction.commit()?;
-        if went > 0 {
-            // Pages that were freed are overwritten, but the log has what they were.
-            database.execute_batch("VACUUM")?;
-            database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
-        }
+        // Pages that were freed are overwritten, but the log has what they were. Also where nothing went: the time before may have ended here.
+        database.execute_batch("VACUUM")?;
+        database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
         self.take_from(&database)?;
         let files = database::remove_set_aside(&self.state_dir).map_err(TriageError::SetAside)?;
         if files > 0 {
@@ -58,12 +79,19 @@ fn texts<const N: usize>(transaction: &Transaction<'_>, sql: &str) -> Result<Vec
 fn people(transaction: &Transaction<'_>, is_named: IsNamed<'_>) -> Result<u64, TriageError> {
     let mut went = 0;
     for person in texts::<4>(transaction, "SELECT issuer, subject, name, email FROM people")? {
-        if person[1..].iter().flatten().any(|text| is_named(text)) {
+        let [_, subject, name, email] = &person;
+        if is_person(is_named, [subject, name, email]) {
             transaction.execute("DELETE FROM people WHERE issuer = ?1 AND subject = ?2", params![person[0], person[1]])?;
             went += 1;
         }
     }
     Ok(went)
+}
+
+/// Whether somebody who signs in is the person: by their subject, as the record has it or as their provider does, their name or their address.
+fn is_person(is_named: IsNamed<'_>, [subject, name, email]: [&Option<String>; 3]) -> bool {
+    let recorded = subject.as_ref().map(|subject| format!("oidc:{subject}"));
+    [subject, &recorded, name, email].into_iter().flatten().any(|text| is_named(text))
 }
 
 fn suppressed(transaction: &Transaction<'_>, is_named: IsNamed<'_>) -> Result<u64, TriageError> {
@@ -122,6 +150,7 @@ fn changes(transaction: &Transaction<'_>, is_named: IsNamed<'_>, gone: &HashSet<
         let mut left = known.clone();
         if is_named(&left.by) {
             ERASED.clone_into(&mut left.by);
+            left.by_name = left.by_name.map(|_| ERASED.to_owned());
         }
         for text in [&mut left.by_name, &mut left.note, &mut left.assignee] {
             if text.as_deref().is_some_and(is_named) {
@@ -200,13 +229,34 @@ mod tests {
             }))
             .unwrap();
             triage.add_search(&new.check("k", None, &sanitizer()).unwrap()).unwrap();
-            let person = Person { subject: name.to_owned(), issuer: "https://p.example".to_owned(), name: None, email: None };
+            let called = format!("{} Doe", &name[..2]);
+            let (email, issuer) = (format!("{}@example.com", &name[..2]), "https://p.example".to_owned());
+            let person = Person { subject: name.to_owned(), issuer, name: Some(called.clone()), email: Some(email.clone()) };
             triage.note_person(&person, Role::Analyst, "2026-01-01T00:00:00Z").unwrap();
+            // Where only the name of the sign-in stands.
+            let patch = |note: &str| TriagePatch {
+                assignee: Some(called.clone()),
+                note: Some(note.to_owned()),
+                ..TriagePatch::default()
+            };
+            let said = patch(&format!("as {called} wrote from {email}"));
+            triage.change(&[format!("e-{}", &name[..2])], &said, "key_7", Some("a program")).unwrap();
+            triage.change(&["f".to_owned()], &patch("no name"), &format!("oidc:{name}"), Some(&called)).unwrap();
         }
         std::fs::write(data.state("triage.db.unreadable-1"), "jo-4711").unwrap();
-        let erase = |triage: &Triage| triage.erase(&|text| text.contains("jo-4711"), &HashSet::from([gone])).unwrap();
+        let also = triage.called(&|text| text.contains("jo-4711")).unwrap();
+        assert_eq!(also.iter().map(String::as_str).collect::<Vec<_>>(), ["jo Doe", "jo-4711", "jo@example.com"]);
+        let is_named = |text: &str| text.contains("jo-4711") || also.iter().any(|name| text.contains(name.as_str()));
+        let erase = |triage: &Triage| triage.erase(&is_named, &HashSet::from([gone])).unwrap();
         assert!(erase(&triage) > 5);
+        // A time that ended before the log was emptied is made good by the next, which finds nothing more.
+        triage.database().execute_batch("BEGIN; CREATE TABLE x (y); DROP TABLE x; COMMIT").unwrap();
+        let log = data.state("triage.db-wal");
+        assert!(std::fs::metadata(&log).unwrap().len() > 0);
         assert_eq!(erase(&triage), 0);
+        assert_eq!(std::fs::metadata(&log).unwrap().len(), 0);
+        let secure: i64 = triage.database().pragma_query_value(None, "secure_delete", |row| row.get(0)).unwrap();
+        assert_eq!(secure, 1);
         for triage in [triage, Triage::open(&data, &keyring).unwrap()] {
             assert!(!data.state("triage.db.unreadable-1").exists());
             let all = format!(
@@ -218,8 +268,10 @@ mod tests {
                 triage.history("d-jo-4711").unwrap(),
                 triage.history(&stays.to_string()).unwrap(),
             );
+            let all = format!("{all} {:?} {:?}", triage.history("e-jo").unwrap(), triage.history("f").unwrap());
             let named = all.replace("\"d-jo-4711\"", "");
-            assert!(!named.contains("jo-4711"), "{named}");
+            assert!(!named.contains("jo-4711") && !named.contains("jo Doe") && !named.contains("jo@"), "{named}");
+            assert!(named.contains("al Doe") && named.contains("al@example.com"), "{named}");
             assert_eq!(
                 triage.people().unwrap().iter().map(|KnownPerson { subject, .. }| subject.as_str()).collect::<Vec<_>>(),
                 ["al-4711"]

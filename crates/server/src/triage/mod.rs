@@ -12,7 +12,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use event::{Event, EventId, Kind, Timestamp, attr};
+use event::{Event, Kind, Timestamp, attr};
 use keys::{Keyring, KeysError};
 use rusqlite::{Connection, params};
 use sanitize::Sanitizer;
@@ -321,15 +321,14 @@ impl Triage {
         self.remove(&mut database, &oldest)
     }
 
-    /// Lets go of what was decided of detections from before a time, and before it: the hot store has them no more. Gives of how many. In
-    /// the record it stays.
+    /// Lets go of what was decided before a time: its detections were recorded before that, whatever time they are of, and the hot store has
+    /// them no more. Gives of how many. In the record it stays.
     pub(crate) fn forget_before(&self, time: Timestamp) -> Result<usize, TriageError> {
         let before = time.rfc3339();
-        let is_old = |id: &str| id.parse::<EventId>().is_ok_and(|id| time_of(&id) < time);
         let old: Vec<String> = {
             let standing = self.standing();
             let marks = standing.marks.iter();
-            let old = marks.filter(|(id, mark)| mark.changed.as_ref().is_none_or(|changed| *changed < before) && is_old(id));
+            let old = marks.filter(|(_, mark)| mark.changed.as_ref().is_none_or(|changed| *changed < before));
             old.map(|(id, _)| id.clone()).collect()
         };
         if !old.is_empty() {
@@ -432,12 +431,6 @@ impl Marks for Triage {
     }
 }
 
-/// The time that an event's id begins with.
-fn time_of(id: &EventId) -> Timestamp {
-    let millis = id.as_bytes()[..6].iter().fold(0, |millis, byte| millis << 8 | u64::from(*byte));
-    Timestamp::from_unix_ns(millis.saturating_mul(1_000_000))
-}
-
 /// Refuses a text that is too long.
 fn at_most(what: &str, text: &str, bytes_max: usize) -> Result<(), TriageError> {
     if text.len() <= bytes_max {
@@ -478,6 +471,8 @@ pub(crate) const fn state_name(state: State) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use event::EventId;
+
     use super::*;
 
     pub(super) fn keyring(dir: &std::path::Path) -> Keyring {
@@ -522,11 +517,17 @@ mod tests {
             let lost = triage.lost().unwrap().clone();
             assert_eq!(triage.of("d1").state, State::Open, "{what}");
             let Some(lies) = lost.lies else {
-                // Where it cannot be moved nothing is kept, and that is said.
-                assert_eq!(what, "a directory");
+                // Where it cannot be moved, or the version that wrote it can read it, nothing is kept, and that is said.
+                assert!(matches!(what, "a directory" | "a newer one"), "{what}");
                 let error = triage.check(closed.clone(), &sanitizer()).unwrap_err();
                 assert!(matches!(error, TriageError::Unusable(_)), "{error}");
                 assert!(matches!(triage.erase(&|_| false, &std::collections::HashSet::new()), Err(TriageError::Unusable(_))));
+                if what == "a newer one" {
+                    assert!(lost.why.contains("schema 99, this program knows 2"), "{lost:?}");
+                    drop(triage);
+                    database::set_version(&data, &keyring, 2);
+                    assert_eq!(Triage::open(&data, &keyring).unwrap().of("d1").state, State::Closed, "nothing of it went");
+                }
                 continue;
             };
             assert!(lies.exists() && lies.to_string_lossy().contains("triage.db.unreadable-"), "{what}: {lies:?}");
@@ -543,7 +544,8 @@ mod tests {
         let data = DataDir::create(&dir.path().join("data")).unwrap();
         let triage = Triage::open(&data, &keyring(dir.path())).unwrap();
         let note = TriagePatch { note: Some("x".to_owned()), ..TriagePatch::default() };
-        let old = EventId::derived(Timestamp::from_unix_ns(1_000_000_000), &[1; 32]).to_string();
+        // Whoever sent what it rests on said that it will happen in 200 years.
+        let old = EventId::derived(Timestamp::from_unix_ns(8_000_000_000_000_000_000), &[1; 32]).to_string();
         let new = EventId::random().to_string();
         for id in [&old, &new] {
             triage.change(std::slice::from_ref(id), &note, "k", None).unwrap();

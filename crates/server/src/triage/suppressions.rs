@@ -248,6 +248,7 @@ mod tests {
             seq: 0,
             time: observed.to_owned(),
             observed: observed.to_owned(),
+            late_s: None,
             rule: Some(rule.to_owned()),
             title: String::new(),
             technique: None,

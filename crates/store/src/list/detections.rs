@@ -1,4 +1,5 @@
-//! Detections, newest first, with what people have decided about them.
+//! Detections, newest first, with what people have decided about them. They go by when Watchkeeper recorded them: whoever sends events says
+//! when these happened, and would have theirs stand below everything that somebody looks at.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::cursor::Cursor;
 use super::merge::{Arm, Looked, each, merge};
-use super::{PAGE_ROWS_MAX, Page};
+use super::{Grade, PAGE_ROWS_MAX, Page, Severity};
 use crate::attached::{Attached, Reader};
 use crate::error::QueryError;
 use crate::rollups::{SEVERITIES, severity_code};
@@ -60,8 +61,11 @@ pub struct DetectionRecord {
     pub seq: u64,
     /// When what was detected happened, by the source's clock (RFC 3339).
     pub time: String,
-    /// When it was recorded, by Watchkeeper's clock (RFC 3339).
+    /// When it was recorded, by Watchkeeper's clock (RFC 3339). Lists go by it.
     pub observed: String,
+    /// By how many seconds `observed` is later than `time`, where they are more than 10 minutes apart: the source sent late, or its clock is
+    /// wrong. Negative where the source's time lies ahead.
+    pub late_s: Option<i64>,
     /// The rule that fired.
     pub rule: Option<String>,
     /// Its title.
@@ -70,11 +74,13 @@ pub struct DetectionRecord {
     pub technique: Option<String>,
     /// Its name.
     pub technique_name: Option<String>,
-    /// How bad: `informational`, `low`, `medium`, `high` or `critical`.
+    /// How bad.
+    #[schema(value_type = Severity)]
     pub severity: String,
     /// How sure, 0 to 1.
     pub confidence: Option<f64>,
-    /// Of an injection: `seen`, `acted_on` or `reached`.
+    /// Of an injection: how far it got.
+    #[schema(value_type = Option<Grade>)]
     pub grade: Option<String>,
     /// The session.
     pub session_id: Option<String>,
@@ -112,9 +118,9 @@ pub struct DetectionRow {
 /// Which detections a list has.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct DetectionFilter {
-    /// From this time on, in nanoseconds since 1970.
+    /// Recorded from this time on, in nanoseconds since 1970.
     pub since_ns: Option<i64>,
-    /// Before this time.
+    /// Recorded before this time.
     pub until_ns: Option<i64>,
     /// In one of these states; all when empty.
     pub states: Vec<State>,
@@ -192,6 +198,9 @@ pub struct DetectionEvidence {
     pub indicator: Option<serde_json::Value>,
 }
 
+/// How far the source's time and that of recording are apart before a row says so, in seconds.
+const LATE_S: i64 = 600;
+
 /// How long detections are gone through for a summary of all of them.
 const SUMMARY_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -209,7 +218,7 @@ pub(super) const COLUMNS: &str = "d.seq, d.id, d.time_ns, d.observed_ns, d.rule,
                                   d.session_id, d.trace_id, d.user_id, d.application, d.agent, d.tool, technique_name(d.technique)";
 
 /// The place behind them, where a list has whether a row passes.
-const PASSES: usize = 17;
+pub(super) const PASSES: usize = 17;
 
 impl Severities {
     /// Counts one.
@@ -234,7 +243,7 @@ impl DetectionRow {
 }
 
 impl Reader {
-    /// Detections, newest first by the source's clock.
+    /// Detections, those that were recorded last first.
     ///
     /// # Errors
     /// A cursor or a severity that is none, and what the store says.
@@ -270,7 +279,7 @@ impl Reader {
         })
     }
 
-    /// How many detections there are of each rule from a time on, and whether all of them were counted: what cannot be counted within two
+    /// How many detections of each rule were recorded from a time on, and whether all of them were counted: what cannot be counted within two
     /// seconds is not.
     ///
     /// # Errors
@@ -311,7 +320,7 @@ impl Reader {
             let arms = attached.schemas.iter().map(|schema| Arm {
                 sql: format!(
                     "SELECT {COLUMNS}, d.model IS NOT NULL AND d.rule IN (SELECT value FROM json_each(?1)), d.model \
-                     FROM {schema}.detections d INDEXED BY detections_time ORDER BY d.time_ns DESC, d.seq DESC"
+                     FROM {schema}.detections d INDEXED BY detections_observed ORDER BY d.observed_ns DESC, d.seq DESC"
                 ),
                 values: vec![Value::Text(rules.clone())],
             });
@@ -320,7 +329,7 @@ impl Reader {
                 arms,
                 SUMMARY_TIME_MAX,
                 &mut |row| {
-                    let place = Cursor { time_ns: row.get(2)?, seq: row.get(0)? };
+                    let place = place(row)?;
                     let passes = row.get::<_, Option<bool>>(PASSES)?.unwrap_or(false);
                     let taken =
                         if passes { Looked::Taken((row.get::<_, String>(PASSES + 1)?, read(row)?)) } else { Looked::Passed };
@@ -380,7 +389,7 @@ impl Reader {
 fn count_rules(attached: &Attached, since_ns: i64, counts: &mut HashMap<String, u64>) -> rusqlite::Result<()> {
     for schema in &attached.schemas {
         let sql =
-            format!("SELECT rule, count(*) FROM {schema}.detections WHERE time_ns >= ?1 AND rule IS NOT NULL GROUP BY rule");
+            format!("SELECT rule, count(*) FROM {schema}.detections WHERE observed_ns >= ?1 AND rule IS NOT NULL GROUP BY rule");
         let mut statement = attached.connection.prepare_cached(&sql)?;
         let mut rows = statement.query([since_ns])?;
         while let Some(row) = rows.next()? {
@@ -420,13 +429,6 @@ pub(super) fn evidence(attributes: &str) -> Shown {
     Shown { evidence, events, rule_digest, techniques, runbook }
 }
 
-/// Evidence without what it quotes. Numbers stay: counts and measures say nothing of what was said.
-#[must_use]
-pub fn without_values(evidence: Vec<DetectionEvidence>) -> Vec<DetectionEvidence> {
-    let is_number = |value: &String| value.trim_matches('"').parse::<f64>().is_ok();
-    evidence.into_iter().map(|one| DetectionEvidence { value: one.value.clone().filter(is_number), ..one }).collect()
-}
-
 /// A statement for one partition: along which index, between which bounds, and which of the rows there pass.
 struct Asked {
     index: &'static str,
@@ -440,14 +442,25 @@ impl Asked {
         let Self { index, bounds, passes, values } = self;
         let sql = format!(
             "SELECT {COLUMNS}, {passes} FROM {schema}.detections d INDEXED BY {index} WHERE {bounds} \
-             ORDER BY d.time_ns DESC, d.seq DESC"
+             ORDER BY d.observed_ns DESC, d.seq DESC"
         );
         Arm { sql, values: values.clone() }
     }
 }
 
+/// Where a detection stands in a list.
+pub(super) fn place(row: &Row<'_>) -> rusqlite::Result<Cursor> {
+    Ok(Cursor { time_ns: row.get(3)?, seq: row.get(0)? })
+}
+
+/// How far the two times of a detection are apart, where that is to be said.
+fn late_s(time_ns: i64, observed_ns: i64) -> Option<i64> {
+    let late_s = observed_ns.saturating_sub(time_ns) / 1_000_000_000;
+    (late_s.abs() > LATE_S).then_some(late_s)
+}
+
 fn look(row: &Row<'_>, filter: &DetectionFilter, marks: &dyn Marks) -> rusqlite::Result<(Cursor, Looked<DetectionRow>)> {
-    let place = Cursor { time_ns: row.get(2)?, seq: row.get(0)? };
+    let place = place(row)?;
     if !row.get::<_, bool>(PASSES)? {
         return Ok((place, Looked::Passed));
     }
@@ -473,12 +486,13 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<DetectionRecord> {
         seq: row.get::<_, i64>(0)?.unsigned_abs(),
         time: iso(row.get(2)?),
         observed: iso(row.get(3)?),
+        late_s: late_s(row.get(2)?, row.get(3)?),
         rule: row.get(4)?,
         title: row.get(5)?,
         technique: row.get(6)?,
         severity: severity(row.get(7)?).to_owned(),
         confidence: row.get(8)?,
-        grade: row.get(9)?,
+        grade: row.get::<_, Option<String>>(9)?.filter(|grade| Grade::known(grade)),
         tool: row.get(15)?,
         technique_name: row.get(16)?,
         correlation: correlation.unwrap_or_else(|| format!("detection:{detection_id}")),
@@ -502,18 +516,18 @@ pub(super) fn asked_severity(name: &str) -> Result<i64, QueryError> {
 }
 
 impl DetectionFilter {
-    /// The statement of a partition, with what is bound. Detections go along the time, or those of a session along that. The other
+    /// The statement of a partition, with what is bound. Detections go along the time of recording, those of a session by themselves. The other
     /// conditions are looked at row by row, so that the clock can be, too.
     fn asked(&self, from: Cursor) -> Result<Asked, QueryError> {
-        let mut bounds = String::from("d.time_ns <= ?1 AND (d.time_ns < ?1 OR d.seq < ?2)");
+        let mut bounds = String::from("d.observed_ns <= ?1 AND (d.observed_ns < ?1 OR d.seq < ?2)");
         // One bound above, as with events.
         let end = self.until_ns.map_or(from, |until_ns| from.min(Cursor { time_ns: until_ns, seq: -1 }));
         let mut values = vec![Value::Integer(end.time_ns), Value::Integer(end.seq)];
         if let Some(since) = self.since_ns {
             values.push(Value::Integer(since));
-            bounds.push_str(&format!(" AND d.time_ns >= ?{}", values.len()));
+            bounds.push_str(&format!(" AND d.observed_ns >= ?{}", values.len()));
         }
-        let mut index = "detections_time";
+        let mut index = "detections_observed";
         if let Some(session) = &self.session {
             values.push(Value::Text(session.clone()));
             bounds.push_str(&format!(" AND d.session_id = ?{}", values.len()));

@@ -1,4 +1,5 @@
-//! Entities: users, agents, applications, tools and models, with the risk to which their detections add up.
+//! Entities: users, agents, applications, tools and models, with the risk to which their detections add up. A detection counts from when it was
+//! recorded: one whose source says that it happened last week is no smaller for that.
 
 use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
@@ -70,16 +71,16 @@ pub struct EntityRow {
     pub events: u64,
     /// Its first event in the hot store, by the source's clock (RFC 3339); none where only detections name it.
     pub first_seen: Option<String>,
-    /// Its newest event, or detection.
+    /// Its newest event, or detection, by the source's clock.
     pub last_seen: Option<String>,
-    /// Its newest detection.
+    /// When its newest detection was recorded, by Watchkeeper's clock.
     pub last_detection: Option<String>,
 }
 
 /// The risk of an entity at a time.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct EntityRisk {
-    /// When (RFC 3339).
+    /// When, by Watchkeeper's clock (RFC 3339).
     pub time: String,
     /// The risk.
     pub risk: f64,
@@ -90,7 +91,7 @@ pub struct EntityRisk {
 pub struct EntityInsight {
     /// The detection that rests on it.
     pub detection_id: String,
-    /// When (RFC 3339).
+    /// When that was recorded, by Watchkeeper's clock (RFC 3339).
     pub time: String,
     /// Its rule.
     pub rule: Option<String>,
@@ -312,8 +313,8 @@ impl Tallies {
         let is_asked = of.map_or_else(|| "?1 IS NULL".to_owned(), |(kind, _)| format!("d.{} IS ?1", column(kind)));
         for schema in &attached.schemas {
             let sql = format!(
-                "SELECT {is_asked}, d.time_ns, d.severity, d.confidence, d.rule, d.technique, d.user_id, d.agent, d.application, d.tool, \
-                 d.model FROM {schema}.detections d ORDER BY d.seq DESC"
+                "SELECT {is_asked}, d.observed_ns, d.severity, d.confidence, d.rule, d.technique, d.user_id, d.agent, d.application, \
+                 d.tool, d.model, d.time_ns FROM {schema}.detections d ORDER BY d.seq DESC"
             );
             let mut statement = attached.connection.prepare_cached(&sql)?;
             let mut rows = statement.query([of.map(|(_, name)| name)])?;
@@ -335,7 +336,7 @@ impl Tallies {
         if rule == ALERT_BUDGET {
             return Ok(());
         }
-        let time_ns = row.get(1)?;
+        let (observed_ns, time_ns) = (row.get(1)?, row.get(11)?);
         let adds = weight(severity(row.get(2)?)) * row.get::<_, Option<f64>>(3)?.unwrap_or(0.5);
         let technique = row.get_ref(5)?.as_str().unwrap_or_default();
         let (Some(rule_id), Some(technique)) = (self.names.id(rule), self.names.id(technique)) else {
@@ -349,11 +350,11 @@ impl Tallies {
             }
             let Some(place) = self.of(kind, name) else { continue };
             let Some(tally) = self.tallies.get_mut(place as usize) else { continue };
-            tally.last_detection_ns = tally.last_detection_ns.max(Some(time_ns));
+            tally.last_detection_ns = tally.last_detection_ns.max(Some(observed_ns));
             tally.last_ns = tally.last_ns.max(Some(time_ns));
             if rule != RISK_THRESHOLD {
                 tally.detections += 1;
-                self.hits.push((place, Hit { time_ns, adds, rule: rule_id, technique }));
+                self.hits.push((place, Hit { time_ns: observed_ns, adds, rule: rule_id, technique }));
             }
         }
         Ok(())

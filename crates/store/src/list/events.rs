@@ -8,6 +8,7 @@ use utoipa::ToSchema;
 use super::cursor::Cursor;
 use super::event_filter::EventFilter;
 use super::merge::{Arm, Looked, merge};
+use super::shown::shown;
 use super::{PAGE_ROWS_MAX, Page};
 use crate::attached::Reader;
 use crate::error::QueryError;
@@ -154,69 +155,6 @@ pub struct EventDetail {
     /// What inspection found.
     pub findings: Vec<EventFinding>,
 }
-
-/// Names of attributes that name or measure, and hold nothing that was said. Each by itself: beside most of them stand some that hold texts
-/// (`gen_ai.agent.description`, `gen_ai.request.stop_sequences`).
-const SHOWN: [&str; 44] = [
-    "gen_ai.operation.name",
-    "gen_ai.provider.name",
-    "gen_ai.request.model",
-    "gen_ai.request.stream",
-    "gen_ai.request.temperature",
-    "gen_ai.request.top_p",
-    "gen_ai.request.top_k",
-    "gen_ai.request.max_tokens",
-    "gen_ai.request.seed",
-    "gen_ai.request.choice.count",
-    "gen_ai.request.frequency_penalty",
-    "gen_ai.request.presence_penalty",
-    "gen_ai.response.model",
-    "gen_ai.response.id",
-    "gen_ai.response.finish_reasons",
-    "gen_ai.response.time_to_first_chunk",
-    "gen_ai.conversation.id",
-    "gen_ai.agent.id",
-    "gen_ai.agent.name",
-    "gen_ai.agent.version",
-    "gen_ai.data_source.id",
-    "gen_ai.tool.name",
-    "gen_ai.tool.type",
-    "gen_ai.tool.call.id",
-    "gen_ai.evaluation.name",
-    "gen_ai.evaluation.score.value",
-    "gen_ai.evaluation.score.label",
-    "mcp.method.name",
-    "mcp.session.id",
-    "mcp.server.name",
-    "mcp.server.version",
-    "mcp.protocol.version",
-    "network.transport",
-    "network.peer.address",
-    "network.peer.port",
-    "server.address",
-    "server.port",
-    "http.request.method",
-    "http.response.status_code",
-    "http.request.body.size",
-    "http.response.body.size",
-    "db.system.name",
-    "event.action",
-    "event.outcome",
-];
-
-/// Beginnings of names below which there are measures and verdicts alone.
-const SHOWN_BELOW: [&str; 2] = ["gen_ai.usage.", "gen_ai.guardrail."];
-
-/// Of ours those that hold a rule's or a reader's text.
-const HELD_BACK: [&str; 4] = [
-    "watchkeeper.detection.evidence",
-    "watchkeeper.detection.suppressed.entity",
-    "watchkeeper.admin.before",
-    "watchkeeper.admin.after",
-];
-
-/// Longest value of an attribute that is shown: a name is shorter, and a text that somebody put there is not.
-const VALUE_CHARS_MAX: usize = 256;
 
 /// The columns of a row.
 pub(super) const COLUMNS: &str = "e.seq, e.id, e.time_ns, e.observed_ns, e.kind, e.phase, e.name, e.session_id, e.trace_id, e.user_id, \
@@ -372,37 +310,6 @@ fn detail(connection: &Connection, schema: &str, id: &str) -> Result<Option<Even
     }))
 }
 
-/// The attributes that name and measure, and the names of the others.
-pub(crate) fn shown(
-    attributes: serde_json::Map<String, serde_json::Value>,
-) -> (serde_json::Map<String, serde_json::Value>, Vec<String>) {
-    let mut withheld = Vec::new();
-    let kept = attributes.into_iter().filter_map(|(name, value)| {
-        if is_shown(&name, &value) {
-            return Some((name, value));
-        }
-        withheld.push(name);
-        None
-    });
-    let kept = kept.collect();
-    (kept, withheld)
-}
-
-fn is_shown(name: &str, value: &serde_json::Value) -> bool {
-    let is_short = |value: &serde_json::Value| match value {
-        serde_json::Value::String(text) => text.chars().nth(VALUE_CHARS_MAX).is_none(),
-        serde_json::Value::Object(_) | serde_json::Value::Array(_) => false,
-        _ => true,
-    };
-    let is_plain = match value {
-        serde_json::Value::Array(items) => items.iter().all(is_short),
-        value => is_short(value),
-    };
-    let is_ours = name.starts_with("watchkeeper.") && !HELD_BACK.contains(&name);
-    let is_below = || SHOWN_BELOW.iter().any(|beginning| name.starts_with(beginning));
-    is_plain && (is_ours || SHOWN.contains(&name) || is_below())
-}
-
 fn pieces(connection: &Connection, schema: &str, seq: i64) -> Result<Vec<EventPiece>, QueryError> {
     let sql = format!(
         "SELECT p.ord, p.direction, p.role, p.part, p.history, c.bytes, lower(hex(c.content_id))
@@ -444,29 +351,4 @@ fn findings(connection: &Connection, schema: &str, seq: i64) -> Result<Vec<Event
         })
     })?;
     Ok(rows.collect::<rusqlite::Result<_>>()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn what_names_or_measures_is_shown_and_what_may_hold_texts_is_not() {
-        for (name, value, is_theirs) in [
-            ("gen_ai.request.model", json!("m"), true),
-            ("gen_ai.usage.input_tokens", json!(3), true),
-            ("gen_ai.response.finish_reasons", json!(["stop"]), true),
-            ("gen_ai.agent.name", json!("x".repeat(257)), false),
-            ("gen_ai.agent.description", json!("what it is told to be"), false),
-            ("gen_ai.request.stop_sequences", json!(["a text"]), false),
-            ("gen_ai.response.model", json!({ "deep": "text" }), false),
-            ("http.response.body.text", json!("a text"), false),
-            ("watchkeeper.verdict", json!("deny"), true),
-            ("watchkeeper.admin.after", json!("a text"), false),
-        ] {
-            assert_eq!(is_shown(name, &value), is_theirs, "{name}");
-        }
-    }
 }

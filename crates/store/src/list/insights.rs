@@ -1,13 +1,13 @@
 //! What behaviour said about an entity.
 
 use rusqlite::OptionalExtension as _;
+use rusqlite::types::Value;
 
-use super::detections::{DetectionEvidence, evidence};
+use super::detections::{COLUMNS, DetectionEvidence, PASSES, evidence, place, read};
 use super::entities::{EntityInsight, EntityKind, TIME_MAX, column};
-use super::merge::Clock;
+use super::merge::{Arm, Looked, each};
 use crate::attached::Attached;
 use crate::error::QueryError;
-use crate::text::iso;
 
 /// Detections whose evidence is looked through for insights.
 const INSIGHT_DETECTIONS_MAX: usize = 100;
@@ -17,43 +17,46 @@ const INSIGHT: &str = "watchkeeper.insight.";
 
 /// What behaviour said about it, from the evidence of its newest detections; and whether there was time for those.
 pub(super) fn insights(attached: &Attached, kind: EntityKind, name: &str) -> Result<(Vec<EntityInsight>, bool), QueryError> {
-    let mut found = Vec::new();
-    let mut looked = 0;
-    let mut clock = Clock::start(TIME_MAX);
-    let mut is_whole = true;
-    'all: for schema in &attached.schemas {
-        let sql = format!(
-            "SELECT d.{} IS ?1, d.seq, d.id, d.time_ns, d.rule FROM {schema}.detections d ORDER BY d.time_ns DESC",
+    let mut newest = Vec::new();
+    // Whose they are is a column and no condition: rows that SQLite passes over by itself are looked at without the clock.
+    let arms = attached.schemas.iter().map(|schema| Arm {
+        sql: format!(
+            "SELECT {COLUMNS}, d.{} IS ?1, '{schema}' FROM {schema}.detections d INDEXED BY detections_observed \
+             ORDER BY d.observed_ns DESC, d.seq DESC",
             column(kind)
-        );
-        let mut statement = attached.connection.prepare_cached(&sql)?;
-        let mut rows = statement.query([name])?;
-        while let Some(row) = rows.next()? {
-            if clock.is_over() {
-                is_whole = false;
-                break 'all;
-            }
-            if !row.get::<_, bool>(0)? {
-                continue;
-            }
-            looked += 1;
-            let (seq, id, time_ns): (i64, String, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
-            let sql = format!("SELECT attributes FROM {schema}.events WHERE seq = ?1");
-            let attributes: Option<String> =
-                attached.connection.prepare_cached(&sql)?.query_row([seq], |row| row.get(0)).optional()?;
-            for insight in told(&evidence(&attributes.unwrap_or_default()).evidence) {
-                found.push((
-                    time_ns,
-                    EntityInsight { detection_id: id.clone(), time: iso(time_ns), rule: row.get(4)?, ..insight },
-                ));
-            }
-            if looked >= INSIGHT_DETECTIONS_MAX {
-                break 'all;
-            }
-        }
+        ),
+        values: vec![Value::Text(name.to_owned())],
+    });
+    let rest = each(
+        &attached.connection,
+        arms,
+        TIME_MAX,
+        &mut |row| {
+            let is_asked = row.get(PASSES)?;
+            let taken = if is_asked { Looked::Taken((row.get::<_, String>(PASSES + 1)?, read(row)?)) } else { Looked::Passed };
+            Ok((place(row)?, taken))
+        },
+        &mut |detection| {
+            newest.push(detection);
+            newest.len() < INSIGHT_DETECTIONS_MAX
+        },
+    )?;
+    let is_whole = rest.is_none() || newest.len() >= INSIGHT_DETECTIONS_MAX;
+    let mut found = Vec::new();
+    for (schema, detection) in newest {
+        let sql = format!("SELECT attributes FROM {schema}.events WHERE seq = ?1");
+        let seq = crate::row::integer(detection.seq);
+        let attributes: Option<String> =
+            attached.connection.prepare_cached(&sql)?.query_row([seq], |row| row.get(0)).optional()?;
+        let (detection_id, time, rule) = (detection.detection_id, detection.observed, detection.rule);
+        found.extend(told(&evidence(&attributes.unwrap_or_default()).evidence).into_iter().map(|insight| EntityInsight {
+            detection_id: detection_id.clone(),
+            time: time.clone(),
+            rule: rule.clone(),
+            ..insight
+        }));
     }
-    found.sort_by_key(|(time_ns, _)| std::cmp::Reverse(*time_ns));
-    Ok((found.into_iter().map(|(_, insight)| insight).collect(), is_whole))
+    Ok((found, is_whole))
 }
 
 /// The statements of behaviour that evidence names, with their measures.

@@ -9,27 +9,34 @@ mod entities;
 mod event_filter;
 mod events;
 mod insights;
+mod measures;
 mod merge;
 mod models;
 mod overview;
 mod risk;
 mod sessions;
+mod shown;
 mod usage;
+mod words;
 
 use serde::Serialize;
 use utoipa::ToSchema;
 
 pub use detections::{
-    DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, Marked, Marks, Severities, Shown, State, without_values,
+    DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, Marked, Marks, Severities, Shown, State,
 };
 pub use entities::{Entities, EntityDetail, EntityInsight, EntityKind, EntityPage, EntityRisk, EntityRow};
 pub use event_filter::EventFilter;
-pub(crate) use events::shown;
 pub use events::{EventDetail, EventFinding, EventPiece, EventRow};
+pub use measures::without_values;
 pub use models::{ModelEvaluation, ModelPoint, ModelRow};
 pub use overview::{Bucket, Buckets, Totals};
 pub use sessions::{SessionFilter, SessionRow};
+pub(crate) use shown::shown;
 pub use usage::{Usage, UsageBy, UsagePoint, UsageRow};
+pub use words::{
+    ActionWord, DirectionWord, EdgeWord, Grade, KindWord, PhaseWord, Severity, StatusWord, TraceIdWord, VerdictWord,
+};
 
 /// Most rows of a page.
 pub const PAGE_ROWS_MAX: usize = 500;

@@ -103,7 +103,7 @@ pub struct Totals {
     pub input_tokens: u64,
     /// Tokens written.
     pub output_tokens: u64,
-    /// Detections.
+    /// Detections, by when they were recorded.
     pub detections: Severities,
 }
 
@@ -118,7 +118,7 @@ pub struct Bucket {
 }
 
 impl Reader {
-    /// What happened in each bucket, by the source's clock.
+    /// What happened in each bucket, by the source's clock; detections by Watchkeeper's.
     ///
     /// # Errors
     /// What the store says.
@@ -148,7 +148,8 @@ impl Reader {
                     }
                 }
                 let sql = format!(
-                    "SELECT time_ns, severity FROM {schema}.detections WHERE time_ns >= ?1 AND time_ns < ?2 AND rule IS NOT ?3"
+                    "SELECT observed_ns, severity FROM {schema}.detections
+                     WHERE observed_ns >= ?1 AND observed_ns < ?2 AND rule IS NOT ?3"
                 );
                 let mut statement = attached.connection.prepare_cached(&sql)?;
                 let mut rows = statement.query(params![buckets.first_ns(), buckets.end_ns(), ALERT_BUDGET])?;

@@ -42,6 +42,7 @@ impl Names {
 /// A detection, as far as the risk of one that it names needs it. Names are numbers of [`Names`].
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hit {
+    /// When it was recorded.
     pub(super) time_ns: i64,
     /// The weight of its severity times its confidence.
     pub(super) adds: f64,

@@ -6,12 +6,17 @@ use journal::Seq;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::list::{
+    ActionWord, DirectionWord, EdgeWord, Grade, KindWord, PhaseWord, Severity, StatusWord, TraceIdWord, VerdictWord,
+};
+
 /// A trace or session.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, ToSchema)]
 pub struct TraceView {
     /// What was asked for.
     pub id: String,
-    /// What that is: `trace`, `session` or `event`.
+    /// What that is.
+    #[schema(value_type = TraceIdWord)]
     pub id_kind: &'static str,
     /// Sessions that it touches.
     pub sessions: BTreeSet<String>,
@@ -53,8 +58,10 @@ pub struct TraceEvent {
     /// How long it took, in milliseconds.
     pub duration_ms: Option<f64>,
     /// Its kind.
+    #[schema(value_type = KindWord)]
     pub kind: String,
-    /// `complete`, `request` or `response`.
+    /// Which part of the operation it tells of.
+    #[schema(value_type = PhaseWord)]
     pub phase: String,
     /// Name of the operation.
     pub name: String,
@@ -74,7 +81,8 @@ pub struct TraceEvent {
     pub model: Option<String>,
     /// The tool.
     pub tool: Option<String>,
-    /// `unset`, `ok` or `error`.
+    /// How it went.
+    #[schema(value_type = StatusWord)]
     pub status: String,
     /// Why it failed.
     pub error: Option<String>,
@@ -85,6 +93,7 @@ pub struct TraceEvent {
     /// Highest score of inspection.
     pub score: Option<f64>,
     /// What inspection advises.
+    #[schema(value_type = Option<VerdictWord>)]
     pub verdict: Option<String>,
     /// Attributes under canonical keys.
     pub attributes: serde_json::Value,
@@ -97,7 +106,8 @@ pub struct TraceEvent {
 /// A piece of content with its text.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
 pub struct TracePiece {
-    /// `input` or `output`.
+    /// Which way it went.
+    #[schema(value_type = DirectionWord)]
     pub direction: &'static str,
     /// Who says it.
     pub role: String,
@@ -159,7 +169,8 @@ pub struct TraceAction {
     pub arguments: Option<String>,
     /// What came back.
     pub result: Option<String>,
-    /// `requested`, `ok`, `error` or `denied`.
+    /// What became of it.
+    #[schema(value_type = ActionWord)]
     pub status: String,
     /// Whether its use was approved.
     pub approval_status: Option<String>,
@@ -181,10 +192,12 @@ pub struct TraceDetection {
     /// MITRE ATLAS technique.
     pub technique: Option<String>,
     /// How bad.
+    #[schema(value_type = Option<Severity>)]
     pub severity: Option<String>,
     /// How sure, 0 to 1.
     pub confidence: Option<f64>,
-    /// `seen`, `acted_on` or `reached`.
+    /// Of an injection: how far it got.
+    #[schema(value_type = Option<Grade>)]
     pub grade: Option<String>,
     /// Values that show it.
     pub evidence: serde_json::Value,
@@ -197,7 +210,8 @@ pub struct TraceDetection {
 pub struct TraceEdge {
     /// The detection whose evidence it is.
     pub detection_id: String,
-    /// `told`, `kept`, `recalled`, `carried` or `went_to`.
+    /// What it says.
+    #[schema(value_type = EdgeWord)]
     pub edge: String,
     /// The event at its beginning.
     pub from_event: Option<String>,

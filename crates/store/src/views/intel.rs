@@ -7,8 +7,8 @@ pub(super) const ENTITY_RISK: View = View {
     requirement: "C15",
     about: "One row for each user, agent, application, tool, session and credential that detections name, with the risk to which these \
             add up: severity (1, 5, 15, 40, 80) times confidence, halved each day, at no time more than 60 of one rule and 70 of one \
-            technique. Detections count in the order of their times. It is as of the newest detection of the row: it halves for each day \
-            since `last_seen`. What alert budgets suppressed is not in it. From 80 on, with two techniques behind it, and that counted, \
+            technique. Detections count from when they were recorded, by Watchkeeper's clock. It is as of the newest detection of the row: it \
+            halves for each day since `last_seen`. What alert budgets suppressed is not in it. From 80 on, with two techniques behind it, and that counted, \
             the rule `risk-threshold` speaks.",
     columns: &[&[
         column("entity_kind", "x.value ->> '$[0]'", "`user`, `agent`, `application`, `tool`, `session` or `credential`"),
@@ -27,8 +27,8 @@ pub(super) const ENTITY_RISK: View = View {
             "e.attributes ->> '$.\"watchkeeper.detection.rule\"' = 'risk-threshold'",
             "how often the threshold was crossed, by anybody involved",
         ),
-        column("first_seen", "e.time_ns", "first detection"),
-        column("last_seen", "e.time_ns", "newest detection"),
+        column("first_seen", "e.observed_ns", "when the first detection was recorded"),
+        column("last_seen", "e.observed_ns", "when the newest detection was recorded"),
     ]],
     from: "{p}.events e, json_each(json_array(json_array('user', e.user_id), json_array('agent', e.agent), \
            json_array('application', e.application), json_array('tool', e.tool_name), json_array('session', e.session_id), \

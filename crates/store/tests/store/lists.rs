@@ -340,6 +340,7 @@ fn detections_and_risk_are_those_of_the_views() {
             "time_ns >= 1763640000000000000 AND time_ns < 1763641200000000000",
         ),
     ] {
+        // All of them were recorded when they happened.
         let expected =
             texts(&fixture, &format!("SELECT detection_id FROM detections WHERE {condition} ORDER BY time_ns DESC, seq DESC"));
         assert_eq!(ids(&filter), expected, "{filter:?}");
@@ -381,6 +382,79 @@ fn detections_and_risk_are_those_of_the_views() {
     assert!(found.windows(2).all(|pair| pair[0].risk >= pair[1].risk));
     assert_eq!(entities.page(Some(EntityKind::Tool), Some("AI"), 10, None).unwrap().rows[0].name, "mail");
     assert!(fixture.reader.entity(EntityKind::User, "nobody", 0).is_err());
+}
+
+/// Whoever sends events says when they happened. What they did is found where it was recorded.
+#[test]
+fn what_is_dated_back_or_ahead_stands_where_it_was_recorded() {
+    const WEEK: i64 = 7 * 86_400;
+    let mut journal = Journal::new();
+    let recorded =
+        [("now", 0, 0), ("back", 10, -WEEK), ("ahead", 20, WEEK), ("in time", 30, -590), ("late", 40, -601), ("last", 50, 0)];
+    for (n, (title, seconds, apart)) in recorded.into_iter().enumerate() {
+        journal.push(event(Kind::Detection, seconds).with(|event| {
+            event.time = Timestamp::from_unix_ns(event.observed.unix_ns().saturating_add_signed(apart * 1_000_000_000));
+            event.session = Some("s1".to_owned());
+            event.identity.user = Some(Principal::asserted("mallory"));
+            event.set(attr::DETECTION_RULE, format!("rule-{n}").as_str());
+            event.set(attr::DETECTION_TITLE, title);
+            event.set(attr::DETECTION_SEVERITY, "high");
+            event.set(attr::DETECTION_CONFIDENCE, event::Value::double(0.5));
+            event.set(attr::DETECTION_TECHNIQUE, format!("AML.T00{}", 10 + n).as_str());
+        }));
+    }
+    let noon_ns = i64::try_from(NOON).unwrap() * 1_000_000_000;
+    let check = |reader: &store::Reader| {
+        let of_session = Some("s1".to_owned());
+        for filter in [
+            DetectionFilter { since_ns: Some(noon_ns), until_ns: Some(noon_ns + 60_000_000_000), ..DetectionFilter::default() },
+            DetectionFilter { session: of_session, ..DetectionFilter::default() },
+        ] {
+            let (mut found, mut cursor) = (Vec::new(), None);
+            loop {
+                let page = reader.detections(&filter, &Nothing, 1, cursor.as_deref()).unwrap();
+                found.extend(page.rows.into_iter().map(|row| (row.detection.title, row.detection.late_s)));
+                cursor = page.next;
+                if cursor.is_none() {
+                    break;
+                }
+            }
+            let found: Vec<(&str, Option<i64>)> = found.iter().map(|(title, late_s)| (title.as_str(), *late_s)).collect();
+            let newest_first = [
+                ("last", None),
+                ("late", Some(601)),
+                ("in time", None),
+                ("ahead", Some(-WEEK)),
+                ("back", Some(WEEK)),
+                ("now", None),
+            ];
+            assert_eq!(found, newest_first);
+        }
+        let newest = DetectionFilter {
+            since_ns: Some(noon_ns + 10_000_000_000),
+            until_ns: Some(noon_ns + 20_000_000_000),
+            ..Default::default()
+        };
+        assert_eq!(reader.detections(&newest, &Nothing, 10, None).unwrap().rows.len(), 1);
+        let over_time = reader.over_time(&Buckets::cover(noon_ns, noon_ns + 60_000_000_000, None, 60)).unwrap();
+        assert_eq!(over_time.iter().map(|bucket| bucket.totals.detections.high).collect::<Vec<_>>(), [6]);
+        assert_eq!(reader.detections_by_rule(noon_ns).unwrap().0.len(), 6);
+        // Six times 20, and nothing of it has faded.
+        let entity = reader.entity(EntityKind::User, "mallory", noon_ns + 50_000_000_000).unwrap();
+        assert!((entity.row.risk - 120.0).abs() < 0.2, "{}", entity.row.risk);
+        assert_eq!(entity.row.last_detection.as_deref(), Some("2025-11-20T12:00:50.000000Z"));
+        assert!(entity.risk_over_time.windows(2).all(|pair| pair[0].time < pair[1].time && pair[0].risk < pair[1].risk));
+    };
+    let fixture = indexed(&journal);
+    check(&fixture.reader);
+    let view = texts(&fixture, "SELECT risk FROM entity_risk WHERE entity_kind = 'user' AND entity = 'mallory'");
+    assert!((view[0].parse::<f64>().unwrap() - 120.0).abs() < 0.2, "{view:?}");
+    // What is built anew from the record was recorded when it was.
+    let dir = fixture.dir.path();
+    let mut rebuild = store::Rebuild::begin(dir, "2025-11-01", &fixture.keys).unwrap();
+    rebuild.index(&journal.records).unwrap();
+    drop(rebuild.finish(fixture.store).unwrap());
+    check(&store::Reader::open(dir, &fixture.keys).unwrap());
 }
 
 #[test]

@@ -140,7 +140,7 @@ pub(crate) struct CoverageOptions {
     pub(crate) data: Data,
     #[command(flatten)]
     pub(crate) reading: Reading,
-    /// Days of the record that are asked
+    /// Days of the record that are asked; of a running server for the rules in force: 1, 7, 30, 90, 365 or 3660
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..=3660))]
     pub(crate) days: u16,
     /// Also show techniques without a rule (the other formats always have them)

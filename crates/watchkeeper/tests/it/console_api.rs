@@ -182,7 +182,11 @@ fn an_analyst_finds_a_detection_follows_it_and_says_what_becomes_of_it() {
     let unknown = json!({ "rule": "no-such-rule", "reason": "a test", "owner": "ann", "expires": in_a_month });
     assert_eq!(analyst.status("POST", "/api/suppressions", &unknown), 400);
     let suppression = json!({ "rule": rule, "reason": "a test", "owner": "ann", "expires": in_a_month });
-    let made = analyst.send("POST", "/api/suppressions", &suppression);
+    // A whole rule is silenced by who may say which rules there are.
+    assert_eq!(analyst.status("POST", "/api/suppressions", &suppression), 403);
+    let none = analyst.get("/api/overview")["suppressed"].clone();
+    assert_eq!(none, json!({ "detections": 0, "suppressions": 0, "whole_rules": 0 }));
+    let made = Caller::with_key(&server, &admin).send("POST", "/api/suppressions", &suppression);
     assert_eq!(made.status, 200, "{}", String::from_utf8_lossy(&made.body));
     let made: Value = serde_json::from_slice(&made.body).unwrap();
     let before = analyst.get("/api/detections")["rows"].as_array().unwrap().len();
@@ -194,13 +198,38 @@ fn an_analyst_finds_a_detection_follows_it_and_says_what_becomes_of_it() {
     assert_eq!((of_rule(""), of_rule("&suppressed=true")), (told, 2 * told));
     assert!(analyst.get("/api/detections")["rows"].as_array().unwrap().len() >= before);
     assert_eq!(analyst.get("/api/suppressions")["rows"][0]["detections"], told);
+    let hidden = analyst.get("/api/overview")["suppressed"].clone();
+    assert_eq!(hidden, json!({ "detections": told, "suppressions": 1, "whole_rules": 1 }));
+    let about = json!({ "kind": "user", "name": "eve" });
+    let of_user = json!({ "rule": rule, "entity": about, "reason": "a test", "owner": "ann", "expires": in_a_month });
+    let of_user = analyst.send("POST", "/api/suppressions", &of_user);
+    assert_eq!(of_user.status, 200);
+    let of_user: Value = serde_json::from_slice(&of_user.body).unwrap();
+    assert_eq!(analyst.status("DELETE", &format!("/api/suppressions/{}", of_user["id"].as_str().unwrap()), &Value::Null), 204);
     assert_eq!(analyst.status("DELETE", &format!("/api/suppressions/{}", made["id"].as_str().unwrap()), &Value::Null), 204);
-    assert_eq!(analyst.get("/api/suppressions")["rows"][0]["is_over"], true);
+    let of_two: Vec<Value> = analyst.get("/api/detections?limit=2")["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["detection_id"].clone())
+        .collect();
+    assert_eq!(analyst.status("POST", "/api/detections/triage", &json!({ "ids": of_two, "note": "one campaign" })), 200);
+    assert_eq!(
+        analyst.get(&format!("/api/detections/{}", of_two[1].as_str().unwrap()))["history"].as_array().unwrap().last().unwrap()["note"],
+        "one campaign"
+    );
+    assert!(analyst.get("/api/suppressions")["rows"].as_array().unwrap().iter().all(|row| row["is_over"] == true));
+    assert_eq!(analyst.get("/api/overview")["suppressed"]["suppressions"], 0);
     server.settle();
 
     let admin_events = server.query("SELECT name, object, before, after FROM admin_events WHERE name LIKE 'detection.%' OR name LIKE 'suppression.%' ORDER BY seq");
     let names: Vec<&str> = admin_events.iter().map(|row| row["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["detection.triage", "detection.triage", "suppression.create", "suppression.delete"]);
+    let suppressions =
+        ["suppression.create", "suppression.create", "suppression.delete", "suppression.delete", "detection.triage"];
+    assert_eq!((&names[..2], &names[2..]), (&["detection.triage"; 2][..], &suppressions[..]));
+    // What was said of many stands in the record once.
+    assert_eq!(admin_events[6]["object"], "2 detections");
+    assert!(admin_events[6]["before"].as_str().unwrap().contains(of_two[1].as_str().unwrap()), "{admin_events:#?}");
     assert!(admin_events[1]["after"].as_str().unwrap().contains("true_positive"), "{admin_events:#?}");
     let search = json!({ "name": "mine", "view": "events", "query": { "q": "x" } });
     let kept = analyst.send("POST", "/api/searches", &search);
@@ -232,7 +261,7 @@ fn an_analyst_finds_a_detection_follows_it_and_says_what_becomes_of_it() {
 
 #[test]
 fn lists_go_by_filters_and_entities_models_and_tokens_add_up() {
-    let (_dir, server, [_, _, auditor]) = server_with_attack();
+    let (_dir, server, [admin, _, auditor]) = server_with_attack();
     let auditor = Caller::with_key(&server, &auditor);
     let rows = |path: &str| auditor.get(path)["rows"].as_array().unwrap().clone();
     assert_eq!(rows("/api/events?session=s-1&kind=tool_call").len(), 2);
@@ -289,6 +318,24 @@ fn lists_go_by_filters_and_entities_models_and_tokens_add_up() {
     assert!(text["text"].as_str().unwrap().contains(rule["title"].as_str().unwrap()));
     assert!(auditor.get("/api/query/schema")["views"].as_array().unwrap().len() > 20);
     assert_eq!(auditor.status("POST", "/api/searches", &json!({ "name": "x", "view": "events", "query": {} })), 403);
+
+    // Whoever says that it happened last week stands at the top all the same, and in what came in the last hour.
+    let before = auditor.get("/api/overview")["totals"]["detections"].clone();
+    let times =
+        server.query("SELECT strftime('%FT%TZ', 'now', '-7 days') AS back, strftime('%FT%TZ', 'now', '-1 hours') AS since");
+    let mut attack = attack("s-back", "oscar");
+    for event in attack.as_array_mut().unwrap() {
+        event["time"] = times[0]["back"].clone();
+    }
+    assert_eq!(Caller::with_key(&server, &admin).status("POST", "/v1/events", &attack), 200);
+    server.settle();
+    let newest = &rows("/api/detections?limit=1")[0];
+    assert_eq!(newest["session_id"], "s-back", "{newest:#}");
+    assert!(newest["late_s"].as_i64().unwrap() > 604_000 && newest["time"].as_str() < newest["observed"].as_str(), "{newest:#}");
+    let since = times[0]["since"].as_str().unwrap();
+    assert!(!rows(&format!("/api/detections?session=s-back&since={since}")).is_empty());
+    assert_eq!(auditor.get(&format!("/api/detections/groups?since={since}"))["rows"][0]["key"], "session:s-back");
+    assert_ne!(auditor.get("/api/overview")["totals"]["detections"], before);
     server.stop();
 }
 

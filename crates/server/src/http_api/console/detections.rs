@@ -1,25 +1,23 @@
 //! Detections and what people make of them.
 
-use std::collections::BTreeSet;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use event::{Event, Kind, attr};
+use event::{Event, Key, Kind, Value, attr};
 use store::{DetectionFilter, DetectionRow, Marks as _, QueryError, Severities, without_values};
 
 use super::events::PAGE_ROWS;
-use super::span::time_ns;
 use super::types::{
-    DetectionDetail, DetectionGroup, DetectionGroups, DetectionsQuery, GroupBy, ReadQuery, SimilarDetection, SimilarDetections,
-    TriageAnswer, TriageRequest,
+    DetectionDetail, DetectionGroup, DetectionGroups, DetectionsQuery, GroupBy, GroupsQuery, ReadQuery, SimilarDetection,
+    SimilarDetections, TriageAnswer, TriageRequest,
 };
 use crate::http_api::openapi::Refused;
 use crate::http_api::{Api, ApiError, Body, Caller, Query};
 use crate::node::internal;
-use crate::triage::TriagePatch;
+use crate::triage::{TriagePatch, state_name};
 
 /// Detections that are put together for one answer.
 const GROUPED_MAX: u64 = 100_000;
@@ -37,7 +35,10 @@ const SIMILAR_MAX: usize = 50;
 /// Detections that can be changed at once.
 const TRIAGED_MAX: usize = 1_000;
 
-/// Detections, newest first.
+/// Where an event has the ids of the detections that were changed at once, where they are several.
+const TRIAGED: Key = Key::of("watchkeeper.triage.detections");
+
+/// Detections, those that were recorded last first.
 #[utoipa::path(
     get,
     path = "/api/detections",
@@ -48,11 +49,8 @@ const TRIAGED_MAX: usize = 1_000;
     description = "Role: auditor.",
 )]
 pub(super) async fn detections(State(api): State<Arc<Api>>, Query(query): Query<DetectionsQuery>) -> Result<Response, ApiError> {
-    if query.by.is_some() {
-        return Err(ApiError::bad_request("by: it goes with /api/detections/groups"));
-    }
     let (limit, cursor) = (query.limit.unwrap_or(PAGE_ROWS), query.cursor.clone());
-    let (filter, triage) = (filter(query)?, api.triage.clone());
+    let (filter, triage) = (query.filter()?, api.triage.clone());
     Ok(Json(api.read(move |reader| reader.detections(&filter, &*triage, limit, cursor.as_deref())).await?).into_response())
 }
 
@@ -62,18 +60,13 @@ pub(super) async fn detections(State(api): State<Arc<Api>>, Query(query): Query<
     path = "/api/detections/groups",
     operation_id = "groups",
     tag = "detections",
-    params(DetectionsQuery),
+    params(GroupsQuery),
     responses((status = 200, body = DetectionGroups), Refused),
     description = "Role: auditor.",
 )]
-pub(super) async fn groups(State(api): State<Arc<Api>>, Query(query): Query<DetectionsQuery>) -> Result<Response, ApiError> {
-    for (name, is_given) in [("limit", query.limit.is_some()), ("cursor", query.cursor.is_some())] {
-        if is_given {
-            return Err(ApiError::bad_request(format!("{name}: it goes with /api/detections; groups come in one answer")));
-        }
-    }
+pub(super) async fn groups(State(api): State<Arc<Api>>, Query(query): Query<GroupsQuery>) -> Result<Response, ApiError> {
     let by = query.by.unwrap_or(GroupBy::Correlation);
-    let (filter, triage) = (filter(query)?, api.triage.clone());
+    let (filter, triage) = (query.filter()?, api.triage.clone());
     let grouped = api.read(move |reader| {
         let mut groups = Groups { by, places: HashMap::new(), rows: Vec::new(), detections: 0 };
         let mut is_whole = reader.each_detection(&filter, &*triage, &mut |row| {
@@ -221,11 +214,10 @@ async fn triaged(api: &Arc<Api>, caller: &Caller, ids: Vec<String>, patch: Triag
     let patch = checked.map_err(ApiError::stopped)??;
     let marks = api.triage.clone();
     let before = {
-        let ids: BTreeSet<String> = ids.into_iter().collect();
+        let ids: BTreeSet<String> = ids.into_iter().map(|id| id.trim().to_ascii_lowercase()).collect();
         api.read(move |reader| ids.iter().map(|id| reader.detection(id, &*marks)).collect::<Result<Vec<_>, _>>()).await?
     };
-    let events = before.iter().map(|row| triage_event(caller, row, &patch)).collect();
-    if !api.record(events).await {
+    if !api.record(vec![triage_event(caller, &before, &patch)]).await {
         return Err(ApiError::stopped("what changes is recorded first, and the record cannot be written"));
     }
     let ids: Vec<String> = before.iter().map(|row| row.detection.detection_id.clone()).collect();
@@ -239,47 +231,31 @@ async fn triaged(api: &Arc<Api>, caller: &Caller, ids: Vec<String>, patch: Triag
     Ok(before.into_iter().map(now).collect())
 }
 
-/// That somebody changed a detection: what it was, and what it is since then.
-fn triage_event(caller: &Caller, row: &DetectionRow, patch: &TriagePatch) -> Event<String> {
+/// That somebody changed detections: what they were, and what they are since then. One event, however many they are: what is said of all of them
+/// stands in the record once.
+fn triage_event(caller: &Caller, rows: &[DetectionRow], patch: &TriagePatch) -> Event<String> {
     let mut event = internal(Kind::Admin, "detection.triage");
     caller.asker.sign(&mut event);
     event.set(attr::EVENT_ACTION, "update");
-    event.set(attr::ADMIN_OBJECT, format!("detection {}", row.detection.detection_id).as_str());
     event.set(attr::EVENT_OUTCOME, "success");
-    let before = serde_json::json!({ "state": row.state, "assignee": row.assignee });
+    let ids = rows.iter().map(|row| row.detection.detection_id.as_str());
+    let before = if let [row] = rows {
+        event.set(attr::ADMIN_OBJECT, format!("detection {}", row.detection.detection_id).as_str());
+        serde_json::json!({ "state": row.state, "assignee": row.assignee })
+    } else {
+        event.set(attr::ADMIN_OBJECT, format!("{} detections", rows.len()).as_str());
+        event.set(TRIAGED, Value::List(ids.map(Value::from).collect()));
+        let mut alike: BTreeMap<(&str, Option<&str>), Vec<&str>> = BTreeMap::new();
+        for row in rows {
+            let was = (state_name(row.state), row.assignee.as_deref());
+            alike.entry(was).or_default().push(&row.detection.detection_id);
+        }
+        let group = |((state, assignee), detections): ((&str, Option<&str>), Vec<&str>)| serde_json::json!({ "state": state, "assignee": assignee, "detections": detections });
+        alike.into_iter().map(group).collect()
+    };
     event.set(attr::ADMIN_BEFORE, before.to_string().as_str());
     event.set(attr::ADMIN_AFTER, serde_json::to_string(patch).unwrap_or_default().as_str());
     event
-}
-
-/// The filter of a request.
-fn filter(query: DetectionsQuery) -> Result<DetectionFilter, ApiError> {
-    let states =
-        query.state.iter().flat_map(|states| states.split(',')).filter(|state| !state.is_empty()).map(|state| match state {
-            "open" => Ok(store::State::Open),
-            "acknowledged" => Ok(store::State::Acknowledged),
-            "closed" => Ok(store::State::Closed),
-            _ => Err(ApiError::bad_request(format!("state: {state:?} is none of open, acknowledged, closed"))),
-        });
-    Ok(DetectionFilter {
-        since_ns: time_ns("since", query.since.as_deref())?,
-        until_ns: time_ns("until", query.until.as_deref())?,
-        states: states.collect::<Result<_, _>>()?,
-        severity: query.severity,
-        rule: query.rule,
-        technique: query.technique,
-        user: query.user,
-        session: query.session,
-        application: query.application,
-        agent: query.agent,
-        tool: query.tool,
-        model: query.model,
-        grade: query.grade,
-        assignee: query.assignee,
-        correlation: query.correlation,
-        q: query.q,
-        with_suppressed: query.suppressed.unwrap_or(false),
-    })
 }
 
 /// Detections, put together.
@@ -291,7 +267,7 @@ struct Groups {
 }
 
 impl Groups {
-    /// Adds a detection that is older than all before it.
+    /// Adds a detection that was recorded before all that came before it here.
     fn add(&mut self, row: DetectionRow) {
         self.detections += 1;
         let detection = &row.detection;
@@ -307,8 +283,8 @@ impl Groups {
                 count: 0,
                 open: 0,
                 severities: Severities::default(),
-                first: detection.time.clone(),
-                last: detection.time.clone(),
+                first: detection.observed.clone(),
+                last: detection.observed.clone(),
                 rules: Vec::new(),
                 techniques: Vec::new(),
                 users: Vec::new(),
@@ -319,7 +295,7 @@ impl Groups {
         group.count += 1;
         group.open += u64::from(row.state == store::State::Open);
         group.severities.add(&detection.severity);
-        group.first.clone_from(&detection.time);
+        group.first.clone_from(&detection.observed);
         for (names, name) in [
             (&mut group.rules, &detection.rule),
             (&mut group.techniques, &detection.technique),
@@ -384,8 +360,10 @@ mod tests {
         let detection = DetectionRecord {
             detection_id: id.to_string(),
             seq: id,
-            time: format!("2026-01-01T00:00:{id:02}.000000Z"),
-            observed: String::new(),
+            // Their source says that all happened at once.
+            time: "2026-01-01T00:00:00.000000Z".to_owned(),
+            observed: format!("2026-01-01T00:00:{id:02}.000000Z"),
+            late_s: None,
             rule: Some(rule.to_owned()),
             title: String::new(),
             technique: None,
@@ -420,6 +398,36 @@ mod tests {
         let group = &groups.rows[0];
         assert_eq!((group.rules.len(), group.users.len(), group.severities.high, group.open), (2, 2, 2, 3));
         assert!(group.first < group.last);
+    }
+
+    #[test]
+    fn what_is_said_of_many_detections_stands_in_the_record_once() {
+        let who = crate::asker::Who::Key { id: "key_1".to_owned(), name: "laptop".to_owned() };
+        let caller = Caller::of_tests(who, crate::access::Role::Analyst);
+        let note = "the same campaign as yesterday ".repeat(200);
+        let patch = TriagePatch { state: Some(State::Acknowledged), note: Some(note.clone()), ..TriagePatch::default() };
+        let mut rows: Vec<DetectionRow> = (0..TRIAGED_MAX as u64).map(|n| row(n, "a", "low", "u1", None)).collect();
+        rows[7].assignee = Some("ann".to_owned());
+        let told = serde_json::to_string(&triage_event(&caller, &rows, &patch)).unwrap();
+        assert_eq!(told.matches(note.trim()).count(), 1);
+        assert!(told.len() < 64 * 1024, "{}", told.len());
+        let event = triage_event(&caller, &rows, &patch);
+        let text = |key| event.attributes.get(&key).and_then(Value::as_text).cloned().unwrap_or_default();
+        assert_eq!(text(attr::ADMIN_OBJECT), "1000 detections");
+        let before: serde_json::Value = serde_json::from_str(&text(attr::ADMIN_BEFORE)).unwrap();
+        assert_eq!(
+            (before.as_array().unwrap().len(), &before[1]["assignee"], &before[1]["detections"]),
+            (2, &"ann".into(), &serde_json::json!(["7"]))
+        );
+        assert!(matches!(event.attributes.get(&TRIAGED), Some(Value::List(ids)) if ids.len() == TRIAGED_MAX));
+        // Of one it is as it always was.
+        let event = triage_event(&caller, &rows[7..8], &patch);
+        let text = |key| event.attributes.get(&key).and_then(Value::as_text).cloned().unwrap_or_default();
+        assert_eq!(
+            (text(attr::ADMIN_OBJECT), text(attr::ADMIN_BEFORE)),
+            ("detection 7".to_owned(), r#"{"assignee":"ann","state":"open"}"#.to_owned())
+        );
+        assert!(!event.attributes.contains_key(&TRIAGED));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What comes in, as it comes in.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ use store::{DetectionRow, EventFilter, EventRow, QueryError, Reader};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::types::{Live, LiveDetections, LiveDropped, LiveQuery, LiveReset, LiveRows};
-use crate::asker::Who;
+use crate::asker::{Asker, Who};
 use crate::http_api::openapi::Refused;
 use crate::http_api::{Api, ApiError, Caller, Query};
 use crate::node::Progress;
@@ -40,6 +40,12 @@ const CATCH_UP_MAX: u64 = 5_000;
 /// Streams at once.
 const STREAMS_MAX: usize = 64;
 
+/// Streams at once of one key or one person: as many pages as somebody has open, and not all that there are.
+const STREAMS_OF_ONE_MAX: usize = 8;
+
+/// When to ask again where there are too many.
+const STREAMS_RETRY: Duration = Duration::from_secs(10);
+
 /// What comes in, as it comes in: server-sent events.
 #[utoipa::path(
     get,
@@ -56,7 +62,7 @@ pub(super) async fn live(
     Query(query): Query<LiveQuery>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let mut receiver = api.live.subscribe(&api)?;
+    let mut receiver = api.live.subscribe(&api, &caller.asker)?;
     let permit = receiver.permit.take();
     let last = headers.get("last-event-id").and_then(|id| id.to_str().ok()).and_then(|id| id.parse::<u64>().ok()).or(query.after);
     let filter = EventFilter {
@@ -106,7 +112,8 @@ pub(crate) struct Hub(Mutex<Watched>);
 struct Watched {
     /// There while somebody reads what is new.
     sender: Option<broadcast::Sender<Arc<Batch>>>,
-    streams: usize,
+    /// How many streams each has, by the id of whoever asked.
+    streams: HashMap<String, usize>,
     is_stopped: bool,
 }
 
@@ -127,12 +134,21 @@ struct Receiver {
     permit: Option<Permit>,
 }
 
-/// A stream, for as long as it lasts.
-struct Permit(Arc<Hub>);
+/// A stream of somebody, for as long as it lasts.
+struct Permit {
+    hub: Arc<Hub>,
+    of: String,
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.state().streams -= 1;
+        let mut state = self.hub.state();
+        if let Some(streams) = state.streams.get_mut(&self.of) {
+            *streams -= 1;
+            if *streams == 0 {
+                state.streams.remove(&self.of);
+            }
+        }
     }
 }
 
@@ -148,16 +164,12 @@ impl Hub {
         state.sender = None;
     }
 
-    fn subscribe(self: &Arc<Self>, api: &Arc<Api>) -> Result<Receiver, ApiError> {
+    fn subscribe(self: &Arc<Self>, api: &Arc<Api>, asker: &Asker) -> Result<Receiver, ApiError> {
         let mut state = self.state();
         if state.is_stopped {
             return Err(ApiError::stopped("the server stops"));
         }
-        if state.streams >= STREAMS_MAX {
-            return Err(ApiError::too_many(format!("{STREAMS_MAX} streams are open already; close one, or ask again later")));
-        }
-        state.streams += 1;
-        let permit = Some(Permit(self.clone()));
+        let permit = Some(self.permit(&mut state, asker)?);
         if let Some(sender) = &state.sender {
             return Ok(Receiver { batches: sender.subscribe(), permit });
         }
@@ -168,6 +180,21 @@ impl Hub {
         let from = api.node.progress().indexed;
         tokio::spawn(self.clone().watch(api.clone(), from));
         Ok(Receiver { batches, permit })
+    }
+
+    /// Room for one more stream of somebody.
+    fn permit(self: &Arc<Self>, state: &mut Watched, asker: &Asker) -> Result<Permit, ApiError> {
+        let refused = |message: String| Err(ApiError::too_many(message).with_retry_after(STREAMS_RETRY));
+        let of = asker.id();
+        let own = state.streams.get(&of).copied().unwrap_or(0);
+        if own >= STREAMS_OF_ONE_MAX {
+            return refused(format!("{own} live streams of {asker} are open already; close one of them, or use another key"));
+        }
+        if state.streams.values().sum::<usize>() >= STREAMS_MAX {
+            return refused(format!("{STREAMS_MAX} live streams are open already; close one, or ask again later"));
+        }
+        state.streams.insert(of.clone(), own + 1);
+        Ok(Permit { hub: self.clone(), of })
     }
 
     /// Reads what is new from a place on, as long as somebody watches.
@@ -343,6 +370,24 @@ impl Api {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_takes_all_streams() {
+        let hub = Arc::new(Hub::default());
+        let key = |id: &str| Asker::from(Who::Key { id: id.to_owned(), name: "laptop".to_owned() });
+        let take = |id: &str| hub.permit(&mut hub.state(), &key(id));
+        let of_one: Vec<Permit> = (0..STREAMS_OF_ONE_MAX).map(|_| take("key_1").unwrap()).collect();
+        let refused = format!("{:?}", take("key_1").err().unwrap());
+        assert!(refused.contains("429") && refused.contains("8 live streams of laptop (key_1)"), "{refused}");
+        let others: Vec<Permit> =
+            (0..STREAMS_MAX - STREAMS_OF_ONE_MAX).map(|n| take(&format!("key_2{}", n / 8)).unwrap()).collect();
+        let refused = format!("{:?}", take("key_3").err().unwrap());
+        assert!(refused.contains("64 live streams are open"), "{refused}");
+        drop(of_one);
+        assert!(take("key_1").is_ok());
+        drop(others);
+        assert!(hub.state().streams.is_empty(), "what is over is forgotten");
+    }
 
     #[test]
     fn a_stream_begins_where_it_was_left_and_never_ahead_of_the_store() {

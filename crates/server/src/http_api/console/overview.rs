@@ -1,5 +1,6 @@
 //! What happened, what needs somebody, and whether the record is whole.
 
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use store::{DetectionFilter, DetectionRow, EntityPage, QueryError, Reader, Severities, Totals};
 
 use super::span::{Span, now_ns};
-use super::types::{Gap, Overview, Pulse, RecordState, SpanQuery};
+use super::types::{Gap, Overview, Pulse, RecordState, SpanQuery, Suppressed};
 use crate::http_api::kept::Kept;
 use crate::http_api::openapi::Refused;
 use crate::http_api::{Api, ApiError, Query};
@@ -51,6 +52,7 @@ pub(super) async fn overview(State(api): State<Arc<Api>>, Query(query): Query<Sp
             buckets,
             open: needs.open,
             acknowledged: needs.acknowledged,
+            suppressed: needs.suppressed,
             grave: needs.grave,
             entities: at_risk.rows.clone(),
             truncated: at_risk.truncated || !needs.is_whole,
@@ -91,6 +93,7 @@ pub(in crate::http_api) struct KeptAnswers {
 struct Needs {
     open: Severities,
     acknowledged: Severities,
+    suppressed: Suppressed,
     /// The newest open ones that are critical, and then high.
     grave: Vec<DetectionRow>,
     is_whole: bool,
@@ -100,8 +103,17 @@ impl Needs {
     fn read(reader: &Reader, triage: &Triage, states: &[store::State]) -> Result<Self, QueryError> {
         let mut needs = Self::default();
         let (mut critical, mut high) = (Vec::new(), Vec::new());
-        let filter = DetectionFilter { states: states.to_vec(), ..DetectionFilter::default() };
+        let in_force: Vec<_> = triage.suppressions().into_iter().filter(|suppression| !suppression.is_over()).collect();
+        needs.suppressed.suppressions = in_force.len() as u64;
+        let whole: BTreeSet<&str> = in_force.iter().filter(|one| one.entity.is_none()).map(|one| one.rule.as_str()).collect();
+        needs.suppressed.whole_rules = whole.len() as u64;
+        let in_force: HashSet<&str> = in_force.iter().map(|suppression| &*suppression.id).collect();
+        let filter = DetectionFilter { states: states.to_vec(), with_suppressed: true, ..DetectionFilter::default() };
         needs.is_whole = reader.each_detection(&filter, triage, &mut |row: DetectionRow| {
+            if let Some(by) = &row.suppressed_by {
+                needs.suppressed.detections += u64::from(in_force.contains(&**by));
+                return true;
+            }
             let severity = row.detection.severity.as_str();
             if row.state == store::State::Open {
                 needs.open.add(severity);

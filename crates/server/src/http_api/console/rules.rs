@@ -128,15 +128,10 @@ impl InForce {
 }
 
 fn row(info: &RuleInfo) -> RuleRow {
-    let kind = match info.kind {
-        detect::RuleKind::Rule => "rule",
-        detect::RuleKind::Correlation => "correlation",
-        detect::RuleKind::Filter => "filter",
-    };
     RuleRow {
         id: info.id.clone(),
         title: info.title.clone(),
-        kind: kind.to_owned(),
+        kind: info.kind,
         file: info.file.display().to_string(),
         line: info.line,
         is_builtin: detect::builtin_rule_text(&info.file).is_some(),

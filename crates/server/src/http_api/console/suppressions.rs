@@ -11,6 +11,7 @@ use event::{Event, Kind, attr};
 use store::{DetectionFilter, QueryError};
 
 use super::types::{SuppressionRow, Suppressions};
+use crate::access::Access;
 use crate::http_api::openapi::Refused;
 use crate::http_api::{Api, ApiError, Body, Caller};
 use crate::node::internal;
@@ -56,7 +57,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>) -> Result<Response, ApiErr
     tag = "detections",
     request_body = NewSuppression,
     responses((status = 200, body = Suppression), Refused),
-    description = "Role: analyst.",
+    description = "Role: analyst; without `entity`, which is the whole rule: admin.",
 )]
 pub(super) async fn create(
     State(api): State<Arc<Api>>,
@@ -64,6 +65,11 @@ pub(super) async fn create(
     body: Body,
 ) -> Result<Response, ApiError> {
     let request: NewSuppression = body.json()?;
+    // It is as if the rule were switched off, for whoever it is about and as long as it lasts: who says what rules there are says that, too.
+    if request.entity.is_none() && !caller.role.allows(Access::Administer) {
+        let message = "entity: it must be named; to suppress a whole rule, whoever it is about, needs the role admin";
+        return Err(ApiError::new(StatusCode::FORBIDDEN, message));
+    }
     let suppression = request.check(&caller.asker.id(), api.node.pipeline().sanitizer())?;
     api.triage.has_room_for_suppression()?;
     if !is_known(&api, &suppression.rule).await? {

@@ -3,58 +3,117 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use store::{DetectionEvidence, DetectionRow, Severities, State};
+use store::{DetectionEvidence, DetectionFilter, DetectionRow, Grade, Severities, Severity, State};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{Frameworks, RuleRow};
+use crate::http_api::ApiError;
+use crate::http_api::console::span::time_ns;
 use crate::triage::{Suppression, TriageChange, Verdict};
 
-/// Which detections.
-#[derive(Debug, Clone, Default, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct DetectionsQuery {
-    /// In these states, with commas between them: `open,acknowledged`; default: all.
-    pub(crate) state: Option<String>,
-    /// At least so bad.
-    pub(crate) severity: Option<String>,
-    /// Of this rule.
-    pub(crate) rule: Option<String>,
-    /// Of this ATLAS technique, or one below it.
-    pub(crate) technique: Option<String>,
-    /// Of this user.
-    pub(crate) user: Option<String>,
-    /// Of this session.
-    pub(crate) session: Option<String>,
-    /// Of this application.
-    pub(crate) application: Option<String>,
-    /// Of this agent.
-    pub(crate) agent: Option<String>,
-    /// Of this tool.
-    pub(crate) tool: Option<String>,
-    /// Of this model.
-    pub(crate) model: Option<String>,
-    /// With this grade: `seen`, `acted_on` or `reached`.
-    pub(crate) grade: Option<String>,
-    /// At which this person looks; empty: at which nobody does.
-    pub(crate) assignee: Option<String>,
-    /// With this `correlation`.
-    pub(crate) correlation: Option<String>,
-    /// From this time on (RFC 3339).
-    pub(crate) since: Option<String>,
-    /// Before this time.
-    pub(crate) until: Option<String>,
-    /// With this in the title, the rule's id or the names of those involved.
-    pub(crate) q: Option<String>,
-    /// Whether those that are suppressed are shown, too; default: no.
-    pub(crate) suppressed: Option<bool>,
-    /// Of groups alone: by what they are put together; default: `correlation`.
-    #[param(inline)]
-    pub(crate) by: Option<GroupBy>,
-    /// Most rows; default 100, at most 500.
-    pub(crate) limit: Option<usize>,
-    /// `next` of the page before.
-    pub(crate) cursor: Option<String>,
+/// What is asked for of detections, with what one route asks for beside that: a parameter that a route does not know is refused.
+macro_rules! query {
+    ($(#[$meta:meta])* $name:ident { $($(#[$own:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Clone, Default, Deserialize, IntoParams)]
+        #[into_params(parameter_in = Query)]
+        #[serde(deny_unknown_fields)]
+        pub(crate) struct $name {
+            /// In these states, with commas between them: `open,acknowledged`; default: all.
+            pub(crate) state: Option<String>,
+            /// At least so bad.
+            #[param(value_type = Option<Severity>, inline)]
+            pub(crate) severity: Option<String>,
+            /// Of this rule.
+            pub(crate) rule: Option<String>,
+            /// Of this ATLAS technique, or one below it.
+            pub(crate) technique: Option<String>,
+            /// Of this user.
+            pub(crate) user: Option<String>,
+            /// Of this session.
+            pub(crate) session: Option<String>,
+            /// Of this application.
+            pub(crate) application: Option<String>,
+            /// Of this agent.
+            pub(crate) agent: Option<String>,
+            /// Of this tool.
+            pub(crate) tool: Option<String>,
+            /// Of this model.
+            pub(crate) model: Option<String>,
+            /// With this grade.
+            #[param(value_type = Option<Grade>, inline)]
+            pub(crate) grade: Option<String>,
+            /// At which this person looks; empty: at which nobody does.
+            pub(crate) assignee: Option<String>,
+            /// With this `correlation`.
+            pub(crate) correlation: Option<String>,
+            /// Recorded from this time on, by Watchkeeper's clock (RFC 3339).
+            pub(crate) since: Option<String>,
+            /// Recorded before this time.
+            pub(crate) until: Option<String>,
+            /// With this in the title, the rule's id or the names of those involved.
+            pub(crate) q: Option<String>,
+            /// Whether those that are suppressed are shown, too; default: no.
+            pub(crate) suppressed: Option<bool>,
+            $($(#[$own])* pub(crate) $field: $type,)*
+        }
+
+        impl $name {
+            /// As the store filters.
+            pub(crate) fn filter(self) -> Result<DetectionFilter, ApiError> {
+                let state = |state: &str| match state {
+                    "open" => Ok(State::Open),
+                    "acknowledged" => Ok(State::Acknowledged),
+                    "closed" => Ok(State::Closed),
+                    _ => Err(ApiError::bad_request(format!("state: {state:?} is none of open, acknowledged, closed"))),
+                };
+                let states = self.state.iter().flat_map(|states| states.split(',')).filter(|state| !state.is_empty());
+                let grade = self.grade.as_deref();
+                if let Some(grade) = grade.filter(|grade| !Grade::known(grade)) {
+                    let words = Grade::WORDS.join(", ");
+                    return Err(ApiError::bad_request(format!("grade: {grade:.40?} is none of {words}")));
+                }
+                Ok(DetectionFilter {
+                    since_ns: time_ns("since", self.since.as_deref())?,
+                    until_ns: time_ns("until", self.until.as_deref())?,
+                    states: states.map(state).collect::<Result<_, _>>()?,
+                    severity: self.severity,
+                    rule: self.rule,
+                    technique: self.technique,
+                    user: self.user,
+                    session: self.session,
+                    application: self.application,
+                    agent: self.agent,
+                    tool: self.tool,
+                    model: self.model,
+                    grade: self.grade,
+                    assignee: self.assignee,
+                    correlation: self.correlation,
+                    q: self.q,
+                    with_suppressed: self.suppressed.unwrap_or(false),
+                })
+            }
+        }
+    };
+}
+
+query! {
+    /// Which detections.
+    DetectionsQuery {
+        /// Most rows; default 100, at most 500.
+        limit: Option<usize>,
+        /// `next` of the page before.
+        cursor: Option<String>,
+    }
+}
+
+query! {
+    /// Which detections are put together. All groups come in one answer.
+    GroupsQuery {
+        /// By what they are put together; default: `correlation`.
+        #[param(inline)]
+        by: Option<GroupBy>,
+    }
 }
 
 /// By what detections are put together.
@@ -82,9 +141,9 @@ pub(crate) struct DetectionGroup {
     pub(crate) open: u64,
     /// Of each severity.
     pub(crate) severities: Severities,
-    /// The oldest (RFC 3339).
+    /// When the first one was recorded, by Watchkeeper's clock (RFC 3339).
     pub(crate) first: String,
-    /// The newest.
+    /// When the last one was.
     pub(crate) last: String,
     /// Rules, at most 16.
     pub(crate) rules: Vec<String>,

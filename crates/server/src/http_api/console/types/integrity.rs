@@ -60,6 +60,20 @@ pub(crate) struct CheckpointInfo {
     pub(crate) age_s: Option<u64>,
 }
 
+/// How a key of the log stands.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+#[schema(as = LogKeyState)]
+#[expect(dead_code, reason = "it is read by the macro alone")]
+enum LogKeyWord {
+    /// It signs.
+    Signs,
+    /// It signs beside the one that came after it.
+    Overlap,
+    /// It signs no more.
+    Retired,
+}
+
 /// A pair of the log's keys.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LogKeyRow {
@@ -69,7 +83,8 @@ pub(crate) struct LogKeyRow {
     pub(crate) from: u64,
     /// The largest that it signs; none for the newest.
     pub(crate) last: Option<u64>,
-    /// `signs`, `overlap` or `retired`.
+    /// Whether it signs.
+    #[schema(value_type = LogKeyWord)]
     pub(crate) state: String,
     /// The verifier keys (C2SP signed-note): Ed25519 and ML-DSA-44.
     pub(crate) vkeys: Vec<String>,

@@ -31,12 +31,14 @@ pub(crate) struct Overview {
     pub(crate) bucket_s: u64,
     /// What happened, over time; every bucket is there.
     pub(crate) buckets: Vec<Bucket>,
-    /// In all.
+    /// In all. Detections count by when they were recorded, everything else by when it happened.
     pub(crate) totals: Totals,
     /// Detections that are open and not suppressed, whenever they were.
     pub(crate) open: Severities,
     /// Those that somebody looks at.
     pub(crate) acknowledged: Severities,
+    /// What suppressions that are in force keep out of both.
+    pub(crate) suppressed: Suppressed,
     /// The newest open ones that are high or critical; at most 10.
     pub(crate) grave: Vec<DetectionRow>,
     /// Entities with the highest risk, as they were some seconds ago at the most; at most 10.
@@ -46,6 +48,17 @@ pub(crate) struct Overview {
     pub(crate) truncated: bool,
     /// The record.
     pub(crate) record: RecordState,
+}
+
+/// What suppressions that are in force hide.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Suppressed {
+    /// Detections that they cover, and that nobody has closed.
+    pub(crate) detections: u64,
+    /// How many suppressions are in force.
+    pub(crate) suppressions: u64,
+    /// Rules that are suppressed whole, whoever their detections are about.
+    pub(crate) whole_rules: u64,
 }
 
 /// What needs somebody, and whether the record is whole: for whoever asks again and again.

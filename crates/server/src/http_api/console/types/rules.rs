@@ -1,6 +1,7 @@
 //! Rules in force, and the frameworks that they stand in.
 
 use serde::Serialize;
+use store::Severity;
 use utoipa::ToSchema;
 
 /// An entry of a framework.
@@ -34,8 +35,8 @@ pub(crate) struct RuleRow {
     pub(crate) id: String,
     /// Its title.
     pub(crate) title: String,
-    /// `rule`, `correlation` or `filter`.
-    pub(crate) kind: String,
+    /// What it is.
+    pub(crate) kind: detect::RuleKind,
     /// The file.
     pub(crate) file: String,
     /// The line where it begins, from 1.
@@ -43,6 +44,7 @@ pub(crate) struct RuleRow {
     /// Whether it came with the program.
     pub(crate) is_builtin: bool,
     /// Sigma's `level`.
+    #[schema(value_type = Severity)]
     pub(crate) level: String,
     /// Sigma's `status`.
     pub(crate) status: Option<String>,
