@@ -6,8 +6,8 @@ use utoipa::ToSchema;
 
 macro_rules! words {
     ($($(#[$meta:meta])* $name:ident { $($(#[$own:meta])* $variant:ident = $word:tt,)* })*) => {$(
-        $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+        $(#[$meta])*
         pub enum $name {
             $($(#[$own])* #[serde(rename = $word)] $variant,)*
         }
