@@ -12,7 +12,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Detections, newest first.
+         * Detections, those that were recorded last first.
          * @description Role: auditor.
          */
         get: operations["detections"];
@@ -803,7 +803,7 @@ export interface paths {
         put?: never;
         /**
          * From now on detections of this rule, about this entity, are recorded and counted, and only marked.
-         * @description Role: analyst.
+         * @description Role: analyst; without `entity`, which is the whole rule: admin.
          */
         post: operations["suppressions_create"];
         delete?: never;
@@ -876,6 +876,21 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        /**
+         * @description What became of a call of a tool.
+         * @enum {string}
+         */
+        ActionStatus: "requested" | "ok" | "error" | "denied";
+        /**
+         * @description What inspection advises.
+         * @enum {string}
+         */
+        Advice: "allow" | "warn" | "deny";
+        /**
+         * @description An archive.
+         * @enum {string}
+         */
+        ArchiveKind: "evidence" | "forensic";
         /** @description How far the archive is. */
         ArchiveStanding: {
             /** @description When the newest one was sealed (RFC 3339). */
@@ -1061,11 +1076,11 @@ export interface components {
              * @description How many there are.
              */
             count: number;
-            /** @description The oldest (RFC 3339). */
+            /** @description When the first one was recorded, by Watchkeeper's clock (RFC 3339). */
             first: string;
             /** @description What they have in common: the value of `correlation` or of `rule`. */
             key: string;
-            /** @description The newest. */
+            /** @description When the last one was. */
             last: string;
             /** @description The newest of the worst of them. */
             lead: components["schemas"]["DetectionRow"];
@@ -1110,9 +1125,14 @@ export interface components {
             correlation: string;
             /** @description The detection: an event. */
             detection_id: string;
-            /** @description Of an injection: `seen`, `acted_on` or `reached`. */
-            grade?: string | null;
-            /** @description When it was recorded, by Watchkeeper's clock (RFC 3339). */
+            grade?: components["schemas"]["Grade"] | null;
+            /**
+             * Format: int64
+             * @description By how many seconds `observed` is later than `time`, where they are more than 10 minutes apart: the source sent late, or its clock is
+             *     wrong. Negative where the source's time lies ahead.
+             */
+            late_s?: number | null;
+            /** @description When it was recorded, by Watchkeeper's clock (RFC 3339). Lists go by it. */
             observed: string;
             /** @description The rule that fired. */
             rule?: string | null;
@@ -1123,8 +1143,8 @@ export interface components {
             seq: number;
             /** @description The session. */
             session_id?: string | null;
-            /** @description How bad: `informational`, `low`, `medium`, `high` or `critical`. */
-            severity: string;
+            /** @description How bad. */
+            severity: components["schemas"]["Severity"];
             /** @description MITRE ATLAS technique. */
             technique?: string | null;
             /** @description Its name. */
@@ -1166,6 +1186,11 @@ export interface components {
              */
             played: number;
         };
+        /**
+         * @description What an edge of the causal graph says.
+         * @enum {string}
+         */
+        EdgeKind: "told" | "kept" | "recalled" | "carried" | "went_to";
         /** @description An entity with its detections and sessions. */
         Entity: components["schemas"]["EntityDetail"] & {
             /** @description Its newest detections, at most 50. */
@@ -1210,7 +1235,7 @@ export interface components {
              * @description On how much that rests.
              */
             support?: number | null;
-            /** @description When (RFC 3339). */
+            /** @description When that was recorded, by Watchkeeper's clock (RFC 3339). */
             time: string;
             /** @description What is new: the tool, the place, the subject. */
             what?: string | null;
@@ -1236,7 +1261,7 @@ export interface components {
              * @description The risk.
              */
             risk: number;
-            /** @description When (RFC 3339). */
+            /** @description When, by Watchkeeper's clock (RFC 3339). */
             time: string;
         };
         /** @description An entity. */
@@ -1255,9 +1280,9 @@ export interface components {
             first_seen?: string | null;
             /** @description What it is. */
             kind: components["schemas"]["EntityKind"];
-            /** @description Its newest detection. */
+            /** @description When its newest detection was recorded, by Watchkeeper's clock. */
             last_detection?: string | null;
-            /** @description Its newest event, or detection. */
+            /** @description Its newest event, or detection, by the source's clock. */
             last_seen?: string | null;
             /** @description Which. */
             name: string;
@@ -1369,6 +1394,16 @@ export interface components {
             /** @description View in which it matched, when that is not the text as it stands. */
             view?: string | null;
         };
+        /**
+         * @description What an event is.
+         * @enum {string}
+         */
+        EventKind: "model_call" | "guardrail" | "retrieval" | "tool_call" | "agent_step" | "installation" | "data_access" | "system_prompt" | "external_call" | "admin" | "session" | "evaluation" | "detection" | "response_action" | "gap" | "metric";
+        /**
+         * @description Which part of an operation an event tells of.
+         * @enum {string}
+         */
+        EventPhase: "complete" | "request" | "response";
         /** @description A piece of content: where it stood, and how long it is. */
         EventPiece: {
             /**
@@ -1458,6 +1493,11 @@ export interface components {
             /** @description What inspection advises: `allow`, `warn` or `deny`. */
             verdict?: string | null;
         };
+        /**
+         * @description How an operation went.
+         * @enum {string}
+         */
+        EventStatus: "unset" | "ok" | "error";
         /** @description A bundle that is to be made. */
         EvidenceRequest: {
             /** @description Why; it is recorded. */
@@ -1468,6 +1508,85 @@ export interface components {
             };
             /** @description Names of what is withheld. */
             withhold?: string[];
+        };
+        /** @description One field, or a keyword. */
+        ExplainedItem: {
+            /** @description The field; none of keywords, which are looked for everywhere. */
+            field?: string | null;
+            /** @description How values are compared: `exact`, `contains`, `regex` ... */
+            matcher: string;
+            /** @description `matched`, `field_absent`, `value_mismatch`, `case_mismatch`, `existence` or `no_keyword_match`. */
+            reason: string;
+            /** @description What stood there, its beginning; nothing where the event has no such field. */
+            seen?: string | null;
+            /** @description What was looked for. */
+            wanted?: string | null;
+        };
+        /** @description A part of a condition, of a selection, or an item of it. */
+        ExplainedPart: {
+            item?: components["schemas"]["ExplainedItem"] | null;
+            /** @description Whether it holds. */
+            matched: boolean;
+            /** @description What it is made of. */
+            parts?: components["schemas"]["ExplainedPart"][];
+            /** @description What it is, in the rule's words. */
+            what: string;
+        };
+        /** @description How far the window of a correlation is for the event's group. */
+        ExplainedWindow: {
+            /** @description What is asked for. */
+            condition: string;
+            /** @description By what is grouped, and the event's values. */
+            group: [
+                string,
+                string
+            ][];
+            /** @description Whether the condition holds. */
+            holds: boolean;
+            /** @description `event_count`, `value_sum` ... */
+            kind: string;
+            /**
+             * Format: int64
+             * @description Length of the window in seconds.
+             */
+            seconds: number;
+            /**
+             * Format: double
+             * @description The number that there is; none where nothing was counted in this group.
+             */
+            value?: number | null;
+        };
+        /** @description What is to be explained. */
+        ExplainRequest: {
+            /** @description The id of an event, or of a detection. */
+            event: string;
+            /** @description Rule files beside those in force: the name of each, and its text. */
+            files?: [
+                string,
+                string
+            ][];
+            /** @description The rule: its id, name or title; of a detection its own where left out. */
+            rule?: string | null;
+        };
+        /** @description A rule and an event. */
+        Explanation: {
+            /** @description Its conditions; any of them makes it match. */
+            conditions: components["schemas"]["ExplainedPart"][];
+            /** @description Whether it matches. */
+            matched: boolean;
+            /** @description What would have to be otherwise for it to match, where that is little: each item that is in the way. */
+            near_miss: string[];
+            /** @description Why it says nothing although it matches, or was not asked at all. */
+            notes: string[];
+            /** @description The file and line where it stands. */
+            place: string;
+            /** @description The rule's id. */
+            rule: string;
+            /** @description Of a correlation: the rules that it counts, and this event. */
+            rules: components["schemas"]["Explanation"][];
+            /** @description Its title. */
+            title: string;
+            window?: components["schemas"]["ExplainedWindow"] | null;
         };
         /** @description The last thing that went wrong with somebody else's service. */
         Failure: {
@@ -1536,6 +1655,11 @@ export interface components {
             time: string;
         };
         /**
+         * @description How far an injection got.
+         * @enum {string}
+         */
+        Grade: "seen" | "acted_on" | "reached";
+        /**
          * @description By what detections are put together.
          * @enum {string}
          */
@@ -1592,7 +1716,7 @@ export interface components {
             application: string | null;
             /**
              * Format: int64
-             * @description Received at this time or later.
+             * @description Received at this time or later, in nanoseconds since 1970.
              * @default null
              */
             from: number | null;
@@ -1603,7 +1727,7 @@ export interface components {
             session: string | null;
             /**
              * Format: int64
-             * @description Received before this time.
+             * @description Received before this time, in nanoseconds since 1970.
              * @default null
              */
             to: number | null;
@@ -1614,36 +1738,16 @@ export interface components {
             user: string | null;
         };
         HoldScope: {
-            /**
-             * @description Of this application.
-             * @default null
-             */
-            application: string | null;
-            /**
-             * Format: int64
-             * @description Received at this time or later.
-             * @default null
-             */
-            from: number | null;
-            /**
-             * @description Of this session.
-             * @default null
-             */
-            session: string | null;
-            /**
-             * Format: int64
-             * @description Received before this time.
-             * @default null
-             */
-            to: number | null;
-            /**
-             * @description Of this end user.
-             * @default null
-             */
-            user: string | null;
-        } & {
+            /** @description Of this application. */
+            application?: string | null;
+            /** @description Received at this time or later (RFC 3339). */
             from?: string | null;
+            /** @description Of this session. */
+            session?: string | null;
+            /** @description Received before this time (RFC 3339). */
             to?: string | null;
+            /** @description Of this end user. */
+            user?: string | null;
         };
         /** @description How the record can be verified, and how far it is. */
         Integrity: {
@@ -1780,11 +1884,16 @@ export interface components {
              * @description The largest that it signs; none for the newest.
              */
             last?: number | null;
-            /** @description `signs`, `overlap` or `retired`. */
-            state: string;
+            /** @description Whether it signs. */
+            state: components["schemas"]["LogKeyState"];
             /** @description The verifier keys (C2SP signed-note): Ed25519 and ML-DSA-44. */
             vkeys: string[];
         };
+        /**
+         * @description How a key of the log stands.
+         * @enum {string}
+         */
+        LogKeyState: "signs" | "overlap" | "retired";
         /** @description A key that was just made. */
         MadeKey: {
             /** @description Names the key in logs and lists. */
@@ -1947,7 +2056,9 @@ export interface components {
             record: components["schemas"]["RecordState"];
             /** @description From this time on (RFC 3339). */
             since: string;
-            /** @description In all. */
+            /** @description What suppressions that are in force keep out of both. */
+            suppressed: components["schemas"]["Suppressed"];
+            /** @description In all. Detections count by when they were recorded, everything else by when it happened. */
             totals: components["schemas"]["Totals"];
             /**
              * @description Whether there are older detections, or more entities, than could be looked at in time: then `open`, `acknowledged` and what counts
@@ -2138,6 +2249,11 @@ export interface components {
             /** @description Names them at the provider (`sub`). In the record they are `oidc:` and this. */
             subject: string;
         };
+        /**
+         * @description Which way a text went.
+         * @enum {string}
+         */
+        PieceDirection: "input" | "output";
         /** @description How far the consumers are. */
         Progress: {
             /**
@@ -2286,6 +2402,11 @@ export interface components {
             /** @description Whether not all detections could be counted in time: then `hits_30d` is too low. */
             truncated: boolean;
         };
+        /**
+         * @description What a document of a rule file is.
+         * @enum {string}
+         */
+        RuleKind: "rule" | "correlation" | "filter";
         /** @description A rule in force. */
         RuleRow: {
             /** @description The category of its log source. */
@@ -2312,10 +2433,10 @@ export interface components {
             id: string;
             /** @description Whether it came with the program. */
             is_builtin: boolean;
-            /** @description `rule`, `correlation` or `filter`. */
-            kind: string;
+            /** @description What it is. */
+            kind: components["schemas"]["RuleKind"];
             /** @description Sigma's `level`. */
-            level: string;
+            level: components["schemas"]["Severity"];
             /** @description The line where it begins, from 1. */
             line: number;
             /** @description Name of its runbook. */
@@ -2386,8 +2507,8 @@ export interface components {
         SearchView: "events" | "text" | "sql" | "detections" | "sessions";
         /** @description A segment of the archive, for people. */
         SegmentInfo: {
-            /** @description `evidence` or `forensic`. */
-            archive: string;
+            /** @description Where it lies. */
+            archive: components["schemas"]["ArchiveKind"];
             /**
              * Format: int64
              * @description Bytes on disk.
@@ -2522,6 +2643,11 @@ export interface components {
              */
             medium: number;
         };
+        /**
+         * @description How bad a detection is, in Sigma's words (`level`).
+         * @enum {string}
+         */
+        Severity: "informational" | "low" | "medium" | "high" | "critical";
         /** @description A sign-in. */
         SignIn: {
             /** @description The key: `wk_...`. */
@@ -2549,6 +2675,24 @@ export interface components {
          * @enum {string}
          */
         State: "open" | "acknowledged" | "closed";
+        /** @description What suppressions that are in force hide. */
+        Suppressed: {
+            /**
+             * Format: int64
+             * @description Detections that they cover, and that nobody has closed.
+             */
+            detections: number;
+            /**
+             * Format: int64
+             * @description How many suppressions are in force.
+             */
+            suppressions: number;
+            /**
+             * Format: int64
+             * @description Rules that are suppressed whole, whoever their detections are about.
+             */
+            whole_rules: number;
+        };
         /** @description Whom a suppression is about. */
         SuppressedEntity: {
             /** @description What it is. */
@@ -2660,7 +2804,7 @@ export interface components {
         };
         /** @description What happened, in all. */
         Totals: {
-            /** @description Detections. */
+            /** @description Detections, by when they were recorded. */
             detections: components["schemas"]["Severities"];
             /**
              * Format: int64
@@ -2714,8 +2858,8 @@ export interface components {
              * @description Highest score of its findings.
              */
             risk_score?: number | null;
-            /** @description `requested`, `ok`, `error` or `denied`. */
-            status: string;
+            /** @description What became of it. */
+            status: components["schemas"]["ActionStatus"];
             /** @description When. */
             time: string;
             /** @description The tool. */
@@ -2734,12 +2878,10 @@ export interface components {
             events: string[];
             /** @description Values that show it. */
             evidence: unknown;
-            /** @description `seen`, `acted_on` or `reached`. */
-            grade?: string | null;
+            grade?: components["schemas"]["Grade"] | null;
             /** @description The rule. */
             rule?: string | null;
-            /** @description How bad. */
-            severity?: string | null;
+            severity?: components["schemas"]["Severity"] | null;
             /** @description MITRE ATLAS technique. */
             technique?: string | null;
             /** @description When. */
@@ -2755,8 +2897,8 @@ export interface components {
             destination_kind?: string | null;
             /** @description The detection whose evidence it is. */
             detection_id: string;
-            /** @description `told`, `kept`, `recalled`, `carried` or `went_to`. */
-            edge: string;
+            /** @description What it says. */
+            edge: components["schemas"]["EdgeKind"];
             /** @description Whether the agent had never used it before. */
             first_seen: boolean;
             /** @description Where the text there entered. */
@@ -2813,7 +2955,7 @@ export interface components {
              */
             input_tokens?: number | null;
             /** @description Its kind. */
-            kind: string;
+            kind: components["schemas"]["EventKind"];
             /** @description The model. */
             model?: string | null;
             /** @description Name of the operation. */
@@ -2825,8 +2967,8 @@ export interface components {
             output_tokens?: number | null;
             /** @description The event that caused it, where that is known and shown. */
             parent_event_id?: string | null;
-            /** @description `complete`, `request` or `response`. */
-            phase: string;
+            /** @description Which part of the operation it tells of. */
+            phase: components["schemas"]["EventPhase"];
             /** @description What was said and is new. */
             pieces: components["schemas"]["TracePiece"][];
             /**
@@ -2843,8 +2985,8 @@ export interface components {
             session_id?: string | null;
             /** @description The span. */
             span_id?: string | null;
-            /** @description `unset`, `ok` or `error`. */
-            status: string;
+            /** @description How it went. */
+            status: components["schemas"]["EventStatus"];
             /** @description When it began (ISO 8601). */
             time: string;
             /**
@@ -2858,8 +3000,7 @@ export interface components {
             trace_id?: string | null;
             /** @description The end user. */
             user_id?: string | null;
-            /** @description What inspection advises. */
-            verdict?: string | null;
+            verdict?: components["schemas"]["Advice"] | null;
         };
         /** @description A finding in a piece. */
         TraceFinding: {
@@ -2887,6 +3028,11 @@ export interface components {
             /** @description View in which it matched. */
             view?: string | null;
         };
+        /**
+         * @description What an id names.
+         * @enum {string}
+         */
+        TraceIdKind: "trace" | "session" | "event";
         /** @description A piece of content with its text. */
         TracePiece: {
             /** @description The id that ties a tool's call to its result. */
@@ -2895,8 +3041,8 @@ export interface components {
             content_id?: string | null;
             /** @description Whether the text is cut. */
             cut: boolean;
-            /** @description `input` or `output`. */
-            direction: string;
+            /** @description Which way it went. */
+            direction: components["schemas"]["PieceDirection"];
             /** @description Whether the tool reported that it failed. */
             failed?: boolean | null;
             /** @description What was found in it. */
@@ -2930,8 +3076,8 @@ export interface components {
             events: components["schemas"]["TraceEvent"][];
             /** @description What was asked for. */
             id: string;
-            /** @description What that is: `trace`, `session` or `event`. */
-            id_kind: string;
+            /** @description What that is. */
+            id_kind: components["schemas"]["TraceIdKind"];
             /** @description Sessions that it touches. */
             sessions: string[];
             /** @description Traces that it touches. */
@@ -3064,14 +3210,12 @@ export interface operations {
                 application?: string;
                 /** @description At which this person looks; empty: at which nobody does. */
                 assignee?: string;
-                /** @description Of groups alone: by what they are put together; default: `correlation`. */
-                by?: "correlation" | "rule";
                 /** @description With this `correlation`. */
                 correlation?: string;
                 /** @description `next` of the page before. */
                 cursor?: string;
-                /** @description With this grade: `seen`, `acted_on` or `reached`. */
-                grade?: string;
+                /** @description With this grade. */
+                grade?: "seen" | "acted_on" | "reached";
                 /** @description Most rows; default 100, at most 500. */
                 limit?: number;
                 /** @description Of this model. */
@@ -3083,8 +3227,8 @@ export interface operations {
                 /** @description Of this session. */
                 session?: string;
                 /** @description At least so bad. */
-                severity?: string;
-                /** @description From this time on (RFC 3339). */
+                severity?: "informational" | "low" | "medium" | "high" | "critical";
+                /** @description Recorded from this time on, by Watchkeeper's clock (RFC 3339). */
                 since?: string;
                 /** @description In these states, with commas between them: `open,acknowledged`; default: all. */
                 state?: string;
@@ -3094,7 +3238,7 @@ export interface operations {
                 technique?: string;
                 /** @description Of this tool. */
                 tool?: string;
-                /** @description Before this time. */
+                /** @description Recorded before this time. */
                 until?: string;
                 /** @description Of this user. */
                 user?: string;
@@ -3254,16 +3398,12 @@ export interface operations {
                 application?: string;
                 /** @description At which this person looks; empty: at which nobody does. */
                 assignee?: string;
-                /** @description Of groups alone: by what they are put together; default: `correlation`. */
+                /** @description By what they are put together; default: `correlation`. */
                 by?: "correlation" | "rule";
                 /** @description With this `correlation`. */
                 correlation?: string;
-                /** @description `next` of the page before. */
-                cursor?: string;
-                /** @description With this grade: `seen`, `acted_on` or `reached`. */
-                grade?: string;
-                /** @description Most rows; default 100, at most 500. */
-                limit?: number;
+                /** @description With this grade. */
+                grade?: "seen" | "acted_on" | "reached";
                 /** @description Of this model. */
                 model?: string;
                 /** @description With this in the title, the rule's id or the names of those involved. */
@@ -3273,8 +3413,8 @@ export interface operations {
                 /** @description Of this session. */
                 session?: string;
                 /** @description At least so bad. */
-                severity?: string;
-                /** @description From this time on (RFC 3339). */
+                severity?: "informational" | "low" | "medium" | "high" | "critical";
+                /** @description Recorded from this time on, by Watchkeeper's clock (RFC 3339). */
                 since?: string;
                 /** @description In these states, with commas between them: `open,acknowledged`; default: all. */
                 state?: string;
@@ -3284,7 +3424,7 @@ export interface operations {
                 technique?: string;
                 /** @description Of this tool. */
                 tool?: string;
-                /** @description Before this time. */
+                /** @description Recorded before this time. */
                 until?: string;
                 /** @description Of this user. */
                 user?: string;
@@ -4206,7 +4346,7 @@ export interface operations {
     coverage: {
         parameters: {
             query?: {
-                /** @description Days of the record that are asked; default 30. */
+                /** @description Days of the record that are asked: 1, 7, 30, 90, 365 or 3660; default 30. */
                 days?: number;
                 /** @description `navigator`: a layer of the ATLAS Navigator. */
                 format?: "json" | "navigator";
@@ -4249,7 +4389,7 @@ export interface operations {
         };
         requestBody: {
             content: {
-                "application/json": Record<string, never>;
+                "application/json": components["schemas"]["ExplainRequest"];
             };
         };
         responses: {
@@ -4258,7 +4398,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": Record<string, never>;
+                    "application/json": components["schemas"]["Explanation"][];
                 };
             };
             /**

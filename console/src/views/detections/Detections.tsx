@@ -216,6 +216,9 @@ function Groups({ filter, by, onOpen }: { filter: Filter; by: "correlation" | "r
 
 /** By how much the source's time and that of recording are apart, in seconds. */
 export function Late({ by }: { by: number }) {
-  const says = by > 0 ? "Its source says that it happened so long before it was recorded" : "Its source says that it happens so long after it was recorded";
-  return <Badge title={says}>{span(Math.abs(by) * 1000)} {by > 0 ? "late" : "ahead"}</Badge>;
+  return (
+    <Badge title={by > 0 ? "Its source says that it happened so long before it was recorded" : "Its source says that it happens so long after it was recorded"}>
+      {span(Math.abs(by) * 1000)} {by > 0 ? "late" : "ahead"}
+    </Badge>
+  );
 }
