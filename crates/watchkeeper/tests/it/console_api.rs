@@ -176,10 +176,11 @@ fn an_analyst_finds_a_detection_follows_it_and_says_what_becomes_of_it() {
 
     // A suppression marks what comes, and hides nothing that was there.
     let rule = row["rule"].as_str().unwrap();
-    let suppression = json!({ "rule": rule, "reason": "a test", "owner": "ann", "expires": "2020-01-01T00:00:00Z" });
-    assert_eq!(analyst.status("POST", "/api/suppressions", &suppression), 400);
+    let eve = json!({ "kind": "user", "name": "eve" });
+    let over = json!({ "rule": rule, "entity": eve, "reason": "a test", "owner": "ann", "expires": "2020-01-01T00:00:00Z" });
+    assert_eq!(analyst.status("POST", "/api/suppressions", &over), 400);
     let in_a_month = server.query("SELECT strftime('%FT%TZ', 'now', '+30 days') AS t")[0]["t"].clone();
-    let unknown = json!({ "rule": "no-such-rule", "reason": "a test", "owner": "ann", "expires": in_a_month });
+    let unknown = json!({ "rule": "no-such-rule", "entity": eve, "reason": "a test", "owner": "ann", "expires": in_a_month });
     assert_eq!(analyst.status("POST", "/api/suppressions", &unknown), 400);
     let suppression = json!({ "rule": rule, "reason": "a test", "owner": "ann", "expires": in_a_month });
     // A whole rule is silenced by who may say which rules there are.
@@ -200,8 +201,7 @@ fn an_analyst_finds_a_detection_follows_it_and_says_what_becomes_of_it() {
     assert_eq!(analyst.get("/api/suppressions")["rows"][0]["detections"], told);
     let hidden = analyst.get("/api/overview")["suppressed"].clone();
     assert_eq!(hidden, json!({ "detections": told, "suppressions": 1, "whole_rules": 1 }));
-    let about = json!({ "kind": "user", "name": "eve" });
-    let of_user = json!({ "rule": rule, "entity": about, "reason": "a test", "owner": "ann", "expires": in_a_month });
+    let of_user = json!({ "rule": rule, "entity": eve, "reason": "a test", "owner": "ann", "expires": in_a_month });
     let of_user = analyst.send("POST", "/api/suppressions", &of_user);
     assert_eq!(of_user.status, 200);
     let of_user: Value = serde_json::from_slice(&of_user.body).unwrap();
