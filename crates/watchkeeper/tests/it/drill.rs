@@ -19,34 +19,17 @@ fn is_right(drill: &Value) -> bool {
     verdict == "not_observable" || (verdict == "caught" && drill["twin"] == serde_json::json!([]))
 }
 
-/// Drills whose prompts go on for half an hour and more. They are counted by the day (UTC), so that around midnight each half is too few:
-/// docs/guides/drill.md says so.
-const LONG: [&str; 4] = ["model-extraction", "proofpoint", "proxy-by-replication", "translation-services"];
-
-/// Whether what began an hour ago began yesterday.
-fn is_after_midnight() -> bool {
-    jiff::Timestamp::now().as_second().rem_euclid(86_400) < 3_900
-}
-
 /// Every drill in its first wording: what README.md and docs/reference/drill.md say.
 #[test]
 fn attacks_are_caught_at_the_first_step_that_shows_and_no_twin_sets_anything_off() {
     let dir = tempfile::tempdir().unwrap();
     let mut command = watchkeeper();
     command.args(["drill", "--all", "--json"]).env("TMPDIR", dir.path());
-    let is_after_midnight = is_after_midnight();
     let output = command.output().unwrap();
     let told = told(&output);
     let drills = told["drills"].as_array().unwrap();
-    let is_halved = |drill: &Value| {
-        let is_long = LONG.iter().any(|long| drill["scenario"] == *long);
-        is_after_midnight && is_long && drill["verdict"] == "missed" && drill["twin"] == serde_json::json!([])
-    };
-    let wrong: Vec<&Value> = drills.iter().filter(|drill| !is_right(drill) && !is_halved(drill)).collect();
+    let wrong: Vec<&Value> = drills.iter().filter(|drill| !is_right(drill)).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
-    if drills.iter().any(is_halved) {
-        return;
-    }
     let count = |what: &str| (told["summary"][what]["caught"].as_u64(), told["summary"][what]["played"].as_u64());
     assert_eq!(count("techniques"), (Some(17), Some(17)), "techniques of AML.M0024: {}", told["summary"]);
     let (caught, played) = count("case_studies");
