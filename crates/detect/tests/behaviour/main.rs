@@ -5,6 +5,7 @@
 mod cases;
 mod company;
 mod hostile;
+mod midnight;
 mod serving;
 
 use std::collections::{BTreeMap, BTreeSet};
