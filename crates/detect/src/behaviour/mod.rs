@@ -42,7 +42,7 @@ use silence::Heard;
 use crate::extraction::{Extraction, Prompt};
 
 /// The first bytes of a stored state: what can read it. Changed whenever the meaning of the state changes.
-const FORMAT: &[u8] = b"watchkeeper behaviour 4\n";
+const FORMAT: &[u8] = b"watchkeeper behaviour 5\n";
 /// Most users, keys, tools and models that are remembered before they are established (some kilobytes each at the most; less than
 /// one, as long as they are new).
 const YOUNG_MAX: usize = 65_536;
@@ -166,6 +166,7 @@ impl Behaviour {
                 account,
                 scope: facts.scope,
                 programs,
+                time_s,
                 day: now / 24,
                 prompt: prompt.as_ref(),
                 scored: facts.scored,

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use super::Seen;
+use super::day::Day;
 use super::prompt::Prompt;
 use crate::behaviour::{Insight, Name, Period, Rate};
 use crate::stats::{Distinct, Quantiles};
@@ -64,7 +65,8 @@ impl Habits {
 /// An account.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Account {
-    day: u32,
+    /// The day that runs, and how many there were with it.
+    day: Day,
     days: u16,
     prompts: u32,
     answers: u32,
@@ -106,21 +108,21 @@ struct Probed {
 }
 
 impl Account {
-    /// Begins the day, if it is another one.
-    pub(crate) fn turn_to(&mut self, day: u32, habits: &mut Habits) {
-        // A key is used by applications with days of their own.
-        if day <= self.day {
+    /// Begins another day, if the one that runs is over at `time_s` (seconds since 1970).
+    pub(crate) fn turn_to(&mut self, time_s: i64, habits: &mut Habits) {
+        // A key is used by applications with clocks of their own: what one tells of days that are over counts today.
+        if !self.day.turn_to(time_s) {
             return;
         }
-        if self.day > 0 {
+        if self.days > 0 {
             for (index, rate) in self.rates.iter_mut().enumerate() {
                 rate.close(Period::Day, &mut habits.days[index]);
             }
         }
         let rates = std::mem::take(&mut self.rates);
-        // Chains go on over midnight; counts do not.
+        // Chains go on from day to day; counts do not.
         let recent = std::mem::take(&mut self.recent);
-        *self = Self { day, days: self.days.saturating_add(1), rates, recent, last: self.last, ..Self::default() };
+        *self = Self { day: self.day, days: self.days.saturating_add(1), rates, recent, last: self.last, ..Self::default() };
     }
 
     /// Whether a prompt is another one than those just before.
@@ -234,7 +236,7 @@ impl Account {
         }
         let learns = self.days <= crate::behaviour::LEARN_DAYS;
         let usual = rate.usual();
-        let beyond = rate.check(Period::Day, least, learns, &habits.days[index], seen.day);
+        let beyond = rate.check(Period::Day, least, learns, &habits.days[index], self.day.number());
         let has_support = (!learns && usual > 0.0) || habits.days[index].support() >= Period::Day.peers_min();
         // Structure speaks for itself where nothing is known, if there is very much of it; a whole program may well be a batch job.
         let is_plain = !has_support && seen.programs.is_some_and(|times| observed >= unknown * times);

@@ -111,9 +111,11 @@ mod tests {
         let mixed = [at(0, 23, 40), at(0, 23, 59), at(0, 22, 0), at(1, 0, 10), at(0, 23, 0), at(1, 0, 30)];
         assert_eq!(begun(mixed), [at(0, 23, 40)]);
         // A clock that is set back by a day: its days count on when it has caught up.
-        let set_back = every(at(1, 9, 0), at(1, 17, 0), 600)
-            .chain(every(at(0, 17, 0), at(1, 17, 0), 600))
-            .chain(every(at(2, 9, 0), at(2, 17, 0), 600));
+        let set_back = every(at(1, 9, 0), at(1, 17, 0), 600).chain(every(at(0, 17, 0), at(1, 17, 0), 600)).chain(every(
+            at(2, 9, 0),
+            at(2, 17, 0),
+            600,
+        ));
         assert_eq!(begun(set_back), [at(1, 9, 0), at(2, 9, 0)]);
         // What lies before 1970, or at the end of time, is no time.
         assert_eq!(begun([-5, i64::MIN, at(0, 9, 0), i64::MAX, at(1, 9, 0)]), [at(0, 9, 0), at(1, 9, 0)]);

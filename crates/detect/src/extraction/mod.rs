@@ -5,6 +5,7 @@
 //! builds a text up, prompt by prompt. Each leaves its own trace in a day's prompts, whatever they say.
 
 mod account;
+mod day;
 mod families;
 mod prompt;
 
@@ -29,7 +30,9 @@ pub(crate) struct Seen<'a> {
     pub(crate) scope: u64,
     /// How many times more than a person's are told of an account of whom nothing is known; nothing, where it is a whole program.
     pub(crate) programs: Option<f64>,
-    /// Days since 1970.
+    /// Seconds since 1970: the event's own time, by which an account's days end.
+    pub(crate) time_s: i64,
+    /// Days since 1970 by the application's clock: for what is counted over all of its accounts.
     pub(crate) day: u32,
     /// What was asked.
     pub(crate) prompt: Option<&'a Prompt>,
@@ -56,7 +59,7 @@ impl Extraction {
     pub(crate) fn observe(&mut self, seen: &Seen<'_>, out: &mut Vec<Insight>) {
         let habits = self.habits.entry(seen.scope, || Habits::new(seen.day));
         let account = self.accounts.entry(seen.account, Account::default);
-        account.turn_to(seen.day, habits);
+        account.turn_to(seen.time_s, habits);
         let is_new = seen.prompt.is_none_or(|prompt| account.is_new(prompt));
         let known_for = seen.day.saturating_sub(habits.since);
         let mut is_common = |template| self.families.is_common(seen.scope, template, seen.day);

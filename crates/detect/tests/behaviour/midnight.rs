@@ -77,3 +77,19 @@ fn two_days_work_with_a_pause_between_is_not_a_sweep() {
         assert!(!sweep.is_told(), "{:?}", sweep.told);
     }
 }
+
+#[test]
+fn a_machine_that_never_pauses_is_not_told_when_one_of_its_days_is_half_as_long_again() {
+    const EVERY_S: i64 = 600;
+    const DAYS: i64 = 30;
+    let mut sweep = Sweep::new();
+    let from_s = 15 * 3_600;
+    sweep.fill((DAYS * DAY_S - from_s) / EVERY_S, from_s, EVERY_S);
+    // It is off for half an hour after midnight, so that the day behind it begins then and ends at noon of the next one.
+    let again_s = DAYS * DAY_S + 40 * 60;
+    sweep.fill(4 * DAY_S / EVERY_S, again_s, EVERY_S);
+    assert_eq!(sweep.told, Vec::<String>::new());
+    // But it is when it sends four times as much.
+    sweep.fill(DAY_S * 4 / EVERY_S, again_s + 4 * DAY_S, EVERY_S / 4);
+    assert!(sweep.is_told(), "{:?}", sweep.told);
+}
