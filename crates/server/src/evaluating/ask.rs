@@ -147,7 +147,8 @@ impl Target {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let request = request.body(Full::new(body.clone())).map_err(|error| Failure::for_good(ErrorClass::NOT_ASKED, error.to_string()))?;
+        let request =
+            request.body(Full::new(body.clone())).map_err(|error| Failure::for_good(ErrorClass::NOT_ASKED, error.to_string()))?;
         let exchange = async {
             let unreachable = |what: String| Failure::passing(ErrorClass::UNREACHABLE, what, None);
             let response = self.client.request(request).await.map_err(|error| unreachable(event::with_causes(&error)))?;
@@ -210,9 +211,7 @@ impl Failure {
             408 | 409 | 425 | 429 | 500..=599 => Self::passing(class, what, after),
             400 | 401 | 402 | 403 | 404 | 405 | 415 | 422 => Self::for_good(class, what),
             // A redirect could lead the key somewhere else.
-            300..=399 => {
-                Self::for_good(class, format!("{what}: redirects are not followed, give the address that is meant"))
-            }
+            300..=399 => Self::for_good(class, format!("{what}: redirects are not followed, give the address that is meant")),
             _ => Self::of_answer(class, what),
         }
     }
@@ -297,7 +296,7 @@ impl Shared<'_> {
         let Some(rubric) = item.grader.judge() else {
             return Trial::of(&answer, item.grader.grade(&answer.text, answer.is_refused), None, latency_ms);
         };
-        let Some(judge) = self.judge else { 
+        let Some(judge) = self.judge else {
             return Trial::failed(ErrorClass::NOT_ASKED.of_judge(), "no judge is named".to_owned());
         };
         let question = judge::question(&item.messages, &answer.text, rubric);
