@@ -44,7 +44,7 @@ fn erasure(told: &ErasureTold) -> String {
         .map_or_else(|| "the record does not tell who asked".to_owned(), |asked| format!("asked for {}", by(asked)));
     let reference = reference.as_ref().map(|reference| format!(", {reference}")).unwrap_or_default();
     let became = match tombstone {
-        Some(tombstone) => format!("{items} things went, tombstone is record {}, {}", tombstone.record, tombstone.time),
+        Some(tombstone) => format!("{items} items went, tombstone is record {}, {}", tombstone.record, tombstone.time),
         None if *nothing => "nothing was there to erase".to_owned(),
         None if refused.is_empty() => "it has not ended".to_owned(),
         None => "nothing went".to_owned(),
