@@ -22,6 +22,7 @@ mod mcp;
 mod picture;
 mod playing;
 mod read;
+mod reads;
 mod recover;
 mod replay;
 mod rules;
@@ -57,6 +58,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Trace { data, reading, id, full, format } => read::trace(&data, reading, &id, full, format.format),
         Command::Tail { data, follow, lines, format } => read::tail(&data, follow, lines, format.format),
         Command::Status { data, format } => status::status(&data, format.format),
+        Command::Reads { data, who, days, format } => reads::reads(&data, who.as_deref(), days, format.format),
         Command::Hook(options) => hook::hook(&options),
         Command::Run(options) => run::run(&options),
         Command::Setup(options) => setup::setup(&options),

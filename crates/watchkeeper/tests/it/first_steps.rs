@@ -38,6 +38,7 @@ fn what_is_empty_or_wrong_is_said_with_what_to_type_next() {
         (&["hold", "list"][..], 0, &["no hold stands", "watchkeeper hold place CASE --reason"][..]),
         (&["retention", "show", "--segments"], 0, &["no segment yet", "archive.after_minutes"]),
         (&["retention", "sweep"], 0, &["0 segments were dropped", "retention show --segments"]),
+        (&["reads"], 0, &["nobody has read contents", "--days"]),
         (&["erase", "--subject", "nobody-at-all"], 3, &["no record names this person", "SELECT DISTINCT user_id"]),
         (&["keys", "list"], 0, &["never"]),
         (&["keys", "create", "--role", "king", "x"], 2, &["--role king", "one of admin, analyst, auditor, sensor"]),
@@ -124,4 +125,65 @@ fn an_erasure_and_a_verification_say_what_each_of_them_counts() {
     assert!(told.contains(&format!("{items} items went, tombstone is record ")), "{told}");
     let fields = number_before(&told, " fields and texts are gone");
     assert!(fields > items && told.contains("each of its fields is counted here"), "{told}");
+}
+
+#[test]
+fn who_read_what_is_told_to_auditors_with_how_often_and_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let server = Server::start(&data);
+    assert!(export(&server.otlp_http, &chat_spans("read-me", 0, 2)));
+    server.settle();
+    let (analyst_id, analyst) = key("analyst", &data);
+    let (_, auditor) = key("auditor", &data);
+    let (_, sensor) = key("sensor", &data);
+    let ask = |key: &str, method: &str, path: &str, body: &str| {
+        let answer = http(&server.console, method, path, &[("x-watchkeeper-key", key)], body.as_bytes());
+        (answer.status, serde_json::from_slice::<Value>(&answer.body).unwrap_or_default())
+    };
+    for _ in 0..2 {
+        assert_eq!(ask(&analyst, "GET", "/api/trace/read-me?texts=true&reason=case%207", "").0, 200);
+    }
+    assert_eq!(ask(&analyst, "POST", "/api/query", r#"{"sql":"SELECT prompt FROM prompts"}"#).0, 200);
+    // Who says so of themselves reads nothing by it.
+    let forged =
+        json!({ "kind": "data_access", "name": "record.read", "user.id": analyst_id, "application": "mine" }).to_string();
+    assert_eq!(ask(server.key.as_deref().unwrap(), "POST", "/v1/events", &forged).0, 400);
+    assert!(
+        run(
+            &[
+                "evidence",
+                "export",
+                "--session",
+                "read-me",
+                "--reason",
+                "case 8",
+                "--out",
+                dir.path().join("x.tgz").to_str().unwrap()
+            ],
+            &data
+        )
+        .status
+        .success()
+    );
+    server.settle();
+    let (status, reads) = ask(&auditor, "GET", "/api/reads", "");
+    let rows = reads["rows"].as_array().unwrap();
+    assert_eq!((status, rows.len(), &reads["truncated"]), (200, 3, &false.into()), "{reads:#}");
+    let of = |action: &str| rows.iter().find(|row| row["action"] == action).unwrap_or_else(|| panic!("{action}: {reads:#}"));
+    let trace = of("trace");
+    assert_eq!((trace["who"].as_str(), &trace["object"]), (Some(analyst_id.as_str()), &"read-me".into()), "{trace:#}");
+    assert_eq!((&trace["times"], &trace["reason"], &trace["name"]), (&2.into(), &"case 7".into(), &"first steps".into()));
+    assert_eq!((&of("query")["object"], &of("query")["times"]), (&"SELECT prompt FROM prompts".into(), &1.into()));
+    assert_eq!(of("evidence.export")["reason"], "case 8");
+    assert!(of("evidence.export")["records"].as_u64().unwrap() >= 2, "{reads:#}");
+    // One's own, and nobody's.
+    assert_eq!(ask(&analyst, "GET", "/api/reads?who=me&days=1", "").1["rows"].as_array().unwrap().len(), 2);
+    assert_eq!(ask(&auditor, "GET", "/api/reads?who=me", "").1["rows"], json!([]));
+    assert_eq!(ask(&auditor, "GET", "/api/reads?who=x'%20OR%20'1'='1", "").1["rows"], json!([]));
+    assert_eq!((ask(&sensor, "GET", "/api/reads", "").0, ask(&auditor, "GET", "/api/reads?days=0", "").0), (403, 400));
+    let told = said(&run(&["reads", "--who", &analyst_id], &data));
+    assert!(told.contains("read-me") && told.contains("case 7") && !told.contains("case 8"), "{told}");
+    server.stop();
+    assert_eq!(said(&run(&["reads", "--who", &analyst_id], &data)), told, "the files say the same without a server");
 }
