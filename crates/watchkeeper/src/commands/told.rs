@@ -13,7 +13,7 @@ pub(super) fn say_told(told: &Told) -> anyhow::Result<()> {
     lines(&told.erasures, "erasures", erasure)?;
     lines(&told.drops, "ends of retention", dropped)?;
     lines(&told.gaps, "gaps", gap)?;
-    lines(&told.readable, "things that are still readable", readable)
+    lines(&told.readable, "items that are still readable", readable)
 }
 
 fn lines<T>(listed: &Listed<T>, what: &str, line: fn(&T) -> String) -> anyhow::Result<()> {
