@@ -1,6 +1,9 @@
 /** The day, as names of files have it: `2026-11-22` (UTC). */
 export const day = (now: Date = new Date()): string => now.toISOString().slice(0, 10);
 
+/** The moment, for files of which there are several in a day and none may take the place of another: `2026-11-22-091503-120` (UTC). */
+export const moment = (now: Date = new Date()): string => `${day(now)}-${now.toISOString().slice(11, 23).replace(/:/g, "").replace(".", "-")}`;
+
 /** The longest that a part of a name may be: ids and names of cases are what strangers wrote. */
 const PART_MAX = 80;
 

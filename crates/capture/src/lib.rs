@@ -26,4 +26,4 @@ pub mod sql;
 
 pub use raw::{Raw, RawEvent};
 pub use recorder::{Receipt, RecordError, Recorder};
-pub use reserved::mark_reported;
+pub use reserved::{is_reserved_name, mark_reported};

@@ -28,8 +28,22 @@ const PREFIXES: [&str; 18] = [
     "tenant_key.",
 ];
 
-/// Whole names.
-const NAMES: [&str; 6] = ["journal.recovered", "mcp.tool.approve", "server.start", "server.stop", "sign_in", "sign_out"];
+/// Whole names: what stands before their points is what others may name their own operations by, too (`search.documents`).
+const NAMES: [&str; 13] = [
+    "drill.play",
+    "journal.recovered",
+    "mcp.tool.approve",
+    "person.sessions.end",
+    "search.create",
+    "search.delete",
+    "server.start",
+    "server.stop",
+    "sign_in",
+    "sign_out",
+    "suppression.create",
+    "suppression.delete",
+    "triage.lost",
+];
 
 /// What only the way of an event says: where its client is, how it was sanitised, and what of it is sealed.
 const OF_PIPELINE: [Key; 9] = [
@@ -53,9 +67,10 @@ const APPLICATION: &str = "watchkeeper";
 /// What stands before a reserved name that came from outside.
 const REPORTED: &str = "reported.";
 
-/// Whether only Watchkeeper itself records events of that name.
+/// Whether only Watchkeeper itself records events of that name. This list is the only one: the server looks here whenever it speaks for
+/// itself, so that no name of its own can be missing from it.
 #[must_use]
-pub(crate) fn is_reserved_name(name: &str) -> bool {
+pub fn is_reserved_name(name: &str) -> bool {
     let name = as_read(name);
     NAMES.iter().any(|reserved| rest_behind(&name, reserved).is_some_and(<[char]>::is_empty))
         || PREFIXES.iter().any(|reserved| rest_behind(&name, reserved).is_some())
@@ -151,6 +166,13 @@ mod tests {
             "h\u{43e}ld.place",
             "\u{ff48}\u{ff4f}\u{ff4c}\u{ff44}.place",
             "sign\u{ad}_in",
+            "search.create",
+            "search.delete",
+            "suppression.create",
+            "suppression.delete",
+            "person.sessions.end",
+            "triage.lost",
+            "Drill.Play",
         ] {
             assert_eq!(marked(name, "Watchkeeper"), (format!("reported.{name}"), "reported.Watchkeeper".to_owned()));
         }
@@ -161,6 +183,12 @@ mod tests {
             "records",
             "reported.hold.place",
             "sign_in_page",
+            "search.documents",
+            "search.create_index",
+            "suppression.list",
+            "person.sessions",
+            "triage.ticket",
+            "drill.play_again",
             "\u{6570}\u{636e}\u{5e93}\u{64cd}\u{4f5c}.\u{67e5}",
         ] {
             assert_eq!(marked(name, "watchkeeper-demo"), (name.to_owned(), "watchkeeper-demo".to_owned()));

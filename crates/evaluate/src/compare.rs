@@ -587,7 +587,11 @@ mod tests {
         let otherwise = Run { parameters: "other".to_owned(), ..run(&one, 1, &SAME) };
         assert_eq!(compare(&otherwise, &baseline, &Options::default()), Err(NotComparable::Parameters));
         let mut failed = run(&one, 1, &SAME);
-        failed.items.iter_mut().take(3).for_each(|item| item.trials = vec![Trial::failed("401".to_owned())]);
+        failed
+            .items
+            .iter_mut()
+            .take(3)
+            .for_each(|item| item.trials = vec![Trial::failed(crate::ErrorClass::status(401), "401".to_owned())]);
         let error = compare(&failed, &baseline, &Options::default()).unwrap_err().to_string();
         assert!(error.contains("3 of 10") && error.contains("401"), "{error}");
         // Judged by another, and nothing is known of who answered: that they have no item in common would be false.

@@ -13,6 +13,7 @@
 
 mod api;
 mod compare;
+mod error_class;
 mod grade;
 pub mod judge;
 mod permute;
@@ -24,6 +25,7 @@ mod sketch;
 
 pub use api::{Answer, AnswerError, Api, Parameters};
 pub use compare::{CategoryChange, Change, Compared, Comparison, NotComparable, Options, ScoreChange, Verdict, compare};
+pub use error_class::ErrorClass;
 pub use grade::{Grade, Grader, GraderError};
 pub use report::{ItemReport, Outcome, Report};
 pub use run::{Baseline, BaselineError, ItemRun, Run, Summary, Trial};

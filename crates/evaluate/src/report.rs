@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{Change, Comparison, NotComparable, Options, Verdict, compare};
+use crate::error_class::ErrorClass;
 use crate::run::{Baseline, BaselineError, Run, Summary};
 
 /// A run, without its sketches.
@@ -77,8 +78,11 @@ pub struct ItemReport {
     pub response_id: Option<String>,
     /// Mean time of an answer, in milliseconds.
     pub latency_ms: Option<u64>,
-    /// Why a score is missing.
+    /// Why a score is missing, with what the endpoint said of it.
     pub error: Option<String>,
+    /// The same in words of ours; none in what older versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_class: Option<ErrorClass>,
 }
 
 impl Outcome {
@@ -135,6 +139,18 @@ impl Report {
         })
     }
 
+    /// What stands in the way of a comparison, without what endpoints said: the first reason that it names is a stranger's text.
+    #[must_use]
+    pub fn problem_in_our_words(&self) -> Option<String> {
+        let mut problem = self.problem.clone()?;
+        for item in &self.items {
+            if let Some(said) = item.error.as_deref().filter(|said| !said.is_empty()) {
+                problem = problem.replace(said, &item.why());
+            }
+        }
+        Some(problem)
+    }
+
     /// The report in words.
     #[must_use]
     pub fn text(&self) -> String {
@@ -161,7 +177,8 @@ impl Report {
             list(&sums.models),
         );
         for item in self.items.iter().filter(|item| item.error.is_some()).take(5) {
-            let _ = writeln!(text, "  {}: {}", item.id, item.error.as_deref().unwrap_or_default());
+            // What the endpoint said is a stranger's text: the report for programs has it, sanitised.
+            let _ = writeln!(text, "  {}: {}", item.id, item.why());
         }
         if let Some(compared) = &self.comparison {
             let marked = |has_changed: bool| if has_changed { "  CHANGED" } else { "" };
@@ -209,7 +226,7 @@ impl Report {
                 let _ = writeln!(text, "  note: {note}");
             }
         }
-        let verdict = match (&self.comparison, &self.problem) {
+        let verdict = match (&self.comparison, &self.problem_in_our_words()) {
             (Some(compared), Some(problem)) => format!("{}; {problem}", words(compared)),
             (None, Some(problem)) => format!("{}: {problem}", self.outcome.as_str()),
             (Some(compared), None) => words(compared),
@@ -259,9 +276,15 @@ fn probability(p: f64) -> String {
 }
 
 impl ItemReport {
+    /// Why a score is missing, in words of ours.
+    fn why(&self) -> String {
+        self.error_class.map_or_else(|| "no score".to_owned(), |class| class.to_string())
+    }
+
     fn of(item: &crate::ItemRun) -> Self {
         let answered: Vec<_> = item.trials.iter().filter(|trial| trial.sketch.is_some()).collect();
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let failed = item.trials.iter().find(|trial| trial.error.is_some());
         let total: u64 = answered.iter().map(|trial| trial.latency_ms).sum();
         Self {
             id: item.id.clone(),
@@ -272,7 +295,8 @@ impl ItemReport {
             model: answered.iter().find_map(|trial| trial.model.clone()),
             response_id: answered.iter().find_map(|trial| trial.response_id.clone()),
             latency_ms: (!answered.is_empty()).then(|| total / answered.len() as u64),
-            error: item.trials.iter().find_map(|trial| trial.error.clone()),
+            error: failed.and_then(|trial| trial.error.clone()),
+            error_class: failed.and_then(|trial| trial.error_class),
         }
     }
 }

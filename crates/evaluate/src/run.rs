@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{Answer, Parameters};
+use crate::error_class::ErrorClass;
 use crate::grade::Grade;
 use crate::set::{Item, Set};
 use crate::sketch::Sketch;
@@ -16,6 +17,9 @@ const FORMAT: &str = "watchkeeper.evaluation.baseline/1";
 const RUNS_MAX: usize = 8;
 /// Largest file of a baseline, in bytes: 8 runs of 10,000 items with three sketches of 2 KB would be more; such a set is cut in parts.
 pub(crate) const BASELINE_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// What is said of an answer that the time of the run was too short for.
+const NOT_IN_TIME: &str = "not answered in the time of the run";
 
 /// What came of a set that was asked once through.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -86,8 +90,11 @@ pub struct Trial {
     pub latency_ms: u64,
     /// The model that judged, where one did.
     pub judge: Option<String>,
-    /// Why there is no score.
+    /// Why there is no score, with what the endpoint said of it.
     pub error: Option<String>,
+    /// The same in words of ours; none in what older versions wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error_class: Option<ErrorClass>,
 }
 
 /// Sums of a run.
@@ -136,13 +143,14 @@ impl Trial {
             latency_ms,
             judge,
             error: None,
+            error_class: None,
         }
     }
 
     /// No answer.
     #[must_use]
-    pub fn failed(error: String) -> Self {
-        Self { error: Some(error), ..Self::default() }
+    pub fn failed(class: ErrorClass, error: String) -> Self {
+        Self { error: Some(error), error_class: Some(class), ..Self::default() }
     }
 }
 
@@ -171,7 +179,7 @@ impl Run {
     pub fn close(&mut self, repeat: usize) {
         for item in &mut self.items {
             let missing = repeat.saturating_sub(item.trials.len());
-            item.trials.extend((0..missing).map(|_| Trial::failed("not answered in the time of the run".to_owned())));
+            item.trials.extend((0..missing).map(|_| Trial::failed(ErrorClass::NOT_ASKED, NOT_IN_TIME.to_owned())));
             self.missing = self.missing.saturating_add(missing as u64);
         }
     }
@@ -361,7 +369,7 @@ mod tests {
     #[test]
     fn sums_are_of_what_there_is() {
         let mut one = run(&["4", "5", "I'm sorry, but I can't help with that."]);
-        one.items[0].trials.push(Trial::failed("timeout".to_owned()));
+        one.items[0].trials.push(Trial::failed(ErrorClass::TIMEOUT, "timeout".to_owned()));
         let sums = one.summary();
         assert_eq!((sums.items, sums.failed, sums.latency_p50_ms, sums.latency_p95_ms), (1, 0, Some(20), Some(30)));
         assert!((sums.score.unwrap() - 1.0 / 3.0).abs() < 1e-12 && (sums.refusal_rate.unwrap() - 1.0 / 3.0).abs() < 1e-12);

@@ -3,13 +3,32 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
+use event::Timestamp;
+
 use crate::bag::{Bag, BagError, at, new_dir, new_file};
 
 /// Names of archives that are none of a bundle.
 const OTHER_ARCHIVES: [&str; 8] = [".zip", ".tar", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"];
 
+/// How much of what a bundle is of stands in its name.
+const OF_CHARS_MAX: usize = 40;
+
 /// Longest name of the directory in an archive.
 const DIRECTORY_CHARS_MAX: usize = 64;
+
+/// A plain name for a bundle of something, made at a time: another one for each millisecond.
+#[must_use]
+pub fn bundle_name(of: &str, at: Timestamp) -> String {
+    let plain = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c } else { '-' };
+    let of: String = of.chars().take(OF_CHARS_MAX).map(plain).collect();
+    let of = of.trim_matches('-');
+    // 2026-11-22T09:15:03.120…Z
+    let time = at.rfc3339();
+    let (seconds, rest) = time.trim_end_matches('Z').split_once('.').unwrap_or((time.trim_end_matches('Z'), ""));
+    let moment: String = seconds.chars().filter(|c| *c != ':').collect();
+    let parts = ["evidence", of, &format!("{moment}.{:0<3}Z", rest.chars().take(3).collect::<String>())];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-").replace('.', "-")
+}
 
 /// A new file or directory for a bundle. What was not written is removed again.
 #[derive(Debug)]
@@ -29,7 +48,7 @@ enum Kind {
 #[derive(Debug, thiserror::Error)]
 pub enum DestinationError {
     /// Nothing is written over.
-    #[error("{0} exists already; a bundle is a new file or a new directory")]
+    #[error("{0} exists already, and nothing is written over; name another one: a bundle is a new file or a new directory")]
     Exists(PathBuf),
     /// The name.
     #[error(
@@ -99,6 +118,18 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn bundles_of_one_session_on_one_day_have_names_of_their_own() {
+        let at = |ms: u64| Timestamp::from_unix_ns(1_772_442_903_000_000_000 + ms * 1_000_000);
+        assert_eq!(bundle_name("demo-invoice", at(120)), "evidence-demo-invoice-2026-03-02T091503-120Z");
+        assert_eq!(bundle_name("", at(0)), "evidence-2026-03-02T091503-000Z");
+        assert_ne!(bundle_name("s", at(1)), bundle_name("s", at(2)));
+        for of in ["../../etc", "a b;c\u{202e}", &"x".repeat(500)] {
+            let name = bundle_name(of, at(1));
+            assert!(name.len() < 80 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{name}");
+        }
+    }
 
     #[test]
     fn what_was_not_written_is_not_there_and_what_was_is_for_its_owner_alone() {

@@ -16,7 +16,7 @@ mod tar;
 mod verify;
 
 pub use bag::{BUNDLE_BYTES_MAX, BUNDLE_FILES_MAX, Bag, BagError, FILE_BYTES_MAX};
-pub use destination::{Destination, DestinationError};
+pub use destination::{Destination, DestinationError, bundle_name};
 pub use export::{About, Chosen, Export, ExportError, Summary};
 pub use stamps::{Stamp, StampError};
 pub use statement::{PAYLOAD_TYPE, PREDICATE_TYPE, Predicate, StatementError};

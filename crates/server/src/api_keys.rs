@@ -17,6 +17,9 @@ const NAME: &str = "api keys";
 /// Most keys of one installation.
 const KEYS_MAX: usize = 10_000;
 
+/// Longest name of a key, in bytes. It stands in every event that its holder brings about.
+const NAME_BYTES_MAX: usize = 256;
+
 /// What is known of a key. The key itself is not kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyInfo {
@@ -69,8 +72,13 @@ pub enum ApiKeyError {
     #[error("there are {KEYS_MAX} keys already; revoke those that are not used")]
     TooMany,
     /// There is no such key.
-    #[error("no key has the id {0}")]
+    #[error("no key has the id {0}; `watchkeeper keys list` shows those that there are")]
     Unknown(String),
+    /// Nobody could tell what it is for.
+    #[error(
+        "name: 1 to {NAME_BYTES_MAX} bytes in one line are needed, such as \"checkout service\"; the record names the key by it"
+    )]
+    Name,
 }
 
 fn rfc3339(unix_s: u64) -> String {
@@ -119,6 +127,9 @@ impl ApiKeys {
 
     /// Makes a key.
     pub fn create(&self, name: &str, role: Role, lifetime_s: Option<u64>) -> Result<NewKey, ApiKeyError> {
+        if name.trim().is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+            return Err(ApiKeyError::Name);
+        }
         let mut keys = self.lock();
         if keys.len() >= KEYS_MAX {
             return Err(ApiKeyError::TooMany);
@@ -198,6 +209,20 @@ mod tests {
             keys::create_root_key(&root).unwrap();
         }
         Arc::new(Keyring::open(&dir.join("keys"), keys::read_root_key(&root).unwrap()).unwrap())
+    }
+
+    #[test]
+    fn a_key_has_a_name_that_says_in_a_line_what_it_is_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let keys = ApiKeys::open(keyring(dir.path())).unwrap();
+        for name in ["", " ", "two\nlines", &"x".repeat(NAME_BYTES_MAX + 1)] {
+            let error = keys.create(name, Role::Sensor, None).unwrap_err();
+            assert!(matches!(error, ApiKeyError::Name) && error.to_string().starts_with("name: "), "{error}");
+        }
+        assert!(keys.list().is_empty());
+        assert!(keys.create("checkout service", Role::Sensor, None).is_ok());
+        let error = keys.revoke("key_0").unwrap_err().to_string();
+        assert!(error.contains("key_0") && error.contains("`watchkeeper keys list`"), "{error}");
     }
 
     #[test]

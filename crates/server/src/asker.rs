@@ -212,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_name_that_somebody_gives_for_themselves_is_marked_as_such() {
-        let mut event = crate::node::internal(event::Kind::Admin, "test");
+        let mut event = crate::node::internal(event::Kind::Admin, "server.start");
         Asker::of_user(0).with_operator(Some("Jo".to_owned())).sign(&mut event);
         assert_eq!(event.identity.user.unwrap().name.as_deref(), Some("root"));
         assert!(matches!(event.attributes.get(&Key::of(OPERATOR)), Some(event::Value::Text(name)) if name == "Jo"));
@@ -232,7 +232,7 @@ mod tests {
         {
             assert_eq!(who.is(text), is_own, "{text}");
         }
-        let mut event = crate::node::internal(event::Kind::Admin, "test");
+        let mut event = crate::node::internal(event::Kind::Admin, "server.start");
         Asker::from(who).sign(&mut event);
         let user = event.identity.user.unwrap();
         assert_eq!((user.id.as_str(), user.name.as_deref(), user.proof), ("oidc:4711", Some("Ann Lee"), Proof::Oidc));

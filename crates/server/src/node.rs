@@ -300,6 +300,12 @@ impl Node {
 
 /// An event of this program itself.
 pub(crate) fn internal(kind: Kind, name: &str) -> Event<String> {
+    // Whoever reads the record goes by these names, so none may be one that others can send. Evaluations bear the name of their convention.
+    debug_assert!(
+        !matches!(kind, Kind::Admin | Kind::DataAccess | Kind::Gap | Kind::Guardrail | Kind::Session)
+            || capture::is_reserved_name(name),
+        "{name} is missing from capture::reserved"
+    );
     let mut event = Event::new(kind, name, Source::new(SourcePath::Internal, Key::of("watchkeeper")));
     let mut application = event::Principal::asserted("watchkeeper".to_owned());
     application.version = Some(env!("CARGO_PKG_VERSION").to_owned());

@@ -148,6 +148,22 @@ pub(crate) enum Command {
         #[command(flatten)]
         format: Format,
     },
+    /// Say who read what of the record, how often and why, and who took records out
+    #[command(
+        after_help = "Example:\n  watchkeeper reads\n  watchkeeper reads --who uid:1000 --days 90\n\nRows are by reader, object and reason, the newest first. What is shown holds no contents, but for what was asked for in queries and searches."
+    )]
+    Reads {
+        #[command(flatten)]
+        data: Data,
+        /// Only what this one read, as the column `who` names them: uid:1000, key_..., oidc:...
+        #[arg(long, value_name = "ID")]
+        who: Option<String>,
+        /// Only in the last days
+        #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3_660))]
+        days: u32,
+        #[command(flatten)]
+        format: Format,
+    },
     /// Be a coding agent's hook: its JSON on standard input, an answer that it understands on standard output
     #[command(
         after_help = "Example:\n  watchkeeper hook claude-code --on-deny ask\n  watchkeeper setup claude-code --write     # makes Claude Code call it\n\nThe server is the one of WATCHKEEPER_URL and WATCHKEEPER_API_KEY, or the one that runs on the data directory. Without it the agent goes on, unless --when-away says otherwise, and the next hook tells how many events are missing.\n\nExit: 0; 1 when the input cannot be read; 2 for a refusal to a generic agent."

@@ -1,7 +1,7 @@
 import { useState } from "react";
 import { problemIn } from "../../api/client";
 import { useMay } from "../../api/session";
-import { day, fileName, saveBlob } from "../../lib/save";
+import { fileName, moment, saveBlob } from "../../lib/save";
 import { Icon } from "../../ui/icons";
 import { Dialog, Problem, useSay } from "../../ui/parts";
 import { isReason, Reason } from "../../ui/reason";
@@ -46,7 +46,7 @@ function Make({ session, onClose }: { session: string; onClose: () => void }) {
     try {
       const response = await fetch("/api/evidence", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ what: { session }, reason: reason.trim() }) });
       if (!response.ok) throw await problemIn(response, "POST");
-      const name = fileName(["evidence", session, day()], "tar.gz");
+      const name = fileName(["evidence", session, moment()], "tar.gz");
       saveBlob(name, await response.blob());
       say(`Bundle made. \`watchkeeper evidence verify ${name}\` checks it anywhere`);
       onClose();

@@ -159,7 +159,11 @@ fn event(raw: &RawValue) -> Result<RawEvent, InputError> {
         (_, name) => name.unwrap_or_else(|| kind.as_str().to_owned()),
     };
     if is_reserved_name(&name) {
-        return Err(InputError::field("name", "only Watchkeeper itself records events of this name", "choose another one"));
+        return Err(InputError::field(
+            "name",
+            "only Watchkeeper itself records events of this name",
+            "put the name of your application before it, or choose another one",
+        ));
     }
     let mut event: RawEvent = Event::new(kind, name, source(&fields)?);
     event.phase = phase(&fields)?;
@@ -170,7 +174,7 @@ fn event(raw: &RawValue) -> Result<RawEvent, InputError> {
     event.identity.user = principal(&fields, "user.id")?;
     event.identity.application = principal(&fields, "application")?;
     if event.identity.application.as_ref().is_some_and(|application| is_reserved_application(application.id.expose())) {
-        return Err(InputError::field("application", "this is Watchkeeper itself", "choose another one"));
+        return Err(InputError::field("application", "this is Watchkeeper itself", "send the name of your own application"));
     }
     event.identity.agent = principal(&fields, "agent")?;
     event.identity.delegation = delegation(&fields)?;

@@ -52,7 +52,14 @@ fn nobody_speaks_for_watchkeeper_itself() {
     assert_eq!(refused(r#"{"kind":"admin","name":"hold.release"}"#).as_deref(), Some("name"));
     assert_eq!(refused(r#"{"kind":"data_access","name":"Record.Read"}"#).as_deref(), Some("name"));
     assert_eq!(refused(r#"{"kind":"tool_call","application":"watchkeeper"}"#).as_deref(), Some("application"));
+    for name in ["search.create", "search.delete", "suppression.create", "person.sessions.end", "triage.lost", "drill.play"] {
+        let error = decode_events(format!(r#"{{"kind":"admin","name":"{name}"}}"#).as_bytes()).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("name"), "{name}");
+        assert!(error.message.contains("Watchkeeper itself") && error.remedy.contains("your application"), "{error}");
+        assert!(decode_events(format!(r#"{{"kind":"admin","name":"mine.{name}"}}"#).as_bytes()).is_ok(), "{name}");
+    }
     assert!(decode_events(br#"{"kind":"tool_call","name":"holds","application":"mine"}"#).is_ok());
+    assert!(decode_events(br#"{"kind":"tool_call","name":"search.documents"}"#).is_ok());
 }
 
 #[test]

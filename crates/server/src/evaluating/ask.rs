@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use evaluate::{Answer, Api, Item, Message, Parameters, Run, Set, Trial, judge};
+use evaluate::{Answer, Api, ErrorClass, Item, Message, Parameters, Run, Set, Trial, judge};
 use event::Timestamp;
 use futures_util::StreamExt as _;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
@@ -147,15 +147,17 @@ impl Target {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let request = request.body(Full::new(body.clone())).map_err(|error| Failure::for_good(error.to_string()))?;
+        let request =
+            request.body(Full::new(body.clone())).map_err(|error| Failure::for_good(ErrorClass::NOT_ASKED, error.to_string()))?;
         let exchange = async {
-            let response =
-                self.client.request(request).await.map_err(|error| Failure::passing(event::with_causes(&error), None))?;
+            let unreachable = |what: String| Failure::passing(ErrorClass::UNREACHABLE, what, None);
+            let response = self.client.request(request).await.map_err(|error| unreachable(event::with_causes(&error)))?;
             let (head, body) = response.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|error| Failure::passing(format!("the answer cannot be read: {error}"), None))?.to_bytes();
+            let body = body.map_err(|error| unreachable(format!("the answer cannot be read: {error}")))?.to_bytes();
             if head.status.is_success() {
-                let answer = self.api.answer(&body).map_err(|error| Failure::of_answer(error.to_string()))?;
+                let answer = self.api.answer(&body);
+                let answer = answer.map_err(|error| Failure::of_answer(ErrorClass::UNREADABLE, error.to_string()))?;
                 return Ok(self.foreign(sanitizer).answer(answer));
             }
             let after = head.headers.get(header::RETRY_AFTER).and_then(|after| after.to_str().ok()?.trim().parse().ok());
@@ -163,7 +165,7 @@ impl Target {
         };
         tokio::time::timeout(self.timeout, exchange)
             .await
-            .unwrap_or_else(|_| Err(Failure::passing("no answer in time".to_owned(), None)))
+            .unwrap_or_else(|_| Err(Failure::passing(ErrorClass::TIMEOUT, "no answer in time".to_owned(), None)))
     }
 }
 
@@ -178,6 +180,8 @@ fn without_userinfo(url: &str) -> String {
 /// Why there is no answer.
 struct Failure {
     what: String,
+    /// The same in words of ours.
+    class: ErrorClass,
     /// Whether it may be answered when it is asked again, and not before when.
     again: Option<Option<Duration>>,
     /// Whether every question would be refused like this.
@@ -185,16 +189,16 @@ struct Failure {
 }
 
 impl Failure {
-    fn passing(what: String, after: Option<Duration>) -> Self {
-        Self { what, again: Some(after), refuses_all: false }
+    fn passing(class: ErrorClass, what: String, after: Option<Duration>) -> Self {
+        Self { what, class, again: Some(after), refuses_all: false }
     }
 
-    fn for_good(what: String) -> Self {
-        Self { what, again: None, refuses_all: true }
+    fn for_good(class: ErrorClass, what: String) -> Self {
+        Self { what, class, again: None, refuses_all: true }
     }
 
-    fn of_answer(what: String) -> Self {
-        Self { what, again: None, refuses_all: false }
+    fn of_answer(class: ErrorClass, what: String) -> Self {
+        Self { what, class, again: None, refuses_all: false }
     }
 
     fn of_status(status: StatusCode, body: &[u8], after: Option<Duration>, foreign: &Foreign<'_>) -> Self {
@@ -202,12 +206,13 @@ impl Failure {
         let said = body["error"]["message"].as_str().or_else(|| body["message"].as_str()).unwrap_or_default();
         let said = foreign.message(said);
         let what = if said.is_empty() { status.to_string() } else { format!("{status}: {said}") };
+        let class = ErrorClass::status(status.as_u16());
         match status.as_u16() {
-            408 | 409 | 425 | 429 | 500..=599 => Self::passing(what, after),
-            400 | 401 | 402 | 403 | 404 | 405 | 415 | 422 => Self::for_good(what),
+            408 | 409 | 425 | 429 | 500..=599 => Self::passing(class, what, after),
+            400 | 401 | 402 | 403 | 404 | 405 | 415 | 422 => Self::for_good(class, what),
             // A redirect could lead the key somewhere else.
-            300..=399 => Self::for_good(format!("{what}: redirects are not followed, give the address that is meant")),
-            _ => Self::of_answer(what),
+            300..=399 => Self::for_good(class, format!("{what}: redirects are not followed, give the address that is meant")),
+            _ => Self::of_answer(class, what),
         }
     }
 }
@@ -284,14 +289,16 @@ impl Shared<'_> {
     async fn trial(&self, item: &Item) -> Trial {
         let asked = match self.ask(self.target, &item.messages).await {
             Ok(asked) => asked,
-            Err(what) => return Trial::failed(what),
+            Err((class, what)) => return Trial::failed(class, what),
         };
         let (answer, latency) = asked;
         let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
         let Some(rubric) = item.grader.judge() else {
             return Trial::of(&answer, item.grader.grade(&answer.text, answer.is_refused), None, latency_ms);
         };
-        let Some(judge) = self.judge else { return Trial::failed("no judge is named".to_owned()) };
+        let Some(judge) = self.judge else {
+            return Trial::failed(ErrorClass::NOT_ASKED.of_judge(), "no judge is named".to_owned());
+        };
         let question = judge::question(&item.messages, &answer.text, rubric);
         let said = self.ask(judge, &question).await.map(|(said, _)| {
             let name = said.model.unwrap_or_else(|| judge.model().to_owned());
@@ -301,23 +308,29 @@ impl Shared<'_> {
             Ok((name, Some(score))) => Trial::of(&answer, item.grader.judged(score), Some(name), latency_ms),
             Ok((name, None)) => {
                 let error = Some("the judge gave no score between 0 and 1".to_owned());
-                Trial { error, ..Trial::of(&answer, None, Some(name), latency_ms) }
+                let error_class = Some(ErrorClass::NO_SCORE);
+                Trial { error, error_class, ..Trial::of(&answer, None, Some(name), latency_ms) }
             }
-            Err(what) => Trial { error: Some(format!("judge: {what}")), ..Trial::of(&answer, None, None, latency_ms) },
+            Err((class, what)) => Trial {
+                error: Some(format!("judge: {what}")),
+                error_class: Some(class.of_judge()),
+                ..Trial::of(&answer, None, None, latency_ms)
+            },
         }
     }
 
     /// Asks, again where that may help. The answer, and how long it took without what went before.
-    async fn ask(&self, target: &Target, messages: &[Message]) -> Result<(Answer, Duration), String> {
+    async fn ask(&self, target: &Target, messages: &[Message]) -> Result<(Answer, Duration), (ErrorClass, String)> {
         let body = Bytes::from(target.api.request(messages, &target.parameters).to_string());
         let mut wait = RETRY;
         for attempt in 0..=RETRIES_MAX {
             if self.refused.load(Ordering::Relaxed) >= REFUSED_MAX && !self.is_answered.load(Ordering::Relaxed) {
-                return Err("not asked: the endpoint refused the first questions for good".to_owned());
+                return Err((ErrorClass::NOT_ASKED, "not asked: the endpoint refused the first questions for good".to_owned()));
             }
             let take = |left: u64| left.checked_sub(1);
             if self.calls_left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_err() {
-                return Err("not asked: as many requests were sent as are allowed (max calls)".to_owned());
+                let what = "not asked: as many requests were sent as are allowed (max calls)";
+                return Err((ErrorClass::NOT_ASKED, what.to_owned()));
             }
             let began = Instant::now();
             let failure = match target.ask_once(&body, self.sanitizer).await {
@@ -335,10 +348,10 @@ impl Shared<'_> {
                     tokio::time::sleep(after.unwrap_or(wait).min(RETRY_MAX)).await;
                     wait = (wait * 2).min(RETRY_MAX);
                 }
-                _ => return Err(failure.what),
+                _ => return Err((failure.class, failure.what)),
             }
         }
-        Err("no answer".to_owned())
+        Err((ErrorClass::NOT_ASKED, "no answer".to_owned()))
     }
 }
 
@@ -436,6 +449,8 @@ mod tests {
             let failure = Failure::of_status(StatusCode::from_u16(status).unwrap(), body, None, &foreign);
             assert_eq!((failure.again.is_some(), failure.refuses_all), (again, refuses_all), "{status}");
             assert!(failure.what.contains("no more for <KEY>"), "{}", failure.what);
+            assert_eq!(failure.class.name(), status.to_string());
+            assert!(!failure.class.to_string().contains("more"), "{}", failure.class);
         }
     }
 }

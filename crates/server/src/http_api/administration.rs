@@ -101,6 +101,9 @@ pub(crate) async fn create_key(
     body: Body,
 ) -> Result<Response, ApiError> {
     let request: KeyRequest = body.json()?;
+    if request.lifetime_s == Some(0) {
+        return Err(ApiError::bad_request("lifetime_s: a key needs one second at least; leave it out for one that never ends"));
+    }
     let key = api.keys.create(&request.name, request.role, request.lifetime_s)?;
     api.note_key(&caller, "create", &key.info).await;
     Ok(Json(MadeKey { id: key.info.id, role: key.info.role, key: key.secret }).into_response())

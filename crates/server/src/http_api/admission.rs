@@ -69,6 +69,8 @@ impl Api {
         event.set(attr::EVENT_OUTCOME, "failure");
         event.set(attr::AUTH_METHOD, "api_key");
         event.set(attr::ADMIN_OBJECT, format!("{why}, {count} within a minute").as_str());
+        // It is no work of Watchkeeper's own that lists may leave out: somebody else tried.
+        event.identity.application = None;
         let client = client_of(peer, headers);
         event.identity.client = Some(Client { address: Some(address.to_string()), ..client });
         Some(event)

@@ -151,6 +151,7 @@ impl From<ApiKeyError> for ApiError {
         let status = match &error {
             ApiKeyError::Unknown(_) => StatusCode::NOT_FOUND,
             ApiKeyError::TooMany => StatusCode::CONFLICT,
+            ApiKeyError::Name => StatusCode::BAD_REQUEST,
             _ => StatusCode::SERVICE_UNAVAILABLE,
         };
         Self::new(status, error)

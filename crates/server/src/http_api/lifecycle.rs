@@ -8,6 +8,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Json, Router};
+use event::Timestamp;
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
@@ -219,9 +220,16 @@ pub(crate) async fn evidence(
     let asker = caller.asker;
     let packed = reading(&api, move |node| {
         let (bag, _) = node.export(&asker, &request.what, &request.withhold, &request.reason)?;
-        Ok::<_, EvidenceError>(bag.to_tar_gz("evidence")?)
+        // Each bundle unpacks beside the ones before, and bears a name of its own.
+        let name = evidence::bundle_name("", Timestamp::now());
+        Ok::<_, EvidenceError>((bag.to_tar_gz(&name)?, name))
     });
-    Ok(([(header::CONTENT_TYPE, "application/gzip")], packed.await??).into_response())
+    let (packed, name) = packed.await??;
+    let headers = [
+        (header::CONTENT_TYPE, "application/gzip".to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{name}.tar.gz\"")),
+    ];
+    Ok((headers, packed).into_response())
 }
 
 #[derive(Deserialize)]

@@ -20,6 +20,7 @@ use super::readers::Room;
 use super::{Api, ApiError, Body, Caller, Query};
 use crate::access::Access;
 use crate::node::read_event;
+use crate::reads;
 
 /// Rows of a page of live events or of a search at the most.
 const ROWS_MAX: usize = 1_000;
@@ -28,7 +29,7 @@ const ROWS_MAX: usize = 1_000;
 const REASON_BYTES_MAX: usize = 1_024;
 
 /// Why somebody read contents, in the event that says that they did.
-const READ_REASON: Key = Key::of("watchkeeper.read.reason");
+const READ_REASON: Key = Key::of(reads::READ_REASON);
 
 /// How long a live request waits for something new before it answers with nothing.
 const LIVE_WAIT: Duration = Duration::from_secs(15);
@@ -49,6 +50,7 @@ pub(super) fn shown(api: &Arc<Api>) -> Router {
     Router::new()
         .route("/api/status", get(status))
         .route("/api/tail", get(tail))
+        .route("/api/reads", get(read_by_whom))
         .route("/api/trace/{*id}", get(trace))
         .with_state(api.clone())
 }
@@ -278,6 +280,37 @@ pub(crate) async fn search(
     api.note_read(&caller, "search", &query.q).await?;
     let limit = query.limit.unwrap_or(50).min(ROWS_MAX);
     Ok(Json(api.read(move |reader| reader.search(&query.q, limit)).await?).into_response())
+}
+
+/// Days that are looked at where none are asked for, and most that are.
+const READS_DAYS: u32 = 30;
+/// See [`READS_DAYS`].
+const READS_DAYS_MAX: u32 = 3_660;
+
+/// Whoever asks for their own reads.
+const ME: &str = "me";
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReadsQuery {
+    /// Only those of this reader; `me` for the caller's own.
+    who: Option<String>,
+    /// Only those of the last days.
+    days: Option<u32>,
+}
+
+/// Who read what of the record, by person, object and reason; whoever may read any of it sees who did.
+async fn read_by_whom(
+    State(api): State<Arc<Api>>,
+    Extension(caller): Extension<Caller>,
+    Query(query): Query<ReadsQuery>,
+) -> Result<Response, ApiError> {
+    let days = query.days.unwrap_or(READS_DAYS);
+    if !(1..=READS_DAYS_MAX).contains(&days) {
+        return Err(ApiError::bad_request(format!("days: 1 to {READS_DAYS_MAX} are needed")));
+    }
+    let who = query.who.map(|who| if who == ME { caller.asker.id() } else { who });
+    Ok(Json(api.read(move |reader| reads::reads(reader, who.as_deref(), days)).await?).into_response())
 }
 
 /// One trace, session, or that of an event, with who caused what.

@@ -410,6 +410,8 @@ pub(super) async fn note(api: &Api, method: Method, asker: Option<&Asker>, outco
                 event.set(attr::ADMIN_OBJECT, detail.as_str());
             }
             event.session = None;
+            // As with a key that is refused: somebody tried, and lists that leave out Watchkeeper's own work show it.
+            event.identity.application = None;
         }
     }
     event.identity.client = Some(client);

@@ -87,8 +87,10 @@ pub struct Erased {
     pub found: u64,
     /// Records of which something went.
     pub records: u64,
-    /// Things that went: events, fields, texts, tokens in texts of others.
+    /// Items of the tombstone's list: whole events, fields, texts, tokens in texts of others.
     pub items: u64,
+    /// The same, by what they are.
+    pub kinds: ItemKinds,
     /// Segments of the archive that were written anew; of an erasure that was interrupted, since then.
     pub segments: u64,
     /// Objects that a lock keeps; their keys are destroyed, so nothing opens them.
@@ -99,6 +101,35 @@ pub struct Erased {
     pub stays: Vec<Stay>,
     /// Erasures that had been interrupted, and came to their end before this one began.
     pub ended: Vec<Erased>,
+}
+
+/// How many items of a tombstone's list are what. An event that went as a whole is one item, whatever it had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct ItemKinds {
+    /// Whole events.
+    pub events: u64,
+    /// Fields of other events.
+    pub fields: u64,
+    /// Texts.
+    pub texts: u64,
+    /// Tokens in texts of others.
+    pub tokens: u64,
+}
+
+impl ItemKinds {
+    fn of(items: &[ErasedItem]) -> Self {
+        let mut kinds = Self::default();
+        for item in items {
+            let count = match item.path.split_once('/') {
+                Some(("content", rest)) if rest.contains('/') => &mut kinds.tokens,
+                Some(("content", _)) => &mut kinds.texts,
+                Some(_) => &mut kinds.fields,
+                None => &mut kinds.events,
+            };
+            *count += 1;
+        }
+        kinds
+    }
 }
 
 /// What stays although its erasure was asked for.
@@ -228,7 +259,7 @@ impl Eraser<'_> {
                 Begins::Refused(plan) => {
                     job::end(self.keyring, request)?;
                     describe(&plan, &mut erased);
-                    (erased.records, erased.items) = (0, 0);
+                    (erased.records, erased.items, erased.kinds) = (0, 0, ItemKinds::default());
                     return Ok(erased);
                 }
                 Begins::Planned(plan, held) => {
@@ -279,6 +310,7 @@ impl Eraser<'_> {
         if phase == Phase::Forgotten {
             let gone = self.gone(&plan)?;
             erased.items = gone.items().len() as u64;
+            erased.kinds = ItemKinds::of(gone.items());
             self.bury(request, &gone)?;
             self.reached(request, Phase::Tombstoned)?;
         }
@@ -480,7 +512,9 @@ impl Eraser<'_> {
         let also = also.split_first().map(|(first, rest)| Target::new(sanitizer, first, rest));
         let is_named = |text: &str| is_named(text) || also.as_ref().is_some_and(|target| names(target, text));
         let went = self.triage.erase(&is_named, &plan.ids).map_err(failed)?;
-        tracing::info!(went, "what people decided is erased");
+        if went > 0 {
+            tracing::info!(went, "what people decided is erased");
+        }
         Ok(())
     }
 
@@ -546,6 +580,7 @@ fn describe(plan: &Plan, erased: &mut Erased) {
     erased.found = plan.found;
     erased.records = plan.touched.len() as u64;
     erased.items = plan.items.len() as u64;
+    erased.kinds = ItemKinds::of(&plan.items);
     erased.stays.clone_from(&plan.stays);
     for stay in &plan.stays {
         *erased.refused.entry(stay.keeper.ground).or_default() += stay.records;

@@ -62,13 +62,16 @@ pub enum What {
 #[derive(Debug, thiserror::Error)]
 pub enum EvidenceError {
     /// A text is empty or too long.
-    #[error("{0} must have 1 to {TEXT_BYTES_MAX} bytes")]
+    #[error("{0} must have 1 to {TEXT_BYTES_MAX} bytes: it stands in the record and in the bundle")]
     Text(&'static str),
     /// What is to be withheld.
     #[error(transparent)]
     Withhold(#[from] WithholdError),
     /// The choice names nothing.
-    #[error("no record is in this selection; look with `watchkeeper trace` or `watchkeeper query` first")]
+    #[error(
+        "no record is in this selection: look at the id of --session, or at the SELECT of --query, with \
+         `watchkeeper query \"SELECT DISTINCT session_id FROM events\"`"
+    )]
     Nothing,
     /// The choice names too much.
     #[error("the selection has more than {RECORDS_MAX} records; take it out in parts")]
@@ -91,7 +94,7 @@ pub enum EvidenceError {
     #[error("more than {CUSTODY_MAX} reads, exports and holds name these records; take them out in parts, by --query")]
     TooMuchCustody,
     /// A query that does not say which records.
-    #[error("the query must give a column `seq` or `event_id`")]
+    #[error("query must give a column `seq` or `event_id`, such as SELECT seq FROM events WHERE session_id = 's-17'")]
     Column,
     /// The query.
     #[error(transparent)]

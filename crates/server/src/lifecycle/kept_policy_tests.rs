@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use event::{Kind, attr};
+use event::{Kind, Source, SourcePath, attr};
 use journal::Seq;
 
 use super::super::archiver::Swept;
@@ -41,7 +41,8 @@ fn told(node: &Node, name: &str) -> Vec<Event<String>> {
         if let Step::Record(record) = step {
             let event: Event<String> = serde_json::from_slice::<serde_json::Value>(&record.event_json)
                 .map(|event| {
-                    let mut found = internal(Kind::Admin, event["name"].as_str().unwrap());
+                    let source = Source::new(SourcePath::Internal, Key::of("watchkeeper"));
+                    let mut found = Event::new(Kind::Admin, event["name"].as_str().unwrap(), source);
                     found.identity.user = serde_json::from_value(event["identity"]["user"].clone()).ok();
                     let attributes = event["attributes"].as_object().cloned().unwrap_or_default();
                     for (key, value) in attributes {

@@ -18,6 +18,7 @@ pub mod recovery;
 pub mod restore;
 pub mod retention;
 pub(crate) mod search;
+mod spelt;
 pub mod spine;
 pub(crate) mod stale;
 pub mod target;

@@ -190,7 +190,7 @@ mod tests {
         let data = dir.path().join("data");
         let root = RootKeyPlace::new(Some(&dir.path().join("root.key"))).unwrap();
         let node = Node::open(&data, &root, &NodeSettings::default()).unwrap();
-        node.pipeline().record_blocking(vec![internal(Kind::Admin, "test")], &|| true).unwrap();
+        node.pipeline().record_blocking(vec![internal(Kind::Admin, "server.start")], &|| true).unwrap();
         node.close().unwrap();
         let settings = NodeSettings { archive_after: Some(Duration::ZERO), ..NodeSettings::default() };
         let node = Node::open(&data, &root, &settings).unwrap();

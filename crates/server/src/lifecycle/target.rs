@@ -6,6 +6,8 @@ use event::{RecordedEvent, SourcePath, Timestamp};
 use sanitize::{Clean, Sanitizer};
 use serde::{Deserialize, Serialize};
 
+use super::spelt;
+
 /// Shortest name that is looked for inside other people's fields: shorter ones stand in too many words.
 const NEEDLE_CHARS_MIN: usize = 3;
 
@@ -95,9 +97,14 @@ impl Target {
         }
     }
 
-    /// Whether a text names the person: holds one of their tokens, or a name of theirs as a word of its own.
+    /// Whether a text names the person: holds one of their tokens, or a name of theirs as a word of its own, as it is or as an address (`%40`) or
+    /// JSON (`\u00f6`) inside it would have it.
     #[must_use]
     pub fn is_named_in(&self, text: &str) -> bool {
+        self.is_named_as_it_stands(text) || spelt::decoded(text).any(|text| self.is_named_as_it_stands(&text))
+    }
+
+    fn is_named_as_it_stands(&self, text: &str) -> bool {
         self.tokens.iter().any(|token| text.contains(token.as_str()))
             || self.needles.iter().any(|needle| {
                 text.match_indices(needle.as_str()).any(|(at, found)| {
@@ -189,6 +196,25 @@ mod tests {
         let target = Target::new(&sanitizer(), "user-1", &["x1".to_owned()]);
         assert!(target.is_named_in("WHERE user_id = 'user-1'"));
         assert!(!target.is_named_in("user-12, a-user-1, x1"));
+    }
+
+    #[test]
+    fn a_name_is_found_in_an_address_and_in_json_inside_of_a_text() {
+        let target = Target::new(&sanitizer(), "user/4711", &["J\u{f6}rg Doe".to_owned(), "jo_doe".to_owned()]);
+        for text in [
+            "https://crm.example/find?who=user%2F4711&page=2",
+            "https://crm.example/u%2Fjo_doe%2Fmail",
+            "/find?name=J%C3%B6rg+Doe",
+            "/find?name=J%C3%B6rg%20Doe",
+            r#"{"body":"{\"name\":\"J\u00f6rg Doe\"}"}"#,
+            r#"{"path":"user\/4711"}"#,
+            r#"{"url":"\/u%252Fjo_doe"}"#,
+        ] {
+            assert!(target.is_named_in(text), "{text}");
+        }
+        for text in ["/find?who=user%2F47110", "/u/2Fjo_doe2", r#"{"name":"J\u00f6rgen Doe"}"#, "100 %"] {
+            assert!(!target.is_named_in(text), "{text}");
+        }
     }
 
     #[test]

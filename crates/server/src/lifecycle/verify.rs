@@ -78,7 +78,7 @@ impl Verified {
             doubts.push(format!("{} gaps, the first told by record {}: {}", self.told.gaps.count(), gap.record, gap.reason));
         }
         if self.under_way > 0 {
-            doubts.push(format!("{} things are gone by an erasure that has not ended", self.under_way));
+            doubts.push(format!("{} fields and texts are gone by an erasure that has not ended", self.under_way));
         }
         let untold = self.told.drops.list.iter().filter(|drop| drop.told.is_none() && reach == Some(Depth::Records));
         for DropTold { span, .. } in untold {
@@ -203,13 +203,14 @@ pub fn verify(
         verified.report.fault = erased.judge(dir, is_whole, &mut verified.erased, &mut verified.under_way)?;
         if verified.under_way > 0 {
             let under_way = verified.under_way;
-            let note = format!("{under_way} things are gone by an erasure that has not ended: its tombstone is still to come");
+            let note =
+                format!("{under_way} fields and texts are gone by an erasure that has not ended: its tombstone is still to come");
             verified.report.notes.push(note);
         }
         verified.told = erased.listener.end(drops);
         if let Some(Readable { request, record, path }) = verified.told.readable.list.first() {
             let what = format!(
-                "{} things are readable that a tombstone calls erased; the first is {path} of record {record}, by {request}: erase again, \
+                "{} items are readable that a tombstone calls erased; the first is {path} of record {record}, by {request}: erase again, \
                  and find out who brought it back",
                 verified.told.readable.count()
             );

@@ -48,18 +48,20 @@ pub(crate) enum Egress {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
-    /// Make a key and print it, once
-    #[command(after_help = "Example:\n  watchkeeper keys create --role sensor \"checkout service\"")]
+    /// Make a key and print it, once: a role, a name, and how long it is good for
+    #[command(
+        after_help = "Example:\n  watchkeeper keys create --role sensor \"checkout service\"\n  watchkeeper keys create --role auditor --days 90 \"audit of 2026\"\n\nRoles: sensor sends events and asks for scores, and reads nothing; auditor reads the record without contents, and verifies; analyst reads contents, and works on detections; admin does everything.\nThe name stands in the record for whatever is done with the key. Without --days the key never ends by itself; `watchkeeper keys revoke ID` ends it."
+    )]
     Create {
         #[command(flatten)]
         data: Data,
         /// What it may do: admin, analyst, auditor, sensor
         #[arg(long)]
         role: String,
-        /// Days until it ends
-        #[arg(long, value_name = "DAYS")]
+        /// Days until it ends [default: it never does]
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u64).range(1..=36_500))]
         days: Option<u64>,
-        /// What it is for
+        /// Its name: who or what it is for, in one line
         name: String,
     },
     /// List keys

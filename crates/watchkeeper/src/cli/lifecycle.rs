@@ -122,7 +122,7 @@ pub(crate) enum Ledger {
 pub(crate) enum Evidence {
     /// Take records out as a bundle; that you did is recorded
     #[command(
-        after_help = "Example:\n  watchkeeper evidence export --session s-17 --reason \"case 17\" --out case-17.tar.gz\n  watchkeeper evidence export --query \"SELECT seq FROM events WHERE user_id = 'u'\" \\\n      --reason audit --out bundle/\n  watchkeeper evidence export --session s-17 --reason \"case 17\" \\\n      --withhold tokens,content:system,/unmapped --out case-17.tar.gz"
+        after_help = "Example:\n  watchkeeper evidence export --session s-17 --reason \"case 17\"\n  watchkeeper evidence export --session s-17 --reason \"case 17\" --out case-17.tar.gz\n  watchkeeper evidence export --query \"SELECT seq FROM events WHERE user_id = 'u'\" \\\n      --reason audit --out bundle/\n  watchkeeper evidence export --session s-17 --reason \"case 17\" \\\n      --withhold tokens,content:system,/unmapped --out case-17.tar.gz"
     )]
     Export {
         #[command(flatten)]
@@ -148,9 +148,9 @@ pub(crate) enum Evidence {
         /// `content:NAME` (a role or a part: user, assistant, system, tool, document, reasoning, ...), `tokens` or `tokens:TYPE`
         #[arg(long, value_name = "FIELD[,FIELD]", value_delimiter = ',')]
         withhold: Vec<String>,
-        /// A new `.tar.gz` or `.tgz`, or a new directory
+        /// A new `.tar.gz` or `.tgz`, or a new directory; nothing is written over [default: evidence-WHAT-TIME.tar.gz here]
         #[arg(long, value_name = "PATH")]
-        out: PathBuf,
+        out: Option<PathBuf>,
     },
     /// Write every record as a disclosure, one a line, for a verifier of your own; that you did is recorded
     #[command(

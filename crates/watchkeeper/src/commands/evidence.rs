@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail};
@@ -28,8 +28,19 @@ pub(super) fn evidence(command: Evidence) -> anyhow::Result<ExitCode> {
                 (None, Some(id), None, None) => What::Incident(id),
                 (None, None, Some(sql), None) => What::Query(sql),
                 (None, None, None, Some(range)) => What::Forensic(range),
-                _ => bail!("one of --session, --incident, --query and --forensic says what to take out"),
+                _ => bail!(
+                    "one of --session ID, --incident ID, --query SQL and --forensic FIRST-END says what to take out; \
+                     `watchkeeper query \"SELECT DISTINCT session_id FROM events\"` lists sessions"
+                ),
             };
+            let out = out.unwrap_or_else(|| {
+                let of = match &what {
+                    What::Session(id) | What::Incident(id) => id,
+                    What::Query(_) => "query",
+                    What::Forensic(_) => "forensic",
+                };
+                PathBuf::from(format!("{}.tar.gz", evidence::bundle_name(of, event::Timestamp::now())))
+            });
             // Made first: an export is recorded, so it should not fail for its file.
             let destination = Destination::create(&out)?;
             let body = json!({ "what": what, "reason": reason, "withhold": withhold });
@@ -121,6 +132,9 @@ fn disclose(data: &Data, operator: &Operator, reason: &str, out: &Path) -> anyho
 }
 
 fn verified(bundle: &Path, trusted: &Trusted) -> anyhow::Result<Report> {
+    if let Err(error) = bundle.metadata() {
+        bail!("{}: {error}; name a bundle, a .tar.gz or a directory that `watchkeeper evidence export` wrote", bundle.display());
+    }
     if bundle.is_dir() && !bundle.join("bagit.txt").exists() {
         let what = if bundle.join("ledger").is_dir() {
             "a data directory: `watchkeeper verify` verifies it"
@@ -172,6 +186,14 @@ fn said(statement: &Predicate) -> Table {
     Table { columns: vec!["statement".to_owned(), "what it says".to_owned()], rows, truncated: false }
 }
 
+/// Why a part is not shown, by the statement of whoever exported it.
+fn withheld_by(statement: Option<&Predicate>) -> String {
+    match statement.map(|statement| statement.withheld.join(", ")) {
+        Some(names) if !names.is_empty() => format!("left out of the export, which withholds {names}"),
+        _ => "left out of the export".to_owned(),
+    }
+}
+
 /// A row for each part of each record.
 fn verdicts(report: &Report) -> Table {
     let columns = ["record", "time", "kind", "part", "verdict", "because", "time stamp", "value"].map(str::to_owned).to_vec();
@@ -184,6 +206,8 @@ fn verdicts(report: &Report) -> Table {
             let because = match verdict {
                 Verdict::Erased { tombstone } => format!("tombstone, record {tombstone}"),
                 _ if is_custody => "custody".to_owned(),
+                // The reader should not take for lost what somebody chose not to show.
+                Verdict::Withheld => withheld_by(report.statement.as_ref()),
                 _ => String::new(),
             };
             rows.push(vec![

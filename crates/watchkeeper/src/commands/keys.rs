@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::Context as _;
 use keys::Keyring;
 use server::{ApiKeys, DataDir, Role, RootKeyPlace};
 use store::{Cell, Table};
@@ -11,12 +12,12 @@ use store::{Cell, Table};
 use super::lifecycle::with;
 use crate::cli::{Data, FormatName, Keys, Operator, Rotated};
 use crate::local_api::LocalApi;
-use crate::output::{complain, say, table};
+use crate::output::{complain, printable, say, table};
 
 pub(super) fn keys(command: Keys) -> anyhow::Result<ExitCode> {
     match command {
         Keys::Create { data, role, days, name } => {
-            let role: Role = role.parse()?;
+            let role: Role = role.parse().with_context(|| format!("--role {role}"))?;
             let lifetime_s = days.map(|days| days.saturating_mul(86_400));
             let (id, key) = match running(&data)? {
                 Some(api) => {
@@ -29,7 +30,12 @@ pub(super) fn keys(command: Keys) -> anyhow::Result<ExitCode> {
                     (made.info.id, made.secret)
                 }
             };
-            say(&format!("id   {id}\nkey  {key}\n     shown this once"))?;
+            let end = match days {
+                Some(days) => format!("in {days} days; `watchkeeper keys revoke {id}` ends it sooner"),
+                None => format!("never; `watchkeeper keys revoke {id}` ends it"),
+            };
+            let name = printable(&name);
+            say(&format!("id    {id}\nname  {name}\nrole  {}\nends  {end}\nkey   {key}\n      shown this once", role.as_str()))?;
         }
         Keys::List { data, format } => {
             let columns = ["id", "name", "role", "created", "expires"].map(str::to_owned).to_vec();
@@ -38,7 +44,9 @@ pub(super) fn keys(command: Keys) -> anyhow::Result<ExitCode> {
                 .list()
                 .into_iter()
                 .map(|key| {
-                    let (created, expires) = (Cell::Text(key.created()), key.expires().map_or(Cell::Null, Cell::Text));
+                    // For people a cell without an end would be one that is not known.
+                    let never = if format.format == FormatName::Table { Cell::Text("never".to_owned()) } else { Cell::Null };
+                    let (created, expires) = (Cell::Text(key.created()), key.expires().map_or(never, Cell::Text));
                     vec![Cell::Text(key.id), Cell::Text(key.name), Cell::Text(key.role.as_str().to_owned()), created, expires]
                 })
                 .collect();

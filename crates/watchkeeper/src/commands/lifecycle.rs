@@ -74,23 +74,33 @@ pub(super) fn erase(
     if format == FormatName::Table {
         for ended in erased["ended"].as_array().into_iter().flatten() {
             let request = ended["request"].as_str().unwrap_or_default();
-            say(&format!("{request}, which was interrupted, has come to its end: {} things went", ended["items"]))?;
+            say(&format!("{request}, which was interrupted, has come to its end: {} went", items(ended)))?;
         }
         for stay in erased["stays"].as_array().into_iter().flatten() {
             let text = |name: &str| stay[name].as_str().unwrap_or_default().to_owned();
             let (records, texts) = (&stay["records"], &stay["texts"]);
-            say(&format!("refused: {records} records and {texts} texts stay, {} {}", text("ground"), text("by")))?;
+            let remedy = match text("ground").as_str() {
+                "legal_hold" => "; `watchkeeper hold list` says why, `watchkeeper hold release` ends it",
+                "legal_duty" => "; `watchkeeper retention show` says for how long",
+                _ => "",
+            };
+            say(&format!("refused: {records} records and {texts} texts stay, {} {}{remedy}", text("ground"), text("by")))?;
         }
         if nobody {
-            say("no record names this person: nothing was erased")?;
+            say(
+                "no record names this person: nothing was erased; look at the id again, it is the `user.id` that applications send:\n  \
+                 watchkeeper query \"SELECT DISTINCT user_id FROM prompts ORDER BY user_id\"",
+            )?;
         }
-        say(&format!(
-            "{}: {} things went out of {} records; {} segments of the archive were written anew",
-            erased["request"].as_str().unwrap_or_default(),
-            erased["items"],
-            erased["records"],
-            erased["segments"],
-        ))?;
+        if !nobody {
+            say(&format!(
+                "{}: {} went out of {} records; {} segments of the archive were written anew",
+                erased["request"].as_str().unwrap_or_default(),
+                items(&erased),
+                erased["records"],
+                erased["segments"],
+            ))?;
+        }
         if erased["locked"].as_u64().is_some_and(|locked| locked > 0) {
             say(&format!("{} objects are still locked; their keys are destroyed, so nothing opens them", erased["locked"]))?;
         }
@@ -102,6 +112,23 @@ pub(super) fn erase(
         (false, true) => ExitCode::from(NOBODY),
         (false, false) => ExitCode::SUCCESS,
     })
+}
+
+/// What went, in the words of the tombstone's list. `verify` counts each field of a whole event, and says so.
+fn items(erased: &Value) -> String {
+    let names = [
+        ("events", "whole events"),
+        ("fields", "fields of other events"),
+        ("texts", "texts"),
+        ("tokens", "tokens in texts of others"),
+    ];
+    let kinds: Vec<String> = names
+        .iter()
+        .filter(|(kind, _)| erased["kinds"][kind].as_u64().is_some_and(|count| count > 0))
+        .map(|(kind, words)| format!("{} {words}", erased["kinds"][kind]))
+        .collect();
+    let kinds = if kinds.is_empty() { String::new() } else { format!(" ({})", kinds.join(", ")) };
+    format!("{} items{kinds}", erased["items"])
 }
 
 pub(super) fn hold(command: Hold) -> anyhow::Result<ExitCode> {
@@ -148,7 +175,13 @@ pub(super) fn hold(command: Hold) -> anyhow::Result<ExitCode> {
                 ]
             });
             let columns = ["name", "reason", "scope", "placed", "placed_by"].map(str::to_owned).to_vec();
-            table(&Table { columns, rows: rows.collect(), truncated: false }, format.format)?;
+            let rows: Vec<Vec<Cell>> = rows.collect();
+            if rows.is_empty() && format.format == FormatName::Table {
+                say("no hold stands: nothing is kept from erasure and from the end of its retention by one; place one with\n  \
+                     watchkeeper hold place CASE --reason \"why\" --user ID")?;
+            } else {
+                table(&Table { columns, rows, truncated: false }, format.format)?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -177,7 +210,14 @@ pub(super) fn retention(command: Retention) -> anyhow::Result<ExitCode> {
             };
             let rows = list.as_array().into_iter().flatten().map(|row| columns.iter().map(|name| cell(&row[name])).collect());
             let columns = columns.iter().map(|name| (*name).to_owned()).collect();
-            table(&Table { columns, rows: rows.collect(), truncated: false }, format.format)?;
+            let rows: Vec<Vec<Cell>> = rows.collect();
+            if rows.is_empty() && segments && format.format == FormatName::Table {
+                say(
+                    "the archive has no segment yet: records come there when a file of the journal is full, or after `archive.after_minutes`",
+                )?;
+                return Ok(ExitCode::SUCCESS);
+            }
+            table(&Table { columns, rows, truncated: false }, format.format)?;
             if format.format == FormatName::Table {
                 say(&format!("records that no rule names are of class {}", kept["default"].as_str().unwrap_or_default()))?;
                 if let Some(since) = kept["since"].as_str() {
@@ -238,7 +278,9 @@ fn say_swept(swept: &Value) -> anyhow::Result<()> {
         let (class, why) = (stays["class"].as_str().unwrap_or_default(), stays["why"].as_str().unwrap_or_default());
         say(&format!("records {} to {} of class {class} stay although their time is over: {why}", stays["first"], stays["end"]))?;
     }
-    say(&format!("{} segments were dropped", swept["dropped"].as_array().map_or(0, Vec::len)))?;
+    let dropped = swept["dropped"].as_array().map_or(0, Vec::len);
+    let until = if dropped == 0 { "; `watchkeeper retention show --segments` says until when each is kept" } else { "" };
+    say(&format!("{dropped} segments were dropped{until}"))?;
     Ok(())
 }
 

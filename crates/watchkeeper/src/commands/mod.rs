@@ -22,12 +22,14 @@ mod mcp;
 mod picture;
 mod playing;
 mod read;
+mod reads;
 mod recover;
 mod replay;
 mod rules;
 mod run;
 mod serve;
 mod setup;
+mod status;
 mod text;
 mod told;
 mod verify;
@@ -55,7 +57,8 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Search { data, reading, text, limit, format } => read::search(&data, reading, &text, limit, format.format),
         Command::Trace { data, reading, id, full, format } => read::trace(&data, reading, &id, full, format.format),
         Command::Tail { data, follow, lines, format } => read::tail(&data, follow, lines, format.format),
-        Command::Status { data, format } => read::status(&data, format.format),
+        Command::Status { data, format } => status::status(&data, format.format),
+        Command::Reads { data, who, days, format } => reads::reads(&data, who.as_deref(), days, format.format),
         Command::Hook(options) => hook::hook(&options),
         Command::Run(options) => run::run(&options),
         Command::Setup(options) => setup::setup(&options),

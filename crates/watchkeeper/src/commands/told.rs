@@ -13,7 +13,7 @@ pub(super) fn say_told(told: &Told) -> anyhow::Result<()> {
     lines(&told.erasures, "erasures", erasure)?;
     lines(&told.drops, "ends of retention", dropped)?;
     lines(&told.gaps, "gaps", gap)?;
-    lines(&told.readable, "things that are still readable", readable)
+    lines(&told.readable, "items that are still readable", readable)
 }
 
 fn lines<T>(listed: &Listed<T>, what: &str, line: fn(&T) -> String) -> anyhow::Result<()> {
@@ -44,7 +44,7 @@ fn erasure(told: &ErasureTold) -> String {
         .map_or_else(|| "the record does not tell who asked".to_owned(), |asked| format!("asked for {}", by(asked)));
     let reference = reference.as_ref().map(|reference| format!(", {reference}")).unwrap_or_default();
     let became = match tombstone {
-        Some(tombstone) => format!("{items} things went, tombstone is record {}, {}", tombstone.record, tombstone.time),
+        Some(tombstone) => format!("{items} items went, tombstone is record {}, {}", tombstone.record, tombstone.time),
         None if *nothing => "nothing was there to erase".to_owned(),
         None if refused.is_empty() => "it has not ended".to_owned(),
         None => "nothing went".to_owned(),

@@ -81,7 +81,8 @@ fn key_text(key: &str) -> anyhow::Result<String> {
 
 /// Says of what is no data directory what it is.
 fn is_data(target: &Path) -> anyhow::Result<()> {
-    let metadata = target.metadata().with_context(|| format!("{}; name the data directory of a record", target.display()))?;
+    let metadata = target.metadata();
+    let metadata = metadata.with_context(|| format!("name the data directory of a record: {}", target.display()))?;
     if !metadata.is_dir() || target.join("bagit.txt").exists() {
         anyhow::bail!(
             "{} is no data directory; `watchkeeper evidence verify` verifies bundles, which are a .tar.gz or a directory with bagit.txt",
@@ -213,8 +214,14 @@ fn tell(verified: Verified, saying: Saying) -> anyhow::Result<ExitCode> {
         }
         if let Some(archive) = archive.filter(|_| report.fault.is_none()) {
             say(&format!(
-                "archive: {} records in {} segments, {} of them compared with their leaves; {} dropped, {} things erased with a tombstone",
-                archive.records, archive.segments, archive.compared, archive.dropped, erased
+                "archive: {} records in {} segments, {} of them compared with their leaves; {} records dropped",
+                archive.records, archive.segments, archive.compared, archive.dropped
+            ))?;
+        }
+        if report.fault.is_none() && erased > 0 {
+            say(&format!(
+                "erased: {erased} fields and texts are gone, and tombstones say of each that it was erased (where a list has a whole event as \
+                 one item, each of its fields is counted here)"
             ))?;
         }
         if let Some(forensic) = forensic.filter(|_| report.fault.is_none()) {

@@ -87,6 +87,8 @@ fn a_server_that_runs_is_drilled_by_its_api_and_history_is_left_out() {
     let server = Server::start(&dir.path().join("data"));
     let output = watchkeeper()
         .args(["drill", "--json", "--case", "AML.T0101", "--case", "cursor-mcp", "--case", "amazon-q", "--case", "off-hours"])
+        // Through the gateway, the document of this one is seen with the call behind it: no sooner by the API.
+        .args(["--case", "bard-conversation"])
         .args(["--server", &server.console])
         .env("WATCHKEEPER_API_KEY", server.key.clone().unwrap())
         .output()
@@ -104,11 +106,14 @@ fn a_server_that_runs_is_drilled_by_its_api_and_history_is_left_out() {
     assert_eq!(output.status.code(), Some(0));
     let real = server.query("SELECT count(*) AS n FROM detections WHERE session_id NOT LIKE 'drill.%'");
     assert_eq!(real[0]["n"], 0, "every detection can be told from real ones");
-    // What somebody else sends under that name is no drill.
+    // Nobody else says that there was a drill.
     let forged = serde_json::json!({ "kind": "admin", "name": "drill.play", "attributes": {
         "watchkeeper.admin.object": "forged", "watchkeeper.admin.after": r#"{"technique":"AML.T0101","verdict":"missed"}"# } });
     let key = [("x-watchkeeper-key", server.key.as_deref().unwrap())];
-    assert_eq!(http(&server.console, "POST", "/v1/events", &key, forged.to_string().as_bytes()).status, 200);
+    let refused = http(&server.console, "POST", "/v1/events", &key, forged.to_string().as_bytes());
+    let told: Value = serde_json::from_slice(&refused.body).unwrap();
+    assert_eq!((refused.status, &told["error"]["field"]), (400, &"name".into()), "{told}");
+    assert_eq!(server.query("SELECT count(*) AS n FROM events WHERE name = 'reported.drill.play'")[0]["n"], 0);
     server.settle();
     let covered = http(&server.console, "GET", "/api/rules/coverage?days=1", &key, b"").body;
     let covered: Value = serde_json::from_slice(&covered).unwrap();

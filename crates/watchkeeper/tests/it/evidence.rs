@@ -172,6 +172,11 @@ fn what_is_withheld_is_nowhere_in_the_bundle_and_its_commitments_are() {
     assert!(verdicts.iter().any(|verdict| verdict == "withheld") && verdicts.iter().any(|verdict| verdict == "disclosed"));
     let (_, table) = judge(&["show", bundle.to_str().unwrap()]);
     assert!(table.contains("tokens:EMAIL, content:assistant, /attributes") && table.contains("│ withheld"), "{table}");
+    let why: Vec<Value> =
+        shown(&bundle).into_iter().filter(|row| row["verdict"] == "withheld" && row["because"] != "custody").collect();
+    let is_said =
+        |row: &Value| row["because"].as_str().is_some_and(|why| why.contains("withholds tokens:EMAIL, content:assistant"));
+    assert!(!why.is_empty() && why.iter().all(is_said), "{why:#?}");
 
     // That it was withheld stands in the record of the export.
     server.settle();

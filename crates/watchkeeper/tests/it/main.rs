@@ -25,6 +25,7 @@ mod evaluate;
 mod evidence;
 mod faults;
 mod fields;
+mod first_steps;
 mod flow;
 mod full_disk;
 mod gaps;

@@ -100,7 +100,7 @@ fn who_asked_is_told_by_holds_bundles_and_verification() {
     assert_eq!(code, 0, "{text}");
     let line = |reference: &str| text.lines().find(|line| line.starts_with("erasure ") && line.contains(reference)).unwrap();
     let by = format!("asked for by {}, who says to be Ann, ", this_user());
-    assert!(line("ticket 7").contains(&by) && line("ticket 7").contains("things went, tombstone is record "), "{text}");
+    assert!(line("ticket 7").contains(&by) && line("ticket 7").contains("items went, tombstone is record "), "{text}");
     assert!(line("ticket 8").contains("nothing went; refused: ") && line("ticket 8").contains("legal_hold case-1"), "{text}");
     // Nothing was missed so far; behind a start there is a time without a recorder.
     assert_eq!(verified(&data, &["--strict"])["unmet"], Value::from(Vec::<Value>::new()));

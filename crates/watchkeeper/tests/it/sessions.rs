@@ -93,6 +93,10 @@ fn a_session_is_told_with_its_sign_in_and_where_it_came_from() {
     let refused =
         one(&server, "SELECT s.user_id, s.country FROM events e JOIN user_sessions s ON s.session_id = 'event:' || e.event_id");
     assert_row(&refused, &json!({ "user_id": null, "country": "CH" }));
+    // Work of Watchkeeper's own is left out of lists by its application; who was refused is not.
+    let tried = server.query("SELECT name, application FROM events WHERE name = 'sign_in' ORDER BY seq");
+    let applications: Vec<&Value> = tried.iter().map(|row| &row["application"]).collect();
+    assert_eq!(applications, [&json!("watchkeeper"), &Value::Null], "{tried:?}");
     let places = server.query("SELECT * FROM session_clients WHERE session_id = 'talk' ORDER BY first_seen");
     assert_eq!(places.len(), 2, "{places:#?}");
     assert_row(
