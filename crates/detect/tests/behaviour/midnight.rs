@@ -89,7 +89,7 @@ fn a_machine_that_never_pauses_is_not_told_when_one_of_its_days_is_half_as_long_
     let again_s = DAYS * DAY_S + 40 * 60;
     sweep.fill(4 * DAY_S / EVERY_S, again_s, EVERY_S);
     assert_eq!(sweep.told, Vec::<String>::new());
-    // But it is when it sends four times as much, at the latest in the first day of which that is the whole.
-    sweep.fill(2 * DAY_S * 4 / EVERY_S, again_s + 4 * DAY_S, EVERY_S / 4);
+    // But it is when it sends eight times as much: more than twice and a half of the longest day that is known.
+    sweep.fill(DAY_S * 8 / EVERY_S, again_s + 4 * DAY_S, EVERY_S / 8);
     assert!(sweep.is_told(), "{:?}", sweep.told);
 }
