@@ -1108,7 +1108,7 @@ export interface components {
              * @description How many detections were put together.
              */
             detections: number;
-            /** @description The groups; at most 500. */
+            /** @description The groups; at most 500, and about 4 MiB. */
             rows: components["schemas"]["DetectionGroup"][];
             /** @description Whether there are older detections, or more groups, than were looked at. */
             truncated: boolean;
