@@ -1,6 +1,6 @@
 //! How fast the store indexes and answers, and how much room it takes.
 //!
-//! `cargo bench -p watchkeeper-store` prints one line for each figure. CPU time is that of the one thread that indexes.
+//! `cargo bench -p watchkeeper-store` prints one line for each figure, `-- sessions` those of a day of many sessions alone. CPU time is that of the one thread that indexes.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::cast_precision_loss)]
 
@@ -28,6 +28,9 @@ fn main() {
     // `cargo test --benches` builds and runs this with no such argument: nothing to test.
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
+    }
+    if std::env::args().any(|argument| argument == "sessions") {
+        return sessions();
     }
     for (name, records) in [("distinct 2 KB events", distinct(EVENTS)), ("conversations of 20 calls", conversations(EVENTS))] {
         run(name, &records);
@@ -171,13 +174,69 @@ fn lists() {
     let sessions = store::SessionFilter::default;
     timed("lists", "sessions", || reader.sessions(&sessions(), 100, None).unwrap().rows.len());
     let worst = store::SessionFilter { severity: text("critical"), ..sessions() };
+    for part in [&session_id(LIST_EVENTS / 11)[10..], &session_id(7)[5..8], "chat-", "00", "none of them"] {
+        let of_part = store::SessionFilter { q: text(part), ..sessions() };
+        timed("lists", &format!("sessions with {part:?} in their ids"), || {
+            reader.sessions(&of_part, 100, None).unwrap().rows.len()
+        });
+    }
     timed("lists", "sessions with critical detections", || reader.sessions(&worst, 100, None).unwrap().rows.len());
     timed("lists", "entities", || reader.entities(now_ns).unwrap().page(None, None, 100, None).unwrap().rows.len());
     timed("lists", "an entity", || reader.entity(store::EntityKind::User, "user-7", now_ns).unwrap().risk_over_time.len());
     timed("lists", "over time", || reader.over_time(&day).unwrap().len());
     timed("lists", "models", || reader.models(&day, 100).unwrap().0.len());
     timed("lists", "tokens by user", || reader.usage(store::UsageBy::User, &day, 20).unwrap().rows.len());
-    timed("lists", "live, 1,000 events", || reader.events_from(LIST_EVENTS - 1_000, LIST_EVENTS, 1_000).unwrap().len());
+    timed("lists", "live, 1,000 events", || reader.events_from(LIST_EVENTS - 1_000, LIST_EVENTS, 1_000).unwrap().0.len());
+}
+
+/// Lists of the sessions of a day on which there were many.
+fn sessions() {
+    const SESSIONS: u64 = 181_000;
+    let dir = tempfile::tempdir().unwrap();
+    let root = FileRootKey::new(&Secret::random().unwrap()).unwrap();
+    let keyring = Keyring::open(&dir.path().join("keys"), Arc::new(root)).unwrap();
+    let keys = DataKeys::new(Arc::new(keyring), Purpose::Store);
+    let mut store = Store::open(dir.path(), &keys).unwrap();
+    let mut maker = Maker::new();
+    let began = Instant::now();
+    for n in 0..SESSIONS {
+        for is_detection in [false, true].into_iter().take(if n % 19 == 3 { 2 } else { 1 }) {
+            let mut event = model_call(n, n);
+            event.session = Some(session_id(n));
+            event.time = Timestamp::from_unix_ns(LIST_BEGIN_NS.unsigned_abs() + n * (86_400_000_000_000 / SESSIONS));
+            event.observed = event.time;
+            if is_detection {
+                event.kind = Kind::Detection;
+                event.set(attr::DETECTION_SEVERITY, if n % 190 == 3 { "critical" } else { "low" });
+            }
+            maker.push(event);
+        }
+        if maker.records.len() >= BATCH || n + 1 == SESSIONS {
+            store.index(&maker.records).unwrap();
+            maker.first += maker.records.len() as u64;
+            maker.records.clear();
+        }
+    }
+    println!("{SESSIONS} sessions indexed in {:.1} s", began.elapsed().as_secs_f64());
+    let reader = Reader::open(dir.path(), &keys).unwrap();
+    let (text, any) = (|text: &str| Some(text.to_owned()), store::SessionFilter::default);
+    let of_part = |part: &str| store::SessionFilter { q: text(part), ..any() };
+    let some = session_id(SESSIONS / 2);
+    for (what, filter) in [
+        ("all", any()),
+        ("of a part of five", of_part(&some[some.len() - 5..])),
+        ("of a part of three", of_part(&some[some.len() - 3..])),
+        ("of a part of two", of_part(&some[some.len() - 2..])),
+        ("of a part that all have", of_part("chat-")),
+        ("of a part that none has", of_part("zzzzz")),
+        ("of a part of two that none has", of_part("zz")),
+        ("critical", store::SessionFilter { severity: text("critical"), ..any() }),
+        ("of a user", store::SessionFilter { user: text("user-7"), ..any() }),
+    ] {
+        let page = reader.sessions(&filter, 100, None).unwrap();
+        let ended = if page.next.is_some() && page.rows.len() < 100 { ", ended early" } else { "" };
+        timed("sessions", &format!("{what}{ended}"), || reader.sessions(&filter, 100, None).unwrap().rows.len());
+    }
 }
 
 /// The day of [`lists`]: 2025-11-20, which its events fill.
@@ -185,7 +244,10 @@ const LIST_BEGIN_NS: i64 = 1_763_596_800_000_000_000;
 
 /// One of a million events: calls of models and tools by 500 users of 10 applications, and among them detections.
 fn listed(n: u64) -> Event<String> {
-    let mut event = model_call(n, n / 12);
+    // 181,818 of them, with ids as they are given by chance.
+    let session = n * 2 / 11;
+    let mut event = model_call(n, session);
+    event.session = Some(session_id(session));
     event.time = Timestamp::from_unix_ns(LIST_BEGIN_NS.unsigned_abs() + n * (86_400_000_000_000 / LIST_EVENTS));
     event.observed = event.time;
     event.identity.application = Some(Principal::asserted(format!("app-{}", n / 12 % 10)));
@@ -209,6 +271,10 @@ fn listed(n: u64) -> Event<String> {
     event.pieces =
         vec![piece(Direction::Input, Role::User, Part::Text, format!("question {n} about the order of the day, in a few words"))];
     event
+}
+
+fn session_id(n: u64) -> String {
+    format!("chat-{:010x}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 24)
 }
 
 fn timed(name: &str, what: &str, run: impl Fn() -> usize) {

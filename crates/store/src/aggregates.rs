@@ -44,6 +44,10 @@ struct Span {
 
 #[derive(Debug, Default)]
 struct Session {
+    /// Its place among those that the batch tells of.
+    place: usize,
+    /// Whether anything but the server's own administration happened in it.
+    others: bool,
     span: Span,
     login_ns: Option<i64>,
     logout_ns: Option<i64>,
@@ -104,7 +108,9 @@ impl Aggregates {
         let Some(id) = row.session().map(str::to_owned).or_else(|| is_session.then(|| format!("event:{}", row.id))) else {
             return;
         };
-        let session = self.sessions.entry(id).or_default();
+        let place = self.sessions.len();
+        let session = self.sessions.entry(id).or_insert_with(|| Session { place, ..Session::default() });
+        session.others |= !row.is_own();
         session.span.add(row.time_ns);
         if is_session {
             let action = row.text(&attr::EVENT_ACTION).unwrap_or_default();
@@ -182,35 +188,7 @@ impl Aggregates {
 
     /// Writes what was gathered, inside the transaction.
     pub(crate) fn flush(&mut self, connection: &Connection) -> Result<()> {
-        let mut statement = connection.prepare_cached(
-            "INSERT INTO sessions VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)
-             ON CONFLICT DO UPDATE SET first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns),
-               login_ns = coalesce(login_ns, excluded.login_ns), logout_ns = coalesce(logout_ns, excluded.logout_ns),
-               user_id = coalesce(user_id, excluded.user_id), user_proof = coalesce(user_proof, excluded.user_proof),
-               application = coalesce(application, excluded.application), agent = coalesce(agent, excluded.agent),
-               client = coalesce(min(client, excluded.client), client, excluded.client), events = events + excluded.events,
-               model_calls = model_calls + excluded.model_calls, tokens = tokens + excluded.tokens,
-               score = coalesce(max(score, excluded.score), score, excluded.score), tool_calls = tool_calls + excluded.tool_calls",
-        )?;
-        for (id, session) in self.sessions.drain() {
-            statement.execute(params![
-                id,
-                session.span.first_ns,
-                session.span.last_ns,
-                session.login_ns,
-                session.logout_ns,
-                session.user_id,
-                session.user_proof,
-                session.application,
-                session.agent,
-                session.client,
-                session.span.events,
-                session.model_calls,
-                session.tokens,
-                session.score,
-                session.tool_calls,
-            ])?;
-        }
+        self.flush_sessions(connection)?;
         let mut statement = connection.prepare_cached(
             "INSERT INTO identities VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
              ON CONFLICT DO UPDATE SET first_ns = min(first_ns, excluded.first_ns), last_ns = max(last_ns, excluded.last_ns),
@@ -264,10 +242,67 @@ impl Aggregates {
         self.rollups.flush(connection)
     }
 
+    fn flush_sessions(&mut self, connection: &Connection) -> Result<()> {
+        let mut update = connection.prepare_cached(
+            "UPDATE sessions SET first_ns = min(first_ns, ?2), last_ns = max(last_ns, ?3), login_ns = coalesce(login_ns, ?4),
+               logout_ns = coalesce(logout_ns, ?5), user_id = coalesce(user_id, ?6), user_proof = coalesce(user_proof, ?7),
+               application = coalesce(application, ?8), agent = coalesce(agent, ?9),
+               client = coalesce(min(client, ?10), client, ?10), events = events + ?11, model_calls = model_calls + ?12,
+               tokens = tokens + ?13, score = coalesce(max(score, ?14), score, ?14), tool_calls = tool_calls + ?15,
+               others = max(others, ?16)
+             WHERE session_id = ?1",
+        )?;
+        let mut insert = connection.prepare_cached(
+            "INSERT INTO sessions (session_id, first_ns, last_ns, login_ns, logout_ns, user_id, user_proof, application, agent, client,
+               events, model_calls, tokens, score, tool_calls, others, tie, severity)
+             SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, max(?16, found.worst IS NOT NULL), ?17, found.worst
+             FROM (SELECT max(severity) AS worst FROM detections WHERE session_id = ?1) found",
+        )?;
+        let mut parts = connection.prepare_cached("INSERT INTO session_ids(rowid, id) VALUES (?1, ?2)")?;
+        // In the order in which they were heard of, so that a day that is built anew numbers them as before.
+        let mut sessions: Vec<(String, Session)> = self.sessions.drain().collect();
+        sessions.sort_unstable_by_key(|(_, session)| session.place);
+        for (id, session) in &sessions {
+            let tie = tie(id);
+            let values = params![
+                id,
+                session.span.first_ns,
+                session.span.last_ns,
+                session.login_ns,
+                session.logout_ns,
+                session.user_id,
+                session.user_proof,
+                session.application,
+                session.agent,
+                session.client,
+                session.span.events,
+                session.model_calls,
+                session.tokens,
+                session.score,
+                session.tool_calls,
+                session.others,
+            ];
+            if update.execute(values)? > 0 {
+                continue;
+            }
+            insert.execute(&[values, params![tie]].concat()[..])?;
+            // The index takes a null character for the end of a text.
+            parts.execute(params![connection.last_insert_rowid(), cut::shown(id).replace('\0', " ")])?;
+        }
+        Ok(())
+    }
+
     /// Drops what was gathered for a transaction that is rolled back.
     pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
+}
+
+/// What tells sessions of one time apart in lists.
+fn tie(id: &str) -> i64 {
+    let mut digest = Fnv::default();
+    digest.field(id.as_bytes());
+    digest.finish() & i64::MAX
 }
 
 /// Whether its system texts are what an agent was told.

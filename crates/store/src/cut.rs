@@ -17,6 +17,9 @@ pub(crate) const MAP_BYTES_MAX: usize = 1024 * 1024;
 /// Longest text that a view shows of contents, and of a list of them: several stand in a row.
 pub(crate) const CONTENT_BYTES_MAX: usize = 1024 * 1024;
 
+/// Longest name in a row of a list, in characters: whoever sends events chooses names, and a page of long ones is megabytes.
+pub(crate) const SHOWN_CHARS_MAX: usize = 256;
+
 /// Kept free in a map for the braces and for the count of what was cut.
 const MAP_SPARE_BYTES: usize = 128;
 
@@ -42,6 +45,11 @@ pub(crate) fn cow(long: Cow<'_, str>) -> Cow<'_, str> {
             Cow::Owned(long)
         }
     }
+}
+
+/// As much of a name as lists show.
+pub(crate) fn shown(name: &str) -> &str {
+    name.char_indices().nth(SHOWN_CHARS_MAX).map_or(name, |(end, _)| &name[..end])
 }
 
 /// What stands for so many bytes that a column does not hold.

@@ -295,7 +295,13 @@ pub(crate) fn note_detection(connection: &Connection, row: &EventRow<'_>) -> Res
         return Ok(());
     }
     let text = |key| row.text(&key);
-    let severity = text(attr::DETECTION_SEVERITY);
+    let severity = text(attr::DETECTION_SEVERITY).as_deref().and_then(severity_code).unwrap_or(0);
+    if let Some(session) = row.session() {
+        // Of one that comes later the table of detections is asked: see `Aggregates`.
+        connection
+            .prepare_cached("UPDATE sessions SET severity = max(ifnull(severity, 0), ?2), others = 1 WHERE session_id = ?1")?
+            .execute(params![session, severity])?;
+    }
     connection
         .prepare_cached(
             "INSERT OR IGNORE INTO detections VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
@@ -308,7 +314,7 @@ pub(crate) fn note_detection(connection: &Connection, row: &EventRow<'_>) -> Res
             text(attr::DETECTION_RULE),
             text(attr::DETECTION_TITLE).as_deref().unwrap_or(&row.event.name),
             text(attr::DETECTION_TECHNIQUE),
-            severity.as_deref().and_then(severity_code).unwrap_or(0),
+            severity,
             row.real(&attr::DETECTION_CONFIDENCE),
             text(attr::DETECTION_GRADE),
             row.session(),

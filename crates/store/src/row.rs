@@ -83,6 +83,18 @@ impl<'e> EventRow<'e> {
         self.event.identity.credential.as_ref().map(|credential| cut::text(&credential.id))
     }
 
+    /// Whether it tells of the server's own administration: that it was started, administered, signed in to, or read. By the way in, which
+    /// nobody who sends events can name.
+    pub(crate) fn is_own(&self) -> bool {
+        let event = self.event;
+        event.source.path == SourcePath::Internal
+            && matches!(event.kind, Kind::Admin | Kind::Session | Kind::DataAccess)
+            && event.identity.agent.is_none()
+            && self.model().is_none()
+            && self.text(&attr::GEN_AI_TOOL_NAME).is_none()
+            && event.pieces.iter().all(|piece| piece.findings.is_empty())
+    }
+
     /// The model that answered, or else the one that was asked for.
     pub(crate) fn model(&self) -> Option<Cow<'e, str>> {
         self.text(&attr::GEN_AI_RESPONSE_MODEL).or_else(|| self.text(&attr::GEN_AI_REQUEST_MODEL))
@@ -141,7 +153,7 @@ impl<'e> EventRow<'e> {
         let all = Worst::of(event, |_| true);
         let inspected = event.inspection;
         let client = identity.client.as_ref();
-        let columns: [&dyn ToSql; 65] = [
+        let columns: [&dyn ToSql; 66] = [
             &self.seq,
             &self.id,
             &variant,
@@ -207,6 +219,7 @@ impl<'e> EventRow<'e> {
             &attributes,
             &unmapped,
             &sanitized,
+            &self.is_own(),
         ];
         for (index, column) in columns.iter().enumerate() {
             statement.raw_bind_parameter(index + 1, column)?;

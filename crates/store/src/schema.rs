@@ -1,7 +1,7 @@
 //! The tables of a partition.
 
 /// Version of the tables. A partition of an older version is built again from the record; one of a newer version is refused.
-pub(crate) const SCHEMA_VERSION: i64 = 7;
+pub(crate) const SCHEMA_VERSION: i64 = 8;
 
 /// Directions of a piece, as the table has them.
 pub(crate) const INPUT: i64 = 0;
@@ -27,7 +27,7 @@ pub(crate) const PARTS: [&str; 11] = [
 ];
 
 /// Columns of `events`, in the order in which [`row`](crate::row) binds them.
-pub(crate) const EVENT_COLUMNS: [&str; 65] = [
+pub(crate) const EVENT_COLUMNS: [&str; 66] = [
     "seq INTEGER PRIMARY KEY",
     "id TEXT NOT NULL",
     // Tells two events that were given one id apart, so that neither hides the other.
@@ -95,6 +95,8 @@ pub(crate) const EVENT_COLUMNS: [&str; 65] = [
     "attributes TEXT NOT NULL",
     "unmapped TEXT",
     "sanitized TEXT",
+    // What Watchkeeper records of its own administration: see `EventRow::is_own`.
+    "own INTEGER NOT NULL",
 ];
 
 /// Everything else. Contents and pieces are tied by a number that is local to the partition: a conversation names each
@@ -205,8 +207,10 @@ CREATE INDEX actions_args_session ON actions(session_id, args_hash);
 CREATE INDEX actions_args_trace ON actions(trace_id, args_hash);
 CREATE INDEX actions_exchange ON actions(exchange);
 
+-- Numbered in the order in which they were first heard of.
 CREATE TABLE sessions (
-  session_id TEXT PRIMARY KEY,
+  id INTEGER PRIMARY KEY,
+  session_id TEXT NOT NULL UNIQUE,
   first_ns INTEGER NOT NULL,
   last_ns INTEGER NOT NULL,
   login_ns INTEGER,
@@ -221,8 +225,16 @@ CREATE TABLE sessions (
   model_calls INTEGER NOT NULL,
   tokens INTEGER NOT NULL,
   score REAL,
-  tool_calls INTEGER NOT NULL
-) WITHOUT ROWID;
+  tool_calls INTEGER NOT NULL,
+  -- of its id: tells sessions of one time apart, and lets an index have them in the order of lists
+  tie INTEGER NOT NULL,
+  -- the worst of its detections in this partition
+  severity INTEGER,
+  -- 0: nothing but the server's own administration happened in it
+  others INTEGER NOT NULL
+);
+-- Parts of their ids: without it all of them would be read for one that few have. An id is in it as far as lists show it.
+CREATE VIRTUAL TABLE session_ids USING fts5(id, content='', columnsize=0, detail=none, tokenize='trigram');
 
 CREATE TABLE identities (
   agent_id TEXT NOT NULL,
@@ -355,8 +367,9 @@ CREATE TABLE entities (
 CREATE TABLE session_agents (session_id TEXT NOT NULL, agent TEXT NOT NULL, PRIMARY KEY (session_id, agent)) WITHOUT ROWID;
 ";
 
-/// What readers need and the writer does not. `sessions_last` and `sessions_user` have what lists of sessions filter by, so that those that
-/// do not pass cost no look into the table, which is sorted by names. A partition that is built aside gets it at its end: an index that is sorted once
+/// What readers need and the writer does not. The indexes of sessions have what lists of them filter by, so that those that
+/// do not pass cost no look into the table; `sessions_last` begins with whose they are, so that any number of the server's own is passed over
+/// at once. A partition that is built aside gets it at its end: an index that is sorted once
 /// costs a tenth of one into which millions of keys are put in no order. The index of words gathers those of a batch in memory
 /// (8 MiB; 1 MiB would cut a batch of 2,000 events into pieces that have to be merged again), and merges eight pieces at a time.
 const FOR_READERS: &str = "
@@ -371,10 +384,12 @@ CREATE INDEX IF NOT EXISTS events_model ON events(coalesce(response_model, reque
 CREATE INDEX IF NOT EXISTS events_error ON events(time_ns) WHERE status = 'error';
 CREATE INDEX IF NOT EXISTS events_risk ON events(time_ns) WHERE risks IS NOT NULL;
 CREATE INDEX IF NOT EXISTS events_call ON events(call_id) WHERE call_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS events_others ON events(time_ns, own) WHERE own = 0;
 CREATE INDEX IF NOT EXISTS events_kind ON events(kind, time_ns);
 CREATE INDEX IF NOT EXISTS actions_time ON actions(time);
-CREATE INDEX IF NOT EXISTS sessions_last ON sessions(last_ns, first_ns, user_id, application);
-CREATE INDEX IF NOT EXISTS sessions_user ON sessions(user_id, last_ns, first_ns, application) WHERE user_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS sessions_last ON sessions(others, last_ns, tie, first_ns, user_id, application, session_id);
+CREATE INDEX IF NOT EXISTS sessions_user ON sessions(user_id, last_ns, tie, severity, first_ns, others, application, session_id) WHERE user_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS sessions_found ON sessions(last_ns, tie, severity, first_ns, others, user_id, application, session_id) WHERE severity IS NOT NULL;
 INSERT INTO contents_fts(contents_fts, rank) VALUES ('hashsize', 8388608), ('automerge', 8);
 ";
 

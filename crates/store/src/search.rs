@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 
 use crate::attached::Reader;
 use crate::error::QueryError;
+use crate::list::{KindWord, PartWord, RoleWord};
 use crate::schema::{PARTS, ROLES};
 use crate::text::{iso, unpack};
 
@@ -46,14 +47,17 @@ pub struct Hit {
     /// When it began (ISO 8601).
     pub time: String,
     /// Its kind.
+    #[schema(value_type = KindWord)]
     pub kind: String,
     /// The session.
     pub session_id: Option<String>,
     /// The trace.
     pub trace_id: Option<String>,
-    /// Who said it: `system`, `user`, `assistant`, `tool`, `document`.
+    /// Who said it.
+    #[schema(value_type = RoleWord)]
     pub role: String,
-    /// What it is: `text`, `tool_call`, `tool_result` ...
+    /// What it is.
+    #[schema(value_type = PartWord)]
     pub part: String,
     /// The text around the first match.
     pub snippet: String,

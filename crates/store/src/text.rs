@@ -88,10 +88,9 @@ pub(crate) fn register(connection: &Connection) -> Result<()> {
         Ok(text.map(|text| shown(Cow::Owned(text.chars().skip(start).take(count).collect()))))
     })?;
     connection.create_aggregate_function(c"texts_of", 1, flags, Joined)?;
-    connection.create_scalar_function(c"tie_of", 1, flags, |context| {
-        let mut digest = crate::row::Fnv::default();
-        digest.field(context.get_raw(0).as_str().unwrap_or_default().as_bytes());
-        Ok(digest.finish() & i64::MAX)
+    connection.create_scalar_function(c"has_part", 2, flags, |context| {
+        let (name, part) = (context.get_raw(0).as_str().unwrap_or_default(), context.get_raw(1).as_str().unwrap_or_default());
+        Ok(has_part(cut::shown(name), part))
     })?;
     connection.create_scalar_function(c"iso_time", 1, flags, |context| Ok(context.get::<Option<i64>>(0)?.map(iso)))?;
     // SQLite's own mathematics are an option of its build.
@@ -100,6 +99,15 @@ pub(crate) fn register(connection: &Connection) -> Result<()> {
     crosswalk(connection, c"owasp_llm", flags, |id| id.crosswalk().owasp_llm.join(", "))?;
     crosswalk(connection, c"owasp_agentic", flags, |id| id.crosswalk().owasp_agentic.join(", "))?;
     crosswalk(connection, c"nist", flags, |id| id.crosswalk().nist.join(", "))
+}
+
+/// Whether a text has a part, which is in lower case: of the text only the letters of ASCII are taken for the same in both cases, as the
+/// index of parts has them.
+fn has_part(text: &str, part: &str) -> bool {
+    let (text, part) = (text.as_bytes(), part.as_bytes());
+    let Some((first, rest)) = part.split_first() else { return true };
+    let last = text.len().saturating_sub(rest.len());
+    (0..last).any(|at| text[at].to_ascii_lowercase() == *first && text[at + 1..at + part.len()].eq_ignore_ascii_case(rest))
 }
 
 /// A text as a view shows it: one that is too long ends with a marker, because a query could not hold a row of such.
@@ -191,6 +199,22 @@ mod tests {
             (i64::MAX, "2262-04-11T23:47:16.854775Z"),
         ] {
             assert_eq!(iso(ns), text);
+        }
+    }
+
+    #[test]
+    fn a_part_of_a_text_is_found_wherever_it_stands_and_in_any_case() {
+        for (text, part, is_found) in [
+            ("Chat-12AB", "chat", true),
+            ("Chat-12AB", "2ab", true),
+            ("Chat-12AB", "12abc", false),
+            ("aab", "ab", true),
+            ("", "a", false),
+            ("a", "", true),
+            ("größe-1", "öß", true),
+            ("GRÖSSE", "ö", false),
+        ] {
+            assert_eq!(has_part(text, part), is_found, "{text} {part}");
         }
     }
 

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use capture::egress::KeyRefused;
 use event::{Client, Event, Kind, Proof, attr};
 
+use super::readers;
 use super::sign_in::{self, Counts};
 use super::{Api, ApiError, Caller};
 use crate::access::{Access, Role};
@@ -305,8 +306,9 @@ async fn admit(caller: Option<Caller>, access: Access, needed: &str, mut request
         }
         Some(caller) => {
             let caller = caller.told_by(&request);
+            let asker = caller.asker.id();
             request.extensions_mut().insert(caller);
-            next.run(request).await
+            readers::asked_by(asker, next.run(request)).await
         }
     }
 }

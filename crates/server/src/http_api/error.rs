@@ -88,6 +88,11 @@ impl ApiError {
         Self { retry_after: Some(after), ..self }
     }
 
+    /// Whether it may be otherwise in a moment, by itself.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.status == StatusCode::TOO_MANY_REQUESTS
+    }
+
     pub(crate) fn unauthorized(message: impl Into<String>) -> Self {
         Self::new(StatusCode::UNAUTHORIZED, message.into())
     }

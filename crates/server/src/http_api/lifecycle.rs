@@ -169,7 +169,14 @@ async fn prune(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>
 async fn erase(State(api): State<Arc<Api>>, Extension(caller): Extension<Caller>, body: Body) -> Result<Response, ApiError> {
     let request: Erasure = body.json()?;
     let asker = caller.asker;
-    let erased = waiting(&api, move |node| node.erase(&asker, &request)).await?;
+    let kept = api.clone();
+    let erased = waiting(&api, move |node| {
+        let erased = node.erase(&asker, &request);
+        // However it ended, and whether or not anybody waits for it still.
+        kept.kept.forget();
+        erased
+    });
+    let erased = erased.await?;
     Ok(Json(erased?).into_response())
 }
 

@@ -104,10 +104,7 @@ impl Api {
 
     /// Room for one who reads the store, for as long as it is held: also for whoever opens a reader of their own.
     pub(super) async fn room_to_read(&self) -> Result<Room, ApiError> {
-        self.readers.room().await.ok_or_else(|| {
-            let message = "the store is being read by as many as it can be; ask again";
-            ApiError::too_many(message).with_retry_after(RETRY_AFTER)
-        })
+        self.readers.room().await.map_err(|full| ApiError::too_many(full.message()).with_retry_after(RETRY_AFTER))
     }
 
     /// Runs a query on a thread that may wait.

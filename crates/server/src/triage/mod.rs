@@ -4,6 +4,8 @@
 
 mod database;
 mod erasure;
+mod error;
+mod patch;
 mod people;
 mod searches;
 mod suppressions;
@@ -12,22 +14,21 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 
-use event::{Event, Kind, Timestamp, attr};
-use keys::{Keyring, KeysError};
+use event::Timestamp;
+use keys::Keyring;
 use rusqlite::{Connection, params};
 use sanitize::Sanitizer;
-use serde::{Deserialize, Serialize};
 use store::{DetectionRecord, Marked, Marks, State};
-use utoipa::ToSchema;
 
 use crate::data_dir::DataDir;
 
+use self::error::LOST;
+pub(crate) use self::error::{Lost, TriageError};
+pub(crate) use self::patch::{TriageChange, TriagePatch, Verdict};
+use self::patch::{at_most, needed};
 pub(crate) use self::people::KnownPerson;
 pub(crate) use self::searches::{NewSearch, SavedSearch, SearchView};
 pub(crate) use self::suppressions::{NewSuppression, Suppression};
-
-/// Longest note, in bytes.
-const NOTE_BYTES_MAX: usize = 8 * 1024;
 
 /// Longest name, in bytes: of an assignee, an owner, a search, a rule.
 const NAME_BYTES_MAX: usize = 256;
@@ -44,142 +45,6 @@ const MARKS_MAX: usize = 200_000;
 /// How many are let go of at once beyond that, so that not each change costs a look at all of them.
 const MARKS_LET_GO: usize = 1_000;
 
-/// Why a detection is closed. The names are OCSF's (`verdict_id` of a finding).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum Verdict {
-    /// It was what the rule says.
-    TruePositive,
-    /// It was not.
-    FalsePositive,
-    /// It was, and it is allowed.
-    Benign,
-    /// Somebody tried it out.
-    Test,
-    /// Another detection tells of the same.
-    Duplicate,
-    /// Nothing more can be said.
-    InsufficientData,
-    /// Something else; the note says what.
-    Other,
-}
-
-/// What changes of a detection. What is not named stays.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct TriagePatch {
-    /// The state.
-    #[serde(default)]
-    pub(crate) state: Option<State>,
-    /// Who looks at it; empty: nobody.
-    #[serde(default)]
-    pub(crate) assignee: Option<String>,
-    /// Why it is closed; needed for that.
-    #[serde(default)]
-    pub(crate) reason: Option<Verdict>,
-    /// What is to be said; sanitised as everything is.
-    #[serde(default)]
-    pub(crate) note: Option<String>,
-}
-
-/// What somebody did with a detection.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub(crate) struct TriageChange {
-    /// When (RFC 3339).
-    pub(crate) time: String,
-    /// Who: the key's id.
-    pub(crate) by: String,
-    /// The key's name.
-    pub(crate) by_name: Option<String>,
-    /// The state since then, where that was said.
-    pub(crate) state: Option<State>,
-    /// Who looks at it since then, where that was said; empty: nobody.
-    pub(crate) assignee: Option<String>,
-    /// Why it was closed.
-    pub(crate) reason: Option<Verdict>,
-    /// What was said.
-    pub(crate) note: Option<String>,
-}
-
-/// Why nothing is decided.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum TriageError {
-    /// What is asked for is not possible.
-    #[error("{0}")]
-    Refused(String),
-    /// There is nothing of that id.
-    #[error("no {what} has the id {id:?}")]
-    Unknown {
-        /// What it would be.
-        what: &'static str,
-        /// The id.
-        id: String,
-    },
-    /// There are too many.
-    #[error("there are {max} {what} already; {remedy}")]
-    TooMany {
-        /// Of what.
-        what: &'static str,
-        /// The limit.
-        max: usize,
-        /// What helps.
-        remedy: &'static str,
-    },
-    /// The database cannot be read or written.
-    #[error("state/triage.db: {0}")]
-    Database(#[from] rusqlite::Error),
-    /// It was written by another version.
-    #[error("state/triage.db has schema {found}, this program knows {known}; use the version of the program that wrote it")]
-    Schema {
-        /// Its version.
-        found: i64,
-        /// That of this program.
-        known: i64,
-    },
-    /// Its key cannot be had.
-    #[error("the key of state/triage.db: {0}")]
-    Keys(#[from] KeysError),
-    /// What it holds is not what this program wrote.
-    #[error("state/triage.db: {0}")]
-    Form(#[from] serde_json::Error),
-    /// The system gives no random numbers.
-    #[error("random generator: {0}")]
-    Random(std::io::Error),
-    /// The database could not be opened when the server started.
-    #[error("nothing that people decide can be kept: {0}; mend that and start the server again")]
-    Unusable(String),
-    /// A file that was set aside cannot be removed.
-    #[error("state/: what was set aside of triage.db cannot be removed: {0}")]
-    SetAside(std::io::Error),
-}
-
-impl Lost {
-    /// What the record says of it.
-    pub(crate) fn event(&self) -> Event<String> {
-        let mut event = crate::node::internal(Kind::Admin, "triage.lost");
-        event.set(attr::EVENT_ACTION, "start");
-        event.set(attr::EVENT_OUTCOME, "failure");
-        event.set(attr::ADMIN_OBJECT, self.to_string().as_str());
-        event
-    }
-}
-
-impl std::fmt::Display for Lost {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { why, lies } = self;
-        match lies {
-            Some(lies) => {
-                let name = lies.file_name().unwrap_or_default().display();
-                write!(f, "{LOST} ({why}); the file is state/{name} now, and the server began without any")
-            }
-            None => write!(f, "{LOST} ({why}), and nothing can be decided before the server is started without this error"),
-        }
-    }
-}
-
-/// What a log line says of a database that is not there.
-const LOST: &str = "what people decided of detections, their suppressions and searches cannot be read";
-
 /// What people have decided.
 pub(crate) struct Triage {
     database: Mutex<Connection>,
@@ -189,15 +54,6 @@ pub(crate) struct Triage {
     unusable: Option<String>,
     /// What the start found, where that is not what the last run left.
     lost: Option<Lost>,
-}
-
-/// That what people decided is not there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Lost {
-    /// Why it cannot be read.
-    pub(crate) why: String,
-    /// Where it lies now, if it was moved out of the way.
-    pub(crate) lies: Option<PathBuf>,
 }
 
 /// What lists need of it, in memory: lists look at thousands of detections.
@@ -395,30 +251,6 @@ impl Standing {
     }
 }
 
-impl TriagePatch {
-    /// Looks whether it is possible.
-    fn check(&self) -> Result<(), TriageError> {
-        let Self { state, assignee, reason, note } = self;
-        let refuse = |message: &str| Err(TriageError::Refused(message.to_owned()));
-        if state.is_none() && assignee.is_none() && note.is_none() {
-            return refuse("nothing changes: name a state, an assignee or a note");
-        }
-        if *state == Some(State::Closed) && reason.is_none() {
-            return refuse(
-                "reason: closing needs one of true_positive, false_positive, benign, test, duplicate, insufficient_data, other",
-            );
-        }
-        if *state != Some(State::Closed) && reason.is_some() {
-            return refuse("reason: it goes with the state closed alone");
-        }
-        if *reason == Some(Verdict::Other) && note.as_ref().is_none_or(|note| note.trim().is_empty()) {
-            return refuse("note: the reason `other` needs one");
-        }
-        at_most("assignee", assignee.as_deref().unwrap_or_default(), NAME_BYTES_MAX)?;
-        at_most("note", note.as_deref().unwrap_or_default(), NOTE_BYTES_MAX)
-    }
-}
-
 impl Marks for Triage {
     fn of(&self, detection_id: &str) -> Marked {
         self.standing().marks.get(detection_id).cloned().unwrap_or_default()
@@ -429,22 +261,6 @@ impl Marks for Triage {
         let of_rule = standing.suppressions.get(detection.rule.as_deref()?)?;
         of_rule.iter().find(|suppression| suppression.covers(detection)).map(|suppression| suppression.id.clone())
     }
-}
-
-/// Refuses a text that is too long.
-fn at_most(what: &str, text: &str, bytes_max: usize) -> Result<(), TriageError> {
-    if text.len() <= bytes_max {
-        return Ok(());
-    }
-    Err(TriageError::Refused(format!("{what}: {} bytes, at most {bytes_max} can be", text.len())))
-}
-
-/// Refuses a text that is empty or too long.
-fn needed(what: &str, text: &str, bytes_max: usize) -> Result<(), TriageError> {
-    if text.trim().is_empty() {
-        return Err(TriageError::Refused(format!("{what}: it must not be empty")));
-    }
-    at_most(what, text, bytes_max)
 }
 
 fn read_marks(database: &Connection) -> Result<HashMap<String, Marked>, TriageError> {
@@ -611,25 +427,5 @@ mod tests {
             let bytes = std::fs::read(file.unwrap().path()).unwrap();
             assert!(!bytes.windows(note.len()).any(|window| window == note.as_bytes()));
         }
-    }
-
-    #[test]
-    fn what_is_not_possible_is_refused_with_the_field() {
-        let patch = |json: &str| serde_json::from_str::<TriagePatch>(json).unwrap();
-        for (json, field) in [
-            ("{}", "nothing changes"),
-            (r#"{"state":"closed"}"#, "reason"),
-            (r#"{"state":"open","reason":"benign"}"#, "reason"),
-            (r#"{"state":"closed","reason":"other","note":" "}"#, "note"),
-        ] {
-            let error = patch(json).check().unwrap_err().to_string();
-            assert!(error.starts_with(field), "{json}: {error}");
-        }
-        let long = TriagePatch { note: Some("x".repeat(NOTE_BYTES_MAX + 1)), ..TriagePatch::default() };
-        assert!(long.check().unwrap_err().to_string().starts_with("note"));
-        for json in [r#"{"state":"open"}"#, r#"{"assignee":""}"#, r#"{"note":"x"}"#, r#"{"state":"closed","reason":"test"}"#] {
-            patch(json).check().unwrap();
-        }
-        assert!(serde_json::from_str::<TriagePatch>(r#"{"stat":"open"}"#).is_err());
     }
 }

@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 
 use super::cursor::Cursor;
 use super::merge::{Arm, Looked, each, merge};
+use super::shorten::{Room, Shorten as _, is_shown_as};
 use super::{Grade, PAGE_ROWS_MAX, Page, Severity};
 use crate::attached::{Attached, Reader};
 use crate::error::QueryError;
@@ -243,7 +244,7 @@ impl DetectionRow {
 }
 
 impl Reader {
-    /// Detections, those that were recorded last first.
+    /// Detections, those that were recorded last first, with names cut as lists show them.
     ///
     /// # Errors
     /// A cursor or a severity that is none, and what the store says.
@@ -257,7 +258,9 @@ impl Reader {
         let asked = filter.asked(Cursor::parse(cursor)?)?;
         self.with(|attached| {
             let arms = attached.schemas.iter().map(|schema| asked.arm(schema));
-            merge(&attached.connection, arms, limit.clamp(1, PAGE_ROWS_MAX), &mut |row| look(row, filter, marks))
+            let mut room = Room::new();
+            let look = &mut |row: &Row<'_>| look(row, filter, marks);
+            merge(&attached.connection, arms, limit.clamp(1, PAGE_ROWS_MAX), look, &mut |row| room.take(row))
         })
     }
 
@@ -338,7 +341,7 @@ impl Reader {
                 &mut |(model, detection)| {
                     let of = found.entry(model).or_default();
                     if of.len() < limit {
-                        of.push(DetectionRow::of(detection, marks));
+                        of.push(DetectionRow::of(detection, marks).shortened());
                         room -= 1;
                     }
                     room > 0
@@ -468,7 +471,8 @@ fn look(row: &Row<'_>, filter: &DetectionFilter, marks: &dyn Marks) -> rusqlite:
     if !filter.is_of(&detection) {
         return Ok((place, Looked::Passed));
     }
-    let found = DetectionRow::of(detection, marks);
+    // Suppressions go by whole names.
+    let found = DetectionRow::of(detection, marks).shortened();
     Ok((place, if filter.is_marked(&found) { Looked::Taken(found) } else { Looked::Passed }))
 }
 
@@ -565,7 +569,7 @@ impl DetectionFilter {
                 || found.is_some_and(|found| found.strip_prefix(technique.as_str()).is_some_and(|rest| rest.starts_with('.')))
         };
         self.technique.as_ref().is_none_or(of_technique)
-            && self.correlation.as_ref().is_none_or(|correlation| *correlation == detection.correlation)
+            && self.correlation.as_ref().is_none_or(|correlation| is_shown_as(correlation, &detection.correlation))
             && self.q.as_ref().is_none_or(|q| detection.has(&q.to_lowercase()))
     }
 

@@ -15,6 +15,7 @@ use super::detections::{ALERT_BUDGET, RISK_THRESHOLD, severity};
 use super::insights::insights;
 use super::merge::Clock;
 use super::risk::{Added, Hit, Names, risk, techniques};
+use super::shorten::Shorten;
 use crate::attached::{Attached, Reader};
 use crate::error::QueryError;
 use crate::text::iso;
@@ -172,7 +173,8 @@ impl Entities {
             kind.is_none_or(|kind| row.kind == kind) && lower.as_ref().is_none_or(|q| row.name.to_lowercase().contains(q))
         };
         let limit = limit.clamp(1, PAGE_ROWS_MAX);
-        let mut rows: Vec<EntityRow> = self.rows.iter().filter(is_asked).skip(from).take(limit + 1).cloned().collect();
+        let mut rows: Vec<EntityRow> =
+            self.rows.iter().filter(is_asked).skip(from).take(limit + 1).cloned().map(Shorten::shortened).collect();
         let next = (rows.len() > limit).then(|| format!("o{}", from + limit));
         rows.truncate(limit);
         Ok(EntityPage { rows, next, truncated: !self.is_whole })

@@ -1,13 +1,15 @@
 //! Which events a list has, and along which index each partition gives them.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, params_from_iter};
 
 use super::cursor::Cursor;
 use super::events::EventRow;
-use super::merge::Arm;
+use super::merge::{Arm, Clock};
+use super::shorten::is_shown_as;
 use crate::error::QueryError;
 use crate::text::iso;
 
@@ -40,6 +42,8 @@ pub struct EventFilter {
     pub risk: Option<String>,
     /// With a score of inspection of at least that.
     pub score: Option<f64>,
+    /// But for those that Watchkeeper records of its own administration.
+    pub without_own: bool,
 }
 
 /// The index along which events go where nothing narrows them. It is on the time as text: texts of one length sort as the times do.
@@ -47,6 +51,9 @@ const BY_TIME: &str = "events_time";
 
 /// Rows of an index that are counted to see which condition narrows most.
 const PROBED_ROWS_MAX: usize = 2_000;
+
+/// How long is counted at the most, in one partition.
+const PROBE_MAX: Duration = Duration::from_millis(20);
 
 /// A condition that has an index of its own, which goes on by time.
 struct Indexed<'f> {
@@ -127,6 +134,7 @@ impl EventFilter {
             ("{e}.risks IS NOT NULL AND ? IS NOT NULL", self.risk.as_deref(), "events_risk"),
             ("coalesce({e}.response_model, {e}.request_model) = ?", self.model.as_deref(), "events_model"),
             ("{e}.application = ?", self.application.as_deref(), "events_application"),
+            ("{e}.own = 0 AND ? IS NOT NULL", self.without_own.then_some(""), "events_others"),
             ("{e}.kind = ?", self.kind.as_deref(), "events_kind"),
         ];
         let asked =
@@ -145,15 +153,28 @@ impl EventFilter {
         if indexed.len() < 2 {
             return Ok(indexed.first().map(|_| 0));
         }
+        let mut clock = Clock::start(PROBE_MAX);
         let mut best = None;
-        for (place, along) in indexed.iter().enumerate() {
+        'all: for (place, along) in indexed.iter().enumerate() {
             let mut bound = Bound::default();
             let bounds = self.bounds(Some(along), from, &mut bound);
-            let sql = format!(
-                "SELECT count(*) FROM (SELECT 1 FROM {schema}.events e INDEXED BY {} WHERE {bounds} LIMIT {PROBED_ROWS_MAX})",
-                along.index
-            );
-            let rows: i64 = connection.prepare_cached(&sql)?.query_row(params_from_iter(&bound.0), |row| row.get(0))?;
+            let sql =
+                format!("SELECT 1 FROM {schema}.events e INDEXED BY {} WHERE {bounds} LIMIT {PROBED_ROWS_MAX}", along.index);
+            let mut statement = connection.prepare_cached(&sql)?;
+            let mut found = statement.query(params_from_iter(&bound.0))?;
+            let mut rows = 0;
+            while found.next()?.is_some() {
+                rows += 1;
+                if clock.is_over() {
+                    // On a slow disk each row may be a page. What was counted till then decides; those that were not come after it.
+                    best.get_or_insert((rows, place));
+                    break 'all;
+                }
+                // It will not be the narrowest any more.
+                if best.is_some_and(|(fewest, _)| rows >= fewest) {
+                    break;
+                }
+            }
             if best.is_none_or(|(fewest, _)| rows < fewest) {
                 best = Some((rows, place));
             }
@@ -179,10 +200,12 @@ impl EventFilter {
         bounds
     }
 
-    /// Whether a row passes, for whoever has rows already.
+    /// Whether a row passes, for whoever has rows already: names are compared as far as lists show them.
     #[must_use]
     pub fn passes(&self, row: &EventRow) -> bool {
-        let is = |wanted: &Option<String>, found: Option<&str>| wanted.as_deref().is_none_or(|wanted| found == Some(wanted));
+        let is = |wanted: &Option<String>, found: Option<&str>| {
+            wanted.as_deref().is_none_or(|wanted| found.is_some_and(|found| is_shown_as(wanted, found)))
+        };
         is(&self.kind, Some(&row.kind))
             && is(&self.user, row.user_id.as_deref())
             && is(&self.agent, row.agent.as_deref())
@@ -194,6 +217,7 @@ impl EventFilter {
             && is(&self.status, Some(&row.status))
             && self.risk.as_ref().is_none_or(|risk| row.risks.contains(risk))
             && self.score.is_none_or(|score| row.score.is_some_and(|found| found >= score))
+            && !(self.without_own && row.own)
     }
 }
 
@@ -214,8 +238,8 @@ mod tests {
         let mut insert = connection
             .prepare(
                 "INSERT INTO events (seq, id, variant, kind, phase, name, time, time_ns, observed_ns, source_path, dialect, status,
-                   has_prompt, attributes, tool_name, request_model, user_id)
-                 VALUES (?1, ?1, 0, ?2, '', '', '', ?1, ?1, '', '', ?3, 0, '{}', 'shell', 'm', ?4)",
+                   has_prompt, attributes, tool_name, request_model, user_id, own)
+                 VALUES (?1, ?1, 0, ?2, '', '', '', ?1, ?1, '', '', ?3, 0, '{}', 'shell', 'm', ?4, ?1 % 500 <> 3)",
             )
             .unwrap();
         for seq in 0..5_000_i64 {
@@ -231,6 +255,9 @@ mod tests {
             (EventFilter { status: text("error"), ..all.clone() }, "events_error", 5),
             (EventFilter { user: text("user-7"), model: text("m"), ..all.clone() }, "events_user", 500),
             (EventFilter { kind: text("retrieval"), ..all.clone() }, "events_kind", 0),
+            (EventFilter { without_own: true, ..EventFilter::default() }, "events_others", 10),
+            (EventFilter { without_own: true, ..all.clone() }, "events_others", 10),
+            (EventFilter { without_own: true, status: text("error"), ..all.clone() }, "events_error", 0),
             (EventFilter { kind: text("tool_call"), model: text("m"), ..all.clone() }, "events_tool", 2_500),
             (
                 EventFilter { since_ns: Some(4_000), until_ns: Some(4_100), user: text("user-7"), ..all.clone() },

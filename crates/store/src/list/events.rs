@@ -7,9 +7,10 @@ use utoipa::ToSchema;
 
 use super::cursor::Cursor;
 use super::event_filter::EventFilter;
-use super::merge::{Arm, Looked, merge};
+use super::merge::{Arm, Look, Looked, merge};
+use super::shorten::{Room, Shorten as _};
 use super::shown::shown;
-use super::{PAGE_ROWS_MAX, Page};
+use super::{DirectionWord, KindWord, PAGE_ROWS_MAX, Page, PartWord, PhaseWord, RoleWord, Severity, StatusWord, VerdictWord};
 use crate::attached::Reader;
 use crate::error::QueryError;
 use crate::schema::{PARTS, ROLES};
@@ -26,9 +27,11 @@ pub struct EventRow {
     pub time: String,
     /// When Watchkeeper received it, by its own clock (RFC 3339).
     pub observed: String,
-    /// Its kind: `model_call`, `tool_call`, `detection` ...
+    /// Its kind.
+    #[schema(value_type = KindWord)]
     pub kind: String,
-    /// `complete`, `request` or `response`.
+    /// Which part of the operation it tells of.
+    #[schema(value_type = PhaseWord)]
     pub phase: String,
     /// Name of the operation.
     pub name: String,
@@ -46,7 +49,8 @@ pub struct EventRow {
     pub model: Option<String>,
     /// The tool.
     pub tool: Option<String>,
-    /// `unset`, `ok` or `error`.
+    /// How it went.
+    #[schema(value_type = StatusWord)]
     pub status: String,
     /// Why it failed.
     pub error: Option<String>,
@@ -54,7 +58,8 @@ pub struct EventRow {
     pub duration_ms: Option<f64>,
     /// Highest score of inspection, 0 to 1; none where nothing was inspected.
     pub score: Option<f64>,
-    /// What inspection advises: `allow`, `warn` or `deny`.
+    /// What inspection advises.
+    #[schema(value_type = Option<VerdictWord>)]
     pub verdict: Option<String>,
     /// Every risk category that was found.
     pub risks: Vec<String>,
@@ -65,7 +70,11 @@ pub struct EventRow {
     /// Of a detection: its rule's title.
     pub title: Option<String>,
     /// Of a detection: how bad it is.
+    #[schema(value_type = Option<Severity>)]
     pub severity: Option<String>,
+    /// Whether Watchkeeper records it of its own administration: that it was started, administered, signed in to, or read. Nobody who sends
+    /// events can say so.
+    pub own: bool,
 }
 
 /// A finding of inspection: what matched, and where.
@@ -94,11 +103,14 @@ pub struct EventFinding {
 pub struct EventPiece {
     /// Its place in the event, from 0.
     pub ord: i64,
-    /// `input` or `output`.
+    /// Which way it went.
+    #[schema(value_type = DirectionWord)]
     pub direction: String,
-    /// Who says it: `system`, `user`, `assistant`, `tool` or `document`.
+    /// Who says it.
+    #[schema(value_type = RoleWord)]
     pub role: String,
-    /// What it is: `text`, `tool_call`, `tool_result` ...
+    /// What it is.
+    #[schema(value_type = PartWord)]
     pub part: String,
     /// Whether an earlier call brought it already.
     pub history: bool,
@@ -156,12 +168,15 @@ pub struct EventDetail {
     pub findings: Vec<EventFinding>,
 }
 
+/// Most bytes of events that are given at once to whoever watches them come in.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
 /// The columns of a row.
 pub(super) const COLUMNS: &str = "e.seq, e.id, e.time_ns, e.observed_ns, e.kind, e.phase, e.name, e.session_id, e.trace_id, e.user_id, \
     e.application, e.agent, coalesce(e.response_model, e.request_model), e.tool_name, e.status, e.error_type, e.duration_ns, e.score, \
     e.verdict, e.risks, e.input_tokens, e.output_tokens, \
     CASE e.kind WHEN 'detection' THEN e.attributes ->> '$.\"watchkeeper.detection.title\"' END, \
-    CASE e.kind WHEN 'detection' THEN e.attributes ->> '$.\"watchkeeper.detection.severity\"' END";
+    CASE e.kind WHEN 'detection' THEN e.attributes ->> '$.\"watchkeeper.detection.severity\"' END, e.own";
 
 impl Reader {
     /// Events, newest first by the source's clock.
@@ -176,37 +191,45 @@ impl Reader {
             let connection = &attached.connection;
             let arms = attached.schemas.iter().zip(0_u32..).map(|(schema, place)| filter.arm(connection, schema, place, from));
             let arms: Vec<Arm> = arms.collect::<Result<_, _>>()?;
-            let page = merge(connection, arms.into_iter(), limit.clamp(1, PAGE_ROWS_MAX), &mut |row| {
+            let look: &mut Look<'_, (u32, Cursor)> = &mut |row| {
                 let cursor = Cursor { time_ns: row.get(0)?, seq: row.get(1)? };
-                Ok((cursor, if row.get(2)? { Looked::Taken((row.get::<_, u32>(3)?, cursor.seq)) } else { Looked::Passed }))
-            })?;
+                Ok((cursor, if row.get(2)? { Looked::Taken((row.get::<_, u32>(3)?, cursor)) } else { Looked::Passed }))
+            };
+            let page = merge(connection, arms.into_iter(), limit.clamp(1, PAGE_ROWS_MAX), look, &mut |_| true)?;
             // Columns are read of those that pass alone: rows are wide, and hardly any may pass.
-            let mut rows = Vec::with_capacity(page.rows.len());
-            for (place, seq) in page.rows {
+            let (mut rows, mut room) = (Vec::with_capacity(page.rows.len()), Room::new());
+            let mut passed = page.rows.into_iter().peekable();
+            while let Some((place, cursor)) = passed.next() {
                 let Some(schema) = attached.schemas.get(place as usize) else { continue };
                 let sql = format!("SELECT {COLUMNS} FROM {schema}.events e WHERE e.seq = ?1");
-                rows.push(connection.prepare_cached(&sql)?.query_row([seq], read)?);
+                let mut row = connection.prepare_cached(&sql)?.query_row([cursor.seq], read)?.shortened();
+                let is_room = room.take(&mut row);
+                rows.push(row);
+                if !is_room && passed.peek().is_some() {
+                    return Ok(Page { rows, next: Some(cursor.to_string()) });
+                }
             }
             Ok(Page { rows, next: page.next })
         })
     }
 
-    /// Events in the order of the journal, from a place on and before `end`, for whoever watches them come in. `end` is how far whoever
+    /// Events in the order of the journal, from a place on and before `end`, for whoever watches them come in: `limit` of them, or
+    /// fewer where they are long, and whether these are all that there are. `end` is how far whoever
     /// asks knows the store to be: what was written since then is for the next time.
     ///
     /// # Errors
     /// What the store says.
-    pub fn events_from(&self, from: u64, end: u64, limit: usize) -> Result<Vec<EventRow>, QueryError> {
+    pub fn events_from(&self, from: u64, end: u64, limit: usize) -> Result<(Vec<EventRow>, bool), QueryError> {
         let (from, end) = (crate::row::integer(from), crate::row::integer(end));
         let rows_max = crate::row::integer(limit as u64);
         self.with(|attached| {
-            let mut found = Vec::new();
+            let mut found: Vec<EventRow> = Vec::new();
             // Days are by the sources' clocks: records of several days lie between each other in the journal.
             for schema in attached.schemas.iter().rev() {
                 let sql =
                     format!("SELECT {COLUMNS} FROM {schema}.events e WHERE e.seq >= ?1 AND e.seq < ?2 ORDER BY e.seq LIMIT ?3");
                 let mut statement = attached.connection.prepare_cached(&sql)?;
-                let rows = statement.query_map((from, end, rows_max), read)?;
+                let rows = statement.query_map((from, end, rows_max), |row| Ok(read(row)?.shortened()))?;
                 found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
                 // Never more than a page of two days is held.
                 if found.len() > limit {
@@ -215,7 +238,17 @@ impl Reader {
                 }
             }
             found.sort_unstable_by_key(|row| row.seq);
-            Ok(found)
+            let mut bytes = 0;
+            // One at least, or nobody would come further.
+            let over = found.iter_mut().position(|row| {
+                bytes += row.weight();
+                bytes > BATCH_BYTES_MAX
+            });
+            let is_whole = over.is_none() && found.len() < limit;
+            if let Some(over) = over {
+                found.truncate(over.max(1));
+            }
+            Ok((found, is_whole))
         })
     }
 
@@ -264,7 +297,8 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<EventRow> {
         input_tokens: row.get(20)?,
         output_tokens: row.get(21)?,
         title: row.get(22)?,
-        severity: row.get(23)?,
+        severity: row.get::<_, Option<String>>(23)?.filter(|severity| Severity::known(severity)),
+        own: row.get(24)?,
     })
 }
 
@@ -278,7 +312,7 @@ fn detail(connection: &Connection, schema: &str, id: &str) -> Result<Option<Even
     let mut rows = statement.query([id])?;
     let Some(found) = rows.next()? else { return Ok(None) };
     let row = read(found)?;
-    let at = |place: usize| 24 + place;
+    let at = |place: usize| 25 + place;
     let json = |place: usize| -> rusqlite::Result<Option<serde_json::Value>> {
         Ok(found.get::<_, Option<String>>(at(place))?.and_then(|text| serde_json::from_str(&text).ok()))
     };

@@ -55,17 +55,19 @@ pub(super) enum Looked<T> {
 /// Says where a row stands, and whether it belongs to the page.
 pub(super) type Look<'l, T> = dyn FnMut(&Row<'_>) -> rusqlite::Result<(Cursor, Looked<T>)> + 'l;
 
-/// A page of the rows of all arms.
+/// A page of the rows of all arms, as long as `has_room` says that there is room behind a row.
 pub(super) fn merge<T>(
     connection: &Connection,
     arms: impl Iterator<Item = Arm>,
     limit: usize,
     look: &mut Look<'_, T>,
+    has_room: &mut dyn FnMut(&mut T) -> bool,
 ) -> Result<Page<T>, QueryError> {
     let mut found = Vec::new();
-    let next = each(connection, arms, LOOK_MAX, look, &mut |row| {
+    let next = each(connection, arms, LOOK_MAX, look, &mut |mut row| {
+        let is_room = has_room(&mut row);
         found.push(row);
-        found.len() < limit
+        is_room && found.len() < limit
     })?;
     Ok(Page { rows: found, next: next.map(|cursor| cursor.to_string()) })
 }

@@ -15,6 +15,7 @@ mod models;
 mod overview;
 mod risk;
 mod sessions;
+mod shorten;
 mod shown;
 mod usage;
 mod words;
@@ -32,10 +33,12 @@ pub use measures::without_values;
 pub use models::{ModelEvaluation, ModelPoint, ModelRow};
 pub use overview::{Bucket, Buckets, Totals};
 pub use sessions::{SessionFilter, SessionRow};
+pub use shorten::{PAGE_BYTES_MAX, Shorten};
 pub(crate) use shown::shown;
 pub use usage::{Usage, UsageBy, UsagePoint, UsageRow};
 pub use words::{
-    ActionWord, DirectionWord, EdgeWord, Grade, KindWord, PhaseWord, Severity, StatusWord, TraceIdWord, VerdictWord,
+    ActionWord, ChangeWord, DirectionWord, EdgeWord, Grade, JudgementWord, KindWord, OutcomeWord, PartWord, PhaseWord, RoleWord,
+    Severity, StatusWord, TraceIdWord, VerdictWord,
 };
 
 /// Most rows of a page.

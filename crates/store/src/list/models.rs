@@ -12,6 +12,7 @@ use super::cursor::Cursor;
 use super::merge::{Arm, Looked, each};
 use super::overview::Buckets;
 use super::usage::UsageBy;
+use super::words::{ChangeWord, JudgementWord, OutcomeWord};
 use crate::attached::{Attached, Reader};
 use crate::error::QueryError;
 use crate::rollups::step_ms;
@@ -62,11 +63,14 @@ pub struct ModelEvaluation {
     pub score: Option<f64>,
     /// That of the baseline.
     pub score_before: Option<f64>,
-    /// `not_compared`, `no_change`, `changed` or `failed`.
+    /// What became of it.
+    #[schema(value_type = Option<OutcomeWord>)]
     pub outcome: Option<String>,
-    /// `no_change`, `drift`, `tampering_or_swap`.
+    /// What that says of the model.
+    #[schema(value_type = Vec<JudgementWord>)]
     pub verdict: Vec<String>,
-    /// What changed: `score`, `model_name`, `system_fingerprint`, `input_tokens`, `answers`.
+    /// What changed.
+    #[schema(value_type = Vec<ChangeWord>)]
     pub changes: Vec<String>,
     /// Probability of such a change of the score where there is none.
     pub p: Option<f64>,
@@ -336,8 +340,10 @@ impl Evaluations {
 }
 
 fn evaluation(row: &Row<'_>) -> rusqlite::Result<ModelEvaluation> {
-    let list = |column: usize| -> rusqlite::Result<Vec<String>> {
-        Ok(row.get::<_, Option<String>>(column)?.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+    // Whoever sends evaluations of their own may say anything.
+    let list = |column: usize, is_known: fn(&str) -> bool| -> rusqlite::Result<Vec<String>> {
+        let words = row.get::<_, Option<String>>(column)?.and_then(|text| serde_json::from_str::<Vec<String>>(&text).ok());
+        Ok(words.into_iter().flatten().filter(|word| is_known(word)).collect())
     };
     Ok(ModelEvaluation {
         event_id: row.get(3)?,
@@ -346,9 +352,9 @@ fn evaluation(row: &Row<'_>) -> rusqlite::Result<ModelEvaluation> {
         evaluation_set: row.get(6)?,
         score: row.get(7)?,
         score_before: row.get(8)?,
-        outcome: row.get(9)?,
-        verdict: list(10)?,
-        changes: list(11)?,
+        outcome: row.get::<_, Option<String>>(9)?.filter(|outcome| OutcomeWord::known(outcome)),
+        verdict: list(10, JudgementWord::known)?,
+        changes: list(11, ChangeWord::known)?,
         p: row.get(12)?,
         items: row.get(13)?,
         failed: row.get(14)?,

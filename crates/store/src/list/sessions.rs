@@ -10,7 +10,8 @@ use utoipa::ToSchema;
 use super::cursor::Cursor;
 use super::detections::{asked_severity, severity};
 use super::merge::{Arm, Looked, each};
-use super::{PAGE_ROWS_MAX, Page};
+use super::shorten::{Room, Shorten as _};
+use super::{Grade, PAGE_ROWS_MAX, Page, Severity};
 use crate::attached::{Attached, Reader};
 use crate::error::QueryError;
 use crate::text::iso;
@@ -43,9 +44,13 @@ pub struct SessionRow {
     /// Detections.
     pub detections: i64,
     /// The worst of them.
+    #[schema(value_type = Option<Severity>)]
     pub severity: Option<String>,
-    /// How far an injection got: `seen`, `acted_on` or `reached`.
+    /// How far an injection got.
+    #[schema(value_type = Option<Grade>)]
     pub grade: Option<String>,
+    /// Whether nothing but the server's own administration happened in it: somebody signed in to the console, say.
+    pub own: bool,
 }
 
 /// Which sessions a list has.
@@ -63,8 +68,10 @@ pub struct SessionFilter {
     pub agent: Option<String>,
     /// With a detection at least so bad.
     pub severity: Option<String>,
-    /// Whose id has this in it.
+    /// Whose id has this in its first 256 characters.
     pub q: Option<String>,
+    /// But for those in which nothing but the server's own administration happened.
+    pub without_own: bool,
 }
 
 /// Agents of a session that are told.
@@ -72,6 +79,15 @@ const AGENTS_MAX: usize = 16;
 
 /// How long sessions are looked at for one page.
 const LOOK_MAX: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// Sessions of a partition that are looked up one by one for a part of their ids; where more may have it, a page is full soon.
+const LOOKED_UP_MAX: usize = 2_000;
+
+/// Characters of a part that the index of parts has.
+const PART_CHARS: usize = 3;
+
+/// Parts of a part that are looked up: more narrow it no further.
+const PARTS_MAX: usize = 16;
 
 impl Reader {
     /// Sessions, those that were heard of last first, by the source's clock.
@@ -83,7 +99,10 @@ impl Reader {
         let worst = filter.severity.as_deref().map(asked_severity).transpose()?;
         self.with(|attached| {
             let asked = filter.asked(worst, from);
-            let arms = attached.schemas.iter().map(|schema| asked.arm(schema)).collect::<Vec<_>>();
+            let mut arms = Vec::with_capacity(attached.schemas.len());
+            for schema in &attached.schemas {
+                asked.arms(&attached.connection, schema, &mut arms)?;
+            }
             let mut told = HashSet::new();
             let mut ids = Vec::new();
             let limit = limit.clamp(1, PAGE_ROWS_MAX);
@@ -93,24 +112,29 @@ impl Reader {
                 arms.into_iter(),
                 LOOK_MAX,
                 &mut |row| {
-                    let (last_ns, tie, id): (i64, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-                    let taken = if row.get(3)? { Looked::Taken((last_ns, id)) } else { Looked::Passed };
-                    Ok((Cursor { time_ns: last_ns, seq: tie }, taken))
+                    let place = Cursor { time_ns: row.get(0)?, seq: row.get(1)? };
+                    Ok((place, if row.get(2)? { Looked::Taken((place, row.get::<_, String>(3)?)) } else { Looked::Passed }))
                 },
-                &mut |(last_ns, id)| {
+                &mut |(place, id)| {
                     if told.insert(id.clone()) {
-                        ids.push((last_ns, id));
+                        ids.push((place, id));
                     }
                     ids.len() < limit
                 },
             )?;
-            let mut rows = Vec::with_capacity(ids.len());
-            for (last_ns, id) in ids {
+            let (mut rows, mut room) = (Vec::with_capacity(ids.len()), Room::new());
+            let mut ids = ids.into_iter().peekable();
+            while let Some((place, id)) = ids.next() {
                 // Where a newer row of it passes, too, it was told on an earlier page.
-                if cursor.is_some() && asked.passes_later(attached, &id, last_ns)? {
+                if cursor.is_some() && asked.passes_later(attached, &id, place.time_ns)? {
                     continue;
                 }
-                rows.push(whole(attached, &id)?);
+                let mut row = whole(attached, &id)?.shortened();
+                let is_room = room.take(&mut row);
+                rows.push(row);
+                if !is_room && ids.peek().is_some() {
+                    return Ok(Page { rows, next: Some(place.to_string()) });
+                }
             }
             Ok(Page { rows, next: next.map(|next| next.to_string()) })
         })
@@ -118,21 +142,29 @@ impl Reader {
 }
 
 impl SessionFilter {
-    /// The statement of a partition, with what is bound.
+    /// What is asked of each partition.
     fn asked(&self, worst: Option<i64>, from: Cursor) -> Asked {
-        let mut bounds = String::from("s.last_ns <= ?1 AND (s.last_ns < ?1 OR tie_of(s.session_id) < ?2)");
+        let mut bounds = String::from("s.last_ns <= ?1 AND (s.last_ns < ?1 OR s.tie < ?2)");
         let mut passes = vec!["1".to_owned()];
         let mut values = vec![Value::Integer(from.time_ns), Value::Integer(from.seq)];
         if let Some(since) = self.since_ns {
             values.push(Value::Integer(since));
             bounds.push_str(&format!(" AND s.last_ns >= ?{}", values.len()));
         }
-        let mut index = "sessions_last";
+        let mut along = Along::Last { with_own: !self.without_own };
+        if self.without_own {
+            passes.push("s.others = 1".to_owned());
+        }
+        if let Some(worst) = worst {
+            // Few sessions have any detection.
+            along = Along::Found;
+            values.push(Value::Integer(worst));
+            passes.push(format!("ifnull(s.severity >= ?{}, 0)", values.len()));
+        }
         if let Some(user) = &self.user {
             // Among the bounds it leads along an index; a row of another day is asked whether it passes.
-            index = "sessions_user";
             values.push(Value::Text(user.clone()));
-            bounds.push_str(&format!(" AND s.user_id = ?{}", values.len()));
+            along = Along::User(format!("s.user_id = ?{}", values.len()));
             passes.push(format!("ifnull(s.user_id = ?{}, 0)", values.len()));
         }
         let mut pass = |condition: &str, value: Value| {
@@ -149,33 +181,89 @@ impl SessionFilter {
             let condition = "EXISTS (SELECT 1 FROM {schema}.session_agents a WHERE a.session_id = s.session_id AND a.agent = ?)";
             pass(condition, Value::Text(agent.clone()));
         }
-        if let Some(worst) = worst {
-            let condition = "EXISTS (SELECT 1 FROM {schema}.detections d WHERE d.session_id = s.session_id AND d.severity >= ?)";
-            pass(condition, Value::Integer(worst));
+        let part = self.q.as_ref().map(|q| q.to_lowercase()).filter(|part| !part.is_empty());
+        if let Some(part) = &part {
+            pass("has_part(s.session_id, ?)", Value::Text(part.clone()));
         }
-        if let Some(q) = &self.q {
-            pass("instr(lower(s.session_id), ?) > 0", Value::Text(q.to_lowercase()));
-        }
-        Asked { index, bounds, passes: passes.join(" AND "), values }
+        Asked { along, bounds, passes: passes.join(" AND "), values, parts: part.as_deref().and_then(parts) }
     }
 }
 
-/// A statement for one partition: between which bounds, and which of the rows there pass.
+/// What must be in the index of parts for a session that has a part in its id, in FTS5's language. The index takes more letters for the same
+/// in both cases than those of ASCII, so that only these are asked for. None where the part is too short.
+fn parts(part: &str) -> Option<String> {
+    let chars: Vec<char> = part.chars().collect();
+    let is_asked = |window: &&[char]| window.iter().all(|c| c.is_ascii() && *c != '\0');
+    let windows = chars.windows(PART_CHARS).filter(is_asked).take(PARTS_MAX);
+    let quoted = windows.map(|window| format!("\"{}\"", window.iter().collect::<String>().replace('"', "\"\"")));
+    let quoted: Vec<String> = quoted.collect();
+    (!quoted.is_empty()).then(|| quoted.join(" AND "))
+}
+
+/// Along which index sessions go.
+enum Along {
+    /// By when they were heard of last, with or without the server's own.
+    Last { with_own: bool },
+    /// The same of those with detections.
+    Found,
+    /// The same of one user: the condition on it.
+    User(String),
+}
+
+/// What is asked of each partition: between which bounds, and which of the rows there pass.
 struct Asked {
-    index: &'static str,
+    along: Along,
     bounds: String,
     /// With `{schema}` where the partition's name belongs.
     passes: String,
     values: Vec<Value>,
+    /// What to look for in the index of parts.
+    parts: Option<String>,
 }
 
 impl Asked {
-    fn arm(&self, schema: &str) -> Arm {
+    /// The statements of a partition.
+    fn arms(&self, connection: &Connection, schema: &str, arms: &mut Vec<Arm>) -> Result<(), QueryError> {
+        if let Some(parts) = &self.parts
+            && Self::are_few(connection, schema, parts)?
+        {
+            let place = self.values.len() + 1;
+            let from = format!("{schema}.session_ids f CROSS JOIN {schema}.sessions s ON s.id = f.rowid");
+            let mut arm = self.arm(schema, &from, &format!("f.session_ids MATCH ?{place}"));
+            arm.values.push(Value::Text(parts.clone()));
+            arms.push(arm);
+            return Ok(());
+        }
+        let mut add = |index: &str, only: &str| {
+            arms.push(self.arm(schema, &format!("{schema}.sessions s INDEXED BY {index}"), only));
+        };
+        match &self.along {
+            Along::Last { with_own } => {
+                add("sessions_last", "s.others = 1");
+                if *with_own {
+                    add("sessions_last", "s.others = 0");
+                }
+            }
+            Along::Found => add("sessions_found", "s.severity IS NOT NULL"),
+            Along::User(is_of) => add("sessions_user", is_of),
+        }
+        Ok(())
+    }
+
+    /// Whether so few sessions may have the part that they are looked up one by one.
+    fn are_few(connection: &Connection, schema: &str, parts: &str) -> Result<bool, QueryError> {
         let sql = format!(
-            "SELECT s.last_ns, tie_of(s.session_id), s.session_id, {} FROM {schema}.sessions s INDEXED BY {} \
-             WHERE {} ORDER BY s.last_ns DESC, tie_of(s.session_id) DESC",
+            "SELECT count(*) FROM (SELECT 1 FROM {schema}.session_ids WHERE session_ids MATCH ?1 LIMIT {})",
+            LOOKED_UP_MAX + 1
+        );
+        let rows: i64 = connection.prepare_cached(&sql)?.query_row([parts], |row| row.get(0))?;
+        Ok(usize::try_from(rows).is_ok_and(|rows| rows <= LOOKED_UP_MAX))
+    }
+
+    fn arm(&self, schema: &str, from: &str, only: &str) -> Arm {
+        let sql = format!(
+            "SELECT s.last_ns, s.tie, {}, s.session_id FROM {from} WHERE {only} AND {} ORDER BY s.last_ns DESC, s.tie DESC",
             self.passes.replace("{schema}", schema),
-            self.index,
             self.bounds
         );
         Arm { sql, values: self.values.clone() }
@@ -218,12 +306,13 @@ fn whole(attached: &Attached, id: &str) -> Result<SessionRow, QueryError> {
         detections: 0,
         severity: None,
         grade: None,
+        own: true,
     };
     let (mut first_ns, mut last_ns, mut worst) = (i64::MAX, i64::MIN, None);
     for schema in &attached.schemas {
         let connection = &attached.connection;
         let sql = format!(
-            "SELECT first_ns, last_ns, user_id, application, events, model_calls, tool_calls, tokens, score
+            "SELECT first_ns, last_ns, user_id, application, events, model_calls, tool_calls, tokens, score, others
              FROM {schema}.sessions WHERE session_id = ?1"
         );
         let found = connection.prepare_cached(&sql)?.query_row([id], |found| {
@@ -237,6 +326,7 @@ fn whole(attached: &Attached, id: &str) -> Result<SessionRow, QueryError> {
             row.tokens = row.tokens.saturating_add(found.get(7)?);
             let score: Option<f64> = found.get(8)?;
             row.score = row.score.into_iter().chain(score).reduce(f64::max);
+            row.own &= !found.get::<_, bool>(9)?;
             Ok(())
         });
         found.optional()?;
@@ -289,24 +379,48 @@ mod tests {
         crate::text::register(&connection).unwrap();
         connection.execute_batch(&crate::schema::create()).unwrap();
         let text = || Some("x".to_owned());
-        for (filter, index) in [
-            (SessionFilter::default(), "sessions_last"),
-            (SessionFilter { since_ns: Some(1), until_ns: Some(2), ..SessionFilter::default() }, "sessions_last"),
-            (SessionFilter { application: text(), q: text(), ..SessionFilter::default() }, "sessions_last"),
+        let of_user = || SessionFilter { user: text(), ..SessionFilter::default() };
+        for (filter, worst, index) in [
+            (SessionFilter::default(), None, "sessions_last (others=? AND last_ns"),
+            (SessionFilter { without_own: true, ..SessionFilter::default() }, None, "sessions_last (others=? AND last_ns"),
             (
-                SessionFilter { user: text(), application: text(), q: text(), ..SessionFilter::default() },
-                "sessions_user (user_id=?",
+                SessionFilter { since_ns: Some(1), until_ns: Some(2), ..SessionFilter::default() },
+                None,
+                "sessions_last (others=? AND last_ns",
             ),
+            (SessionFilter { application: text(), q: text(), ..SessionFilter::default() }, None, "sessions_last (others=?"),
+            (SessionFilter { without_own: true, ..SessionFilter::default() }, Some(3), "sessions_found (last_ns"),
+            (SessionFilter { application: text(), q: text(), ..of_user() }, None, "sessions_user (user_id=?"),
+            (SessionFilter { without_own: true, ..of_user() }, Some(3), "sessions_user (user_id=?"),
         ] {
-            let Arm { sql, values } = filter.asked(None, Cursor::START).arm("main");
-            let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-            let plan: Vec<String> = statement
-                .query_map(rusqlite::params_from_iter(&values), |row| row.get("detail"))
-                .unwrap()
-                .collect::<rusqlite::Result<_>>()
-                .unwrap();
-            let wanted = format!("USING COVERING INDEX {index}");
-            assert!(plan.iter().any(|line| line.contains(&wanted)), "{filter:?}: {plan:?}");
+            let mut arms = Vec::new();
+            filter.asked(worst, Cursor::START).arms(&connection, "main", &mut arms).unwrap();
+            for Arm { sql, values } in arms {
+                let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+                let plan: Vec<String> = statement
+                    .query_map(rusqlite::params_from_iter(&values), |row| row.get("detail"))
+                    .unwrap()
+                    .collect::<rusqlite::Result<_>>()
+                    .unwrap();
+                let wanted = format!("USING COVERING INDEX {index}");
+                assert!(plan.iter().any(|line| line.contains(&wanted)), "{filter:?}: {plan:?}");
+                assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{filter:?}: {plan:?}");
+            }
         }
+    }
+
+    #[test]
+    fn parts_of_a_part_are_looked_up_as_far_as_the_index_has_them() {
+        for (part, found) in [
+            ("ab", None),
+            ("abc", Some("\"abc\"")),
+            ("a\"bc", Some("\"a\"\"b\" AND \"\"\"bc\"")),
+            ("abäcde", Some("\"cde\"")),
+            ("äöü", None),
+            ("a\0bcd", Some("\"bcd\"")),
+        ] {
+            assert_eq!(parts(part).as_deref(), found, "{part}");
+        }
+        assert_eq!(parts(&"x".repeat(1_000)).unwrap().matches("AND").count(), PARTS_MAX - 1);
     }
 }

@@ -129,6 +129,89 @@ words! {
         Output = "output",
     }
 
+    /// Who says a text.
+    #[schema(as = PieceRole)]
+    RoleWord {
+        /// Whoever instructs the model.
+        System = "system",
+        /// Whoever asks it.
+        User = "user",
+        /// The model.
+        Assistant = "assistant",
+        /// A tool.
+        Tool = "tool",
+        /// A document that was retrieved.
+        Document = "document",
+    }
+
+    /// What a text is.
+    #[schema(as = PiecePart)]
+    PartWord {
+        /// Words of a message.
+        Text = "text",
+        /// What the model thought before it answered.
+        Reasoning = "reasoning",
+        /// Arguments of a call of a tool.
+        ToolCall = "tool_call",
+        /// What a tool gave back.
+        ToolResult = "tool_result",
+        /// A document.
+        Document = "document",
+        /// A query.
+        Query = "query",
+        /// What a tool is said to do.
+        ToolDefinition = "tool_definition",
+        /// An image, a sound, a file.
+        Media = "media",
+        /// A command.
+        Command = "command",
+        /// The body of a request or an answer.
+        Body = "body",
+        /// Something else.
+        Other = "other",
+    }
+
+    /// What became of a run of an evaluation.
+    #[schema(as = EvaluationOutcome)]
+    OutcomeWord {
+        /// There was no baseline.
+        NotCompared = "not_compared",
+        /// The model answers as it did.
+        NoChange = "no_change",
+        /// It does not.
+        Changed = "changed",
+        /// Too many items have no score to say.
+        Incomplete = "incomplete",
+        /// It could not be run.
+        Failed = "failed",
+    }
+
+    /// What a run of an evaluation says of the model.
+    #[schema(as = EvaluationVerdict)]
+    JudgementWord {
+        /// It answers as it did.
+        NoChange = "no_change",
+        /// It answers otherwise, under the same name.
+        Drift = "drift",
+        /// It is another model, or somebody changed it.
+        TamperingOrSwap = "tampering_or_swap",
+    }
+
+    /// What changed between two runs of an evaluation.
+    #[schema(as = EvaluationChange)]
+    ChangeWord {
+        /// The score.
+        Score = "score",
+        /// What the model calls itself.
+        ModelName = "model_name",
+        /// What the provider says of its system.
+        SystemFingerprint = "system_fingerprint",
+        /// Tokens that the same text takes.
+        InputTokens = "input_tokens",
+        /// The answers.
+        Answers = "answers",
+    }
+
     /// What became of a call of a tool.
     #[schema(as = ActionStatus)]
     ActionWord {
@@ -186,6 +269,7 @@ mod tests {
         check(PhaseWord::WORDS, &[event::Phase::Complete, event::Phase::Request, event::Phase::Response]);
         check(StatusWord::WORDS, &[event::Status::Unset, event::Status::Ok, event::Status::Error]);
         check(VerdictWord::WORDS, &[event::Verdict::Allow, event::Verdict::Warn, event::Verdict::Deny]);
+        assert_eq!((RoleWord::WORDS, PartWord::WORDS), (&crate::schema::ROLES[..], &crate::schema::PARTS[..]));
         check(DirectionWord::WORDS, &[event::Direction::Input, event::Direction::Output]);
         check(Grade::WORDS, &[Grade::Seen, Grade::ActedOn, Grade::Reached]);
         assert!(Grade::known("acted_on") && !Grade::known("ACTED_ON"));

@@ -14,7 +14,7 @@ use crate::fixture::{Ev, Indexed, Journal, NOON, With as _, answer, event, findi
 const NEXT_DAY: u64 = 13 * 3_600;
 
 /// Nobody has decided anything.
-struct Nothing;
+pub(crate) struct Nothing;
 
 impl Marks for Nothing {
     fn of(&self, _: &str) -> Marked {
@@ -140,17 +140,17 @@ fn every_filter_of_events_gives_what_sql_gives_from_page_to_page() {
         assert_eq!(found, expected, "{filter:?}");
         assert_eq!(expected.is_empty(), condition == "0", "the filter finds something: {filter:?}");
     }
-    let all = fixture.reader.events_from(0, u64::MAX, 10_000).unwrap();
+    let all = fixture.reader.events_from(0, u64::MAX, 10_000).unwrap().0;
     assert_eq!(all.len() as u64, number(&fixture, "SELECT count(*) FROM events"));
     assert!(all.windows(2).all(|pair| pair[0].seq < pair[1].seq));
     let last = all.last().unwrap().seq;
-    assert_eq!(fixture.reader.events_from(last, last + 1, 10).unwrap().len(), 1);
-    assert!(fixture.reader.events_from(last, last, 10).unwrap().is_empty());
-    assert!(fixture.reader.events_from(last + 1, u64::MAX, 10).unwrap().is_empty());
+    assert_eq!(fixture.reader.events_from(last, last + 1, 10).unwrap().0.len(), 1);
+    assert!(fixture.reader.events_from(last, last, 10).unwrap().0.is_empty());
+    assert!(fixture.reader.events_from(last + 1, u64::MAX, 10).unwrap().0.is_empty());
     // In steps of any length, over midnight too, each comes once, and nothing from `end` on.
     let (mut seqs, mut from, end) = (Vec::new(), 0, last - 9);
     while from < end {
-        let rows = fixture.reader.events_from(from, end, 7).unwrap();
+        let rows = fixture.reader.events_from(from, end, 7).unwrap().0;
         from = rows.last().map_or(end, |row| row.seq + 1);
         seqs.extend(rows.into_iter().map(|row| row.seq));
     }
@@ -168,7 +168,7 @@ fn what_comes_in_is_read_in_the_order_of_the_journal_whatever_its_days() {
     let fixture = indexed(&journal);
     let (mut found, mut from) = (Vec::new(), 0);
     loop {
-        let rows = fixture.reader.events_from(from, u64::MAX, 7).unwrap();
+        let rows = fixture.reader.events_from(from, u64::MAX, 7).unwrap().0;
         let Some(last) = rows.last() else { break };
         from = last.seq + 1;
         found.extend(rows.iter().map(|row| row.seq));
@@ -235,6 +235,8 @@ fn a_session_of_two_days_is_on_one_page_whatever_is_asked_for() {
         SessionFilter { until_ns: Some(next_day_ns + 3_600_000_000_000), ..any() },
         // Begun before midnight: of each session the older row alone passes.
         SessionFilter { until_ns: Some(next_day_ns), ..any() },
+        SessionFilter { q: text("S1"), ..any() },
+        SessionFilter { without_own: true, ..any() },
     ] {
         let whole: Vec<String> =
             fixture.reader.sessions(&filter, 100, None).unwrap().rows.into_iter().map(|row| row.session_id).collect();

@@ -10,5 +10,6 @@ mod fixture;
 mod hostile;
 mod lists;
 mod read;
+mod shown;
 mod views;
 mod write;

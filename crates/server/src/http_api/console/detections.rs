@@ -7,7 +7,10 @@ use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use event::{Event, Key, Kind, Value, attr};
-use store::{DetectionFilter, DetectionRow, Marks as _, QueryError, Severities, without_values};
+use store::{
+    DetectionFilter, DetectionRow, Grade, Marks as _, PAGE_BYTES_MAX, QueryError, Severities, Severity, Shorten as _,
+    without_values,
+};
 
 use super::events::PAGE_ROWS;
 use super::types::{
@@ -73,9 +76,10 @@ pub(super) async fn groups(State(api): State<Arc<Api>>, Query(query): Query<Grou
             groups.add(row);
             groups.detections < GROUPED_MAX
         })?;
-        is_whole &= groups.rows.len() <= GROUPS_MAX;
         // The newest detection of each came first.
-        groups.rows.truncate(GROUPS_MAX);
+        let fits = groups.fits();
+        is_whole &= groups.rows.len() <= fits;
+        groups.rows.truncate(fits);
         Ok::<_, QueryError>(DetectionGroups { rows: groups.rows, detections: groups.detections, truncated: !is_whole })
     });
     Ok(Json(grouped.await?).into_response())
@@ -143,7 +147,8 @@ pub(super) async fn detection(
 pub(super) async fn similar(State(api): State<Arc<Api>>, Path(id): Path<String>) -> Result<Response, ApiError> {
     let triage = api.triage.clone();
     let similar = api.read(move |reader| {
-        let one = reader.detection(&id, &*triage)?;
+        // As the others that it is compared with.
+        let one = reader.detection(&id, &*triage)?.shortened();
         let filter = DetectionFilter { with_suppressed: true, ..DetectionFilter::default() };
         let (mut found, mut compared) = (Vec::new(), 0);
         let is_whole = reader.each_detection(&filter, &*triage, &mut |row| {
@@ -267,6 +272,17 @@ struct Groups {
 }
 
 impl Groups {
+    /// How many of them are told: so many, and so many bytes.
+    fn fits(&mut self) -> usize {
+        let mut bytes = 0;
+        let over = self.rows.iter_mut().take(GROUPS_MAX).position(|group| {
+            let names = [&group.rules, &group.techniques, &group.users].into_iter().flatten().map(String::len);
+            bytes += names.sum::<usize>() + group.lead.weight();
+            bytes > PAGE_BYTES_MAX
+        });
+        over.unwrap_or(GROUPS_MAX)
+    }
+
     /// Adds a detection that was recorded before all that came before it here.
     fn add(&mut self, row: DetectionRow) {
         self.detections += 1;
@@ -283,6 +299,8 @@ impl Groups {
                 count: 0,
                 open: 0,
                 severities: Severities::default(),
+                severity: detection.severity.clone(),
+                grade: None,
                 first: detection.observed.clone(),
                 last: detection.observed.clone(),
                 rules: Vec::new(),
@@ -296,6 +314,9 @@ impl Groups {
         group.open += u64::from(row.state == store::State::Open);
         group.severities.add(&detection.severity);
         group.first.clone_from(&detection.observed);
+        if far(detection.grade.as_deref()) > far(group.grade.as_deref()) {
+            group.grade.clone_from(&detection.grade);
+        }
         for (names, name) in [
             (&mut group.rules, &detection.rule),
             (&mut group.techniques, &detection.technique),
@@ -309,6 +330,7 @@ impl Groups {
             }
         }
         if grave(&row) > grave(&group.lead) {
+            group.severity.clone_from(&row.detection.severity);
             group.lead = row;
         }
     }
@@ -316,7 +338,12 @@ impl Groups {
 
 /// How bad a detection is, as a number.
 fn grave(row: &DetectionRow) -> usize {
-    ["informational", "low", "medium", "high", "critical"].iter().position(|name| *name == row.detection.severity).unwrap_or(0)
+    Severity::WORDS.iter().position(|name| *name == row.detection.severity).unwrap_or(0)
+}
+
+/// How far an injection got, as a number.
+fn far(grade: Option<&str>) -> Option<usize> {
+    Grade::WORDS.iter().position(|name| Some(*name) == grade)
 }
 
 /// What two detections have in common.
@@ -398,6 +425,34 @@ mod tests {
         let group = &groups.rows[0];
         assert_eq!((group.rules.len(), group.users.len(), group.severities.high, group.open), (2, 2, 2, 3));
         assert!(group.first < group.last);
+    }
+
+    /// The worst of an incident need not be the one in which an injection got the furthest.
+    #[test]
+    fn an_incident_has_the_highest_severity_and_the_highest_grade_of_all_in_it() {
+        let mut groups = Groups { by: GroupBy::Correlation, places: HashMap::new(), rows: Vec::new(), detections: 0 };
+        for (id, severity, grade) in
+            [(5, "medium", Some("seen")), (4, "low", Some("reached")), (3, "high", None), (2, "low", Some("acted_on"))]
+        {
+            let mut one = row(id, "a", severity, "u1", Some("s1"));
+            one.detection.grade = grade.map(str::to_owned);
+            groups.add(one);
+        }
+        groups.add(row(1, "a", "low", "u2", None));
+        let of: Vec<_> = groups.rows.iter().map(|group| (group.severity.as_str(), group.grade.as_deref())).collect();
+        assert_eq!(of, [("high", Some("reached")), ("low", None)]);
+        assert_eq!(groups.rows[0].lead.detection.grade, None);
+    }
+
+    #[test]
+    fn groups_of_long_names_end_where_the_answer_has_become_long() {
+        let mut groups = Groups { by: GroupBy::Correlation, places: HashMap::new(), rows: Vec::new(), detections: 0 };
+        for id in 0..1_000 {
+            groups.add(row(id, "a", "low", &format!("{id}{}", "x".repeat(16 * 1_024)), None));
+        }
+        let fits = groups.fits();
+        assert!((80..100).contains(&fits), "{fits}");
+        assert!(serde_json::to_string(&groups.rows[..fits]).unwrap().len() < 6 * 1_024 * 1_024);
     }
 
     #[test]

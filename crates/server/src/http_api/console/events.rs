@@ -40,6 +40,7 @@ pub(super) async fn events(State(api): State<Arc<Api>>, Query(query): Query<Even
         status: query.status,
         risk: query.risk,
         score: query.score,
+        without_own: query.own == Some(false),
     };
     let limit = query.limit.unwrap_or(PAGE_ROWS);
     Ok(Json(api.read(move |reader| reader.events(&filter, limit, query.cursor.as_deref())).await?).into_response())
@@ -78,6 +79,7 @@ pub(super) async fn sessions(State(api): State<Arc<Api>>, Query(query): Query<Se
         agent: query.agent,
         severity: query.severity,
         q: query.q,
+        without_own: query.own == Some(false),
     };
     let limit = query.limit.unwrap_or(PAGE_ROWS);
     Ok(Json(api.read(move |reader| reader.sessions(&filter, limit, query.cursor.as_deref())).await?).into_response())

@@ -12,7 +12,7 @@ use axum::response::sse::{Event as Message, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use serde::Serialize;
-use store::{DetectionRow, EventFilter, EventRow, QueryError, Reader};
+use store::{DetectionRow, EventFilter, EventRow, QueryError, Reader, Shorten as _};
 use tokio::sync::broadcast::{self, error::RecvError};
 
 use super::types::{Live, LiveDetections, LiveDropped, LiveQuery, LiveReset, LiveRows};
@@ -36,6 +36,9 @@ const BATCHES_MAX: usize = 32;
 
 /// Events that somebody who comes again gets of those that they missed. Older ones are counted.
 const CATCH_UP_MAX: u64 = 5_000;
+
+/// How long a stream that catches up waits where it gets no reader.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
 
 /// Streams at once.
 const STREAMS_MAX: usize = 64;
@@ -75,6 +78,7 @@ pub(super) async fn live(
         session: query.session,
         status: query.status,
         risk: query.risk,
+        without_own: query.own == Some(false),
         ..EventFilter::default()
     };
     let progress = api.node.progress();
@@ -256,8 +260,8 @@ impl Hub {
 async fn read(api: &Api, from: u64, indexed: u64) -> Result<(Vec<EventRow>, Vec<DetectionRow>, u64), ApiError> {
     let triage = api.triage.clone();
     let found = api.read(move |reader| {
-        let rows = reader.events_from(from, indexed, BATCH_ROWS)?;
-        let end = rows.last().map(|row| row.seq + 1).filter(|_| rows.len() >= BATCH_ROWS).unwrap_or(indexed);
+        let (rows, is_whole) = reader.events_from(from, indexed, BATCH_ROWS)?;
+        let end = rows.last().map(|row| row.seq + 1).filter(|_| !is_whole).unwrap_or(indexed);
         let detections = detections(reader, &rows, &triage)?;
         Ok::<_, QueryError>((rows, detections, end))
     });
@@ -268,7 +272,7 @@ fn detections(reader: &Reader, rows: &[EventRow], triage: &Triage) -> Result<Vec
     let mut found = Vec::new();
     for row in rows.iter().filter(|row| row.kind == "detection") {
         match reader.detection(&row.event_id, triage) {
-            Ok(detection) => found.push(detection),
+            Ok(detection) => found.push(detection.shortened()),
             // It was erased in this moment.
             Err(QueryError::NotFound(_)) => {}
             Err(error) => return Err(error),
@@ -305,7 +309,14 @@ impl Stream {
             self.skip_to(end - CATCH_UP_MAX);
         }
         while self.next < end {
-            let (rows, detections, reached) = read(api, self.next, end).await?;
+            // Whoever asked has others of theirs reading, or all read: it goes on when they are done, and ends when they hang up.
+            let (rows, detections, reached) = match read(api, self.next, end).await {
+                Err(error) if error.is_busy() => {
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                    continue;
+                }
+                read => read?,
+            };
             self.push(&rows, &detections, reached);
         }
         Ok(())

@@ -88,6 +88,15 @@ pub(in crate::http_api) struct KeptAnswers {
     at_risk: Kept<EntityPage>,
 }
 
+impl KeptAnswers {
+    /// Forgets all of it: somebody was erased, whom it may name.
+    pub(in crate::http_api) fn forget(&self) {
+        let Self { pulse, at_risk } = self;
+        pulse.forget();
+        at_risk.forget();
+    }
+}
+
 /// Detections that need somebody.
 #[derive(Default)]
 struct Needs {

@@ -47,7 +47,10 @@ pub(super) async fn models(State(api): State<Arc<Api>>, Query(query): Query<Span
         let (rows, has_all_runs) = reader.models(&span.buckets, MODELS_MAX)?;
         // Once for all models: where hardly any has drifted, each look goes through all detections.
         let (mut drift, has_all_drift) = reader.detections_of_models(&drift_rules, &*triage, DRIFT_MAX)?;
-        let with_drift = |row: store::ModelRow| Model { drift: drift.remove(&row.model).unwrap_or_default(), row };
+        let with_drift = |row: store::ModelRow| Model {
+            drift: drift.remove(&row.model).unwrap_or_default(),
+            row: store::Shorten::shortened(row),
+        };
         let rows = rows.into_iter().map(with_drift).collect();
         let truncated = !(has_all_runs && has_all_drift);
         Ok::<_, QueryError>(Models { bucket_s: span.buckets.seconds(), since: span.since, until: span.until, rows, truncated })
@@ -71,6 +74,7 @@ pub(super) async fn tokens(State(api): State<Arc<Api>>, Query(query): Query<Toke
     let tokens = api.read(move |reader| {
         let store::Usage { rows, others, total } = reader.usage(query.by, &span.buckets, limit)?;
         let bucket_s = span.buckets.seconds();
+        let rows = rows.into_iter().map(store::Shorten::shortened).collect();
         Ok::<_, QueryError>(Tokens { by: query.by, since: span.since, until: span.until, bucket_s, rows, others, total })
     });
     Ok(Json(tokens.await?).into_response())

@@ -141,6 +141,12 @@ pub(crate) struct DetectionGroup {
     pub(crate) open: u64,
     /// Of each severity.
     pub(crate) severities: Severities,
+    /// The highest severity among them.
+    #[schema(value_type = Severity)]
+    pub(crate) severity: String,
+    /// The highest grade among them: how far an injection got. Not always that of `lead`.
+    #[schema(value_type = Option<Grade>)]
+    pub(crate) grade: Option<String>,
     /// When the first one was recorded, by Watchkeeper's clock (RFC 3339).
     pub(crate) first: String,
     /// When the last one was.
@@ -156,7 +162,7 @@ pub(crate) struct DetectionGroup {
 /// Groups, those with the newest detection first.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub(crate) struct DetectionGroups {
-    /// The groups; at most 500.
+    /// The groups; at most 500, and about 4 MiB.
     pub(crate) rows: Vec<DetectionGroup>,
     /// How many detections were put together.
     pub(crate) detections: u64,

@@ -34,6 +34,8 @@ pub(crate) struct EventsQuery {
     pub(crate) risk: Option<String>,
     /// With a score of inspection of at least that, 0 to 1.
     pub(crate) score: Option<f64>,
+    /// `false`: without what Watchkeeper records of its own administration.
+    pub(crate) own: Option<bool>,
     /// Most rows; default 100, at most 500.
     pub(crate) limit: Option<usize>,
     /// `next` of the page before.
@@ -57,8 +59,10 @@ pub(crate) struct SessionsQuery {
     pub(crate) agent: Option<String>,
     /// With a detection at least so bad.
     pub(crate) severity: Option<String>,
-    /// Whose id has this in it.
+    /// Whose id has this in its first 256 characters.
     pub(crate) q: Option<String>,
+    /// `false`: without those in which nothing but the server's own administration happened.
+    pub(crate) own: Option<bool>,
     /// Most rows; default 100, at most 500.
     pub(crate) limit: Option<usize>,
     /// `next` of the page before.

@@ -81,4 +81,6 @@ pub(crate) struct LiveQuery {
     pub(crate) status: Option<String>,
     /// With this category among its risks.
     pub(crate) risk: Option<String>,
+    /// `false`: without what Watchkeeper records of its own administration.
+    pub(crate) own: Option<bool>,
 }
