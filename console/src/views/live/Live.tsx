@@ -59,7 +59,7 @@ export function Live() {
             What comes in appears here at once, without what was said. To send some, start a program so that its calls report here:
           </Empty>
         ) : (
-          <DataTable label="Live events" rows={live.rows} columns={EVENT_COLUMNS} rowKey={(row) => row.event_id} active={active}
+          <DataTable label="Live events" isStream rows={live.rows} columns={EVENT_COLUMNS} rowKey={(row) => row.event_id} active={active}
             onActive={(row) => setActive(row.event_id)} onOpen={(row) => void navigate({ to: "/trace", search: { id: traceOf(row), event: row.event_id } as never })}
             rowClass={classOf} />
         )}
