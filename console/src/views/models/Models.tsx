@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
-import { api, take, type Schema } from "../../api/client";
+import type { Schema } from "../../api/client";
 import { useRange } from "../../lib/at";
 import { plainLine } from "../../lib/text";
 import { duration } from "../../lib/time";
@@ -10,6 +10,7 @@ import { Legend, TimeChart } from "../../ui/chart";
 import { Cut } from "../../ui/list";
 import { Badge, Empty, Loading, PageHead, Panel, Problem } from "../../ui/parts";
 import { Rec, When } from "../../ui/text";
+import { modelsQuery } from "../questions";
 
 type Model = Schema<"Model">;
 
@@ -27,8 +28,7 @@ const ms = (value: number | null | undefined) => (value === null || value === un
 export function Models() {
   const { bounds } = useRange();
   const { data, error, isPending, refetch } = useQuery({
-    queryKey: ["models", bounds],
-    queryFn: ({ signal }) => take(api.GET("/api/models", { signal, params: { query: bounds } })),
+    ...modelsQuery(bounds),
     refetchInterval: 30_000,
     placeholderData: (before) => before,
   });

@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
-import { api, take, type Schema } from "../../api/client";
+import type { Schema } from "../../api/client";
 import { useAt, useRange } from "../../lib/at";
 import { ANY_TIME, span } from "../../lib/time";
 import { count, counted, short } from "../../lib/units";
@@ -13,6 +13,7 @@ import { Cut } from "../../ui/list";
 import { Empty, Grade, Loading, PageHead, Panel, Problem, Sev, SEVERITIES } from "../../ui/parts";
 import { Risk } from "../../ui/risk";
 import { Rec, When } from "../../ui/text";
+import { overviewQuery } from "../questions";
 
 type Overview = Schema<"Overview">;
 
@@ -21,8 +22,7 @@ export function OverviewView() {
   const { bounds } = useRange();
   const [, change] = useAt<"range">();
   const { data, error, isPending, refetch } = useQuery({
-    queryKey: ["overview", bounds],
-    queryFn: ({ signal }) => take(api.GET("/api/overview", { signal, params: { query: bounds } })),
+    ...overviewQuery(bounds),
     refetchInterval: 15_000,
     placeholderData: (before) => before,
   });

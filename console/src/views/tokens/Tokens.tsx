@@ -1,16 +1,18 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { useMemo } from "react";
-import { api, take, type Schema } from "../../api/client";
+import { useDeferredValue, useMemo } from "react";
+import type { Schema } from "../../api/client";
 import { useAt, useRange } from "../../lib/at";
 import { column, count, counted, share, short } from "../../lib/units";
 import { Legend, Spark, TimeChart } from "../../ui/chart";
 import { Choice, Empty, Loading, PageHead, Panel, Problem } from "../../ui/parts";
 import { Rec } from "../../ui/text";
+import { tokensQuery, usageBy, type UsageBy as By } from "../questions";
 
-type By = Schema<"UsageBy">;
 type Row = Schema<"UsageRow">;
 const BY: readonly { value: By; says: string }[] = [{ value: "user", says: "Users" }, { value: "model", says: "Models" }, { value: "application", says: "Applications" }, { value: "agent", says: "Agents" }];
+/** Rows that a window has room for below the chart. */
+const ROWS_FIRST = 12;
 const SERIES = [{ label: "read", token: "accent-fill" }, { label: "written", token: "good-fill" }] as const;
 const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD", maximumFractionDigits: 2 });
 
@@ -20,10 +22,9 @@ const tokensOf = (row: { input_tokens: number; output_tokens: number }) => row.i
 export function Tokens() {
   const [at, change] = useAt<"by">();
   const { bounds } = useRange();
-  const by = BY.find((each) => each.value === at.by)?.value ?? "user";
+  const by = usageBy(at.by);
   const { data, error, isPending, refetch } = useQuery({
-    queryKey: ["tokens", by, bounds],
-    queryFn: ({ signal }) => take(api.GET("/api/tokens", { signal, params: { query: { by, ...bounds, limit: 50 } } })),
+    ...tokensQuery(by, bounds),
     placeholderData: (before) => before,
   });
   return (
@@ -46,7 +47,9 @@ function Usage({ data, by }: { data: Schema<"Tokens">; by: By }) {
   }), [data.total]);
   const all = tokensOf(data.total);
   const hasCost = data.total.calls_with_cost > 0;
-  const rows: (Row & { isOthers?: boolean })[] = data.others ? [...data.rows, { ...data.others, isOthers: true }] : data.rows;
+  const every = useMemo((): readonly (Row & { isOthers?: boolean })[] => (data.others ? [...data.rows, { ...data.others, isOthers: true }] : data.rows), [data]);
+  // What is in sight first: each row has a link and a line of its own to be drawn.
+  const rows = useDeferredValue(every, every.slice(0, ROWS_FIRST));
   return (
     <>
       <dl className="figures panel">
