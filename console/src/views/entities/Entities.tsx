@@ -22,7 +22,7 @@ const keyOf = (row: Entity) => `${row.kind} ${row.name}`;
 const COLUMNS: readonly Column<Entity>[] = [
   { name: "risk", width: "9rem", head: "Risk", cell: (row) => <Risk of={row.risk} /> },
   { name: "kind", width: "6.5rem", head: "What", cell: (row) => <span className="soft">{row.kind}</span> },
-  { name: "name", width: "minmax(12rem, 2fr)", head: "Who", cell: (row) => <Rec text={row.name} className="strong" /> },
+  { name: "name", width: "minmax(12rem, 2fr)", head: "Who", cell: (row) => <Rec isName text={row.name} className="strong" /> },
   { name: "techniques", from: 820, width: "minmax(9rem, 1.3fr)", head: "ATLAS", cell: (row) => <span className="mono small soft">{row.techniques.join(" ")}</span> },
   { name: "detections", from: 520, width: "6rem", head: "Detections", isRight: true, cell: (row) => <span className="num">{count(row.detections)}</span> },
   { name: "events", from: 620, width: "5rem", head: "Events", isRight: true, cell: (row) => <span className="num soft" title={count(row.events)}>{column(row.events)}</span> },

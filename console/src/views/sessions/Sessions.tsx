@@ -18,9 +18,9 @@ const idOf = (row: Session) => row.session_id;
 const timeOf = (row: Session) => row.last;
 
 const COLUMNS: readonly Column<Session>[] = [
-  { name: "session", width: "minmax(10rem, 2fr)", head: "Session", cell: (row) => <Rec text={row.session_id} className="mono strong" /> },
-  { name: "user", from: 480, width: "minmax(5rem, 1fr)", head: "User", cell: (row) => <Rec text={row.user_id} className="soft" /> },
-  { name: "application", from: 820, width: "minmax(6rem, 1fr)", head: "Application", cell: (row) => <Rec text={row.application} className="soft" /> },
+  { name: "session", width: "minmax(10rem, 2fr)", head: "Session", cell: (row) => <Rec isName text={row.session_id} className="mono strong" /> },
+  { name: "user", from: 480, width: "minmax(5rem, 1fr)", head: "User", cell: (row) => <Rec isName text={row.user_id} className="soft" /> },
+  { name: "application", from: 820, width: "minmax(6rem, 1fr)", head: "Application", cell: (row) => <Rec isName text={row.application} className="soft" /> },
   { name: "agents", from: 1180, width: "minmax(7rem, 1.2fr)", head: "Agents", cell: (row) => <Rec text={row.agents.join(", ")} className="soft" /> },
   { name: "calls", from: 760, width: "4.5rem", head: "Calls", isRight: true, cell: (row) => <span className="num" title={`${counted(row.model_calls, "model call")}, ${counted(row.tool_calls, "tool call")}`}>{column(row.model_calls + row.tool_calls)}</span> },
   { name: "tokens", from: 680, width: "4.5rem", head: "Tokens", isRight: true, cell: (row) => <span className="num soft" title={count(row.tokens)}>{column(row.tokens)}</span> },
