@@ -1078,6 +1078,7 @@ export interface components {
             count: number;
             /** @description When the first one was recorded, by Watchkeeper's clock (RFC 3339). */
             first: string;
+            grade?: components["schemas"]["Grade"] | null;
             /** @description What they have in common: the value of `correlation` or of `rule`. */
             key: string;
             /** @description When the last one was. */
@@ -1093,6 +1094,8 @@ export interface components {
             rules: string[];
             /** @description Of each severity. */
             severities: components["schemas"]["Severities"];
+            /** @description The highest severity among them. */
+            severity: components["schemas"]["Severity"];
             /** @description Techniques. */
             techniques: string[];
             /** @description Users, at most 16. */
@@ -1314,6 +1317,21 @@ export interface components {
             /** @description In words, with the remedy. */
             message: string;
         };
+        /**
+         * @description What changed between two runs of an evaluation.
+         * @enum {string}
+         */
+        EvaluationChange: "score" | "model_name" | "system_fingerprint" | "input_tokens" | "answers";
+        /**
+         * @description What became of a run of an evaluation.
+         * @enum {string}
+         */
+        EvaluationOutcome: "not_compared" | "no_change" | "changed" | "incomplete" | "failed";
+        /**
+         * @description What a run of an evaluation says of the model.
+         * @enum {string}
+         */
+        EvaluationVerdict: "no_change" | "drift" | "tampering_or_swap";
         /** @description An event with everything that is known of it but its contents. */
         EventDetail: components["schemas"]["EventRow"] & {
             /** @description How the agent was proved. */
@@ -1413,8 +1431,8 @@ export interface components {
             bytes?: number | null;
             /** @description Id of the text: equal when the text is equal. */
             content_id?: string | null;
-            /** @description `input` or `output`. */
-            direction: string;
+            /** @description Which way it went. */
+            direction: components["schemas"]["PieceDirection"];
             /** @description Whether an earlier call brought it already. */
             history: boolean;
             /**
@@ -1422,10 +1440,10 @@ export interface components {
              * @description Its place in the event, from 0.
              */
             ord: number;
-            /** @description What it is: `text`, `tool_call`, `tool_result` ... */
-            part: string;
-            /** @description Who says it: `system`, `user`, `assistant`, `tool` or `document`. */
-            role: string;
+            /** @description What it is. */
+            part: components["schemas"]["PiecePart"];
+            /** @description Who says it. */
+            role: components["schemas"]["PieceRole"];
         };
         /** @description An event as a row. It holds no contents. */
         EventRow: {
@@ -1447,8 +1465,8 @@ export interface components {
              * @description Tokens read.
              */
             input_tokens?: number | null;
-            /** @description Its kind: `model_call`, `tool_call`, `detection` ... */
-            kind: string;
+            /** @description Its kind. */
+            kind: components["schemas"]["EventKind"];
             /** @description The model that answered, or else the one asked for. */
             model?: string | null;
             /** @description Name of the operation. */
@@ -1460,8 +1478,13 @@ export interface components {
              * @description Tokens written.
              */
             output_tokens?: number | null;
-            /** @description `complete`, `request` or `response`. */
-            phase: string;
+            /**
+             * @description Whether Watchkeeper records it of its own administration: that it was started, administered, signed in to, or read. Nobody who sends
+             *     events can say so.
+             */
+            own: boolean;
+            /** @description Which part of the operation it tells of. */
+            phase: components["schemas"]["EventPhase"];
             /** @description Every risk category that was found. */
             risks: string[];
             /**
@@ -1476,10 +1499,9 @@ export interface components {
             seq: number;
             /** @description The session. */
             session_id?: string | null;
-            /** @description Of a detection: how bad it is. */
-            severity?: string | null;
-            /** @description `unset`, `ok` or `error`. */
-            status: string;
+            severity?: components["schemas"]["Severity"] | null;
+            /** @description How it went. */
+            status: components["schemas"]["EventStatus"];
             /** @description When it began, by the source's clock (RFC 3339). */
             time: string;
             /** @description Of a detection: its rule's title. */
@@ -1490,8 +1512,7 @@ export interface components {
             trace_id?: string | null;
             /** @description The end user. */
             user_id?: string | null;
-            /** @description What inspection advises: `allow`, `warn` or `deny`. */
-            verdict?: string | null;
+            verdict?: components["schemas"]["Advice"] | null;
         };
         /**
          * @description How an operation went.
@@ -1671,11 +1692,11 @@ export interface components {
             /** @description The event. */
             event_id: string;
             /** @description Its kind. */
-            kind: string;
-            /** @description What it is: `text`, `tool_call`, `tool_result` ... */
-            part: string;
-            /** @description Who said it: `system`, `user`, `assistant`, `tool`, `document`. */
-            role: string;
+            kind: components["schemas"]["EventKind"];
+            /** @description What it is. */
+            part: components["schemas"]["PiecePart"];
+            /** @description Who said it. */
+            role: components["schemas"]["PieceRole"];
             /**
              * Format: int64
              * @description Its place in the journal.
@@ -1910,8 +1931,8 @@ export interface components {
         };
         /** @description A run of an evaluation of a model. */
         ModelEvaluation: {
-            /** @description What changed: `score`, `model_name`, `system_fingerprint`, `input_tokens`, `answers`. */
-            changes: string[];
+            /** @description What changed. */
+            changes: components["schemas"]["EvaluationChange"][];
             /** @description The benchmark set. */
             evaluation_set?: string | null;
             /** @description The event. */
@@ -1928,8 +1949,7 @@ export interface components {
             items?: number | null;
             /** @description The evaluation. */
             name: string;
-            /** @description `not_compared`, `no_change`, `changed` or `failed`. */
-            outcome?: string | null;
+            outcome?: components["schemas"]["EvaluationOutcome"] | null;
             /**
              * Format: double
              * @description Probability of such a change of the score where there is none.
@@ -1949,8 +1969,8 @@ export interface components {
             score_before?: number | null;
             /** @description When (RFC 3339). */
             time: string;
-            /** @description `no_change`, `drift`, `tampering_or_swap`. */
-            verdict: string[];
+            /** @description What that says of the model. */
+            verdict: components["schemas"]["EvaluationVerdict"][];
         };
         /** @description How a model did in a span of time. */
         ModelPoint: {
@@ -2108,8 +2128,8 @@ export interface components {
                  * @description Tokens read.
                  */
                 input_tokens?: number | null;
-                /** @description Its kind: `model_call`, `tool_call`, `detection` ... */
-                kind: string;
+                /** @description Its kind. */
+                kind: components["schemas"]["EventKind"];
                 /** @description The model that answered, or else the one asked for. */
                 model?: string | null;
                 /** @description Name of the operation. */
@@ -2121,8 +2141,13 @@ export interface components {
                  * @description Tokens written.
                  */
                 output_tokens?: number | null;
-                /** @description `complete`, `request` or `response`. */
-                phase: string;
+                /**
+                 * @description Whether Watchkeeper records it of its own administration: that it was started, administered, signed in to, or read. Nobody who sends
+                 *     events can say so.
+                 */
+                own: boolean;
+                /** @description Which part of the operation it tells of. */
+                phase: components["schemas"]["EventPhase"];
                 /** @description Every risk category that was found. */
                 risks: string[];
                 /**
@@ -2137,10 +2162,9 @@ export interface components {
                 seq: number;
                 /** @description The session. */
                 session_id?: string | null;
-                /** @description Of a detection: how bad it is. */
-                severity?: string | null;
-                /** @description `unset`, `ok` or `error`. */
-                status: string;
+                severity?: components["schemas"]["Severity"] | null;
+                /** @description How it went. */
+                status: components["schemas"]["EventStatus"];
                 /** @description When it began, by the source's clock (RFC 3339). */
                 time: string;
                 /** @description Of a detection: its rule's title. */
@@ -2151,8 +2175,7 @@ export interface components {
                 trace_id?: string | null;
                 /** @description The end user. */
                 user_id?: string | null;
-                /** @description What inspection advises: `allow`, `warn` or `deny`. */
-                verdict?: string | null;
+                verdict?: components["schemas"]["Advice"] | null;
             }[];
         };
         /** @description A page of a list. */
@@ -2177,8 +2200,7 @@ export interface components {
                 events: number;
                 /** @description Its first event, by the source's clock (RFC 3339). */
                 first: string;
-                /** @description How far an injection got: `seen`, `acted_on` or `reached`. */
-                grade?: string | null;
+                grade?: components["schemas"]["Grade"] | null;
                 /** @description Its newest event. */
                 last: string;
                 /**
@@ -2186,6 +2208,8 @@ export interface components {
                  * @description Calls of models.
                  */
                 model_calls: number;
+                /** @description Whether nothing but the server's own administration happened in it: somebody signed in to the console, say. */
+                own: boolean;
                 /**
                  * Format: double
                  * @description Highest score of inspection.
@@ -2193,8 +2217,7 @@ export interface components {
                 score?: number | null;
                 /** @description The session. */
                 session_id: string;
-                /** @description The worst of them. */
-                severity?: string | null;
+                severity?: components["schemas"]["Severity"] | null;
                 /**
                  * Format: int64
                  * @description Tokens read and written.
@@ -2254,6 +2277,16 @@ export interface components {
          * @enum {string}
          */
         PieceDirection: "input" | "output";
+        /**
+         * @description What a text is.
+         * @enum {string}
+         */
+        PiecePart: "text" | "reasoning" | "tool_call" | "tool_result" | "document" | "query" | "tool_definition" | "media" | "command" | "body" | "other";
+        /**
+         * @description Who says a text.
+         * @enum {string}
+         */
+        PieceRole: "system" | "user" | "assistant" | "tool" | "document";
         /** @description How far the consumers are. */
         Progress: {
             /**
@@ -2584,8 +2617,7 @@ export interface components {
             events: number;
             /** @description Its first event, by the source's clock (RFC 3339). */
             first: string;
-            /** @description How far an injection got: `seen`, `acted_on` or `reached`. */
-            grade?: string | null;
+            grade?: components["schemas"]["Grade"] | null;
             /** @description Its newest event. */
             last: string;
             /**
@@ -2593,6 +2625,8 @@ export interface components {
              * @description Calls of models.
              */
             model_calls: number;
+            /** @description Whether nothing but the server's own administration happened in it: somebody signed in to the console, say. */
+            own: boolean;
             /**
              * Format: double
              * @description Highest score of inspection.
@@ -2600,8 +2634,7 @@ export interface components {
             score?: number | null;
             /** @description The session. */
             session_id: string;
-            /** @description The worst of them. */
-            severity?: string | null;
+            severity?: components["schemas"]["Severity"] | null;
             /**
              * Format: int64
              * @description Tokens read and written.
@@ -3587,6 +3620,8 @@ export interface operations {
                 limit?: number;
                 /** @description Of this model. */
                 model?: string;
+                /** @description `false`: without what Watchkeeper records of its own administration. */
+                own?: boolean;
                 /** @description With this category among its risks. */
                 risk?: string;
                 /** @description With a score of inspection of at least that, 0 to 1. */
@@ -3958,6 +3993,8 @@ export interface operations {
                 kind?: string;
                 /** @description Of this model. */
                 model?: string;
+                /** @description `false`: without what Watchkeeper records of its own administration. */
+                own?: boolean;
                 /** @description With this category among its risks. */
                 risk?: string;
                 /** @description Of this session. */
@@ -4806,7 +4843,9 @@ export interface operations {
                 cursor?: string;
                 /** @description Most rows; default 100, at most 500. */
                 limit?: number;
-                /** @description Whose id has this in it. */
+                /** @description `false`: without those in which nothing but the server's own administration happened. */
+                own?: boolean;
+                /** @description Whose id has this in its first 256 characters. */
                 q?: string;
                 /** @description With a detection at least so bad. */
                 severity?: string;
