@@ -19,6 +19,7 @@ const OURS = {
   "views/settings/Retention.tsx": ["scope"],
   "views/models/Models.tsx": ["TOKENS_UNTOLD"],
   "views/overview/Overview.tsx": ["says", "TOKENS_UNTOLD"],
+  "views/sessions/Sessions.tsx": ["TOKENS_UNTOLD"],
   "views/trace/Waterfall.tsx": ["TOKENS_UNTOLD"],
   "views/tokens/Tokens.tsx": ["BY.find((each) => each.value === by)?.says", "TOKENS_UNTOLD"],
 };

@@ -191,10 +191,10 @@ function Groups({ filter, by, onOpen }: { filter: Filter; by: "correlation" | "r
     void refetch();
   };
   const columns: Column<Group>[] = [
-    { name: "severity", width: "6rem", head: "Worst", cell: (row) => <Sev of={row.lead.severity} /> },
+    { name: "severity", width: "6rem", head: "Worst", cell: (row) => <Sev of={row.severity} /> },
     { name: "count", width: "4rem", head: "Count", isRight: true, cell: (row) => <span className="num strong">{count(row.count)}</span> },
     { name: "title", width: "minmax(14rem, 3fr)", head: by === "rule" ? "Rule" : "Led by", cell: (row) => <span className="two"><Rec text={row.lead.title} className="strong" /></span> },
-    { name: "grade", from: 680, width: "7rem", head: "Reached", cell: (row) => <Grade of={row.lead.grade} /> },
+    { name: "grade", from: 680, width: "7rem", head: "Reached", cell: (row) => <Grade of={row.grade} /> },
     { name: "key", from: 900, width: "minmax(8rem, 1.4fr)", head: by === "rule" ? "Id" : "Incident", cell: (row) => <Rec isName text={row.key} className="mono small soft" /> },
     { name: "who", from: 760, width: "minmax(7rem, 1fr)", head: "Users", cell: (row) => <Rec text={row.users.join(", ")} className="soft" /> },
     { name: "open", from: 560, width: "5rem", head: "Open", isRight: true, cell: (row) => <span className="num soft">{count(row.open)}</span> },
