@@ -24,7 +24,7 @@ export const EVENT_COLUMNS: readonly Column<EventRow>[] = [
   { name: "who", from: 560, width: "minmax(6rem, 1fr)", head: "User", cell: (row) => <Rec isName text={row.user_id} className="soft" /> },
   { name: "agent", from: 900, width: "minmax(7rem, 1.1fr)", head: "Agent", cell: (row) => <Rec isName text={row.agent ?? row.application} className="soft" /> },
   { name: "on", from: 780, width: "minmax(6rem, 1fr)", head: "Model or tool", cell: (row) => <Rec isName text={row.tool ?? row.model} className="soft" /> },
-  { name: "risks", from: 1060, width: "minmax(7rem, 1.2fr)", head: "Found", cell: (row) => (row.risks.length > 0 ? <span className="row">{row.risks.slice(0, 2).map((risk) => <Badge key={risk} square tone={(row.score ?? 0) >= 0.8 ? "high" : "medium"}><Rec text={risk.replaceAll("_", " ")} max={30} /></Badge>)}</span> : null) },
+  { name: "risks", from: 1060, width: "minmax(7rem, 1.2fr)", head: "Found", cell: (row) => (row.risks.length > 0 ? <span className="row">{row.risks.slice(0, 2).map((risk) => <Badge key={risk} square tone={(row.score ?? 0) >= 0.8 ? "high" : "medium"}><span className="cut"><Rec text={risk.replaceAll("_", " ")} max={30} /></span></Badge>)}</span> : null) },
   { name: "score", from: 480, width: "3.5rem", head: "Score", isRight: true, cell: (row) => <span className={`num ${(row.score ?? 0) >= 0.8 ? "c-high strong" : (row.score ?? 0) >= 0.4 ? "c-medium" : "faint"}`}>{row.kind === "detection" ? "" : score(row.score)}</span> },
   { name: "took", from: 980, width: "4.5rem", head: "Took", isRight: true, cell: (row) => <span className="num soft">{row.duration_ms ? duration(row.duration_ms) : ""}</span> },
 ];

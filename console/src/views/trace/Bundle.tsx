@@ -68,7 +68,7 @@ function Make({ session, onClose }: { session: string; onClose: () => void }) {
   if (made) {
     return (
       <Dialog title="Evidence bundle" onClose={onClose} foot={<button type="button" className="btn primary" onClick={onClose}>Done</button>}>
-        <p role="status"><strong>The bundle is made.</strong> Your browser saves it as <span className="mono small">{made.name}</span>. Whoever gets it verifies it, without this server, by</p>
+        <p role="status"><strong>The bundle is made.</strong> Your browser saves it as <Rec text={made.name} className="mono small" />. Whoever gets it verifies it, without this server, by</p>
         <Command text={made.command} />
         <p className="soft">{made.hasKey ? "The key in it is the log’s, as this server tells it" : "The key is the log’s: a line of ledger/vkey"}. It proves something to whoever knows it from elsewhere: send it by another way than the bundle, or let them compare it with the copy that they keep.</p>
       </Dialog>

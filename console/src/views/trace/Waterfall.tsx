@@ -9,6 +9,9 @@ import { barOf, extent, indentOf, startOf, type Trace, type TraceEvent } from ".
 
 const TICKS = [0, 0.25, 0.5, 0.75];
 
+/** A time at the scale, as short as it can be. */
+const tickOf = (ms: number): string => duration(ms).replace(/ 0 (?:s|min)$/, "");
+
 /** Who called whom, when, and how long it took. */
 export function Waterfall({ trace, steps, chosen, onChoose }: { trace: Trace; steps: ReadonlyMap<string, number>; chosen: string | null; onChoose: (event: string) => void }) {
   const rows = useMemo(() => trace.events.filter((event) => event.kind !== "detection"), [trace]);
@@ -31,7 +34,7 @@ export function Waterfall({ trace, steps, chosen, onChoose }: { trace: Trace; st
     ) },
     { name: "tokens", from: 700, width: "5rem", head: "Tokens", isRight: true, cell: (event) => <Tokens of={event} /> },
     { name: "took", from: 560, width: "5rem", head: "Took", isRight: true, cell: (event) => <span className="num soft">{event.duration_ms ? duration(event.duration_ms) : "–"}</span> },
-    { name: "bar", width: "minmax(8rem, 1fr)", head: <span className="ticks" aria-hidden="true">{(isMeasured ? TICKS : []).map((tick) => <span key={tick} style={{ left: `${tick * 100}%` }}>{scale ? `+${duration(from - begin + length * tick)}` : duration(length * tick)}</span>)}</span>, cell: (event) => {
+    { name: "bar", width: "minmax(8rem, 1fr)", head: <span className="ticks" aria-hidden="true">{(isMeasured ? TICKS : []).map((tick) => <span key={tick} style={{ left: `${tick * 100}%` }}>{scale ? `+${tickOf(from - begin + length * tick)}` : tickOf(length * tick)}</span>)}</span>, cell: (event) => {
       const bar = barOf(event, { from, to });
       const when = `begins after ${duration(Math.max(startOf(event) - begin, 0))}, ${event.duration_ms ? `takes ${duration(event.duration_ms)}` : "how long it takes is not told"}`;
       const classes = ["span-bar", event.kind, event.status === "error" ? "failed" : "", steps.has(event.event_id) ? "on-path" : "", bar?.isCut ? "is-cut" : ""].filter(Boolean).join(" ");
@@ -43,7 +46,7 @@ export function Waterfall({ trace, steps, chosen, onChoose }: { trace: Trace; st
     <section className="panel list-panel waterfall" aria-label="Waterfall">
       {scale || (one?.duration_ms ?? 0) > 0 ? (
         <div className="flow-bar small">
-          {scale ? <><span className="soft">Scale: <Rec isName text={scale.name} className="strong" />, {duration(scale.duration_ms ?? 0)}</span><button type="button" className="btn tiny" onClick={() => setScaledTo(null)}>Scale to all</button></> : null}
+          {scale ? <><span className="row soft">Scale:<span className="cut"><Rec isName text={scale.name} className="strong" /></span><span className="num nowrap">{duration(scale.duration_ms ?? 0)}</span></span><button type="button" className="btn tiny" onClick={() => setScaledTo(null)}>Scale to all</button></> : null}
           {one && one !== scale && one.duration_ms ? <button type="button" className="btn tiny" onClick={() => setScaledTo(one.event_id)}>Scale to the chosen one</button> : null}
         </div>
       ) : null}
