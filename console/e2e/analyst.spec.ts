@@ -1,5 +1,5 @@
 import { ask, settle } from "./server";
-import { expect, goTo, picture, reveal, server, signIn, test } from "./base";
+import { expect, goTo, picture, reveal, server, settled, signIn, test } from "./base";
 import { ATTACK_SESSION } from "./traffic";
 
 // The analyst's story: open, see the detection, follow the trace to its source, read the evidence, acknowledge, note, close, suppress,
@@ -8,7 +8,7 @@ test("an analyst follows an attack to its source and deals with it", async ({ pa
   await signIn(page, "analyst");
   await expect(page.getByRole("heading", { name: "Overview" })).toBeVisible();
   await expect(page.getByRole("region", { name: "What needs somebody" })).toContainText("open detections");
-  await page.waitForTimeout(500);
+  await settled(page);
   await page.screenshot({ path: picture("overview") });
 
   // Keys alone from here to the detection.

@@ -35,6 +35,16 @@ test("a server that is gone is told, what was shown stays, and it goes on when t
   await expect(page.getByRole("grid", { name: "Sessions" })).toHaveCount(0);
   await page.unroute("**/api/**");
   await expect(gone).toHaveCount(0);
-  await expect(page.getByRole("grid", { name: "Sessions" })).toBeVisible();
+  const grid = page.getByRole("grid", { name: "Sessions" });
+  await expect(grid).toBeVisible();
+  // What was shown stays, and what is said above it takes its own room and covers nothing.
+  await page.route("**/api/**", (route) => route.abort());
+  await expect(gone).toBeVisible();
+  await expect(grid).toBeVisible();
+  const [banner, head] = [await gone.boundingBox(), await page.getByRole("heading", { level: 1 }).boundingBox()];
+  expect(head?.y).toBeGreaterThanOrEqual((banner?.y ?? 0) + (banner?.height ?? 0));
+  expect(await page.locator(".main").evaluate((main) => main.scrollHeight - main.clientHeight)).toBe(0);
+  await page.unroute("**/api/**");
+  await expect(gone).toHaveCount(0);
   watched.faults.splice(0, Infinity, ...watched.faults.filter((fault) => !fault.includes("net::ERR_FAILED")));
 });

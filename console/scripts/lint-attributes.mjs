@@ -17,7 +17,11 @@ const OURS = {
   "shell/Shell.tsx": ["group.title", "place.name", "place.says", "SETTINGS.says"],
   "views/coverage/Coverage.tsx": ["means", "STATES.find((state) => state.state === each.state)?.says"],
   "views/settings/Retention.tsx": ["scope"],
-  "views/tokens/Tokens.tsx": ["BY.find((each) => each.value === by)?.says"],
+  "views/models/Models.tsx": ["TOKENS_UNTOLD"],
+  "views/overview/Overview.tsx": ["says", "TOKENS_UNTOLD"],
+  "views/sessions/Sessions.tsx": ["TOKENS_UNTOLD"],
+  "views/trace/Waterfall.tsx": ["TOKENS_UNTOLD"],
+  "views/tokens/Tokens.tsx": ["BY.find((each) => each.value === by)?.says", "TOKENS_UNTOLD"],
 };
 
 const root = new URL("../src", import.meta.url).pathname;

@@ -6,6 +6,7 @@ import { TIMERS } from "./api/background";
 import { onSignedOut } from "./api/client";
 import { isGone, mayRetry } from "./api/problem";
 import { endSession } from "./api/session";
+import { beginEarly } from "./early";
 import { router } from "./router";
 import { Toasts } from "./ui/parts";
 import "./styles/tokens.css";
@@ -30,6 +31,7 @@ const queries = new QueryClient({
   },
 });
 onSignedOut(() => endSession(queries));
+void beginEarly(queries, location);
 
 const host = document.getElementById("root");
 if (host) {

@@ -30,21 +30,33 @@ const root = createRootRoute({ component: Root, validateSearch: params("range"),
 const at = <Path extends string>(path: Path, names: readonly string[], component: ReturnType<typeof lazyRouteComponent>) =>
   createRoute({ getParentRoute: () => root, path, validateSearch: params(...names) as never, component }) as unknown as AnyRoute;
 
-const routes = [
-  at("/", [], lazyRouteComponent(() => import("./views/overview/Overview"), "OverviewView")),
-  at("/live", LIVE, lazyRouteComponent(() => import("./views/live/Live"), "Live")),
-  at("/detections", DETECTIONS, lazyRouteComponent(() => import("./views/detections/Detections"), "Detections")),
-  at("/sessions", SESSIONS, lazyRouteComponent(() => import("./views/sessions/Sessions"), "Sessions")),
-  at("/trace", TRACE, lazyRouteComponent(() => import("./views/trace/TraceView"), "TraceView")),
-  at("/search", SEARCH, lazyRouteComponent(() => import("./views/search/Search"), "Search")),
-  at("/entities", ENTITIES, lazyRouteComponent(() => import("./views/entities/Entities"), "Entities")),
-  at("/entity", ENTITY, lazyRouteComponent(() => import("./views/entities/Entity"), "EntityView")),
-  at("/models", [], lazyRouteComponent(() => import("./views/models/Models"), "Models")),
-  at("/tokens", TOKENS, lazyRouteComponent(() => import("./views/tokens/Tokens"), "Tokens")),
-  at("/coverage", COVERAGE, lazyRouteComponent(() => import("./views/coverage/Coverage"), "Coverage")),
-  at("/integrity", INTEGRITY, lazyRouteComponent(() => import("./views/integrity/Integrity"), "IntegrityView")),
-  at("/settings", SETTINGS, lazyRouteComponent(() => import("./views/settings/Settings"), "Settings")),
-];
+/** The views: what their addresses may hold, and their code, in the order in which they are likely to be opened. */
+const VIEWS = {
+  "/": { names: [], view: lazyRouteComponent(() => import("./views/overview/Overview"), "OverviewView") },
+  "/live": { names: LIVE, view: lazyRouteComponent(() => import("./views/live/Live"), "Live") },
+  "/detections": { names: DETECTIONS, view: lazyRouteComponent(() => import("./views/detections/Detections"), "Detections") },
+  "/sessions": { names: SESSIONS, view: lazyRouteComponent(() => import("./views/sessions/Sessions"), "Sessions") },
+  "/trace": { names: TRACE, view: lazyRouteComponent(() => import("./views/trace/TraceView"), "TraceView") },
+  "/search": { names: SEARCH, view: lazyRouteComponent(() => import("./views/search/Search"), "Search") },
+  "/entities": { names: ENTITIES, view: lazyRouteComponent(() => import("./views/entities/Entities"), "Entities") },
+  "/entity": { names: ENTITY, view: lazyRouteComponent(() => import("./views/entities/Entity"), "EntityView") },
+  "/models": { names: [], view: lazyRouteComponent(() => import("./views/models/Models"), "Models") },
+  "/tokens": { names: TOKENS, view: lazyRouteComponent(() => import("./views/tokens/Tokens"), "Tokens") },
+  "/coverage": { names: COVERAGE, view: lazyRouteComponent(() => import("./views/coverage/Coverage"), "Coverage") },
+  "/integrity": { names: INTEGRITY, view: lazyRouteComponent(() => import("./views/integrity/Integrity"), "IntegrityView") },
+  "/settings": { names: SETTINGS, view: lazyRouteComponent(() => import("./views/settings/Settings"), "Settings") },
+} as const;
+
+/** Loads the code of the view of a path. */
+export async function loadView(path: string): Promise<void> {
+  const of = Object.entries(VIEWS).find(([each]) => each === path)?.[1];
+  await of?.view.preload?.();
+}
+
+/** The paths of all views. */
+export const VIEW_PATHS: readonly string[] = Object.keys(VIEWS);
+
+const routes = Object.entries(VIEWS).map(([path, { names, view }]) => at(path, names, view));
 
 export const router = createRouter({
   routeTree: root.addChildren(routes),

@@ -1,4 +1,4 @@
-import { useQuery, useQueryClient, type QueryClient } from "@tanstack/react-query";
+import { queryOptions, useQuery, useQueryClient, type QueryClient } from "@tanstack/react-query";
 import { api, take, type Schema } from "./client";
 import { forgetAsked } from "../lib/asked";
 import { forgetReasons } from "../lib/reasons";
@@ -27,21 +27,22 @@ async function current(signal: AbortSignal): Promise<Session | null> {
 export const signInOf = (session: Session | null): string => (session ? `${session.key_id} ${session.session ?? ""}` : "");
 
 /** Who is signed in; nothing where nobody is. */
+export const sessionQuery = queryOptions({
+  queryKey: KEY,
+  queryFn: async ({ signal, client }): Promise<Session | null> => {
+    const session = await current(signal);
+    // Another tab may have signed out, and somebody else in: nothing that one saw, or gave as a reason, is the other's.
+    const before = client.getQueryData<Session | null>(KEY);
+    if (before && signInOf(before) !== signInOf(session)) forgetAll(client);
+    return session;
+  },
+  staleTime: LOOK_MS / 2,
+  retry: 1,
+});
+
+/** The same, looked at again and again. */
 export function useSessionQuery() {
-  return useQuery({
-    queryKey: KEY,
-    queryFn: async ({ signal, client }): Promise<Session | null> => {
-      const session = await current(signal);
-      // Another tab may have signed out, and somebody else in: nothing that one saw, or gave as a reason, is the other's.
-      const before = client.getQueryData<Session | null>(KEY);
-      if (before && signInOf(before) !== signInOf(session)) forgetAll(client);
-      return session;
-    },
-    refetchOnWindowFocus: "always",
-    refetchInterval: LOOK_MS,
-    retry: 1,
-    staleTime: LOOK_MS / 2,
-  });
+  return useQuery({ ...sessionQuery, refetchOnWindowFocus: "always", refetchInterval: LOOK_MS });
 }
 
 /** Whether the reader may do something. The server decides; this is for what is shown. */

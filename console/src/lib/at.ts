@@ -42,17 +42,25 @@ export function useAt<K extends string>(): [Params<K>, (change: Params<K>, how?:
   return [search, change];
 }
 
-/** The range of time that the address names, or else the view's own, and its bounds as the API takes them. */
-export function useRange(): { range: Range; text: string; bounds: { since: string; until?: string } } {
+/** A range of time, as its address has it, and its bounds as the API takes them. */
+export interface RangeAt {
+  readonly range: Range;
+  readonly text: string;
+  readonly bounds: { since: string; until?: string };
+}
+
+/** The range of time that the address of a view names, or else the view's own. */
+export function rangeAt(path: string, asked: string | undefined, now: number): RangeAt {
+  const isTaken = asked !== undefined && parseRange(asked) && (asked !== ANY_TIME || OF_ANY_TIME.has(path));
+  const text = isTaken ? asked : (RANGES[path] ?? DEFAULT_RANGE);
+  const range = parseRange(text) ?? { kind: "last", text: DEFAULT_RANGE, ms: 86_400_000 };
+  return { range, text, bounds: bounds(range, Math.floor(now / 60_000) * 60_000) };
+}
+
+/** The same of the view that is shown. */
+export function useRange(): RangeAt {
   const { range: asked } = useSearch({ strict: false }) as Params<"range">;
   const path = useRouterState({ select: (state) => state.location.pathname });
-  const fallback = RANGES[path] ?? DEFAULT_RANGE;
-  const now = useNow();
-  const minute = Math.floor(now / 60_000);
-  return useMemo(() => {
-    const isTaken = asked !== undefined && parseRange(asked) && (asked !== ANY_TIME || OF_ANY_TIME.has(path));
-    const text = isTaken ? asked : fallback;
-    const range = parseRange(text) ?? { kind: "last", text: DEFAULT_RANGE, ms: 86_400_000 };
-    return { range, text, bounds: bounds(range, minute * 60_000) };
-  }, [asked, fallback, path, minute]);
+  const minute = Math.floor(useNow() / 60_000) * 60_000;
+  return useMemo(() => rangeAt(path, asked, minute), [asked, path, minute]);
 }

@@ -21,6 +21,9 @@ function subscribe(listener: () => void): () => void {
   };
 }
 
+/** The time of that clock, for what is not drawn. */
+export const clockNow = (): number => now;
+
 /** The time now, to some seconds. */
 export function useNow(): number {
   return useSyncExternalStore(subscribe, () => now);

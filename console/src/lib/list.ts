@@ -86,8 +86,8 @@ export interface Standing {
 
 export interface List<Row> extends Standing {
   readonly rows: readonly Row[];
-  /** Rows that have come and are not shown, because the view leaves them out. */
-  readonly leftOut: number;
+  /** Whether there is nothing but what the filter leaves out by itself: see `orElse`. */
+  readonly isLeftOutAlone: boolean;
   readonly result: UseInfiniteQueryResult<InfiniteData<Page<Row>>>;
   /** Whether nothing fits so far, and it is asked to look further back. */
   readonly isLooking: boolean;
@@ -100,7 +100,7 @@ export interface List<Row> extends Standing {
 }
 
 /** A list of the API. */
-export function useList<Row, Filter extends object>({ name, filter, ask, keyOf, timeOf, isOpen, everyMs, isRanged = true, shows }: {
+export function useList<Row, Filter extends object>({ name, filter, ask, keyOf, timeOf, isOpen, everyMs, isRanged = true, orElse }: {
   /** The beginning of its key among the queries. */
   name: readonly string[];
   filter: Filter;
@@ -114,8 +114,8 @@ export function useList<Row, Filter extends object>({ name, filter, ask, keyOf, 
   everyMs?: number;
   /** Whether the range of time of the address is its own. */
   isRanged?: boolean;
-  /** Which rows the view shows; default: all. */
-  shows?: ((row: Row) => boolean) | undefined;
+  /** The filter without what it leaves out by itself: where nothing fits, it is looked whether that leaves out all there is. */
+  orElse?: Filter | undefined;
 }): List<Row> {
   const queries = useQueryClient();
   const { bounds: bounded, text } = useRange();
@@ -143,8 +143,7 @@ export function useList<Row, Filter extends object>({ name, filter, ask, keyOf, 
   const own = useRef({ keyOf, timeOf });
   own.current = { keyOf, timeOf };
   const all = useMemo(() => data?.pages.flatMap((page) => page.rows) ?? [], [data]);
-  const rows = useMemo(() => (shows ? all.filter(shows) : all), [all, shows]);
-  const isUnfilled = isShort(rows.length, hasNextPage);
+  const isUnfilled = isShort(all.length, hasNextPage);
   useEffect(() => {
     if (isUnfilled && !isFetching && !isError) void fetchNextPage();
   }, [isUnfilled, isFetching, isError, fetchNextPage]);
@@ -168,8 +167,14 @@ export function useList<Row, Filter extends object>({ name, filter, ask, keyOf, 
     gcTime: 0,
     refetchInterval: everyMs ?? false,
   });
-  const news = isWatched ? newsIn(shows ? newest.data.rows.filter(shows) : newest.data.rows, (row) => known.current.keys.has(keyOf(row))) : NO_NEWS;
+  const news = isWatched ? newsIn(newest.data.rows, (row) => known.current.keys.has(keyOf(row))) : NO_NEWS;
   const asOf = useAsOf(isHeld && isOpenEnded, dataUpdatedAt);
+  const isNothing = data !== undefined && !isPlaceholderData && all.length === 0 && !hasNextPage;
+  const others = useQuery({
+    queryKey: [...name, "others", { ...orElse, ...bounds }],
+    queryFn: ({ signal }) => ask({ ...filter, ...orElse, ...bounds, limit: 1 }, signal),
+    enabled: isNothing && orElse !== undefined,
+  });
 
   // Who is at the top again has the first page, which is asked for anew by itself.
   const key = useRef(keyFor(bounds));
@@ -191,10 +196,10 @@ export function useList<Row, Filter extends object>({ name, filter, ask, keyOf, 
   };
   const fetchMore = useCallback(() => { void fetchNextPage(); }, [fetchNextPage]);
   return {
-    rows,
-    leftOut: all.length - rows.length,
+    rows: all,
+    isLeftOutAlone: isNothing && orElse !== undefined && (others.data?.rows.length ?? 0) > 0,
     result,
-    isLooking: rows.length === 0 && hasNextPage,
+    isLooking: (all.length === 0 && hasNextPage) || (isNothing && orElse !== undefined && others.isPending),
     isPartial: data?.pages.some((page) => page.truncated === true) ?? false,
     lookedTo: (isUnfilled || isFetchingNextPage) && oldest !== undefined && timeOf ? timeOf(oldest) : null,
     news,

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { head, markedRuns, plainLine, runs } from "./text";
+import { head, markedRuns, plainLine, runs, middleOf } from "./text";
 
 const shown = (text: string, layout: "block" | "line" = "block") =>
   runs(text, layout).map((run) => (run.kind === "plain" ? run.text : `[${run.label}]`)).join("");
@@ -88,4 +88,33 @@ test("a line for titles is bounded and names its signs", () => {
 test("the head of a text does not cut a character in two", () => {
   expect(head("👍👍👍", 2)).toEqual({ text: "👍👍", rest: 1 });
   expect(head("abc", 3)).toEqual({ text: "abc", rest: 0 });
+});
+
+describe("names are cut in their middle", () => {
+  const parts = (text: string) => {
+    const at = middleOf(text);
+    return at === null ? null : [text.slice(0, at), text.slice(at)];
+  };
+  test("what tells them apart at their end stays, and the last part of an address", () => {
+    expect(parts("customer-support-agent-eu-west-17")).toEqual(["customer-support-agent-", "eu-west-17"]);
+    expect(parts("https://files.example.org/a/b/quarterly-report.pdf")).toEqual(["https://files.example.org/a/b", "/quarterly-report.pdf"]);
+    expect(parts(`/srv/${"x".repeat(60)}`)?.[1]?.length).toBe(28);
+  });
+  test("short names, and those that are written from the right, are one piece", () => {
+    expect(parts("ada.lovelace")).toBeNull();
+    expect(parts("\u05d0".repeat(30))).toBeNull();
+    expect(parts(`customer-support-${"\u0627".repeat(20)}`)).toBeNull();
+  });
+  test("no character is cut in two or loses its marks", () => {
+    for (const end of ["e\u0301".repeat(9), "\u{1f468}\u200d\u{1f4bb}".repeat(6), "\u{1f44d}\u{1f3fd}".repeat(8), "\u{1f600}".repeat(9)]) {
+      for (let more = 0; more < 12; more += 1) {
+        const text = `a long beginning ${end}${"z".repeat(more)}`;
+        const [begin = "", rest = ""] = parts(text) ?? [];
+        expect(begin + rest).toBe(text);
+        expect(rest).not.toMatch(/^(?:\p{M}|\u200d|\p{Emoji_Modifier})/u);
+        expect(begin).not.toMatch(/\u200d$/);
+        expect(/\p{Cs}/u.test(begin) || /\p{Cs}/u.test(rest)).toBe(false);
+      }
+    }
+  });
 });

@@ -256,3 +256,27 @@ export function head(text: string, max: number): { text: string; rest: number } 
   for (const _ of text.slice(units)) rest += 1;
   return { text: text.slice(0, units), rest };
 }
+
+/** Letters of scripts that are written from right to left: their halves would stand in the wrong order. */
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+/** Characters of a name that are shown however little room there is: what tells names apart often stands at their end. */
+const END_MAX = 10;
+/** The same of an address or a path, whose last part says what it is. */
+const ADDRESS_END_MAX = 28;
+/** Names that have room enough as they are. */
+const SHORT = 18;
+
+/**
+ * Where a name is to be cut in two, in UTF-16 units: what stands behind stays in sight where there is no room for all of it. Nothing for
+ * names that are short, or have more in them than plain characters of scripts that are written from left to right.
+ */
+export function middleOf(text: string): number | null {
+  if (text.length <= SHORT || RIGHT_TO_LEFT.test(text)) return null;
+  const slash = text.lastIndexOf("/", text.length - 2);
+  const end = slash > 0 ? Math.min(Math.max(text.length - slash, END_MAX), ADDRESS_END_MAX) : END_MAX;
+  let at = text.length - Math.min(end, Math.floor(text.length / 2));
+  const joins = (at: number) => /^(?:\p{M}|\u200c|\u200d|\p{Cs}|\p{Emoji_Modifier})/u.test(text.slice(at)) || text[at - 1] === "\u200d";
+  // No character is taken from its marks.
+  while (at > 0 && joins(at)) at -= 1;
+  return at > 0 ? at : null;
+}

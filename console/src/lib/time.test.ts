@@ -49,6 +49,20 @@ test("times are shown in the zone, with the record's microseconds", () => {
   expect(shortTime("2026-11-22T15:00:00Z", "UTC", NOW, true)).toBe("11-22 15:00");
 });
 
+test("each second is written as a formatter of times writes it, on both sides of a change of the clock and in zones of odd offsets", () => {
+  const zones = ["Europe/Lisbon", "Asia/Kathmandu", "Australia/Lord_Howe", "America/New_York", "UTC", "Africa/Monrovia"];
+  const moments = ["2026-10-25T00:59:58Z", "2026-10-25T01:00:01Z", "2026-03-29T00:59:59Z", "2026-04-04T14:59:59Z", "2026-04-04T15:00:00Z", "2026-12-31T23:59:59Z", "1971-06-01T12:00:03Z", "1969-12-31T23:59:59Z"];
+  for (const zone of zones) {
+    const format = new Intl.DateTimeFormat("sv-SE", { timeZone: zone, dateStyle: "short", timeStyle: "medium" });
+    for (const moment of moments) {
+      for (let second = 0; second < 130; second += 13) {
+        const ms = Date.parse(moment) + second * 1000;
+        expect(timestamp(new Date(ms).toISOString(), zone, 0), `${zone} ${moment} ${second}`).toBe(format.format(ms));
+      }
+    }
+  }
+});
+
 test("zones", () => {
   expect(isZone("Europe/Lisbon")).toBe(true);
   expect(isZone("Mars/Olympus")).toBe(false);

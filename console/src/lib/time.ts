@@ -90,15 +90,40 @@ export function isZone(zone: string): boolean {
 
 /** What a zone is called: the browser's own by its name. */
 export function zoneName(zone: Zone): string {
-  return zone === "local" ? Intl.DateTimeFormat().resolvedOptions().timeZone : zone;
+  return zone === "local" ? (localName ??= Intl.DateTimeFormat().resolvedOptions().timeZone) : zone;
 }
+
+/** Known as long as the formatter of it: to ask for it makes another one. */
+let localName: string | undefined;
 
 interface Parts {
   readonly date: string;
   readonly clock: string;
 }
 
+const MINUTES_MAX = 2_000;
+/** Before this, zones had offsets with seconds in them. */
+const WHOLE_OFFSETS = Date.UTC(1973, 0);
+/** Minutes that were written before, by their zone. A formatter of times is slow, and lists show hundreds of times of the same minutes. */
+const written = new Map<Zone, Map<number, { readonly date: string; readonly start: string }>>();
+
 function parts(ms: number, zone: Zone): Parts {
+  if (ms < WHOLE_OFFSETS) return formatted(ms, zone);
+  let minutes = written.get(zone);
+  if (!minutes) written.set(zone, (minutes = new Map()));
+  const minute = Math.floor(ms / MINUTE);
+  let of = minutes.get(minute);
+  if (!of) {
+    const { date, clock } = formatted(minute * MINUTE, zone);
+    of = { date, start: clock.slice(0, 6) };
+    if (minutes.size >= MINUTES_MAX) minutes.clear();
+    minutes.set(minute, of);
+  }
+  const second = Math.floor((ms % MINUTE) / 1000);
+  return { date: of.date, clock: `${of.start}${second < 10 ? "0" : ""}${second}` };
+}
+
+function formatted(ms: number, zone: Zone): Parts {
   const found: Record<string, string> = {};
   for (const part of format(zone).formatToParts(ms)) found[part.type] = part.value;
   return {

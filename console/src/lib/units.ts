@@ -17,6 +17,17 @@ export const column = (value: number): string => (Math.abs(value) < 1000 ? whole
 /** `1 event`, `2 events`. */
 export const counted = (value: number, one: string, many = `${one}s`): string => `${count(value)} ${value === 1 ? one : many}`;
 
+/** Whether the sources of calls told tokens: no call reads or writes none at all, so that none of some calls were not told, and are not 0. */
+export const isTokensTold = (tokens: number, calls: number): boolean => tokens > 0 || calls === 0;
+/** Why there is a dash and no figure. */
+export const TOKENS_UNTOLD = "The sources of these calls do not tell tokens";
+
+/** What one call tells of its tokens: nothing where it does not tell, which is not 0. */
+export function tokensTold(of: { readonly input_tokens?: number | null | undefined; readonly output_tokens?: number | null | undefined }): number | null {
+  const told = [of.input_tokens, of.output_tokens].filter((each) => each !== null && each !== undefined);
+  return told.length === 0 ? null : told.reduce((sum, each) => sum + each, 0);
+}
+
 /** `12 %`, `0.4 %`; nothing of nothing is no share. */
 export function share(part: number, of: number): string {
   if (of === 0) return "–";

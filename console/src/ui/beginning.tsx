@@ -1,31 +1,29 @@
-import { OWN } from "../lib/own";
-import { count, counted } from "../lib/units";
 import { Icon } from "./icons";
 import { Command, Empty, Panel } from "./parts";
 
 /** Says that what the server records of itself is left out, and is the switch for it. */
-export function OwnChip({ own, isLeftOut, leftOut, onChange }: { own: string | undefined; isLeftOut: boolean; leftOut: number; onChange: (own: "yes" | undefined) => void }) {
+export function OwnChip({ own, isLeftOut, onChange }: { own: string | undefined; isLeftOut: boolean; onChange: (own: "yes" | undefined) => void }) {
   if (own !== "yes" && !isLeftOut) return null;
   if (!isLeftOut) return <button type="button" className="btn tiny" title="Leaves out what Watchkeeper records of itself: administration, sign-ins, who read what" onClick={() => onChange(undefined)}>Without Watchkeeper’s own</button>;
   return (
     <span className="chip">
-      without Watchkeeper’s own{leftOut > 0 ? <span className="num">({count(leftOut)})</span> : null}
+      without Watchkeeper’s own
       <button type="button" onClick={() => onChange("yes")} aria-label="Show Watchkeeper’s own, too" title="Show what Watchkeeper records of itself, too"><Icon name="close" /></button>
     </span>
   );
 }
 
 /** Stands for a list of which everything was left out. */
-export function NothingElse({ leftOut, one, icon }: { leftOut: number; one: string; icon: "search" | "sessions" }) {
+export function NothingElse({ icon }: { icon: "search" | "sessions" }) {
   return (
     <Empty icon={icon} title="Nothing but Watchkeeper’s own so far" command="watchkeeper run -- python my_agent.py">
-      {counted(leftOut, one)} of the server itself {leftOut === 1 ? "is" : "are"} left out here. To record a program’s calls without touching its code:
+      What the server records of itself is left out here. To record a program’s calls without touching its code:
     </Empty>
   );
 }
 
-/** Whether rows tell of nothing but the server itself. */
-export const isOwnAlone = (applications: readonly (string | null | undefined)[]): boolean => applications.length > 0 && applications.every((each) => each === OWN);
+/** Whether rows tell of nothing but the server itself, by whether each of them does. */
+export const isOwnAlone = (rows: readonly boolean[]): boolean => rows.length > 0 && rows.every(Boolean);
 
 /** Said above a list that holds nothing but what the server did itself. */
 export function OwnAlone() {

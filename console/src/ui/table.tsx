@@ -23,11 +23,13 @@ export interface Column<Row> {
 
 /** Rows that are kept beyond what is in sight. */
 const OVERSCAN = 12;
+/** The same where all of them change several times a second. */
+const OVERSCAN_STREAM = 3;
 /** How near the end of what is there the next page is asked for. */
 const NEAR_END = 30;
 
 /** A table of as many rows as there are: only those in sight are in the page. j, k and Enter go through it. */
-export function DataTable<Row>({ label, rows: every, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true, isBusy = false, anew, onScrolled }: {
+export function DataTable<Row>({ label, rows: every, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true, isBusy = false, isStream = false, anew, onScrolled }: {
   label: string;
   rows: readonly Row[];
   columns: readonly Column<Row>[];
@@ -43,6 +45,9 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
   keys?: boolean;
   /** Whether the rows are those of what was asked before, and others are on their way. */
   isBusy?: boolean;
+  /** Whether rows come in at the top all the time: then each line of the page stays, and what is written in it changes. To take lines out and put
+      others in costs a browser several times as much. */
+  isStream?: boolean;
   /** What the rows are of: where that changes, the table begins at its first row. */
   anew?: string;
   /** Told whether somebody has scrolled down. */
@@ -64,7 +69,7 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
   const room = rowsMax(density);
   const isFull = every.length >= room;
   const rows = useMemo(() => (every.length > room ? every.slice(0, room) : every), [every, room]);
-  const virtual = useVirtualizer({ count: rows.length, getScrollElement: () => body.current, estimateSize: () => height, overscan: OVERSCAN });
+  const virtual = useVirtualizer({ count: rows.length, getScrollElement: () => body.current, estimateSize: () => height, overscan: isStream ? OVERSCAN_STREAM : OVERSCAN });
   useEffect(() => virtual.measure(), [height, virtual]);
   const began = useRef(anew);
   useEffect(() => {
@@ -139,7 +144,7 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
             if (row === undefined) return null;
             const isActive = item.index === at;
             return (
-              <RowLine key={rowKey(row)} row={row} columns={columns} tracks={tracks} index={item.index} start={item.start} isActive={isActive}
+              <RowLine key={isStream ? item.index : rowKey(row)} row={row} columns={columns} tracks={tracks} index={item.index} start={item.start} isActive={isActive}
                 isChosen={onActive ? isActive : undefined} pick={onOpen ?? onActive} more={rowClass?.(row) ?? ""} />
             );
           })}

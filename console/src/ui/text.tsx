@@ -3,19 +3,32 @@ import { usePrefs } from "../lib/prefs";
 import { useNow } from "../lib/clock";
 import { ago, shortTime, timestamp, zoneName } from "../lib/time";
 import { count } from "../lib/units";
-import { head, markedRuns, plainLine, runs, type Mark, type Run } from "../lib/text";
+import { head, markedRuns, middleOf, plainLine, runs, type Mark, type Run } from "../lib/text";
 
 function Shown({ run }: { run: Run }) {
   return run.kind === "plain" ? <>{run.text}</> : <span className={run.kind} title={run.title}>{run.label}</span>;
 }
 
 /** A text of the record in one line: a name, an id, a title. Never markup, never a link, never out of its place. */
-export const Rec = memo(function Rec({ text, max = 300, className }: { text: string | null | undefined; max?: number; className?: string }) {
+export const Rec = memo(function Rec({ text, max = 300, className, isName = false }: {
+  text: string | null | undefined; max?: number; className?: string;
+  /** Whether it is a name or an address: where there is no room for all of it, its middle is left out, and not its end. */
+  isName?: boolean;
+}) {
   const parts = useMemo(() => {
     const { text: begin, rest } = head(text ?? "", max);
     return { runs: runs(begin, "line"), rest };
   }, [text, max]);
   if (text === null || text === undefined || text === "") return null;
+  const [only] = parts.runs;
+  const middle = isName && parts.rest === 0 && parts.runs.length === 1 && only?.kind === "plain" ? middleOf(only.text) : null;
+  if (only && middle !== null && only.kind === "plain") {
+    return (
+      <bdi className={className ? `rec middle ${className}` : "rec middle"} title={plainLine(text, 500)}>
+        <span>{only.text.slice(0, middle)}</span><span>{only.text.slice(middle)}</span>
+      </bdi>
+    );
+  }
   return (
     <bdi className={className ? `rec ${className}` : "rec"} title={text.length > 24 ? plainLine(text, 500) : undefined}>
       {parts.runs.map((run, index) => <Shown key={index} run={run} />)}

@@ -137,6 +137,7 @@ function About({ of }: { of: DetectionDetail }) {
       <dt>Application</dt><dd>{entity("application", of.application)}</dd>
       {of.tool ? <><dt>Tool</dt><dd>{entity("tool", of.tool)}</dd></> : null}
       <dt>Session</dt><dd>{of.session_id ? <Link to="/trace" search={{ id: of.session_id } as never} className="mono"><Rec text={of.session_id} /></Link> : <span className="faint">–</span>}</dd>
+      {"correlation" in of && of.correlation ? <><dt>Incident</dt><dd><Link to="/detections" search={{ correlation: of.correlation, state: "all", suppressed: "yes", range: "any" } as never} title="All detections of this incident">all of <Rec text={of.correlation} className="mono small" /></Link></dd></> : null}
       <dt>Looks at it</dt><dd>{of.assignee ? <Link to="/detections" search={{ assignee: of.assignee, state: "all" } as never}><Rec text={of.assignee} /></Link> : <span className="faint">nobody yet</span>}</dd>
       <dt>Confidence</dt><dd className="num">{score(of.confidence)}</dd>
       <dt>Record</dt><dd><Link to="/integrity" search={{ record: String(of.seq) } as never} className="num">#{of.seq}</Link> <span className="mono small faint">{of.detection_id}</span> <Copy text={of.detection_id} what="id" /></dd>

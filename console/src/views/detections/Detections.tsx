@@ -96,9 +96,9 @@ export function Detections() {
     { name: "title", width: "minmax(8rem, 3fr)", head: "Detection", cell: (row) => <span className="two"><Rec text={row.title} className={row.state === "open" ? "strong" : ""} />{row.suppressed_by ? <> <Badge>suppressed</Badge></> : null}{row.late_s ? <> <Late by={row.late_s} /></> : null}</span> },
     { name: "grade", width: "7rem", head: "Reached", from: 480, cell: (row) => <Grade of={row.grade} /> },
     { name: "technique", width: "7.25rem", head: "ATLAS", from: 940, cell: (row) => <span className="mono small soft">{row.technique}</span> },
-    { name: "tool", width: "minmax(5rem, 0.8fr)", head: "Tool", from: 1160, cell: (row) => <Rec text={row.tool} className="mono small soft" /> },
-    { name: "who", from: 660, width: "minmax(4.5rem, 1fr)", head: "Who", cell: (row) => <Rec text={row.user_id ?? row.agent ?? row.application} className="soft" /> },
-    { name: "where", width: "minmax(6rem, 1fr)", head: "Application", from: 1040, cell: (row) => <Rec text={row.application ?? row.agent} className="soft" /> },
+    { name: "tool", width: "minmax(5rem, 0.8fr)", head: "Tool", from: 1160, cell: (row) => <Rec isName text={row.tool} className="mono small soft" /> },
+    { name: "who", from: 660, width: "minmax(4.5rem, 1fr)", head: "Who", cell: (row) => <Rec isName text={row.user_id ?? row.agent ?? row.application} className="soft" /> },
+    { name: "where", width: "minmax(6rem, 1fr)", head: "Application", from: 1040, cell: (row) => <Rec isName text={row.application ?? row.agent} className="soft" /> },
     { name: "state", width: "7rem", head: "State", from: 800, cell: (row) => <StateOf row={row} /> },
     { name: "time", width: "5.5rem", head: "When", isRight: true, cell: (row) => <span className="soft"><When time={row.observed} /></span> },
   ];
@@ -191,11 +191,11 @@ function Groups({ filter, by, onOpen }: { filter: Filter; by: "correlation" | "r
     void refetch();
   };
   const columns: Column<Group>[] = [
-    { name: "severity", width: "6rem", head: "Worst", cell: (row) => <Sev of={row.lead.severity} /> },
+    { name: "severity", width: "6rem", head: "Worst", cell: (row) => <Sev of={row.severity} /> },
     { name: "count", width: "4rem", head: "Count", isRight: true, cell: (row) => <span className="num strong">{count(row.count)}</span> },
     { name: "title", width: "minmax(14rem, 3fr)", head: by === "rule" ? "Rule" : "Led by", cell: (row) => <span className="two"><Rec text={row.lead.title} className="strong" /></span> },
-    { name: "grade", from: 680, width: "7rem", head: "Reached", cell: (row) => <Grade of={row.lead.grade} /> },
-    { name: "key", from: 900, width: "minmax(8rem, 1.4fr)", head: by === "rule" ? "Id" : "Incident", cell: (row) => <Rec text={row.key} className="mono small soft" /> },
+    { name: "grade", from: 680, width: "7rem", head: "Reached", cell: (row) => <Grade of={row.grade} /> },
+    { name: "key", from: 900, width: "minmax(8rem, 1.4fr)", head: by === "rule" ? "Id" : "Incident", cell: (row) => <Rec isName text={row.key} className="mono small soft" /> },
     { name: "who", from: 760, width: "minmax(7rem, 1fr)", head: "Users", cell: (row) => <Rec text={row.users.join(", ")} className="soft" /> },
     { name: "open", from: 560, width: "5rem", head: "Open", isRight: true, cell: (row) => <span className="num soft">{count(row.open)}</span> },
     { name: "last", width: "5.5rem", head: "Newest", isRight: true, cell: (row) => <span className="soft"><When time={row.last} /></span> },

@@ -6,7 +6,7 @@ import { counted } from "../../lib/units";
 import { Icon } from "../../ui/icons";
 import { Dialog, Problem, useSay } from "../../ui/parts";
 import { isReason, Reason } from "../../ui/reason";
-import { Rec } from "../../ui/text";
+import { Rec, When } from "../../ui/text";
 import { useSuppress, useTriage, VERDICTS, type Detection, type Verdict } from "./data";
 import type { Schema } from "../../api/client";
 
@@ -100,9 +100,9 @@ export function SuppressDialog({ of, onDone }: { of: Detection; onDone: () => vo
   const isReady = of.rule && (mayWhole || entity >= 0) && isReason(reason) && owner.trim() !== "";
   const [now] = useState(Date.now);
   const expires = new Date(now + days * 86_400_000).toISOString();
+  const about = entities[entity];
   const go = () => {
     if (!isReady || !of.rule) return;
-    const about = entities[entity];
     suppress.mutate({ rule: of.rule, reason: reason.trim(), owner: owner.trim(), expires, ...(about ? { entity: about } : {}) }, {
       onSuccess: () => { say(`Suppressed for ${counted(days, "day")}`); onDone(); },
     });
@@ -114,7 +114,10 @@ export function SuppressDialog({ of, onDone }: { of: Detection; onDone: () => vo
         <button type="button" className="btn primary" disabled={!isReady || suppress.isPending} onClick={go}>Suppress</button>
       </>
     }>
-      <p className="soft">Detections of <strong><Rec text={of.title} /></strong> are still recorded and counted. They are marked, and no longer wait for anybody, until the suppression ends.</p>
+      <p className="soft">
+        From now until <strong><When time={expires} how="second" /></strong>, detections of <strong><Rec text={of.title} /></strong> {about ? <>about the {about.kind} <strong><Rec text={about.name} max={80} /></strong></> : <strong>about anybody</strong>} leave
+        the lists and counts of what is open, for everybody. They are still detected and recorded, marked as suppressed: <em>Suppressed, too</em> shows them. Those that there are already stay as they are, this one, too: close it by itself.
+      </p>
       <div className="field">
         <label htmlFor="about">About</label>
         <select id="about" className="input" value={entity} onChange={(event) => setEntity(Number(event.target.value))}>
@@ -133,6 +136,7 @@ export function SuppressDialog({ of, onDone }: { of: Detection; onDone: () => vo
         <input id="owner" className="input" value={owner} maxLength={200} onChange={(event) => setOwner(event.target.value)} />
       </div>
       <Reason label="Why" value={reason} onChange={setReason} lines={3} />
+      <p className="hint">Who may triage may suppress, and end it earlier in Settings, Suppressions; a whole rule needs the role admin. All of it goes into the record.</p>
       {suppress.error ? <Problem error={suppress.error} /> : null}
     </Dialog>
   );

@@ -3,6 +3,7 @@ import { api, take, type Schema } from "../../api/client";
 import { useAt } from "../../lib/at";
 import { useList } from "../../lib/list";
 import { column, count, counted } from "../../lib/units";
+import { OWN } from "../../lib/own";
 import { isOwnAlone, OwnAlone } from "../../ui/beginning";
 import { Foot, Looking, News, Cut } from "../../ui/list";
 import { Choice, Empty, PageHead, Problem, useTyped } from "../../ui/parts";
@@ -22,7 +23,7 @@ const keyOf = (row: Entity) => `${row.kind} ${row.name}`;
 const COLUMNS: readonly Column<Entity>[] = [
   { name: "risk", width: "9rem", head: "Risk", cell: (row) => <Risk of={row.risk} /> },
   { name: "kind", width: "6.5rem", head: "What", cell: (row) => <span className="soft">{row.kind}</span> },
-  { name: "name", width: "minmax(12rem, 2fr)", head: "Who", cell: (row) => <Rec text={row.name} className="strong" /> },
+  { name: "name", width: "minmax(12rem, 2fr)", head: "Who", cell: (row) => <Rec isName text={row.name} className="strong" /> },
   { name: "techniques", from: 820, width: "minmax(9rem, 1.3fr)", head: "ATLAS", cell: (row) => <span className="mono small soft">{row.techniques.join(" ")}</span> },
   { name: "detections", from: 520, width: "6rem", head: "Detections", isRight: true, cell: (row) => <span className="num">{count(row.detections)}</span> },
   { name: "events", from: 620, width: "5rem", head: "Events", isRight: true, cell: (row) => <span className="num soft" title={count(row.events)}>{column(row.events)}</span> },
@@ -47,7 +48,7 @@ export function Entities() {
       </PageHead>
       <div className="filters"><input className="input find-in" type="search" aria-label="Part of the name" placeholder="Part of the name…" value={typed} onChange={(event) => setTyped(event.target.value)} /><RiskLegend /><span className="end"><News of={list} /></span></div>
       <Cut of={list.isPartial} what="the entities of the newest detections" so="counts and risks may be too low" then="look for a name, or choose one kind" />
-      {result.hasNextPage || !isOwnAlone(rows.flatMap((row) => (row.kind === "application" ? [row.name] : []))) ? null : <OwnAlone />}
+      {result.hasNextPage || !isOwnAlone(rows.flatMap((row) => (row.kind === "application" ? [row.name === OWN] : []))) ? null : <OwnAlone />}
       <section className="panel list-panel fill" aria-label="Entities">
         {result.error ? <Problem error={result.error} retry={() => void result.refetch()} /> : result.isPending || list.isLooking ? <Looking of={list} /> : rows.length === 0 ? (
           <Empty icon="entities" title="Nobody of this name">Entities come out of events: who called, which agent, which tool, which model.</Empty>

@@ -103,7 +103,7 @@ function Sessions({ rows }: { rows: Entity["session_rows"] }) {
   return (
     <ul className="lines">
       {rows.map((row) => (
-        <li key={row.session_id}><Link to="/trace" search={{ id: row.session_id } as never} className="line"><span className="grow cut"><Rec text={row.session_id} className="mono" /></span><span className="soft num">{counted(row.events, "event")}</span>{row.severity ? <Sev of={row.severity} /> : <span className="sev" />}<span className="soft"><When time={row.last} /></span></Link></li>
+        <li key={row.session_id}><Link to="/trace" search={{ id: row.session_id } as never} className="line"><span className="grow cut"><Rec isName text={row.session_id} className="mono" /></span><span className="soft num">{counted(row.events, "event")}</span>{row.severity ? <Sev of={row.severity} /> : <span className="sev" />}<span className="soft"><When time={row.last} /></span></Link></li>
       ))}
     </ul>
   );

@@ -66,7 +66,7 @@ function Verify({ integrity, record, onRecord }: { integrity: Integrity; record:
     <Panel title="Verify in this browser" end={run.state === "running" ? <button type="button" className="btn tiny" onClick={stop}>Stop</button> : null}>
       <div className="stack-wide">
         <Outcome run={run} seen={seen?.at ?? null} onAccept={(verified) => { remember(verified); go(isWhole); }} />
-        {run.state === "done" ? <Steps verified={run.verified} /> : null}
+        {run.state === "done" ? <><h3>What was checked</h3><Steps verified={run.verified} /></> : null}
         <div className="row-wrap">
           <button type="button" className="btn primary" disabled={run.state === "running" || size === 0} onClick={() => go(isWhole)}><Icon name="seal" />{run.state === "done" ? "Verify again" : "Verify now"}</button>
           <label className="row small soft"><input type="checkbox" checked={isWhole} onChange={(event) => setWhole(event.target.checked)} />every leaf ({bytes((size - integrity.minimum_index) * LEAF_BYTES)})</label>
@@ -105,11 +105,11 @@ function Outcome({ run, seen, onAccept }: { run: Run; seen: string | null; onAcc
   const { verified } = run;
   const { size } = verified.checkpoint;
   const hashed = verified.leaves > 0 ? `${count(verified.leaves)} of ${counted(size, "leaf", "leaves")} hashed` : `no leaf hashed of ${count(size)}`;
-  const how = <span className="num">{hashed}, in {duration(run.ms)}, on this machine</span>;
+  const how = <><span className="num">{hashed}, in {duration(run.ms)}, on this machine</span>, against <Against checkpoint={verified.checkpoint} at={run.at} /></>;
   switch (verified.verdict) {
     case "intact": return <Verdict tone="good" title="Intact">{how}</Verdict>;
     case "pruned": return <Verdict tone="part" title={`Root proved, pruned up to ${count(verified.minimum)}`}>{how}. The leaves before are gone by the server’s word.</Verdict>;
-    case "root": return <Verdict tone="part" title={verified.record ? `Record ${count(verified.record.seq)} proved, and the root` : "Root proved"}>{verified.record ? <>It is a leaf of the signed tree. </> : null}{how}. For the whole, check every leaf.</Verdict>;
+    case "root": return <Verdict tone="part" title={verified.record ? `Record ${count(verified.record.seq)} proved, and the root` : "Root proved"}>{verified.record ? <>It is a leaf of the signed tree. </> : null}{how}. For the whole, tick <em>every leaf</em> and verify again.</Verdict>;
     case "empty": return <Verdict tone="part" title="Nothing to prove">The log has no record yet.</Verdict>;
     case "unproved": return <Verdict tone="bad" title="The record is not proved"><Rec text={stepThat(verified, "record")} max={600} /></Verdict>;
     case "key": return (
@@ -119,6 +119,16 @@ function Outcome({ run, seen, onAccept }: { run: Run; seen: string | null; onAcc
     );
     case "failed": return <Verdict tone="bad" title="Not proved"><Rec text={verified.steps.find((step) => step.state === "failed" || step.state === "unreadable")?.says ?? "The signature could not be checked in this browser."} max={600} /></Verdict>;
   }
+}
+
+/** Which checkpoint it was that everything was held to. */
+function Against({ checkpoint: { origin, size, root }, at }: { checkpoint: Verified["checkpoint"]; at: string }) {
+  return (
+    <>
+      the checkpoint of <span className="num">{counted(size, "record")}</span> that the server gave <When time={at} how="full" />, of the log <Rec text={origin} className="mono small" />, with
+      the root <Rec text={root} className="mono small" />
+    </>
+  );
 }
 
 const stepThat = (verified: Verified, name: Step["name"]) => verified.steps.find((step) => step.name === name)?.says;

@@ -1,7 +1,7 @@
 import { useNavigate } from "@tanstack/react-router";
 import { useMemo, useState } from "react";
 import { stringifySearch, useAt } from "../../lib/at";
-import { isOthersEvent, leavesOutOwn } from "../../lib/own";
+import { leavesOutOwn } from "../../lib/own";
 import { bind, useShortcuts } from "../../lib/shortcuts";
 import { count } from "../../lib/units";
 import { OwnChip } from "../../ui/beginning";
@@ -20,10 +20,10 @@ export function Live() {
   const [isHeld, setHeld] = useState(false);
   const [active, setActive] = useState<string | null>(null);
   const navigate = useNavigate();
-  const query = useMemo(() => stringifySearch(Object.fromEntries(NAMES.map((name) => [name, name === "own" ? undefined : at[name]]))), [at]);
-  // A row that is chosen stays where it is.
   const isLeftOut = leavesOutOwn(at);
-  const live = useLive(query, isHeld || active !== null, isLeftOut ? isOthersEvent : null);
+  const query = useMemo(() => stringifySearch(Object.fromEntries(NAMES.map((name) => [name, name === "own" ? (isLeftOut ? "false" : undefined) : at[name]]))), [at, isLeftOut]);
+  // A row that is chosen stays where it is.
+  const live = useLive(query, isHeld || active !== null);
   const waits = isHeld || active !== null;
   const resume = () => { setHeld(false); setActive(null); };
   useShortcuts([
@@ -48,7 +48,7 @@ export function Live() {
         </select>
         <FilterInput onAdd={(name, value) => change({ [name]: value })} />
         {NAMES.filter((name) => name !== "kind" && name !== "own" && at[name]).map((name) => <FilterChip key={name} name={name} value={at[name] ?? ""} onRemove={() => change({ [name]: undefined })} />)}
-        <OwnChip own={at.own} isLeftOut={isLeftOut} leftOut={live.leftOut} onChange={(own) => change({ own })} />
+        <OwnChip own={at.own} isLeftOut={isLeftOut} onChange={(own) => change({ own })} />
         {live.dropped > 0 ? <Badge tone="medium" title="They came faster than this browser took them. Search has them.">{count(live.dropped)} passed over</Badge> : null}
       </div>
       {live.isReset ? <div className="notice warn" role="status"><Icon name="warning" /><span className="grow">The server went back behind what it had sent: it has another record now, or builds its store anew. What came before stays below and may not be found any more; load this page anew to begin with what there is.</span></div> : null}
@@ -59,7 +59,7 @@ export function Live() {
             What comes in appears here at once, without what was said. To send some, start a program so that its calls report here:
           </Empty>
         ) : (
-          <DataTable label="Live events" rows={live.rows} columns={EVENT_COLUMNS} rowKey={(row) => row.event_id} active={active}
+          <DataTable label="Live events" isStream rows={live.rows} columns={EVENT_COLUMNS} rowKey={(row) => row.event_id} active={active}
             onActive={(row) => setActive(row.event_id)} onOpen={(row) => void navigate({ to: "/trace", search: { id: traceOf(row), event: row.event_id } as never })}
             rowClass={classOf} />
         )}

@@ -21,8 +21,6 @@ export interface Live {
   /** Records that are not shown, because they came faster than they were taken: passed over by the server, or while it was held. */
   readonly dropped: number;
   readonly perSecond: number;
-  /** How many rows have come and are left out. */
-  readonly leftOut: number;
   /** What has come while it was held. */
   readonly held: number;
   /** Whether the server went back behind what it had sent: it has another record, or builds its store anew. */
@@ -31,10 +29,10 @@ export interface Live {
   readonly problem: unknown;
 }
 
-const EMPTY: Live = { rows: [], isConnected: false, dropped: 0, perSecond: 0, leftOut: 0, held: 0, isReset: false, problem: null };
+const EMPTY: Live = { rows: [], isConnected: false, dropped: 0, perSecond: 0, held: 0, isReset: false, problem: null };
 
-/** What comes in, as it comes in. While it is held, rows are taken and not shown. `shows`: which rows are; none: all. */
-export function useLive(query: string, isHeld: boolean, shows: ((row: EventRow) => boolean) | null): Live {
+/** What comes in, as it comes in. While it is held, rows are taken and not shown. */
+export function useLive(query: string, isHeld: boolean): Live {
   const [live, setLive] = useState(EMPTY);
   const held = useRef(isHeld);
   held.current = isHeld;
@@ -44,7 +42,6 @@ export function useLive(query: string, isHeld: boolean, shows: ((row: EventRow) 
     const ended = new AbortController();
     const tail = new Tail<EventRow>();
     let isConnected = false;
-    let leftOut = 0;
     let isReset = false;
     let problem: unknown = null;
     const arrivals: { at: number; count: number }[] = [];
@@ -67,9 +64,7 @@ export function useLive(query: string, isHeld: boolean, shows: ((row: EventRow) 
       });
       source.addEventListener("rows", (event) => {
         const { rows } = JSON.parse(heard(event)) as Schema<"LiveRows">;
-        const shown = shows === null ? rows : rows.filter(shows);
-        leftOut += rows.length - shown.length;
-        arrivals.push({ at: performance.now(), count: tail.take(shown) });
+        arrivals.push({ at: performance.now(), count: tail.take(rows) });
       });
       source.addEventListener("dropped", (event) => tail.pass((JSON.parse(heard(event)) as Schema<"LiveDropped">).count));
       source.addEventListener("progress", heard);
@@ -98,8 +93,8 @@ export function useLive(query: string, isHeld: boolean, shows: ((row: EventRow) 
       if (!held.current) tail.show();
       const dropped = tail.dropped + tail.lost;
       setLive((before) =>
-        before.rows === tail.rows && before.isConnected === isConnected && before.dropped === dropped && before.perSecond === perSecond && before.held === tail.held && before.leftOut === leftOut && before.isReset === isReset && before.problem === problem
-          ? before : { rows: tail.rows, isConnected, dropped, perSecond, leftOut, held: tail.held, isReset, problem });
+        before.rows === tail.rows && before.isConnected === isConnected && before.dropped === dropped && before.perSecond === perSecond && before.held === tail.held && before.isReset === isReset && before.problem === problem
+          ? before : { rows: tail.rows, isConnected, dropped, perSecond, held: tail.held, isReset, problem });
     }, SHOW_MS);
     return () => {
       clearInterval(timer);
@@ -108,7 +103,7 @@ export function useLive(query: string, isHeld: boolean, shows: ((row: EventRow) 
       source.close();
       setLive(EMPTY);
     };
-  }, [query, shows]);
+  }, [query]);
   return live;
 }
 

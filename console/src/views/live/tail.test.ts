@@ -54,3 +54,15 @@ test("places of rows that are gone are not kept", () => {
   expect(tail.take([{ seq: 0 }])).toBe(1);
   expect(tail.take([{ seq: ROWS_MAX + 9 }])).toBe(0);
 });
+
+test("a row of the place of another record that goes out of sight leaves the one that is shown known", () => {
+  const tail = new Tail<{ seq: number }>();
+  tail.take(rows(0, 2));
+  tail.show();
+  tail.reset(null);
+  tail.take(rows(0, ROWS_MAX - 1));
+  // The first row of the record of before is out of sight now.
+  tail.show();
+  expect(tail.rows.length).toBe(ROWS_MAX);
+  expect(tail.take(rows(0, 1))).toBe(0);
+});

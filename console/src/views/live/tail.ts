@@ -19,16 +19,21 @@ export class Tail<Row extends Numbered> {
   last: string | null = null;
   #waiting: Row[] = [];
   #came = 0;
-  /** Places of what is shown and of what waits: a connection that begins again may bring them once more. */
-  #known = new Set<number>();
+  /** What is shown and what waits, by its place: a connection that begins again may bring it once more. */
+  #known = new Map<number, Row>();
 
   /** Takes rows, oldest first; says how many of them are new. */
   take(batch: readonly Row[]): number {
-    const fresh = batch.filter((row) => !this.#known.has(row.seq) && this.#known.add(row.seq));
-    this.#waiting.push(...fresh);
-    this.#came += fresh.length;
-    if (this.#waiting.length > 2 * ROWS_MAX) this.#waiting = this.#forget(this.#waiting, -ROWS_MAX);
-    return fresh.length;
+    let fresh = 0;
+    for (const row of batch) {
+      if (this.#known.has(row.seq)) continue;
+      this.#known.set(row.seq, row);
+      this.#waiting.push(row);
+      fresh += 1;
+    }
+    this.#came += fresh;
+    if (this.#waiting.length > 2 * ROWS_MAX) this.#waiting = this.#newest(this.#waiting);
+    return fresh;
   }
 
   /** The server's record ends before what has come: it is another one, or its store is built anew. It goes on behind this place; places begin anew. */
@@ -55,20 +60,25 @@ export class Tail<Row extends Numbered> {
   /** Shows what has come. */
   show(): void {
     if (this.#came === 0) return;
-    const shown = this.#waiting.length > ROWS_MAX ? this.#forget(this.#waiting, -ROWS_MAX) : this.#waiting;
+    const shown = this.#newest(this.#waiting);
     this.dropped += this.#came - shown.length;
-    this.rows = this.#forget([...shown.toReversed(), ...this.rows], 0, ROWS_MAX);
+    const kept = this.rows.slice(0, ROWS_MAX - shown.length);
+    for (let at = kept.length; at < this.rows.length; at += 1) this.#forget(this.rows[at]);
+    this.rows = shown.toReversed().concat(kept);
     this.#waiting = [];
     this.#came = 0;
   }
 
-  /** A part of rows; the places of the others are not kept. */
-  #forget(rows: readonly Row[], from: number, to?: number): Row[] {
-    const kept = rows.slice(from, to);
-    if (kept.length < rows.length) {
-      const stay = new Set(kept.map((row) => row.seq));
-      for (const row of rows) if (!stay.has(row.seq)) this.#known.delete(row.seq);
-    }
-    return kept;
+  /** The newest of what waits, for which there is room; the others are forgotten. */
+  #newest(waiting: Row[]): Row[] {
+    const over = waiting.length - ROWS_MAX;
+    if (over <= 0) return waiting;
+    for (let at = 0; at < over; at += 1) this.#forget(waiting[at]);
+    return waiting.slice(over);
+  }
+
+  /** A row is gone: should it come again, it is new. Another row of its place, of a record that began anew, stays known. */
+  #forget(row: Row | undefined): void {
+    if (row && this.#known.get(row.seq) === row) this.#known.delete(row.seq);
   }
 }

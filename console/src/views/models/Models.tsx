@@ -1,15 +1,16 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
-import { api, take, type Schema } from "../../api/client";
+import type { Schema } from "../../api/client";
 import { useRange } from "../../lib/at";
 import { plainLine } from "../../lib/text";
 import { duration } from "../../lib/time";
-import { count, counted, share, short } from "../../lib/units";
+import { count, counted, isTokensTold, share, short, TOKENS_UNTOLD } from "../../lib/units";
 import { Legend, TimeChart } from "../../ui/chart";
 import { Cut } from "../../ui/list";
 import { Badge, Empty, Loading, PageHead, Panel, Problem } from "../../ui/parts";
 import { Rec, When } from "../../ui/text";
+import { modelsQuery } from "../questions";
 
 type Model = Schema<"Model">;
 
@@ -27,8 +28,7 @@ const ms = (value: number | null | undefined) => (value === null || value === un
 export function Models() {
   const { bounds } = useRange();
   const { data, error, isPending, refetch } = useQuery({
-    queryKey: ["models", bounds],
-    queryFn: ({ signal }) => take(api.GET("/api/models", { signal, params: { query: bounds } })),
+    ...modelsQuery(bounds),
     refetchInterval: 30_000,
     placeholderData: (before) => before,
   });
@@ -55,6 +55,7 @@ function Card({ model }: { model: Model }) {
       tokens: [{ label: "tokens", token: "accent-fill", values: points.map((point) => point.input_tokens + point.output_tokens) }],
     };
   }, [model.over_time]);
+  const hasTokens = isTokensTold(model.input_tokens + model.output_tokens, model.calls);
   const hasLatency = latency.some((each) => each.values.some((value) => value !== null));
   return (
     <Panel title={<Link to="/entity" search={{ kind: "model", name: model.model } as never}><Rec text={model.model} /></Link>} end={<><span className="faint small cut"><Rec text={model.providers.join(", ")} /></span>{model.drift.length > 0 ? <Badge tone="high">drift</Badge> : null}</>}>
@@ -65,10 +66,10 @@ function Card({ model }: { model: Model }) {
           <div className="stat"><dt>p95</dt><dd className="num">{ms(model.latency_ms_p95)}</dd></div>
           <div className="stat"><dt>Failed</dt><dd className={`num ${model.errors > 0 ? "c-critical" : ""}`}>{share(model.errors, model.calls)}</dd></div>
           <div className="stat"><dt>Refused</dt><dd className="num">{share(model.refusals, model.calls)}</dd></div>
-          <div className="stat"><dt>Tokens</dt><dd className="num" title={count(model.input_tokens + model.output_tokens)}>{short(model.input_tokens + model.output_tokens)}</dd></div>
+          <div className="stat"><dt>Tokens</dt><dd className="num" title={hasTokens ? count(model.input_tokens + model.output_tokens) : TOKENS_UNTOLD}>{hasTokens ? short(model.input_tokens + model.output_tokens) : "–"}</dd></div>
         </dl>
         {hasLatency ? <div className="stack-tight"><div className="row"><span className="label">Latency</span><span className="end"><Legend series={LATENCY} /></span></div><TimeChart times={times} series={latency} how="lines" height={120} format={(value) => (value === 0 ? "0" : duration(value))} label={`Latency of ${plainLine(model.model)}: half within ${ms(model.latency_ms_p50)}, 95 of 100 within ${ms(model.latency_ms_p95)}`} /></div> : <p className="faint small">No call tells how long it took.</p>}
-        <div className="stack-tight"><span className="label">Tokens</span><TimeChart times={times} series={tokens} how="bars" height={100} label={`Tokens of ${plainLine(model.model)}: ${counted(model.input_tokens + model.output_tokens, "token")}`} /></div>
+        {hasTokens ? <div className="stack-tight"><span className="label">Tokens</span><TimeChart times={times} series={tokens} how="bars" height={100} label={`Tokens of ${plainLine(model.model)}: ${counted(model.input_tokens + model.output_tokens, "token")}`} /></div> : null}
         <Categories of={model} />
         <Evaluations of={model} />
         {model.drift.length > 0 ? <ul className="stack-tight">{model.drift.slice(0, 5).map((each) => <li key={each.detection_id} className="row"><Link to="/detections" search={{ id: each.detection_id, state: "all", range: "any" } as never} className="grow cut"><Rec text={each.title} /></Link><span className="soft"><When time={each.time} how="ago" /></span></li>)}</ul> : null}

@@ -1,10 +1,10 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
-import { api, take, type Schema } from "../../api/client";
+import type { Schema } from "../../api/client";
 import { useAt, useRange } from "../../lib/at";
 import { ANY_TIME, span } from "../../lib/time";
-import { count, counted, short } from "../../lib/units";
+import { count, counted, isTokensTold, short, TOKENS_UNTOLD } from "../../lib/units";
 import { standingOf } from "../../shell/RecordSign";
 import { Legend, TimeChart, type Series } from "../../ui/chart";
 import { Beginning } from "../../ui/beginning";
@@ -13,6 +13,7 @@ import { Cut } from "../../ui/list";
 import { Empty, Grade, Loading, PageHead, Panel, Problem, Sev, SEVERITIES } from "../../ui/parts";
 import { Risk } from "../../ui/risk";
 import { Rec, When } from "../../ui/text";
+import { overviewQuery } from "../questions";
 
 type Overview = Schema<"Overview">;
 
@@ -21,8 +22,7 @@ export function OverviewView() {
   const { bounds } = useRange();
   const [, change] = useAt<"range">();
   const { data, error, isPending, refetch } = useQuery({
-    queryKey: ["overview", bounds],
-    queryFn: ({ signal }) => take(api.GET("/api/overview", { signal, params: { query: bounds } })),
+    ...overviewQuery(bounds),
     refetchInterval: 15_000,
     placeholderData: (before) => before,
   });
@@ -60,8 +60,8 @@ function Needs({ overview }: { overview: Overview }) {
         <div className="hero-head">
           <span className="label">Needs you</span>
           <Link to="/detections" search={{ range: ANY_TIME } as never} className="hero-figure num">{count(total)}</Link>
-          <span className="soft">{total === 0 ? "Nothing waits." : `open ${total === 1 ? "detection" : "detections"}, of any time`}{taken > 0 ? ` · ${count(taken)} being looked at` : ""}</span>
-          {suppressed.suppressions > 0 ? <Link to="/settings" search={{ tab: "suppressions" } as never} className="soft">{count(suppressed.detections)} suppressed{suppressed.whole_rules > 0 ? `, ${counted(suppressed.whole_rules, "rule")} whole` : ""}</Link> : null}
+          <span className="soft">{total === 0 ? "Nothing waits." : `open ${total === 1 ? "detection" : "detections"}, of any time`}{taken > 0 ? <> · <Link to="/detections" search={{ state: "acknowledged", range: ANY_TIME } as never}>{count(taken)} being looked at</Link></> : null}</span>
+          {suppressed.suppressions > 0 ? <Link to="/settings" search={{ tab: "suppressions" } as never} className="soft" title="Detections that suppressions in force hide. They are recorded and counted; the list says what hides them, until when, and who answers for it">{counted(suppressed.detections, "detection")} hidden by {counted(suppressed.suppressions, "suppression")}{suppressed.whole_rules > 0 ? `, ${counted(suppressed.whole_rules, "rule")} whole` : ""}</Link> : null}
         </div>
       <div className="sev-row">
         {SEVERITIES.slice(0, 4).map((each, at) => {
@@ -102,15 +102,31 @@ function Whole({ record }: { record: Overview["record"] }) {
   );
 }
 
+/** What happened: each figure leads to the list of what it counts, in the same range of time. */
 function Figures({ overview }: { overview: Overview }) {
   const { totals } = overview;
+  const { text: range } = useRange();
+  const events = (filter: object) => ({ to: "/search", search: { ...filter, range, own: "yes" } });
+  const tokens = { to: "/tokens", search: { range } };
   const all = [
-    ["Events", totals.events], ["Model calls", totals.model_calls], ["Tool calls", totals.tool_calls], ["Failed", totals.errors],
-    ["Tokens read", totals.input_tokens], ["Tokens written", totals.output_tokens],
-  ] as const;
+    { name: "Events", value: totals.events, says: "everything that is recorded, with what Watchkeeper records of itself", at: events({}) },
+    { name: "Model calls", value: totals.model_calls, says: "calls of models that are over", at: events({ kind: "model_call" }) },
+    { name: "Tool calls", value: totals.tool_calls, says: "calls of tools that are over", at: events({ kind: "tool_call" }) },
+    { name: "Failed", value: totals.errors, says: "events whose status is error", at: events({ status: "error" }) },
+    { name: "Tokens read", value: totals.input_tokens, calls: totals.model_calls, says: "as the sources tell them", at: tokens },
+    { name: "Tokens written", value: totals.output_tokens, calls: totals.model_calls, says: "as the sources tell them", at: tokens },
+  ];
   return (
     <dl className="figures panel">
-      {all.map(([name, value]) => <div key={name}><dt>{name}</dt><dd className="num" title={count(value)}>{short(value)}</dd></div>)}
+      {all.map(({ name, value, calls, says, at }) => {
+        const isTold = calls === undefined || isTokensTold(value, calls);
+        return (
+          <div key={name}>
+            <dt>{name}</dt>
+            <dd className="num"><Link to={at.to} search={at.search as never} title={isTold ? `${count(value)}: ${says}` : TOKENS_UNTOLD}>{isTold ? short(value) : "–"}<span className="unseen"> {name.toLowerCase()}: show them</span></Link></dd>
+          </div>
+        );
+      })}
     </dl>
   );
 }
@@ -149,7 +165,7 @@ function Grave({ rows }: { rows: Overview["grave"] }) {
             <Sev of={row.severity} />
             <span className="grow"><span className="two"><Rec text={row.title} className="strong" /></span></span>
             <Grade of={row.grade} />
-            <span className="cut who"><Rec text={row.user_id ?? row.agent ?? row.application} className="soft" /></span>
+            <span className="cut who"><Rec isName text={row.user_id ?? row.agent ?? row.application} className="soft" /></span>
             <span className="soft"><When time={row.observed} how="ago" /></span>
           </Link>
         </li>
@@ -166,7 +182,7 @@ function Risky({ rows }: { rows: Overview["entities"] }) {
         <li key={`${row.kind} ${row.name}`}>
           <Link to="/entity" search={{ kind: row.kind, name: row.name } as never} className="line">
             <span className="kind small faint">{row.kind}</span>
-            <span className="grow cut"><Rec text={row.name} className="strong" /></span>
+            <span className="grow cut"><Rec isName text={row.name} className="strong" /></span>
             <span className="risk-bar"><Risk of={row.risk} /></span>
           </Link>
         </li>

@@ -2,7 +2,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { api, take, type Schema } from "../../api/client";
 import { useAt } from "../../lib/at";
 import { useList } from "../../lib/list";
-import { isOthersEvent, leavesOutOwn } from "../../lib/own";
+import { leavesOutOwn } from "../../lib/own";
 import { counted } from "../../lib/units";
 import { isOwnAlone, NothingElse, OwnAlone, OwnChip } from "../../ui/beginning";
 import { classOf, EVENT_COLUMNS, KINDS, traceOf } from "../../ui/events";
@@ -26,9 +26,8 @@ export function Events() {
   const score = at.score && Number.isFinite(Number(at.score)) ? { score: Number(at.score) } : {};
   const isLeftOut = leavesOutOwn(at);
   const list = useList({
-    name: ["events"], filter: { ...filter, ...score }, isOpen: at.id !== undefined, everyMs: LOOK_MS, keyOf: idOf, timeOf,
+    name: ["events"], filter: { ...filter, ...score, ...(isLeftOut ? { own: false } : {}) }, orElse: isLeftOut ? { ...filter, ...score, own: true } : undefined, isOpen: at.id !== undefined, everyMs: LOOK_MS, keyOf: idOf, timeOf,
     ask: (query, signal) => take(api.GET("/api/events", { signal, params: { query } })),
-    shows: isLeftOut ? isOthersEvent : undefined,
   });
   const { rows, result } = list;
   return (
@@ -46,12 +45,12 @@ export function Events() {
         </select>
         <FilterInput onAdd={(name, value) => change({ [name]: value })} />
         {FILTERS.map((name) => (at[name] ? <FilterChip key={name} name={name} value={at[name] ?? ""} onRemove={() => change({ [name]: undefined })} /> : null))}
-        <OwnChip own={at.own} isLeftOut={isLeftOut} leftOut={list.leftOut} onChange={(own) => change({ own })} />
+        <OwnChip own={at.own} isLeftOut={isLeftOut} onChange={(own) => change({ own })} />
         <span className="end"><News of={list} /></span>
       </div>
-      {result.hasNextPage || !isOwnAlone(rows.map((row) => row.application)) ? null : <OwnAlone />}
+      {result.hasNextPage || !isOwnAlone(rows.map((row) => row.own)) ? null : <OwnAlone />}
       <section className="panel list-panel fill" aria-label="Events">
-        {result.error ? <Problem error={result.error} retry={() => void result.refetch()} /> : result.isPending || list.isLooking ? <Looking of={list} /> : rows.length === 0 && list.leftOut > 0 ? <NothingElse leftOut={list.leftOut} one="event" icon="search" /> : rows.length === 0 ? (
+        {result.error ? <Problem error={result.error} retry={() => void result.refetch()} /> : result.isPending || list.isLooking ? <Looking of={list} /> : list.isLeftOutAlone ? <NothingElse icon="search" /> : rows.length === 0 ? (
           <Empty icon="search" title="No event fits">Take a filter off, or choose a longer range of time above.</Empty>
         ) : (
           <DataTable label="Events" {...list.table} rows={rows} columns={EVENT_COLUMNS} rowKey={idOf} active={at.id ?? null} onActive={(row) => change({ id: row.event_id })}

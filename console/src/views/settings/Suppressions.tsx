@@ -25,6 +25,7 @@ export function SuppressionList() {
       ) : (
         <div className="panel-body scroll-x">
           <Cut of={data.truncated} what="counts of the newest detections" so="what is said to be covered is too low" then="follow a rule to its detections" />
+          <p className="panel-body soft small">What one covers is detected and recorded as ever, marked, and left out of what is open, from when it was made until it ends. What it covered stays marked then.</p>
           <table className="plain-table">
             <thead><tr><th>Rule</th><th>About</th><th>Why</th><th>Owner</th><th>Until</th><th className="right">Covered</th><th><span className="unseen">Actions</span></th></tr></thead>
             <tbody>

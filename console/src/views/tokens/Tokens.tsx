@@ -1,16 +1,18 @@
 import { useQuery } from "@tanstack/react-query";
 import { Link } from "@tanstack/react-router";
-import { useMemo } from "react";
-import { api, take, type Schema } from "../../api/client";
+import { useDeferredValue, useMemo } from "react";
+import type { Schema } from "../../api/client";
 import { useAt, useRange } from "../../lib/at";
-import { column, count, counted, share, short } from "../../lib/units";
+import { column, count, counted, isTokensTold, share, short, TOKENS_UNTOLD } from "../../lib/units";
 import { Legend, Spark, TimeChart } from "../../ui/chart";
 import { Choice, Empty, Loading, PageHead, Panel, Problem } from "../../ui/parts";
 import { Rec } from "../../ui/text";
+import { tokensQuery, usageBy, type UsageBy as By } from "../questions";
 
-type By = Schema<"UsageBy">;
 type Row = Schema<"UsageRow">;
 const BY: readonly { value: By; says: string }[] = [{ value: "user", says: "Users" }, { value: "model", says: "Models" }, { value: "application", says: "Applications" }, { value: "agent", says: "Agents" }];
+/** Rows that a window has room for below the chart. */
+const ROWS_FIRST = 12;
 const SERIES = [{ label: "read", token: "accent-fill" }, { label: "written", token: "good-fill" }] as const;
 const dollars = new Intl.NumberFormat("en-US", { style: "currency", currency: "USD", maximumFractionDigits: 2 });
 
@@ -20,10 +22,9 @@ const tokensOf = (row: { input_tokens: number; output_tokens: number }) => row.i
 export function Tokens() {
   const [at, change] = useAt<"by">();
   const { bounds } = useRange();
-  const by = BY.find((each) => each.value === at.by)?.value ?? "user";
+  const by = usageBy(at.by);
   const { data, error, isPending, refetch } = useQuery({
-    queryKey: ["tokens", by, bounds],
-    queryFn: ({ signal }) => take(api.GET("/api/tokens", { signal, params: { query: { by, ...bounds, limit: 50 } } })),
+    ...tokensQuery(by, bounds),
     placeholderData: (before) => before,
   });
   return (
@@ -46,12 +47,14 @@ function Usage({ data, by }: { data: Schema<"Tokens">; by: By }) {
   }), [data.total]);
   const all = tokensOf(data.total);
   const hasCost = data.total.calls_with_cost > 0;
-  const rows: (Row & { isOthers?: boolean })[] = data.others ? [...data.rows, { ...data.others, isOthers: true }] : data.rows;
+  const every = useMemo((): readonly (Row & { isOthers?: boolean })[] => (data.others ? [...data.rows, { ...data.others, isOthers: true }] : data.rows), [data]);
+  // What is in sight first: each row has a link and a line of its own to be drawn.
+  const rows = useDeferredValue(every, every.slice(0, ROWS_FIRST));
   return (
     <>
       <dl className="figures panel">
-        <div><dt>Tokens read</dt><dd className="num" title={count(data.total.input_tokens)}>{short(data.total.input_tokens)}</dd></div>
-        <div><dt>Tokens written</dt><dd className="num" title={count(data.total.output_tokens)}>{short(data.total.output_tokens)}</dd></div>
+        <div><dt>Tokens read</dt><dd className="num"><Told value={data.total.input_tokens} calls={data.total.calls} as={short} /></dd></div>
+        <div><dt>Tokens written</dt><dd className="num"><Told value={data.total.output_tokens} calls={data.total.calls} as={short} /></dd></div>
         <div><dt>From a cache</dt><dd className="num">{share(data.total.cached_tokens, data.total.input_tokens)}</dd></div>
         <div><dt>Calls</dt><dd className="num" title={count(data.total.calls)}>{short(data.total.calls)}</dd></div>
         {hasCost ? <div><dt>Cost, as told</dt><dd className="num" title={`${counted(data.total.calls_with_cost, "call")} of ${count(data.total.calls)} tell it`}>{dollars.format(data.total.cost ?? 0)}</dd></div> : null}
@@ -65,9 +68,9 @@ function Usage({ data, by }: { data: Schema<"Tokens">; by: By }) {
               {rows.map((row) => (
                 <tr key={row.isOthers ? "others of the list" : `by ${row.name}`}>
                   <td>{row.isOthers ? <span className="faint">all others</span> : row.name === "" ? <span className="faint">nobody is named</span> : <Link to="/entity" search={{ kind: by, name: row.name } as never}><Rec text={row.name} /></Link>}</td>
-                  <td className="num right strong" title={count(tokensOf(row))}>{column(tokensOf(row))}</td>
-                  <td><span className="row"><span className="bar-line grow"><i style={{ width: `${(tokensOf(row) / Math.max(all, 1)) * 100}%` }} /></span><span className="num small soft share-no">{share(tokensOf(row), all)}</span></span></td>
-                  <td className="num right">{column(row.input_tokens)}</td><td className="num right">{column(row.output_tokens)}</td><td className="num right">{column(row.calls)}</td>
+                  <td className="num right strong"><Told value={tokensOf(row)} calls={row.calls} /></td>
+                  <td><span className="row"><span className="bar-line grow"><i style={{ width: `${(tokensOf(row) / Math.max(all, 1)) * 100}%` }} /></span><span className="num small soft share-no">{isTokensTold(tokensOf(row), row.calls) ? share(tokensOf(row), all) : "–"}</span></span></td>
+                  <td className="num right"><Told value={row.input_tokens} calls={row.calls} /></td><td className="num right"><Told value={row.output_tokens} calls={row.calls} /></td><td className="num right">{column(row.calls)}</td>
                   {hasCost ? <td className="num right">{row.cost === null || row.cost === undefined ? "–" : dollars.format(row.cost)}</td> : null}
                   <td><Spark values={row.over_time.map(tokensOf)} label={`Tokens over time: ${counted(tokensOf(row), "token")}`} /></td>
                 </tr>
@@ -78,4 +81,9 @@ function Usage({ data, by }: { data: Schema<"Tokens">; by: By }) {
       </Panel>
     </>
   );
+}
+
+/** Tokens of calls; a dash where nobody told them. */
+function Told({ value, calls, as = column }: { value: number; calls: number; as?: (value: number) => string }) {
+  return isTokensTold(value, calls) ? <span title={count(value)}>{as(value)}</span> : <span className="faint" title={TOKENS_UNTOLD}>–</span>;
 }

@@ -1,9 +1,10 @@
 import { useState } from "react";
-import { problemIn } from "../../api/client";
+import { api, problemIn, take } from "../../api/client";
 import { useMay } from "../../api/session";
 import { fileName, moment, saveBlob } from "../../lib/save";
+import { schemeOf } from "../../log/note";
 import { Icon } from "../../ui/icons";
-import { Dialog, Problem, useSay } from "../../ui/parts";
+import { Command, Dialog, Problem } from "../../ui/parts";
 import { isReason, Reason } from "../../ui/reason";
 import { Rec } from "../../ui/text";
 import type { Trace } from "./data";
@@ -35,11 +36,21 @@ function NotYours({ session, onClose }: { session: string; onClose: () => void }
   );
 }
 
+/** The key of the log as `--key` takes it. */
+const KEY = /^[!-&(-~]{1,512}$/;
+
+/** The command that verifies a bundle: with the log's key, where the server tells it. */
+async function commandFor(name: string): Promise<{ command: string; hasKey: boolean }> {
+  const integrity = await take(api.GET("/api/integrity")).catch(() => null);
+  const key = integrity?.keys.find((pair) => pair.state === "signs")?.vkeys.find((vkey) => schemeOf(vkey) === "Ed25519" && KEY.test(vkey));
+  return { command: `watchkeeper evidence verify ${name} --key ${key === undefined ? "vkey" : `'${key}'`}`, hasKey: key !== undefined };
+}
+
 function Make({ session, onClose }: { session: string; onClose: () => void }) {
-  const say = useSay();
   const [reason, setReason] = useState("");
   const [error, setError] = useState<unknown>(null);
   const [isBusy, setBusy] = useState(false);
+  const [made, setMade] = useState<{ name: string; command: string; hasKey: boolean } | null>(null);
   const go = async () => {
     setBusy(true);
     setError(null);
@@ -48,13 +59,21 @@ function Make({ session, onClose }: { session: string; onClose: () => void }) {
       if (!response.ok) throw await problemIn(response, "POST");
       const name = fileName(["evidence", session, moment()], "tar.gz");
       saveBlob(name, await response.blob());
-      say(`Bundle made. \`watchkeeper evidence verify ${name}\` checks it anywhere`);
-      onClose();
+      setMade({ name, ...(await commandFor(name)) });
     } catch (problem) {
       setError(problem);
     }
     setBusy(false);
   };
+  if (made) {
+    return (
+      <Dialog title="Evidence bundle" onClose={onClose} foot={<button type="button" className="btn primary" onClick={onClose}>Done</button>}>
+        <p role="status"><strong>The bundle is made.</strong> Your browser saves it as <Rec text={made.name} className="mono small" />. Whoever gets it verifies it, without this server, by</p>
+        <Command text={made.command} />
+        <p className="soft">{made.hasKey ? "The key in it is the log’s, as this server tells it" : "The key is the log’s: a line of ledger/vkey"}. It proves something to whoever knows it from elsewhere: send it by another way than the bundle, or let them compare it with the copy that they keep.</p>
+      </Dialog>
+    );
+  }
   return (
     <Dialog title="Evidence bundle" onClose={onClose} foot={
       <>

@@ -31,7 +31,7 @@ export function Conversation({ trace, steps, chosen, detection, onChoose }: {
         <li key={event.event_id} id={`event-${event.event_id}`} className={classes(event, steps, chosen)}>
           <button type="button" className="talk-head" onClick={() => onChoose(event.event_id)} aria-pressed={chosen === event.event_id}>
             {steps.has(event.event_id) ? <b className="step-no" title="Step of the detection that is chosen">{steps.get(event.event_id)}</b> : <Icon name={KIND_ICON[event.kind] ?? "info"} />}
-            <Rec text={event.name} className="cut" />
+            <Rec isName text={event.name} className="cut" />
             {event.status === "error" ? <Badge tone="critical">error</Badge> : null}
             <span className="end row small faint num">
               {event.score !== null && event.score !== undefined && event.score >= WORTH_A_LOOK ? <span className="c-high" title="The highest score that inspection gave a text of this event: 0 is harmless, 1 is certain">inspection {score(event.score)}</span> : null}

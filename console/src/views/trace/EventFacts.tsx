@@ -1,6 +1,6 @@
 import { Link } from "@tanstack/react-router";
 import { duration } from "../../lib/time";
-import { counted, score } from "../../lib/units";
+import { count, counted, score, tokensTold } from "../../lib/units";
 import { Icon } from "../../ui/icons";
 import { Badge, Copy } from "../../ui/parts";
 import { Rec, When } from "../../ui/text";
@@ -9,11 +9,11 @@ import type { TraceEvent } from "./data";
 /** What is known of one event, beside what was said in it. */
 export function EventFacts({ event, onClose }: { event: TraceEvent; onClose: () => void }) {
   const attributes = Object.entries((event.attributes ?? {}) as Record<string, unknown>);
-  const tokens = event.input_tokens || event.output_tokens;
+  const told = (tokens: number | null | undefined) => (tokens === null || tokens === undefined ? "–" : count(tokens));
   return (
     <section className="panel">
       <header>
-        <h2 className="cut"><Rec text={event.name} /></h2>
+        <h2 className="cut"><Rec isName text={event.name} /></h2>
         <button type="button" className="btn plain tiny icon end" aria-label="Close the event" onClick={onClose}><Icon name="close" /></button>
       </header>
       <div className="panel-body stack-wide">
@@ -25,7 +25,7 @@ export function EventFacts({ event, onClose }: { event: TraceEvent; onClose: () 
           {event.agent ? <><dt>Agent</dt><dd><Rec text={event.agent} /></dd></> : null}
           {event.model ? <><dt>Model</dt><dd><Rec text={event.model} /></dd></> : null}
           {event.tool ? <><dt>Tool</dt><dd className="mono"><Rec text={event.tool} /></dd></> : null}
-          {tokens ? <><dt>Tokens</dt><dd className="num">{counted(event.input_tokens ?? 0, "read", "read")}, {counted(event.output_tokens ?? 0, "written", "written")}</dd></> : null}
+          {tokensTold(event) !== null ? <><dt>Tokens</dt><dd className="num">{told(event.input_tokens)} read, {told(event.output_tokens)} written</dd></> : event.kind === "model_call" ? <><dt>Tokens</dt><dd className="faint">not told</dd></> : null}
           <dt>Score</dt><dd className="num">{event.score === null || event.score === undefined ? <span className="faint">nothing was inspected</span> : <>{score(event.score)} <span className="faint">{event.verdict}</span></>}</dd>
           {event.trace_id ? <><dt>Trace</dt><dd><Link to="/trace" search={{ id: event.trace_id } as never} className="mono small"><Rec text={event.trace_id} /></Link></dd></> : null}
           {event.span_id ? <><dt>Span</dt><dd className="mono small"><Rec text={event.span_id} /></dd></> : null}

@@ -79,11 +79,11 @@ export function Flow({ trace, detection: picked, chosen, onChoose }: { trace: Tr
               <foreignObject key={node.id} x={node.x - NODE.width / 2} y={node.y - NODE.height / 2} width={NODE.width} height={NODE.height}>
                 {event ? (
                   <button type="button" className={classes} onClick={() => onChoose(event.event_id)}>
-                    <span className="row"><Icon name={KIND_ICON[event.kind] ?? "info"} /><span className="cut strong"><Rec text={event.tool ?? event.name} /></span></span>
+                    <span className="row"><Icon name={KIND_ICON[event.kind] ?? "info"} /><span className="cut strong"><Rec isName text={event.tool ?? event.name} /></span></span>
                     <span className="row small faint"><span className="cut">{sources.has(node.id) ? "source" : event.kind.replaceAll("_", " ")}</span><span className="end"><When time={event.time} /></span></span>
                   </button>
                 ) : (
-                  <div className={classes}><span className="row"><Icon name="out" /><span className="strong">went to</span></span><span className="small two"><Rec text={node.name} /></span></div>
+                  <div className={classes}><span className="row"><Icon name="out" /><span className="strong">went to</span></span><span className="small cut"><Rec isName text={node.name} /></span></div>
                 )}
               </foreignObject>
             );

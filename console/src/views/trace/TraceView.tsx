@@ -160,13 +160,13 @@ function Path({ trace, detection, steps, onChoose }: { trace: Trace; detection: 
             <li key={id}>
               <button type="button" onClick={() => onChoose(id)}>
                 <b className={isSource ? "source" : ""}>{at}</b>
-                <span className="grow cut"><Rec text={event?.tool ?? event?.name} /></span>
+                <span className="grow cut"><Rec isName text={event?.tool ?? event?.name} /></span>
                 <span className="small faint">{isSource ? "source" : event?.kind.replace("_", " ")}</span>
               </button>
             </li>
           );
         })}
-        {destination ? <li><div className="path-end"><b className="end-of">→</b><span className="grow"><Rec text={destination.destination} className="small" /></span></div></li> : null}
+        {destination ? <li><div className="path-end"><b className="end-of">→</b><span className="grow"><Rec isName text={destination.destination} className="small" /></span></div></li> : null}
       </ol>
       <Link to="/detections" search={{ id: detection.detection_id, state: "all" } as never} className="small">Open the detection</Link>
     </div>

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { extent } from "./data";
+import { barOf, extent, indentOf } from "./data";
 
 const T = "2026-11-22T16:00:00.000000Z";
 
@@ -15,4 +15,22 @@ test("a length that was given is there, however short", () => {
   const { from, to, isMeasured } = extent([{ time: T, duration_ms: 0.25 }]);
   expect([to - from, isMeasured]).toEqual([0.25, true]);
   expect(extent([{ time: T, duration_ms: null }, { time: "2026-11-22T16:00:00.000100Z", duration_ms: null }]).isMeasured).toBe(true);
+});
+
+test("a bar is drawn of what lies in the stretch that is shown", () => {
+  const from = Date.parse(T);
+  const stretch = { from, to: from + 100 };
+  expect(barOf({ time: T, duration_ms: 50 }, stretch)).toEqual({ left: 0, width: 0.5, isCut: false });
+  expect(barOf({ time: "2026-11-22T15:59:59.950000Z", duration_ms: 3_600_000 }, stretch)).toEqual({ left: 0, width: 1, isCut: true });
+  expect(barOf({ time: "2026-11-22T16:00:00.100000Z", duration_ms: null }, stretch)).toEqual({ left: 1, width: 0, isCut: false });
+  expect(barOf({ time: "2026-11-22T16:00:00.200000Z", duration_ms: 5 }, stretch)).toBeNull();
+  expect(barOf({ time: "2026-11-22T15:59:59.000000Z", duration_ms: 5 }, stretch)).toBeNull();
+});
+
+test("each step of depth is seen, and the deepest row leaves room for its name", () => {
+  expect(indentOf(3, 3)).toBeCloseTo(3.3);
+  for (const deepest of [1, 12, 64, 500]) {
+    expect(indentOf(deepest, deepest)).toBeLessThanOrEqual(7);
+    expect(indentOf(deepest, deepest)).toBeGreaterThan(indentOf(deepest - 1, deepest));
+  }
 });

@@ -75,3 +75,19 @@ export function extent(events: readonly Pick<TraceEvent, "time" | "duration_ms">
   // What is drawn is divided by the length: one that is there is never nothing.
   return to > from ? { from, to, isMeasured: true } : { from: Number.isFinite(from) ? from : 0, to: Number.isFinite(from) ? from + 1 : 1, isMeasured: false };
 }
+
+/** Where the bar of an event stands in a stretch of time, in parts of it: what lies outside is cut off, and nothing where none of it lies inside. */
+export function barOf(event: Pick<TraceEvent, "time" | "duration_ms">, { from, to }: { readonly from: number; readonly to: number }): { left: number; width: number; isCut: boolean } | null {
+  const start = startOf(event);
+  const end = start + Math.max(event.duration_ms ?? 0, 0);
+  if (end < from || start > to) return null;
+  const [begins, ends] = [Math.max(start, from), Math.min(end, to)];
+  return { left: (begins - from) / (to - from), width: (ends - begins) / (to - from), isCut: start < from || end > to };
+}
+
+/** Rem by which a row stands further in for each step of depth, and at the most: names have to have room beside it. */
+const STEP_REM = 1.1;
+const INDENT_MAX_REM = 7;
+
+/** How far in rows stand, in rem, when the deepest of them is `deepest` steps deep. */
+export const indentOf = (depth: number, deepest: number): number => depth * Math.min(STEP_REM, INDENT_MAX_REM / Math.max(deepest, 1));
