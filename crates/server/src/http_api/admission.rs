@@ -238,7 +238,7 @@ fn is_strange(host: &str, hosts: &HashSet<String>) -> bool {
 }
 
 /// Routes that take parameters; those say themselves which.
-const WITH_PARAMETERS: [&str; 16] = [
+const WITH_PARAMETERS: [&str; 17] = [
     "/api/detections",
     "/api/detections/groups",
     "/api/detections/{id}",
@@ -249,6 +249,7 @@ const WITH_PARAMETERS: [&str; 16] = [
     "/api/models",
     "/api/overview",
     "/api/proof",
+    "/api/reads",
     "/api/rules/coverage",
     "/api/search",
     "/api/sessions",
@@ -372,7 +373,7 @@ mod tests {
             }
         }
         // For the program's own commands.
-        published.extend(["/api/proof".to_owned(), "/api/tail".to_owned()]);
+        published.extend(["/api/proof", "/api/reads", "/api/tail"].map(str::to_owned));
         assert_eq!(published, HashSet::from(WITH_PARAMETERS.map(str::to_owned)));
     }
 

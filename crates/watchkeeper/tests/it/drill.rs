@@ -100,8 +100,13 @@ fn a_server_that_runs_is_drilled_by_its_api_and_history_is_left_out() {
         .iter()
         .map(|drill| (drill["scenario"].as_str().unwrap(), drill["verdict"].as_str().unwrap()))
         .collect();
-    let expected =
-        [("destruction-by-tool", "caught"), ("cursor-mcp", "caught"), ("amazon-q", "caught"), ("off-hours", "left_out")];
+    let expected = [
+        ("destruction-by-tool", "caught"),
+        ("bard-conversation", "caught"),
+        ("cursor-mcp", "caught"),
+        ("amazon-q", "caught"),
+        ("off-hours", "left_out"),
+    ];
     assert_eq!(verdicts, expected, "{told:#}");
     assert_eq!(output.status.code(), Some(0));
     let real = server.query("SELECT count(*) AS n FROM detections WHERE session_id NOT LIKE 'drill.%'");
