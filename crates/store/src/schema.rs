@@ -384,7 +384,7 @@ CREATE INDEX IF NOT EXISTS events_model ON events(coalesce(response_model, reque
 CREATE INDEX IF NOT EXISTS events_error ON events(time_ns) WHERE status = 'error';
 CREATE INDEX IF NOT EXISTS events_risk ON events(time_ns) WHERE risks IS NOT NULL;
 CREATE INDEX IF NOT EXISTS events_call ON events(call_id) WHERE call_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS events_others ON events(time_ns, own) WHERE own = 0;
+CREATE INDEX IF NOT EXISTS events_others ON events(own, time_ns) WHERE own = 0;
 CREATE INDEX IF NOT EXISTS events_kind ON events(kind, time_ns);
 CREATE INDEX IF NOT EXISTS actions_time ON actions(time);
 CREATE INDEX IF NOT EXISTS sessions_last ON sessions(others, last_ns, tie, first_ns, user_id, application, session_id);
