@@ -204,6 +204,8 @@ fn lint() -> anyhow::Result<()> {
     let clippy = ["clippy", "--locked", "--workspace", "--all-targets", "--features", FUZZ_TARGETS];
     cargo(&[clippy.as_slice(), &["--", "-D", "warnings"]].concat(), &[])?;
     // Advisories need the network's database; CI has none and checks the rest.
+    // A build fetches what this machine compiles; licences are asked of every platform's crates.
+    cargo(&["fetch", "--locked"], &[])?;
     cargo(&["deny", "--offline", "check", "licenses", "bans", "sources"], &[])
         .context("cargo-deny is needed: cargo install cargo-deny --locked")
 }
