@@ -5,6 +5,7 @@ import { attack, ATTACK_SESSION } from "./traffic";
 const test = onOwnServer((now) => [
   ...attack(now),
   { kind: "model_call", name: "chat quiet", "session.id": "quiet", "user.id": "ada", application: "quiet-desk", agent: "quiet-agent", time: new Date(now - 60_000).toISOString(), duration_ms: 3, status: "error" },
+  { kind: "model_call", name: "chat", "session.id": "customer-support-agent-eu-west-17", "user.id": "ines", application: "quiet-desk", agent: "quiet-agent", time: new Date(now - 50_000).toISOString(), duration_ms: 3, status: "ok" },
 ]);
 
 test("each figure of the overview leads to the list of what it counts", async ({ page }) => {
@@ -65,4 +66,19 @@ test("a waterfall is scaled to one of its events", async ({ page }) => {
   expect(await widest()).toBeGreaterThan(0);
   await page.getByRole("button", { name: "Scale to all" }).click();
   await expect(row.locator(".span-bar")).not.toHaveJSProperty("style.width", "max(3px, 100%)");
+});
+
+test("a name that is cut in its middle is selected, found and read whole, and in one line", async ({ page }) => {
+  await signIn(page, "analyst", "/sessions");
+  await settled(page);
+  const name = page.locator(".t-row .rec.middle").first();
+  const whole = (await name.textContent()) ?? "";
+  expect(whole.length).toBeGreaterThan(18);
+  expect(await name.getAttribute("title")).toBe(whole);
+  expect(await name.evaluate((element) => {
+    const selection = getSelection();
+    selection?.selectAllChildren(element);
+    return selection?.toString();
+  })).toBe(whole);
+  await expect(page.getByText(whole, { exact: true }).first()).toBeVisible();
 });
