@@ -37,6 +37,7 @@ test("a detection leads to all of its incident, and a suppression says what it h
   await detail.getByRole("button", { name: "Suppress" }).click();
   const dialog = page.getByRole("dialog");
   await expect(dialog).toContainText("about the user hana leave the lists and counts of what is open");
+  await expect(dialog).toContainText("What is recorded in that time is not shown as open afterwards either");
   await expect(dialog).toContainText("Those that there are already stay as they are");
   await dialog.getByRole("button", { name: "Cancel" }).click();
   await detail.getByTitle("All detections of this incident").click();
