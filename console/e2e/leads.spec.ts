@@ -25,8 +25,8 @@ test("each figure of the overview leads to the list of what it counts", async ({
 test("tokens that nobody told are a dash", async ({ page }) => {
   await signIn(page, "analyst", "/tokens");
   const row = page.getByRole("row").filter({ hasText: "ada" });
-  await expect(row.getByTitle("do not tell tokens")).toHaveText(["–", "–", "–"]);
-  await expect(page.getByRole("row").filter({ hasText: "hana" }).getByTitle("do not tell tokens")).toHaveCount(0);
+  await expect(row.getByTitle("No tokens are told")).toHaveText(["–", "–", "–"]);
+  await expect(page.getByRole("row").filter({ hasText: "hana" }).getByTitle("No tokens are told")).toHaveCount(0);
 });
 
 test("a detection leads to all of its incident, and a suppression says what it hides before it is made", async ({ page }) => {

@@ -119,7 +119,7 @@ function Figures({ overview }: { overview: Overview }) {
   return (
     <dl className="figures panel">
       {all.map(({ name, value, calls, says, at }) => {
-        const isTold = calls === undefined || isTokensTold(value, calls);
+        const isTold = calls === undefined || isTokensTold(totals.input_tokens + totals.output_tokens, calls);
         return (
           <div key={name}>
             <dt>{name}</dt>
