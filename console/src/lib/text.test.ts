@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { head, markedRuns, plainLine, runs, middleOf } from "./text";
+import { head, markedRuns, partsOf, plainLine, runs, middleOf } from "./text";
 
 const shown = (text: string, layout: "block" | "line" = "block") =>
   runs(text, layout).map((run) => (run.kind === "plain" ? run.text : `[${run.label}]`)).join("");
@@ -116,5 +116,23 @@ describe("names are cut in their middle", () => {
         expect(/\p{Cs}/u.test(begin) || /\p{Cs}/u.test(rest)).toBe(false);
       }
     }
+  });
+});
+
+describe("of an address the host stays", () => {
+  test("whatever its last part is", () => {
+    expect(partsOf("https://files.attacker.example/a/b/your-bank.example.org")).toEqual({ host: "https://files.attacker.example", begin: "/a/b", end: "/your-bank.example.org" });
+    expect(partsOf("GET https://u:p@h.example:8443/one/two/three")?.host).toBe("GET https://u:p@h.example:8443");
+    expect(partsOf("https://h.example?a=1/bbbbbbbbbbbbbbbbbbbb/ccccc")?.host).toBe("https://h.example");
+    expect(partsOf("https://h.example\\@bank.example/bbbbbbbbbbbb/ccccc")?.host).toBe("https://h.example");
+  });
+  test("and one that has nothing between both is cut at its end", () => {
+    expect(partsOf("https://files.attacker.example/your-bank.example.org")).toBeNull();
+    expect(partsOf("https://a-long-name-of-a-host.attacker.example")).toBeNull();
+  });
+  test("names and paths have none", () => {
+    expect(partsOf("customer-support-agent-eu-west-17")).toEqual({ host: "", begin: "customer-support-agent-", end: "eu-west-17" });
+    expect(partsOf("/srv/one/two/three/four/report.pdf")?.host).toBe("");
+    expect(partsOf(`${"x".repeat(40)}://host.example/one/two/three`)?.host).toBe("");
   });
 });

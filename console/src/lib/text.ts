@@ -280,3 +280,23 @@ export function middleOf(text: string): number | null {
   while (at > 0 && joins(at)) at -= 1;
   return at > 0 ? at : null;
 }
+
+/** The scheme and the host of an address, behind a word at the most: what says whose it is. Its path is whatever its writer likes. */
+const HOST = /^(?:\S{1,16} )?[a-z][a-z0-9+.-]{0,15}:\/\/[^/?#\\\s]+/i;
+
+/** What stays of a name in sight: all of it where there is room, else its beginning gives way first, then its end, and the host of an address last. */
+export interface NameParts {
+  readonly host: string;
+  readonly begin: string;
+  readonly end: string;
+}
+
+/** The parts of a name that is cut in its middle; nothing for one that is cut at its end, as others are, or not at all. */
+export function partsOf(text: string): NameParts | null {
+  const at = middleOf(text);
+  if (at === null) return null;
+  const host = HOST.exec(text)?.[0] ?? "";
+  // Between the host and the last part is nothing to be left out.
+  if (at <= host.length) return null;
+  return { host, begin: text.slice(host.length, at), end: text.slice(at) };
+}

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { ago, ANY_TIME, bounds, duration, instant, isAnyTime, isZone, parseRange, shortTime, span, timestamp } from "./time";
+import { ago, ANY_TIME, bounds, duration, instant, isAnyTime, isZone, parseRange, rangeOfBuckets, shortTime, span, timestamp } from "./time";
 
 const NOW = Date.parse("2026-11-22T16:00:30Z");
 
@@ -31,6 +31,14 @@ describe("ranges", () => {
     expect(bounds(range, NOW)).toEqual({ since: "2026-11-22T15:00:00.000Z" });
     expect(bounds(range, NOW + 29_000)).toEqual(bounds(range, NOW));
   });
+});
+
+test("figures of whole buckets lead to the range of these buckets, and not to what was asked for", () => {
+  const asked = { since: "2026-11-22T10:07:00Z", until: "2026-11-22T10:52:00Z" };
+  const range = rangeOfBuckets(["2026-11-22T10:00:00Z", "2026-11-22T10:20:00Z", "2026-11-22T10:40:00Z"], 1200, asked);
+  expect(range).toBe("2026-11-22T10:00:00.000Z/2026-11-22T11:00:00.000Z");
+  expect(parseRange(range)).toEqual({ kind: "between", since: "2026-11-22T10:00:00.000Z", until: "2026-11-22T11:00:00.000Z" });
+  expect(rangeOfBuckets([], 1200, asked)).toBe("2026-11-22T10:07:00Z/2026-11-22T10:52:00Z");
 });
 
 test("an instant needs a zone", () => {

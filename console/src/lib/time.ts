@@ -55,6 +55,13 @@ export function bounds(range: Range, now: number): { since: string; until?: stri
   return range.until === null ? { since: range.since } : { since: range.since, until: range.until };
 }
 
+/** The range that buckets cover, as an address has it: the first begins before what was asked for, and what is counted is what all of them hold. */
+export function rangeOfBuckets(times: readonly string[], seconds: number, asked: { readonly since: string; readonly until: string }): string {
+  const [first, last] = [times[0], times.at(-1)];
+  if (first === undefined || last === undefined) return `${asked.since}/${asked.until}`;
+  return `${new Date(Date.parse(first)).toISOString()}/${new Date(Date.parse(last) + seconds * 1000).toISOString()}`;
+}
+
 /** How long a range is, in milliseconds. */
 export function lengthOf(range: Range, now: number): number {
   if (range.kind === "last") return range.ms;

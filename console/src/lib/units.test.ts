@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { column, isTokensTold, share, short, tokensTold } from "./units";
+import { column, isTokensTold, share, short, TOKENS_UNTOLD, tokensTold } from "./units";
 
 test("figures of one column have as many digits behind the point", () => {
   expect([0, 875, 999, 1_000, 12_000, 12_340, 2_000_000].map(column)).toEqual(["0", "875", "999", "1.0K", "12.0K", "12.3K", "2.0M"]);
@@ -12,6 +12,8 @@ test("a share of nothing is none", () => {
   expect(share(1, 200)).toBe("0.5 %");
   expect(share(1, 2)).toBe("50 %");
 });
+
+test("the words for a dash say no more than is known", () => expect(TOKENS_UNTOLD).toBe("No tokens are told, or none were used"));
 
 test("tokens that nobody told are not 0", () => {
   expect([isTokensTold(0, 3), isTokensTold(0, 0), isTokensTold(7, 3)]).toEqual([false, true, true]);

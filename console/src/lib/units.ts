@@ -17,10 +17,11 @@ export const column = (value: number): string => (Math.abs(value) < 1000 ? whole
 /** `1 event`, `2 events`. */
 export const counted = (value: number, one: string, many = `${one}s`): string => `${count(value)} ${value === 1 ? one : many}`;
 
-/** Whether the sources of calls told tokens: no call reads or writes none at all, so that none of some calls were not told, and are not 0. */
+/** Whether the sources of calls told tokens, by what was read and written together: hardly a call does neither, so that none of some calls were not told.
+    Where one of both was told, the other one is 0: embeddings write none. */
 export const isTokensTold = (tokens: number, calls: number): boolean => tokens > 0 || calls === 0;
 /** Why there is a dash and no figure. */
-export const TOKENS_UNTOLD = "The sources of these calls do not tell tokens";
+export const TOKENS_UNTOLD = "No tokens are told, or none were used";
 
 /** What one call tells of its tokens: nothing where it does not tell, which is not 0. */
 export function tokensTold(of: { readonly input_tokens?: number | null | undefined; readonly output_tokens?: number | null | undefined }): number | null {

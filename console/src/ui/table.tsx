@@ -2,6 +2,7 @@ import { useVirtualizer } from "@tanstack/react-virtual";
 import { memo, useCallback, useEffect, useMemo, useRef, useState, type ReactNode } from "react";
 import { useRange } from "../lib/at";
 import { usePrefs } from "../lib/prefs";
+import { onRelease, pickedOf, type Pressed } from "../lib/press";
 import { ROW_PX, rowsMax } from "../lib/rows";
 import { bind, useShortcuts } from "../lib/shortcuts";
 import { DAY_MS, lengthOf } from "../lib/time";
@@ -29,7 +30,7 @@ const OVERSCAN_STREAM = 3;
 const NEAR_END = 30;
 
 /** A table of as many rows as there are: only those in sight are in the page. j, k and Enter go through it. */
-export function DataTable<Row>({ label, rows: every, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true, isBusy = false, isStream = false, anew, onScrolled }: {
+export function DataTable<Row>({ label, rows: incoming, columns: all, rowKey, active, onActive, onOpen, more, foot, rowClass, keys = true, isBusy = false, isStream = false, anew, onScrolled }: {
   label: string;
   rows: readonly Row[];
   columns: readonly Column<Row>[];
@@ -54,6 +55,14 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
   onScrolled?: (isScrolled: boolean) => void;
 }) {
   const body = useRef<HTMLDivElement>(null);
+  // What comes in at the top would put another row under a pointer that is down: nothing is drawn until it is up.
+  const [held, setHeld] = useState<readonly Row[] | null>(null);
+  const every = held ?? incoming;
+  const newest = useRef(incoming);
+  newest.current = incoming;
+  const hold = useCallback(() => setHeld((before) => before ?? newest.current), []);
+  const isHeld = held !== null;
+  useEffect(() => (isHeld ? onRelease(() => setHeld(null)) : undefined), [isHeld]);
   const [width, setWidth] = useState(Infinity);
   useEffect(() => {
     const host = body.current;
@@ -145,7 +154,7 @@ export function DataTable<Row>({ label, rows: every, columns: all, rowKey, activ
             const isActive = item.index === at;
             return (
               <RowLine key={isStream ? item.index : rowKey(row)} row={row} columns={columns} tracks={tracks} index={item.index} start={item.start} isActive={isActive}
-                isChosen={onActive ? isActive : undefined} pick={onOpen ?? onActive} more={rowClass?.(row) ?? ""} />
+                isChosen={onActive ? isActive : undefined} pick={onOpen ?? onActive} press={isStream ? hold : undefined} more={rowClass?.(row) ?? ""} />
             );
           })}
         </div>
@@ -174,7 +183,7 @@ export function backToTable(label: string): void {
 /** A row. It is drawn anew when something of it changes, and not whenever somebody scrolls. */
 const RowLine = memo(Line) as typeof Line;
 
-function Line<Row>({ row, columns, tracks, index, start, isActive, isChosen, pick, more }: {
+function Line<Row>({ row, columns, tracks, index, start, isActive, isChosen, pick, press, more }: {
   row: Row;
   columns: readonly Column<Row>[];
   tracks: string;
@@ -183,14 +192,25 @@ function Line<Row>({ row, columns, tracks, index, start, isActive, isChosen, pic
   isActive: boolean;
   isChosen: boolean | undefined;
   pick: ((row: Row) => void) | undefined;
+  /** Told that a pointer is down on it. */
+  press: (() => void) | undefined;
   more: string;
 }) {
+  const pressed = useRef<Pressed<Row>>(null);
   const classes = ["t-row", pick ? "live" : "", isActive ? "selected" : "", more].filter(Boolean).join(" ");
   return (
     // Keys go through the grid: see above.
     // oxlint-disable-next-line jsx-a11y/click-events-have-key-events
     <div role="row" data-row={index} aria-rowindex={index + 2} aria-selected={isChosen} tabIndex={isActive ? 0 : -1} className={classes}
-      style={{ transform: `translateY(${start}px)`, gridTemplateColumns: tracks }} onClick={() => pick?.(row)}>
+      style={{ transform: `translateY(${start}px)`, gridTemplateColumns: tracks }}
+      onPointerDown={(event) => {
+        pressed.current = { row };
+        if (event.button === 0) press?.();
+      }}
+      onClick={(event) => {
+        pick?.(pickedOf(pressed.current, row, event.detail));
+        pressed.current = null;
+      }}>
       {columns.map((column) => <div key={column.name} role="gridcell" className={column.isRight ? "right" : undefined}>{column.cell(row)}</div>)}
     </div>
   );

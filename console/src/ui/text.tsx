@@ -3,7 +3,7 @@ import { usePrefs } from "../lib/prefs";
 import { useNow } from "../lib/clock";
 import { ago, shortTime, timestamp, zoneName } from "../lib/time";
 import { count } from "../lib/units";
-import { head, markedRuns, middleOf, plainLine, runs, type Mark, type Run } from "../lib/text";
+import { head, markedRuns, partsOf, plainLine, runs, type Mark, type Run } from "../lib/text";
 
 function Shown({ run }: { run: Run }) {
   return run.kind === "plain" ? <>{run.text}</> : <span className={run.kind} title={run.title}>{run.label}</span>;
@@ -21,11 +21,14 @@ export const Rec = memo(function Rec({ text, max = 300, className, isName = fals
   }, [text, max]);
   if (text === null || text === undefined || text === "") return null;
   const [only] = parts.runs;
-  const middle = isName && parts.rest === 0 && parts.runs.length === 1 && only?.kind === "plain" ? middleOf(only.text) : null;
-  if (only && middle !== null && only.kind === "plain") {
+  const cut = isName && parts.rest === 0 && parts.runs.length === 1 && only?.kind === "plain" ? partsOf(only.text) : null;
+  if (only?.kind === "plain" && cut !== null) {
     return (
       <bdi className={className ? `rec middle ${className}` : "rec middle"} title={plainLine(text, 500)}>
-        <span>{only.text.slice(0, middle)}</span><span>{only.text.slice(middle)}</span>
+        <span className="whole">{only.text}</span>
+        <span className="seen" aria-hidden="true">
+          {cut.host === "" ? null : <span className="host" data-part={cut.host} />}<span className="begin" data-part={cut.begin} /><span className="end" data-part={cut.end} />
+        </span>
       </bdi>
     );
   }

@@ -116,7 +116,7 @@ export function SuppressDialog({ of, onDone }: { of: Detection; onDone: () => vo
     }>
       <p className="soft">
         From now until <strong><When time={expires} how="second" /></strong>, detections of <strong><Rec text={of.title} /></strong> {about ? <>about the {about.kind} <strong><Rec text={about.name} max={80} /></strong></> : <strong>about anybody</strong>} leave
-        the lists and counts of what is open, for everybody. They are still detected and recorded, marked as suppressed: <em>Suppressed, too</em> shows them. Those that there are already stay as they are, this one, too: close it by itself.
+        the lists and counts of what is open, for everybody. They are still detected and recorded, marked as suppressed: <em>Suppressed, too</em> shows them. What is recorded in that time is not shown as open afterwards either, when the suppression is over. Those that there are already stay as they are, this one, too: close it by itself.
       </p>
       <div className="field">
         <label htmlFor="about">About</label>

@@ -125,7 +125,7 @@ function Outcome({ run, seen, onAccept }: { run: Run; seen: string | null; onAcc
 function Against({ checkpoint: { origin, size, root }, at }: { checkpoint: Verified["checkpoint"]; at: string }) {
   return (
     <>
-      the checkpoint of <span className="num">{counted(size, "record")}</span> that the server gave <When time={at} how="full" />, of the log <Rec text={origin} className="mono small" />, with
+      the checkpoint of <span className="num">{counted(size, "record")}</span> that the server gave <When time={at} how="full" /> by this machine’s clock, of the log <Rec text={origin} className="mono small" />, with
       the root <Rec text={root} className="mono small" />
     </>
   );

@@ -3,7 +3,7 @@ import { Link } from "@tanstack/react-router";
 import { useMemo } from "react";
 import type { Schema } from "../../api/client";
 import { useAt, useRange } from "../../lib/at";
-import { ANY_TIME, span } from "../../lib/time";
+import { ANY_TIME, rangeOfBuckets, span } from "../../lib/time";
 import { count, counted, isTokensTold, short, TOKENS_UNTOLD } from "../../lib/units";
 import { standingOf } from "../../shell/RecordSign";
 import { Legend, TimeChart, type Series } from "../../ui/chart";
@@ -102,16 +102,16 @@ function Whole({ record }: { record: Overview["record"] }) {
   );
 }
 
-/** What happened: each figure leads to the list of what it counts, in the same range of time. */
+/** What happened: each figure leads to the list of what it counts, in the range of time that it counts: that of the answer, whatever the address asks by now. */
 function Figures({ overview }: { overview: Overview }) {
   const { totals } = overview;
-  const { text: range } = useRange();
+  const range = rangeOfBuckets(overview.buckets.map((bucket) => bucket.time), overview.bucket_s, overview);
   const events = (filter: object) => ({ to: "/search", search: { ...filter, range, own: "yes" } });
   const tokens = { to: "/tokens", search: { range } };
   const all = [
     { name: "Events", value: totals.events, says: "everything that is recorded, with what Watchkeeper records of itself", at: events({}) },
-    { name: "Model calls", value: totals.model_calls, says: "calls of models that are over", at: events({ kind: "model_call" }) },
-    { name: "Tool calls", value: totals.tool_calls, says: "calls of tools that are over", at: events({ kind: "tool_call" }) },
+    { name: "Model calls", value: totals.model_calls, says: "calls of models that are over; the list shows their requests, too", at: events({ kind: "model_call" }) },
+    { name: "Tool calls", value: totals.tool_calls, says: "calls of tools that are over; the list shows their requests, too", at: events({ kind: "tool_call" }) },
     { name: "Failed", value: totals.errors, says: "events whose status is error", at: events({ status: "error" }) },
     { name: "Tokens read", value: totals.input_tokens, calls: totals.model_calls, says: "as the sources tell them", at: tokens },
     { name: "Tokens written", value: totals.output_tokens, calls: totals.model_calls, says: "as the sources tell them", at: tokens },
@@ -119,7 +119,7 @@ function Figures({ overview }: { overview: Overview }) {
   return (
     <dl className="figures panel">
       {all.map(({ name, value, calls, says, at }) => {
-        const isTold = calls === undefined || isTokensTold(value, calls);
+        const isTold = calls === undefined || isTokensTold(totals.input_tokens + totals.output_tokens, calls);
         return (
           <div key={name}>
             <dt>{name}</dt>

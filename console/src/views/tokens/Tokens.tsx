@@ -53,8 +53,8 @@ function Usage({ data, by }: { data: Schema<"Tokens">; by: By }) {
   return (
     <>
       <dl className="figures panel">
-        <div><dt>Tokens read</dt><dd className="num"><Told value={data.total.input_tokens} calls={data.total.calls} as={short} /></dd></div>
-        <div><dt>Tokens written</dt><dd className="num"><Told value={data.total.output_tokens} calls={data.total.calls} as={short} /></dd></div>
+        <div><dt>Tokens read</dt><dd className="num"><Told value={data.total.input_tokens} of={data.total} as={short} /></dd></div>
+        <div><dt>Tokens written</dt><dd className="num"><Told value={data.total.output_tokens} of={data.total} as={short} /></dd></div>
         <div><dt>From a cache</dt><dd className="num">{share(data.total.cached_tokens, data.total.input_tokens)}</dd></div>
         <div><dt>Calls</dt><dd className="num" title={count(data.total.calls)}>{short(data.total.calls)}</dd></div>
         {hasCost ? <div><dt>Cost, as told</dt><dd className="num" title={`${counted(data.total.calls_with_cost, "call")} of ${count(data.total.calls)} tell it`}>{dollars.format(data.total.cost ?? 0)}</dd></div> : null}
@@ -68,9 +68,9 @@ function Usage({ data, by }: { data: Schema<"Tokens">; by: By }) {
               {rows.map((row) => (
                 <tr key={row.isOthers ? "others of the list" : `by ${row.name}`}>
                   <td>{row.isOthers ? <span className="faint">all others</span> : row.name === "" ? <span className="faint">nobody is named</span> : <Link to="/entity" search={{ kind: by, name: row.name } as never}><Rec text={row.name} /></Link>}</td>
-                  <td className="num right strong"><Told value={tokensOf(row)} calls={row.calls} /></td>
+                  <td className="num right strong"><Told value={tokensOf(row)} of={row} /></td>
                   <td><span className="row"><span className="bar-line grow"><i style={{ width: `${(tokensOf(row) / Math.max(all, 1)) * 100}%` }} /></span><span className="num small soft share-no">{isTokensTold(tokensOf(row), row.calls) ? share(tokensOf(row), all) : "–"}</span></span></td>
-                  <td className="num right"><Told value={row.input_tokens} calls={row.calls} /></td><td className="num right"><Told value={row.output_tokens} calls={row.calls} /></td><td className="num right">{column(row.calls)}</td>
+                  <td className="num right"><Told value={row.input_tokens} of={row} /></td><td className="num right"><Told value={row.output_tokens} of={row} /></td><td className="num right">{column(row.calls)}</td>
                   {hasCost ? <td className="num right">{row.cost === null || row.cost === undefined ? "–" : dollars.format(row.cost)}</td> : null}
                   <td><Spark values={row.over_time.map(tokensOf)} label={`Tokens over time: ${counted(tokensOf(row), "token")}`} /></td>
                 </tr>
@@ -83,7 +83,7 @@ function Usage({ data, by }: { data: Schema<"Tokens">; by: By }) {
   );
 }
 
-/** Tokens of calls; a dash where nobody told them. */
-function Told({ value, calls, as = column }: { value: number; calls: number; as?: (value: number) => string }) {
-  return isTokensTold(value, calls) ? <span title={count(value)}>{as(value)}</span> : <span className="faint" title={TOKENS_UNTOLD}>–</span>;
+/** Tokens of the calls of a row; a dash where neither those read nor those written are told. */
+function Told({ value, of, as = column }: { value: number; of: { input_tokens: number; output_tokens: number; calls: number }; as?: (value: number) => string }) {
+  return isTokensTold(tokensOf(of), of.calls) ? <span title={count(value)}>{as(value)}</span> : <span className="faint" title={TOKENS_UNTOLD}>–</span>;
 }

@@ -1,4 +1,5 @@
-import { useState } from "react";
+import { useQuery } from "@tanstack/react-query";
+import { useEffect, useRef, useState } from "react";
 import { api, problemIn, take } from "../../api/client";
 import { useMay } from "../../api/session";
 import { fileName, moment, saveBlob } from "../../lib/save";
@@ -7,7 +8,7 @@ import { Icon } from "../../ui/icons";
 import { Command, Dialog, Problem } from "../../ui/parts";
 import { isReason, Reason } from "../../ui/reason";
 import { Rec } from "../../ui/text";
-import type { Trace } from "./data";
+import { verifyCommand, type Trace } from "./data";
 
 /** An evidence bundle of a session: what an outsider can verify without this server. Only an admin may take one out; others are told so. */
 export function Bundle({ id, trace }: { id: string; trace: Trace }) {
@@ -36,21 +37,28 @@ function NotYours({ session, onClose }: { session: string; onClose: () => void }
   );
 }
 
-/** The key of the log as `--key` takes it. */
-const KEY = /^[!-&(-~]{1,512}$/;
-
-/** The command that verifies a bundle: with the log's key, where the server tells it. */
-async function commandFor(name: string): Promise<{ command: string; hasKey: boolean }> {
-  const integrity = await take(api.GET("/api/integrity")).catch(() => null);
-  const key = integrity?.keys.find((pair) => pair.state === "signs")?.vkeys.find((vkey) => schemeOf(vkey) === "Ed25519" && KEY.test(vkey));
-  return { command: `watchkeeper evidence verify ${name} --key ${key === undefined ? "vkey" : `'${key}'`}`, hasKey: key !== undefined };
+/** The key of the log as this server tells it: to be compared, and never what the bundle is verified with. Whoever could forge the bundle could tell it, too. */
+function ToldKey() {
+  const { data } = useQuery({ queryKey: ["integrity"], queryFn: ({ signal }) => take(api.GET("/api/integrity", { signal })), staleTime: 60_000 });
+  const key = data?.keys.find((pair) => pair.state === "signs")?.vkeys.find((vkey) => schemeOf(vkey) === "Ed25519");
+  if (key === undefined) return null;
+  return (
+    <dl className="facts">
+      <dt>To compare</dt><dd><Rec text={key} max={600} className="mono small" /> <span className="faint small">The key as this server tells it. It is no copy from elsewhere, and alone proves nothing.</span></dd>
+    </dl>
+  );
 }
 
 function Make({ session, onClose }: { session: string; onClose: () => void }) {
   const [reason, setReason] = useState("");
   const [error, setError] = useState<unknown>(null);
   const [isBusy, setBusy] = useState(false);
-  const [made, setMade] = useState<{ name: string; command: string; hasKey: boolean } | null>(null);
+  const [made, setMade] = useState<string | null>(null);
+  const done = useRef<HTMLButtonElement>(null);
+  // The button that had the focus is gone with what it did.
+  useEffect(() => {
+    if (made !== null) done.current?.focus();
+  }, [made]);
   const go = async () => {
     setBusy(true);
     setError(null);
@@ -59,30 +67,32 @@ function Make({ session, onClose }: { session: string; onClose: () => void }) {
       if (!response.ok) throw await problemIn(response, "POST");
       const name = fileName(["evidence", session, moment()], "tar.gz");
       saveBlob(name, await response.blob());
-      setMade({ name, ...(await commandFor(name)) });
+      setMade(name);
     } catch (problem) {
       setError(problem);
     }
     setBusy(false);
   };
-  if (made) {
-    return (
-      <Dialog title="Evidence bundle" onClose={onClose} foot={<button type="button" className="btn primary" onClick={onClose}>Done</button>}>
-        <p role="status"><strong>The bundle is made.</strong> Your browser saves it as <Rec text={made.name} className="mono small" />. Whoever gets it verifies it, without this server, by</p>
-        <Command text={made.command} />
-        <p className="soft">{made.hasKey ? "The key in it is the log’s, as this server tells it" : "The key is the log’s: a line of ledger/vkey"}. It proves something to whoever knows it from elsewhere: send it by another way than the bundle, or let them compare it with the copy that they keep.</p>
-      </Dialog>
-    );
-  }
   return (
-    <Dialog title="Evidence bundle" onClose={onClose} foot={
+    <Dialog title="Evidence bundle" onClose={onClose} foot={made === null ? (
       <>
         <button type="button" className="btn" onClick={onClose}>Cancel</button>
         <button type="button" className="btn primary" disabled={!isReason(reason) || isBusy} onClick={() => void go()}>{isBusy ? "Being made…" : "Make it"}</button>
       </>
-    }>
-      <p className="soft">{WHAT}</p>
-      <Reason label="Reason" value={reason} onChange={setReason} />
+    ) : <button type="button" className="btn primary" ref={done} onClick={onClose}>Done</button>}>
+      <p role="status">{made === null ? null : <><strong>The bundle is made.</strong> Your browser saves it as <Rec text={made} className="mono small" />. Whoever gets it verifies it, without this server, by</>}</p>
+      {made === null ? (
+        <>
+          <p className="soft">{WHAT}</p>
+          <Reason label="Reason" value={reason} onChange={setReason} />
+        </>
+      ) : (
+        <>
+          <Command text={verifyCommand(made)} />
+          <p className="soft"><code>vkey</code> is a file of theirs with the key of the log: a line of <code>ledger/vkey</code>, from a copy that they keep, or that came to them by another way than the bundle. With a key from the same place as the bundle nothing is proved.</p>
+          <ToldKey />
+        </>
+      )}
       {error === null ? null : <Problem error={error} />}
     </Dialog>
   );

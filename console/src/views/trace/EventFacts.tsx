@@ -13,7 +13,7 @@ export function EventFacts({ event, onClose }: { event: TraceEvent; onClose: () 
   return (
     <section className="panel">
       <header>
-        <h2 className="cut"><Rec isName text={event.name} /></h2>
+        <h2><Rec text={event.name} max={4000} /></h2>
         <button type="button" className="btn plain tiny icon end" aria-label="Close the event" onClick={onClose}><Icon name="close" /></button>
       </header>
       <div className="panel-body stack-wide">

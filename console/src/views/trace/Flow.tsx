@@ -3,7 +3,7 @@ import { counted } from "../../lib/units";
 import { Icon, KIND_ICON } from "../../ui/icons";
 import { Choice, Empty } from "../../ui/parts";
 import { Rec, When } from "../../ui/text";
-import { curve, graphOf, NODE } from "./graph";
+import { curve, DESTINATION_MAX, graphOf, NODE } from "./graph";
 import type { Trace, TraceDetection } from "./data";
 
 const ZOOM_MIN = 0.45;
@@ -76,14 +76,14 @@ export function Flow({ trace, detection: picked, chosen, onChoose }: { trace: Tr
             const event = trace.events.find((each) => each.event_id === node.id);
             const classes = ["node", node.kind, path.has(node.id) ? "on" : "", sources.has(node.id) ? "source" : "", chosen === node.id ? "chosen" : ""].filter(Boolean).join(" ");
             return (
-              <foreignObject key={node.id} x={node.x - NODE.width / 2} y={node.y - NODE.height / 2} width={NODE.width} height={NODE.height}>
+              <foreignObject key={node.id} x={node.x - NODE.width / 2} y={node.y - node.height / 2} width={NODE.width} height={node.height}>
                 {event ? (
                   <button type="button" className={classes} onClick={() => onChoose(event.event_id)}>
                     <span className="row"><Icon name={KIND_ICON[event.kind] ?? "info"} /><span className="cut strong"><Rec isName text={event.tool ?? event.name} /></span></span>
                     <span className="row small faint"><span className="cut">{sources.has(node.id) ? "source" : event.kind.replaceAll("_", " ")}</span><span className="end"><When time={event.time} /></span></span>
                   </button>
                 ) : (
-                  <div className={classes}><span className="row"><Icon name="out" /><span className="strong">went to</span></span><span className="small cut"><Rec isName text={node.name} /></span></div>
+                  <div className={classes}><span className="row"><Icon name="out" /><span className="strong">went to</span></span><span className="small"><Rec text={node.name} max={DESTINATION_MAX} /></span></div>
                 )}
               </foreignObject>
             );

@@ -166,7 +166,7 @@ function Path({ trace, detection, steps, onChoose }: { trace: Trace; detection: 
             </li>
           );
         })}
-        {destination ? <li><div className="path-end"><b className="end-of">→</b><span className="grow"><Rec isName text={destination.destination} className="small" /></span></div></li> : null}
+        {destination ? <li><div className="path-end"><b className="end-of">→</b><span className="grow"><Rec text={destination.destination} max={4000} className="small" /></span></div></li> : null}
       </ol>
       <Link to="/detections" search={{ id: detection.detection_id, state: "all" } as never} className="small">Open the detection</Link>
     </div>

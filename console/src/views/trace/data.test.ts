@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { barOf, extent, indentOf } from "./data";
+import { barOf, extent, indentOf, verifyCommand } from "./data";
 
 const T = "2026-11-22T16:00:00.000000Z";
 
@@ -34,3 +34,5 @@ test("each step of depth is seen, and the deepest row leaves room for its name",
     expect(indentOf(deepest, deepest)).toBeGreaterThan(indentOf(deepest - 1, deepest));
   }
 });
+
+test("a bundle is verified by the key that its reader has", () => expect(verifyCommand("evidence-a.tar.gz")).toBe('watchkeeper evidence verify evidence-a.tar.gz --key vkey'));

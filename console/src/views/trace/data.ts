@@ -91,3 +91,6 @@ const INDENT_MAX_REM = 7;
 
 /** How far in rows stand, in rem, when the deepest of them is `deepest` steps deep. */
 export const indentOf = (depth: number, deepest: number): number => depth * Math.min(STEP_REM, INDENT_MAX_REM / Math.max(deepest, 1));
+
+/** The command that verifies a bundle. Its key is whatever its reader has: one that came with the bundle, or from the server that made it, proves nothing. */
+export const verifyCommand = (name: string): string => `watchkeeper evidence verify ${name} --key vkey`;

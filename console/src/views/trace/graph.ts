@@ -10,6 +10,7 @@ export interface Node {
   readonly name: string;
   x: number;
   y: number;
+  readonly height: number;
 }
 
 export interface Link {
@@ -32,6 +33,21 @@ export interface Graph {
 }
 
 export const NODE = { width: 224, height: 68 } as const;
+/** Characters of a destination that are drawn; the words below the graph have all of them. */
+export const DESTINATION_MAX = 300;
+/** Widths that surely fit a line of a destination, of a letter each, and the pixels of one line. */
+const LINE = { length: 18, height: 18 } as const;
+/** The width of a character that is no plain letter: of another script, or a sign with a name. */
+const WIDE = 3;
+/** Pixels of a destination beside its address. */
+const AROUND_ADDRESS = 38;
+
+/** The height of a destination, which is read whole: where data went is not to be guessed from a part of its address. */
+export function heightOf(address: string): number {
+  let length = 0;
+  for (const char of address.slice(0, DESTINATION_MAX)) length += char >= " " && char <= "~" ? 1 : WIDE;
+  return Math.max(NODE.height, AROUND_ADDRESS + LINE.height * Math.ceil(length / LINE.length));
+}
 /** Events that are all drawn; of longer traces only those that content flow speaks of, and their neighbours. */
 const EVENTS_MAX = 36;
 
@@ -79,14 +95,14 @@ export function graphOf(trace: Trace, only: TraceDetection | null, direction: "L
   const layout = new dagre.graphlib.Graph({ multigraph: true });
   layout.setGraph({ rankdir: direction, nodesep: 34, ranksep: 46, marginx: 16, marginy: 16 });
   layout.setDefaultEdgeLabel(() => ({}));
-  const nodes: Node[] = drawn.map((event) => ({ id: event.event_id, kind: "event", name: "", x: 0, y: 0 }));
+  const nodes: Node[] = drawn.map((event) => ({ id: event.event_id, kind: "event", name: "", x: 0, y: 0, height: NODE.height }));
   for (const flow of flows.values()) {
     if (flow.to.startsWith("to ") && known.has(flow.from) && !nodes.some((node) => node.id === flow.to)) {
-      nodes.push({ id: flow.to, kind: "destination", name: flow.to.slice(3), x: 0, y: 0 });
+      nodes.push({ id: flow.to, kind: "destination", name: flow.to.slice(3), x: 0, y: 0, height: heightOf(flow.to.slice(3)) });
       known.add(flow.to);
     }
   }
-  for (const node of nodes) layout.setNode(node.id, { ...NODE });
+  for (const node of nodes) layout.setNode(node.id, { width: NODE.width, height: node.height });
   const links: Link[] = [];
   drawn.forEach((event, at) => {
     const next = drawn[at + 1];
