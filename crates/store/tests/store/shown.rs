@@ -85,6 +85,27 @@ fn the_servers_own_events_and_sessions_are_told_and_left_out_where_they_are_not_
 }
 
 #[test]
+fn what_was_refused_at_the_servers_own_door_is_not_left_out_as_its_own() {
+    let mut journal = Journal::new();
+    let refused = |seconds| {
+        own(Kind::Session, seconds, None).with(|event| {
+            event.set(attr::EVENT_ACTION, "login");
+            event.set(attr::EVENT_OUTCOME, "failure");
+        })
+    };
+    journal.push(own(Kind::Session, 1, Some("console")).with(|event| event.set(attr::EVENT_OUTCOME, "success")));
+    let wanted = [journal.push(refused(2)), journal.push(refused(3).with(|event| event.identity = event::Identity::default()))];
+    let store = indexed(&journal);
+    let filter = EventFilter { without_own: true, ..EventFilter::default() };
+    let events = store.reader.events(&filter, 9, None).unwrap().rows;
+    assert_eq!(events.into_iter().map(|row| row.event_id).collect::<BTreeSet<_>>(), BTreeSet::from(wanted.clone()));
+    let filter = SessionFilter { without_own: true, ..SessionFilter::default() };
+    let sessions = store.reader.sessions(&filter, 9, None).unwrap().rows;
+    let wanted: BTreeSet<_> = wanted.iter().map(|id| format!("event:{id}")).collect();
+    assert_eq!(sessions.into_iter().map(|row| row.session_id).collect::<BTreeSet<_>>(), wanted);
+}
+
+#[test]
 fn sessions_are_found_by_any_part_of_their_ids() {
     let mut journal = Journal::new();
     let long = "y".repeat(300);
