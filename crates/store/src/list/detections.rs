@@ -342,7 +342,7 @@ impl Reader {
                     let of = found.entry(model).or_default();
                     if of.len() < limit {
                         of.push(DetectionRow::of(detection, marks).shortened());
-                        room -= 1;
+                        room = room.saturating_sub(1);
                     }
                     room > 0
                 },

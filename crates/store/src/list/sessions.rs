@@ -132,7 +132,7 @@ impl Reader {
                 let mut row = whole(attached, &id)?.shortened();
                 let is_room = room.take(&mut row);
                 rows.push(row);
-                if !is_room && ids.peek().is_some() {
+                if !is_room && ids.peek().is_some_and(|(next, _)| *next != place) {
                     return Ok(Page { rows, next: Some(place.to_string()) });
                 }
             }
