@@ -265,10 +265,9 @@ mod tests {
         let connection = partition();
         connection.execute("UPDATE events SET own = 0", []).unwrap();
         let of_kind = EventFilter { without_own: true, kind: Some("tool_call".to_owned()), ..EventFilter::default() };
-        for (filter, along) in [
-            (of_kind.clone(), "events_kind"),
-            (EventFilter { model: Some("m".to_owned()), ..of_kind }, "events_model"),
-        ] {
+        for (filter, along) in
+            [(of_kind.clone(), "events_kind"), (EventFilter { model: Some("m".to_owned()), ..of_kind }, "events_model")]
+        {
             let plan = plan(&connection, &filter.arm(&connection, "main", 0, Cursor::START).unwrap());
             assert!(plan[0].contains(along), "{filter:?}: {plan:?}");
         }

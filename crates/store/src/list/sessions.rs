@@ -181,7 +181,7 @@ impl SessionFilter {
             let condition = "EXISTS (SELECT 1 FROM {schema}.session_agents a WHERE a.session_id = s.session_id AND a.agent = ?)";
             pass(condition, Value::Text(agent.clone()));
         }
-        let part = self.q.as_ref().map(|q| q.to_lowercase()).filter(|part| !part.is_empty());
+        let part = self.q.as_ref().map(|q| q.to_ascii_lowercase()).filter(|part| !part.is_empty());
         if let Some(part) = &part {
             pass("has_part(s.session_id, ?)", Value::Text(part.clone()));
         }

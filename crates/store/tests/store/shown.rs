@@ -111,18 +111,41 @@ fn sessions_are_found_by_any_part_of_their_ids() {
     let long = "y".repeat(300);
     let ids: Vec<String> = (0..2_600_u64)
         .map(|n| format!("Chat-{:06x}", n.wrapping_mul(0x9e_3779) & 0xff_ffff))
-        .chain(["a\"b AND c".to_owned(), "größe-77".to_owned(), "nul\0behind".to_owned(), format!("{long}zzz")])
+        .chain([
+            "a\"b AND c".to_owned(),
+            "größe-77".to_owned(),
+            "ÄRGER-Ö".to_owned(),
+            "nul\0behind".to_owned(),
+            format!("{long}zzz"),
+        ])
         .collect();
     for (n, id) in ids.iter().enumerate() {
         journal.push(event(Kind::ModelCall, n as u64).with(|event| event.session = Some(id.clone())));
     }
     let store = indexed(&journal);
     for q in [
-        "chat", "CHAT-", "hat-00", "00", "3779", "9e3779", "\"b AND", "b a", "öß", "ße-7", "behind", "l\0b", "zzz", "yyyy", "-",
+        "chat",
+        "CHAT-",
+        "hat-00",
+        "00",
+        "3779",
+        "9e3779",
+        "\"b AND",
+        "b a",
+        "öß",
+        "ße-7",
+        "ÄRGER-Ö",
+        "Ärger",
+        "-Ö",
+        "behind",
+        "l\0b",
+        "zzz",
+        "yyyy",
+        "-",
         "none",
     ] {
         // As far as lists show them.
-        let has = |id: &&String| id.chars().take(256).collect::<String>().to_ascii_lowercase().contains(&q.to_lowercase());
+        let has = |id: &&String| id.chars().take(256).collect::<String>().to_ascii_lowercase().contains(&q.to_ascii_lowercase());
         let expected: BTreeSet<String> = ids.iter().filter(has).map(|id| id.chars().take(256).collect()).collect();
         let filter = SessionFilter { q: Some(q.to_owned()), ..SessionFilter::default() };
         let (mut found, mut cursor) = (Vec::new(), None);
