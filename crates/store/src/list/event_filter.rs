@@ -9,7 +9,7 @@ use rusqlite::{Connection, params_from_iter};
 use super::cursor::Cursor;
 use super::events::EventRow;
 use super::merge::{Arm, Clock};
-use super::shorten::is_shown_as;
+use super::shorten::NameUse;
 use crate::error::QueryError;
 use crate::text::iso;
 
@@ -207,7 +207,7 @@ impl EventFilter {
     #[must_use]
     pub fn passes(&self, row: &EventRow) -> bool {
         let is = |wanted: &Option<String>, found: Option<&str>| {
-            wanted.as_deref().is_none_or(|wanted| found.is_some_and(|found| is_shown_as(wanted, found)))
+            wanted.as_deref().is_none_or(|wanted| found.is_some_and(|found| NameUse::Names.is_same(wanted, found)))
         };
         is(&self.kind, Some(&row.kind))
             && is(&self.user, row.user_id.as_deref())
