@@ -20,6 +20,10 @@ pub(crate) const CONTENT_BYTES_MAX: usize = 1024 * 1024;
 /// Longest name in a row of a list, in characters: whoever sends events chooses names, and a page of long ones is megabytes.
 pub(crate) const SHOWN_CHARS_MAX: usize = 256;
 
+/// Longest id or name there that leads somewhere, in characters: one that is cut finds nothing, and whoever chose it would be in no filter.
+/// Longer ones name nothing that people made.
+pub(crate) const NAMED_CHARS_MAX: usize = 1_024;
+
 /// Kept free in a map for the braces and for the count of what was cut.
 const MAP_SPARE_BYTES: usize = 128;
 
@@ -49,7 +53,12 @@ pub(crate) fn cow(long: Cow<'_, str>) -> Cow<'_, str> {
 
 /// As much of a name as lists show.
 pub(crate) fn shown(name: &str) -> &str {
-    name.char_indices().nth(SHOWN_CHARS_MAX).map_or(name, |(end, _)| &name[..end])
+    chars(name, SHOWN_CHARS_MAX)
+}
+
+/// At most so many characters of a text.
+pub(crate) fn chars(text: &str, chars_max: usize) -> &str {
+    text.char_indices().nth(chars_max).map_or(text, |(end, _)| &text[..end])
 }
 
 /// What stands for so many bytes that a column does not hold.

@@ -55,9 +55,9 @@ pub use list::{
     ActionWord, Bucket, Buckets, ChangeWord, DetectionEvidence, DetectionFilter, DetectionRecord, DetectionRow, DirectionWord,
     EdgeWord, Entities, EntityDetail, EntityInsight, EntityKind, EntityPage, EntityRisk, EntityRow, EventDetail, EventFilter,
     EventFinding, EventPiece, EventRow, Grade, JudgementWord, KindWord, Marked, Marks, ModelEvaluation, ModelPoint, ModelRow,
-    OutcomeWord, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, PartWord, PhaseWord, RoleWord, SessionFilter, SessionRow, Severities,
-    Severity, Shorten, Shown, State, StatusWord, Totals, TraceIdWord, Usage, UsageBy, UsagePoint, UsageRow, VerdictWord,
-    without_values,
+    NameUse, OutcomeWord, PAGE_BYTES_MAX, PAGE_ROWS_MAX, Page, PartWord, PhaseWord, RoleWord, SessionFilter, SessionRow,
+    Severities, Severity, Shorten, Shown, State, StatusWord, Totals, TraceIdWord, Usage, UsageBy, UsagePoint, UsageRow,
+    VerdictWord, without_values,
 };
 pub use partition::{day_of, start_of};
 pub use rebuild::{Rebuild, days, drop_before};

@@ -84,11 +84,12 @@ impl<'e> EventRow<'e> {
     }
 
     /// Whether it tells of the server's own administration: that it was started, administered, signed in to, or read. By the way in, which
-    /// nobody who sends events can name.
+    /// nobody who sends events can name. What failed is not: a key that was refused, or a sign-in, may be somebody at the server's own door.
     pub(crate) fn is_own(&self) -> bool {
         let event = self.event;
         event.source.path == SourcePath::Internal
             && matches!(event.kind, Kind::Admin | Kind::Session | Kind::DataAccess)
+            && self.text(&attr::EVENT_OUTCOME).is_none_or(|outcome| outcome != "failure")
             && event.identity.agent.is_none()
             && self.model().is_none()
             && self.text(&attr::GEN_AI_TOOL_NAME).is_none()

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::cursor::Cursor;
 use super::merge::{Arm, Looked, each, merge};
-use super::shorten::{Room, Shorten as _, is_shown_as};
+use super::shorten::{NameUse, Room, Shorten as _};
 use super::{Grade, PAGE_ROWS_MAX, Page, Severity};
 use crate::attached::{Attached, Reader};
 use crate::error::QueryError;
@@ -342,7 +342,7 @@ impl Reader {
                     let of = found.entry(model).or_default();
                     if of.len() < limit {
                         of.push(DetectionRow::of(detection, marks).shortened());
-                        room -= 1;
+                        room = room.saturating_sub(1);
                     }
                     room > 0
                 },
@@ -569,7 +569,7 @@ impl DetectionFilter {
                 || found.is_some_and(|found| found.strip_prefix(technique.as_str()).is_some_and(|rest| rest.starts_with('.')))
         };
         self.technique.as_ref().is_none_or(of_technique)
-            && self.correlation.as_ref().is_none_or(|correlation| is_shown_as(correlation, &detection.correlation))
+            && self.correlation.as_ref().is_none_or(|asked| NameUse::Correlates.is_same(asked, &detection.correlation))
             && self.q.as_ref().is_none_or(|q| detection.has(&q.to_lowercase()))
     }
 

@@ -229,22 +229,23 @@ impl Reader {
                 let sql =
                     format!("SELECT {COLUMNS} FROM {schema}.events e WHERE e.seq >= ?1 AND e.seq < ?2 ORDER BY e.seq LIMIT ?3");
                 let mut statement = attached.connection.prepare_cached(&sql)?;
-                let rows = statement.query_map((from, end, rows_max), |row| Ok(read(row)?.shortened()))?;
-                found.extend(rows.collect::<rusqlite::Result<Vec<_>>>()?);
-                // Never more than a page of two days is held.
-                if found.len() > limit {
-                    found.sort_unstable_by_key(|row: &EventRow| row.seq);
-                    found.truncate(limit);
+                let mut rows = statement.query((from, end, rows_max))?;
+                let mut bytes = 0;
+                while bytes <= BATCH_BYTES_MAX
+                    && let Some(row) = rows.next()?
+                {
+                    let mut row = read(row)?.shortened();
+                    bytes += row.weight();
+                    found.push(row);
                 }
+                // Never more than a batch of two days is held, with the row that ends it: what lies behind that is for the next time.
+                found.sort_unstable_by_key(|row: &EventRow| row.seq);
+                let batch_max = over(&mut found).map_or(limit, |over| limit.min(over + 1));
+                found.truncate(batch_max);
             }
-            found.sort_unstable_by_key(|row| row.seq);
-            let mut bytes = 0;
-            // One at least, or nobody would come further.
-            let over = found.iter_mut().position(|row| {
-                bytes += row.weight();
-                bytes > BATCH_BYTES_MAX
-            });
+            let over = over(&mut found);
             let is_whole = over.is_none() && found.len() < limit;
+            // One at least, or nobody would come further.
             if let Some(over) = over {
                 found.truncate(over.max(1));
             }
@@ -267,6 +268,15 @@ impl Reader {
             Err(QueryError::NotFound(id.chars().take(80).collect()))
         })
     }
+}
+
+/// The first row of a batch for which it has no room.
+fn over(batch: &mut [EventRow]) -> Option<usize> {
+    let mut bytes = 0;
+    batch.iter_mut().position(|row| {
+        bytes += row.weight();
+        bytes > BATCH_BYTES_MAX
+    })
 }
 
 pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<EventRow> {

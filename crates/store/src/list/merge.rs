@@ -98,7 +98,8 @@ pub(super) fn each<T>(
         let Some((place, row)) = stream.head.take() else { return Ok(None) };
         stream.step(look)?;
         let wants_more = if let Looked::Taken(row) = row { take(row) } else { true };
-        if !wants_more || clock.is_over() {
+        // What goes on behind a place would leave out another row of it.
+        if (!wants_more || clock.is_over()) && !streams.iter().any(|stream| stream.head.is_some() && stream.place() == place) {
             let is_end = streams.iter().all(|stream| stream.head.is_none());
             return Ok((!is_end).then_some(place));
         }
@@ -119,5 +120,26 @@ impl<T> Stream<'_, T> {
 
     fn place(&self) -> Cursor {
         self.head.as_ref().map_or(Cursor { time_ns: i64::MIN, seq: i64::MIN }, |(place, _)| *place)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_of_one_place_are_on_one_page() {
+        let connection = Connection::open_in_memory().unwrap();
+        let arm = |rows: &str| Arm { sql: format!("SELECT * FROM (VALUES {rows})"), values: Vec::new() };
+        let arms = || [arm("(9, 3), (7, 1), (7, 1), (2, 1)"), arm("(7, 1), (6, 1)")].into_iter();
+        let look: &mut Look<'_, i64> = &mut |row| {
+            let place = Cursor { time_ns: row.get(0)?, seq: row.get(1)? };
+            Ok((place, Looked::Taken(place.time_ns)))
+        };
+        for (limit, found) in [(1, &[9][..]), (2, &[9, 7, 7, 7]), (4, &[9, 7, 7, 7]), (5, &[9, 7, 7, 7, 6])] {
+            let page = merge(&connection, arms(), limit, look, &mut |_| true).unwrap();
+            assert_eq!(page.rows, found, "{limit}");
+            assert!(page.next.is_some());
+        }
     }
 }

@@ -33,7 +33,7 @@ pub use measures::without_values;
 pub use models::{ModelEvaluation, ModelPoint, ModelRow};
 pub use overview::{Bucket, Buckets, Totals};
 pub use sessions::{SessionFilter, SessionRow};
-pub use shorten::{PAGE_BYTES_MAX, Shorten};
+pub use shorten::{NameUse, PAGE_BYTES_MAX, Shorten};
 pub(crate) use shown::shown;
 pub use usage::{Usage, UsageBy, UsagePoint, UsageRow};
 pub use words::{

@@ -1,6 +1,7 @@
 //! Sessions, those that were heard of last first.
 
 use std::collections::HashSet;
+use std::time::{Duration, Instant};
 
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension, params, params_from_iter};
@@ -78,9 +79,13 @@ pub struct SessionFilter {
 const AGENTS_MAX: usize = 16;
 
 /// How long sessions are looked at for one page.
-const LOOK_MAX: std::time::Duration = std::time::Duration::from_millis(200);
+const LOOK_MAX: Duration = Duration::from_millis(200);
 
-/// Sessions of a partition that are looked up one by one for a part of their ids; where more may have it, a page is full soon.
+/// How much of that goes by for a look at how many may have a part in their ids, in all partitions. Where that was not seen in time, sessions
+/// are gone through in their order.
+const COUNT_MAX: Duration = Duration::from_millis(100);
+
+/// Sessions of all partitions together that are looked up one by one for a part of their ids; where more may have it, a page is full soon.
 const LOOKED_UP_MAX: usize = 2_000;
 
 /// Characters of a part that the index of parts has.
@@ -100,8 +105,9 @@ impl Reader {
         self.with(|attached| {
             let asked = filter.asked(worst, from);
             let mut arms = Vec::with_capacity(attached.schemas.len());
+            let mut looked_up = LookedUp::new(COUNT_MAX);
             for schema in &attached.schemas {
-                asked.arms(&attached.connection, schema, &mut arms)?;
+                asked.arms(&attached.connection, schema, &mut looked_up, &mut arms)?;
             }
             let mut told = HashSet::new();
             let mut ids = Vec::new();
@@ -110,7 +116,7 @@ impl Reader {
             let next = each(
                 &attached.connection,
                 arms.into_iter(),
-                LOOK_MAX,
+                LOOK_MAX.saturating_sub(looked_up.began.elapsed()),
                 &mut |row| {
                     let place = Cursor { time_ns: row.get(0)?, seq: row.get(1)? };
                     Ok((place, if row.get(2)? { Looked::Taken((place, row.get::<_, String>(3)?)) } else { Looked::Passed }))
@@ -132,7 +138,7 @@ impl Reader {
                 let mut row = whole(attached, &id)?.shortened();
                 let is_room = room.take(&mut row);
                 rows.push(row);
-                if !is_room && ids.peek().is_some() {
+                if !is_room && ids.peek().is_some_and(|(next, _)| *next != place) {
                     return Ok(Page { rows, next: Some(place.to_string()) });
                 }
             }
@@ -181,7 +187,7 @@ impl SessionFilter {
             let condition = "EXISTS (SELECT 1 FROM {schema}.session_agents a WHERE a.session_id = s.session_id AND a.agent = ?)";
             pass(condition, Value::Text(agent.clone()));
         }
-        let part = self.q.as_ref().map(|q| q.to_lowercase()).filter(|part| !part.is_empty());
+        let part = self.q.as_ref().map(|q| q.to_ascii_lowercase()).filter(|part| !part.is_empty());
         if let Some(part) = &part {
             pass("has_part(s.session_id, ?)", Value::Text(part.clone()));
         }
@@ -221,11 +227,43 @@ struct Asked {
     parts: Option<String>,
 }
 
+/// What is left of [`LOOKED_UP_MAX`] and of the time.
+struct LookedUp {
+    began: Instant,
+    time_max: Duration,
+    left: usize,
+}
+
+impl LookedUp {
+    fn new(time_max: Duration) -> Self {
+        Self { began: Instant::now(), time_max, left: LOOKED_UP_MAX }
+    }
+
+    /// Whether so few sessions of a partition may have the part that they are looked up one by one.
+    fn are_few(&mut self, connection: &Connection, schema: &str, parts: &str) -> Result<bool, QueryError> {
+        if self.began.elapsed() >= self.time_max {
+            return Ok(false);
+        }
+        let sql = format!("SELECT count(*) FROM (SELECT 1 FROM {schema}.session_ids WHERE session_ids MATCH ?1 LIMIT ?2)");
+        let most = crate::row::integer(self.left as u64 + 1);
+        let rows: i64 = connection.prepare_cached(&sql)?.query_row(params![parts, most], |row| row.get(0))?;
+        let left = usize::try_from(rows).ok().and_then(|rows| self.left.checked_sub(rows));
+        self.left = left.unwrap_or(self.left);
+        Ok(left.is_some())
+    }
+}
+
 impl Asked {
     /// The statements of a partition.
-    fn arms(&self, connection: &Connection, schema: &str, arms: &mut Vec<Arm>) -> Result<(), QueryError> {
+    fn arms(
+        &self,
+        connection: &Connection,
+        schema: &str,
+        looked_up: &mut LookedUp,
+        arms: &mut Vec<Arm>,
+    ) -> Result<(), QueryError> {
         if let Some(parts) = &self.parts
-            && Self::are_few(connection, schema, parts)?
+            && looked_up.are_few(connection, schema, parts)?
         {
             let place = self.values.len() + 1;
             let from = format!("{schema}.session_ids f CROSS JOIN {schema}.sessions s ON s.id = f.rowid");
@@ -248,16 +286,6 @@ impl Asked {
             Along::User(is_of) => add("sessions_user", is_of),
         }
         Ok(())
-    }
-
-    /// Whether so few sessions may have the part that they are looked up one by one.
-    fn are_few(connection: &Connection, schema: &str, parts: &str) -> Result<bool, QueryError> {
-        let sql = format!(
-            "SELECT count(*) FROM (SELECT 1 FROM {schema}.session_ids WHERE session_ids MATCH ?1 LIMIT {})",
-            LOOKED_UP_MAX + 1
-        );
-        let rows: i64 = connection.prepare_cached(&sql)?.query_row([parts], |row| row.get(0))?;
-        Ok(usize::try_from(rows).is_ok_and(|rows| rows <= LOOKED_UP_MAX))
     }
 
     fn arm(&self, schema: &str, from: &str, only: &str) -> Arm {
@@ -394,7 +422,7 @@ mod tests {
             (SessionFilter { without_own: true, ..of_user() }, Some(3), "sessions_user (user_id=?"),
         ] {
             let mut arms = Vec::new();
-            filter.asked(worst, Cursor::START).arms(&connection, "main", &mut arms).unwrap();
+            filter.asked(worst, Cursor::START).arms(&connection, "main", &mut LookedUp::new(LOOK_MAX), &mut arms).unwrap();
             for Arm { sql, values } in arms {
                 let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
                 let plan: Vec<String> = statement
@@ -407,6 +435,22 @@ mod tests {
                 assert!(!plan.iter().any(|line| line.contains("TEMP B-TREE")), "{filter:?}: {plan:?}");
             }
         }
+    }
+
+    #[test]
+    fn partitions_share_how_many_sessions_are_looked_up_and_the_time_for_it() {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.execute_batch(&crate::schema::create()).unwrap();
+        let mut insert = connection.prepare("INSERT INTO session_ids(rowid, id) VALUES (?1, 'chat')").unwrap();
+        for id in 0..700 {
+            insert.execute([id]).unwrap();
+        }
+        let mut looked_up = LookedUp::new(Duration::from_secs(60));
+        let mut few = |parts: &str| looked_up.are_few(&connection, "main", parts).unwrap();
+        assert!(few("cha") && few("hat") && !few("cha"));
+        // Nothing to look up costs nothing.
+        assert!(few("xyz"));
+        assert!(!LookedUp::new(Duration::ZERO).are_few(&connection, "main", "xyz").unwrap());
     }
 
     #[test]
