@@ -53,8 +53,6 @@ export async function loadView(path: string): Promise<void> {
   await of?.view.preload?.();
 }
 
-/** The paths of all views. */
-export const VIEW_PATHS: readonly string[] = Object.keys(VIEWS);
 
 const routes = Object.entries(VIEWS).map(([path, { names, view }]) => at(path, names, view));
 

@@ -169,11 +169,14 @@ export function useList<Row, Filter extends object>({ name, filter, ask, keyOf, 
   });
   const news = isWatched ? newsIn(newest.data.rows, (row) => known.current.keys.has(keyOf(row))) : NO_NEWS;
   const asOf = useAsOf(isHeld && isOpenEnded, dataUpdatedAt);
-  const isNothing = data !== undefined && !isPlaceholderData && all.length === 0 && !hasNextPage;
+  const isNothing = data !== undefined && all.length === 0 && !hasNextPage;
   const others = useQuery({
     queryKey: [...name, "others", { ...orElse, ...bounds }],
     queryFn: ({ signal }) => ask({ ...filter, ...orElse, ...bounds, limit: 1 }, signal),
     enabled: isNothing && orElse !== undefined,
+    // Bounds move on each minute: what was said of the ones before stands until there is an answer.
+    placeholderData: (before) => before,
+    refetchInterval: everyMs ?? false,
   });
 
   // Who is at the top again has the first page, which is asked for anew by itself.

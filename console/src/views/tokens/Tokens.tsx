@@ -25,7 +25,8 @@ export function Tokens() {
   const by = usageBy(at.by);
   const { data, error, isPending, refetch } = useQuery({
     ...tokensQuery(by, bounds),
-    placeholderData: (before) => before,
+    // Of the same question alone: names of another kind would lead to others.
+    placeholderData: (before) => (before?.by === by ? before : undefined),
   });
   return (
     <div className="page">
