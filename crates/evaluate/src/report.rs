@@ -81,7 +81,7 @@ pub struct ItemReport {
     /// Why a score is missing, with what the endpoint said of it.
     pub error: Option<String>,
     /// The same in words of ours; none in what older versions wrote.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::error_class::known")]
     pub error_class: Option<ErrorClass>,
 }
 
