@@ -117,6 +117,11 @@ impl TryFrom<String> for ErrorClass {
     }
 }
 
+/// Why an answer has no score, also where nothing is known of it.
+pub(crate) fn why(class: Option<ErrorClass>) -> String {
+    class.map_or_else(|| "no score".to_owned(), |class| class.to_string())
+}
+
 /// A class as it stands in a file or a report. One that is not known here is none: what another version wrote stays readable.
 pub(crate) fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ErrorClass>, D::Error> {
     Ok(Option::<String>::deserialize(from)?.as_deref().and_then(ErrorClass::read))
