@@ -318,7 +318,7 @@ struct ReadsQuery {
     days: Option<u32>,
 }
 
-/// Who read what of the record, by person, object and reason; whoever may read any of it sees who did.
+/// Who read what of the record, by person, object and reason; whoever may read any of it sees who did. What they looked for is contents.
 async fn read_by_whom(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
@@ -329,7 +329,11 @@ async fn read_by_whom(
         return Err(ApiError::bad_request(format!("days: 1 to {READS_DAYS_MAX} are needed")));
     }
     let who = query.who.map(|who| if who == ME { caller.asker.id() } else { who });
-    Ok(Json(api.read(move |reader| reads::reads(reader, who.as_deref(), days)).await?).into_response())
+    let (node, may_read) = (api.node.clone(), caller.role.allows(Access::ReadContent));
+    let found = api.read(move |reader| {
+        reads::reads(reader, node.pipeline().sanitizer(), &reads::Asked { who: who.as_deref(), days, may_read })
+    });
+    Ok(Json(found.await?).into_response())
 }
 
 /// One trace, session, or that of an event, with who caused what.
