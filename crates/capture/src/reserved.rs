@@ -67,8 +67,8 @@ const APPLICATION: &str = "watchkeeper";
 /// What stands before a reserved name that came from outside.
 const REPORTED: &str = "reported.";
 
-/// Whether only Watchkeeper itself records events of that name. This list is the only one: the server looks here whenever it speaks for
-/// itself, so that no name of its own can be missing from it.
+/// Whether only Watchkeeper itself records events of that name. This list is the only one. Where the server speaks for
+/// itself, builds for development and tests look here, and stop at a name that is missing: one that no test speaks of can be.
 #[must_use]
 pub fn is_reserved_name(name: &str) -> bool {
     let name = as_read(name);

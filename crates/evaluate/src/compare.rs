@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::error_class::{ErrorClass, why};
 use crate::permute::{Likenesses, Pair, holm, least_change, means, strangeness};
 use crate::run::{Baseline, Run, Trial};
 
@@ -156,6 +157,9 @@ pub struct Compared {
     pub p: f64,
 }
 
+/// What stands before the reason in what is said of a run without scores.
+pub(crate) const FIRST_REASON: &str = "; the first reason: ";
+
 /// Why two runs cannot be compared.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
@@ -178,14 +182,14 @@ pub enum NotComparable {
     #[error("the baseline was asked otherwise (API, temperature, tokens, parameters); record a new one, or ask as it was asked")]
     Parameters,
     /// Too much has no score.
-    #[error("{failed} of {items} items have no score; the first reason: {reason}")]
+    #[error("{failed} of {items} items have no score{FIRST_REASON}{}", why(*reason))]
     Failed {
         /// Items without a score.
         failed: usize,
         /// All items.
         items: usize,
-        /// Why the first of them has none.
-        reason: String,
+        /// Why the first of them has none, in words of ours; none where it has no class.
+        reason: Option<ErrorClass>,
     },
 }
 
@@ -330,8 +334,8 @@ pub(crate) fn check_answered(run: &Run) -> Result<(), NotComparable> {
     if failed.len() as f64 <= run.items.len() as f64 * FAILED_SHARE_MAX {
         return Ok(());
     }
-    let reason = failed.iter().flat_map(|item| &item.trials).find_map(|trial| trial.error.clone());
-    let reason = reason.unwrap_or_else(|| "it was not asked".to_owned());
+    let first = failed.iter().flat_map(|item| &item.trials).find(|trial| trial.error.is_some());
+    let reason = first.map_or(Some(ErrorClass::NOT_ASKED), |trial| trial.error_class);
     Err(NotComparable::Failed { failed: failed.len(), items: run.items.len(), reason })
 }
 

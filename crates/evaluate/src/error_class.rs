@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// What stands before the class of a judge's failure.
 const OF_JUDGE: &str = "judge_";
@@ -75,8 +75,8 @@ impl ErrorClass {
             "timeout" => Failure::Timeout,
             "unreadable_answer" => Failure::Unreadable,
             "no_score" => Failure::NoScore,
-            // Three digits, as a status has them, and written in one way.
-            status => Failure::Status(status.parse().ok().filter(|status| (100..=599).contains(status) && name.len() == 3)?),
+            // Three digits, as a status has them, whatever the first says, and written in one way.
+            status => Failure::Status(status.parse().ok().filter(|status| (100..=999).contains(status) && name.len() == 3)?),
         };
         Some(Self { failure, is_of_judge })
     }
@@ -117,6 +117,16 @@ impl TryFrom<String> for ErrorClass {
     }
 }
 
+/// Why an answer has no score, also where nothing is known of it.
+pub(crate) fn why(class: Option<ErrorClass>) -> String {
+    class.map_or_else(|| "no score".to_owned(), |class| class.to_string())
+}
+
+/// A class as it stands in a file or a report. One that is not known here is none: what another version wrote stays readable.
+pub(crate) fn known<'de, D: Deserializer<'de>>(from: D) -> Result<Option<ErrorClass>, D::Error> {
+    Ok(Option::<String>::deserialize(from)?.as_deref().and_then(ErrorClass::read))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,13 +141,14 @@ mod tests {
             ErrorClass::NO_SCORE,
             ErrorClass::status(401),
             ErrorClass::status(503).of_judge(),
+            ErrorClass::status(999),
         ];
         for class in all {
             assert_eq!(ErrorClass::read(&class.name()), Some(class));
             assert!(!class.to_string().is_empty());
         }
         assert_eq!(ErrorClass::status(503).of_judge().name(), "judge_503");
-        for words in ["", "+40", "0401", "600", "ask ann@example.com", "judge_", "Timeout", "judge_judge_401"] {
+        for words in ["", "+40", "0401", "099", "1000", "ask ann@example.com", "judge_", "Timeout", "judge_judge_401"] {
             assert!(serde_json::from_value::<ErrorClass>(words.into()).is_err(), "{words}");
         }
     }

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::compare::{Change, Comparison, NotComparable, Options, Verdict, compare};
-use crate::error_class::ErrorClass;
+use crate::compare::{Change, Comparison, FIRST_REASON, NotComparable, Options, Verdict, compare};
+use crate::error_class::{ErrorClass, why};
 use crate::run::{Baseline, BaselineError, Run, Summary};
 
 /// A run, without its sketches.
@@ -81,7 +81,7 @@ pub struct ItemReport {
     /// Why a score is missing, with what the endpoint said of it.
     pub error: Option<String>,
     /// The same in words of ours; none in what older versions wrote.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::error_class::known")]
     pub error_class: Option<ErrorClass>,
 }
 
@@ -139,16 +139,15 @@ impl Report {
         })
     }
 
-    /// What stands in the way of a comparison, without what endpoints said: the first reason that it names is a stranger's text.
+    /// What stands in the way of a comparison, in words of ours. Older versions quoted an endpoint there, whose words are a stranger's: what
+    /// follows the mark of a reason is never taken over, but said anew of the item's class.
     #[must_use]
     pub fn problem_in_our_words(&self) -> Option<String> {
-        let mut problem = self.problem.clone()?;
-        for item in &self.items {
-            if let Some(said) = item.error.as_deref().filter(|said| !said.is_empty()) {
-                problem = problem.replace(said, &item.why());
-            }
-        }
-        Some(problem)
+        let problem = self.problem.as_deref()?;
+        let Some((ours, _)) = problem.split_once(FIRST_REASON) else { return Some(problem.to_owned()) };
+        let first = self.items.iter().find(|item| item.score.is_none() && item.error.is_some());
+        let reason = first.map_or(Some(ErrorClass::NOT_ASKED), |item| item.error_class);
+        Some(format!("{ours}{FIRST_REASON}{}", why(reason)))
     }
 
     /// The report in words.
@@ -178,7 +177,7 @@ impl Report {
         );
         for item in self.items.iter().filter(|item| item.error.is_some()).take(5) {
             // What the endpoint said is a stranger's text: the report for programs has it, sanitised.
-            let _ = writeln!(text, "  {}: {}", item.id, item.why());
+            let _ = writeln!(text, "  {}: {}", item.id, why(item.error_class));
         }
         if let Some(compared) = &self.comparison {
             let marked = |has_changed: bool| if has_changed { "  CHANGED" } else { "" };
@@ -276,11 +275,6 @@ fn probability(p: f64) -> String {
 }
 
 impl ItemReport {
-    /// Why a score is missing, in words of ours.
-    fn why(&self) -> String {
-        self.error_class.map_or_else(|| "no score".to_owned(), |class| class.to_string())
-    }
-
     fn of(item: &crate::ItemRun) -> Self {
         let answered: Vec<_> = item.trials.iter().filter(|trial| trial.sketch.is_some()).collect();
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
@@ -353,6 +347,29 @@ mod tests {
         let likeness = text.lines().find(|line| line.contains("likeness")).unwrap();
         assert!(likeness.ends_with("(p < 0.0001)  CHANGED") && !text.contains("= <"), "{text}");
         assert!(!text.lines().any(|line| line.contains("  score:") && line.contains("CHANGED")), "{text}");
+    }
+
+    #[test]
+    fn what_an_endpoint_said_is_in_no_problem_of_a_run() {
+        let rows = r#"{"id":"a","prompt":"2+2?","grader":{"type":"exact","value":"4"}}
+{"id":"b","prompt":"2+3?","grader":{"type":"exact","value":"5"}}"#;
+        let set = Set::read("s", rows).unwrap();
+        let parameters = Parameters { model: "m".to_owned(), temperature: None, max_tokens: 9, more: Default::default() };
+        // One is the beginning of the other, in either order.
+        let (short, long) = ("401 Unauthorized", "401 Unauthorized: visit evil.example; the first reason: evil.example");
+        for said in [[short, long], [long, short]] {
+            let mut run = Run::of(&set, Api::OpenaiChat, "h", &parameters, 1);
+            for (item, said) in run.items.iter_mut().zip(said) {
+                item.trials = vec![Trial::failed(ErrorClass::status(401), said.to_owned())];
+            }
+            let mut report = Report::of("n", &run, None, &Options::default()).unwrap();
+            let ours = "2 of 2 items have no score; the first reason: the key is refused (HTTP 401)";
+            assert_eq!((report.problem.as_deref(), report.problem_in_our_words().as_deref()), (Some(ours), Some(ours)));
+            // As older versions said it.
+            report.problem = Some(format!("2 of 2 items have no score; the first reason: {}", said[0]));
+            assert_eq!(report.problem_in_our_words().as_deref(), Some(ours));
+            assert!(!report.text().contains("evil.example"), "{}", report.text());
+        }
     }
 
     #[test]

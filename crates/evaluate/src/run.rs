@@ -93,7 +93,7 @@ pub struct Trial {
     /// Why there is no score, with what the endpoint said of it.
     pub error: Option<String>,
     /// The same in words of ours; none in what older versions wrote.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::error_class::known")]
     pub error_class: Option<ErrorClass>,
 }
 
@@ -393,6 +393,19 @@ mod tests {
         for broken in ["", "{}", r#"{"format":"x","runs":[]}"#, r#"{"format":"watchkeeper.evaluation.baseline/1","runs":[]}"#] {
             assert!(Baseline::from_json(broken.as_bytes()).is_err(), "{broken}");
         }
+    }
+
+    #[test]
+    fn a_baseline_is_read_back_whatever_it_was_answered() {
+        let mut asked = run(&["4"]);
+        let classes = [ErrorClass::status(999), ErrorClass::status(600).of_judge(), ErrorClass::NO_SCORE];
+        asked.items[0].trials.extend(classes.map(|class| Trial::failed(class, "said".to_owned())));
+        let json = Baseline::new(asked.clone()).unwrap().to_json().unwrap();
+        assert_eq!(Baseline::from_json(&json).unwrap().runs(), [asked.clone()]);
+        // One that a later version knows is none here.
+        let later = String::from_utf8(json).unwrap().replace("judge_no_score", "judge_asleep");
+        asked.items[0].trials[3].error_class = None;
+        assert_eq!(Baseline::from_json(later.as_bytes()).unwrap().runs(), [asked]);
     }
 
     #[test]

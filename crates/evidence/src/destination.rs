@@ -10,8 +10,9 @@ use crate::bag::{Bag, BagError, at, new_dir, new_file};
 /// Names of archives that are none of a bundle.
 const OTHER_ARCHIVES: [&str; 8] = [".zip", ".tar", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"];
 
-/// How much of what a bundle is of stands in its name.
-const OF_CHARS_MAX: usize = 40;
+/// How much of what a bundle is of stands in its name. The moment, which stands behind it and tells it from others, has to fit into
+/// the name of the directory, too.
+const OF_CHARS_MAX: usize = 32;
 
 /// Longest name of the directory in an archive.
 const DIRECTORY_CHARS_MAX: usize = 64;
@@ -127,7 +128,24 @@ mod tests {
         assert_ne!(bundle_name("s", at(1)), bundle_name("s", at(2)));
         for of in ["../../etc", "a b;c\u{202e}", &"x".repeat(500)] {
             let name = bundle_name(of, at(1));
-            assert!(name.len() < 80 && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{name}");
+            assert!(name.len() <= DIRECTORY_CHARS_MAX && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-'), "{name}");
+        }
+    }
+
+    #[test]
+    fn bundles_of_one_session_within_a_minute_unpack_side_by_side() {
+        let at = |ms: u64| Timestamp::from_unix_ns(1_772_442_903_000_000_000 + ms * 1_000_000);
+        let dir = tempfile::tempdir().unwrap();
+        let directory = |of: &str, ms: u64| {
+            let name = bundle_name(of, at(ms));
+            assert!(name.len() <= DIRECTORY_CHARS_MAX, "{name}");
+            let made = Destination::create(&dir.path().join(format!("{name}.tar.gz"))).unwrap();
+            let Kind::Archive { directory, .. } = &made.kind else { panic!("an archive") };
+            assert_eq!(*directory, name);
+            directory.clone()
+        };
+        for of in ["0190163d-8694-739b-aea5-966c26f8ad90", "session-0190163d-8694-739b-aea5-966c26f8ad90"] {
+            assert_ne!(directory(of, 120), directory(of, 121));
         }
     }
 

@@ -78,7 +78,7 @@ pub use kms::{KmsError, KmsKey};
 pub use log_keys::{LogKeyError, LogKeyInfo, OVERLAP_RECORDS, OVERLAP_RECORDS_MAX, key_chain, log_keys};
 pub use node::{Node, NodeError, NodeSettings, Progress};
 pub use pipeline::{Pipeline, Throughput};
-pub use reads::{Read, Reads, reads};
+pub use reads::{Asked, Read, Reads, reads};
 pub use recovery::Recovered;
 pub use replay::{
     ChangedRule, Compared, Ended, ExplainRequest, OfEntity, OfRule, ReplayError, ReplayReport, ReplayRequest, ReplayStanding,

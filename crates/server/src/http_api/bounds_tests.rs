@@ -61,3 +61,22 @@ async fn whoever_opens_a_reader_of_their_own_waits_for_room() {
     // What they had is there again.
     assert!(tokio::time::timeout(std::time::Duration::from_secs(5), api.room_to_read()).await.unwrap().is_ok());
 }
+
+/// Neither do they wait themselves: what is made for everybody is nobody's share.
+#[tokio::test]
+async fn whoever_has_used_up_their_share_keeps_nobody_waiting_for_what_is_made_for_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let api = api(dir.path());
+    let short = std::time::Duration::from_millis(50);
+    let asked = readers::asked_by("key_1".to_owned(), async {
+        let mut rooms = Vec::new();
+        while let Ok(room) = tokio::time::timeout(short, api.room_to_read()).await {
+            rooms.push(room.unwrap());
+        }
+        let pulse = status(console::overview::pulse(State(api.clone())));
+        let pulse = tokio::time::timeout(std::time::Duration::from_secs(4), pulse).await;
+        let entities = tokio::time::timeout(std::time::Duration::from_secs(4), api.at_risk()).await;
+        (rooms.len(), pulse, entities.is_ok_and(|entities| entities.is_ok()))
+    });
+    assert_eq!(asked.await, (5, Ok(StatusCode::OK), true));
+}

@@ -35,7 +35,7 @@ impl<T> Default for Kept<T> {
 
 impl<T> Kept<T> {
     /// The answer, made by `make` where the one before is older than `age_max`. Whoever asks meanwhile gets the one that is being made. What
-    /// fails is not kept.
+    /// fails is not kept. Everybody waits for `make`: it takes room among all readers, and nobody's share of them.
     pub(super) async fn get<E>(&self, age_max: Duration, make: impl Future<Output = Result<T, E>>) -> Result<Arc<T>, E> {
         let mut kept = self.made.lock().await;
         let since = self.forgotten.load(Ordering::Acquire);

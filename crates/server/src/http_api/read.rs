@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::console::types::ReadQuery;
 use super::openapi::Refused;
-use super::readers::Room;
+use super::readers::{Full, Room};
 use super::{Api, ApiError, Body, Caller, Query};
 use crate::access::Access;
 use crate::node::read_event;
@@ -104,7 +104,7 @@ impl Api {
 
     /// Room for one who reads the store, for as long as it is held: also for whoever opens a reader of their own.
     pub(super) async fn room_to_read(&self) -> Result<Room, ApiError> {
-        self.readers.room().await.map_err(|full| ApiError::too_many(full.message()).with_retry_after(RETRY_AFTER))
+        self.readers.room().await.map_err(no_room)
     }
 
     /// Runs a query on a thread that may wait.
@@ -112,12 +112,34 @@ impl Api {
         &self,
         work: impl FnOnce(&store::Reader) -> Result<T, QueryError> + Send + 'static,
     ) -> Result<T, ApiError> {
-        let (node, readers) = (self.node.clone(), self.readers.clone());
         let room = self.room_to_read().await?;
+        self.read_in(room, work).await
+    }
+
+    /// The same for an answer that is made once for everybody: who has used up their share of readers keeps nobody waiting for it.
+    pub(super) async fn read_for_all<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&store::Reader) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let room = self.readers.room_for_all().await.map_err(no_room)?;
+        self.read_in(room, work).await
+    }
+
+    async fn read_in<T: Send + 'static>(
+        &self,
+        room: Room,
+        work: impl FnOnce(&store::Reader) -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let (node, readers) = (self.node.clone(), self.readers.clone());
         readers.watch();
         let result = tokio::task::spawn_blocking(move || readers.with(&node, room, work).map_err(QueryError::from)?).await;
         result.map_err(ApiError::stopped)?.map_err(ApiError::from)
     }
+}
+
+/// What whoever asks is told where there is no room.
+fn no_room(full: Full) -> ApiError {
+    ApiError::too_many(full.message()).with_retry_after(RETRY_AFTER)
 }
 
 #[derive(Deserialize)]
@@ -296,7 +318,7 @@ struct ReadsQuery {
     days: Option<u32>,
 }
 
-/// Who read what of the record, by person, object and reason; whoever may read any of it sees who did.
+/// Who read what of the record, by person, object and reason; whoever may read any of it sees who did. What they looked for is contents.
 async fn read_by_whom(
     State(api): State<Arc<Api>>,
     Extension(caller): Extension<Caller>,
@@ -307,7 +329,11 @@ async fn read_by_whom(
         return Err(ApiError::bad_request(format!("days: 1 to {READS_DAYS_MAX} are needed")));
     }
     let who = query.who.map(|who| if who == ME { caller.asker.id() } else { who });
-    Ok(Json(api.read(move |reader| reads::reads(reader, who.as_deref(), days)).await?).into_response())
+    let (node, may_read) = (api.node.clone(), caller.role.allows(Access::ReadContent));
+    let found = api.read(move |reader| {
+        reads::reads(reader, node.pipeline().sanitizer(), &reads::Asked { who: who.as_deref(), days, may_read })
+    });
+    Ok(Json(found.await?).into_response())
 }
 
 /// One trace, session, or that of an event, with who caused what.

@@ -94,9 +94,17 @@ impl Readers {
         self.room_within(WAIT_MAX).await
     }
 
+    /// The same for what is made once for everybody: it is nobody's share, or whoever has used up theirs would keep it from all others.
+    pub(super) async fn room_for_all(&self) -> Result<Room, Full> {
+        self.room_of(None, WAIT_MAX).await
+    }
+
     async fn room_within(&self, wait_max: Duration) -> Result<Room, Full> {
+        self.room_of(ASKER.try_with(String::clone).ok(), wait_max).await
+    }
+
+    async fn room_of(&self, asker: Option<String>, wait_max: Duration) -> Result<Room, Full> {
         let until = tokio::time::Instant::now() + wait_max;
-        let asker = ASKER.try_with(String::clone).ok();
         let share = match asker.map(|asker| self.share(asker)) {
             Some(share) => Some(permit(share, until).await.ok_or(Full::Share)?),
             None => None,

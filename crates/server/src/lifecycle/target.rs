@@ -101,7 +101,7 @@ impl Target {
     /// JSON (`\u00f6`) inside it would have it.
     #[must_use]
     pub fn is_named_in(&self, text: &str) -> bool {
-        self.is_named_as_it_stands(text) || spelt::decoded(text).any(|text| self.is_named_as_it_stands(&text))
+        self.is_named_as_it_stands(text) || spelt::any_decoded(text, |text| self.is_named_as_it_stands(text))
     }
 
     fn is_named_as_it_stands(&self, text: &str) -> bool {

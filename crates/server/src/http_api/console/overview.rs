@@ -71,9 +71,9 @@ pub(super) async fn overview(State(api): State<Arc<Api>>, Query(query): Query<Sp
     responses((status = 200, body = Pulse), Refused),
     description = "Role: auditor.",
 )]
-pub(super) async fn pulse(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
+pub(in crate::http_api) async fn pulse(State(api): State<Arc<Api>>) -> Result<Response, ApiError> {
     let (triage, node) = (api.triage.clone(), api.node.clone());
-    let made = api.read(move |reader| {
+    let made = api.read_for_all(move |reader| {
         let needs = Needs::read(reader, &triage, &[store::State::Open])?;
         let record = RecordState::of(&node, node.standing_by(reader)?);
         Ok::<_, QueryError>(Pulse { open: needs.open, truncated: !needs.is_whole, record })
@@ -144,8 +144,8 @@ impl Needs {
 
 impl Api {
     /// The entities with the highest risk.
-    async fn at_risk(&self) -> Result<Arc<EntityPage>, ApiError> {
-        let made = self.read(|reader| {
+    pub(in crate::http_api) async fn at_risk(&self) -> Result<Arc<EntityPage>, ApiError> {
+        let made = self.read_for_all(|reader| {
             let mut page = reader.entities(now_ns())?.page(None, None, TOLD_MAX, None)?;
             page.rows.retain(|entity| entity.risk > 0.0);
             Ok::<_, QueryError>(page)
