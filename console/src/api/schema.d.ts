@@ -2066,7 +2066,7 @@ export interface components {
             bucket_s: number;
             /** @description What happened, over time; every bucket is there. */
             buckets: components["schemas"]["Bucket"][];
-            /** @description Entities with the highest risk, as they were some seconds ago at the most; at most 10. */
+            /** @description Entities with the highest risk, as they were a minute ago at the most; at most 10. */
             entities: components["schemas"]["EntityRow"][];
             /** @description The newest open ones that are high or critical; at most 10. */
             grave: components["schemas"]["DetectionRow"][];

@@ -41,7 +41,7 @@ pub(crate) struct Overview {
     pub(crate) suppressed: Suppressed,
     /// The newest open ones that are high or critical; at most 10.
     pub(crate) grave: Vec<DetectionRow>,
-    /// Entities with the highest risk, as they were some seconds ago at the most; at most 10.
+    /// Entities with the highest risk, as they were a minute ago at the most; at most 10.
     pub(crate) entities: Vec<EntityRow>,
     /// Whether there are older detections, or more entities, than could be looked at in time: then `open`, `acknowledged` and what counts
     /// entities are too low.
