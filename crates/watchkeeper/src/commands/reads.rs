@@ -23,7 +23,8 @@ pub(super) fn reads(data: &Data, who: Option<&str>, days: u32, format: FormatNam
         }
         Place::Files(dir) => {
             let root = data.root()?;
-            let sanitizer = server::sanitizer(&server::read_keyring(&dir, &root)?)?;
+            let keyring = server::read_keyring(&dir, &root)?;
+            let sanitizer = server::sanitizer(&keyring)?;
             // Whoever has the root key can read everything.
             let asked = server::Asked { who, days, may_read: true };
             serde_json::to_value(server::reads(&reader(&dir, &root)?, &sanitizer, &asked)?)?

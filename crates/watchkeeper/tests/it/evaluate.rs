@@ -96,6 +96,13 @@ fn serve(stream: TcpStream, mood: &Mutex<Mood>, asked: &AtomicU32) {
     }
 }
 
+/// A number without a pattern for each call (the finaliser of MurmurHash3).
+fn mixed(count: u32) -> u32 {
+    let first = (count ^ (count >> 16)).wrapping_mul(0x85eb_ca6b);
+    let second = (first ^ (first >> 13)).wrapping_mul(0xc2b2_ae35);
+    second ^ (second >> 16)
+}
+
 fn answer(body: &Value, mood: Mood, has_key: bool, count: u32) -> (&'static str, Value) {
     if mood == Mood::Locked || !has_key {
         let said = format!("Incorrect API key provided: {KEY},\n\u{202e}ask ann.lee@example.com. {}", "x".repeat(100_000));
@@ -107,7 +114,8 @@ fn answer(body: &Value, mood: Mood, has_key: bool, count: u32) -> (&'static str,
     let question = body["messages"].as_array().unwrap().last().unwrap()["content"].as_str().unwrap();
     let number: u32 = question.split(' ').nth(2).unwrap().parse().unwrap();
     // A model is not quite the same each time at temperature 0 either.
-    let tail = if count.is_multiple_of(4) { " You can count it on your fingers." } else { "" };
+    // Without a rhythm: each fourth call would be of other items in each run, and answers would differ between runs more than within.
+    let tail = if mixed(count) < u32::MAX / 4 { " You can count it on your fingers." } else { "" };
     let (model, tokens, text) = match mood {
         Mood::Worse if number.is_multiple_of(3) => {
             ("stand-in-1", 12, format!("The sum of {number} and one is unknown to me.{tail}"))

@@ -369,8 +369,8 @@ fn entries_whose_retention_is_over_are_pruned_and_the_rest_is_proved() {
     let keeping = pruned["keeping"].as_array().unwrap();
     let of = |class: &str| keeping.iter().find(|row| row["class"] == class).map(|row| row["records"].as_u64().unwrap());
     assert!(of("hipaa") == Some(3) && of("record") >= Some(3) && of("brief").is_none(), "{pruned}");
-    assert_eq!(rows("SELECT name FROM admin_events WHERE name = 'retention.prune'", &data).len(), 1);
     server.settle();
+    assert_eq!(rows("SELECT name FROM admin_events WHERE name = 'retention.prune'", &data).len(), 1);
     published(&data, sealed(&data));
     until("the published entries do not go", || tile("entries/003") == (false, false));
     assert_eq!(tile("0/003"), (false, false));
