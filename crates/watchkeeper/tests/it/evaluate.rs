@@ -222,9 +222,10 @@ fn a_model_that_changes_is_told_from_one_that_does_not() {
     let before = stage.model.asked.load(Ordering::Relaxed);
     let (exit, report, _) = stage.eval(&["--baseline", &baseline]);
     assert_eq!((exit, report["outcome"].as_str()), (2, Some("failed")));
-    // What the endpoint says is kept in one line, without key and address.
-    let problem = report["problem"].as_str().unwrap();
-    assert!(problem.contains("Incorrect API key provided: <KEY>, ask <EMAIL:") && problem.len() < 600, "{problem}");
+    // Why is said in words of ours; what the endpoint says is kept for programs, in one line, without key and address.
+    assert!(report["problem"].as_str().unwrap().ends_with("the first reason: the key is refused (HTTP 401)"), "{report}");
+    let told = report["items"][0]["error"].as_str().unwrap();
+    assert!(told.contains("Incorrect API key provided: <KEY>, ask <EMAIL:") && told.len() < 600, "{told}");
     assert!(!report.to_string().contains("ann.lee"), "{report}");
     assert!(stage.model.asked.load(Ordering::Relaxed) - before < 10, "a refused key is not tried 90 times");
     let before = stage.model.asked.load(Ordering::Relaxed);
